@@ -1,0 +1,3 @@
+"""darse: a container platform that speaks the Docker Engine API."""
+
+__version__ = "0.1.0"

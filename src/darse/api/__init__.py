@@ -1,0 +1,1 @@
+"""Serves the Docker Engine API: thin routes over the services."""

@@ -1,0 +1,1 @@
+"""Containers: their records, life cycle, streams, logs and execs."""

@@ -1,0 +1,1 @@
+"""The engine: composition root, configuration, state, events, errors and recovery."""

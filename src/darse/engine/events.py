@@ -1,0 +1,124 @@
+"""The event stream of the API: published once, kept in a bounded log, replayed by `since`.
+
+Events are written in the transaction of the change that they report, so that a change and its event are both
+there or both missing, also after a crash; subscribers hear of it once the transaction is through. The log keeps
+the newest `LOG_LENGTH` events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+
+from darse.engine.state import Schema, State
+
+LOG_LENGTH = 4096
+_TRIM_EVERY = 256
+_SUBSCRIBER_BACKLOG = 16384
+
+SCHEMA = Schema(
+    "events",
+    (
+        """
+        CREATE TABLE events (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            time_ns INTEGER NOT NULL,
+            document BLOB NOT NULL
+        );
+        CREATE INDEX events_time ON events (time_ns)
+        """,
+    ),
+)
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """The object an event is about."""
+
+    ID: str
+    Attributes: dict[str, str]
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event as the API's `EventMessage` has it, with the deprecated fields that old clients read."""
+
+    Type: str
+    Action: str
+    Actor: Actor
+    scope: str
+    time: int
+    timeNano: int
+    status: str = ""
+    id: str = ""
+    from_: str = msgspec.field(name="from", default="")
+
+
+class EventLog:
+    """Publishes events and serves them to subscribers."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        self._decode = msgspec.json.Decoder(Event).decode
+        self._published = 0
+
+    def publish(
+        self, type_: str, action: str, id_: str, attributes: Mapping[str, Any] | None = None, *, scope: str = "local"
+    ) -> Event:
+        """Record an event, and hand it to whoever listens.
+
+        Call it inside the transaction of the change it reports. `attributes` values become strings.
+        """
+        now = time.time_ns()
+        actor = Actor(id_, {key: str(value) for key, value in (attributes or {}).items()})
+        deprecated: dict[str, str] = {}
+        if type_ == "container":
+            deprecated = {"status": action, "id": id_, "from_": actor.Attributes.get("image", "")}
+        elif type_ == "image":
+            deprecated = {"status": action, "id": id_}
+        event = Event(type_, action, actor, scope, now // 1_000_000_000, now, **deprecated)
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT INTO events (time_ns, document) VALUES (?, ?)", (now, msgspec.json.encode(event))
+            )
+            self._published += 1
+            if self._published % _TRIM_EVERY == 0:
+                connection.execute(
+                    "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?", (LOG_LENGTH,)
+                )
+        for queue in self._subscribers:
+            if queue.qsize() >= _SUBSCRIBER_BACKLOG:
+                continue
+            queue.put_nowait(event)
+        return event
+
+    def between(self, since_ns: int, until_ns: int) -> list[Event]:
+        """Return the logged events of a time span, oldest first."""
+        rows = self._state.rows(
+            "SELECT document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY number", (since_ns, until_ns)
+        )
+        return [self._decode(document) for (document,) in rows]
+
+    async def follow(self, since_ns: int | None) -> AsyncIterator[Event]:
+        """Yield logged events from `since_ns` on, then every new one; ends when the log is closed."""
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._subscribers.add(queue)
+        try:
+            newest = 0
+            if since_ns is not None:
+                for event in self.between(since_ns, time.time_ns()):
+                    newest = event.timeNano
+                    yield event
+            while (event_or_end := await queue.get()) is not None:
+                if event_or_end.timeNano > newest:
+                    yield event_or_end
+        finally:
+            self._subscribers.discard(queue)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for queue in self._subscribers:
+            queue.put_nowait(None)

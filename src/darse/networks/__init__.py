@@ -1,0 +1,1 @@
+"""Networks: drivers, address management, sandboxes and published ports."""

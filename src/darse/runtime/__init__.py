@@ -1,0 +1,1 @@
+"""Running OCI bundles: the spec, conmon, the OCI runtime and cgroups."""

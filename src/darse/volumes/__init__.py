@@ -1,0 +1,1 @@
+"""Volumes: drivers, mount points and copy-up."""
