@@ -66,7 +66,13 @@ class EventLog:
         self._published = 0
 
     def publish(
-        self, type_: str, action: str, id_: str, attributes: Mapping[str, Any] | None = None, *, scope: str = "local"
+        self,
+        type_: str,
+        action: str,
+        id_: str,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        scope: str = "local",
     ) -> Event:
         """Record an event, and hand it to whoever listens.
 
@@ -98,7 +104,8 @@ class EventLog:
     def between(self, since_ns: int, until_ns: int) -> list[Event]:
         """Return the logged events of a time span, oldest first."""
         rows = self._state.rows(
-            "SELECT document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY number", (since_ns, until_ns)
+            "SELECT document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY number",
+            (since_ns, until_ns),
         )
         return [self._decode(document) for (document,) in rows]
 

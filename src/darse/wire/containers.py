@@ -302,7 +302,6 @@ class WaitResponse(Wire, omit_defaults=True):
     Error: WaitError | None = None
 
 
-
 class Health(Wire):
     """State of a health check."""
 

@@ -1,0 +1,93 @@
+"""Processes: spawning without a fork of the engine, pidfds instead of pids.
+
+A pid may be reused the moment its process is reaped; a pidfd (pidfd_open(2)) names one process for ever, can be
+polled for its end, and signals nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from darse.linux import trace
+
+_NULL: Final = "/dev/null"
+
+
+def spawn(
+    arguments: Sequence[str], environment: Mapping[str, str], descriptors: Mapping[int, int], *, stderr: Path
+) -> int:
+    """Start a program and return its pid.
+
+    `arguments[0]` is an absolute path. `descriptors` maps numbers in the child to descriptors of ours; stdin and
+    stdout are /dev/null, and `stderr` is a file that is created. posix_spawn(3) shares memory with the child until
+    it executes, so the cost does not grow with the engine.
+    """
+    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
+        (os.POSIX_SPAWN_OPEN, 0, _NULL, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, _NULL, os.O_WRONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 2, str(stderr), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600),
+    ]
+    # dup2 drops close-on-exec in the child only, so that children spawned by other threads inherit nothing of ours.
+    actions += [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in descriptors.items()]
+    with trace.step("process", f"spawn {os.path.basename(arguments[0])}", *arguments):
+        return os.posix_spawn(
+            arguments[0], list(arguments), dict(environment), file_actions=actions, setsigdef=_ALL
+        )
+
+
+_ALL: Final = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+
+
+def parent_of(pid: int) -> int | None:
+    """Return the pid of a process's parent, or None when there is no such process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command name is in parentheses and may itself contain anything (proc_pid_stat(5)).
+    return int(stat.rpartition(b")")[2].split()[1])
+
+
+def command_of(pid: int) -> list[str]:
+    """Return a process's argument vector; empty when there is no such process."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [part.decode(errors="surrogateescape") for part in raw.split(b"\0")[:-1]]
+
+
+class Process:
+    """A process that is not our child, held by its pidfd."""
+
+    def __init__(self, pid: int) -> None:
+        """Raises ProcessLookupError when there is no such process."""
+        self.pid = pid
+        self._fd = os.pidfd_open(pid)
+
+    def send(self, number: int) -> None:
+        """Send a signal; ProcessLookupError when the process has ended."""
+        name = signal.Signals(number).name if number in signal.Signals._value2member_map_ else str(number)
+        with trace.step("signal", f"{name} to process {self.pid}", "kill", "-s", str(number), str(self.pid)):
+            signal.pidfd_send_signal(self._fd, number)
+
+    async def wait(self) -> None:
+        """Return when the process has ended."""
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_reader(self._fd, lambda: ended.done() or ended.set_result(None))
+        try:
+            await ended
+        finally:
+            loop.remove_reader(self._fd)
+
+    def close(self) -> None:
+        """Let go of the pidfd."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
