@@ -148,9 +148,7 @@ class NamespaceThreads:
     def private_mounts(self) -> Iterator[None]:
         """Be in a new copy of the host's mount namespace for the duration of the block."""
         home: int = self._local.home
-        with trace.step(
-            "namespace", "new mount namespace", "unshare", "--mount", "--propagation", "unchanged"
-        ):
+        with trace.step("namespace", "new mount namespace", "unshare", "--mount", "--propagation", "unchanged"):
             call("unshare", CLONE_NEWNS)
         try:
             yield

@@ -35,9 +35,7 @@ def spawn(
     # dup2 drops close-on-exec in the child only, so that children spawned by other threads inherit nothing of ours.
     actions += [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in descriptors.items()]
     with trace.step("process", f"spawn {os.path.basename(arguments[0])}", *arguments):
-        return os.posix_spawn(
-            arguments[0], list(arguments), dict(environment), file_actions=actions, setsigdef=_ALL
-        )
+        return os.posix_spawn(arguments[0], list(arguments), dict(environment), file_actions=actions, setsigdef=_ALL)
 
 
 _ALL: Final = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
@@ -80,7 +78,12 @@ class Process:
         """Return when the process has ended."""
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
-        loop.add_reader(self._fd, lambda: ended.done() or ended.set_result(None))
+
+        def readable() -> None:
+            if not ended.done():
+                ended.set_result(None)
+
+        loop.add_reader(self._fd, readable)
         try:
             await ended
         finally:
