@@ -1,0 +1,177 @@
+"""The control groups of containers: which hierarchies the host has, and a container's directory in each of them.
+
+The OCI runtime creates a container's cgroups and sets their limits; freezing, reading and removing them is ours,
+because a write to a file is a thousand times cheaper than a process.
+
+Three layouts exist (cgroups(7)): `unified` (version 2 alone), `legacy` (version 1 alone) and `hybrid` (version 1 with
+an empty version 2 tree beside it). A hybrid host whose version 2 tree still holds a controller is refused by crun
+("cgroups in hybrid mode not supported"), so `prepare()` mounts what is left over there as version 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from darse.engine.errors import SystemFault
+from darse.linux import trace
+from darse.linux.mounts import mount
+
+ROOT = Path("/sys/fs/cgroup")
+# A killed process leaves its cgroup when it is reaped; this bounds how often we look.
+_KILL_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """One mounted cgroup tree. `controllers` is empty for version 2 and for named trees."""
+
+    path: Path
+    version: int
+    controllers: frozenset[str]
+
+
+def mounted_hierarchies() -> tuple[Hierarchy, ...]:
+    """Read /proc/self/mounts; where a tree is mounted twice, the first mount counts."""
+    found: dict[frozenset[str] | str, Hierarchy] = {}
+    known = {line.split("\t")[0] for line in Path("/proc/cgroups").read_text().splitlines()[1:]}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, target, fstype, options, *_ = line.split(" ")
+        if fstype == "cgroup2":
+            found.setdefault("unified", Hierarchy(Path(target), 2, frozenset()))
+        elif fstype == "cgroup":
+            words = options.split(",")
+            controllers = frozenset(words) & known
+            name = next((word for word in words if word.startswith("name=")), "")
+            found.setdefault(controllers or name, Hierarchy(Path(target), 1, controllers))
+    return tuple(found.values())
+
+
+class Cgroups:
+    """The host's cgroup trees, and our directories in them."""
+
+    def __init__(self) -> None:
+        """Read the host's layout."""
+        self.hierarchies = mounted_hierarchies()
+
+    @property
+    def unified(self) -> bool:
+        """Whether the host has version 2 alone."""
+        return all(hierarchy.version == 2 for hierarchy in self.hierarchies) and bool(self.hierarchies)
+
+    def prepare(self) -> list[str]:
+        """Mount controllers that a hybrid host left on the version 2 tree; return their names.
+
+        Raises SystemFault when there are no control groups at all.
+        """
+        if not self.hierarchies:
+            raise SystemFault("no cgroup file system is mounted: mount one at /sys/fs/cgroup, then start darsed again")
+        if self.unified:
+            return []
+        left_over: list[str] = []
+        for hierarchy in self.hierarchies:
+            if hierarchy.version == 2:
+                left_over += (hierarchy.path / "cgroup.controllers").read_text().split()
+        for controller in left_over:
+            target = ROOT / controller
+            target.mkdir(exist_ok=True)
+            with trace.step("mount", f"cgroup v1 controller {controller}", "mount", "-t", "cgroup", "-o", controller):
+                mount("cgroup", str(target), "cgroup", 0, controller)
+        if left_over:
+            self.hierarchies = mounted_hierarchies()
+        return left_over
+
+    def directories(self, path: str) -> list[Path]:
+        """Return the existing directories of cgroup `path` (absolute within each tree)."""
+        relative = path.lstrip("/")
+        return [there for tree in self.hierarchies if (there := tree.path / relative).is_dir()]
+
+    def freeze(self, path: str, frozen: bool) -> None:
+        """Stop or continue every process of the cgroup. Raises OSError."""
+        for tree in self.hierarchies:
+            directory = tree.path / path.lstrip("/")
+            if tree.version == 2 and self.unified:
+                file, text = directory / "cgroup.freeze", "1" if frozen else "0"
+            elif "freezer" in tree.controllers:
+                file, text = directory / "freezer.state", "FROZEN" if frozen else "THAWED"
+            else:
+                continue
+            with trace.step("cgroup", f"{'freeze' if frozen else 'thaw'} {path}", "sh", "-c", f"echo {text} > {file}"):
+                file.write_text(text)
+
+    def processes(self, path: str) -> list[int]:
+        """Return the pids in the cgroup and below it."""
+        directories = self.directories(path)
+        if not directories:
+            return []
+        return _processes_below(directories[0])
+
+    def remove(self, path: str) -> None:
+        """Kill what is left in the cgroup and remove it from every tree; missing directories are fine.
+
+        Raises SystemFault when processes survive SIGKILL (in uninterruptible sleep).
+        """
+        for directory in self.directories(path):
+            with trace.step("cgroup", f"remove {directory}", "rmdir", str(directory)):
+                _remove_tree(directory)
+
+    def remove_parent(self, path: str) -> None:
+        """Remove the engine's own cgroup where it is empty."""
+        for directory in self.directories(path):
+            with contextlib.suppress(OSError):  # other containers' cgroups keep it
+                directory.rmdir()
+
+
+def _processes_below(directory: Path) -> list[int]:
+    pids: list[int] = []
+    for where, _, files in os.walk(directory):
+        if "cgroup.procs" in files:
+            pids += [int(line) for line in Path(where, "cgroup.procs").read_text().split()]
+    return pids
+
+
+def _remove_tree(directory: Path) -> None:
+    if _remove_empty(directory):
+        return
+    for _ in range(_KILL_ROUNDS):
+        for pid in _processes_below(directory):
+            with contextlib.suppress(ProcessLookupError):
+                _kill_and_await(pid)
+        try:
+            for where, _, _ in os.walk(directory, topdown=False):
+                os.rmdir(where)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        else:
+            return
+    raise SystemFault(f"cgroup {directory} still holds processes that do not end: {_processes_below(directory)}")
+
+
+def _remove_empty(directory: Path) -> bool:
+    try:
+        directory.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
+def _kill_and_await(pid: int) -> None:
+    """SIGKILL a process and wait (at most a second) until it has ended, by its pidfd."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        poll = select.poll()  # select(2) takes no descriptor above 1023
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(1000)
+    finally:
+        os.close(descriptor)

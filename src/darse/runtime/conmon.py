@@ -1,0 +1,324 @@
+"""conmon, the monitor of one container or one exec: it owns the stdio, writes the log and records the exit status.
+
+conmon outlives the engine, so everything it is told is in files: `attach` (a SOCK_SEQPACKET socket; each message of
+output begins with a byte naming the stream), `ctl` (a fifo that takes terminal sizes), `oom`, and the exit file,
+whose modification time is when the process ended. The messages on the pipes at launch are those of API version 1.
+
+See conmon(8) and src/ of github.com/containers/conmon, version 2.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from darse.engine.errors import SystemFault
+from darse.linux import trace
+from darse.linux.process import spawn
+
+STDOUT = 2
+STDERR = 3
+# conmon reads its socket in pieces of 32 KiB and loses the rest of a longer message.
+_INPUT_PIECE = 32 * 1024
+_OUTPUT_MESSAGE = 64 * 1024
+_SUN_PATH = 107
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+@dataclass(frozen=True)
+class Station:
+    """The directory of one conmon, and the names of its files."""
+
+    directory: Path
+    exits: Path
+    container_id: str
+
+    @property
+    def config(self) -> Path:
+        """The OCI spec, or an exec's process."""
+        return self.directory / "config.json"
+
+    @property
+    def rootfs(self) -> Path:
+        """Where the container's root is mounted, in the container's monitor's mount namespace only."""
+        return self.directory / "rootfs"
+
+    @property
+    def monitor_pid(self) -> Path:
+        """conmon's pid, written by conmon before it runs the runtime."""
+        return self.directory / "conmon.pid"
+
+    @property
+    def container_pid(self) -> Path:
+        """The pid of the container's or exec's process."""
+        return self.directory / "pid"
+
+    @property
+    def monitor_log(self) -> Path:
+        """What conmon itself prints."""
+        return self.directory / "conmon.log"
+
+    @property
+    def exit_file(self) -> Path:
+        """The exit status; conmon names it after the container."""
+        return self.exits / self.container_id
+
+    @property
+    def oom_file(self) -> Path:
+        """Present when the kernel killed the container for want of memory."""
+        return self.directory / "oom"
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a monitored process ended: its status, and when, in nanoseconds since the epoch."""
+
+    code: int
+    finished_ns: int
+    oom_killed: bool
+
+
+class _Sync(msgspec.Struct):
+    data: int
+    message: str = ""
+
+
+class LaunchRefused(Exception):
+    """The runtime could not create the process; the argument is what it printed."""
+
+
+class MonitorLost(SystemFault):
+    """conmon ended without a word."""
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A process that waits for its start: its pid and its monitor's, on the host."""
+
+    pid: int
+    monitor_pid: int
+
+
+def launch(
+    arguments: list[str], station: Station, seconds: float, on_listening: Callable[[], None] | None = None
+) -> Launched:
+    """Run conmon and return when the runtime has created the process. Blocks: call it in a thread.
+
+    The child inherits the calling thread's mount namespace. `on_listening` (for `--exec-attach`) is called when the
+    attach socket exists and the process does not run yet. Raises LaunchRefused with the runtime's words, and
+    MonitorLost when conmon dies or says nothing for `seconds`.
+    """
+    with _Pipes(for_attach=on_listening is not None) as pipes:
+        monitor = spawn(arguments, _ENVIRONMENT | pipes.environment, pipes.theirs, stderr=station.monitor_log)
+        pipes.close_theirs()
+        command = arguments[arguments.index("--runtime") + 1]
+        with trace.step("process", "the runtime creates the process", command, "create", station.container_id):
+            if on_listening is not None:
+                # conmon waits twice: to be put into a cgroup, and for the console to be connected.
+                os.write(pipes.start, b"0")
+                if _read_line(pipes.attach, seconds) is not None:
+                    on_listening()
+                    os.write(pipes.start, b"0")
+            answer = _read_line(pipes.sync, seconds)
+    if answer is None:
+        _end(monitor)
+        said = station.monitor_log.read_text(errors="replace").strip()
+        raise MonitorLost(f"conmon ended before the container was created: {said or 'it printed nothing'}")
+    if answer.data < 0:
+        os.waitpid(monitor, 0)
+        raise LaunchRefused(answer.message)
+    return Launched(answer.data, monitor)
+
+
+class _Pipes:
+    """The pipes between the engine and a conmon at launch; closed at the end of the block."""
+
+    def __init__(self, *, for_attach: bool) -> None:
+        self.sync, their_sync = os.pipe2(os.O_CLOEXEC)
+        self.theirs = {3: their_sync}
+        self.environment = {"_OCI_SYNCPIPE": "3"}
+        self.start = self.attach = -1
+        if for_attach:
+            their_start, self.start = os.pipe2(os.O_CLOEXEC)
+            self.attach, their_attach = os.pipe2(os.O_CLOEXEC)
+            self.theirs |= {4: their_start, 5: their_attach}
+            self.environment |= {"_OCI_STARTPIPE": "4", "_OCI_ATTACHPIPE": "5"}
+
+    def __enter__(self) -> _Pipes:
+        return self
+
+    def close_theirs(self) -> None:
+        """Close conmon's ends, so that its death is an end of file here."""
+        for descriptor in self.theirs.values():
+            os.close(descriptor)
+        self.theirs = {}
+
+    def __exit__(self, *_: object) -> None:
+        self.close_theirs()
+        for descriptor in (self.sync, self.start, self.attach):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def _read_line(descriptor: int, seconds: float) -> _Sync | None:
+    deadline = time.monotonic() + seconds
+    text = b""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while not text.endswith(b"\n"):
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        piece = os.read(descriptor, 65536)
+        if not piece:
+            return None
+        text += piece
+    return msgspec.json.decode(text, type=_Sync, strict=False)
+
+
+def _end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+
+def read_exit(station: Station) -> Exit | None:
+    """Return how the process ended; None while conmon has not said so."""
+    try:
+        text = station.exit_file.read_text()
+        finished_ns = station.exit_file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    return Exit(int(text) if text.strip() else 255, finished_ns, station.oom_file.exists())
+
+
+def resize(station: Station, height: int, width: int) -> None:
+    """Set the size of the terminal, in characters. Raises SystemFault when conmon does not listen."""
+    try:
+        control = os.open(station.directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise SystemFault(f"cannot resize: the monitor does not listen ({error.strerror})") from error
+    try:
+        os.write(control, b"1 %d %d\n" % (height, width))
+    finally:
+        os.close(control)
+
+
+def connect(station: Station) -> socket.socket:
+    """Connect to conmon's attach socket. Raises OSError when conmon does not listen any more."""
+    path = station.directory / "attach"
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        if len(os.fsencode(path)) <= _SUN_PATH:
+            connection.connect(str(path))
+        else:
+            # A long path is named through its directory's descriptor (unix(7) limits sun_path to 108 bytes).
+            directory = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+            finally:
+                os.close(directory)
+    except BaseException:
+        connection.close()
+        raise
+    connection.setblocking(False)
+    return connection
+
+
+class Console:
+    """A connection to conmon's attach socket, driven by the event loop.
+
+    `on_output(stream, data)` is called for each message, `on_end()` once, when conmon has closed or gone.
+    """
+
+    def __init__(
+        self, connection: socket.socket, on_output: Callable[[int, bytes], None], on_end: Callable[[], None]
+    ) -> None:
+        """Take over a socket that `connect()` returned."""
+        self._on_output = on_output
+        self._on_end = on_end
+        self._loop = asyncio.get_running_loop()
+        self._socket = connection
+        self._reading = False
+        self._ended = False
+        self._writable = asyncio.Lock()
+        self.resume()
+
+    def pause(self) -> None:
+        """Take no more output for now; conmon, and then the container, wait when the socket is full."""
+        if self._reading:
+            self._loop.remove_reader(self._socket.fileno())
+            self._reading = False
+
+    def resume(self) -> None:
+        """Take output again."""
+        if not self._reading and not self._ended:
+            self._loop.add_reader(self._socket.fileno(), self._readable)
+            self._reading = True
+
+    def _readable(self) -> None:
+        try:
+            message = self._socket.recv(_OUTPUT_MESSAGE)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            message = b""
+        if message:
+            self._on_output(message[0], message[1:])
+        else:
+            self.pause()
+            self._ended = True
+            self._on_end()
+
+    async def write(self, data: bytes) -> None:
+        """Send input, waiting while conmon does not take it. Raises ConnectionError when it is gone."""
+        async with self._writable:
+            for begin in range(0, len(data), _INPUT_PIECE):
+                await self._send(data[begin : begin + _INPUT_PIECE])
+
+    async def _send(self, piece: bytes) -> None:
+        while True:
+            try:
+                self._socket.send(piece)
+            except BlockingIOError:
+                await self._until_writable()
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    raise BrokenPipeError(errno.EPIPE, "the console is closed") from error
+                raise
+            else:
+                return
+
+    async def _until_writable(self) -> None:
+        ready = self._loop.create_future()
+
+        def writable() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        descriptor = self._socket.fileno()
+        self._loop.add_writer(descriptor, writable)
+        try:
+            await ready
+        finally:
+            self._loop.remove_writer(descriptor)
+
+    def end_input(self) -> None:
+        """Tell conmon that no more input comes; it closes the process's stdin."""
+        with contextlib.suppress(OSError):  # conmon has closed it already
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Leave."""
+        self.pause()
+        self._ended = True
+        self._socket.close()

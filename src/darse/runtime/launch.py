@@ -1,0 +1,130 @@
+"""Launching a container: its mount namespace, its root, its monitor, in that order and in one thread.
+
+The thread leaves the host's mount namespace, mounts the root file system there, lets the caller write the OCI spec
+(which needs the mounted root to look up users) and spawns conmon, which inherits the namespace. When conmon and the
+container are gone the kernel drops the mount; there is nothing for a crash to leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from darse.linux.mounts import NamespaceThreads, mount_overlay
+from darse.runtime import conmon
+from darse.runtime.conmon import Launched, Station
+from darse.runtime.oci import OCIRuntime
+
+CONMON = "/usr/bin/conmon"
+# The runtime answers within milliseconds; only a hung file system or runtime takes longer than this.
+_LAUNCH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class RootMount:
+    """The directories of a container's overlay, topmost lower one first."""
+
+    lower: Sequence[str]
+    upper: str
+    work: str
+
+
+@dataclass(frozen=True)
+class StdioPlan:
+    """What conmon does with the process's stdio."""
+
+    terminal: bool
+    stdin: bool
+    keep_stdin_open: bool
+
+
+def launch_container(
+    threads: NamespaceThreads,
+    runtime: OCIRuntime,
+    station: Station,
+    *,
+    root: RootMount,
+    stdio: StdioPlan,
+    log_path: Path,
+    name: str,
+    write_spec: Callable[[int], bytes],
+) -> Launched:
+    """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
+
+    `write_spec(root_fd)` returns the OCI spec, given a descriptor of the mounted root. Raises what it raises,
+    OSError for a failed mount, and LaunchRefused and MonitorLost as `conmon.launch` does.
+    """
+    arguments = [
+        *_common(runtime, station, stdio),
+        *("--name", name),
+        *("--log-path", f"k8s-file:{log_path}"),
+        *("--persist-dir", str(station.directory)),
+        "--no-sync-log",
+    ]
+    with threads.private_mounts():
+        mount_overlay(root.lower, root.upper, root.work, str(station.rootfs))
+        root_fd = os.open(station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            station.config.write_bytes(write_spec(root_fd))
+        finally:
+            os.close(root_fd)
+        return conmon.launch(arguments, station, _LAUNCH_SECONDS)
+
+
+def launch_exec(
+    runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool
+) -> tuple[Launched, socket.socket | None]:
+    """Run the process of `station.config` in a running container. Blocks: call it in a thread.
+
+    With `attach` the console is connected before the process runs, so that it misses nothing. Raises as
+    `conmon.launch` does.
+    """
+    arguments = [
+        *_common(runtime, station, stdio),
+        "--exec",
+        *("--exec-process-spec", str(station.config)),
+        *("--log-path", "off"),
+    ]
+    if not attach:
+        return conmon.launch(arguments, station, _LAUNCH_SECONDS), None
+    connections: list[socket.socket] = []
+    try:
+        launched = conmon.launch(
+            [*arguments, "--exec-attach"],
+            station,
+            _LAUNCH_SECONDS,
+            lambda: connections.append(conmon.connect(station)),
+        )
+    except BaseException:
+        for connection in connections:
+            connection.close()
+        raise
+    return launched, connections[0]
+
+
+def _common(runtime: OCIRuntime, station: Station, stdio: StdioPlan) -> list[str]:
+    arguments = [
+        CONMON,
+        *("--api-version", "1"),
+        *("--cid", station.container_id),
+        *("--cuuid", station.container_id),
+        *("--runtime", runtime.program),
+        *("--runtime-arg", f"--root={runtime.root}"),
+        *("--bundle", str(station.directory)),
+        *("--container-pidfile", str(station.container_pid)),
+        *("--conmon-pidfile", str(station.monitor_pid)),
+        *("--exit-dir", str(station.exits)),
+        "--full-attach",
+        # Our own child, not a daemon's: saves a fork, and the engine is told of its end either way.
+        "--sync",
+    ]
+    if stdio.terminal:
+        arguments.append("--terminal")
+    if stdio.stdin:
+        arguments.append("--stdin")
+    if stdio.keep_stdin_open:
+        arguments.append("--leave-stdin-open")
+    return arguments
