@@ -7,6 +7,7 @@ polled for its end, and signals nothing else.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,11 @@ class Process:
             await ended
         finally:
             loop.remove_reader(self._fd)
+
+    def reap(self) -> None:
+        """Collect the ended process where it is our child; init collects the others."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self._fd, os.WEXITED)
 
     def close(self) -> None:
         """Let go of the pidfd."""

@@ -1,0 +1,242 @@
+"""The streams of a process: many clients on conmon's one socket.
+
+conmon closes a process's stdin when any client of its socket leaves, so the engine is the only client: a hub holds
+one connection per process and shares its output among the attachments. The slowest attachment sets the pace: when
+its buffer is full the hub stops reading, then conmon stops, then the process, as with a pipe.
+
+The wire format of a multiplexed stream is the API's: an 8-byte header (stream, 0, 0, 0, length in big endian), then
+the data. With a terminal there is one raw stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+from darse.containers.detach import DetachKeys
+from darse.engine.errors import Conflict
+from darse.runtime.conmon import STDERR, STDOUT, Console
+
+_HIGH_WATER = 1024 * 1024
+_STREAM_NUMBERS = {STDOUT: 1, STDERR: 2}
+
+
+def frame(stream: int, data: bytes) -> bytes:
+    """One frame of a multiplexed stream; `stream` is 1 for stdout and 2 for stderr."""
+    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+
+
+class Attachment:
+    """One client's view of a process's streams."""
+
+    def __init__(
+        self,
+        hub: ConsoleHub,
+        *,
+        terminal: bool,
+        stdin: bool,
+        outputs: frozenset[int],
+        detach_keys: DetachKeys | None,
+        history: AsyncIterator[bytes] | None = None,
+    ) -> None:
+        """`outputs` holds STDOUT and STDERR as wanted; `history` is what to send first (past log lines)."""
+        self.multiplexed = not terminal
+        self.detached = False
+        self._hub = hub
+        self._stdin = stdin
+        self._outputs = outputs
+        self._keys = detach_keys
+        self._history = history
+        self._buffer: list[bytes] = []
+        self._size = 0
+        self._news = asyncio.Event()
+        self._finished = False
+
+    @property
+    def full(self) -> bool:
+        """Whether the client is too slow to be given more."""
+        return self._size >= _HIGH_WATER
+
+    def feed(self, stream: int, data: bytes) -> None:
+        """Take output of the process."""
+        if stream not in self._outputs or self._finished:
+            return
+        if self.multiplexed:
+            data = frame(_STREAM_NUMBERS[stream], data)
+        self._buffer.append(data)
+        self._size += len(data)
+        self._news.set()
+
+    def finish(self) -> None:
+        """No more output comes; what is buffered is still delivered."""
+        self._finished = True
+        self._news.set()
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Yield output until the process has ended, the client has detached, or `close()`."""
+        if self._history is not None:
+            async for piece in self._history:
+                yield piece
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if self._buffer:
+                data = b"".join(self._buffer)
+                self._buffer.clear()
+                self._size = 0
+                self._hub.balance()
+                yield data
+            elif self._finished:
+                return
+
+    async def write(self, data: bytes) -> None:
+        """Give input to the process. Input that nobody can take any more is dropped, as a closed pipe's is."""
+        if not self._stdin or self._finished:
+            return
+        if self._keys is not None:
+            data, detached = self._keys.filter(data)
+            if detached:
+                await self._deliver(data)
+                self.detached = True
+                self._hub.remove(self)
+                self.finish()
+                return
+        await self._deliver(data)
+
+    async def _deliver(self, data: bytes) -> None:
+        if data:
+            with contextlib.suppress(ConnectionError):
+                await self._hub.write(data)
+
+    async def close_stdin(self) -> None:
+        """The client has no more input."""
+        if self._stdin and not self._finished:
+            await self._hub.input_ended()
+
+    async def close(self) -> None:
+        """The client is gone."""
+        if self._stdin and not self._finished:
+            self._hub.client_left()
+        self._hub.remove(self)
+        self.finish()
+
+
+class ConsoleHub:
+    """The engine's connection to one process's conmon, and the attachments that share it."""
+
+    def __init__(
+        self,
+        connect: Callable[[], socket.socket],
+        *,
+        terminal: bool,
+        stdin_once: bool,
+        keep_connected: bool,
+        on_detach: Callable[[], None],
+    ) -> None:
+        """`connect` opens conmon's socket; `stdin_once` closes stdin when the first client's input ends.
+
+        `keep_connected` is for processes whose stdin conmon would close with our connection. Others are left alone
+        while nobody is attached, so that their output costs the engine nothing.
+        """
+        self.terminal = terminal
+        self._connect = connect
+        self._stdin_once = stdin_once
+        self._keep_connected = keep_connected
+        self._on_detach = on_detach
+        self._console: Console | None = None
+        self._connected = asyncio.Event()
+        self._attachments: set[Attachment] = set()
+        self._exited = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody is attached."""
+        return bool(self._attachments)
+
+    def connect(self, connection: socket.socket | None = None) -> None:
+        """Connect to conmon, with `connection` where there is one already. Raises OSError."""
+        if self._console is None:
+            self._console = Console(connection or self._connect(), self._output, self._ended)
+            self._connected.set()
+            self.balance()
+
+    def add(self, attachment: Attachment, *, running: bool) -> None:
+        """Share the streams with `attachment`, from now on, or from the process's start.
+
+        Raises Conflict when the process is just ending.
+        """
+        if running:
+            try:
+                self.connect()
+            except OSError as error:
+                raise Conflict(f"the container is stopping, its console cannot be reached: {error.strerror}") from error
+        self._attachments.add(attachment)
+
+    def remove(self, attachment: Attachment) -> None:
+        """Stop sharing with `attachment`."""
+        if attachment in self._attachments:
+            self._attachments.discard(attachment)
+            self.balance()
+            if attachment.detached:
+                self._on_detach()
+            if not self._attachments and not self._keep_connected and self._console is not None:
+                self._console.close()
+                self._console = None
+                self._connected.clear()
+
+    def balance(self) -> None:
+        """Read from conmon while every attachment has room."""
+        if self._console is None:
+            return
+        if any(attachment.full for attachment in self._attachments):
+            self._console.pause()
+        else:
+            self._console.resume()
+
+    async def write(self, data: bytes) -> None:
+        """Give input to the process, once it runs. Raises ConnectionError when it takes none any more."""
+        await self._connected.wait()
+        if self._console is not None:
+            await self._console.write(data)
+
+    async def input_ended(self) -> None:
+        """A client said that it has no more input: the end of it for the process where stdin is for one client."""
+        await self._connected.wait()
+        self.client_left()
+
+    def client_left(self) -> None:
+        """A client with stdin vanished; that ends the input too."""
+        if self._stdin_once and not self.terminal and self._console is not None:
+            self._console.end_input()
+
+    def _output(self, stream: int, data: bytes) -> None:
+        for attachment in self._attachments:
+            attachment.feed(stream, data)
+        if any(attachment.full for attachment in self._attachments):
+            self.balance()
+
+    def _ended(self) -> None:
+        assert self._console is not None
+        self._console.close()
+        self._console = None
+        if self._exited:
+            self._finish()
+
+    def process_exited(self) -> None:
+        """The process's exit is on record: finish every attachment once all output is through.
+
+        A client that reads to the end of the stream may then ask for the exit code and gets it.
+        """
+        self._exited = True
+        if self._console is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Let the attachments go, and be ready for the next start."""
+        self._exited = False
+        self._connected.clear()
+        for attachment in list(self._attachments):
+            attachment.finish()
+        self._attachments.clear()

@@ -1,0 +1,74 @@
+"""What the parts of the containers room share: the other rooms, the store, and a few answers about one container."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from darse.containers.files import FileLayout
+from darse.containers.logs import LogStream
+from darse.containers.model import Container
+from darse.containers.store import ContainerStore
+from darse.containers.traces import Traces
+from darse.engine.config import EngineConfig
+from darse.engine.errors import InvalidParameter
+from darse.engine.events import EventLog
+from darse.engine.locks import KeyedLocks
+from darse.engine.state import State as Database
+from darse.images import ImageService, SnapshotService
+from darse.linux.mounts import NamespaceThreads
+from darse.networks import NetworkService
+from darse.runtime.cgroups import Cgroups
+from darse.runtime.hostfacts import HostFacts
+from darse.runtime.oci import OCIRuntime
+from darse.volumes import VolumeService
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that container operations work with."""
+
+    config: EngineConfig
+    database: Database
+    store: ContainerStore
+    events: EventLog
+    images: ImageService
+    snapshots: SnapshotService
+    networks: NetworkService
+    volumes: VolumeService
+    runtimes: dict[str, OCIRuntime]
+    cgroups: Cgroups
+    facts: HostFacts
+    threads: NamespaceThreads
+    files: FileLayout
+    traces: Traces = field(default_factory=Traces)
+    locks: KeyedLocks = field(default_factory=KeyedLocks)
+    followers: dict[str, set[LogStream]] = field(default_factory=dict)
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("darse.containers"))
+
+    def runtime_of(self, container: Container) -> OCIRuntime:
+        """The OCI runtime that a container was created for. Raises InvalidParameter when it is not configured."""
+        name = container.record.host.Runtime
+        runtime = self.runtimes.get(name)
+        if runtime is None:
+            raise InvalidParameter(f"unknown or invalid runtime name: {name}")
+        return runtime
+
+    def cgroup_path(self, container: Container) -> str:
+        """The container's cgroup, absolute within each hierarchy."""
+        parent = container.record.host.CgroupParent or self.config.cgroup_parent
+        return f"/{parent.strip('/')}/{container.id}"
+
+    def event_attributes(self, container: Container) -> dict[str, str]:
+        """What an event says of its container: image, name and labels."""
+        record = container.record
+        return {**(record.config.Labels or {}), "image": record.image_reference, "name": record.name}
+
+    def publish(self, container: Container, action: str, **more: object) -> None:
+        """Publish an event about a container."""
+        self.events.publish("container", action, container.id, {**self.event_attributes(container), **more})
+
+    def notify_ended(self, container_id: str) -> None:
+        """Tell those who follow the container's log that no more comes."""
+        for follower in self.followers.get(container_id, ()):
+            follower.container_ended()

@@ -1,0 +1,305 @@
+"""Execs: further processes in a running container, each with a conmon of its own.
+
+An exec lives as long as its container runs, so its record is a file under the exec root, beside conmon's files: it
+survives the engine and needs no fsync. A finished exec stays for inspection until `_KEPT_FINISHED` newer ones have
+finished, because clients ask for the exit code after the stream has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from darse.containers.console import Attachment, ConsoleHub
+from darse.containers.detach import DEFAULT, DetachKeys, parse
+from darse.containers.model import Container, Status
+from darse.containers.store import ContainerStore
+from darse.containers.traces import Traces
+from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from darse.engine.events import EventLog
+from darse.engine.ids import new_id
+from darse.linux import trace
+from darse.linux.process import Process
+from darse.runtime import conmon
+from darse.runtime.conmon import STDERR, STDOUT, LaunchRefused, Station
+from darse.runtime.launch import StdioPlan, launch_exec
+from darse.runtime.oci import LaunchFailure, OCIRuntime, failure
+from darse.runtime.spec import exec_process
+from darse.runtime.user import lookup_user
+from darse.wire.containers import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
+
+_KEPT_FINISHED = 256
+_RECORD = "exec.json"
+
+
+class ExecRecord(msgspec.Struct):
+    """What is stored of an exec."""
+
+    id: str
+    container_id: str
+    config: ExecConfig
+    started: bool = False
+    pid: int = 0
+    exit_code: int | None = None
+
+
+@dataclass
+class Exec:
+    """An exec in memory."""
+
+    record: ExecRecord
+    station: Station
+    hub: ConsoleHub
+    watcher: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.record.started and self.record.exit_code is None
+
+    def save(self) -> None:
+        """Write the record for an engine that comes after this one."""
+        path = self.station.directory / _RECORD
+        new = path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(self.record))
+        os.replace(new, path)
+
+
+class ExecService:
+    """Creates, starts, inspects and resizes execs."""
+
+    def __init__(
+        self,
+        store: ContainerStore,
+        events: EventLog,
+        traces: Traces,
+        directory: Path,
+        runtime_of: Callable[[Container], OCIRuntime],
+        describe: Callable[[Container], dict[str, str]],
+    ) -> None:
+        """`directory` holds one directory per exec; `describe` gives the attributes of a container's events."""
+        self._store = store
+        self._events = events
+        self._traces = traces
+        self._directory = directory
+        self._runtime_of = runtime_of
+        self._describe = describe
+        self._execs: dict[str, Exec] = {}
+        self._finished: deque[str] = deque()
+
+    def create(self, reference: str, config: ExecConfig) -> str:
+        """Prepare an exec and return its id.
+
+        Raises NotFound, Conflict when the container does not run or is paused, and InvalidParameter.
+        """
+        container = self._running(reference)
+        if not config.Cmd or not config.Cmd[0]:
+            raise InvalidParameter("No exec command specified")
+        if config.DetachKeys:
+            parse(config.DetachKeys)
+        record = ExecRecord(new_id(), container.id, config)
+        one = self._open(record)
+        one.station.exits.mkdir(mode=0o700, parents=True)
+        one.save()
+        self._execs[record.id] = one
+        self._publish(one, f"exec_create: {' '.join(config.Cmd)}")
+        return record.id
+
+    def of_container(self, container_id: str) -> list[str]:
+        """The ids of a container's execs that have not finished."""
+        return [
+            one.record.id
+            for one in self._execs.values()
+            if one.record.container_id == container_id and one.record.exit_code is None
+        ]
+
+    async def start(self, exec_id: str, request: ExecStartRequest) -> Attachment | None:
+        """Run an exec; return its streams, or None when it is to be detached.
+
+        A command that cannot be run is reported on the stream, with exit code 126 or 127, as clients expect who
+        have a stream already. Raises NotFound, Conflict, and what the runtime's failure means when detached.
+        """
+        one = self._get(exec_id)
+        if one.record.started:
+            raise Conflict(f"Error: Exec command {exec_id} is already running")
+        container = self._running(one.record.container_id)
+        one.record.started = True
+        config = one.record.config
+        config.ConsoleSize = request.ConsoleSize or config.ConsoleSize
+        attachment = None if request.Detach else self._attachment(one)
+        self._publish(one, f"exec_start: {' '.join(config.Cmd or ())}")
+        try:
+            await self._launch(one, container, attached=attachment is not None)
+        except EngineError as error:
+            code = error.exit_code if isinstance(error, LaunchFailure) else 126
+            self._finish(one, code)
+            if attachment is None:
+                raise
+            attachment.feed(STDOUT, f"{error}\r\n".encode())
+            attachment.finish()
+        return attachment
+
+    async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
+        config = one.record.config
+        with self._traces.record("exec", container.id):
+            process = await asyncio.to_thread(_process, container, config)
+            with trace.step("file", "the exec's process", "tee", str(one.station.config)):
+                one.station.config.write_bytes(msgspec.json.encode(process))
+            stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin and attached, keep_stdin_open=False)
+            runtime = self._runtime_of(container)
+            try:
+                launched, connection = await asyncio.to_thread(
+                    launch_exec, runtime, one.station, stdio, attach=attached
+                )
+            except LaunchRefused as refused:
+                command = (config.Cmd or [""])[0]
+                raise failure(runtime.name, str(refused), command, during="exec") from refused
+        one.record.pid = launched.pid
+        monitor = Process(launched.monitor_pid)
+        if connection is not None:
+            one.hub.connect(connection)
+        one.save()
+        one.watcher = asyncio.create_task(self._watch(one, monitor))
+
+    def inspect(self, exec_id: str) -> ExecInspect:
+        """The state of an exec. Raises NotFound."""
+        one = self._get(exec_id)
+        config = one.record.config
+        command, *arguments = config.Cmd or [""]
+        return ExecInspect(
+            ID=exec_id,
+            Running=one.running,
+            ExitCode=one.record.exit_code,
+            ProcessConfig=ExecProcess(config.Tty, command, arguments, config.Privileged, config.User),
+            OpenStdin=config.AttachStdin,
+            OpenStderr=config.AttachStderr,
+            OpenStdout=config.AttachStdout,
+            ContainerID=one.record.container_id,
+            DetachKeys=config.DetachKeys,
+            Pid=one.record.pid,
+        )
+
+    def resize(self, exec_id: str, height: int, width: int) -> None:
+        """Set the size of an exec's terminal. Raises NotFound, and Conflict when it does not run."""
+        one = self._get(exec_id)
+        if not one.running:
+            raise Conflict(f"exec {exec_id} is not running")
+        conmon.resize(one.station, height, width)
+
+    def recover(self) -> None:
+        """Take over the execs that an engine before this one left."""
+        for directory in sorted(self._directory.iterdir()):
+            try:
+                record = msgspec.json.decode((directory / _RECORD).read_bytes(), type=ExecRecord)
+            except FileNotFoundError:
+                shutil.rmtree(directory)
+                continue
+            if self._store.find(record.container_id) is None:
+                shutil.rmtree(directory)
+                continue
+            one = self._open(record)
+            self._execs[record.id] = one
+            if record.exit_code is not None:
+                self._keep_finished(record.id)
+                continue
+            monitor = conmon.monitor_of(one.station)
+            if monitor is not None:
+                record.started = True
+                one.watcher = asyncio.create_task(self._watch(one, monitor))
+            elif record.started or one.station.monitor_pid.exists():
+                exit_ = conmon.read_exit(one.station)
+                self._finish(one, exit_.code if exit_ else 255)
+
+    def forget_container(self, container_id: str) -> None:
+        """The container is removed, and its execs with it."""
+        for one in [one for one in self._execs.values() if one.record.container_id == container_id]:
+            del self._execs[one.record.id]
+            shutil.rmtree(one.station.directory, ignore_errors=True)
+
+    async def close(self) -> None:
+        """Stop watching; the execs go on."""
+        watchers = [one.watcher for one in self._execs.values() if one.watcher is not None]
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+    def _open(self, record: ExecRecord) -> Exec:
+        directory = self._directory / record.id
+        station = Station(directory, directory / "exit", record.container_id)
+        hub = ConsoleHub(
+            lambda: conmon.connect(station),
+            terminal=record.config.Tty,
+            stdin_once=True,
+            keep_connected=not record.config.Tty and record.config.AttachStdin,
+            on_detach=lambda: self._publish(self._execs[record.id], "exec_detach"),
+        )
+        return Exec(record, station, hub)
+
+    def _attachment(self, one: Exec) -> Attachment:
+        config = one.record.config
+        outputs = {STDOUT} if config.AttachStdout or config.Tty else set()
+        if config.AttachStderr:
+            outputs.add(STDERR)
+        keys = DetachKeys(parse(config.DetachKeys or DEFAULT)) if config.Tty else None
+        attachment = Attachment(
+            one.hub, terminal=config.Tty, stdin=config.AttachStdin, outputs=frozenset(outputs), detach_keys=keys
+        )
+        one.hub.add(attachment, running=False)
+        return attachment
+
+    async def _watch(self, one: Exec, monitor: Process) -> None:
+        exit_ = await conmon.ended(monitor, one.station)
+        self._finish(one, exit_.code)
+
+    def _finish(self, one: Exec, code: int) -> None:
+        one.record.exit_code = code
+        if one.station.directory.exists():
+            one.save()
+        self._publish(one, "exec_die", exitCode=code)
+        one.hub.process_exited()
+        self._keep_finished(one.record.id)
+
+    def _keep_finished(self, exec_id: str) -> None:
+        self._finished.append(exec_id)
+        while len(self._finished) > _KEPT_FINISHED:
+            old = self._execs.pop(self._finished.popleft(), None)
+            if old is not None:
+                shutil.rmtree(old.station.directory, ignore_errors=True)
+
+    def _get(self, exec_id: str) -> Exec:
+        one = self._execs.get(exec_id)
+        if one is None:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return one
+
+    def _running(self, reference: str) -> Container:
+        container = self._store.get(reference)
+        if container.state.status is Status.PAUSED:
+            raise Conflict(f"Container {reference} is paused, unpause the container before exec")
+        if container.state.status is not Status.RUNNING:
+            raise Conflict(f"container {container.id} is not running")
+        return container
+
+    def _publish(self, one: Exec, action: str, **more: object) -> None:
+        container = self._store.find(one.record.container_id)
+        attributes = self._describe(container) if container is not None else {}
+        self._events.publish(
+            "container", action, one.record.container_id, attributes | {"execID": one.record.id} | more
+        )
+
+
+def _process(container: Container, config: ExecConfig) -> dict[str, object]:
+    """The OCI process of an exec; users are looked up in the container's own root, as it is mounted now."""
+    root_fd = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        user = lookup_user(root_fd, config.User or container.record.config.User, container.record.host.GroupAdd or ())
+    finally:
+        os.close(root_fd)
+    return exec_process(config, container.record.config, container.record.host, user)

@@ -1,0 +1,102 @@
+"""The files that the engine makes for a container: where they are, and what is in them.
+
+`<data-root>/containers/<id>/` holds what outlives a stop: the log, and hostname, hosts and resolv.conf, which are
+mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/` hold what lives as long as a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from darse.linux import trace
+from darse.runtime.conmon import Station
+
+
+@dataclass(frozen=True)
+class ContainerFiles:
+    """The places of one container's files."""
+
+    container_id: str
+    data: Path
+    station: Station
+
+    @property
+    def log(self) -> Path:
+        """What the container printed."""
+        return self.data / f"{self.container_id}.log"
+
+    @property
+    def hostname(self) -> Path:
+        """Mounted at /etc/hostname."""
+        return self.data / "hostname"
+
+    @property
+    def hosts(self) -> Path:
+        """Mounted at /etc/hosts."""
+        return self.data / "hosts"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """Mounted at /etc/resolv.conf."""
+        return self.data / "resolv.conf"
+
+    def prepare_station(self) -> None:
+        """Make an empty directory for a new run."""
+        self.clear_station()
+        with trace.step("file", "directory for the run", "mkdir", "-p", str(self.station.rootfs)):
+            self.station.directory.mkdir(mode=0o700)
+            self.station.rootfs.mkdir()
+
+    def clear_station(self) -> None:
+        """Remove what the last run left."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.station.directory)
+        self.station.exit_file.unlink(missing_ok=True)
+
+    def write_hostname(self, hostname: str) -> None:
+        """Write the file that is mounted at /etc/hostname."""
+        self._write(self.hostname, f"{hostname}\n".encode())
+
+    def write_names(self, hosts: bytes | None, resolv_conf: bytes) -> None:
+        """Write what name lookups in the container read; `hosts` None keeps the file."""
+        if hosts is not None:
+            self._write(self.hosts, hosts)
+        self._write(self.resolv_conf, resolv_conf)
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        # Not replaced by a rename: a running container has this very file mounted.
+        with trace.step("file", f"write {path.name}", "tee", str(path)):
+            path.write_bytes(content)
+
+    def remove(self) -> None:
+        """Remove everything; what is gone already is fine."""
+        self.clear_station()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.data)
+
+
+class FileLayout:
+    """Where all containers' files are."""
+
+    def __init__(self, data_root: Path, exec_root: Path) -> None:
+        self.containers = data_root / "containers"
+        self.bundles = exec_root / "bundles"
+        self.exits = exec_root / "exits"
+        self.execs = exec_root / "execs"
+
+    def make_directories(self) -> None:
+        """Create what every container needs."""
+        for directory in (self.containers, self.bundles, self.exits, self.execs):
+            directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    def of(self, container_id: str) -> ContainerFiles:
+        """The files of one container."""
+        return ContainerFiles(
+            container_id,
+            self.containers / container_id,
+            Station(self.bundles / container_id, self.exits, container_id),
+        )

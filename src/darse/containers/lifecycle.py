@@ -1,0 +1,364 @@
+"""From created to running to exited: start, stop, kill, pause, and what happens when a container's process ends.
+
+Every step of a start is such that the engine may die after it: until the runtime has let the process go, recovery
+finds a process that still waits and undoes the start; from then on it finds a running container and adopts it. The
+end of a process is in conmon's exit file, so it is never missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from darse.containers.assembly import Assembly
+from darse.containers.console import ConsoleHub
+from darse.containers.context import Context
+from darse.containers.model import Container, State, Status
+from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotModified, SystemFault
+from darse.linux.process import Process, parent_of
+from darse.runtime import conmon
+from darse.runtime.conmon import Exit, LaunchRefused
+from darse.runtime.launch import StdioPlan, launch_container
+from darse.runtime.oci import LaunchFailure, failure
+
+_DEFAULT_STOP_SECONDS = 10
+# After SIGKILL only the kernel's own work (a hung disk) keeps a process alive.
+_KILL_SECONDS = 30
+
+
+class Lifecycle:
+    """The running side of containers."""
+
+    def __init__(self, context: Context, assembly: Assembly, on_auto_remove: Callable[[Container], Awaitable[None]]):
+        """`on_auto_remove` is called after the end of a container that asked for its removal."""
+        self._context = context
+        self._assembly = assembly
+        self._on_auto_remove = on_auto_remove
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._hubs: dict[str, ConsoleHub] = {}
+
+    def hub(self, container: Container) -> ConsoleHub:
+        """The console of a container, made when first needed."""
+        hub = self._hubs.get(container.id)
+        if hub is None:
+            station = self._context.files.of(container.id).station
+            config = container.record.config
+            hub = ConsoleHub(
+                lambda: conmon.connect(station),
+                terminal=config.Tty,
+                stdin_once=config.StdinOnce,
+                keep_connected=config.OpenStdin and config.StdinOnce and not config.Tty,
+                on_detach=lambda: self._context.publish(container, "detach"),
+            )
+            self._hubs[container.id] = hub
+        return hub
+
+    async def start(self, container: Container) -> None:
+        """Start a created or ended container.
+
+        Raises NotModified when it runs, Conflict when it is paused or being removed, LaunchFailure when its command
+        cannot be run, and SystemFault.
+        """
+        context = self._context
+        async with context.locks.hold(container.id):
+            if container.state.status is Status.PAUSED:
+                raise Conflict("cannot start a paused container, try unpause instead")
+            if container.state.status is Status.REMOVING:
+                raise Conflict("container is marked for removal and cannot be started")
+            if container.state.alive:
+                raise NotModified("container is already running")
+            with context.traces.record("start", container.id):
+                try:
+                    await self._start(container)
+                except EngineError as error:
+                    self._start_failed(container, error)
+                    raise
+        await context.traces.save(container.id, context.files.of(container.id).data)
+
+    async def _start(self, container: Container) -> None:
+        context = self._context
+        files = context.files.of(container.id)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._release, container)
+            plan = await self._assembly.prepare(container)
+            files.prepare_station()
+            try:
+                launched = await context.threads.run(
+                    launch_container,
+                    context.threads,
+                    plan.runtime,
+                    files.station,
+                    root=plan.root,
+                    stdio=_stdio(container),
+                    log_path=files.log if container.record.host.LogConfig.Type != "none" else None,
+                    name=container.name,
+                    write_spec=plan.write_spec,
+                )
+            except LaunchRefused as refused:
+                command = container.record.command[0] if container.record.command else ""
+                raise failure(plan.runtime.name, str(refused), command) from refused
+            container.monitor = monitor = Process(launched.monitor_pid)
+            hub = self._hubs.get(container.id)
+            if hub is not None and hub.wanted:
+                hub.connect()
+            plan.runtime.start(container.id)
+            container.state = State(
+                Status.RUNNING,
+                pid=launched.pid,
+                monitor_pid=launched.monitor_pid,
+                started_ns=time.time_ns(),
+                finished_ns=container.state.finished_ns,
+                restart_count=container.state.restart_count,
+            )
+            with context.database.transaction():
+                context.store.save_state(container)
+                context.publish(container, "start")
+            await context.networks.sandbox_started(container.id, launched.pid)
+            undo.pop_all()
+        self._watch(container, monitor)
+
+    def _start_failed(self, container: Container, error: EngineError) -> None:
+        code = error.exit_code if isinstance(error, LaunchFailure) else 128
+        container.state.exit_code = code
+        container.state.error = str(error)
+        with self._context.database.transaction():
+            self._context.store.save_state(container)
+            self._context.publish(container, "die", exitCode=code)
+
+    async def _release(self, container: Container) -> None:
+        """Give back what a start that failed holds: process, network, cgroup, the runtime's state."""
+        context = self._context
+        if container.monitor is not None:
+            context.cgroups.remove(context.cgroup_path(container))
+            await conmon.ended(container.monitor, context.files.of(container.id).station)
+            container.monitor = None
+        await context.networks.sandbox_release(container.id)
+        self._clean(container)
+
+    def _clean(self, container: Container) -> None:
+        context = self._context
+        context.cgroups.remove(context.cgroup_path(container))
+        context.runtime_of(container).forget(container.id)
+        context.files.of(container.id).clear_station()
+
+    def _watch(self, container: Container, monitor: Process) -> None:
+        task = asyncio.create_task(self._until_exit(container, monitor), name=f"watch {container.id[:12]}")
+        self._watchers[container.id] = task
+        task.add_done_callback(functools.partial(self._watcher_done, container.id))
+
+    def _watcher_done(self, container_id: str, task: asyncio.Task[None]) -> None:
+        if self._watchers.get(container_id) is task:
+            del self._watchers[container_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._context.log.error("watching container %s failed", container_id[:12], exc_info=error)
+
+    async def _until_exit(self, container: Container, monitor: Process) -> None:
+        exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
+        async with self._context.locks.hold(container.id):
+            await self._exited(container, exit_)
+        if container.record.host.AutoRemove:
+            await self._on_auto_remove(container)
+
+    async def _exited(self, container: Container, exit_: Exit) -> None:
+        """Record the end of a container, then tell those who wait for it, then clean up."""
+        context = self._context
+        container.monitor = None
+        with context.traces.record("exit", container.id):
+            await context.networks.sandbox_release(container.id)
+            state = container.state
+            state.status = Status.EXITED
+            state.exit_code = exit_.code
+            state.finished_ns = exit_.finished_ns
+            state.oom_killed = exit_.oom_killed
+            state.pid = state.monitor_pid = 0
+            with context.database.transaction():
+                context.store.save_state(container)
+                if exit_.oom_killed:
+                    context.publish(container, "oom")
+                took = max(0, exit_.finished_ns - state.started_ns) // 1_000_000_000
+                context.publish(container, "die", exitCode=exit_.code, execDuration=took)
+            container.has_exited()
+            context.notify_ended(container.id)
+            hub = self._hubs.pop(container.id, None)
+            if hub is not None:
+                hub.process_exited()
+            self._clean(container)
+
+    async def stop(self, container: Container, seconds: int | None, signal_name: str | None) -> None:
+        """Ask a container to end, and kill it after `seconds` (-1: never; None: its own timeout).
+
+        Raises NotModified when it does not run.
+        """
+        if not container.state.alive:
+            raise NotModified("container is not running")
+        config = container.record.config
+        number = parse_signal(signal_name or config.StopSignal or "SIGTERM")
+        if seconds is None:
+            seconds = config.StopTimeout if config.StopTimeout is not None else _DEFAULT_STOP_SECONDS
+        ended = container.next_exit()
+        with self._context.traces.record("stop", container.id):
+            self._send(container, number)
+            if container.state.status is Status.PAUSED:
+                await self.unpause(container)
+            self._context.publish(container, "kill", signal=int(number))
+            try:
+                await asyncio.wait_for(asyncio.shield(ended), None if seconds < 0 else seconds)
+            except TimeoutError:
+                if not ended.done():
+                    self._send(container, signal.SIGKILL)
+                    self._context.publish(container, "kill", signal=int(signal.SIGKILL))
+                    await self._await_kill(container, ended)
+        self._context.publish(container, "stop")
+
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal; SIGKILL returns when the container has ended. Raises Conflict when it does not run."""
+        number = parse_signal(signal_name or "SIGKILL")
+        if not container.state.alive:
+            raise Conflict(f"container {container.id} is not running")
+        ended = container.next_exit()
+        with self._context.traces.record("kill", container.id):
+            self._send(container, number)
+            self._context.publish(container, "kill", signal=int(number))
+            if number == signal.SIGKILL:
+                if container.state.status is Status.PAUSED:
+                    # A frozen process takes the signal when it thaws.
+                    await self.unpause(container)
+                await self._await_kill(container, ended)
+
+    async def _await_kill(self, container: Container, ended: asyncio.Future[object]) -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(ended), _KILL_SECONDS)
+        except TimeoutError as error:
+            raise SystemFault(
+                f"container {container.id} did not end within {_KILL_SECONDS} s of SIGKILL: "
+                f"see /proc/{container.state.pid}/stack for what its process waits for"
+            ) from error
+
+    @staticmethod
+    def _send(container: Container, number: int) -> None:
+        state = container.state
+        with contextlib.suppress(ProcessLookupError):  # it is just ending; whoever waits will hear
+            process = Process(state.pid)
+            try:
+                # Once its monitor has reaped the process the pid may be another's.
+                if parent_of(state.pid) == state.monitor_pid:
+                    process.send(number)
+            finally:
+                process.close()
+
+    async def pause(self, container: Container) -> None:
+        """Freeze the container's processes. Raises Conflict when it does not run or is paused."""
+        async with self._context.locks.hold(container.id):
+            if container.state.status is Status.PAUSED:
+                raise Conflict(f"Container {container.name} is already paused")
+            if container.state.status is not Status.RUNNING:
+                raise Conflict(f"Container {container.name} is not running")
+            self._freeze(container, Status.PAUSED, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Let a paused container go on. Raises Conflict when it is not paused."""
+        async with self._context.locks.hold(container.id):
+            if container.state.status is not Status.PAUSED:
+                raise Conflict(f"Container {container.name} is not paused")
+            self._freeze(container, Status.RUNNING, "unpause")
+
+    def _freeze(self, container: Container, status: Status, action: str) -> None:
+        context = self._context
+        path = context.cgroup_path(container)
+        with context.traces.record(action, container.id):
+            context.cgroups.freeze(path, status is Status.PAUSED)
+            container.state.status = status
+            with context.database.transaction():
+                context.store.save_state(container)
+                context.publish(container, action)
+
+    async def recover(self, container: Container) -> None:
+        """Bring one container's state together with what the kernel has, after an engine ended in whatever way."""
+        context = self._context
+        station = context.files.of(container.id).station
+        monitor = conmon.monitor_of(station)
+        if monitor is not None and context.runtime_of(container).is_waiting(container.id):
+            # A start that was cut short: nobody was told that it ran.
+            context.cgroups.remove(context.cgroup_path(container))
+            await conmon.ended(monitor, station)
+            monitor = None
+            if container.state.alive:
+                raise SystemFault(f"container {container.id} runs and waits for its start")
+            self._clean(container)
+            return
+        if monitor is not None:
+            await self._adopt(container, monitor)
+            return
+        if not container.state.alive and not station.directory.exists():
+            return
+        exit_ = conmon.read_exit(station)
+        if container.state.alive or exit_ is not None:
+            await self._exited(container, exit_ or Exit(255, time.time_ns(), oom_killed=False))
+        else:
+            self._clean(container)
+
+    async def _adopt(self, container: Container, monitor: Process) -> None:
+        context = self._context
+        station = context.files.of(container.id).station
+        container.monitor = monitor
+        if not container.state.alive:
+            # Started, and the engine ended before it could write so.
+            container.state = State(
+                Status.RUNNING,
+                pid=int(station.container_pid.read_text()),
+                monitor_pid=monitor.pid,
+                started_ns=station.container_pid.stat().st_mtime_ns,
+                finished_ns=container.state.finished_ns,
+                restart_count=container.state.restart_count,
+            )
+            with context.database.transaction():
+                context.store.save_state(container)
+                context.publish(container, "start")
+        self._watch(container, monitor)
+
+    async def close(self, *, stop_containers: bool, seconds: int) -> None:
+        """Let go of the containers, which go on, or stop them all first."""
+        if stop_containers:
+            running = [container for container in self._context.store if container.state.alive]
+            await asyncio.gather(*(self.stop(one, min(seconds, _stop_seconds(one)), None) for one in running))
+        watchers = list(self._watchers.values())
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+
+def _stop_seconds(container: Container) -> int:
+    timeout = container.record.config.StopTimeout
+    return timeout if timeout is not None and timeout >= 0 else _DEFAULT_STOP_SECONDS
+
+
+def _stdio(container: Container) -> StdioPlan:
+    config = container.record.config
+    return StdioPlan(
+        terminal=config.Tty, stdin=config.OpenStdin, keep_stdin_open=config.OpenStdin and not config.StdinOnce
+    )
+
+
+def parse_signal(text: str) -> int:
+    """Return a signal's number from `9`, `KILL`, `SIGKILL` or `RTMIN+3`. Raises InvalidParameter."""
+    name = text.upper().removeprefix("SIG")
+    if name.isascii() and name.isdigit():
+        number = int(name)
+        if 0 < number <= signal.SIGRTMAX:
+            return number
+        raise InvalidParameter(f"invalid signal: {text}")
+    for base, sign in (("RTMIN+", 1), ("RTMAX-", -1)):
+        rest = name.removeprefix(base)
+        if rest != name and rest.isascii() and rest.isdigit():
+            number = (signal.SIGRTMIN if sign > 0 else signal.SIGRTMAX) + sign * int(rest)
+            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+                return number
+    try:
+        return signal.Signals[f"SIG{name}"]
+    except KeyError:
+        raise InvalidParameter(f"invalid signal: {text}") from None

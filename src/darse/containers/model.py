@@ -1,0 +1,147 @@
+"""What a container is: the record that its creation fixed, the state that its life changes, and both in memory.
+
+Record and state are stored apart, because a start or an exit rewrites only the small one.
+
+Life cycle (each arrow is one transaction):
+
+    creating → created → running ⇄ paused
+                  ↑         ↓
+                  └───── exited        any of them → removing → (gone)
+
+`creating` and `removing` mark work that recovery finishes: a `creating` container was never acknowledged and is
+undone, a `removing` one is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import StrEnum
+
+import msgspec
+
+from darse.engine.times import human_duration
+from darse.linux.process import Process
+from darse.volumes.mounts import MountPlan
+from darse.wire.containers import ContainerConfig, HostConfig, WaitResponse
+from darse.wire.networks import EndpointSettings
+
+
+class Status(StrEnum):
+    """A container's place in its life cycle; the API's words where it has them."""
+
+    CREATING = "creating"
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    EXITED = "exited"
+    REMOVING = "removing"
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """What creation fixed; only rename, update and network connections change it."""
+
+    id: str
+    name: str
+    created_ns: int
+    image_id: str
+    image_reference: str
+    config: ContainerConfig
+    host: HostConfig
+    endpoints: dict[str, EndpointSettings]
+    mounts: list[MountPlan]
+
+    @property
+    def command(self) -> list[str]:
+        """The argument vector: entrypoint, then command."""
+        return [*(self.config.Entrypoint or ()), *(self.config.Cmd or ())]
+
+    @property
+    def runtime(self) -> str:
+        """The OCI runtime's name."""
+        return self.host.Runtime
+
+
+class State(msgspec.Struct):
+    """What the container's life changes."""
+
+    status: Status = Status.CREATING
+    pid: int = 0
+    monitor_pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    started_ns: int = 0
+    finished_ns: int = 0
+    oom_killed: bool = False
+    restart_count: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process."""
+        return self.status in (Status.RUNNING, Status.PAUSED)
+
+    def describe(self) -> str:
+        """The status column of a list."""
+        now = time.time_ns()
+        if self.alive:
+            text = f"Up {human_duration((now - self.started_ns) / 1e9)}"
+            return f"{text} (Paused)" if self.status is Status.PAUSED else text
+        if self.status is Status.REMOVING:
+            return "Removal In Progress"
+        if self.status is Status.CREATED:
+            return "Created"
+        return f"Exited ({self.exit_code}) {human_duration((now - self.finished_ns) / 1e9)} ago"
+
+
+class Container:
+    """A container in memory: its record and state, its monitor while it runs, and who waits for its end."""
+
+    __slots__ = ("_exits", "_removals", "monitor", "record", "state")
+
+    def __init__(self, record: Record, state: State) -> None:
+        self.record = record
+        self.state = state
+        self.monitor: Process | None = None
+        self._exits: list[asyncio.Future[WaitResponse]] = []
+        self._removals: list[asyncio.Future[WaitResponse]] = []
+
+    @property
+    def id(self) -> str:
+        """The full id."""
+        return self.record.id
+
+    @property
+    def name(self) -> str:
+        """The name, without the API's slash."""
+        return self.record.name
+
+    def next_exit(self) -> asyncio.Future[WaitResponse]:
+        """A future that the container's next end resolves."""
+        return _future(self._exits)
+
+    def removal(self) -> asyncio.Future[WaitResponse]:
+        """A future that the container's removal resolves."""
+        return _future(self._removals)
+
+    def has_exited(self) -> None:
+        """Tell those who wait that the container ended."""
+        _resolve(self._exits, WaitResponse(self.state.exit_code))
+
+    def is_removed(self) -> None:
+        """Tell those who wait, for whatever, that the container is gone."""
+        response = WaitResponse(self.state.exit_code)
+        _resolve(self._exits, response)
+        _resolve(self._removals, response)
+
+
+def _future(waiters: list[asyncio.Future[WaitResponse]]) -> asyncio.Future[WaitResponse]:
+    future: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
+    waiters.append(future)
+    future.add_done_callback(lambda done: waiters.remove(done) if done in waiters else None)
+    return future
+
+
+def _resolve(waiters: list[asyncio.Future[WaitResponse]], response: WaitResponse) -> None:
+    for future in list(waiters):
+        if not future.done():
+            future.set_result(response)

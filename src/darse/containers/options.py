@@ -1,0 +1,17 @@
+"""Options of container operations that do not come as one of the API's own structs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AttachOptions:
+    """Query of an attach: which streams, past log first, and the detach keys ("" for the default)."""
+
+    stream: bool = False
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    logs: bool = False
+    detach_keys: str = ""

@@ -1,0 +1,150 @@
+"""All containers: the table, and the index by id, name and abbreviated id that every request goes through."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+
+import msgspec
+
+from darse.containers.model import Container, Record, State, Status
+from darse.engine.errors import Conflict, InvalidParameter, NotFound
+from darse.engine.ids import may_be_id_prefix
+from darse.engine.state import Schema
+from darse.engine.state import State as Database
+
+SCHEMA = Schema(
+    "containers",
+    (
+        """
+        CREATE TABLE containers (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            image_id TEXT NOT NULL,
+            record BLOB NOT NULL,
+            state BLOB NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
+)
+
+
+class ContainerStore:
+    """The containers in memory, and their rows."""
+
+    def __init__(self, database: Database) -> None:
+        """Read every row."""
+        self._database = database
+        self._by_id: dict[str, Container] = {}
+        self._by_name: dict[str, Container] = {}
+        self._sorted_ids: list[str] = []
+        records = msgspec.json.Decoder(Record)
+        states = msgspec.json.Decoder(State)
+        for record, state in database.rows("SELECT record, state FROM containers"):
+            self._index(Container(records.decode(record), states.decode(state)))
+
+    def __iter__(self) -> Iterator[Container]:
+        """Every container that a client was told of."""
+        return (one for one in self.everything() if one.state.status is not Status.CREATING)
+
+    def everything(self) -> list[Container]:
+        """All of them, also those whose creation is under way."""
+        return list(self._by_id.values())
+
+    def find(self, reference: str) -> Container | None:
+        """Return the container of a full id or a name."""
+        found = self._by_id.get(reference) or self._by_name.get(reference.removeprefix("/"))
+        return found if found is not None and found.state.status is not Status.CREATING else None
+
+    def get(self, reference: str) -> Container:
+        """Return the container of an id, a name or an abbreviated id, in that order.
+
+        Raises NotFound, and InvalidParameter for an abbreviation that several ids share.
+        """
+        found = self.find(reference)
+        if found is not None:
+            return found
+        if may_be_id_prefix(reference):
+            at = bisect.bisect_left(self._sorted_ids, reference)
+            matches = [one for one in self._sorted_ids[at : at + 2] if one.startswith(reference)]
+            if len(matches) == 1 and (found := self.find(matches[0])) is not None:
+                return found
+            if len(matches) > 1:
+                raise InvalidParameter(f"multiple IDs found with provided prefix: {reference}")
+        raise NotFound(f"No such container: {reference}")
+
+    def add(self, container: Container) -> None:
+        """Insert a container. Raises Conflict when its name is taken."""
+        self._refuse_taken(container.name)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO containers VALUES (?, ?, ?, ?, ?)",
+                (
+                    container.id,
+                    container.name,
+                    container.record.image_id,
+                    msgspec.json.encode(container.record),
+                    msgspec.json.encode(container.state),
+                ),
+            )
+        self._index(container)
+
+    def save_state(self, container: Container) -> None:
+        """Write the container's state."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE containers SET state = ? WHERE id = ?", (msgspec.json.encode(container.state), container.id)
+            )
+
+    def save_record(self, container: Container) -> None:
+        """Write the container's record."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE containers SET record = ? WHERE id = ?", (msgspec.json.encode(container.record), container.id)
+            )
+
+    def rename(self, container: Container, name: str) -> None:
+        """Give a container another name. Raises Conflict when it is taken."""
+        self._refuse_taken(name)
+        old = container.name
+        record = msgspec.structs.replace(container.record, name=name)
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE containers SET name = ?, record = ? WHERE id = ?",
+                (name, msgspec.json.encode(record), container.id),
+            )
+        container.record = record
+        del self._by_name[old]
+        self._by_name[name] = container
+
+    def delete(self, container: Container) -> None:
+        """Remove a container's row."""
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+        del self._by_id[container.id]
+        del self._by_name[container.name]
+        del self._sorted_ids[bisect.bisect_left(self._sorted_ids, container.id)]
+
+    def counts(self) -> dict[Status, int]:
+        """How many containers there are in each state."""
+        counts = dict.fromkeys(Status, 0)
+        for container in self:
+            counts[container.state.status] += 1
+        return counts
+
+    def name_is_taken(self, name: str) -> bool:
+        """Whether a container has this name."""
+        return name in self._by_name
+
+    def _refuse_taken(self, name: str) -> None:
+        holder = self._by_name.get(name)
+        if holder is not None:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+
+    def _index(self, container: Container) -> None:
+        self._by_id[container.id] = container
+        self._by_name[container.name] = container
+        bisect.insort(self._sorted_ids, container.id)

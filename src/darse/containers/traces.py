@@ -1,0 +1,88 @@
+"""The last operation of each kind on each container, for `darse explain`.
+
+Kept encoded (some kilobytes each), written beside the container's files after the operation, off its path. What was
+recorded of a removed container is kept for the newest `_REMOVED_KEPT` of them, in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from darse.engine.errors import NotFound
+from darse.linux import trace
+from darse.linux.trace import Operation
+
+_REMOVED_KEPT = 128
+_FILE = "operations.msgpack"
+
+
+class Traces:
+    """The operations of all containers."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[str, dict[str, bytes]] = {}
+        self._removed: OrderedDict[str, dict[str, bytes]] = OrderedDict()
+        self._names: dict[str, str] = {}
+
+    @contextmanager
+    def record(self, name: str, container_id: str) -> Iterator[Operation]:
+        """Record the block as operation `name`."""
+        operation = trace.begin(name, container_id)
+        try:
+            with operation as recorded:
+                yield recorded
+        finally:
+            self._encoded.setdefault(container_id, {})[name] = msgspec.msgpack.encode(operation.operation)
+
+    def last(self, container_id: str, name: str | None, directory: Path) -> Operation:
+        """Return the newest operation called `name`, or the newest of all.
+
+        Raises NotFound, naming the operations that there are.
+        """
+        operations = self._encoded.get(container_id) or self._removed.get(container_id) or _read(directory / _FILE)
+        decoded = {key: msgspec.msgpack.decode(data, type=Operation) for key, data in operations.items()}
+        if name is None and decoded:
+            return max(decoded.values(), key=lambda operation: operation.started_at_ns)
+        if name in decoded:
+            return decoded[name]
+        known = ", ".join(sorted(decoded)) or "none"
+        raise NotFound(f'no "{name or "operation"}" is on record for container {container_id[:12]} (on record: {known})')
+
+    def removed_id(self, reference: str) -> str | None:
+        """Return the id of a removed container that is still on record, by its name, its id or the id's beginning."""
+        for container_id in reversed(self._removed):
+            if self._names.get(container_id) == reference or container_id.startswith(reference):
+                return container_id
+        return None
+
+    async def save(self, container_id: str, directory: Path) -> None:
+        """Write what is on record into the container's directory."""
+        operations = dict(self._encoded.get(container_id, {}))
+        await asyncio.to_thread(_write, directory / _FILE, operations)
+
+    def forget(self, container_id: str, name: str) -> None:
+        """The container is removed: keep its record for a while only."""
+        self._names[container_id] = name
+        self._removed[container_id] = self._encoded.pop(container_id, {})
+        while len(self._removed) > _REMOVED_KEPT:
+            oldest, _ = self._removed.popitem(last=False)
+            self._names.pop(oldest, None)
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    try:
+        return msgspec.msgpack.decode(path.read_bytes(), type=dict[str, bytes])
+    except FileNotFoundError:
+        return {}
+
+
+def _write(path: Path, operations: dict[str, bytes]) -> None:
+    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+        path.write_bytes(msgspec.msgpack.encode(operations))

@@ -1,0 +1,135 @@
+"""A container as the API shows it: inspect and list entries, made from the record, the state and other rooms' answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from darse.containers.files import ContainerFiles
+from darse.containers.model import Container, State, Status
+from darse.engine.times import ZERO, rfc3339
+from darse.volumes.mounts import mount_point
+from darse.wire.containers import (
+    ContainerInspect,
+    ContainerState,
+    ContainerSummary,
+    GraphDriver,
+    MountPoint,
+    NetworkSettings,
+    Port,
+    PortMap,
+    SummaryHostConfig,
+    SummaryNetworkSettings,
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a container's own layer, and of that and its image together."""
+
+    own: int
+    total: int
+
+
+def state_of(state: State) -> ContainerState:
+    """The `State` of an inspect."""
+    never_started = state.started_ns == 0
+    return ContainerState(
+        Status=state.status,
+        Running=state.alive,
+        Paused=state.status is Status.PAUSED,
+        Restarting=False,
+        OOMKilled=state.oom_killed,
+        Dead=False,
+        Pid=state.pid if state.alive else 0,
+        ExitCode=0 if state.alive else state.exit_code,
+        Error=state.error,
+        StartedAt=rfc3339(state.started_ns),
+        FinishedAt=ZERO if never_started else rfc3339(state.finished_ns),
+    )
+
+
+def inspect(
+    container: Container,
+    files: ContainerFiles,
+    network: NetworkSettings,
+    graph: GraphDriver,
+    exec_ids: list[str],
+    sizes: Sizes | None,
+) -> ContainerInspect:
+    """The whole of a container."""
+    record = container.record
+    path, *arguments = record.command or [""]
+    return ContainerInspect(
+        Id=record.id,
+        Created=rfc3339(record.created_ns),
+        Path=path,
+        Args=arguments,
+        State=state_of(container.state),
+        Image=record.image_id,
+        ResolvConfPath=str(files.resolv_conf),
+        HostnamePath=str(files.hostname),
+        HostsPath=str(files.hosts),
+        LogPath=str(files.log) if record.host.LogConfig.Type != "none" else "",
+        Name=f"/{record.name}",
+        RestartCount=container.state.restart_count,
+        Driver=graph.Name,
+        Platform="linux",
+        ExecIDs=exec_ids or None,
+        HostConfig=record.host,
+        GraphDriver=graph,
+        SizeRw=sizes.own if sizes else msgspec.UNSET,
+        SizeRootFs=sizes.total if sizes else msgspec.UNSET,
+        Mounts=[mount_point(plan) for plan in record.mounts],
+        Config=record.config,
+        NetworkSettings=network,
+    )
+
+
+def summary(container: Container, network: NetworkSettings, sizes: Sizes | None) -> ContainerSummary:
+    """A list entry."""
+    record = container.record
+    return ContainerSummary(
+        Id=record.id,
+        Names=[f"/{record.name}"],
+        Image=record.image_reference,
+        ImageID=record.image_id,
+        Command=" ".join(f"'{word}'" if " " in word else word for word in record.command),
+        Created=record.created_ns // 1_000_000_000,
+        Ports=ports(network.Ports),
+        SizeRw=sizes.own if sizes else msgspec.UNSET,
+        SizeRootFs=sizes.total if sizes else msgspec.UNSET,
+        Labels=record.config.Labels or {},
+        State=container.state.status,
+        Status=container.state.describe(),
+        HostConfig=SummaryHostConfig(NetworkMode=record.host.NetworkMode, Annotations=record.host.Annotations),
+        NetworkSettings=SummaryNetworkSettings(network.Networks),
+        Mounts=[_listed(mount_point(plan)) for plan in record.mounts],
+    )
+
+
+def ports(mapping: PortMap) -> list[Port]:
+    """The list's form of the inspect's port map."""
+    entries = []
+    for key, bindings in mapping.items():
+        number, _, protocol = key.partition("/")
+        if not bindings:
+            entries.append(Port(PrivatePort=int(number), Type=protocol or "tcp"))
+        for binding in bindings or ():
+            entries.append(
+                Port(
+                    IP=binding.HostIp,
+                    PrivatePort=int(number),
+                    PublicPort=int(binding.HostPort or 0),
+                    Type=protocol or "tcp",
+                )
+            )
+    return entries
+
+
+def _listed(point: MountPoint) -> MountPoint:
+    """docker's list shows a volume by its name, without the driver's path."""
+    if point.Type == "volume":
+        return msgspec.structs.replace(point, Source="")
+    return point

@@ -1,0 +1,111 @@
+"""The engine's configuration: what the flags and `daemon.json` come down to.
+
+Both are read in `darse.engine.options`; here is the result, frozen, with the names that other rooms derive from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+DEFAULT_DATA_ROOT = Path("/var/lib/darse")
+DEFAULT_EXEC_ROOT = Path("/run/darse")
+
+
+class AddressPool(msgspec.Struct, frozen=True):
+    """A range that networks are cut from: its base, and the prefix length of each network."""
+
+    base: str
+    size: int
+
+
+class TLS(msgspec.Struct, frozen=True):
+    """Transport security of tcp listeners; `verify` demands client certificates signed by `ca`."""
+
+    certificate: Path
+    key: Path
+    ca: Path | None = None
+    verify: bool = False
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes are bytes, times seconds."""
+
+    data_root: Path = DEFAULT_DATA_ROOT
+    exec_root: Path = DEFAULT_EXEC_ROOT
+    hosts: tuple[str, ...] = ()
+    group: str = ""
+    pidfile: Path | None = None
+    debug: bool = False
+    log_level: str = "info"
+    log_format: str = "text"
+    labels: tuple[str, ...] = ()
+    tls: TLS | None = None
+    allow_plain_tcp: bool = False
+
+    live_restore: bool = True
+    shutdown_timeout: int = 15
+    default_runtime: str = "crun"
+    runtimes: dict[str, str] = {}
+    init: bool = False
+    init_path: str = ""
+    default_shm_size: int = 64 * 1024 * 1024
+    default_ulimits: dict[str, tuple[int, int]] = {}
+    default_cgroupns_mode: str = ""
+    default_ipc_mode: str = "private"
+    cgroup_parent_option: str = ""
+    seccomp_profile: str = ""
+    no_new_privileges: bool = False
+
+    bridge: str = ""
+    bip: str = ""
+    fixed_cidr: str = ""
+    default_gateway: str = ""
+    default_address_pools: tuple[AddressPool, ...] = (
+        AddressPool("172.17.0.0/12", 16),
+        AddressPool("192.168.0.0/16", 20),
+    )
+    mtu: int = 1500
+    icc: bool = True
+    ip: str = "0.0.0.0"  # noqa: S104 - docker's default for published ports
+    ip_forward: bool = True
+    ip_masq: bool = True
+    iptables: bool = True
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    host_gateway_ip: str = ""
+
+    registry_mirrors: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+
+    @property
+    def instance(self) -> str:
+        """Tells the engines of one machine apart: empty for the default exec root, else eight digits of its hash."""
+        if self.exec_root == DEFAULT_EXEC_ROOT:
+            return ""
+        return hashlib.sha256(str(self.exec_root).encode()).hexdigest()[:8]
+
+    @property
+    def cgroup_parent(self) -> str:
+        """The cgroup under which containers get theirs."""
+        if self.cgroup_parent_option:
+            return self.cgroup_parent_option
+        return f"/darse_{self.instance}" if self.instance else "/darse"
+
+    @property
+    def bridge_name(self) -> str:
+        """The default bridge's link."""
+        return self.bridge or (f"dz{self.instance}" if self.instance else "darse0")
+
+    @property
+    def nft_table(self) -> str:
+        """The engine's nftables table."""
+        return f"darse_{self.instance}" if self.instance else "darse"
+
+    @property
+    def default_socket(self) -> str:
+        """Where the engine listens when no host is given."""
+        return f"unix://{self.exec_root}/darse.sock"

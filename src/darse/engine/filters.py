@@ -1,0 +1,115 @@
+"""The `filters` parameter of lists, prunes and events: parsed once, asked by key.
+
+Two forms are in use: `{"status": ["exited"]}` and the older `{"status": {"exited": true}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from darse.engine.errors import InvalidParameter
+
+
+class Filters:
+    """Values by key. All keys must match; of the values of one key, one must."""
+
+    def __init__(self, values: Mapping[str, Iterable[str]] | None = None) -> None:
+        self._values = {key: list(entries) for key, entries in (values or {}).items()}
+
+    @classmethod
+    def parse(cls, text: str | None, accepted: Iterable[str]) -> Filters:
+        """Read the parameter. Raises InvalidParameter for what is no filter, and for keys not `accepted`."""
+        if not text:
+            return cls()
+        try:
+            raw: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidParameter(f"invalid filter: not JSON: {error}") from error
+        if not isinstance(raw, dict):
+            raise InvalidParameter("invalid filter: an object of lists is wanted")
+        values: dict[str, list[str]] = {}
+        known = set(accepted)
+        for key, entries in raw.items():
+            if key not in known:
+                raise InvalidParameter(f"invalid filter '{key}'")
+            if isinstance(entries, dict):
+                entries = [value for value, on in entries.items() if on]  # noqa: PLW2901
+            if not isinstance(entries, list) or not all(isinstance(value, str) for value in entries):
+                raise InvalidParameter(f"invalid filter '{key}': a list of strings is wanted")
+            values[key] = entries
+        return cls(values)
+
+    def __bool__(self) -> bool:
+        return any(self._values.values())
+
+    def values(self, key: str) -> list[str]:
+        """Every value given for `key`."""
+        return self._values.get(key, [])
+
+    def one(self, key: str) -> str | None:
+        """The only value of `key`, or None. Raises InvalidParameter when there are several."""
+        values = self.values(key)
+        if len(values) > 1:
+            raise InvalidParameter(f"invalid filter '{key}': only one value is allowed")
+        return values[0] if values else None
+
+    def flag(self, key: str) -> bool | None:
+        """The boolean value of `key`, None when absent. Raises InvalidParameter for other words."""
+        values = {value.lower() for value in self.values(key)}
+        if not values:
+            return None
+        if values <= {"1", "true", "t"}:
+            return True
+        if values <= {"0", "false", "f"}:
+            return False
+        raise InvalidParameter(f"invalid filter '{key}={self.values(key)}'")
+
+    def exact(self, key: str, actual: str) -> bool:
+        """Whether `key` is absent or one of its values is `actual`."""
+        values = self.values(key)
+        return not values or actual in values
+
+    def prefix(self, key: str, actual: str) -> bool:
+        """Whether `key` is absent or one of its values begins `actual`."""
+        values = self.values(key)
+        return not values or any(actual.startswith(value) for value in values)
+
+    def search(self, key: str, *actual: str) -> bool:
+        """Whether `key` is absent or one of its values, a regular expression, is found in one of `actual`.
+
+        Raises InvalidParameter for an expression that is none.
+        """
+        values = self.values(key)
+        if not values:
+            return True
+        for value in values:
+            if value in actual:
+                return True
+            try:
+                pattern = re.compile(value)
+            except (re.error, RecursionError) as error:
+                raise InvalidParameter(f"invalid filter '{key}={value}': {error}") from error
+            if any(pattern.search(text) for text in actual):
+                return True
+        return False
+
+    def labels(self, labels: Mapping[str, str] | None, *, key: str = "label") -> bool:
+        """Whether every label filter (`name` or `name=value`) is met."""
+        present = labels or {}
+        for wanted in self.values(key):
+            name, equals, value = wanted.partition("=")
+            if name not in present or (equals and present[name] != value):
+                return False
+        return True
+
+    def without_labels(self, labels: Mapping[str, str] | None) -> bool:
+        """Whether none of the `label!` filters is met."""
+        present = labels or {}
+        for unwanted in self.values("label!"):
+            name, equals, value = unwanted.partition("=")
+            if name in present and (not equals or present[name] == value):
+                return False
+        return True

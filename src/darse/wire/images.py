@@ -1,0 +1,86 @@
+"""Image responses (Docker Engine API v1.51)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from darse.wire.containers import ContainerConfig, GraphDriver
+
+
+class ImageSummary(msgspec.Struct, kw_only=True):
+    """One entry of a list; -1 means not calculated."""
+
+    Id: str
+    ParentId: str = ""
+    RepoTags: list[str]
+    RepoDigests: list[str]
+    Created: int
+    Size: int
+    SharedSize: int = -1
+    Labels: dict[str, str] | None
+    Containers: int = -1
+
+
+class RootFS(msgspec.Struct):
+    """The layers of an image, by diff ID."""
+
+    Type: str
+    Layers: list[str]
+
+
+class Metadata(msgspec.Struct):
+    """What only this engine knows of an image."""
+
+    LastTagTime: str
+
+
+class ImageInspect(msgspec.Struct, kw_only=True):
+    """Answer to an inspect."""
+
+    Id: str
+    RepoTags: list[str]
+    RepoDigests: list[str]
+    Parent: str = ""
+    Comment: str = ""
+    Created: str
+    DockerVersion: str = ""
+    Author: str = ""
+    Config: ContainerConfig
+    Architecture: str
+    Variant: str | msgspec.UnsetType = msgspec.UNSET
+    Os: str
+    OsVersion: str | msgspec.UnsetType = msgspec.UNSET
+    Size: int
+    GraphDriver: GraphDriver
+    RootFS: RootFS
+    Metadata: Metadata
+
+
+class HistoryEntry(msgspec.Struct):
+    """One line of an image's history."""
+
+    Id: str
+    Created: int
+    CreatedBy: str
+    Tags: list[str] | None
+    Size: int
+    Comment: str
+
+
+class DeleteItem(msgspec.Struct, omit_defaults=True):
+    """One thing that a removal removed."""
+
+    Untagged: str = ""
+    Deleted: str = ""
+
+
+class ImagesPruned(msgspec.Struct):
+    """Answer to a prune."""
+
+    ImagesDeleted: list[DeleteItem] | None
+    SpaceReclaimed: int
+
+
+Progress = dict[str, Any]
