@@ -1,1 +1,7 @@
 """Images: references, content store, layers, archives and snapshots."""
+
+from darse.images.model import Image
+from darse.images.service import ImageService, ImageUser
+from darse.images.snapshots import Overlay, SnapshotService
+
+__all__ = ["Image", "ImageService", "ImageUser", "Overlay", "SnapshotService"]

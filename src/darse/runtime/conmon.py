@@ -24,7 +24,7 @@ import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.linux import trace
-from darse.linux.process import spawn
+from darse.linux.process import Process, command_of, spawn
 
 STDOUT = 2
 STDERR = 3
@@ -199,6 +199,28 @@ def read_exit(station: Station) -> Exit | None:
     except FileNotFoundError:
         return None
     return Exit(int(text) if text.strip() else 255, finished_ns, station.oom_file.exists())
+
+
+def monitor_of(station: Station) -> Process | None:
+    """Return the running conmon of a station, also one that an engine before us started; None when it is gone."""
+    try:
+        pid = int(station.monitor_pid.read_text())
+        monitor = Process(pid)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return None
+    # The pid may have been given to another process since; conmon names its pid file on its command line.
+    if str(station.monitor_pid) not in command_of(pid):
+        monitor.close()
+        return None
+    return monitor
+
+
+async def ended(monitor: Process, station: Station) -> Exit:
+    """Wait for the monitor's end and return what it recorded; 255 when it was killed before it could."""
+    await monitor.wait()
+    monitor.reap()
+    monitor.close()
+    return read_exit(station) or Exit(255, time.time_ns(), station.oom_file.exists())
 
 
 def resize(station: Station, height: int, width: int) -> None:

@@ -122,8 +122,9 @@ def _common(runtime: OCIRuntime, station: Station, stdio: StdioPlan) -> list[str
         "--sync",
     ]
     if stdio.terminal:
+        # Without --stdin: conmon would close the terminal, which is one descriptor for both ways, with the input.
         arguments.append("--terminal")
-    if stdio.stdin:
+    elif stdio.stdin:
         arguments.append("--stdin")
     if stdio.keep_stdin_open:
         arguments.append("--leave-stdin-open")

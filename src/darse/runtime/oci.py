@@ -107,31 +107,37 @@ class CommandNotExecutable(LaunchFailure):
     exit_code = 126
 
 
-def failure(runtime: str, message: str, command: str) -> EngineError:
+_PREFIX = {
+    "create": "failed to create task for container: failed to create shim task: OCI runtime create failed: ",
+    "exec": "OCI runtime exec failed: exec failed: ",
+}
+
+
+def failure(runtime: str, message: str, command: str, *, during: str = "create") -> EngineError:
     """Turn what a runtime printed into the error that clients know.
 
     The docker CLI derives its exit status from phrases of runc's: "executable file not found" and "no such file or
     directory" mean 127, "permission denied" means 126.
     """
     text = _plain(message)
-    prefix = "failed to create task for container: failed to create shim task: OCI runtime create failed:"
+    prefix = _PREFIX[during] + runtime
     name = json.dumps(command)
     if _NOT_FOUND.search(text):
         return CommandNotFound(
-            f"{prefix} {runtime}: unable to start container process: exec: {name}: "
+            f"{prefix}: unable to start container process: exec: {name}: "
             "executable file not found in $PATH: unknown"
         )
     started = f"`{command}`" in text or "exec" in text or "open executable" in text
     if started and _DENIED.search(text):
         return CommandNotExecutable(
-            f"{prefix} {runtime}: unable to start container process: exec: {name}: permission denied: unknown"
+            f"{prefix}: unable to start container process: exec: {name}: permission denied: unknown"
         )
     if started and _NO_ENTRY.search(text):
         return CommandNotFound(
-            f"{prefix} {runtime}: unable to start container process: exec: {name}: "
+            f"{prefix}: unable to start container process: exec: {name}: "
             "stat {0}: no such file or directory: unknown".format(command)
         )
-    return SystemFault(f"{prefix} {runtime}: {text}: unknown")
+    return SystemFault(f"{prefix}: {text}: unknown")
 
 
 def _plain(message: str) -> str:

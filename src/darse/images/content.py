@@ -1,0 +1,107 @@
+"""The content store: blobs by digest, in the shape of an OCI image layout.
+
+A blob is written to a temporary name while its digest is computed, flushed, and renamed to `blobs/sha256/<hex>` only
+when it is whole and what it claims to be. What a crash leaves in `ingest/` is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+from darse.engine.errors import InvalidParameter, NotFound
+from darse.images.model import Descriptor, digest_of
+from darse.linux.files import sync_directory
+
+_PIECE = 1024 * 1024
+
+
+class ContentStore:
+    """Blobs under `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs = root / "blobs" / "sha256"
+        self.ingest = root / "ingest"
+
+    def open(self) -> None:
+        """Make the directories and drop what an interrupted ingest left."""
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        if self.ingest.exists():
+            shutil.rmtree(self.ingest)
+        self.ingest.mkdir(mode=0o700)
+
+    def path(self, digest: str) -> Path:
+        """Where the blob `digest` is or would be."""
+        return self._blobs / digest.removeprefix("sha256:")
+
+    def temporary(self) -> Path:
+        """A fresh name in the ingest directory."""
+        return self.ingest / secrets.token_hex(8)
+
+    def read(self, digest: str) -> bytes:
+        """Return a small blob. Raises NotFound."""
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"content {digest} is not in the store") from None
+
+    def put(self, content: bytes, media_type: str) -> Descriptor:
+        """Store a small blob."""
+        digest = digest_of(content)
+        if not self.path(digest).exists():
+            temporary = self.temporary()
+            with open(temporary, "xb") as file:
+                file.write(content)
+            self._publish(temporary, digest)
+        return Descriptor(media_type, digest, len(content))
+
+    def ingest_stream(self, source: BinaryIO, media_type: str, expected: str = "") -> Descriptor:
+        """Store what `source` has left. Blocks.
+
+        Raises InvalidParameter when it is not what `expected` (a digest, or "") says.
+        """
+        temporary = self.temporary()
+        checksum = hashlib.sha256()
+        size = 0
+        try:
+            with open(temporary, "xb") as file:
+                while piece := source.read(_PIECE):
+                    checksum.update(piece)
+                    file.write(piece)
+                    size += len(piece)
+            digest = f"sha256:{checksum.hexdigest()}"
+            if expected and digest != expected:
+                raise InvalidParameter(f"content is {digest}, and claims to be {expected}")
+            self._publish(temporary, digest)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return Descriptor(media_type, digest, size)
+
+    def keep_only(self, wanted: Callable[[str], bool]) -> None:
+        """Remove every blob whose digest is not `wanted`."""
+        for path in list(self._blobs.iterdir()):
+            if not wanted(f"sha256:{path.name}"):
+                path.unlink()
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Remove blobs; those that are gone are fine."""
+        for digest in digests:
+            self.path(digest).unlink(missing_ok=True)
+
+    def _publish(self, temporary: Path, digest: str) -> None:
+        final = self.path(digest)
+        if final.exists():
+            temporary.unlink()
+            return
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(temporary, final)
+        sync_directory(self._blobs)

@@ -1,0 +1,125 @@
+"""Images as the engine stores them.
+
+An image's id is the digest of its config; its layers are named by diff ID (digest of the uncompressed archive) and
+unpacked under their chain ID (the layers below included). See the OCI image specification, config.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from darse.engine.errors import InvalidParameter
+from darse.wire.containers import ContainerConfig
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
+
+
+class Descriptor(msgspec.Struct, rename={"media_type": "mediaType"}, omit_defaults=True):
+    """An OCI content descriptor; `size` in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: dict[str, str] | None = None
+    platform: dict[str, Any] | None = None
+
+
+class History(msgspec.Struct, omit_defaults=True):
+    """One step of a build."""
+
+    created: str = ""
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+class RootFS(msgspec.Struct):
+    """The layers of a config, lowest first."""
+
+    type: str = "layers"
+    diff_ids: list[str] = []
+
+
+class ImageConfig(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """The OCI image config, as far as the engine reads it."""
+
+    created: str = ""
+    author: str = ""
+    architecture: str = ""
+    variant: str = ""
+    os: str = ""
+    os_version: str = msgspec.field(name="os.version", default="")
+    config: ContainerConfig = msgspec.field(default_factory=ContainerConfig)
+    rootfs: RootFS = msgspec.field(default_factory=RootFS)
+    history: list[History] = []
+    comment: str = ""
+    docker_version: str = ""
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """A layer of an image: the blob it came as, and what it unpacks to."""
+
+    blob: Descriptor
+    diff_id: str
+    chain_id: str
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """An image; `size` is that of its unpacked layers, in bytes."""
+
+    id: str
+    manifest: Descriptor
+    config_size: int
+    config: ImageConfig
+    layers: tuple[Layer, ...]
+    size: int
+    stored_ns: int
+
+    @property
+    def chain_ids(self) -> tuple[str, ...]:
+        """The layers' chain IDs, lowest first."""
+        return tuple(layer.chain_id for layer in self.layers)
+
+    def container_config(self) -> ContainerConfig:
+        """The defaults that the image gives to its containers."""
+        return self.config.config
+
+
+def parse_config(raw: bytes) -> ImageConfig:
+    """Read an image config from outside. Raises InvalidParameter."""
+    try:
+        return msgspec.convert(without_nulls(msgspec.json.decode(raw)), ImageConfig, strict=False)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidParameter(f"invalid image config: {error}") from error
+
+
+def without_nulls(value: Any) -> Any:
+    """Drop null members, which Go's encoders write for what is absent."""
+    if isinstance(value, dict):
+        return {key: without_nulls(member) for key, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(member) for member in value]
+    return value
+
+
+def chain_ids(diff_ids: Iterable[str]) -> list[str]:
+    """Return the chain ID of each layer, given the diff IDs, lowest first."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        chain.append(diff_id if not chain else digest_of(f"{chain[-1]} {diff_id}".encode()))
+    return chain
+
+
+def digest_of(content: bytes) -> str:
+    """The sha256 digest of `content`."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

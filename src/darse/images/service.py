@@ -1,0 +1,511 @@
+"""Images: what there is, what it is called, and how it comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from darse.engine.errors import Conflict, InvalidParameter, NotFound
+from darse.engine.events import EventLog
+from darse.engine.filters import Filters
+from darse.engine.ids import short_id
+from darse.engine.state import State
+from darse.engine.times import rfc3339
+from darse.images import builtin, references
+from darse.images.archives import Archive, Found, Manifest, find_images, write
+from darse.images.changes import apply
+from darse.images.compression import GZIP, ZSTD, opened
+from darse.images.content import ContentStore
+from darse.images.layers import LayerStore
+from darse.images.model import (
+    CONFIG,
+    LAYER,
+    MANIFEST,
+    Descriptor,
+    History,
+    Image,
+    ImageConfig,
+    Layer,
+    RootFS,
+    chain_ids,
+    parse_config,
+)
+from darse.images.references import Reference
+from darse.images.snapshots import DRIVER, SnapshotService
+from darse.images.store import ImageStore
+from darse.wire.containers import ContainerConfig, GraphDriver
+from darse.wire.images import DeleteItem, HistoryEntry, ImageInspect, ImagesPruned, ImageSummary, Metadata, Progress
+from darse.wire.images import RootFS as WireRootFS
+
+_PIECE = 1024 * 1024
+LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
+PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
+@dataclass(frozen=True)
+class ImageUser:
+    """A container that was made from an image."""
+
+    container_id: str
+    running: bool
+
+
+class ImageService:
+    """The images room's front door."""
+
+    def __init__(self, data_root: Path, state: State, events: EventLog) -> None:
+        root = data_root / "images"
+        self._events = events
+        self._state = state
+        self.store = ImageStore(state)
+        self.content = ContentStore(root)
+        self.layers = LayerStore(root, state, self.content)
+        self.snapshots = SnapshotService(data_root, state, self.layers)
+        # Set by the engine: the containers of an image id.
+        self.users: Callable[[str], list[ImageUser]] = lambda _: []
+        self._assembling = asyncio.Lock()
+        self._changing = asyncio.Lock()
+
+    def open(self, containers: Iterable[str]) -> None:
+        """Make the directories and undo what an interrupted engine left; `containers` are the ids that exist."""
+        self.content.open()
+        self.layers.open()
+        self.snapshots.open(containers)
+        self._drop_unused()
+
+    # What there is
+
+    def get(self, reference: str) -> Image:
+        """Return an image by name, id or abbreviated id. Raises NotFound and InvalidParameter."""
+        return self.store.find(reference)[0]
+
+    def familiar_name(self, reference: str) -> str:
+        """How lists show the image that a container was asked for."""
+        image, name = self.store.find(reference)
+        return reference if name is not None else image.id
+
+    async def ensure(self, reference: str) -> Image:
+        """Return an image, assembling it first when it is a built-in one. Raises NotFound."""
+        try:
+            return self.get(reference)
+        except NotFound:
+            name = references.parse(reference)
+            short = name.name.removeprefix(builtin.PREFIX)
+            if name.name == short or short not in builtin.NAMES or name.tag != "latest" or name.digest:
+                raise
+        async with self._assembling:
+            try:
+                return self.get(reference)
+            except NotFound:
+                return await self._assemble(short, name)
+
+    async def _assemble(self, short: str, name: Reference) -> Image:
+        archive, config = await asyncio.to_thread(builtin.assemble, short)
+        blob = self.content.put(archive, LAYER)
+        document = builtin.config_document(config, blob.digest)
+        image = await self._commit(document, [blob], None)
+        self._tag(name, image)
+        return image
+
+    def list_images(self, filters: Filters, *, everything: bool = False, shared_size: bool = False) -> list[ImageSummary]:
+        """The images that match, newest first."""
+        del everything  # intermediate images of the classic builder do not exist here
+        names = self.store.all_names()
+        shared = self._shared_layers() if shared_size else {}
+        chosen = [image for image in self.store if self._matches(image, names.get(image.id, []), filters)]
+        return sorted(
+            (self._summary(image, names.get(image.id, []), filters, shared) for image in chosen),
+            key=lambda summary: (-summary.Created, summary.Id),
+        )
+
+    def _summary(self, image: Image, names: list[str], filters: Filters, shared: dict[str, int]) -> ImageSummary:
+        tags = [references.parse(name).familiar for name in names]
+        wanted = filters.values("reference")
+        if wanted:
+            tags = [tag for tag in tags if _reference_matches(tag, wanted)]
+        return ImageSummary(
+            Id=image.id,
+            RepoTags=tags,
+            RepoDigests=self._repo_digests(image, names),
+            Created=_unix(image.config.created),
+            Size=image.size,
+            SharedSize=sum(self.layers.size(chain) for chain in image.chain_ids if shared.get(chain, 0) > 1)
+            if shared
+            else -1,
+            Labels=image.container_config().Labels,
+            Containers=len(self.users(image.id)) if shared else -1,
+        )
+
+    def _shared_layers(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for image in self.store:
+            for chain in set(image.chain_ids):
+                counts[chain] = counts.get(chain, 0) + 1
+        return counts
+
+    def _matches(self, image: Image, names: list[str], filters: Filters) -> bool:
+        dangling = filters.flag("dangling")
+        if dangling is not None and dangling == bool(names):
+            return False
+        labels = image.container_config().Labels
+        if not filters.labels(labels) or not filters.without_labels(labels):
+            return False
+        created = _unix(image.config.created)
+        for key, sign in (("before", 1), ("since", -1)):
+            for other in filters.values(key):
+                if (_unix(self.get(other).config.created) - created) * sign <= 0:
+                    return False
+        if any(created >= _until(value) for value in filters.values("until")):
+            return False
+        wanted = filters.values("reference")
+        return not wanted or any(_reference_matches(references.parse(name).familiar, wanted) for name in names)
+
+    def inspect(self, reference: str) -> ImageInspect:
+        """The whole of an image. Raises NotFound."""
+        image = self.get(reference)
+        names = self.store.names(image.id)
+        config = image.config
+        lower = [str(self.layers.path(chain)) for chain in reversed(image.chain_ids)]
+        graph = {"UpperDir": lower[0], "LowerDir": ":".join(lower[1:])} if lower else {}
+        return ImageInspect(
+            Id=image.id,
+            RepoTags=[references.parse(name).familiar for name in names],
+            RepoDigests=self._repo_digests(image, names),
+            Comment=config.comment,
+            Created=config.created,
+            DockerVersion=config.docker_version,
+            Author=config.author,
+            Config=config.config,
+            Architecture=config.architecture,
+            Variant=config.variant or msgspec.UNSET,
+            Os=config.os,
+            OsVersion=config.os_version or msgspec.UNSET,
+            Size=image.size,
+            GraphDriver=GraphDriver(DRIVER, graph),
+            RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
+            Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
+        )
+
+    def _repo_digests(self, image: Image, names: list[str]) -> list[str]:
+        digest = image.manifest.digest
+        return sorted({f"{references.parse(name).familiar_name}@{digest}" for name in names})
+
+    def history(self, reference: str) -> list[HistoryEntry]:
+        """How an image came about, newest step first. Raises NotFound."""
+        image = self.get(reference)
+        layers = iter(image.layers)
+        steps = image.config.history or [History(created=image.config.created) for _ in image.layers]
+        entries = []
+        for step in steps:
+            layer = None if step.empty_layer else next(layers, None)
+            size = self.layers.size(layer.chain_id) if layer else 0
+            entries.append(HistoryEntry("<missing>", _unix(step.created), step.created_by, None, size, step.comment))
+        if entries:
+            entries[-1].Id = image.id
+            entries[-1].Tags = [references.parse(name).familiar for name in self.store.names(image.id)] or None
+        return entries[::-1]
+
+    def layers_size(self) -> int:
+        """Bytes of all unpacked layers."""
+        return sum(self.layers.sizes().values())
+
+    # How it comes
+
+    async def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[Progress]:
+        """Take the images out of an archive; yield the API's progress messages. Raises InvalidParameter."""
+        del quiet  # layers are read from a local file: there is no progress worth a line
+        with self._spooled() as spool:
+            await _spool(body, spool)
+            plain = await asyncio.to_thread(self._plain, spool)
+            with open(plain, "rb") as file:
+                archive = await asyncio.to_thread(Archive, file)
+                for found in await asyncio.to_thread(find_images, archive, builtin.architecture()):
+                    image = await self._load_one(archive, found)
+                    for name in found.names:
+                        reference = references.parse(name)
+                        self._tag(reference, image, action="load")
+                        yield {"stream": f"Loaded image: {reference.familiar}\n"}
+                    if not found.names:
+                        self._events.publish("image", "load", image.id, {"name": image.id})
+                        yield {"stream": f"Loaded image ID: {image.id}\n"}
+
+    async def _load_one(self, archive: Archive, found: Found) -> Image:
+        document = await asyncio.to_thread(archive.small, found.config)
+        blobs = []
+        for member, digest, media_type in found.layers:
+            blobs.append(await asyncio.to_thread(self._ingest_layer, archive, member, digest, media_type))
+        return await self._commit(document, blobs, found.manifest)
+
+    def _ingest_layer(self, archive: Archive, member: str, digest: str, media_type: str) -> Descriptor:
+        with archive.open(member) as file:
+            if media_type == LAYER:
+                magic = file.read(4)
+                file.seek(0)
+                media_type += "+gzip" if magic.startswith(GZIP) else "+zstd" if magic.startswith(ZSTD) else ""
+            return self.content.ingest_stream(file, media_type, digest)
+
+    async def import_(
+        self, body: AsyncIterator[bytes], name: str, changes: list[str], message: str, platform: str
+    ) -> AsyncIterator[Progress]:
+        """Make an image of one layer from the archive of a root file system; yield progress.
+
+        Raises InvalidParameter.
+        """
+        reference = references.parse(name) if name else None
+        config = apply(ContainerConfig(), changes)
+        with self._spooled() as spool:
+            await _spool(body, spool)
+            plain = await asyncio.to_thread(self._plain, spool)
+            with open(plain, "rb") as file:
+                blob = await asyncio.to_thread(self.content.ingest_stream, file, LAYER)
+        now = rfc3339(time.time_ns())
+        os_name, _, architecture = platform.partition("/")
+        document = ImageConfig(
+            created=now,
+            architecture=architecture or builtin.architecture(),
+            os=os_name or "linux",
+            config=config,
+            rootfs=RootFS("layers", [blob.digest]),
+            history=[History(created=now, comment=message or "Imported from -")],
+            comment=message or "Imported from -",
+        )
+        image = await self._commit(msgspec.json.encode(document), [blob], None)
+        if reference is not None:
+            self._tag(reference, image)
+        self._events.publish("image", "import", image.id, {"name": reference.familiar if reference else image.id})
+        yield {"status": image.id}
+
+    async def _commit(self, document: bytes, blobs: list[Descriptor], manifest: tuple[bytes, str] | None) -> Image:
+        """Unpack the layers of a config and record the image."""
+        config = parse_config(document)
+        diff_ids = config.rootfs.diff_ids
+        if len(diff_ids) != len(blobs):
+            raise InvalidParameter(f"invalid image: {len(blobs)} layers, and the config lists {len(diff_ids)}")
+        described = self.content.put(document, CONFIG)
+        async with self._changing:
+            chain = chain_ids(diff_ids)
+            for blob, diff_id, chain_id in zip(blobs, diff_ids, chain, strict=True):
+                await self.layers.ensure(chain_id, diff_id, blob)
+            raw, media_type = manifest or (
+                msgspec.json.encode(Manifest(2, described, blobs, media_type=MANIFEST)),
+                MANIFEST,
+            )
+            image = Image(
+                id=described.digest,
+                manifest=self.content.put(raw, media_type),
+                config_size=described.size,
+                config=config,
+                layers=tuple(map(Layer, blobs, diff_ids, chain)),
+                size=sum(self.layers.size(chain_id) for chain_id in chain),
+                stored_ns=time.time_ns(),
+            )
+            self.store.add(image)
+        return image
+
+    def _spooled(self) -> _Spool:
+        return _Spool(self.content.temporary())
+
+    def _plain(self, spool: Path) -> Path:
+        """Decompress a spooled archive where it is compressed."""
+        with open(spool, "rb") as file:
+            stream = opened(file)
+            if stream is file:
+                return spool
+            plain = spool.with_suffix(".tar")
+            try:
+                with open(plain, "xb") as target:
+                    shutil.copyfileobj(stream, target, _PIECE)
+            except (OSError, EOFError, ValueError) as error:
+                raise InvalidParameter(f"invalid archive: {error}") from error
+            except Exception as error:
+                if type(error).__module__.partition(".")[0] in ("zstandard", "isal", "lzma", "_lzma", "zlib"):
+                    raise InvalidParameter(f"invalid archive: {error}") from error
+                raise
+            return plain
+
+    def save(self, texts: list[str]) -> AsyncIterator[bytes]:
+        """Return an archive of images and names, as a stream. Raises NotFound before it begins."""
+        chosen: dict[str, tuple[Image, list[str]]] = {}
+        for text in texts:
+            image, reference = self.store.find(text)
+            _, names = chosen.setdefault(image.id, (image, []))
+            if reference is not None and reference.familiar not in names:
+                names.append(reference.familiar)
+        for image, _ in chosen.values():
+            self._events.publish("image", "save", image.id, {"name": image.id})
+        return _in_thread(write(list(chosen.values()), self.content))
+
+    # What it is called
+
+    def tag(self, source: str, repository: str, tag: str) -> None:
+        """Give an image another name. Raises NotFound and InvalidParameter."""
+        image = self.get(source)
+        reference = references.parse_name(f"{repository}:{tag}" if tag else repository)
+        if reference.digest:
+            raise InvalidParameter("refusing to create a tag with a digest reference")
+        self._tag(references.parse(str(reference)), image)
+
+    def _tag(self, reference: Reference, image: Image, *, action: str = "tag") -> None:
+        with self._state.transaction():
+            self.store.tag(reference, image.id)
+            self._events.publish("image", action, image.id, {"name": reference.familiar})
+
+    # How it goes
+
+    async def remove(self, text: str, *, force: bool, prune: bool) -> list[DeleteItem]:
+        """Remove a name and, with its last one, the image.
+
+        Raises NotFound, and Conflict in docker's words while containers or other names need it.
+        """
+        del prune  # there are no untagged parents to keep
+        async with self._changing:
+            image, reference = self.store.find(text)
+            names = self.store.names(image.id)
+            users = self.users(image.id)
+            if reference is not None and len(names) > 1:
+                return self._untag(image, [str(reference)])
+            if reference is None and len({references.parse(name).name for name in names}) > 1 and not force:
+                raise Conflict(
+                    f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
+                    "image is referenced in multiple repositories"
+                )
+            self._refuse_used(image, text, users, by_name=reference is not None, force=force)
+            items = self._untag(image, names)
+            if not users:
+                items += self._delete([image])
+            return items
+
+    def _refuse_used(self, image: Image, text: str, users: list[ImageUser], *, by_name: bool, force: bool) -> None:
+        if by_name and users and not force:
+            user = users[0]
+            raise Conflict(
+                f'conflict: unable to remove repository reference "{text}" (must force) - container '
+                f"{short_id(user.container_id)} is using its referenced image {short_id(image.id)}"
+            )
+        if by_name:
+            return
+        for user in users:
+            if user.running:
+                raise Conflict(
+                    f"conflict: unable to delete {short_id(image.id)} (cannot be forced) - "
+                    f"image is being used by running container {short_id(user.container_id)}"
+                )
+            if not force:
+                raise Conflict(
+                    f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
+                    f"image is being used by stopped container {short_id(user.container_id)}"
+                )
+
+    def _untag(self, image: Image, names: list[str]) -> list[DeleteItem]:
+        items = []
+        for name in names:
+            familiar = references.parse(name).familiar
+            with self._state.transaction():
+                self.store.untag(name)
+                self._events.publish("image", "untag", image.id, {"name": familiar})
+            items.append(DeleteItem(Untagged=familiar))
+        return items
+
+    def _delete(self, images: list[Image]) -> list[DeleteItem]:
+        with self._state.transaction():
+            for image in images:
+                self.store.delete(image.id)
+                self._events.publish("image", "delete", image.id, {"name": image.id})
+        gone = self._drop_unused()
+        return [DeleteItem(Deleted=image.id) for image in images] + [DeleteItem(Deleted=chain) for chain in gone]
+
+    def _drop_unused(self) -> list[str]:
+        """Remove layers and blobs that no image and no container needs; return the layers' chain IDs."""
+        chains = self.snapshots.chains_in_use()
+        blobs: set[str] = set()
+        for image in self.store:
+            chains.update(image.chain_ids)
+            blobs.update((image.id, image.manifest.digest))
+            blobs.update(layer.blob.digest for layer in image.layers)
+        gone = [chain for chain in self.layers.sizes() if chain not in chains]
+        for path in self.layers.remove(gone):
+            shutil.rmtree(path, ignore_errors=True)
+        self.content.keep_only(blobs.__contains__)
+        return gone
+
+    async def prune(self, filters: Filters) -> ImagesPruned:
+        """Remove images that nothing names (or, with `dangling=false`, that no container uses)."""
+        only_dangling = filters.flag("dangling") is not False
+        before = self.layers_size()
+        items: list[DeleteItem] = []
+        async with self._changing:
+            for image in self.store:
+                names = self.store.names(image.id)
+                if (only_dangling and names) or self.users(image.id):
+                    continue
+                labels = image.container_config().Labels
+                if not filters.labels(labels) or not filters.without_labels(labels):
+                    continue
+                if any(_unix(image.config.created) >= _until(value) for value in filters.values("until")):
+                    continue
+                items += self._untag(image, names) + self._delete([image])
+        reclaimed = before - self.layers_size()
+        self._events.publish("image", "prune", "", {"reclaimed": reclaimed})
+        return ImagesPruned(items or None, reclaimed)
+
+
+class _Spool:
+    """A temporary file that is gone at the end of the block, and what it was decompressed to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Path:
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        for path in (self._path, self._path.with_suffix(".tar")):
+            path.unlink(missing_ok=True)
+
+
+async def _spool(body: AsyncIterator[bytes], path: Path) -> None:
+    with open(path, "xb") as file:
+        async for piece in body:
+            await asyncio.to_thread(file.write, piece)
+
+
+async def _in_thread(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    iterator = iter(pieces)
+    while (piece := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield piece
+
+
+def _unix(created: str) -> int:
+    """Seconds since the epoch of an RFC 3339 time; 0 for none."""
+    try:
+        return int(datetime.datetime.fromisoformat(created).timestamp())
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _until(value: str) -> float:
+    if value.replace(".", "", 1).isdecimal():
+        return float(value)
+    try:
+        return datetime.datetime.fromisoformat(value).timestamp()
+    except ValueError:
+        raise InvalidParameter(f"invalid filter 'until={value}': a time is wanted") from None
+
+
+def _reference_matches(familiar: str, patterns: list[str]) -> bool:
+    import fnmatch  # noqa: PLC0415 - only lists with a filter need it
+
+    name = familiar.rpartition(":")[0]
+    return any(
+        fnmatch.fnmatchcase(candidate, pattern)
+        for pattern in patterns
+        for candidate in (familiar, name)
+        if pattern.count("/") == candidate.count("/")
+    )

@@ -1,0 +1,139 @@
+"""Containers' writable layers: `snapshots/<container id>/{upper,work}` over the unpacked layers of an image.
+
+The row names the layers, so a container does not need its image's name or record to be started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from darse.engine.errors import NotFound
+from darse.engine.state import Schema, State
+from darse.images.layers import LayerStore
+from darse.images.model import Image
+from darse.linux import trace
+
+SCHEMA = Schema(
+    "snapshots",
+    (
+        """
+        CREATE TABLE snapshots (
+            container_id TEXT PRIMARY KEY,
+            image_id TEXT NOT NULL,
+            chain BLOB NOT NULL
+        ) WITHOUT ROWID
+        """,
+    ),
+)
+DRIVER = "overlay2"
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The directories of an overlay mount; `lower` has the topmost layer first."""
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+
+
+class SnapshotService:
+    """Prepares, measures and removes writable layers."""
+
+    def __init__(self, data_root: Path, state: State, layers: LayerStore) -> None:
+        self._directory = data_root / "snapshots"
+        self._trash = data_root / "trash"
+        self._empty = data_root / "snapshots-empty"
+        self._state = state
+        self._layers = layers
+
+    def open(self, live: Iterable[str]) -> None:
+        """Make the directories; remove what belongs to no container in `live`."""
+        self._directory.mkdir(mode=0o711, exist_ok=True)
+        self._empty.mkdir(mode=0o755, exist_ok=True)
+        self._trash.mkdir(mode=0o700, exist_ok=True)
+        keep = set(live)
+        for path in list(self._directory.iterdir()):
+            if path.name not in keep:
+                self._discard(path)
+        with self._state.transaction() as connection:
+            for (container_id,) in self._state.rows("SELECT container_id FROM snapshots"):
+                if container_id not in keep:
+                    connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
+        shutil.rmtree(self._trash)
+        self._trash.mkdir(mode=0o700)
+
+    def prepare(self, container_id: str, image: Image) -> None:
+        """Make the writable layer of a new container."""
+        directory = self._directory / container_id
+        with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
+            for path in (directory, directory / "upper", directory / "work"):
+                path.mkdir(mode=0o755)
+                path.chmod(0o755)
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT INTO snapshots VALUES (?, ?, ?)",
+                (container_id, image.id, msgspec.json.encode(image.chain_ids)),
+            )
+
+    def overlay(self, container_id: str) -> Overlay:
+        """Return what to mount. Raises NotFound."""
+        row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
+        if row is None:
+            raise NotFound(f"container {container_id} has no writable layer")
+        chain = msgspec.json.decode(row[0], type=list[str])
+        lower = tuple(str(self._layers.path(chain_id)) for chain_id in reversed(chain)) or (str(self._empty),)
+        directory = self._directory / container_id
+        return Overlay(lower, str(directory / "upper"), str(directory / "work"))
+
+    def chains_in_use(self) -> set[str]:
+        """The chain IDs that some container stands on."""
+        used: set[str] = set()
+        for (chain,) in self._state.rows("SELECT DISTINCT chain FROM snapshots"):
+            used.update(msgspec.json.decode(chain, type=list[str]))
+        return used
+
+    async def remove(self, container_id: str) -> None:
+        """Remove the writable layer; fine when it is gone."""
+        with self._state.transaction() as connection:
+            connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
+        directory = self._directory / container_id
+        if directory.exists():
+            aside = self._trash / f"{container_id[:12]}-{secrets.token_hex(4)}"
+            with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
+                os.rename(directory, aside)
+            await asyncio.to_thread(shutil.rmtree, aside)
+
+    async def usage(self, container_id: str) -> tuple[int, int]:
+        """Return the bytes of the writable layer, and of that and the image together."""
+        row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
+        chain = msgspec.json.decode(row[0], type=list[str]) if row else []
+        own = await asyncio.to_thread(_tree_bytes, self._directory / container_id / "upper")
+        return own, own + sum(self._layers.size(chain_id) for chain_id in chain)
+
+    def _discard(self, path: Path) -> None:
+        os.rename(path, self._trash / f"{path.name[:12]}-{secrets.token_hex(4)}")
+
+
+def _tree_bytes(root: Path) -> int:
+    """Bytes of the files below `root`; hard links count once, nothing is followed."""
+    seen: set[int] = set()
+    total = 0
+    for where, _, names in os.walk(root):
+        for name in names:
+            try:
+                status = os.lstat(os.path.join(where, name))
+            except FileNotFoundError:
+                continue  # the container just removed it
+            if status.st_ino not in seen:
+                seen.add(status.st_ino)
+                total += status.st_size
+    return total
