@@ -53,7 +53,9 @@ class Traces:
         if name in decoded:
             return decoded[name]
         known = ", ".join(sorted(decoded)) or "none"
-        raise NotFound(f'no "{name or "operation"}" is on record for container {container_id[:12]} (on record: {known})')
+        raise NotFound(
+            f'no "{name or "operation"}" is on record for container {container_id[:12]} (on record: {known})'
+        )
 
     def removed_id(self, reference: str) -> str | None:
         """Return the id of a removed container that is still on record, by its name, its id or the id's beginning."""

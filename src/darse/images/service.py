@@ -114,7 +114,9 @@ class ImageService:
         self._tag(name, image)
         return image
 
-    def list_images(self, filters: Filters, *, everything: bool = False, shared_size: bool = False) -> list[ImageSummary]:
+    def list_images(
+        self, filters: Filters, *, everything: bool = False, shared_size: bool = False
+    ) -> list[ImageSummary]:
         """The images that match, newest first."""
         del everything  # intermediate images of the classic builder do not exist here
         names = self.store.all_names()

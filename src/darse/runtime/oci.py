@@ -124,8 +124,7 @@ def failure(runtime: str, message: str, command: str, *, during: str = "create")
     name = json.dumps(command)
     if _NOT_FOUND.search(text):
         return CommandNotFound(
-            f"{prefix}: unable to start container process: exec: {name}: "
-            "executable file not found in $PATH: unknown"
+            f"{prefix}: unable to start container process: exec: {name}: executable file not found in $PATH: unknown"
         )
     started = f"`{command}`" in text or "exec" in text or "open executable" in text
     if started and _DENIED.search(text):

@@ -1,0 +1,140 @@
+"""Devices of containers: the nodes made in /dev, and the rules of the device cgroup."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+from darse.engine.errors import InvalidParameter
+from darse.wire.containers import DeviceMapping, HostConfig
+
+_RULE = re.compile(r"(?P<type>[acb]) (?P<major>[0-9]+|\*):(?P<minor>[0-9]+|\*) (?P<access>[rwm]{1,3})\Z")
+_ACCESS = re.compile(r"[rwm]{1,3}\Z")
+# The same as docker: mknod of anything, use of the harmless ones; the runtime adds null, zero, tty and so on.
+_DEFAULT_RULES: tuple[dict[str, Any], ...] = (
+    {"allow": False, "access": "rwm"},
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 5, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 7, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 8, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 1, "minor": 9, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 0, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 1, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 5, "minor": 2, "access": "rwm"},
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+)
+_NEVER_SHOWN = frozenset({"pts", "shm", "fd", "mqueue", "console", "ptmx", "core", "stdin", "stdout", "stderr"})
+
+
+def device_nodes(host: HostConfig) -> list[dict[str, Any]]:
+    """The nodes to make for `--device`, or every device of the host for `--privileged`. Raises InvalidParameter."""
+    if host.Privileged:
+        return _host_devices()
+    nodes: list[dict[str, Any]] = []
+    for mapping in host.Devices or ():
+        nodes += _mapped(mapping)
+    return nodes
+
+
+def _mapped(mapping: DeviceMapping) -> list[dict[str, Any]]:
+    access = mapping.CgroupPermissions or "rwm"
+    if not _ACCESS.match(access):
+        raise InvalidParameter(f"invalid device mode: {access}")
+    target = mapping.PathInContainer or mapping.PathOnHost
+    if not mapping.PathOnHost.startswith("/") or not target.startswith("/"):
+        raise InvalidParameter(f"invalid device specification: {mapping.PathOnHost}:{target}")
+    source = Path(mapping.PathOnHost)
+    if source.is_dir():
+        found = [
+            {**node, "path": str(Path(target) / path.relative_to(source)), "access": access}
+            for path in sorted(source.rglob("*"))
+            if (node := _node(path)) is not None
+        ]
+        if found:
+            return found
+    node = _node(source)
+    if node is None:
+        raise InvalidParameter(
+            f'error gathering device information while adding custom device "{mapping.PathOnHost}": '
+            + ("not a device node" if source.exists() else "no such file or directory")
+        )
+    return [{**node, "path": target, "access": access}]
+
+
+def _node(path: Path) -> dict[str, Any] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    if stat.S_ISCHR(status.st_mode):
+        kind = "c"
+    elif stat.S_ISBLK(status.st_mode):
+        kind = "b"
+    else:
+        return None
+    return {
+        "path": str(path),
+        "type": kind,
+        "major": os.major(status.st_rdev),
+        "minor": os.minor(status.st_rdev),
+        "fileMode": stat.S_IMODE(status.st_mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+    }
+
+
+def _host_devices() -> list[dict[str, Any]]:
+    nodes = []
+    for where, directories, names in os.walk("/dev"):
+        if where == "/dev":
+            directories[:] = [name for name in directories if name not in _NEVER_SHOWN]
+        for name in sorted(names):
+            path = Path(where, name)
+            if name in _NEVER_SHOWN or path.is_symlink():
+                continue
+            if (node := _node(path)) is not None:
+                nodes.append(node)
+    return nodes
+
+
+def device_rules(host: HostConfig, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rules of the device cgroup. Removes the nodes' `access`, which is the rules' part of a mapping.
+
+    Raises InvalidParameter for a malformed `--device-cgroup-rule`.
+    """
+    if host.Privileged:
+        return [{"allow": True, "access": "rwm"}]
+    rules = list(_DEFAULT_RULES)
+    rules += [
+        {
+            "allow": True,
+            "type": node["type"],
+            "major": node["major"],
+            "minor": node["minor"],
+            "access": node.pop("access", "rwm"),
+        }
+        for node in nodes
+    ]
+    for text in host.DeviceCgroupRules or ():
+        match = _RULE.match(text)
+        if match is None:
+            raise InvalidParameter(f"invalid device cgroup rule format: '{text}'")
+        rule: dict[str, Any] = {"allow": True, "type": match["type"], "access": match["access"]}
+        for key in ("major", "minor"):
+            if match[key] != "*":
+                rule[key] = int(match[key])
+        rules.append(rule)
+    return rules
+
+
+def numbers_of(path: str) -> dict[str, int]:
+    """Major and minor number of a device. Raises InvalidParameter."""
+    node = _node(Path(path)) if path.startswith("/") else None
+    if node is None:
+        raise InvalidParameter(f"{path!r} is no device")
+    return {"major": node["major"], "minor": node["minor"]}

@@ -1,0 +1,49 @@
+"""Volume requests and responses (Docker Engine API v1.51)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class VolumeCreate(msgspec.Struct):
+    """Body of `POST /volumes/create`."""
+
+    Name: str = ""
+    Driver: str = ""
+    DriverOpts: dict[str, str] | None = None
+    Labels: dict[str, str] | None = None
+    ClusterVolumeSpec: dict[str, object] | None = None
+
+
+class UsageData(msgspec.Struct):
+    """Bytes used and number of containers; -1 means not calculated."""
+
+    Size: int
+    RefCount: int
+
+
+class Volume(msgspec.Struct, kw_only=True):
+    """A volume as the API shows it."""
+
+    CreatedAt: str
+    Driver: str
+    Labels: dict[str, str] | None
+    Mountpoint: str
+    Name: str
+    Options: dict[str, str] | None
+    Scope: str = "local"
+    UsageData: UsageData | msgspec.UnsetType = msgspec.UNSET
+
+
+class VolumeList(msgspec.Struct):
+    """Answer to a list."""
+
+    Volumes: list[Volume]
+    Warnings: list[str] | None = None
+
+
+class VolumesPruned(msgspec.Struct):
+    """Answer to a prune."""
+
+    VolumesDeleted: list[str] | None
+    SpaceReclaimed: int
