@@ -1,0 +1,19 @@
+"""sysctl(8): kernel parameters under /proc/sys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from darse.linux import trace
+
+
+def read(name: str) -> str:
+    """Return a parameter, named with slashes. Raises OSError."""
+    return Path("/proc/sys", name).read_text().strip()
+
+
+def write(name: str, value: str) -> None:
+    """Set a parameter, named with slashes, unless it has the value. Raises OSError."""
+    if read(name) != value:
+        with trace.step("rule", f"{name} = {value}", "sysctl", "-w", f"{name}={value}"):
+            Path("/proc/sys", name).write_text(value)
