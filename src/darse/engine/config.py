@@ -64,7 +64,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     fixed_cidr: str = ""
     default_gateway: str = ""
     default_address_pools: tuple[AddressPool, ...] = (
-        AddressPool("172.17.0.0/12", 16),
+        AddressPool("172.17.0.0/16", 16),
+        AddressPool("172.18.0.0/15", 16),
+        AddressPool("172.20.0.0/14", 16),
+        AddressPool("172.24.0.0/13", 16),
         AddressPool("192.168.0.0/16", 20),
     )
     mtu: int = 1500

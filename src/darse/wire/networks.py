@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 
@@ -31,3 +33,104 @@ class EndpointSettings(msgspec.Struct):
     GlobalIPv6Address: str = ""
     GlobalIPv6PrefixLen: int = 0
     DNSNames: list[str] | None = None
+
+
+class IPAMConfig(msgspec.Struct, omit_defaults=True):
+    """One address range of a network."""
+
+    Subnet: str = ""
+    IPRange: str = ""
+    Gateway: str = ""
+    AuxiliaryAddresses: dict[str, str] | None = None
+
+
+class IPAM(msgspec.Struct):
+    """Address management of a network."""
+
+    Driver: str = "default"
+    Options: dict[str, str] | None = None
+    Config: list[IPAMConfig] | None = None
+
+
+class ConfigReference(msgspec.Struct):
+    """A network whose configuration is used."""
+
+    Network: str = ""
+
+
+class NetworkCreate(msgspec.Struct):
+    """Body of `POST /networks/create`."""
+
+    Name: str = ""
+    Driver: str = ""
+    Scope: str = ""
+    Internal: bool = False
+    Attachable: bool = False
+    Ingress: bool = False
+    ConfigOnly: bool = False
+    ConfigFrom: ConfigReference | None = None
+    IPAM: IPAM | None = None
+    EnableIPv4: bool | None = None
+    EnableIPv6: bool | None = None
+    Options: dict[str, str] | None = None
+    Labels: dict[str, str] | None = None
+    CheckDuplicate: bool = False
+
+
+class NetworkCreated(msgspec.Struct):
+    """Answer to a create."""
+
+    Id: str
+    Warning: str
+
+
+class NetworkConnect(msgspec.Struct):
+    """Body of a connect."""
+
+    Container: str = ""
+    EndpointConfig: EndpointSettings | None = None
+
+
+class NetworkDisconnect(msgspec.Struct):
+    """Body of a disconnect."""
+
+    Container: str = ""
+    Force: bool = False
+
+
+class NetworkContainer(msgspec.Struct):
+    """A container in a network's inspect."""
+
+    Name: str
+    EndpointID: str
+    MacAddress: str
+    IPv4Address: str
+    IPv6Address: str
+
+
+class Network(msgspec.Struct, kw_only=True):
+    """A network as the API shows it."""
+
+    Name: str
+    Id: str
+    Created: str
+    Scope: str = "local"
+    Driver: str
+    EnableIPv4: bool = True
+    EnableIPv6: bool = False
+    IPAM: IPAM
+    Internal: bool = False
+    Attachable: bool = False
+    Ingress: bool = False
+    ConfigFrom: ConfigReference = msgspec.field(default_factory=ConfigReference)
+    ConfigOnly: bool = False
+    Containers: dict[str, NetworkContainer] = msgspec.field(default_factory=dict)
+    Options: dict[str, str]
+    Labels: dict[str, str]
+    Peers: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
+
+
+class NetworksPruned(msgspec.Struct):
+    """Answer to a prune."""
+
+    NetworksDeleted: list[str] | None

@@ -1,0 +1,160 @@
+"""Published ports: what `-p` and `-P` come down to, and which ports of the host are free.
+
+A port is refused when another container has it, or when a program of the host listens there: translation would take
+its traffic away without a word.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable
+
+from darse.engine.errors import InvalidParameter, SystemFault
+from darse.networks.firewall import ANY
+from darse.networks.model import PublishedPort
+from darse.wire.containers import PortBinding, PortMap
+
+_KEY = re.compile(r"(?P<port>[0-9]{1,5})(/(?P<protocol>tcp|udp|sctp))?\Z")
+_RANGE = re.compile(r"(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?\Z")
+_EPHEMERAL = range(32768, 61000)
+_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+
+
+def split_key(key: str) -> tuple[int, str]:
+    """Return port and protocol of `80/tcp`. Raises InvalidParameter."""
+    match = _KEY.match(key)
+    if match is None or not 0 < int(match["port"]) < 65536:
+        raise InvalidParameter(f"invalid port specification: {key!r}")
+    return int(match["port"]), match["protocol"] or "tcp"
+
+
+def check_ports(ports: PortMap | None, exposed: Iterable[str]) -> None:
+    """Raise InvalidParameter for what can be no port, range or host address."""
+    for key in exposed:
+        split_key(key)
+    for key, bindings in (ports or {}).items():
+        split_key(key)
+        for binding in bindings or ():
+            _host_range(binding)
+            if binding.HostIp:
+                try:
+                    address = ipaddress.ip_address(binding.HostIp)
+                except ValueError:
+                    raise InvalidParameter(f"invalid IP address: {binding.HostIp}") from None
+                if address.version != 4 and not address.is_unspecified:
+                    raise InvalidParameter(f"publishing on IPv6 address {binding.HostIp} is not supported yet")
+
+
+def _host_range(binding: PortBinding) -> range:
+    if not binding.HostPort or binding.HostPort == "0":
+        return range(0)
+    match = _RANGE.match(binding.HostPort)
+    if match is None:
+        raise InvalidParameter(f"invalid port specification: {binding.HostPort!r}")
+    first, last = int(match["first"]), int(match["last"] or match["first"])
+    if not 0 < first <= last < 65536:
+        raise InvalidParameter(f"invalid port specification: {binding.HostPort!r}")
+    return range(first, last + 1)
+
+
+class PortAllocator:
+    """The ports of the host that lead to containers."""
+
+    def __init__(self, default_ip: str) -> None:
+        self._default_ip = default_ip
+        self._taken: dict[tuple[str, int], set[str]] = {}
+        self._cursor = 0
+
+    def restore(self, port: PublishedPort) -> None:
+        """Note a port of a running container."""
+        self._taken.setdefault((port.protocol, port.host_port), set()).add(port.host_ip)
+
+    def release(self, port: PublishedPort) -> None:
+        """Give a port back."""
+        holders = self._taken.get((port.protocol, port.host_port))
+        if holders is not None:
+            holders.discard(port.host_ip)
+            if not holders:
+                del self._taken[port.protocol, port.host_port]
+
+    def allocate(
+        self, wanted: PortMap, exposed: Iterable[str], container_ip: str, *, publish_all: bool
+    ) -> tuple[list[PublishedPort], PortMap]:
+        """Take the host ports of a container; return them, and the port map that inspect shows.
+
+        Raises SystemFault in docker's words when a port is taken; then none is.
+        """
+        bindings: dict[str, list[PortBinding]] = {}
+        shown: PortMap = {}
+        for key in exposed:
+            number, protocol = split_key(key)
+            shown[f"{number}/{protocol}"] = None
+            if publish_all:
+                bindings[f"{number}/{protocol}"] = [PortBinding()]
+        for key, entries in wanted.items():
+            number, protocol = split_key(key)
+            bindings[f"{number}/{protocol}"] = list(entries or [PortBinding()])
+        published: list[PublishedPort] = []
+        try:
+            for key, entries in bindings.items():
+                number, protocol = split_key(key)
+                shown[key] = []
+                for binding in entries:
+                    port = self._one(protocol, binding, container_ip, number)
+                    published.append(port)
+                    shown[key] = [*(shown[key] or ()), PortBinding(port.host_ip, str(port.host_port))]
+        except BaseException:
+            for port in published:
+                self.release(port)
+            raise
+        return published, shown
+
+    def _one(self, protocol: str, binding: PortBinding, container_ip: str, container_port: int) -> PublishedPort:
+        host_ip = binding.HostIp or self._default_ip
+        if ":" in host_ip:
+            host_ip = "0.0.0.0"  # noqa: S104 - [::] means every address
+        candidates = _host_range(binding)
+        for number in candidates or self._ephemeral():
+            reason = self._unavailable(protocol, host_ip, number)
+            if reason is None:
+                port = PublishedPort(protocol, host_ip, number, container_ip, container_port)
+                self.restore(port)
+                return port
+            if len(candidates) == 1:
+                raise SystemFault(
+                    "driver failed programming external connectivity on endpoint: "
+                    f"Bind for {host_ip}:{number} failed: {reason}"
+                )
+        raise SystemFault(
+            f"all ports are allocated: no free {protocol} port on {host_ip} for {binding.HostPort or 'any'}"
+        )
+
+    def _ephemeral(self) -> Iterable[int]:
+        start = self._cursor
+        for offset in range(len(_EPHEMERAL)):
+            self._cursor = (start + offset + 1) % len(_EPHEMERAL)
+            yield _EPHEMERAL[(start + offset) % len(_EPHEMERAL)]
+
+    def _unavailable(self, protocol: str, host_ip: str, number: int) -> str | None:
+        holders = self._taken.get((protocol, number), set())
+        if host_ip in holders or (holders and (host_ip in ANY or holders & set(ANY))):
+            return "port is already allocated"
+        kind = _TYPES.get(protocol)
+        if kind is None:
+            return None
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if protocol == "tcp":
+                # Connections that wait in TIME_WAIT are nobody's.
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host_ip, number))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return "port is already allocated"
+                if error.errno == errno.EADDRNOTAVAIL:
+                    return "cannot assign requested address"
+                raise
+        return None

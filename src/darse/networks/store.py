@@ -1,0 +1,89 @@
+"""The rows of networks and sandboxes, and the networks by id and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from darse.engine.errors import InvalidParameter, NotFound
+from darse.engine.ids import may_be_id_prefix
+from darse.engine.state import Schema, State
+from darse.networks.model import NetworkRecord, SandboxRecord
+
+SCHEMA = Schema(
+    "networks",
+    (
+        """
+        CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE sandboxes (container_id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID
+        """,
+    ),
+)
+
+
+class NetworkStore:
+    """Networks and sandboxes, in memory and in the database."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        decode = msgspec.json.Decoder(NetworkRecord).decode
+        self._networks = {id_: decode(document) for id_, document in state.rows("SELECT id, document FROM networks")}
+        decode_sandbox = msgspec.json.Decoder(SandboxRecord).decode
+        self.sandboxes = {
+            id_: decode_sandbox(document)
+            for id_, document in state.rows("SELECT container_id, document FROM sandboxes")
+        }
+
+    def __iter__(self) -> Iterator[NetworkRecord]:
+        return iter(list(self._networks.values()))
+
+    def by_name(self, name: str) -> NetworkRecord | None:
+        """Return the network of a name."""
+        return next((record for record in self._networks.values() if record.name == name), None)
+
+    def get(self, reference: str) -> NetworkRecord:
+        """Return a network by id, name or abbreviated id. Raises NotFound and InvalidParameter."""
+        found = self._networks.get(reference) or self.by_name(reference)
+        if found is not None:
+            return found
+        if may_be_id_prefix(reference):
+            matches = [record for id_, record in self._networks.items() if id_.startswith(reference)]
+            if len(matches) == 1:
+                return matches[0]
+            if matches:
+                raise InvalidParameter(
+                    f"network {reference} is ambiguous ({len(matches)} matches found based on ID prefix)"
+                )
+        raise NotFound(f"network {reference} not found")
+
+    def save(self, record: NetworkRecord) -> None:
+        """Insert or replace a network."""
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO networks VALUES (?, ?, ?)",
+                (record.id, record.name, msgspec.json.encode(record)),
+            )
+        self._networks[record.id] = record
+
+    def delete(self, record: NetworkRecord) -> None:
+        """Remove a network."""
+        with self._state.transaction() as connection:
+            connection.execute("DELETE FROM networks WHERE id = ?", (record.id,))
+        del self._networks[record.id]
+
+    def save_sandbox(self, sandbox: SandboxRecord) -> None:
+        """Insert or replace a sandbox."""
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (sandbox.container_id, msgspec.json.encode(sandbox))
+            )
+        self.sandboxes[sandbox.container_id] = sandbox
+
+    def delete_sandbox(self, container_id: str) -> SandboxRecord | None:
+        """Remove and return a sandbox; None when there is none."""
+        sandbox = self.sandboxes.pop(container_id, None)
+        if sandbox is not None:
+            with self._state.transaction() as connection:
+                connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (container_id,))
+        return sandbox
