@@ -41,6 +41,7 @@ class Context:
     facts: HostFacts
     threads: NamespaceThreads
     files: FileLayout
+    seccomp_profile: str = ""
     traces: Traces = field(default_factory=Traces)
     locks: KeyedLocks = field(default_factory=KeyedLocks)
     followers: dict[str, set[LogStream]] = field(default_factory=dict)

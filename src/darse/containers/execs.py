@@ -11,26 +11,22 @@ import asyncio
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from darse.containers.console import Attachment, ConsoleHub
+from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
 from darse.containers.model import Container, Status
-from darse.containers.store import ContainerStore
-from darse.containers.traces import Traces
 from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
-from darse.engine.events import EventLog
-from darse.engine.ids import new_id
+from darse.engine.ids import new_id, short_id
 from darse.linux import trace
 from darse.linux.process import Process
 from darse.runtime import conmon
 from darse.runtime.conmon import STDERR, STDOUT, LaunchRefused, Station
 from darse.runtime.launch import StdioPlan, launch_exec
-from darse.runtime.oci import LaunchFailure, OCIRuntime, failure
+from darse.runtime.oci import LaunchFailure, failure
 from darse.runtime.spec import exec_process
 from darse.runtime.user import lookup_user
 from darse.wire.containers import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
@@ -75,22 +71,10 @@ class Exec:
 class ExecService:
     """Creates, starts, inspects and resizes execs."""
 
-    def __init__(
-        self,
-        store: ContainerStore,
-        events: EventLog,
-        traces: Traces,
-        directory: Path,
-        runtime_of: Callable[[Container], OCIRuntime],
-        describe: Callable[[Container], dict[str, str]],
-    ) -> None:
-        """`directory` holds one directory per exec; `describe` gives the attributes of a container's events."""
-        self._store = store
-        self._events = events
-        self._traces = traces
-        self._directory = directory
-        self._runtime_of = runtime_of
-        self._describe = describe
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._store = context.store
+        self._directory = context.files.execs
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
 
@@ -148,12 +132,12 @@ class ExecService:
 
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
         config = one.record.config
-        with self._traces.record("exec", container.id):
-            process = await asyncio.to_thread(_process, container, config)
+        with self._context.traces.record("exec", container.id):
+            process = await asyncio.to_thread(self._process, container, config)
             with trace.step("file", "the exec's process", "tee", str(one.station.config)):
                 one.station.config.write_bytes(msgspec.json.encode(process))
             stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin and attached, keep_stdin_open=False)
-            runtime = self._runtime_of(container)
+            runtime = self._context.runtime_of(container)
             try:
                 launched, connection = await asyncio.to_thread(
                     launch_exec, runtime, one.station, stdio, attach=attached
@@ -289,17 +273,18 @@ class ExecService:
 
     def _publish(self, one: Exec, action: str, **more: object) -> None:
         container = self._store.find(one.record.container_id)
-        attributes = self._describe(container) if container is not None else {}
-        self._events.publish(
+        attributes = self._context.event_attributes(container) if container is not None else {}
+        self._context.events.publish(
             "container", action, one.record.container_id, attributes | {"execID": one.record.id} | more
         )
 
-
-def _process(container: Container, config: ExecConfig) -> dict[str, object]:
-    """The OCI process of an exec; users are looked up in the container's own root, as it is mounted now."""
-    root_fd = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        user = lookup_user(root_fd, config.User or container.record.config.User, container.record.host.GroupAdd or ())
-    finally:
-        os.close(root_fd)
-    return exec_process(config, container.record.config, container.record.host, user)
+    def _process(self, container: Container, config: ExecConfig) -> dict[str, object]:
+        """The OCI process of an exec; users are looked up in the container's own root, as it is mounted now."""
+        record = container.record
+        root_fd = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            user = lookup_user(root_fd, config.User or record.config.User, record.host.GroupAdd or ())
+        finally:
+            os.close(root_fd)
+        hostname = record.config.Hostname or short_id(record.id)
+        return exec_process(config, record.config, record.host, user, facts=self._context.facts, hostname=hostname)

@@ -118,7 +118,7 @@ class Lifecycle:
             with context.database.transaction():
                 context.store.save_state(container)
                 context.publish(container, "start")
-            await context.networks.sandbox_started(container.id, launched.pid)
+            context.networks.sandbox_started(container.id)
             undo.pop_all()
         self._watch(container, monitor)
 
@@ -137,7 +137,7 @@ class Lifecycle:
             context.cgroups.remove(context.cgroup_path(container))
             await conmon.ended(container.monitor, context.files.of(container.id).station)
             container.monitor = None
-        await context.networks.sandbox_release(container.id)
+        context.networks.sandbox_release(container.id)
         self._clean(container)
 
     def _clean(self, container: Container) -> None:
@@ -145,6 +145,7 @@ class Lifecycle:
         context.cgroups.remove(context.cgroup_path(container))
         context.runtime_of(container).forget(container.id)
         context.files.of(container.id).clear_station()
+        context.volumes.unmount_unused(container.record.mounts)
 
     def _watch(self, container: Container, monitor: Process) -> None:
         task = asyncio.create_task(self._until_exit(container, monitor), name=f"watch {container.id[:12]}")
@@ -169,7 +170,7 @@ class Lifecycle:
         context = self._context
         container.monitor = None
         with context.traces.record("exit", container.id):
-            await context.networks.sandbox_release(container.id)
+            context.networks.sandbox_release(container.id)
             state = container.state
             state.status = Status.EXITED
             state.exit_code = exit_.code

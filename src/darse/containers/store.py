@@ -75,7 +75,7 @@ class ContainerStore:
 
     def add(self, container: Container) -> None:
         """Insert a container. Raises Conflict when its name is taken."""
-        self._refuse_taken(container.name)
+        self.refuse_taken(container.name)
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO containers VALUES (?, ?, ?, ?, ?)",
@@ -105,7 +105,7 @@ class ContainerStore:
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container another name. Raises Conflict when it is taken."""
-        self._refuse_taken(name)
+        self.refuse_taken(name)
         old = container.name
         record = msgspec.structs.replace(container.record, name=name)
         with self._database.transaction() as connection:
@@ -136,7 +136,8 @@ class ContainerStore:
         """Whether a container has this name."""
         return name in self._by_name
 
-    def _refuse_taken(self, name: str) -> None:
+    def refuse_taken(self, name: str) -> None:
+        """Raise Conflict when a container has this name."""
         holder = self._by_name.get(name)
         if holder is not None:
             raise Conflict(

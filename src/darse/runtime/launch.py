@@ -48,19 +48,19 @@ def launch_container(
     *,
     root: RootMount,
     stdio: StdioPlan,
-    log_path: Path,
+    log_path: Path | None,
     name: str,
     write_spec: Callable[[int], bytes],
 ) -> Launched:
     """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
 
-    `write_spec(root_fd)` returns the OCI spec, given a descriptor of the mounted root. Raises what it raises,
+    Without a `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec, given a descriptor of the mounted root. Raises what it raises,
     OSError for a failed mount, and LaunchRefused and MonitorLost as `conmon.launch` does.
     """
     arguments = [
         *_common(runtime, station, stdio),
         *("--name", name),
-        *("--log-path", f"k8s-file:{log_path}"),
+        *("--log-path", f"k8s-file:{log_path}" if log_path is not None else "off"),
         *("--persist-dir", str(station.directory)),
         "--no-sync-log",
     ]

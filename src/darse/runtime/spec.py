@@ -354,6 +354,7 @@ def exec_process(
     config: ContainerConfig,
     host: HostConfig,
     user: ResolvedUser,
+    *,
     facts: HostFacts,
     hostname: str,
 ) -> dict[str, Any]:

@@ -289,6 +289,13 @@ class CreateResponse(Wire):
     Warnings: list[str]
 
 
+class ContainersPruned(Wire):
+    """Answer to a prune."""
+
+    ContainersDeleted: list[str] | None
+    SpaceReclaimed: int
+
+
 class WaitError(Wire):
     """Why a wait failed."""
 

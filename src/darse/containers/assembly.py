@@ -1,0 +1,246 @@
+"""Putting a container together for a start: its network stack, its files, its mounts, its spec."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from darse.containers.context import Context
+from darse.containers.files import ContainerFiles
+from darse.containers.model import Container
+from darse.engine.errors import Conflict, InvalidParameter, NotFound, Unavailable
+from darse.engine.ids import short_id
+from darse.linux import trace
+from darse.networks import names
+from darse.networks.model import SandboxRequest
+from darse.runtime.launch import RootMount
+from darse.runtime.oci import OCIRuntime
+from darse.runtime.spec import BindMount, SharedNamespaces, SpecInputs, TmpfsMount, build_spec
+from darse.runtime.user import lookup_user
+from darse.volumes.mounts import MountPlan
+
+_INIT_PROGRAMS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini")
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """All that a launch needs."""
+
+    runtime: OCIRuntime
+    root: RootMount
+    write_spec: Callable[[int], bytes]
+
+
+class Assembly:
+    """Prepares launches."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def prepare(self, container: Container) -> LaunchPlan:
+        """Make what a container's start stands on. What it makes, `Lifecycle` gives back when the start fails.
+
+        Raises NotFound, Conflict and InvalidParameter for what has gone since the creation, and SystemFault.
+        """
+        context = self._context
+        files = context.files.of(container.id)
+        runtime = context.runtime_of(container)
+        network_path, addresses = await self._network(container)
+        hostname = self._hostname(container)
+        binds = self._name_files(container, files, hostname, addresses)
+        mounts = [await self._mount(plan) for plan in container.record.mounts]
+        overlay = context.snapshots.overlay(container.id)
+        namespaces = self._namespaces(container, network_path)
+        init_program = self._init_program(container)
+        record = container.record
+
+        def write_spec(root_fd: int) -> bytes:
+            inputs = SpecInputs(
+                config=record.config,
+                host=record.host,
+                facts=context.facts,
+                user=lookup_user(root_fd, record.config.User, record.host.GroupAdd or ()),
+                rootfs=str(files.station.rootfs),
+                hostname=hostname,
+                cgroup_path=context.cgroup_path(container),
+                namespaces=namespaces,
+                mounts=[*binds, *mounts],
+                shm_source=self._shared_memory(container),
+                init_program=init_program,
+                seccomp_profile=context.seccomp_profile,
+                no_new_privileges=context.config.no_new_privileges,
+                default_ulimits=context.config.default_ulimits,
+            )
+            with trace.step("file", "write the OCI spec", "tee", str(files.station.config)):
+                return msgspec.json.encode(build_spec(inputs))
+
+        return LaunchPlan(runtime, RootMount(overlay.lower, overlay.upper, overlay.work), write_spec)
+
+    def _hostname(self, container: Container) -> str:
+        config = container.record.config
+        if config.Hostname:
+            return config.Hostname
+        if container.record.host.NetworkMode == "host" or container.record.host.UTSMode == "host":
+            return platform.node()
+        return short_id(container.id)
+
+    async def _network(self, container: Container) -> tuple[str | None, list[str]]:
+        """Return the network namespace's path (None: the host's) and the container's addresses."""
+        context, record = self._context, container.record
+        mode = record.host.NetworkMode
+        if mode == "host":
+            return None, []
+        if mode.startswith("container:"):
+            other = self._running_other(mode, "network")
+            sandbox = context.networks.sandbox(other.id)
+            addresses = [one.address for one in sandbox.endpoints] if sandbox else []
+            return f"/proc/{other.state.pid}/ns/net", addresses
+        request = SandboxRequest(
+            container_id=container.id,
+            container_name=container.name,
+            endpoints={} if mode == "none" or record.config.NetworkDisabled else record.endpoints,
+            mac=record.config.MacAddress,
+            ports=record.host.PortBindings or {},
+            exposed=list(record.config.ExposedPorts or {}),
+            publish_all=record.host.PublishAllPorts,
+        )
+        made = await context.networks.sandbox_create(request)
+        return made.path, made.addresses
+
+    def _running_other(self, mode: str, kind: str) -> Container:
+        """The container whose namespace is joined. Raises NotFound, and Conflict when it does not run."""
+        reference = mode.partition(":")[2]
+        try:
+            other = self._context.store.get(reference)
+        except NotFound as error:
+            raise NotFound(f"cannot join {kind} namespace of container: {error}") from error
+        if not other.state.alive:
+            raise Conflict(f"cannot join {kind} namespace of a non running container: {other.id}")
+        return other
+
+    def _namespaces(self, container: Container, network: str | None) -> SharedNamespaces:
+        host = container.record.host
+
+        def path(mode: str, kind: str, file: str) -> str | None:
+            if mode == "host":
+                return None
+            if mode.startswith("container:"):
+                return f"/proc/{self._running_other(mode, kind).state.pid}/ns/{file}"
+            return ""
+
+        # With the host's network comes the host's name, as in docker, unless another is asked for.
+        uts = (
+            None
+            if host.UTSMode == "host" or (host.NetworkMode == "host" and not container.record.config.Hostname)
+            else ""
+        )
+        cgroup = None if host.CgroupnsMode == "host" else ""
+        return SharedNamespaces(
+            network=network,
+            pid=path(host.PidMode, "PID", "pid"),
+            ipc=path(host.IpcMode, "IPC", "ipc"),
+            uts=uts,
+            cgroup=cgroup,
+        )
+
+    def _shared_memory(self, container: Container) -> str:
+        """The host path to show as /dev/shm; empty for memory of the container's own."""
+        mode = container.record.host.IpcMode
+        if mode == "host":
+            return "/dev/shm"  # noqa: S108 - the host's, as asked for
+        if mode.startswith("container:"):
+            return f"/proc/{self._running_other(mode, 'IPC').state.pid}/root/dev/shm"
+        return ""
+
+    def _name_files(
+        self, container: Container, files: ContainerFiles, hostname: str, addresses: list[str]
+    ) -> list[BindMount]:
+        """Write hostname, hosts and resolv.conf, and return their mounts."""
+        context, record = self._context, container.record
+        mode = record.host.NetworkMode
+        if mode.startswith("container:"):
+            files = context.files.of(self._running_other(mode, "network").id)
+        else:
+            files.write_hostname(hostname)
+            files.write_names(*self._names(container, hostname, addresses))
+        taken = {plan.destination for plan in record.mounts}
+        return [
+            BindMount(str(path), target, writable=not record.host.ReadonlyRootfs, propagation="rprivate")
+            for path, target in (
+                (files.resolv_conf, "/etc/resolv.conf"),
+                (files.hostname, "/etc/hostname"),
+                (files.hosts, "/etc/hosts"),
+            )
+            if target not in taken
+        ]
+
+    def _names(self, container: Container, hostname: str, addresses: list[str]) -> tuple[bytes, bytes]:
+        config, record = self._context.config, container.record
+        on_host = record.host.NetworkMode == "host"
+        resolv = names.resolv_conf(
+            _read(Path("/etc/resolv.conf")),
+            record.host.Dns or config.dns,
+            record.host.DnsSearch or config.dns_search,
+            record.host.DnsOptions or config.dns_options,
+            keep_loopback=on_host,
+        )
+        default = self._context.networks.default_bridge()
+        gateway = config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
+        extra = record.host.ExtraHosts or ()
+        if on_host:
+            host_entries = _read(Path("/etc/hosts")).encode()
+            added = names.hosts_file(hostname, "", (), extra, gateway) if extra else b""
+            return host_entries + added, resolv
+        return names.hosts_file(hostname, record.config.Domainname, addresses, extra, gateway), resolv
+
+    async def _mount(self, plan: MountPlan) -> BindMount | TmpfsMount:
+        if plan.type == "tmpfs":
+            return TmpfsMount(plan.destination, plan.tmpfs_options)
+        if plan.type == "volume":
+            source = await self._context.volumes.mount(plan)
+            return BindMount(source, plan.destination, plan.rw, plan.propagation or "rprivate")
+        if not os.path.exists(plan.source):
+            if plan.make_source:
+                Path(plan.source).mkdir(parents=True, exist_ok=True)
+                return self._bind(plan)
+            raise InvalidParameter(
+                f'invalid mount config for type "bind": bind source path does not exist: {plan.source}'
+            )
+        return self._bind(plan)
+
+    @staticmethod
+    def _bind(plan: MountPlan) -> BindMount:
+        return BindMount(plan.source, plan.destination, plan.rw, plan.propagation, recursive=not plan.non_recursive)
+
+    def _init_program(self, container: Container) -> str:
+        config = self._context.config
+        wanted = container.record.host.Init if container.record.host.Init is not None else config.init
+        if not wanted:
+            return ""
+        if config.init_path:
+            return config.init_path
+        program = find_init()
+        if program is None:
+            raise Unavailable("--init needs a small init program: install the package catatonit or tini")
+        return program
+
+
+def find_init() -> str | None:
+    """The installed init program, if any."""
+    for candidate in _INIT_PROGRAMS:
+        if os.access(candidate, os.X_OK):
+            return candidate
+    return shutil.which("catatonit") or shutil.which("tini")
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text(errors="replace")
+    return ""

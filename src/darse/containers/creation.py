@@ -1,0 +1,256 @@
+"""Creating a container: what it asks for, checked and merged with its image's defaults, then recorded."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from darse.containers import names
+from darse.containers.context import Context
+from darse.containers.files import ContainerFiles
+from darse.containers.lifecycle import parse_signal
+from darse.containers.model import Container, Record, State, Status
+from darse.engine.errors import InvalidParameter, NotImplementedHere
+from darse.engine.ids import NAME_PATTERN, new_id
+from darse.images import Image, Overlay
+from darse.linux.mounts import mount_overlay
+from darse.networks.ports import check_ports
+from darse.runtime import validate
+from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
+from darse.volumes.copy_up import copy_up
+from darse.volumes.mounts import MountPlan, parse_mounts
+from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
+from darse.wire.networks import EndpointSettings
+
+_NAME_LIMIT = 255
+
+
+class Creation:
+    """Creates containers."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def create(self, name: str | None, request: CreateRequest) -> CreateResponse:
+        """Create a container called `name`, or something pleasant.
+
+        Raises NotFound for the image, a network or a container that is joined, Conflict for the name, and
+        InvalidParameter.
+        """
+        context = self._context
+        if not request.Image:
+            raise InvalidParameter("config must name an image: Image is empty")
+        image = await context.images.ensure(request.Image)
+        host = self._with_defaults(request.HostConfig)
+        config = merged(request.container_config(), image.container_config())
+        warnings = self._check(config, host)
+        endpoints = self._endpoints(host, request)
+        inherited = self._volumes_from(host)
+        plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited)
+        _check_sources(plans)
+        record = Record(
+            id=new_id(),
+            name=self._name(name),
+            created_ns=time.time_ns(),
+            image_id=image.id,
+            image_reference=request.Image,
+            config=config,
+            host=host,
+            endpoints=endpoints,
+            mounts=plans,
+        )
+        container = Container(record, State())
+        with context.traces.record("create", container.id):
+            await self._make(container, image)
+        if host.RestartPolicy.Name not in ("", "no"):
+            warnings.append("Restart policies are recorded, and not acted on yet.")
+        if config.Healthcheck is not None and config.Healthcheck.Test not in (None, [], ["NONE"]):
+            warnings.append("Health checks are recorded, and not run yet.")
+        return CreateResponse(container.id, warnings)
+
+    async def _make(self, container: Container, image: Image) -> None:
+        context = self._context
+        files = context.files.of(container.id)
+        async with AsyncExitStack() as undo:
+            context.store.add(container)
+            undo.callback(context.store.delete, container)
+            context.snapshots.prepare(container.id, image)
+            undo.push_async_callback(context.snapshots.remove, container.id)
+            files.data.mkdir(mode=0o710)
+            undo.callback(files.remove)
+            await context.volumes.realize(container.record.mounts)
+            await self._fill_volumes(container)
+            container.state.status = Status.CREATED
+            with context.database.transaction():
+                context.store.save_record(container)
+                context.store.save_state(container)
+                context.publish(container, "create")
+            undo.pop_all()
+
+    def _with_defaults(self, given: HostConfig) -> HostConfig:
+        config, facts = self._context.config, self._context.facts
+        host = msgspec.structs.replace(given)
+        host.NetworkMode = "bridge" if given.NetworkMode in ("", "default") else given.NetworkMode
+        if host.NetworkMode == "bridge" and self._context.networks.default_bridge() is None:
+            host.NetworkMode = "none"
+        host.Runtime = given.Runtime or config.default_runtime
+        host.IpcMode = given.IpcMode or config.default_ipc_mode
+        host.CgroupnsMode = (
+            given.CgroupnsMode or config.default_cgroupns_mode or ("private" if facts.cgroup_version == 2 else "host")
+        )
+        host.ShmSize = given.ShmSize or config.default_shm_size
+        log = given.LogConfig
+        host.LogConfig = msgspec.structs.replace(log, Type=log.Type or "json-file", Config=log.Config or {})
+        if not given.RestartPolicy.Name:
+            host.RestartPolicy = msgspec.structs.replace(given.RestartPolicy, Name="no")
+        if not given.Privileged:
+            host.MaskedPaths = list(MASKED_PATHS) if given.MaskedPaths is None else given.MaskedPaths
+            host.ReadonlyPaths = list(READONLY_PATHS) if given.ReadonlyPaths is None else given.ReadonlyPaths
+        host.ConsoleSize = given.ConsoleSize or [0, 0]
+        return host
+
+    def _check(self, config: ContainerConfig, host: HostConfig) -> list[str]:
+        validate.check_config(config)
+        if config.StopSignal:
+            parse_signal(config.StopSignal)
+        warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
+        check_ports(host.PortBindings, config.ExposedPorts or {})
+        if not config.Entrypoint and not config.Cmd:
+            raise InvalidParameter("no command specified")
+        for mode, kind in ((host.NetworkMode, "network"), (host.PidMode, "PID"), (host.IpcMode, "IPC")):
+            if mode.startswith("container:"):
+                self._context.store.get(mode.partition(":")[2])
+                if kind == "network":
+                    _check_joined_network(config, host)
+        if host.Links:
+            raise NotImplementedHere("links are not supported yet: connect the containers to one network instead")
+        if host.NetworkMode == "host" and host.PortBindings:
+            warnings.append("Published ports are discarded when using host network mode")
+        return warnings
+
+    def _endpoints(self, host: HostConfig, request: CreateRequest) -> dict[str, EndpointSettings]:
+        """The networks to connect to, that of the network mode first."""
+        if host.NetworkMode in ("host", "none") or host.NetworkMode.startswith("container:"):
+            return {}
+        given = dict(request.NetworkingConfig.EndpointsConfig or {})
+        chosen: dict[str, EndpointSettings] = {}
+        store = self._context.networks.store
+        mode = store.get(host.NetworkMode)
+        if mode.driver in ("host", "null"):
+            host.NetworkMode = "host" if mode.driver == "host" else "none"
+            return {}
+        for name, settings in {host.NetworkMode: EndpointSettings(), **given}.items():
+            record = store.get("bridge" if name == "default" else name)
+            if record.driver in ("host", "null"):
+                raise InvalidParameter(f"container cannot be connected to network {record.name} and to others")
+            chosen[record.name] = settings
+        self._context.networks.check(chosen)
+        return chosen
+
+    def _volumes_from(self, host: HostConfig) -> list[MountPlan]:
+        plans: dict[str, MountPlan] = {}
+        for text in host.VolumesFrom or ():
+            reference, _, mode = text.partition(":")
+            if not reference or mode not in ("", "ro", "rw", "z", "Z"):
+                raise InvalidParameter(f"invalid volumes-from specification: {text!r}")
+            for plan in self._context.store.get(reference).record.mounts:
+                writable = plan.rw and mode != "ro"
+                plans[plan.destination] = msgspec.structs.replace(
+                    plan, rw=writable, anonymous=False, from_container=True
+                )
+        return list(plans.values())
+
+    def _name(self, given: str | None) -> str:
+        if given is None:
+            return names.generate(self._context.store.name_is_taken)
+        name = check_name(given)
+        self._context.store.refuse_taken(name)
+        return name
+
+    async def _fill_volumes(self, container: Container) -> None:
+        """Copy what the image has at a new volume's place into the volume."""
+        context = self._context
+        plans = [
+            plan
+            for plan in container.record.mounts
+            if plan.type == "volume"
+            and not plan.no_copy
+            and not plan.subpath
+            and not plan.from_container
+            and context.volumes.is_plain(plan.name)
+            and not any(Path(plan.source).iterdir())
+        ]
+        if plans:
+            overlay = context.snapshots.overlay(container.id)
+            await context.threads.run(self._fill, context.files.of(container.id), overlay, plans)
+
+    def _fill(self, files: ContainerFiles, overlay: Overlay, plans: list[MountPlan]) -> None:
+        context = self._context
+        files.prepare_station()
+        try:
+            with context.threads.private_mounts():
+                mount_overlay(overlay.lower, overlay.upper, overlay.work, str(files.station.rootfs))
+                root_fd = os.open(files.station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    for plan in plans:
+                        copy_up(root_fd, plan.destination, Path(plan.source))
+                finally:
+                    os.close(root_fd)
+        finally:
+            files.clear_station()
+
+
+def merged(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
+    """The container's configuration over its image's defaults, as docker merges them."""
+    result = msgspec.structs.replace(config)
+    if not config.Entrypoint:
+        if not config.Cmd:
+            result.Cmd = image.Cmd
+        if config.Entrypoint is None:
+            result.Entrypoint = image.Entrypoint
+    elif config.Entrypoint == [""]:
+        result.Entrypoint = None
+    given = {entry.partition("=")[0] for entry in config.Env or ()}
+    result.Env = [entry for entry in image.Env or () if entry.partition("=")[0] not in given] + list(config.Env or ())
+    result.Labels = {**(image.Labels or {}), **(config.Labels or {})}
+    result.ExposedPorts = {**(image.ExposedPorts or {}), **(config.ExposedPorts or {})} or None
+    result.Volumes = {**(image.Volumes or {}), **(config.Volumes or {})} or None
+    for name in ("User", "WorkingDir", "StopSignal", "Healthcheck", "StopTimeout", "Shell", "OnBuild"):
+        if not getattr(config, name) and getattr(config, name) != 0:
+            setattr(result, name, getattr(image, name))
+    return result
+
+
+def check_name(given: str) -> str:
+    """Return a container's name without the API's slash. Raises InvalidParameter."""
+    name = given.removeprefix("/")
+    if NAME_PATTERN.fullmatch(name) is None or len(name) > _NAME_LIMIT:
+        raise InvalidParameter(f"Invalid container name ({given}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+    return name
+
+
+def _check_joined_network(config: ContainerConfig, host: HostConfig) -> None:
+    conflicts = (
+        (config.Hostname, "hostname and the network mode"),
+        (host.Links, "container type network can't be used with links. This would result in undefined behavior"),
+        (host.Dns, "dns and the network mode"),
+        (host.ExtraHosts, "custom host-to-IP mapping and the network mode"),
+        (config.MacAddress, "mac-address and the network mode"),
+        (host.PortBindings or host.PublishAllPorts, "port publishing and the container type network mode"),
+        (config.ExposedPorts, "port exposing and the container type network mode"),
+    )
+    for given, what in conflicts:
+        if given:
+            raise InvalidParameter(f"conflicting options: {what}")
+
+
+def _check_sources(plans: list[MountPlan]) -> None:
+    for plan in plans:
+        if plan.type == "bind" and not plan.make_source and not os.path.lexists(plan.source):
+            raise InvalidParameter(
+                f'invalid mount config for type "bind": bind source path does not exist: {plan.source}'
+            )

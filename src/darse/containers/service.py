@@ -1,0 +1,489 @@
+"""Containers: the front door of the room. Each operation is told where it is done; here it is chosen and guarded."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from darse.containers import views
+from darse.containers.assembly import Assembly
+from darse.containers.console import Attachment
+from darse.containers.context import Context
+from darse.containers.creation import Creation, check_name
+from darse.containers.detach import DEFAULT, DetachKeys, parse
+from darse.containers.execs import ExecService
+from darse.containers.lifecycle import Lifecycle
+from darse.containers.listing import ContainerFilter
+from darse.containers.logs import LogOptions, LogStream
+from darse.containers.model import Container, Status
+from darse.containers.options import AttachOptions
+from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
+from darse.engine.filters import Filters
+from darse.images import ImageUser
+from darse.images.snapshots import DRIVER
+from darse.linux.trace import Operation
+from darse.runtime import conmon
+from darse.runtime.conmon import STDERR, STDOUT
+from darse.wire.containers import (
+    ContainerInspect,
+    ContainersPruned,
+    ContainerSummary,
+    CreateRequest,
+    CreateResponse,
+    GraphDriver,
+    NetworkSettings,
+    WaitResponse,
+)
+from darse.wire.networks import EndpointSettings
+
+_CONDITIONS = ("", "not-running", "next-exit", "removed")
+
+
+class ContainerService:
+    """What the API asks of containers."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._store = context.store
+        self._creation = Creation(context)
+        self._lifecycle = Lifecycle(context, Assembly(context), self._auto_remove)
+        self.execs = ExecService(context)
+
+    # Life
+
+    async def create(self, name: str | None, request: CreateRequest) -> CreateResponse:
+        """Create a container; see `Creation.create`."""
+        return await self._creation.create(name, request)
+
+    async def start(self, reference: str) -> None:
+        """Start a container; see `Lifecycle.start`."""
+        container = self._store.get(reference)
+        try:
+            await self._lifecycle.start(container)
+        except NotModified:
+            raise
+        except EngineError:
+            if container.record.host.AutoRemove and not container.state.alive:
+                await self._auto_remove(container)
+            raise
+
+    async def stop(self, reference: str, seconds: int | None, signal: str | None) -> None:
+        """Stop a container; see `Lifecycle.stop`."""
+        await self._lifecycle.stop(self._store.get(reference), seconds, signal)
+
+    async def restart(self, reference: str, seconds: int | None, signal: str | None) -> None:
+        """Stop a container if it runs, and start it."""
+        container = self._store.get(reference)
+        auto_remove, container.record.host.AutoRemove = container.record.host.AutoRemove, False
+        try:
+            if container.state.alive:
+                await self._lifecycle.stop(container, seconds, signal)
+            await self._lifecycle.start(container)
+        finally:
+            container.record.host.AutoRemove = auto_remove
+        self._context.publish(container, "restart")
+
+    async def kill(self, reference: str, signal: str) -> None:
+        """Send a signal; see `Lifecycle.kill`."""
+        container = self._store.get(reference)
+        if not container.state.alive:
+            raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
+        await self._lifecycle.kill(container, signal)
+
+    async def pause(self, reference: str) -> None:
+        """Freeze a container."""
+        await self._lifecycle.pause(self._store.get(reference))
+
+    async def unpause(self, reference: str) -> None:
+        """Let a paused container go on."""
+        await self._lifecycle.unpause(self._store.get(reference))
+
+    def rename(self, reference: str, name: str) -> None:
+        """Give a container another name. Raises NotFound, Conflict and InvalidParameter."""
+        container = self._store.get(reference)
+        if not name:
+            raise InvalidParameter("Neither old nor new names may be empty")
+        new, old = check_name(name), container.name
+        if new == old:
+            raise InvalidParameter("Renaming a container with the same name as its current name")
+        with self._context.database.transaction():
+            self._store.rename(container, new)
+            self._context.publish(container, "rename", oldName=f"/{old}")
+
+    def wait(self, reference: str, condition: str) -> asyncio.Future[WaitResponse]:
+        """Return a future of a container's end. It is registered on return: what happens next is not missed.
+
+        Raises NotFound, and InvalidParameter for an unknown condition.
+        """
+        container = self._store.get(reference)
+        if condition not in _CONDITIONS:
+            raise InvalidParameter(f"invalid condition: {json_quoted(condition)}")
+        if condition == "removed":
+            return container.removal()
+        if condition == "next-exit" or container.state.alive:
+            return container.next_exit()
+        future: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
+        future.set_result(WaitResponse(container.state.exit_code))
+        return future
+
+    async def remove(self, reference: str, *, force: bool, volumes: bool, link: bool = False) -> None:
+        """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
+
+        Raises NotFound and Conflict.
+        """
+        if link:
+            raise NotFound(f"cannot get link names for {reference}: links are not supported yet")
+        container = self._store.get(reference)
+        if container.state.alive:
+            if not force:
+                state = "paused" if container.state.status is Status.PAUSED else "running"
+                advice = "unpause and then stop the container" if state == "paused" else "stop the container"
+                raise Conflict(
+                    f'cannot remove container "/{container.name}": container is {state}: '
+                    f"{advice} before removing or force remove"
+                )
+            await self._lifecycle.kill(container, "SIGKILL")
+        await self._remove(container, volumes=volumes)
+
+    async def _auto_remove(self, container: Container) -> None:
+        await self._remove(container, volumes=True)
+
+    async def _remove(self, container: Container, *, volumes: bool) -> None:
+        """The row goes first: what a crash leaves of the files is swept at the next start."""
+        context = self._context
+        async with context.locks.hold(container.id):
+            if container.state.status is Status.REMOVING:
+                return
+            if container.state.alive:
+                raise Conflict(f"container {container.id} was started again while it was to be removed")
+            with context.traces.record("rm", container.id):
+                container.state.status = Status.REMOVING
+                with context.database.transaction():
+                    self._store.delete(container)
+                    context.publish(container, "destroy")
+                container.is_removed()
+                self.execs.forget_container(container.id)
+                await context.snapshots.remove(container.id)
+                await asyncio.to_thread(context.files.of(container.id).remove)
+                if volumes:
+                    await context.volumes.remove_anonymous(container.record.mounts)
+        context.traces.forget(container.id, container.name)
+
+    async def prune(self, filters: Filters) -> ContainersPruned:
+        """Remove every container that does not run and matches."""
+        deleted, reclaimed = [], 0
+        for container in self._store:
+            labels = container.record.config.Labels
+            if container.state.alive or not (filters.labels(labels) and filters.without_labels(labels)):
+                continue
+            if any(container.record.created_ns / 1e9 >= _seconds(value) for value in filters.values("until")):
+                continue
+            size, _ = await self._context.snapshots.usage(container.id)
+            await self._remove(container, volumes=False)
+            deleted.append(container.id)
+            reclaimed += size
+        self._context.events.publish("container", "prune", "", {"reclaimed": reclaimed})
+        return ContainersPruned(deleted or None, reclaimed)
+
+    # Streams
+
+    def attach(self, reference: str, options: AttachOptions) -> Attachment:
+        """Connect to a container's streams, from now on or from its start.
+
+        Raises NotFound, InvalidParameter for detach keys, and Conflict when it is paused or just ending.
+        """
+        container = self._store.get(reference)
+        if container.state.status is Status.PAUSED:
+            raise Conflict(f"container {reference} is paused, unpause the container before attach")
+        config = container.record.config
+        keys = DetachKeys(parse(options.detach_keys or DEFAULT))
+        outputs = {STDOUT} if options.stdout or (config.Tty and options.stderr) else set()
+        if options.stderr:
+            outputs.add(STDERR)
+        hub = self._lifecycle.hub(container)
+        attachment = Attachment(
+            hub,
+            terminal=config.Tty,
+            stdin=options.stdin and options.stream and config.OpenStdin,
+            outputs=frozenset(outputs),
+            detach_keys=keys if config.Tty else None,
+            history=self._history(container, options) if options.logs else None,
+        )
+        if options.stream:
+            hub.add(attachment, running=container.state.alive)
+        else:
+            attachment.finish()
+        self._context.publish(container, "attach")
+        return attachment
+
+    def _history(self, container: Container, options: AttachOptions) -> AsyncIterator[bytes]:
+        log = LogOptions(stdout=options.stdout, stderr=options.stderr)
+        return self._log_stream(container, log).frames()
+
+    def logs(self, reference: str, options: LogOptions) -> LogStream:
+        """Read a container's log. Raises NotFound, InvalidParameter and Conflict when it keeps none."""
+        container = self._store.get(reference)
+        if not (options.stdout or options.stderr):
+            raise InvalidParameter("Bad parameters: you must choose at least one stream")
+        if container.record.host.LogConfig.Type == "none":
+            raise Conflict("configured logging driver does not support reading")
+        stream = self._log_stream(container, options)
+        if options.follow:
+            followers = self._context.followers.setdefault(container.id, set())
+            followers.add(stream)
+        return stream
+
+    def log_closed(self, stream: LogStream, reference: str) -> None:
+        """A reader of `logs` is done."""
+        container = self._store.find(reference)
+        for container_id in [container.id] if container else list(self._context.followers):
+            followers = self._context.followers.get(container_id)
+            if followers is not None:
+                followers.discard(stream)
+                if not followers:
+                    del self._context.followers[container_id]
+
+    def _log_stream(self, container: Container, options: LogOptions) -> LogStream:
+        labels = container.record.config.Labels or {}
+        wanted = (container.record.host.LogConfig.Config or {}).get("labels", "").split(",")
+        details = ",".join(f"{key}={labels[key]}" for key in wanted if key in labels)
+        return LogStream(
+            self._context.files.of(container.id).log,
+            options,
+            terminal=container.record.config.Tty,
+            details=details,
+            running=lambda: container.state.alive,
+        )
+
+    def resize(self, reference: str, height: int, width: int) -> None:
+        """Set the size of a container's terminal. Raises Conflict when it does not run."""
+        container = self._store.get(reference)
+        if not container.state.alive:
+            raise Conflict(f"container {container.id} is not running")
+        conmon.resize(self._context.files.of(container.id).station, height, width)
+
+    # Views
+
+    async def inspect(self, reference: str, *, size: bool) -> ContainerInspect:
+        """The whole of a container. Raises NotFound."""
+        container = self._store.get(reference)
+        overlay = self._context.snapshots.overlay(container.id)
+        graph = GraphDriver(
+            DRIVER,
+            {
+                "ID": container.id,
+                "LowerDir": ":".join(overlay.lower),
+                "MergedDir": str(self._context.files.of(container.id).station.rootfs),
+                "UpperDir": overlay.upper,
+                "WorkDir": overlay.work,
+            },
+        )
+        return views.inspect(
+            container,
+            self._context.files.of(container.id),
+            self._network_settings(container),
+            graph,
+            self.execs.of_container(container.id),
+            await self._sizes(container) if size else None,
+        )
+
+    async def _sizes(self, container: Container) -> views.Sizes:
+        return views.Sizes(*await self._context.snapshots.usage(container.id))
+
+    async def list_containers(
+        self, filters: Filters, *, everything: bool, limit: int, size: bool
+    ) -> list[ContainerSummary]:
+        """The containers that match, newest first. Raises InvalidParameter and NotFound for filters."""
+        chosen = ContainerFilter(filters, self._store.get, self._built_on, self._network_settings)
+        everything = everything or limit > 0 or chosen.shows_stopped
+        containers = [
+            container
+            for container in sorted(self._store, key=lambda one: -one.record.created_ns)
+            if (everything or container.state.alive) and chosen.matches(container)
+        ]
+        return [
+            views.summary(container, self._network_settings(container), await self._sizes(container) if size else None)
+            for container in (containers[:limit] if limit > 0 else containers)
+        ]
+
+    def _built_on(self, reference: str) -> set[str]:
+        """The ids of an image and of those that stand on its layers; none when there is no such image."""
+        try:
+            base = self._context.images.get(reference)
+        except (NotFound, InvalidParameter):
+            return set()
+        depth = len(base.chain_ids)
+        return {
+            image.id
+            for image in self._context.images.store
+            if image.id == base.id or (depth and image.chain_ids[:depth] == base.chain_ids)
+        }
+
+    def _network_settings(self, container: Container) -> NetworkSettings:
+        record = container.record
+        sandbox = self._context.networks.sandbox(container.id)
+        settings = NetworkSettings()
+        configured = record.endpoints or (
+            {record.host.NetworkMode: EndpointSettings()} if record.host.NetworkMode in ("host", "none") else {}
+        )
+        for name, wanted in configured.items():
+            network = self._context.networks.store.by_name(name)
+            settings.Networks[name] = msgspec.structs.replace(wanted, NetworkID=network.id if network else "")
+        if sandbox is None or not container.state.alive:
+            return settings
+        settings.SandboxID = sandbox.sandbox_id
+        settings.SandboxKey = f"/proc/{container.state.pid}/ns/net"
+        settings.Ports = sandbox.ports
+        for endpoint in sandbox.endpoints:
+            wanted = settings.Networks.get(endpoint.network_name, EndpointSettings())
+            settings.Networks[endpoint.network_name] = msgspec.structs.replace(
+                wanted,
+                NetworkID=endpoint.network_id,
+                EndpointID=endpoint.endpoint_id,
+                Gateway=endpoint.gateway,
+                IPAddress=endpoint.address,
+                IPPrefixLen=endpoint.prefix,
+                MacAddress=endpoint.mac,
+            )
+            if endpoint.network_name == "bridge":
+                settings.EndpointID = endpoint.endpoint_id
+                settings.Gateway = endpoint.gateway
+                settings.IPAddress = endpoint.address
+                settings.IPPrefixLen = endpoint.prefix
+                settings.MacAddress = endpoint.mac
+        return settings
+
+    def trace(self, reference: str, name: str | None) -> Operation:
+        """What was done in the last operation on a container. Raises NotFound."""
+        traces = self._context.traces
+        try:
+            container_id = self._store.get(reference).id
+        except NotFound:
+            removed = traces.removed_id(reference)
+            if removed is None:
+                raise
+            container_id = removed
+        return traces.last(container_id, name, self._context.files.of(container_id).data)
+
+    # Networks of containers
+
+    async def connect(self, network: str, reference: str, settings: EndpointSettings) -> None:
+        """Connect a container to a network, now or from its next start."""
+        container = self._store.get(reference)
+        networks = self._context.networks
+        record = networks.store.get(network)
+        if record.driver in ("host", "null") or container.record.host.NetworkMode == "host":
+            raise Conflict(f"container cannot be disconnected from or connected to the {record.name} network")
+        if record.name in container.record.endpoints:
+            raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
+        networks.check({record.name: settings})
+        if container.state.alive:
+            await networks.connect(record.id, container.id, container.state.pid, settings)
+        container.record.endpoints[record.name] = settings
+        self._store.save_record(container)
+
+    def disconnect(self, network: str, reference: str, *, force: bool) -> None:
+        """Disconnect a container from a network."""
+        container = self._store.find(reference) if force else self._store.get(reference)
+        record = self._context.networks.store.get(network)
+        if container is None:
+            return
+        if record.name not in container.record.endpoints:
+            raise Conflict(f"container {container.id} is not connected to network {record.name}")
+        if container.state.alive:
+            self._context.networks.disconnect(record.id, container.id)
+        del container.record.endpoints[record.name]
+        self._store.save_record(container)
+
+    # What other rooms ask
+
+    def image_users(self, image_id: str) -> list[ImageUser]:
+        """The containers of an image."""
+        return [
+            ImageUser(container.id, container.state.alive)
+            for container in self._store.everything()
+            if container.record.image_id == image_id
+        ]
+
+    def volume_users(self, name: str, *, running: bool = False) -> list[str]:
+        """The containers that mount a volume."""
+        return [
+            container.id
+            for container in self._store.everything()
+            if (container.state.alive or not running)
+            and any(plan.type == "volume" and plan.name == name for plan in container.record.mounts)
+        ]
+
+    def network_users(self, name: str) -> list[str]:
+        """The containers that are, or are to be, connected to a network."""
+        return [container.id for container in self._store.everything() if name in container.record.endpoints]
+
+    # Recovery
+
+    def running(self) -> dict[str, int]:
+        """The pid of each running container."""
+        return {container.id: container.state.pid for container in self._store if container.state.alive}
+
+    def sweep(self) -> None:
+        """Undo creations that an engine before us did not finish, and files of containers that are gone."""
+        for container in self._store.everything():
+            if container.state.status is Status.CREATING:
+                self._store.delete(container)
+        files = self._context.files
+        files.make_directories()
+        known = {container.id for container in self._store}
+        for directory in list(files.containers.iterdir()):
+            if directory.name not in known:
+                shutil.rmtree(directory)
+
+    async def recover(self) -> None:
+        """Bring every container together with what the kernel has; then clean up what belongs to none."""
+        for container in self._store:
+            try:
+                await self._lifecycle.recover(container)
+            except (EngineError, OSError) as error:
+                self._context.log.error("cannot recover container %s: %s", container.id[:12], error)
+        await self._sweep_runs()
+        self.execs.recover()
+
+    async def _sweep_runs(self) -> None:
+        """Remove directories, runtime state and cgroups of containers that no longer exist."""
+        context = self._context
+        known = {container.id for container in self._store}
+        for runtime in context.runtimes.values():
+            for directory in list(runtime.root.iterdir()) if runtime.root.exists() else []:
+                if directory.name not in known:
+                    context.cgroups.remove(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
+                    runtime.forget(directory.name)
+        for directory in list(context.files.bundles.iterdir()):
+            if directory.name not in known:
+                shutil.rmtree(directory)
+        for path in list(context.files.exits.iterdir()):
+            if path.name not in known:
+                path.unlink()
+
+    async def remove_finished(self) -> None:
+        """Remove containers that ended, and asked for that, while no engine ran."""
+        for container in self._store:
+            if container.record.host.AutoRemove and container.state.status is Status.EXITED:
+                await self._auto_remove(container)
+
+    async def close(self, *, stop_containers: bool, seconds: int) -> None:
+        """Let go of the containers, which go on, or stop them first."""
+        await self._lifecycle.close(stop_containers=stop_containers, seconds=seconds)
+        await self.execs.close()
+
+
+def json_quoted(text: str) -> str:
+    """A string in double quotes."""
+    return msgspec.json.encode(text).decode()
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidParameter(f"invalid filter 'until={text}': seconds since the epoch are wanted") from None

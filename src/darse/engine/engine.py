@@ -1,0 +1,137 @@
+"""The composition root: every service, made once, in the order in which they stand on each other.
+
+Recovery has an order too. First what was never acknowledged is undone, then each container is brought together with
+its monitor, then networks, volumes and images are told which containers there are and which of them run.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+
+from darse.containers import ContainerService
+from darse.containers import store as container_store
+from darse.containers.context import Context
+from darse.containers.files import FileLayout
+from darse.containers.store import ContainerStore
+from darse.engine import events
+from darse.engine.config import EngineConfig
+from darse.engine.errors import SystemFault
+from darse.engine.events import EventLog
+from darse.engine.state import State
+from darse.images import ImageService, layers, snapshots
+from darse.images import store as image_store
+from darse.linux.mounts import NamespaceThreads, is_mount_point, private_bind, unmount
+from darse.networks import NetworkService
+from darse.networks import store as network_store
+from darse.runtime.cgroups import Cgroups
+from darse.runtime.hostfacts import HostFacts, read_host_facts
+from darse.runtime.oci import OCIRuntime
+from darse.volumes import VolumeService
+from darse.volumes import service as volume_service
+
+_SCHEMAS = (
+    events.SCHEMA,
+    image_store.SCHEMA,
+    layers.SCHEMA,
+    snapshots.SCHEMA,
+    network_store.SCHEMA,
+    volume_service.SCHEMA,
+    container_store.SCHEMA,
+)
+# Launches at once; each takes a core while the runtime works, so more would only wait.
+_LAUNCH_THREADS = 8
+_log = logging.getLogger("darse.engine")
+
+
+class Engine:
+    """All of the engine but its listeners."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Open the database and make the services; nothing on the host changes yet. Raises SystemFault."""
+        self.config = config
+        for directory in (config.data_root, config.exec_root):
+            directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.state = State(config.data_root / "state.sqlite", _SCHEMAS)
+        self.events = EventLog(self.state)
+        self.cgroups = Cgroups()
+        self._mounted = self.cgroups.prepare()
+        self.facts: HostFacts = read_host_facts(self.cgroups)
+        self.runtimes = find_runtimes(config)
+        self.images = ImageService(config.data_root, self.state, self.events)
+        self.volumes = VolumeService(config.data_root, self.state, self.events)
+        self.networks = NetworkService(config, self.state, self.events)
+        self._threads = NamespaceThreads(_LAUNCH_THREADS)
+        self._files = FileLayout(config.data_root, config.exec_root)
+        self.context = Context(
+            config=config,
+            database=self.state,
+            store=ContainerStore(self.state),
+            events=self.events,
+            images=self.images,
+            snapshots=self.images.snapshots,
+            networks=self.networks,
+            volumes=self.volumes,
+            runtimes=self.runtimes,
+            cgroups=self.cgroups,
+            facts=self.facts,
+            threads=self._threads,
+            files=self._files,
+            seccomp_profile=_seccomp_profile(config),
+        )
+        self.containers = ContainerService(self.context)
+        self.execs = self.containers.execs
+        self.images.users = self.containers.image_users
+        self.volumes.users = self.containers.volume_users
+        self.volumes.running_users = lambda name: self.containers.volume_users(name, running=True)
+        self.networks.configured = self.containers.network_users
+
+    async def start(self) -> None:
+        """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
+        for controller in self._mounted:
+            _log.info("mounted the %s controller as cgroup version 1", controller)
+        self.containers.sweep()
+        # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
+        private_bind(self._files.bundles)
+        self.images.open([container.id for container in self.context.store])
+        await self.containers.recover()
+        await self.networks.start(self.containers.running())
+        self.volumes.open()
+        await self.containers.remove_finished()
+
+    async def close(self) -> None:
+        """Stop; containers go on, unless live restore is off."""
+        await self.containers.close(stop_containers=not self.config.live_restore, seconds=self.config.shutdown_timeout)
+        self.events.close()
+        await self.networks.close()
+        self._threads.close()
+        if is_mount_point(self._files.bundles):
+            unmount(str(self._files.bundles))
+        if not self.containers.running():
+            self.cgroups.remove_parent(self.config.cgroup_parent)
+        self.state.close()
+
+
+def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:
+    """The OCI runtimes there are, by name. Raises SystemFault when the default one is missing."""
+    programs = {"crun": "crun", "runc": "runc", **config.runtimes}
+    found = {}
+    for name, program in programs.items():
+        path = shutil.which(program, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        if path is not None:
+            root = config.exec_root / f"runtime-{name}"
+            root.mkdir(mode=0o700, exist_ok=True)
+            found[name] = OCIRuntime(name, path, root)
+    if config.default_runtime not in found:
+        raise SystemFault(
+            f"the OCI runtime {config.default_runtime} is not installed: install its package, or choose another with "
+            "--default-runtime"
+        )
+    return found
+
+
+def _seccomp_profile(config: EngineConfig) -> str:
+    if config.seccomp_profile in ("", "builtin", "unconfined"):
+        return config.seccomp_profile
+    with open(config.seccomp_profile, encoding="utf-8") as file:
+        return file.read()
