@@ -25,6 +25,7 @@ from darse.runtime import conmon
 from darse.runtime.conmon import Exit, LaunchRefused
 from darse.runtime.launch import StdioPlan, launch_container
 from darse.runtime.oci import LaunchFailure, failure
+from darse.wire.containers import WaitResponse
 
 _DEFAULT_STOP_SECONDS = 10
 # After SIGKILL only the kernel's own work (a hung disk) keeps a process alive.
@@ -231,7 +232,7 @@ class Lifecycle:
                     await self.unpause(container)
                 await self._await_kill(container, ended)
 
-    async def _await_kill(self, container: Container, ended: asyncio.Future[object]) -> None:
+    async def _await_kill(self, container: Container, ended: asyncio.Future[WaitResponse]) -> None:
         try:
             await asyncio.wait_for(asyncio.shield(ended), _KILL_SECONDS)
         except TimeoutError as error:

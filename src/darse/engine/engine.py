@@ -19,6 +19,7 @@ from darse.engine.config import EngineConfig
 from darse.engine.errors import SystemFault
 from darse.engine.events import EventLog
 from darse.engine.state import State
+from darse.engine.system import SystemService
 from darse.images import ImageService, layers, snapshots
 from darse.images import store as image_store
 from darse.linux.mounts import NamespaceThreads, is_mount_point, private_bind, unmount
@@ -81,6 +82,7 @@ class Engine:
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
+        self.system = SystemService(self)
         self.images.users = self.containers.image_users
         self.volumes.users = self.containers.volume_users
         self.volumes.running_users = lambda name: self.containers.volume_users(name, running=True)

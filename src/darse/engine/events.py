@@ -125,6 +125,11 @@ class EventLog:
         finally:
             self._subscribers.discard(queue)
 
+    @property
+    def listeners(self) -> int:
+        """How many subscriptions there are."""
+        return len(self._subscribers)
+
     def close(self) -> None:
         """End every subscription."""
         for queue in self._subscribers:

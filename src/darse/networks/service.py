@@ -81,6 +81,7 @@ class NetworkService:
             self.default_bridge,
         )
         self._locks = KeyedLocks()
+        self._started = False
         # Set by the engine: the names of stopped and running containers that are to be connected to a network.
         self.configured: Callable[[str], list[str]] = lambda _: []
 
@@ -99,6 +100,7 @@ class NetworkService:
         for sandbox in self.store.sandboxes.values():
             self._sandboxes.restore(sandbox)
         self._rebuild_firewall()
+        self._started = True
         default = self.default_bridge()
         self._pool.start(self._bridge_driver.index(default) if default is not None else None)
 
@@ -220,6 +222,10 @@ class NetworkService:
 
     def sandbox_release(self, container_id: str) -> None:
         """The container has ended, or did not start; fine when it has no sandbox."""
+        if not self._started:
+            # Recovery: `start` makes rules and links anew from the rows that are left.
+            self.store.delete_sandbox(container_id)
+            return
         sandbox = self._sandboxes.release(container_id)
         for endpoint in sandbox.endpoints if sandbox else ():
             self._publish(endpoint, "disconnect", container_id)

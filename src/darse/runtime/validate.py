@@ -136,7 +136,20 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
 
 
 def _check_bounds(host: HostConfig) -> None:
-    for name in ["Memory", "MemorySwap", "MemoryReservation", "NanoCpus", "CpuShares", "CpuPeriod", "CpuQuota", "CpuRealtimePeriod", "CpuRealtimeRuntime", "ShmSize", "BlkioWeight", "OomScoreAdj"]:
+    for name in [
+        "Memory",
+        "MemorySwap",
+        "MemoryReservation",
+        "NanoCpus",
+        "CpuShares",
+        "CpuPeriod",
+        "CpuQuota",
+        "CpuRealtimePeriod",
+        "CpuRealtimeRuntime",
+        "ShmSize",
+        "BlkioWeight",
+        "OomScoreAdj",
+    ]:
         value = getattr(host, name)
         if not -_LARGEST <= value <= _LARGEST:
             raise InvalidParameter(f"invalid {name}: {value} is out of range")
@@ -229,7 +242,13 @@ def _check_log(host: HostConfig) -> None:
 
 def _check_devices(host: HostConfig) -> None:
     device_rules(host, device_nodes(host) if host.Devices else [])
-    for name in ["BlkioWeightDevice", "BlkioDeviceReadBps", "BlkioDeviceWriteBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"]:
+    for name in [
+        "BlkioWeightDevice",
+        "BlkioDeviceReadBps",
+        "BlkioDeviceWriteBps",
+        "BlkioDeviceReadIOps",
+        "BlkioDeviceWriteIOps",
+    ]:
         for device in getattr(host, name) or ():
             numbers_of(device.Path)
             if not 0 <= getattr(device, "Rate", 0) <= _LARGEST:

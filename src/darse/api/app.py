@@ -1,0 +1,151 @@
+"""The API's door: finds the route, negotiates the version, and turns errors into the API's bodies.
+
+Every path is served with and without a `/v1.NN` prefix. The routes are a table of our own: the API's paths have
+names with slashes in them, which the usual routers take apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import web
+
+from darse import __version__
+from darse.api.errors import error_response
+from darse.engine.errors import EngineError, InvalidParameter
+
+if TYPE_CHECKING:
+    from darse.engine.engine import Engine
+
+API_VERSION = (1, 51)
+MINIMUM_VERSION = (1, 24)
+_VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/|\Z)", re.ASCII)
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_log = logging.getLogger("darse.api")
+_HEADERS = {
+    "Api-Version": ".".join(map(str, API_VERSION)),
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": f"darse/{__version__} (linux)",
+}
+
+
+class Call(NamedTuple):
+    """A request that found its route."""
+
+    engine: Engine
+    request: web.BaseRequest
+    version: tuple[int, int]
+    match: dict[str, str]
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+class Routes:
+    """A table of routes; a parameter called `name` may contain slashes."""
+
+    def __init__(self) -> None:
+        self._exact: dict[tuple[str, str], Handler] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Handler]] = []
+        self.templates: list[tuple[str, str]] = []
+
+    def add(self, method: str, template: str) -> Callable[[Handler], Handler]:
+        """Register a handler."""
+
+        def register(handler: Handler) -> Handler:
+            self.templates.append((method, template))
+            if "{" not in template:
+                self._exact[method, template] = handler
+            else:
+                pattern = _PARAMETER.sub(
+                    lambda match: f"(?P<{match[1]}>{'.+' if match[1] == 'name' else '[^/]+'})", template
+                )
+                self._patterns.append((method, re.compile(pattern + r"\Z"), handler))
+            return handler
+
+        return register
+
+    def extend(self, other: Routes) -> None:
+        """Take over another table's routes."""
+        self._exact |= other._exact
+        self._patterns += other._patterns
+        self.templates += other.templates
+
+    def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
+        """Return the handler of a path and its parameters."""
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact, {}
+        for wanted, pattern, handler in self._patterns:
+            if wanted == method and (match := pattern.match(path)) is not None:
+                return handler, match.groupdict()
+        return None
+
+
+def all_routes() -> Routes:
+    """Every route of the API."""
+    from darse.api.routes import containers, execs, images, networks, system, volumes  # noqa: PLC0415 - they import us
+
+    routes = Routes()
+    for module in (system, containers, execs, images, networks, volumes):
+        routes.extend(module.ROUTES)
+    return routes
+
+
+class Api:
+    """Handles the requests of all listeners."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._routes = all_routes()
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request; never raises but to end the connection."""
+        try:
+            response = await self._dispatch(request)
+        except EngineError as error:
+            response = error_response(error.status, str(error))
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except web.HTTPException as error:
+            response = error_response(error.status, error.reason)
+        except Exception as error:
+            _log.exception("%s %s failed", request.method, request.path)
+            response = error_response(500, f"internal error: {type(error).__name__}: {error}")
+        if not response.prepared:
+            response.headers.update(_HEADERS)
+        return response
+
+    async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
+        path = request.path
+        version = API_VERSION
+        if (prefix := _VERSION.match(path)) is not None:
+            version = (int(prefix[1]), int(prefix[2]))
+            path = path[prefix.end() :] or "/"
+            _check_version(version)
+        found = self._routes.find(request.method, path)
+        if found is None:
+            return error_response(404, "page not found")
+        handler, match = found
+        for name, value in match.items():
+            if "\0" in value:
+                raise InvalidParameter(f"invalid {name}: it contains a NUL byte")
+        return await handler(Call(self._engine, request, version, match))
+
+
+def _check_version(version: tuple[int, int]) -> None:
+    asked = ".".join(map(str, version))
+    if version > API_VERSION:
+        newest = ".".join(map(str, API_VERSION))
+        raise InvalidParameter(f"client version {asked} is too new. Maximum supported API version is {newest}")
+    if version < MINIMUM_VERSION:
+        oldest = ".".join(map(str, MINIMUM_VERSION))
+        raise InvalidParameter(
+            f"client version {asked} is too old. Minimum supported API version is {oldest}, please upgrade your client "
+            "to a newer version"
+        )

@@ -1,0 +1,186 @@
+"""JSON bodies as Go's decoder reads them, and stricter where silence would hide a mistake.
+
+As Go: a member matches its field whatever the case of its letters, an exact match first; `null` leaves the zero value;
+a command may be a string. Stricter: members that no version of the API has are refused, so a misspelt option is not
+lost; numbers outside 64 bits, invalid UTF-8, and NUL in strings (no file name, argument or label can hold one) too.
+
+A plan per type is made once, from the struct's annotations; decoding walks document and plan side by side and ends
+in `msgspec.convert`, which checks the types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from darse.engine.errors import InvalidParameter
+
+T = TypeVar("T")
+
+_INT64 = 1 << 63
+# Fields that may be given as one string (Go's strslice).
+_STRING_OR_LIST = frozenset({"Cmd", "Entrypoint"})
+# Members of other API versions that clients still send; without effect, wherever they stand.
+_LEGACY = frozenset(
+    name.lower()
+    for name in (
+        "Container",
+        "ContainerIDEnv",
+        "CpuShares",
+        "Cpuset",
+        "DiskQuota",
+        "KernelMemory",
+        "KernelMemoryTCP",
+        "LxcConf",
+        "Memory",
+        "MemorySwap",
+        "PortSpecs",
+        "Runtime",
+        "SandboxKey",
+        "VolumeDriver",
+        "VolumesFrom",
+    )
+)
+
+Normalizer = Callable[[Any, str], Any]
+
+
+def decode(data: bytes, type_: type[T]) -> T:
+    """Decode a request body. Raises InvalidParameter that says where the mistake is."""
+    try:
+        document = msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidParameter("invalid JSON: nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidParameter("invalid JSON: an object is wanted")
+    return convert(document, type_)
+
+
+def convert(document: Any, type_: type[T]) -> T:
+    """Make a decoded document a `type_`. Raises InvalidParameter."""
+    try:
+        return msgspec.convert(_normalizer(type_)(document, "$"), type_)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"invalid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidParameter("invalid JSON: nested too deeply") from None
+
+
+@cache
+def _normalizer(type_: Any) -> Normalizer:
+    """How values of a type are normalized."""
+    arguments = get_args(type_)
+    origin = get_origin(type_)
+    if origin is dict:
+        return _of_dict(arguments[1])
+    if origin is list:
+        return _of_list(arguments[0])
+    present = [one for one in arguments if one is not type(None)]
+    if arguments and origin is not tuple:  # a union
+        return _normalizer(present[0]) if len(present) == 1 else _plain
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return _of_struct(type_)
+    return _plain
+
+
+def _of_dict(of: Any) -> Normalizer:
+    normalize, zero = _normalizer(of), _zero(of)
+
+    def values(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            return _plain(value, where)
+        return {
+            _text(key, where): normalize(zero() if one is None else one, f"{where}[{key!r}]")
+            for key, one in value.items()
+        }
+
+    return values
+
+
+def _of_list(of: Any) -> Normalizer:
+    normalize, zero = _normalizer(of), _zero(of)
+
+    def values(value: Any, where: str) -> Any:
+        if not isinstance(value, list):
+            return _plain(value, where)
+        return [normalize(zero() if one is None else one, where) for one in value]
+
+    return values
+
+
+def _of_struct(type_: type[msgspec.Struct]) -> Normalizer:
+    hints = get_type_hints(type_)
+    exact = {
+        wire: _normalizer(hints[name])
+        for name, wire in zip(type_.__struct_fields__, type_.__struct_encode_fields__, strict=True)
+    }
+    folded = {name.lower(): name for name in exact}
+
+    def members(value: Any, where: str) -> Any:
+        if not isinstance(value, dict):
+            return _plain(value, where)
+        result: dict[str, Any] = {}
+        for key, one in value.items():
+            name = key if key in exact else folded.get(key.lower())
+            if name is None:
+                if key.lower() in _LEGACY:
+                    continue
+                raise InvalidParameter(f"invalid JSON: unknown field {_quoted(key)} at {where}")
+            if one is None or (name in result and name != key):
+                continue
+            if name in _STRING_OR_LIST and isinstance(one, str):
+                one = [one]  # noqa: PLW2901
+            result[name] = exact[name](one, f"{where}.{name}")
+        return result
+
+    return members
+
+
+def _zero(type_: Any) -> Callable[[], Any]:
+    """What `null` stands for as an element of a list or an object."""
+    if type(None) in get_args(type_):
+        return lambda: None
+    for kind in (str, bool, int, float):
+        if type_ is kind:
+            return kind
+    return list if get_origin(type_) is list else dict if get_origin(type_) is dict or _is_struct(type_) else _none
+
+
+def _none() -> None:
+    return None
+
+
+def _is_struct(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Check what is inside a value that has no plan of its own."""
+    if isinstance(value, str):
+        return _text(value, where)
+    if isinstance(value, int):
+        if not -_INT64 <= value < _INT64:
+            raise InvalidParameter(f"invalid JSON: number out of range at {where}")
+    elif isinstance(value, dict):
+        return {_text(key, where): _plain(one, where) for key, one in value.items()}
+    elif isinstance(value, list):
+        return [_plain(one, where) for one in value]
+    return value
+
+
+def _text(value: str, where: str) -> str:
+    if "\0" in value:
+        raise InvalidParameter(f"invalid JSON: a string with a NUL at {where}")
+    return value
+
+
+def _quoted(key: str) -> str:
+    shown = key if len(key) <= 64 else key[:64] + "…"
+    return msgspec.json.encode(shown).decode()

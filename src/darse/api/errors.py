@@ -1,0 +1,14 @@
+"""The API's error body."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+
+def error_response(status: int, message: str) -> web.Response:
+    """The API's error body."""
+    if status == 304:
+        return web.Response(status=304)
+    body = msgspec.json.encode({"message": message}) + b"\n"
+    return web.Response(body=body, status=status, content_type="application/json")

@@ -1,0 +1,166 @@
+"""Hijacked connections: after the reply's head the connection belongs to the streams of a process.
+
+The reply is `101 UPGRADED` for clients that asked to upgrade and `200 OK` for older ones; then come raw bytes, both
+ways, until the process has ended or the client has gone. Clients close the writing half of the connection to say that
+their input has ended, so the end of input must not end the output: aiohttp's own protocol would close the
+transport, ours takes its place.
+
+Backpressure goes through in both directions. Towards the client, a full socket stops the frames; towards the
+process, input that waits to be taken stops the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from darse.api.aiohttp_server import BaseRequest, StreamResponse
+from darse.api.server import Connection
+
+RAW = "application/vnd.docker.raw-stream"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+_INPUT_LIMIT = 256 * 1024
+
+
+class Streams(Protocol):
+    """The streams of a process, as `darse.containers.console.Attachment` has them."""
+
+    multiplexed: bool
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Yield output."""
+
+    async def write(self, data: bytes) -> None:
+        """Take input."""
+
+    async def close_stdin(self) -> None:
+        """Take the end of input."""
+
+    async def close(self) -> None:
+        """The client is gone."""
+
+
+class Hijacked(StreamResponse):
+    """What a handler returns when the answer went out already and the connection is done with."""
+
+    async def prepare(self, request: BaseRequest) -> None:
+        """There is nothing to send."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """There is nothing to end."""
+
+
+def content_type(streams: Streams, version: tuple[int, int]) -> str:
+    """What the body is called; before API 1.42 both kinds had the name of the raw one."""
+    return MULTIPLEXED if streams.multiplexed and version >= (1, 42) else RAW
+
+
+async def hijack(http: BaseRequest, streams: Streams, version: tuple[int, int]) -> Hijacked:
+    """Reply, and carry the streams until they end. The streams are closed when this returns."""
+    connection: Connection = http.protocol  # type: ignore[assignment]
+    transport = connection.transport
+    response = Hijacked()
+    response.force_close()
+    if transport is None:
+        await streams.close()
+        return response
+    kind = content_type(streams, version)
+    if "upgrade" in http.headers.get("Connection", "").lower() and http.headers.get("Upgrade"):
+        head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    else:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
+    carrier = Carrier(connection, transport, streams)
+    transport.set_protocol(carrier)
+    transport.write(head.encode())
+    carrier.take_early(connection.take_early_input())
+    await carrier.run()
+    return response
+
+
+class Carrier(asyncio.Protocol):
+    """The protocol of a hijacked connection."""
+
+    def __init__(self, connection: Connection, transport: asyncio.Transport, streams: Streams) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._streams = streams
+        self._input: list[bytes] = []
+        self._input_size = 0
+        self._input_ended = False
+        self._news = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._lost = asyncio.Event()
+
+    async def run(self) -> None:
+        """Carry until the output ends or the client is gone."""
+        carry_input = asyncio.create_task(self._carry_input())
+        carry_output = asyncio.create_task(self._carry_output())
+        gone = asyncio.create_task(self._lost.wait())
+        try:
+            await asyncio.wait((carry_output, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            tasks = (carry_input, carry_output, gone)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._streams.close()
+            self._transport.close()
+        if carry_output.done() and not carry_output.cancelled():
+            carry_output.result()
+
+    def take_early(self, data: bytes) -> None:
+        """Take what the client sent before it had the reply."""
+        if data:
+            self.data_received(data)
+
+    # From the client
+
+    def data_received(self, data: bytes) -> None:
+        self._input.append(data)
+        self._input_size += len(data)
+        if self._input_size >= _INPUT_LIMIT:
+            self._transport.pause_reading()
+        self._news.set()
+
+    def eof_received(self) -> bool:
+        self._input_ended = True
+        self._news.set()
+        return True  # the output goes on
+
+    async def _carry_input(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._input:
+                data = b"".join(self._input)
+                self._input.clear()
+                self._input_size = 0
+                await self._streams.write(data)
+                if not self._lost.is_set() and not self._input_ended and self._input_size < _INPUT_LIMIT:
+                    # Resuming a transport that reads is an error to none of the event loops in use.
+                    with contextlib.suppress(RuntimeError):
+                        self._transport.resume_reading()
+            if self._input_ended:
+                await self._streams.close_stdin()
+                return
+
+    # To the client
+
+    async def _carry_output(self) -> None:
+        async for piece in self._streams.frames():
+            self._transport.write(piece)
+            await self._writable.wait()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost.set()
+        self._writable.set()
+        self._connection.connection_lost(exc)

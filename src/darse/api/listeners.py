@@ -1,0 +1,153 @@
+"""Where the API is served: unix sockets, tcp with or without TLS, and sockets that systemd passes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import grp
+import logging
+import os
+import socket
+import ssl
+from pathlib import Path
+
+from darse.api.server import ApiServer
+from darse.engine.config import TLS, EngineConfig
+from darse.engine.errors import InvalidParameter, SystemFault
+
+_log = logging.getLogger("darse.api")
+_PLAIN_PORT, _TLS_PORT = 2375, 2376
+_BACKLOG = 1024
+_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+
+
+class Listeners:
+    """Open listeners, and the paths of their unix sockets."""
+
+    def __init__(self, config: EngineConfig, server: ApiServer) -> None:
+        self._config = config
+        self._server = server
+        self._open: list[asyncio.Server] = []
+        self._paths: list[Path] = []
+
+    async def listen(self) -> None:
+        """Open every listener. Raises InvalidParameter for what is no address, and SystemFault."""
+        for host in self._config.hosts or (self._config.default_socket,):
+            scheme, separator, rest = host.partition("://")
+            if not separator:
+                scheme, rest = "tcp", host
+            if scheme == "unix":
+                await self._unix(Path(rest or self._config.default_socket.removeprefix("unix://")))
+            elif scheme == "tcp":
+                await self._tcp(rest)
+            elif scheme == "fd":
+                await self._passed()
+            else:
+                raise InvalidParameter(f"invalid bind address ({host}): unsupported proto: {scheme}")
+
+    async def _unix(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        _remove_stale(path)
+        try:
+            # Nobody may connect between the bind and the change of owner.
+            mask = os.umask(0o177)
+            try:
+                listener.bind(str(path))
+            finally:
+                os.umask(mask)
+        except OSError as error:
+            listener.close()
+            raise SystemFault(f"cannot listen on {path}: {error.strerror or error}") from error
+        os.chown(path, 0, self._group())
+        path.chmod(0o660)
+        loop = asyncio.get_running_loop()
+        self._open.append(await loop.create_unix_server(self._server, sock=listener, backlog=_BACKLOG))
+        self._paths.append(path)
+        _log.info("listening on %s", path)
+
+    def _group(self) -> int:
+        """The group that may use the socket: the one asked for, `docker` or `darse` where there is one, root."""
+        if self._config.group:
+            try:
+                return grp.getgrnam(self._config.group).gr_gid
+            except KeyError:
+                raise InvalidParameter(f"group {self._config.group} not found") from None
+        for name in ("docker", "darse"):
+            with contextlib.suppress(KeyError):
+                return grp.getgrnam(name).gr_gid
+        return 0
+
+    async def _tcp(self, address: str) -> None:
+        tls = self._config.tls
+        if tls is None and not self._config.allow_plain_tcp:
+            raise InvalidParameter(
+                f"refusing to listen on tcp://{address} without TLS: whoever reaches the port would be root on this host. "
+                "Use --tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --allow-plain-tcp"
+            )
+        name, separator, port = address.rstrip("/").rpartition(":")
+        if not separator:
+            name, port = address, str(_TLS_PORT if tls else _PLAIN_PORT)
+        if not port.isdecimal() or not 0 <= int(port) <= 65535:
+            raise InvalidParameter(f"invalid bind address (tcp://{address}): invalid port")
+        if tls is None or not tls.verify:
+            _log.warning("tcp://%s is open to everybody who reaches it, and gives them root on this host", address)
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(
+                self._server, name.strip("[]") or None, int(port), ssl=_context(tls) if tls else None, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise SystemFault(f"cannot listen on tcp://{address}: {error}") from error
+        self._open.append(server)
+        _log.info("listening on tcp://%s", address)
+
+    async def _passed(self) -> None:
+        """Take the sockets that systemd opened (sd_listen_fds(3))."""
+        if os.environ.get("LISTEN_PID") != str(os.getpid()):
+            raise InvalidParameter("fd:// wants sockets from systemd, and none were passed: is darsed.socket enabled?")
+        loop = asyncio.get_running_loop()
+        for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
+            passed = socket.socket(fileno=_FIRST_PASSED + number)
+            passed.set_inheritable(False)
+            if passed.family == socket.AF_UNIX:
+                self._open.append(await loop.create_unix_server(self._server, sock=passed))
+            else:
+                self._open.append(await loop.create_server(self._server, sock=passed))
+
+    async def close(self) -> None:
+        """Stop listening and remove the sockets."""
+        for listener in self._open:
+            listener.close()
+        for path in self._paths:
+            path.unlink(missing_ok=True)
+        await self._server.shutdown(0.2)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody serves. Raises SystemFault when somebody does."""
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        probe.connect(str(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno == errno.ECONNREFUSED:
+            path.unlink()
+            return
+        raise SystemFault(f"cannot listen on {path}: {error.strerror or error}") from error
+    else:
+        raise SystemFault(f"cannot listen on {path}: another engine serves it")
+    finally:
+        probe.close()
+
+
+def _context(tls: TLS) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key)
+    if tls.ca is not None:
+        context.load_verify_locations(tls.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context

@@ -1,0 +1,82 @@
+"""Writing responses: JSON through msgspec, streams piece by piece."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from darse.api.server import until_gone
+from darse.engine.errors import EngineError
+
+_encode = msgspec.json.encode
+# How long a stream may fail with a plain error before its head is sent, so that the client sees it began; seconds.
+_PATIENCE = 0.05
+
+
+def json_response(value: Any, status: int = 200) -> web.Response:
+    """A JSON document."""
+    return web.Response(body=_encode(value) + b"\n", status=status, content_type="application/json")
+
+
+def empty(status: int = 204) -> web.Response:
+    """No body."""
+    return web.Response(status=status)
+
+
+async def stream(request: web.BaseRequest, pieces: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
+    """Send pieces as they come, until they end or the client leaves, also while none comes.
+
+    What the source raises before its first piece is raised here, when a plain error can still be sent.
+    """
+    response = web.StreamResponse(headers={"Content-Type": content_type})
+    gone = asyncio.create_task(until_gone(request))
+    following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))
+    try:
+        await asyncio.wait((following, gone), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+        await response.prepare(request)
+        while not gone.done():
+            await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not following.done() or (piece := following.result()) is None:
+                break
+            if piece:
+                await response.write(piece)
+            following = asyncio.create_task(_next(pieces))
+        if not gone.done():
+            await response.write_eof()
+    except ConnectionError:
+        if not response.prepared:
+            raise
+    finally:
+        for task in (following, gone):
+            task.cancel()
+        await asyncio.gather(following, gone, return_exceptions=True)
+    return response
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(pieces, None)
+
+
+async def progress(request: web.BaseRequest, messages: AsyncIterator[dict[str, Any]]) -> web.StreamResponse:
+    """Send JSON messages, a line each. What fails before the first is a plain error; later, an error message."""
+    first = await anext(messages, None)
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        try:
+            if first is not None:
+                await response.write(_encode(first) + b"\r\n")
+            async for message in messages:
+                await response.write(_encode(message) + b"\r\n")
+        except EngineError as error:
+            detail = {"errorDetail": {"message": str(error)}, "error": str(error)}
+            await response.write(_encode(detail) + b"\r\n")
+        await response.write_eof()
+    return response

@@ -1,0 +1,213 @@
+"""`/containers`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import msgspec
+from aiohttp import web
+
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.body import read_json
+from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
+from darse.api.responses import empty, json_response, stream
+from darse.api.server import until_gone
+from darse.containers.listing import LIST_FILTERS, PRUNE_FILTERS
+from darse.containers.logs import LogOptions
+from darse.containers.options import AttachOptions
+from darse.engine.errors import InvalidParameter
+from darse.engine.filters import Filters
+from darse.wire.containers import CreateRequest
+
+ROUTES = Routes()
+
+
+@ROUTES.add("GET", "/containers/json")
+async def list_containers(call: Call) -> web.StreamResponse:
+    """List containers."""
+    request = call.request
+    filters = Filters.parse(request.query.get("filters"), LIST_FILTERS)
+    limit = query.number(request, "limit", 0) or 0
+    found = await call.engine.containers.list_containers(
+        filters, everything=query.flag(request, "all"), limit=limit, size=query.flag(request, "size")
+    )
+    return json_response(found)
+
+
+@ROUTES.add("POST", "/containers/create")
+async def create(call: Call) -> web.StreamResponse:
+    """Create a container."""
+    name = query.text(call.request, "name") or None
+    platform = query.text(call.request, "platform")
+    if platform and not platform.startswith("linux"):
+        raise InvalidParameter(f"unsupported platform: {platform!r}: only linux is")
+    body = await read_json(call.request, CreateRequest)
+    return json_response(await call.engine.containers.create(name, body), 201)
+
+
+@ROUTES.add("GET", "/containers/{id}/json")
+async def inspect(call: Call) -> web.StreamResponse:
+    """Inspect a container."""
+    size = query.flag(call.request, "size")
+    return json_response(await call.engine.containers.inspect(call.match["id"], size=size))
+
+
+@ROUTES.add("POST", "/containers/{id}/start")
+async def start(call: Call) -> web.StreamResponse:
+    """Start a container."""
+    await call.engine.containers.start(call.match["id"])
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/{id}/stop")
+async def stop(call: Call) -> web.StreamResponse:
+    """Stop a container."""
+    seconds, signal = _stop_options(call.request)
+    await call.engine.containers.stop(call.match["id"], seconds, signal)
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/{id}/restart")
+async def restart(call: Call) -> web.StreamResponse:
+    """Restart a container."""
+    seconds, signal = _stop_options(call.request)
+    await call.engine.containers.restart(call.match["id"], seconds, signal)
+    return empty()
+
+
+def _stop_options(request: web.BaseRequest) -> tuple[int | None, str | None]:
+    seconds = query.number(request, "t")
+    if seconds is not None and not -1 <= seconds <= 2**31:
+        raise InvalidParameter(f"invalid value for t: {seconds}")
+    return seconds, query.text(request, "signal") or None
+
+
+@ROUTES.add("POST", "/containers/{id}/kill")
+async def kill(call: Call) -> web.StreamResponse:
+    """Send a signal to a container."""
+    await call.engine.containers.kill(call.match["id"], query.text(call.request, "signal"))
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/{id}/pause")
+async def pause(call: Call) -> web.StreamResponse:
+    """Freeze a container."""
+    await call.engine.containers.pause(call.match["id"])
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/{id}/unpause")
+async def unpause(call: Call) -> web.StreamResponse:
+    """Let a container go on."""
+    await call.engine.containers.unpause(call.match["id"])
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/{id}/rename")
+async def rename(call: Call) -> web.StreamResponse:
+    """Rename a container."""
+    call.engine.containers.rename(call.match["id"], query.text(call.request, "name"))
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/{id}/resize")
+async def resize(call: Call) -> web.StreamResponse:
+    """Resize a container's terminal."""
+    height, width = query.size(call.request, "h"), query.size(call.request, "w")
+    call.engine.containers.resize(call.match["id"], height, width)
+    return empty(200)
+
+
+@ROUTES.add("DELETE", "/containers/{id}")
+async def remove(call: Call) -> web.StreamResponse:
+    """Remove a container."""
+    request = call.request
+    await call.engine.containers.remove(
+        call.match["id"],
+        force=query.flag(request, "force"),
+        volumes=query.flag(request, "v"),
+        link=query.flag(request, "link"),
+    )
+    return empty()
+
+
+@ROUTES.add("POST", "/containers/prune")
+async def prune(call: Call) -> web.StreamResponse:
+    """Remove stopped containers."""
+    filters = Filters.parse(call.request.query.get("filters"), PRUNE_FILTERS)
+    return json_response(await call.engine.containers.prune(filters))
+
+
+@ROUTES.add("POST", "/containers/{id}/wait")
+async def wait(call: Call) -> web.StreamResponse:
+    """Wait for a container's end. The head is sent when the wait is registered, so that a client can start it then."""
+    request = call.request
+    ended = call.engine.containers.wait(call.match["id"], query.text(request, "condition"))
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    gone = asyncio.create_task(until_gone(request))
+    try:
+        await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            with contextlib.suppress(ConnectionError):
+                await response.write(msgspec.json.encode(ended.result()) + b"\n")
+                await response.write_eof()
+    finally:
+        ended.cancel()
+        gone.cancel()
+    return response
+
+
+@ROUTES.add("GET", "/containers/{id}/logs")
+async def logs(call: Call) -> web.StreamResponse:
+    """Read a container's log."""
+    request = call.request
+    tail = query.text(request, "tail", "all")
+    lines = None if not tail.isascii() or not tail.isdigit() or len(tail) > 18 else int(tail)
+    options = LogOptions(
+        stdout=query.flag(request, "stdout"),
+        stderr=query.flag(request, "stderr"),
+        follow=query.flag(request, "follow"),
+        since_ns=query.time_ns(query.text(request, "since"), "since"),
+        until_ns=query.time_ns(query.text(request, "until"), "until"),
+        timestamps=query.flag(request, "timestamps"),
+        tail=lines,
+        details=query.flag(request, "details"),
+    )
+    service = call.engine.containers
+    log = service.logs(call.match["id"], options)
+    content_type = MULTIPLEXED if log.multiplexed and call.version >= (1, 42) else RAW
+    try:
+        return await stream(request, log.frames(), content_type)
+    finally:
+        await log.close()
+        service.log_closed(log, call.match["id"])
+
+
+def _attach_options(request: web.BaseRequest) -> AttachOptions:
+    return AttachOptions(
+        stream=query.flag(request, "stream"),
+        stdin=query.flag(request, "stdin"),
+        stdout=query.flag(request, "stdout"),
+        stderr=query.flag(request, "stderr"),
+        logs=query.flag(request, "logs"),
+        detach_keys=query.text(request, "detachKeys"),
+    )
+
+
+@ROUTES.add("POST", "/containers/{id}/attach")
+async def attach(call: Call) -> web.StreamResponse:
+    """Take over the connection for a container's streams."""
+    attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
+    return await hijack(call.request, attachment, multiplexed_type=call.version >= (1, 42))
+
+
+@ROUTES.add("GET", "/containers/{id}/attach/ws")
+async def attach_websocket(call: Call) -> web.StreamResponse:
+    """A container's streams over a websocket."""
+    if call.request.headers.get("Upgrade", "").lower() != "websocket":
+        raise InvalidParameter("attach/ws wants a websocket handshake")
+    attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
+    return await websocket(call.request, attachment)

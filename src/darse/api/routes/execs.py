@@ -1,0 +1,45 @@
+"""`/containers/{id}/exec` and `/exec`."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.body import read_json
+from darse.api.hijack import hijack
+from darse.api.responses import empty, json_response
+from darse.wire.containers import ExecConfig, ExecStartRequest
+
+ROUTES = Routes()
+
+
+@ROUTES.add("POST", "/containers/{id}/exec")
+async def create(call: Call) -> web.StreamResponse:
+    """Create an exec."""
+    config = await read_json(call.request, ExecConfig)
+    return json_response({"Id": call.engine.execs.create(call.match["id"], config)}, 201)
+
+
+@ROUTES.add("POST", "/exec/{id}/start")
+async def start(call: Call) -> web.StreamResponse:
+    """Start an exec; unless detached, the connection becomes its streams."""
+    options = await read_json(call.request, ExecStartRequest, optional=True)
+    attachment = await call.engine.execs.start(call.match["id"], options)
+    if attachment is None:
+        return empty(200)
+    return await hijack(call.request, attachment, multiplexed_type=call.version >= (1, 42))
+
+
+@ROUTES.add("POST", "/exec/{id}/resize")
+async def resize(call: Call) -> web.StreamResponse:
+    """Resize an exec's terminal."""
+    height, width = query.size(call.request, "h"), query.size(call.request, "w")
+    call.engine.execs.resize(call.match["id"], height, width)
+    return empty(200)
+
+
+@ROUTES.add("GET", "/exec/{id}/json")
+async def inspect(call: Call) -> web.StreamResponse:
+    """Inspect an exec."""
+    return json_response(call.engine.execs.inspect(call.match["id"]))

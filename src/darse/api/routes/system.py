@@ -1,0 +1,142 @@
+"""The engine as a whole: ping, version, info, events, disk usage; and darse's own `explain` and `doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import msgspec
+from aiohttp import web
+
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.responses import json_response, stream
+from darse.engine.errors import NotImplementedHere
+from darse.engine.events import Event
+from darse.engine.filters import Filters
+from darse.engine.system import EVENT_FILTERS, event_matches
+
+ROUTES = Routes()
+_UNCACHED = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
+
+
+@ROUTES.add("GET", "/_ping")
+@ROUTES.add("HEAD", "/_ping")
+async def ping(call: Call) -> web.StreamResponse:
+    """Say that the engine is there."""
+    body = b"" if call.request.method == "HEAD" else b"OK"
+    return web.Response(
+        body=body,
+        content_type="text/plain",
+        headers={**_UNCACHED, "Builder-Version": "1", "Swarm": "inactive"},
+    )
+
+
+@ROUTES.add("GET", "/version")
+async def version(call: Call) -> web.StreamResponse:
+    """What the engine is."""
+    return json_response(call.engine.system.version())
+
+
+@ROUTES.add("GET", "/info")
+async def info(call: Call) -> web.StreamResponse:
+    """How the engine is."""
+    return json_response(call.engine.system.info())
+
+
+@ROUTES.add("GET", "/system/df")
+async def disk_usage(call: Call) -> web.StreamResponse:
+    """What takes how much room."""
+    types = set(call.request.query.getall("type", [])) or {"container", "image", "volume", "build-cache"}
+    return json_response(await call.engine.system.disk_usage(types))
+
+
+@ROUTES.add("GET", "/events")
+async def events(call: Call) -> web.StreamResponse:
+    """Events as they come, after those since a time, until a time."""
+    request = call.request
+    filters = Filters.parse(request.query.get("filters"), EVENT_FILTERS)
+    since = query.text(request, "since")
+    since_ns = query.time_ns(since, "since") if since else None
+    until_ns = query.time_ns(query.text(request, "until"), "until")
+    return await stream(request, _matching(call, filters, since_ns, until_ns), "application/json")
+
+
+async def _matching(call: Call, filters: Filters, since_ns: int | None, until_ns: int) -> AsyncIterator[bytes]:
+    log = call.engine.events
+    if until_ns and until_ns <= time.time_ns():
+        for event in log.between(since_ns or 0, until_ns):
+            if event_matches(event, filters):
+                yield _line(event)
+        return
+    yield b""  # the head, so that the client knows that it is subscribed
+    deadline = asyncio.timeout((until_ns - time.time_ns()) / 1e9 if until_ns else None)
+    try:
+        async with deadline:
+            async for event in log.follow(since_ns):
+                if event_matches(event, filters):
+                    yield _line(event)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+
+
+def _line(event: Event) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+@ROUTES.add("GET", "/darse/explain/{id}")
+async def explain(call: Call) -> web.StreamResponse:
+    """What the last operation on a container did."""
+    operation = call.engine.containers.trace(call.match["id"], query.text(call.request, "last") or None)
+    document = msgspec.to_builtins(operation)
+    names = ("kind", "summary", "command", "begin_ns", "duration_ns", "failed")
+    document["steps"] = [dict(zip(names, step, strict=True)) for step in document["steps"]]
+    return json_response(document)
+
+
+@ROUTES.add("GET", "/darse/doctor")
+async def doctor(call: Call) -> web.StreamResponse:
+    """What of the host keeps the engine from doing all it could."""
+    return json_response(call.engine.system.doctor())
+
+
+# What later rooms bring. Clients ask for some of it to find out what there is, and read 501 as "not here".
+_LATER = (
+    ("POST", "/auth"),
+    ("POST", "/build"),
+    ("POST", "/build/prune"),
+    ("POST", "/commit"),
+    ("POST", "/session"),
+    ("POST", "/grpc"),
+    ("GET", "/images/search"),
+    ("POST", "/images/{name}/push"),
+    ("GET", "/distribution/{name}/json"),
+    ("GET", "/containers/{id}/archive"),
+    ("PUT", "/containers/{id}/archive"),
+    ("HEAD", "/containers/{id}/archive"),
+    ("GET", "/containers/{id}/changes"),
+    ("GET", "/containers/{id}/export"),
+    ("GET", "/containers/{id}/stats"),
+    ("GET", "/containers/{id}/top"),
+    ("POST", "/containers/{id}/update"),
+    ("GET", "/plugins"),
+    ("GET", "/swarm"),
+    ("POST", "/swarm/init"),
+    ("POST", "/swarm/join"),
+    ("POST", "/swarm/leave"),
+    ("GET", "/nodes"),
+    ("GET", "/services"),
+    ("GET", "/tasks"),
+    ("GET", "/secrets"),
+    ("GET", "/configs"),
+)
+
+
+async def _later(call: Call) -> web.StreamResponse:
+    raise NotImplementedHere(f"{call.request.method} {call.request.path} is not part of this version of darse")
+
+
+for _method, _template in _LATER:
+    ROUTES.add(_method, _template)(_later)

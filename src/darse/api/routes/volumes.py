@@ -1,0 +1,51 @@
+"""`/volumes`."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.body import read_json
+from darse.api.responses import empty, json_response
+from darse.engine.filters import Filters
+from darse.volumes.service import LIST_FILTERS, PRUNE_FILTERS
+from darse.wire.volumes import VolumeCreate, VolumeList
+
+ROUTES = Routes()
+
+
+@ROUTES.add("GET", "/volumes")
+async def list_volumes(call: Call) -> web.StreamResponse:
+    """List volumes."""
+    filters = Filters.parse(call.request.query.get("filters"), LIST_FILTERS)
+    return json_response(VolumeList(call.engine.volumes.list_volumes(filters)))
+
+
+@ROUTES.add("POST", "/volumes/create")
+async def create(call: Call) -> web.StreamResponse:
+    """Create a volume."""
+    body = await read_json(call.request, VolumeCreate, optional=True)
+    return json_response(await call.engine.volumes.create(body), 201)
+
+
+@ROUTES.add("POST", "/volumes/prune")
+async def prune(call: Call) -> web.StreamResponse:
+    """Remove unused volumes. Before API 1.42 that meant named ones too."""
+    filters = Filters.parse(call.request.query.get("filters"), PRUNE_FILTERS)
+    if call.version < (1, 42):
+        filters = Filters({"all": ["true"], "label": filters.values("label"), "label!": filters.values("label!")})
+    return json_response(await call.engine.volumes.prune(filters))
+
+
+@ROUTES.add("GET", "/volumes/{id}")
+async def inspect(call: Call) -> web.StreamResponse:
+    """Inspect a volume."""
+    return json_response(call.engine.volumes.inspect(call.match["id"]))
+
+
+@ROUTES.add("DELETE", "/volumes/{id}")
+async def remove(call: Call) -> web.StreamResponse:
+    """Remove a volume."""
+    await call.engine.volumes.remove(call.match["id"], force=query.flag(call.request, "force"))
+    return empty()

@@ -1,0 +1,142 @@
+"""`darsed`: reads its options, makes the engine, serves the API until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from darse import __version__
+from darse.engine.config import EngineConfig
+from darse.engine.errors import EngineError, SystemFault
+from darse.engine.options import load
+
+_log = logging.getLogger("darse.daemon")
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
+
+
+def main() -> None:
+    """Run the engine; the exit status is 1 when it cannot start."""
+    try:
+        config, validate_only = load(sys.argv[1:])
+    except EngineError as error:
+        sys.exit(f"darsed: {error}")
+    if validate_only:
+        sys.stdout.write("configuration OK\n")
+        return
+    if os.geteuid() != 0:
+        sys.exit(
+            "darsed: the engine needs to run as root: it mounts, makes namespaces and changes the firewall. "
+            "(Running without root comes with a later version.) Try: sudo darsed"
+        )
+    _set_up_logging(config)
+    try:
+        with _only_engine(config), _pidfile(config):
+            asyncio.run(_serve(config))
+    except EngineError as error:
+        sys.exit(f"darsed: {error}")
+
+
+async def _serve(config: EngineConfig) -> None:
+    # Imported late: a mistake in the options is answered without loading the engine.
+    from darse.api.app import Api  # noqa: PLC0415
+    from darse.api.listeners import Listeners  # noqa: PLC0415
+    from darse.api.server import ApiServer  # noqa: PLC0415
+    from darse.engine.engine import Engine  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log.info, "nothing to reload")
+    engine = Engine(config)
+    try:
+        await engine.start()
+        listeners = Listeners(config, ApiServer(Api(engine).handle))
+        try:
+            await listeners.listen()
+            _notify("READY=1")
+            _log.info("darsed %s is ready", __version__)
+            await stop.wait()
+            _notify("STOPPING=1")
+            _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
+        finally:
+            await listeners.close()
+    finally:
+        await engine.close()
+
+
+@contextmanager
+def _only_engine(config: EngineConfig) -> Iterator[None]:
+    """Hold the lock of the data root: two engines on one would destroy each other's work."""
+    for directory in (config.data_root, config.exec_root):
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+    with open(config.data_root / "lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemFault(
+                f"another engine runs on {config.data_root}: stop it, or use another --data-root"
+            ) from None
+        yield
+
+
+@contextmanager
+def _pidfile(config: EngineConfig) -> Iterator[None]:
+    if config.pidfile is None:
+        yield
+        return
+    config.pidfile.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        config.pidfile.unlink(missing_ok=True)
+
+
+def _notify(state: str) -> None:
+    """Tell the service manager (sd_notify(3)); nobody may be listening."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client, contextlib.suppress(OSError):
+        client.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def _set_up_logging(config: EngineConfig) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        _JsonFormatter()
+        if config.log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    )
+    level = logging.DEBUG if config.debug else _LEVELS[config.log_level]
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    main()
