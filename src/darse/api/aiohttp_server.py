@@ -25,7 +25,7 @@ def _register() -> None:
     assert spec is not None
     package = importlib.util.module_from_spec(spec)
     package.__version__ = "server half"  # type: ignore[attr-defined]  # goes into a header that we replace
-    package.__getattr__ = lambda name: _complete(package, spec, name)  # type: ignore[method-assign, assignment]
+    package.__getattr__ = lambda name: _complete(package, spec, name)  # type: ignore[method-assign]
     sys.modules["aiohttp"] = package
 
 

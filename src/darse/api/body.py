@@ -5,21 +5,27 @@ a command may be a string. Stricter: members that no version of the API has are 
 lost; numbers outside 64 bits, invalid UTF-8, and NUL in strings (no file name, argument or label can hold one) too.
 
 A plan per type is made once, from the struct's annotations; decoding walks document and plan side by side and ends
-in `msgspec.convert`, which checks the types.
+in `msgspec.convert`, which checks the types. Size and time of a body are bounded before that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Hashable
 from functools import cache
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
+from darse.engine.errors import EngineError, InvalidParameter
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
 
 T = TypeVar("T")
 
+SIZE_LIMIT = 4 * 1024 * 1024
+_SECONDS = 30
 _INT64 = 1 << 63
 # Fields that may be given as one string (Go's strslice).
 _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint"})
@@ -48,6 +54,46 @@ _LEGACY = frozenset(
 Normalizer = Callable[[Any, str], Any]
 
 
+class TooLarge(EngineError):
+    """The body is larger than any document of the API."""
+
+    status = 413
+
+
+async def read_json(request: BaseRequest, type_: type[T], *, optional: bool = False) -> T:
+    """Read a JSON body; with `optional`, an absent one is all defaults. Raises InvalidParameter and TooLarge."""
+    data = await _read(request)
+    if not data.strip():
+        if optional:
+            return type_()
+        raise InvalidParameter("invalid JSON: got EOF while reading request body")
+    content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise InvalidParameter(f"unsupported Content-Type header ({content_type[:64]}): must be 'application/json'")
+    return decode(data, type_)
+
+
+async def _read(request: BaseRequest) -> bytes:
+    length = request.content_length
+    if length is not None and length > SIZE_LIMIT:
+        request.protocol.close()  # the rest is not read, so the connection cannot go on
+        raise TooLarge(f"request body of {length} bytes is larger than {SIZE_LIMIT}")
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(_SECONDS):
+            async for piece in request.content.iter_any():
+                size += len(piece)
+                if size > SIZE_LIMIT:
+                    request.protocol.close()
+                    raise TooLarge(f"request body is larger than {SIZE_LIMIT} bytes")
+                pieces.append(piece)
+    except TimeoutError:
+        request.protocol.close()
+        raise InvalidParameter(f"request body was not complete after {_SECONDS} seconds") from None
+    return b"".join(pieces)
+
+
 def decode(data: bytes, type_: type[T]) -> T:
     """Decode a request body. Raises InvalidParameter that says where the mistake is."""
     try:
@@ -66,7 +112,7 @@ def decode(data: bytes, type_: type[T]) -> T:
 def convert(document: Any, type_: type[T]) -> T:
     """Make a decoded document a `type_`. Raises InvalidParameter."""
     try:
-        return msgspec.convert(_normalizer(type_)(document, "$"), type_)
+        return msgspec.convert(_normalizer(type_)(document, "$"), type_)  # type: ignore[arg-type]
     except msgspec.ValidationError as error:
         raise InvalidParameter(f"invalid JSON: {error}") from None
     except RecursionError:
@@ -74,7 +120,7 @@ def convert(document: Any, type_: type[T]) -> T:
 
 
 @cache
-def _normalizer(type_: Any) -> Normalizer:
+def _normalizer(type_: Hashable) -> Normalizer:
     """How values of a type are normalized."""
     arguments = get_args(type_)
     origin = get_origin(type_)
@@ -147,14 +193,11 @@ def _zero(type_: Any) -> Callable[[], Any]:
     """What `null` stands for as an element of a list or an object."""
     if type(None) in get_args(type_):
         return lambda: None
-    for kind in (str, bool, int, float):
-        if type_ is kind:
-            return kind
-    return list if get_origin(type_) is list else dict if get_origin(type_) is dict or _is_struct(type_) else _none
-
-
-def _none() -> None:
-    return None
+    if type_ in (str, bool, int, float, list, dict):
+        return type_  # type: ignore[no-any-return]
+    if get_origin(type_) is list:
+        return list
+    return dict if get_origin(type_) is dict or _is_struct(type_) else lambda: None
 
 
 def _is_struct(type_: Any) -> bool:

@@ -13,11 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Protocol
 
-from darse.api.aiohttp_server import BaseRequest, StreamResponse
-from darse.api.server import Connection
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+
+if TYPE_CHECKING:
+    from aiohttp.web_ws import WebSocketResponse
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
@@ -52,37 +56,77 @@ class Hijacked(StreamResponse):
         """There is nothing to end."""
 
 
-def content_type(streams: Streams, version: tuple[int, int]) -> str:
-    """What the body is called; before API 1.42 both kinds had the name of the raw one."""
-    return MULTIPLEXED if streams.multiplexed and version >= (1, 42) else RAW
+async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bool) -> StreamResponse:
+    """Reply, and carry the streams until they end. The streams are closed when this returns.
 
-
-async def hijack(http: BaseRequest, streams: Streams, version: tuple[int, int]) -> Hijacked:
-    """Reply, and carry the streams until they end. The streams are closed when this returns."""
-    connection: Connection = http.protocol  # type: ignore[assignment]
+    With `multiplexed_type` (from API 1.42 on) multiplexed streams have a content type of their own.
+    """
+    connection = request.protocol
     transport = connection.transport
     response = Hijacked()
     response.force_close()
     if transport is None:
         await streams.close()
         return response
-    kind = content_type(streams, version)
-    if "upgrade" in http.headers.get("Connection", "").lower() and http.headers.get("Upgrade"):
+    kind = MULTIPLEXED if streams.multiplexed and multiplexed_type else RAW
+    if "upgrade" in request.headers.get("Connection", "").lower() and request.headers.get("Upgrade"):
         head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
     carrier = Carrier(connection, transport, streams)
     transport.set_protocol(carrier)
     transport.write(head.encode())
-    carrier.take_early(connection.take_early_input())
+    carrier.take_early(_early_input(connection))
     await carrier.run()
     return response
+
+
+def _early_input(connection: RequestHandler) -> bytes:
+    """Take what the client sent after its request, before it had the reply."""
+    early, connection._message_tail = connection._message_tail, b""
+    if connection._buffer_paused:
+        connection._resume_reading_for_buffer()
+    return early
+
+
+async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
+    """Carry the streams as binary messages, both ways, never multiplexed; as docker does for browsers."""
+    from aiohttp.web_ws import WebSocketResponse  # noqa: PLC0415 - browsers' consoles are rare
+
+    response = WebSocketResponse(autoping=True, heartbeat=30)
+    try:
+        await response.prepare(request)
+        output = asyncio.create_task(_send_messages(response, streams))
+        try:
+            async for message in response:
+                await streams.write(message.data if isinstance(message.data, bytes) else message.data.encode())
+        finally:
+            output.cancel()
+            await asyncio.gather(output, return_exceptions=True)
+    finally:
+        await streams.close()
+    return response
+
+
+async def _send_messages(response: WebSocketResponse, streams: Streams) -> None:
+    async for piece in streams.frames():
+        await response.send_bytes(b"".join(_payloads(piece)) if streams.multiplexed else piece)
+    await response.close()
+
+
+def _payloads(frames: bytes) -> Iterator[bytes]:
+    """The data of whole frames."""
+    offset = 0
+    while offset < len(frames):
+        size = int.from_bytes(frames[offset + 4 : offset + 8], "big")
+        yield frames[offset + 8 : offset + 8 + size]
+        offset += 8 + size
 
 
 class Carrier(asyncio.Protocol):
     """The protocol of a hijacked connection."""
 
-    def __init__(self, connection: Connection, transport: asyncio.Transport, streams: Streams) -> None:
+    def __init__(self, connection: RequestHandler, transport: asyncio.Transport, streams: Streams) -> None:
         self._connection = connection
         self._transport = transport
         self._streams = streams
