@@ -37,6 +37,7 @@ class Firewall:
             lines.append(f"map {protocol}_at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; }}")
         lines.append("map to_bridge { type ifname : verdict; }")
         lines.append("set bridges { type ifname; }")
+        lines += ["chain masquerading {", "}"]
         for chain, hook in (("prerouting", "prerouting"), ("output", "output")):
             lines.append(f"chain {chain} {{ type nat hook {hook} priority -100; policy accept;")
             lines.append("fib daddr type != local accept")
@@ -47,11 +48,11 @@ class Firewall:
         lines.append("chain postrouting { type nat hook postrouting priority 100; policy accept;")
         lines.append("ip saddr 127.0.0.0/8 oifname @bridges ct status dnat masquerade")
         lines.append("iifname @bridges oifname @bridges ct status dnat masquerade")
-        lines.append("jump masquerading }")
-        lines.append("chain masquerading { }")
-        lines.append("chain forward { type filter hook forward priority 0; policy accept; oifname vmap @to_bridge }")
+        lines += ["jump masquerading", "}"]
+        lines.append("chain forward { type filter hook forward priority 0; policy accept;")
+        lines += ["oifname vmap @to_bridge", "}"]
         lines.append("chain raw { type filter hook prerouting priority -300; policy accept;")
-        lines.append("iifname @bridges ip daddr 127.0.0.0/8 drop }")
+        lines += ["iifname @bridges ip daddr 127.0.0.0/8 drop", "}"]
         lines.append("}")
         for record, talk, masquerade in networks:
             lines += self._bridge(record, talk=talk, masquerade=masquerade)
