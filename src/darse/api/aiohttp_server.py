@@ -43,10 +43,20 @@ def _complete(package: ModuleType, spec: ModuleSpec, name: str) -> Any:
 
 _register()
 
-from aiohttp.http_exceptions import HttpProcessingError  # noqa: E402
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong  # noqa: E402
+from aiohttp.web_exceptions import HTTPException  # noqa: E402
 from aiohttp.web_protocol import RequestHandler  # noqa: E402
 from aiohttp.web_request import BaseRequest  # noqa: E402
 from aiohttp.web_response import Response, StreamResponse  # noqa: E402
 from aiohttp.web_server import Server  # noqa: E402
 
-__all__ = ["BaseRequest", "HttpProcessingError", "RequestHandler", "Response", "Server", "StreamResponse"]
+__all__ = [
+    "BaseRequest",
+    "HTTPException",
+    "HttpProcessingError",
+    "LineTooLong",
+    "RequestHandler",
+    "Response",
+    "Server",
+    "StreamResponse",
+]

@@ -12,9 +12,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from aiohttp import web
-
 from darse import __version__
+from darse.api import aiohttp_server as web
 from darse.api.errors import error_response
 from darse.engine.errors import EngineError, InvalidParameter
 

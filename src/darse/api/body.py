@@ -20,7 +20,7 @@ import msgspec
 from darse.engine.errors import EngineError, InvalidParameter
 
 if TYPE_CHECKING:
-    from aiohttp.web_request import BaseRequest
+    from darse.api.aiohttp_server import BaseRequest
 
 T = TypeVar("T")
 

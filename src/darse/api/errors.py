@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import msgspec
-from aiohttp import web
+
+from darse.api import aiohttp_server as web
 
 
 def error_response(status: int, message: str) -> web.Response:

@@ -16,9 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
-from aiohttp.web_response import StreamResponse
+from darse.api.aiohttp_server import BaseRequest, RequestHandler, StreamResponse
 
 if TYPE_CHECKING:
     from aiohttp.web_ws import WebSocketResponse

@@ -6,8 +6,7 @@ import datetime
 import json
 import re
 
-from aiohttp import web
-
+from darse.api import aiohttp_server as web
 from darse.engine.errors import InvalidParameter
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})

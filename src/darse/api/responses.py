@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from aiohttp import web
 
+from darse.api import aiohttp_server as web
 from darse.api.server import until_gone
 from darse.engine.errors import EngineError
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-
+from darse.api import aiohttp_server as web
+from darse.api.aiohttp_server import RequestHandler
 from darse.api.errors import error_response
 
 # A registry credential in a header is some kilobytes; nothing larger is meant well.

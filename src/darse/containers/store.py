@@ -47,6 +47,9 @@ class ContainerStore:
         """Every container that a client was told of."""
         return (one for one in self.everything() if one.state.status is not Status.CREATING)
 
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
     def everything(self) -> list[Container]:
         """All of them, also those whose creation is under way."""
         return list(self._by_id.values())

@@ -94,7 +94,7 @@ class SystemService:
         engine, config, facts = self._engine, self._engine.config, self._engine.facts
         counts = engine.context.store.counts()
         running, paused = counts[Status.RUNNING], counts[Status.PAUSED]
-        total = len(engine.context.store)
+        total = sum(counts.values())
         has = facts.controllers.__contains__
         runtime = engine.runtimes[config.default_runtime]
         security = ["name=seccomp,profile=builtin"]

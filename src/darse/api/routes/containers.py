@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 
 import msgspec
-from aiohttp import web
 
+from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.body import read_json

@@ -6,8 +6,7 @@ import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiohttp import web
-
+from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.responses import empty, json_response, progress, stream

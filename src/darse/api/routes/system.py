@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator
 
 import msgspec
-from aiohttp import web
 
+from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.responses import json_response, stream
