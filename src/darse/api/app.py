@@ -12,25 +12,17 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from darse import __version__
 from darse.api import aiohttp_server as web
-from darse.api.errors import error_response
+from darse.api.errors import API_VERSION, HEADERS, error_response
 from darse.engine.errors import EngineError, InvalidParameter
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine
 
-API_VERSION = (1, 51)
 MINIMUM_VERSION = (1, 24)
 _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/|\Z)", re.ASCII)
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _log = logging.getLogger("darse.api")
-_HEADERS = {
-    "Api-Version": ".".join(map(str, API_VERSION)),
-    "Docker-Experimental": "false",
-    "Ostype": "linux",
-    "Server": f"darse/{__version__} (linux)",
-}
 
 
 class Call(NamedTuple):
@@ -109,6 +101,8 @@ class Api:
             response = await self._dispatch(request)
         except EngineError as error:
             response = error_response(error.status, str(error))
+            if error.status == 413:
+                response.force_close()  # the rest of the body was not read
         except (ConnectionError, asyncio.CancelledError):
             raise
         except web.HTTPException as error:
@@ -117,7 +111,7 @@ class Api:
             _log.exception("%s %s failed", request.method, request.path)
             response = error_response(500, f"internal error: {type(error).__name__}: {error}")
         if not response.prepared:
-            response.headers.update(_HEADERS)
+            response.headers.update(HEADERS)
         return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -1,10 +1,19 @@
-"""The API's error body."""
+"""What every answer carries, and the API's error body."""
 
 from __future__ import annotations
 
 import msgspec
 
+from darse import __version__
 from darse.api import aiohttp_server as web
+
+API_VERSION = (1, 51)
+HEADERS = {
+    "Api-Version": ".".join(map(str, API_VERSION)),
+    "Docker-Experimental": "false",
+    "Ostype": "linux",
+    "Server": f"darse/{__version__} (linux)",
+}
 
 
 def error_response(status: int, message: str) -> web.Response:

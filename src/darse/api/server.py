@@ -1,31 +1,63 @@
-"""The HTTP server under the API: limits, the API's error bodies for what is no HTTP, and clients' departures."""
+"""The HTTP server under the API: limits, the API's error bodies for what is no HTTP, and clients' departures.
+
+The limits are on what comes before a handler runs: the request line and each header (64 KiB), their number, and the
+time in which they must be complete. What comes afterwards has limits where it is read; streams may last for ever.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from darse.api import aiohttp_server as web
-from darse.api.aiohttp_server import RequestHandler
-from darse.api.errors import error_response
+from darse.api.errors import HEADERS, error_response
 
 # A registry credential in a header is some kilobytes; nothing larger is meant well.
 _LINE_LIMIT = 64 * 1024
 _FIELD_LIMIT = 64 * 1024
 _HEADERS_LIMIT = 128
+_HEAD_SECONDS = 30
+_IDLE_SECONDS = 300
+_log = logging.getLogger("darse.api")
 
 
-class _Connection(RequestHandler):
+class _Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("gone",)
+    __slots__ = ("_head_timer", "gone")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.gone = asyncio.Event()
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser; the head of a request that has begun must be complete in time."""
+        complete = self._request_count
+        super().data_received(data)
+        if self._request_count != complete:
+            self._stop_timer()
+        elif self._head_timer is None and self._waits_for_request():
+            self._head_timer = self._loop.call_later(_HEAD_SECONDS, self._head_is_late)
+
+    def _waits_for_request(self) -> bool:
+        # Before its first request a connection's task may not have come to wait yet.
+        return self._request_count == 0 or (self._waiter is not None and not self._waiter.done())
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._waits_for_request():
+            self.force_close()
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.gone.set()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def handle_error(
@@ -35,16 +67,27 @@ class _Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what the parser refused as the API answers errors, and end the connection."""
-        if status == 500:
-            return super().handle_error(request, status, exc, message)
-        response = error_response(status, f"invalid request: {_first_line(message or str(exc))}")
+        """Answer what the parser refused, and what no handler foresaw, as the API answers errors; then hang up."""
+        if request.writer.output_size > 0:
+            _log.error("failed in the middle of an answer", exc_info=exc)
+            raise ConnectionError("the answer has begun")
+        text = _first_line(message or str(exc))
+        if isinstance(exc, web.LineTooLong):
+            status, text = 431, f"the request line or a header is larger than {_LINE_LIMIT} bytes"
+        elif text.startswith("Too many headers"):
+            status = 431
+        if status >= 500:
+            _log.error("a request failed", exc_info=exc)
+            response = error_response(status, f"internal error: {type(exc).__name__}")
+        else:
+            response = error_response(status, f"invalid request: {text}")
+        response.headers.update(HEADERS)
         response.force_close()
         return response
 
 
 def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[0][:200]
+    return (text.strip().splitlines() or ["malformed"])[0][:200].rstrip(":")
 
 
 class ApiServer(web.Server):
@@ -53,11 +96,14 @@ class ApiServer(web.Server):
     def __init__(self, handler: Any) -> None:
         super().__init__(handler, access_log=None)
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> web.RequestHandler:
         return _Connection(
             self,
             loop=asyncio.get_running_loop(),
+            logger=_log,
             access_log=None,
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=1.0,
             max_line_size=_LINE_LIMIT,
             max_field_size=_FIELD_LIMIT,
             max_headers=_HEADERS_LIMIT,

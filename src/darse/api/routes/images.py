@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -132,4 +131,4 @@ async def prune(call: Call) -> web.StreamResponse:
 
 
 def _name(call: Call) -> str:
-    return urllib.parse.unquote(call.match["name"])
+    return call.match["name"]
