@@ -94,7 +94,8 @@ def _copy_file(source: int, target: int, name: str) -> None:
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
     writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
     try:
-        while os.copy_file_range(reading, writing, _PIECE):
+        # Not copy_file_range(2): between overlayfs and another file system it gives EXDEV.
+        while os.sendfile(writing, reading, None, _PIECE):
             pass
         _copy_metadata(reading, writing)
     finally:
