@@ -24,7 +24,8 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 17, 18, 20, 24, 26
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
+VETH_INFO_PEER, IFLA_BRPORT_MODE = 1, 4
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 IFF_UP = 1
@@ -116,6 +117,23 @@ def add_veth(name: str, master: int, peer: str, namespace_fd: int, mtu: int) -> 
     )
     command = ("ip", "link", "add", name, "mtu", str(mtu), "type", "veth", "peer", peer, "netns", "CONTAINER")
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
+
+
+def set_hairpin(name: str) -> Request:
+    """Let a bridge port send frames back to where they came from.
+
+    With br_netfilter the bridge itself translates addresses: a container that reaches its own published port through
+    the host's address would not get its own packets otherwise.
+    """
+    info = _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(
+        IFLA_INFO_SLAVE_DATA | _NESTED, _attribute(IFLA_BRPORT_MODE, b"\1")
+    )
+    payload = (
+        _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        + _text(IFLA_IFNAME, name)
+        + _attribute(IFLA_LINKINFO | _NESTED, info)
+    )
+    return Request("link", 0, RTM_NEWLINK, payload, ("bridge", "link", "set", "dev", name, "hairpin", "on"))
 
 
 def set_up(index: int, name: str) -> Request:

@@ -19,6 +19,7 @@ from darse.linux.netlink import (
     add_default_route,
     add_veth,
     delete_link,
+    set_hairpin,
     set_mac,
     set_up,
 )
@@ -96,7 +97,8 @@ class BridgeDriver:
     def connect(self, record: NetworkRecord, netns: Netns, interface: str) -> str:
         """Make a veth pair."""
         name = link_name()
-        self._netlink.run(add_veth(name, self.index(record), interface, netns.descriptor, self.mtu(record)))
+        veth = add_veth(name, self.index(record), interface, netns.descriptor, self.mtu(record))
+        self._netlink.run(veth, set_hairpin(name))
         return name
 
     def disconnect(self, link: str) -> None:

@@ -37,6 +37,7 @@ class Firewall:
             lines.append(f"map {protocol}_at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; }}")
         lines.append("map to_bridge { type ifname : verdict; }")
         lines.append("set bridges { type ifname; }")
+        lines.append("set subnets { type ipv4_addr; flags interval; }")
         lines += ["chain masquerading {", "}"]
         for chain, hook in (("prerouting", "prerouting"), ("output", "output")):
             lines.append(f"chain {chain} {{ type nat hook {hook} priority -100; policy accept;")
@@ -47,7 +48,8 @@ class Firewall:
             lines.append("}")
         lines.append("chain postrouting { type nat hook postrouting priority 100; policy accept;")
         lines.append("ip saddr 127.0.0.0/8 oifname @bridges ct status dnat masquerade")
-        lines.append("iifname @bridges oifname @bridges ct status dnat masquerade")
+        # By address, not by iifname: with br_netfilter the packet has no input interface here.
+        lines.append("ip saddr @subnets oifname @bridges ct status dnat masquerade")
         lines += ["jump masquerading", "}"]
         lines.append("chain forward { type filter hook forward priority 0; policy accept;")
         lines += ["oifname vmap @to_bridge", "}"]
@@ -71,6 +73,7 @@ class Firewall:
         yield f"add rule ip {table} {chain} drop"
         yield f'add element ip {table} to_bridge {{ "{bridge}" : jump {chain} }}'
         yield f'add element ip {table} bridges {{ "{bridge}" }}'
+        yield f"add element ip {table} subnets {{ {record.subnet} }}"
         if masquerade and not record.internal:
             yield f'add rule ip {table} masquerading ip saddr {record.subnet} oifname != "{bridge}" masquerade'
 

@@ -12,7 +12,7 @@ import secrets
 from collections import deque
 from dataclasses import dataclass
 
-from darse.linux.netlink import Netlink, add_veth
+from darse.linux.netlink import Netlink, add_veth, set_hairpin
 from darse.linux.netns import Netns, NetnsThread
 
 _READY = 4
@@ -59,7 +59,7 @@ class NetnsPool:
         netns = await self._thread.run(self._thread.make)
         link = link_name()
         try:
-            self._netlink.run(add_veth(link, bridge_index, "eth0", netns.descriptor, mtu))
+            self._netlink.run(add_veth(link, bridge_index, "eth0", netns.descriptor, mtu), set_hairpin(link))
         except BaseException:
             netns.close()
             raise
