@@ -9,11 +9,12 @@ import grp
 import logging
 import os
 import socket
-import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from darse.api.server import ApiServer
-from darse.engine.config import TLS, EngineConfig
+from darse.api.tls import TLSTransport, server_context
+from darse.engine.config import EngineConfig
 from darse.engine.errors import InvalidParameter, SystemFault
 
 _log = logging.getLogger("darse.api")
@@ -83,8 +84,8 @@ class Listeners:
         tls = self._config.tls
         if tls is None and not self._config.allow_plain_tcp:
             raise InvalidParameter(
-                f"refusing to listen on tcp://{address} without TLS: whoever reaches the port would be root on this host. "
-                "Use --tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --allow-plain-tcp"
+                f"refusing to listen on tcp://{address} without TLS: whoever reaches the port would be root on this "
+                "host. Use --tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --allow-plain-tcp"
             )
         name, separator, port = address.rstrip("/").rpartition(":")
         if not separator:
@@ -93,15 +94,26 @@ class Listeners:
             raise InvalidParameter(f"invalid bind address (tcp://{address}): invalid port")
         if tls is None or not tls.verify:
             _log.warning("tcp://%s is open to everybody who reaches it, and gives them root on this host", address)
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                self._server, name.strip("[]") or None, int(port), ssl=_context(tls) if tls else None, backlog=_BACKLOG
+            server = await asyncio.get_running_loop().create_server(
+                self._secured(), name.strip("[]") or None, int(port), backlog=_BACKLOG
             )
         except OSError as error:
             raise SystemFault(f"cannot listen on tcp://{address}: {error}") from error
         self._open.append(server)
-        _log.info("listening on tcp://%s", address)
+        for listening in server.sockets:
+            _log.info("listening on tcp://%s:%d", *listening.getsockname()[:2])
+
+    def _secured(self) -> Callable[[], asyncio.Protocol]:
+        """What serves a tcp connection: the server itself, or the server behind TLS. Raises InvalidParameter."""
+        tls = self._config.tls
+        if tls is None:
+            return self._server
+        try:
+            context = server_context(tls)
+        except OSError as error:
+            raise InvalidParameter(f"cannot use the TLS certificates: {error}") from error
+        return lambda: TLSTransport(context, self._server)
 
     async def _passed(self) -> None:
         """Take the sockets that systemd opened (sd_listen_fds(3))."""
@@ -114,7 +126,7 @@ class Listeners:
             if passed.family == socket.AF_UNIX:
                 self._open.append(await loop.create_unix_server(self._server, sock=passed))
             else:
-                self._open.append(await loop.create_server(self._server, sock=passed))
+                self._open.append(await loop.create_server(self._secured(), sock=passed))
 
     async def close(self) -> None:
         """Stop listening and remove the sockets."""
@@ -141,13 +153,3 @@ def _remove_stale(path: Path) -> None:
         raise SystemFault(f"cannot listen on {path}: another engine serves it")
     finally:
         probe.close()
-
-
-def _context(tls: TLS) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate, tls.key)
-    if tls.ca is not None:
-        context.load_verify_locations(tls.ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
