@@ -11,7 +11,9 @@ import asyncio
 import os
 import shutil
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -177,8 +179,8 @@ class ExecService:
             raise Conflict(f"exec {exec_id} is not running")
         conmon.resize(one.station, height, width)
 
-    def recover(self) -> None:
-        """Take over the execs that an engine before this one left."""
+    def recover(self, monitors: Mapping[Path, int]) -> None:
+        """Take over the execs that an engine before this one left; `monitors` are the conmons that run."""
         for directory in sorted(self._directory.iterdir()):
             try:
                 record = msgspec.json.decode((directory / _RECORD).read_bytes(), type=ExecRecord)
@@ -193,11 +195,11 @@ class ExecService:
             if record.exit_code is not None:
                 self._keep_finished(record.id)
                 continue
-            monitor = conmon.monitor_of(one.station)
+            monitor = conmon.open_monitor(monitors.get(directory))
             if monitor is not None:
                 record.started = True
                 one.watcher = asyncio.create_task(self._watch(one, monitor))
-            elif record.started or one.station.monitor_pid.exists():
+            elif record.started or one.station.config.exists():
                 exit_ = conmon.read_exit(one.station)
                 self._finish(one, exit_.code if exit_ else 255)
 

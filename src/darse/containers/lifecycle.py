@@ -12,8 +12,9 @@ import contextlib
 import functools
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from darse.containers.assembly import Assembly
 from darse.containers.console import ConsoleHub
@@ -279,11 +280,14 @@ class Lifecycle:
                 context.store.save_state(container)
                 context.publish(container, action)
 
-    async def recover(self, container: Container) -> None:
-        """Bring one container's state together with what the kernel has, after an engine ended in whatever way."""
+    async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
+        """Bring one container's state together with what the kernel has, after an engine ended in whatever way.
+
+        `monitors` are the conmons that run, by their stations' directories.
+        """
         context = self._context
         station = context.files.of(container.id).station
-        monitor = conmon.monitor_of(station)
+        monitor = conmon.open_monitor(monitors.get(station.directory))
         if monitor is not None and context.runtime_of(container).is_waiting(container.id):
             # A start that was cut short: nobody was told that it ran.
             context.cgroups.remove(context.cgroup_path(container))

@@ -441,13 +441,14 @@ class ContainerService:
 
     async def recover(self) -> None:
         """Bring every container together with what the kernel has; then clean up what belongs to none."""
+        monitors = conmon.running_monitors()
         for container in self._store:
             try:
-                await self._lifecycle.recover(container)
-            except (EngineError, OSError) as error:
-                self._context.log.error("cannot recover container %s: %s", container.id[:12], error)
+                await self._lifecycle.recover(container, monitors)
+            except (EngineError, OSError):
+                self._context.log.exception("cannot recover container %s", container.id[:12])
         await self._sweep_runs()
-        self.execs.recover()
+        self.execs.recover(monitors)
 
     async def _sweep_runs(self) -> None:
         """Remove directories, runtime state and cgroups of containers that no longer exist."""

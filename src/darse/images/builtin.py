@@ -40,7 +40,7 @@ To see what that took, step by step:   darse explain CONTAINER
 To try something more ambitious:       darse run -it builtin/busybox sh
 """
 
-_PASSWD = """root:x:0:0:root:/root:/bin/sh
+_ACCOUNTS = """root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
 www-data:x:33:33:www-data:/var/www:/bin/false
 nobody:x:65534:65534:nobody:/home:/bin/false
@@ -98,7 +98,7 @@ def _user_land(layer: _Layer) -> None:
     layer.directory("root", 0o700)
     layer.directory("tmp", 0o1777)
     layer.directory("var/tmp", 0o1777)
-    layer.file("etc/passwd", _PASSWD.encode())
+    layer.file("etc/passwd", _ACCOUNTS.encode())
     layer.file("etc/group", _GROUP.encode())
     layer.file("etc/shadow", b"root:*:::::::\n", 0o640)
     layer.file("etc/nsswitch.conf", b"hosts: files dns\n")

@@ -19,7 +19,7 @@ def opened(file: BinaryIO) -> BinaryIO:
     if magic.startswith(GZIP):
         from isal import igzip  # noqa: PLC0415 - only where it is needed: this module is part of a worker's start
 
-        return cast("BinaryIO", igzip.IGzipFile(fileobj=file, mode="rb"))
+        return cast("BinaryIO", igzip.IGzipFile(fileobj=file, mode="rb"))  # type: ignore[no-untyped-call]
     if magic.startswith(ZSTD):
         import zstandard  # noqa: PLC0415
 

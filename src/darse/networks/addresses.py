@@ -24,8 +24,8 @@ def choose_subnet(pools: Iterable[AddressPool], taken: Iterable[Network]) -> Net
             if not any(candidate.overlaps(other) for other in used):
                 return candidate
     raise Conflict(
-        "all predefined address pools have been fully subnetted: remove unused networks (docker network prune), or give "
-        "the network a subnet"
+        "all predefined address pools have been fully subnetted: remove unused networks (docker network prune), or "
+        "give the network a subnet"
     )
 
 

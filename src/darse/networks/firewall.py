@@ -5,7 +5,7 @@ of rules a packet meets does not grow with the number of containers, and publish
 a millisecond. All of it lives in the kernel and works while no engine runs.
 
     prerouting, output (nat)   to a local address: look up (address, port), then port → container address and port
-    postrouting (nat)          from a bridge's subnet to elsewhere, and what was translated on its way back in: masquerade
+    postrouting (nat)          from a bridge's subnet to elsewhere, and translated on its way back in: masquerade
     forward (filter)           to a bridge: its own traffic (icc), answers, and what was translated; nothing else
     raw (filter)               from a bridge to 127.0.0.0/8: dropped, because route_localnet would let it in
 """

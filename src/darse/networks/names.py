@@ -41,9 +41,9 @@ def resolv_conf(
     A name server on the host's loopback cannot be reached from a namespace of its own: unless `keep_loopback`, such
     are left out and, when none is left, public ones take their place, as docker does.
     """
-    if not (servers or search or options) and (keep_loopback or not _has_loopback(host)):
-        if _values(host, "nameserver") or keep_loopback:
-            return host.encode()
+    untouched = not (servers or search or options)
+    if untouched and (keep_loopback or (_values(host, "nameserver") and not _has_loopback(host))):
+        return host.encode()
     chosen = list(servers)
     if not chosen:
         chosen = [one for one in _values(host, "nameserver") if keep_loopback or not _is_loopback(one)]

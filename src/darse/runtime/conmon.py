@@ -54,11 +54,6 @@ class Station:
         return self.directory / "rootfs"
 
     @property
-    def monitor_pid(self) -> Path:
-        """conmon's pid, written by conmon before it runs the runtime."""
-        return self.directory / "conmon.pid"
-
-    @property
     def container_pid(self) -> Path:
         """The pid of the container's or exec's process."""
         return self.directory / "pid"
@@ -201,18 +196,29 @@ def read_exit(station: Station) -> Exit | None:
     return Exit(int(text) if text.strip() else 255, finished_ns, station.oom_file.exists())
 
 
-def monitor_of(station: Station) -> Process | None:
-    """Return the running conmon of a station, also one that an engine before us started; None when it is gone."""
+def running_monitors() -> dict[Path, int]:
+    """Find the conmons on this host: the pid of each by its station's directory, from their command lines.
+
+    Asked once, when an engine takes over from one that ended: no file could say it as surely, because the engine may
+    end between spawning a conmon and writing one.
+    """
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            arguments = command_of(int(entry))
+            if arguments and os.path.basename(arguments[0]) == "conmon" and "--bundle" in arguments[:-1]:
+                found[Path(arguments[arguments.index("--bundle") + 1])] = int(entry)
+    return found
+
+
+def open_monitor(pid: int | None) -> Process | None:
+    """Hold a monitor that `running_monitors` found; None when it is gone."""
+    if pid is None:
+        return None
     try:
-        pid = int(station.monitor_pid.read_text())
-        monitor = Process(pid)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return Process(pid)
+    except ProcessLookupError:
         return None
-    # The pid may have been given to another process since; conmon names its pid file on its command line.
-    if str(station.monitor_pid) not in command_of(pid):
-        monitor.close()
-        return None
-    return monitor
 
 
 async def ended(monitor: Process, station: Station) -> Exit:

@@ -54,8 +54,9 @@ def launch_container(
 ) -> Launched:
     """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
 
-    Without a `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec, given a descriptor of the mounted root. Raises what it raises,
-    OSError for a failed mount, and LaunchRefused and MonitorLost as `conmon.launch` does.
+    Without a `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec,
+    given a descriptor of the mounted root. Raises what it raises, OSError for a failed mount, and LaunchRefused and
+    MonitorLost as `conmon.launch` does.
     """
     arguments = [
         *_common(runtime, station, stdio),
@@ -115,7 +116,6 @@ def _common(runtime: OCIRuntime, station: Station, stdio: StdioPlan) -> list[str
         *("--runtime-arg", f"--root={runtime.root}"),
         *("--bundle", str(station.directory)),
         *("--container-pidfile", str(station.container_pid)),
-        *("--conmon-pidfile", str(station.monitor_pid)),
         *("--exit-dir", str(station.exits)),
         "--full-attach",
         # Our own child, not a daemon's: saves a fork, and the engine is told of its end either way.

@@ -109,7 +109,8 @@ class LocalDriver:
                 mounts.mount(device, str(path), options.get("type", ""), flags, text)
             except OSError as error:
                 raise SystemFault(
-                    f"failed to mount local volume: mount {device}:{path}, flags: {flags:#x}, data: {text}: {error.strerror}"
+                    f"failed to mount local volume: mount {device}:{path}, flags: {flags:#x}, data: {text}: "
+                    f"{error.strerror}"
                 ) from error
         return path
 
