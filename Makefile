@@ -1,0 +1,61 @@
+# Two commands: `make run` shows a container, `make test` proves the rest. `make help` lists them all.
+
+SHELL := /bin/sh
+# Debian's own Python where there is one: version managers put slow shims before it.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+BIN := .venv/bin
+# Two tests at a time on the smallest machine we know; they mostly wait.
+JOBS ?= $(shell n=$$(nproc); [ $$n -gt 8 ] && n=8; [ $$n -lt 2 ] && n=2; echo $$n)
+PYTEST := $(BIN)/python -m pytest
+export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
+
+.PHONY: help setup setup-test root run stop test test-unit test-system test-heavy test-guest lint format bench docs clean
+
+help:            ## list the commands
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup:           ## install what darse needs: Debian packages, .venv/bin/darsed, .venv/bin/darse
+	@$(PYTHON) setup/machine.py run
+
+setup-test:      ## install what the tests need, too
+	@$(PYTHON) setup/machine.py test
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "darse needs root for now (namespaces, mounts, the firewall): try 'sudo make $(MAKECMDGOALS)'." >&2; exit 1; }
+
+run: root setup  ## run a container; `make stop` stops the engine that this starts
+	@$(BIN)/darse run --rm builtin/hello-world
+
+stop:            ## stop the engine that `make run` or `darse` started; containers run on
+	@$(PYTHON) setup/stop_engine.py
+
+test: root setup-test  ## all tests but the heavy ones, and coverage
+	@$(BIN)/python tests/run.py -n $(JOBS)
+
+test-unit: setup-test  ## the tests that need no root
+	@$(PYTEST) -q -n $(JOBS) tests/unit
+
+test-system: root setup-test  ## the tests with real engines and containers
+	@$(PYTEST) -q -n $(JOBS) -m "not heavy" tests/system tests/faults tests/clients
+
+test-heavy: root setup-test  ## the long ones: many crashes, many requests, a clean machine
+	@$(PYTEST) -m heavy tests
+
+test-guest: root setup-test  ## system tests in a guest with systemd, cgroup v2 and AppArmor
+	@$(BIN)/python tests/support/guest.py
+
+lint: setup-test ## format, lint, types, layering
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format:          ## rewrite the sources as `make lint` wants them
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: root setup-test ## measure against dockerd, where it is installed
+	@$(BIN)/python -m bench
+
+docs: setup-test ## check the documentation's links and examples
+	@$(BIN)/python docs/check.py
+
+clean:           ## remove what the set-up and the tests made in this directory
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist
+	@find . -name __pycache__ -prune -exec rm -rf {} + ; rm -rf src/*.egg-info

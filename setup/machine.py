@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Prepare this machine for darse: the Debian packages it stands on, and a virtual environment in `.venv`.
+
+Run by `make`, with whatever Python 3.11 or later there is, before anything is installed: so only the standard library
+is used. Every step looks first and does nothing when there is nothing to do; a second run takes a fraction of a second.
+
+    machine.py run      what the engine and the command need
+    machine.py test     that, and what the tests, linters and measurements need
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+OLDEST = (3, 11)
+
+# Package -> why. Installed without recommended packages.
+RUN_PACKAGES = {
+    "crun": "the OCI runtime: makes the containers",
+    "conmon": "holds a container's streams, log and exit status while no engine runs",
+    "catatonit": "the init process of `run --init`",
+    "golang-github-containers-common": "the maintained default seccomp profile",
+    "busybox-static": "what the images builtin/busybox and builtin/hello-world are made of",
+    "libnftables1": "the firewall, in process: published ports and masquerading",
+    "libarchive13": "reads and writes image archives",
+}
+TEST_PACKAGES = {
+    "runc": "the second OCI runtime, tested beside crun",
+    "iproute2": "looks at links and network namespaces from outside",
+    "nftables": "looks at the firewall from outside",
+    "git": "clones the repository for the test of the set-up",
+}
+VENV_PACKAGES = {"python3-venv": "makes the virtual environment"}
+
+
+def main() -> None:
+    """Prepare for `run` or `test`."""
+    purpose = sys.argv[1] if len(sys.argv) > 1 else "run"
+    if purpose not in ("run", "test"):
+        fail("usage: machine.py run|test")
+    if sys.version_info < OLDEST:
+        fail(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {sys.version.split()[0]}: {sys.executable}")
+    packages = dict(RUN_PACKAGES)
+    if purpose == "test":
+        packages |= TEST_PACKAGES
+    if not VENV.exists() and not can_make_venv():
+        packages |= VENV_PACKAGES
+    install_packages(packages)
+    make_venv(purpose)
+    if purpose == "test":
+        provide_docker_client()
+
+
+def install_packages(packages: dict[str, str]) -> None:
+    """Install those Debian packages that are missing, saying which and why."""
+    missing = {name: why for name, why in packages.items() if name not in installed_packages(packages)}
+    if not missing:
+        return
+    listing = "\n".join(f"  {name:33}{why}" for name, why in missing.items())
+    if shutil.which("apt-get") is None:
+        fail(f"These Debian packages are needed, and there is no apt-get to install them:\n{listing}")
+    if os.geteuid() != 0:
+        fail(
+            f"These Debian packages are missing, and only root can install them:\n{listing}\n"
+            f"Run `sudo make setup`, or: sudo apt-get install --no-install-recommends {' '.join(missing)}"
+        )
+    say(f"Installing Debian packages:\n{listing}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
+    # The package lists may be there and fresh: only when the install fails are they fetched (again).
+    if not succeeds(install, env=environment):
+        succeeds(["apt-get", "update", "-q"], env=environment)
+        command(install, "the Debian packages could not be installed", env=environment)
+
+
+def installed_packages(names: dict[str, str]) -> set[str]:
+    """Those of `names` that are installed; a machine without dpkg has none."""
+    query = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}\n", *names]
+    try:
+        printed = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    except FileNotFoundError:
+        return set()
+    return {line.split()[1] for line in printed.splitlines() if line.startswith("installed ")}
+
+
+def can_make_venv() -> bool:
+    """Whether this Python has what `venv` needs to put pip into an environment (Debian packages that apart)."""
+    return succeeds([sys.executable, "-c", "import ensurepip, venv"])
+
+
+def make_venv(purpose: str) -> None:
+    """Make `.venv` with darse in it, editable; again when pyproject.toml has changed since."""
+    stamp = VENV / f"darse-{purpose}.stamp"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    whole = VENV / "darse-test.stamp"
+    done = [path.read_text() for path in {stamp, whole} if path.exists()]
+    if wanted not in done or not (VENV / "bin" / "darsed").exists():
+        if not (VENV / "bin" / "pip").exists():
+            say("Making the virtual environment .venv")
+            command([sys.executable, "-m", "venv", "--clear", str(VENV)], "the virtual environment could not be made")
+        say("Installing Python packages from PyPI into .venv")
+        target = f"{ROOT}[dev]" if purpose == "test" else str(ROOT)
+        pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", target]
+        command(pip, "pip could not install the Python packages")
+        stamp.write_text(wanted)
+    # Editable sources are compiled here: the command's start is a matter of milliseconds.
+    subprocess.run([str(VENV / "bin" / "python"), "-m", "compileall", "-q", str(ROOT / "src")], check=False)
+
+
+def provide_docker_client() -> None:
+    """The tests speak through the real docker client: where none is installed, Debian's is unpacked into `.venv`.
+
+    Only the client's program is taken out of the package: installing it would start an engine.
+    """
+    client = VENV / "libexec" / "docker"
+    if shutil.which("docker") or client.exists():
+        return
+    say("Fetching docker's client out of Debian's package docker.io, for the tests")
+    with tempfile.TemporaryDirectory() as scratch:
+        # apt fetches as its own user where it can.
+        os.chmod(scratch, 0o755)
+        if os.geteuid() == 0:
+            shutil.chown(scratch, "_apt")
+        fetch = ["apt-get", "download", "-q", "docker.io"]
+        if not succeeds(fetch, cwd=scratch):
+            succeeds(["apt-get", "update", "-q"])
+            command(fetch, "docker's client could not be fetched", cwd=scratch)
+        (archive,) = Path(scratch).glob("docker.io_*.deb")
+        command(["dpkg-deb", "--extract", str(archive), scratch], f"{archive.name} could not be unpacked")
+        client.parent.mkdir(exist_ok=True)
+        shutil.copy2(Path(scratch) / "usr/bin/docker", client)
+
+
+def succeeds(arguments: list[str], cwd: str | None = None, env: dict[str, str] | None = None) -> bool:
+    """Run a program that may fail, silently."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.run(arguments, cwd=cwd, env=env, check=False, **quiet).returncode == 0
+
+
+def command(arguments: list[str], failure: str, cwd: str | None = None, env: dict[str, str] | None = None) -> None:
+    """Run a program that must succeed; what it prints is shown only when it does not."""
+    done = subprocess.run(
+        arguments, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode != 0:
+        fail(f"{done.stdout.rstrip()}\n{failure}: {' '.join(arguments)}")
+
+
+def say(text: str) -> None:
+    """Tell the user what is being done."""
+    print(text, flush=True)
+
+
+def fail(text: str) -> NoReturn:
+    """Stop with a message."""
+    sys.exit(f"setup: {text}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Fixtures for all tests: engines, and the two commands that speak to them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.engine import BIN, Client, Engine, docker_program
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need root are skipped by name without it."""
+    if os.geteuid() == 0:
+        return
+    for item in items:
+        if "unit" not in item.path.parts:
+            item.add_marker(pytest.mark.skip(reason="needs root: it runs real containers"))
+
+
+@pytest.fixture(scope="session")
+def session_engine() -> Iterator[Engine]:
+    """One engine for a whole test process; asserts at the end that nothing is left of it."""
+    engine = Engine.start()
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(session_engine: Engine) -> Iterator[Engine]:
+    """The session's engine, running, and emptied of containers, volumes and networks after the test."""
+    if session_engine.process is None or session_engine.process.poll() is not None:
+        session_engine.up()
+    yield session_engine
+    session_engine.remove_all()
+
+
+@pytest.fixture
+def new_engine() -> Iterator[Callable[..., Engine]]:
+    """Starts engines of the test's own, with the flags given; each is closed, and checked for leaks, at its end."""
+    started: list[Engine] = []
+
+    def start(*flags: str) -> Engine:
+        started.append(Engine.start(*flags))
+        return started[-1]
+
+    yield start
+    for engine in started:
+        engine.close()
+
+
+@pytest.fixture(params=["docker", "darse"])
+def cli(request: pytest.FixtureRequest, engine: Engine) -> Client:
+    """Each of the two commands in turn, bound to the session's engine."""
+    if request.param == "docker":
+        if docker_program() is None:
+            pytest.skip("docker's client is not installed")
+        return engine.docker
+    if not (BIN / "darse").exists():
+        pytest.skip(".venv/bin/darse is not installed")
+    return engine.darse
