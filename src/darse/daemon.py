@@ -14,11 +14,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from darse import __version__
 from darse.engine.config import EngineConfig
 from darse.engine.errors import EngineError, SystemFault
-from darse.engine.options import load
+from darse.engine.options import CommandLine, parse, usage
+
+if TYPE_CHECKING:
+    from darse.engine.engine import Engine
 
 _log = logging.getLogger("darse.daemon")
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
@@ -27,10 +31,14 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING
 def main() -> None:
     """Run the engine; the exit status is 1 when it cannot start."""
     try:
-        config, validate_only = load(sys.argv[1:])
+        command = parse(sys.argv[1:])
+        if command.help or command.version:
+            sys.stdout.write(usage() if command.help else f"darsed version {__version__}\n")
+            return
+        config = command.load()
     except EngineError as error:
         sys.exit(f"darsed: {error}")
-    if validate_only:
+    if command.validate:
         sys.stdout.write("configuration OK\n")
         return
     if os.geteuid() != 0:
@@ -41,12 +49,12 @@ def main() -> None:
     _set_up_logging(config)
     try:
         with _only_engine(config), _pidfile(config):
-            asyncio.run(_serve(config))
+            asyncio.run(_serve(config, command))
     except EngineError as error:
         sys.exit(f"darsed: {error}")
 
 
-async def _serve(config: EngineConfig) -> None:
+async def _serve(config: EngineConfig, command: CommandLine) -> None:
     # Imported late: a mistake in the options is answered without loading the engine.
     from darse.api.app import Api  # noqa: PLC0415
     from darse.api.listeners import Listeners  # noqa: PLC0415
@@ -56,8 +64,8 @@ async def _serve(config: EngineConfig) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _log.info, "nothing to reload")
     engine = Engine(config)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, command)
     try:
         await engine.start()
         listeners = Listeners(config, ApiServer(Api(engine).handle))
@@ -72,6 +80,19 @@ async def _serve(config: EngineConfig) -> None:
             await listeners.close()
     finally:
         await engine.close()
+
+
+def _reload(engine: Engine, command: CommandLine) -> None:
+    """Read the file again, and take over what may change while the engine runs; a mistake changes nothing."""
+    try:
+        newer = command.load()
+    except EngineError as error:
+        _log.error("cannot reload the configuration: %s", error)
+        return
+    changed = engine.config.reload(newer)
+    logging.getLogger().setLevel(_level(engine.config))
+    engine.events.publish("daemon", "reload", engine.system.id, {"name": socket.gethostname(), **changed})
+    _log.info("reloaded the configuration: %s", ", ".join(sorted(changed)) or "nothing changed")
 
 
 @contextmanager
@@ -133,9 +154,12 @@ def _set_up_logging(config: EngineConfig) -> None:
         if config.log_format == "json"
         else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
-    level = logging.DEBUG if config.debug else _LEVELS[config.log_level]
-    logging.basicConfig(level=level, handlers=[handler])
+    logging.basicConfig(level=_level(config), handlers=[handler])
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _level(config: EngineConfig) -> int:
+    return logging.DEBUG if config.debug else _LEVELS[config.log_level]
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from darse.api.server import ApiServer
 from darse.api.tls import TLSTransport, server_context
 from darse.engine.config import EngineConfig
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.engine.hosts import Host, parse_host
 
 _log = logging.getLogger("darse.api")
-_PLAIN_PORT, _TLS_PORT = 2375, 2376
 _BACKLOG = 1024
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
@@ -34,18 +34,15 @@ class Listeners:
 
     async def listen(self) -> None:
         """Open every listener. Raises InvalidParameter for what is no address, and SystemFault."""
-        for host in self._config.hosts or (self._config.default_socket,):
-            scheme, separator, rest = host.partition("://")
-            if not separator:
-                scheme, rest = "tcp", host
-            if scheme == "unix":
-                await self._unix(Path(rest or self._config.default_socket.removeprefix("unix://")))
-            elif scheme == "tcp":
-                await self._tcp(rest)
-            elif scheme == "fd":
-                await self._passed()
+        config = self._config
+        for text in config.hosts or (config.default_socket,):
+            host = parse_host(text, default_socket=config.exec_root / "darse.sock", tls=config.tls is not None)
+            if host.scheme == "unix":
+                await self._unix(host.path)
+            elif host.scheme == "tcp":
+                await self._tcp(host)
             else:
-                raise InvalidParameter(f"invalid bind address ({host}): unsupported proto: {scheme}")
+                await self._passed()
 
     async def _unix(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,26 +77,18 @@ class Listeners:
                 return grp.getgrnam(name).gr_gid
         return 0
 
-    async def _tcp(self, address: str) -> None:
+    async def _tcp(self, host: Host) -> None:
         tls = self._config.tls
-        if tls is None and not self._config.allow_plain_tcp:
-            raise InvalidParameter(
-                f"refusing to listen on tcp://{address} without TLS: whoever reaches the port would be root on this "
-                "host. Use --tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --allow-plain-tcp"
-            )
-        name, separator, port = address.rstrip("/").rpartition(":")
-        if not separator:
-            name, port = address, str(_TLS_PORT if tls else _PLAIN_PORT)
-        if not port.isdecimal() or not 0 <= int(port) <= 65535:
-            raise InvalidParameter(f"invalid bind address (tcp://{address}): invalid port")
-        if tls is None or not tls.verify:
-            _log.warning("tcp://%s is open to everybody who reaches it, and gives them root on this host", address)
+        if tls is None:
+            _log.warning("the API is served on tcp port %d without TLS: whoever reaches it is root here", host.port)
+        elif not tls.verify:
+            _log.warning("tcp port %d asks clients for no certificate: whoever reaches it is root here", host.port)
         try:
             server = await asyncio.get_running_loop().create_server(
-                self._secured(), name.strip("[]") or None, int(port), backlog=_BACKLOG
+                self._secured(), host.name or None, host.port, backlog=_BACKLOG
             )
         except OSError as error:
-            raise SystemFault(f"cannot listen on tcp://{address}: {error}") from error
+            raise SystemFault(f"cannot listen on tcp://{host.name}:{host.port}: {error}") from error
         self._open.append(server)
         for listening in server.sockets:
             _log.info("listening on tcp://%s:%d", *listening.getsockname()[:2])

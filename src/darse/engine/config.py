@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,8 +31,23 @@ class TLS(msgspec.Struct, frozen=True):
     verify: bool = False
 
 
+# What SIGHUP re-reads; the rest needs a restart.
+RELOADABLE = (
+    "debug",
+    "labels",
+    "live_restore",
+    "shutdown_timeout",
+    "registry_mirrors",
+    "insecure_registries",
+    "max_concurrent_downloads",
+    "max_concurrent_uploads",
+    "max_download_attempts",
+    "features",
+)
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes are bytes, times seconds."""
+    """Sizes are bytes, times seconds. Only `reload` changes it."""
 
     data_root: Path = DEFAULT_DATA_ROOT
     exec_root: Path = DEFAULT_EXEC_ROOT
@@ -41,6 +57,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
     log_level: str = "info"
     log_format: str = "text"
+    experimental: bool = False
+    features: dict[str, bool] = {}
     labels: tuple[str, ...] = ()
     tls: TLS | None = None
     allow_plain_tcp: bool = False
@@ -58,6 +76,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cgroup_parent_option: str = ""
     seccomp_profile: str = ""
     no_new_privileges: bool = False
+    log_driver: str = "json-file"
+    log_options: dict[str, str] = {}
 
     bridge: str = ""
     bip: str = ""
@@ -83,6 +103,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
 
     @property
     def instance(self) -> str:
@@ -112,3 +138,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     def default_socket(self) -> str:
         """Where the engine listens when no host is given."""
         return f"unix://{self.exec_root}/darse.sock"
+
+    def reload(self, newer: EngineConfig) -> dict[str, Any]:
+        """Take over the reloadable settings of `newer`; return those that changed.
+
+        Every room holds this object, so it changes in place, between two turns of the event loop.
+        """
+        changed = {}
+        for name in RELOADABLE:
+            value = getattr(newer, name)
+            if value != getattr(self, name):
+                msgspec.structs.force_setattr(self, name, value)
+                changed[name] = value
+        return changed

@@ -1,369 +1,260 @@
 """From dockerd's flags and `daemon.json` to an EngineConfig: one table of options for both.
 
 An option may be given in one of the two places only, as with dockerd: whoever edits the file should not find it
-ignored. What has no meaning here is accepted where that is harmless (tuning of pulls, say) and refused where it would
-promise a protection that is not there.
+ignored. Flags are read as dockerd's parser (spf13/pflag) reads them: a boolean takes its value with `=` only.
 """
 
 from __future__ import annotations
 
-import argparse
-import ipaddress
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from darse import __version__
-from darse.engine.config import TLS, AddressPool, EngineConfig
+from darse.engine.config import TLS, EngineConfig
 from darse.engine.errors import InvalidParameter
+from darse.engine.hosts import parse_host
+from darse.engine.option_table import BY_FLAG, BY_KEY, BY_SHORT, OPTIONS, Option
 
 DEFAULT_CONFIG_FILE = Path("/etc/darse/daemon.json")
-_TLS_DIRECTORY = Path("/etc/darse")
+_CERTIFICATES = "/etc/darse"
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
 @dataclass(frozen=True)
-class Option:
-    """One option: flag name, kind (`text`, `flag`, `number`, `list`, `pairs`), its key in the file, and help."""
+class CommandLine:
+    """What `darsed` was called with: raw values by file key, and what is no option of the engine."""
 
-    flag: str
-    kind: str
-    help: str
-    key: str = ""
-    short: str = ""
+    given: dict[str, Any]
+    config_file: Path = DEFAULT_CONFIG_FILE
+    validate: bool = False
+    version: bool = False
+    help: bool = False
 
-    @property
-    def file_key(self) -> str:
-        """The key in daemon.json."""
-        return self.key or self.flag
-
-
-OPTIONS = (
-    Option("add-runtime", "pairs", "Register another OCI runtime: NAME=PATH", key="runtimes"),
-    Option("allow-plain-tcp", "flag", "Listen on tcp without TLS, for anybody who reaches the port"),
-    Option("bip", "text", "Address and subnet of the default bridge, such as 10.1.0.1/24"),
-    Option("bridge", "text", "Name of the default bridge, or none", short="b"),
-    Option("cgroup-parent", "text", "Control group under which containers get theirs"),
-    Option("data-root", "text", "Where images, volumes and containers are kept"),
-    Option("debug", "flag", "Log more", short="D"),
-    Option("default-address-pool", "list", "base=CIDR,size=N: where networks' subnets come from", "default-address-pools"),
-    Option("default-cgroupns-mode", "text", "Control group namespace of containers: host or private"),
-    Option("default-gateway", "text", "Default gateway of the default bridge's containers"),
-    Option("default-ipc-mode", "text", "IPC mode of containers: private or shareable"),
-    Option("default-runtime", "text", "OCI runtime of containers"),
-    Option("default-shm-size", "text", "Size of /dev/shm of containers"),
-    Option("default-ulimit", "list", "NAME=SOFT[:HARD]: a limit for every container", key="default-ulimits"),
-    Option("dns", "list", "Name server for containers"),
-    Option("dns-opt", "list", "resolv.conf option for containers", key="dns-opts"),
-    Option("dns-search", "list", "Search domain for containers"),
-    Option("exec-root", "text", "Where the running state is kept"),
-    Option("fixed-cidr", "text", "Range of the default bridge's addresses for containers"),
-    Option("group", "text", "Group that may use the socket", short="G"),
-    Option("host", "list", "Where to listen: unix://PATH, tcp://ADDRESS:PORT or fd://", key="hosts", short="H"),
-    Option("host-gateway-ip", "text", "What host-gateway in --add-host stands for"),
-    Option("icc", "flag", "Let containers of the default bridge talk to each other (default true)"),
-    Option("init", "flag", "Run an init in containers"),
-    Option("init-path", "text", "Path of that init"),
-    Option("insecure-registry", "list", "Registry that may be used without TLS", key="insecure-registries"),
-    Option("ip", "text", "Host address of published ports"),
-    Option("ip-forward", "flag", "Switch on IPv4 forwarding (default true)"),
-    Option("ip-masq", "flag", "Masquerade containers' traffic to the outside (default true)"),
-    Option("iptables", "flag", "Manage the firewall, with nftables (default true)"),
-    Option("label", "list", "Label of the engine", key="labels"),
-    Option("live-restore", "flag", "Let containers run on when the engine stops (default true)"),
-    Option("log-format", "text", "text or json"),
-    Option("log-level", "text", "debug, info, warn, error or fatal", short="l"),
-    Option("mtu", "number", "Largest packet on the default bridge"),
-    Option("no-new-privileges", "flag", "Set no-new-privileges for every container"),
-    Option("pidfile", "text", "File to write the engine's process id to", short="p"),
-    Option("registry-mirror", "list", "Mirror of Docker Hub", key="registry-mirrors"),
-    Option("seccomp-profile", "text", "Path of the default seccomp profile, or unconfined"),
-    Option("shutdown-timeout", "number", "Seconds for containers to end, without live restore"),
-    Option("tls", "flag", "Use TLS on tcp"),
-    Option("tlscacert", "text", "Certificates that clients' must be signed by"),
-    Option("tlscert", "text", "The engine's certificate"),
-    Option("tlskey", "text", "The engine's key"),
-    Option("tlsverify", "flag", "Use TLS on tcp and demand clients' certificates"),
-    # Without effect here, and harmless: accepted so that existing files and units work.
-    Option("containerd", "text", "Ignored: darse needs no containerd"),
-    Option("exec-opt", "list", "Ignored", key="exec-opts"),
-    Option("experimental", "flag", "Ignored"),
-    Option("features", "pairs", "Ignored"),
-    Option("ip6tables", "flag", "Ignored until networks have IPv6"),
-    Option("log-driver", "text", "Default logging driver: json-file"),
-    Option("log-opt", "pairs", "Ignored until log options are acted on", key="log-opts"),
-    Option("max-concurrent-downloads", "number", "Ignored"),
-    Option("max-concurrent-uploads", "number", "Ignored"),
-    Option("max-download-attempts", "number", "Ignored"),
-    Option("oom-score-adjust", "number", "Ignored"),
-    Option("storage-driver", "text", "overlay2", short="s"),
-    Option("storage-opt", "list", "Ignored", key="storage-opts"),
-    Option("userland-proxy", "flag", "Ignored: published ports need no proxy"),
-    Option("userland-proxy-path", "text", "Ignored"),
-)  # fmt: skip
-_BY_KEY = {option.file_key: option for option in OPTIONS}
+    def load(self) -> EngineConfig:
+        """Read the file and make the configuration. Raises InvalidParameter."""
+        in_file = read_file(self.config_file, must_exist=self.config_file != DEFAULT_CONFIG_FILE)
+        conflicts = sorted(set(self.given) & set(in_file) - {"runtimes"})
+        if conflicts:
+            texts = ", ".join(
+                f"{key}: (from flag: {_shown(self.given[key])}, from file: {_shown(in_file[key])})" for key in conflicts
+            )
+            raise InvalidParameter(
+                f"unable to configure the engine with file {self.config_file}: the following directives are specified "
+                f"both as a flag and in the configuration file: {texts}"
+            )
+        merged = {**in_file, **self.given}
+        if "runtimes" in in_file and "runtimes" in self.given:
+            merged["runtimes"] = {**in_file["runtimes"], **self.given["runtimes"]}
+        return build(merged)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of `darsed`."""
-    made = argparse.ArgumentParser(
-        prog="darsed", description="The darse engine: serves the Docker Engine API.", allow_abbrev=False
-    )
-    made.add_argument("--config-file", default=str(DEFAULT_CONFIG_FILE), help="configuration file")
-    made.add_argument("--validate", action="store_true", help="check the configuration and exit")
-    made.add_argument("-v", "--version", action="version", version=f"darsed version {__version__}")
-    for option in OPTIONS:
-        names = [f"--{option.flag}", *([f"-{option.short}"] if option.short else [])]
-        more: dict[str, Any] = {"help": option.help, "default": None, "dest": option.file_key}
-        if option.kind == "flag":
-            more |= {"nargs": "?", "const": "true", "metavar": "BOOL"}
-        elif option.kind in ("list", "pairs"):
-            more["action"] = "append"
-        made.add_argument(*names, **more)
-    return made
+def parse(arguments: list[str]) -> CommandLine:
+    """Read a command line. Raises InvalidParameter in pflag's words."""
+    given: dict[str, Any] = {}
+    special: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            if name in ("validate", "version", "help"):
+                special[name] = _boolean(value or "true", name)
+                continue
+            option = BY_FLAG.get(name)
+            if option is None and name != "config-file":
+                raise InvalidParameter(f"unknown flag: --{name}\nSee 'darsed --help'.")
+            if not equals:
+                value = "true" if option and option.kind == "flag" else _next(rest, f"flag needs an argument: --{name}")
+            if option is None:
+                special["config_file"] = Path(value)
+            else:
+                _give(given, option, value)
+        elif argument.startswith("-") and len(argument) > 1:
+            _shorts(argument[1:], rest, given, special)
+        else:
+            raise InvalidParameter(f"\"darsed\" accepts no arguments, and got {argument!r}.\nSee 'darsed --help'.")
+    return CommandLine(given, **special)
 
 
-def load(arguments: list[str]) -> tuple[EngineConfig, bool]:
-    """Return the configuration, and whether it is only to be checked. Raises InvalidParameter."""
-    given = vars(parser().parse_args(arguments))
-    path = Path(given.pop("config_file"))
-    validate_only = given.pop("validate")
-    flags = {key: value for key, value in given.items() if value is not None}
-    in_file = _read_file(path, must_exist=path != DEFAULT_CONFIG_FILE)
-    conflicts = sorted(set(flags) & set(in_file) - {"runtimes"})
-    if conflicts:
-        texts = ", ".join(f"{key}: (from flag: {flags[key]}, from file: {in_file[key]})" for key in conflicts)
-        raise InvalidParameter(
-            "unable to configure the engine with file "
-            f"{path}: the following directives are specified both as a flag and in the configuration file: {texts}"
+def _shorts(letters: str, rest: list[str], given: dict[str, Any], special: dict[str, Any]) -> None:
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        if letter in "vh":
+            special["version" if letter == "v" else "help"] = True
+            continue
+        option = BY_SHORT.get(letter)
+        if option is None:
+            raise InvalidParameter(f"unknown shorthand flag: {letter!r} in -{letter}{letters}\nSee 'darsed --help'.")
+        if option.kind == "flag" and not letters.startswith("="):
+            _give(given, option, "true")
+            continue
+        value = (
+            letters.removeprefix("=") if letters else _next(rest, f"flag needs an argument: {letter!r} in -{letter}")
         )
-    return build({**in_file, **flags}), validate_only
+        _give(given, option, value)
+        return
 
 
-def _read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+def _next(rest: list[str], complaint: str) -> str:
+    if not rest:
+        raise InvalidParameter(f"{complaint}\nSee 'darsed --help'.")
+    return rest.pop(0)
+
+
+def _give(given: dict[str, Any], option: Option, text: str) -> None:
+    """Take a flag's value."""
+    key = option.file_key
+    if option.kind == "list":
+        # pool and label values have commas of their own; pflag's other lists do not split either
+        given.setdefault(key, []).append(text)
+    elif option.kind == "pairs":
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}" flag: NAME=VALUE is wanted')
+        given.setdefault(key, {})[name] = value
+    elif option.kind == "flag":
+        given[key] = _boolean(text, option.flag)
+    elif option.kind == "number":
+        try:
+            given[key] = int(text)
+        except ValueError:
+            raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}" flag: no number') from None
+    else:
+        given[key] = text
+
+
+def _boolean(text: str, flag: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise InvalidParameter(f'invalid argument "{text}" for "--{flag}" flag: true or false is wanted')
+
+
+def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    """Read daemon.json; values have the type of their option's kind. Raises InvalidParameter."""
+    complaint = f"unable to configure the engine with file {path}: "
     try:
-        document = json.loads(path.read_text())
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if must_exist:
-            raise InvalidParameter(f"open {path}: no such file or directory") from None
+            raise InvalidParameter(f"{complaint}open {path}: no such file or directory") from None
         return {}
-    except ValueError as error:
-        raise InvalidParameter(f"unable to configure the engine with file {path}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise InvalidParameter(f"{complaint}{error}") from error
+    if not text.strip():
+        return {}
+    try:
+        document = json.loads(text, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"{complaint}invalid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidParameter(f"unable to configure the engine with file {path}: an object is wanted")
-    unknown = sorted(set(document) - set(_BY_KEY))
+        raise InvalidParameter(f"{complaint}an object is wanted")
+    unknown = sorted(set(document) - set(BY_KEY))
     if unknown:
         raise InvalidParameter(
-            f"unable to configure the engine with file {path}: the following directives don't match any configuration "
-            f"option: {', '.join(unknown)}"
+            f"{complaint}the following directives don't match any configuration option: {', '.join(unknown)}"
         )
+    for key, value in document.items():
+        if not _fits(BY_KEY[key].kind, value):
+            raise InvalidParameter(f"{complaint}{key}: {_WANTED[BY_KEY[key].kind]} is wanted, not {json.dumps(value)}")
     return document
 
 
-def build(values: dict[str, Any]) -> EngineConfig:
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return document
+
+
+_WANTED = {
+    "text": "a string",
+    "flag": "true or false",
+    "number": "a number",
+    "list": "a list",
+    "pairs": "an object",
+    "object": "an object",
+}
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "number":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind == "text":
+        return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    if kind == "list":
+        return isinstance(value, list) and all(isinstance(one, (str, dict)) for one in value)
+    return isinstance(value, dict)
+
+
+def _shown(value: Any) -> str:
+    """A value as Go prints it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{' '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def build(raw: dict[str, Any]) -> EngineConfig:
     """Make the configuration of raw values by file key. Raises InvalidParameter."""
     fields: dict[str, Any] = {}
-    for key, raw in values.items():
-        reader = _READERS.get(key)
-        if reader is not None:
-            fields.update(reader(_plain(_BY_KEY[key], raw)))
-    tls = _tls(values)
-    if tls is not None:
-        fields["tls"] = tls
-    driver = values.get("storage-driver", "overlay2")
-    if driver not in ("overlay2", "overlay", "overlayfs"):
-        raise InvalidParameter(f"storage driver {driver} is not supported: overlay2 is")
-    if values.get("log-driver", "json-file") not in ("json-file", "local"):
-        raise InvalidParameter(f"logger: no log driver named '{values['log-driver']}' is registered")
-    return EngineConfig(**fields)
+    for key, value in raw.items():
+        option = BY_KEY[key]
+        if option.kind == "list" and key != "default-address-pools" and not all(isinstance(one, str) for one in value):
+            raise InvalidParameter(f"{key}: a list of strings is wanted")
+        fields.update(option.read(str(value) if option.kind == "text" else value))
+    tls = {name: fields.pop(f"_{name}", None) for name in ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")}
+    if fields.get("bip") and fields.get("bridge"):
+        raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
+    config = EngineConfig(tls=_tls(tls), **fields)
+    insists = False in (tls["tls"], tls["tlsverify"]) and config.tls is None
+    _check_hosts(config, plain_tcp=config.allow_plain_tcp or insists)
+    return config
 
 
-def _plain(option: Option, raw: Any) -> Any:
-    """A value in the type of its option, from a flag's text or the file's JSON."""
-    if option.kind == "flag":
-        text = str(raw).lower()
-        if text in ("1", "t", "true"):
-            return True
-        if text in ("0", "f", "false"):
-            return False
-        raise InvalidParameter(f'invalid argument "{raw}" for "--{option.flag}": true or false is wanted')
-    if option.kind == "number":
-        try:
-            return int(raw)
-        except (TypeError, ValueError):
-            raise InvalidParameter(f'invalid argument "{raw}" for "--{option.flag}": a number is wanted') from None
-    if option.kind == "text" and not isinstance(raw, (str, int)):
-        raise InvalidParameter(f"invalid value for {option.file_key}: a string is wanted")
-    return raw
-
-
-def _tls(values: dict[str, Any]) -> TLS | None:
-    verify = "tlsverify" in values and bool(_plain(_BY_KEY["tlsverify"], values["tlsverify"]))
-    wanted = verify or ("tls" in values and _plain(_BY_KEY["tls"], values["tls"]))
-    if not wanted:
+def _tls(given: dict[str, Any]) -> TLS | None:
+    if not (given["tls"] or given["tlsverify"]):
         return None
-    paths = {
-        key: Path(values.get(key, _TLS_DIRECTORY / name))
-        for key, name in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
-    }
-    needed = ["tlscert", "tlskey", *(["tlscacert"] if verify else [])]
-    for key in needed:
-        if not paths[key].is_file():
-            raise InvalidParameter(f"--{key}: {paths[key]} is missing")
-    return TLS(paths["tlscert"], paths["tlskey"], paths["tlscacert"] if verify else None, verify)
+    directory = Path(os.environ.get("DOCKER_CERT_PATH") or _CERTIFICATES)
+    authority, certificate, key = (
+        Path(given[name] or directory / file)
+        for name, file in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
+    )
+    verify = bool(given["tlsverify"])
+    needed = [("tlscert", certificate), ("tlskey", key), *([("tlscacert", authority)] if verify else [])]
+    for name, path in needed:
+        if not path.is_file():
+            raise InvalidParameter(f"--{name}: {path} is not there")
+    return TLS(certificate, key, authority if verify else None, verify)
 
 
-def _same(field: str) -> Any:
-    return lambda value: {field: value}
-
-
-def _path(field: str) -> Any:
-    def read(value: str) -> dict[str, Path]:
-        path = Path(value)
-        if not path.is_absolute():
-            path = Path.cwd() / path
-        return {field: path}
-
-    return read
-
-
-def _strings(field: str) -> Any:
-    def read(value: Any) -> dict[str, tuple[str, ...]]:
-        entries = [value] if isinstance(value, str) else value
-        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            raise InvalidParameter(f"invalid value for {field}: a list of strings is wanted")
-        return {field: tuple(entries)}
-
-    return read
-
-
-def _choice(field: str, *allowed: str) -> Any:
-    def read(value: str) -> dict[str, str]:
-        if value not in allowed:
+def _check_hosts(config: EngineConfig, *, plain_tcp: bool) -> None:
+    for text in config.hosts:
+        host = parse_host(text, default_socket=config.exec_root / "darse.sock", tls=config.tls is not None)
+        if host.scheme == "tcp" and config.tls is None and not plain_tcp:
             raise InvalidParameter(
-                f"invalid value for {field.replace('_', '-')}: {value!r}: one of {', '.join(allowed)}"
+                f"refusing to listen on {text} without TLS: whoever reaches the port would be root on this host. Use "
+                "--tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --tls=false"
             )
-        return {field: value}
-
-    return read
 
 
-def _addresses(field: str) -> Any:
-    def read(value: Any) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = _strings(field)(value)
-        for text in found[field]:
-            _check_address(text)
-        return found
-
-    return read
-
-
-def _address(field: str) -> Any:
-    def read(value: str) -> dict[str, str]:
-        _check_address(value)
-        return {field: value}
-
-    return read
-
-
-def _check_address(text: str) -> None:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        raise InvalidParameter(f"{text} is not an ip address") from None
-
-
-def _pools(value: Any) -> dict[str, tuple[AddressPool, ...]]:
-    pools = []
-    for entry in value if isinstance(value, list) else [value]:
-        fields = entry if isinstance(entry, dict) else dict(part.partition("=")[::2] for part in entry.split(","))
-        try:
-            base, size = str(ipaddress.IPv4Network(fields["base"], strict=False)), int(fields["size"])
-        except (KeyError, ValueError) as error:
-            raise InvalidParameter(f"invalid default address pool {entry!r}: base=CIDR,size=N is wanted") from error
-        if not ipaddress.IPv4Network(base).prefixlen <= size <= 30:
-            raise InvalidParameter(f"invalid default address pool {entry!r}: size does not fit the base")
-        pools.append(AddressPool(base, size))
-    return {"default_address_pools": tuple(pools)}
-
-
-def _bytes(field: str) -> Any:
-    units = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-
-    def read(value: Any) -> dict[str, int]:
-        text = str(value).lower().removesuffix("ib").removesuffix("b") or "x"
-        number, unit = (text[:-1], text[-1]) if text[-1] in units else (text, "")
-        if not number.isdecimal():
-            raise InvalidParameter(f"invalid size: '{value}'")
-        return {field: int(number) * units[unit]}
-
-    return read
-
-
-def _ulimits(value: Any) -> dict[str, dict[str, tuple[int, int]]]:
-    limits = {}
-    if isinstance(value, dict):
-        for name, limit in value.items():
-            limits[name] = (int(limit["Soft"]), int(limit["Hard"]))
-    else:
-        for text in value:
-            name, _, numbers = text.partition("=")
-            soft, _, hard = numbers.partition(":")
-            try:
-                limits[name] = (int(soft), int(hard or soft))
-            except ValueError:
-                raise InvalidParameter(f"invalid ulimit: {text}") from None
-    return {"default_ulimits": limits}
-
-
-def _runtimes(value: Any) -> dict[str, dict[str, str]]:
-    if isinstance(value, dict):
-        return {"runtimes": {name: entry["path"] for name, entry in value.items() if "path" in entry}}
-    pairs = dict(text.partition("=")[::2] for text in value)
-    if not all(pairs.values()):
-        raise InvalidParameter("--add-runtime wants NAME=PATH")
-    return {"runtimes": pairs}
-
-
-_READERS = {
-    "runtimes": _runtimes,
-    "allow-plain-tcp": _same("allow_plain_tcp"),
-    "bip": _same("bip"),
-    "bridge": _same("bridge"),
-    "cgroup-parent": _same("cgroup_parent_option"),
-    "data-root": _path("data_root"),
-    "debug": _same("debug"),
-    "default-address-pools": _pools,
-    "default-cgroupns-mode": _choice("default_cgroupns_mode", "host", "private"),
-    "default-gateway": _address("default_gateway"),
-    "default-ipc-mode": _choice("default_ipc_mode", "private", "shareable"),
-    "default-runtime": _same("default_runtime"),
-    "default-shm-size": _bytes("default_shm_size"),
-    "default-ulimits": _ulimits,
-    "dns": _addresses("dns"),
-    "dns-opts": _strings("dns_options"),
-    "dns-search": _strings("dns_search"),
-    "exec-root": _path("exec_root"),
-    "fixed-cidr": _same("fixed_cidr"),
-    "group": _same("group"),
-    "hosts": _strings("hosts"),
-    "host-gateway-ip": _address("host_gateway_ip"),
-    "icc": _same("icc"),
-    "init": _same("init"),
-    "init-path": _same("init_path"),
-    "insecure-registries": _strings("insecure_registries"),
-    "ip": _address("ip"),
-    "ip-forward": _same("ip_forward"),
-    "ip-masq": _same("ip_masq"),
-    "iptables": _same("iptables"),
-    "labels": _strings("labels"),
-    "live-restore": _same("live_restore"),
-    "log-format": _choice("log_format", "text", "json"),
-    "log-level": _choice("log_level", "debug", "info", "warn", "error", "fatal"),
-    "mtu": _same("mtu"),
-    "no-new-privileges": _same("no_new_privileges"),
-    "pidfile": _path("pidfile"),
-    "registry-mirrors": _strings("registry_mirrors"),
-    "seccomp-profile": _same("seccomp_profile"),
-    "shutdown-timeout": _same("shutdown_timeout"),
-}
+def usage() -> str:
+    """The text of `darsed --help`."""
+    lines = ["Usage:  darsed [OPTIONS]", "", "The darse engine: serves the Docker Engine API.", "", "Options:"]
+    arguments = {"flag": "", "number": " int", "text": " string", "list": " list", "pairs": " map"}
+    own = (
+        ("config-file", "text", f"Configuration file (default {DEFAULT_CONFIG_FILE})", ""),
+        ("help", "flag", "Print this", "h"),
+        ("validate", "flag", "Check the configuration and exit", ""),
+        ("version", "flag", "Print the version and exit", "v"),
+    )
+    rows = [*own, *((option.flag, option.kind, option.help, option.short) for option in OPTIONS if option.flag)]
+    for name, kind, text, short in sorted(rows):
+        left = f"  {f'-{short}, ' if short else '    '}--{name}{arguments[kind]}"
+        lines.append(f"{left:<44} {text}")
+    return "\n".join(lines) + "\n"

@@ -51,7 +51,7 @@ class SystemService:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._id = _engine_id(engine.config.data_root)
+        self.id = _engine_id(engine.config.data_root)
 
     def version(self) -> Version:
         """What the engine is made of."""
@@ -103,7 +103,7 @@ class SystemService:
         if facts.cgroup_version == 2:
             security.append("name=cgroupns")
         return {
-            "ID": self._id,
+            "ID": self.id,
             "Containers": total,
             "ContainersRunning": running,
             "ContainersPaused": paused,
