@@ -105,6 +105,9 @@ class Engine:
         """Stop; containers go on, unless live restore is off."""
         await self.containers.close(stop_containers=not self.config.live_restore, seconds=self.config.shutdown_timeout)
         self.events.close()
+        if not self.containers.running():
+            # Nobody needs them; the next start brings them back.
+            self.networks.remove_from_host()
         await self.networks.close()
         self._threads.close()
         if is_mount_point(self._files.bundles):

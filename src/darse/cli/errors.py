@@ -1,0 +1,24 @@
+"""How a command fails: what it prints and the status it ends with."""
+
+from __future__ import annotations
+
+
+class CliError(Exception):
+    """Ends the command; `str()` is printed on standard error."""
+
+    def __init__(self, message: str = "", status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiError(CliError):
+    """The engine refused a request."""
+
+    def __init__(self, message: str, http_status: int) -> None:
+        super().__init__(f"Error response from daemon: {message}")
+        self.reason = message
+        self.http_status = http_status
+
+
+class ConnectionFailed(CliError):
+    """No engine answers."""

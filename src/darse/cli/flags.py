@@ -1,0 +1,264 @@
+"""Commands and their flags as tables: one source for parsing, help, completion and man pages.
+
+The grammar is that of Go's pflag, which docker's users have in their fingers: `--flag=value`, `--flag value`, `-f
+value`, `-fvalue`, clusters such as `-itd`, `--no-x=false`, `--` ends the flags. Parsing is our own because click takes
+23 ms to import, as long as a whole `darse version` may.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from darse.cli.errors import CliError
+
+# A wrong command line ends with 125, so that it cannot be taken for the container's own status.
+USAGE_STATUS = 125
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+class Flag(NamedTuple):
+    """One flag. `kind` is bool, string, list, or int; `value` what help shows for it."""
+
+    name: str
+    kind: str
+    help: str
+    short: str = ""
+    value: str = ""
+    default: Any = None
+    optional: str | None = None
+    hidden: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """The name in the parsed options."""
+        return self.name.replace("-", "_")
+
+    def initial(self) -> Any:
+        """The value when the flag is not given."""
+        if self.default is not None:
+            return self.default
+        return {"bool": False, "list": [], "int": None}.get(self.kind, "") if self.kind != "list" else []
+
+
+def switch(name: str, help_: str, short: str = "", *, default: bool = False) -> Flag:
+    """A flag without a value."""
+    return Flag(name, "bool", help_, short, default=default or None)
+
+
+def string(name: str, help_: str, short: str = "", value: str = "string", default: str | None = None) -> Flag:
+    """A flag with a text."""
+    return Flag(name, "string", help_, short, value, default)
+
+
+def listing(name: str, help_: str, short: str = "", value: str = "list") -> Flag:
+    """A flag that may be given many times."""
+    return Flag(name, "list", help_, short, value)
+
+
+def number(name: str, help_: str, short: str = "", value: str = "int", default: int | None = None) -> Flag:
+    """A flag with a whole number."""
+    return Flag(name, "int", help_, short, value, default)
+
+
+class Command(NamedTuple):
+    """A command. `usage` shows its arguments; `maximum` None means any number of them."""
+
+    path: str
+    usage: str
+    summary: str
+    flags: tuple[Flag, ...] = ()
+    minimum: int = 0
+    maximum: int | None = 0
+    interspersed: bool = True
+    examples: str = ""
+
+
+class Options:
+    """The parsed flags as attributes, and which of them were given."""
+
+    def __init__(self, flags: Sequence[Flag]) -> None:
+        self.given: set[str] = set()
+        for flag in flags:
+            setattr(self, flag.attribute, flag.initial())
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"no flag {name}")
+
+
+def parse(command: Command, arguments: Sequence[str]) -> tuple[Options, list[str]]:
+    """Split the arguments of a command into its options and the rest. Raises CliError."""
+    options = Options(command.flags)
+    names = {flag.name: flag for flag in command.flags}
+    shorts = {flag.short: flag for flag in command.flags if flag.short}
+    rest: list[str] = []
+    queue = list(arguments)
+    while queue:
+        word = queue.pop(0)
+        if word == "--":
+            rest += queue
+            break
+        if word.startswith("--"):
+            _long(command, options, names, word, queue)
+        elif word.startswith("-") and word != "-":
+            _short(command, options, shorts, word, queue)
+        else:
+            rest.append(word)
+            if not command.interspersed:
+                rest += queue
+                break
+    _count(command, rest)
+    return options, rest
+
+
+def _long(command: Command, options: Options, names: dict[str, Flag], word: str, queue: list[str]) -> None:
+    name, equals, value = word[2:].partition("=")
+    if name == "help" and "help" not in names:
+        raise HelpWanted(command)
+    flag = names.get(name)
+    if flag is None:
+        raise usage_error(command, f"unknown flag: --{name}")
+    if not equals:
+        if flag.kind == "bool":
+            value = "true"
+        elif flag.optional is not None:
+            value = flag.optional
+        elif queue:
+            value = queue.pop(0)
+        else:
+            raise usage_error(command, f"flag needs an argument: --{name}")
+    _store(command, options, flag, value)
+
+
+def _short(command: Command, options: Options, shorts: dict[str, Flag], word: str, queue: list[str]) -> None:
+    letters = word[1:]
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        flag = shorts.get(letter)
+        if flag is None:
+            if letter == "h":
+                raise HelpWanted(command)
+            raise usage_error(command, f"unknown shorthand flag: '{letter}' in {word}")
+        if flag.kind == "bool":
+            if letters.startswith("="):
+                _store(command, options, flag, letters[1:])
+                return
+            _store(command, options, flag, "true")
+            continue
+        if letters:
+            value = letters.removeprefix("=")
+        elif queue:
+            value = queue.pop(0)
+        else:
+            raise usage_error(command, f"flag needs an argument: '{letter}' in {word}")
+        _store(command, options, flag, value)
+        return
+
+
+def _store(command: Command, options: Options, flag: Flag, text: str) -> None:
+    options.given.add(flag.name)
+    shown = f'"-{flag.short}, --{flag.name}"' if flag.short else f'"--{flag.name}"'
+    if flag.kind == "bool":
+        if text not in _TRUE | _FALSE:
+            raise usage_error(
+                command,
+                f'invalid argument "{text}" for {shown} flag: strconv.ParseBool: parsing "{text}": invalid syntax',
+            )
+        setattr(options, flag.attribute, text in _TRUE)
+    elif flag.kind == "int":
+        try:
+            setattr(options, flag.attribute, int(text, 0))
+        except ValueError:
+            raise usage_error(
+                command,
+                f'invalid argument "{text}" for {shown} flag: strconv.ParseInt: parsing "{text}": invalid syntax',
+            ) from None
+    elif flag.kind == "list":
+        getattr(options, flag.attribute).append(text)
+    else:
+        setattr(options, flag.attribute, text)
+
+
+def _count(command: Command, rest: list[str]) -> None:
+    low, high = command.minimum, command.maximum
+    if len(rest) >= low and (high is None or len(rest) <= high):
+        return
+    name = f"'darse {command.path}'"
+    if high == 0:
+        text = f"{name} accepts no arguments"
+    elif low == high:
+        text = f"{name} requires {low} argument{'s' if low > 1 else ''}"
+    elif len(rest) < low:
+        text = f"{name} requires at least {low} argument{'s' if low > 1 else ''}"
+    else:
+        text = f"{name} requires at most {high} argument{'s' if high != 1 else ''}"
+    raise CliError(
+        f"darse: {text}\n\nUsage:  darse {command.path} {command.usage}\n\n"
+        f"See 'darse {command.path} --help' for more information"
+    )
+
+
+def usage_error(command: Command, text: str) -> CliError:
+    """What a wrong flag ends with."""
+    return CliError(
+        f"{text}\n\nUsage:  darse {command.path} {command.usage}\n\nRun 'darse {command.path} --help' for more information",
+        USAGE_STATUS,
+    )
+
+
+class HelpWanted(Exception):
+    """`--help` was given."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(command.path)
+        self.command = command
+
+
+def help_text(command: Command, aliases: Sequence[str] = ()) -> str:
+    """The page that `--help` prints."""
+    lines = ["", f"Usage:  darse {command.path} {command.usage}".rstrip(), "", command.summary, ""]
+    if aliases:
+        lines += ["Aliases:", "  " + ", ".join(f"darse {name}" for name in [command.path, *aliases]), ""]
+    shown = [flag for flag in command.flags if not flag.hidden]
+    if shown:
+        lines += ["Options:", *flag_lines(shown), ""]
+    if command.examples:
+        lines += ["Examples:", *(f"  {line}" for line in command.examples.strip().splitlines()), ""]
+    return "\n".join(lines)
+
+
+def flag_lines(flags: Sequence[Flag]) -> list[str]:
+    """One or more lines per flag, wrapped to the terminal."""
+    heads = []
+    for flag in flags:
+        short = f"-{flag.short}, " if flag.short else "    "
+        heads.append(f"  {short}--{flag.name}" + (f" {flag.value}" if flag.value else ""))
+    width = min(max(map(len, heads)), 34) + 3
+    columns = terminal_width()
+    lines = []
+    for head, flag in sorted(zip(heads, flags, strict=True), key=lambda pair: pair[1].name):
+        text = flag.help
+        if flag.default not in (None, False, "", []):
+            text += f" (default {flag.default})"
+        lines += _wrapped(head, text, width, columns)
+    return lines
+
+
+def _wrapped(head: str, text: str, width: int, columns: int) -> list[str]:
+    import textwrap  # noqa: PLC0415 - help only
+
+    body = textwrap.wrap(text, max(columns - width, 30)) or [""]
+    first = f"{head:<{width}}{body[0]}" if len(head) < width else head
+    rest = body[1:] if len(head) < width else body
+    return [first, *(f"{'':<{width}}{line}" for line in rest)]
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
