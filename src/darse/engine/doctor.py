@@ -1,14 +1,18 @@
-"""`darse doctor`: what this host has and lacks, and what to do about it."""
+"""`darse doctor`: what this host has and lacks, and what to do about it.
+
+Each check is a function that returns a finding: `ok`, `note` (works, with a limitation) or `problem` (something will
+fail), what was found, and what to do. `warnings()` are the few that are cheap enough for every `info`.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from darse.engine.config import EngineConfig
 from darse.linux import sysctl
-from darse.linux.mounts import is_mount_point
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts
 from darse.runtime.launch import CONMON
@@ -22,28 +26,68 @@ _PROGRAMS = (
     ("runc", "runc", "`run --runtime runc` needs it", False),
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/libexec/podman"
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+_CAPABILITIES = frozenset(
+    {
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_KILL",
+        "CAP_MKNOD",
+        "CAP_NET_ADMIN",
+        "CAP_SETFCAP",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SYS_ADMIN",
+        "CAP_SYS_CHROOT",
+        "CAP_SYS_PTRACE",
+        "CAP_SYS_RESOURCE",
+    }
+)
+# A cgroup controller, what asks for it, and docker's warning when it is missing.
+_CONTROLLERS = (
+    ("memory", "--memory", "No memory limit support"),
+    ("cpu", "--cpus and --cpu-shares", "No cpu shares support"),
+    ("cpuset", "--cpuset-cpus", "No cpuset support"),
+    ("pids", "--pids-limit", "No pids limit support"),
+)
 _LOW_SPACE = 1 << 30
+_LOW_OPEN_FILES = 4096
+_LOW_WATCHES = 128
+
+
+def warnings(config: EngineConfig, facts: HostFacts) -> list[str]:
+    """What `info` warns of, in docker's words."""
+    texts = [text for controller, _, text in _CONTROLLERS if controller not in facts.controllers]
+    if "memory" in facts.controllers and not facts.swap_accounting:
+        texts.append("No swap limit support")
+    if config.ip_forward and sysctl.read("net/ipv4/ip_forward") != "1":
+        texts.append("IPv4 forwarding is disabled")
+    if config.allow_plain_tcp:
+        texts.append("API is accessible on tcp without encryption. Access to it is equivalent to root on this host.")
+    return texts
 
 
 def examine(config: EngineConfig, facts: HostFacts, cgroups: Cgroups) -> list[Finding]:
-    """Look at the host."""
-    findings = [_program(*program) for program in _PROGRAMS]
-    findings.append(_file(DEFAULT_PROFILE, "golang-github-containers-common", "the default seccomp profile"))
-    findings.append(_file(Path("/bin/busybox"), "busybox-static", "the built-in images are assembled from it"))
-    findings.append(_cgroup_layout(facts, cgroups))
-    findings.append(_capabilities(facts))
-    findings.append(
-        Finding("ok", "AppArmor", "enabled")
-        if facts.apparmor
-        else Finding("note", "AppArmor", "not enabled: containers are confined by seccomp and capabilities only")
-    )
-    findings.append(_forwarding())
-    findings.append(_space(config.data_root))
-    if not facts.swap_accounting:
-        findings.append(Finding("note", "swap accounting", "absent: memory limits do not count swap"))
-    if is_mount_point(config.exec_root / "bundles"):
-        findings.append(Finding("ok", "private mount of the bundles", str(config.exec_root / "bundles")))
-    return findings
+    """Look at the host; takes tens of milliseconds, for it runs a program or two."""
+    return [
+        *(_program(*program) for program in _PROGRAMS),
+        _file(DEFAULT_PROFILE, "golang-github-containers-common", "the default seccomp profile"),
+        _file(Path("/bin/busybox"), "busybox-static", "the built-in images are assembled from it"),
+        _namespaces(),
+        _seccomp(),
+        _overlay(),
+        _data_root(config.data_root),
+        _space(config.data_root),
+        _cgroup_layout(facts, cgroups),
+        *_controllers(facts),
+        _capabilities(facts),
+        _apparmor(facts),
+        _open_files(facts),
+        _watches(),
+        _forwarding(config),
+        _foreign_firewall(config),
+    ]
 
 
 def _program(name: str, package: str, why: str, needed: bool) -> Finding:
@@ -59,22 +103,93 @@ def _file(path: Path, package: str, why: str) -> Finding:
     return Finding("problem", str(path), f"missing: {why}", f"apt-get install {package}")
 
 
-def _cgroup_layout(facts: HostFacts, cgroups: Cgroups) -> Finding:
-    if facts.cgroup_version == 2:
-        missing = {"cpu", "memory", "pids"} - facts.controllers
-        if missing:
-            names = ", ".join(sorted(missing))
-            return Finding("problem", "control groups", f"version 2 without {names}: limits of it do not work")
-        return Finding("ok", "control groups", "version 2")
-    layout = "hybrid" if any(tree.version == 2 for tree in cgroups.hierarchies) else "version 1"
+def _namespaces() -> Finding:
+    missing = [name for name in _NAMESPACES if not os.path.exists(f"/proc/self/ns/{name}")]
+    if missing:
+        return Finding(
+            "problem", "namespaces", f"the kernel has no {', '.join(missing)}", "use a kernel with namespaces"
+        )
+    return Finding("ok", "namespaces", ", ".join(_NAMESPACES))
+
+
+def _seccomp() -> Finding:
+    if os.path.exists("/proc/sys/kernel/seccomp/actions_avail"):
+        return Finding("ok", "seccomp", "system calls are filtered")
     return Finding(
-        "note", "control groups", f"{layout}: works; version 2 is the norm", "boot with systemd on version 2"
+        "problem", "seccomp", "the kernel cannot filter system calls", "use a kernel with CONFIG_SECCOMP_FILTER"
     )
 
 
+def _overlay() -> Finding:
+    known = Path("/proc/filesystems").read_text().split()
+    if "overlay" in known:
+        return Finding("ok", "overlay", "the kernel has the overlay file system")
+    return Finding("note", "overlay", "not loaded yet", "modprobe overlay")
+
+
+def _data_root(data_root: Path) -> Finding:
+    kind = _mount_type(data_root)
+    where = f"{data_root} is on {kind}"
+    if kind in ("overlay", "aufs", "ecryptfs", "nfs", "nfs4", "cifs", "9p", "vboxsf"):
+        return Finding(
+            "problem",
+            "data root",
+            f"{where}, which overlay cannot write to",
+            "choose a --data-root on ext4, xfs or btrfs",
+        )
+    if kind == "tmpfs":
+        return Finding("note", "data root", f"{where}: everything is lost at a restart", "choose another --data-root")
+    return Finding("ok", "data root", where)
+
+
+def _mount_type(path: Path) -> str:
+    best, kind = "", "an unknown file system"
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, target, fstype, *_ = line.split(" ")
+        if (path == Path(target) or Path(target) in path.parents) and len(target) >= len(best):
+            best, kind = target, fstype
+    return kind
+
+
+def _space(data_root: Path) -> Finding:
+    found = os.statvfs(data_root)
+    free = found.f_bavail * found.f_frsize
+    text = f"{free / 1e9:.1f} GB free under {data_root}"
+    if free < _LOW_SPACE:
+        return Finding("problem", "disk space", text, "docker system prune, or a larger disk")
+    if found.f_files and found.f_favail < found.f_files // 20:
+        return Finding("problem", "disk space", f"{text}, but few inodes", "docker system prune, or more inodes")
+    return Finding("ok", "disk space", text)
+
+
+def _cgroup_layout(facts: HostFacts, cgroups: Cgroups) -> Finding:
+    if facts.cgroup_version == 2:
+        return Finding("ok", "control groups", "version 2")
+    layout = "hybrid" if any(tree.version == 2 for tree in cgroups.hierarchies) else "version 1"
+    return Finding(
+        "note",
+        "control groups",
+        f"{layout}: works; version 2 is the norm",
+        "boot with systemd.unified_cgroup_hierarchy=1",
+    )
+
+
+def _controllers(facts: HostFacts) -> list[Finding]:
+    findings = [
+        Finding("problem", f"{controller} controller", f"missing: {options} will be refused", f"enable {controller}")
+        for controller, options, _ in _CONTROLLERS
+        if controller not in facts.controllers
+    ]
+    if not findings:
+        findings.append(Finding("ok", "controllers", ", ".join(sorted(facts.controllers))))
+    if not facts.swap_accounting:
+        advice = "boot with swapaccount=1"
+        findings.append(Finding("note", "swap accounting", "absent: memory limits do not count swap", advice))
+    return findings
+
+
 def _capabilities(facts: HostFacts) -> Finding:
-    wanted = {"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_RESOURCE", "CAP_MKNOD", "CAP_SYS_CHROOT", "CAP_SETFCAP"}
-    missing = sorted(wanted - facts.capabilities)
+    missing = sorted(_CAPABILITIES - facts.capabilities)
     if not missing:
         return Finding("ok", "capabilities", "all that are needed")
     if missing == ["CAP_SYS_RESOURCE"]:
@@ -87,17 +202,63 @@ def _capabilities(facts: HostFacts) -> Finding:
     return Finding("problem", "capabilities", f"missing: {', '.join(missing)}", "run darsed as root, unconfined")
 
 
-def _forwarding() -> Finding:
-    if sysctl.read("net/ipv4/ip_forward") == "1":
-        return Finding("ok", "IPv4 forwarding", "on")
+def _apparmor(facts: HostFacts) -> Finding:
+    if facts.apparmor:
+        return Finding("ok", "AppArmor", "enabled")
     return Finding(
-        "problem", "IPv4 forwarding", "off: containers reach this host only", "sysctl -w net.ipv4.ip_forward=1"
+        "note",
+        "AppArmor",
+        "not enabled: containers are confined by seccomp and capabilities only",
+        "boot a kernel with AppArmor (apparmor=1 security=apparmor)",
     )
 
 
-def _space(data_root: Path) -> Finding:
-    free = shutil.disk_usage(data_root).free
-    text = f"{free / 1e9:.1f} GB free under {data_root}"
-    if free < _LOW_SPACE:
-        return Finding("problem", "disk space", text, "docker system prune, or a larger disk")
-    return Finding("ok", "disk space", text)
+def _open_files(facts: HostFacts) -> Finding:
+    limit = facts.open_files_hard
+    if 0 <= limit < _LOW_OPEN_FILES:
+        return Finding("problem", "open files", f"limited to {limit}", "raise LimitNOFILE of the engine's service")
+    return Finding("ok", "open files", "unlimited" if limit < 0 else f"up to {limit}")
+
+
+def _watches() -> Finding:
+    instances = int(sysctl.read("fs/inotify/max_user_instances"))
+    if instances < _LOW_WATCHES:
+        return Finding(
+            "problem",
+            "inotify",
+            f"{instances} instances for a user: `logs -f` needs one each",
+            "sysctl -w fs.inotify.max_user_instances=512",
+        )
+    return Finding("ok", "inotify", f"{instances} instances")
+
+
+def _forwarding(config: EngineConfig) -> Finding:
+    if sysctl.read("net/ipv4/ip_forward") == "1":
+        return Finding("ok", "IPv4 forwarding", "on")
+    level = "problem" if config.ip_forward else "note"
+    return Finding(level, "IPv4 forwarding", "off: containers reach this host only", "sysctl -w net.ipv4.ip_forward=1")
+
+
+def _foreign_firewall(config: EngineConfig) -> Finding:
+    """A drop in anybody's forward chain is final in nftables: an accept in our table does not undo it."""
+    program = shutil.which("iptables", path=_PATH)
+    if program is None:
+        return Finding("ok", "other firewalls", "no iptables on this host")
+    try:
+        rules = subprocess.run(
+            [program, "-w", "2", "-S", "FORWARD"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout.splitlines()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("note", "other firewalls", f"iptables does not answer: {error}")
+    if "-P FORWARD DROP" not in rules:
+        return Finding("ok", "other firewalls", "none drops what is forwarded")
+    bridge = config.bridge_name
+    if any(f"-i {bridge}" in rule and "-j ACCEPT" in rule for rule in rules):
+        return Finding("ok", "other firewalls", f"FORWARD drops, and lets {bridge} pass")
+    by_docker = any("DOCKER" in rule for rule in rules)
+    return Finding(
+        "problem",
+        "other firewalls",
+        f"iptables drops what is forwarded{' (by dockerd)' if by_docker else ''}: containers reach this host only",
+        f"iptables -I FORWARD -i {bridge} -j ACCEPT; iptables -I FORWARD -o {bridge} -j ACCEPT",
+    )

@@ -82,7 +82,7 @@ class Engine:
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
-        self.system = SystemService(self)
+        self.system = SystemService(self.context, self.containers)
         self.images.users = self.containers.image_users
         self.volumes.users = self.containers.volume_users
         self.volumes.running_users = lambda name: self.containers.volume_users(name, running=True)

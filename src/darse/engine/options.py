@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from darse.engine.config import TLS, EngineConfig
 from darse.engine.errors import InvalidParameter
 from darse.engine.hosts import parse_host
@@ -212,9 +214,8 @@ def build(raw: dict[str, Any]) -> EngineConfig:
     if fields.get("bip") and fields.get("bridge"):
         raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
     config = EngineConfig(tls=_tls(tls), **fields)
-    insists = False in (tls["tls"], tls["tlsverify"]) and config.tls is None
-    _check_hosts(config, plain_tcp=config.allow_plain_tcp or insists)
-    return config
+    insists = config.allow_plain_tcp or False in (tls["tls"], tls["tlsverify"])
+    return msgspec.structs.replace(config, allow_plain_tcp=_check_hosts(config, insists=insists))
 
 
 def _tls(given: dict[str, Any]) -> TLS | None:
@@ -233,14 +234,19 @@ def _tls(given: dict[str, Any]) -> TLS | None:
     return TLS(certificate, key, authority if verify else None, verify)
 
 
-def _check_hosts(config: EngineConfig, *, plain_tcp: bool) -> None:
+def _check_hosts(config: EngineConfig, *, insists: bool) -> bool:
+    """Return whether tcp is served without TLS. Raises InvalidParameter, also when nobody insists on that."""
+    plain = False
     for text in config.hosts:
         host = parse_host(text, default_socket=config.exec_root / "darse.sock", tls=config.tls is not None)
-        if host.scheme == "tcp" and config.tls is None and not plain_tcp:
-            raise InvalidParameter(
-                f"refusing to listen on {text} without TLS: whoever reaches the port would be root on this host. Use "
-                "--tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --tls=false"
-            )
+        if host.scheme == "tcp" and config.tls is None:
+            plain = True
+            if not insists:
+                raise InvalidParameter(
+                    f"refusing to listen on {text} without TLS: whoever reaches the port would be root on this host. "
+                    "Use --tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --tls=false"
+                )
+    return plain
 
 
 def usage() -> str:

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import platform
+import re
+import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from darse import __version__
+from darse.containers import ContainerService
+from darse.containers.context import Context
 from darse.containers.model import Status
 from darse.engine import doctor
+from darse.engine.config import EngineConfig
 from darse.engine.events import Event
 from darse.engine.filters import Filters
 from darse.engine.ids import new_id
 from darse.engine.times import rfc3339
 from darse.images.snapshots import DRIVER
+from darse.linux import sysctl
 from darse.runtime.launch import CONMON
 from darse.runtime.validate import LOG_DRIVERS
-from darse.wire.system import Component, DiskUsage, Finding, Platform, Version
-
-if TYPE_CHECKING:
-    from darse.engine.engine import Engine
+from darse.wire.system import (
+    Commit,
+    Component,
+    DiskUsage,
+    Finding,
+    FirewallBackend,
+    IndexConfig,
+    Info,
+    Platform,
+    Plugins,
+    Pool,
+    RegistryConfig,
+    Runtime,
+    SwarmInfo,
+    Version,
+)
 
 API_VERSION = "1.51"
 MINIMUM_API_VERSION = "1.24"
@@ -44,175 +61,167 @@ EVENT_FILTERS = (
     "type",
     "volume",
 )
+USAGE_TYPES = frozenset({"container", "image", "volume", "build-cache"})
+
+_SEARCHED = "/usr/libexec/podman:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_DOCKER_HUB = "docker.io"
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 
 
 class SystemService:
     """Answers about the engine."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.id = _engine_id(engine.config.data_root)
+    def __init__(self, context: Context, containers: ContainerService) -> None:
+        self._context = context
+        self._containers = containers
+        self.id = _engine_id(context.config.data_root)
 
-    def version(self) -> Version:
+    async def version(self) -> Version:
         """What the engine is made of."""
-        components = [
-            Component(
-                "Engine",
-                __version__,
-                {
-                    "ApiVersion": API_VERSION,
-                    "Arch": go_architecture(),
-                    "BuildTime": "",
-                    "Experimental": "false",
-                    "GitCommit": "",
-                    "GoVersion": f"python{platform.python_version()}",
-                    "KernelVersion": platform.release(),
-                    "MinAPIVersion": MINIMUM_API_VERSION,
-                    "Os": "linux",
-                },
-            )
-        ]
-        runtime = self._engine.runtimes[self._engine.config.default_runtime]
-        for name, program in (("conmon", CONMON), (runtime.name, runtime.program)):
-            components.append(Component(name, program_version(program), {"GitCommit": ""}))
+        details = {
+            "ApiVersion": API_VERSION,
+            "Arch": go_architecture(),
+            "BuildTime": "",
+            "Experimental": str(self._context.config.experimental).lower(),
+            "GitCommit": "",
+            "GoVersion": f"python{platform.python_version()}",
+            "KernelVersion": platform.release(),
+            "MinAPIVersion": MINIMUM_API_VERSION,
+            "Os": "linux",
+        }
+        programs = [("conmon", CONMON), (self._default_runtime, self._runtime_program)]
         return Version(
             Platform=Platform("darse"),
-            Components=components,
+            Components=[
+                Component("Engine", __version__, details),
+                *[Component(name, await program_version(program), {"GitCommit": ""}) for name, program in programs],
+            ],
             Version=__version__,
             ApiVersion=API_VERSION,
             MinAPIVersion=MINIMUM_API_VERSION,
             GitCommit="",
-            GoVersion=f"python{platform.python_version()}",
+            GoVersion=details["GoVersion"],
             Os="linux",
-            Arch=go_architecture(),
-            KernelVersion=platform.release(),
+            Arch=details["Arch"],
+            KernelVersion=details["KernelVersion"],
             BuildTime="",
+            Experimental=self._context.config.experimental,
         )
 
-    def info(self) -> dict[str, Any]:
-        """The state of the engine and its host, as the API's SystemInfo."""
-        engine, config, facts = self._engine, self._engine.config, self._engine.facts
-        counts = engine.context.store.counts()
-        running, paused = counts[Status.RUNNING], counts[Status.PAUSED]
-        total = sum(counts.values())
+    @property
+    def _default_runtime(self) -> str:
+        return self._context.config.default_runtime
+
+    @property
+    def _runtime_program(self) -> str:
+        return self._context.runtimes[self._default_runtime].program
+
+    async def info(self) -> Info:
+        """The state of the engine and its host."""
+        context, config, facts = self._context, self._context.config, self._context.facts
+        counts = context.store.counts()
+        total, running, paused = sum(counts.values()), counts[Status.RUNNING], counts[Status.PAUSED]
         has = facts.controllers.__contains__
-        runtime = engine.runtimes[config.default_runtime]
-        security = ["name=seccomp,profile=builtin"]
+        init = (
+            config.init_path or shutil.which("catatonit", path=_SEARCHED) or shutil.which("tini", path=_SEARCHED) or ""
+        )
+        return Info(
+            ID=self.id,
+            Containers=total,
+            ContainersRunning=running,
+            ContainersPaused=paused,
+            ContainersStopped=total - running - paused,
+            Images=len(context.images.store),
+            Driver=DRIVER,
+            DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
+            DockerRootDir=str(config.data_root),
+            Plugins=Plugins(context.volumes.driver_names, ["bridge", "host", "null"], None, list(LOG_DRIVERS)),
+            MemoryLimit=has("memory"),
+            SwapLimit=facts.swap_accounting,
+            CpuCfsPeriod=has("cpu"),
+            CpuCfsQuota=has("cpu"),
+            CPUShares=has("cpu"),
+            CPUSet=has("cpuset"),
+            PidsLimit=has("pids"),
+            OomKillDisable=has("memory") and facts.cgroup_version == 1,
+            IPv4Forwarding=sysctl.read("net/ipv4/ip_forward") == "1",
+            Debug=config.debug,
+            NFd=len(os.listdir("/proc/self/fd")) - 1,
+            NGoroutines=len(asyncio.all_tasks()),
+            SystemTime=rfc3339(time.time_ns()),
+            LoggingDriver=config.log_driver,
+            CgroupDriver="cgroupfs",
+            CgroupVersion=str(facts.cgroup_version),
+            NEventsListener=context.events.listeners,
+            KernelVersion=facts.kernel,
+            OperatingSystem=_os_release().get("PRETTY_NAME", "Linux"),
+            OSVersion=_os_release().get("VERSION_ID", ""),
+            Architecture=facts.architecture,
+            NCPU=facts.cpus,
+            MemTotal=facts.memory,
+            RegistryConfig=registry_config(config),
+            HttpProxy=_CREDENTIALS.sub("//xxxxx:xxxxx@", config.http_proxy or os.environ.get("HTTP_PROXY", "")),
+            HttpsProxy=_CREDENTIALS.sub("//xxxxx:xxxxx@", config.https_proxy or os.environ.get("HTTPS_PROXY", "")),
+            NoProxy=config.no_proxy or os.environ.get("NO_PROXY", ""),
+            Name=platform.node(),
+            Labels=list(config.labels),
+            ExperimentalBuild=config.experimental,
+            ServerVersion=__version__,
+            Runtimes={name: Runtime(one.program) for name, one in sorted(context.runtimes.items())},
+            DefaultRuntime=self._default_runtime,
+            Swarm=SwarmInfo(),
+            LiveRestoreEnabled=config.live_restore,
+            InitBinary=os.path.basename(init),
+            ContainerdCommit=Commit(f"conmon {await program_version(CONMON)}"),
+            RuncCommit=Commit(f"{self._default_runtime} {await program_version(self._runtime_program)}"),
+            InitCommit=Commit(await program_version(init) if init else ""),
+            SecurityOptions=self._security_options(),
+            DefaultAddressPools=[Pool(pool.base, pool.size) for pool in config.default_address_pools],
+            FirewallBackend=FirewallBackend("nftables" if config.iptables else "none"),
+            CDISpecDirs=[],
+            Warnings=[f"WARNING: {warning}" for warning in doctor.warnings(config, facts)] or None,
+        )
+
+    def _security_options(self) -> list[str]:
+        config, facts = self._context.config, self._context.facts
+        options = [f"name=seccomp,profile={config.seccomp_profile or 'builtin'}"]
         if facts.apparmor:
-            security.insert(0, "name=apparmor")
+            options.insert(0, "name=apparmor")
+        if config.no_new_privileges:
+            options.append("name=no-new-privileges")
         if facts.cgroup_version == 2:
-            security.append("name=cgroupns")
-        return {
-            "ID": self.id,
-            "Containers": total,
-            "ContainersRunning": running,
-            "ContainersPaused": paused,
-            "ContainersStopped": total - running - paused,
-            "Images": len(engine.images.store),
-            "Driver": DRIVER,
-            "DriverStatus": [
-                ["Backing Filesystem", _file_system(config.data_root)],
-                ["Supports d_type", "true"],
-                ["Using metacopy", "false"],
-                ["Native Overlay Diff", "true"],
-                ["userxattr", "false"],
-            ],
-            "DockerRootDir": str(config.data_root),
-            "Plugins": {
-                "Volume": engine.volumes.driver_names,
-                "Network": ["bridge", "host", "null"],
-                "Authorization": None,
-                "Log": list(LOG_DRIVERS),
-            },
-            "MemoryLimit": has("memory"),
-            "SwapLimit": facts.swap_accounting,
-            "CpuCfsPeriod": has("cpu"),
-            "CpuCfsQuota": has("cpu"),
-            "CPUShares": has("cpu"),
-            "CPUSet": has("cpuset"),
-            "PidsLimit": has("pids"),
-            "OomKillDisable": has("memory") and facts.cgroup_version == 1,
-            "IPv4Forwarding": Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1",
-            "Debug": config.debug,
-            "NFd": len(os.listdir("/proc/self/fd")),
-            "NGoroutines": 0,
-            "NEventsListener": engine.events.listeners,
-            "SystemTime": rfc3339(time.time_ns()),
-            "LoggingDriver": "json-file",
-            "CgroupDriver": "cgroupfs",
-            "CgroupVersion": str(facts.cgroup_version),
-            "KernelVersion": facts.kernel,
-            "OperatingSystem": _operating_system(),
-            "OSVersion": _os_release().get("VERSION_ID", ""),
-            "OSType": "linux",
-            "Architecture": facts.architecture,
-            "IndexServerAddress": "https://index.docker.io/v1/",
-            "RegistryConfig": {
-                "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
-                "IndexConfigs": {
-                    "docker.io": {
-                        "Name": "docker.io",
-                        "Mirrors": list(config.registry_mirrors),
-                        "Secure": True,
-                        "Official": True,
-                    }
-                },
-                "Mirrors": list(config.registry_mirrors),
-            },
-            "NCPU": facts.cpus,
-            "MemTotal": facts.memory,
-            "GenericResources": None,
-            "HttpProxy": "",
-            "HttpsProxy": "",
-            "NoProxy": "",
-            "Name": platform.node(),
-            "Labels": list(config.labels),
-            "ExperimentalBuild": False,
-            "ServerVersion": __version__,
-            "Runtimes": {name: {"path": one.program} for name, one in sorted(engine.runtimes.items())},
-            "DefaultRuntime": config.default_runtime,
-            "Swarm": {
-                "NodeID": "",
-                "NodeAddr": "",
-                "LocalNodeState": "inactive",
-                "ControlAvailable": False,
-                "Error": "",
-                "RemoteManagers": None,
-            },
-            "LiveRestoreEnabled": config.live_restore,
-            "Isolation": "",
-            "InitBinary": os.path.basename(config.init_path) or "catatonit",
-            "ContainerdCommit": {"ID": f"conmon {program_version(CONMON)}"},
-            "RuncCommit": {"ID": f"{runtime.name} {program_version(runtime.program)}"},
-            "InitCommit": {"ID": ""},
-            "SecurityOptions": security,
-            "DefaultAddressPools": [{"Base": pool.base, "Size": pool.size} for pool in config.default_address_pools],
-            "CDISpecDirs": [],
-            "Warnings": self._warnings(),
-        }
+            options.append("name=cgroupns")
+        return options
 
-    def _warnings(self) -> list[str] | None:
-        findings = [finding for finding in self.doctor() if finding.level == "problem"]
-        return [f"WARNING: {finding.check}: {finding.found}" for finding in findings] or None
-
-    def doctor(self) -> list[Finding]:
-        """What the host has and lacks."""
-        return doctor.examine(self._engine.config, self._engine.facts, self._engine.cgroups)
+    async def doctor(self) -> list[Finding]:
+        """What the host has and lacks, and what to do about it."""
+        context = self._context
+        return await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
 
     async def disk_usage(self, types: set[str]) -> DiskUsage:
         """What takes how much room; only the `types` asked for are looked at."""
-        engine = self._engine
+        context = self._context
         usage = DiskUsage()
         if "image" in types:
-            usage.Images = engine.images.list_images(Filters(), shared_size=True)
-            usage.LayersSize = engine.images.layers_size()
+            usage.Images = context.images.list_images(Filters(), shared_size=True)
+            usage.LayersSize = context.images.layers_size()
         if "container" in types:
-            usage.Containers = await engine.containers.list_containers(Filters(), everything=True, limit=0, size=True)
+            usage.Containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)
         if "volume" in types:
-            usage.Volumes = await engine.volumes.usage()
+            usage.Volumes = await context.volumes.usage()
         if "build-cache" in types:
             usage.BuildCache = []
         return usage
+
+
+def registry_config(config: EngineConfig) -> RegistryConfig:
+    """How registries are used, with what is always so: loopback needs no TLS."""
+    mirrors = list(config.registry_mirrors)
+    networks = [text for text in config.insecure_registries if "/" in text]
+    hosts = [text for text in config.insecure_registries if "/" not in text]
+    indices = {name: IndexConfig(name, [], Secure=False, Official=False) for name in hosts}
+    indices[_DOCKER_HUB] = IndexConfig(_DOCKER_HUB, mirrors, Secure=True, Official=True)
+    return RegistryConfig(["::1/128", "127.0.0.0/8", *networks], indices, mirrors)
 
 
 def event_matches(event: Event, filters: Filters) -> bool:
@@ -224,17 +233,25 @@ def event_matches(event: Event, filters: Filters) -> bool:
     # `exec_create: sh` is wanted by whoever asks for `exec_create`.
     if wanted and not any(event.Action == value or event.Action.startswith(f"{value}:") for value in wanted):
         return False
-    for kind in ("container", "image", "network", "volume", "daemon", "plugin"):
+    for kind in ("config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume"):
         values = filters.values(kind)
-        if values and not (event.Type == kind and _is_about(event, values)):
+        if values and not _is_about(event, kind, values):
             return False
     return filters.labels(attributes)
 
 
-def _is_about(event: Event, values: list[str]) -> bool:
-    names = {event.Actor.ID, event.Actor.Attributes.get("name", "")}
-    names |= {name.rpartition(":")[0] for name in list(names)}
-    return any(value in names or (len(value) >= 4 and event.Actor.ID.startswith(value)) for value in values)
+def _is_about(event: Event, kind: str, values: list[str]) -> bool:
+    attributes = event.Actor.Attributes
+    if event.Type == kind:
+        names = {event.Actor.ID, attributes.get("name", "")}
+        if kind == "image":
+            names |= {name.rpartition(":")[0] for name in list(names)}
+        return any(value in names or (len(value) >= 4 and event.Actor.ID.startswith(value)) for value in values)
+    if kind == "image" and event.Type == "container":
+        # A container's events are also about its image.
+        name = attributes.get("image", "")
+        return any(value in (name, name.rpartition(":")[0]) for value in values)
+    return False
 
 
 def go_architecture() -> str:
@@ -242,12 +259,20 @@ def go_architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-@functools.cache
-def program_version(program: str) -> str:
-    """The version that a program prints; empty when it prints none."""
+_versions: dict[str, str] = {}
+
+
+async def program_version(program: str) -> str:
+    """The version that a program prints, asked once; empty when it prints none."""
+    if program not in _versions:
+        _versions[program] = await asyncio.to_thread(_printed_version, program)
+    return _versions[program]
+
+
+def _printed_version(program: str) -> str:
     try:
         printed = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     words = printed.split()
     return words[words.index("version") + 1] if "version" in words[:-1] else ""
@@ -256,9 +281,16 @@ def program_version(program: str) -> str:
 def _engine_id(data_root: Path) -> str:
     """An id that stays with the data."""
     path = data_root / "engine-id"
-    if not path.exists():
-        path.write_text(new_id())
-    return path.read_text().strip()
+    try:
+        if text := path.read_text().strip():
+            return text
+    except FileNotFoundError:
+        pass
+    made = new_id()
+    new = path.with_suffix(".new")
+    new.write_text(made)
+    os.replace(new, path)
+    return made
 
 
 @functools.cache
@@ -269,16 +301,13 @@ def _os_release() -> dict[str, str]:
         return {}
 
 
-def _operating_system() -> str:
-    return _os_release().get("PRETTY_NAME", sys.platform)
-
-
+@functools.cache
 def _file_system(path: Path) -> str:
-    """The type of the file system that holds `path`, by its longest mount point."""
-    best, kind = "", "unknown"
+    """The type of the file system that holds `path`, in docker's words."""
+    best, kind = "", "<unknown>"
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, target, fstype, *_ = line.split(" ")
-        inside = str(path) == target or str(path).startswith(target.rstrip("/") + "/")
+        inside = path == Path(target) or Path(target) in path.parents
         if inside and len(target) >= len(best):
             best, kind = target, fstype
     return "extfs" if kind in ("ext2", "ext3", "ext4") else kind

@@ -42,6 +42,131 @@ class Version(msgspec.Struct, kw_only=True):
     Experimental: bool = False
 
 
+class Plugins(msgspec.Struct):
+    """Drivers by kind."""
+
+    Volume: list[str]
+    Network: list[str]
+    Authorization: list[str] | None
+    Log: list[str]
+
+
+class Commit(msgspec.Struct):
+    """A program's version, where docker has the commit it was built from."""
+
+    ID: str
+
+
+class Runtime(msgspec.Struct):
+    """An OCI runtime."""
+
+    path: str
+
+
+class IndexConfig(msgspec.Struct):
+    """How a registry is used."""
+
+    Name: str
+    Mirrors: list[str]
+    Secure: bool
+    Official: bool
+
+
+class RegistryConfig(msgspec.Struct):
+    """How registries are used."""
+
+    InsecureRegistryCIDRs: list[str]
+    IndexConfigs: dict[str, IndexConfig]
+    Mirrors: list[str]
+
+
+class SwarmInfo(msgspec.Struct):
+    """Membership of a cluster."""
+
+    NodeID: str = ""
+    NodeAddr: str = ""
+    LocalNodeState: str = "inactive"
+    ControlAvailable: bool = False
+    Error: str = ""
+    RemoteManagers: list[dict[str, str]] | None = None
+
+
+class Pool(msgspec.Struct):
+    """A range that networks are cut from."""
+
+    Base: str
+    Size: int
+
+
+class FirewallBackend(msgspec.Struct):
+    """Who manages the firewall."""
+
+    Driver: str
+
+
+class Info(msgspec.Struct, kw_only=True):
+    """Answer to `info`; sizes in bytes."""
+
+    ID: str
+    Containers: int
+    ContainersRunning: int
+    ContainersPaused: int
+    ContainersStopped: int
+    Images: int
+    Driver: str
+    DriverStatus: list[list[str]]
+    DockerRootDir: str
+    Plugins: Plugins
+    MemoryLimit: bool
+    SwapLimit: bool
+    CpuCfsPeriod: bool
+    CpuCfsQuota: bool
+    CPUShares: bool
+    CPUSet: bool
+    PidsLimit: bool
+    OomKillDisable: bool
+    IPv4Forwarding: bool
+    Debug: bool
+    NFd: int
+    NGoroutines: int
+    SystemTime: str
+    LoggingDriver: str
+    CgroupDriver: str
+    CgroupVersion: str
+    NEventsListener: int
+    KernelVersion: str
+    OperatingSystem: str
+    OSVersion: str
+    OSType: str = "linux"
+    Architecture: str
+    NCPU: int
+    MemTotal: int
+    IndexServerAddress: str = "https://index.docker.io/v1/"
+    RegistryConfig: RegistryConfig
+    GenericResources: list[dict[str, Any]] | None = None
+    HttpProxy: str
+    HttpsProxy: str
+    NoProxy: str
+    Name: str
+    Labels: list[str]
+    ExperimentalBuild: bool
+    ServerVersion: str
+    Runtimes: dict[str, Runtime]
+    DefaultRuntime: str
+    Swarm: SwarmInfo
+    LiveRestoreEnabled: bool
+    Isolation: str = ""
+    InitBinary: str
+    ContainerdCommit: Commit
+    RuncCommit: Commit
+    InitCommit: Commit
+    SecurityOptions: list[str]
+    DefaultAddressPools: list[Pool]
+    FirewallBackend: FirewallBackend | msgspec.UnsetType = msgspec.UNSET
+    CDISpecDirs: list[str]
+    Warnings: list[str] | None
+
+
 class DiskUsage(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Answer to `system df`; sizes in bytes."""
 

@@ -12,10 +12,10 @@ from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.responses import json_response, stream
-from darse.engine.errors import NotImplementedHere
+from darse.engine.errors import InvalidParameter, NotImplementedHere
 from darse.engine.events import Event
 from darse.engine.filters import Filters
-from darse.engine.system import EVENT_FILTERS, event_matches
+from darse.engine.system import EVENT_FILTERS, USAGE_TYPES, event_matches
 
 ROUTES = Routes()
 _UNCACHED = {"Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache"}
@@ -36,19 +36,21 @@ async def ping(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/version")
 async def version(call: Call) -> web.StreamResponse:
     """What the engine is."""
-    return json_response(call.engine.system.version())
+    return json_response(await call.engine.system.version())
 
 
 @ROUTES.add("GET", "/info")
 async def info(call: Call) -> web.StreamResponse:
     """How the engine is."""
-    return json_response(call.engine.system.info())
+    return json_response(await call.engine.system.info())
 
 
 @ROUTES.add("GET", "/system/df")
 async def disk_usage(call: Call) -> web.StreamResponse:
     """What takes how much room."""
-    types = set(call.request.query.getall("type", [])) or {"container", "image", "volume", "build-cache"}
+    types = set(call.request.query.getall("type", [])) or set(USAGE_TYPES)
+    if unknown := types - USAGE_TYPES:
+        raise InvalidParameter(f"unknown object type: {min(unknown)}")
     return json_response(await call.engine.system.disk_usage(types))
 
 
@@ -99,7 +101,7 @@ async def explain(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/darse/doctor")
 async def doctor(call: Call) -> web.StreamResponse:
     """What of the host keeps the engine from doing all it could."""
-    return json_response(call.engine.system.doctor())
+    return json_response(await call.engine.system.doctor())
 
 
 # What later rooms bring. Clients ask for some of it to find out what there is, and read 501 as "not here".
