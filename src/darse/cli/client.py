@@ -201,7 +201,9 @@ class Client:
         """Do a request on a connection of its own and return the response, to be read as it comes."""
         return self._send(Connection(self.endpoint), method, path, query, body, raw_body, headers)
 
-    def hijack(self, path: str, query: Mapping[str, Any] | None = None, body: Any = None) -> tuple[Connection, Response]:
+    def hijack(
+        self, path: str, query: Mapping[str, Any] | None = None, body: Any = None
+    ) -> tuple[Connection, Response]:
         """Turn a connection into a stream."""
         connection = Connection(self.endpoint)
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
@@ -288,7 +290,7 @@ def _connect_unix(endpoint: Endpoint, path: str) -> socket.socket:
         connection.close()
         if not endpoint.is_default:
             raise
-        from darse.cli.start_engine import start_engine  # noqa: PLC0415 - rare
+        from darse.cli.start_engine import start_engine
 
         start_engine(path)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -308,7 +310,7 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not (endpoint.tls or secure):
         return plain
-    import ssl  # noqa: PLC0415 - only here
+    import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if endpoint.verify:
@@ -323,7 +325,7 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
 
 def _connect_ssh(address: str) -> socket.socket:
     """Reach the engine through `docker system dial-stdio` (or darse's) on the far side."""
-    import subprocess  # noqa: PLC0415 - only here
+    import subprocess
 
     host, _, _ = address.partition("/")
     host, separator, port = host.partition(":")
@@ -331,5 +333,5 @@ def _connect_ssh(address: str) -> socket.socket:
     remote = "darse system dial-stdio 2>/dev/null || docker system dial-stdio"
     arguments = ["ssh", *(["-p", port] if separator else []), "--", host, remote]
     with theirs:
-        subprocess.Popen(arguments, stdin=theirs, stdout=theirs)  # it ends with its standard input
+        subprocess.Popen(arguments, stdin=theirs.fileno(), stdout=theirs.fileno())  # it ends with its standard input
     return ours

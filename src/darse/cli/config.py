@@ -61,7 +61,7 @@ class Settings:
     def _of_context(self, name: str) -> Endpoint:
         if name == "default":
             return Endpoint(os.environ.get("DOCKER_HOST", DEFAULT_HOST), is_default="DOCKER_HOST" not in os.environ)
-        import hashlib  # noqa: PLC0415 - only for contexts
+        import hashlib
 
         digest = hashlib.sha256(name.encode()).hexdigest()
         meta = _read_json(os.path.join(self.directory, "contexts", "meta", digest, "meta.json"))
@@ -111,7 +111,7 @@ def _read_json(path: str) -> dict[str, Any]:
             text = file.read()
     except OSError:
         return {}
-    import json  # noqa: PLC0415 - most commands on the default socket have no file
+    import json
 
     try:
         document = json.loads(text)

@@ -204,7 +204,8 @@ def _count(command: Command, rest: list[str]) -> None:
 def usage_error(command: Command, text: str) -> CliError:
     """What a wrong flag ends with."""
     return CliError(
-        f"{text}\n\nUsage:  darse {command.path} {command.usage}\n\nRun 'darse {command.path} --help' for more information",
+        f"{text}\n\nUsage:  darse {command.path} {command.usage}\n\n"
+        f"Run 'darse {command.path} --help' for more information",
         USAGE_STATUS,
     )
 
@@ -248,7 +249,7 @@ def flag_lines(flags: Sequence[Flag]) -> list[str]:
 
 
 def _wrapped(head: str, text: str, width: int, columns: int) -> list[str]:
-    import textwrap  # noqa: PLC0415 - help only
+    import textwrap
 
     body = textwrap.wrap(text, max(columns - width, 30)) or [""]
     first = f"{head:<{width}}{body[0]}" if len(head) < width else head

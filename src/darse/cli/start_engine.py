@@ -69,8 +69,8 @@ def _is_ready(ready: socket.socket, engine: subprocess.Popen[bytes]) -> bool:
     try:
         deadline = time.monotonic() + _PATIENCE
         while (left := deadline - time.monotonic()) > 0:
-            readable, _, _ = select.select([ready, ended], [], [], left)
-            if ready in readable and b"READY=1" in ready.recv(4096):
+            readable, _, _ = select.select([ready.fileno(), ended], [], [], left)
+            if ready.fileno() in readable and b"READY=1" in ready.recv(4096):
                 return True
             if ended in readable:
                 return False

@@ -102,9 +102,9 @@ class Relay:
                     self._read_input(poll)
                 elif event & select.POLLOUT:
                     self._send_pending(poll)
-                if descriptor == self._socket.fileno() and event & (select.POLLIN | select.POLLHUP | select.POLLERR):
-                    if not self._receive():
-                        return
+                readable = descriptor == self._socket.fileno() and event & ~select.POLLOUT
+                if readable and not self._receive():
+                    return
 
     def _receive(self) -> bool:
         try:
@@ -192,5 +192,13 @@ class SignalPipe:
 def proxied_signals() -> list[int]:
     """The signals that are passed on to the process: all that can be caught and mean something to it."""
     kept = {signal.SIGCHLD, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH, signal.SIGKILL, signal.SIGSTOP}
-    kept |= {signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, signal.SIGBUS, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTSTP}
+    kept |= {
+        signal.SIGSEGV,
+        signal.SIGFPE,
+        signal.SIGILL,
+        signal.SIGBUS,
+        signal.SIGTTIN,
+        signal.SIGTTOU,
+        signal.SIGTSTP,
+    }
     return [number for number in signal.valid_signals() if number not in kept and number < 32]

@@ -39,7 +39,7 @@ def raw_mode(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def require_terminal_for(flag_stdin: bool, flag_tty: bool) -> None:  # noqa: FBT001
+def require_terminal_for(flag_stdin: bool, flag_tty: bool) -> None:
     """Refuse `-it` when standard input is no terminal, in docker's words."""
     if flag_stdin and flag_tty and not is_terminal(0):
         text = "the input device is not a TTY"

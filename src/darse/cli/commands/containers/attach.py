@@ -1,0 +1,58 @@
+"""`attach`."""
+
+from __future__ import annotations
+
+from darse.cli.attached import Session
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.invocation import Invocation
+
+
+def attach(invocation: Invocation) -> int:
+    """Be the terminal of a running container."""
+    options, client = invocation.options, invocation.client
+    path = f"/containers/{quote(invocation.arguments[0])}"
+    container = client.call("GET", f"{path}/json")
+    state, config = container["State"], container["Config"]
+    if not state["Running"]:
+        raise CliError("You cannot attach to a stopped container, start it first")
+    if state["Paused"]:
+        raise CliError("You cannot attach to a paused container, unpause it first")
+    stdin = config["OpenStdin"] and not options.no_stdin
+    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
+    waiting = client.stream("POST", f"{path}/wait", {"condition": "next-exit"})
+    connection, response = client.hijack(
+        f"{path}/attach",
+        {"stream": True, "stdin": stdin, "stdout": True, "stderr": True, "detachKeys": keys or None},
+    )
+    session = Session(
+        client,
+        f"{path}/resize",
+        tty=config["Tty"],
+        stdin=stdin,
+        keys=keys,
+        kill_path=f"{path}/kill" if options.sig_proxy else "",
+    )
+    session.run(connection, response, lambda: None)
+    connection.close()
+    return 0 if session.detached else int(waiting.json()["StatusCode"])
+
+
+COMMANDS = {
+    "container attach": (
+        Command(
+            "container attach",
+            "[OPTIONS] CONTAINER",
+            "Attach local standard input, output, and error streams to a running container",
+            (
+                string("detach-keys", "Override the key sequence for detaching a container"),
+                switch("no-stdin", "Do not attach STDIN"),
+                switch("sig-proxy", "Proxy all received signals to the process", default=True),
+            ),
+            minimum=1,
+            maximum=1,
+        ),
+        attach,
+    )
+}

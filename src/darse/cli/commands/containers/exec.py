@@ -1,0 +1,72 @@
+"""`exec`."""
+
+from __future__ import annotations
+
+from darse.cli.attached import Session
+from darse.cli.client import quote
+from darse.cli.flags import Command, listing, string, switch
+from darse.cli.invocation import Invocation
+from darse.cli.run_options import environment
+from darse.cli.terminal import require_terminal_for, size
+
+
+def execute(invocation: Invocation) -> int:
+    """Run a process in a running container, and end with its status."""
+    options, client = invocation.options, invocation.client
+    if not options.detach:
+        require_terminal_for(options.interactive, options.tty)
+    name, *command = invocation.arguments
+    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
+    config = {
+        "AttachStdin": options.interactive and not options.detach,
+        "AttachStdout": not options.detach,
+        "AttachStderr": not options.detach,
+        "Tty": options.tty,
+        "Cmd": command,
+        "Env": environment(options.env, options.env_file),
+        "User": options.user,
+        "WorkingDir": options.workdir,
+        "Privileged": options.privileged,
+        "DetachKeys": keys,
+    }
+    created = client.call("POST", f"/containers/{quote(name)}/exec", None, config)
+    path = f"/exec/{created['Id']}"
+    start = {"Detach": options.detach, "Tty": options.tty}
+    if options.detach:
+        client.call("POST", f"{path}/start", None, start)
+        return 0
+    if options.tty:
+        start["ConsoleSize"] = list(size())
+    connection, response = client.hijack(f"{path}/start", None, start)
+    session = Session(client, f"{path}/resize", tty=options.tty, stdin=options.interactive, keys=keys)
+    session.run(connection, response, lambda: None)
+    connection.close()
+    if session.detached:
+        return 0
+    return int(client.call("GET", f"{path}/json")["ExitCode"] or 0)
+
+
+COMMANDS = {
+    "container exec": (
+        Command(
+            "container exec",
+            "[OPTIONS] CONTAINER COMMAND [ARG...]",
+            "Execute a command in a running container",
+            (
+                switch("detach", "Detached mode: run command in the background", "d"),
+                string("detach-keys", "Override the key sequence for detaching a container"),
+                listing("env", "Set environment variables", "e"),
+                listing("env-file", "Read in a file of environment variables"),
+                switch("interactive", "Keep STDIN open even if not attached", "i"),
+                switch("privileged", "Give extended privileges to the command"),
+                switch("tty", "Allocate a pseudo-TTY", "t"),
+                string("user", 'Username or UID (format: "<name|uid>[:<group|gid>]")', "u"),
+                string("workdir", "Working directory inside the container", "w"),
+            ),
+            minimum=2,
+            maximum=None,
+            interspersed=False,
+        ),
+        execute,
+    )
+}

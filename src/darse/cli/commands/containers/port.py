@@ -1,0 +1,48 @@
+"""`port`."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command
+from darse.cli.invocation import Invocation
+
+
+def port(invocation: Invocation) -> int:
+    """Print which ports of the host lead to a container."""
+    name, *wanted = invocation.arguments
+    ports = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]["Ports"] or {}
+    if not wanted:
+        for key, bindings in sorted(ports.items()):
+            for binding in bindings or ():
+                sys.stdout.write(f"{key} -> {_address(binding)}\n")
+        return 0
+    number, _, protocol = wanted[0].partition("/")
+    bindings = ports.get(f"{number}/{protocol or 'tcp'}")
+    if not bindings:
+        raise CliError(f"no public port '{wanted[0]}' published for {name}")
+    for binding in bindings:
+        sys.stdout.write(f"{_address(binding)}\n")
+    return 0
+
+
+def _address(binding: dict[str, str]) -> str:
+    host = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
+    return f"{host}:{binding['HostPort']}"
+
+
+COMMANDS = {
+    "container port": (
+        Command(
+            "container port",
+            "CONTAINER [PRIVATE_PORT[/PROTO]]",
+            "List port mappings or a specific mapping for the container",
+            (),
+            minimum=1,
+            maximum=2,
+        ),
+        port,
+    )
+}

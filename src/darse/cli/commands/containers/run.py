@@ -1,0 +1,186 @@
+"""`run` and `create`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from darse.cli.attached import Session
+from darse.cli.errors import ApiError, CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.invocation import Invocation
+from darse.cli.run_flags import SHARED
+from darse.cli.run_options import create_body
+from darse.cli.terminal import require_terminal_for, size
+
+_FAILED, _NOT_EXECUTABLE, _NOT_FOUND = 125, 126, 127
+
+
+def run(invocation: Invocation) -> int:
+    """Create a container, start it, and be its terminal."""
+    options = invocation.options
+    if not options.detach:
+        require_terminal_for(options.interactive, options.tty)
+    elif options.attach:
+        raise CliError("conflicting options: cannot specify both --attach and --detach", _FAILED)
+    try:
+        body = create_body(options, invocation.arguments)
+        if options.tty:
+            body["HostConfig"]["ConsoleSize"] = list(size())
+        container_id = _create(invocation, body)
+    except CliError as error:
+        raise _run_failed(invocation, error, _FAILED) from error
+    if options.detach:
+        _start(invocation, container_id)
+        sys.stdout.write(f"{container_id}\n")
+        return 0
+    return _attached(invocation, container_id, body)
+
+
+def _attached(invocation: Invocation, container_id: str, body: dict[str, Any]) -> int:
+    client, options = invocation.client, invocation.options
+    path = f"/containers/{container_id}"
+    stdin, stdout, stderr = body["AttachStdin"], body["AttachStdout"], body["AttachStderr"]
+    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
+    connection, response = client.hijack(
+        f"{path}/attach",
+        {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None},
+    )
+    # Registered before the start: a container that ends at once is not missed.
+    condition = "removed" if options.rm else "next-exit"
+    waiting = client.stream("POST", f"{path}/wait", {"condition": condition})
+    session = Session(
+        client,
+        f"{path}/resize",
+        tty=options.tty,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        keys=keys,
+        kill_path=f"{path}/kill" if options.sig_proxy else "",
+    )
+    session.run(connection, response, lambda: _start(invocation, container_id))
+    connection.close()
+    if session.detached:
+        return 0
+    result = waiting.json()
+    if result.get("Error"):
+        sys.stderr.write(f"{result['Error']['Message']}\n")
+        return _FAILED
+    return int(result["StatusCode"])
+
+
+def _start(invocation: Invocation, container_id: str) -> None:
+    try:
+        invocation.client.call("POST", f"/containers/{container_id}/start")
+    except CliError as error:
+        text = str(error).lower()
+        status = _FAILED
+        if "executable file not found" in text or "no such file or directory" in text:
+            status = _NOT_FOUND
+        elif "permission denied" in text or "is a directory" in text:
+            status = _NOT_EXECUTABLE
+        raise _run_failed(invocation, error, status) from error
+
+
+def _run_failed(invocation: Invocation, error: CliError, status: int) -> CliError:
+    if error.status == _FAILED and "\n\nUsage:" in str(error):
+        return error
+    return CliError(f"darse: {error}\n\nRun 'darse {invocation.path} --help' for more information", status)
+
+
+def create(invocation: Invocation) -> int:
+    """Create a container and print its id."""
+    body = create_body(invocation.options, invocation.arguments)
+    sys.stdout.write(f"{_create(invocation, body)}\n")
+    return 0
+
+
+def _create(invocation: Invocation, body: dict[str, Any]) -> str:
+    options, client = invocation.options, invocation.client
+    cid_file = options.cidfile
+    if cid_file and os.path.exists(cid_file):
+        raise CliError(
+            f"container ID file found, make sure the other container isn't running or delete {cid_file}", _FAILED
+        )
+    if options.pull not in ("always", "missing", "never"):
+        raise CliError(
+            f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"', _FAILED
+        )
+    query = {"name": options.name or None, "platform": options.platform or None}
+    if options.pull == "always":
+        _pull(invocation, body["Image"])
+    try:
+        created = client.call("POST", "/containers/create", query, body)
+    except ApiError as error:
+        if error.http_status != 404 or "No such image" not in error.reason or options.pull == "never":
+            raise
+        if not options.quiet:
+            sys.stderr.write(f"Unable to find image '{_with_tag(body['Image'])}' locally\n")
+        _pull(invocation, body["Image"])
+        created = client.call("POST", "/containers/create", query, body)
+    for warning in created.get("Warnings") or ():
+        sys.stderr.write(f"WARNING: {warning}\n")
+    container_id: str = created["Id"]
+    if cid_file:
+        with open(cid_file, "x", encoding="utf-8") as file:
+            file.write(container_id)
+    return container_id
+
+
+def _with_tag(image: str) -> str:
+    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
+
+
+def _pull(invocation: Invocation, image: str) -> None:
+    """Get an image; its progress goes to standard error, where it cannot mix with the container's output."""
+    name, _, digest = image.partition("@")
+    head, separator, tag = name.rpartition(":")
+    if not separator or "/" in tag:
+        head, tag = name, "latest"
+    query = {"fromImage": head, "tag": digest or tag, "platform": invocation.options.platform or None}
+    response = invocation.client.stream("POST", "/images/create", query)
+    for message in response.messages():
+        if "error" in message:
+            raise CliError(f"Error response from daemon: {message['error']}")
+        if not invocation.options.quiet and "status" in message:
+            prefix = f"{message['id']}: " if message.get("id") else ""
+            sys.stderr.write(f"{prefix}{message['status']} {message.get('progress', '')}".rstrip() + "\n")
+    response.close()
+
+
+_RUN_FLAGS = (
+    *SHARED,
+    switch("detach", "Run container in background and print container ID", "d"),
+    string("detach-keys", "Override the key sequence for detaching a container"),
+    switch("sig-proxy", "Proxy received signals to the process", default=True),
+)
+COMMANDS = {
+    "container run": (
+        Command(
+            "container run",
+            "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+            "Create and run a new container from an image",
+            _RUN_FLAGS,
+            minimum=1,
+            maximum=None,
+            interspersed=False,
+            examples="darse run --rm builtin/busybox echo hello\ndarse run -it builtin/busybox sh\n"
+            "darse run -d --name web -p 8080:80 IMAGE",
+        ),
+        run,
+    ),
+    "container create": (
+        Command(
+            "container create",
+            "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+            "Create a new container",
+            SHARED,
+            minimum=1,
+            maximum=None,
+            interspersed=False,
+        ),
+        create,
+    ),
+}

@@ -1,0 +1,66 @@
+"""`start`."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.attached import Session
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.invocation import Invocation
+
+
+def start(invocation: Invocation) -> int:
+    """Start containers; with -a or -i one, and be its terminal."""
+    options, client = invocation.options, invocation.client
+    if not (options.attach or options.interactive):
+        status = invocation.for_each(lambda name: client.call("POST", f"/containers/{quote(name)}/start"))
+        if status:
+            names = ", ".join(invocation.arguments)
+            sys.stderr.write(f"Error: failed to start containers: {names}\n")
+        return status
+    if len(invocation.arguments) > 1:
+        raise CliError("you cannot start and attach multiple containers at once")
+    path = f"/containers/{quote(invocation.arguments[0])}"
+    container = client.call("GET", f"{path}/json")
+    config = container["Config"]
+    stdin = options.interactive and config["OpenStdin"]
+    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
+    connection, response = client.hijack(
+        f"{path}/attach",
+        {"stream": True, "stdin": stdin, "stdout": True, "stderr": True, "detachKeys": keys or None},
+    )
+    condition = "removed" if container["HostConfig"]["AutoRemove"] else "next-exit"
+    waiting = client.stream("POST", f"{path}/wait", {"condition": condition})
+    session = Session(
+        client,
+        f"{path}/resize",
+        tty=config["Tty"],
+        stdin=stdin,
+        keys=keys,
+        kill_path=f"{path}/kill" if options.sig_proxy else "",
+    )
+    session.run(connection, response, lambda: client.call("POST", f"{path}/start"))
+    connection.close()
+    return 0 if session.detached else int(waiting.json()["StatusCode"])
+
+
+COMMANDS = {
+    "container start": (
+        Command(
+            "container start",
+            "[OPTIONS] CONTAINER [CONTAINER...]",
+            "Start one or more stopped containers",
+            (
+                switch("attach", "Attach STDOUT/STDERR and forward signals", "a"),
+                string("detach-keys", "Override the key sequence for detaching a container"),
+                switch("interactive", "Attach container's STDIN", "i"),
+                switch("sig-proxy", "Proxy received signals to the process", default=True),
+            ),
+            minimum=1,
+            maximum=None,
+        ),
+        start,
+    )
+}

@@ -1,0 +1,166 @@
+"""`darse`: finds the command, reads its flags, runs it, and turns failures into docker's words and statuses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+from darse.cli import registry
+from darse.cli.config import Settings
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, HelpWanted, help_text, listing, parse, string, switch
+
+GLOBAL = Command(
+    "",
+    "[OPTIONS] COMMAND",
+    "Containers that start fast, lose nothing, and show what they do",
+    (
+        string("config", "Location of client config files", default=None),
+        string("context", "Name of the context to use to connect to the engine", "c"),
+        switch("debug", "Enable debug mode", "D"),
+        listing("host", "Engine socket to connect to", "H"),
+        string("log-level", 'Set the logging level ("debug", "info", "warn", "error", "fatal")', "l"),
+        switch("tls", "Use TLS; implied by --tlsverify"),
+        string("tlscacert", "Trust certs signed only by this CA"),
+        string("tlscert", "Path to TLS certificate file"),
+        string("tlskey", "Path to TLS key file"),
+        switch("tlsverify", "Use TLS and verify the remote"),
+        switch("version", "Print version information and quit", "v"),
+    ),
+    maximum=None,
+    interspersed=False,
+)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        status = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
+    # Nothing is left to finalise that the process's end does not; this saves milliseconds.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; return its exit status."""
+    try:
+        options, words = parse(GLOBAL, arguments)
+    except HelpWanted:
+        return _overview()
+    except CliError as error:
+        return _fail(error)
+    if options.version:
+        from darse import __version__
+
+        sys.stdout.write(f"darse version {__version__}\n")
+        return 0
+    if not words or words[0] == "help":
+        return _help(words[1:])
+    settings = _settings(options)
+    found = registry.resolve(words)
+    if found is None:
+        return _no_command(words)
+    typed, path, rest = found
+    return _run_command(typed, path, rest, settings)
+
+
+def _settings(options: object) -> Settings:
+    settings = Settings()
+    given = vars(options)
+    if len(given["host"]) > 1:
+        raise SystemExit("darse: specify only one -H")
+    settings.host = given["host"][0] if given["host"] else ""
+    settings.context = given["context"]
+    settings.directory = given["config"] or settings.directory
+    settings.debug = given["debug"]
+    settings.tls = given["tls"] or None
+    settings.tls_verify = given["tlsverify"] or None
+    settings.tls_ca, settings.tls_certificate, settings.tls_key = given["tlscacert"], given["tlscert"], given["tlskey"]
+    return settings
+
+
+def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> int:
+    from darse.cli.invocation import Invocation
+
+    module = importlib.import_module(registry.COMMANDS[path].module)
+    command, function = module.COMMANDS[path]
+    shown = command._replace(path=typed)
+    try:
+        options, arguments = parse(shown, rest)
+        return int(function(Invocation(typed, options, arguments, settings)) or 0)
+    except HelpWanted:
+        names = [alias for alias in [path, *registry.aliases_of(path)] if alias != typed]
+        sys.stdout.write(help_text(shown, names))
+        return 0
+    except CliError as error:
+        return _fail(error)
+
+
+def _fail(error: CliError) -> int:
+    sys.stdout.flush()
+    if str(error):
+        sys.stderr.write(f"{error}\n")
+    return error.status
+
+
+def _no_command(words: list[str]) -> int:
+    if words[0] in registry.GROUPS:
+        if len(words) == 1 or words[1] in ("--help", "-h"):
+            return _group(words[0])
+        sys.stderr.write(
+            f"darse: unknown command: darse {words[0]} {words[1]}\n\nUsage:  darse {words[0]} COMMAND\n\n"
+            f"Run 'darse {words[0]} --help' for more information\n"
+        )
+        return 1
+    sys.stderr.write(f"darse: unknown command: darse {words[0]}\n\nRun 'darse --help' for more information\n")
+    return 1
+
+
+def _help(words: list[str]) -> int:
+    if not words:
+        return _overview()
+    if words[0] in registry.GROUPS and len(words) == 1:
+        return _group(words[0])
+    found = registry.resolve(words)
+    if found is None:
+        return _no_command(words)
+    return _run_command(found[0], found[1], ["--help"], Settings())
+
+
+def _overview() -> int:
+    from darse.cli.flags import flag_lines
+
+    top = {path: registry.COMMANDS[registry.ALIASES.get(path, path)].summary for path in _top_level()}
+    lines = ["", "Usage:  darse [OPTIONS] COMMAND", "", GLOBAL.summary, "", "Common Commands:"]
+    lines += [f"  {name:<12}{top[name]}" for name in registry.COMMON]
+    lines += ["", "Management Commands:"]
+    lines += [f"  {name:<12}{text}" for name, text in sorted(registry.GROUPS.items())]
+    lines += ["", "Commands:"]
+    lines += [f"  {name:<12}{text}" for name, text in sorted(top.items()) if name not in registry.COMMON]
+    lines += ["", "Global Options:", *flag_lines(GLOBAL.flags), ""]
+    lines += ["Run 'darse COMMAND --help' for more information on a command.", ""]
+    sys.stdout.write("\n".join(lines))
+    return 0
+
+
+def _top_level() -> list[str]:
+    return [path for path in [*registry.COMMANDS, *registry.ALIASES] if " " not in path]
+
+
+def _group(name: str) -> int:
+    lines = ["", f"Usage:  darse {name} COMMAND", "", registry.GROUPS[name], "", "Commands:"]
+    for path, entry in sorted(registry.COMMANDS.items()):
+        if path.startswith(f"{name} "):
+            lines.append(f"  {path.partition(' ')[2]:<12}{entry.summary}")
+    lines += ["", f"Run 'darse {name} COMMAND --help' for more information on a command.", ""]
+    sys.stdout.write("\n".join(lines))
+    return 0

@@ -1,0 +1,140 @@
+"""Every command by its path: where it is implemented, and a line about it. Nothing is imported here.
+
+A command's module has a table `COMMANDS` from paths to (Command, function); the function takes an Invocation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a command is."""
+
+    module: str
+    summary: str
+    group: str = "Commands"
+
+
+_C = "darse.cli.commands.containers"
+_S = "darse.cli.commands.system"
+
+COMMANDS = {
+    "container attach": Entry(
+        f"{_C}.attach", "Attach local standard input, output, and error streams to a running container"
+    ),
+    "container create": Entry(f"{_C}.run", "Create a new container"),
+    "container exec": Entry(f"{_C}.exec", "Execute a command in a running container"),
+    "container inspect": Entry(f"{_C}.inspect", "Display detailed information on one or more containers"),
+    "container kill": Entry(f"{_C}.lifecycle", "Kill one or more running containers"),
+    "container logs": Entry(f"{_C}.logs", "Fetch the logs of a container"),
+    "container ls": Entry(f"{_C}.ls", "List containers"),
+    "container pause": Entry(f"{_C}.lifecycle", "Pause all processes within one or more containers"),
+    "container port": Entry(f"{_C}.port", "List port mappings or a specific mapping for the container"),
+    "container prune": Entry(f"{_C}.prune", "Remove all stopped containers"),
+    "container rename": Entry(f"{_C}.lifecycle", "Rename a container"),
+    "container restart": Entry(f"{_C}.lifecycle", "Restart one or more containers"),
+    "container rm": Entry(f"{_C}.lifecycle", "Remove one or more containers"),
+    "container run": Entry(f"{_C}.run", "Create and run a new container from an image"),
+    "container start": Entry(f"{_C}.start", "Start one or more stopped containers"),
+    "container stop": Entry(f"{_C}.lifecycle", "Stop one or more running containers"),
+    "container unpause": Entry(f"{_C}.lifecycle", "Unpause all processes within one or more containers"),
+    "container wait": Entry(f"{_C}.lifecycle", "Block until one or more containers stop, then print their exit codes"),
+    "image history": Entry("darse.cli.commands.images", "Show the history of an image"),
+    "image import": Entry(
+        "darse.cli.commands.images", "Import the contents from a tarball to create a filesystem image"
+    ),
+    "image inspect": Entry("darse.cli.commands.images", "Display detailed information on one or more images"),
+    "image load": Entry("darse.cli.commands.images", "Load an image from a tar archive or STDIN"),
+    "image ls": Entry("darse.cli.commands.images", "List images"),
+    "image prune": Entry("darse.cli.commands.images", "Remove unused images"),
+    "image pull": Entry("darse.cli.commands.images", "Download an image from a registry"),
+    "image rm": Entry("darse.cli.commands.images", "Remove one or more images"),
+    "image save": Entry("darse.cli.commands.images", "Save one or more images to a tar archive"),
+    "image tag": Entry("darse.cli.commands.images", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "network connect": Entry("darse.cli.commands.networks", "Connect a container to a network"),
+    "network create": Entry("darse.cli.commands.networks", "Create a network"),
+    "network disconnect": Entry("darse.cli.commands.networks", "Disconnect a container from a network"),
+    "network inspect": Entry("darse.cli.commands.networks", "Display detailed information on one or more networks"),
+    "network ls": Entry("darse.cli.commands.networks", "List networks"),
+    "network prune": Entry("darse.cli.commands.networks", "Remove all unused networks"),
+    "network rm": Entry("darse.cli.commands.networks", "Remove one or more networks"),
+    "volume create": Entry("darse.cli.commands.volumes", "Create a volume"),
+    "volume inspect": Entry("darse.cli.commands.volumes", "Display detailed information on one or more volumes"),
+    "volume ls": Entry("darse.cli.commands.volumes", "List volumes"),
+    "volume prune": Entry("darse.cli.commands.volumes", "Remove unused local volumes"),
+    "volume rm": Entry("darse.cli.commands.volumes", "Remove one or more volumes"),
+    "system df": Entry(f"{_S}.df", "Show disk usage"),
+    "system dial-stdio": Entry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine"),
+    "system events": Entry(f"{_S}.events", "Get real time events from the engine"),
+    "system info": Entry(f"{_S}.info", "Display system-wide information"),
+    "system prune": Entry(f"{_S}.prune", "Remove unused data"),
+    "inspect": Entry(f"{_S}.inspect", "Return low-level information on objects"),
+    "version": Entry(f"{_S}.version", "Show the version information"),
+    "explain": Entry(f"{_S}.explain", "Show what was done to a container, step by step"),
+    "doctor": Entry(f"{_S}.doctor", "Check what this host has and lacks"),
+    "completion": Entry(f"{_S}.completion", "Print a completion script for bash, zsh or fish"),
+}
+
+# What else a command is called; the first is how help shows it.
+ALIASES = {
+    "run": "container run",
+    "exec": "container exec",
+    "ps": "container ls",
+    "pull": "image pull",
+    "images": "image ls",
+    "info": "system info",
+    "attach": "container attach",
+    "create": "container create",
+    "events": "system events",
+    "history": "image history",
+    "import": "image import",
+    "kill": "container kill",
+    "load": "image load",
+    "logs": "container logs",
+    "pause": "container pause",
+    "port": "container port",
+    "rename": "container rename",
+    "restart": "container restart",
+    "rm": "container rm",
+    "rmi": "image rm",
+    "save": "image save",
+    "start": "container start",
+    "stop": "container stop",
+    "tag": "image tag",
+    "unpause": "container unpause",
+    "wait": "container wait",
+    "container list": "container ls",
+    "container ps": "container ls",
+    "container remove": "container rm",
+    "image list": "image ls",
+    "image remove": "image rm",
+    "network list": "network ls",
+    "network remove": "network rm",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
+}
+
+GROUPS = {
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage the engine",
+    "volume": "Manage volumes",
+}
+
+COMMON = ("run", "exec", "ps", "pull", "images", "version", "info")
+
+
+def resolve(words: list[str]) -> tuple[str, str, list[str]] | None:
+    """Return the command that `words` begin with: the path as typed, the real path, and what follows."""
+    for length in (2, 1):
+        typed = " ".join(words[:length])
+        if len(words) >= length and (typed in COMMANDS or typed in ALIASES):
+            return typed, ALIASES.get(typed, typed), words[length:]
+    return None
+
+
+def aliases_of(path: str) -> list[str]:
+    """The other names of a command."""
+    return [alias for alias, target in ALIASES.items() if target == path]
