@@ -1,96 +1,276 @@
-"""seccomp: docker's profile format turned into the runtime's, for the capabilities that a container has.
+"""seccomp: profiles in docker's format turned into the runtime's, for the capabilities that a container has.
 
-The default profile is the one that containers-common maintains. It is read once, and what it comes down to for a set
-of capabilities is kept encoded: nearly every container has the default set.
+The default profile is the file that containers-common maintains, made as strict as docker's: podman's lets every
+container make namespaces, mount and use the kernel's key rings, because it runs containers in user namespaces; ours
+run in the host's, where those calls are the kernel's largest attack surface (CVE-2022-0185, CVE-2022-0492,
+CVE-2016-0728). They need CAP_SYS_ADMIN here, as they do in docker's profile.
+
+It is read once, and what it comes down to for a set of capabilities is kept encoded: nearly every container has the
+default set. See seccomp(2) and the `seccomp` object of the OCI runtime spec.
 """
 
 from __future__ import annotations
 
 import functools
 import platform
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from darse.engine.errors import InvalidParameter, Unavailable
 
 DEFAULT_PROFILE = Path("/usr/share/containers/seccomp.json")
-_GO_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "x86"}
-_SECCOMP_ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64", "armv7l": "SCMP_ARCH_ARM"}
+_GO_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "i686": "x86",
+    "ppc64le": "ppc64le",
+    "riscv64": "riscv64",
+    "s390x": "s390x",
+}
+_SECCOMP_ARCHITECTURES = {
+    "x86_64": "SCMP_ARCH_X86_64",
+    "aarch64": "SCMP_ARCH_AARCH64",
+    "armv7l": "SCMP_ARCH_ARM",
+    "i686": "SCMP_ARCH_X86",
+    "ppc64le": "SCMP_ARCH_PPC64LE",
+    "riscv64": "SCMP_ARCH_RISCV64",
+    "s390x": "SCMP_ARCH_S390X",
+}
+_ENOSYS, _EPERM = 38, 1
+
+# Calls that containers-common's profile grants to all, by the capability of which docker's wants one.
+_GATES: Final = {
+    **dict.fromkeys(
+        (
+            "fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree quotactl_fd setdomainname "
+            "sethostname setns umount umount2 unshare"
+        ).split(),
+        frozenset({"CAP_SYS_ADMIN"}),
+    ),
+    "syslog": frozenset({"CAP_SYS_ADMIN", "CAP_SYSLOG"}),
+    "reboot": frozenset({"CAP_SYS_BOOT"}),
+    "pidfd_getfd": frozenset({"CAP_SYS_PTRACE"}),
+    "set_mempolicy_home_node": frozenset({"CAP_SYS_NICE"}),
+}
+# Given to nobody: key rings are not namespaced, pivot_root(2) is for runtimes, io_uring escapes the filter.
+_NEVER: Final = frozenset(
+    "add_key keyctl request_key pivot_root io_uring_setup io_uring_enter io_uring_register".split()
+)
+# Further than the file's: what docker gives with these capabilities alone.
+_EXTRA: Final = {"CAP_BPF": ("bpf",), "CAP_PERFMON": ("perf_event_open",), "CAP_SYSLOG": ("syslog",)}
+# clone(2)'s flags for new namespaces: mount, cgroup, UTS, IPC, user, pid, network.
+_CLONE_NEW: Final = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+# Connects to the hypervisor, whatever the network namespace (moby#44562).
+_AF_VSOCK: Final = 40
+
+_Action = Literal[
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_TRAP",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
+]
+_Operator = Literal[
+    "SCMP_CMP_NE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_MASKED_EQ",
+]
+_Flag = Literal[
+    "SECCOMP_FILTER_FLAG_TSYNC",
+    "SECCOMP_FILTER_FLAG_LOG",
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+]
+_Errno = Annotated[int, Meta(ge=0, le=4095)]
+_Word = Annotated[int, Meta(ge=0)]
+_Name = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,64}$")]
+_Architecture = Annotated[str, Meta(pattern=r"^SCMP_ARCH_[A-Z0-9_]{1,32}$")]
+
+
+class _Argument(msgspec.Struct):
+    """A comparison of one of a call's arguments."""
+
+    index: Annotated[int, Meta(ge=0, le=5)]
+    value: _Word
+    op: _Operator
+    valueTwo: _Word = 0
+
+
+class _Filter(msgspec.Struct):
+    """For which containers a rule holds, or does not."""
+
+    caps: list[str] | None = None
+    arches: list[str] | None = None
+    minKernel: str | None = None
+
+    def excludes(self, capabilities: frozenset[str], architecture: str) -> bool:
+        """Whether one of the conditions holds."""
+        return (
+            architecture in (self.arches or ())
+            or not capabilities.isdisjoint(self.caps or ())
+            or bool(self.minKernel and _kernel_version() >= _version(self.minKernel))
+        )
+
+    def includes(self, capabilities: frozenset[str], architecture: str) -> bool:
+        """Whether all of the conditions hold."""
+        return (
+            (not self.arches or architecture in self.arches)
+            and capabilities.issuperset(self.caps or ())
+            and not (self.minKernel and _kernel_version() < _version(self.minKernel))
+        )
+
+
+class _Rule(msgspec.Struct):
+    """What to do about some calls."""
+
+    action: _Action
+    names: list[_Name] | None = None
+    name: _Name | None = None
+    args: list[_Argument] | None = None
+    errnoRet: _Errno | None = None
+    includes: _Filter | None = None
+    excludes: _Filter | None = None
+
+    def applies(self, capabilities: frozenset[str], architecture: str) -> bool:
+        """Whether the rule is for a container with these capabilities on this machine."""
+        return (self.includes is None or self.includes.includes(capabilities, architecture)) and not (
+            self.excludes is not None and self.excludes.excludes(capabilities, architecture)
+        )
+
+
+class _ArchitectureMap(msgspec.Struct):
+    architecture: _Architecture
+    subArchitectures: list[_Architecture] | None = None
+
+
+class _Profile(msgspec.Struct):
+    """A profile in docker's format."""
+
+    defaultAction: _Action
+    defaultErrnoRet: _Errno | None = None
+    architectures: list[_Architecture] | None = None
+    archMap: list[_ArchitectureMap] | None = None
+    syscalls: list[_Rule] | None = None
+    flags: list[_Flag] | None = None
+    listenerPath: str | None = None
+    listenerMetadata: str | None = None
 
 
 @functools.cache
-def _default_document() -> dict[str, Any]:
+def _default_profile_file() -> _Profile:
     try:
-        document: dict[str, Any] = msgspec.json.decode(DEFAULT_PROFILE.read_bytes())
+        return msgspec.json.decode(DEFAULT_PROFILE.read_bytes(), type=_Profile)
     except FileNotFoundError:
         raise Unavailable(
             f"the default seccomp profile {DEFAULT_PROFILE} is missing: install golang-github-containers-common"
         ) from None
-    return document
 
 
 @functools.lru_cache(maxsize=16)
 def default_profile(capabilities: frozenset[str]) -> msgspec.Raw:
     """The default profile for a container with `capabilities`, encoded. Raises Unavailable when it is missing."""
-    return msgspec.Raw(msgspec.json.encode(_resolved(_default_document(), capabilities)))
+    resolved = _resolved(_default_profile_file(), capabilities)
+    resolved["syscalls"] = _as_strict_as_docker(resolved["syscalls"], capabilities)
+    return msgspec.Raw(msgspec.json.encode(resolved))
 
 
+@functools.lru_cache(maxsize=16)
 def custom_profile(text: str, capabilities: frozenset[str]) -> msgspec.Raw:
     """A profile from outside, in docker's format. Raises InvalidParameter."""
     try:
-        document = msgspec.json.decode(text)
-        if not isinstance(document, dict) or "defaultAction" not in document:
-            raise InvalidParameter("Decoding seccomp profile failed: it has no defaultAction")
-        return msgspec.Raw(msgspec.json.encode(_resolved(document, capabilities)))
-    except (msgspec.MsgspecError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        profile = msgspec.json.decode(text, type=_Profile)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidParameter(f"Decoding seccomp profile failed: {error}") from error
+    if profile.architectures and profile.archMap:
+        raise InvalidParameter(
+            "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or "
+            "'archMap'"
+        )
+    for rule in profile.syscalls or ():
+        if rule.name and rule.names:
+            raise InvalidParameter(
+                "both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'"
+            )
+        if rule.action == "SCMP_ACT_NOTIFY" and not profile.listenerPath:
+            raise InvalidParameter("the seccomp profile notifies of system calls, and names no listenerPath")
+    return msgspec.Raw(msgspec.json.encode(_resolved(profile, capabilities)))
 
 
-def _resolved(document: dict[str, Any], capabilities: frozenset[str]) -> dict[str, Any]:
+def _resolved(profile: _Profile, capabilities: frozenset[str]) -> dict[str, Any]:
     machine = platform.machine()
-    go_architecture = _GO_ARCHITECTURES.get(machine, machine)
-    architectures = list(document.get("architectures") or [])
-    for entry in document.get("archMap") or []:
-        if entry["architecture"] == _SECCOMP_ARCHITECTURES.get(machine):
-            architectures = [entry["architecture"], *(entry.get("subArchitectures") or [])]
-    resolved: dict[str, Any] = {"defaultAction": document["defaultAction"], "architectures": architectures}
-    if document.get("defaultErrnoRet") is not None:
-        resolved["defaultErrnoRet"] = document["defaultErrnoRet"]
+    architecture = _GO_ARCHITECTURES.get(machine, machine)
+    architectures: list[str] = list(profile.architectures or ())
+    for entry in profile.archMap or ():
+        if entry.architecture == _SECCOMP_ARCHITECTURES.get(machine):
+            architectures = [entry.architecture, *(entry.subArchitectures or ())]
+    resolved: dict[str, Any] = {"defaultAction": profile.defaultAction, "architectures": architectures}
+    for name in ("defaultErrnoRet", "flags", "listenerPath", "listenerMetadata"):
+        if (value := getattr(profile, name)) is not None:
+            resolved[name] = value
     resolved["syscalls"] = [
-        _rule(rule) for rule in document.get("syscalls") or [] if _applies(rule, capabilities, go_architecture)
+        _rule(rule)
+        for rule in profile.syscalls or ()
+        if (rule.names or rule.name) and rule.applies(capabilities, architecture)
     ]
     return resolved
 
 
-def _applies(rule: dict[str, Any], capabilities: frozenset[str], architecture: str) -> bool:
-    includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
-    if includes.get("arches") and architecture not in includes["arches"]:
-        return False
-    if architecture in (excludes.get("arches") or ()):
-        return False
-    if not set(includes.get("caps") or ()) <= capabilities:
-        return False
-    if set(excludes.get("caps") or ()) & capabilities:
-        return False
-    kernel = _kernel_version()
-    if includes.get("minKernel") and kernel < _version(includes["minKernel"]):
-        return False
-    return not (excludes.get("minKernel") and kernel >= _version(excludes["minKernel"]))
-
-
-def _rule(rule: dict[str, Any]) -> dict[str, Any]:
-    names = rule.get("names") or ([rule["name"]] if rule.get("name") else [])
-    resolved: dict[str, Any] = {"names": names, "action": rule["action"]}
-    if rule.get("errnoRet") is not None:
-        resolved["errnoRet"] = rule["errnoRet"]
-    if rule.get("args"):
-        resolved["args"] = [
-            {key: argument[key] for key in ("index", "value", "valueTwo", "op") if key in argument}
-            for argument in rule["args"]
-        ]
+def _rule(rule: _Rule) -> dict[str, Any]:
+    resolved: dict[str, Any] = {"names": rule.names or [rule.name], "action": rule.action}
+    if rule.errnoRet is not None:
+        resolved["errnoRet"] = rule.errnoRet
+    if rule.args:
+        resolved["args"] = msgspec.to_builtins(rule.args)
     return resolved
+
+
+def _as_strict_as_docker(rules: list[dict[str, Any]], capabilities: frozenset[str]) -> list[dict[str, Any]]:
+    """Withhold what docker's profile withholds; refused calls fail with EPERM, as scripts and libraries expect."""
+    administrator = "CAP_SYS_ADMIN" in capabilities
+    withheld = _NEVER | {name for name, gate in _GATES.items() if capabilities.isdisjoint(gate)}
+    special = {"socket"} if administrator else {"socket", "clone", "clone3"}
+    granted = {name for capability, names in _EXTRA.items() if capability in capabilities for name in names}
+    result = []
+    for rule in rules:
+        dropped = withheld | special | granted
+        names = [name for name in rule["names"] if name not in dropped]
+        if names:
+            result.append({**rule, "names": names})
+    result.append({"names": sorted(withheld), "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM})
+    if granted:
+        result.append({"names": sorted(granted), "action": "SCMP_ACT_ALLOW"})
+    result.append(_compared("socket", "SCMP_ACT_ALLOW", 0, _AF_VSOCK, "SCMP_CMP_NE"))
+    result.append({**_compared("socket", "SCMP_ACT_ERRNO", 0, _AF_VSOCK, "SCMP_CMP_EQ"), "errnoRet": _EPERM})
+    if not administrator:
+        # On s390 the flags are the second argument.
+        flags = 1 if platform.machine().startswith("s390") else 0
+        every = sum(_CLONE_NEW)
+        result.append(_compared("clone", "SCMP_ACT_ALLOW", flags, every, "SCMP_CMP_MASKED_EQ", 0))
+        result += [
+            {**_compared("clone", "SCMP_ACT_ERRNO", flags, bit, "SCMP_CMP_MASKED_EQ", bit), "errnoRet": _EPERM}
+            for bit in _CLONE_NEW
+        ]
+        # The filter cannot look into clone3(2)'s structure; with ENOSYS the C library falls back to clone(2).
+        result.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
+    return result
+
+
+def _compared(name: str, action: str, index: int, value: int, operator: str, second: int = 0) -> dict[str, Any]:
+    argument = {"index": index, "value": value, "valueTwo": second, "op": operator}
+    return {"names": [name], "action": action, "args": [argument]}
 
 
 @functools.cache
@@ -99,8 +279,5 @@ def _kernel_version() -> tuple[int, ...]:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    numbers = []
-    for part in text.split("-", maxsplit=1)[0].split(".")[:2]:
-        digits = "".join(character for character in part if character.isdigit())
-        numbers.append(int(digits or 0))
-    return tuple(numbers)
+    """`6.1.0-13-amd64` as (6, 1)."""
+    return tuple(int(number[:9]) for number in re.findall(r"[0-9]+", text.partition("-")[0])[:2])
