@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.engine import BIN, Client, Engine, docker_program
+from tests.support.engine import Client, Engine, docker_program
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,6 +58,6 @@ def cli(request: pytest.FixtureRequest, engine: Engine) -> Client:
         if docker_program() is None:
             pytest.skip("docker's client is not installed")
         return engine.docker
-    if not (BIN / "darse").exists():
-        pytest.skip(".venv/bin/darse is not installed")
+    if importlib.util.find_spec("darse.cli.entry") is None:
+        pytest.skip("the darse command is not there yet")
     return engine.darse

@@ -1,0 +1,118 @@
+"""-it, attach, detach keys, exec -it: the parts that need a terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pexpect
+from tests.support.engine import BUSYBOX, Client
+from tests.support.waiting import wait_until
+
+PROMPT = "/ # "
+
+
+def ended(terminal: pexpect.spawn) -> int:
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    return terminal.exitstatus
+
+
+def test_shell_on_a_terminal(cli: Client) -> None:
+    terminal = cli.terminal("run", "--rm", "-it", BUSYBOX, "sh")
+    terminal.expect_exact(PROMPT)
+    terminal.sendline("tty; echo $((6 * 7))")
+    terminal.expect_exact("/dev/pts/0")
+    terminal.expect_exact("42")
+    terminal.sendline("exit 3")
+    assert ended(terminal) == 3
+
+
+def test_size_at_start_and_after_a_resize(cli: Client) -> None:
+    terminal = cli.terminal("run", "--rm", "-it", BUSYBOX, "sh", rows=33, columns=111)
+    terminal.expect_exact(PROMPT)
+
+    def size() -> str:
+        terminal.sendline("stty size")
+        terminal.expect(r"(\d+ \d+)\r\n")
+        return terminal.match[1].decode()
+
+    wait_until(lambda: size() == "33 111", what="the terminal's size at start")
+    terminal.setwinsize(44, 122)
+    wait_until(lambda: size() == "44 122", what="the terminal's new size")
+    terminal.sendline("exit")
+    assert ended(terminal) == 0
+
+
+def test_control_c_reaches_the_program(cli: Client) -> None:
+    terminal = cli.terminal("run", "--rm", "-it", BUSYBOX, "sh", "-c", 'trap "exit 21" INT; echo ready; cat')
+    terminal.expect_exact("ready")
+    terminal.sendintr()
+    assert ended(terminal) in (21, 130)
+
+
+def test_detach_and_attach_again(cli: Client) -> None:
+    terminal = cli.terminal("run", "-it", "--name", "left", BUSYBOX, "sh")
+    terminal.expect_exact(PROMPT)
+    terminal.sendline("x=kept")
+    terminal.expect_exact(PROMPT)
+    terminal.send("\x10\x11")
+    assert ended(terminal) == 0
+    assert cli("inspect", "-f", "{{.State.Running}}", "left").ok().line == "true"
+    terminal = cli.terminal("attach", "left")
+    terminal.sendline("echo value: $x")
+    terminal.expect_exact("value: kept")
+    terminal.sendline("exit 4")
+    assert ended(terminal) == 4
+
+
+def test_detach_keys_of_ones_own(cli: Client) -> None:
+    terminal = cli.terminal("run", "-it", "--name", "own", "--detach-keys", "ctrl-a,x", BUSYBOX, "sh")
+    terminal.expect_exact(PROMPT)
+    terminal.send("\x01x")
+    assert ended(terminal) == 0
+    assert json.loads(cli("inspect", "-f", "{{json .State.Running}}", "own").ok().out) is True
+
+
+def test_a_prefix_of_the_detach_keys_reaches_the_program(cli: Client) -> None:
+    terminal = cli.terminal("run", "--rm", "-it", BUSYBOX, "sh", "-c", "stty raw -echo; echo ready; head -c 2 | od -c")
+    terminal.expect_exact("ready")
+    terminal.send("\x10z")
+    terminal.expect(r"020\s+z")
+    assert ended(terminal) == 0
+
+
+def test_exec_on_a_terminal(cli: Client) -> None:
+    cli("run", "-d", "--name", "host", BUSYBOX, "sleep", "100").ok()
+    terminal = cli.terminal("exec", "-it", "host", "sh", rows=30, columns=100)
+    terminal.expect_exact(PROMPT)
+
+    def size() -> str:
+        terminal.sendline("stty size")
+        terminal.expect(r"(\d+ \d+)\r\n")
+        return terminal.match[1].decode()
+
+    wait_until(lambda: size() == "30 100", what="the terminal's size")
+    terminal.setwinsize(31, 101)
+    wait_until(lambda: size() == "31 101", what="the terminal's new size")
+    terminal.sendline("exit 12")
+    assert ended(terminal) == 12
+
+
+def test_two_attached_see_the_same(cli: Client) -> None:
+    cli("run", "-dit", "--name", "shared", BUSYBOX, "sh").ok()
+    first, second = cli.terminal("attach", "shared"), cli.terminal("attach", "shared")
+    first.sendline("echo to $((1 + 1))")
+    first.expect_exact("to 2")
+    second.sendline("echo all $((2 + 2))")
+    second.expect_exact("all 4")
+    first.expect_exact("all 4")
+    first.send("\x10\x11")
+    second.send("\x10\x11")
+    # docker's attach calls it an error to be left so.
+    assert ended(first) == ended(second)
+    assert cli("inspect", "-f", "{{.State.Running}}", "shared").ok().line == "true"
+
+
+def test_log_of_a_terminal(cli: Client) -> None:
+    cli("run", "-t", "--name", "logged", BUSYBOX, "echo", "hi").ok()
+    assert cli("logs", "logged").ok().raw == b"hi\r\n"
