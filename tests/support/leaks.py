@@ -7,10 +7,15 @@ the same time, of parallel tests or of other people, do not blame each other.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.engine import Engine
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _LINKS = Path("/sys/class/net")
@@ -21,15 +26,14 @@ def instance_of(exec_root: Path) -> str:
     return hashlib.sha256(str(exec_root).encode()).hexdigest()[:8]
 
 
-def find_leaks(root: Path, *, engine_pids: frozenset[int] = frozenset()) -> list[str]:
+def find_leaks(root: Path) -> list[str]:
     """Everything left of the engine whose roots are `root`/d and `root`/x, one line each; empty when it is clean.
 
-    Call it after the last container was removed and the engine was stopped; what a running engine of
-    `engine_pids` has for itself (its own mount, its bridge) is then no leak, so do not count that either.
+    Call it after the last container was removed and the engine was stopped.
     """
     instance = instance_of(root / "x")
     return [
-        *_processes(root, engine_pids),
+        *_processes(root),
         *_mounts(root),
         *_cgroups(instance),
         *_links(instance),
@@ -38,38 +42,78 @@ def find_leaks(root: Path, *, engine_pids: frozenset[int] = frozenset()) -> list
     ]
 
 
-def container_leaks(root: Path, live: set[str]) -> list[str]:
-    """What is left of containers other than `live`, while the engine runs: processes, mounts, cgroups, links, files.
+def find_orphans(engine: Engine) -> list[str]:
+    """What belongs to no container that the engine knows, while it runs: after a crash and a new start, nothing may.
 
-    Also counts the reverse for links: more of them than running containers and the pool of prepared ones explain.
+    Directories and monitors must belong to a container, control groups and links to a running one, mapped ports to a
+    published one. Call it when no exec runs.
     """
-    instance = instance_of(root / "x")
+    containers = engine.api("GET", "/containers/json?all=1").json()
+    known = {container["Id"] for container in containers}
+    running = {container["Id"] for container in containers if container["State"] in ("running", "paused")}
+    volumes = {volume["Name"] for volume in engine.api("GET", "/volumes").json()["Volumes"] or []}
+    root, instance = engine.root, instance_of(engine.exec_root)
     found = []
-    for directory in (*_children(root / "d" / "containers"), *_children(root / "d" / "snapshots")):
-        if directory.name not in live:
-            found.append(f"directory {directory}")
-    for directory in (*_children(root / "x" / "bundles"), *_children(root / "x" / "exits")):
-        if directory.name.partition(".")[0] not in live:
-            found.append(f"directory {directory}")
-    found += [f"directory {path}" for path in _children(root / "d" / "trash")]
+    for parent in ("d/containers", "d/snapshots"):
+        found += [f"directory {path}" for path in _children(root / parent) if path.name not in known]
+    for parent in ("x/bundles", "x/exits", "x/runtime-crun", "x/runtime-runc"):
+        found += [f"{path}" for path in _children(root / parent) if path.name.partition(".")[0] not in known]
+    for parent in ("d/trash", "d/images/ingest"):
+        found += [f"{path}" for path in _children(root / parent)]
+    for path in _children(root / "x/execs"):
+        # A finished exec stays for inspection, until its container is removed.
+        record = _read(path / "exec.json")
+        if not any(container in record for container in known):
+            found.append(f"{path} with {record!r}")
+    found += [f"volume {path}" for path in _children(root / "d" / "volumes") if path.name not in volumes]
     for cgroup in _cgroup_directories(instance):
         for child in _children(cgroup):
-            if child.is_dir() and not any(container in child.name for container in live):
+            if child.is_dir() and not any(container in child.name for container in running):
                 found.append(f"cgroup {child}")
     for pid, line in _process_lines():
-        if str(root) in line and "conmon" in line and not any(container in line for container in live):
+        if str(root) in line and "conmon" in line and not any(container in line for container in running):
             found.append(f"process {pid}: {line[:300]}")
+    found += _surplus_links(engine, running, instance)
+    found += _surplus_ports(containers, instance)
     return found
 
 
-def bridge_ports(root: Path) -> list[str]:
-    """The links that are plugged into the engine's default bridge."""
-    return [path.name for path in _children(_LINKS / f"dz{instance_of(root / 'x')}" / "brif")]
+# Namespaces that the engine prepares ahead of need, see darse.networks.pool.
+_POOL = 4
 
 
-def _processes(root: Path, engine_pids: frozenset[int]) -> Iterator[str]:
+def _surplus_links(engine: Engine, running: set[str], instance: str) -> list[str]:
+    members = engine.api("GET", "/networks/bridge").json()["Containers"]
+    found = [f"address {member['IPv4Address']} of {name}" for name, member in members.items() if name not in running]
+    ports = [path.name for path in _children(_LINKS / f"dz{instance}" / "brif")]
+    if len(ports) > len(members) + _POOL:
+        found.append(f"{len(ports)} links on the bridge, for {len(members)} containers and a pool of {_POOL}")
+    return found
+
+
+def _surplus_ports(containers: list[dict[str, Any]], instance: str) -> list[str]:
+    published = {
+        (port["Type"], port["PublicPort"])
+        for container in containers
+        for port in container["Ports"]
+        if port.get("PublicPort")
+    }
+    found = []
+    for protocol in ("tcp", "udp"):
+        command = ["nft", "-j", "list", "map", "ip", f"darse_{instance}", f"{protocol}_any"]
+        listed = subprocess.run(command, capture_output=True, check=False)
+        if listed.returncode != 0:
+            continue
+        for entry in json.loads(listed.stdout)["nftables"]:
+            for element in entry.get("map", {}).get("elem", []):
+                if (protocol, element[0]) not in published:
+                    found.append(f"mapped port {element[0]}/{protocol}")
+    return found
+
+
+def _processes(root: Path) -> Iterator[str]:
     for pid, line in _process_lines():
-        if pid in engine_pids or pid == os.getpid():
+        if pid == os.getpid():
             continue
         if str(root) in line:
             yield f"process {pid}: {line[:300]}"
@@ -117,7 +161,6 @@ def _tables(instance: str) -> Iterator[str]:
 def _files(root: Path) -> Iterator[str]:
     for directory in ("d/containers", "d/snapshots", "d/trash", "d/volumes", "x/bundles", "x/execs", "x/exits"):
         for child in _children(root / directory):
-            # The index of volumes is the store's, not a volume.
             yield f"file {child}"
     for runtime in (root / "x").glob("runtime-*"):
         for child in _children(runtime):
