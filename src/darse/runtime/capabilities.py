@@ -88,7 +88,7 @@ def effective(
     """Return a container's capabilities, in the kernel's order. Raises InvalidParameter for unknown names."""
     if privileged:
         return [name for name in ALL if name in available]
-    added, dropped = _normalised(add, "add"), _normalised(drop, "drop")
+    added, dropped = _normalised(add, "Add"), _normalised(drop, "Drop")
     chosen = set(ALL) if "ALL" in added else set() if "ALL" in dropped else set(DEFAULT)
     chosen |= added - {"ALL"}
     chosen -= dropped
@@ -101,12 +101,16 @@ def _normalised(names: Iterable[str], kind: str) -> set[str]:
         upper = name.upper()
         full = upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
         if full != "ALL" and full not in ALL:
-            raise InvalidParameter(f'invalid Cap{kind.capitalize()}: unknown capability: "{full}"')
+            raise InvalidParameter(f'invalid Cap{kind}: unknown capability: "{full}"')
         found.add(full)
     return found
 
 
-def check(add: Iterable[str], drop: Iterable[str]) -> None:
-    """Raise InvalidParameter for unknown names."""
-    _normalised(add, "add")
-    _normalised(drop, "drop")
+def check(add: Iterable[str], drop: Iterable[str], available: frozenset[str]) -> None:
+    """Raise InvalidParameter for unknown names, and for what is asked for by name and cannot be given."""
+    _normalised(drop, "Drop")
+    for name in sorted(_normalised(add, "Add") - {"ALL"} - available):
+        raise InvalidParameter(
+            "invalid CapAdd: capability not supported by your kernel or not available in the current environment: "
+            f'"{name}"'
+        )

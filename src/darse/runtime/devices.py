@@ -1,4 +1,8 @@
-"""Devices of containers: the nodes made in /dev, and the rules of the device cgroup."""
+"""Devices of containers: the nodes made in /dev, and the rules of the device cgroup.
+
+`--device` names a path of the host, which may be a directory of devices; the request's author is trusted with the
+path, but not to know how large a tree is below it, so the search is bounded.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from darse.wire.containers import DeviceMapping, HostConfig
 
 _RULE = re.compile(r"(?P<type>[acb]) (?P<major>[0-9]+|\*):(?P<minor>[0-9]+|\*) (?P<access>[rwm]{1,3})\Z")
 _ACCESS = re.compile(r"[rwm]{1,3}\Z")
+_MOST_ENTRIES = 4096
+_LARGEST_NUMBER = 2**31 - 1
 # The same as docker: mknod of anything, use of the harmless ones; the runtime adds null, zero, tty and so on.
 _DEFAULT_RULES: tuple[dict[str, Any], ...] = (
     {"allow": False, "access": "rwm"},
@@ -33,11 +39,10 @@ _NEVER_SHOWN = frozenset({"pts", "shm", "fd", "mqueue", "console", "ptmx", "core
 
 def device_nodes(host: HostConfig) -> list[dict[str, Any]]:
     """The nodes to make for `--device`, or every device of the host for `--privileged`. Raises InvalidParameter."""
-    if host.Privileged:
-        return _host_devices()
-    nodes: list[dict[str, Any]] = []
+    nodes = _host_devices() if host.Privileged else []
+    present = {node["path"] for node in nodes}
     for mapping in host.Devices or ():
-        nodes += _mapped(mapping)
+        nodes += [node for node in _mapped(mapping) if node["path"] not in present]
     return nodes
 
 
@@ -49,27 +54,41 @@ def _mapped(mapping: DeviceMapping) -> list[dict[str, Any]]:
     if not mapping.PathOnHost.startswith("/") or not target.startswith("/"):
         raise InvalidParameter(f"invalid device specification: {mapping.PathOnHost}:{target}")
     source = Path(mapping.PathOnHost)
-    if source.is_dir():
-        found = [
-            {**node, "path": str(Path(target) / path.relative_to(source)), "access": access}
-            for path in sorted(source.rglob("*"))
-            if (node := _node(path)) is not None
-        ]
+    if os.path.isdir(source):
+        found = _below(source, target, access)
         if found:
             return found
     node = _node(source)
     if node is None:
         raise InvalidParameter(
             f'error gathering device information while adding custom device "{mapping.PathOnHost}": '
-            + ("not a device node" if source.exists() else "no such file or directory")
+            + ("not a device node" if os.path.exists(source) else "no such file or directory")
         )
     return [{**node, "path": target, "access": access}]
+
+
+def _below(source: Path, target: str, access: str) -> list[dict[str, Any]]:
+    """The devices of a directory, links not followed. Raises InvalidParameter for a large tree."""
+    found = []
+    seen = 0
+    for where, directories, names in os.walk(source):
+        seen += len(directories) + len(names)
+        if seen > _MOST_ENTRIES:
+            raise InvalidParameter(
+                f'error gathering device information while adding custom device "{source}": more than {_MOST_ENTRIES} '
+                "files are below it"
+            )
+        for name in sorted(names):
+            path = Path(where, name)
+            if not path.is_symlink() and (node := _node(path)) is not None:
+                found.append({**node, "path": str(Path(target) / path.relative_to(source)), "access": access})
+    return found
 
 
 def _node(path: Path) -> dict[str, Any] | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # it is not there, or cannot be a path at all
         return None
     if stat.S_ISCHR(status.st_mode):
         kind = "c"
@@ -108,6 +127,8 @@ def device_rules(host: HostConfig, nodes: list[dict[str, Any]]) -> list[dict[str
     Raises InvalidParameter for a malformed `--device-cgroup-rule`.
     """
     if host.Privileged:
+        for node in nodes:
+            node.pop("access", None)
         return [{"allow": True, "access": "rwm"}]
     rules = list(_DEFAULT_RULES)
     rules += [
@@ -127,14 +148,16 @@ def device_rules(host: HostConfig, nodes: list[dict[str, Any]]) -> list[dict[str
         rule: dict[str, Any] = {"allow": True, "type": match["type"], "access": match["access"]}
         for key in ("major", "minor"):
             if match[key] != "*":
+                if len(match[key]) > 10 or int(match[key]) > _LARGEST_NUMBER:
+                    raise InvalidParameter(f"invalid device cgroup rule format: '{text}'")
                 rule[key] = int(match[key])
         rules.append(rule)
     return rules
 
 
-def numbers_of(path: str) -> dict[str, int]:
-    """Major and minor number of a device. Raises InvalidParameter."""
+def block_device(path: str) -> dict[str, int]:
+    """Major and minor number of a block device. Raises InvalidParameter."""
     node = _node(Path(path)) if path.startswith("/") else None
-    if node is None:
-        raise InvalidParameter(f"{path!r} is no device")
+    if node is None or node["type"] != "b":
+        raise InvalidParameter(f'"{path}" is not a block device')
     return {"major": node["major"], "minor": node["minor"]}

@@ -1,7 +1,11 @@
-"""What this host can do, read once when the engine starts."""
+"""What this host can do, read once when the engine starts.
+
+Limits are those of the engine's own process: what it may not do, no container can be given.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import resource
@@ -11,20 +15,66 @@ from pathlib import Path
 from darse.runtime.capabilities import ALL, present
 from darse.runtime.cgroups import Cgroups
 
+# setrlimit(2)'s numbers by docker's names. `as` is missing on purpose: it would bind the runtime's own set-up.
+RLIMITS = {
+    "core": resource.RLIMIT_CORE,
+    "cpu": resource.RLIMIT_CPU,
+    "data": resource.RLIMIT_DATA,
+    "fsize": resource.RLIMIT_FSIZE,
+    "locks": 10,
+    "memlock": resource.RLIMIT_MEMLOCK,
+    "msgqueue": resource.RLIMIT_MSGQUEUE,
+    "nice": resource.RLIMIT_NICE,
+    "nofile": resource.RLIMIT_NOFILE,
+    "nproc": resource.RLIMIT_NPROC,
+    "rss": resource.RLIMIT_RSS,
+    "rtprio": resource.RLIMIT_RTPRIO,
+    "rttime": resource.RLIMIT_RTTIME,
+    "sigpending": resource.RLIMIT_SIGPENDING,
+    "stack": resource.RLIMIT_STACK,
+}
+
+# What a version 1 hierarchy can do, by the file that does it.
+_V1_FEATURES = {
+    "memory reservation": ("memory", "memory.soft_limit_in_bytes"),
+    "memory swappiness": ("memory", "memory.swappiness"),
+    "oom kill disable": ("memory", "memory.oom_control"),
+    "cpu shares": ("cpu", "cpu.shares"),
+    "cpu quota": ("cpu", "cpu.cfs_quota_us"),
+    "cpu realtime": ("cpu", "cpu.rt_runtime_us"),
+    "cpuset": ("cpuset", "cpuset.cpus"),
+    "pids": ("pids", "cgroup.procs"),
+    "block weight": ("blkio", "blkio.weight"),
+    "block weight device": ("blkio", "blkio.weight_device"),
+    "block throttle": ("blkio", "blkio.throttle.read_bps_device"),
+}
+_V2_FEATURES = {
+    "memory": ("memory reservation",),
+    "cpu": ("cpu shares", "cpu quota"),
+    "cpuset": ("cpuset",),
+    "pids": ("pids",),
+    "io": ("block weight", "block weight device", "block throttle"),
+}
+
 
 @dataclass(frozen=True)
 class HostFacts:
-    """Facts that decide what a container may ask for; sizes in bytes."""
+    """Facts that decide what a container may ask for; sizes in bytes, -1 for limits that are none."""
 
     cgroup_version: int
     controllers: frozenset[str]
+    features: frozenset[str]
     capabilities: frozenset[str]
     cpus: int
+    cpu_ids: frozenset[int]
+    memory_nodes: frozenset[int]
     memory: int
     swap_accounting: bool
     apparmor: bool
     open_files_hard: int
     limits: dict[str, int]
+    open_files_ceiling: int
+    lowest_oom_score: int
     kernel: str
     architecture: str
 
@@ -33,12 +83,13 @@ class HostFacts:
         """Whether hard limits above the engine's own can be set."""
         return "CAP_SYS_RESOURCE" in self.capabilities
 
-
-RLIMITS = {
-    name.lower().removeprefix("rlimit_"): getattr(resource, name)
-    for name in dir(resource)
-    if name.startswith("RLIMIT_")
-}
+    def ceiling(self, limit: str) -> int:
+        """The highest hard limit that setrlimit(2) lets us set, or -1."""
+        own = -1 if self.may_raise_limits else self.limits.get(limit, -1)
+        if limit == "nofile":
+            # Above fs.nr_open it fails for everybody.
+            return self.open_files_ceiling if own < 0 else min(own, self.open_files_ceiling)
+        return own
 
 
 def read_host_facts(cgroups: Cgroups) -> HostFacts:
@@ -46,32 +97,87 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
     if cgroups.unified:
         version = 2
         controllers = frozenset((cgroups.hierarchies[0].path / "cgroup.controllers").read_text().split())
+        features = frozenset(name for controller in controllers for name in _V2_FEATURES.get(controller, ()))
         swap = True
     else:
         version = 1
-        controllers = frozenset(name for tree in cgroups.hierarchies for name in tree.controllers)
-        swap = any(
-            (tree.path / "memory.memsw.limit_in_bytes").exists()
-            for tree in cgroups.hierarchies
-            if "memory" in tree.controllers
+        trees = {name: tree.path for tree in cgroups.hierarchies for name in tree.controllers}
+        controllers = frozenset(trees)
+        features = frozenset(
+            name
+            for name, (controller, file) in _V1_FEATURES.items()
+            if controller in trees and (trees[controller] / file).exists()
         )
+        swap = "memory" in trees and (trees["memory"] / "memory.memsw.limit_in_bytes").exists()
     hard = {name: resource.getrlimit(number)[1] for name, number in RLIMITS.items()}
-    status = Path("/proc/self/status").read_text()
-    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
-    bounding = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd:")), 16)
+    capabilities = _own_capabilities()
     return HostFacts(
         cgroup_version=version,
         controllers=controllers,
-        capabilities=frozenset(name for name in ALL if name in present(effective & bounding)),
+        features=features,
+        capabilities=capabilities,
         cpus=len(os.sched_getaffinity(0)),
+        cpu_ids=_allowed("Cpus_allowed_list"),
+        memory_nodes=_allowed("Mems_allowed_list"),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         swap_accounting=swap,
         apparmor=_is_yes(Path("/sys/module/apparmor/parameters/enabled")),
         open_files_hard=hard["nofile"],
         limits=hard,
+        open_files_ceiling=int(Path("/proc/sys/fs/nr_open").read_text()),
+        lowest_oom_score=_lowest_oom_score(capabilities),
         kernel=platform.release(),
         architecture=platform.machine(),
     )
+
+
+def _own_capabilities() -> frozenset[str]:
+    masks = [int(_own_status(key), 16) for key in ("CapEff", "CapBnd")]
+    both = present(masks[0] & masks[1])
+    return frozenset(name for name in ALL if name in both)
+
+
+def _own_status(key: str) -> str:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == key:
+            return value.strip()
+    return "0"
+
+
+def _allowed(key: str) -> frozenset[int]:
+    return numbers_in(_own_status(key))
+
+
+def numbers_in(text: str) -> frozenset[int]:
+    """Read the kernel's list format, `0-2,7`. Raises ValueError."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        numbers.update(range(int(first), int(last if dash else first) + 1))
+    return frozenset(numbers)
+
+
+def _lowest_oom_score(capabilities: frozenset[str]) -> int:
+    """The lowest oom_score_adj that we may give to a child, from -1000 to 1000 (proc(5)).
+
+    Without CAP_SYS_RESOURCE that is what a process with it has set last for us or for a parent of ours, which nothing
+    shows; so it is tried, on ourselves. Inside Kubernetes it is above 0, and then docker's default would fail.
+    """
+    if "CAP_SYS_RESOURCE" in capabilities:
+        return -1000
+    path = Path("/proc/self/oom_score_adj")
+    current = int(path.read_text())
+    if current <= 0:
+        return current
+    try:
+        path.write_text("0")
+    except OSError as error:
+        if error.errno != errno.EACCES:
+            raise
+        return current
+    path.write_text(str(current))
+    return 0
 
 
 def _is_yes(path: Path) -> bool:

@@ -1,28 +1,32 @@
 """What a container may be asked to be: every check that needs no other object, in docker's words.
 
-What passes here reaches the runtime, whose errors come late and read badly; so numbers are bounded, names are known,
-and strings that go to the kernel hold no NUL.
+What passes here reaches the runtime and files that the container reads, whose errors come late and read badly; so
+names are known, strings that go to the kernel hold no NUL, and what becomes a line of a file holds no line break.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 
 from darse.engine.errors import InvalidParameter
 from darse.runtime import capabilities
-from darse.runtime.devices import device_nodes, device_rules, numbers_of
 from darse.runtime.hostfacts import HostFacts
 from darse.runtime.seccomp import custom_profile
-from darse.runtime.spec import known_ulimit, read_security_options
-from darse.wire.containers import ContainerConfig, HealthConfig, HostConfig
+from darse.runtime.security import read_security_options
+from darse.runtime.validate_resources import check_resources
+from darse.wire.containers import ContainerConfig, DeviceRequest, ExecConfig, HealthConfig, HostConfig
 
 LOG_DRIVERS = ("json-file", "local", "none")
-_MINIMUM_MEMORY = 6 * 1024 * 1024
 _LARGEST = 2**63 - 1
+# execve(2): MAX_ARG_STRLEN, 32 pages, with the final NUL.
+_LONGEST_ARGUMENT = 32 * 4096 - 1
 _HOSTNAME = re.compile(r"[a-zA-Z0-9_]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?\Z")
-_CPU_LIST = re.compile(r"[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*\Z")
-_SYSCTL = re.compile(r"[a-z0-9_]+([./][a-zA-Z0-9_*-]+)+\Z")
+_DOMAIN = re.compile(r"[^\s#]+\Z")
+_SYSCTL = re.compile(r"[a-z0-9_]+([./][a-zA-Z0-9_-]+)+\Z")
 _NAMESPACED_SYSCTLS = frozenset(
     {
         "kernel.msgmax",
@@ -33,9 +37,19 @@ _NAMESPACED_SYSCTLS = frozenset(
         "kernel.shmmax",
         "kernel.shmmni",
         "kernel.shm_rmid_forced",
-        "kernel.domainname",
     }
 )
+_JSON_FILE_OPTIONS = frozenset("max-size max-file compress labels labels-regex env env-regex tag".split())
+_LOG_OPTIONS = {
+    "json-file": _JSON_FILE_OPTIONS,
+    "local": _JSON_FILE_OPTIONS,
+    # Taken and without effect, as by docker.
+    "none": _JSON_FILE_OPTIONS,
+}
+_DELIVERY_OPTIONS = frozenset(
+    "mode max-buffer-size cache-disabled cache-max-size cache-max-file cache-compress".split()
+)
+_SIZE = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?\s?([kmgtp]i?)?b?\Z", re.IGNORECASE)
 
 
 def check_config(config: ContainerConfig) -> None:
@@ -43,16 +57,13 @@ def check_config(config: ContainerConfig) -> None:
     _check_words("Cmd", config.Cmd)
     _check_words("Entrypoint", config.Entrypoint)
     _check_text("User", config.User)
-    _check_text("WorkingDir", config.WorkingDir)
-    if config.WorkingDir and not config.WorkingDir.startswith("/"):
-        raise InvalidParameter(
-            f"the working directory '{config.WorkingDir}' is invalid, it needs to be an absolute path"
-        )
+    _check_working_directory(config.WorkingDir)
     if config.Hostname and (len(config.Hostname) > 63 or _HOSTNAME.match(config.Hostname) is None):
         raise InvalidParameter(f"invalid hostname format: {config.Hostname}")
-    _check_text("Domainname", config.Domainname)
-    if len(config.Domainname) > 64:
-        raise InvalidParameter("invalid domainname: it is longer than 64 characters")
+    if config.Domainname:
+        _check_text("Domainname", config.Domainname)
+        if len(config.Domainname.encode()) > 64 or _DOMAIN.match(config.Domainname) is None:
+            raise InvalidParameter(f"invalid domainname: {config.Domainname}")
     check_environment(config.Env)
     for label, value in (config.Labels or {}).items():
         _check_text("Labels", label)
@@ -63,12 +74,36 @@ def check_config(config: ContainerConfig) -> None:
         _check_health(config.Healthcheck)
 
 
+def check_together(config: ContainerConfig, host: HostConfig) -> None:
+    """Raise InvalidParameter for options of the two parts that exclude each other."""
+    if host.UTSMode == "host" and (config.Hostname or config.Domainname):
+        raise InvalidParameter("conflicting options: hostname and the UTS mode")
+
+
+def check_exec(config: ExecConfig) -> None:
+    """Raise InvalidParameter for an exec that can never run."""
+    if not config.Cmd or not config.Cmd[0]:
+        raise InvalidParameter("No exec command specified")
+    _check_words("Cmd", config.Cmd)
+    _check_text("User", config.User)
+    _check_working_directory(config.WorkingDir)
+    check_environment(config.Env)
+    _check_console(config.ConsoleSize)
+
+
 def check_environment(entries: Iterable[str] | None) -> None:
     """Raise InvalidParameter for an entry without a name."""
     for entry in entries or ():
-        _check_text("Env", entry)
+        _check_argument("Env", entry)
         if not entry.partition("=")[0]:
             raise InvalidParameter(f"invalid environment variable: {entry}")
+
+
+def _check_working_directory(path: str) -> None:
+    _check_text("WorkingDir", path)
+    if path and not path.startswith("/"):
+        raise InvalidParameter(f"the working directory '{path}' is invalid, it needs to be an absolute path")
+    _check_path("working directory", path)
 
 
 def _check_health(health: HealthConfig) -> None:
@@ -82,142 +117,64 @@ def _check_health(health: HealthConfig) -> None:
         raise InvalidParameter("Retries in Healthcheck cannot be negative")
     if health.Test and health.Test[0] not in ("NONE", "CMD", "CMD-SHELL", ""):
         raise InvalidParameter(f"Unknown healthcheck type {health.Test[0]!r} (expected 'CMD', 'CMD-SHELL' or 'NONE')")
+    _check_words("Healthcheck", health.Test)
 
 
 def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object]) -> list[str]:
-    """Check the host configuration; return warnings about what this host cannot do.
+    """Check the host configuration; return warnings about what this host cannot do, which is taken out of `host`.
 
     Raises InvalidParameter.
     """
     warnings: list[str] = []
-    _check_bounds(host)
-    _check_memory(host, facts, warnings)
-    _check_cpu(host, facts, warnings)
-    capabilities.check(host.CapAdd or (), host.CapDrop or ())
-    security = read_security_options(host.SecurityOpt)
-    if security.seccomp not in ("", "unconfined", "builtin"):
-        custom_profile(security.seccomp, frozenset())
-    if security.apparmor and security.apparmor != "unconfined" and not facts.apparmor:
-        raise InvalidParameter("apparmor is not enabled on this host: remove --security-opt apparmor=…")
-    for ulimit in host.Ulimits or ():
-        if not known_ulimit(ulimit.Name):
-            raise InvalidParameter(f"invalid ulimit type: {ulimit.Name}")
-        if min(ulimit.Soft, ulimit.Hard) < -1 or max(ulimit.Soft, ulimit.Hard) > _LARGEST:
-            raise InvalidParameter(f"invalid ulimit value for {ulimit.Name}: {ulimit.Soft}:{ulimit.Hard}")
-        if ulimit.Hard != -1 and (ulimit.Soft == -1 or ulimit.Soft > ulimit.Hard):
-            raise InvalidParameter(
-                f"ulimit soft limit must be less than or equal to hard limit: {ulimit.Soft} > {ulimit.Hard}"
-            )
-        ceiling = facts.limits.get(ulimit.Name, -1)
-        if not facts.may_raise_limits and ceiling >= 0 and (ulimit.Hard == -1 or ulimit.Hard > ceiling):
-            warnings.append(f"ulimit {ulimit.Name} is lowered to this engine's own hard limit of {ceiling}.")
-    if host.OomScoreAdj < 0 and not facts.may_raise_limits:
-        warnings.append("A negative oom-score-adj needs CAP_SYS_RESOURCE, which this engine lacks. It is not applied.")
+    check_resources(host, facts, warnings)
+    capabilities.check(host.CapAdd or (), host.CapDrop or (), facts.capabilities)
+    _check_security(host, facts)
     _check_restart(host)
     _check_log(host)
-    _check_devices(host)
     for key, value in (host.Sysctls or {}).items():
         _check_sysctl(host, key, value)
     if host.Runtime and host.Runtime not in runtimes:
         raise InvalidParameter(f"unknown or invalid runtime name: {host.Runtime}")
     if host.Isolation not in ("", "default"):
         raise InvalidParameter(f'invalid isolation "{host.Isolation}" on linux')
-    if host.DeviceRequests:
-        raise InvalidParameter(
-            'could not select device driver "" with capabilities: '
-            + str([request.Capabilities or [] for request in host.DeviceRequests])
-        )
+    for request in host.DeviceRequests or ():
+        raise InvalidParameter(_no_device_driver(request))
     _check_namespaces(host)
     for option in host.StorageOpt or {}:
-        raise InvalidParameter(f"--storage-opt {option} is not supported by the overlay2 storage driver on this host")
-    for group in host.GroupAdd or ():
-        _check_text("GroupAdd", group)
+        raise InvalidParameter(
+            f"--storage-opt {option} is supported only for overlay over xfs with 'pquota' mount option"
+        )
+    _check_names(host)
+    _check_words("GroupAdd", host.GroupAdd)
+    for path in [*(host.MaskedPaths or ()), *(host.ReadonlyPaths or ())]:
+        _check_text("MaskedPaths", path)
+        if not path.startswith("/") or posixpath.normpath(path) in ("/", "//") or "/../" in f"{path}/":
+            raise InvalidParameter(f"invalid masked or read-only path: {path!r}: an absolute path below / is wanted")
+        _check_path("masked or read-only path", path)
+    for key, value in (host.Annotations or {}).items():
+        _check_text("Annotations", key)
+        _check_text("Annotations", value)
+        if not key:
+            raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
+    _check_console(host.ConsoleSize)
     return warnings
 
 
-def _check_bounds(host: HostConfig) -> None:
-    for name in [
-        "Memory",
-        "MemorySwap",
-        "MemoryReservation",
-        "NanoCpus",
-        "CpuShares",
-        "CpuPeriod",
-        "CpuQuota",
-        "CpuRealtimePeriod",
-        "CpuRealtimeRuntime",
-        "ShmSize",
-        "BlkioWeight",
-        "OomScoreAdj",
-    ]:
-        value = getattr(host, name)
-        if not -_LARGEST <= value <= _LARGEST:
-            raise InvalidParameter(f"invalid {name}: {value} is out of range")
-    if not -1000 <= host.OomScoreAdj <= 1000:
-        raise InvalidParameter(f"Invalid value {host.OomScoreAdj}, range for oom score adj is [-1000, 1000]")
-    if host.ShmSize < 0:
-        raise InvalidParameter("SHM size can not be less than 0")
-    if host.PidsLimit is not None and abs(host.PidsLimit) > _LARGEST:
-        raise InvalidParameter(f"invalid PidsLimit: {host.PidsLimit}")
-    if host.BlkioWeight and not 10 <= host.BlkioWeight <= 1000:
-        raise InvalidParameter("Range of blkio weight is from 10 to 1000")
-    if host.ConsoleSize is not None and (
-        len(host.ConsoleSize) != 2 or not all(0 <= size <= 65535 for size in host.ConsoleSize)
-    ):
+def _check_console(size: list[int] | None) -> None:
+    if size is not None and (len(size) not in (0, 2) or not all(0 <= one <= 65535 for one in size)):
         raise InvalidParameter("ConsoleSize must be [height, width], each at most 65535")
 
 
-def _check_memory(host: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
-    if host.Memory < 0 or 0 < host.Memory < _MINIMUM_MEMORY:
-        raise InvalidParameter("Minimum memory limit allowed is 6MB")
-    if host.MemorySwap < -1:
-        raise InvalidParameter("Invalid value for memory swap, it must be -1 or more")
-    if host.MemorySwap > 0 and host.Memory == 0:
-        raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit, see usage")
-    if host.MemorySwap > 0 and host.MemorySwap < host.Memory:
-        raise InvalidParameter("Minimum memoryswap limit should be larger than memory limit, see usage")
-    if host.MemoryReservation < 0 or 0 < host.MemoryReservation < _MINIMUM_MEMORY:
-        raise InvalidParameter("Minimum memory reservation allowed is 6MB")
-    if 0 < host.Memory < host.MemoryReservation:
-        raise InvalidParameter("Minimum memory limit can not be less than memory reservation limit, see usage")
-    if host.MemorySwappiness is not None and not -1 <= host.MemorySwappiness <= 100:
-        raise InvalidParameter(f"Invalid value: {host.MemorySwappiness}, valid memory swappiness range is 0-100")
-    if host.Memory and not facts.swap_accounting and host.MemorySwap != -1:
-        warnings.append(
-            "Your kernel does not support swap limit capabilities or the cgroup is not mounted. "
-            "Memory limited without swap."
-        )
-        host.MemorySwap = -1
-    if host.MemorySwappiness is not None and host.MemorySwappiness >= 0 and facts.cgroup_version == 2:
-        warnings.append("Your kernel does not support memory swappiness capabilities. Memory swappiness discarded.")
-        host.MemorySwappiness = None
-
-
-def _check_cpu(host: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
-    if host.NanoCpus < 0 or host.NanoCpus > facts.cpus * 1_000_000_000:
-        raise InvalidParameter(
-            f"range of CPUs is from 0.01 to {facts.cpus}.00, as there are only {facts.cpus} CPUs available"
-        )
-    if host.NanoCpus and (host.CpuPeriod or host.CpuQuota):
-        other = "CPU Period" if host.CpuPeriod else "CPU Quota"
-        raise InvalidParameter(f"Conflicting options: Nano CPUs and {other} cannot both be set.")
-    if host.CpuShares < 0:
-        raise InvalidParameter(f"invalid CPU shares ({host.CpuShares}): value must be a positive integer")
-    if host.CpuPeriod and not 1000 <= host.CpuPeriod <= 1_000_000:
-        raise InvalidParameter("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
-    if host.CpuQuota and not (host.CpuQuota == -1 or host.CpuQuota >= 1000):
-        raise InvalidParameter("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    if host.CpuRealtimePeriod or host.CpuRealtimeRuntime:
-        warnings.append("Your kernel does not support CPU real-time scheduling in cgroups. The options are discarded.")
-        host.CpuRealtimePeriod = host.CpuRealtimeRuntime = 0
-    for name, value in (("CpusetCpus", host.CpusetCpus), ("CpusetMems", host.CpusetMems)):
-        if value and _CPU_LIST.match(value) is None:
-            raise InvalidParameter(f"Invalid value {value} for {name.lower().replace('set', 'set ')}")
-    highest = max((int(number) for number in re.findall(r"[0-9]+", host.CpusetCpus)), default=0)
-    if host.CpusetCpus and highest >= facts.cpus:
-        raise InvalidParameter(
-            f"Requested CPUs are not available - requested {host.CpusetCpus}, available: 0-{facts.cpus - 1}"
-        )
+def _check_security(host: HostConfig, facts: HostFacts) -> None:
+    security = read_security_options(host.SecurityOpt)
+    if security.seccomp not in ("", "unconfined", "builtin"):
+        custom_profile(security.seccomp, frozenset())
+    if security.apparmor:
+        _check_text("apparmor", security.apparmor)
+        if security.apparmor != "unconfined" and not facts.apparmor:
+            raise InvalidParameter(
+                f"AppArmor is not enabled on this host: the profile {security.apparmor} cannot be applied"
+            )
 
 
 def _check_restart(host: HostConfig) -> None:
@@ -231,43 +188,56 @@ def _check_restart(host: HostConfig) -> None:
         raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
     if policy.MaximumRetryCount and policy.Name != "on-failure":
         raise InvalidParameter("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    if policy.MaximumRetryCount > 2**31:
+        raise InvalidParameter("invalid restart policy: maximum retry count is too large")
     if host.AutoRemove and policy.Name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
 
 
 def _check_log(host: HostConfig) -> None:
-    if host.LogConfig.Type and host.LogConfig.Type not in LOG_DRIVERS:
-        raise InvalidParameter(f"logger: no log driver named '{host.LogConfig.Type}' is registered")
-
-
-def _check_devices(host: HostConfig) -> None:
-    device_rules(host, device_nodes(host) if host.Devices else [])
-    for name in [
-        "BlkioWeightDevice",
-        "BlkioDeviceReadBps",
-        "BlkioDeviceWriteBps",
-        "BlkioDeviceReadIOps",
-        "BlkioDeviceWriteIOps",
-    ]:
-        for device in getattr(host, name) or ():
-            numbers_of(device.Path)
-            if not 0 <= getattr(device, "Rate", 0) <= _LARGEST:
-                raise InvalidParameter(f"invalid rate for {device.Path}")
+    driver = host.LogConfig.Type or "json-file"
+    if driver not in LOG_DRIVERS:
+        raise InvalidParameter(f"logger: no log driver named '{driver}' is registered")
+    for key, value in (host.LogConfig.Config or {}).items():
+        _check_text("LogConfig", value)
+        if key not in _LOG_OPTIONS[driver] | _DELIVERY_OPTIONS:
+            raise InvalidParameter(f"unknown log opt '{key}' for {driver} log driver")
+        if key == "max-size" and _SIZE.match(value) is None and value != "-1":
+            raise InvalidParameter(f"invalid log opt max-size: invalid size: '{value}'")
+        if key == "max-file" and not (value.isascii() and value.isdecimal() and 1 <= int(value[:10]) <= 10_000):
+            raise InvalidParameter("max-file cannot be less than 1, and must be a number of at most 10000")
+        if key == "compress" and value not in ("true", "false"):
+            raise InvalidParameter(f"invalid log opt compress: {value!r} is neither true nor false")
+        if key == "mode" and value not in ("", "blocking", "non-blocking"):
+            raise InvalidParameter(f"logger: logging mode not supported: {value}")
 
 
 def _check_sysctl(host: HostConfig, key: str, value: str) -> None:
     _check_text("Sysctls", value)
     if _SYSCTL.match(key) is None:
         raise InvalidParameter(f"sysctl '{key}' is not allowed")
-    if key in _NAMESPACED_SYSCTLS or key.startswith("fs.mqueue."):
+    name = key.replace("/", ".")
+    if name in _NAMESPACED_SYSCTLS or name.startswith("fs.mqueue."):
         if host.IpcMode == "host":
             raise InvalidParameter(f"sysctl '{key}' is not allowed as ipc mode is host")
-        return
-    if key.startswith("net."):
+    elif name == "kernel.domainname":
+        if host.UTSMode == "host":
+            raise InvalidParameter(f"sysctl '{key}' is not allowed as UTS mode is host")
+    elif name.startswith("net."):
         if host.NetworkMode == "host":
             raise InvalidParameter(f"sysctl '{key}' is not allowed in the host network namespace")
-        return
-    raise InvalidParameter(f"sysctl '{key}' is not in a separate kernel namespace")
+    else:
+        raise InvalidParameter(f"sysctl '{key}' is not in a separate kernel namespace")
+    # Settings of interfaces exist when these do, in the container.
+    per_interface = ".conf." in name or ".neigh." in name
+    if not per_interface and not os.path.exists(f"/proc/sys/{name.replace('.', '/')}"):
+        raise InvalidParameter(f"sysctl '{key}' does not exist in this kernel")
+
+
+def _no_device_driver(request: DeviceRequest) -> str:
+    # As Go prints a list of lists.
+    wanted = " ".join(f"[{' '.join(words)}]" for words in request.Capabilities or ())
+    return f'could not select device driver "{request.Driver}" with capabilities: [{wanted}]'
 
 
 def _check_namespaces(host: HostConfig) -> None:
@@ -281,14 +251,59 @@ def _check_namespaces(host: HostConfig) -> None:
         raise InvalidParameter(f"invalid user namespace mode: {host.UsernsMode}")
     if host.CgroupnsMode not in ("", "host", "private"):
         raise InvalidParameter(f"invalid cgroup namespace mode: {host.CgroupnsMode}")
+    _check_text("CgroupParent", host.CgroupParent)
     parts = host.CgroupParent.split("/")
-    if ".." in parts or "\0" in host.CgroupParent or any(len(part) > 200 for part in parts):
+    if (
+        ".." in parts
+        or "\n" in host.CgroupParent
+        or len(host.CgroupParent.encode()) > 1024
+        or any(len(part.encode()) > 200 for part in parts)
+    ):
         raise InvalidParameter(f"invalid cgroup parent: {host.CgroupParent}")
+
+
+def _check_names(host: HostConfig) -> None:
+    """Check what becomes lines of /etc/hosts and /etc/resolv.conf."""
+    for server in host.Dns or ():
+        if not _is_address(server):
+            raise InvalidParameter(f"invalid IP address: {server}")
+    for name, words in (("DnsSearch", host.DnsSearch), ("DnsOptions", host.DnsOptions)):
+        for word in words or ():
+            _check_text(name, word)
+            if _DOMAIN.match(word) is None:
+                raise InvalidParameter(f"invalid {name}: {word!r}")
+    for entry in host.ExtraHosts or ():
+        _check_text("ExtraHosts", entry)
+        name, colon, address = entry.partition(":")
+        if not colon or _DOMAIN.match(name) is None:
+            raise InvalidParameter(f'bad format for add-host: "{entry}"')
+        if address != "host-gateway" and not _is_address(address.removeprefix("[").removesuffix("]")):
+            raise InvalidParameter(f'invalid IP address in add-host: "{address}"')
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return re.search(r"[\s#]", text) is None
 
 
 def _check_words(name: str, words: Iterable[str] | None) -> None:
     for word in words or ():
-        _check_text(name, word)
+        _check_argument(name, word)
+
+
+def _check_argument(name: str, text: str) -> None:
+    _check_text(name, text)
+    if len(text) > _LONGEST_ARGUMENT // 4 and len(text.encode()) > _LONGEST_ARGUMENT:
+        raise InvalidParameter(f"invalid {name}: argument list too long: one of {len(text.encode())} bytes")
+
+
+def _check_path(name: str, path: str) -> None:
+    raw = path.encode()
+    if len(raw) > 4000 or any(len(part) > 255 for part in raw.split(b"/")):
+        raise InvalidParameter(f"invalid {name}: file name too long")
 
 
 def _check_text(name: str, text: str) -> None:
