@@ -80,8 +80,6 @@ class Attachment:
             async for piece in self._history:
                 yield piece
         while True:
-            await self._news.wait()
-            self._news.clear()
             if self._buffer:
                 data = b"".join(self._buffer)
                 self._buffer.clear()
@@ -90,6 +88,9 @@ class Attachment:
                 yield data
             elif self._finished:
                 return
+            else:
+                self._news.clear()
+                await self._news.wait()
 
     async def write(self, data: bytes) -> None:
         """Give input to the process. Input that nobody can take any more is dropped, as a closed pipe's is."""
