@@ -6,7 +6,6 @@ names with slashes in them, which the usual routers take apart.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -100,19 +99,27 @@ class Api:
         try:
             response = await self._dispatch(request)
         except EngineError as error:
-            response = error_response(error.status, str(error))
+            response = self._failed(request, error, error.status, str(error))
             if error.status == 413:
                 response.force_close()  # the rest of the body was not read
-        except (ConnectionError, asyncio.CancelledError):
-            raise
         except web.HTTPException as error:
-            response = error_response(error.status, error.reason)
+            response = self._failed(request, error, error.status, error.reason)
         except Exception as error:
+            if isinstance(error, ConnectionError) and request.transport is None:
+                raise  # the client has gone, and nobody else
             _log.exception("%s %s failed", request.method, request.path)
-            response = error_response(500, f"internal error: {type(error).__name__}: {error}")
+            response = self._failed(request, error, 500, f"internal error: {type(error).__name__}: {error}")
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
+
+    def _failed(self, request: web.BaseRequest, error: Exception, status: int, message: str) -> web.Response:
+        """An error's answer; in the middle of another answer, the end of the connection is all that can be said."""
+        if request.writer.output_size > 0:
+            _log.warning("%s %s broke off: %s", request.method, request.path, message)
+            request.protocol.force_close()
+            raise ConnectionAbortedError(message) from error
+        return error_response(status, message)
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path

@@ -16,7 +16,8 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from darse.api.aiohttp_server import BaseRequest, RequestHandler, StreamResponse
+from darse.api.aiohttp_server import BaseRequest, StreamResponse
+from darse.api.server import Connection, Hijacked
 
 if TYPE_CHECKING:
     from aiohttp.web_ws import WebSocketResponse
@@ -44,22 +45,13 @@ class Streams(Protocol):
         """The client is gone."""
 
 
-class Hijacked(StreamResponse):
-    """What a handler returns when the answer went out already and the connection is done with."""
-
-    async def prepare(self, request: BaseRequest) -> None:
-        """There is nothing to send."""
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """There is nothing to end."""
-
-
 async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bool) -> StreamResponse:
     """Reply, and carry the streams until they end. The streams are closed when this returns.
 
     With `multiplexed_type` (from API 1.42 on) multiplexed streams have a content type of their own.
     """
     connection = request.protocol
+    assert isinstance(connection, Connection)
     transport = connection.transport
     response = Hijacked()
     response.force_close()
@@ -74,17 +66,10 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
     carrier = Carrier(connection, transport, streams)
     transport.set_protocol(carrier)
     transport.write(head.encode())
-    carrier.take_early(_early_input(connection))
+    if early := connection.take_early():
+        carrier.data_received(early)
     await carrier.run()
     return response
-
-
-def _early_input(connection: RequestHandler) -> bytes:
-    """Take what the client sent after its request, before it had the reply."""
-    early, connection._message_tail = connection._message_tail, b""
-    if connection._buffer_paused:
-        connection._resume_reading_for_buffer()
-    return early
 
 
 async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
@@ -124,7 +109,7 @@ def _payloads(frames: bytes) -> Iterator[bytes]:
 class Carrier(asyncio.Protocol):
     """The protocol of a hijacked connection."""
 
-    def __init__(self, connection: RequestHandler, transport: asyncio.Transport, streams: Streams) -> None:
+    def __init__(self, connection: Connection, transport: asyncio.Transport, streams: Streams) -> None:
         self._connection = connection
         self._transport = transport
         self._streams = streams
@@ -152,11 +137,6 @@ class Carrier(asyncio.Protocol):
             self._transport.close()
         if carry_output.done() and not carry_output.cancelled():
             carry_output.result()
-
-    def take_early(self, data: bytes) -> None:
-        """Take what the client sent before it had the reply."""
-        if data:
-            self.data_received(data)
 
     # From the client
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 
 from darse.api import aiohttp_server as web
+from darse.api.times import parse_time
 from darse.engine.errors import InvalidParameter
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
-_SECONDS = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?\Z")
 
 
 def text(request: web.BaseRequest, name: str, default: str = "") -> str:
@@ -46,22 +45,7 @@ def size(request: web.BaseRequest, name: str) -> int:
     return value
 
 
-def time_ns(value: str, name: str) -> int:
-    """A time in nanoseconds since the epoch, from seconds (`1700000000.5`) or RFC 3339; "" and 0 give 0.
-
-    Raises InvalidParameter.
-    """
-    if not value:
-        return 0
-    if _SECONDS.match(value):
-        whole, _, fraction = value.partition(".")
-        return int(whole) * 1_000_000_000 + int(fraction.ljust(9, "0") or 0)
-    try:
-        moment = datetime.datetime.fromisoformat(value)
-    except ValueError:
-        raise InvalidParameter(
-            f'invalid value for "{name}": failed to parse value as time or duration: {value!r}'
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return int(moment.timestamp() * 1_000_000) * 1000
+def time_ns(request: web.BaseRequest, name: str) -> int:
+    """A time in nanoseconds since the epoch; 0 when absent. Raises InvalidParameter."""
+    value = text(request, name)
+    return parse_time(value, name) if value else 0

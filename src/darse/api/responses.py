@@ -10,12 +10,11 @@ from typing import Any
 import msgspec
 
 from darse.api import aiohttp_server as web
+from darse.api.errors import HEADERS
 from darse.api.server import until_gone
 from darse.engine.errors import EngineError
 
 _encode = msgspec.json.encode
-# How long a stream may fail with a plain error before its head is sent, so that the client sees it began; seconds.
-_PATIENCE = 0.05
 
 
 def json_response(value: Any, status: int = 200) -> web.Response:
@@ -28,16 +27,19 @@ def empty(status: int = 204) -> web.Response:
     return web.Response(status=status)
 
 
-async def stream(request: web.BaseRequest, pieces: AsyncIterator[bytes], content_type: str) -> web.StreamResponse:
+async def stream(
+    request: web.BaseRequest, pieces: AsyncIterator[bytes], content_type: str, *, patience: float = 0
+) -> web.StreamResponse:
     """Send pieces as they come, until they end or the client leaves, also while none comes.
 
-    What the source raises before its first piece is raised here, when a plain error can still be sent.
+    The source is started before the head is sent: who has the head is subscribed. What it raises within `patience`
+    seconds, and at once in any case, is raised here, when a plain error can still be sent.
     """
-    response = web.StreamResponse(headers={"Content-Type": content_type})
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
     gone = asyncio.create_task(until_gone(request))
     following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))
     try:
-        await asyncio.wait((following, gone), timeout=_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((following, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
         await response.prepare(request)
@@ -67,7 +69,7 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
 async def progress(request: web.BaseRequest, messages: AsyncIterator[dict[str, Any]]) -> web.StreamResponse:
     """Send JSON messages, a line each. What fails before the first is a plain error; later, an error message."""
     first = await anext(messages, None)
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
         try:

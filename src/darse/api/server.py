@@ -2,12 +2,18 @@
 
 The limits are on what comes before a handler runs: the request line and each header (64 KiB), their number, and the
 time in which they must be complete. What comes afterwards has limits where it is read; streams may last for ever.
+
+A client may send the input of a hijacked stream right behind its request. aiohttp knows upgrades to websockets only:
+what follows a request to upgrade to `tcp` it would drop, or read as a request. So it is kept aside here, until the
+connection is hijacked or the request is answered otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 from typing import Any
 
 from darse.api import aiohttp_server as web
@@ -19,20 +25,91 @@ _FIELD_LIMIT = 64 * 1024
 _HEADERS_LIMIT = 128
 _HEAD_SECONDS = 30
 _IDLE_SECONDS = 300
+_LINGER_SECONDS = 1.0
+_EARLY_LIMIT = 256 * 1024
+_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?:\r|\Z)", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _log = logging.getLogger("darse.api")
 
 
-class _Connection(web.RequestHandler):
+class Hijacked(web.StreamResponse):
+    """What a handler returns when the answer went out already and the connection is done with."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """There is nothing to send."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """There is nothing to end."""
+
+
+class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_head_timer", "gone")
+    __slots__ = ("_body_left", "_early", "_head_timer", "_refused", "gone")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.gone = asyncio.Event()
         self._head_timer: asyncio.TimerHandle | None = None
+        # Behind a request to upgrade: how much of its body is to come, and what came after that.
+        self._body_left = 0
+        self._early: bytes | None = None
+        self._refused = False
 
     def data_received(self, data: bytes) -> None:
+        """Feed the parser with requests, and keep what follows a request to upgrade."""
+        if self._refused:
+            return
+        if self._body_left:
+            body, data = data[: self._body_left], data[self._body_left :]
+            self._body_left -= len(body)
+            self._parse(body)
+            if not data:
+                return
+        if self._early is None:
+            head, end, rest = data.partition(b"\r\n\r\n")
+            if not end or _UPGRADE.search(head) is None:
+                self._parse(data)
+                return
+            found = _LENGTH.search(head)
+            length = int(found[1]) if found else 0
+            self._body_left = max(0, length - len(rest))
+            self._early = b""
+            self._parse(head + end + rest[:length])
+            data = rest[length:]
+        self._early += data
+        if len(self._early) >= _EARLY_LIMIT and self.transport is not None:
+            self.transport.pause_reading()
+
+    def take_early(self) -> bytes:
+        """Take what followed the request to upgrade."""
+        early, self._early = self._early or b"", None
+        if len(early) >= _EARLY_LIMIT and self.transport is not None:
+            self.transport.resume_reading()
+        return early
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; when it is no upgrade, what followed the request is the next request."""
+        finished = await super().finish_response(request, resp, start_time)
+        if not isinstance(resp, Hijacked) and (early := self.take_early()):
+            self.data_received(early)
+        if self._refused:
+            await self._linger()
+        return finished
+
+    async def _linger(self) -> None:
+        """Let the client read why it was refused: closing with its data unread would reset the connection."""
+        if self.transport is None:
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                await self.gone.wait()
+
+    def _parse(self, data: bytes) -> None:
         """Feed the parser; the head of a request that has begun must be complete in time."""
         complete = self._request_count
         super().data_received(data)
@@ -82,6 +159,7 @@ class _Connection(web.RequestHandler):
         else:
             response = error_response(status, f"invalid request: {text}")
         response.headers.update(HEADERS)
+        self._refused = True
         response.force_close()
         return response
 
@@ -97,13 +175,13 @@ class ApiServer(web.Server):
         super().__init__(handler, access_log=None)
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(
+        return Connection(
             self,
             loop=asyncio.get_running_loop(),
             logger=_log,
             access_log=None,
             keepalive_timeout=_IDLE_SECONDS,
-            lingering_time=1.0,
+            lingering_time=_LINGER_SECONDS,
             max_line_size=_LINE_LIMIT,
             max_field_size=_FIELD_LIMIT,
             max_headers=_HEADERS_LIMIT,
@@ -114,5 +192,5 @@ class ApiServer(web.Server):
 async def until_gone(request: web.BaseRequest) -> None:
     """Return when the client has closed its connection."""
     connection = request.protocol
-    assert isinstance(connection, _Connection)
+    assert isinstance(connection, Connection)
     await connection.gone.wait()

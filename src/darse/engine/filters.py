@@ -28,6 +28,8 @@ class Filters:
             raw: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise InvalidParameter(f"invalid filter: not JSON: {error}") from error
+        if raw is None:
+            return cls()
         if not isinstance(raw, dict):
             raise InvalidParameter("invalid filter: an object of lists is wanted")
         values: dict[str, list[str]] = {}
@@ -35,10 +37,12 @@ class Filters:
         for key, entries in raw.items():
             if key not in known:
                 raise InvalidParameter(f"invalid filter '{key}'")
-            if isinstance(entries, dict):
+            if isinstance(entries, dict) and all(isinstance(on, bool) for on in entries.values()):
                 entries = [value for value, on in entries.items() if on]  # noqa: PLW2901
             if not isinstance(entries, list) or not all(isinstance(value, str) for value in entries):
                 raise InvalidParameter(f"invalid filter '{key}': a list of strings is wanted")
+            if any("\0" in value for value in entries):
+                raise InvalidParameter(f"invalid filter '{key}': a value holds a NUL")
             values[key] = entries
         return cls(values)
 

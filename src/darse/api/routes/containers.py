@@ -11,6 +11,7 @@ from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
+from darse.api.errors import HEADERS
 from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
 from darse.api.responses import empty, json_response, stream
 from darse.api.server import until_gone
@@ -145,7 +146,7 @@ async def wait(call: Call) -> web.StreamResponse:
     """Wait for a container's end. The head is sent when the wait is registered, so that a client can start it then."""
     request = call.request
     ended = call.engine.containers.wait(call.match["id"], query.text(request, "condition"))
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
     await response.prepare(request)
     gone = asyncio.create_task(until_gone(request))
     try:
@@ -170,8 +171,8 @@ async def logs(call: Call) -> web.StreamResponse:
         stdout=query.flag(request, "stdout"),
         stderr=query.flag(request, "stderr"),
         follow=query.flag(request, "follow"),
-        since_ns=query.time_ns(query.text(request, "since"), "since"),
-        until_ns=query.time_ns(query.text(request, "until"), "until"),
+        since_ns=query.time_ns(request, "since"),
+        until_ns=query.time_ns(request, "until"),
         timestamps=query.flag(request, "timestamps"),
         tail=lines,
         details=query.flag(request, "details"),

@@ -16,6 +16,8 @@ from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
 
 ROUTES = Routes()
 _PIECE = 256 * 1024
+# How long the first piece of an archive may fail before the head of the answer is sent; seconds.
+_PATIENCE = 5
 
 
 @ROUTES.add("GET", "/images/json")
@@ -85,13 +87,13 @@ async def save_many(call: Call) -> web.StreamResponse:
     names = call.request.query.getall("names", [])
     if not names:
         raise InvalidParameter("names of images to save are wanted")
-    return await stream(call.request, call.engine.images.save(names), "application/x-tar")
+    return await stream(call.request, call.engine.images.save(names), "application/x-tar", patience=_PATIENCE)
 
 
 @ROUTES.add("GET", "/images/{name}/get")
 async def save(call: Call) -> web.StreamResponse:
     """Save an image to an archive."""
-    return await stream(call.request, call.engine.images.save([_name(call)]), "application/x-tar")
+    return await stream(call.request, call.engine.images.save([_name(call)]), "application/x-tar", patience=_PATIENCE)
 
 
 @ROUTES.add("GET", "/images/{name}/json")

@@ -59,9 +59,8 @@ async def events(call: Call) -> web.StreamResponse:
     """Events as they come, after those since a time, until a time."""
     request = call.request
     filters = Filters.parse(request.query.get("filters"), EVENT_FILTERS)
-    since = query.text(request, "since")
-    since_ns = query.time_ns(since, "since") if since else None
-    until_ns = query.time_ns(query.text(request, "until"), "until")
+    since_ns = query.time_ns(request, "since") if query.text(request, "since") else None
+    until_ns = query.time_ns(request, "until")
     return await stream(request, _matching(call, filters, since_ns, until_ns), "application/json")
 
 
@@ -72,7 +71,6 @@ async def _matching(call: Call, filters: Filters, since_ns: int | None, until_ns
             if event_matches(event, filters):
                 yield _line(event)
         return
-    yield b""  # the head, so that the client knows that it is subscribed
     deadline = asyncio.timeout((until_ns - time.time_ns()) / 1e9 if until_ns else None)
     try:
         async with deadline:

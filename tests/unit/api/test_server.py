@@ -1,0 +1,144 @@
+"""What is no proper HTTP, and clients that take their time or leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from darse.api import body, server
+from darse.engine.errors import SystemFault
+from darse.wire.containers import WaitResponse
+from tests.unit.api.conftest import Served, read_answer
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"garbage\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nBad Header\r\n\r\n", 400),
+        (b"GET /_ping HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 10_000_000 + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * 10_000_000 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET /_ping HTTP/1.1\r\n" + b"A: x\r\n" * 100_000 + b"\r\n", 431),
+        (b"GET http://[::1/_ping HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{}", 400),
+        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n{}", 413),
+        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", 400),
+    ],
+)
+async def test_malformed_and_oversized_requests_are_answered(served: Served, data: bytes, status: int) -> None:
+    answer = await served.raw(data)
+    assert answer.status == status
+    assert answer.message
+    assert answer.headers["server"].startswith("darse/")
+    assert (await served.request("GET", "/_ping")).status == 200
+
+
+async def test_a_body_that_grows_too_large_is_refused_while_it_comes(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "SIZE_LIMIT", 1000)
+    head = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    answer = await served.raw(head + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b" " * 0x400 + b"\r\n")
+    assert answer.status == 413
+
+
+async def test_a_body_that_never_comes_ends_with_an_error(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "_SECONDS", 0.05)
+    answer = await served.raw(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+    assert (answer.status, "not complete" in answer.message) == (400, True)
+
+
+async def test_a_head_that_is_never_complete_ends_the_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.05)
+    reader, writer = await served.connect()
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost:")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    # also after a first request on the same connection
+    reader, writer = await served.connect()
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await read_answer(reader)).status == 200
+    writer.write(b"GET /_ping HT")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_slow_stream_outlives_the_limits(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.02)
+    reader, writer = await served.connect()
+    writer.write(b"POST /containers/box/wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(0.1)  # the time that must not matter
+    served.engine.containers.ended.set_result(WaitResponse(3))
+    assert b'"StatusCode":3' in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
+
+
+async def test_many_requests_on_one_connection(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n" * 40)
+    for _ in range(40):
+        assert (await asyncio.wait_for(read_answer(reader), 5)).body == b"OK"
+
+
+async def test_a_wait_is_given_up_when_its_client_leaves(
+    served: Served, until: Callable[[Callable[[], bool]], Any]
+) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"POST /containers/box/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert served.engine.containers.calls == [("wait", "next-exit")]
+    writer.close()
+    await until(served.engine.containers.ended.cancelled)
+
+
+async def test_following_a_log_ends_when_its_client_leaves(
+    served: Served, until: Callable[[Callable[[], bool]], Any]
+) -> None:
+    streams = served.engine.containers.streams
+    reader, writer = await served.connect()
+    writer.write(b"GET /containers/box/logs?follow=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await until(streams.closed.is_set)
+    await until(lambda: ("log_closed", "box") in served.engine.containers.calls)
+
+
+async def test_an_event_is_sent_at_once(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    served.engine.events.publish("network", "create", "abc", {"name": "n"})
+    await asyncio.wait_for(reader.readline(), 5)
+    assert b'"Action":"create"' in await asyncio.wait_for(reader.readline(), 5)
+    assert served.engine.events.listeners == 1
+
+
+async def test_a_stream_that_fails_in_the_middle_ends_the_connection_and_sends_no_second_answer(served: Served) -> None:
+    streams = served.engine.containers.streams
+
+    async def frames() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.sleep(0)
+        raise SystemFault("the disk is gone")
+
+    streams.frames = frames
+    reader, writer = await served.connect()
+    writer.write(b"GET /containers/box/logs?stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.count(b"HTTP/1.1") == 1
+    assert answer.endswith(b"first\r\n"), "the end of the chunks would say that all is well"
+
+
+async def test_a_stream_that_fails_at_once_is_an_ordinary_error(served: Served) -> None:
+    async def frames() -> AsyncIterator[bytes]:
+        raise SystemFault("the disk is gone")
+        yield b""
+
+    served.engine.containers.streams.frames = frames
+    answer = await served.request("GET", "/containers/box/logs?stdout=1")
+    assert (answer.status, answer.message) == (500, "the disk is gone")
