@@ -170,14 +170,15 @@ def _read_line(descriptor: int, seconds: float) -> _Sync | None:
     text = b""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    while not text.endswith(b"\n"):
+    while b"\n" not in text:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             return None
         piece = os.read(descriptor, 65536)
         if not piece:
             return None
         text += piece
-    return msgspec.json.decode(text, type=_Sync, strict=False)
+    # A process that ends at once has its exit code on the line after.
+    return msgspec.json.decode(text.partition(b"\n")[0], type=_Sync, strict=False)
 
 
 def _end(pid: int) -> None:
