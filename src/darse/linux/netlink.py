@@ -14,18 +14,21 @@ import ipaddress
 import os
 import socket
 import struct
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from darse.linux import trace
 
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_GETROUTE = 16, 17, 18, 20, 24, 26
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
+RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-VETH_INFO_PEER, IFLA_BRPORT_MODE = 1, 4
+VETH_INFO_PEER, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 4, 33
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 IFF_UP = 1
@@ -60,6 +63,8 @@ class Link:
     index: int
     name: str
     up: bool
+    #: Index of the bridge that it is a port of; 0: none.
+    master: int = 0
 
 
 def _attribute(type_: int, data: bytes) -> bytes:
@@ -119,21 +124,30 @@ def add_veth(name: str, master: int, peer: str, namespace_fd: int, mtu: int) -> 
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
 
 
-def set_hairpin(name: str) -> Request:
-    """Let a bridge port send frames back to where they came from.
+def set_port(name: str, *, isolated: bool = False) -> Request:
+    """Let a bridge port send frames back to where they came from (hairpin); `isolated`: none to other such ports.
 
     With br_netfilter the bridge itself translates addresses: a container that reaches its own published port through
     the host's address would not get its own packets otherwise.
     """
-    info = _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(
-        IFLA_INFO_SLAVE_DATA | _NESTED, _attribute(IFLA_BRPORT_MODE, b"\1")
-    )
+    data = _attribute(IFLA_BRPORT_MODE, b"\1")
+    if isolated:
+        data += _attribute(IFLA_BRPORT_ISOLATED, b"\1")
+    info = _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(IFLA_INFO_SLAVE_DATA | _NESTED, data)
     payload = (
         _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         + _text(IFLA_IFNAME, name)
         + _attribute(IFLA_LINKINFO | _NESTED, info)
     )
-    return Request("link", 0, RTM_NEWLINK, payload, ("bridge", "link", "set", "dev", name, "hairpin", "on"))
+    command = ("bridge", "link", "set", "dev", name, "hairpin", "on", *(("isolated", "on") if isolated else ()))
+    return Request("link", 0, RTM_NEWLINK, payload, command)
+
+
+def set_master(name: str, master: int, master_name: str) -> Request:
+    """Make a link a port of a bridge, and bring it up."""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + _text(IFLA_IFNAME, name)
+    command = ("ip", "link", "set", name, "master", master_name, "up")
+    return Request("link", 0, RTM_NEWLINK, payload + _number(IFLA_MASTER, master), command)
 
 
 def set_up(index: int, name: str) -> Request:
@@ -167,27 +181,40 @@ def delete_link(name: str) -> Request:
 
 def add_address(index: int, name: str, address: Interface) -> Request:
     """Give a link an address."""
-    payload = (
-        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
-        + _attribute(IFA_LOCAL, address.ip.packed)
-        + _attribute(IFA_ADDRESS, address.ip.packed)
-        + _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
-    )
+    payload = _address(index, address) + _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
     command = ("ip", "address", "add", str(address), "broadcast", "+", "dev", name)
     return Request("address", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWADDR, payload, command)
 
 
-def add_default_route(gateway: Address) -> Request:
-    """Send everything else to `gateway` (table main, protocol boot, scope global, unicast)."""
+def delete_address(index: int, name: str, address: Interface) -> Request:
+    """Take an address from a link."""
+    command = ("ip", "address", "delete", str(address), "dev", name)
+    return Request("address", 0, RTM_DELADDR, _address(index, address), command)
+
+
+def _address(index: int, address: Interface) -> bytes:
+    return (
+        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
+        + _attribute(IFA_LOCAL, address.ip.packed)
+        + _attribute(IFA_ADDRESS, address.ip.packed)
+    )
+
+
+def set_default_route(gateway: Address) -> Request:
+    """Send everything else to `gateway` and no other (table main, protocol boot, scope global, unicast)."""
     payload = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 254, 3, 0, 1, 0) + _attribute(RTA_GATEWAY, gateway.packed)
-    command = ("ip", "route", "add", "default", "via", str(gateway))
-    return Request("route", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWROUTE, payload, command)
+    command = ("ip", "route", "replace", "default", "via", str(gateway))
+    return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
 
 
 class Netlink:
-    """A socket to the kernel's routing tables, of the network namespace that the calling thread is in."""
+    """A socket to the kernel's routing tables, of the network namespace that the calling thread is in.
+
+    Threads may share it: a request and its answers are one turn.
+    """
 
     def __init__(self) -> None:
+        self._turn = threading.Lock()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
@@ -198,6 +225,10 @@ class Netlink:
         """Do the requests in order, in one system call. Raises OSError for the first that fails."""
         if not requests:
             return
+        with self._turn, trace.step(requests[0].kind, " ".join(requests[0].command[1:4]), *_joined(requests)):
+            self._run(requests)
+
+    def _run(self, requests: tuple[Request, ...]) -> None:
         message = b""
         first = self._sequence + 1
         for request in requests:
@@ -211,19 +242,18 @@ class Netlink:
             )
             message += request.payload
         failure: OSError | None = None
-        with trace.step(requests[0].kind, " ".join(requests[0].command[1:4]), *_joined(requests)):
-            self._socket.send(message)
-            left = len(requests)
-            while left:
-                for type_, sequence, body in _messages(self._socket.recv(_BUFFER)):
-                    if type_ != NLMSG_ERROR or sequence < first:
-                        continue
-                    left -= 1
-                    code = -struct.unpack_from("=i", body)[0]
-                    if code and failure is None:
-                        failure = OSError(code, os.strerror(code), " ".join(requests[sequence - first].command))
-            if failure is not None:
-                raise failure
+        self._socket.send(message)
+        left = len(requests)
+        while left:
+            for type_, sequence, body in _messages(self._socket.recv(_BUFFER)):
+                if type_ != NLMSG_ERROR or sequence < first:
+                    continue
+                left -= 1
+                code = -struct.unpack_from("=i", body)[0]
+                if code and failure is None:
+                    failure = OSError(code, os.strerror(code), " ".join(requests[sequence - first].command))
+        if failure is not None:
+            raise failure
 
     def link(self, name: str) -> Link | None:
         """Return a link by name."""
@@ -240,6 +270,16 @@ class Netlink:
         """Every link of the namespace."""
         return [_link(body) for body in self._get(RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), NLM_F_DUMP)]
 
+    def addresses(self, index: int) -> list[Interface]:
+        """The IPv4 addresses of a link."""
+        found = []
+        for body in self._get(RTM_GETADDR, _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0), NLM_F_DUMP):
+            _, prefix, _, _, owner = _IFADDR.unpack_from(body)
+            local = _attributes(body[_IFADDR.size :]).get(IFA_LOCAL)
+            if owner == index and local is not None:
+                found.append(Interface((local, prefix)))
+        return found
+
     def routes(self) -> list[Network]:
         """The destinations of the IPv4 routes, without the default one."""
         found = []
@@ -249,7 +289,11 @@ class Netlink:
                 found.append(Network((attributes[RTA_DST], body[1]), strict=False))
         return found
 
-    def _get(self, type_: int, payload: bytes, flags: int) -> Iterator[bytes]:
+    def _get(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
+        with self._turn:
+            return list(self._answers(type_, payload, flags))
+
+    def _answers(self, type_: int, payload: bytes, flags: int) -> Iterator[bytes]:
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(payload), type_, flags | NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(header + payload)
@@ -302,5 +346,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
 
 def _link(body: bytes) -> Link:
     _, _, index, flags, _ = _IFINFO.unpack_from(body)
-    name = _attributes(body[_IFINFO.size :])[IFLA_IFNAME].rstrip(b"\0").decode()
-    return Link(index, name, bool(flags & IFF_UP))
+    attributes = _attributes(body[_IFINFO.size :])
+    name = attributes[IFLA_IFNAME].rstrip(b"\0").decode()
+    master = int.from_bytes(attributes.get(IFLA_MASTER, b""), sys.byteorder)
+    return Link(index, name, bool(flags & IFF_UP), master)

@@ -17,3 +17,11 @@ def write(name: str, value: str) -> None:
     if read(name) != value:
         with trace.step("rule", f"{name} = {value}", "sysctl", "-w", f"{name}={value}"):
             Path("/proc/sys", name).write_text(value)
+
+
+def enabled(name: str) -> bool:
+    """Whether a switch is there and on."""
+    try:
+        return read(name) == "1"
+    except FileNotFoundError:
+        return False

@@ -6,15 +6,20 @@ a millisecond. All of it lives in the kernel and works while no engine runs.
 
     prerouting, output (nat)   to a local address: look up (address, port), then port → container address and port
     postrouting (nat)          from a bridge's subnet to elsewhere, and translated on its way back in: masquerade
-    forward (filter)           to a bridge: its own traffic (icc), answers, and what was translated; nothing else
+    forward (filter)           to a bridge: its own traffic (icc), answers, and what was translated; nothing else.
+                               From the bridge of an internal network: to itself, nothing else
     raw (filter)               from a bridge to 127.0.0.0/8: dropped, because route_localnet would let it in
+
+Packets from other machines to 127.0.0.0/8 are not translated: the kernel drops them as martians, but only after this
+table has seen them, and a port published on 127.0.0.1 would be open to the neighbourhood (moby issue 45610).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from darse.linux.nft import Nftables
+from darse.linux.nft import Nftables, NftError
+from darse.networks import options
 from darse.networks.model import NetworkRecord, PublishedPort
 
 ANY = ("", "0.0.0.0")  # noqa: S104
@@ -28,19 +33,22 @@ class Firewall:
         self._nft = nft
         self._table = table
 
-    def rebuild(self, networks: Iterable[tuple[NetworkRecord, bool, bool]], ports: Iterable[PublishedPort]) -> None:
-        """Replace the table by one for `networks` (record, containers may talk, masquerade) and `ports`."""
+    def rebuild(self, networks: Iterable[NetworkRecord], ports: Iterable[PublishedPort]) -> None:
+        """Replace the table by one for `networks`, which have bridges, and `ports`. Raises NftError."""
         table = self._table
         lines = [f"add table ip {table}", f"delete table ip {table}", f"table ip {table} {{"]
         for protocol in _PROTOCOLS:
             lines.append(f"map {protocol}_any {{ type inet_service : ipv4_addr . inet_service; }}")
             lines.append(f"map {protocol}_at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; }}")
         lines.append("map to_bridge { type ifname : verdict; }")
+        lines.append("map from_bridge { type ifname : verdict; }")
         lines.append("set bridges { type ifname; }")
         lines.append("set subnets { type ipv4_addr; flags interval; }")
         lines += ["chain masquerading {", "}"]
         for chain, hook in (("prerouting", "prerouting"), ("output", "output")):
             lines.append(f"chain {chain} {{ type nat hook {hook} priority -100; policy accept;")
+            if chain == "prerouting":
+                lines.append('iifname != "lo" ip daddr 127.0.0.0/8 accept')
             lines.append("fib daddr type != local accept")
             for protocol in _PROTOCOLS:
                 lines.append(f"meta l4proto {protocol} dnat to ip daddr . {protocol} dport map @{protocol}_at")
@@ -52,18 +60,19 @@ class Firewall:
         lines.append("ip saddr @subnets oifname @bridges ct status dnat masquerade")
         lines += ["jump masquerading", "}"]
         lines.append("chain forward { type filter hook forward priority 0; policy accept;")
-        lines += ["oifname vmap @to_bridge", "}"]
+        lines += ["iifname vmap @from_bridge", "oifname vmap @to_bridge", "}"]
         lines.append("chain raw { type filter hook prerouting priority -300; policy accept;")
         lines += ["iifname @bridges ip daddr 127.0.0.0/8 drop", "}"]
         lines.append("}")
-        for record, talk, masquerade in networks:
-            lines += self._bridge(record, talk=talk, masquerade=masquerade)
+        for record in networks:
+            lines += self._bridge(record)
         for port in ports:
             lines.append(f"add element ip {table} {self._element(port)}")
         self._nft.run("\n".join(lines))
 
-    def _bridge(self, record: NetworkRecord, *, talk: bool, masquerade: bool) -> Iterator[str]:
+    def _bridge(self, record: NetworkRecord) -> Iterator[str]:
         table, bridge = self._table, record.bridge
+        talk = options.flag(record, options.ICC)
         chain = f"to_{bridge}"
         yield f"add chain ip {table} {chain}"
         yield f'add rule ip {table} {chain} iifname "{bridge}" {"accept" if talk else "ct status dnat accept"}'
@@ -74,7 +83,11 @@ class Firewall:
         yield f'add element ip {table} to_bridge {{ "{bridge}" : jump {chain} }}'
         yield f'add element ip {table} bridges {{ "{bridge}" }}'
         yield f"add element ip {table} subnets {{ {record.subnet} }}"
-        if masquerade and not record.internal:
+        if record.internal:
+            yield f"add chain ip {table} from_{bridge}"
+            yield f'add rule ip {table} from_{bridge} oifname != "{bridge}" drop'
+            yield f'add element ip {table} from_bridge {{ "{bridge}" : jump from_{bridge} }}'
+        elif options.flag(record, options.MASQUERADE):
             yield f'add rule ip {table} masquerading ip saddr {record.subnet} oifname != "{bridge}" masquerade'
 
     @staticmethod
@@ -85,14 +98,21 @@ class Firewall:
         return f"{port.protocol}_{kind} {{ {key}{value} }}"
 
     def publish(self, ports: Iterable[PublishedPort]) -> None:
-        """Lead ports of the host to a container, all in one transaction."""
+        """Lead ports of the host to a container, all in one transaction. Raises NftError when the table is not ours."""
         self._nft.run("\n".join(f"add element ip {self._table} {self._element(port)}" for port in ports))
 
     def withdraw(self, ports: Iterable[PublishedPort]) -> None:
-        """Undo `publish`."""
+        """Undo `publish`, all in one transaction. Raises NftError when one of them is not there."""
         self._nft.run(
             "\n".join(f"delete element ip {self._table} {self._element(port, key_only=True)}" for port in ports)
         )
+
+    def forwarding_is_refused(self) -> bool:
+        """Whether the host's own rules drop what nothing accepts, as dockerd's do: no rule here can overrule that."""
+        try:
+            return "policy drop" in self._nft.run("list chain ip filter FORWARD")
+        except NftError:
+            return False  # There is no such chain.
 
     def remove(self) -> None:
         """Remove the table."""

@@ -23,6 +23,8 @@ class NetworkRecord(msgspec.Struct, kw_only=True):
     created_ns: int
     subnet: str = ""
     gateway: str = ""
+    #: Where endpoints send what is for elsewhere, unless it is the gateway (`--default-gateway`).
+    way_out: str = ""
     ip_range: str = ""
     reserved: dict[str, str] = {}
     internal: bool = False
@@ -30,6 +32,8 @@ class NetworkRecord(msgspec.Struct, kw_only=True):
     options: dict[str, str] = {}
     labels: dict[str, str] = {}
     bridge: str = ""
+    #: The administrator's bridge, which the engine uses and leaves alone (`--bridge`).
+    foreign: bool = False
 
     @property
     def network(self) -> ipaddress.IPv4Network:
@@ -48,6 +52,8 @@ class Endpoint(msgspec.Struct, kw_only=True):
     gateway: str = ""
     mac: str = ""
     link: str = ""
+    #: The highest gives the default route.
+    priority: int = 0
 
 
 class PublishedPort(msgspec.Struct, frozen=True):

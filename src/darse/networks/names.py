@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 _LOCALHOST = (
     ("127.0.0.1", "localhost"),
@@ -35,20 +35,21 @@ def resolv_conf(
     options: Sequence[str],
     *,
     keep_loopback: bool,
+    ipv6: bool = False,
 ) -> bytes:
     """/etc/resolv.conf: the host's, with what was asked for instead.
 
-    A name server on the host's loopback cannot be reached from a namespace of its own: unless `keep_loopback`, such
-    are left out and, when none is left, public ones take their place, as docker does.
+    A name server on the host's loopback cannot be reached from a namespace of its own, nor one with an IPv6 address
+    from a container without `ipv6`: unless `keep_loopback` (the container has the host's network) such are left out
+    and, when none is left, public ones take their place, as docker does. `search` of "." means no domain at all.
     """
-    untouched = not (servers or search or options)
-    if untouched and (keep_loopback or (_values(host, "nameserver") and not _has_loopback(host))):
+    own = [*_values(host, "nameserver")]
+    reachable = [server for server in own if keep_loopback or _is_reachable(server, ipv6=ipv6)]
+    if reachable == own and (own or keep_loopback) and not (servers or search or options):
         return host.encode()
-    chosen = list(servers)
-    if not chosen:
-        chosen = [one for one in _values(host, "nameserver") if keep_loopback or not _is_loopback(one)]
-        chosen = chosen or list(_FALLBACK)
-    domains = list(search) or [word for line in _values(host, "search") for word in line.split()]
+    chosen = list(servers) or reachable or list(_FALLBACK)
+    # Of several lines the last one counts, resolv.conf(5).
+    domains = list(search) or [word for line in _values(host, "search")[-1:] for word in line.split()]
     wanted = list(options) or [word for line in _values(host, "options") for word in line.split()]
     lines = [f"nameserver {server}" for server in chosen]
     if domains and domains != ["."]:
@@ -58,21 +59,26 @@ def resolv_conf(
     return ("\n".join(lines) + "\n").encode()
 
 
+def host_resolv_conf(read: Callable[[str], str]) -> str:
+    """The host's resolv.conf; where systemd-resolved answers on the loopback, the one with the servers it asks."""
+    text = read("/etc/resolv.conf")
+    if _values(text, "nameserver") == ["127.0.0.53"]:
+        return read("/run/systemd/resolve/resolv.conf") or text
+    return text
+
+
 def _values(text: str, keyword: str) -> list[str]:
     found = []
     for line in text.splitlines():
-        word, _, rest = line.strip().partition(" ")
-        if word == keyword and rest.strip():
-            found.append(rest.strip())
+        words = line.split(maxsplit=1)
+        if len(words) == 2 and words[0] == keyword:
+            found.append(words[1].strip())
     return found
 
 
-def _has_loopback(text: str) -> bool:
-    return any(_is_loopback(server) for server in _values(text, "nameserver"))
-
-
-def _is_loopback(server: str) -> bool:
+def _is_reachable(server: str, *, ipv6: bool) -> bool:
     try:
-        return ipaddress.ip_address(server.partition("%")[0]).is_loopback
+        address = ipaddress.ip_address(server.partition("%")[0])
     except ValueError:
-        return False
+        return True
+    return not address.is_loopback and (ipv6 or address.version == 4)

@@ -1,7 +1,10 @@
 """Network namespaces made ahead of their use, because the kernel takes longer for one than all the rest of a start.
 
 A prepared namespace is connected to the default bridge already; only its address is missing. It is held by a
-descriptor alone, so the kernel takes it back (and the veth pair with it) when the engine ends, whatever ends it.
+descriptor alone, so the kernel takes it back (and the veth pair with it) when the engine ends, whatever ends that.
+
+The kernel makes one namespace or link at a time (its RTNL mutex), so while starts have to make their own because the
+pool is empty, the pool waits: refilling it then would only put every other start behind a namespace nobody wants yet.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import asyncio
 import logging
 import secrets
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from darse.linux.netlink import Netlink, add_veth, set_hairpin
+from darse.linux import trace
 from darse.linux.netns import Netns, NetnsThread
 
-_READY = 4
+READY = 4
 _log = logging.getLogger(__name__)
 
 
@@ -27,67 +31,121 @@ class Prepared:
     link: str
 
 
-class NetnsPool:
-    """A few prepared namespaces, refilled in the background."""
+@dataclass
+class Statistics:
+    """How the pool did."""
 
-    def __init__(self, thread: NetnsThread, netlink: Netlink, mtu: int) -> None:
+    taken: int = 0
+    made_on_demand: int = 0
+    prepared: int = 0
+
+
+class NetnsPool:
+    """A few prepared namespaces, refilled in the background.
+
+    `connect` gives a new namespace its link on the default bridge and returns the link's name; it is called in
+    `thread`, and None when there is no default bridge.
+    """
+
+    def __init__(self, thread: NetnsThread) -> None:
         self._thread = thread
-        self._netlink = netlink
-        self._mtu = mtu
-        self._bridge_index: int | None = None
+        self._connect: Callable[[Netns], str] | None = None
         self._ready: deque[Prepared] = deque()
         self._wanted = asyncio.Event()
+        self._on_demand = 0
+        self._nobody_waits = asyncio.Event()
+        self._nobody_waits.set()
         self._refiller: asyncio.Task[None] | None = None
+        self._closing = False
+        self.statistics = Statistics()
 
-    def start(self, bridge_index: int | None) -> None:
-        """Begin to prepare namespaces; `bridge_index` None: there is no default bridge to connect them to."""
-        self._bridge_index = bridge_index
-        if bridge_index is not None:
+    def start(self, connect: Callable[[Netns], str] | None) -> None:
+        """Begin to prepare namespaces."""
+        self._connect = connect
+        if connect is not None:
             self._wanted.set()
-            self._refiller = asyncio.create_task(self._refill(bridge_index), name="netns pool")
+            self._refiller = asyncio.create_task(self._refill(connect), name="netns pool")
 
-    async def on_default_bridge(self, mtu: int) -> Prepared:
-        """Take a namespace that is connected to the default bridge."""
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    async def on_default_bridge(self) -> Prepared:
+        """Take a namespace that is connected to the default bridge. Raises OSError and Conflict."""
         if self._ready:
+            prepared = self._ready.popleft()
             self._wanted.set()
-            return self._ready.popleft()
-        assert self._bridge_index is not None
-        return await self.connected(self._bridge_index, mtu)
-
-    async def connected(self, bridge_index: int, mtu: int) -> Prepared:
-        """Make a namespace and connect it to a bridge."""
-        netns = await self._thread.run(self._thread.make)
-        link = link_name()
+            self.statistics.taken += 1
+            link = prepared.link
+            with trace.step("namespace", "take a namespace prepared ahead", "ip", "netns", "add", "CONTAINER"):
+                pass
+            with trace.step(
+                "link", f"its link {link}, made ahead", "ip", "link", "add", link, "type", "veth", "peer", "eth0"
+            ):
+                pass
+            return prepared
+        assert self._connect is not None, "there is no default bridge"
+        connect = self._connect
+        self._on_demand += 1
+        self._nobody_waits.clear()
         try:
-            self._netlink.run(add_veth(link, bridge_index, "eth0", netns.descriptor, mtu), set_hairpin(link))
+            self.statistics.made_on_demand += 1
+            return await self._run(lambda: self._make(connect))
+        finally:
+            self._on_demand -= 1
+            if not self._on_demand:
+                self._nobody_waits.set()
+                self._wanted.set()
+
+    async def bare(self) -> Prepared:
+        """Make a namespace with a loopback only. Raises OSError."""
+        return await self._run(lambda: Prepared(self._thread.make(), ""))
+
+    async def _run(self, make: Callable[[], Prepared]) -> Prepared:
+        """Run in the thread; what is made for a caller who has gone is given back."""
+        making = asyncio.ensure_future(self._thread.run(make))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_discard)
+            raise
+
+    def _make(self, connect: Callable[[Netns], str]) -> Prepared:
+        netns = self._thread.make()
+        try:
+            return Prepared(netns, connect(netns))
         except BaseException:
             netns.close()
             raise
-        return Prepared(netns, link)
 
-    async def bare(self) -> Prepared:
-        """Make a namespace with a loopback only."""
-        return Prepared(await self._thread.run(self._thread.make), "")
-
-    async def _refill(self, bridge_index: int) -> None:
-        while True:
+    async def _refill(self, connect: Callable[[Netns], str]) -> None:
+        while not self._closing:
             await self._wanted.wait()
             self._wanted.clear()
-            try:
-                while len(self._ready) < _READY:
-                    self._ready.append(await self.connected(bridge_index, self._mtu))
-            except OSError as error:
-                # Starts go on without the pool, and say what is wrong if that persists.
-                _log.warning("cannot prepare a network namespace: %s", error)
+            while len(self._ready) < READY and not self._closing:
+                await self._nobody_waits.wait()
+                try:
+                    self._ready.append(await self._thread.run(lambda: self._make(connect)))
+                except Exception as error:
+                    # Starts go on without the pool, and say what is wrong if that persists; each tries it again.
+                    _log.warning("cannot prepare a network namespace: %s", error)
+                    break
+                self.statistics.prepared += 1
 
     async def close(self) -> None:
         """Stop, and give back what is prepared."""
+        self._closing = True
+        self._wanted.set()
+        self._nobody_waits.set()
         if self._refiller is not None:
-            self._refiller.cancel()
-            await asyncio.gather(self._refiller, return_exceptions=True)
+            await self._refiller
         for prepared in self._ready:
             prepared.netns.close()
         self._ready.clear()
+
+
+def _discard(made: asyncio.Future[Prepared]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().netns.close()
 
 
 def link_name() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Iterable
@@ -20,6 +21,8 @@ from darse.wire.containers import PortBinding, PortMap
 _KEY = re.compile(r"(?P<port>[0-9]{1,5})(/(?P<protocol>tcp|udp|sctp))?\Z")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?\Z")
 _EPHEMERAL = range(32768, 61000)
+# As Go words them; scripts look for the first.
+_REASONS = {errno.EADDRINUSE: "address already in use", errno.EADDRNOTAVAIL: "cannot assign requested address"}
 _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -81,11 +84,12 @@ class PortAllocator:
                 del self._taken[port.protocol, port.host_port]
 
     def allocate(
-        self, wanted: PortMap, exposed: Iterable[str], container_ip: str, *, publish_all: bool
+        self, wanted: PortMap, exposed: Iterable[str], container_ip: str, *, publish_all: bool, default_ip: str = ""
     ) -> tuple[list[PublishedPort], PortMap]:
         """Take the host ports of a container; return them, and the port map that inspect shows.
 
-        Raises SystemFault in docker's words when a port is taken; then none is.
+        `default_ip` is the host's address for ports that name none. Raises SystemFault in docker's words when a port
+        is taken; then none is.
         """
         bindings: dict[str, list[PortBinding]] = {}
         shown: PortMap = {}
@@ -103,7 +107,8 @@ class PortAllocator:
                 number, protocol = split_key(key)
                 shown[key] = []
                 for binding in entries:
-                    port = self._one(protocol, binding, container_ip, number)
+                    host_ip = binding.HostIp or default_ip or self._default_ip
+                    port = self._one(protocol, host_ip, binding, container_ip, number)
                     published.append(port)
                     shown[key] = [*(shown[key] or ()), PortBinding(port.host_ip, str(port.host_port))]
         except BaseException:
@@ -112,24 +117,33 @@ class PortAllocator:
             raise
         return published, shown
 
-    def _one(self, protocol: str, binding: PortBinding, container_ip: str, container_port: int) -> PublishedPort:
-        host_ip = binding.HostIp or self._default_ip
+    def _one(
+        self, protocol: str, host_ip: str, binding: PortBinding, container_ip: str, container_port: int
+    ) -> PublishedPort:
         if ":" in host_ip:
             host_ip = "0.0.0.0"  # noqa: S104 - [::] means every address
         candidates = _host_range(binding)
         for number in candidates or self._ephemeral():
-            reason = self._unavailable(protocol, host_ip, number)
-            if reason is None:
-                port = PublishedPort(protocol, host_ip, number, container_ip, container_port)
-                self.restore(port)
-                return port
-            if len(candidates) == 1:
-                raise SystemFault(
-                    "driver failed programming external connectivity on endpoint: "
-                    f"Bind for {host_ip}:{number} failed: {reason}"
+            if self._has(protocol, host_ip, number):
+                reason = f"Bind for {host_ip}:{number} failed: port is already allocated"
+            else:
+                error = _bind_error(protocol, host_ip, number)
+                if error == 0:
+                    port = PublishedPort(protocol, host_ip, number, container_ip, container_port)
+                    self.restore(port)
+                    return port
+                reason = (
+                    f"failed to bind host port {host_ip}:{number}/{protocol} for {container_ip}:{container_port}: "
+                    f"{_REASONS.get(error, os.strerror(error).lower())}"
                 )
+                if error == errno.EADDRNOTAVAIL:
+                    raise SystemFault(reason)
+            if len(candidates) == 1:
+                raise SystemFault(reason)
         raise SystemFault(
-            f"all ports are allocated: no free {protocol} port on {host_ip} for {binding.HostPort or 'any'}"
+            f"Bind for {host_ip}:{binding.HostPort or '0'} failed: all ports are allocated"
+            if len(candidates) == 0
+            else f"Bind for {host_ip}:{binding.HostPort} failed: port is already allocated"
         )
 
     def _ephemeral(self) -> Iterable[int]:
@@ -138,23 +152,23 @@ class PortAllocator:
             self._cursor = (start + offset + 1) % len(_EPHEMERAL)
             yield _EPHEMERAL[(start + offset) % len(_EPHEMERAL)]
 
-    def _unavailable(self, protocol: str, host_ip: str, number: int) -> str | None:
+    def _has(self, protocol: str, host_ip: str, number: int) -> bool:
+        """Whether a container has the port, on this address or on all."""
         holders = self._taken.get((protocol, number), set())
-        if host_ip in holders or (holders and (host_ip in ANY or holders & set(ANY))):
-            return "port is already allocated"
-        kind = _TYPES.get(protocol)
-        if kind is None:
-            return None
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if protocol == "tcp":
-                # Connections that wait in TIME_WAIT are nobody's.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host_ip, number))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    return "port is already allocated"
-                if error.errno == errno.EADDRNOTAVAIL:
-                    return "cannot assign requested address"
-                raise
-        return None
+        return host_ip in holders or bool(holders and (host_ip in ANY or holders & set(ANY)))
+
+
+def _bind_error(protocol: str, host_ip: str, number: int) -> int:
+    """Why a program of the host could not listen here now; 0: it could."""
+    kind = _TYPES.get(protocol)
+    if kind is None:
+        return 0
+    with socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC) as probe:
+        if protocol == "tcp":
+            # Connections that wait in TIME_WAIT are nobody's.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host_ip, number))
+        except OSError as error:
+            return error.errno or errno.EADDRINUSE
+    return 0

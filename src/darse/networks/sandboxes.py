@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from darse.engine.config import EngineConfig
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound
+from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.engine.ids import new_id
+from darse.linux.netlink import add_address, set_default_route, set_mac, set_up
 from darse.linux.netns import Netns, NetnsThread
 from darse.networks.addresses import AddressAllocator, mac_for, parse_address
-from darse.networks.drivers import HOST_BINDING, Driver, configure
-from darse.networks.firewall import Firewall
+from darse.networks.drivers import Driver
 from darse.networks.model import Endpoint, NetworkRecord, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool, Prepared
-from darse.networks.ports import PortAllocator
+from darse.networks.publishing import Publisher
 from darse.networks.store import NetworkStore
-from darse.wire.containers import PortMap
 from darse.wire.networks import EndpointSettings
 
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
@@ -47,45 +45,50 @@ class Sandboxes:
 
     def __init__(
         self,
-        config: EngineConfig,
         store: NetworkStore,
-        drivers: dict[str, Driver],
-        allocators: dict[str, AddressAllocator],
-        firewall: Firewall | None,
+        drivers: Mapping[str, Driver],
+        allocators: Mapping[str, AddressAllocator],
+        publisher: Publisher,
         pool: NetnsPool,
         thread: NetnsThread,
         default_bridge: Callable[[], NetworkRecord | None],
     ) -> None:
         """`allocators` has the addresses of each network by its id."""
-        self._config = config
         self._store = store
         self._drivers = drivers
         self._allocators = allocators
-        self._firewall = firewall
+        self._publisher = publisher
         self._pool = pool
         self._thread = thread
         self._default_bridge = default_bridge
-        self._ports = PortAllocator(config.ip)
         self._held: dict[str, Netns] = {}
 
     def restore(self, sandbox: SandboxRecord) -> None:
-        """Note what a running container has."""
+        """Note what a running container has, and have its links on their networks. Raises OSError and Conflict."""
         for endpoint in sandbox.endpoints:
             allocator = self._allocators.get(endpoint.network_id)
             if allocator is not None and endpoint.address:
                 allocator.restore(ipaddress.IPv4Address(endpoint.address))
-        for port in sandbox.published:
-            self._ports.restore(port)
+        self._publisher.restore(sandbox.published)
+
+    def reconnect(self, sandbox: SandboxRecord) -> None:
+        """Have a running container's links on their networks. Raises OSError and Conflict."""
+        for endpoint in sandbox.endpoints:
+            if endpoint.link:
+                record = self._store.get(endpoint.network_id)
+                self._drivers[record.driver].reconnect(record, endpoint.link)
 
     async def create(self, request: SandboxRequest) -> Sandbox:
-        """Make a container's network stack.
+        """Make a container's network stack. Its record is in memory then; the caller saves it.
 
+        (Until that is done nothing needs undoing after a crash: the namespace and its links go with the engine, and
+        rules without a record when the next one starts.)
         Raises NotFound for a network that is gone, InvalidParameter and Forbidden for addresses, SystemFault for
         ports, and OSError.
         """
         networks = [(self._store.get(name), settings) for name, settings in request.endpoints.items()]
         # The highest priority gives the default route; among equals, the first named (docker: by name).
-        networks.sort(key=lambda pair: -pair[1].GwPriority)
+        networks.sort(key=lambda pair: (pair[0].internal, -pair[1].GwPriority))
         sandbox = SandboxRecord(
             container_id=request.container_id, container_name=request.container_name, sandbox_id=new_id()
         )
@@ -94,64 +97,63 @@ class Sandboxes:
             for number, (record, settings) in enumerate(networks):
                 mac = settings.MacAddress or (request.mac if number == 0 else "")
                 sandbox.endpoints.append(self._endpoint(record, settings, mac))
-            if sandbox.endpoints and sandbox.endpoints[0].address:
-                self._publish(sandbox, request, networks[0][0])
-            self._store.save_sandbox(sandbox)
+            self._store.reserve(sandbox)
+            self._publish(sandbox, request, [record for record, _ in networks])
             prepared = await self._namespace(networks[0][0] if networks else None)
             for number, ((record, _), endpoint) in enumerate(zip(networks, sandbox.endpoints, strict=True)):
                 if self._drivers[record.driver].addressed:
-                    self._connect(record, endpoint, prepared, number)
-        except BaseException:
+                    await self._connect(record, endpoint, prepared, number)
+        except BaseException as error:
             if prepared is not None:
                 prepared.netns.close()
             self._forget(sandbox)
+            if isinstance(error, OSError):
+                raise SystemFault(f"cannot make the container's network: {error}") from error
             raise
         self._held[request.container_id] = prepared.netns
         return Sandbox(sandbox, prepared.netns)
 
     def _endpoint(self, record: NetworkRecord, settings: EndpointSettings, mac: str) -> Endpoint:
-        endpoint = Endpoint(network_id=record.id, network_name=record.name, endpoint_id=new_id())
+        endpoint = Endpoint(
+            network_id=record.id, network_name=record.name, endpoint_id=new_id(), priority=settings.GwPriority
+        )
         allocator = self._allocators.get(record.id)
         if allocator is not None:
             wanted = settings.IPAMConfig.IPv4Address if settings.IPAMConfig else ""
             address = allocator.allocate(parse_address(wanted, "IPv4 address") if wanted else None)
             endpoint.address = str(address)
             endpoint.prefix = record.network.prefixlen
-            endpoint.gateway = "" if record.internal else record.gateway
+            endpoint.gateway = "" if record.internal else record.way_out or record.gateway
             endpoint.mac = mac or mac_for(address)
         return endpoint
 
-    def _publish(self, sandbox: SandboxRecord, request: SandboxRequest, record: NetworkRecord) -> None:
-        if record.internal or not self._drivers[record.driver].addressed:
-            return
-        default_ip = record.options.get(HOST_BINDING)
-        wanted: PortMap = request.ports
-        if default_ip:
-            for bindings in wanted.values():
-                for binding in bindings or ():
-                    binding.HostIp = binding.HostIp or default_ip
-        sandbox.published, sandbox.ports = self._ports.allocate(
-            wanted, request.exposed, sandbox.endpoints[0].address, publish_all=request.publish_all
-        )
-        if sandbox.published:
-            if self._firewall is None:
-                raise Conflict("publishing ports needs the firewall, which is switched off (--iptables=false)")
-            self._firewall.publish(sandbox.published)
+    def _publish(self, sandbox: SandboxRecord, request: SandboxRequest, networks: list[NetworkRecord]) -> None:
+        """Lead the host's ports to the first endpoint that the outside can reach."""
+        for record, endpoint in zip(networks, sandbox.endpoints, strict=True):
+            if endpoint.address and not record.internal:
+                try:
+                    sandbox.published, sandbox.ports = self._publisher.publish(request, record, endpoint.address)
+                except SystemFault as error:
+                    raise SystemFault(
+                        "failed to set up container networking: driver failed programming external connectivity on "
+                        f"endpoint {request.container_name} ({endpoint.endpoint_id}): {error}"
+                    ) from error
+                return
 
     async def _namespace(self, first: NetworkRecord | None) -> Prepared:
         default = self._default_bridge()
         if first is not None and default is not None and first.id == default.id:
-            return await self._pool.on_default_bridge(self._config.mtu)
+            return await self._pool.on_default_bridge()
         return await self._pool.bare()
 
-    def _connect(self, record: NetworkRecord, endpoint: Endpoint, prepared: Prepared, number: int) -> None:
+    async def _connect(self, record: NetworkRecord, endpoint: Endpoint, prepared: Prepared, number: int) -> None:
         interface = f"eth{number}"
-        endpoint.link = (
-            prepared.link
-            if number == 0 and prepared.link
-            else self._drivers[record.driver].connect(record, prepared.netns, interface)
-        )
-        configure(prepared.netns, interface, endpoint, default_route=number == 0)
+        if number == 0 and prepared.link:
+            endpoint.link = prepared.link
+        else:
+            driver = self._drivers[record.driver]
+            endpoint.link = await self._thread.run(lambda: driver.connect(record, prepared.netns, interface))
+        _configure(prepared.netns, interface, endpoint, default_route=number == 0)
 
     def started(self, container_id: str) -> None:
         """The container's process holds the namespace now."""
@@ -172,10 +174,7 @@ class Sandboxes:
         self._give_back(sandbox)
 
     def _give_back(self, sandbox: SandboxRecord) -> None:
-        if sandbox.published and self._firewall is not None:
-            self._firewall.withdraw(sandbox.published)
-        for port in sandbox.published:
-            self._ports.release(port)
+        self._publisher.withdraw(sandbox.published)
         for endpoint in sandbox.endpoints:
             self._release_address(endpoint)
 
@@ -197,38 +196,53 @@ class Sandboxes:
             try:
                 taken = {link.name for link in netns.netlink.links()}
                 interface = next(name for number in range(1000) if (name := f"eth{number}") not in taken)
-                endpoint.link = self._drivers[record.driver].connect(record, netns, interface)
-                has_way_out = any(one.gateway for one in sandbox.endpoints)
-                configure(netns, interface, endpoint, default_route=not has_way_out)
+                driver = self._drivers[record.driver]
+                endpoint.link = await self._thread.run(lambda: driver.connect(record, netns, interface))
+                way_out = _way_out([*sandbox.endpoints, endpoint])
+                _configure(netns, interface, endpoint, default_route=way_out is endpoint)
             finally:
                 netns.close()
-        except BaseException:
+        except BaseException as error:
+            if endpoint.link:
+                self._drivers[record.driver].disconnect(endpoint.link)
             self._release_address(endpoint)
+            if isinstance(error, OSError):
+                raise SystemFault(f"cannot connect the container to network {record.name}: {error}") from error
             raise
         sandbox.endpoints.append(endpoint)
         self._store.save_sandbox(sandbox)
         return endpoint
 
-    def leave(self, container_id: str, record: NetworkRecord) -> Endpoint:
-        """Disconnect a running container from a network. Raises NotFound when it is not connected."""
+    def leave(self, container_id: str, pid: int, record: NetworkRecord) -> Endpoint:
+        """Disconnect a running container from a network; what led out through it takes another way, if there is one.
+
+        Raises NotFound when it is not connected.
+        """
         sandbox = self._store.sandboxes.get(container_id)
         endpoints = sandbox.endpoints if sandbox is not None else []
         endpoint = next((one for one in endpoints if one.network_id == record.id), None)
         if sandbox is None or endpoint is None:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
         gone = [port for port in sandbox.published if port.container_ip == endpoint.address]
-        if gone and self._firewall is not None:
-            self._firewall.withdraw(gone)
-        for port in gone:
-            self._ports.release(port)
         sandbox.published = [port for port in sandbox.published if port not in gone]
         if gone:
-            sandbox.ports = {}
+            sandbox.ports = dict.fromkeys(sandbox.ports)
         sandbox.endpoints.remove(endpoint)
         self._store.save_sandbox(sandbox)
+        self._publisher.withdraw(gone)
         self._drivers[record.driver].disconnect(endpoint.link)
         self._release_address(endpoint)
+        way_out = _way_out(sandbox.endpoints)
+        if pid and way_out is not None:
+            self._thread.call(lambda: self._reroute(pid, way_out.gateway))
         return endpoint
+
+    def _reroute(self, pid: int, gateway: str) -> None:
+        netns = self._thread.enter(f"/proc/{pid}/ns/net")
+        try:
+            netns.netlink.run(set_default_route(ipaddress.IPv4Address(gateway)))
+        finally:
+            netns.close()
 
     def close(self) -> None:
         """Let go of every namespace."""
@@ -236,12 +250,43 @@ class Sandboxes:
             self.started(container_id)
 
 
+def _way_out(endpoints: Sequence[Endpoint]) -> Endpoint | None:
+    """The endpoint whose gateway is the default route: of the highest priority, the first."""
+    return max((one for one in endpoints if one.gateway), key=lambda one: one.priority, default=None)
+
+
+def _configure(netns: Netns, interface: str, endpoint: Endpoint, *, default_route: bool) -> None:
+    """Give the namespace's end of a link its addresses and, with `default_route`, make it the way out."""
+    link = netns.netlink.link(interface)
+    if link is None:
+        raise SystemFault(f"the interface {interface} of the container has vanished")
+    address = ipaddress.IPv4Interface(f"{endpoint.address}/{endpoint.prefix}")
+    requests = [
+        set_mac(interface, endpoint.mac),
+        set_up(link.index, interface),
+        add_address(link.index, interface, address),
+    ]
+    if default_route and endpoint.gateway:
+        requests.append(set_default_route(ipaddress.IPv4Address(endpoint.gateway)))
+    netns.netlink.run(*requests)
+
+
 def check_settings(settings: EndpointSettings) -> None:
     """Raise InvalidParameter for addresses that are none."""
-    if settings.MacAddress and _MAC.match(settings.MacAddress) is None:
-        raise InvalidParameter(f"invalid MAC address: {settings.MacAddress}")
+    check_mac(settings.MacAddress)
     if settings.IPAMConfig is not None:
         if settings.IPAMConfig.IPv4Address:
             parse_address(settings.IPAMConfig.IPv4Address, "IPv4 address")
         if settings.IPAMConfig.IPv6Address:
             raise InvalidParameter("IPv6 addresses are not supported yet")
+
+
+def check_mac(text: str) -> None:
+    """Raise InvalidParameter for what is no hardware address of one interface; empty: none is asked for."""
+    if not text:
+        return
+    if _MAC.match(text) is None:
+        raise InvalidParameter(f"invalid MAC address: {text}")
+    octets = bytes.fromhex(text.replace(":", ""))
+    if octets[0] & 1 or not any(octets):
+        raise InvalidParameter(f"invalid MAC address: {text}: it is a group's, or nobody's")

@@ -66,11 +66,23 @@ class NetworkStore:
             )
         self._networks[record.id] = record
 
+    def hide(self, record: NetworkRecord) -> None:
+        """Let a network be found no longer, while it is being removed; its row stays until `delete`."""
+        del self._networks[record.id]
+
+    def unhide(self, record: NetworkRecord) -> None:
+        """Undo `hide`."""
+        self._networks[record.id] = record
+
     def delete(self, record: NetworkRecord) -> None:
         """Remove a network."""
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM networks WHERE id = ?", (record.id,))
-        del self._networks[record.id]
+        self._networks.pop(record.id, None)
+
+    def reserve(self, sandbox: SandboxRecord) -> None:
+        """Let a sandbox that is being made be found, without a row yet."""
+        self.sandboxes[sandbox.container_id] = sandbox
 
     def save_sandbox(self, sandbox: SandboxRecord) -> None:
         """Insert or replace a sandbox."""

@@ -1,0 +1,153 @@
+"""`bridge`: a Linux bridge per network, a veth pair per endpoint (veth(4), bridge(8)).
+
+The bridge has the gateway's address, so containers are routed by the host, through the firewall's table. Frames
+between ports of one bridge are the bridge's own business; a network without inter-container communication therefore
+isolates its ports at that level too, where the firewall may not look.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from darse.engine.config import EngineConfig
+from darse.engine.errors import Conflict, InvalidParameter
+from darse.linux import sysctl
+from darse.linux.netlink import (
+    Link,
+    Netlink,
+    add_address,
+    add_bridge,
+    add_veth,
+    delete_address,
+    delete_link,
+    set_master,
+    set_port,
+    set_up,
+)
+from darse.linux.netns import Netns
+from darse.networks import options
+from darse.networks.addresses import mac_for
+from darse.networks.model import NetworkRecord
+from darse.networks.pool import link_name
+
+_LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
+_BRIDGED_PACKETS_ARE_FILTERED = "net/bridge/bridge-nf-call-iptables"
+
+
+class BridgeDriver:
+    """Bridges of this engine; and, for `--bridge`, one of the administrator's, which is used and left alone."""
+
+    name = "bridge"
+    addressed = True
+    creatable = True
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._netlink = Netlink()
+        self._config = config
+
+    def check(self, record: NetworkRecord) -> None:
+        """See `Driver`."""
+        if _LINK_NAME.match(record.bridge) is None:
+            raise InvalidParameter(f"invalid bridge name: {record.bridge!r}: up to 15 letters, digits, or '_.-'")
+        for option in (options.ICC, options.MASQUERADE):
+            options.flag(record, option)
+        self.mtu(record)
+        options.host_address(record)
+        if self._netlink.link(record.bridge) is not None:
+            raise Conflict(f"a link named {record.bridge} exists on this host already")
+
+    def restore(self, record: NetworkRecord) -> None:
+        """See `Driver`: the bridge is up and has the gateway's address, and of IPv4 only that."""
+        netlink, name = self._netlink, record.bridge
+        link = netlink.link(name)
+        if link is None:
+            if record.foreign:
+                raise Conflict(f"there is no bridge {name} on this host: --bridge wants an existing one")
+            netlink.run(add_bridge(name, mac_for(ipaddress.IPv4Address(record.gateway)), self.mtu(record)))
+            link = self.link(record)
+        if not record.foreign:
+            self._address(record, link)
+        # Connections to 127.0.0.1 of the host are led to containers; the firewall keeps the opposite way shut.
+        sysctl.write(f"net/ipv4/conf/{name}/route_localnet", "1")
+
+    def _address(self, record: NetworkRecord, link: Link) -> None:
+        wanted = ipaddress.IPv4Interface(f"{record.gateway}/{record.network.prefixlen}")
+        present = self._netlink.addresses(link.index)
+        changes = [delete_address(link.index, link.name, old) for old in present if old != wanted]
+        if wanted not in present:
+            changes.append(add_address(link.index, link.name, wanted))
+        if not link.up:
+            changes.append(set_up(link.index, link.name))
+        self._netlink.run(*changes)
+
+    def existing_address(self, name: str) -> ipaddress.IPv4Interface:
+        """The first IPv4 address of the administrator's bridge. Raises Conflict."""
+        link = self._netlink.link(name)
+        if link is None:
+            raise Conflict(f"there is no bridge {name} on this host: --bridge wants an existing one")
+        addresses = self._netlink.addresses(link.index)
+        if not addresses:
+            raise Conflict(
+                f"the bridge {name} has no IPv4 address: give it one (ip address add ADDRESS/BITS dev {name})"
+            )
+        return addresses[0]
+
+    def mtu(self, record: NetworkRecord) -> int:
+        """Largest packet, in bytes. Raises InvalidParameter."""
+        return options.mtu(record) or self._config.mtu
+
+    def link(self, record: NetworkRecord) -> Link:
+        """The bridge. Raises Conflict when somebody removed it."""
+        link = self._netlink.link(record.bridge)
+        if link is None:
+            raise Conflict(f"bridge {record.bridge} of network {record.name} is gone: restart darsed to have it back")
+        return link
+
+    def routes(self) -> list[ipaddress.IPv4Network]:
+        """Where the host has routes to."""
+        return self._netlink.routes()
+
+    def routed(self, subnet: ipaddress.IPv4Network) -> bool:
+        """Whether the host has a route to a part of the subnet."""
+        return any(subnet.overlaps(route) for route in self.routes())
+
+    def exists(self, record: NetworkRecord) -> bool:
+        """Whether the bridge is on the host."""
+        return self._netlink.link(record.bridge) is not None
+
+    def isolated(self, record: NetworkRecord) -> bool:
+        """Whether the bridge itself has to keep its ports apart.
+
+        Where bridged packets pass the firewall (br_netfilter), that does it better: it still lets through what is
+        translated, a neighbour's published port.
+        """
+        return not options.flag(record, options.ICC) and not sysctl.enabled(_BRIDGED_PACKETS_ARE_FILTERED)
+
+    def remove(self, record: NetworkRecord) -> None:
+        """See `Driver`."""
+        if not record.foreign:
+            self.disconnect(record.bridge)
+
+    def connect(self, record: NetworkRecord, netns: Netns, interface: str) -> str:
+        """See `Driver`: a veth pair, its outer end a port of the bridge."""
+        name = link_name()
+        veth = add_veth(name, self.link(record).index, interface, netns.descriptor, self.mtu(record))
+        self._netlink.run(veth, set_port(name, isolated=self.isolated(record)))
+        return name
+
+    def reconnect(self, record: NetworkRecord, link: str) -> None:
+        """See `Driver`: a bridge that was deleted has lost its ports."""
+        port, bridge = self._netlink.link(link), self.link(record)
+        if port is not None and port.master != bridge.index:
+            changes = (set_master(link, bridge.index, bridge.name), set_port(link, isolated=self.isolated(record)))
+            self._netlink.run(*changes)
+
+    def disconnect(self, link: str) -> None:
+        """See `Driver`."""
+        if link and self._netlink.link(link) is not None:
+            self._netlink.run(delete_link(link))
+
+    def close(self) -> None:
+        """Let go of the kernel."""
+        self._netlink.close()

@@ -1,0 +1,110 @@
+"""Publishing: the ports of a container become ports of the host, in the firewall's maps, and cease to be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from darse.engine.config import EngineConfig
+from darse.engine.errors import Conflict
+from darse.linux.conntrack import Conntrack, Flow
+from darse.linux.nft import NftError
+from darse.networks import options
+from darse.networks.firewall import Firewall
+from darse.networks.model import NetworkRecord, PublishedPort, SandboxRequest
+from darse.networks.ports import PortAllocator
+from darse.wire.containers import PortMap
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """The host's ports, the maps that lead from them, and the flows that still follow what maps said before.
+
+    `rebuild` makes the firewall's table anew from the records, for when somebody else has changed it
+    (`nft flush ruleset`, a restarted firewall service).
+    """
+
+    def __init__(self, config: EngineConfig, firewall: Firewall | None, rebuild: Callable[[], None]) -> None:
+        self._firewall = firewall
+        self._rebuild = rebuild
+        self._ports = PortAllocator(config.ip)
+        self._conntrack: Conntrack | None = None
+
+    def restore(self, ports: Iterable[PublishedPort]) -> None:
+        """Note the ports of a running container."""
+        for port in ports:
+            self._ports.restore(port)
+
+    def publish(
+        self, request: SandboxRequest, record: NetworkRecord, container_ip: str
+    ) -> tuple[list[PublishedPort], PortMap]:
+        """Publish a container's ports; return them, and the port map that inspect shows.
+
+        Raises SystemFault in docker's words when a port is taken, and Conflict without a firewall; then none is.
+        """
+        published, shown = self._ports.allocate(
+            request.ports,
+            request.exposed,
+            container_ip,
+            publish_all=request.publish_all,
+            default_ip=options.host_address(record),
+        )
+        if not published:
+            return published, shown
+        try:
+            self._lead(published)
+        except BaseException:
+            self._release(published)
+            raise
+        numbers = {port.host_port for port in published if port.protocol == "udp"}
+        if numbers:
+            self._forget(lambda flow: flow.port in numbers, f"--orig-port-dst {min(numbers)}")
+        return published, shown
+
+    def _lead(self, ports: list[PublishedPort]) -> None:
+        if self._firewall is None:
+            raise Conflict("publishing ports needs the firewall, which is switched off (--iptables=false)")
+        try:
+            self._firewall.publish(ports)
+        except NftError as error:
+            _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
+            self._rebuild()
+            self._firewall.publish(ports)
+
+    def withdraw(self, ports: list[PublishedPort]) -> None:
+        """Undo `publish`. The container's record is not to have the ports any more."""
+        if not ports:
+            return
+        if self._firewall is not None:
+            try:
+                self._firewall.withdraw(ports)
+            except NftError as error:
+                _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
+                try:
+                    self._rebuild()
+                except NftError:
+                    _log.exception("cannot make the firewall's table anew")
+        self._release(ports)
+        addresses = {port.container_ip for port in ports if port.protocol == "udp"}
+        if addresses:
+            self._forget(lambda flow: flow.answered_by in addresses, f"--reply-src {min(addresses)}")
+
+    def _release(self, ports: Iterable[PublishedPort]) -> None:
+        for port in ports:
+            self._ports.release(port)
+
+    def _forget(self, wanted: Callable[[Flow], bool], summary: str) -> None:
+        try:
+            if self._conntrack is None:
+                self._conntrack = Conntrack()
+            self._conntrack.forget_udp(wanted, summary)
+        except OSError as error:
+            _log.warning(
+                "old UDP flows may go on to where they went, the kernel does not let them be forgotten: %s", error
+            )
+
+    def close(self) -> None:
+        """Let go of the kernel."""
+        if self._conntrack is not None:
+            self._conntrack.close()
