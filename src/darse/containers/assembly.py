@@ -89,6 +89,8 @@ class Assembly:
             return config.Hostname
         if container.record.host.NetworkMode == "host" or container.record.host.UTSMode == "host":
             return platform.node()
+        if container.record.host.NetworkMode.startswith("container:"):
+            return self._hostname(self._running_other(container.record.host.NetworkMode, "network"))
         return short_id(container.id)
 
     async def _network(self, container: Container) -> tuple[str | None, list[str]]:

@@ -124,12 +124,11 @@ class ExecService:
         try:
             await self._launch(one, container, attached=attachment is not None)
         except EngineError as error:
-            code = error.exit_code if isinstance(error, LaunchFailure) else 126
-            self._finish(one, code)
+            if attachment is not None:
+                attachment.feed(STDOUT, f"{error}\r\n".encode())
+            self._finish(one, error.exit_code if isinstance(error, LaunchFailure) else 126)
             if attachment is None:
                 raise
-            attachment.feed(STDOUT, f"{error}\r\n".encode())
-            attachment.finish()
         return attachment
 
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
