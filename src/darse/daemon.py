@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from darse.engine.engine import Engine
 
 _log = logging.getLogger("darse.daemon")
+# How long operations in progress may take once the engine is told to stop.
+_DRAIN_SECONDS = 10
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
 
 
@@ -68,16 +71,21 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, command)
     try:
         await engine.start()
-        listeners = Listeners(config, ApiServer(Api(engine).handle))
+        api = Api(engine)
+        server = ApiServer(api.handle)
+        listeners = Listeners(config, server)
         try:
             await listeners.listen()
+            gc.freeze()  # what start-up made stays: the collector need not look at it again and again
             _notify("READY=1")
             _log.info("darsed %s is ready", __version__)
             await stop.wait()
             _notify("STOPPING=1")
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
         finally:
-            await listeners.close()
+            listeners.close()
+            await api.drain(_DRAIN_SECONDS)
+            await server.shutdown(0)
     finally:
         await engine.close()
 
@@ -97,29 +105,36 @@ def _reload(engine: Engine, command: CommandLine) -> None:
 
 @contextmanager
 def _only_engine(config: EngineConfig) -> Iterator[None]:
-    """Hold the lock of the data root: two engines on one would destroy each other's work."""
-    for directory in (config.data_root, config.exec_root):
-        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-    with open(config.data_root / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemFault(
-                f"another engine runs on {config.data_root}: stop it, or use another --data-root"
-            ) from None
+    """Hold the locks of the roots: two engines on one would destroy each other's work."""
+    with contextlib.ExitStack() as held:
+        for option, directory in (("data-root", config.data_root), ("exec-root", config.exec_root)):
+            try:
+                directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+                lock = held.enter_context(open(directory / "lock", "w", encoding="utf-8"))
+            except OSError as error:
+                raise SystemFault(f"cannot use {directory}: {error.strerror or error}") from error
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SystemFault(f"another engine runs on {directory}: stop it, or use another --{option}") from None
         yield
 
 
 @contextmanager
 def _pidfile(config: EngineConfig) -> Iterator[None]:
-    if config.pidfile is None:
+    path = config.pidfile
+    if path is None:
         yield
         return
-    config.pidfile.write_text(f"{os.getpid()}\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise SystemFault(f"cannot write the pidfile {path}: {error.strerror or error}") from error
     try:
         yield
     finally:
-        config.pidfile.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _notify(state: str) -> None:

@@ -6,6 +6,7 @@ names with slashes in them, which the usual routers take apart.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from darse.api import aiohttp_server as web
 from darse.api.errors import API_VERSION, HEADERS, error_response
+from darse.api.server import connection_of
 from darse.engine.errors import EngineError, InvalidParameter
 
 if TYPE_CHECKING:
@@ -93,9 +95,25 @@ class Api:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._routes = all_routes()
+        self._operations: set[asyncio.Future[None]] = set()
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until every operation in progress is done; streams are none."""
+        if self._operations:
+            await asyncio.wait(self._operations, timeout=seconds)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one request; never raises but to end the connection."""
+        connection = connection_of(request)
+        operation = connection.operation = asyncio.get_running_loop().create_future()
+        self._operations.add(operation)
+        operation.add_done_callback(self._operations.discard)
+        try:
+            return await self._answer(request)
+        finally:
+            connection.becomes_stream()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             response = await self._dispatch(request)
         except EngineError as error:

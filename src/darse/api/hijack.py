@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from darse.api.aiohttp_server import BaseRequest, StreamResponse
-from darse.api.server import Connection, Hijacked
+from darse.api.server import Connection, Hijacked, connection_of
 
 if TYPE_CHECKING:
     from aiohttp.web_ws import WebSocketResponse
@@ -50,8 +50,8 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
 
     With `multiplexed_type` (from API 1.42 on) multiplexed streams have a content type of their own.
     """
-    connection = request.protocol
-    assert isinstance(connection, Connection)
+    connection = connection_of(request)
+    connection.becomes_stream()
     transport = connection.transport
     response = Hijacked()
     response.force_close()
@@ -76,6 +76,7 @@ async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
     """Carry the streams as binary messages, both ways, never multiplexed; as docker does for browsers."""
     from aiohttp.web_ws import WebSocketResponse  # noqa: PLC0415 - browsers' consoles are rare
 
+    connection_of(request).becomes_stream()
     response = WebSocketResponse(autoping=True, heartbeat=30)
     try:
         await response.prepare(request)

@@ -117,13 +117,13 @@ class Listeners:
             else:
                 self._open.append(await loop.create_server(self._secured(), sock=passed))
 
-    async def close(self) -> None:
-        """Stop listening and remove the sockets."""
+    def close(self) -> None:
+        """Accept no more connections, and remove the sockets."""
         for listener in self._open:
             listener.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
-        await self._server.shutdown(0.2)
+        self._server.pre_shutdown()
 
 
 def _remove_stale(path: Path) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS
-from darse.api.server import until_gone
+from darse.api.server import connection_of, until_gone
 from darse.engine.errors import EngineError
 
 _encode = msgspec.json.encode
@@ -35,6 +35,7 @@ async def stream(
     The source is started before the head is sent: who has the head is subscribed. What it raises within `patience`
     seconds, and at once in any case, is raised here, when a plain error can still be sent.
     """
+    connection_of(request).becomes_stream()
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
     gone = asyncio.create_task(until_gone(request))
     following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))

@@ -45,7 +45,7 @@ class Hijacked(web.StreamResponse):
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_body_left", "_early", "_head_timer", "_refused", "gone")
+    __slots__ = ("_body_left", "_early", "_head_timer", "_refused", "gone", "operation")
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -55,6 +55,12 @@ class Connection(web.RequestHandler):
         self._body_left = 0
         self._early: bytes | None = None
         self._refused = False
+        self.operation: asyncio.Future[None] | None = None
+
+    def becomes_stream(self) -> None:
+        """The request in progress has done its work, and goes on for as long as its streams: nobody waits for that."""
+        if self.operation is not None and not self.operation.done():
+            self.operation.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser with requests, and keep what follows a request to upgrade."""
@@ -191,6 +197,11 @@ class ApiServer(web.Server):
 
 async def until_gone(request: web.BaseRequest) -> None:
     """Return when the client has closed its connection."""
+    await connection_of(request).gone.wait()
+
+
+def connection_of(request: web.BaseRequest) -> Connection:
+    """The connection that a request came on."""
     connection = request.protocol
     assert isinstance(connection, Connection)
-    await connection.gone.wait()
+    return connection

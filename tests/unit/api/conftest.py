@@ -140,6 +140,7 @@ class Served:
 
     path: Path
     engine: Any
+    api: Api
     server: ApiServer
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
@@ -200,10 +201,11 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """The API with fake services."""
     state = State(tmp_path / "state.sqlite", [events.SCHEMA])
     engine = SimpleNamespace(containers=FakeContainers(), events=EventLog(state), execs=SimpleNamespace())
-    server = ApiServer(Api(engine).handle)  # type: ignore[arg-type]
+    api = Api(engine)  # type: ignore[arg-type]
+    server = ApiServer(api.handle)
     path = tmp_path / "socket"
     listener = await asyncio.get_running_loop().create_unix_server(server, str(path))
-    served = Served(path, engine, server)
+    served = Served(path, engine, api, server)
     yield served
     listener.close()
     engine.events.close()

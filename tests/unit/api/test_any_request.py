@@ -85,12 +85,13 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         engine.containers = FakeContainers()
         engine.containers.ended.set_result({"StatusCode": 0})
         engine.containers.streams.end()
-        for name in ("pause", "unpause", "restart", "inspect", "remove", "prune", "rename", "trace"):
+        for name in ("kill", "pause", "unpause", "restart", "inspect", "remove", "prune", "rename", "trace"):
             setattr(engine.containers, name, getattr(refusing, name))
         engine.events.close()
-        server = ApiServer(Api(engine).handle)  # type: ignore[arg-type]
+        api = Api(engine)  # type: ignore[arg-type]
+        server = ApiServer(api.handle)
         await loop.create_unix_server(server, str(directory / "socket"))
-        return Served(directory / "socket", engine, server)
+        return Served(directory / "socket", engine, api, server)
 
     served = runner.run(start())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.unit.api.conftest import Served
@@ -123,3 +125,26 @@ async def _missing(reference: str, *, size: bool) -> None:
     from darse.engine.errors import NotFound
 
     raise NotFound(f"No such container: {reference}")
+
+
+async def test_a_stop_waits_for_operations_and_not_for_streams(served: Served) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def start(reference: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    served.engine.containers.start = start
+    await served.upgrade("/containers/box/attach?stream=1")
+    reader, writer = await served.connect()
+    writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.wait_for(served.api.drain(5), 1)
+    operation = asyncio.create_task(served.request("POST", "/containers/box/start"))
+    await begun.wait()
+    drained = asyncio.create_task(served.api.drain(5))
+    await asyncio.sleep(0)
+    assert not drained.done()
+    go_on.set()
+    await asyncio.wait_for(drained, 1)
+    assert (await operation).status == 204

@@ -14,7 +14,7 @@ from darse.api.body import read_json
 from darse.api.errors import HEADERS
 from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
 from darse.api.responses import empty, json_response, stream
-from darse.api.server import until_gone
+from darse.api.server import connection_of, until_gone
 from darse.containers.listing import LIST_FILTERS, PRUNE_FILTERS
 from darse.containers.logs import LogOptions
 from darse.containers.options import AttachOptions
@@ -148,6 +148,7 @@ async def wait(call: Call) -> web.StreamResponse:
     ended = call.engine.containers.wait(call.match["id"], query.text(request, "condition"))
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
     await response.prepare(request)
+    connection_of(request).becomes_stream()
     gone = asyncio.create_task(until_gone(request))
     try:
         await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)
