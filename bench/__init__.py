@@ -1,0 +1,1 @@
+"""Paired measurements of darse and dockerd; see docs/bench.md."""
