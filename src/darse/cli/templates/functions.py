@@ -1,214 +1,321 @@
-"""The functions of templates: Go's own, and docker's."""
+"""The functions of templates: Go's own, and those that docker adds (json, join, split, title, lower, upper, pad…).
+
+A function is a table row: the types of its parameters, that of those that may follow, and what it does with values.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from darse.cli.templates.lexer import TemplateError
-from darse.cli.templates.values import MISSING, go_print, is_true, kind_of
+from darse.cli.templates import values as go
+from darse.cli.templates.errors import CallError
+from darse.cli.templates.printing import show, sprint, sprintf, sprintln
+from darse.cli.templates.values import Type, Value
 
-_VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d+)?(?:\.(?P<precision>\d*))?(?P<verb>[a-zA-Z%])")
-
-
-def _json(value: Any) -> str:
-    """docker's `json`: without escaping of <, > and &."""
-    return json.dumps(None if value is MISSING else value, ensure_ascii=False, separators=(",", ":"))
+# A parameter of this type takes any value as it is, also an invalid one (Go's reflect.Value).
+REFLECTED = Type(go.STRUCT, "reflect.Value")
 
 
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        if value is None or value is MISSING:
-            raise TemplateError("error calling index: index of untyped nil")
-        if isinstance(value, dict):
-            value = value.get(key, MISSING)
-        elif isinstance(value, (list, str)):
-            if not isinstance(key, int) or isinstance(key, bool):
-                raise TemplateError(f"error calling index: cannot index slice/array with type {kind_of(key)}")
-            if not 0 <= key < len(value):
-                raise TemplateError(f"error calling index: index out of range: {key}")
-            value = ord(value[key]) if isinstance(value, str) else value[key]
+class Function(NamedTuple):
+    """A function of templates."""
+
+    call: Callable[..., Value | None]
+    parameters: tuple[Type, ...]
+    more: Type | None = None
+
+
+def _text(data: str) -> Value:
+    return Value(go.STRING_TYPE, data)
+
+
+def _bool(data: bool) -> Value:
+    return Value(go.BOOL_TYPE, data)
+
+
+def _strings(data: Sequence[str]) -> Value:
+    return Value(go.STRINGS_TYPE, [_text(one) for one in data])
+
+
+# Indexing.
+
+
+def _bytes(value: Value) -> bytes:
+    return str(value.data).encode(errors="surrogateescape")
+
+
+def _length(value: Value) -> int:
+    return len(_bytes(value)) if value.type.kind == go.STRING else len(value.data or ())
+
+
+def _index_argument(index: Value | None, most: int) -> int:
+    index = go.indirect_interface(index)
+    if index is None:
+        raise CallError("cannot index slice/array with nil")
+    if index.type.kind not in (go.INT, go.UINT):
+        raise CallError(f"cannot index slice/array with type {index.type}")
+    number = int(index.data)
+    if not 0 <= number <= most:
+        raise CallError(f"index out of range: {number}")
+    return number
+
+
+def _index(item: Value | None, *indexes: Value | None) -> Value | None:
+    item = go.indirect_interface(item)
+    if item is None:
+        raise CallError("index of untyped nil")
+    for one in indexes:
+        item, is_nil = go.indirect(item)
+        if is_nil or item is None:
+            raise CallError("index of nil pointer")
+        kind = item.type.kind
+        if kind == go.STRING:
+            data = _bytes(item)
+            number = _index_argument(one, len(data))
+            if number == len(data):
+                raise CallError("reflect: string index out of range")
+            item = Value(go.UINT8_TYPE, data[number])
+        elif kind == go.SLICE:
+            number = _index_argument(one, len(item.data or ()))
+            if number == len(item.data or ()):
+                raise CallError("reflect: slice index out of range")
+            item = item.data[number]
+        elif kind == go.MAP:
+            item = _map_entry(item, go.indirect_interface(one))
         else:
-            raise TemplateError(f"error calling index: can't index item of type {kind_of(value)}")
-    return value
+            raise CallError(f"can't index item of type {item.type}")
+    return item
 
 
-def _slice(value: Any, *bounds: int) -> Any:
-    if not isinstance(value, (list, str)):
-        raise TemplateError(f"error calling slice: can't slice item of type {kind_of(value)}")
-    low, high = [*bounds, *([0, len(value)][len(bounds) :])][:2]
-    if not 0 <= low <= high <= len(value):
-        raise TemplateError(f"error calling slice: index out of range: {high}")
-    return value[low:high]
+def _map_entry(item: Value, key: Value | None) -> Value | None:
+    assert item.type.elem is not None
+    if key is None:
+        raise CallError(f"value is nil; should be of type {item.type.key}")
+    if key.type.kind != go.STRING:
+        raise CallError(f"value has type {key.type}; should be {item.type.key}")
+    found = (item.data or {}).get(key.data)
+    return found if found is not None else go.zero(item.type.elem)
 
 
-def _len(value: Any) -> int:
-    if isinstance(value, (list, dict)):
-        return len(value)
-    if isinstance(value, str):
-        return len(value.encode())
-    raise TemplateError(f"error calling len: len of type {kind_of(value)}")
+def _slice(item: Value | None, *indexes: Value | None) -> Value:
+    item = go.indirect_interface(item)
+    if item is None:
+        raise CallError("slice of untyped nil")
+    item, is_nil = go.indirect(item)
+    if is_nil or item is None:
+        raise CallError("slice of nil pointer")
+    if len(indexes) > 3:
+        raise CallError(f"too many slice indexes: {len(indexes)}")
+    kind = item.type.kind
+    if kind == go.STRING and len(indexes) == 3:
+        raise CallError("cannot 3-index slice a string")
+    if kind not in (go.STRING, go.SLICE):
+        raise CallError(f"can't slice item of type {item.type}")
+    length = _length(item)
+    bounds = [0, length]
+    for number, one in enumerate(indexes):
+        bound = _index_argument(one, length)
+        bounds[number:] = [bound, *bounds[number + 1 :]]
+    for low, high in itertools.pairwise(bounds):
+        if low > high:
+            raise CallError(f"invalid slice index: {low} > {high}")
+    if kind == go.STRING:
+        return Value(item.type, _bytes(item)[bounds[0] : bounds[1]].decode(errors="surrogateescape"))
+    return Value(item.type, (item.data or [])[bounds[0] : bounds[1]])
 
 
-def _join(parts: Any, separator: str) -> str:
-    return separator.join(go_print(part) for part in parts or ())
+def _len(item: Value | None) -> Value:
+    item, is_nil = go.indirect(item)
+    if is_nil:
+        raise CallError("len of nil pointer")
+    if item is None:
+        raise CallError("reflect: call of reflect.Value.Type on zero Value")
+    if item.type.kind not in (go.STRING, go.SLICE, go.MAP):
+        raise CallError(f"len of type {item.type}")
+    return Value(go.INT_TYPE, _length(item))
 
 
-def _split(text: str, separator: str) -> list[str]:
-    return text.split(separator) if separator else list(text)
+def _call(name: Value, function: Value | None, *_arguments: Value | None) -> Value:
+    """`call`: no value of ours is a function. The evaluator gives it the source of its first argument."""
+    function = go.indirect_interface(function)
+    if function is None:
+        raise CallError("call of nil")
+    raise CallError(f"non-function {name.data} of type {function.type}")
 
 
-def _truncate(text: str, length: int) -> str:
-    return text[:length]
+# Comparison.
 
 
-def _pad(text: str, before: int, after: int) -> str:
-    return text if not text else " " * before + text + " " * after
+def _kind(value: Value | None) -> str:
+    return value.type.kind if value is not None and value.type.kind in go.BASIC else ""
 
 
-def _title(text: str) -> str:
-    return re.sub(r"(?<![\w'])\w", lambda match: match[0].upper(), text)
+def _is_nil(value: Value | None) -> bool:
+    return value is None or (value.type.kind in go.NILLABLE and value.data is None)
 
 
-def _print(*values: Any) -> str:
-    """fmt.Sprint: a space between operands when neither is a string."""
-    parts: list[str] = []
-    for number, value in enumerate(values):
-        if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
-            parts.append(" ")
-        parts.append(go_print(value))
-    return "".join(parts)
+def _equal(first: Value | None, second: Value | None) -> bool:
+    kinds = (_kind(first), _kind(second))
+    if kinds[0] != kinds[1]:
+        if set(kinds) == {go.INT, go.UINT}:
+            assert first is not None
+            assert second is not None
+            return bool(first.data == second.data)
+        if first is not None and second is not None:
+            raise CallError(f"incompatible types for comparison: {first.type} and {second.type}")
+        return False
+    if kinds[0]:
+        assert first is not None
+        assert second is not None
+        return bool(first.data == second.data)
+    if first is not None and second is not None and first.type.kind != second.type.kind:
+        raise CallError(f"non-comparable types {show(first)}: {first.type}, {second.type}: {show(second)}")
+    if _is_nil(first) or _is_nil(second):
+        return _is_nil(first) == _is_nil(second)
+    assert first is not None
+    assert second is not None
+    if second.type.kind in (go.SLICE, go.MAP):
+        raise CallError(f"non-comparable type {show(second)}: {second.type}")
+    return first == second
 
 
-def _println(*values: Any) -> str:
-    return " ".join(go_print(value) for value in values) + "\n"
-
-
-def _printf(form: str, *values: Any) -> str:
-    queue = list(values)
-
-    def verb(match: re.Match[str]) -> str:
-        kind = match["verb"]
-        if kind == "%":
-            return "%"
-        if not queue:
-            return f"%!{kind}(MISSING)"
-        return _formatted(queue.pop(0), match)
-
-    text = _VERB.sub(verb, form)
-    if queue:
-        text += "%!(EXTRA " + ", ".join(f"{kind_of(value)}={go_print(value)}" for value in queue) + ")"
-    return text
-
-
-def _formatted(value: Any, match: re.Match[str]) -> str:
-    kind, flags = match["verb"], match["flags"]
-    precision = int(match["precision"]) if match["precision"] else 0 if match["precision"] == "" else None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    text = f"%!{kind}({kind_of(value)}={go_print(value)})"
-    if kind == "v":
-        text = go_print(value)
-    elif kind == "T":
-        text = kind_of(value)
-    elif kind == "t" and isinstance(value, bool):
-        text = go_print(value)
-    elif kind == "s" and not number and not isinstance(value, bool):
-        text = go_print(value)
-        text = text if precision is None else text[:precision]
-    elif kind == "q" and isinstance(value, str):
-        text = json.dumps(value, ensure_ascii=False)
-    elif kind in "xX" and isinstance(value, str):
-        text = value.encode().hex()
-        text = text.upper() if kind == "X" else text
-    elif kind in "dxXobc" and number and isinstance(value, int):
-        text = chr(value) if kind == "c" else format(value, kind if kind != "d" else "d")
-        text = f"+{text}" if "+" in flags and value >= 0 else text
-    elif kind in "feEgG" and isinstance(value, float):
-        text = format(value, f".{6 if precision is None and kind in 'feE' else precision or 6}{kind}")
-    if match["width"]:
-        width = int(match["width"])
-        if "-" in flags:
-            return text.ljust(width)
-        if "0" in flags and number:
-            return text.zfill(width)
-        return text.rjust(width)
-    return text
-
-
-def _comparable(left: Any, right: Any) -> None:
-    numbers = (int, float)
-    same = (
-        type(left) is type(right)
-        or left is None
-        or right is None
-        or (isinstance(left, numbers) and isinstance(right, numbers) and bool not in (type(left), type(right)))
-    )
-    if not same:
-        raise TemplateError("error calling eq: incompatible types for comparison")
-
-
-def _eq(first: Any, *others: Any) -> bool:
+def _eq(first: Value | None, *others: Value | None) -> Value:
     if not others:
-        raise TemplateError("error calling eq: missing argument for comparison")
-    for other in others:
-        _comparable(first, other)
-        if first == other:
-            return True
-    return False
+        raise CallError("missing argument for comparison")
+    first = go.indirect_interface(first)
+    return _bool(any(_equal(first, go.indirect_interface(one)) for one in others))
 
 
-def _less(left: Any, right: Any) -> bool:
-    _comparable(left, right)
-    if isinstance(left, (bool, list, dict)) or left is None:
-        raise TemplateError("error calling lt: invalid type for comparison")
-    return bool(left < right)
+def _less(first: Value | None, second: Value | None) -> bool:
+    first, second = go.indirect_interface(first), go.indirect_interface(second)
+    kinds = _kind(first), _kind(second)
+    if not kinds[0] or not kinds[1]:
+        raise CallError("invalid type for comparison")
+    assert first is not None
+    assert second is not None
+    if kinds[0] != kinds[1] and set(kinds) != {go.INT, go.UINT}:
+        raise CallError(f"incompatible types for comparison: {first.type} and {second.type}")
+    if kinds[0] in (go.BOOL, go.COMPLEX):
+        raise CallError("invalid type for comparison")
+    return bool(first.data < second.data)
 
 
-def _html(*values: Any) -> str:
-    text = _print(*values)
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("'", "&#39;")):
-        text = text.replace(character, entity)
-    return text
+def _less_equal(first: Value | None, second: Value | None) -> bool:
+    return _less(first, second) or bool(_eq(first, second).data)
 
 
-def _js(*values: Any) -> str:
-    return json.dumps(_print(*values))[1:-1].replace("'", "\\'").replace("<", "\\u003C").replace(">", "\\u003E")
+# Escaping.
+
+_HTML = str.maketrans({"\0": "\ufffd", '"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_JS: dict[int, str] = str.maketrans(
+    {
+        **{chr(code): f"\\u{code:04X}" for code in range(0x20)},
+        **{"\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D"},
+    }
+)
+_UNESCAPED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
 
-def _urlquery(*values: Any) -> str:
-    from darse.cli.client import quote
+def _printed(arguments: Sequence[Value | None]) -> str:
+    shown = [go.indirect_interface(one) for one in arguments]
+    return sprint([_text("<no value>") if one is None else go.indirect(one)[0] for one in shown])
 
-    return quote(_print(*values)).replace("%20", "+")
+
+def _html(*arguments: Value | None) -> Value:
+    return _text(_printed(arguments).translate(_HTML))
 
 
-# `and` and `or` are in the evaluator: they stop at the first argument that decides.
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "not": lambda value: not is_true(value),
-    "eq": _eq,
-    "ne": lambda left, right: not _eq(left, right),
-    "lt": _less,
-    "le": lambda left, right: _less(left, right) or _eq(left, right),
-    "gt": lambda left, right: not (_less(left, right) or _eq(left, right)),
-    "ge": lambda left, right: not _less(left, right),
-    "index": _index,
-    "slice": _slice,
-    "len": _len,
-    "print": _print,
-    "printf": _printf,
-    "println": _println,
-    "html": _html,
-    "js": _js,
-    "urlquery": _urlquery,
-    "json": _json,
-    "join": _join,
-    "split": _split,
-    "lower": lambda text: text.lower(),
-    "upper": lambda text: text.upper(),
-    "title": _title,
-    "pad": _pad,
-    "truncate": _truncate,
+def _js(*arguments: Value | None) -> Value:
+    escaped = _printed(arguments).translate(_JS)
+    return _text("".join(one if one.isascii() or one.isprintable() else f"\\u{ord(one):04X}" for one in escaped))
+
+
+def _urlquery(*arguments: Value | None) -> Value:
+    data = _printed(arguments).encode(errors="surrogateescape")
+    return _text("".join(chr(one) if one in _UNESCAPED else "+" if one == 32 else f"%{one:02X}" for one in data))
+
+
+# docker's own.
+
+
+def _json(value: Value | None) -> Value:
+    from darse.cli.templates.encoding import encode
+
+    return _text(encode(value))
+
+
+def _title(text: Value) -> Value:
+    out, begins = [], True
+    for character in text.data:
+        out.append(character.title() if begins else character)
+        begins = not (character.isalnum() or character in "_'") if character.isascii() else character.isspace()
+        begins = begins or character == "'"
+    return _text("".join(out))
+
+
+def _split(text: Value, separator: Value) -> Value:
+    return _strings(text.data.split(separator.data) if separator.data else list(text.data))
+
+
+def _join(items: Value, separator: Value) -> Value:
+    return _text(separator.data.join(one.data for one in items.data or ()))
+
+
+def _pad(text: Value, before: Value, after: Value) -> Value:
+    if not text.data:
+        return text
+    for count in (before.data, after.data):
+        if count < 0:
+            raise CallError("strings: negative Repeat count")
+    return _text(" " * before.data + text.data + " " * after.data)
+
+
+def _truncate(text: Value, length: Value) -> Value:
+    data = _bytes(text)
+    if len(data) < length.data:
+        return _text(text.data)
+    if length.data < 0:
+        raise CallError(f"runtime error: slice bounds out of range [:{length.data}]")
+    return _text(data[: length.data].decode(errors="surrogateescape"))
+
+
+_S, _I = go.STRING_TYPE, go.INT_TYPE
+FUNCTIONS: dict[str, Function] = {
+    # `and` and `or` are the evaluator's: they do not look at all of their arguments.
+    "and": Function(_index, (REFLECTED,), REFLECTED),
+    "or": Function(_index, (REFLECTED,), REFLECTED),
+    "call": Function(_call, (REFLECTED,), REFLECTED),
+    "html": Function(_html, (), go.ANY),
+    "index": Function(_index, (REFLECTED,), REFLECTED),
+    "slice": Function(_slice, (REFLECTED,), REFLECTED),
+    "js": Function(_js, (), go.ANY),
+    "len": Function(_len, (REFLECTED,)),
+    "not": Function(lambda one: _bool(not go.is_true(go.indirect_interface(one))), (REFLECTED,)),
+    "print": Function(lambda *many: _text(sprint(many)), (), go.ANY),
+    "printf": Function(lambda form, *many: _text(sprintf(form.data, many)), (_S,), go.ANY),
+    "println": Function(lambda *many: _text(sprintln(many)), (), go.ANY),
+    "urlquery": Function(_urlquery, (), go.ANY),
+    "eq": Function(_eq, (REFLECTED,), REFLECTED),
+    "ne": Function(lambda one, two: _bool(not _eq(one, two).data), (REFLECTED, REFLECTED)),
+    "lt": Function(lambda one, two: _bool(_less(one, two)), (REFLECTED, REFLECTED)),
+    "le": Function(lambda one, two: _bool(_less_equal(one, two)), (REFLECTED, REFLECTED)),
+    "gt": Function(lambda one, two: _bool(not _less_equal(one, two)), (REFLECTED, REFLECTED)),
+    "ge": Function(lambda one, two: _bool(not _less(one, two)), (REFLECTED, REFLECTED)),
+    "json": Function(_json, (go.ANY,)),
+    "split": Function(_split, (_S, _S)),
+    "join": Function(_join, (go.STRINGS_TYPE, _S)),
+    "title": Function(_title, (_S,)),
+    "lower": Function(lambda text: _text(text.data.lower()), (_S,)),
+    "upper": Function(lambda text: _text(text.data.upper()), (_S,)),
+    "pad": Function(_pad, (_S, _I, _I)),
+    "truncate": Function(_truncate, (_S, _I)),
 }
-SHORT_CIRCUIT = frozenset({"and", "or"})
-NAMES = frozenset(FUNCTIONS) | SHORT_CIRCUIT
+
+# In the heading of a table these leave the column's name alone.
+HEADING_FUNCTIONS = {
+    **FUNCTIONS,
+    **{name: Function(lambda text: text, (_S,)) for name in ("json", "title", "lower", "upper")},
+    **{name: Function(lambda text, _: text, (_S, _S)) for name in ("split", "join")},
+    "truncate": Function(lambda text, _: text, (_S, _I)),
+}

@@ -1,163 +1,286 @@
-"""Go's text/template, first step: a template's text into text and actions, an action into tokens."""
+"""The tokens of a template: text, and between `{{` and `}}` what Go's text/template/parse/lex.go knows.
+
+Positions are indices of characters; where an error shows them, they become bytes, as in Go.
+"""
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
+TEXT, LEFT, RIGHT, SPACE, EOF, ERROR = "text", "left delim", "right delim", "space", "EOF", "error"
+ASSIGN, DECLARE, PIPE, CHAR, OPEN, CLOSE = "assign", "declare", "pipe", "char", "(", ")"
+DOT, FIELD, VARIABLE, IDENTIFIER, BOOL, NIL = "dot", "field", "variable", "identifier", "bool", "nil"
+STRING, RAW_STRING, CHARACTER, NUMBER, COMPLEX = "string", "raw string", "character constant", "number", "complex"
+KEYWORDS = frozenset({"block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"})
 
-class TemplateError(Exception):
-    """The template cannot be read or carried out; the text is Go's."""
+_SPACES = " \t\r\n"
+_DECIMAL = "0123456789_"
 
 
 class Token(NamedTuple):
-    """A piece of an action: its kind, its text, and for literals its value."""
+    """A token; `type` is one of the constants above or a keyword."""
 
-    kind: str
+    type: str
+    position: int
     text: str
-    value: object = None
-
-
-class Piece(NamedTuple):
-    """Text, or the tokens of one action."""
-
-    text: str | None
-    tokens: list[Token]
     line: int
 
+    def shown(self) -> str:
+        """How an error message shows it."""
+        if self.type == EOF:
+            return "EOF"
+        if self.type == ERROR:
+            return self.text
+        if self.type in KEYWORDS or self.type in (DOT, NIL):
+            return f"<{self.text}>"
+        from darse.cli.templates.quoting import quote
 
-_TOKEN = re.compile(
-    r"""
-    (?P<space>\s+)
-  | (?P<string>"(?:\\.|[^"\\\n])*")
-  | (?P<raw>`[^`]*`)
-  | (?P<char>'(?:\\.|[^'\\\n])+')
-  | (?P<number>[+-]?(?:0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|(?:\d[\d_]*)?\.?\d+(?:[eE][+-]?\d+)?))(?![\w.])
-  | (?P<field>\.[^\W\d]\w*)
-  | (?P<variable>\$\w*)
-  | (?P<name>[^\W\d]\w*)
-  | (?P<declare>:=)
-  | (?P<assign>=)
-  | (?P<mark>[.()|,])
-    """,
-    re.VERBOSE,
-)
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "'": "'"}
-_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)")
+        return f"{quote(self.text[:10])}..." if len(self.text) > 10 else quote(self.text)
 
 
-def split(template: str) -> list[Piece]:
-    """Cut a template into text and actions; `{{-` and `-}}` trim the text beside them. Raises TemplateError."""
-    pieces: list[Piece] = []
-    position = 0
-    trim_next = False
-    while True:
-        start = template.find("{{", position)
-        text = template[position:] if start < 0 else template[position:start]
-        if trim_next:
-            text = text.lstrip(" \t\r\n")
-        line = template.count("\n", 0, start if start >= 0 else len(template)) + 1
-        if start < 0:
-            pieces.append(Piece(text, [], line))
-            return pieces
-        inner = start + 2
-        if re.match(r"-\s", template[inner:]):
-            text = text.rstrip(" \t\r\n")
-            inner += 1
-        pieces.append(Piece(text, [], line))
-        if template[inner:].lstrip().startswith("/*"):
-            position, trim_next = _comment(template, inner, line)
-            continue
-        end = _end(template, inner, line)
-        body = template[inner:end]
-        trim_next = bool(re.search(r"\s-\Z", body))
-        pieces.append(Piece(None, tokens(body[:-1] if trim_next else body, line), line))
-        position = end + 2
+def is_alphanumeric(character: str) -> bool:
+    """Letters, digits and the underscore, in Unicode."""
+    return character == "_" or character.isalpha() or character.isdecimal()
 
 
-def _comment(template: str, inner: int, line: int) -> tuple[int, bool]:
-    end = template.find("*/", inner)
-    if end < 0:
-        raise TemplateError(f"template: :{line}: unclosed comment")
-    rest = re.match(r"(\s+-)?\}\}", template[end + 2 :])
-    if rest is None:
-        raise TemplateError(f"template: :{line}: comment ends before closing delimiter")
-    return end + 2 + rest.end(), rest[1] is not None
+class Lexer:
+    """Yields one token at a time; after an error only EOF comes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._start = 0
+        self._inside = False
+        self._depth = 0
+
+    def next(self) -> Token:
+        """The next token."""
+        self._start = self._at
+        return self._action() if self._inside else self._outside()
+
+    def _token(self, type_: str) -> Token:
+        token = Token(type_, self._start, self._text[self._start : self._at], self._line(self._start))
+        self._start = self._at
+        return token
+
+    def _line(self, position: int) -> int:
+        return 1 + self._text.count("\n", 0, position)
+
+    def _error(self, message: str) -> Token:
+        token = Token(ERROR, self._start, message, self._line(self._start))
+        self._text, self._at, self._inside = "", 0, False
+        return token
+
+    def _peek(self) -> str:
+        return self._text[self._at : self._at + 1]
+
+    def _outside(self) -> Token:
+        while True:
+            found = self._text.find("{{", self._at)
+            if found < 0:
+                self._at = len(self._text)
+                return self._token(TEXT if self._at > self._start else EOF)
+            marker = self._trims_left(found + 2)
+            end = found
+            if marker:
+                end = self._start + len(self._text[self._start : found].rstrip(_SPACES))
+            if end > self._start:
+                token = Token(TEXT, self._start, self._text[self._start : end], self._line(self._start))
+                self._at = found
+                return token
+            self._at = self._start = found
+            after = found + 2 + (2 if marker else 0)
+            if self._text.startswith("/*", after):
+                if error := self._comment(after):
+                    return error
+                continue
+            self._at = found + 2
+            token = self._token(LEFT)
+            self._at = self._start = after
+            self._inside, self._depth = True, 0
+            return token
+
+    def _comment(self, begin: int) -> Token | None:
+        self._start = begin
+        end = self._text.find("*/", begin + 2)
+        if end < 0:
+            return self._error("unclosed comment")
+        self._at = end + 2
+        closes, trims = self._right_delimiter()
+        if not closes:
+            return self._error("comment ends before closing delimiter")
+        self._skip_right(trims)
+        self._start = self._at
+        return None
+
+    def _trims_left(self, at: int) -> bool:
+        return self._text[at : at + 1] == "-" and self._text[at + 1 : at + 2] in tuple(_SPACES)
+
+    def _right_delimiter(self) -> tuple[bool, bool]:
+        text, at = self._text, self._at
+        if text[at : at + 1] in tuple(_SPACES) and text.startswith("-}}", at + 1):
+            return True, True
+        return text.startswith("}}", at), False
+
+    def _skip_right(self, trims: bool) -> None:
+        self._at += 4 if trims else 2
+        if trims:
+            while self._peek() in tuple(_SPACES):
+                self._at += 1
+
+    def _action(self) -> Token:
+        closes, trims = self._right_delimiter()
+        if closes:
+            if self._depth:
+                return self._error("unclosed left paren")
+            return self._close(trims)
+        if self._at >= len(self._text):
+            return self._error("unclosed action")
+        character = self._peek()
+        if character in _SPACES:
+            return self._space()
+        self._at += 1
+        if character == ":":
+            if self._peek() != "=":
+                return self._error("expected :=")
+            self._at += 1
+            return self._token(DECLARE)
+        if character in "=|":
+            return self._token(ASSIGN if character == "=" else PIPE)
+        if character in "\"'":
+            return self._quoted(character)
+        if character == "`":
+            return self._raw()
+        if character == "$":
+            return self._field(VARIABLE, VARIABLE)
+        if character == "." and self._at < len(self._text) and self._peek() not in tuple("0123456789"):
+            return self._field(FIELD, DOT)
+        if character in "+-.0123456789":
+            self._at -= 1
+            return self._number()
+        if is_alphanumeric(character):
+            return self._identifier()
+        return self._other(character)
+
+    def _close(self, trims: bool) -> Token:
+        if trims:
+            self._start += 2
+        token = Token(RIGHT, self._start, "}}", self._line(self._start))
+        self._skip_right(trims)
+        self._inside = False
+        return token
+
+    def _space(self) -> Token:
+        first = self._at
+        while self._peek() in tuple(_SPACES):
+            self._at += 1
+        if self._text.startswith("-}}", self._at):
+            self._at -= 1
+            if self._at == first:
+                return self._close(True)
+        return self._token(SPACE)
+
+    def _other(self, character: str) -> Token:
+        if character == "(":
+            self._depth += 1
+            return self._token(OPEN)
+        if character == ")":
+            self._depth -= 1
+            return self._token(CLOSE) if self._depth >= 0 else self._error("unexpected right paren")
+        if character.isascii() and character.isprintable():
+            return self._token(CHAR)
+        return self._error(f"unrecognized character in action: {_named(character)}")
+
+    def _terminated(self) -> bool:
+        character = self._peek()
+        return not character or character in _SPACES + ".,|:)(" or self._text.startswith("}}", self._at)
+
+    def _identifier(self) -> Token:
+        while self._peek() and is_alphanumeric(self._peek()):
+            self._at += 1
+        if not self._terminated():
+            return self._error(f"bad character {_named(self._peek())}")
+        word = self._text[self._start : self._at]
+        if word in KEYWORDS or word == NIL:
+            return self._token(word)
+        return self._token(BOOL if word in ("true", "false") else IDENTIFIER)
+
+    def _field(self, type_: str, alone: str) -> Token:
+        if self._terminated():
+            return self._token(alone)
+        while self._peek() and is_alphanumeric(self._peek()):
+            self._at += 1
+        if not self._terminated():
+            return self._error(f"bad character {_named(self._peek())}")
+        return self._token(type_)
+
+    def _quoted(self, mark: str) -> Token:
+        while True:
+            character = self._peek()
+            self._at += 1
+            if character == "\\":
+                character = self._peek()
+                self._at += 1
+                if character and character != "\n":
+                    continue
+            if not character or character == "\n":
+                return self._error("unterminated " + ("quoted string" if mark == '"' else "character constant"))
+            if character == mark:
+                return self._token(STRING if mark == '"' else CHARACTER)
+
+    def _raw(self) -> Token:
+        end = self._text.find("`", self._at)
+        if end < 0:
+            return self._error("unterminated raw quoted string")
+        self._at = end + 1
+        return self._token(RAW_STRING)
+
+    def _number(self) -> Token:
+        from darse.cli.templates.quoting import quote
+
+        if not self._scan_number():
+            return self._error(f"bad number syntax: {quote(self._text[self._start : self._at])}")
+        if self._peek() and self._peek() in "+-":
+            if not self._scan_number() or self._text[self._at - 1] != "i":
+                return self._error(f"bad number syntax: {quote(self._text[self._start : self._at])}")
+            return self._token(COMPLEX)
+        return self._token(NUMBER)
+
+    def _accept(self, characters: str) -> bool:
+        if self._peek() and self._peek() in characters:
+            self._at += 1
+            return True
+        return False
+
+    def _accept_run(self, characters: str) -> None:
+        while self._accept(characters):
+            pass
+
+    def _scan_number(self) -> bool:
+        self._accept("+-")
+        digits = _DECIMAL
+        if self._accept("0"):
+            for marks, allowed in (("xX", _DECIMAL + "abcdefABCDEF"), ("oO", "01234567_"), ("bB", "01_")):
+                if self._accept(marks):
+                    digits = allowed
+                    break
+        self._accept_run(digits)
+        if self._accept("."):
+            self._accept_run(digits)
+        exponent = "eE" if digits == _DECIMAL else "pP" if len(digits) > len(_DECIMAL) else ""
+        if exponent and self._accept(exponent):
+            self._accept("+-")
+            self._accept_run(_DECIMAL)
+        self._accept("i")
+        if self._peek() and is_alphanumeric(self._peek()):
+            self._at += 1
+            return False
+        return True
 
 
-def _end(template: str, inner: int, line: int) -> int:
-    """Find the `}}` of an action, past those inside of strings."""
-    position = inner
-    while position < len(template):
-        if template.startswith("}}", position):
-            return position
-        character = template[position]
-        if character in "\"'`":
-            closing = re.compile(
-                r"`[^`]*`" if character == "`" else rf"{character}(?:\\.|[^{character}\\\n])*{character}"
-            )
-            match = closing.match(template, position)
-            if match is None:
-                kind = "raw quoted string" if character == "`" else "quoted string"
-                raise TemplateError(f"template: :{line}: unterminated {kind}")
-            position = match.end()
-        else:
-            position += 1
-    raise TemplateError(f"template: :{line}: unclosed action")
-
-
-def tokens(body: str, line: int) -> list[Token]:
-    """The tokens of an action; a space is kept where it matters, between a value and a field. Raises TemplateError."""
-    found: list[Token] = []
-    position = 0
-    while position < len(body):
-        match = _TOKEN.match(body, position)
-        if match is None:
-            raise TemplateError(f"template: :{line}: unexpected {body[position]!r} in command")
-        kind = match.lastgroup or ""
-        text = match.group()
-        position = match.end()
-        found.append(_token(kind, text, line))
-    return found
-
-
-def _token(kind: str, text: str, line: int) -> Token:
-    if kind == "string":
-        return Token("string", text, unquote(text[1:-1]))
-    if kind == "raw":
-        return Token("string", text, text[1:-1])
-    if kind == "char":
-        value = unquote(text[1:-1])
-        if len(value) != 1:
-            raise TemplateError(f"template: :{line}: malformed character constant: {text}")
-        return Token("number", text, ord(value))
-    if kind == "number":
-        return Token("number", text, _number(text, line))
-    return Token(kind, text)
-
-
-def _number(text: str, line: int) -> int | float:
-    plain = text.replace("_", "")
-    try:
-        if re.fullmatch(r"[+-]?0[0-7]+", plain):
-            return int(plain, 8)
-        return int(plain, 0)
-    except ValueError:
-        try:
-            return float(plain)
-        except ValueError:
-            raise TemplateError(f"template: :{line}: bad number syntax: {text!r}") from None
-
-
-def unquote(text: str) -> str:
-    """Undo Go's escapes in a quoted string."""
-
-    def replace(match: re.Match[str]) -> str:
-        escape = match[1]
-        if escape[0] in "xuU" and len(escape) > 1:
-            return chr(int(escape[1:], 16))
-        if escape[0] in "01234567" and len(escape) == 3:
-            return chr(int(escape, 8))
-        return _ESCAPES.get(escape, match[0])
-
-    return _ESCAPE.sub(replace, text)
+def _named(character: str) -> str:
+    """Go's %#U."""
+    if not character:
+        return "U+FFFFFFFFFFFFFFFF"
+    shown = f" '{character}'" if character.isprintable() else ""
+    return f"U+{ord(character):04X}{shown}"

@@ -1,252 +1,339 @@
-"""Go's text/template, second step: pieces into a tree of nodes."""
+"""From tokens to nodes, as Go's text/template/parse/parse.go does it, with its error texts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container
 
-from darse.cli.templates.lexer import Piece, TemplateError, Token, split
+from darse.cli.templates import lexer as lex
+from darse.cli.templates import nodes
+from darse.cli.templates.errors import ParseError
+from darse.cli.templates.quoting import quote, unquote
 
-
-@dataclass
-class Text:
-    """Text as it is."""
-
-    text: str
-
-
-@dataclass
-class Operand:
-    """A value: a literal, the dot, a variable, a function, or a pipeline in parentheses; then fields of it."""
-
-    kind: str
-    value: object
-    fields: list[str] = field(default_factory=list)
+_OPERANDS = frozenset(
+    {
+        *(lex.BOOL, lex.CHARACTER, lex.COMPLEX, lex.DOT, lex.FIELD, lex.IDENTIFIER, lex.NUMBER, lex.NIL),
+        *(lex.RAW_STRING, lex.STRING, lex.VARIABLE, lex.OPEN),
+    }
+)
+_NOT_EXECUTABLE = (nodes.Bool, nodes.Dot, nodes.Nil, nodes.Number, nodes.String)
+_LITERALS = (nodes.Bool, nodes.String, nodes.Number, nodes.Nil, nodes.Dot)
+_DEEPEST = 1000
 
 
-@dataclass
-class Pipeline:
-    """Commands, each a list of operands, the result of one being the last argument of the next."""
-
-    commands: list[list[Operand]]
-    variables: list[str] = field(default_factory=list)
-    assigns: bool = False
+def parse(name: str, text: str, functions: Container[str]) -> dict[str, list[nodes.Node]]:
+    """The template `name` and those it defines. Raises ParseError."""
+    return _Parser(name, text, functions).parse()
 
 
-@dataclass
-class Action:
-    """A pipeline whose value is printed."""
-
-    pipeline: Pipeline
+def _is_empty(body: list[nodes.Node]) -> bool:
+    return all(isinstance(node, nodes.Text) and not node.text.strip() for node in body)
 
 
-@dataclass
-class Branch:
-    """if, with or range."""
-
-    kind: str
-    pipeline: Pipeline
-    body: list[Node]
-    otherwise: list[Node]
-
-
-@dataclass
-class Jump:
-    """break or continue."""
-
-    kind: str
-
-
-@dataclass
-class Include:
-    """{{template "name" pipeline}}."""
-
-    name: str
-    pipeline: Pipeline | None
-
-
-Node = Text | Action | Branch | Jump | Include
-_KEYWORDS = frozenset({"if", "else", "end", "range", "with", "define", "block", "template", "break", "continue"})
-CONSTANTS: dict[str, object] = {"true": True, "false": False, "nil": None}
-
-
-class Parser:
-    """Reads one template, and the templates that it defines."""
-
-    def __init__(self, template: str, functions: frozenset[str]) -> None:
-        self._pieces = split(template)
-        self._position = 0
+class _Parser:
+    def __init__(self, name: str, text: str, functions: Container[str]) -> None:
+        self._name = name
         self._functions = functions
-        self._loops = 0
-        self.defined: dict[str, list[Node]] = {}
+        self._lexer = lex.Lexer(text)
+        self._pushed: list[lex.Token] = []
+        self._last = lex.Token(lex.EOF, 0, "", 1)
+        self._variables = ["$"]
+        self._action_line = 0
+        self._range_depth = 0
+        self._depth = 0
+        self._trees: dict[str, list[nodes.Node]] = {}
 
-    def parse(self) -> list[Node]:
-        """The nodes of the whole template. Raises TemplateError."""
-        nodes, ending, piece = self._block()
-        if ending is not None:
-            raise TemplateError(f"template: :{piece.line}: unexpected {{{{{ending}}}}}")
-        return nodes
+    # Tokens.
 
-    def _block(self) -> tuple[list[Node], str | None, Piece]:
-        """Read nodes up to {{end}} or {{else}}; say which it was."""
-        nodes: list[Node] = []
-        while self._position < len(self._pieces):
-            piece = self._pieces[self._position]
-            self._position += 1
-            if piece.text is not None:
-                if piece.text:
-                    nodes.append(Text(piece.text))
-                continue
-            words = [token for token in piece.tokens if token.kind != "space"]
-            if not words:
-                raise TemplateError(f"template: :{piece.line}: missing value for command")
-            keyword = words[0].text if words[0].kind == "name" and words[0].text in _KEYWORDS else ""
-            if keyword in ("end", "else"):
-                return nodes, keyword, piece
-            node = self._statement(keyword, piece) if keyword else Action(self._pipeline(piece.tokens, piece.line))
-            if node is not None:
-                nodes.append(node)
-        return nodes, None, self._pieces[-1]
+    def _next(self) -> lex.Token:
+        if self._pushed:
+            return self._pushed.pop()
+        self._last = self._lexer.next()
+        return self._last
 
-    def _statement(self, keyword: str, piece: Piece) -> Node | None:
-        tokens = _after_keyword(piece.tokens)
-        line = piece.line
-        if keyword in ("if", "with", "range"):
-            return self._branch(keyword, tokens, line)
-        if keyword in ("break", "continue"):
-            if not self._loops:
-                raise TemplateError(f"template: :{line}: {{{{{keyword}}}}} outside {{{{range}}}}")
-            return Jump(keyword)
-        name, rest = self._name(keyword, tokens, line)
-        if keyword == "template":
-            return Include(name, self._pipeline(rest, line) if _words(rest) else None)
-        body, ending, _ = self._block()
-        if ending != "end":
-            raise TemplateError(f"template: :{line}: unexpected EOF")
-        self.defined[name] = body
-        return None if keyword == "define" else Include(name, self._pipeline(rest, line))
+    def _back(self, *tokens: lex.Token) -> None:
+        """Give tokens back; the first of them comes first again."""
+        self._pushed.extend(reversed(tokens))
 
-    def _name(self, keyword: str, tokens: list[Token], line: int) -> tuple[str, list[Token]]:
-        words = _words(tokens)
-        if not words or words[0].kind != "string":
-            raise TemplateError(f"template: :{line}: missing name in {keyword} clause")
-        return str(words[0].value), tokens[tokens.index(words[0]) + 1 :]
+    def _peek(self) -> lex.Token:
+        token = self._next()
+        self._back(token)
+        return token
 
-    def _branch(self, kind: str, tokens: list[Token], line: int) -> Branch:
-        if not _words(tokens):
-            raise TemplateError(f"template: :{line}: missing value for {kind}")
-        pipeline = self._pipeline(tokens, line, in_range=kind == "range")
-        self._loops += kind == "range"
-        body, ending, piece = self._block()
-        self._loops -= kind == "range"
-        otherwise: list[Node] = []
-        if ending == "else":
-            rest = _after_keyword(piece.tokens)
-            words = _words(rest)
-            if words and words[0].text in ("if", "with"):
-                # {{else if}} is an {{if}} in the else, that shares the {{end}}.
-                return Branch(kind, pipeline, body, [self._branch(words[0].text, _after_keyword(rest), piece.line)])
-            if words:
-                raise TemplateError(f"template: :{piece.line}: unexpected <{words[0].text}> in else")
-            otherwise, ending, _ = self._block()
-        if ending != "end":
-            raise TemplateError(f"template: :{line}: unexpected EOF")
-        return Branch(kind, pipeline, body, otherwise)
+    def _next_word(self) -> lex.Token:
+        while (token := self._next()).type == lex.SPACE:
+            pass
+        return token
 
-    def _pipeline(self, tokens: list[Token], line: int, *, in_range: bool = False) -> Pipeline:
-        variables, assigns, rest = _declaration(tokens, in_range=in_range)
-        commands = _Commands(rest, line, self).read()
-        return Pipeline(commands, variables, assigns)
+    def _peek_word(self) -> lex.Token:
+        token = self._next_word()
+        self._back(token)
+        return token
 
-    def check_function(self, name: str, line: int) -> None:
-        """Raise TemplateError for a function that there is not."""
-        if name not in self._functions:
-            raise TemplateError(f'template: :{line}: function "{name}" not defined')
+    def _fail(self, message: str) -> ParseError:
+        return ParseError(f"template: {self._name}:{self._last.line}: {message}")
 
+    def _unexpected(self, token: lex.Token, context: str) -> ParseError:
+        if token.type != lex.ERROR:
+            return self._fail(f"unexpected {token.shown()} in {context}")
+        extra = ""
+        if self._action_line not in (0, token.line):
+            extra = f" in action started at {self._name}:{self._action_line}"
+            if token.text.endswith(" action"):
+                extra = extra.removeprefix(" in action")
+        return self._fail(token.text + extra)
 
-def _words(tokens: list[Token]) -> list[Token]:
-    return [token for token in tokens if token.kind != "space"]
+    def _expect(self, type_: str, context: str) -> lex.Token:
+        token = self._next_word()
+        if token.type != type_:
+            raise self._unexpected(token, context)
+        return token
 
+    # Templates.
 
-def _after_keyword(tokens: list[Token]) -> list[Token]:
-    first = next(index for index, token in enumerate(tokens) if token.kind != "space")
-    return tokens[first + 1 :]
+    def parse(self) -> dict[str, list[nodes.Node]]:
+        body: list[nodes.Node] = []
+        while self._peek().type != lex.EOF:
+            if self._peek().type == lex.LEFT:
+                delimiter = self._next()
+                word = self._next_word()
+                if word.type == "define":
+                    self._definition()
+                    continue
+                self._back(delimiter, word)
+            node = self._text_or_action()
+            if isinstance(node, nodes.Keyword) and node.word in ("end", "else"):
+                raise self._fail(f"unexpected {node}")
+            body.append(node)
+        self._add(self._name, body)
+        return self._trees
 
+    def _add(self, name: str, body: list[nodes.Node]) -> None:
+        if name not in self._trees or _is_empty(self._trees[name]):
+            self._trees[name] = body
+        elif not _is_empty(body):
+            raise self._fail(f"template: multiple definition of template {quote(name)}")
 
-def _declaration(tokens: list[Token], *, in_range: bool) -> tuple[list[str], bool, list[Token]]:
-    """Take `$x :=`, `$x =` or, in a range, `$i, $x :=` off the front."""
-    words = _words(tokens)
-    names: list[str] = []
-    index = 0
-    while index + 1 < len(words) and words[index].kind == "variable":
-        names.append(words[index].text)
-        if words[index + 1].kind in ("declare", "assign"):
-            sign = words[index + 1]
-            return names, sign.kind == "assign", tokens[tokens.index(sign) + 1 :]
-        if not (in_range and words[index + 1].text == ","):
-            break
-        index += 2
-    return [], False, tokens
+    def _definition(self) -> None:
+        name = self._template_name(self._next_word(), "define clause")
+        self._expect(lex.RIGHT, "define clause")
+        self._add(name, self._own_body("define clause"))
 
+    def _own_body(self, context: str) -> list[nodes.Node]:
+        """The body of a definition: variables and ranges around it are not known in it."""
+        outside = self._variables, self._range_depth
+        self._variables, self._range_depth = ["$"], 0
+        body, end = self._list()
+        if end.word != "end":
+            raise self._fail(f"unexpected {end} in {context}")
+        self._variables, self._range_depth = outside
+        return body
 
-class _Commands:
-    """Reads the commands of a pipeline."""
+    def _template_name(self, token: lex.Token, context: str) -> str:
+        if token.type not in (lex.STRING, lex.RAW_STRING):
+            raise self._unexpected(token, context)
+        return self._unquoted(token)
 
-    def __init__(self, tokens: list[Token], line: int, parser: Parser) -> None:
-        self._tokens = tokens
-        self._line = line
-        self._parser = parser
-        self._position = 0
+    def _unquoted(self, token: lex.Token) -> str:
+        try:
+            return unquote(token.text)
+        except ValueError as error:
+            raise self._fail(str(error)) from error
 
-    def read(self, *, nested: bool = False) -> list[list[Operand]]:
-        """Read up to the end, or to the closing parenthesis when `nested`."""
-        commands: list[list[Operand]] = [[]]
-        spaced = True
-        while self._position < len(self._tokens):
-            token = self._tokens[self._position]
-            self._position += 1
-            if token.kind == "space":
-                spaced = True
-            elif token.text == ")" and token.kind == "mark":
-                if not nested:
-                    raise self._error("unexpected right paren")
-                return self._checked(commands)
-            elif token.text == "|" and token.kind == "mark":
-                commands.append([])
-                spaced = True
-            elif token.kind == "field" and not spaced and commands[-1]:
-                commands[-1][-1].fields.append(token.text[1:])
+    def _list(self) -> tuple[list[nodes.Node], nodes.Keyword]:
+        body: list[nodes.Node] = []
+        while self._peek_word().type != lex.EOF:
+            node = self._text_or_action()
+            if isinstance(node, nodes.Keyword) and node.word in ("end", "else"):
+                return body, node
+            body.append(node)
+        raise self._fail("unexpected EOF")
+
+    def _text_or_action(self) -> nodes.Node:
+        token = self._next_word()
+        if token.type == lex.TEXT:
+            return nodes.Text(token.position, token.text)
+        if token.type != lex.LEFT:
+            raise self._unexpected(token, "input")
+        self._action_line = token.line
+        node = self._action()
+        self._action_line = 0
+        return node
+
+    # Actions.
+
+    def _action(self) -> nodes.Node:
+        token = self._next_word()
+        controls: dict[str, Callable[[lex.Token], nodes.Node]] = {
+            **{"block": self._block, "template": self._template, "else": self._else, "end": self._end},
+            **{"break": self._jump, "continue": self._jump},
+            **{"if": self._branch, "range": self._branch, "with": self._branch},
+        }
+        control = controls.get(token.type)
+        if control is not None:
+            return control(token)
+        self._back(token)
+        return nodes.Action(token.position, self._pipeline("command", lex.RIGHT))
+
+    def _jump(self, token: lex.Token) -> nodes.Node:
+        after = self._next_word()
+        if after.type != lex.RIGHT:
+            raise self._unexpected(after, f"{{{{{token.text}}}}}")
+        if not self._range_depth:
+            raise self._fail(f"{{{{{token.text}}}}} outside {{{{range}}}}")
+        return nodes.Keyword(token.position, token.text)
+
+    def _end(self, _token: lex.Token) -> nodes.Node:
+        return nodes.Keyword(self._expect(lex.RIGHT, "end").position, "end")
+
+    def _else(self, _token: lex.Token) -> nodes.Node:
+        following = self._peek_word()
+        if following.type in ("if", "with"):
+            return nodes.Keyword(following.position, "else")
+        return nodes.Keyword(self._expect(lex.RIGHT, "else").position, "else")
+
+    def _branch(self, token: lex.Token) -> nodes.Node:
+        context = token.type
+        known = len(self._variables)
+        pipe = self._pipeline(context, lex.RIGHT)
+        self._range_depth += context == "range"
+        then, following = self._list()
+        self._range_depth -= context == "range"
+        otherwise: list[nodes.Node] | None = None
+        if following.word == "else":
+            if context in ("if", "with") and self._peek().type == context:
+                otherwise = [self._branch(self._next())]
             else:
-                commands[-1].append(self._operand(token))
-                spaced = False
-        if nested:
-            raise self._error("unclosed left paren")
-        return self._checked(commands)
+                otherwise, following = self._list()
+                if following.word != "end":
+                    raise self._fail(f"expected end; found {following}")
+        del self._variables[known:]
+        return nodes.Branch(pipe.position, context, pipe, then, otherwise)
 
-    def _operand(self, token: Token) -> Operand:
-        if token.kind in ("string", "number"):
-            return Operand("literal", token.value)
-        if token.kind == "field":
-            return Operand("dot", None, [token.text[1:]])
-        if token.kind == "variable":
-            return Operand("variable", token.text)
-        if token.text == "." and token.kind == "mark":
-            return Operand("dot", None)
-        if token.text == "(" and token.kind == "mark":
-            return Operand("pipeline", Pipeline(self.read(nested=True)))
-        if token.kind == "name" and token.text in CONSTANTS:
-            return Operand("literal", CONSTANTS[token.text])
-        if token.kind == "name":
-            self._parser.check_function(token.text, self._line)
-            return Operand("function", token.text)
-        raise self._error(f"unexpected <{token.text}> in operand")
+    def _block(self, _token: lex.Token) -> nodes.Node:
+        token = self._next_word()
+        name = self._template_name(token, "block clause")
+        pipe = self._pipeline("block clause", lex.RIGHT)
+        self._add(name, self._own_body("block clause"))
+        return nodes.Call(token.position, name, pipe)
 
-    def _checked(self, commands: list[list[Operand]]) -> list[list[Operand]]:
-        if not all(commands):
-            raise self._error("missing value for command")
-        for command in commands[1:]:
-            if command[0].kind == "literal":
-                raise self._error("non executable command in pipeline stage 2")
-        return commands
+    def _template(self, _token: lex.Token) -> nodes.Node:
+        token = self._next_word()
+        name = self._template_name(token, "template clause")
+        following = self._next_word()
+        if following.type == lex.RIGHT:
+            return nodes.Call(token.position, name, None)
+        self._back(following)
+        return nodes.Call(token.position, name, self._pipeline("template clause", lex.RIGHT))
 
-    def _error(self, text: str) -> TemplateError:
-        return TemplateError(f"template: :{self._line}: {text}")
+    # Pipelines.
+
+    def _pipeline(self, context: str, end: str) -> nodes.Pipe:
+        pipe = nodes.Pipe(self._peek_word().position)
+        self._declarations(pipe, context)
+        while True:
+            token = self._next_word()
+            if token.type == end:
+                break
+            if token.type not in _OPERANDS:
+                raise self._unexpected(token, context)
+            self._back(token)
+            pipe.commands.append(self._command())
+        if not pipe.commands:
+            raise self._fail(f"missing value for {context}")
+        for number, command in enumerate(pipe.commands[1:], 2):
+            if isinstance(command.operands[0], _NOT_EXECUTABLE):
+                raise self._fail(f"non executable command in pipeline stage {number}")
+        return pipe
+
+    def _declarations(self, pipe: nodes.Pipe, context: str) -> None:
+        while self._peek_word().type == lex.VARIABLE:
+            variable = self._next()
+            after = self._next()
+            following = after if after.type != lex.SPACE else self._next_word()
+            is_assignment = following.type in (lex.ASSIGN, lex.DECLARE)
+            if not is_assignment and not (following.type == lex.CHAR and following.text == ","):
+                self._back(variable, *([after] if after.type == lex.SPACE else []), following)
+                return
+            pipe.variables.append(nodes.Variable(variable.position, variable.text.split(".")))
+            self._variables.append(variable.text)
+            if is_assignment:
+                pipe.assigns = following.type == lex.ASSIGN
+                return
+            if context != "range" or len(pipe.variables) >= 2:
+                raise self._fail(f"too many declarations in {context}")
+            if self._peek_word().type not in (lex.VARIABLE, lex.RIGHT, lex.CLOSE):
+                raise self._fail("range can only initialize variables")
+
+    def _command(self) -> nodes.Command:
+        command = nodes.Command(self._peek_word().position)
+        while True:
+            self._skip_spaces()
+            operand = self._operand()
+            if operand is not None:
+                command.operands.append(operand)
+            token = self._next()
+            if token.type == lex.SPACE:
+                continue
+            if token.type in (lex.RIGHT, lex.CLOSE):
+                self._back(token)
+            elif token.type != lex.PIPE:
+                raise self._unexpected(token, "operand")
+            break
+        if not command.operands:
+            raise self._fail("empty command")
+        return command
+
+    def _skip_spaces(self) -> None:
+        self._back(self._next_word())
+
+    def _operand(self) -> nodes.Node | None:
+        node = self._term()
+        if node is None or self._peek().type != lex.FIELD:
+            return node
+        position, names = self._peek().position, []
+        while self._peek().type == lex.FIELD:
+            names.append(self._next().text[1:])
+        if isinstance(node, nodes.Field):
+            return nodes.Field(position, node.names + names)
+        if isinstance(node, nodes.Variable):
+            return nodes.Variable(position, node.names + names)
+        if isinstance(node, _LITERALS):
+            raise self._fail(f"unexpected . after term {quote(str(node))}")
+        return nodes.Chain(position, node, names)
+
+    def _term(self) -> nodes.Node | None:
+        token = self._next_word()
+        position, text = token.position, token.text
+        match token.type:
+            case lex.IDENTIFIER:
+                if text not in self._functions:
+                    raise self._fail(f"function {quote(text)} not defined")
+                return nodes.Identifier(position, text)
+            case lex.DOT:
+                return nodes.Dot(position)
+            case lex.NIL:
+                return nodes.Nil(position)
+            case lex.VARIABLE:
+                if text not in self._variables:
+                    raise self._fail(f"undefined variable {quote(text)}")
+                return nodes.Variable(position, [text])
+            case lex.FIELD:
+                return nodes.Field(position, [text[1:]])
+            case lex.BOOL:
+                return nodes.Bool(position, text == "true")
+            case lex.CHARACTER | lex.COMPLEX | lex.NUMBER:
+                try:
+                    return nodes.Number(position, text)
+                except ValueError as error:
+                    raise self._fail(str(error)) from error
+            case lex.OPEN:
+                if self._depth >= _DEEPEST:
+                    raise self._fail("max expression depth exceeded")
+                self._depth += 1
+                pipe = self._pipeline("parenthesized pipeline", lex.CLOSE)
+                self._depth -= 1
+                return pipe
+            case lex.STRING | lex.RAW_STRING:
+                return nodes.String(position, text, self._unquoted(token))
+        self._back(token)
+        return None
