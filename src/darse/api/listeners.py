@@ -127,7 +127,9 @@ class Listeners:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody serves. Raises SystemFault when somebody does."""
+    """Remove a socket that nobody serves. Raises SystemFault when somebody does, and when it is no socket."""
+    if path.exists() and not path.is_socket():
+        raise SystemFault(f"cannot listen on {path}: it is there, and is no socket")
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         probe.connect(str(path))
