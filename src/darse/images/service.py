@@ -42,6 +42,7 @@ from darse.images.snapshots import DRIVER, SnapshotService
 from darse.images.store import ImageStore
 from darse.wire.containers import ContainerConfig, GraphDriver
 from darse.wire.images import DeleteItem, HistoryEntry, ImageInspect, ImagesPruned, ImageSummary, Metadata, Progress
+from darse.wire.images import ImageConfig as WireImageConfig
 from darse.wire.images import RootFS as WireRootFS
 
 _PIECE = 1024 * 1024
@@ -184,7 +185,7 @@ class ImageService:
             Created=config.created,
             DockerVersion=config.docker_version,
             Author=config.author,
-            Config=config.config,
+            Config=WireImageConfig.of(config.config),
             Architecture=config.architecture,
             Variant=config.variant or msgspec.UNSET,
             Os=config.os,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from darse.wire.containers import ContainerConfig, GraphDriver
+from darse.wire.containers import ContainerConfig, GraphDriver, HealthConfig
 
 
 class ImageSummary(msgspec.Struct, kw_only=True):
@@ -36,6 +36,29 @@ class Metadata(msgspec.Struct):
     LastTagTime: str
 
 
+class ImageConfig(msgspec.Struct, omit_defaults=True):
+    """The defaults that an image gives to its containers: a container's configuration, as far as images have it."""
+
+    User: str = ""
+    ExposedPorts: dict[str, dict[str, Any]] | None = None
+    Env: list[str] | None = None
+    Entrypoint: list[str] | None = None
+    Cmd: list[str] | None = None
+    Healthcheck: HealthConfig | None = None
+    ArgsEscaped: bool = False
+    Volumes: dict[str, dict[str, Any]] | None = None
+    WorkingDir: str = ""
+    OnBuild: list[str] | None = None
+    Labels: dict[str, str] | None = None
+    StopSignal: str = ""
+    Shell: list[str] | None = None
+
+    @classmethod
+    def of(cls, config: ContainerConfig) -> ImageConfig:
+        """The image's part of a configuration."""
+        return cls(**{name: getattr(config, name) for name in cls.__struct_fields__})
+
+
 class ImageInspect(msgspec.Struct, kw_only=True):
     """Answer to an inspect."""
 
@@ -47,7 +70,7 @@ class ImageInspect(msgspec.Struct, kw_only=True):
     Created: str
     DockerVersion: str = ""
     Author: str = ""
-    Config: ContainerConfig
+    Config: ImageConfig
     Architecture: str
     Variant: str | msgspec.UnsetType = msgspec.UNSET
     Os: str
