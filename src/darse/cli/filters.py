@@ -12,8 +12,7 @@ def parse_filters(entries: list[str]) -> dict[str, list[str]] | None:
         name, equals, value = entry.partition("=")
         if not equals:
             raise CliError(
-                f'invalid argument "{entry}" for "-f, --filter" flag: invalid filter \'{entry}\': '
-                "bad format of filter (expected name=value)",
+                f'invalid argument "{entry}" for "-f, --filter" flag: bad format of filter (expected name=value)',
                 125,
             )
         name = name.strip().lower()

@@ -8,7 +8,7 @@ Objects of ours that templates look into (rows of lists) are structs whose field
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 BOOL, INT, UINT, FLOAT, COMPLEX, STRING = "bool", "int", "uint", "float", "complex", "string"
 SLICE, MAP, STRUCT, POINTER, INTERFACE = "slice", "map", "struct", "ptr", "interface"
@@ -63,7 +63,7 @@ class Methods:
     A method returns str, int, bool, a list or a dict; `GO_NAME` is the type's name in errors.
     """
 
-    GO_NAME = "*formatter.Context"
+    GO_NAME: ClassVar[str] = "*formatter.Context"
 
 
 ANY = Type(INTERFACE, "interface {}")
@@ -122,28 +122,48 @@ def of_python(data: Any) -> Value | None:
     return of_json(data)
 
 
+_methods_types: dict[type[Methods], tuple[Type, Type]] = {}
+
+
 def _methods_type(data: Methods) -> Type:
-    type_ = Type(STRUCT, data.GO_NAME.removeprefix("*"))
-    type_.methods = {
-        name: Method(lambda one, method=name: of_python(getattr(one, method)()))
-        for name in dir(data)
-        if name[0].isupper() and callable(getattr(data, name))
-    }
-    label = getattr(data, "Label", None)
-    if label is not None:
-        type_.methods = {
-            **type_.methods,
-            "Label": Method(lambda one, name: of_python(one.Label(name.data)), (STRING_TYPE,)),
-        }
-    return type_
+    return _types_of_methods(type(data))[0]
 
 
 def POINTER_TO_METHODS(data: Methods) -> Type:  # noqa: N802
     """The type of a pointer to one of our objects."""
-    type_ = _methods_type(data)
-    pointer = Type(POINTER, data.GO_NAME, type_)
-    pointer.methods = type_.methods
-    return pointer
+    return _types_of_methods(type(data))[1]
+
+
+def _types_of_methods(class_: type[Methods]) -> tuple[Type, Type]:
+    found = _methods_types.get(class_)
+    if found is None:
+        struct = Type(STRUCT, class_.GO_NAME.removeprefix("*"))
+        names = [name for name in dir(class_) if name[0].isupper() and callable(getattr(class_, name))]
+        struct.methods = {name: _method(name) for name in names}
+        pointer = Type(POINTER, class_.GO_NAME, struct)
+        pointer.methods = struct.methods
+        found = _methods_types[class_] = struct, pointer
+    return found
+
+
+def _method(name: str) -> Method:
+    if name == "Label":
+        return Method(lambda data, label: of_python(data.Label(label.data)), (STRING_TYPE,))
+    return Method(lambda data: of_python(getattr(data, name)()))
+
+
+def of_headings(headings: Mapping[str, str]) -> Value:
+    """The headings of a table: placeholders to names. `.Label "a.b"` is headed `b`."""
+    return Value(_HEADINGS, {key: Value(STRING_TYPE, one) for key, one in headings.items()})
+
+
+def _label_heading(_data: Any, label: Value) -> Value:
+    last = label.data.rpartition(".")[2]
+    return Value(STRING_TYPE, last.replace("-", " ").replace("_", " "))
+
+
+_HEADINGS = Type(MAP, "formatter.SubHeaderContext", STRING_TYPE, STRING_TYPE)
+_HEADINGS.methods = {"Label": Method(_label_heading, (STRING_TYPE,))}
 
 
 def zero(type_: Type) -> Value:

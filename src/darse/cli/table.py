@@ -1,0 +1,94 @@
+"""Columns as Go's text/tabwriter aligns them, in docker's settings, and fitted to a terminal where there is one.
+
+A cell ends with a tab; what follows the last tab of a line belongs to no column. A column is a run of consecutive
+lines that have a cell there, and is as wide as the widest of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# What `docker ps` may lose on a narrow terminal: never names, ids and states.
+SHRINKABLE = frozenset({"COMMAND", "PORTS", "IMAGE", "COMMENT", "CREATED BY", "MOUNTS", "LABELS", "DIGEST"})
+_NARROWEST = 12
+
+
+def align(text: str, *, minimum: int = 10, padding: int = 3) -> str:
+    """The lines of `text` with their tabs replaced by spaces; a column is at least `minimum` wide."""
+    lines = text.split("\n")
+    rows = [line.split("\t") for line in lines]
+    out = ["" for _ in rows]
+    _align(rows, out, 0, len(rows), 0, minimum, padding)
+    return "\n".join(out)
+
+
+def _align(
+    rows: Sequence[Sequence[str]], out: list[str], first: int, last: int, column: int, minimum: int, padding: int
+) -> None:
+    """Align column `column` of the rows from `first` to `last`, block by block."""
+    row = first
+    while row < last:
+        if column >= len(rows[row]) - 1:
+            out[row] += rows[row][column] if column < len(rows[row]) else ""
+            row += 1
+            continue
+        end = row
+        while end < last and column < len(rows[end]) - 1:
+            end += 1
+        block = max(*(width(rows[one][column]) + padding for one in range(row, end)), minimum)
+        for one in range(row, end):
+            cell = rows[one][column]
+            out[one] += cell + " " * (block - width(cell))
+        _align(rows, out, row, end, column + 1, minimum, padding)
+        row = end
+
+
+def width(text: str) -> int:
+    """Columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    wide = sum(unicodedata.east_asian_width(one) in ("W", "F") for one in text)
+    return len(text) + wide - sum(unicodedata.combining(one) != 0 for one in text)
+
+
+def ellipsis(text: str, most: int) -> str:
+    """At most `most` columns of a text, with `…` where it was cut."""
+    if most <= 1 or width(text) <= most:
+        return text[:most] if most <= 1 else text
+    used, end = 0, 0
+    while used + width(text[end]) <= most - 1:
+        used += width(text[end])
+        end += 1
+    return text[:end] + "…"
+
+
+def fit(text: str, columns: int, *, minimum: int = 10, padding: int = 3) -> str:
+    """Shorten the cells of columns that may be, until the table is no wider than `columns`.
+
+    The first line has the headings. Where that is not enough the table stays too wide.
+    """
+    rows = [line.split("\t") for line in text.split("\n")]
+    count = len(rows[0])
+    if any(len(row) not in (count, 1) for row in rows):
+        return text
+    widths = [max(width(row[one]) for row in rows if one < len(row)) for one in range(count)]
+
+    def total() -> int:
+        return sum(max(one + padding, minimum) for one in widths[:-1]) + widths[-1]
+
+    while total() > columns:
+        choices = [one for one in range(count) if rows[0][one] in SHRINKABLE and widths[one] > _NARROWEST]
+        if not choices:
+            break
+        widest = max(choices, key=lambda one: widths[one])
+        widths[widest] = max(_NARROWEST, widths[widest] - max(1, total() - columns))
+    return "\n".join("\t".join(_shortened(cell, widths[number]) for number, cell in enumerate(row)) for row in rows)
+
+
+def _shortened(cell: str, most: int) -> str:
+    if width(cell) <= most:
+        return cell
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return f'{ellipsis(cell[:-1], most - 1).rstrip("…")}…"' if quoted else ellipsis(cell, most)
