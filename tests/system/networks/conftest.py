@@ -1,0 +1,42 @@
+"""Network services and another machine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.system.networks.support import Host, Outside
+
+
+@pytest.fixture
+async def new_host(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Host]]]:
+    """Starts network services with the configuration given; each is removed at its end, and checked for leaks."""
+    made: list[Host] = []
+
+    async def new(**config: Any) -> Host:
+        root = tmp_path / str(len(made))
+        root.mkdir()
+        host = Host(root, **config)
+        made.append(host)
+        await host.start()
+        return host
+
+    yield new
+    for host in made:
+        await host.close()
+
+
+@pytest.fixture
+async def host(new_host: Callable[..., Awaitable[Host]]) -> Host:
+    """A network service as it is without options."""
+    return await new_host()
+
+
+@pytest.fixture
+def outside() -> Iterator[Outside]:
+    """Another machine."""
+    machine = Outside()
+    yield machine
+    machine.close()

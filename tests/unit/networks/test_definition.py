@@ -1,0 +1,144 @@
+"""What may be asked for when a network is made, in docker's words."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+
+from darse.engine.errors import Forbidden, InvalidParameter
+from darse.networks.definition import check_name, check_request, define
+from darse.networks.model import NetworkRecord
+from darse.wire.networks import IPAM, ConfigReference, IPAMConfig, NetworkCreate
+
+FREE = ipaddress.IPv4Network("172.18.0.0/16")
+OTHER = NetworkRecord(id="1", name="other", driver="bridge", created_ns=0, subnet="10.9.0.0/16", gateway="10.9.0.1")
+
+
+def made(*ranges: IPAMConfig, **members: Any) -> NetworkRecord:
+    request = NetworkCreate(Name="net", IPAM=IPAM(Config=list(ranges)), **members)
+    return define(request, "bridge", [OTHER], lambda: FREE)
+
+
+def test_without_ranges_the_pools_give_a_subnet() -> None:
+    record = made()
+    assert (record.subnet, record.gateway) == ("172.18.0.0/16", "172.18.0.1")
+    assert record.bridge.startswith("db")
+    assert len(record.bridge) <= 15
+
+
+def test_what_was_asked_for() -> None:
+    record = made(
+        IPAMConfig("10.1.0.0/24", "10.1.0.128/25", "10.1.0.254", {"router": "10.1.0.2"}),
+        Internal=True,
+        Labels={"a": "b"},
+        Options={"com.docker.network.bridge.name": "mine"},
+    )
+    assert record.subnet == "10.1.0.0/24"
+    assert record.gateway == "10.1.0.254"
+    assert record.ip_range == "10.1.0.128/25"
+    assert record.reserved == {"router": "10.1.0.2"}
+    assert record.internal
+    assert record.bridge == "mine"
+
+
+def test_the_gateway_is_the_first_free_address_of_the_range() -> None:
+    assert made(IPAMConfig("10.1.0.0/24", "10.1.0.128/25")).gateway == "10.1.0.128"
+    assert made(IPAMConfig("10.1.0.0/24", AuxiliaryAddresses={"a": "10.1.0.1"})).gateway == "10.1.0.2"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (IPAMConfig("foobar"), "invalid subnet foobar: invalid CIDR block notation"),
+        (IPAMConfig("10.0.0.0"), "invalid subnet 10.0.0.0: invalid CIDR block notation"),
+        (IPAMConfig("10.0.0.0/33"), "invalid subnet 10.0.0.0/33: invalid CIDR block notation"),
+        (IPAMConfig("10.10.10.0/8"), "invalid subnet 10.10.10.0/8: it should be 10.0.0.0/8"),
+        (IPAMConfig("10.0.0.0/31"), "no room for a gateway"),
+        (IPAMConfig("0.0.0.0/0"), "or is everything"),
+        (IPAMConfig("127.0.0.0/8"), "cannot be given to containers"),
+        (IPAMConfig("224.0.0.0/24"), "cannot be given to containers"),
+        (IPAMConfig("10.0.0.0/8", "foobar"), "invalid ip-range foobar: invalid CIDR block notation"),
+        (IPAMConfig("10.0.0.0/8", "192.168.0.1/24"), "invalid ip-range 192.168.0.1/24: it should be 192.168.0.0/24"),
+        (
+            IPAMConfig("10.0.0.0/8", "192.168.0.0/24"),
+            "invalid ip-range 192.168.0.0/24: parent subnet 10.0.0.0/8 doesn't contain ip-range",
+        ),
+        (
+            IPAMConfig("10.1.1.0/24", "10.0.0.0/8"),
+            "invalid ip-range 10.0.0.0/8: CIDR block is bigger than its parent subnet 10.1.1.0/24",
+        ),
+        (IPAMConfig("10.0.0.0/8", "2001:db8::/32"), "invalid ip-range 2001:db8::/32: parent subnet is an IPv4 block"),
+        (IPAMConfig("10.0.0.0/8", Gateway="1001.1.1.1"), "invalid gateway 1001.1.1.1: invalid address"),
+        (
+            IPAMConfig("10.0.0.0/8", Gateway="192.168.0.1"),
+            "invalid gateway 192.168.0.1: parent subnet 10.0.0.0/8 doesn't contain this address",
+        ),
+        (
+            IPAMConfig("10.0.0.0/8", AuxiliaryAddresses={"DNS": "dummy"}),
+            "invalid auxiliary address DNS: invalid address",
+        ),
+        (IPAMConfig(Gateway="10.0.0.1"), "invalid subnet : invalid CIDR block notation"),
+    ],
+)
+def test_ranges_that_are_refused(given: IPAMConfig, said: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        made(given)
+    assert str(refused.value).startswith("invalid network config:\n")
+    assert said in str(refused.value)
+
+
+def test_every_mistake_is_told() -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        made(IPAMConfig("10.10.10.0/8", "foobar", "dummy"))
+    assert len(str(refused.value).splitlines()) == 4
+
+
+def test_a_subnet_must_not_overlap_another_network_s() -> None:
+    for subnet in ("10.9.0.0/16", "10.9.8.0/24", "10.0.0.0/8"):
+        with pytest.raises(Forbidden, match="Pool overlaps with other one on this address space"):
+            made(IPAMConfig(subnet))
+
+
+def test_several_subnets_are_refused() -> None:
+    with pytest.raises(InvalidParameter, match="several subnets"):
+        made(IPAMConfig("10.1.0.0/24"), IPAMConfig("10.2.0.0/24"))
+
+
+def test_an_ipv6_range_without_ipv6_is_left_out() -> None:
+    assert made(IPAMConfig("2001:db8::/64")).subnet == str(FREE)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "../x", "-a", "a/b", "ü", "a" * 256, "a\nb"])
+def test_names_that_are_refused(name: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["bridge", "host", "none", "default", "container"])
+def test_names_with_a_meaning(name: str) -> None:
+    with pytest.raises(Forbidden, match=f"operation is not permitted on predefined {name} network"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["n", "my-net_1.2", "_x", "a" * 255])
+def test_names_that_are_fine(name: str) -> None:
+    check_name(name)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"Scope": "swarm"},
+        {"EnableIPv6": True},
+        {"EnableIPv4": False},
+        {"Ingress": True},
+        {"ConfigOnly": True},
+        {"ConfigFrom": ConfigReference("x")},
+        {"IPAM": IPAM(Driver="dhcp")},
+    ],
+)
+def test_requests_for_what_there_is_not(members: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        check_request(NetworkCreate(Name="net", **members))

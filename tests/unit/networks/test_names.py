@@ -1,0 +1,83 @@
+"""hosts and resolv.conf."""
+
+from __future__ import annotations
+
+import pytest
+
+from darse.networks.names import host_resolv_conf, hosts_file, resolv_conf
+
+LAN = "search example.org\nnameserver 10.0.0.53\noptions edns0 trust-ad\n"
+
+
+def written(
+    host: str, *, keep: bool = False, servers: str = "", search: str = "", options: str = "", v6: bool = False
+) -> str:
+    return resolv_conf(host, servers.split(), search.split(), options.split(), keep_loopback=keep, ipv6=v6).decode()
+
+
+def test_the_host_s_file_as_it_is() -> None:
+    assert written(LAN) == LAN
+    assert written("# only this\n", keep=True) == "# only this\n"
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1", "127.0.0.53", "::1", "127.1.2.3", "fe80::1%eth0", "2001:db8::53"])
+def test_servers_out_of_a_container_s_reach_are_left_out(server: str) -> None:
+    text = f"nameserver {server}\nnameserver 10.0.0.53\nsearch lan\n"
+    assert written(text) == "nameserver 10.0.0.53\nsearch lan\n"
+    assert written(text, keep=True) == text
+
+
+def test_public_servers_when_none_is_left() -> None:
+    assert written("nameserver 127.0.0.1\n") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+    assert written("") == "nameserver 8.8.8.8\nnameserver 8.8.4.4\n"
+
+
+def test_ipv6_servers_for_containers_with_ipv6() -> None:
+    assert written("nameserver 2001:db8::53\n", v6=True) == "nameserver 2001:db8::53\n"
+
+
+def test_what_is_asked_for_takes_the_place_of_the_host_s() -> None:
+    assert written(LAN, servers="1.1.1.1 9.9.9.9") == (
+        "nameserver 1.1.1.1\nnameserver 9.9.9.9\nsearch example.org\noptions edns0 trust-ad\n"
+    )
+    assert written(LAN, search="a b") == "nameserver 10.0.0.53\nsearch a b\noptions edns0 trust-ad\n"
+    assert written(LAN, options="ndots:2") == "nameserver 10.0.0.53\nsearch example.org\noptions ndots:2\n"
+
+
+def test_a_dot_means_no_search_domain() -> None:
+    assert "search" not in written(LAN, search=".")
+
+
+def test_the_last_search_line_counts() -> None:
+    assert "search b c\n" in written("search a\nsearch b c\nnameserver\t10.0.0.1\n", options="x")
+
+
+def test_behind_systemd_resolved_are_the_real_servers() -> None:
+    files = {"/etc/resolv.conf": "nameserver 127.0.0.53\n", "/run/systemd/resolve/resolv.conf": LAN}
+    assert host_resolv_conf(lambda path: files.get(path, "")) == LAN
+    del files["/run/systemd/resolve/resolv.conf"]
+    assert host_resolv_conf(lambda path: files.get(path, "")) == "nameserver 127.0.0.53\n"
+    assert host_resolv_conf(lambda _: LAN) == LAN
+
+
+def test_hosts() -> None:
+    text = hosts_file(
+        "web", "lan", ["172.17.0.2", "10.0.0.2"], ["db:10.0.0.9", "up:host-gateway", "six:[::5]"], "172.17.0.1"
+    )
+    assert text.decode().splitlines() == [
+        "127.0.0.1\tlocalhost",
+        "::1\tlocalhost ip6-localhost ip6-loopback",
+        "fe00::\tip6-localnet",
+        "ff00::\tip6-mcastprefix",
+        "ff02::1\tip6-allnodes",
+        "ff02::2\tip6-allrouters",
+        "10.0.0.9\tdb",
+        "172.17.0.1\tup",
+        "::5\tsix",
+        "172.17.0.2\tweb.lan web",
+        "10.0.0.2\tweb.lan web",
+    ]
+
+
+def test_hosts_without_a_network_have_no_line_of_their_own() -> None:
+    assert b"web" not in hosts_file("web", "", [""], (), "")

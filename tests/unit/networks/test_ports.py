@@ -1,0 +1,152 @@
+"""Published ports: syntax, choice, conflicts with containers and with the host's own programs."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from darse.engine.errors import InvalidParameter, SystemFault
+from darse.networks.ports import PortAllocator, check_ports, split_key
+from darse.wire.containers import PortBinding, PortMap
+
+IP = "172.17.0.2"
+
+
+@pytest.fixture
+def allocator() -> PortAllocator:
+    return PortAllocator("0.0.0.0")
+
+
+@pytest.fixture
+def free() -> int:
+    """A port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def publish(allocator: PortAllocator, host_port: int | str, host_ip: str = "", key: str = "80/tcp") -> str:
+    """Publish one port; return host address and port."""
+    published, _ = allocator.allocate({key: [PortBinding(host_ip, str(host_port))]}, (), IP, publish_all=False)
+    return f"{published[0].host_ip}:{published[0].host_port}"
+
+
+@pytest.mark.parametrize(("key", "value"), [("80/tcp", (80, "tcp")), ("53/udp", (53, "udp")), ("9", (9, "tcp"))])
+def test_container_ports(key: str, value: tuple[int, str]) -> None:
+    assert split_key(key) == value
+
+
+@pytest.mark.parametrize(
+    "key", ["", "0/tcp", "65536", "80/icmp", "a/tcp", "80/", "-1", "80-90/tcp", "٨٠/tcp", "80/tcp\n"]
+)
+def test_container_ports_that_are_none(key: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid port specification"):
+        check_ports({key: None}, ())
+
+
+@pytest.mark.parametrize("port", ["x", "0x50", "65536", "90-80", "80-", "-80", "1-99999", " 80", "8" * 40])
+def test_host_ports_that_are_none(port: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid port specification"):
+        check_ports({"80/tcp": [PortBinding("", port)]}, ())
+
+
+@pytest.mark.parametrize("address", ["300.1.1.1", "localhost", "1.2.3", "::1"])
+def test_host_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(InvalidParameter):
+        check_ports({"80/tcp": [PortBinding(address, "80")]}, ())
+
+
+def test_a_port_that_was_asked_for(allocator: PortAllocator, free: int) -> None:
+    published, shown = allocator.allocate({"80": [PortBinding("", str(free))]}, ["443/tcp"], IP, publish_all=False)
+    assert [
+        (port.protocol, port.host_ip, port.host_port, port.container_ip, port.container_port) for port in published
+    ] == [("tcp", "0.0.0.0", free, IP, 80)]
+    assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free))], "443/tcp": None}
+
+
+def test_the_request_is_left_as_it_was(allocator: PortAllocator, free: int) -> None:
+    wanted: PortMap = {"80/tcp": [PortBinding("", str(free))]}
+    allocator.allocate(wanted, (), IP, publish_all=False, default_ip="127.0.0.1")
+    assert wanted == {"80/tcp": [PortBinding("", str(free))]}
+
+
+def test_a_chosen_port_is_ephemeral_and_never_the_same_twice(allocator: PortAllocator) -> None:
+    chosen = [publish(allocator, port).rpartition(":")[2] for port in ("", "0", "", "")]
+    assert len(set(chosen)) == 4
+    assert all(32768 <= int(port) < 61000 for port in chosen)
+
+
+def test_publish_all(allocator: PortAllocator) -> None:
+    published, shown = allocator.allocate({}, ["80/tcp", "53/udp"], IP, publish_all=True)
+    assert {(port.protocol, port.container_port) for port in published} == {("tcp", 80), ("udp", 53)}
+    assert all(shown.values())
+
+
+def test_a_range_gives_its_first_free_port(allocator: PortAllocator) -> None:
+    assert [publish(allocator, "42100-42102", "127.0.0.1") for _ in range(3)] == [
+        "127.0.0.1:42100",
+        "127.0.0.1:42101",
+        "127.0.0.1:42102",
+    ]
+    with pytest.raises(SystemFault, match=r"Bind for 127\.0\.0\.1:42100-42102 failed: port is already allocated"):
+        publish(allocator, "42100-42102", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "conflict"),
+    [
+        ("0.0.0.0", "0.0.0.0", True),
+        ("0.0.0.0", "127.0.0.1", True),
+        ("127.0.0.1", "0.0.0.0", True),
+        ("127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.1", "127.0.0.2", False),
+        ("", "::", True),
+    ],
+)
+def test_two_containers_on_one_port(
+    allocator: PortAllocator, free: int, first: str, second: str, conflict: bool
+) -> None:
+    publish(allocator, free, first)
+    publish(allocator, free, first, "80/udp")
+    if not conflict:
+        publish(allocator, free, second)
+        return
+    with pytest.raises(SystemFault, match=f":{free} failed: port is already allocated"):
+        publish(allocator, free, second)
+
+
+def test_a_released_port_can_be_had_again(allocator: PortAllocator, free: int) -> None:
+    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), IP, publish_all=False)
+    allocator.release(published[0])
+    publish(allocator, free)
+
+
+def test_all_or_none(allocator: PortAllocator, free: int) -> None:
+    publish(allocator, free)
+    wanted: PortMap = {"1/tcp": [PortBinding("127.0.0.2", "42200")], "2/tcp": [PortBinding("", str(free))]}
+    with pytest.raises(SystemFault):
+        allocator.allocate(wanted, (), IP, publish_all=False)
+    assert publish(allocator, 42200, "127.0.0.2") == "127.0.0.2:42200"
+
+
+@pytest.mark.parametrize(("kind", "protocol"), [(socket.SOCK_STREAM, "tcp"), (socket.SOCK_DGRAM, "udp")])
+def test_a_program_of_the_host_has_the_port(allocator: PortAllocator, kind: int, protocol: str) -> None:
+    with socket.socket(socket.AF_INET, kind) as program:
+        program.bind(("127.0.0.1", 0))
+        if protocol == "tcp":
+            program.listen()
+        number = program.getsockname()[1]
+        with pytest.raises(
+            SystemFault, match=f"failed to bind host port .*:{number}/{protocol} .*: address already in use"
+        ):
+            publish(allocator, number, key=f"80/{protocol}")
+        other = "udp" if protocol == "tcp" else "tcp"
+        publish(allocator, number, key=f"80/{other}")
+    publish(allocator, number, key=f"80/{protocol}")
+
+
+def test_an_address_that_the_host_has_not(allocator: PortAllocator, free: int) -> None:
+    with pytest.raises(SystemFault, match="cannot assign requested address"):
+        publish(allocator, free, "192.0.2.1")
