@@ -1,0 +1,170 @@
+"""Unpacking layers, also those that strangers made to harm."""
+
+import asyncio
+import gzip
+import hashlib
+import io
+import os
+import stat
+import tarfile
+
+import pytest
+import zstandard
+
+from darse.engine.errors import EngineError, InvalidParameter
+from darse.engine.events import SCHEMA as EVENTS
+from darse.engine.events import EventLog
+from darse.engine.state import State
+from darse.images import ImageService, layers, snapshots, store
+from darse.images.model import LAYER
+
+
+@pytest.fixture
+def images(tmp_path):
+    state = State(tmp_path / "state.sqlite", [EVENTS, store.SCHEMA, layers.SCHEMA, snapshots.SCHEMA])
+    service = ImageService(tmp_path, state, EventLog(state))
+    service.open([])
+    yield service
+    state.close()
+
+
+def member(name, kind=tarfile.REGTYPE, content=b"", *, link="", mode=0o644, device=(0, 0), headers=None, uid=0):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode, info.size, info.uid = kind, link, mode, len(content), uid
+    info.devmajor, info.devminor = device
+    info.pax_headers = headers or {}
+    return info, content
+
+
+def tar(*members):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for info, content in members:
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+async def unpack(images, archive, diff_id=None):
+    blob = images.content.put(archive, LAYER)
+    plain = diff_id or f"sha256:{hashlib.sha256(archive).hexdigest()}"
+    await images.layers.ensure(plain, plain, blob)
+    return images.layers.path(plain)
+
+
+async def test_owners_modes_links_times_and_attributes_survive(images):
+    root = await unpack(
+        images,
+        tar(
+            member("d", tarfile.DIRTYPE, mode=0o1777),
+            member("d/f", content=b"hi", mode=0o4750, uid=1234),
+            member("hard", tarfile.LNKTYPE, link="d/f"),
+            member("soft", tarfile.SYMTYPE, link="/d/f"),
+            member("pipe", tarfile.FIFOTYPE),
+            member("cap", content=b"x", headers={"SCHILY.xattr.user.note": "kept"}),
+            member("unicode-é-名", content=b"u"),
+        ),
+    )
+    status = os.lstat(root / "d/f")
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_nlink) == (0o4750, 1234, 2)
+    assert stat.S_IMODE(os.lstat(root / "d").st_mode) == 0o1777
+    assert os.readlink(root / "soft") == "/d/f"
+    assert stat.S_ISFIFO(os.lstat(root / "pipe").st_mode)
+    assert os.getxattr(root / "cap", "user.note") == b"kept"
+    assert (root / "unicode-é-名").read_bytes() == b"u"
+
+
+async def test_whiteouts_become_overlayfs_own(images):
+    root = await unpack(
+        images, tar(member("d", tarfile.DIRTYPE, mode=0o755), member("d/.wh.gone"), member("o/.wh..wh..opq"))
+    )
+    gone = os.lstat(root / "d/gone")
+    assert stat.S_ISCHR(gone.st_mode)
+    assert gone.st_rdev == 0
+    assert os.getxattr(root / "o", "trusted.overlay.opaque") == b"y"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.ZstdCompressor().compress])
+async def test_compressed_layers_have_the_diff_id_of_their_content(images, compress):
+    plain = tar(member("f", content=b"x" * 100000))
+    root = await unpack(images, compress(plain), f"sha256:{hashlib.sha256(plain).hexdigest()}")
+    assert (root / "f").stat().st_size == 100000
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member("../escape", content=b"x")],
+        [member("a/../../escape", content=b"x")],
+        [member("../escape", tarfile.SYMTYPE, link="/")],
+        [member(".wh...", content=b"")],
+        [member("a/.wh.", content=b"")],
+        [member("../.wh.etc")],
+        [member("hard", tarfile.LNKTYPE, link="../../../../etc/passwd")],
+    ],
+)
+async def test_paths_that_leave_the_layer_are_refused(images, tmp_path, members):
+    with pytest.raises(InvalidParameter, match="is refused"):
+        await unpack(images, tar(*members))
+    assert not (tmp_path / "escape").exists()
+    assert not list((tmp_path / "images/layers").iterdir())
+    assert not list((tmp_path / "images/ingest").iterdir())
+
+
+async def test_absolute_paths_and_links_stay_inside(images):
+    root = await unpack(
+        images,
+        tar(
+            member("/absolute", content=b"in"),
+            member("real", tarfile.DIRTYPE, mode=0o755),
+            member("link", tarfile.SYMTYPE, link="/real"),
+            member("link/through", content=b"in"),
+            member("hosts", tarfile.SYMTYPE, link="/etc/hosts"),
+            member("hosts", content=b"replaced"),
+        ),
+    )
+    assert (root / "absolute").read_bytes() == b"in"
+    assert (root / "real/through").read_bytes() == b"in"
+    assert (root / "hosts").read_bytes() == b"replaced"
+
+
+async def test_a_path_through_a_link_that_leads_out_is_refused(images, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    with pytest.raises(InvalidParameter, match="is refused"):
+        await unpack(images, tar(member("link", tarfile.SYMTYPE, link=str(outside)), member("link/x", content=b"x")))
+    assert not list(outside.iterdir())
+
+
+async def test_attributes_that_steer_overlayfs_are_dropped(images):
+    headers = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.fine": "1"}
+    root = await unpack(images, tar(member("d", tarfile.DIRTYPE, mode=0o755, headers=headers)))
+    assert os.listxattr(root / "d") == ["user.fine"]
+
+
+async def test_a_layer_that_is_not_what_it_claims_is_refused(images):
+    with pytest.raises(InvalidParameter, match="the image says"):
+        await unpack(images, tar(member("f")), "sha256:" + "0" * 64)
+
+
+@pytest.mark.parametrize("cut", [100, 513, 1500])
+async def test_a_truncated_layer_is_refused(images, cut):
+    with pytest.raises(EngineError):
+        await unpack(images, gzip.compress(tar(member("f", content=os.urandom(4000))))[:cut])
+
+
+async def test_the_same_layer_at_once_is_unpacked_once(images):
+    archive = tar(*(member(f"f{number}", content=b"x") for number in range(200)))
+    roots = await asyncio.gather(*(unpack(images, archive) for _ in range(8)))
+    assert len(set(roots)) == 1
+    assert len(list(roots[0].iterdir())) == 200
+
+
+async def test_what_a_crash_left_is_swept(images, tmp_path):
+    kept = await unpack(images, tar(member("f")))
+    (tmp_path / "images/layers/half/fs").mkdir(parents=True)
+    (tmp_path / "images/ingest/half").mkdir()
+    images.content.open()
+    images.layers.open()
+    assert kept.exists()
+    assert [path.name for path in (tmp_path / "images/layers").iterdir()] == [kept.parent.name]
+    assert not list((tmp_path / "images/ingest").iterdir())

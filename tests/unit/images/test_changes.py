@@ -1,0 +1,44 @@
+"""Dockerfile instructions of `--change`."""
+
+import pytest
+
+from darse.engine.errors import InvalidParameter
+from darse.images.changes import apply
+from darse.wire.containers import ContainerConfig
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        ('CMD ["a", "b"]', "Cmd", ["a", "b"]),
+        ("CMD echo hi", "Cmd", ["/bin/sh", "-c", "echo hi"]),
+        ('entrypoint ["/x"]', "Entrypoint", ["/x"]),
+        ("ENV A=1 B='two words'", "Env", ["A=1", "B=two words"]),
+        ("ENV A some value", "Env", ["A=some value"]),
+        ("EXPOSE 80 53/udp", "ExposedPorts", {"80/tcp": {}, "53/udp": {}}),
+        ('LABEL k="v w"', "Labels", {"k": "v w"}),
+        ("USER app", "User", "app"),
+        ("VOLUME /data /more", "Volumes", {"/data": {}, "/more": {}}),
+        ('VOLUME ["/x y"]', "Volumes", {"/x y": {}}),
+        ("WORKDIR /srv", "WorkingDir", "/srv"),
+        ("STOPSIGNAL SIGQUIT", "StopSignal", "SIGQUIT"),
+        ("ONBUILD RUN x", "OnBuild", ["RUN x"]),
+    ],
+)
+def test_an_instruction_changes_the_configuration(change, field, expected):
+    assert getattr(apply(ContainerConfig(), [change]), field) == expected
+
+
+def test_a_later_env_replaces_an_earlier_one():
+    assert apply(ContainerConfig(Env=["A=0", "Z=9"]), ["ENV A=1", "ENV A=2"]).Env == ["Z=9", "A=2"]
+
+
+@pytest.mark.parametrize(
+    "change", ["RUN x", "", "CMD", "EXPOSE http", "EXPOSE 99999", "ENV A='x", "LABEL x y=", "FROM y"]
+)
+def test_what_is_no_change_is_refused(change):
+    if change == "LABEL x y=":
+        assert apply(ContainerConfig(), [change]).Labels == {"x": "y="}
+        return
+    with pytest.raises(InvalidParameter):
+        apply(ContainerConfig(), [change])
