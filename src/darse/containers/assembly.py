@@ -22,9 +22,9 @@ from darse.networks import names
 from darse.networks.model import SandboxRequest
 from darse.runtime.launch import RootMount
 from darse.runtime.oci import OCIRuntime
-from darse.runtime.spec import BindMount, SharedNamespaces, SpecInputs, TmpfsMount, build_spec
+from darse.runtime.pinning import pin_shared_memory, pin_subpaths
+from darse.runtime.spec import BindMount, SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
-from darse.volumes.mounts import MountPlan
 
 _INIT_PROGRAMS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini")
 
@@ -55,7 +55,9 @@ class Assembly:
         network_path, addresses = await self._network(container)
         hostname = self._hostname(container)
         binds = self._name_files(container, files, hostname, addresses)
-        mounts = [await self._mount(plan) for plan in container.record.mounts]
+        mounts = [await context.volumes.ready(plan, container.id) for plan in container.record.mounts]
+        shared_memory = self._shared_memory(container)
+        station = files.station.directory
         overlay = context.snapshots.overlay(container.id)
         namespaces = self._namespaces(container, network_path)
         init_program = self._init_program(container)
@@ -71,8 +73,10 @@ class Assembly:
                 hostname=hostname,
                 cgroup_path=context.cgroup_path(container),
                 namespaces=namespaces,
-                mounts=[*binds, *mounts],
-                shm_source=self._shared_memory(container),
+                mounts=pin_subpaths([*binds, *mounts], station),
+                shm_source=(
+                    pin_shared_memory(shared_memory, station) if isinstance(shared_memory, int) else shared_memory
+                ),
                 init_program=init_program,
                 seccomp_profile=context.seccomp_profile,
                 no_new_privileges=context.config.no_new_privileges,
@@ -152,14 +156,17 @@ class Assembly:
             cgroup=cgroup,
         )
 
-    def _shared_memory(self, container: Container) -> str:
-        """The host path to show as /dev/shm; empty for memory of the container's own."""
+    def _shared_memory(self, container: Container) -> str | int:
+        """What to show as /dev/shm: a path of the host, that of a process, or for "" memory of the container's own."""
         mode = container.record.host.IpcMode
         if mode == "host":
             return "/dev/shm"  # noqa: S108 - the host's, as asked for
-        if mode.startswith("container:"):
-            return f"/proc/{self._running_other(mode, 'IPC').state.pid}/root/dev/shm"
-        return ""
+        if not mode.startswith("container:"):
+            return ""
+        other = self._running_other(mode, "IPC")
+        if other.record.host.IpcMode in ("", "none", "private"):
+            raise InvalidParameter("non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
+        return other.state.pid
 
     def _name_files(
         self, container: Container, files: ContainerFiles, hostname: str, addresses: list[str]
@@ -201,25 +208,6 @@ class Assembly:
             added = names.hosts_file(hostname, "", (), extra, gateway) if extra else b""
             return host_entries + added, resolv
         return names.hosts_file(hostname, record.config.Domainname, addresses, extra, gateway), resolv
-
-    async def _mount(self, plan: MountPlan) -> BindMount | TmpfsMount:
-        if plan.type == "tmpfs":
-            return TmpfsMount(plan.destination, plan.tmpfs_options)
-        if plan.type == "volume":
-            source = await self._context.volumes.mount(plan)
-            return BindMount(source, plan.destination, plan.rw, plan.propagation or "rprivate")
-        if not os.path.exists(plan.source):
-            if plan.make_source:
-                Path(plan.source).mkdir(parents=True, exist_ok=True)
-                return self._bind(plan)
-            raise InvalidParameter(
-                f'invalid mount config for type "bind": bind source path does not exist: {plan.source}'
-            )
-        return self._bind(plan)
-
-    @staticmethod
-    def _bind(plan: MountPlan) -> BindMount:
-        return BindMount(plan.source, plan.destination, plan.rw, plan.propagation, recursive=not plan.non_recursive)
 
     def _init_program(self, container: Container) -> str:
         config = self._context.config

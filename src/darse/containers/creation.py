@@ -21,6 +21,7 @@ from darse.linux.mounts import mount_overlay
 from darse.networks.ports import check_ports
 from darse.runtime import validate
 from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
+from darse.volumes.binds import missing
 from darse.volumes.copy_up import copy_up
 from darse.volumes.mounts import MountPlan, parse_mounts
 from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
@@ -76,6 +77,8 @@ class Creation:
         context = self._context
         files = context.files.of(container.id)
         async with AsyncExitStack() as undo:
+            # Before the record is stored: it tells recovery which volumes an unfinished creation has made.
+            context.volumes.name_anonymous(container.record.mounts)
             context.store.add(container)
             undo.callback(context.store.delete, container)
             context.snapshots.prepare(container.id, image)
@@ -115,6 +118,7 @@ class Creation:
 
     def _check(self, config: ContainerConfig, host: HostConfig) -> list[str]:
         validate.check_config(config)
+        validate.check_together(config, host)
         if config.StopSignal:
             parse_signal(config.StopSignal)
         warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
@@ -251,6 +255,4 @@ def _check_joined_network(config: ContainerConfig, host: HostConfig) -> None:
 def _check_sources(plans: list[MountPlan]) -> None:
     for plan in plans:
         if plan.type == "bind" and not plan.make_source and not os.path.lexists(plan.source):
-            raise InvalidParameter(
-                f'invalid mount config for type "bind": bind source path does not exist: {plan.source}'
-            )
+            raise missing(plan.source)

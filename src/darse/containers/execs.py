@@ -21,11 +21,11 @@ from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
 from darse.containers.model import Container, Status
-from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
+from darse.engine.errors import Conflict, EngineError, NotFound
 from darse.engine.ids import new_id, short_id
 from darse.linux import trace
 from darse.linux.process import Process
-from darse.runtime import conmon
+from darse.runtime import conmon, validate
 from darse.runtime.conmon import STDERR, STDOUT, LaunchRefused, Station
 from darse.runtime.launch import StdioPlan, launch_exec
 from darse.runtime.oci import LaunchFailure, failure
@@ -86,8 +86,7 @@ class ExecService:
         Raises NotFound, Conflict when the container does not run or is paused, and InvalidParameter.
         """
         container = self._running(reference)
-        if not config.Cmd or not config.Cmd[0]:
-            raise InvalidParameter("No exec command specified")
+        validate.check_exec(config)
         if config.DetachKeys:
             parse(config.DetachKeys)
         record = ExecRecord(new_id(), container.id, config)
@@ -95,7 +94,7 @@ class ExecService:
         one.station.exits.mkdir(mode=0o700, parents=True)
         one.save()
         self._execs[record.id] = one
-        self._publish(one, f"exec_create: {' '.join(config.Cmd)}")
+        self._publish(one, f"exec_create: {' '.join(config.Cmd or ())}")
         return record.id
 
     def of_container(self, container_id: str) -> list[str]:
@@ -116,6 +115,7 @@ class ExecService:
         if one.record.started:
             raise Conflict(f"Error: Exec command {exec_id} is already running")
         container = self._running(one.record.container_id)
+        validate.check_console(request.ConsoleSize)
         one.record.started = True
         config = one.record.config
         config.ConsoleSize = request.ConsoleSize or config.ConsoleSize
@@ -288,4 +288,13 @@ class ExecService:
         finally:
             os.close(root_fd)
         hostname = record.config.Hostname or short_id(record.id)
-        return exec_process(config, record.config, record.host, user, facts=self._context.facts, hostname=hostname)
+        return exec_process(
+            config,
+            record.config,
+            record.host,
+            user,
+            facts=self._context.facts,
+            hostname=hostname,
+            no_new_privileges=self._context.config.no_new_privileges,
+            default_ulimits=self._context.config.default_ulimits,
+        )

@@ -9,7 +9,7 @@ import msgspec
 from darse.containers.files import ContainerFiles
 from darse.containers.model import Container, State, Status
 from darse.engine.times import ZERO, rfc3339
-from darse.volumes.mounts import mount_point
+from darse.volumes.mounts import mount_points
 from darse.wire.containers import (
     ContainerInspect,
     ContainerState,
@@ -81,7 +81,7 @@ def inspect(
         GraphDriver=graph,
         SizeRw=sizes.own if sizes else msgspec.UNSET,
         SizeRootFs=sizes.total if sizes else msgspec.UNSET,
-        Mounts=[mount_point(plan) for plan in record.mounts],
+        Mounts=mount_points(record.mounts),
         Config=record.config,
         NetworkSettings=network,
     )
@@ -105,7 +105,7 @@ def summary(container: Container, network: NetworkSettings, sizes: Sizes | None)
         Status=container.state.describe(),
         HostConfig=SummaryHostConfig(NetworkMode=record.host.NetworkMode, Annotations=record.host.Annotations),
         NetworkSettings=SummaryNetworkSettings(network.Networks),
-        Mounts=[_listed(mount_point(plan)) for plan in record.mounts],
+        Mounts=[_listed(point) for point in mount_points(record.mounts)],
     )
 
 

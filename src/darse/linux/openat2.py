@@ -15,8 +15,10 @@ from darse.linux.libc import call
 
 _SYS_OPENAT2 = 437  # the same on every architecture
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
+_ATTEMPTS = 128
 
 
 class _OpenHow(ctypes.Structure):
@@ -33,8 +35,14 @@ def open_beneath(directory_fd: int, path: str, flags: int, mode: int = 0) -> int
     return _openat2(directory_fd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
 
 
+def open_without_links(directory_fd: int, path: str, flags: int, mode: int = 0) -> int:
+    """Open `path` below `directory_fd`; any symbolic link in it is an error (ELOOP)."""
+    return _openat2(directory_fd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+
+
 def _openat2(directory_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
+    attempts = 0
     while True:
         try:
             return call(
@@ -47,8 +55,10 @@ def _openat2(directory_fd: int, path: str, flags: int, mode: int, resolve: int) 
                 operand=path,
             )
         except OSError as error:
-            # The kernel saw a rename while it resolved `..`, and asks for another try.
-            if error.errno != errno.EAGAIN:
+            # The kernel saw a rename while it resolved `..`, and asks for another try. A container that renames in
+            # a loop must not keep us here.
+            attempts += 1
+            if error.errno != errno.EAGAIN or attempts == _ATTEMPTS:
                 raise
 
 

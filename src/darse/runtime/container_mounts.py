@@ -20,7 +20,11 @@ _WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", _SHM, "/dev/mqueue"})
 
 @dataclass(frozen=True)
 class BindMount:
-    """A path of the host shown in the container. `recursive_read_only` reaches the mounts below `source` too."""
+    """A path of the host shown in the container.
+
+    `recursive_read_only` reaches the mounts below `source` too. With a `subpath`, whose names a container controls,
+    the mount must be pinned (`darse.runtime.pinning`) before it goes into a spec.
+    """
 
     source: str
     destination: str
@@ -28,6 +32,7 @@ class BindMount:
     propagation: str
     recursive: bool = True
     recursive_read_only: bool = False
+    subpath: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def container_mounts(
     shm_source: str = "",
     init_program: str = "",
     writable_cgroups: bool = False,
+    recursive_read_only: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the spec's `mounts`. A user's mount takes the place of a default one at the same destination."""
     chosen = {posixpath.normpath(mount.destination) for mount in mounts}
@@ -69,7 +75,7 @@ def container_mounts(
         if isinstance(mount, TmpfsMount):
             result.append(_mount("tmpfs", "tmpfs", mount.destination, *mount.options))
         else:
-            result.append(_bind(mount))
+            result.append(_bind(mount, recursive_read_only=recursive_read_only))
     return result
 
 
@@ -111,9 +117,9 @@ def _mount(kind: str, source: str, destination: str, *options: str) -> dict[str,
     return {"type": kind, "source": source, "destination": destination, "options": list(options)}
 
 
-def _bind(mount: BindMount) -> dict[str, Any]:
+def _bind(mount: BindMount, *, recursive_read_only: bool = False) -> dict[str, Any]:
     options = ["rbind" if mount.recursive else "bind", "rw" if mount.writable else "ro"]
-    if mount.recursive_read_only and not mount.writable:
+    if recursive_read_only and mount.recursive_read_only and not mount.writable:
         # mount_setattr(2) with AT_RECURSIVE: `ro` alone leaves what is mounted below `source` writable.
         options.append("rro")
     if mount.propagation:

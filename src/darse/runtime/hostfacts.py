@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,18 @@ class HostFacts:
     open_files_ceiling: int
     lowest_oom_score: int
     kernel: str
+    kernel_version: tuple[int, ...]
     architecture: str
 
     @property
     def may_raise_limits(self) -> bool:
         """Whether hard limits above the engine's own can be set."""
         return "CAP_SYS_RESOURCE" in self.capabilities
+
+    @property
+    def recursive_read_only(self) -> bool:
+        """Whether mount_setattr(2) can make a bind read-only with all that is mounted below it."""
+        return self.kernel_version >= (5, 12)
 
     def ceiling(self, limit: str) -> int:
         """The highest hard limit that setrlimit(2) lets us set, or -1."""
@@ -127,6 +134,7 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
         open_files_ceiling=int(Path("/proc/sys/fs/nr_open").read_text()),
         lowest_oom_score=_lowest_oom_score(capabilities),
         kernel=platform.release(),
+        kernel_version=release_numbers(platform.release()),
         architecture=platform.machine(),
     )
 
@@ -156,6 +164,11 @@ def numbers_in(text: str) -> frozenset[int]:
         first, dash, last = part.partition("-")
         numbers.update(range(int(first), int(last if dash else first) + 1))
     return frozenset(numbers)
+
+
+def release_numbers(release: str) -> tuple[int, ...]:
+    """`6.1.0-13-amd64` as (6, 1)."""
+    return tuple(int(number[:9]) for number in re.findall(r"[0-9]+", release.partition("-")[0])[:2])
 
 
 def _lowest_oom_score(capabilities: frozenset[str]) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import platform
-import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -21,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from darse.engine.errors import InvalidParameter, Unavailable
+from darse.runtime.hostfacts import release_numbers
 
 DEFAULT_PROFILE = Path("/usr/share/containers/seccomp.json")
 _GO_ARCHITECTURES = {
@@ -121,7 +121,7 @@ class _Filter(msgspec.Struct):
         return (
             architecture in (self.arches or ())
             or not capabilities.isdisjoint(self.caps or ())
-            or bool(self.minKernel and _kernel_version() >= _version(self.minKernel))
+            or bool(self.minKernel and _kernel_version() >= release_numbers(self.minKernel))
         )
 
     def includes(self, capabilities: frozenset[str], architecture: str) -> bool:
@@ -129,7 +129,7 @@ class _Filter(msgspec.Struct):
         return (
             (not self.arches or architecture in self.arches)
             and capabilities.issuperset(self.caps or ())
-            and not (self.minKernel and _kernel_version() < _version(self.minKernel))
+            and not (self.minKernel and _kernel_version() < release_numbers(self.minKernel))
         )
 
 
@@ -275,9 +275,4 @@ def _compared(name: str, action: str, index: int, value: int, operator: str, sec
 
 @functools.cache
 def _kernel_version() -> tuple[int, ...]:
-    return _version(platform.release())
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """`6.1.0-13-amd64` as (6, 1)."""
-    return tuple(int(number[:9]) for number in re.findall(r"[0-9]+", text.partition("-")[0])[:2])
+    return release_numbers(platform.release())

@@ -123,6 +123,7 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
             shm_source=inputs.shm_source,
             init_program=inputs.init_program if with_init else "",
             writable_cgroups=security.writable_cgroups,
+            recursive_read_only=inputs.facts.recursive_read_only,
         ),
         "linux": linux,
     }

@@ -88,7 +88,7 @@ def check_exec(config: ExecConfig) -> None:
     _check_text("User", config.User)
     _check_working_directory(config.WorkingDir)
     check_environment(config.Env)
-    _check_console(config.ConsoleSize)
+    check_console(config.ConsoleSize)
 
 
 def check_environment(entries: Iterable[str] | None) -> None:
@@ -156,11 +156,12 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
         _check_text("Annotations", value)
         if not key:
             raise InvalidParameter("invalid Annotations: the empty string is not permitted as an annotation key")
-    _check_console(host.ConsoleSize)
+    check_console(host.ConsoleSize)
     return warnings
 
 
-def _check_console(size: list[int] | None) -> None:
+def check_console(size: list[int] | None) -> None:
+    """Raise InvalidParameter for what is no size of a terminal."""
     if size is not None and (len(size) not in (0, 2) or not all(0 <= one <= 65535 for one in size)):
         raise InvalidParameter("ConsoleSize must be [height, width], each at most 65535")
 

@@ -1,113 +1,245 @@
 """Copy-up: an empty volume takes what the image has where it is mounted, with owners, modes and attributes.
 
 The image's tree is walked by descriptors, starting from one that was opened within the container's root: no link in
-it is followed. The copy is made beside the volume's data and renamed over it, so a crash leaves an empty volume, or a
-full one.
+it is followed.
+
+The copy is made beside the volume's data, in `.copy-up`, and becomes `.copied` when it is whole and on disk. Then its
+entries are renamed into the data directory, one by one, which a running container may have mounted already: so the
+directory itself stays, and what others put there meanwhile is never replaced. A crash before the first rename leaves
+an empty volume, one after it is completed by `recover`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
+import fcntl
 import os
-import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
+from darse.engine.errors import InvalidParameter
 from darse.linux import trace
+from darse.linux.contained import remove_tree
+from darse.linux.files import sync_file_system
+from darse.linux.libc import call
 from darse.linux.openat2 import open_in_root
 
-_PARTIAL = ".copy-up"
+_PARTIAL, _WHOLE = ".copy-up", ".copied"
 _PIECE = 1 << 30
+# Two descriptors are open per level.
+_DEPTH = 200
+_RENAME_NOREPLACE = 1
+_Links = dict[tuple[int, int], str]
 
 
 def copy_up(root_fd: int, destination: str, data: Path) -> bool:
     """Fill the empty directory `data` with the root's `destination`. Blocks.
 
-    Returns whether there was anything to copy. Raises OSError.
+    Returns whether there was anything to do. Raises InvalidParameter for a destination that is a file, or nested too
+    deeply, and OSError.
     """
-    if any(True for _ in data.iterdir()):
-        return False
-    try:
-        source = open_in_root(root_fd, destination, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    partial = data.parent / _PARTIAL
-    try:
-        if partial.exists():
-            shutil.rmtree(partial)
-        with trace.step("file", f"copy {destination} into the volume", "cp", "-a", destination, str(data)):
-            partial.mkdir(mode=0o700)
-            target = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                _copy_directory(source, target, {})
-            finally:
-                os.close(target)
-            os.rename(partial, data)
-    finally:
-        os.close(source)
+    with _alone(data.parent):
+        recover(data)
+        if not _is_empty(data):
+            return False
+        source = _open_source(root_fd, destination)
+        if source is None:
+            return False
+        try:
+            with trace.step("file", f"copy {destination} into the volume", "cp", "-a", f"{destination}/.", str(data)):
+                _copy_aside(source, data.parent / _PARTIAL)
+                os.rename(data.parent / _PARTIAL, data.parent / _WHOLE)
+                _move_in(data)
+        finally:
+            os.close(source)
     return True
 
 
-def _copy_directory(source: int, target: int, links: dict[int, tuple[int, str]]) -> None:
-    with os.scandir(source) as entries:
+def recover(data: Path) -> None:
+    """Complete, or throw away, what an interrupted copy-up has left beside `data`."""
+    remove_tree(data.parent / _PARTIAL)
+    if os.path.lexists(data.parent / _WHOLE):
+        _move_in(data)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Two containers may be created at once that share a new volume."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _is_empty(directory: Path) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is None
+
+
+def _open_source(root_fd: int, destination: str) -> int | None:
+    try:
+        found = open_in_root(root_fd, destination, os.O_PATH)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        if not stat.S_ISDIR(os.fstat(found).st_mode):
+            raise InvalidParameter(f"cannot mount volume over existing file, file exists {destination}")
+        return os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+
+
+def _copy_aside(source: int, aside: Path) -> None:
+    aside.mkdir(mode=0o700)
+    target = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _Copy(target).directory(source, target, "", 0)
+    finally:
+        os.close(target)
+    sync_file_system(aside)
+
+
+def _move_in(data: Path) -> None:
+    whole = data.parent / _WHOLE
+    with os.scandir(whole) as entries:
         names = [entry.name for entry in entries]
     for name in names:
-        _copy_entry(source, target, name, links)
-    _copy_metadata(source, target)
+        with contextlib.suppress(FileExistsError):
+            _rename_noreplace(whole / name, data / name)
+    copied = os.open(whole, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    target = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _copy_metadata(copied, target)
+        os.fsync(target)
+    finally:
+        os.close(copied)
+        os.close(target)
+    remove_tree(whole)
 
 
-def _copy_entry(source: int, target: int, name: str, links: dict[int, tuple[int, str]]) -> None:
-    status = os.stat(name, dir_fd=source, follow_symlinks=False)
-    if stat.S_ISDIR(status.st_mode):
+def _rename_noreplace(source: Path, target: Path) -> None:
+    """renameat2(2) with RENAME_NOREPLACE. Raises FileExistsError."""
+    here = ctypes.c_int(-100)  # AT_FDCWD; both paths are absolute
+    call("renameat2", here, os.fsencode(source), here, os.fsencode(target), _RENAME_NOREPLACE, operand=str(target))
+
+
+class _Copy:
+    """One copy of a tree. `links` knows the first name, from the copy's top, of files that have several."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._links: _Links = {}
+
+    def directory(self, source: int, target: int, below: str, depth: int) -> None:
+        """Copy what is in a directory, then what is said of the directory itself."""
+        if depth > _DEPTH:
+            raise InvalidParameter(f"cannot copy the image's files into the volume: {_DEPTH} directories are nested")
+        with os.scandir(source) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
+            self._entry(source, target, name, f"{below}{name}", depth)
+        _copy_metadata(source, target)
+
+    def _entry(self, source: int, target: int, name: str, path: str, depth: int) -> None:
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            self._subdirectory(source, target, name, path, depth)
+            return
+        if status.st_nlink > 1:
+            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            if first != path and self._link(first, target, name):
+                return
+        if stat.S_ISREG(status.st_mode):
+            _copy_file(source, target, name)
+        elif stat.S_ISLNK(status.st_mode):
+            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            _copy_node_metadata(status, target, name)
+        elif not stat.S_ISSOCK(status.st_mode):
+            os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
+            os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
+            _copy_node_metadata(status, target, name)
+
+    def _subdirectory(self, source: int, target: int, name: str, path: str, depth: int) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         os.mkdir(name, 0o700, dir_fd=target)
-        inner_source = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-        inner_target = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target)
+        inner_source = os.open(name, flags, dir_fd=source)
         try:
-            _copy_directory(inner_source, inner_target, links)
+            inner_target = os.open(name, flags, dir_fd=target)
+            try:
+                self.directory(inner_source, inner_target, f"{path}/", depth + 1)
+            finally:
+                os.close(inner_target)
         finally:
             os.close(inner_source)
-            os.close(inner_target)
-        return
-    if status.st_nlink > 1 and status.st_ino in links:
-        linked_directory, linked_name = links[status.st_ino]
+
+    def _link(self, first: str, target: int, name: str) -> bool:
         try:
-            os.link(linked_name, name, src_dir_fd=linked_directory, dst_dir_fd=target, follow_symlinks=False)
+            os.link(first, name, src_dir_fd=self._top, dst_dir_fd=target, follow_symlinks=False)
         except OSError as error:
-            if error.errno != errno.EBADF:  # its directory has been left, and its descriptor closed
+            # A path longer than PATH_MAX, or more links than the file system counts: a copy will do.
+            if error.errno not in (errno.ENAMETOOLONG, errno.EMLINK):
                 raise
-        else:
-            return
-    if stat.S_ISREG(status.st_mode):
-        _copy_file(source, target, name)
-    elif stat.S_ISLNK(status.st_mode):
-        os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
-    elif not stat.S_ISSOCK(status.st_mode):
-        os.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
-        os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
-        os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
-    if status.st_nlink > 1:
-        links[status.st_ino] = (target, name)
+            return False
+        return True
 
 
 def _copy_file(source: int, target: int, name: str) -> None:
     reading = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source)
-    writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
     try:
-        # Not copy_file_range(2): between overlayfs and another file system it gives EXDEV.
-        while os.sendfile(writing, reading, None, _PIECE):
-            pass
-        _copy_metadata(reading, writing)
+        writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
+        try:
+            _copy_data(reading, writing, os.fstat(reading).st_size)
+            _copy_metadata(reading, writing)
+        finally:
+            os.close(writing)
     finally:
         os.close(reading)
-        os.close(writing)
+
+
+def _copy_data(reading: int, writing: int, size: int) -> None:
+    """Copy content, leaving holes: a few bytes of an archive can be a sparse file of terabytes.
+
+    Not by copy_file_range(2): between overlayfs and another file system it gives EXDEV.
+    """
+    position = 0
+    while position < size:
+        try:
+            position = os.lseek(reading, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a hole up to the end
+                raise
+            break
+        end = os.lseek(reading, position, os.SEEK_HOLE)
+        os.lseek(writing, position, os.SEEK_SET)
+        while position < end:
+            sent = os.sendfile(writing, reading, position, min(end - position, _PIECE))
+            if not sent:
+                break
+            position += sent
+        position = end
+    os.ftruncate(writing, size)
 
 
 def _copy_metadata(source: int, target: int) -> None:
     status = os.fstat(source)
+    # In this order: a change of owner clears the set-uid bit and file capabilities.
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source):
         if not name.startswith("trusted.overlay."):
-            os.setxattr(target, name, os.getxattr(source, name))
+            try:
+                os.setxattr(target, name, os.getxattr(source, name))
+            except OSError as error:
+                if error.errno != errno.ENOTSUP:  # the volume's file system has no such attributes
+                    raise
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _copy_node_metadata(status: os.stat_result, target: int, name: str) -> None:
+    os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=target, follow_symlinks=False)

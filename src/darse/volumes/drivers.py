@@ -7,31 +7,64 @@ again at any time.
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
-import shutil
+import secrets
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from darse.engine.errors import InvalidParameter, SystemFault
 from darse.linux import mounts, trace
+from darse.linux.contained import remove_tree
 from darse.linux.files import sync_directory
+from darse.volumes import copy_up
 
+# mount(8)'s words for mount(2)'s flags: (flag, whether it is set); see linux/mount.h.
+_REMOUNT = 32
 _FLAGS = {
-    "ro": mounts.MS_RDONLY,
-    "nosuid": mounts.MS_NOSUID,
-    "nodev": mounts.MS_NODEV,
-    "noexec": mounts.MS_NOEXEC,
-    "bind": mounts.MS_BIND,
-    "rbind": mounts.MS_BIND | mounts.MS_REC,
+    "ro": (mounts.MS_RDONLY, True),
+    "rw": (mounts.MS_RDONLY, False),
+    "nosuid": (mounts.MS_NOSUID, True),
+    "suid": (mounts.MS_NOSUID, False),
+    "nodev": (mounts.MS_NODEV, True),
+    "dev": (mounts.MS_NODEV, False),
+    "noexec": (mounts.MS_NOEXEC, True),
+    "exec": (mounts.MS_NOEXEC, False),
+    "sync": (16, True),
+    "async": (16, False),
+    "mand": (64, True),
+    "nomand": (64, False),
+    "dirsync": (128, True),
+    "noatime": (1024, True),
+    "atime": (1024, False),
+    "nodiratime": (2048, True),
+    "diratime": (2048, False),
+    "relatime": (1 << 21, True),
+    "norelatime": (1 << 21, False),
+    "strictatime": (1 << 24, True),
+    "nostrictatime": (1 << 24, False),
+    "bind": (mounts.MS_BIND, True),
+    "rbind": (mounts.MS_BIND | mounts.MS_REC, True),
+    "defaults": (0, True),
 }
+# Which options an option needs beside it (moby's volume/local).
+_NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 
 
 class VolumeDriver(Protocol):
     """What the volume service asks of a driver."""
 
-    def create(self, name: str, options: dict[str, str]) -> None:
-        """Make a volume. Raises InvalidParameter for options it does not know."""
+    def check(self, options: Mapping[str, str]) -> None:
+        """Raise InvalidParameter for options it does not know."""
+
+    def create(self, name: str) -> None:
+        """Make a volume; whatever an earlier one of the name has left goes first."""
+
+    def repair(self, name: str) -> None:
+        """Bring a volume that exists in order after a crash."""
 
     def remove(self, name: str) -> None:
         """Remove a volume and its data; fine when it is gone."""
@@ -39,10 +72,10 @@ class VolumeDriver(Protocol):
     def path(self, name: str) -> Path:
         """The directory of the data."""
 
-    def mount(self, name: str, options: dict[str, str]) -> Path:
+    def mount(self, name: str, options: Mapping[str, str]) -> Path:
         """Have the data there; blocks as long as the file system takes."""
 
-    def unmount(self, name: str, options: dict[str, str]) -> None:
+    def unmount(self, name: str) -> None:
         """No running container needs the data."""
 
 
@@ -52,78 +85,111 @@ class LocalDriver:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def create(self, name: str, options: dict[str, str]) -> None:
-        """Make the directory."""
-        for key in options:
+    def check(self, options: Mapping[str, str]) -> None:
+        """Raise InvalidParameter in docker's words."""
+        for key, value in options.items():
             if key not in ("type", "device", "o", "size"):
-                raise InvalidParameter(f"create {name}: invalid option: {key!r}")
-        if options.get("o") and not options.get("device"):
-            raise InvalidParameter(f'create {name}: missing required option: "device"')
-        if options.get("device") and not (options.get("type") or "bind" in options.get("o", "")):
-            raise InvalidParameter(f'create {name}: missing required option: "type"')
+                raise InvalidParameter(f'invalid option: "{key}"')
+            if any(character in value for character in "\0\n"):
+                raise InvalidParameter(f'invalid value of option "{key}"')
+        if "size" in options:
+            raise InvalidParameter("quota size requested but no quota support")
+        for key, needed in _NEEDED.items():
+            for other in needed:
+                if key in options and not options.get(other):
+                    raise InvalidParameter(f'missing required option: "{other}"')
+        if len(options.get("o", "").encode()) > 4000 or len(options.get("device", "").encode()) > 4000:
+            raise InvalidParameter("options longer than mount(2) takes")
+
+    def create(self, name: str) -> None:
+        """Make the directory."""
+        self.remove(name)
         path = self.path(name)
         with trace.step("file", f"volume {name}", "mkdir", "-p", str(path)):
-            path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o701)
             path.parent.chmod(0o701)
+            path.mkdir(mode=0o755)
             path.chmod(0o755)
+            sync_directory(path.parent)
             sync_directory(self._root)
 
+    def repair(self, name: str) -> None:
+        """Finish a copy-up; make the directory anew if the disk has lost it."""
+        if self.path(name).is_dir():
+            copy_up.recover(self.path(name))
+        else:
+            self.create(name)
+
     def remove(self, name: str) -> None:
-        """Remove the directory."""
+        """Remove the directory. It is renamed first, so that a removal that fails leaves nothing of that name."""
         directory = self._root / name
-        if mounts.is_mount_point(self.path(name)):
-            mounts.unmount(str(self.path(name)), mounts.MNT_DETACH)
+        if not os.path.lexists(directory):
+            return
+        self.unmount(name)
         with trace.step("file", f"remove volume {name}", "rm", "-r", str(directory)):
-            if directory.exists():
-                shutil.rmtree(directory)
+            removed = self._root / f".removed-{secrets.token_hex(8)}"
+            os.rename(directory, removed)
+            remove_tree(removed)
 
     def path(self, name: str) -> Path:
         """`<data-root>/volumes/<name>/_data`, as docker has it."""
         return self._root / name / "_data"
 
-    def mount(self, name: str, options: dict[str, str]) -> Path:
-        """Mount what the options say, unless it is mounted."""
+    def mount(self, name: str, options: Mapping[str, str]) -> Path:
+        """Mount what the options say, unless it is mounted. Raises SystemFault."""
         path = self.path(name)
         device = options.get("device")
         if device is None or mounts.is_mount_point(path):
             return path
-        flags, words = 0, []
-        for word in options.get("o", "").split(","):
-            if word in _FLAGS:
-                flags |= _FLAGS[word]
-            elif word:
-                words.append(_resolved(word) if options.get("type", "").startswith("nfs") else word)
-        text = ",".join(words)
-        with trace.step(
-            "mount",
-            f"volume {name}",
-            "mount",
-            "-t",
-            options.get("type", "none"),
-            "-o",
-            options.get("o", ""),
-            device,
-            str(path),
-        ):
+        kind = options.get("type", "")
+        flags, words = _split(options.get("o", ""))
+        command = ("mount", "-t", kind, "-o", options.get("o", ""), device, str(path))
+        text = ""
+        with trace.step("mount", f"volume {name}", *command):
             try:
-                mounts.mount(device, str(path), options.get("type", ""), flags, text)
-            except OSError as error:
+                text = (
+                    ",".join(_resolved(word) for word in words) if kind.startswith(("nfs", "cifs")) else ",".join(words)
+                )
+                mounts.mount(device, str(path), kind, flags, text)
+                if flags & mounts.MS_BIND and flags & mounts.MS_RDONLY:
+                    # A bind takes other flags in a second step only (mount(2)).
+                    mounts.mount(device, str(path), kind, flags | _REMOUNT, text)
+            except (OSError, UnicodeError) as error:
+                with contextlib.suppress(OSError):
+                    mounts.unmount(str(path), mounts.MNT_DETACH)
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 raise SystemFault(
-                    f"failed to mount local volume: mount {device}:{path}, flags: {flags:#x}, data: {text}: "
-                    f"{error.strerror}"
+                    f"error while mounting volume '{path}': failed to mount local volume: mount {device}:{path}, "
+                    f"flags: {flags:#x}" + (f", data: {_without_secrets(text)}" if text else "") + f": {reason.lower()}"
                 ) from error
         return path
 
-    def unmount(self, name: str, options: dict[str, str]) -> None:
-        """Unmount what `mount` mounted."""
-        path = self.path(name)
-        if options.get("device") and mounts.is_mount_point(path):
-            mounts.unmount(str(path))
+    def unmount(self, name: str) -> None:
+        """Unmount what `mount` mounted, from under whoever still looks at it."""
+        while mounts.is_mount_point(self.path(name)):
+            mounts.unmount(str(self.path(name)), mounts.MNT_DETACH)
+
+
+def _split(options: str) -> tuple[int, list[str]]:
+    """mount(2)'s flags, and the words that the file system reads itself."""
+    flags, words = 0, []
+    for word in options.split(","):
+        flag, is_set = _FLAGS.get(word, (0, True))
+        flags = flags | flag if is_set else flags & ~flag
+        if word and word not in _FLAGS:
+            words.append(word)
+    return flags, words
 
 
 def _resolved(word: str) -> str:
-    """The kernel's NFS client takes addresses only."""
+    """The kernel's network file systems take addresses, not names. Raises OSError."""
     key, _, value = word.partition("=")
-    if key != "addr" or value.replace(".", "").isdecimal():
+    if key != "addr":
         return word
-    return f"addr={socket.gethostbyname(os.fspath(value))}"
+    with contextlib.suppress(ValueError):
+        return f"addr={ipaddress.ip_address(value)}"
+    return f"addr={socket.getaddrinfo(value, None, type=socket.SOCK_STREAM)[0][4][0]}"
+
+
+def _without_secrets(text: str) -> str:
+    return ",".join("password=********" if word.startswith("password=") else word for word in text.split(","))

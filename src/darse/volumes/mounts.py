@@ -1,15 +1,15 @@
 """Which mounts a container gets: `-v`, `--mount`, `--tmpfs`, `--volumes-from` and the image's VOLUMEs in one list.
 
-What is asked for comes in four forms that may name the same destination. Later forms win as in docker: what is
+What is asked for comes in several forms that may name the same destination. Later forms win as in docker: what is
 inherited is replaced by a bind, an image's volume by anything; naming one destination in two explicit forms is an
-error.
+error. All functions are pure; texts are those of moby's volume/mounts.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -20,43 +20,40 @@ VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 _NAME_LIMIT = 255
 _PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
 _CONSISTENCY = frozenset({"consistent", "cached", "delegated", "default", ""})
-_TMPFS_FLAGS = frozenset(
-    [
-        "ro",
-        "rw",
-        "exec",
-        "noexec",
-        "suid",
-        "nosuid",
-        "dev",
-        "nodev",
-        "sync",
-        "async",
+# Words that contradict each other stand in one line; the last one said counts.
+_TMPFS_FLAGS = {
+    word: line.split()[0]
+    for line in (
+        "rw ro",
+        "exec noexec",
+        "suid nosuid",
+        "dev nodev",
+        "async sync",
         "dirsync",
-        "remount",
-        "mand",
-        "nomand",
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "bind",
-        "rbind",
-        "unbindable",
-        "runbindable",
-        "private",
-        "rprivate",
-        "shared",
-        "rshared",
-        "slave",
-        "rslave",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-    ]
-)
-_TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
+        "mand nomand",
+        "atime noatime",
+        "diratime nodiratime",
+        "relatime norelatime",
+        "strictatime nostrictatime",
+        "private rprivate shared rshared slave rslave unbindable runbindable",
+    )
+    for word in line.split()
+}
+_COUNT = re.compile(r"[0-9]{1,18}[kmgKMG]?\Z")
+_IDENTITY = re.compile(r"[0-9]{1,9}\Z")
+# What tmpfs(5) takes.
+_TMPFS_VALUES = {
+    "size": re.compile(r"[0-9]{1,18}([kmgKMG]|%)?\Z"),
+    "mode": re.compile(r"[0-7]{1,5}\Z"),
+    "uid": _IDENTITY,
+    "gid": _IDENTITY,
+    "nr_inodes": _COUNT,
+    "nr_blocks": _COUNT,
+    "mpol": re.compile(r"[a-z]+([=:][a-z0-9,-]+)*\Z"),
+}
+# PATH_MAX, with room for where the runtime puts the root; and NAME_MAX.
+_LONGEST_PATH, _LONGEST_NAME = 3900, 255
+Invalid = Callable[[str], InvalidParameter]
 
 
 class MountPlan(msgspec.Struct, kw_only=True):
@@ -75,7 +72,10 @@ class MountPlan(msgspec.Struct, kw_only=True):
     tmpfs_options: list[str] = []
     anonymous: bool = False
     non_recursive: bool = False
+    read_only_non_recursive: bool = False
     make_source: bool = False
+    # docker's inspect and lists leave `--tmpfs` out of the mounts.
+    listed: bool = True
     labels: dict[str, str] | None = None
     driver_options: dict[str, str] | None = None
     from_container: bool = False
@@ -104,7 +104,7 @@ def parse_mounts(
     for destination, options in (host.Tmpfs or {}).items():
         add(_tmpfs(destination, options))
     for destination in [*(volumes or ()), *(image_volumes or ())]:
-        path = _destination(destination, destination)
+        path = _destination(destination, _invalid_for("volume"))
         if path not in plans:
             plans[path] = MountPlan(
                 type="volume", destination=path, driver=host.VolumeDriver or "local", anonymous=True
@@ -118,24 +118,31 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPlan:
     if not 2 <= len(parts) <= 3 or not all(parts[:2]) or "\0" in text:
         raise InvalidParameter(f"invalid volume specification: '{text}'")
     source, target, mode = [*parts, ""][:3]
-    plan = MountPlan(type="bind", destination=_destination(target, text), mode=mode)
+    kind = "bind" if source.startswith("/") else "volume"
+
+    def invalid(reason: str) -> InvalidParameter:
+        return InvalidParameter(
+            f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": {reason}"
+        )
+
+    plan = MountPlan(type=kind, destination=_destination(target, invalid), mode=mode)
     seen = set()
     for word in mode.split(",") if mode else ():
-        kind = _apply_mode(plan, word)
-        if kind is None or kind in seen:
+        group = _apply_mode(plan, word)
+        if group is None or group in seen:
             raise InvalidParameter(f"invalid mode: {mode}")
-        seen.add(kind)
-    if source.startswith("/"):
+        seen.add(group)
+    if kind == "bind":
         if plan.no_copy:
             raise InvalidParameter(f"invalid mode: {mode}")
-        plan.source = posixpath.normpath(source)
+        plan.source = _host_path(source)
         plan.propagation = plan.propagation or "rprivate"
         plan.make_source = True
     else:
         check_volume_name(source)
         if plan.propagation:
             raise InvalidParameter(f"invalid mode: {mode}")
-        plan.type, plan.name, plan.driver = "volume", source, volume_driver or "local"
+        plan.name, plan.driver = source, volume_driver or "local"
         plan.mode = mode or "z"
     return plan
 
@@ -172,46 +179,62 @@ def parse_mount(mount: Mount) -> MountPlan:
     for kind in ("Bind", "Volume", "Tmpfs", "Image"):
         if kind.lower() != mount.Type and getattr(mount, f"{kind}Options") is not None:
             raise invalid(f"field {kind}Options must not be specified")
-    plan = MountPlan(type=mount.Type, destination=_destination(mount.Target, mount.Target), rw=not mount.ReadOnly)
+    plan = MountPlan(type=mount.Type, destination=_destination(mount.Target, invalid), rw=not mount.ReadOnly)
     if mount.Type == "bind":
-        _bind_options(plan, mount, invalid("field Source must not be empty"))
+        _bind_options(plan, mount, invalid)
     elif mount.Type == "volume":
-        _volume_options(plan, mount)
+        _volume_options(plan, mount, invalid)
     else:
-        if mount.Source:
-            raise invalid("field Source must not be specified")
-        options = mount.TmpfsOptions
-        words = ["noexec", "nosuid", "nodev", "rprivate"]
-        if mount.ReadOnly:
-            words.append("ro")
-        if options is not None:
-            if options.SizeBytes < 0 or options.Mode < 0:
-                raise invalid("size and mode must not be negative")
-            words += [f"size={options.SizeBytes}"] if options.SizeBytes else []
-            words += [f"mode={options.Mode:o}"] if options.Mode else []
-            words += _tmpfs_words(["=".join(option) for option in options.Options or ()], invalid)
-        plan.tmpfs_options = words
+        _tmpfs_options(plan, mount, invalid)
     return plan
 
 
-def _bind_options(plan: MountPlan, mount: Mount, no_source: InvalidParameter) -> None:
+def _tmpfs_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
+    if mount.Source:
+        raise invalid("field Source must not be specified")
+    words = ["noexec", "nosuid", "nodev", "rprivate"]
+    if mount.ReadOnly:
+        words.append("ro")
+    options = mount.TmpfsOptions
+    if options is not None:
+        if options.SizeBytes < 0:
+            raise invalid("size must not be negative")
+        if not 0 <= options.Mode <= 0o7777:
+            raise invalid(f"invalid mode: {options.Mode}")
+        words += [f"size={options.SizeBytes}"] if options.SizeBytes else []
+        words += [f"mode={options.Mode:o}"] if options.Mode else []
+        for option in options.Options or ():
+            if not 1 <= len(option) <= 2:
+                raise invalid("invalid option array length")
+            words.append("=".join(option))
+    plan.tmpfs_options = tmpfs_words(words, invalid)
+
+
+def _bind_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
     if not mount.Source:
-        raise no_source
+        raise invalid("field Source must not be empty")
     if not mount.Source.startswith("/") or "\0" in mount.Source:
-        raise InvalidParameter(
-            f"invalid mount config for type \"bind\": invalid mount path: '{mount.Source}' mount path must be absolute"
-        )
+        raise invalid(f"invalid mount path: '{mount.Source}' mount path must be absolute")
     options = mount.BindOptions
-    plan.source = posixpath.normpath(mount.Source)
+    plan.source = _host_path(mount.Source)
     plan.propagation = (options.Propagation if options else "") or "rprivate"
     if plan.propagation not in _PROPAGATIONS:
-        raise InvalidParameter(f'invalid mount config for type "bind": invalid propagation mode: {plan.propagation}')
-    if options is not None:
-        plan.non_recursive = options.NonRecursive
-        plan.make_source = options.CreateMountpoint
+        raise invalid(f"invalid propagation mode: {plan.propagation}")
+    if options is None:
+        return
+    if options.ReadOnlyNonRecursive and options.ReadOnlyForceRecursive:
+        raise invalid("mount options conflict: ReadOnlyNonRecursive && ReadOnlyForceRecursive")
+    for name in ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive"):
+        if getattr(options, name) and not mount.ReadOnly:
+            raise invalid(f"mount options conflict: !ReadOnly && BindOptions.{name}")
+    if options.ReadOnlyForceRecursive and (plan.propagation != "rprivate" or options.NonRecursive):
+        raise invalid("ReadOnlyForceRecursive requires Propagation to be rprivate, and a recursive bind")
+    plan.non_recursive = options.NonRecursive
+    plan.read_only_non_recursive = options.ReadOnlyNonRecursive
+    plan.make_source = options.CreateMountpoint
 
 
-def _volume_options(plan: MountPlan, mount: Mount) -> None:
+def _volume_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
     options = mount.VolumeOptions
     if mount.Source:
         check_volume_name(mount.Source)
@@ -225,61 +248,73 @@ def _volume_options(plan: MountPlan, mount: Mount) -> None:
         plan.driver = options.DriverConfig.Name or "local"
         plan.driver_options = options.DriverConfig.Options
     if options.Subpath:
+        if not mount.Source:
+            raise invalid("must not set Subpath when using anonymous volumes")
         path = posixpath.normpath(options.Subpath)
-        if path.startswith(("/", "..")):
-            raise InvalidParameter(
-                'invalid mount config for type "volume": subpath must be a relative path within the volume'
-            )
+        if path.startswith("/") or path.split("/")[0] == ".." or "\0" in path:
+            raise invalid("subpath must be a relative path within the volume")
         plan.subpath = path
 
 
 def _tmpfs(destination: str, options: str) -> MountPlan:
-    words = _tmpfs_words(
-        options.split(",") if options else [], lambda reason: InvalidParameter(f"invalid tmpfs option: {reason}")
-    )
-    defaults = [
-        word for word, opposite in (("noexec", "exec"), ("nosuid", "suid"), ("nodev", "dev")) if opposite not in words
-    ]
-    merged = defaults + [word for word in words if word not in defaults]
+    words = tmpfs_words(["noexec", "nosuid", "nodev", *(options.split(",") if options else [])], InvalidParameter)
     return MountPlan(
         type="tmpfs",
-        destination=_destination(destination, destination),
+        destination=_destination(destination, _invalid_for("tmpfs")),
         mode=options,
         rw="ro" not in words,
-        tmpfs_options=merged,
+        tmpfs_options=words,
+        listed=False,
     )
 
 
-def _tmpfs_words(words: Iterable[str], invalid: object) -> list[str]:
-    checked = []
+def tmpfs_words(words: Iterable[str], invalid: Invalid) -> list[str]:
+    """Merge tmpfs options: of words that contradict each other the last one stays. Raises what `invalid` makes."""
+    merged: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
-        if (equals and key in _TMPFS_VALUES and value and "\0" not in value) or (not equals and word in _TMPFS_FLAGS):
-            checked.append(word)
-            continue
-        assert callable(invalid)
-        raise invalid(f'invalid tmpfs option "{word}"')
-    return checked
+        if equals:
+            pattern = _TMPFS_VALUES.get(key)
+            if pattern is None or pattern.match(value) is None:
+                raise invalid(f'Invalid tmpfs option "{word}"')
+        elif word not in _TMPFS_FLAGS:
+            raise invalid(f'Invalid tmpfs option "{word}"')
+        else:
+            key = _TMPFS_FLAGS[word]
+        merged.pop(key, None)
+        merged[key] = word
+    return list(merged.values())
 
 
-def _destination(path: str, specification: str) -> str:
+def _invalid_for(kind: str) -> Invalid:
+    return lambda reason: InvalidParameter(f'invalid mount config for type "{kind}": {reason}')
+
+
+def _destination(path: str, invalid: Invalid) -> str:
     if "\0" in path:
-        raise InvalidParameter("invalid volume specification: a path cannot contain a NUL byte")
+        raise invalid("a mount path cannot contain a NUL byte")
     if not path.startswith("/"):
-        raise InvalidParameter(
-            f"invalid volume specification: '{specification}': invalid mount path: '{path}' mount path must be absolute"
-        )
+        raise invalid(f"invalid mount path: '{path}' mount path must be absolute")
     # POSIX lets two leading slashes mean something else; here they do not.
     normal = posixpath.normpath("/" + path.lstrip("/"))
     if normal == "/":
-        raise InvalidParameter(
-            f"invalid volume specification: '{specification}': invalid specification: destination can't be '/'"
-        )
+        raise invalid("invalid specification: destination can't be '/'")
+    raw = normal.encode(errors="surrogatepass")
+    if len(raw) > _LONGEST_PATH or any(len(part) > _LONGEST_NAME for part in raw.split(b"/")):
+        raise invalid("invalid mount path: file name too long")
     return normal
+
+
+def _host_path(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def check_volume_name(name: str) -> None:
     """Raise InvalidParameter unless `name` can be a volume's."""
+    if len(name) == 1:
+        raise InvalidParameter(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
     if VOLUME_NAME.match(name) is None:
         raise InvalidParameter(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
@@ -287,6 +322,11 @@ def check_volume_name(name: str) -> None:
         )
     if len(name) > _NAME_LIMIT:
         raise InvalidParameter(f"volume name is longer than {_NAME_LIMIT} characters")
+
+
+def mount_points(plans: Iterable[MountPlan]) -> list[MountPoint]:
+    """The mounts that inspect and lists show."""
+    return [mount_point(plan) for plan in plans if plan.listed]
 
 
 def mount_point(plan: MountPlan) -> MountPoint:

@@ -1,9 +1,13 @@
-"""Volumes: their records, and their part in containers' lives."""
+"""Volumes: their records, and their part in containers' lives.
+
+A volume is a row of the database and a directory of its driver. Creation makes the directory first and removal the
+row: what has no row is nobody's and is swept at start.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -17,9 +21,11 @@ from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.engine.times import rfc3339
-from darse.linux.openat2 import open_beneath
+from darse.runtime.container_mounts import BindMount, TmpfsMount
+from darse.volumes.binds import prepare_source
 from darse.volumes.drivers import LocalDriver, VolumeDriver
 from darse.volumes.mounts import MountPlan, check_volume_name
+from darse.volumes.usage import tree_bytes
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
 SCHEMA = Schema(
@@ -29,6 +35,7 @@ SCHEMA = Schema(
 LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 _ANONYMOUS = "com.docker.volume.anonymous"
+_log = logging.getLogger("darse.volumes")
 
 
 class VolumeRecord(msgspec.Struct):
@@ -63,10 +70,20 @@ class VolumeService:
         self._root.mkdir(mode=0o701, exist_ok=True)
         for path in list(self._root.iterdir()):
             if path.name not in self._records:
-                self._drivers["local"].remove(path.name)
+                self._mend(path.name, self._drivers["local"].remove)
         for record in self._records.values():
-            if not self.running_users(record.name):
-                self._drivers[record.driver].unmount(record.name, record.options)
+            driver = self._drivers[record.driver]
+            self._mend(record.name, driver.repair)
+            if record.options.get("device") and not self.running_users(record.name):
+                self._mend(record.name, driver.unmount)
+
+    @staticmethod
+    def _mend(name: str, action: Callable[[str], None]) -> None:
+        """One volume that cannot be put in order does not keep the engine from starting."""
+        try:
+            action(name)
+        except OSError as error:
+            _log.warning("volume %s: %s", name, error)
 
     @property
     def driver_names(self) -> list[str]:
@@ -76,8 +93,11 @@ class VolumeService:
     async def create(self, request: VolumeCreate) -> Volume:
         """Make a volume, or return the one that has this name, driver and options already.
 
-        Raises InvalidParameter, NotFound for an unknown driver, and Conflict for a name with other options.
+        Raises InvalidParameter, NotFound for an unknown driver, and Conflict for a name of another driver. As in
+        docker, what else is asked of a volume that exists is ignored.
         """
+        if request.ClusterVolumeSpec:
+            raise InvalidParameter("cluster volumes need a swarm: this node is not a swarm manager")
         if request.Name:
             check_volume_name(request.Name)
         name = request.Name or secrets.token_hex(32)
@@ -93,10 +113,10 @@ class VolumeService:
         async with self._locks.hold(name):
             existing = self._records.get(name)
             if existing is not None:
-                if existing.driver != driver_name or (options and options != existing.options):
+                if existing.driver != driver_name:
                     raise Conflict(
-                        f"create {name}: conflict: volume name must be unique: a volume of this name exists with "
-                        f"driver {existing.driver} and options {existing.options}"
+                        f"create {name}: driver '{existing.driver}' already has volume '{name}': conflict: volume name "
+                        "must be unique"
                     )
                 return existing
             driver = self._drivers.get(driver_name)
@@ -104,7 +124,11 @@ class VolumeService:
                 raise NotFound(
                     f'create {name}: error looking up volume plugin {driver_name}: plugin "{driver_name}" not found'
                 )
-            driver.create(name, options)
+            try:
+                driver.check(options)
+            except InvalidParameter as error:
+                raise InvalidParameter(f"create {name}: {error}") from None
+            driver.create(name)
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
             with self._state.transaction() as connection:
                 connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
@@ -152,6 +176,18 @@ class VolumeService:
             if plan.anonymous and plan.name in self._records and not self.users(plan.name):
                 await self.remove(plan.name, force=True)
 
+    def discard_anonymous(self, plans: Iterable[MountPlan]) -> None:
+        """At start, before `open`: forget the anonymous volumes of a creation that did not end.
+
+        `open` sweeps their directories.
+        """
+        names = {plan.name for plan in plans if plan.anonymous and plan.name in self._records}
+        for name in names:
+            if not self.users(name):
+                with self._state.transaction() as connection:
+                    connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
+                del self._records[name]
+
     async def prune(self, filters: Filters) -> VolumesPruned:
         """Remove volumes that no container uses: anonymous ones, or with `all=true` every one."""
         everything = filters.flag("all") is True
@@ -183,18 +219,30 @@ class VolumeService:
     async def size(self, name: str) -> int:
         """Bytes of a volume's files."""
         record = self._get(name)
-        return await asyncio.to_thread(_tree_bytes, self._drivers[record.driver].path(name))
+        return await asyncio.to_thread(tree_bytes, self._drivers[record.driver].path(name))
+
+    @staticmethod
+    def name_anonymous(plans: Iterable[MountPlan]) -> None:
+        """Choose the names of anonymous volumes.
+
+        Done before a container is stored, its record tells recovery which volumes go with an unfinished creation.
+        """
+        for plan in plans:
+            if plan.type == "volume" and not plan.name:
+                plan.name = secrets.token_hex(32)
 
     async def realize(self, plans: list[MountPlan]) -> None:
-        """Make the volumes that a new container's mounts name, and fill in their paths."""
+        """Make the volumes that a new container's mounts name, and fill in their paths.
+
+        Raises as `create` does.
+        """
+        self.name_anonymous(plans)
         for plan in plans:
             if plan.type != "volume":
                 continue
-            anonymous = plan.anonymous and not plan.name
-            plan.name = plan.name or secrets.token_hex(32)
-            labels = {**(plan.labels or {}), **({_ANONYMOUS: ""} if anonymous else {})}
+            labels = {**(plan.labels or {}), **({_ANONYMOUS: ""} if plan.anonymous else {})}
             existing = self._records.get(plan.name)
-            if existing is not None and plan.driver in ("", "local") and not plan.driver_options:
+            if existing is not None and plan.driver in ("", "local"):
                 record = existing
             else:
                 record = await self._ensure(plan.name, plan.driver or "local", plan.driver_options or {}, labels)
@@ -205,26 +253,56 @@ class VolumeService:
         """Whether the volume is a plain directory, which copy-up can fill."""
         return not self._get(name).options.get("device")
 
-    async def mount(self, plan: MountPlan) -> str:
-        """Have a volume's data ready for a start; return the host path to bind.
+    async def ready(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
+        """Have what a mount shows ready for a start, and return the mount for the spec.
 
-        Raises NotFound, InvalidParameter for a subpath that is not there or leaves the volume, and SystemFault.
+        Raises NotFound, InvalidParameter for a missing source, and SystemFault.
         """
-        record = self._get(plan.name)
-        driver = self._drivers[record.driver]
-        path = (
-            await asyncio.to_thread(driver.mount, plan.name, record.options)
-            if record.options.get("device")
-            else driver.path(plan.name)
+        if plan.type == "tmpfs":
+            return TmpfsMount(plan.destination, plan.tmpfs_options)
+        if plan.type == "bind":
+            await asyncio.to_thread(prepare_source, plan)
+            source = plan.source
+        else:
+            source = str(await self._mounted(self._get(plan.name)))
+            self._publish_mount(plan, container_id, "mount")
+        return BindMount(
+            source,
+            plan.destination,
+            plan.rw,
+            plan.propagation or "rprivate",
+            recursive=not plan.non_recursive,
+            recursive_read_only=not (plan.read_only_non_recursive or plan.non_recursive),
+            subpath=plan.subpath,
         )
-        return _subpath(path, plan.subpath) if plan.subpath else str(path)
 
-    def unmount_unused(self, plans: Iterable[MountPlan]) -> None:
-        """After a container's end: unmount volumes that no running container uses."""
+    async def _mounted(self, record: VolumeRecord) -> Path:
+        driver = self._drivers[record.driver]
+        if not record.options.get("device"):
+            return driver.path(record.name)
+        async with self._locks.hold(record.name):
+            return await asyncio.to_thread(driver.mount, record.name, record.options)
+
+    def unmount_unused(self, plans: Iterable[MountPlan], container_id: str = "") -> None:
+        """After a container's end: unmount volumes that no running container uses. Logs what fails."""
         for plan in plans:
             record = self._records.get(plan.name) if plan.type == "volume" else None
-            if record is not None and record.options.get("device") and not self.running_users(plan.name):
-                self._drivers[record.driver].unmount(plan.name, record.options)
+            if record is None:
+                continue
+            if container_id:
+                self._publish_mount(plan, container_id, "unmount")
+            if record.options.get("device") and not self.running_users(plan.name):
+                self._mend(plan.name, self._drivers[record.driver].unmount)
+
+    def _publish_mount(self, plan: MountPlan, container_id: str, action: str) -> None:
+        attributes = {"container": container_id, "driver": plan.driver}
+        if action == "mount":
+            attributes |= {
+                "destination": plan.destination,
+                "propagation": plan.propagation,
+                "read/write": str(plan.rw).lower(),
+            }
+        self._events.publish("volume", action, plan.name, attributes)
 
     def _get(self, name: str) -> VolumeRecord:
         record = self._records.get(name)
@@ -241,29 +319,3 @@ class VolumeService:
             Name=record.name,
             Options=record.options or None,
         )
-
-
-def _subpath(root: Path, subpath: str) -> str:
-    """Resolve a subpath within the volume; a link that leaves it is refused."""
-    directory = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        descriptor = open_beneath(directory, subpath, os.O_PATH)
-    except OSError as error:
-        raise InvalidParameter(f"cannot access path {subpath} of the volume: {error.strerror}") from error
-    finally:
-        os.close(directory)
-    try:
-        return os.readlink(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
-
-
-def _tree_bytes(root: Path) -> int:
-    total = 0
-    for where, _, names in os.walk(root):
-        for name in names:
-            try:
-                total += os.lstat(os.path.join(where, name)).st_size
-            except FileNotFoundError:
-                continue  # removed while we look
-    return total

@@ -1,0 +1,64 @@
+"""Sources of mounts whose names a container controls, bound to names of ours before the runtime looks them up.
+
+A directory inside a volume, or another container's /dev/shm, could become a link to the host between our check and
+the runtime's bind (CVE-2021-30465, CVE-2023-28642). So in the launch's own mount namespace it is opened once, without
+leaving its root, and bound below the run's directory; the runtime gets that name. The binds vanish with the
+namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+from darse.engine.errors import Conflict, InvalidParameter
+from darse.linux.mount_trees import bind_descriptor, bind_from_process
+from darse.linux.openat2 import open_beneath
+from darse.runtime.container_mounts import BindMount, Mounts
+
+
+def pin_subpaths(mounts: Mounts, directory: Path) -> Mounts:
+    """Return the mounts with every `subpath` bound below `directory`.
+
+    Call it in the launch's mount namespace. Raises InvalidParameter for a subpath that is not there or leads out.
+    """
+    return [
+        _pin(mount, directory / f"subpath-{number}") if isinstance(mount, BindMount) and mount.subpath else mount
+        for number, mount in enumerate(mounts)
+    ]
+
+
+def _pin(mount: BindMount, target: Path) -> BindMount:
+    root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        found = open_beneath(root, mount.subpath, os.O_PATH)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InvalidParameter(f"cannot access path {mount.source}/{mount.subpath}: {reason}") from error
+    finally:
+        os.close(root)
+    try:
+        if stat.S_ISDIR(os.fstat(found).st_mode):
+            target.mkdir()
+        else:
+            target.touch()
+        bind_descriptor(found, str(target))
+    finally:
+        os.close(found)
+    return replace(mount, source=str(target), subpath="")
+
+
+def pin_shared_memory(pid: int, directory: Path) -> str:
+    """Bind /dev/shm of another container's process below `directory`; return the path. Raises Conflict.
+
+    Call it in the launch's mount namespace.
+    """
+    target = directory / "shm"
+    target.mkdir()
+    try:
+        bind_from_process(pid, "/dev/shm", str(target))  # noqa: S108 - the container's
+    except OSError as error:
+        raise Conflict(f"cannot join the shared memory of process {pid}: {error.strerror}") from error
+    return str(target)
