@@ -81,10 +81,11 @@ class Routes:
 
 def all_routes() -> Routes:
     """Every route of the API."""
-    from darse.api.routes import containers, execs, images, networks, system, volumes  # noqa: PLC0415 - they import us
+    # They import this module.
+    from darse.api.routes import cluster, containers, execs, images, networks, system, volumes  # noqa: PLC0415
 
     routes = Routes()
-    for module in (system, containers, execs, images, networks, volumes):
+    for module in (system, containers, execs, images, networks, volumes, cluster):
         routes.extend(module.ROUTES)
     return routes
 

@@ -264,12 +264,17 @@ def test_every_endpoint_is_driven(engine: Engine, specification: Specification, 
     rest = sorted((routed & declared) - driven)
     for method, path in rest:
         answer = engine.api(method, path.replace("{}", "x"))
-        assert answer.status == 501, f"{method} {path} is there, and driven by no test: {answer}"
+        if path == "/plugins":
+            assert answer.json == []
+            continue
+        # 501: not there yet; 503: outside of a swarm; 404: no such plugin, for none can be installed.
+        absent = (404,) if path.startswith("/plugins/{}") else (501, 503)
+        assert answer.status in absent, f"{method} {path} is there, and driven by no test: {answer}"
         assert method == "HEAD" or answer.message
     answers = sum(len(statuses) for statuses in client.validated.values())
     tell(
         f"conformance: {len(driven)} endpoints driven, {answers} kinds of answers validated, {len(client.problems)} "
-        f"problems; {len(rest)} of the specification's {len(declared)} endpoints answer 501, "
+        f"problems; {len(rest)} of the specification's {len(declared)} endpoints say that they are not there, "
         f"{len(declared - routed)} are unknown"
     )
     assert {path for _, path in routed - declared} <= {"/darse/explain/{}", "/darse/doctor", "/grpc"}

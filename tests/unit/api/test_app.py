@@ -84,7 +84,6 @@ async def test_a_defect_is_one_requests_500_and_not_the_engines_end(served: Serv
         ("POST", "/build"),
         ("POST", "/commit"),
         ("POST", "/session"),
-        ("GET", "/swarm"),
         ("GET", "/containers/box/stats"),
     ],
 )
@@ -148,3 +147,11 @@ async def test_a_stop_waits_for_operations_and_not_for_streams(served: Served) -
     go_on.set()
     await asyncio.wait_for(drained, 1)
     assert (await operation).status == 204
+
+
+async def test_outside_of_a_swarm(served: Served) -> None:
+    answer = await served.request("GET", "/services")
+    assert answer.status == 503
+    assert answer.message.startswith("This node is not a swarm manager.")
+    assert (await served.request("GET", "/plugins")).json == []
+    assert (await served.request("GET", "/plugins/a/b:c/json")).message == 'plugin "a/b:c" not found'

@@ -12,7 +12,8 @@ from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.responses import json_response, stream
-from darse.engine.errors import InvalidParameter, NotImplementedHere
+from darse.api.routes.cluster import not_here_yet
+from darse.engine.errors import InvalidParameter
 from darse.engine.events import Event
 from darse.engine.filters import Filters
 from darse.engine.system import EVENT_FILTERS, USAGE_TYPES, event_matches
@@ -121,22 +122,8 @@ _LATER = (
     ("GET", "/containers/{id}/stats"),
     ("GET", "/containers/{id}/top"),
     ("POST", "/containers/{id}/update"),
-    ("GET", "/plugins"),
-    ("GET", "/swarm"),
-    ("POST", "/swarm/init"),
-    ("POST", "/swarm/join"),
-    ("POST", "/swarm/leave"),
-    ("GET", "/nodes"),
-    ("GET", "/services"),
-    ("GET", "/tasks"),
-    ("GET", "/secrets"),
-    ("GET", "/configs"),
 )
 
 
-async def _later(call: Call) -> web.StreamResponse:
-    raise NotImplementedHere(f"{call.request.method} {call.request.path} is not part of this version of darse")
-
-
 for _method, _template in _LATER:
-    ROUTES.add(_method, _template)(_later)
+    ROUTES.add(_method, _template)(not_here_yet)

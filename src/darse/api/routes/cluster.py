@@ -1,0 +1,96 @@
+"""`/swarm` and what belongs to it, and `/plugins`, as an engine outside of any cluster has them.
+
+The answers are dockerd's on a node that has joined no swarm, which is what this engine is: clients find out that way
+that there is none.
+"""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api.app import Call, Routes
+from darse.api.responses import json_response
+from darse.engine.errors import NotFound, NotImplementedHere, Unavailable
+
+ROUTES = Routes()
+_MANAGERS = (
+    ("GET", "/swarm"),
+    ("POST", "/swarm/update"),
+    ("GET", "/swarm/unlockkey"),
+    ("POST", "/swarm/unlock"),
+    ("GET", "/nodes"),
+    ("GET", "/nodes/{id}"),
+    ("DELETE", "/nodes/{id}"),
+    ("POST", "/nodes/{id}/update"),
+    ("GET", "/services"),
+    ("POST", "/services/create"),
+    ("GET", "/services/{id}"),
+    ("DELETE", "/services/{id}"),
+    ("POST", "/services/{id}/update"),
+    ("GET", "/services/{id}/logs"),
+    ("GET", "/tasks"),
+    ("GET", "/tasks/{id}"),
+    ("GET", "/tasks/{id}/logs"),
+    ("GET", "/secrets"),
+    ("POST", "/secrets/create"),
+    ("GET", "/secrets/{id}"),
+    ("DELETE", "/secrets/{id}"),
+    ("POST", "/secrets/{id}/update"),
+    ("GET", "/configs"),
+    ("POST", "/configs/create"),
+    ("GET", "/configs/{id}"),
+    ("DELETE", "/configs/{id}"),
+    ("POST", "/configs/{id}/update"),
+    ("PUT", "/volumes/{id}"),
+)
+_LATER = (
+    ("POST", "/swarm/init"),
+    ("POST", "/swarm/join"),
+    ("GET", "/plugins/privileges"),
+    ("POST", "/plugins/pull"),
+    ("POST", "/plugins/create"),
+)
+_ONE_PLUGIN = (
+    ("GET", "/plugins/{name}/json"),
+    ("DELETE", "/plugins/{name}"),
+    ("POST", "/plugins/{name}/enable"),
+    ("POST", "/plugins/{name}/disable"),
+    ("POST", "/plugins/{name}/upgrade"),
+    ("POST", "/plugins/{name}/push"),
+    ("POST", "/plugins/{name}/set"),
+)
+
+
+@ROUTES.add("GET", "/plugins")
+async def list_plugins(call: Call) -> web.StreamResponse:
+    """List managed plugins; none can be installed yet."""
+    del call
+    return json_response([])
+
+
+@ROUTES.add("POST", "/swarm/leave")
+async def leave(call: Call) -> web.StreamResponse:
+    """Leave the swarm that this node is not in."""
+    del call
+    raise Unavailable("This node is not part of a swarm")
+
+
+async def _not_a_manager(call: Call) -> web.StreamResponse:
+    del call
+    raise Unavailable(
+        'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+        "swarm and try again."
+    )
+
+
+async def _no_such_plugin(call: Call) -> web.StreamResponse:
+    raise NotFound(f'plugin "{call.match["name"]}" not found')
+
+
+async def not_here_yet(call: Call) -> web.StreamResponse:
+    """Say that a later version brings this; clients read 501 as "not here"."""
+    raise NotImplementedHere(f"{call.request.method} {call.request.path} is not part of this version of darse")
+
+
+for _routes, _handler in ((_MANAGERS, _not_a_manager), (_ONE_PLUGIN, _no_such_plugin), (_LATER, not_here_yet)):
+    for _method, _template in _routes:
+        ROUTES.add(_method, _template)(_handler)
