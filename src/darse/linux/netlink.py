@@ -65,6 +65,8 @@ class Link:
     up: bool
     #: Index of the bridge that it is a port of; 0: none.
     master: int = 0
+    #: "bridge", "veth", …; empty for hardware.
+    kind: str = ""
 
 
 def _attribute(type_: int, data: bytes) -> bytes:
@@ -349,4 +351,5 @@ def _link(body: bytes) -> Link:
     attributes = _attributes(body[_IFINFO.size :])
     name = attributes[IFLA_IFNAME].rstrip(b"\0").decode()
     master = int.from_bytes(attributes.get(IFLA_MASTER, b""), sys.byteorder)
-    return Link(index, name, bool(flags & IFF_UP), master)
+    kind = _attributes(attributes.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    return Link(index, name, bool(flags & IFF_UP), master, kind)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, Outside
 
 
@@ -40,3 +43,21 @@ def outside() -> Iterator[Outside]:
     machine = Outside()
     yield machine
     machine.close()
+
+
+@pytest.fixture
+def holder() -> Iterator[Callable[[str], int]]:
+    """Starts a process in a namespace, a container's init as it were; returns its pid."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(path: str) -> int:
+        process = subprocess.Popen(["nsenter", f"--net={path}", "sleep", "infinity"])
+        started.append(process)
+        home = os.readlink("/proc/self/ns/net")
+        wait_until(lambda: os.readlink(f"/proc/{process.pid}/ns/net") != home, what="a process in the namespace")
+        return process.pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()

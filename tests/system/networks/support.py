@@ -133,6 +133,7 @@ class Host:
         self.service: NetworkService
         self.events: EventLog
         self._state: State | None = None
+        self._closed = False
         self.running: dict[str, int] = {}
         self.servers: list[Echo] = []
 
@@ -156,24 +157,22 @@ class Host:
             self._state.close()
             self._state = None
 
+    @staticmethod
+    def request(name: str, endpoints: dict[str, EndpointSettings], **members: Any) -> SandboxRequest:
+        """What a container that starts asks for."""
+        return SandboxRequest(container_id=name, container_name=name, endpoints=endpoints, **members)
+
     async def sandbox(
         self,
         name: str,
         *networks: str,
         ports: PortMap | None = None,
         settings: EndpointSettings | None = None,
-        **request: Any,
+        mac: str = "",
     ) -> Sandbox:
         """Make the sandbox of a container; the default bridge's unless `networks` are named."""
-        return await self.service.sandbox_create(
-            SandboxRequest(
-                container_id=name,
-                container_name=name,
-                endpoints={network: settings or EndpointSettings() for network in networks or ("bridge",)},
-                ports=ports or {},
-                **request,
-            )
-        )
+        endpoints = {network: settings or EndpointSettings() for network in networks or ("bridge",)}
+        return await self.service.sandbox_create(self.request(name, endpoints, ports=ports or {}, mac=mac))
 
     async def network(self, name: str, subnet: str = "", *, internal: bool = False, **options: str) -> None:
         """Make a network."""
@@ -190,6 +189,9 @@ class Host:
         """Remove all of it; AssertionError when something is left."""
         for server in self.servers:
             server.close()
+        if self._closed:
+            return
+        self._closed = True
         if self._state is None:
             self.running = {}
             await self.start()

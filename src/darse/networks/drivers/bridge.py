@@ -65,7 +65,7 @@ class BridgeDriver:
             if record.foreign:
                 raise Conflict(f"there is no bridge {name} on this host: --bridge wants an existing one")
             netlink.run(add_bridge(name, mac_for(ipaddress.IPv4Address(record.gateway)), self.mtu(record)))
-            link = self.link(record)
+        link = self.link(record)
         if not record.foreign:
             self._address(record, link)
         # Connections to 127.0.0.1 of the host are led to containers; the firewall keeps the opposite way shut.
@@ -89,7 +89,7 @@ class BridgeDriver:
         addresses = self._netlink.addresses(link.index)
         if not addresses:
             raise Conflict(
-                f"the bridge {name} has no IPv4 address: give it one (ip address add ADDRESS/BITS dev {name})"
+                f"{name} is no bridge with an IPv4 address: give it one (ip address add ADDRESS/BITS dev {name})"
             )
         return addresses[0]
 
@@ -102,6 +102,8 @@ class BridgeDriver:
         link = self._netlink.link(record.bridge)
         if link is None:
             raise Conflict(f"bridge {record.bridge} of network {record.name} is gone: restart darsed to have it back")
+        if link.kind != "bridge":
+            raise Conflict(f"the link {record.bridge} is no bridge: network {record.name} needs the name")
         return link
 
     def routes(self) -> list[ipaddress.IPv4Network]:
@@ -126,8 +128,9 @@ class BridgeDriver:
 
     def remove(self, record: NetworkRecord) -> None:
         """See `Driver`."""
-        if not record.foreign:
-            self.disconnect(record.bridge)
+        link = self._netlink.link(record.bridge)
+        if link is not None and link.kind == "bridge" and not record.foreign:
+            self._netlink.run(delete_link(record.bridge))
 
     def connect(self, record: NetworkRecord, netns: Netns, interface: str) -> str:
         """See `Driver`: a veth pair, its outer end a port of the bridge."""
