@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("darse.daemon")
 # How long operations in progress may take once the engine is told to stop.
 _DRAIN_SECONDS = 10
+# Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
+_HANDLERS_SECONDS = 0.1
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
 
 
@@ -85,7 +87,7 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
         finally:
             listeners.close()
             await api.drain(_DRAIN_SECONDS)
-            await server.shutdown(0)
+            await server.shutdown(_HANDLERS_SECONDS)
     finally:
         await engine.close()
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from darse.api.aiohttp_server import BaseRequest, StreamResponse
 from darse.api.server import Connection, Hijacked, connection_of
+from darse.linux.hangup import HangupWatch
 
 if TYPE_CHECKING:
     from aiohttp.web_ws import WebSocketResponse
@@ -121,6 +122,7 @@ class Carrier(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._lost = asyncio.Event()
+        self._hangup: HangupWatch | None = None
 
     async def run(self) -> None:
         """Carry until the output ends or the client is gone."""
@@ -135,6 +137,8 @@ class Carrier(asyncio.Protocol):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._streams.close()
+            if self._hangup is not None:
+                self._hangup.close()
             self._transport.close()
         if carry_output.done() and not carry_output.cancelled():
             carry_output.result()
@@ -151,6 +155,8 @@ class Carrier(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._input_ended = True
         self._news.set()
+        # The client may only have no more input, or be gone: a process that prints nothing would never find out.
+        self._hangup = HangupWatch(self._transport.get_extra_info("socket").fileno(), self._lost.set)
         return True  # the output goes on
 
     async def _carry_input(self) -> None:

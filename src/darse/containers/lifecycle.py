@@ -60,6 +60,12 @@ class Lifecycle:
             self._hubs[container.id] = hub
         return hub
 
+    def forget(self, container: Container) -> None:
+        """The container is removed: nobody will hear of it any more."""
+        hub = self._hubs.pop(container.id, None)
+        if hub is not None:
+            hub.process_exited()
+
     async def start(self, container: Container) -> None:
         """Start a created or ended container.
 

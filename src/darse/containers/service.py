@@ -165,6 +165,7 @@ class ContainerService:
                     self._store.delete(container)
                     context.publish(container, "destroy")
                 container.is_removed()
+                self._lifecycle.forget(container)
                 self.execs.forget_container(container.id)
                 await context.snapshots.remove(container.id)
                 await asyncio.to_thread(context.files.of(container.id).remove)
