@@ -23,7 +23,8 @@ class BindMount:
     """A path of the host shown in the container.
 
     `recursive_read_only` reaches the mounts below `source` too. With a `subpath`, whose names a container controls,
-    the mount must be pinned (`darse.runtime.pinning`) before it goes into a spec.
+    the mount must be pinned (`darse.runtime.pinning`) before it goes into a spec. `restrictions` are those of
+    nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them.
     """
 
     source: str
@@ -33,6 +34,7 @@ class BindMount:
     recursive: bool = True
     recursive_read_only: bool = False
     subpath: str = ""
+    restrictions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,8 @@ def _shm(host: HostConfig, source: str) -> list[dict[str, Any]]:
     if host.IpcMode == "none":
         return []
     if source:
-        return [_bind(BindMount(source, _SHM, writable=True, propagation="rprivate"))]
+        restrictions = ("nosuid", "noexec", "nodev")
+        return [_bind(BindMount(source, _SHM, writable=True, propagation="rprivate", restrictions=restrictions))]
     return [_mount("tmpfs", "shm", _SHM, "nosuid", "noexec", "nodev", "mode=1777", f"size={host.ShmSize}")]
 
 
@@ -118,7 +121,8 @@ def _mount(kind: str, source: str, destination: str, *options: str) -> dict[str,
 
 
 def _bind(mount: BindMount, *, recursive_read_only: bool = False) -> dict[str, Any]:
-    options = ["rbind" if mount.recursive else "bind", "rw" if mount.writable else "ro"]
+    # Without "rw", which is the default, the runtime keeps the flags of the host's mount as they are.
+    options = ["rbind" if mount.recursive else "bind", *([] if mount.writable else ["ro"]), *mount.restrictions]
     if recursive_read_only and mount.recursive_read_only and not mount.writable:
         # mount_setattr(2) with AT_RECURSIVE: `ro` alone leaves what is mounted below `source` writable.
         options.append("rro")

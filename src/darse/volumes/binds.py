@@ -9,9 +9,11 @@ from darse.engine.errors import InvalidParameter
 from darse.linux import trace
 from darse.volumes.mounts import MountPlan
 
+_RESTRICTIONS = ((os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
 
-def prepare_source(plan: MountPlan) -> None:
-    """Make a missing source that may be made, and check the rest. Blocks.
+
+def prepare_source(plan: MountPlan) -> tuple[str, ...]:
+    """Make a missing source that may be made, and check the rest; return its `restrictions`. Blocks.
 
     Raises InvalidParameter in docker's words.
     """
@@ -29,6 +31,13 @@ def prepare_source(plan: MountPlan) -> None:
             ) from error
     if plan.propagation in ("shared", "rshared", "slave", "rslave"):
         _check_propagation(os.path.realpath(source), plan.propagation)
+    return restrictions(source)
+
+
+def restrictions(source: str) -> tuple[str, ...]:
+    """Those of nosuid, nodev and noexec that the mount of `source` has. Raises OSError."""
+    flags = os.statvfs(source).f_flag
+    return tuple(word for flag, word in _RESTRICTIONS if flags & flag)
 
 
 def missing(source: str) -> InvalidParameter:
