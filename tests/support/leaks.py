@@ -117,8 +117,9 @@ def _processes(root: Path) -> Iterator[str]:
             continue
         if str(root) in line:
             yield f"process {pid}: {line[:300]}"
-        elif str(root) in _read(Path(f"/proc/{pid}/mountinfo")):
-            yield f"process {pid} (in a mount namespace with mounts of the engine): {line[:300]}"
+        elif f"upperdir={root}/" in _read(Path(f"/proc/{pid}/mountinfo")):
+            # (Another engine's containers have copies of all of the host's mounts, ours included.)
+            yield f"process {pid} (with a container's root mounted): {line[:300]}"
 
 
 def _process_lines() -> Iterator[tuple[int, str]]:
