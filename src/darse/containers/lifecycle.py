@@ -153,7 +153,7 @@ class Lifecycle:
         context.cgroups.remove(context.cgroup_path(container))
         context.runtime_of(container).forget(container.id)
         context.files.of(container.id).clear_station()
-        context.volumes.unmount_unused(container.record.mounts)
+        context.volumes.unmount_unused(container.record.mounts, container.id)
 
     def _watch(self, container: Container, monitor: Process) -> None:
         task = asyncio.create_task(self._until_exit(container, monitor), name=f"watch {container.id[:12]}")

@@ -111,6 +111,7 @@ class ContainerService:
             raise InvalidParameter("Renaming a container with the same name as its current name")
         with self._context.database.transaction():
             self._store.rename(container, new)
+            self._context.networks.sandbox_renamed(container.id, new)
             self._context.publish(container, "rename", oldName=f"/{old}")
 
     def wait(self, reference: str, condition: str) -> asyncio.Future[WaitResponse]:
@@ -395,7 +396,7 @@ class ContainerService:
         if record.name not in container.record.endpoints:
             raise Conflict(f"container {container.id} is not connected to network {record.name}")
         if container.state.alive:
-            self._context.networks.disconnect(record.id, container.id)
+            self._context.networks.disconnect(record.id, container.id, container.state.pid)
         del container.record.endpoints[record.name]
         self._store.save_record(container)
 
@@ -433,6 +434,7 @@ class ContainerService:
         for container in self._store.everything():
             if container.state.status is Status.CREATING:
                 self._store.delete(container)
+                self._context.volumes.discard_anonymous(container.record.mounts)
         files = self._context.files
         files.make_directories()
         known = {container.id for container in self._store}
