@@ -17,6 +17,7 @@ class Entry(NamedTuple):
 
 
 _C = "darse.cli.commands.containers"
+_I = "darse.cli.commands.images"
 _S = "darse.cli.commands.system"
 
 COMMANDS = {
@@ -25,7 +26,7 @@ COMMANDS = {
     ),
     "container create": Entry(f"{_C}.run", "Create a new container"),
     "container exec": Entry(f"{_C}.exec", "Execute a command in a running container"),
-    "container inspect": Entry(f"{_C}.inspect", "Display detailed information on one or more containers"),
+    "container inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more containers"),
     "container kill": Entry(f"{_C}.lifecycle", "Kill one or more running containers"),
     "container logs": Entry(f"{_C}.logs", "Fetch the logs of a container"),
     "container ls": Entry(f"{_C}.ls", "List containers"),
@@ -40,27 +41,25 @@ COMMANDS = {
     "container stop": Entry(f"{_C}.lifecycle", "Stop one or more running containers"),
     "container unpause": Entry(f"{_C}.lifecycle", "Unpause all processes within one or more containers"),
     "container wait": Entry(f"{_C}.lifecycle", "Block until one or more containers stop, then print their exit codes"),
-    "image history": Entry("darse.cli.commands.images", "Show the history of an image"),
-    "image import": Entry(
-        "darse.cli.commands.images", "Import the contents from a tarball to create a filesystem image"
-    ),
-    "image inspect": Entry("darse.cli.commands.images", "Display detailed information on one or more images"),
-    "image load": Entry("darse.cli.commands.images", "Load an image from a tar archive or STDIN"),
-    "image ls": Entry("darse.cli.commands.images", "List images"),
-    "image prune": Entry("darse.cli.commands.images", "Remove unused images"),
-    "image pull": Entry("darse.cli.commands.images", "Download an image from a registry"),
-    "image rm": Entry("darse.cli.commands.images", "Remove one or more images"),
-    "image save": Entry("darse.cli.commands.images", "Save one or more images to a tar archive"),
-    "image tag": Entry("darse.cli.commands.images", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
+    "image history": Entry(f"{_I}.history", "Show the history of an image"),
+    "image import": Entry(f"{_I}.transfer", "Import the contents from a tarball to create a filesystem image"),
+    "image inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more images"),
+    "image load": Entry(f"{_I}.transfer", "Load an image from a tar archive or STDIN"),
+    "image ls": Entry(f"{_I}.ls", "List images"),
+    "image prune": Entry(f"{_I}.change", "Remove unused images"),
+    "image pull": Entry(f"{_I}.transfer", "Download an image from a registry"),
+    "image rm": Entry(f"{_I}.change", "Remove one or more images"),
+    "image save": Entry(f"{_I}.transfer", "Save one or more images to a tar archive"),
+    "image tag": Entry(f"{_I}.change", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
     "network connect": Entry("darse.cli.commands.networks", "Connect a container to a network"),
     "network create": Entry("darse.cli.commands.networks", "Create a network"),
     "network disconnect": Entry("darse.cli.commands.networks", "Disconnect a container from a network"),
-    "network inspect": Entry("darse.cli.commands.networks", "Display detailed information on one or more networks"),
+    "network inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more networks"),
     "network ls": Entry("darse.cli.commands.networks", "List networks"),
     "network prune": Entry("darse.cli.commands.networks", "Remove all unused networks"),
     "network rm": Entry("darse.cli.commands.networks", "Remove one or more networks"),
     "volume create": Entry("darse.cli.commands.volumes", "Create a volume"),
-    "volume inspect": Entry("darse.cli.commands.volumes", "Display detailed information on one or more volumes"),
+    "volume inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more volumes"),
     "volume ls": Entry("darse.cli.commands.volumes", "List volumes"),
     "volume prune": Entry("darse.cli.commands.volumes", "Remove unused local volumes"),
     "volume rm": Entry("darse.cli.commands.volumes", "Remove one or more volumes"),

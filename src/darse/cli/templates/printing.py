@@ -234,7 +234,10 @@ def _apply(directive: _Directive, verb: str, value: Value) -> str | None:
         if kind == go.STRING:
             return directive.pad(_cut(directive, data))
         if kind in (go.INT, go.UINT, go.FLOAT) and "String" not in value.type.methods:
-            return _number_text(directive, "d" if kind != go.FLOAT else "g", kind, data)
+            plain = _Directive()  # %+v means the names of fields, no sign
+            plain.flags, plain.width = directive.flags.replace("+", ""), directive.width
+            plain.precision = directive.precision
+            return _number_text(plain, "d" if kind != go.FLOAT else "g", kind, data)
         if kind in go.BASIC or "String" in value.type.methods or (kind in go.NILLABLE and data is None):
             return directive.pad(show(value))
     if verb in "sqxX" and "String" in value.type.methods:

@@ -1,0 +1,95 @@
+"""`tag`, `rmi` and `image prune`."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli import pruning
+from darse.cli.client import quote
+from darse.cli.errors import ApiError, CliError
+from darse.cli.flags import Command, listing, switch
+from darse.cli.invocation import Invocation
+
+
+def tag(invocation: Invocation) -> int:
+    """Give an image another name."""
+    source, target = invocation.arguments
+    repository, separator, name = target.rpartition(":")
+    if not separator or "/" in name:
+        repository, name = target, ""
+    if "@" in target:
+        raise CliError("refusing to create a tag with a digest reference")
+    invocation.client.call(
+        "POST", f"/images/{quote(source, safe='/:@')}/tag", {"repo": repository, "tag": name or None}
+    )
+    return 0
+
+
+def remove(invocation: Invocation) -> int:
+    """Remove images; with --force missing ones are no failure."""
+    options = invocation.options
+    errors: list[str] = []
+    fatal = False
+    for name in invocation.arguments:
+        try:
+            removed = invocation.client.call(
+                "DELETE", f"/images/{quote(name, safe='/:@')}", {"force": options.force, "noprune": options.no_prune}
+            )
+        except ApiError as error:
+            fatal = fatal or error.http_status != 404
+            errors.append(str(error))
+            continue
+        for item in removed:
+            kind = "Deleted" if item.get("Deleted") else "Untagged"
+            sys.stdout.write(f"{kind}: {item[kind]}\n")
+    if errors and (fatal or not options.force):
+        raise CliError("\n".join(errors))
+    if errors:
+        sys.stderr.write("\n".join(errors) + "\n")
+    return 0
+
+
+def _dangling(invocation: Invocation, filters: dict[str, list[str]]) -> None:
+    filters["dangling"] = ["false" if invocation.options.all else "true"]
+
+
+COMMANDS = {
+    "image tag": (
+        Command(
+            "image tag",
+            "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+            "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+            (),
+            2,
+            2,
+        ),
+        tag,
+    ),
+    "image rm": (
+        Command(
+            "image rm",
+            "[OPTIONS] IMAGE [IMAGE...]",
+            "Remove one or more images",
+            (
+                switch("force", "Force removal of the image", "f"),
+                switch("no-prune", "Do not delete untagged parents"),
+            ),
+            1,
+            None,
+        ),
+        remove,
+    ),
+    "image prune": (
+        Command(
+            "image prune",
+            "[OPTIONS]",
+            "Remove unused images",
+            (
+                switch("all", "Remove all unused images, not just dangling ones", "a"),
+                listing("filter", 'Provide filter values (e.g. "until=<timestamp>")', value="filter"),
+                switch("force", "Do not prompt for confirmation", "f"),
+            ),
+        ),
+        pruning.command(pruning.IMAGES, _dangling),
+    ),
+}

@@ -1,0 +1,58 @@
+"""`images`: the list of images."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli import registry
+from darse.cli.filters import parse_filters
+from darse.cli.flags import Command, listing, string, switch
+from darse.cli.format import FORMAT_HELP, write
+from darse.cli.image_rows import HEADINGS, default_format, rows
+from darse.cli.invocation import Invocation
+
+
+def list_images(invocation: Invocation) -> int:
+    """Print the images."""
+    options = invocation.options
+    filters = parse_filters(options.filter) or {}
+    wanted = invocation.arguments[0] if invocation.arguments else ""
+    if wanted:
+        filters.setdefault("reference", []).append(wanted)
+    source = options.format
+    if not source and not options.quiet:
+        source = str(invocation.settings.file.get("imagesFormat", ""))
+    images = invocation.client.call("GET", "/images/json", {"all": options.all, "filters": filters or None})
+    shows_digest = options.digests or "{{.Digest}}" in source
+    all_rows = [
+        row
+        for image in images
+        for row in rows(image, truncate=not options.no_trunc, digests=options.digests, shows_digest=shows_digest)
+    ]
+    is_default = source in ("", "table") and not options.no_trunc
+    write(default_format(source, quiet=options.quiet, digest=options.digests), all_rows, HEADINGS, may_fit=is_default)
+    if wanted and not images and invocation.path == "images" and f"image {wanted}" in registry.COMMANDS:
+        sys.stderr.write(f'\nNo images found matching "{wanted}": did you mean "darse image {wanted}"?\n')
+    return 0
+
+
+COMMANDS = {
+    "image ls": (
+        Command(
+            "image ls",
+            "[OPTIONS] [REPOSITORY[:TAG]]",
+            "List images",
+            (
+                switch("all", "Show all images (default hides intermediate images)", "a"),
+                switch("digests", "Show digests"),
+                listing("filter", "Filter output based on conditions provided", "f", "filter"),
+                string("format", FORMAT_HELP),
+                switch("no-trunc", "Don't truncate output"),
+                switch("quiet", "Only show image IDs", "q"),
+            ),
+            0,
+            1,
+        ),
+        list_images,
+    )
+}

@@ -1,0 +1,205 @@
+"""`pull`, `load`, `save` and `import`: images on their way in and out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, listing, string, switch
+from darse.cli.invocation import Invocation
+from darse.cli.progress import display
+
+_PIECE = 256 * 1024
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(_PIECE):
+        yield piece
+
+
+def _open(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        raise CliError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def pull(invocation: Invocation) -> int:
+    """Get an image by its name."""
+    options = invocation.options
+    name, at, digest = invocation.arguments[0].partition("@")
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, ""
+    if options.all_tags and (tag or at):
+        raise CliError("tag can't be used with --all-tags/-a")
+    if not (tag or at or options.all_tags):
+        tag = "latest"
+        if not options.quiet:
+            sys.stdout.write("Using default tag: latest\n")
+            sys.stdout.flush()
+    wanted = digest if at else tag
+    query = {"fromImage": repository, "tag": wanted or None, "platform": options.platform or None}
+    messages = invocation.client.stream("POST", "/images/create", query).messages()
+    if options.quiet:
+        for message in messages:
+            if "error" in message:
+                raise CliError(str(message["error"]))
+    else:
+        display(messages)
+    sys.stdout.write(_canonical(repository) + (f"@{digest}" if at else f":{tag}" if tag else "") + "\n")
+    return 0
+
+
+def _canonical(repository: str) -> str:
+    """A name with its registry, as docker prints it in the end."""
+    first, slash, _ = repository.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return repository
+    return f"docker.io/{repository}" if slash else f"docker.io/library/{repository}"
+
+
+def load(invocation: Invocation) -> int:
+    """Load images from an archive."""
+    options = invocation.options
+    if not options.input and sys.stdin.isatty():
+        raise CliError("requested load from stdin, but stdin is empty")
+    with _open(options.input) if options.input else sys.stdin.buffer as source:
+        quiet = options.quiet or not sys.stdout.isatty()
+        response = invocation.client.stream(
+            "POST",
+            "/images/load",
+            {"quiet": quiet, "platform": options.platform or None},
+            raw_body=_pieces(source),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        display(response.messages())
+    return 0
+
+
+def import_(invocation: Invocation) -> int:
+    """Make an image of the archive of a file system."""
+    options = invocation.options
+    source, *rest = invocation.arguments
+    reference = rest[0] if rest else ""
+    repository, separator, tag = reference.rpartition(":")
+    if not separator or "/" in tag:
+        repository, tag = reference, ""
+    is_remote = source.startswith(("http://", "https://"))
+    query = {
+        "fromSrc": source if is_remote else "-",
+        "repo": repository or None,
+        "tag": tag or None,
+        "message": options.message or None,
+        "changes": options.change,
+        "platform": options.platform or None,
+    }
+    if is_remote:
+        display(invocation.client.stream("POST", "/images/create", query).messages())
+        return 0
+    with sys.stdin.buffer if source == "-" else _open(source) as file:
+        response = invocation.client.stream("POST", "/images/create", query, raw_body=_pieces(file))
+        display(response.messages())
+    return 0
+
+
+def save(invocation: Invocation) -> int:
+    """Save images to an archive. A file is there whole, or not at all."""
+    options = invocation.options
+    if not options.output:
+        if sys.stdout.isatty():
+            raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+        for piece in _saved(invocation):
+            sys.stdout.buffer.write(piece)
+        return 0
+    directory = os.path.dirname(options.output) or "."
+    if not os.path.isdir(directory):
+        raise CliError(f"failed to save image: invalid output path: stat {directory}: no such file or directory")
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(dir=directory, prefix=".tmp-", delete=False) as file:
+        try:
+            for piece in _saved(invocation):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+            os.rename(file.name, options.output)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    return 0
+
+
+def _saved(invocation: Invocation) -> Iterator[bytes]:
+    names = invocation.arguments
+    platform = invocation.options.platform or None
+    if len(names) == 1:
+        response = invocation.client.stream("GET", f"/images/{quote(names[0], safe='/:@')}/get", {"platform": platform})
+    else:
+        response = invocation.client.stream("GET", "/images/get", {"names": names, "platform": platform})
+    yield from response.pieces()
+
+
+COMMANDS = {
+    "image pull": (
+        Command(
+            "image pull",
+            "[OPTIONS] NAME[:TAG|@DIGEST]",
+            "Download an image from a registry",
+            (
+                switch("all-tags", "Download all tagged images in the repository", "a"),
+                string("platform", "Set platform if server is multi-platform capable"),
+                switch("quiet", "Suppress verbose output", "q"),
+            ),
+            1,
+            1,
+        ),
+        pull,
+    ),
+    "image load": (
+        Command(
+            "image load",
+            "[OPTIONS]",
+            "Load an image from a tar archive or STDIN",
+            (
+                string("input", "Read from tar archive file, instead of STDIN", "i"),
+                string("platform", "Load only the given platform variant"),
+                switch("quiet", "Suppress the load output", "q"),
+            ),
+        ),
+        load,
+    ),
+    "image save": (
+        Command(
+            "image save",
+            "[OPTIONS] IMAGE [IMAGE...]",
+            "Save one or more images to a tar archive (streamed to STDOUT by default)",
+            (
+                string("output", "Write to a file, instead of STDOUT", "o"),
+                string("platform", "Save only the given platform variant"),
+            ),
+            1,
+            None,
+        ),
+        save,
+    ),
+    "image import": (
+        Command(
+            "image import",
+            "[OPTIONS] file|URL|- [REPOSITORY[:TAG]]",
+            "Import the contents from a tarball to create a filesystem image",
+            (
+                listing("change", "Apply Dockerfile instruction to the created image", "c"),
+                string("message", "Set commit message for imported image", "m"),
+                string("platform", "Set platform if server is multi-platform capable"),
+            ),
+            1,
+            2,
+        ),
+        import_,
+    ),
+}

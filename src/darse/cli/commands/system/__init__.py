@@ -1,0 +1,1 @@
+"""Commands about the engine as a whole."""

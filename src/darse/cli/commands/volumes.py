@@ -1,0 +1,129 @@
+"""Commands about volumes."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli import pruning
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.filters import parse_filters
+from darse.cli.flags import Command, listing, string, switch
+from darse.cli.format import FORMAT_HELP, natural, write
+from darse.cli.invocation import Invocation
+from darse.cli.key_values import key_values
+from darse.cli.volume_rows import HEADINGS, VolumeRow
+
+
+def create(invocation: Invocation) -> int:
+    """Create a volume and print its name."""
+    options = invocation.options
+    name = invocation.arguments[0] if invocation.arguments else ""
+    if name and options.name:
+        raise CliError("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
+    volume = invocation.client.call(
+        "POST",
+        "/volumes/create",
+        body={
+            "Name": name or options.name,
+            "Driver": options.driver,
+            "DriverOpts": key_values(options.opt),
+            "Labels": key_values(options.label),
+        },
+    )
+    sys.stdout.write(f"{volume['Name']}\n")
+    return 0
+
+
+def list_volumes(invocation: Invocation) -> int:
+    """Print the volumes."""
+    options = invocation.options
+    answer = invocation.client.call("GET", "/volumes", {"filters": parse_filters(options.filter)})
+    source = options.format
+    if not source and not options.quiet:
+        source = str(invocation.settings.file.get("volumesFormat", ""))
+    if source in ("", "table"):
+        source = "{{.Name}}" if options.quiet else "table {{.Driver}}\t{{.Name}}"
+    elif source == "raw":
+        source = "name: {{.Name}}" if options.quiet else "name: {{.Name}}\ndriver: {{.Driver}}\n"
+    volumes = sorted(answer["Volumes"] or [], key=lambda volume: natural(volume["Name"]))
+    write(source, (VolumeRow(volume) for volume in volumes), HEADINGS)
+    for warning in answer.get("Warnings") or ():
+        sys.stderr.write(f"WARNING: {warning}\n")
+    return 0
+
+
+def remove(invocation: Invocation) -> int:
+    """Remove volumes."""
+    options = invocation.options
+
+    def one(name: str) -> None:
+        if not name:
+            raise CliError("invalid volume name: value is empty")
+        invocation.client.call("DELETE", f"/volumes/{quote(name)}", {"force": options.force})
+
+    return invocation.for_each(one)
+
+
+def _all(invocation: Invocation, filters: dict[str, list[str]]) -> None:
+    if invocation.options.all:
+        if "all" in filters:
+            raise CliError("conflicting options: cannot specify both --all and --filter all=1")
+        filters["all"] = ["true"]
+
+
+COMMANDS = {
+    "volume create": (
+        Command(
+            "volume create",
+            "[OPTIONS] [VOLUME]",
+            "Create a volume",
+            (
+                string("driver", "Specify volume driver name", "d", default="local"),
+                listing("label", "Set metadata for a volume"),
+                string("name", "Specify volume name")._replace(hidden=True),
+                listing("opt", "Set driver specific options", "o", "map"),
+            ),
+            0,
+            1,
+        ),
+        create,
+    ),
+    "volume ls": (
+        Command(
+            "volume ls",
+            "[OPTIONS]",
+            "List volumes",
+            (
+                listing("filter", 'Provide filter values (e.g. "dangling=true")', "f", "filter"),
+                string("format", FORMAT_HELP),
+                switch("quiet", "Only display volume names", "q"),
+            ),
+        ),
+        list_volumes,
+    ),
+    "volume rm": (
+        Command(
+            "volume rm",
+            "[OPTIONS] VOLUME [VOLUME...]",
+            "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+            (switch("force", "Force the removal of one or more volumes", "f"),),
+            1,
+            None,
+        ),
+        remove,
+    ),
+    "volume prune": (
+        Command(
+            "volume prune",
+            "[OPTIONS]",
+            "Remove unused local volumes",
+            (
+                switch("all", "Remove all unused volumes, not just anonymous ones", "a"),
+                listing("filter", 'Provide filter values (e.g. "label=<label>")', value="filter"),
+                switch("force", "Do not prompt for confirmation", "f"),
+            ),
+        ),
+        pruning.command(pruning.VOLUMES, _all),
+    ),
+}
