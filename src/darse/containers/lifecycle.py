@@ -170,7 +170,7 @@ class Lifecycle:
         exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
         async with self._context.locks.hold(container.id):
             await self._exited(container, exit_)
-        if container.record.host.AutoRemove:
+        if container.record.host.AutoRemove and not container.restarting:
             await self._on_auto_remove(container)
 
     async def _exited(self, container: Container, exit_: Exit) -> None:

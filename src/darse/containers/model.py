@@ -96,12 +96,14 @@ class State(msgspec.Struct):
 class Container:
     """A container in memory: its record and state, its monitor while it runs, and who waits for its end."""
 
-    __slots__ = ("_exits", "_removals", "monitor", "record", "state")
+    __slots__ = ("_exits", "_removals", "monitor", "record", "restarting", "state")
 
     def __init__(self, record: Record, state: State) -> None:
         self.record = record
         self.state = state
         self.monitor: Process | None = None
+        # Between the two halves of a restart an end is no reason for an automatic removal.
+        self.restarting = False
         self._exits: list[asyncio.Future[WaitResponse]] = []
         self._removals: list[asyncio.Future[WaitResponse]] = []
 

@@ -77,13 +77,13 @@ class ContainerService:
     async def restart(self, reference: str, seconds: int | None, signal: str | None) -> None:
         """Stop a container if it runs, and start it."""
         container = self._store.get(reference)
-        auto_remove, container.record.host.AutoRemove = container.record.host.AutoRemove, False
+        container.restarting = True
         try:
             if container.state.alive:
                 await self._lifecycle.stop(container, seconds, signal)
             await self._lifecycle.start(container)
         finally:
-            container.record.host.AutoRemove = auto_remove
+            container.restarting = False
         self._context.publish(container, "restart")
 
     async def kill(self, reference: str, signal: str) -> None:
@@ -266,6 +266,7 @@ class ContainerService:
         if not container.state.alive:
             raise Conflict(f"container {container.id} is not running")
         conmon.resize(self._context.files.of(container.id).station, height, width)
+        self._context.publish(container, "resize", height=height, width=width)
 
     # Views
 
