@@ -1,0 +1,73 @@
+"""The drivers, each before the suite for all, and what only it does."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.system.networks.driver_suite import DriverSuite, unique_name
+from tests.system.networks.support import run_inside
+
+from darse.engine.config import EngineConfig
+from darse.engine.errors import Conflict
+from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
+from darse.networks.model import NetworkRecord
+
+
+class TestNull(DriverSuite):
+    @pytest.fixture
+    def driver(self) -> Driver:
+        return NullDriver()
+
+    @pytest.fixture
+    def record(self) -> NetworkRecord:
+        return NetworkRecord(id="1", name="none", driver="null", created_ns=0)
+
+
+class TestHost(TestNull):
+    @pytest.fixture
+    def driver(self) -> Driver:
+        return HostDriver()
+
+
+class TestBridge(DriverSuite):
+    @pytest.fixture
+    def driver(self) -> Iterator[BridgeDriver]:
+        driver = BridgeDriver(EngineConfig())
+        yield driver
+        driver.close()
+
+    @pytest.fixture
+    def record(self) -> NetworkRecord:
+        number = secrets.randbelow(250)
+        return NetworkRecord(
+            id="1",
+            name="net",
+            driver="bridge",
+            created_ns=0,
+            subnet=f"198.19.{number}.0/24",
+            gateway=f"198.19.{number}.1",
+            bridge=unique_name("brt"),
+        )
+
+    def test_check_refuses_a_link_that_exists(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
+        with pytest.raises(Conflict, match="exists on this host already"):
+            driver.check(restored)
+
+    def test_restore_mends(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
+        bridge = restored.bridge
+        subprocess.run(["ip", "address", "flush", "dev", bridge], check=True)
+        subprocess.run(["ip", "address", "add", "198.19.255.1/24", "dev", bridge], check=True)
+        subprocess.run(["ip", "link", "set", bridge, "down"], check=True)
+        driver.restore(restored)
+        shown = run_inside("/proc/self/ns/net", "ip", "-4", "address", "show", bridge)
+        assert f"{restored.gateway}/24" in shown
+        assert "198.19.255.1" not in shown
+        assert ",UP" in shown
+
+    def test_the_bridge_keeps_its_hardware_address(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
+        before = Path(f"/sys/class/net/{restored.bridge}/address").read_text()
+        assert before.startswith("02:42:c6:13:")

@@ -1,0 +1,78 @@
+"""The pool of prepared namespaces, and what a start tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from tests.support.waiting import wait_until
+from tests.system.networks.support import Host, bridge_ports
+
+from darse.linux import trace
+from darse.networks.pool import READY
+
+
+async def full(host: Host) -> None:
+    """Wait until the pool is."""
+    async with asyncio.timeout(5):
+        while len(host.service.pool) < READY:
+            await asyncio.sleep(0.002)
+
+
+async def test_starts_take_prepared_namespaces_and_the_pool_fills_again(host: Host) -> None:
+    await full(host)
+    for number in range(READY):
+        await host.sandbox(f"c{number}")
+    assert host.service.pool.statistics.taken == READY
+    assert host.service.pool.statistics.made_on_demand == 0
+    await full(host)
+
+
+async def test_more_starts_at_once_than_are_prepared(host: Host) -> None:
+    await full(host)
+    sandboxes = await asyncio.gather(*(host.sandbox(f"c{number}") for number in range(3 * READY)))
+    assert len({sandbox.addresses[0] for sandbox in sandboxes}) == 3 * READY
+    assert host.service.pool.statistics.made_on_demand == 2 * READY
+    await full(host)
+
+
+async def test_nothing_is_left_of_the_pool(host: Host) -> None:
+    await full(host)
+    bridge = host.service.store.get("bridge").bridge
+    assert len(bridge_ports(bridge)) == READY
+    descriptors = len(os.listdir("/proc/self/fd"))
+    await host.stop()
+    wait_until(lambda: not bridge_ports(bridge), what="the end of the prepared namespaces")
+    assert len(os.listdir("/proc/self/fd")) <= descriptors - 2 * READY
+
+
+async def test_a_start_that_is_given_up_gives_its_namespace_back(host: Host) -> None:
+    await host.network("net")
+    bridge = host.service.store.get("net").bridge
+    descriptors = len(os.listdir("/proc/self/fd"))
+    await full(host)
+    for _ in range(20):
+        starting = asyncio.create_task(host.sandbox("one", "net"))
+        await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        assert host.service.sandbox("one") is None
+    await asyncio.sleep(0.05)
+    wait_until(lambda: not bridge_ports(bridge), what="the end of the links")
+    assert len(os.listdir("/proc/self/fd")) <= descriptors + 2 * READY
+
+
+async def test_a_start_s_story(host: Host) -> None:
+    await full(host)
+    with trace.begin("start", "one") as operation:
+        await host.sandbox("one")
+    told = [" ".join(step.command) for step in operation.steps]
+    assert told[0] == "ip netns add CONTAINER"
+    assert told[1].startswith("ip link add dv")
+    assert any("ip address add" in command and "ip route replace default via" in command for command in told)
+    await host.network("net")
+    with trace.begin("start", "two") as operation:
+        await host.sandbox("two", "net")
+    kinds = [step.kind for step in operation.steps]
+    assert kinds[0] == "namespace"
+    assert "link" in kinds
