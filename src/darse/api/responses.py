@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import msgspec
@@ -28,12 +28,18 @@ def empty(status: int = 204) -> web.Response:
 
 
 async def stream(
-    request: web.BaseRequest, pieces: AsyncIterator[bytes], content_type: str, *, patience: float = 0
+    request: web.BaseRequest,
+    pieces: AsyncIterator[bytes],
+    content_type: str,
+    *,
+    patience: float = 0,
+    seconds: float | None = None,
 ) -> web.StreamResponse:
     """Send pieces as they come, until they end or the client leaves, also while none comes.
 
     The source is started before the head is sent: who has the head is subscribed. What it raises within `patience`
-    seconds, and at once in any case, is raised here, when a plain error can still be sent.
+    seconds, and at once in any case, is raised here, when a plain error can still be sent. `seconds` is
+    how long to wait for a source that may go on for ever.
     """
     connection_of(request).becomes_stream()
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
@@ -44,8 +50,10 @@ async def stream(
         if following.done():
             following.result()
         await response.prepare(request)
+        end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         while not gone.done():
-            await asyncio.wait((following, gone), return_when=asyncio.FIRST_COMPLETED)
+            left = None if end is None else max(0.0, end - asyncio.get_running_loop().time())
+            await asyncio.wait((following, gone), timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if not following.done() or (piece := following.result()) is None:
                 break
             if piece:
@@ -60,6 +68,8 @@ async def stream(
         for task in (following, gone):
             task.cancel()
         await asyncio.gather(following, gone, return_exceptions=True)
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
     return response
 
 

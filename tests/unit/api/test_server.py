@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -142,3 +143,27 @@ async def test_a_stream_that_fails_at_once_is_an_ordinary_error(served: Served) 
     served.engine.containers.streams.frames = frames
     answer = await served.request("GET", "/containers/box/logs?stdout=1")
     assert (answer.status, answer.message) == (500, "the disk is gone")
+
+
+async def test_events_end_at_until_also_when_some_came(served: Served) -> None:
+    reader, writer = await served.connect()
+    soon = time.time() + 0.3
+    writer.write(f"GET /events?until={soon:.3f}&since=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    served.engine.events.publish("network", "create", "abc", {"name": "n"})
+    served.engine.events.publish("network", "destroy", "abc", {"name": "n"})
+    rest = await asyncio.wait_for(reader.read(), 5)
+    assert (rest.count(b'"Action"'), rest.endswith(b"0\r\n\r\n")) == (2, True)
+    assert time.time() >= soon - 0.01
+    assert served.engine.events.listeners == 0
+
+
+async def test_past_events_are_replayed_and_filtered(served: Served) -> None:
+    for name in ("a", "b"):
+        served.engine.events.publish("network", "create", name, {"name": name})
+    now = time.time()
+    answer = await served.request("GET", f"/events?since=0&until={now + 0.001:.9f}")
+    assert answer.body.count(b'"Action":"create"') == 2
+    filtered = await served.request("GET", f'/events?since=0&until={now:.9f}&filters={{"network":["b"]}}')
+    assert b'"ID":"b"' in filtered.body
+    assert b'"ID":"a"' not in filtered.body

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -62,7 +61,9 @@ async def events(call: Call) -> web.StreamResponse:
     filters = Filters.parse(request.query.get("filters"), EVENT_FILTERS)
     since_ns = query.time_ns(request, "since") if query.text(request, "since") else None
     until_ns = query.time_ns(request, "until")
-    return await stream(request, _matching(call, filters, since_ns, until_ns), "application/json")
+    left_ns = until_ns - time.time_ns()
+    seconds = left_ns / 1e9 if left_ns > 0 else None
+    return await stream(request, _matching(call, filters, since_ns, until_ns), "application/json", seconds=seconds)
 
 
 async def _matching(call: Call, filters: Filters, since_ns: int | None, until_ns: int) -> AsyncIterator[bytes]:
@@ -72,15 +73,9 @@ async def _matching(call: Call, filters: Filters, since_ns: int | None, until_ns
             if event_matches(event, filters):
                 yield _line(event)
         return
-    deadline = asyncio.timeout((until_ns - time.time_ns()) / 1e9 if until_ns else None)
-    try:
-        async with deadline:
-            async for event in log.follow(since_ns):
-                if event_matches(event, filters):
-                    yield _line(event)
-    except TimeoutError:
-        if not deadline.expired():
-            raise
+    async for event in log.follow(since_ns):
+        if event_matches(event, filters):
+            yield _line(event)
 
 
 def _line(event: Event) -> bytes:
