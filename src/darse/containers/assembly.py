@@ -194,7 +194,7 @@ class Assembly:
         config, record = self._context.config, container.record
         on_host = record.host.NetworkMode == "host"
         resolv = names.resolv_conf(
-            _read(Path("/etc/resolv.conf")),
+            names.host_resolv_conf(lambda path: _read(Path(path))),
             record.host.Dns or config.dns,
             record.host.DnsSearch or config.dns_search,
             record.host.DnsOptions or config.dns_options,
