@@ -150,14 +150,19 @@ class Carrier(asyncio.Protocol):
         self._input_size += len(data)
         if self._input_size >= _INPUT_LIMIT:
             self._transport.pause_reading()
+            self._watch_for_hangup()
         self._news.set()
 
     def eof_received(self) -> bool:
         self._input_ended = True
         self._news.set()
-        # The client may only have no more input, or be gone: a process that prints nothing would never find out.
-        self._hangup = HangupWatch(self._transport.get_extra_info("socket").fileno(), self._lost.set)
+        self._watch_for_hangup()
         return True  # the output goes on
+
+    def _watch_for_hangup(self) -> None:
+        """Nothing is read now, and perhaps nothing printed: find out all the same when the client is gone."""
+        if self._hangup is None:
+            self._hangup = HangupWatch(self._transport.get_extra_info("socket").fileno(), self._lost.set)
 
     async def _carry_input(self) -> None:
         while True:

@@ -6,8 +6,8 @@ import json
 import re
 
 from darse.api import aiohttp_server as web
-from darse.api.times import parse_time
 from darse.engine.errors import InvalidParameter
+from darse.engine.times import parse_time
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from darse.engine.errors import InvalidParameter
+from darse.engine.times import parse_time
 
 
 class Filters:
@@ -70,6 +71,13 @@ class Filters:
         if values <= {"0", "false", "f"}:
             return False
         raise InvalidParameter(f"invalid filter '{key}={self.values(key)}'")
+
+    def until_ns(self) -> int | None:
+        """The time of a prune's `until`, in nanoseconds since the epoch; None when absent. Raises InvalidParameter."""
+        values = self.values("until")
+        if len(values) > 1:
+            raise InvalidParameter("more than one until filter specified")
+        return parse_time(values[0], "until") if values else None
 
     def exact(self, key: str, actual: str) -> bool:
         """Whether `key` is absent or one of its values is `actual`."""

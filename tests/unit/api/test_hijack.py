@@ -83,6 +83,17 @@ async def test_a_client_that_vanishes_after_its_half_close_is_noticed_by_the_nex
         await asyncio.sleep(0)
 
 
+async def test_a_client_that_vanishes_while_its_input_waits_is_noticed(served: Served, until: Until) -> None:
+    streams = served.engine.containers.streams
+    streams.room.clear()
+    _, _, writer = await served.upgrade("/containers/box/attach?stream=1&stdin=1&stdout=1")
+    sending = asyncio.create_task(_send(writer, b"x" * (8 * 1024 * 1024)))
+    await asyncio.wait([sending], timeout=0.1)
+    writer.transport.abort()
+    await until(streams.closed.is_set)
+    sending.cancel()
+
+
 async def test_input_waits_for_a_slow_process(served: Served, until: Until) -> None:
     streams = served.engine.containers.streams
     streams.room.clear()

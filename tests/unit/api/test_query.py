@@ -9,8 +9,8 @@ import pytest
 from yarl import URL
 
 from darse.api import query
-from darse.api.times import parse_time
 from darse.engine.errors import InvalidParameter
+from darse.engine.times import parse_time
 
 
 def asked(text: str) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from darse.engine.errors import InvalidParameter
@@ -108,3 +110,15 @@ def test_prefix_and_exact() -> None:
     filters = Filters({"id": ["ab"], "status": ["exited"]})
     assert (filters.prefix("id", "abc"), filters.prefix("id", "cab")) == (True, False)
     assert (filters.exact("status", "exited"), filters.exact("status", "exit")) == (True, False)
+
+
+def test_until() -> None:
+    assert Filters().until_ns() is None
+    assert Filters({"until": ["5"]}).until_ns() == 5 * 10**9
+    ago = Filters({"until": ["24h"]}).until_ns()
+    assert ago is not None
+    assert abs(time.time_ns() - ago - 24 * 3600 * 10**9) < 10**9
+    with pytest.raises(InvalidParameter, match="more than one until filter specified"):
+        Filters({"until": ["1", "2"]}).until_ns()
+    with pytest.raises(InvalidParameter, match="until"):
+        Filters({"until": ["x"]}).until_ns()
