@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from xml.etree import ElementTree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -25,7 +26,9 @@ def main() -> int:
             "COVERAGE_FILE": f"{directory}/all",
             "PYTHONPATH": str(REPOSITORY),
         }
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", "--cov", "--cov-report=", *arguments]
+        results = Path(directory) / "results.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", "--cov", "--cov-report="]
+        command += [f"--junitxml={results}", *arguments]
         status = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
         coverage = [sys.executable, "-m", "coverage"]
         engines = [str(path) for path in Path(directory).glob("engine-*")]
@@ -33,8 +36,20 @@ def main() -> int:
             combine = [*coverage, "combine", "--quiet", "--append", *engines]
             subprocess.run(combine, cwd=REPOSITORY, env=environment, check=False)
         subprocess.run([*coverage, "report", "--skip-covered"], cwd=REPOSITORY, env=environment, check=False)
-    print(f"coverage includes {len(engines)} engine processes")
+        print(f"coverage includes {len(engines)} engine processes")
+        if results.exists():
+            print(summary(results))
     return status
+
+
+def summary(results: Path) -> str:
+    """How many tests passed, failed and were skipped, in a line."""
+    suite = ElementTree.parse(results).getroot().find("testsuite")
+    assert suite is not None
+    total, failures, errors, skipped = (
+        int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")
+    )
+    return f"{total - failures - errors - skipped} passed, {failures + errors} failed, {skipped} skipped"
 
 
 if __name__ == "__main__":

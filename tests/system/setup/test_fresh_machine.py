@@ -1,0 +1,49 @@
+"""The two commands of the README, on a machine that has nothing yet."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine import REPOSITORY
+
+FRESH_MACHINE = Path(__file__).with_name("fresh-machine")
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(shutil.which("mmdebstrap") is None, reason="mmdebstrap is not installed (Debian package)"),
+]
+
+
+def on_a_fresh_machine(script: str) -> str:
+    """Run a script in the repository's root on a fresh machine; what it printed. Raises AssertionError."""
+    command = [str(FRESH_MACHINE), str(REPOSITORY), "bash", "-ec", script]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
+
+
+def test_make_run_says_what_it_installs_and_shows_a_container() -> None:
+    script = "make run; echo SECOND; SECONDS=0; make run; echo took $SECONDS; make stop; make stop"
+    first, _, second = on_a_fresh_machine(script).partition("SECOND\n")
+    assert "Installing Debian packages:" in first
+    assert "crun" in first
+    assert "Hello from darse!" in first
+    assert "Installing" not in second
+    assert "Hello from darse!" in second
+    assert int(second.partition("took ")[2].split()[0]) < 5
+    assert second.rstrip().endswith("no engine is running")
+
+
+def test_without_root_there_is_a_message() -> None:
+    said = on_a_fresh_machine("chown -R nobody . ; setpriv --reuid nobody --clear-groups make run 2>&1 || true")
+    assert "darse needs root for now" in said
+    assert "Traceback" not in said
+
+
+def test_make_test_passes() -> None:
+    assert " failed" not in on_a_fresh_machine("make test").splitlines()[-1]
