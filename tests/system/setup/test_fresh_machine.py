@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from tests.support.engine import REPOSITORY
 
 FRESH_MACHINE = Path(__file__).with_name("fresh-machine")

@@ -8,7 +8,6 @@ import sys
 from types import ModuleType
 
 import pytest
-
 from tests.support.engine import REPOSITORY
 
 
