@@ -85,7 +85,7 @@ def weighted_routes(engine: Engine) -> list[tuple[str, str]]:
             if (path not in ("/events", "/containers/prune", "/volumes/prune", "/images/prune", "/networks/prune"))
             else None
         )
-        (later if probe is not None and probe.status == 501 else there).append((method, path))
+        (later if probe is not None and probe.status in (501, 503) else there).append((method, path))
     often = [route for route in there if route[1].endswith(("/create", "/start", "/exec"))]
     return there * 4 + often * 8 + later
 

@@ -1,8 +1,8 @@
 """The API's specification (Swagger 2.0) as JSON schemas, and a client that holds every answer against it.
 
 Objects are closed: a member that the specification does not know is an error, as it is most likely a misspelt one.
-Arrays and objects may be null: docker's engine sends that for what is unset, and its clients take it as empty. What else
-docker's engine does against its specification, and clients depend on, is listed in `KNOWN`.
+Arrays and objects may be null: docker's engine sends that for what is unset, and its clients take it as empty. What
+else docker's engine does against its specification, and clients depend on, is listed in `KNOWN`.
 """
 
 from __future__ import annotations
