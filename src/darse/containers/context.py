@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+
+import msgspec
 
 from darse.containers.files import FileLayout
 from darse.containers.logs import LogStream
@@ -24,8 +25,7 @@ from darse.runtime.oci import OCIRuntime
 from darse.volumes import VolumeService
 
 
-@dataclass(frozen=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """Everything that container operations work with."""
 
     config: EngineConfig
@@ -42,10 +42,10 @@ class Context:
     threads: NamespaceThreads
     files: FileLayout
     seccomp_profile: str = ""
-    traces: Traces = field(default_factory=Traces)
-    locks: KeyedLocks = field(default_factory=KeyedLocks)
-    followers: dict[str, set[LogStream]] = field(default_factory=dict)
-    log: logging.Logger = field(default_factory=lambda: logging.getLogger("darse.containers"))
+    traces: Traces = msgspec.field(default_factory=Traces)
+    locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
+    followers: dict[str, set[LogStream]] = msgspec.field(default_factory=dict)
+    log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))
 
     def runtime_of(self, container: Container) -> OCIRuntime:
         """The OCI runtime that a container was created for. Raises InvalidParameter when it is not configured."""

@@ -12,7 +12,6 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -48,8 +47,7 @@ class ExecRecord(msgspec.Struct):
     exit_code: int | None = None
 
 
-@dataclass
-class Exec:
+class Exec(msgspec.Struct):
     """An exec in memory."""
 
     record: ExecRecord

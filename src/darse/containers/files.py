@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from darse.linux import trace
 from darse.runtime.conmon import Station
 
 
-@dataclass(frozen=True)
-class ContainerFiles:
+class ContainerFiles(msgspec.Struct, frozen=True):
     """The places of one container's files."""
 
     container_id: str

@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from darse.containers.console import frame
 from darse.linux.inotify import IN_MODIFY, Watch
@@ -22,8 +23,7 @@ _BLOCK = 256 * 1024
 _TIME_LENGTH = len("2026-01-02T03:04:05.123456789+00:00")
 
 
-@dataclass(frozen=True)
-class LogOptions:
+class LogOptions(msgspec.Struct, frozen=True):
     """What to read: streams, times in nanoseconds since the epoch (0: no bound), and `tail` lines (None: all)."""
 
     stdout: bool = True

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class AttachOptions:
+class AttachOptions(msgspec.Struct, frozen=True):
     """Query of an attach: which streams, past log first, and the detach keys ("" for the default)."""
 
     stream: bool = False

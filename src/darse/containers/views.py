@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from darse.containers.files import ContainerFiles
@@ -24,8 +22,7 @@ from darse.wire.containers import (
 )
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(msgspec.Struct, frozen=True):
     """Bytes of a container's own layer, and of that and its image together."""
 
     own: int

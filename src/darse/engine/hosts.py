@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from darse.engine.errors import InvalidParameter
 
 PLAIN_PORT, TLS_PORT = 2375, 2376
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(msgspec.Struct, frozen=True):
     """One address. `path` is of a unix socket, `name` ("" for all addresses) and `port` of a tcp one."""
 
     scheme: str

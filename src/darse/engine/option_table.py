@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from darse.engine import option_values as v
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(msgspec.Struct, frozen=True):
     """One option.
 
     `kind` is `text`, `flag`, `number`, `list`, `pairs` (NAME=VALUE, an object in the file) or `object` (in the file

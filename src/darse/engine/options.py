@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,7 @@ _CERTIFICATES = "/etc/darse"
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
-@dataclass(frozen=True)
-class CommandLine:
+class CommandLine(msgspec.Struct, frozen=True):
     """What `darsed` was called with: raw values by file key, and what is no option of the engine."""
 
     given: dict[str, Any]

@@ -8,7 +8,8 @@ letter, or is `localhost`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from darse.engine.errors import InvalidParameter
 
@@ -28,8 +29,7 @@ DEFAULT_DOMAIN = "docker.io"
 _OFFICIAL = "library/"
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A reference in full."""
 
     domain: str

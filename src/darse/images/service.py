@@ -7,7 +7,6 @@ import datetime
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -50,8 +49,7 @@ LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
-@dataclass(frozen=True)
-class ImageUser:
+class ImageUser(msgspec.Struct, frozen=True):
     """A container that was made from an image."""
 
     container_id: str

@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -36,8 +35,7 @@ SCHEMA = Schema(
 DRIVER = "overlay2"
 
 
-@dataclass(frozen=True)
-class Overlay:
+class Overlay(msgspec.Struct, frozen=True):
     """The directories of an overlay mount; `lower` has the topmost layer first."""
 
     lower: tuple[str, ...]

@@ -12,7 +12,8 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from darse.linux import trace
 
@@ -30,8 +31,7 @@ _GENERIC = struct.pack("=BBH", socket.AF_INET, 0, 0)
 _BUFFER = 1 << 18
 
 
-@dataclass(frozen=True)
-class Flow:
+class Flow(msgspec.Struct, frozen=True):
     """A tracked UDP flow: where its first packet was sent, and who answers."""
 
     destination: str

@@ -17,8 +17,9 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from darse.linux import trace
 
@@ -45,8 +46,7 @@ Interface = ipaddress.IPv4Interface
 Network = ipaddress.IPv4Network
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One message, and the shell command that would do the same."""
 
     kind: str
@@ -56,8 +56,7 @@ class Request:
     command: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A network interface as the kernel lists it."""
 
     index: int

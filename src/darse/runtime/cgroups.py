@@ -15,8 +15,9 @@ import errno
 import os
 import select
 import signal
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.linux import trace
@@ -27,8 +28,7 @@ ROOT = Path("/sys/fs/cgroup")
 _KILL_ROUNDS = 100
 
 
-@dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(msgspec.Struct, frozen=True):
     """One mounted cgroup tree. `controllers` is empty for version 2 and for named trees."""
 
     path: Path

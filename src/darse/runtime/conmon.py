@@ -17,7 +17,6 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -35,8 +34,7 @@ _SUN_PATH = 107
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 
-@dataclass(frozen=True)
-class Station:
+class Station(msgspec.Struct, frozen=True):
     """The directory of one conmon, and the names of its files."""
 
     directory: Path
@@ -74,8 +72,7 @@ class Station:
         return self.directory / "oom"
 
 
-@dataclass(frozen=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True):
     """How a monitored process ended: its status, and when, in nanoseconds since the epoch."""
 
     code: int
@@ -96,8 +93,7 @@ class MonitorLost(SystemFault):
     """conmon ended without a word."""
 
 
-@dataclass(frozen=True)
-class Launched:
+class Launched(msgspec.Struct, frozen=True):
     """A process that waits for its start: its pid and its monitor's, on the host."""
 
     pid: int

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from darse.wire.containers import HostConfig
 
@@ -18,8 +19,7 @@ _SHM: Final = "/dev/shm"  # noqa: S108 - the container's
 _WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", _SHM, "/dev/mqueue"})
 
 
-@dataclass(frozen=True)
-class BindMount:
+class BindMount(msgspec.Struct, frozen=True):
     """A path of the host shown in the container.
 
     `recursive_read_only` reaches the mounts below `source` too. With a `subpath`, whose names a container controls,
@@ -32,13 +32,12 @@ class BindMount:
     writable: bool
     propagation: str
     recursive: bool = True
-    recursive_read_only: bool = False
+    recursive_read_only: bool = True
     subpath: str = ""
     restrictions: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class TmpfsMount:
+class TmpfsMount(msgspec.Struct, frozen=True):
     """Memory shown as a directory."""
 
     destination: str

@@ -10,8 +10,9 @@ import os
 import platform
 import re
 import resource
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from darse.runtime.capabilities import ALL, present
 from darse.runtime.cgroups import Cgroups
@@ -58,8 +59,7 @@ _V2_FEATURES = {
 }
 
 
-@dataclass(frozen=True)
-class HostFacts:
+class HostFacts(msgspec.Struct, frozen=True):
     """Facts that decide what a container may ask for; sizes in bytes, -1 for limits that are none."""
 
     cgroup_version: int

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from darse.linux.mounts import NamespaceThreads, mount_overlay
 from darse.runtime import conmon
@@ -23,8 +24,7 @@ CONMON = "/usr/bin/conmon"
 _LAUNCH_SECONDS = 120.0
 
 
-@dataclass(frozen=True)
-class RootMount:
+class RootMount(msgspec.Struct, frozen=True):
     """The directories of a container's overlay, topmost lower one first."""
 
     lower: Sequence[str]
@@ -32,8 +32,7 @@ class RootMount:
     work: str
 
 
-@dataclass(frozen=True)
-class StdioPlan:
+class StdioPlan(msgspec.Struct, frozen=True):
     """What conmon does with the process's stdio."""
 
     terminal: bool

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from darse.engine.errors import Conflict, InvalidParameter
 from darse.linux.mount_trees import bind_descriptor, bind_from_process

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ _BOOLEANS = {
 _LABEL = re.compile(r"(disable|(user|role|type|level|filetype):[^\s:]+(:[^\s]+)?|nested)\Z")
 
 
-@dataclass(frozen=True)
-class SecurityOptions:
+class SecurityOptions(msgspec.Struct, frozen=True):
     """`--security-opt`, read. None and "" mean that nothing was said."""
 
     seccomp: str = ""
@@ -28,7 +26,7 @@ class SecurityOptions:
     no_new_privileges: bool | None = None
     writable_cgroups: bool = False
     unmasked: bool = False
-    labels: list[str] = field(default_factory=list)
+    labels: list[str] = msgspec.field(default_factory=list)
 
 
 def read_security_options(options: Iterable[str] | None) -> SecurityOptions:

@@ -6,7 +6,6 @@ are security decisions the reason stands beside them. See config.md and config-l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -52,8 +51,7 @@ READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/pr
 _NETWORK_SYSCTLS: Final = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 
 
-@dataclass(frozen=True)
-class SharedNamespaces:
+class SharedNamespaces(msgspec.Struct, frozen=True):
     """Paths of the namespaces to join; "" makes a new one, None shares the host's."""
 
     network: str | None = ""
@@ -63,8 +61,7 @@ class SharedNamespaces:
     cgroup: str | None = ""
 
 
-@dataclass(frozen=True)
-class SpecInputs:
+class SpecInputs(msgspec.Struct, frozen=True):
     """All that a spec is made from."""
 
     config: ContainerConfig

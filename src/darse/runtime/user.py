@@ -8,7 +8,8 @@ given containers away (moby reads malformed numbers as 0). Which entry counts fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from darse.engine.errors import InvalidParameter
 from darse.linux.openat2 import read_regular
@@ -19,8 +20,7 @@ _LARGEST_ID = 2**31 - 1
 _LARGEST_KERNEL_ID = 2**32 - 2
 
 
-@dataclass(frozen=True)
-class ResolvedUser:
+class ResolvedUser(msgspec.Struct, frozen=True):
     """Numbers for the kernel, and the home directory for HOME."""
 
     uid: int = 0
@@ -29,16 +29,14 @@ class ResolvedUser:
     home: str = "/"
 
 
-@dataclass(frozen=True)
-class _User:
+class _User(msgspec.Struct, frozen=True):
     name: bytes
     uid: int
     gid: int
     home: bytes
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(msgspec.Struct, frozen=True):
     name: bytes
     gid: int
     members: frozenset[bytes]
