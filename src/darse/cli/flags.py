@@ -197,7 +197,7 @@ def _count(command: Command, rest: list[str]) -> None:
         text = f"{name} requires at most {high} argument{'s' if high != 1 else ''}"
     raise CliError(
         f"darse: {text}\n\nUsage:  darse {command.path} {command.usage}\n\n"
-        f"See 'darse {command.path} --help' for more information"
+        f"Run 'darse {command.path} --help' for more information"
     )
 
 

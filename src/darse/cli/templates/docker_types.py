@@ -228,6 +228,9 @@ volume.Volume struct ClusterVolume?:any CreatedAt?:string Driver:string Labels:m
     Mountpoint:string Name:string Options:map[string]string Scope:string Status?:map[string]any
     UsageData?:*volume.UsageData
 volume.UsageData struct RefCount:int64 Size:int64
+system.dockerInfo struct &*system.Info ClientInfo?:*system.clientInfo ServerErrors?:[]string
+    ClientErrors?:[]string
+system.clientInfo struct Debug:bool &system.clientVersion Plugins:[]any Warnings:[]string
 system.Info struct ID:string Containers:int ContainersRunning:int ContainersPaused:int ContainersStopped:int
     Images:int Driver:string DriverStatus:[][2]string SystemStatus?:[][2]string Plugins:system.PluginsInfo
     MemoryLimit:bool SwapLimit:bool KernelMemory?:bool KernelMemoryTCP?:bool CPUCfsPeriod=CpuCfsPeriod:bool
@@ -246,9 +249,7 @@ system.PluginsInfo struct Volume:[]string Network:[]string Authorization:[]strin
 registry.ServiceConfig struct AllowNondistributableArtifactsCIDRs?:[]*registry.NetIPNet
     AllowNondistributableArtifactsHostnames?:[]string InsecureRegistryCIDRs:[]*registry.NetIPNet
     IndexConfigs:map[string]*registry.IndexInfo Mirrors:[]string ExtraFields=-:map[string]any
-registry.NetIPNet struct IP:net.IP Mask:net.IPMask
-net.IP []uint8
-net.IPMask []uint8
+registry.NetIPNet string
 registry.IndexInfo struct Name:string Mirrors:[]string Secure:bool Official:bool
 swarm.GenericResource struct NamedResourceSpec?:*swarm.NamedGenericResource
     DiscreteResourceSpec?:*swarm.DiscreteGenericResource
@@ -288,7 +289,12 @@ system.FirewallInfo struct Driver:string Info?:[][2]string
 system.DeviceInfo struct Source:string ID:string
 system.ContainerdInfo struct Address?:string Namespaces:system.ContainerdNamespaces
 system.ContainerdNamespaces struct Containers:string Plugins:string
-types.Version struct Platform?:struct{} Components?:[]types.ComponentVersion Version:string
+system.versionInfo struct Client:system.clientVersion Server:*types.Version
+system.clientVersion struct Platform?:*system.platformInfo Version?:string APIVersion=ApiVersion?:string
+    DefaultAPIVersion?:string GitCommit?:string GoVersion?:string Os?:string Arch?:string BuildTime?:string
+    Context:string
+system.platformInfo struct Name?:string
+types.Version struct Platform?:system.platformInfo Components?:[]types.ComponentVersion Version:string
     APIVersion=ApiVersion:string MinAPIVersion?:string GitCommit:string GoVersion:string Os:string Arch:string
     KernelVersion?:string Experimental?:bool BuildTime?:string
 types.ComponentVersion struct Name:string Version:string Details?:map[string]string

@@ -32,9 +32,9 @@ def encode(value: Value | None) -> str:
 def _row(data: go.Methods) -> str:
     """A row of ours: its placeholders in order, with what HTML could misread escaped, as docker does it there."""
     methods = go.POINTER_TO_METHODS(data).methods
-    members = (
-        f"{_string(name)}:{encode(one.call(data))}" for name, one in sorted(methods.items()) if not one.parameters
-    )
+    order = {name: number for number, name in enumerate(data.JSON_ORDER)}
+    named = sorted(methods.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
+    members = (f"{_string(name)}:{encode(one.call(data))}" for name, one in named if not one.parameters)
     text = "{" + ",".join(members) + "}"
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

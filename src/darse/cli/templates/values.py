@@ -64,6 +64,8 @@ class Methods:
     """
 
     GO_NAME: ClassVar[str] = "*formatter.Context"
+    # What comes first in JSON; the rest follows by name.
+    JSON_ORDER: ClassVar[tuple[str, ...]] = ()
 
 
 ANY = Type(INTERFACE, "interface {}")
@@ -190,9 +192,10 @@ def typed(document: Any, type_: Type) -> Value:
     if kind == MAP and isinstance(document, dict):
         assert type_.elem is not None
         return Value(type_, {key: typed(one, type_.elem) for key, one in document.items()})
-    if kind == FLOAT:
-        return Value(type_, float(document))
-    return Value(type_, document)
+    wanted = {STRING: str, BOOL: bool, INT: int, UINT: int, FLOAT: (int, float), STRUCT: dict}.get(kind)
+    if wanted is None or not isinstance(document, wanted):
+        return of_json(document) or zero(type_)  # an engine that speaks another dialect: show what it says
+    return Value(type_, float(document) if kind == FLOAT else document)
 
 
 def field(value: Value, name: str) -> Value | None:

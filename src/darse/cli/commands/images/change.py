@@ -17,11 +17,13 @@ def tag(invocation: Invocation) -> int:
     repository, separator, name = target.rpartition(":")
     if not separator or "/" in name:
         repository, name = target, ""
-    if "@" in target:
-        raise CliError("refusing to create a tag with a digest reference")
-    invocation.client.call(
-        "POST", f"/images/{quote(source, safe='/:@')}/tag", {"repo": repository, "tag": name or None}
-    )
+    query = {"repo": repository, "tag": name or None}
+    try:
+        invocation.client.call("POST", f"/images/{quote(source, safe='/:@')}/tag", query)
+    except ApiError as error:
+        if not error.reason.startswith("invalid reference format"):
+            raise
+        raise CliError(f'Error parsing reference: "{target}" is not a valid repository/tag: {error.reason}') from error
     return 0
 
 

@@ -1,0 +1,102 @@
+"""`events`: what happens, as it happens."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from darse.cli.errors import CliError
+from darse.cli.filters import parse_filters
+from darse.cli.flags import Command, listing, string
+from darse.cli.format import INSPECT_FORMAT_HELP
+from darse.cli.invocation import Invocation
+
+
+def events(invocation: Invocation) -> int:
+    """Print events until there are no more."""
+    options = invocation.options
+    show = _shower(options.format)
+    now = time.time()
+    query = {
+        "since": _moment(options.since, now),
+        "until": _moment(options.until, now),
+        "filters": parse_filters(options.filter),
+    }
+    for event in invocation.client.stream("GET", "/events", query).messages():
+        sys.stdout.write(show(event) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+def _moment(text: str, now: float) -> str | None:
+    """`10m`, `1h30m`: that long ago, as seconds since the epoch. Other times are the engine's to read."""
+    if not text:
+        return None
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+    total, rest = 0.0, text.lstrip("+-")
+    while rest:
+        digits = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        rest = rest[len(digits) :]
+        unit = rest[: len(rest) - len(rest.lstrip("hmsun"))]
+        rest = rest[len(unit) :]
+        if unit not in units or not digits.strip("."):
+            return text
+        total += float(digits) * units[unit]
+    return f"{now - (-total if text.startswith('-') else total):.9f}"
+
+
+def _shower(source: str) -> Any:
+    if not source:
+        return _line
+    from darse.cli.templates import Template, TemplateError
+    from darse.cli.templates import values as go
+    from darse.cli.templates.docker_types import type_of
+
+    message = type_of("events.Message")
+    try:
+        template = Template("{{json .}}" if source == "json" else source)
+        template.execute(go.typed({}, type_of("*events.Message")))
+    except TemplateError as error:
+        raise CliError(f"Error parsing format: {error}", 64) from error
+
+    def show(event: dict[str, Any]) -> str:
+        try:
+            return template.execute(go.typed(event, message))
+        except TemplateError as error:
+            raise CliError(str(error)) from error
+
+    return show
+
+
+def _line(event: dict[str, Any]) -> str:
+    actor = event.get("Actor") or {}
+    nanoseconds = event.get("timeNano") or event.get("time", 0) * 1_000_000_000
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    local = time.localtime(seconds)
+    zone = time.strftime("%z", local)
+    zone = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
+    text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{fraction:09d}{zone}"
+    text += f" {event['Type']} {event['Action']} {actor.get('ID', '')}"
+    attributes = actor.get("Attributes") or {}
+    if attributes:
+        text += " (" + ", ".join(f"{key}={attributes[key]}" for key in sorted(attributes)) + ")"
+    return text
+
+
+COMMANDS = {
+    "system events": (
+        Command(
+            "system events",
+            "[OPTIONS]",
+            "Get real time events from the engine",
+            (
+                listing("filter", "Filter output based on conditions provided", "f", "filter"),
+                string("format", INSPECT_FORMAT_HELP),
+                string("since", "Show all events created since timestamp"),
+                string("until", "Stream events until this timestamp"),
+            ),
+        ),
+        events,
+    )
+}

@@ -1,0 +1,170 @@
+"""`version`: of the command and of the engine."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from darse import __version__
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.invocation import Invocation
+
+API_VERSION = "1.51"
+
+
+def version(invocation: Invocation) -> int:
+    """Print the versions; with `--client` without a word to the engine."""
+    options = invocation.options
+    client = client_version(invocation)
+    if options.client and not options.format:
+        sys.stdout.write(_client_text(client))
+        return 0
+    template = _template(options.format)
+    failure: CliError | None = None
+    server: dict[str, Any] | None = None
+    if not options.client:
+        try:
+            server = invocation.client.call("GET", "/version")
+        except CliError as error:
+            failure = error
+    if template is None:
+        sys.stdout.write(_client_text(client))
+        if server is not None:
+            sys.stdout.write("\n" + _server_text(server))
+    else:
+        _print_template(template, client, server)
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def client_version(invocation: Invocation) -> dict[str, str]:
+    """What `version` says of the command."""
+    import os
+
+    machine = os.uname().machine
+    python = sys.version_info
+    return {
+        "Version": __version__,
+        "ApiVersion": API_VERSION,
+        "DefaultAPIVersion": API_VERSION,
+        "GitCommit": "",
+        "GoVersion": f"python{python.major}.{python.minor}.{python.micro}",
+        "Os": "linux",
+        "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
+        "BuildTime": "",
+        "Context": context_name(invocation),
+    }
+
+
+def context_name(invocation: Invocation) -> str:
+    """The context in use."""
+    import os
+
+    settings = invocation.settings
+    environment = os.environ
+    if settings.host or environment.get("DARSE_HOST"):
+        return "default"
+    chosen = settings.context or environment.get("DOCKER_CONTEXT", "")
+    if chosen or environment.get("DOCKER_HOST"):
+        return chosen or "default"
+    return str(settings.file.get("currentContext") or "default") if os.path.isdir(settings.directory) else "default"
+
+
+def _lines(indent: str, pairs: list[tuple[str, str]]) -> str:
+    """Names and values in two columns; what is not known is left out."""
+    return "".join(f"{indent}{name + ':':<{19 - len(indent)}} {value}\n" for name, value in pairs if value)
+
+
+def _runtime(version_text: str) -> tuple[str, str]:
+    if version_text.startswith("python"):
+        return "Python version", version_text.removeprefix("python")
+    return "Go version", version_text
+
+
+def _client_text(client: dict[str, str]) -> str:
+    pairs = [
+        ("Version", client["Version"]),
+        ("API version", client["ApiVersion"]),
+        _runtime(client["GoVersion"]),
+        ("OS/Arch", f"{client['Os']}/{client['Arch']}"),
+        ("Context", client["Context"]),
+    ]
+    return "Client: darse\n" + _lines(" ", pairs)
+
+
+def _server_text(server: dict[str, Any]) -> str:
+    platform = (server.get("Platform") or {}).get("Name", "")
+    text = f"Server: {platform}".rstrip() + "\n"
+    for component in server.get("Components") or [_engine(server)]:
+        details = component.get("Details") or {}
+        text += f" {component['Name']}:\n"
+        if component["Name"] != "Engine":
+            text += _lines("  ", [("Version", component["Version"]), *sorted(details.items())])
+            continue
+        minimum = details.get("MinAPIVersion", "")
+        pairs = [
+            ("Version", component["Version"]),
+            ("API version", f"{details.get('ApiVersion', '')} (minimum version {minimum})"),
+            _runtime(details.get("GoVersion", "")),
+            ("Git commit", details.get("GitCommit", "")),
+            ("Built", details.get("BuildTime", "")),
+            ("OS/Arch", f"{details.get('Os', '')}/{details.get('Arch', '')}"),
+            ("Experimental", details.get("Experimental", "")),
+        ]
+        text += _lines("  ", pairs)
+    return text
+
+
+def _engine(server: dict[str, Any]) -> dict[str, Any]:
+    """The engine as a component, for engines that list none."""
+    details = {
+        **{name: server.get(name, "") for name in ("ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion")},
+        **{name: server.get(name, "") for name in ("Os", "Arch", "BuildTime")},
+        "Experimental": str(server.get("Experimental", False)).lower(),
+    }
+    return {"Name": "Engine", "Version": server.get("Version", ""), "Details": details}
+
+
+def _template(source: str) -> Any:
+    if not source:
+        return None
+    from darse.cli.templates import Template, TemplateError
+
+    try:
+        return Template("{{json .}}" if source == "json" else source, "version")
+    except TemplateError as error:
+        raise CliError(f"template parsing error: {error}", 64) from error
+
+
+def _print_template(template: Any, client: dict[str, str], server: dict[str, Any] | None) -> None:
+    from darse.cli.table import align
+    from darse.cli.templates import TemplateError
+    from darse.cli.templates import values as go
+    from darse.cli.templates.docker_types import type_of
+
+    if server is not None and not server.get("Components"):
+        server["Components"] = [_engine(server)]
+    value = go.typed({"Client": client, "Server": server}, type_of("system.versionInfo"))
+    try:
+        text = template.execute(value)
+    except TemplateError as error:
+        raise CliError(str(error)) from error
+    sys.stdout.write(align(text, minimum=20, padding=1) + "\n")
+
+
+COMMANDS = {
+    "version": (
+        Command(
+            "version",
+            "[OPTIONS]",
+            "Show the version information",
+            (
+                switch("client", "Only about the command, without asking the engine"),
+                string("format", "Format output using a custom template: 'json', or a Go template", "f"),
+            ),
+        ),
+        version,
+    )
+}
