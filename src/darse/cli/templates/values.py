@@ -176,6 +176,12 @@ def zero(type_: Type) -> Value:
     return Value(type_, blank)
 
 
+# What JSON must hold for a type.
+_DECODED: dict[str, tuple[type, ...]] = {
+    **{STRING: (str,), BOOL: (bool,), INT: (int,), UINT: (int,), FLOAT: (int, float), STRUCT: (dict,)}
+}
+
+
 def typed(document: Any, type_: Type) -> Value:
     """A JSON document read into a Go type, one level deep; what is below is read when it is looked at."""
     kind = type_.kind
@@ -192,8 +198,7 @@ def typed(document: Any, type_: Type) -> Value:
     if kind == MAP and isinstance(document, dict):
         assert type_.elem is not None
         return Value(type_, {key: typed(one, type_.elem) for key, one in document.items()})
-    wanted = {STRING: str, BOOL: bool, INT: int, UINT: int, FLOAT: (int, float), STRUCT: dict}.get(kind)
-    if wanted is None or not isinstance(document, wanted):
+    if kind not in _DECODED or not isinstance(document, _DECODED[kind]):
         return of_json(document) or zero(type_)  # an engine that speaks another dialect: show what it says
     return Value(type_, float(document) if kind == FLOAT else document)
 

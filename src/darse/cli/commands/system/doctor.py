@@ -1,0 +1,131 @@
+"""`doctor`: what of this host keeps the engine from doing all it could, and what to do about it.
+
+The engine knows best, so it is asked; when none answers, what can be seen from here is told.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from darse.cli.client import Client
+from darse.cli.config import Endpoint
+from darse.cli.errors import ApiError, CliError, ConnectionFailed
+from darse.cli.flags import Command, string
+from darse.cli.invocation import Invocation
+
+_PROGRAMS = {
+    "crun": "install crun (or runc): it makes the containers",
+    "conmon": "install conmon: it keeps each container's output and exit status",
+    "catatonit": "install catatonit for --init",
+    "nft": "install nftables",
+}
+_MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+_COLOURS = {"ok": "32", "note": "33", "problem": "31"}
+
+
+def doctor(invocation: Invocation) -> int:
+    """Print the findings; the status is 1 when there are problems."""
+    endpoint = invocation.settings.endpoint()
+    findings = list(_asked(endpoint))
+    if invocation.options.format == "json":
+        from darse.cli.inspecting import indented
+
+        sys.stdout.write(indented(findings) + "\n")
+    elif invocation.options.format:
+        raise CliError("the format of doctor is json, or none")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in _lines(findings)))
+    return 1 if any(one["level"] == "problem" for one in findings) else 0
+
+
+def _asked(endpoint: Endpoint) -> Iterator[dict[str, str]]:
+    # Not the default endpoint's way, which starts an engine: a doctor looks, and changes nothing.
+    quiet = Endpoint(
+        endpoint.host,
+        tls=endpoint.tls,
+        verify=endpoint.verify,
+        ca=endpoint.ca,
+        certificate=endpoint.certificate,
+        key=endpoint.key,
+    )
+    try:
+        findings: list[dict[str, Any]] = Client(quiet).call("GET", "/darse/doctor")
+    except ApiError as error:
+        yield _finding("note", "engine", f"{endpoint.host} is no darse engine ({error.reason})", "set DARSE_HOST")
+    except CliError as error:
+        yield _unreachable(endpoint, error)
+    else:
+        yield _finding("ok", "engine", f"answers at {endpoint.host}")
+        yield from findings
+        return
+    yield from _seen_from_here()
+
+
+def _finding(level: str, check: str, found: str, advice: str = "") -> dict[str, str]:
+    return {"level": level, "check": check, "found": found, "advice": advice}
+
+
+def _unreachable(endpoint: Endpoint, error: CliError) -> dict[str, str]:
+    scheme, _, path = endpoint.host.partition("://")
+    if scheme == "unix" and not os.path.exists(path):
+        can_start = endpoint.is_default and os.geteuid() == 0
+        advice = "any command that needs it starts it" if can_start else "start it: sudo darsed"
+        return _finding("note" if can_start else "problem", "engine", f"none runs: there is no {path}", advice)
+    if scheme == "unix" and not os.access(path, os.W_OK):
+        import grp
+
+        owner = grp.getgrgid(os.stat(path).st_gid).gr_name
+        return _finding("problem", "engine", f"you may not use {path}", f"be root, or join its group: {owner}")
+    if isinstance(error, ConnectionFailed) and scheme == "unix" and not _is_socket(path):
+        return _finding("problem", "engine", f"{path} is no socket", "set DARSE_HOST to the engine's")
+    return _finding("problem", "engine", f"none answers at {endpoint.host}", "look at its log: /run/darse/darsed.log")
+
+
+def _is_socket(path: str) -> bool:
+    import stat
+
+    return stat.S_ISSOCK(os.stat(path).st_mode)
+
+
+def _seen_from_here() -> Iterator[dict[str, str]]:
+    if os.geteuid() != 0:
+        yield _finding("note", "root", "you are not root", "for now the engine needs root")
+    for name, advice in _PROGRAMS.items():
+        path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+        yield _finding("ok", name, path) if path else _finding("problem", name, "not installed", advice)
+    with open("/proc/filesystems", encoding="utf-8") as file:
+        has_overlay = any(line.split()[-1] == "overlay" for line in file)
+    if has_overlay:
+        yield _finding("ok", "overlay", "the kernel has overlayfs")
+    else:
+        yield _finding("problem", "overlay", "the kernel has no overlayfs", "modprobe overlay")
+
+
+def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
+    has_colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    width = max(len(one["check"]) for one in findings)
+    for one in findings:
+        mark = f"{_MARKS.get(one['level'], one['level']):<7}"
+        if has_colours:
+            mark = f"\x1b[{_COLOURS.get(one['level'], '0')}m{mark}\x1b[0m"
+        yield f"{mark}  {one['check']:<{width}}  {one['found']}"
+        if one.get("advice"):
+            yield f"{'':<7}  {'':<{width}}  -> {one['advice']}"
+    problems = sum(one["level"] == "problem" for one in findings)
+    notes = sum(one["level"] == "note" for one in findings)
+    yield ""
+    yield f"{len(findings)} checks, {problems} problem{'s' * (problems != 1)}, {notes} note{'s' * (notes != 1)}"
+
+
+COMMANDS = {
+    "doctor": (
+        Command(
+            "doctor", "[OPTIONS]", "Check what this host has and lacks", (string("format", "'json', or none", "f"),)
+        ),
+        doctor,
+    )
+}

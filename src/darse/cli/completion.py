@@ -1,0 +1,220 @@
+"""What may come next on a command line: commands, flags, and names that the engine knows.
+
+The shells' scripts are three lines that ask `darse completion --words`, so that they never grow old. An engine is
+asked, but never started, for a tab.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from darse.cli import registry
+from darse.cli.config import Endpoint, Settings
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, Flag
+
+# What the arguments of a command are, by the words of its usage.
+_OBJECTS = {
+    "CONTAINER": "container",
+    "IMAGE": "image",
+    "NETWORK": "network",
+    "VOLUME": "volume",
+    "SOURCE_IMAGE[:TAG]": "image",
+    "NAME|ID": "any",
+}
+_FLAG_OBJECTS = {"network": "network", "net": "network", "volumes-from": "container", "link": "container"}
+_FLAG_WORDS = {
+    "restart": ("no", "always", "on-failure", "unless-stopped"),
+    "pull": ("always", "missing", "never"),
+    "log-driver": ("json-file", "local", "none"),
+    "type": ("container", "image", "network", "volume"),
+    "last": ("create", "start", "exec", "stop", "kill", "restart", "rm"),
+    "signal": ("HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"),
+    "ipc": ("host", "none", "private", "shareable"),
+    "log-level": ("debug", "info", "warn", "error", "fatal"),
+}
+# Commands whose arguments can only be containers that run, or that do not.
+_RUNNING = frozenset({"stop", "kill", "pause", "exec", "attach", "top"})
+
+
+def complete(words: list[str], settings: Settings) -> list[str]:
+    """The words that may follow. The last of `words` is what has been typed of the one that is wanted."""
+    from darse.cli.entry import GLOBAL
+
+    *before, current = words or [""]
+    before = _without_global(before, GLOBAL)
+    if not before:
+        return _starting(current, [*_top_level(), "help"]) if not current.startswith("-") else _flags(GLOBAL, current)
+    if before[0] == "help":
+        before = before[1:]
+        if not before:
+            return _starting(current, _top_level())
+    if before[0] in registry.GROUPS and len(before) == 1:
+        return _starting(current, _group(before[0]))
+    found = registry.resolve(before)
+    if found is None:
+        return []
+    _, path, rest = found
+    command = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path][0]
+    return _of_command(command, rest, current, settings)
+
+
+def _without_global(words: list[str], command: Command) -> list[str]:
+    """The words from the command on."""
+    takes_value = {f"--{flag.name}" for flag in command.flags if flag.kind != "bool"}
+    takes_value |= {f"-{flag.short}" for flag in command.flags if flag.kind != "bool" and flag.short}
+    position = 0
+    while position < len(words) and words[position].startswith("-"):
+        position += 2 if words[position] in takes_value else 1
+    return words[position:]
+
+
+def _starting(current: str, words: list[str] | tuple[str, ...]) -> list[str]:
+    return sorted({word for word in words if word.startswith(current)})
+
+
+def _top_level() -> list[str]:
+    return [path for path in [*registry.COMMANDS, *registry.ALIASES, *registry.GROUPS] if " " not in path]
+
+
+def _group(name: str) -> list[str]:
+    return [path.partition(" ")[2] for path in registry.COMMANDS if path.startswith(f"{name} ")]
+
+
+def _flags(command: Command, current: str) -> list[str]:
+    return _starting(current, [f"--{flag.name}" for flag in command.flags if not flag.hidden] + ["--help"])
+
+
+def _of_command(command: Command, rest: list[str], current: str, settings: Settings) -> list[str]:
+    flags = {f"--{flag.name}": flag for flag in command.flags}
+    flags |= {f"-{flag.short}": flag for flag in command.flags if flag.short}
+    if rest and (flag := flags.get(rest[-1])) is not None and flag.kind != "bool":
+        return _values(flag, current, settings)
+    name, equals, value = current.partition("=")
+    if equals and name in flags:
+        return [f"{name}={one}" for one in _values(flags[name], value, settings)]
+    arguments = _arguments(rest, flags)
+    if current.startswith("-") and (command.interspersed or not arguments):
+        return _flags(command, current)
+    return _names(_kind(command, len(arguments)), command.path.rpartition(" ")[2], current, settings, arguments)
+
+
+def _arguments(rest: list[str], flags: dict[str, Flag]) -> list[str]:
+    arguments, position = [], 0
+    while position < len(rest):
+        word = rest[position]
+        if not word.startswith("-") or word == "-":
+            arguments.append(word)
+        elif "=" not in word and word in flags and flags[word].kind != "bool":
+            position += 1
+        position += 1
+    return arguments
+
+
+def _kind(command: Command, position: int) -> str:
+    """What the argument at `position` names."""
+    if command.path == "completion":
+        return "shell"
+    words = [word for word in command.usage.split() if word != "[OPTIONS]"]
+    if not words or (command.maximum is not None and position >= command.maximum):
+        return ""
+    word = words[min(position, len(words) - 1)] if position < len(words) else words[-1]
+    return _OBJECTS.get(word.strip("[].").removesuffix("..."), "") or _OBJECTS.get(word.strip("[]").rstrip("."), "")
+
+
+def _values(flag: Flag, current: str, settings: Settings) -> list[str]:
+    if flag.name in _FLAG_WORDS:
+        return _starting(current, _FLAG_WORDS[flag.name])
+    extra = ["bridge", "host", "none"] if flag.name in ("network", "net") else []
+    kind = _FLAG_OBJECTS.get(flag.name, "")
+    return sorted({*_starting(current, extra), *_names(kind, "", current, settings, [])}) if kind else []
+
+
+def _names(kind: str, verb: str, current: str, settings: Settings, used: list[str]) -> list[str]:
+    if kind == "shell":
+        return _starting(current, ["bash", "fish", "zsh"])
+    if not kind:
+        return []
+    names: list[str] = []
+    for one in ("container", "image", "network", "volume") if kind == "any" else (kind,):
+        names += _known(one, verb, settings)
+    return [name for name in _starting(current, names) if name not in used]
+
+
+def _known(kind: str, verb: str, settings: Settings) -> list[str]:
+    """Names that the engine knows; none when it does not answer."""
+    from darse.cli.client import Client
+
+    endpoint = settings.endpoint()
+    quiet = Endpoint(
+        endpoint.host,
+        tls=endpoint.tls,
+        verify=endpoint.verify,
+        ca=endpoint.ca,
+        certificate=endpoint.certificate,
+        key=endpoint.key,
+    )
+    try:
+        return _listed(Client(quiet), kind, verb)
+    except CliError:
+        return []
+
+
+def _listed(client: Any, kind: str, verb: str) -> list[str]:
+    if kind == "container":
+        containers = client.call("GET", "/containers/json", {"all": verb not in _RUNNING})
+        if verb == "start":
+            containers = [one for one in containers if one["State"] in ("created", "exited")]
+        if verb == "unpause":
+            containers = [one for one in containers if one["State"] == "paused"]
+        return [one["Names"][0].removeprefix("/") for one in containers if one["Names"]]
+    if kind == "image":
+        return [tag.removesuffix(":latest") for one in client.call("GET", "/images/json") for tag in one["RepoTags"]]
+    if kind == "network":
+        return [one["Name"] for one in client.call("GET", "/networks")]
+    return [one["Name"] for one in client.call("GET", "/volumes")["Volumes"] or ()]
+
+
+BASH = """# darse completion bash > /etc/bash_completion.d/darse
+_darse() {
+    local IFS=$'\\n' line="${COMP_LINE:0:$COMP_POINT}" word="${COMP_WORDS[COMP_CWORD]}"
+    COMPREPLY=($(darse completion --words -- "$line" 2>/dev/null))
+    # bash takes `:` and `=` for the ends of words: it wants what comes after them.
+    case $word in [:=]) word= ;; esac
+    local typed="${line##* }"
+    COMPREPLY=("${COMPREPLY[@]#"${typed%"$word"}"}")
+    [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o bashdefault -F _darse darse
+"""
+ZSH = """#compdef darse
+# darse completion zsh > "${fpath[1]}/_darse"
+_darse() {
+    local -a found
+    found=("${(@f)$(darse completion --words -- "${LBUFFER}" 2>/dev/null)}")
+    if [ -n "$found" ]; then compadd -- $found; else _files; fi
+}
+if [ "$funcstack[1]" = _darse ]; then _darse; else compdef _darse darse; fi
+"""
+FISH = """# darse completion fish > ~/.config/fish/completions/darse.fish
+complete -c darse -f -a '(darse completion --words -- (commandline -cp) 2>/dev/null)'
+"""
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+
+def split_line(line: str) -> list[str]:
+    """The words of a command line up to the cursor, after the program's name; the last may be empty."""
+    import shlex
+
+    splitter = shlex.shlex(line, posix=True, punctuation_chars=False)
+    splitter.whitespace_split = True
+    splitter.commenters = ""
+    words: list[str] = []
+    try:
+        words += splitter
+    except ValueError:  # an open quote: what is in it is being typed
+        words.append(splitter.token)
+    if not line or line[-1:].isspace():
+        words.append("")
+    return words[1:]
