@@ -19,6 +19,7 @@ from darse.engine.ids import NAME_PATTERN, new_id
 from darse.images import Image, Overlay
 from darse.linux.mounts import mount_overlay
 from darse.networks.ports import check_ports
+from darse.networks.sandboxes import check_settings
 from darse.runtime import validate
 from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
 from darse.volumes.binds import missing
@@ -123,6 +124,7 @@ class Creation:
             parse_signal(config.StopSignal)
         warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
         check_ports(host.PortBindings, config.ExposedPorts or {})
+        check_settings(EndpointSettings(MacAddress=config.MacAddress))
         if not config.Entrypoint and not config.Cmd:
             raise InvalidParameter("no command specified")
         for mode, kind in ((host.NetworkMode, "network"), (host.PidMode, "PID"), (host.IpcMode, "IPC")):

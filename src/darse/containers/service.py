@@ -177,11 +177,12 @@ class ContainerService:
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""
         deleted, reclaimed = [], 0
+        until = filters.until_ns()
         for container in self._store:
             labels = container.record.config.Labels
             if container.state.alive or not (filters.labels(labels) and filters.without_labels(labels)):
                 continue
-            if any(container.record.created_ns / 1e9 >= _seconds(value) for value in filters.values("until")):
+            if until is not None and container.record.created_ns >= until:
                 continue
             size, _ = await self._context.snapshots.usage(container.id)
             await self._remove(container, volumes=False)
@@ -485,10 +486,3 @@ class ContainerService:
 def json_quoted(text: str) -> str:
     """A string in double quotes."""
     return msgspec.json.encode(text).decode()
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={text}': seconds since the epoch are wanted") from None

@@ -163,7 +163,8 @@ class ImageService:
             for other in filters.values(key):
                 if (_unix(self.get(other).config.created) - created) * sign <= 0:
                     return False
-        if any(created >= _until(value) for value in filters.values("until")):
+        until = filters.until_ns()
+        if until is not None and created * 1_000_000_000 >= until:
             return False
         wanted = filters.values("reference")
         return not wanted or any(_reference_matches(references.parse(name).familiar, wanted) for name in names)
@@ -439,6 +440,7 @@ class ImageService:
     async def prune(self, filters: Filters) -> ImagesPruned:
         """Remove images that nothing names (or, with `dangling=false`, that no container uses)."""
         only_dangling = filters.flag("dangling") is not False
+        until = filters.until_ns()
         before = self.layers_size()
         items: list[DeleteItem] = []
         async with self._changing:
@@ -449,7 +451,7 @@ class ImageService:
                 labels = image.container_config().Labels
                 if not filters.labels(labels) or not filters.without_labels(labels):
                     continue
-                if any(_unix(image.config.created) >= _until(value) for value in filters.values("until")):
+                if until is not None and _unix(image.config.created) * 1_000_000_000 >= until:
                     continue
                 items += self._untag(image, names) + self._delete([image])
         reclaimed = before - self.layers_size()
@@ -489,15 +491,6 @@ def _unix(created: str) -> int:
         return int(datetime.datetime.fromisoformat(created).timestamp())
     except (ValueError, OverflowError):
         return 0
-
-
-def _until(value: str) -> float:
-    if value.replace(".", "", 1).isdecimal():
-        return float(value)
-    try:
-        return datetime.datetime.fromisoformat(value).timestamp()
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={value}': a time is wanted") from None
 
 
 def _reference_matches(familiar: str, patterns: list[str]) -> bool:
