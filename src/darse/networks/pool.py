@@ -14,8 +14,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-
-import msgspec
+from dataclasses import dataclass
 
 from darse.linux import trace
 from darse.linux.netns import Netns, NetnsThread
@@ -24,14 +23,16 @@ READY = 4
 _log = logging.getLogger(__name__)
 
 
-class Prepared(msgspec.Struct):
+@dataclass
+class Prepared:
     """A namespace, and the host's end of its link ("" without one)."""
 
     netns: Netns
     link: str
 
 
-class Statistics(msgspec.Struct):
+@dataclass
+class Statistics:
     """How the pool did."""
 
     taken: int = 0

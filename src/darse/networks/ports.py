@@ -1,13 +1,16 @@
 """Published ports: what `-p` and `-P` come down to, and which ports of the host are free.
 
 A port is refused when another container has it, or when a program of the host listens there: translation would take
-its traffic away without a word.
+its traffic away without a word. For the same reason the engine holds a socket on each published port while it runs:
+programs that want it later, and other engines, are told that it is in use, and `ss -l` shows it, as with docker's
+proxies. No packet reaches these sockets, and publishing does not depend on them.
 """
 
 from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import re
 import socket
@@ -18,6 +21,7 @@ from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
 from darse.wire.containers import PortBinding, PortMap
 
+_log = logging.getLogger(__name__)
 _KEY = re.compile(r"(?P<port>[0-9]{1,5})(/(?P<protocol>tcp|udp|sctp))?\Z")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?\Z")
 _EPHEMERAL = range(32768, 61000)
@@ -66,17 +70,56 @@ def _host_range(binding: PortBinding) -> range:
 class PortAllocator:
     """The ports of the host that lead to containers."""
 
-    def __init__(self, default_ip: str) -> None:
+    def __init__(self, default_ip: str, instance: str = "") -> None:
+        """`instance` sets apart engines of one machine: ports that are not asked for begin elsewhere in each."""
         self._default_ip = default_ip
         self._taken: dict[tuple[str, int], set[str]] = {}
-        self._cursor = 0
+        self._held: dict[tuple[str, int, str], socket.socket] = {}
+        self._cursor = int(instance or "0", 16) % len(_EPHEMERAL)
 
     def restore(self, port: PublishedPort) -> None:
         """Note a port of a running container."""
+        self._take(port)
+        error = self._hold(port.protocol, port.host_ip, port.host_port)
+        if error:
+            _log.warning(
+                "%s port %d of %s leads to a container, and a program of the host wants it, too: %s",
+                *(port.protocol, port.host_port, port.host_ip, os.strerror(error)),
+            )
+
+    def _take(self, port: PublishedPort) -> None:
         self._taken.setdefault((port.protocol, port.host_port), set()).add(port.host_ip)
+
+    def _hold(self, protocol: str, host_ip: str, number: int) -> int:
+        """Have a socket on a port; return why that is not possible, 0 when it is."""
+        kind = _TYPES.get(protocol)
+        if kind is None:
+            return 0
+        try:
+            holder = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            # Thousands of ports are published: do without.
+            return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else error.errno or errno.EIO
+        try:
+            if protocol == "tcp":
+                # Connections that wait in TIME_WAIT are nobody's.
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                holder.bind((host_ip, number))
+                holder.listen(0)
+            else:
+                holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+                holder.bind((host_ip, number))
+        except OSError as error:
+            holder.close()
+            return error.errno or errno.EIO
+        self._held[protocol, number, host_ip] = holder
+        return 0
 
     def release(self, port: PublishedPort) -> None:
         """Give a port back."""
+        holder = self._held.pop((port.protocol, port.host_port, port.host_ip), None)
+        if holder is not None:
+            holder.close()
         holders = self._taken.get((port.protocol, port.host_port))
         if holders is not None:
             holders.discard(port.host_ip)
@@ -127,10 +170,10 @@ class PortAllocator:
             if self._has(protocol, host_ip, number):
                 reason = f"Bind for {host_ip}:{number} failed: port is already allocated"
             else:
-                error = _bind_error(protocol, host_ip, number)
+                error = self._hold(protocol, host_ip, number)
                 if error == 0:
                     port = PublishedPort(protocol, host_ip, number, container_ip, container_port)
-                    self.restore(port)
+                    self._take(port)
                     return port
                 reason = (
                     f"failed to bind host port {host_ip}:{number}/{protocol} for {container_ip}:{container_port}: "
@@ -157,18 +200,8 @@ class PortAllocator:
         holders = self._taken.get((protocol, number), set())
         return host_ip in holders or bool(holders and (host_ip in ANY or holders & set(ANY)))
 
-
-def _bind_error(protocol: str, host_ip: str, number: int) -> int:
-    """Why a program of the host could not listen here now; 0: it could."""
-    kind = _TYPES.get(protocol)
-    if kind is None:
-        return 0
-    with socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC) as probe:
-        if protocol == "tcp":
-            # Connections that wait in TIME_WAIT are nobody's.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host_ip, number))
-        except OSError as error:
-            return error.errno or errno.EADDRINUSE
-    return 0
+    def close(self) -> None:
+        """Let go of every socket; the ports go on leading to their containers."""
+        for holder in self._held.values():
+            holder.close()
+        self._held.clear()

@@ -28,7 +28,7 @@ class Publisher:
     def __init__(self, config: EngineConfig, firewall: Firewall | None, rebuild: Callable[[], None]) -> None:
         self._firewall = firewall
         self._rebuild = rebuild
-        self._ports = PortAllocator(config.ip)
+        self._ports = PortAllocator(config.ip, config.instance)
         self._conntrack: Conntrack | None = None
 
     def restore(self, ports: Iterable[PublishedPort]) -> None:
@@ -105,6 +105,7 @@ class Publisher:
             )
 
     def close(self) -> None:
-        """Let go of the kernel."""
+        """Let go of the kernel; what is published stays so."""
+        self._ports.close()
         if self._conntrack is not None:
             self._conntrack.close()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-
-import msgspec
+from dataclasses import dataclass
 
 from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.engine.ids import new_id
@@ -23,7 +22,8 @@ from darse.wire.networks import EndpointSettings
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
 
 
-class Sandbox(msgspec.Struct):
+@dataclass
+class Sandbox:
     """A sandbox that a container is about to use. `path` names its namespace while the engine holds it."""
 
     record: SandboxRecord

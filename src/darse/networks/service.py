@@ -152,11 +152,14 @@ class NetworkService:
             self._nft.close()
 
     def remove_from_host(self) -> None:
-        """Take bridges and rules off the host; the next start brings them back."""
-        for record in self.store:
-            self._drivers[record.driver].remove(record)
+        """Take rules and bridges off the host; the next start brings them back.
+
+        The rules go first: with the bridge a subnet is free for others, whose packets they are no business of.
+        """
         if self._firewall is not None:
             self._firewall.remove()
+        for record in self.store:
+            self._drivers[record.driver].remove(record)
 
     # Sandboxes
 
@@ -288,17 +291,19 @@ class NetworkService:
                 raise Forbidden(
                     f"error while removing network: network {record.name} has active endpoints ({endpoints})"
                 )
+            # Rules before the bridge, as in remove_from_host.
             self.store.hide(record)
             try:
+                self._rebuild_firewall()
                 await asyncio.to_thread(self._drivers[record.driver].remove, record)
             except OSError as error:
                 self.store.unhide(record)
+                self._rebuild_firewall()
                 raise SystemFault(f"cannot remove bridge {record.bridge}: {error}") from error
             self._allocators.pop(record.id, None)
             with self._state.transaction():
                 self.store.delete(record)
                 self._publish_network(record, "destroy")
-            self._rebuild_firewall()
 
     def _publish_network(self, record: NetworkRecord, action: str) -> None:
         self._events.publish("network", action, record.id, {"name": record.name, "type": record.driver})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
 from darse.wire.containers import PortBinding, PortMap
 
@@ -14,8 +16,10 @@ IP = "172.17.0.2"
 
 
 @pytest.fixture
-def allocator() -> PortAllocator:
-    return PortAllocator("0.0.0.0")
+def allocator() -> Iterator[PortAllocator]:
+    allocator = PortAllocator("0.0.0.0")
+    yield allocator
+    allocator.close()
 
 
 @pytest.fixture
@@ -76,6 +80,39 @@ def test_a_chosen_port_is_ephemeral_and_never_the_same_twice(allocator: PortAllo
     chosen = [publish(allocator, port).rpartition(":")[2] for port in ("", "0", "", "")]
     assert len(set(chosen)) == 4
     assert all(32768 <= int(port) < 61000 for port in chosen)
+
+
+def test_ports_that_are_not_asked_for_begin_at_32768_and_elsewhere_for_other_engines() -> None:
+    first, other = PortAllocator("127.0.0.9"), PortAllocator("127.0.0.9", "00001000")
+    assert publish(first, "") == "127.0.0.9:32768"
+    assert publish(other, "") == f"127.0.0.9:{32768 + 0x1000}"
+    first.close()
+    other.close()
+
+
+def test_a_published_port_is_in_use_for_programs_of_the_host(allocator: PortAllocator, free: int) -> None:
+    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), IP, publish_all=False)
+    with socket.socket() as program:
+        program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with pytest.raises(OSError, match="Address already in use"):
+            program.bind(("127.0.0.1", free))
+    with pytest.raises(SystemFault, match="address already in use"):
+        publish(PortAllocator("0.0.0.0"), free)
+    allocator.release(published[0])
+    with socket.socket() as program:
+        program.bind(("127.0.0.1", free))
+
+
+def test_a_restored_port_that_a_program_took_meanwhile_is_told(
+    allocator: PortAllocator, free: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.socket() as program:
+        program.bind(("127.0.0.1", free))
+        program.listen()
+        allocator.restore(PublishedPort("tcp", "0.0.0.0", free, IP, 80))
+    assert f"tcp port {free} of 0.0.0.0 leads to a container, and a program of the host wants it, too" in caplog.text
+    with pytest.raises(SystemFault, match="port is already allocated"):
+        publish(allocator, free)
 
 
 def test_publish_all(allocator: PortAllocator) -> None:
