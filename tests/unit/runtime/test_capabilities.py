@@ -39,7 +39,7 @@ def test_what_the_engine_lacks_is_left_out_of_sets_and_refused_by_name() -> None
 
 
 def test_unknown_names_are_refused_in_docker_s_words() -> None:
-    with pytest.raises(InvalidParameter, match='^invalid CapAdd: unknown capability: "CAP_FLY"$'):
+    with pytest.raises(InvalidParameter, match=r'^invalid CapAdd: unknown capability: "CAP_FLY"$'):
         check(["fly"], [], EVERY)
-    with pytest.raises(InvalidParameter, match='^invalid CapDrop: unknown capability: "CAP_FLY"$'):
+    with pytest.raises(InvalidParameter, match=r'^invalid CapDrop: unknown capability: "CAP_FLY"$'):
         check([], ["CAP_FLY"], EVERY)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -40,8 +41,10 @@ def verdict(document: dict[str, Any], name: str, *arguments: int) -> tuple[str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["unshare", "mount", "umount2", "setns", "fsopen", "move_mount", "open_tree", "keyctl", "add_key", "bpf", "reboot"]
-    + ["pivot_root", "perf_event_open", "io_uring_setup", "open_by_handle_at", "init_module", "swapon", "userfaultfd"],
+    (
+        "unshare mount umount2 setns fsopen move_mount open_tree keyctl add_key bpf reboot pivot_root perf_event_open "
+        "io_uring_setup open_by_handle_at init_module swapon userfaultfd"
+    ).split(),
 )
 def test_the_kernel_s_dangerous_calls_are_refused_by_default(name: str) -> None:
     assert verdict(profile(), name) == ("SCMP_ACT_ERRNO", 1)
@@ -160,7 +163,5 @@ def test_what_is_no_profile_is_refused(text: str) -> None:
     )
 )
 def test_any_json_is_a_profile_or_refused(document: Any) -> None:
-    try:
+    with contextlib.suppress(InvalidParameter):
         seccomp.custom_profile(json.dumps(document), frozenset())
-    except InvalidParameter:
-        pass
