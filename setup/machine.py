@@ -37,6 +37,7 @@ TEST_PACKAGES = {
     "runc": "the second OCI runtime, tested beside crun",
     "iproute2": "looks at links and network namespaces from outside",
     "nftables": "looks at the firewall from outside",
+    "procps": "sysctl, kill and ps, to set and see what a kernel does",
     "git": "clones the repository for the test of the set-up",
 }
 VENV_PACKAGES = {"python3-venv": "makes the virtual environment"}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pexpect
+import pytest
 
 from tests.support.http import ApiClient
 from tests.support.leaks import find_leaks, instance_of
@@ -102,6 +103,14 @@ class Client:
             check=False,
         )
         return Done(command, done.returncode, done.stdout, done.stderr)
+
+    def needs(self, major: int, what: str) -> None:
+        """Skip the test when this is docker's client of a version that does not know `what` yet (Debian 12's is 20)."""
+        if self.name != "docker":
+            return
+        found = int(self("version", "--format", "{{.Client.Version}}").ok().out.partition(".")[0])
+        if found < major:
+            pytest.skip(f"docker's client {found} does not know {what}")
 
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start the command with pipes; `options` are Popen's."""

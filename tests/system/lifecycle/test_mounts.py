@@ -106,6 +106,7 @@ def test_volumes_from(cli: Client, tmp_path: Path) -> None:
 
 
 def test_volume_subpath(cli: Client) -> None:
+    cli.needs(26, "volume-subpath")
     shell(cli, "mkdir -p /v/a/b; echo deep > /v/a/b/f", "-v", "tree:/v")
     assert shell(cli, "cat /m/f", "--mount", "type=volume,src=tree,dst=/m,volume-subpath=a/b") == "deep"
     shell(cli, "ln -s /etc /v/out", "-v", "tree:/v")
@@ -162,6 +163,7 @@ def test_volume_with_tmpfs_options(cli: Client) -> None:
 
 
 def test_volume_prune(cli: Client) -> None:
+    cli.needs(23, "volume prune --all")
     cli("volume", "create", "named").ok()
     cli("volume", "create").ok()
     cli("volume", "prune", "-f").ok()

@@ -72,6 +72,7 @@ def test_stop_honours_the_containers_signal_and_timeout(cli: Client) -> None:
 
 
 def test_stop_with_a_signal_of_its_own(cli: Client) -> None:
+    cli.needs(23, "stop --signal")
     cli("run", "-d", "--name", "other", BUSYBOX, "sh", "-c", TRAP).ok()
     wait_ready(cli, "other")
     cli("stop", "-s", "SIGQUIT", "other").ok()
