@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from darse.engine.errors import InvalidParameter
+from darse.linux import mounts
+from darse.volumes.drivers import LocalDriver, _resolved, _split, _without_secrets
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> LocalDriver:
+    return LocalDriver(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"foo": "x"}, 'invalid option: "foo"'),
+        ({"type": "tmpfs"}, 'missing required option: "device"'),
+        ({"device": "/x"}, 'missing required option: "type"'),
+        ({"o": "bind"}, 'missing required option: "device"'),
+        ({"o": "bind", "device": "/x"}, 'missing required option: "type"'),
+        ({"size": "1g"}, "quota size requested but no quota support"),
+        ({"type": "tmpfs", "device": "tmpfs", "o": "x" * 5000}, "options longer than mount(2) takes"),
+    ],
+)
+def test_options_are_checked_as_docker_does(driver: LocalDriver, options: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidParameter) as raised:
+        driver.check(options)
+    assert str(raised.value) == message
+
+
+def test_options_that_docker_takes(driver: LocalDriver) -> None:
+    driver.check({})
+    driver.check({"type": "tmpfs", "device": "tmpfs", "o": "size=100m,uid=1000"})
+    driver.check({"type": "none", "device": "/home", "o": "bind"})
+
+
+def test_a_volume_is_made_and_removed(driver: LocalDriver, tmp_path: Path) -> None:
+    driver.create("vol")
+    data = tmp_path / "vol" / "_data"
+    assert driver.path("vol") == data
+    (data / "file").write_text("x")
+    driver.remove("vol")
+    driver.remove("vol")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_volume_has_nothing_of_an_older_one(driver: LocalDriver, tmp_path: Path) -> None:
+    (tmp_path / "vol/_data").mkdir(parents=True)
+    (tmp_path / "vol/_data/secret").write_text("x")
+    driver.create("vol")
+    assert list((tmp_path / "vol/_data").iterdir()) == []
+
+
+def test_repair_makes_a_lost_directory_and_keeps_what_is_there(driver: LocalDriver, tmp_path: Path) -> None:
+    driver.repair("vol")
+    (tmp_path / "vol/_data/file").write_text("x")
+    driver.repair("vol")
+    assert (tmp_path / "vol/_data/file").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("options", "flags", "words"),
+    [
+        ("", 0, []),
+        ("bind", mounts.MS_BIND, []),
+        ("rbind,ro", mounts.MS_BIND | mounts.MS_REC | mounts.MS_RDONLY, []),
+        ("size=1m,noexec,uid=5", mounts.MS_NOEXEC, ["size=1m", "uid=5"]),
+        ("ro,rw,nosuid,suid", 0, []),
+        ("addr=10.0.0.1,vers=4,defaults", 0, ["addr=10.0.0.1", "vers=4"]),
+    ],
+)
+def test_words_of_mount_become_flags_and_data(options: str, flags: int, words: list[str]) -> None:
+    assert _split(options) == (flags, words)
+
+
+def test_addresses_stay_and_secrets_do_not_show() -> None:
+    assert _resolved("addr=10.0.0.1") == "addr=10.0.0.1"
+    assert _resolved("vers=4") == "vers=4"
+    assert _resolved("addr=localhost") in ("addr=127.0.0.1", "addr=::1")
+    assert _without_secrets("user=a,password=b") == "user=a,password=********"

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from darse.engine import events
+from darse.engine.errors import Conflict, InvalidParameter, NotFound
+from darse.engine.events import EventLog
+from darse.engine.filters import Filters
+from darse.engine.state import State
+from darse.runtime.container_mounts import BindMount, TmpfsMount
+from darse.volumes.mounts import MountPlan, parse_bind, parse_mount
+from darse.volumes.service import SCHEMA, VolumeService
+from darse.wire.containers import Mount
+from darse.wire.volumes import VolumeCreate
+
+
+class Bench:
+    """A service that can be opened again, as after a crash."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.used: dict[str, list[str]] = {}
+        self.open()
+
+    def open(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
+        self.state = State(self.root / "state.sqlite", (events.SCHEMA, SCHEMA))
+        self.events = EventLog(self.state)
+        self.service = VolumeService(self.root, self.state, self.events)
+        self.service.users = lambda name: self.used.get(name, [])
+        before(self.service)
+        self.service.open()
+
+    def crash(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
+        self.state.close()
+        self.open(before)
+
+    def names(self, **filters: str) -> list[str]:
+        return [
+            volume.Name for volume in self.service.list_volumes(Filters({key: [one] for key, one in filters.items()}))
+        ]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.state.close()
+
+
+async def test_create_is_idempotent_and_shows_what_was_asked(bench: Bench) -> None:
+    volume = await bench.service.create(VolumeCreate("data", Labels={"a": "1"}))
+    assert (volume.Name, volume.Driver, volume.Labels, volume.Scope) == ("data", "local", {"a": "1"}, "local")
+    assert volume.Mountpoint == str(bench.root / "volumes/data/_data")
+    (Path(volume.Mountpoint) / "file").write_text("x")
+    again = await bench.service.create(VolumeCreate("data", Labels={"b": "2"}))
+    assert again == volume
+    assert (Path(volume.Mountpoint) / "file").exists()
+
+
+async def test_without_a_name_it_is_anonymous(bench: Bench) -> None:
+    volume = await bench.service.create(VolumeCreate())
+    assert len(volume.Name) == 64
+    assert volume.Labels == {"com.docker.volume.anonymous": ""}
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message"),
+    [
+        (VolumeCreate("../x"), InvalidParameter, 'create ../x: "../x" includes invalid characters for a local volume'),
+        (VolumeCreate("x" * 300), InvalidParameter, "longer than 255"),
+        (VolumeCreate("vol", "nix"), NotFound, 'error looking up volume plugin nix: plugin "nix" not found'),
+        (VolumeCreate("vol", DriverOpts={"a": "b"}), InvalidParameter, 'create vol: invalid option: "a"'),
+        (VolumeCreate("vol", ClusterVolumeSpec={"x": 1}), InvalidParameter, "swarm"),
+    ],
+)
+async def test_create_refused(bench: Bench, request_: VolumeCreate, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as raised:
+        await bench.service.create(request_)
+    assert message in str(raised.value)
+    assert bench.names() == []
+    assert list((bench.root / "volumes").iterdir()) == []
+
+
+async def test_a_name_belongs_to_one_driver(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("data"))
+    with pytest.raises(Conflict, match="volume name must be unique"):
+        await bench.service.create(VolumeCreate("data", "nfs"))
+
+
+async def test_remove(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("data"))
+    bench.used["data"] = ["c1", "c2"]
+    with pytest.raises(Conflict) as raised:
+        await bench.service.remove("data", force=True)
+    assert str(raised.value) == "remove data: volume is in use - [c1, c2]"
+    bench.used.clear()
+    await bench.service.remove("data", force=False)
+    assert not (bench.root / "volumes/data").exists()
+    with pytest.raises(NotFound, match=r"^get data: no such volume$"):
+        await bench.service.remove("data", force=False)
+    await bench.service.remove("data", force=True)
+    with pytest.raises(NotFound, match=r"^get data: no such volume$"):
+        bench.service.inspect("data")
+
+
+async def test_filters(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("alpha", Labels={"env": "prod", "x": ""}))
+    await bench.service.create(VolumeCreate("beta", Labels={"env": "test"}))
+    bench.used["beta"] = ["c1"]
+    assert bench.names() == ["alpha", "beta"]
+    assert bench.names(name="alp") == ["alpha"]
+    assert bench.names(label="env") == ["alpha", "beta"]
+    assert bench.names(label="env=test") == ["beta"]
+    assert bench.names(dangling="true") == ["alpha"]
+    assert bench.names(dangling="false") == ["beta"]
+    assert bench.names(driver="local") == ["alpha", "beta"]
+    assert bench.names(driver="nfs") == []
+
+
+async def test_prune_takes_anonymous_volumes_and_with_all_every_unused_one(bench: Bench) -> None:
+    anonymous = (await bench.service.create(VolumeCreate())).Name
+    await bench.service.create(VolumeCreate("named"))
+    await bench.service.create(VolumeCreate("used"))
+    bench.used["used"] = ["c1"]
+    (bench.root / "volumes" / anonymous / "_data/file").write_bytes(b"x" * 7)
+    pruned = await bench.service.prune(Filters())
+    assert (pruned.VolumesDeleted, pruned.SpaceReclaimed) == ([anonymous], 7)
+    pruned = await bench.service.prune(Filters({"all": ["true"]}))
+    assert pruned.VolumesDeleted == ["named"]
+    assert bench.names() == ["used"]
+
+
+async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("old"))
+    plans = [parse_bind("old:/a"), parse_bind("new:/b"), parse_mount(Mount("/c", "", "volume")), parse_bind("/h:/d")]
+    await bench.service.realize(plans)
+    assert [plan.name for plan in plans[:2]] == ["old", "new"]
+    assert plans[1].source == str(bench.root / "volumes/new/_data")
+    assert bench.service.inspect(plans[2].name).Labels == {"com.docker.volume.anonymous": ""}
+    assert bench.service.inspect("new").Labels is None
+    await bench.service.remove_anonymous(plans)
+    assert bench.names() == ["new", "old"]
+
+
+async def test_restart_keeps_volumes_and_sweeps_what_nobody_acknowledged(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("data"))
+    (bench.root / "volumes/data/_data/file").write_text("x")
+    (bench.root / "volumes/half/_data").mkdir(parents=True)
+    (bench.root / "volumes/.removed-1234/_data").mkdir(parents=True)
+    bench.crash()
+    assert bench.names() == ["data"]
+    assert [path.name for path in (bench.root / "volumes").iterdir()] == ["data"]
+    assert (bench.root / "volumes/data/_data/file").exists()
+
+
+async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Bench) -> None:
+    plans = [MountPlan(type="volume", destination="/a", anonymous=True), parse_bind("named:/b")]
+    await bench.service.realize(plans)
+    bench.crash(lambda service: service.discard_anonymous(plans))
+    assert bench.names() == ["named"]
+    assert [path.name for path in (bench.root / "volumes").iterdir()] == ["named"]
+
+
+async def test_ready_mounts_say_what_the_spec_needs(bench: Bench, tmp_path: Path) -> None:
+    service = bench.service
+    plan = parse_bind("data:/a:ro")
+    await service.realize([plan])
+    mount = await service.ready(plan, "c1")
+    assert isinstance(mount, BindMount)
+    assert (mount.source, mount.writable, mount.propagation) == (plan.source, False, "rprivate")
+    assert await service.ready(parse_mount(Mount("/t", "", "tmpfs")), "c1") == TmpfsMount(
+        "/t", ["noexec", "nosuid", "nodev", "rprivate"]
+    )
+    missing = tmp_path / "made/on/demand"
+    await service.ready(parse_bind(f"{missing}:/x"), "c1")
+    assert missing.is_dir()
+    with pytest.raises(InvalidParameter, match="bind source path does not exist: /no/such"):
+        await service.ready(parse_mount(Mount("/x", "/no/such", "bind")), "c1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidParameter, match=r"error while creating mount source path '.*/file/below': mkdir .*"):
+        await service.ready(parse_bind(f"{tmp_path}/file/below:/x"), "c1")
