@@ -9,10 +9,12 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -30,6 +32,7 @@ _log = logging.getLogger("darse.daemon")
 _DRAIN_SECONDS = 10
 # Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
 _HANDLERS_SECONDS = 0.1
+_OPEN_FILES = 1 << 20
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
 
 
@@ -52,6 +55,7 @@ def main() -> None:
             "(Running without root comes with a later version.) Try: sudo darsed"
         )
     _set_up_logging(config)
+    _set_up_process()
     try:
         with _only_engine(config), _pidfile(config):
             asyncio.run(_serve(config, command))
@@ -71,6 +75,7 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     engine = Engine(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, command)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _dump_tasks, config)
     try:
         await engine.start()
         api = Api(engine)
@@ -90,6 +95,26 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
             await server.shutdown(_HANDLERS_SECONDS)
     finally:
         await engine.close()
+
+
+def _set_up_process() -> None:
+    """Do not depend on who starts us: containers' directories have the modes that we give, descriptors suffice."""
+    os.umask(0o022)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Containers inherit the limit. A million is what docker gives them; some programs walk through all of a billion.
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _dump_tasks(config: EngineConfig) -> None:
+    """Write what every task waits for into the exec root, as dockerd does with its stacks on SIGUSR1."""
+    path = config.exec_root / f"tasks-{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}.log"
+    with open(path, "w", encoding="utf-8") as file:
+        for task in asyncio.all_tasks():
+            task.print_stack(file=file)
+        for number, frame in sys._current_frames().items():
+            file.write(f"Thread {number}:\n{''.join(traceback.format_stack(frame))}")
+    _log.info("tasks and threads written to %s", path)
 
 
 def _reload(engine: Engine, command: CommandLine) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -109,8 +110,13 @@ class Api:
         operation = connection.operation = asyncio.get_running_loop().create_future()
         self._operations.add(operation)
         operation.add_done_callback(self._operations.discard)
+        begun = time.perf_counter()
         try:
-            return await self._answer(request)
+            response = await self._answer(request)
+            if _log.isEnabledFor(logging.DEBUG):
+                took = (time.perf_counter() - begun) * 1000
+                _log.debug("%s %s: %d in %.1f ms", request.method, request.raw_path, response.status, took)
+            return response
         finally:
             connection.becomes_stream()
 

@@ -186,3 +186,26 @@ def test_doctor_examines_this_host(engine: Engine) -> None:
     assert {finding["level"] for finding in findings} <= {"ok", "note", "problem"}
     assert all(finding["advice"] for finding in findings if finding["level"] == "problem")
     assert {"crun", "conmon", "capabilities", "data root"} <= {finding["check"] for finding in findings}
+
+
+def test_writes_what_its_tasks_wait_for_on_sigusr1(engine: Engine) -> None:
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGUSR1)
+    found = wait_until(lambda: list(engine.exec_root.glob("tasks-*.log")), 5, "the file")
+    wait_until(lambda: "tasks and threads written" in engine.log(), 5, "the end of the file")
+    assert "daemon.py" in found[0].read_text()
+    found[0].unlink()
+
+
+def test_an_image_of_another_platform_is_refused(engine: Engine) -> None:
+    refused = engine.docker("create", "--platform", "linux/s390x", BUSYBOX)
+    assert "does not match the specified platform (linux/s390x)" in refused.err
+    engine.docker("create", "--platform", "linux", BUSYBOX).ok()
+
+
+def test_its_umask_and_descriptors_do_not_depend_on_who_starts_it(engine: Engine) -> None:
+    status = Path(f"/proc/{engine.pid}/status").read_text()
+    assert "Umask:\t0022" in status
+    limits = Path(f"/proc/{engine.pid}/limits").read_text()
+    soft, hard = next(line.split()[3:5] for line in limits.splitlines() if line.startswith("Max open files"))
+    assert int(soft) == min(int(hard), 1 << 20)
