@@ -73,7 +73,8 @@ class Firewall:
     def _bridge(self, record: NetworkRecord) -> Iterator[str]:
         table, bridge = self._table, record.bridge
         talk = options.flag(record, options.ICC)
-        chain = f"to_{bridge}"
+        # Links may have names that chains may not.
+        chain, back = f"to_{record.id[:12]}", f"from_{record.id[:12]}"
         yield f"add chain ip {table} {chain}"
         yield f'add rule ip {table} {chain} iifname "{bridge}" {"accept" if talk else "ct status dnat accept"}'
         yield f"add rule ip {table} {chain} ct state established,related accept"
@@ -84,9 +85,9 @@ class Firewall:
         yield f'add element ip {table} bridges {{ "{bridge}" }}'
         yield f"add element ip {table} subnets {{ {record.subnet} }}"
         if record.internal:
-            yield f"add chain ip {table} from_{bridge}"
-            yield f'add rule ip {table} from_{bridge} oifname != "{bridge}" drop'
-            yield f'add element ip {table} from_bridge {{ "{bridge}" : jump from_{bridge} }}'
+            yield f"add chain ip {table} {back}"
+            yield f'add rule ip {table} {back} oifname != "{bridge}" drop'
+            yield f'add element ip {table} from_bridge {{ "{bridge}" : jump {back} }}'
         elif options.flag(record, options.MASQUERADE):
             yield f'add rule ip {table} masquerading ip saddr {record.subnet} oifname != "{bridge}" masquerade'
 

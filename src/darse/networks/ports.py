@@ -67,6 +67,18 @@ def _host_range(binding: PortBinding) -> range:
     return range(first, last + 1)
 
 
+def _is_any6(host_ip: str) -> bool:
+    """Whether this is [::], in any spelling; others of IPv6 are refused by `check_ports`."""
+    return ":" in host_ip
+
+
+def _also(port: PublishedPort, binding: PortBinding, number: int, protocol: str) -> bool:
+    """Whether a binding to [::] says for IPv6 what `port` says for IPv4, as clients do that ask for both."""
+    return (port.protocol, port.container_port) == (protocol, number) and (
+        port.host_ip in ANY and binding.HostPort == str(port.host_port)
+    )
+
+
 class PortAllocator:
     """The ports of the host that lead to containers."""
 
@@ -151,6 +163,8 @@ class PortAllocator:
                 shown[key] = []
                 for binding in entries:
                     host_ip = binding.HostIp or default_ip or self._default_ip
+                    if _is_any6(host_ip) and any(_also(port, binding, number, protocol) for port in published):
+                        continue
                     port = self._one(protocol, host_ip, binding, container_ip, number)
                     published.append(port)
                     shown[key] = [*(shown[key] or ()), PortBinding(port.host_ip, str(port.host_port))]
@@ -163,8 +177,8 @@ class PortAllocator:
     def _one(
         self, protocol: str, host_ip: str, binding: PortBinding, container_ip: str, container_port: int
     ) -> PublishedPort:
-        if ":" in host_ip:
-            host_ip = "0.0.0.0"  # noqa: S104 - [::] means every address
+        if _is_any6(host_ip):
+            host_ip = "0.0.0.0"  # noqa: S104 - every address
         candidates = _host_range(binding)
         for number in candidates or self._ephemeral():
             if self._has(protocol, host_ip, number):

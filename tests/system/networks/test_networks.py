@@ -225,6 +225,7 @@ async def test_an_address_in_use_is_refused(host: Host) -> None:
         ("com.docker.network.driver.mtu", "9" * 30),
         ("com.docker.network.bridge.name", "../../x"),
         ("com.docker.network.bridge.name", "a" * 16),
+        ("com.docker.network.bridge.name", "all"),
         ("com.docker.network.bridge.enable_icc", "perhaps"),
         ("com.docker.network.bridge.host_binding_ipv4", "nowhere"),
     ],
@@ -233,6 +234,12 @@ async def test_options_that_are_refused(host: Host, option: str, value: str) -> 
     with pytest.raises(InvalidParameter):
         await host.network("net", **{option: value})
     assert "net" not in names(host)
+
+
+async def test_any_name_that_a_link_may_have(host: Host) -> None:
+    name = f"br-{os.getpid() % 100000}.x"
+    await host.network("net", internal=True, **{"com.docker.network.bridge.name": name})
+    assert os.path.exists(f"/sys/class/net/{name}")
 
 
 async def test_a_link_of_somebody_else_s_is_not_taken(host: Host) -> None:

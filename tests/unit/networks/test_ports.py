@@ -70,6 +70,13 @@ def test_a_port_that_was_asked_for(allocator: PortAllocator, free: int) -> None:
     assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free))], "443/tcp": None}
 
 
+def test_both_families_asked_for_are_one_port(allocator: PortAllocator, free: int) -> None:
+    both = [PortBinding("0.0.0.0", str(free)), PortBinding("::", str(free))]
+    published, shown = allocator.allocate({"80/tcp": both}, (), IP, publish_all=False)
+    assert len(published) == 1
+    assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free))]}
+
+
 def test_the_request_is_left_as_it_was(allocator: PortAllocator, free: int) -> None:
     wanted: PortMap = {"80/tcp": [PortBinding("", str(free))]}
     allocator.allocate(wanted, (), IP, publish_all=False, default_ip="127.0.0.1")

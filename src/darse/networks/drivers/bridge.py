@@ -32,6 +32,7 @@ from darse.networks.model import NetworkRecord
 from darse.networks.pool import link_name
 
 _LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
+_SYSCTL_WORDS = ("all", "default")  # Directories of /proc/sys/net/ipv4/conf that are no links.
 _BRIDGED_PACKETS_ARE_FILTERED = "net/bridge/bridge-nf-call-iptables"
 
 
@@ -48,7 +49,7 @@ class BridgeDriver:
 
     def check(self, record: NetworkRecord) -> None:
         """See `Driver`."""
-        if _LINK_NAME.match(record.bridge) is None:
+        if _LINK_NAME.match(record.bridge) is None or record.bridge in _SYSCTL_WORDS:
             raise InvalidParameter(f"invalid bridge name: {record.bridge!r}: up to 15 letters, digits, or '_.-'")
         for option in (options.ICC, options.MASQUERADE):
             options.flag(record, option)
