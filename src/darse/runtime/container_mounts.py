@@ -22,7 +22,8 @@ _WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", _SHM, "/dev/mqueue"})
 class BindMount(msgspec.Struct, frozen=True):
     """A path of the host shown in the container.
 
-    `recursive_read_only` reaches the mounts below `source` too. With a `subpath`, whose names a container controls,
+    `recursive_read_only` reaches the mounts below `source` too; it is for directories only (crun 1.8 takes no file).
+    With a `subpath`, whose names a container controls,
     the mount must be pinned (`darse.runtime.pinning`) before it goes into a spec. `restrictions` are those of
     nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them.
     """
@@ -32,7 +33,7 @@ class BindMount(msgspec.Struct, frozen=True):
     writable: bool
     propagation: str
     recursive: bool = True
-    recursive_read_only: bool = True
+    recursive_read_only: bool = False
     subpath: str = ""
     restrictions: Sequence[str] = ()
 

@@ -41,14 +41,20 @@ def _pin(mount: BindMount, target: Path) -> BindMount:
     finally:
         os.close(root)
     try:
-        if stat.S_ISDIR(os.fstat(found).st_mode):
+        is_directory = stat.S_ISDIR(os.fstat(found).st_mode)
+        if is_directory:
             target.mkdir()
         else:
             target.touch()
         bind_descriptor(found, str(target))
     finally:
         os.close(found)
-    return replace(mount, source=str(target), subpath="")
+    return replace(
+        mount,
+        source=str(target),
+        subpath="",
+        recursive_read_only=mount.recursive_read_only and is_directory,
+    )
 
 
 def pin_shared_memory(pid: int, directory: Path) -> str:

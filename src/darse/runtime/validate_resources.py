@@ -146,10 +146,14 @@ def _check_realtime(host: HostConfig, facts: HostFacts) -> None:
         return
     if "cpu realtime" not in facts.features:
         raise InvalidParameter("Your kernel does not support CPU real-time scheduler")
-    if min(host.CpuRealtimePeriod, host.CpuRealtimeRuntime) < 0:
-        raise InvalidParameter("cpu real-time period and runtime cannot be negative")
+    # sched/rt.c: periods from 1 to 2**32 - 1 microseconds.
+    if not 0 <= host.CpuRealtimePeriod < 2**32 or not 0 <= host.CpuRealtimeRuntime < 2**32:
+        raise InvalidParameter("cpu real-time period and runtime must be from 0 to 4294967295 microseconds")
     if host.CpuRealtimePeriod and host.CpuRealtimeRuntime > host.CpuRealtimePeriod:
         raise InvalidParameter("cpu real-time runtime cannot be higher than cpu real-time period")
+    if host.CpuRealtimeRuntime:
+        # A cgroup can hand on only what its parent has; ours has nothing, as dockerd's without --cpu-rt-runtime.
+        raise InvalidParameter("cpu real-time runtime cannot be higher than that of the parent cgroup, which is 0")
 
 
 def _check_cpuset(host: HostConfig, facts: HostFacts, warnings: list[str]) -> None:

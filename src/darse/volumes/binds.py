@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
+
 from darse.engine.errors import InvalidParameter
 from darse.linux import trace
 from darse.volumes.mounts import MountPlan
@@ -12,8 +14,15 @@ from darse.volumes.mounts import MountPlan
 _RESTRICTIONS = ((os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
 
 
-def prepare_source(plan: MountPlan) -> tuple[str, ...]:
-    """Make a missing source that may be made, and check the rest; return its `restrictions`. Blocks.
+class Source(msgspec.Struct, frozen=True):
+    """What the spec must know of a source: those of nosuid, nodev and noexec that its mount has, and what it is."""
+
+    restrictions: tuple[str, ...]
+    is_directory: bool
+
+
+def prepare_source(plan: MountPlan) -> Source:
+    """Make a missing source that may be made, and check the rest. Blocks.
 
     Raises InvalidParameter in docker's words.
     """
@@ -31,13 +40,13 @@ def prepare_source(plan: MountPlan) -> tuple[str, ...]:
             ) from error
     if plan.propagation in ("shared", "rshared", "slave", "rslave"):
         _check_propagation(os.path.realpath(source), plan.propagation)
-    return restrictions(source)
+    return examine(source)
 
 
-def restrictions(source: str) -> tuple[str, ...]:
-    """Those of nosuid, nodev and noexec that the mount of `source` has. Raises OSError."""
+def examine(source: str) -> Source:
+    """Look at a source that is there. Raises OSError."""
     flags = os.statvfs(source).f_flag
-    return tuple(word for flag, word in _RESTRICTIONS if flags & flag)
+    return Source(tuple(word for flag, word in _RESTRICTIONS if flags & flag), os.path.isdir(source))
 
 
 def missing(source: str) -> InvalidParameter:

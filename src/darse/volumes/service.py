@@ -22,7 +22,7 @@ from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.engine.times import rfc3339
 from darse.runtime.container_mounts import BindMount, TmpfsMount
-from darse.volumes.binds import prepare_source, restrictions
+from darse.volumes.binds import examine, prepare_source
 from darse.volumes.drivers import LocalDriver, VolumeDriver
 from darse.volumes.mounts import MountPlan, check_volume_name
 from darse.volumes.usage import tree_bytes
@@ -262,10 +262,10 @@ class VolumeService:
             return TmpfsMount(plan.destination, plan.tmpfs_options)
         if plan.type == "bind":
             source = plan.source
-            restricted = await asyncio.to_thread(prepare_source, plan)
+            found = await asyncio.to_thread(prepare_source, plan)
         else:
             source = str(await self._mounted(self._get(plan.name)))
-            restricted = restrictions(source)
+            found = examine(source)
             self._publish_mount(plan, container_id, "mount")
         return BindMount(
             source,
@@ -273,9 +273,9 @@ class VolumeService:
             plan.rw,
             plan.propagation or "rprivate",
             recursive=not plan.non_recursive,
-            recursive_read_only=not (plan.read_only_non_recursive or plan.non_recursive),
+            recursive_read_only=found.is_directory and not (plan.read_only_non_recursive or plan.non_recursive),
             subpath=plan.subpath,
-            restrictions=restricted,
+            restrictions=found.restrictions,
         )
 
     async def _mounted(self, record: VolumeRecord) -> Path:

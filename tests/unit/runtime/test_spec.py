@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 import time
-from msgspec.structs import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from darse.engine.errors import InvalidParameter
 from darse.runtime.capabilities import ALL, DEFAULT
@@ -225,7 +225,7 @@ def test_mounts_come_after_what_they_are_mounted_in() -> None:
     """A volume on /etc must not hide the file mounted at /etc/hosts."""
     binds = [
         BindMount("/h", "/etc/hosts", writable=True, propagation="rprivate"),
-        BindMount("/deep", "/a/b/c", writable=False, propagation="rslave"),
+        BindMount("/deep", "/a/b/c", writable=False, propagation="rslave", recursive_read_only=True),
         TmpfsMount("/a", ["size=1m"]),
         BindMount("/v", "/etc", writable=True, propagation="rprivate"),
     ]
@@ -237,7 +237,9 @@ def test_mounts_come_after_what_they_are_mounted_in() -> None:
 
 
 def test_a_read_only_bind_covers_what_is_mounted_below_where_the_kernel_can() -> None:
-    bind = BindMount("/d", "/d", writable=False, propagation="rprivate", restrictions=("nosuid",))
+    bind = BindMount(
+        "/d", "/d", writable=False, propagation="rprivate", recursive_read_only=True, restrictions=("nosuid",)
+    )
     assert mounted(built(mounts=[bind]))["/d"]["options"] == ["rbind", "ro", "nosuid", "rro", "rprivate"]
     old = facts(kernel_version=(5, 10))
     assert "rro" not in mounted(built(mounts=[bind], facts=old))["/d"]["options"]
