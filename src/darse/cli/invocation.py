@@ -41,7 +41,7 @@ class Invocation:
                 action(argument)
             except CliError as error:
                 sys.stderr.write(f"{error}\n")
-                status = 1
+                status = max(status, error.status)
             else:
                 if show:
                     sys.stdout.write(f"{argument}\n")

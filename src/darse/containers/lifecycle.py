@@ -114,12 +114,13 @@ class Lifecycle:
             hub = self._hubs.get(container.id)
             if hub is not None and hub.wanted:
                 hub.connect()
+            started_ns = time.time_ns()  # before the process can end
             plan.runtime.start(container.id)
             container.state = State(
                 Status.RUNNING,
                 pid=launched.pid,
                 monitor_pid=launched.monitor_pid,
-                started_ns=time.time_ns(),
+                started_ns=started_ns,
                 finished_ns=container.state.finished_ns,
                 restart_count=container.state.restart_count,
             )

@@ -60,8 +60,8 @@ def remove(invocation: Invocation) -> int:
             )
         except ApiError as error:
             if options.force and error.http_status == 404:
-                sys.stderr.write(f"{error}\n")
-                raise CliError("", 0) from error
+                # What is to be gone is gone; docker says so and succeeds.
+                raise CliError(str(error), 0) from error
             raise
 
     return invocation.for_each(one)
