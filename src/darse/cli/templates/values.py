@@ -200,7 +200,10 @@ def typed(document: Any, type_: Type) -> Value:
         return Value(type_, {key: typed(one, type_.elem) for key, one in document.items()})
     if kind not in _DECODED or not isinstance(document, _DECODED[kind]):
         return of_json(document) or zero(type_)  # an engine that speaks another dialect: show what it says
-    return Value(type_, float(document) if kind == FLOAT else document)
+    if kind == FLOAT:
+        assert isinstance(document, (int, float))
+        return Value(type_, float(document))
+    return Value(type_, document)
 
 
 def field(value: Value, name: str) -> Value | None:

@@ -1,0 +1,63 @@
+"""An engine of canned answers, for tests of what commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from darse.cli.config import Settings
+from darse.cli.entry import importlib, registry
+from darse.cli.errors import ApiError
+from darse.cli.flags import parse
+from darse.cli.invocation import Invocation
+
+
+class FakeStream:
+    """The response of a stream."""
+
+    def __init__(self, messages: list[Any]) -> None:
+        self._messages = messages
+
+    def messages(self) -> Iterator[Any]:
+        return iter(self._messages)
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(self._messages)
+
+
+class FakeClient:
+    """Answers by (method, path); remembers what it was asked."""
+
+    def __init__(self, answers: dict[tuple[str, str], Any]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, str, dict[str, Any], Any]] = []
+
+    def call(self, method: str, path: str, query: Any = None, body: Any = None, **_: Any) -> Any:
+        given = {key: value for key, value in (query or {}).items() if value not in (None, False)}
+        self.asked.append((method, path, given, body))
+        answer = self.answers.get((method, path))
+        if answer is None:
+            raise ApiError(f"No such object: {path}", 404)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def stream(self, method: str, path: str, query: Any = None, body: Any = None, *, raw_body: Any = None, **_: Any):
+        if raw_body is not None:
+            body = b"".join(raw_body)
+        return FakeStream(self.call(method, path, query, body))
+
+
+def run(line: list[str], answers: dict[tuple[str, str], Any], config: dict[str, Any] | None = None) -> FakeClient:
+    """Run a command line on canned answers; errors are raised as CliError."""
+    found = registry.resolve(line)
+    assert found is not None
+    typed, path, rest = found
+    command, function = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path]
+    options, arguments = parse(command._replace(path=typed), rest)
+    settings = Settings()
+    settings._file = config or {}
+    invocation = Invocation(typed, options, arguments, settings)
+    invocation._client = client = FakeClient(answers)
+    function(invocation)
+    return client
