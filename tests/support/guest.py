@@ -25,7 +25,8 @@ SECONDS = 1500
 # The programs of a virtual environment name their interpreter by its path, so the repository is shown at its own.
 SCRIPT = f"""
 export PYTHONDONTWRITEBYTECODE=1
-mkdir -p {REPOSITORY} && mount --bind /mnt/share {REPOSITORY} && cd {REPOSITORY} && exec .venv/bin/python -m pytest -q -p no:cacheprovider --timeout 120 "$@"
+mkdir -p {REPOSITORY} && mount --bind /mnt/share {REPOSITORY} && cd {REPOSITORY}
+exec .venv/bin/python -m pytest -q -p no:cacheprovider --timeout 120 "$@"
 """
 
 
