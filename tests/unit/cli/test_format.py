@@ -56,7 +56,7 @@ def test_ps(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "CONTAINER ID   IMAGE          COMMAND                  CREATED       STATUS                    "
         "PORTS                  NAMES",
-        '0123456789ab   nginx:1        "nginx -g \'daemon of…"   2 hours ago      Up 2 hours                '
+        '0123456789ab   nginx:1        "nginx -g \'daemon of…"   2 hours ago   Up 2 hours                '
         "0.0.0.0:8080->80/tcp   web",
         'ffffffffffff   cccccccccccc   "db"                     3 days ago    Exited (0) 1 second ago   '
         "                       db",
