@@ -174,12 +174,14 @@ def _of_struct(type_: type[msgspec.Struct]) -> Normalizer:
             return _plain(value, where)
         result: dict[str, Any] = {}
         for key, one in value.items():
+            if one is None:
+                continue
             name = key if key in exact else folded.get(key.lower())
             if name is None:
                 if key.lower() in _LEGACY:
                     continue
                 raise InvalidParameter(f"invalid JSON: unknown field {_quoted(key)} at {where}")
-            if one is None or (name in result and name != key):
+            if name in result and name != key:
                 continue
             if name in _STRING_OR_LIST and isinstance(one, str):
                 one = [one]  # noqa: PLW2901

@@ -54,6 +54,7 @@ class Exec(msgspec.Struct):
     station: Station
     hub: ConsoleHub
     watcher: asyncio.Task[None] | None = None
+    launch: asyncio.Task[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -119,15 +120,26 @@ class ExecService:
         config.ConsoleSize = request.ConsoleSize or config.ConsoleSize
         attachment = None if request.Detach else self._attachment(one)
         self._publish(one, f"exec_start: {' '.join(config.Cmd or ())}")
+        if attachment is None:
+            await self._run(one, container, None)
+        else:
+            # The caller answers its client before the process can print: clients exist that read the head of the answer
+            # through a buffer, and lose what has come along with it.
+            one.launch = asyncio.create_task(self._run(one, container, attachment))
+        return attachment
+
+    async def _run(self, one: Exec, container: Container, attachment: Attachment | None) -> None:
+        """Launch; say on the stream, where there is one, why that was impossible."""
         try:
             await self._launch(one, container, attached=attachment is not None)
-        except EngineError as error:
+        except Exception as error:
             if attachment is not None:
                 attachment.feed(STDOUT, f"{error}\r\n".encode())
             self._finish(one, error.exit_code if isinstance(error, LaunchFailure) else 126)
             if attachment is None:
                 raise
-        return attachment
+            if not isinstance(error, EngineError):
+                self._context.log.exception("exec %s failed", one.record.id)
 
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
         config = one.record.config
@@ -169,9 +181,11 @@ class ExecService:
             Pid=one.record.pid,
         )
 
-    def resize(self, exec_id: str, height: int, width: int) -> None:
+    async def resize(self, exec_id: str, height: int, width: int) -> None:
         """Set the size of an exec's terminal. Raises NotFound, and Conflict when it does not run."""
         one = self._get(exec_id)
+        if one.launch is not None:
+            await asyncio.wait((one.launch,))
         if not one.running:
             raise Conflict(f"exec {exec_id} is not running")
         conmon.resize(one.station, height, width)
@@ -208,6 +222,8 @@ class ExecService:
 
     async def close(self) -> None:
         """Stop watching; the execs go on."""
+        launches = [one.launch for one in self._execs.values() if one.launch is not None]
+        await asyncio.gather(*launches, return_exceptions=True)
         watchers = [one.watcher for one in self._execs.values() if one.watcher is not None]
         for watcher in watchers:
             watcher.cancel()

@@ -40,6 +40,11 @@ def test_null_is_the_zero_value_everywhere() -> None:
     assert made.NetworkingConfig.EndpointsConfig == {"net": EndpointSettings()}
 
 
+def test_an_unknown_member_that_is_null_says_nothing() -> None:
+    # docker's Python SDK sends the network's name there.
+    assert create({"NetworkingConfig": {"mynet": None}}).NetworkingConfig.EndpointsConfig is None
+
+
 def test_a_command_may_be_a_string() -> None:
     made = create({"Cmd": "date", "Entrypoint": "/bin/sh"})
     assert (made.Cmd, made.Entrypoint) == (["date"], ["/bin/sh"])

@@ -34,7 +34,7 @@ async def start(call: Call) -> web.StreamResponse:
 async def resize(call: Call) -> web.StreamResponse:
     """Resize an exec's terminal."""
     height, width = query.size(call.request, "h"), query.size(call.request, "w")
-    call.engine.execs.resize(call.match["id"], height, width)
+    await call.engine.execs.resize(call.match["id"], height, width)
     return empty(200)
 
 
