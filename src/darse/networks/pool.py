@@ -14,7 +14,8 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from darse.linux import trace
 from darse.linux.netns import Netns, NetnsThread
@@ -23,16 +24,14 @@ READY = 4
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class Prepared:
+class Prepared(msgspec.Struct):
     """A namespace, and the host's end of its link ("" without one)."""
 
     netns: Netns
     link: str
 
 
-@dataclass
-class Statistics:
+class Statistics(msgspec.Struct):
     """How the pool did."""
 
     taken: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import time
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from darse.networks.drivers import BridgeDriver
 from darse.networks.model import NetworkRecord
 from darse.networks.store import NetworkStore
 
+_log = logging.getLogger(__name__)
 _ADMINISTERED = ("", "none")
 
 
@@ -28,18 +30,35 @@ def predefine(
         if store.by_name(name) is None:
             store.save(NetworkRecord(id=new_id(), name=name, driver=driver, created_ns=time.time_ns()))
     existing = store.by_name("bridge")
+    if existing is not None and _is_used(existing, store):
+        if _is_outdated(config, existing):
+            _log.warning("--bridge and --bip count from the next start without running containers on network bridge")
+            return
+        _save(store, _record(config, existing, _address(existing)), existing)
+        return
+    if existing is not None and (config.bridge == "none" or existing.bridge != config.bridge_name):
+        bridges.remove(existing)
     if config.bridge == "none":
         if existing is not None:
             store.delete(existing)
         return
-    interface = _interface(config, bridges, existing, store) or _first(choose())
-    record = _record(config, existing, interface)
+    interface = _interface(config, bridges, existing) or _first(choose())
+    _save(store, _record(config, existing, interface), existing)
+
+
+def _save(store: NetworkStore, record: NetworkRecord, existing: NetworkRecord | None) -> None:
     if record != existing:
         store.save(record)
 
 
+def _is_outdated(config: EngineConfig, record: NetworkRecord) -> bool:
+    if config.bridge == "none" or record.bridge != config.bridge_name:
+        return True
+    return bool(config.bip) and _bip(config.bip) != _address(record)
+
+
 def _interface(
-    config: EngineConfig, bridges: BridgeDriver, existing: NetworkRecord | None, store: NetworkStore
+    config: EngineConfig, bridges: BridgeDriver, existing: NetworkRecord | None
 ) -> ipaddress.IPv4Interface | None:
     """The bridge's address, where it is given or was chosen before; None when one is to be chosen."""
     if config.bridge not in _ADMINISTERED:
@@ -48,13 +67,18 @@ def _interface(
         return _bip(config.bip)
     if existing is None or existing.foreign:
         return None
-    if bridges.exists(existing) or any(
-        endpoint.network_id == existing.id for sandbox in store.sandboxes.values() for endpoint in sandbox.endpoints
-    ):
-        return ipaddress.IPv4Interface(f"{existing.gateway}/{existing.network.prefixlen}")
     # Nobody has an address of it, and since the engine ended somebody else may have taken the subnet.
-    subnet = existing.network
-    return None if bridges.routed(subnet) else ipaddress.IPv4Interface(f"{existing.gateway}/{subnet.prefixlen}")
+    return _address(existing) if bridges.exists(existing) or not bridges.routed(existing.network) else None
+
+
+def _address(record: NetworkRecord) -> ipaddress.IPv4Interface:
+    return ipaddress.IPv4Interface(f"{record.gateway}/{record.network.prefixlen}")
+
+
+def _is_used(record: NetworkRecord, store: NetworkStore) -> bool:
+    return any(
+        endpoint.network_id == record.id for sandbox in store.sandboxes.values() for endpoint in sandbox.endpoints
+    )
 
 
 def _record(config: EngineConfig, existing: NetworkRecord | None, interface: ipaddress.IPv4Interface) -> NetworkRecord:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.engine.ids import new_id
@@ -22,8 +23,7 @@ from darse.wire.networks import EndpointSettings
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
 
 
-@dataclass
-class Sandbox:
+class Sandbox(msgspec.Struct):
     """A sandbox that a container is about to use. `path` names its namespace while the engine holds it."""
 
     record: SandboxRecord

@@ -221,10 +221,10 @@ class NetworkService:
         return self.store.sandboxes.get(container_id)
 
     def _publish(self, endpoint: Endpoint, action: str, container_id: str) -> None:
-        record = self.store.get(endpoint.network_id)
-        self._events.publish(
-            "network", action, record.id, {"container": container_id, "name": record.name, "type": record.driver}
-        )
+        record = self.store.find(endpoint.network_id)
+        kind = record.driver if record is not None else ""
+        attributes = {"container": container_id, "name": endpoint.network_name, "type": kind}
+        self._events.publish("network", action, endpoint.network_id, attributes)
 
     async def connect(self, reference: str, container_id: str, pid: int, settings: EndpointSettings) -> None:
         """Connect a running container. Raises NotFound, InvalidParameter, Forbidden."""

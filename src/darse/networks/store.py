@@ -42,6 +42,10 @@ class NetworkStore:
         """Return the network of a name."""
         return next((record for record in self._networks.values() if record.name == name), None)
 
+    def find(self, network_id: str) -> NetworkRecord | None:
+        """Return the network of a whole id."""
+        return self._networks.get(network_id)
+
     def get(self, reference: str) -> NetworkRecord:
         """Return a network by id, name or abbreviated id. Raises NotFound and InvalidParameter."""
         found = self._networks.get(reference) or self.by_name(reference)

@@ -70,17 +70,11 @@ def matches(record: NetworkRecord, filters: Filters, *, used: bool) -> bool:
 
 
 def prunable(record: NetworkRecord, filters: Filters) -> bool:
-    """Whether the filters of a prune let an unused network go."""
+    """Whether the filters of a prune let an unused network go. Raises InvalidParameter."""
+    until = filters.until_ns()
     return (
         record.name not in PREDEFINED
         and filters.labels(record.labels)
         and filters.without_labels(record.labels)
-        and all(record.created_ns / 1e9 < _seconds(value) for value in filters.values("until"))
+        and (until is None or record.created_ns < until)
     )
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidParameter(f"invalid filter 'until={text}': seconds since the epoch are wanted") from None

@@ -101,6 +101,9 @@ async def test_prune(host: Host) -> None:
     await host.sandbox("one", "used")
     host.service.configured = lambda name: ["stopped"] if name == "configured" else []
     assert (await host.service.prune(Filters({"label!": ["keep"], "until": ["1"]}))).NetworksDeleted is None
+    assert (await host.service.prune(Filters({"until": ["24h"]}))).NetworksDeleted is None
+    with pytest.raises(InvalidParameter):
+        await host.service.prune(Filters({"until": ["tomorrow"]}))
     assert (await host.service.prune(Filters({"label!": ["keep"]}))).NetworksDeleted == ["unused"]
     assert names(host, type=["custom"]) == ["configured", "kept", "used"]
     host.service.configured = lambda _: []

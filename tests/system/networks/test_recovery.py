@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, ask, bridge_ports, host_port, inside, is_shut
@@ -109,6 +110,42 @@ async def test_starting_again_changes_nothing(host: Host, holder: Callable[[str]
         await host.start()
     assert ask(None, "127.0.0.1", one.record.published[0].host_port).startswith("one ")
     assert (await host.sandbox("two")).addresses != one.addresses
+
+
+async def test_another_bip_waits_for_the_containers_that_run(
+    host: Host, holder: Callable[[str], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await host.sandbox("one")
+    host.serve(one)
+    host.running = {"one": holder(one.path)}
+    await host.stop()
+    before, host.config = host.config, msgspec.structs.replace(host.config, bip="10.222.0.1/24")
+    await host.start()
+    assert "count from the next start without running containers" in caplog.text
+    assert ask(None, one.addresses[0], 80).startswith("one ")
+    host.service.sandbox_release("one")
+    await host.stop()
+    host.running = {}
+    await host.start()
+    assert host.service.store.get("bridge").subnet == "10.222.0.0/24"
+    host.config = before
+
+
+async def test_no_default_bridge_waits_for_the_containers_that_run(host: Host, holder: Callable[[str], int]) -> None:
+    one = await host.sandbox("one", ports=host_port(0))
+    host.serve(one)
+    host.running = {"one": holder(one.path)}
+    bridge = host.service.store.get("bridge").bridge
+    await host.stop()
+    host.config = msgspec.structs.replace(host.config, bridge="none")
+    await host.start()
+    assert ask(None, one.addresses[0], 80).startswith("one ")
+    host.service.sandbox_release("one")
+    await host.stop()
+    host.running = {}
+    await host.start()
+    assert host.service.default_bridge() is None
+    assert not os.path.exists(f"/sys/class/net/{bridge}")
 
 
 async def test_a_deleted_bridge_comes_back_with_its_ports(host: Host, holder: Callable[[str], int]) -> None:
