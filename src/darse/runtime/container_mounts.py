@@ -25,7 +25,7 @@ class BindMount(msgspec.Struct, frozen=True):
     `recursive_read_only` reaches the mounts below `source` too; it is for directories only (crun 1.8 takes no file).
     With a `subpath`, whose names a container controls,
     the mount must be pinned (`darse.runtime.pinning`) before it goes into a spec. `restrictions` are those of
-    nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them.
+    ro, nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them.
     """
 
     source: str
@@ -121,8 +121,9 @@ def _mount(kind: str, source: str, destination: str, *options: str) -> dict[str,
 
 
 def _bind(mount: BindMount, *, recursive_read_only: bool = False) -> dict[str, Any]:
-    # Without "rw", which is the default, the runtime keeps the flags of the host's mount as they are.
-    options = ["rbind" if mount.recursive else "bind", *([] if mount.writable else ["ro"]), *mount.restrictions]
+    # What the host's mount does not allow the container's must not either; crun 1.8 sets the flags anew.
+    access = [] if mount.writable or "ro" in mount.restrictions else ["ro"]
+    options = ["rbind" if mount.recursive else "bind", *access, *mount.restrictions]
     if recursive_read_only and mount.recursive_read_only and not mount.writable:
         # mount_setattr(2) with AT_RECURSIVE: `ro` alone leaves what is mounted below `source` writable.
         options.append("rro")

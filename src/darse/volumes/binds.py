@@ -11,11 +11,11 @@ from darse.engine.errors import InvalidParameter
 from darse.linux import trace
 from darse.volumes.mounts import MountPlan
 
-_RESTRICTIONS = ((os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
+_RESTRICTIONS = ((os.ST_RDONLY, "ro"), (os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What the spec must know of a source: those of nosuid, nodev and noexec that its mount has, and what it is."""
+    """What the spec must know of a source: those of ro, nosuid, nodev and noexec that its mount has, and what it is."""
 
     restrictions: tuple[str, ...]
     is_directory: bool
