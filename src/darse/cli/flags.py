@@ -186,18 +186,21 @@ def _count(command: Command, rest: list[str]) -> None:
     low, high = command.minimum, command.maximum
     if len(rest) >= low and (high is None or len(rest) <= high):
         return
-    name = f"'darse {command.path}'"
+    name, see = f"'darse {command.path}'", "Run"
     if high == 0:
         text = f"{name} accepts no arguments"
     elif low == high:
         text = f"{name} requires {low} argument{'s' if low > 1 else ''}"
+    elif low and high is not None:
+        text = f"{name} requires at least {low} and at most {high} arguments"
     elif len(rest) < low:
         text = f"{name} requires at least {low} argument{'s' if low > 1 else ''}"
+        see = "See"
     else:
         text = f"{name} requires at most {high} argument{'s' if high != 1 else ''}"
     raise CliError(
         f"darse: {text}\n\nUsage:  darse {command.path} {command.usage}\n\n"
-        f"Run 'darse {command.path} --help' for more information"
+        f"{see} 'darse {command.path} --help' for more information"
     )
 
 

@@ -67,7 +67,7 @@ def ellipsis(text: str, most: int) -> str:
 def fit(text: str, columns: int, *, minimum: int = 10, padding: int = 3) -> str:
     """Shorten the cells of columns that may be, until the table is no wider than `columns`.
 
-    The first line has the headings. Where that is not enough the table stays too wide.
+    The first line has the headings. Where that is not enough the table stays as it is: wrapped is better than both.
     """
     rows = [line.split("\t") for line in text.split("\n")]
     count = len(rows[0])
@@ -81,7 +81,7 @@ def fit(text: str, columns: int, *, minimum: int = 10, padding: int = 3) -> str:
     while total() > columns:
         choices = [one for one in range(count) if rows[0][one] in SHRINKABLE and widths[one] > _NARROWEST]
         if not choices:
-            break
+            return text
         widest = max(choices, key=lambda one: widths[one])
         widths[widest] = max(_NARROWEST, widths[widest] - max(1, total() - columns))
     return "\n".join("\t".join(_shortened(cell, widths[number]) for number, cell in enumerate(row)) for row in rows)

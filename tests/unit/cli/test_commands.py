@@ -304,3 +304,32 @@ def test_completion_splits_what_is_typed() -> None:
     assert split_line("darse rm a") == ["rm", "a"]
     assert split_line("darse rm a ") == ["rm", "a", ""]
     assert split_line("darse rm 'a b") == ["rm", "a b"]
+
+
+def test_every_command_has_a_manual_page() -> None:
+    from darse.cli import registry
+    from darse.cli.man import pages
+
+    found = dict(pages())
+    assert len(found) == 1 + len(registry.COMMANDS) + len(registry.ALIASES)
+    page = found["darse-container-ls"]
+    assert r"\fB\-a\fR, \fB\-\-all\fR" in page
+    assert r"\fBdarse ps\fR" in page
+    assert found["darse-ps"] == ".so man1/darse-container-ls.1\n"
+    assert not [line for text in found.values() for line in text.splitlines() if line.startswith("'")]
+
+
+def test_every_command_explains_itself() -> None:
+    import importlib
+
+    from darse.cli import registry
+    from darse.cli.flags import help_text
+
+    for path, entry in registry.COMMANDS.items():
+        command, function = importlib.import_module(entry.module).COMMANDS[path]
+        assert command.path == path
+        assert callable(function)
+        assert len({flag.name for flag in command.flags}) == len(command.flags)
+        shorts = [flag.short for flag in command.flags if flag.short]
+        assert len(set(shorts)) == len(shorts)
+        assert help_text(command).startswith(f"\nUsage:  darse {path}")

@@ -51,7 +51,7 @@ def _uses_size(source: str) -> bool:
     try:
         template.of_object(probe)
     except TemplateError as error:
-        raise CliError(f"template parsing error: {error}") from error
+        raise CliError(f"failed to execute template: {error}") from error
     return probe.size_was_asked
 
 

@@ -198,7 +198,7 @@ COMMANDS = {
                 string("platform", "Set platform if server is multi-platform capable"),
             ),
             1,
-            2,
+            None,
         ),
         import_,
     ),
