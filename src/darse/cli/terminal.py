@@ -33,7 +33,7 @@ def raw_mode(descriptor: int) -> Iterator[None]:
     """Pass every key on, and restore the terminal in any case."""
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSADRAIN)  # the default would drop what was typed ahead
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
