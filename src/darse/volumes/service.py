@@ -170,23 +170,29 @@ class VolumeService:
             del self._records[name]
             await asyncio.to_thread(self._drivers[record.driver].remove, name)
 
+    def discard_anonymous(self, plans: Iterable[MountPlan]) -> list[VolumeRecord]:
+        """Forget the anonymous volumes of a container that is gone, and return those that nobody else uses.
+
+        Call it in the transaction that removes the container's row: a crash afterwards leaves directories only, which
+        `open` sweeps. `delete_data` removes them.
+        """
+        found = {plan.name for plan in plans if plan.anonymous and plan.name in self._records}
+        discarded = [self._records[name] for name in sorted(found) if not self.users(name)]
+        with self._state.transaction() as connection:
+            for record in discarded:
+                connection.execute("DELETE FROM volumes WHERE name = ?", (record.name,))
+                self._events.publish("volume", "destroy", record.name, {"driver": record.driver})
+                del self._records[record.name]
+        return discarded
+
+    async def delete_data(self, discarded: Iterable[VolumeRecord]) -> None:
+        """Remove the directories of volumes that were discarded. Logs what cannot be removed."""
+        for record in discarded:
+            await asyncio.to_thread(self._mend, record.name, self._drivers[record.driver].remove)
+
     async def remove_anonymous(self, plans: Iterable[MountPlan]) -> None:
         """Remove the anonymous volumes of a removed container that nobody else uses."""
-        for plan in plans:
-            if plan.anonymous and plan.name in self._records and not self.users(plan.name):
-                await self.remove(plan.name, force=True)
-
-    def discard_anonymous(self, plans: Iterable[MountPlan]) -> None:
-        """At start, before `open`: forget the anonymous volumes of a creation that did not end.
-
-        `open` sweeps their directories.
-        """
-        names = {plan.name for plan in plans if plan.anonymous and plan.name in self._records}
-        for name in names:
-            if not self.users(name):
-                with self._state.transaction() as connection:
-                    connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
-                del self._records[name]
+        await self.delete_data(self.discard_anonymous(plans))
 
     async def prune(self, filters: Filters) -> VolumesPruned:
         """Remove volumes that no container uses: anonymous ones, or with `all=true` every one."""
