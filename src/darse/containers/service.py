@@ -153,7 +153,7 @@ class ContainerService:
         await self._remove(container, volumes=True)
 
     async def _remove(self, container: Container, *, volumes: bool) -> None:
-        """The row goes first: what a crash leaves of the files is swept at the next start."""
+        """The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start."""
         context = self._context
         async with context.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
@@ -164,14 +164,15 @@ class ContainerService:
                 container.state.status = Status.REMOVING
                 with context.database.transaction():
                     self._store.delete(container)
+                    mounts = container.record.mounts if volumes else []
+                    discarded = context.volumes.discard_anonymous(mounts)
                     context.publish(container, "destroy")
                 container.is_removed()
                 self._lifecycle.forget(container)
                 self.execs.forget_container(container.id)
                 await context.snapshots.remove(container.id)
                 await asyncio.to_thread(context.files.of(container.id).remove)
-                if volumes:
-                    await context.volumes.remove_anonymous(container.record.mounts)
+                await context.volumes.delete_data(discarded)
         context.traces.forget(container.id, container.name)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
