@@ -190,10 +190,6 @@ class VolumeService:
         for record in discarded:
             await asyncio.to_thread(self._mend, record.name, self._drivers[record.driver].remove)
 
-    async def remove_anonymous(self, plans: Iterable[MountPlan]) -> None:
-        """Remove the anonymous volumes of a removed container that nobody else uses."""
-        await self.delete_data(self.discard_anonymous(plans))
-
     async def prune(self, filters: Filters) -> VolumesPruned:
         """Remove volumes that no container uses: anonymous ones, or with `all=true` every one."""
         everything = filters.flag("all") is True

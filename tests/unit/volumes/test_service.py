@@ -141,7 +141,7 @@ async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
     assert plans[1].source == str(bench.root / "volumes/new/_data")
     assert bench.service.inspect(plans[2].name).Labels == {"com.docker.volume.anonymous": ""}
     assert bench.service.inspect("new").Labels is None
-    await bench.service.remove_anonymous(plans)
+    await bench.service.delete_data(bench.service.discard_anonymous(plans))
     assert bench.names() == ["new", "old"]
 
 
