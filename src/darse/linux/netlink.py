@@ -222,11 +222,12 @@ class Netlink:
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
         self._sequence = 0
 
-    def run(self, *requests: Request) -> None:
+    def run(self, *requests: Request, summary: str = "") -> None:
         """Do the requests in order, in one system call. Raises OSError for the first that fails."""
         if not requests:
             return
-        with self._turn, trace.step(requests[0].kind, " ".join(requests[0].command[1:4]), *_joined(requests)):
+        said = summary or " ".join(requests[0].command[1:4])
+        with self._turn, trace.step(requests[0].kind, said, *_joined(requests)):
             self._run(requests)
 
     def _run(self, requests: tuple[Request, ...]) -> None:

@@ -21,6 +21,8 @@ from darse.linux import trace
 from darse.linux.netns import Netns, NetnsThread
 
 READY = 4
+# Seconds; the start that has taken one needs the processors more than the next one needs the pool.
+_REFILL_AFTER = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +74,10 @@ class NetnsPool:
         """Take a namespace that is connected to the default bridge. Raises OSError and Conflict."""
         if self._ready:
             prepared = self._ready.popleft()
-            self._wanted.set()
+            if self._ready:
+                asyncio.get_running_loop().call_later(_REFILL_AFTER, self._wanted.set)
+            else:
+                self._wanted.set()
             self.statistics.taken += 1
             link = prepared.link
             with trace.step("namespace", "take a namespace prepared ahead", "ip", "netns", "add", "CONTAINER"):

@@ -266,9 +266,11 @@ def _configure(netns: Netns, interface: str, endpoint: Endpoint, *, default_rout
         set_up(link.index, interface),
         add_address(link.index, interface, address),
     ]
+    said = f"{interface} inside: up, {address}"
     if default_route and endpoint.gateway:
         requests.append(set_default_route(ipaddress.IPv4Address(endpoint.gateway)))
-    netns.netlink.run(*requests)
+        said += f", the way out by {endpoint.gateway}"
+    netns.netlink.run(*requests, summary=said)
 
 
 def check_settings(settings: EndpointSettings) -> None:

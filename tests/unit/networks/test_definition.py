@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from darse.engine.errors import Forbidden, InvalidParameter
+from darse.engine.errors import EngineError, Forbidden, InvalidParameter
+from darse.networks import options
 from darse.networks.definition import check_name, check_request, define
 from darse.networks.model import NetworkRecord
+from darse.networks.sandboxes import check_mac
 from darse.wire.networks import IPAM, ConfigReference, IPAMConfig, NetworkCreate
 
 FREE = ipaddress.IPv4Network("172.18.0.0/16")
@@ -49,7 +55,7 @@ def test_the_gateway_is_the_first_free_address_of_the_range() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("asked", "said"),
     [
         (IPAMConfig("foobar"), "invalid subnet foobar: invalid CIDR block notation"),
         (IPAMConfig("10.0.0.0"), "invalid subnet 10.0.0.0: invalid CIDR block notation"),
@@ -82,9 +88,9 @@ def test_the_gateway_is_the_first_free_address_of_the_range() -> None:
         (IPAMConfig(Gateway="10.0.0.1"), "invalid subnet : invalid CIDR block notation"),
     ],
 )
-def test_ranges_that_are_refused(given: IPAMConfig, said: str) -> None:
+def test_ranges_that_are_refused(asked: IPAMConfig, said: str) -> None:
     with pytest.raises(InvalidParameter) as refused:
-        made(given)
+        made(asked)
     assert str(refused.value).startswith("invalid network config:\n")
     assert said in str(refused.value)
 
@@ -142,3 +148,32 @@ def test_names_that_are_fine(name: str) -> None:
 def test_requests_for_what_there_is_not(members: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         check_request(NetworkCreate(Name="net", **members))
+
+
+WORDS = st.one_of(
+    st.text(max_size=20),
+    st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4}){0,4}(/[0-9]{0,3})?", fullmatch=True),
+    st.from_regex(r"[0-9a-f:]{0,20}(/[0-9]{0,3})?(%[a-z]{0,3})?", fullmatch=True),
+)
+
+
+@given(WORDS, WORDS, WORDS, st.dictionaries(WORDS, WORDS, max_size=2))
+def test_any_text_is_a_network_or_refused(subnet: str, ip_range: str, gateway: str, reserved: dict[str, str]) -> None:
+    with contextlib.suppress(EngineError):
+        record = made(IPAMConfig(subnet, ip_range, gateway, reserved))
+        assert ipaddress.IPv4Address(record.gateway) in record.network
+        assert record.network.prefixlen <= 30
+
+
+@given(WORDS, st.sampled_from([options.MTU, options.HOST_BINDING, options.ICC, options.MASQUERADE]))
+def test_any_text_is_an_option_or_refused(text: str, name: str) -> None:
+    record = msgspec.structs.replace(OTHER, options={name: text})
+    for read in (options.mtu, options.host_address, lambda one: options.flag(one, name)):
+        with contextlib.suppress(InvalidParameter):
+            read(record)
+
+
+@given(WORDS)
+def test_any_text_is_a_hardware_address_or_refused(text: str) -> None:
+    with contextlib.suppress(InvalidParameter):
+        check_mac(text)

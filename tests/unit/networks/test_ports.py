@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from darse.engine.errors import InvalidParameter, SystemFault
 from darse.networks.model import PublishedPort
@@ -194,3 +197,12 @@ def test_a_program_of_the_host_has_the_port(allocator: PortAllocator, kind: int,
 def test_an_address_that_the_host_has_not(allocator: PortAllocator, free: int) -> None:
     with pytest.raises(SystemFault, match="cannot assign requested address"):
         publish(allocator, free, "192.0.2.1")
+
+
+WORDS = st.one_of(st.text(max_size=12), st.from_regex(r"[0-9]{0,6}(-[0-9]{0,6})?(/[a-z]{0,4})?", fullmatch=True))
+
+
+@given(WORDS, WORDS, WORDS)
+def test_any_text_is_a_port_or_refused(key: str, host_ip: str, port: str) -> None:
+    with contextlib.suppress(InvalidParameter):
+        check_ports({key: [PortBinding(host_ip, port)]}, [key])

@@ -137,7 +137,8 @@ class BridgeDriver:
         """See `Driver`: a veth pair, its outer end a port of the bridge."""
         name = link_name()
         veth = add_veth(name, self.link(record).index, interface, netns.descriptor, self.mtu(record))
-        self._netlink.run(veth, set_port(name, isolated=self.isolated(record)))
+        said = f"veth pair {name}, {interface}, on {record.bridge}"
+        self._netlink.run(veth, set_port(name, isolated=self.isolated(record)), summary=said)
         return name
 
     def reconnect(self, record: NetworkRecord, link: str) -> None:
