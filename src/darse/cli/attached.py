@@ -14,6 +14,47 @@ from darse.cli.streams import Relay, SignalPipe, proxied_signals
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 
 
+def follow(
+    client: Client,
+    container: str,
+    *,
+    tty: bool,
+    stdin: bool,
+    stdout: bool = True,
+    stderr: bool = True,
+    keys: str = "",
+    proxy_signals: bool,
+    condition: str,
+    begin: Callable[[], None] = lambda: None,
+) -> int:
+    """Be the terminal of a container until it ends or is detached from; return its status.
+
+    `container` is its path in the API, `condition` what of the API's wait to wait for, `begin` starts it. Attached and
+    waited for before that, a container that ends at once is not missed.
+    """
+    query = {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None}
+    waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
+    connection, response = client.hijack(f"{container}/attach", query)
+    session = Session(
+        client,
+        f"{container}/resize",
+        tty=tty,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        keys=keys,
+        kill_path=f"{container}/kill" if proxy_signals else "",
+    )
+    session.run(connection, response, begin)
+    connection.close()
+    if session.detached:
+        return 0
+    result = waiting.json()
+    if result.get("Error"):
+        raise CliError(result["Error"]["Message"], 125)
+    return int(result["StatusCode"])
+
+
 class Session:
     """One attached stream, and what goes with it: raw mode, sizes, signals, detach keys."""
 

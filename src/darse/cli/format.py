@@ -55,7 +55,7 @@ def local_time(seconds: float) -> str:
 
 def ago(seconds: float) -> str:
     """How long ago a time was."""
-    from darse.cli.units import human_duration
+    from darse.durations import human_duration
 
     return human_duration(time.time() - seconds) + " ago"
 

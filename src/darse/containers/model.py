@@ -20,7 +20,7 @@ from enum import StrEnum
 
 import msgspec
 
-from darse.engine.times import human_duration
+from darse.durations import human_duration
 from darse.linux.process import Process
 from darse.volumes.mounts import MountPlan
 from darse.wire.containers import ContainerConfig, HostConfig, WaitResponse

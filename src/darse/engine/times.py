@@ -37,33 +37,6 @@ def rfc3339(nanoseconds: int) -> str:
     return text + "Z"
 
 
-def human_duration(seconds: float) -> str:
-    """Return a duration in the words that docker's lists use."""
-    whole = int(seconds)
-    steps = (
-        (1, "Less than a second"),
-        (2, "1 second"),
-        (60, f"{whole} seconds"),
-        (120, "About a minute"),
-        (3600, f"{whole // 60} minutes"),
-    )
-    for limit, text in steps:
-        if whole < limit:
-            return text
-    hours = int(seconds / 3600 + 0.5)
-    later = (
-        (2, "About an hour"),
-        (48, f"{hours} hours"),
-        (24 * 7 * 2, f"{hours // 24} days"),
-        (24 * 30 * 2, f"{hours // 24 // 7} weeks"),
-        (24 * 365 * 2, f"{hours // 24 // 30} months"),
-    )
-    for limit, text in later:
-        if hours < limit:
-            return text
-    return f"{int(seconds / 3600) // 24 // 365} years"
-
-
 def parse_time(text: str, name: str) -> int:
     """Return nanoseconds since the epoch. Raises InvalidParameter, naming the query field."""
     if found := _UNIX.match(text):

@@ -12,7 +12,8 @@ from darse.cli.errors import CliError
 from darse.cli.format import Format, natural, short_id
 from darse.cli.table import align, ellipsis, fit, width
 from darse.cli.templates.times import duration_text, time_text
-from darse.cli.units import binary_size, human_duration, human_size
+from darse.cli.units import binary_size, human_size
+from darse.durations import human_duration
 from tests.unit.cli.fake import run
 
 _NOW = int(time.time())

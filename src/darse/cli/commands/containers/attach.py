@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.cli.attached import Session
+from darse.cli.attached import follow
 from darse.cli.client import quote
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
@@ -19,24 +19,15 @@ def attach(invocation: Invocation) -> int:
         raise CliError("You cannot attach to a stopped container, start it first")
     if state["Paused"]:
         raise CliError("You cannot attach to a paused container, unpause it first")
-    stdin = config["OpenStdin"] and not options.no_stdin
-    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
-    waiting = client.stream("POST", f"{path}/wait", {"condition": "next-exit"})
-    connection, response = client.hijack(
-        f"{path}/attach",
-        {"stream": True, "stdin": stdin, "stdout": True, "stderr": True, "detachKeys": keys or None},
-    )
-    session = Session(
+    return follow(
         client,
-        f"{path}/resize",
+        path,
         tty=config["Tty"],
-        stdin=stdin,
-        keys=keys,
-        kill_path=f"{path}/kill" if options.sig_proxy else "",
+        stdin=config["OpenStdin"] and not options.no_stdin,
+        keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
+        proxy_signals=options.sig_proxy,
+        condition="next-exit",
     )
-    session.run(connection, response, lambda: None)
-    connection.close()
-    return 0 if session.detached else int(waiting.json()["StatusCode"])
 
 
 COMMANDS = {

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from darse.cli.attached import Session
+from darse.cli.attached import follow
 from darse.cli.errors import ApiError, CliError
 from darse.cli.flags import Command, string, switch
 from darse.cli.invocation import Invocation
@@ -40,35 +40,18 @@ def run(invocation: Invocation) -> int:
 
 def _attached(invocation: Invocation, container_id: str, body: dict[str, Any]) -> int:
     client, options = invocation.client, invocation.options
-    path = f"/containers/{container_id}"
-    stdin, stdout, stderr = body["AttachStdin"], body["AttachStdout"], body["AttachStderr"]
-    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
-    connection, response = client.hijack(
-        f"{path}/attach",
-        {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None},
-    )
-    # Registered before the start: a container that ends at once is not missed.
-    condition = "removed" if options.rm else "next-exit"
-    waiting = client.stream("POST", f"{path}/wait", {"condition": condition})
-    session = Session(
+    return follow(
         client,
-        f"{path}/resize",
+        f"/containers/{container_id}",
         tty=options.tty,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        keys=keys,
-        kill_path=f"{path}/kill" if options.sig_proxy else "",
+        stdin=body["AttachStdin"],
+        stdout=body["AttachStdout"],
+        stderr=body["AttachStderr"],
+        keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
+        proxy_signals=options.sig_proxy,
+        condition="removed" if options.rm else "next-exit",
+        begin=lambda: _start(invocation, container_id),
     )
-    session.run(connection, response, lambda: _start(invocation, container_id))
-    connection.close()
-    if session.detached:
-        return 0
-    result = waiting.json()
-    if result.get("Error"):
-        sys.stderr.write(f"{result['Error']['Message']}\n")
-        return _FAILED
-    return int(result["StatusCode"])
 
 
 def _start(invocation: Invocation, container_id: str) -> None:

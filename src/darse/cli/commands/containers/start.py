@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.attached import Session
+from darse.cli.attached import follow
 from darse.cli.client import quote
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
@@ -25,25 +25,16 @@ def start(invocation: Invocation) -> int:
     path = f"/containers/{quote(invocation.arguments[0])}"
     container = client.call("GET", f"{path}/json")
     config = container["Config"]
-    stdin = options.interactive and config["OpenStdin"]
-    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
-    connection, response = client.hijack(
-        f"{path}/attach",
-        {"stream": True, "stdin": stdin, "stdout": True, "stderr": True, "detachKeys": keys or None},
-    )
-    condition = "removed" if container["HostConfig"]["AutoRemove"] else "next-exit"
-    waiting = client.stream("POST", f"{path}/wait", {"condition": condition})
-    session = Session(
+    return follow(
         client,
-        f"{path}/resize",
+        path,
         tty=config["Tty"],
-        stdin=stdin,
-        keys=keys,
-        kill_path=f"{path}/kill" if options.sig_proxy else "",
+        stdin=options.interactive and config["OpenStdin"],
+        keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
+        proxy_signals=options.sig_proxy,
+        condition="removed" if container["HostConfig"]["AutoRemove"] else "next-exit",
+        begin=lambda: client.call("POST", f"{path}/start"),
     )
-    session.run(connection, response, lambda: client.call("POST", f"{path}/start"))
-    connection.close()
-    return 0 if session.detached else int(waiting.json()["StatusCode"])
 
 
 COMMANDS = {
