@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.runtime.apparmor import load_default_profile
 from darse.runtime.capabilities import ALL, present
 from darse.runtime.cgroups import Cgroups
 
@@ -72,6 +73,7 @@ class HostFacts(msgspec.Struct, frozen=True):
     memory: int
     swap_accounting: bool
     apparmor: bool
+    apparmor_profile: str
     open_files_hard: int
     limits: dict[str, int]
     open_files_ceiling: int
@@ -100,7 +102,7 @@ class HostFacts(msgspec.Struct, frozen=True):
 
 
 def read_host_facts(cgroups: Cgroups) -> HostFacts:
-    """Look at /proc and /sys."""
+    """Look at /proc and /sys; where there is AppArmor, have our profile loaded."""
     if cgroups.unified:
         version = 2
         controllers = frozenset((cgroups.hierarchies[0].path / "cgroup.controllers").read_text().split())
@@ -118,6 +120,7 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
         swap = "memory" in trees and (trees["memory"] / "memory.memsw.limit_in_bytes").exists()
     hard = {name: resource.getrlimit(number)[1] for name, number in RLIMITS.items()}
     capabilities = _own_capabilities()
+    apparmor = _is_yes(Path("/sys/module/apparmor/parameters/enabled"))
     return HostFacts(
         cgroup_version=version,
         controllers=controllers,
@@ -128,7 +131,8 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
         memory_nodes=_allowed("Mems_allowed_list"),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         swap_accounting=swap,
-        apparmor=_is_yes(Path("/sys/module/apparmor/parameters/enabled")),
+        apparmor=apparmor,
+        apparmor_profile=load_default_profile() if apparmor else "",
         open_files_hard=hard["nofile"],
         limits=hard,
         open_files_ceiling=int(Path("/proc/sys/fs/nr_open").read_text()),

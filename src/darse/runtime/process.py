@@ -41,7 +41,15 @@ def container_process(
     process = _process(config.Tty, arguments, user, granted, host.ConsoleSize)
     process["env"] = environment(config, user, hostname=hostname)
     process["cwd"] = config.WorkingDir or "/"
-    _confine(process, host, facts, security, default_ulimits, no_new_privileges=no_new_privileges)
+    _confine(
+        process,
+        host,
+        facts,
+        security,
+        default_ulimits,
+        no_new_privileges=no_new_privileges,
+        privileged=host.Privileged,
+    )
     return process
 
 
@@ -68,8 +76,15 @@ def exec_process(
     process = _process(exec_config.Tty, exec_config.Cmd, user, granted, exec_config.ConsoleSize)
     process["env"] = environment(config, user, hostname=hostname, extra=exec_config.Env or (), terminal=exec_config.Tty)
     process["cwd"] = exec_config.WorkingDir or config.WorkingDir or "/"
-    security = read_security_options(host.SecurityOpt)
-    _confine(process, host, facts, security, default_ulimits, no_new_privileges=no_new_privileges)
+    _confine(
+        process,
+        host,
+        facts,
+        read_security_options(host.SecurityOpt),
+        default_ulimits,
+        no_new_privileges=no_new_privileges,
+        privileged=host.Privileged or exec_config.Privileged,
+    )
     return process
 
 
@@ -97,14 +112,17 @@ def _confine(
     default_ulimits: Limits | None,
     *,
     no_new_privileges: bool,
+    privileged: bool,
 ) -> None:
     own = security.no_new_privileges
     process["noNewPrivileges"] = no_new_privileges if own is None else own
     # Lower than the engine may go, the write would fail the whole start.
     process["oomScoreAdj"] = max(host.OomScoreAdj, facts.lowest_oom_score)
     process["rlimits"] = rlimits(host, facts, default_ulimits)
-    if security.apparmor and facts.apparmor:
-        process["apparmorProfile"] = security.apparmor
+    if facts.apparmor:
+        profile = security.apparmor or ("unconfined" if privileged else facts.apparmor_profile)
+        if profile:
+            process["apparmorProfile"] = profile
 
 
 def capability_sets(granted: list[str], user: ResolvedUser) -> dict[str, list[str]]:

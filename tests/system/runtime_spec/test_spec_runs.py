@@ -248,3 +248,13 @@ def test_binds_keep_order_flags_and_depth(new_bundle: Callable[[], Bundle]) -> N
     assert done.returncode == 0, done.stderr
     assert done.stdout == "oi"
     assert (outer / "new").exists()
+
+
+def test_apparmor_confines(bundle: Bundle) -> None:
+    if not bundle.facts.apparmor:
+        pytest.skip("this host has no AppArmor")
+    script = "cat /proc/self/attr/current; mount -t tmpfs x /tmp || echo refused"
+    done = bundle.run(script, HostConfig(CapAdd=["SYS_ADMIN"]))
+    assert done.stdout.splitlines() == ["darse-default (enforce)", "refused"]
+    done = bundle.run(script, HostConfig(CapAdd=["SYS_ADMIN"], SecurityOpt=["apparmor=unconfined"]))
+    assert done.stdout.splitlines() == ["unconfined"]

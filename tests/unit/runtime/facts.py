@@ -34,6 +34,7 @@ def facts(**changes: Any) -> HostFacts:
         "memory": 8 << 30,
         "swap_accounting": True,
         "apparmor": False,
+        "apparmor_profile": "",
         "open_files_hard": 4096,
         "limits": dict.fromkeys(RLIMITS, -1) | {"nofile": 4096},
         "open_files_ceiling": 1 << 20,

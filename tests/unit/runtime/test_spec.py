@@ -338,3 +338,27 @@ def test_a_spec_takes_less_than_a_millisecond() -> None:
         msgspec.json.encode(build_spec(ready))
         durations.append(time.perf_counter() - begin)
     assert min(durations) < 0.001
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        (HostConfig(), "darse-default"),
+        (HostConfig(Privileged=True), "unconfined"),
+        (HostConfig(SecurityOpt=["apparmor=unconfined"]), "unconfined"),
+        (HostConfig(SecurityOpt=["apparmor=mine"], Privileged=True), "mine"),
+    ],
+)
+def test_apparmor_where_the_host_has_it(host: HostConfig, expected: str) -> None:
+    with_it = facts(apparmor=True, apparmor_profile="darse-default")
+    assert built(host=host, facts=with_it)["process"]["apparmorProfile"] == expected
+    assert "apparmorProfile" not in built(host=host)["process"]
+    process = exec_process(
+        ExecConfig(Cmd=["x"], Privileged=True),
+        ContainerConfig(),
+        HostConfig(),
+        ResolvedUser(),
+        facts=with_it,
+        hostname="h",
+    )
+    assert process["apparmorProfile"] == "unconfined"

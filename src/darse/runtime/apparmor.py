@@ -1,0 +1,87 @@
+"""The AppArmor profile that containers have where the host has AppArmor: docker's, under a name of ours.
+
+The kernel enforces it beside capabilities and seccomp: no mounts, no writes to the dangerous parts of /proc and /sys even
+if a masked path were bared, no ptrace of or signals to what is outside. See apparmor.d(5), and moby's
+profiles/apparmor/template.go, whose rules these are.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from darse.linux import trace
+
+DEFAULT_PROFILE: Final = "darse-default"
+_LOADED: Final = Path("/sys/kernel/security/apparmor/profiles")
+_PARSER: Final = "/sbin/apparmor_parser"
+_SECONDS: Final = 30
+_TEMPLATE: Final = """\
+#include <tunables/global>
+
+profile {name} flags=(attach_disconnected,mediate_deleted) {{
+  #include <abstractions/base>
+
+  network,
+  capability,
+  file,
+  umount,
+
+  # From the engine, its monitors and the runtime, which are not confined, and among the container's own.
+  signal (receive) peer=unconfined,
+  signal (receive) peer=crun,
+  signal (receive) peer=runc,
+  signal (send,receive) peer={name},
+
+  # Of /proc only what belongs to processes, and sys/kernel/shm*, may be written.
+  deny @{{PROC}}/* w,
+  deny @{{PROC}}/{{[^1-9],[^1-9][^0-9],[^1-9s][^0-9y][^0-9s],[^1-9][^0-9][^0-9][^0-9/]*}}/** w,
+  deny @{{PROC}}/sys/[^k]** w,
+  deny @{{PROC}}/sys/kernel/{{?,??,[^s][^h][^m]**}} w,
+  deny @{{PROC}}/sysrq-trigger rwklx,
+  deny @{{PROC}}/kcore rwklx,
+
+  deny mount,
+
+  # Of /sys only fs/cgroup.
+  deny /sys/[^f]*/** wklx,
+  deny /sys/f[^s]*/** wklx,
+  deny /sys/fs/[^c]*/** wklx,
+  deny /sys/fs/c[^g]*/** wklx,
+  deny /sys/fs/cg[^r]*/** wklx,
+  deny /sys/firmware/** rwklx,
+  deny /sys/devices/virtual/powercap/** rwklx,
+  deny /sys/kernel/security/** rwklx,
+
+  ptrace (trace,read,tracedby,readby) peer={name},
+}}
+"""
+_log = logging.getLogger("darse.runtime")
+
+
+def load_default_profile() -> str:
+    """Have the default profile in the kernel; return its name, or "" when that fails, which is logged.
+
+    Blocks; a tenth of a second the first time after a boot.
+    """
+    try:
+        if any(line.startswith(f"{DEFAULT_PROFILE} ") for line in _LOADED.read_text().splitlines()):
+            return DEFAULT_PROFILE
+        with trace.step("file", f"load the AppArmor profile {DEFAULT_PROFILE}", _PARSER, "-Kr"):
+            subprocess.run(
+                [_PARSER, "-Kr"],
+                input=_TEMPLATE.format(name=DEFAULT_PROFILE),
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+            )
+    except subprocess.CalledProcessError as error:
+        _log.warning("containers have no AppArmor profile: %s", error.stderr.strip())
+        return ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        _log.warning("containers have no AppArmor profile (install the package apparmor): %s", error)
+        return ""
+    return DEFAULT_PROFILE
