@@ -36,6 +36,9 @@ GLOBAL = Command(
 
 def main() -> None:
     """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        # UTF-8 in every locale, and bytes that are no UTF-8 as they are: pipes expect what docker writes.
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()

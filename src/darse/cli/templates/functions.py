@@ -50,7 +50,6 @@ def _length(value: Value) -> int:
 
 
 def _index_argument(index: Value | None, most: int) -> int:
-    index = go.indirect_interface(index)
     if index is None:
         raise CallError("cannot index slice/array with nil")
     if index.type.kind not in (go.INT, go.UINT):
@@ -65,7 +64,7 @@ def _index(item: Value | None, *indexes: Value | None) -> Value | None:
     item = go.indirect_interface(item)
     if item is None:
         raise CallError("index of untyped nil")
-    for one in indexes:
+    for one in map(go.indirect_interface, indexes):
         item, is_nil = go.indirect(item)
         if is_nil or item is None:
             raise CallError("index of nil pointer")
@@ -82,7 +81,7 @@ def _index(item: Value | None, *indexes: Value | None) -> Value | None:
                 raise CallError("reflect: slice index out of range")
             item = item.data[number]
         elif kind == go.MAP:
-            item = _map_entry(item, go.indirect_interface(one))
+            item = _map_entry(item, one)
         else:
             raise CallError(f"can't index item of type {item.type}")
     return item

@@ -159,7 +159,7 @@ class _Printer:
             self._at = found + 1
             out.append(self._directive())
         if not self._reordered and self._used < len(self._arguments):
-            extra = (_with_type(one) for one in self._arguments[self._used :])
+            extra = (_with_type(go.indirect_interface(one)) for one in self._arguments[self._used :])
             out.append("%!(EXTRA " + ", ".join(extra) + ")")
         return "".join(out)
 

@@ -73,6 +73,7 @@ def _print_template(template: Any, document: dict[str, Any]) -> None:
     try:
         sys.stdout.write(template.execute(go.typed(document, type_of("system.dockerInfo"))) + "\n")
     except TemplateError as error:
+        sys.stdout.write("\n")
         raise CliError(str(error)) from error
 
 

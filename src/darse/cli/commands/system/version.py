@@ -150,6 +150,7 @@ def _print_template(template: Any, client: dict[str, str], server: dict[str, Any
     try:
         text = template.execute(value)
     except TemplateError as error:
+        sys.stdout.write("\n")
         raise CliError(str(error)) from error
     sys.stdout.write(align(text, minimum=20, padding=1) + "\n")
 
