@@ -79,7 +79,8 @@ def _top_level() -> list[str]:
 
 
 def _group(name: str) -> list[str]:
-    return [path.partition(" ")[2] for path in registry.COMMANDS if path.startswith(f"{name} ")]
+    entries = registry.COMMANDS.items()
+    return [path.partition(" ")[2] for path, entry in entries if path.startswith(f"{name} ") and not entry.hidden]
 
 
 def _flags(command: Command, current: str) -> list[str]:

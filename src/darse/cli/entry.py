@@ -162,7 +162,7 @@ def _top_level() -> list[str]:
 def _group(name: str) -> int:
     lines = ["", f"Usage:  darse {name} COMMAND", "", registry.GROUPS[name], "", "Commands:"]
     for path, entry in sorted(registry.COMMANDS.items()):
-        if path.startswith(f"{name} "):
+        if path.startswith(f"{name} ") and not entry.hidden:
             lines.append(f"  {path.partition(' ')[2]:<12}{entry.summary}")
     lines += ["", f"Run 'darse {name} COMMAND --help' for more information on a command.", ""]
     sys.stdout.write("\n".join(lines))

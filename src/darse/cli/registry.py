@@ -13,7 +13,7 @@ class Entry(NamedTuple):
 
     module: str
     summary: str
-    group: str = "Commands"
+    hidden: bool = False
 
 
 _C = "darse.cli.commands.containers"
@@ -64,7 +64,7 @@ COMMANDS = {
     "volume prune": Entry("darse.cli.commands.volumes", "Remove unused local volumes"),
     "volume rm": Entry("darse.cli.commands.volumes", "Remove one or more volumes"),
     "system df": Entry(f"{_S}.df", "Show disk usage"),
-    "system dial-stdio": Entry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine"),
+    "system dial-stdio": Entry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine", hidden=True),
     "system events": Entry(f"{_S}.events", "Get real time events from the engine"),
     "system info": Entry(f"{_S}.info", "Display system-wide information"),
     "system prune": Entry(f"{_S}.prune", "Remove unused data"),
