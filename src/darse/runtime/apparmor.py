@@ -1,7 +1,7 @@
 """The AppArmor profile that containers have where the host has AppArmor: docker's, under a name of ours.
 
-The kernel enforces it beside capabilities and seccomp: no mounts, no writes to the dangerous parts of /proc and /sys even
-if a masked path were bared, no ptrace of or signals to what is outside. See apparmor.d(5), and moby's
+The kernel enforces it beside capabilities and seccomp: no mounts, no writes to the dangerous parts of /proc and /sys
+even if a masked path were bared, no ptrace of or signals to what is outside. See apparmor.d(5), and moby's
 profiles/apparmor/template.go, whose rules these are.
 """
 

@@ -71,7 +71,7 @@ class Bundle:
                 rootfs=str(self.rootfs),
                 hostname="testing",
                 cgroup_path=f"/darse-test/{self.name}",
-                namespaces=namespaces or SharedNamespaces(cgroup=None),
+                namespaces=namespaces or SharedNamespaces(cgroup="" if self.facts.cgroup_version == 2 else None),
                 mounts=mounts,
                 init_program=init_program,
             )
