@@ -254,7 +254,7 @@ def flag_lines(flags: Sequence[Flag]) -> list[str]:
 def _wrapped(head: str, text: str, width: int, columns: int) -> list[str]:
     import textwrap
 
-    body = textwrap.wrap(text, max(columns - width, 30)) or [""]
+    body = [part for line in text.split("\n") for part in textwrap.wrap(line, max(columns - width, 30)) or [""]]
     first = f"{head:<{width}}{body[0]}" if len(head) < width else head
     rest = body[1:] if len(head) < width else body
     return [first, *(f"{'':<{width}}{line}" for line in rest)]

@@ -15,15 +15,14 @@ from darse.cli.errors import CliError
 from darse.cli.templates import Methods, Template, TemplateError
 from darse.cli.templates import values as go
 
-FORMAT_HELP = (
-    "Format output using a custom template: 'table': Print output in table format with column headers (default) "
-    "'table TEMPLATE': Print output in table format using the given Go template 'json': Print in JSON format "
-    "'TEMPLATE': Print output using the given Go template."
-)
-INSPECT_FORMAT_HELP = (
-    "Format output using a custom template: 'json': Print in JSON format 'TEMPLATE': Print output using the given Go "
-    "template."
-)
+FORMAT_HELP = """Format output using a custom template:
+'table':            Print output in table format with column headers (default)
+'table TEMPLATE':   Print output in table format using the given Go template
+'json':             Print in JSON format
+'TEMPLATE':         Print output using the given Go template."""
+INSPECT_FORMAT_HELP = """Format output using a custom template:
+'json':             Print in JSON format
+'TEMPLATE':         Print output using the given Go template."""
 
 
 class Row(Methods):

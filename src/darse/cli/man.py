@@ -87,7 +87,7 @@ def _options(title: str, flags: Sequence[Flag]) -> list[str]:
     for flag in shown:
         short = rf"\fB\-{_text(flag.short)}\fR, " if flag.short else ""
         value = rf" \fI{_text(flag.value)}\fR" if flag.value else ""
-        text = _text(flag.help)
+        text = "\n.br\n".join(map(_text, flag.help.split("\n")))
         if flag.default not in (None, False, "", []):
             text += f" (default {_text(str(flag.default))})"
         lines += [".TP", rf"{short}\fB\-\-{_text(flag.name)}\fR{value}", text]
