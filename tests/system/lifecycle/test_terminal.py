@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import termios
 
 import pexpect
 from tests.support.engine import BUSYBOX, Client
@@ -15,6 +16,11 @@ def ended(terminal: pexpect.spawn) -> int:
     terminal.expect(pexpect.EOF)
     terminal.close()
     return terminal.exitstatus
+
+
+def wait_raw(terminal: pexpect.spawn) -> None:
+    """Wait until the client has its terminal raw: before that, control keys are for the client itself."""
+    wait_until(lambda: not termios.tcgetattr(terminal.child_fd)[3] & termios.ISIG, what="the raw terminal")
 
 
 def test_shell_on_a_terminal(cli: Client) -> None:
@@ -46,6 +52,7 @@ def test_size_at_start_and_after_a_resize(cli: Client) -> None:
 def test_control_c_reaches_the_program(cli: Client) -> None:
     terminal = cli.terminal("run", "--rm", "-it", BUSYBOX, "sh", "-c", 'trap "exit 21" INT; echo ready; cat')
     terminal.expect_exact("ready")
+    wait_raw(terminal)
     terminal.sendintr()
     assert ended(terminal) in (21, 130)
 
@@ -59,6 +66,7 @@ def test_detach_and_attach_again(cli: Client) -> None:
     assert ended(terminal) == 0
     assert cli("inspect", "-f", "{{.State.Running}}", "left").ok().line == "true"
     terminal = cli.terminal("attach", "left")
+    wait_raw(terminal)
     terminal.sendline("echo value: $x")
     terminal.expect_exact("value: kept")
     terminal.sendline("exit 4")
@@ -101,6 +109,8 @@ def test_exec_on_a_terminal(cli: Client) -> None:
 def test_two_attached_see_the_same(cli: Client) -> None:
     cli("run", "-dit", "--name", "shared", BUSYBOX, "sh").ok()
     first, second = cli.terminal("attach", "shared"), cli.terminal("attach", "shared")
+    wait_raw(first)
+    wait_raw(second)
     first.sendline("echo to $((1 + 1))")
     first.expect_exact("to 2")
     second.sendline("echo all $((2 + 2))")
