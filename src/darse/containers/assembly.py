@@ -19,6 +19,7 @@ from darse.engine.ids import short_id
 from darse.linux import trace
 from darse.networks import names
 from darse.networks.model import SandboxRequest
+from darse.runtime.filters import CompiledFilters
 from darse.runtime.launch import RootMount
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.pinning import pin_shared_memory, pin_subpaths
@@ -34,6 +35,7 @@ class LaunchPlan(msgspec.Struct, frozen=True):
     runtime: OCIRuntime
     root: RootMount
     write_spec: Callable[[int], bytes]
+    created: Callable[[], None]
 
 
 class Assembly:
@@ -41,6 +43,7 @@ class Assembly:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._filters = CompiledFilters()
 
     async def prepare(self, container: Container) -> LaunchPlan:
         """Make what a container's start stands on. What it makes, `Lifecycle` gives back when the start fails.
@@ -60,8 +63,10 @@ class Assembly:
         namespaces = self._namespaces(container, network_path)
         init_program = self._init_program(container)
         record = container.record
+        profile: bytes | None = None
 
         def write_spec(root_fd: int) -> bytes:
+            nonlocal profile
             inputs = SpecInputs(
                 config=record.config,
                 host=record.host,
@@ -81,9 +86,16 @@ class Assembly:
                 default_ulimits=context.config.default_ulimits,
             )
             with trace.step("file", "write the OCI spec", "tee", str(files.station.config)):
-                return msgspec.json.encode(build_spec(inputs))
+                spec = build_spec(inputs)
+                if runtime.is_crun:
+                    profile = self._filters.insert(spec)
+                return msgspec.json.encode(spec)
 
-        return LaunchPlan(runtime, RootMount(overlay.lower, overlay.upper, overlay.work), write_spec)
+        def created() -> None:
+            if profile is not None:
+                self._filters.learn(profile, runtime.state_directory(container.id))
+
+        return LaunchPlan(runtime, RootMount(overlay.lower, overlay.upper, overlay.work), write_spec, created)
 
     def _hostname(self, container: Container) -> str:
         config = container.record.config

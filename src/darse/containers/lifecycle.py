@@ -114,6 +114,7 @@ class Lifecycle:
             hub = self._hubs.get(container.id)
             if hub is not None and hub.wanted:
                 hub.connect()
+            plan.created()
             started_ns = time.time_ns()  # before the process can end
             plan.runtime.start(container.id)
             container.state = State(

@@ -29,7 +29,7 @@ class OCIRuntime:
         self.name = name
         self.program = program
         self.root = root
-        self._starts_by_fifo = os.path.basename(program) == "crun"
+        self.is_crun = os.path.basename(program) == "crun"
 
     def state_directory(self, container_id: str) -> Path:
         """Where the runtime remembers a container."""
@@ -44,7 +44,7 @@ class OCIRuntime:
         fifo = self.state_directory(container_id) / "exec.fifo"
         command = (self.program, f"--root={self.root}", "start", container_id)
         with trace.step("process", "start the container's process", *command):
-            if not (self._starts_by_fifo and _release(fifo)):
+            if not (self.is_crun and _release(fifo)):
                 self._command("start", container_id)
 
     def forget(self, container_id: str) -> None:
