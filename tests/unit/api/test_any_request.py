@@ -133,7 +133,7 @@ def _examples(number: int) -> settings:
     )
 
 
-@_examples(3500)
+@_examples(1200)
 @given(_requests())
 def test_any_request_to_a_route(anything: Any, data: bytes) -> None:
     status = anything(data)
@@ -142,7 +142,7 @@ def test_any_request_to_a_route(anything: Any, data: bytes) -> None:
     assert anything(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == 200
 
 
-@_examples(1500)
+@_examples(600)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: f"GET /{text} HTTP/1.1\r\n\r\n".encode()))
 def test_any_bytes(anything: Any, data: bytes) -> None:
     status = anything(data + b"\r\n\r\n\r\n\r\n", end=True)
