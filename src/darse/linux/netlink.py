@@ -14,7 +14,6 @@ import ipaddress
 import os
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -62,8 +61,6 @@ class Link(msgspec.Struct, frozen=True):
     index: int
     name: str
     up: bool
-    #: Index of the bridge that it is a port of; 0: none.
-    master: int = 0
     #: "bridge", "veth", …; empty for hardware.
     kind: str = ""
 
@@ -208,6 +205,11 @@ def set_default_route(gateway: Address) -> Request:
     return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
 
 
+def has_master(name: str) -> bool:
+    """Whether a link of the host is a port of some bridge; asked of sysfs, which waits for nobody's changes."""
+    return os.path.lexists(f"/sys/class/net/{name}/master")
+
+
 class Netlink:
     """A socket to the kernel's routing tables, of the network namespace that the calling thread is in.
 
@@ -350,6 +352,5 @@ def _link(body: bytes) -> Link:
     _, _, index, flags, _ = _IFINFO.unpack_from(body)
     attributes = _attributes(body[_IFINFO.size :])
     name = attributes[IFLA_IFNAME].rstrip(b"\0").decode()
-    master = int.from_bytes(attributes.get(IFLA_MASTER, b""), sys.byteorder)
     kind = _attributes(attributes.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
-    return Link(index, name, bool(flags & IFF_UP), master, kind)
+    return Link(index, name, bool(flags & IFF_UP), kind)

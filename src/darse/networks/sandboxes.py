@@ -148,10 +148,12 @@ class Sandboxes:
 
     async def _connect(self, record: NetworkRecord, endpoint: Endpoint, prepared: Prepared, number: int) -> None:
         interface = f"eth{number}"
+        driver = self._drivers[record.driver]
         if number == 0 and prepared.link:
             endpoint.link = prepared.link
+            # It was prepared some time ago, and the bridge may have been deleted since.
+            driver.reconnect(record, endpoint.link)
         else:
-            driver = self._drivers[record.driver]
             endpoint.link = await self._thread.run(lambda: driver.connect(record, prepared.netns, interface))
         _configure(prepared.netns, interface, endpoint, default_route=number == 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, ask, bridge_ports, host_port, inside, is_shut
 
 from darse.engine.errors import Conflict
+from darse.networks.pool import READY
 
 # Starts a service on the given root, makes two sandboxes, lets a process of each hold it, says so, and waits.
 VICTIM = """
@@ -156,6 +158,22 @@ async def test_a_deleted_bridge_comes_back_with_its_ports(host: Host, holder: Ca
     bridge = host.service.store.get("bridge").bridge
     subprocess.run(["ip", "link", "delete", bridge], check=True)
     await host.start()
+    assert ask(None, one.addresses[0], 80).startswith("one ")
+
+
+async def test_a_bridge_that_is_gone_is_told_and_one_that_was_made_anew_is_used(host: Host) -> None:
+    async with asyncio.timeout(5):
+        while len(host.service.pool) < READY:
+            await asyncio.sleep(0.002)
+    network = host.service.store.get("bridge")
+    subprocess.run(["ip", "link", "delete", network.bridge], check=True)
+    with pytest.raises(Conflict, match=f"bridge {network.bridge} of network bridge is gone"):
+        await host.sandbox("one")
+    assert host.service.sandbox("one") is None
+    subprocess.run(["ip", "link", "add", network.bridge, "up", "type", "bridge"], check=True)
+    subprocess.run(["ip", "address", "add", f"{network.gateway}/16", "dev", network.bridge], check=True)
+    one = await host.sandbox("one")
+    host.serve(one)
     assert ask(None, one.addresses[0], 80).startswith("one ")
 
 

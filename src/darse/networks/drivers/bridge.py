@@ -21,6 +21,7 @@ from darse.linux.netlink import (
     add_veth,
     delete_address,
     delete_link,
+    has_master,
     set_master,
     set_port,
     set_up,
@@ -143,8 +144,10 @@ class BridgeDriver:
 
     def reconnect(self, record: NetworkRecord, link: str) -> None:
         """See `Driver`: a bridge that was deleted has lost its ports."""
+        if has_master(link):
+            return
         port, bridge = self._netlink.link(link), self.link(record)
-        if port is not None and port.master != bridge.index:
+        if port is not None:
             changes = (set_master(link, bridge.index, bridge.name), set_port(link, isolated=self.isolated(record)))
             self._netlink.run(*changes)
 
