@@ -180,7 +180,6 @@ class Lifecycle:
         context = self._context
         container.monitor = None
         with context.traces.record("exit", container.id):
-            context.networks.sandbox_release(container.id)
             state = container.state
             state.status = Status.EXITED
             state.exit_code = exit_.code
@@ -188,6 +187,8 @@ class Lifecycle:
             state.oom_killed = exit_.oom_killed
             state.pid = state.monitor_pid = 0
             with context.database.transaction():
+                # In one transaction with the exit: one flush of the disk instead of two.
+                context.networks.sandbox_release(container.id)
                 context.store.save_state(container)
                 if exit_.oom_killed:
                     context.publish(container, "oom")
