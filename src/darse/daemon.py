@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("darse.daemon")
 # How long operations in progress may take once the engine is told to stop.
 _DRAIN_SECONDS = 10
+_LOCK_SECONDS = 2.0
 # Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
 _HANDLERS_SECONDS = 0.1
 _OPEN_FILES = 1 << 20
@@ -143,10 +144,27 @@ def _only_engine(config: EngineConfig) -> Iterator[None]:
             except OSError as error:
                 raise SystemFault(f"cannot use {directory}: {error.strerror or error}") from error
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                _lock_within(lock.fileno(), _LOCK_SECONDS)
+            except TimeoutError:
                 raise SystemFault(f"another engine runs on {directory}: stop it, or use another --{option}") from None
         yield
+
+
+def _lock_within(descriptor: int, seconds: float) -> None:
+    """Take a lock, waiting for it a little: a child that an engine was just spawning when it was killed holds the lock
+    until it has executed its program. Raises TimeoutError. For the main thread, before there is an event loop.
+    """
+
+    def too_late(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, too_late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager
