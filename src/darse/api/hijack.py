@@ -69,6 +69,8 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
     transport.write(head.encode())
     if early := connection.take_early():
         carrier.data_received(early)
+    if connection.input_ended:
+        carrier.eof_received()
     await carrier.run()
     return response
 

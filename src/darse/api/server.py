@@ -45,7 +45,17 @@ class Hijacked(web.StreamResponse):
 class Connection(web.RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_body_left", "_early", "_head_timer", "_refused", "gone", "operation")
+    __slots__ = (
+        "_answered",
+        "_body_left",
+        "_early",
+        "_head_timer",
+        "_last_payload",
+        "_refused",
+        "gone",
+        "input_ended",
+        "operation",
+    )
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -55,6 +65,9 @@ class Connection(web.RequestHandler):
         self._body_left = 0
         self._early: bytes | None = None
         self._refused = False
+        self.input_ended = False
+        self._answered = 0
+        self._last_payload: Any = None
         self.operation: asyncio.Future[None] | None = None
 
     def becomes_stream(self) -> None:
@@ -87,6 +100,12 @@ class Connection(web.RequestHandler):
         if len(self._early) >= _EARLY_LIMIT and self.transport is not None:
             self.transport.pause_reading()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
+        """Answer what was asked for completely; streams end, as they do with dockerd."""
+        self.input_ended = True
+        self.gone.set()
+        return self._answered < self._request_count and self._last_payload.is_eof()
+
     def take_early(self) -> bytes:
         """Take what followed the request to upgrade."""
         early, self._early = self._early or b"", None
@@ -99,10 +118,13 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; when it is no upgrade, what followed the request is the next request."""
         finished = await super().finish_response(request, resp, start_time)
+        self._answered += 1
         if not isinstance(resp, Hijacked) and (early := self.take_early()):
             self.data_received(early)
         if self._refused:
             await self._linger()
+        if self.input_ended and self._answered == self._request_count:
+            self.close()
         return finished
 
     async def _linger(self) -> None:
@@ -120,6 +142,7 @@ class Connection(web.RequestHandler):
         complete = self._request_count
         super().data_received(data)
         if self._request_count != complete:
+            _, self._last_payload = self._messages[-1]
             self._stop_timer()
         elif self._head_timer is None and self._waits_for_request():
             self._head_timer = self._loop.call_later(_HEAD_SECONDS, self._head_is_late)

@@ -56,6 +56,15 @@ async def test_input_that_came_with_the_request_is_not_lost(served: Served) -> N
     assert await asyncio.wait_for(reader.readexactly(5), 5) == b"EARLY"
 
 
+async def test_input_and_its_end_may_come_with_the_request(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(
+        b"POST /containers/box/attach?stream=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly"
+    )
+    writer.write_eof()
+    assert (await asyncio.wait_for(reader.read(), 5)).endswith(b"EARLY[end]")
+
+
 async def test_the_end_of_output_ends_the_connection(served: Served) -> None:
     _, reader, _ = await served.upgrade("/containers/box/attach?stream=1&stdout=1")
     served.engine.containers.streams.put(b"bye")

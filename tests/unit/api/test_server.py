@@ -167,3 +167,35 @@ async def test_past_events_are_replayed_and_filtered(served: Served) -> None:
     filtered = await served.request("GET", f'/events?since=0&until={now:.9f}&filters={{"network":["b"]}}')
     assert b'"ID":"b"' in filtered.body
     assert b'"ID":"a"' not in filtered.body
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_a_client_may_end_its_input_behind_its_requests(served: Served, count: int) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n" * count)
+    writer.write_eof()
+    assert (await asyncio.wait_for(reader.read(), 5)).count(b"\r\n\r\nOK") == count
+
+
+async def test_an_operation_is_answered_to_a_client_that_ended_its_input(served: Served) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def start(reference: str) -> None:
+        begun.set()
+        await go_on.wait()
+
+    served.engine.containers.start = start
+    reader, writer = await served.connect()
+    writer.write(b"POST /containers/box/start HTTP/1.1\r\nHost: x\r\n\r\n")
+    await begun.wait()
+    writer.write_eof()
+    await asyncio.sleep(0.01)
+    go_on.set()
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 204 ")
+
+
+async def test_an_end_of_input_in_the_middle_of_a_body_ends_the_connection(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    writer.write_eof()
+    await asyncio.wait_for(reader.read(), 5)
