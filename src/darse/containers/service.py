@@ -27,6 +27,8 @@ from darse.images.snapshots import DRIVER
 from darse.linux.trace import Operation
 from darse.runtime import conmon
 from darse.runtime.conmon import STDERR, STDOUT
+from darse.runtime.process import apparmor_profile
+from darse.runtime.security import read_security_options
 from darse.wire.containers import (
     ContainerInspect,
     ContainersPruned,
@@ -293,6 +295,11 @@ class ContainerService:
             graph,
             self.execs.of_container(container.id),
             await self._sizes(container) if size else None,
+            apparmor_profile(
+                read_security_options(container.record.host.SecurityOpt),
+                self._context.facts,
+                privileged=container.record.host.Privileged,
+            ),
         )
 
     async def _sizes(self, container: Container) -> views.Sizes:

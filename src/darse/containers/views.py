@@ -54,6 +54,7 @@ def inspect(
     graph: GraphDriver,
     exec_ids: list[str],
     sizes: Sizes | None,
+    apparmor: str,
 ) -> ContainerInspect:
     """The whole of a container."""
     record = container.record
@@ -73,6 +74,7 @@ def inspect(
         RestartCount=container.state.restart_count,
         Driver=graph.Name,
         Platform="linux",
+        AppArmorProfile=apparmor,
         ExecIDs=exec_ids or None,
         HostConfig=record.host,
         GraphDriver=graph,

@@ -60,6 +60,8 @@ class OCIRuntime:
                 [self.program, f"--root={self.root}", *arguments],
                 check=True,
                 capture_output=True,
+                # Nothing of the engine's environment: runc takes NOTIFY_SOCKET for the container's.
+                env={"PATH": os.defpath},
                 timeout=_COMMAND_SECONDS,
             )
         except subprocess.CalledProcessError as error:

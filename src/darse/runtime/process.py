@@ -119,10 +119,15 @@ def _confine(
     # Lower than the engine may go, the write would fail the whole start.
     process["oomScoreAdj"] = max(host.OomScoreAdj, facts.lowest_oom_score)
     process["rlimits"] = rlimits(host, facts, default_ulimits)
-    if facts.apparmor:
-        profile = security.apparmor or ("unconfined" if privileged else facts.apparmor_profile)
-        if profile:
-            process["apparmorProfile"] = profile
+    if profile := apparmor_profile(security, facts, privileged=privileged):
+        process["apparmorProfile"] = profile
+
+
+def apparmor_profile(security: SecurityOptions, facts: HostFacts, *, privileged: bool) -> str:
+    """The AppArmor profile of a process; empty where the host has no AppArmor."""
+    if not facts.apparmor:
+        return ""
+    return security.apparmor or ("unconfined" if privileged else facts.apparmor_profile)
 
 
 def capability_sets(granted: list[str], user: ResolvedUser) -> dict[str, list[str]]:
