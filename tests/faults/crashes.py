@@ -151,7 +151,7 @@ class Crasher:
     def load(self) -> None:
         """Load an image."""
         self.engine.api("DELETE", "/images/test/loaded:1?force=1")
-        attempt = self._cut("load", 0.15, "POST", "/images/load", self.archive)
+        attempt = self._cut("load", 0.5, "POST", "/images/load", self.archive)
         found = self.engine.api("GET", "/images/test/loaded:1/json")
         assert found.status in ((200,) if attempt.acknowledged else (200, 404)), found
         if found.status == http.client.NOT_FOUND:
