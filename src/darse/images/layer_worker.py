@@ -2,7 +2,11 @@
 
 An archive is written by strangers. The worker changes its root to the target directory before it reads a byte, so
 no path, symbolic link or hard link in the archive can name anything outside; a crash of the decoder ends only this
-process. What it prints is one JSON object: `diff_id` and `size`, or `error`.
+process, and a decoder that allocates without end ends at `_MEMORY`. What it prints is one JSON object: `diff_id` and
+`size`; or `error`, why the archive is refused; or `fault`, why this host could not hold it.
+
+libarchive calls a full disk a *warning* and goes on with the next file, so every warning of its writing half is taken
+for what it is: the layer fails. Holes of sparse files stay holes.
 
 Whiteouts of the OCI image specification (layer.md) become overlayfs's own (Documentation/filesystems/overlayfs.rst):
 a character device 0/0 for `.wh.NAME`, and the attribute `trusted.overlay.opaque` for `.wh..wh..opq`. Overlay
@@ -12,13 +16,14 @@ attributes that an archive brings itself are dropped; they could make the kernel
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
 import posixpath
+import resource
 import stat
 import sys
-from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import libarchive
@@ -29,6 +34,11 @@ from darse.images.compression import opened
 
 _PREFIX = ".wh."
 _OPAQUE = ".wh..wh..opq"
+# What aufs kept in the layers of old engines (.wh..wh.plnk, .wh..wh.orph, …): no part of the image.
+_AUFS = ".wh..wh."
+_MEMORY = 2 * 1024**3
+# The archive is not to blame for these.
+_HOST_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 _BLOCK = 256 * 1024
 _FLAGS = (
     libarchive.extract.EXTRACT_OWNER
@@ -105,18 +115,43 @@ def unpack(source: BinaryIO) -> tuple[str, int]:
             if _is_whiteout(entry):
                 continue
             _contain(entry)
-            ffi.write_header(disk, entry._entry_p)
-            for block in _blocks(entry):
-                ffi.write_data(disk, block, len(block))
-                size += len(block)
-            ffi.write_finish_entry(disk)
+            _done(disk, ffi.write_header(disk, entry._entry_p))
+            size += _copy(entry._archive_p, disk)
+            _done(disk, ffi.write_finish_entry(disk))
+        # Times and modes of directories are set last.
+        _done(disk, ffi.write_close(disk))
     stream.drain()
     return f"sha256:{stream.checksum.hexdigest()}", size
 
 
-def _blocks(entry: Any) -> Iterator[bytes]:
-    if entry.size:
-        yield from entry.get_blocks(_BLOCK)
+def _copy(archive: Any, disk: Any) -> int:
+    """Copy the content of the current entry block by block, holes left out; return the bytes written."""
+    block, length, offset = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_longlong()
+    size = 0
+    while (
+        ffi.read_data_block(archive, ctypes.byref(block), ctypes.byref(length), ctypes.byref(offset)) == ffi.ARCHIVE_OK
+    ):
+        if length.value:
+            _done(disk, ffi.write_data_block(disk, block, length, offset))
+            size += length.value
+    return size
+
+
+def _done(disk: Any, code: int) -> None:
+    """Raise Refused unless the writing half did all that it was to do.
+
+    Attributes that the file system does not have, or has not for this kind of file, are left out as by docker; but a
+    program without the capabilities that it should have is another program.
+    """
+    if code >= 0:
+        return
+    message = ffi.error_string(disk) or b"cannot be written"
+    if b"extended attributes" in message and b"security.capability" not in message:
+        return
+    number = ffi.errno(disk)
+    if number in _HOST_FAULTS:
+        raise OSError(number, os.strerror(number))
+    raise Refused(message.decode(errors="replace"))
 
 
 def _contain(entry: Any) -> None:
@@ -148,9 +183,12 @@ def _xattrs(entry: Any) -> list[tuple[bytes, bytes]]:
 def _is_whiteout(entry: Any) -> bool:
     raw = (_pathname(entry._entry_p) or b"").rstrip(b"/")
     directory, name = posixpath.split(os.fsdecode(raw).lstrip("/"))
+    components = directory.split("/")
+    if name != _OPAQUE and any(component.startswith(_AUFS) for component in (*components, name)):
+        return True
     if not name.startswith(_PREFIX):
         return False
-    if ".." in directory.split("/"):
+    if ".." in components:
         raise Refused(f"path {raw!r} leaves the layer")
     parent = directory or "."
     os.makedirs(parent, exist_ok=True)
@@ -158,7 +196,7 @@ def _is_whiteout(entry: Any) -> bool:
         os.setxattr(parent, "trusted.overlay.opaque", b"y")
         return True
     hidden = name.removeprefix(_PREFIX)
-    if hidden in ("", ".", "..") or hidden.startswith(_PREFIX):
+    if hidden in ("", ".", ".."):
         raise Refused(f"whiteout {raw!r} names nothing")
     target = posixpath.join(parent, hidden)
     # A whiteout after an entry of the same layer hides what is below only.
@@ -170,17 +208,22 @@ def _is_whiteout(entry: Any) -> bool:
 def main() -> None:
     """Unpack stdin into the directory that is the argument."""
     directory = sys.argv[1]
-    os.umask(0)
+    # For the parents that an archive does not list; the modes of what it lists are set whatever the mask.
+    os.umask(0o022)
     # Loaded before the root changes: afterwards nothing can be imported.
     import isal.igzip  # noqa: F401, PLC0415
     import zstandard  # noqa: F401, PLC0415
 
     "".encode("idna")
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     os.chroot(directory)
     os.chdir("/")
     try:
         diff_id, size = unpack(sys.stdin.buffer)
         answer: dict[str, object] = {"diff_id": diff_id, "size": size}
+    except OSError as error:
+        kind = "fault" if error.errno in _HOST_FAULTS else "error"
+        answer = {kind: str(error)}
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
     sys.stdout.write(json.dumps(answer))

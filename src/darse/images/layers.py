@@ -48,7 +48,9 @@ class LayerStore:
 
     def open(self) -> None:
         """Make the directory and drop what was not published, or not recorded."""
-        self._directory.mkdir(mode=0o711, exist_ok=True)
+        # Nobody else passes: layers hold programs that are set-uid, and device nodes (CVE-2021-41091).
+        self._directory.mkdir(exist_ok=True)
+        self._directory.chmod(0o700)
         known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
         for path in list(self._directory.iterdir()):
             if path.name not in known:
@@ -99,7 +101,7 @@ class LayerStore:
     async def unpack(self, digest: str, target: Path) -> tuple[str, int]:
         """Unpack a blob below `target`/fs in a worker; return its diff ID and its files' bytes.
 
-        Raises InvalidParameter with the worker's reason.
+        Raises InvalidParameter with the worker's reason, and SystemFault when the host cannot hold the layer.
         """
         root = target / "fs"
         root.mkdir(mode=0o755, parents=True)
@@ -115,23 +117,35 @@ class LayerStore:
                 stderr=asyncio.subprocess.PIPE,
                 env={"LC_ALL": "C.UTF-8", "PATH": os.defpath, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
             )
-            output, errors = await worker.communicate()
+            try:
+                output, errors = await worker.communicate()
+            except asyncio.CancelledError:
+                # Nobody waits for it any more, and the target is about to be removed below it.
+                worker.kill()
+                await worker.wait()
+                raise
         if worker.returncode != 0:
             raise SystemFault(
                 f"the layer worker ended with status {worker.returncode}: {errors.decode(errors='replace')[-2000:]}"
             )
         answer = json.loads(output)
+        if "fault" in answer:
+            raise SystemFault(f"cannot unpack layer {digest}: {answer['fault']}")
         if "error" in answer:
             raise InvalidParameter(f"layer {digest} is refused: {answer['error']}")
         return answer["diff_id"], answer["size"]
 
     def remove(self, chain_ids: Iterable[str]) -> list[Path]:
-        """Forget layers; return their directories, which may be removed at leisure."""
+        """Forget layers; return what is left of them, in the ingest directory, to be deleted at leisure."""
         paths = []
+        gone = list(chain_ids)
         with self._state.transaction() as connection:
-            for chain_id in chain_ids:
-                connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
-                paths.append(self._directory / self._name(chain_id))
+            connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in gone])
+        for chain_id in gone:
+            # Out of the way at once: the same layer may be wanted again while this one is deleted.
+            aside = self._content.temporary()
+            os.rename(self._directory / self._name(chain_id), aside)
+            paths.append(aside)
         return paths
 
     @staticmethod

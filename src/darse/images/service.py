@@ -6,7 +6,8 @@ import asyncio
 import datetime
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,10 +15,9 @@ import msgspec
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.events import EventLog
 from darse.engine.filters import Filters
-from darse.engine.ids import short_id
 from darse.engine.state import State
 from darse.engine.times import rfc3339
-from darse.images import builtin, references
+from darse.images import builtin, references, removal
 from darse.images.archives import Archive, Found, Manifest, find_images, write
 from darse.images.changes import apply
 from darse.images.compression import GZIP, ZSTD, opened
@@ -37,6 +37,7 @@ from darse.images.model import (
     parse_config,
 )
 from darse.images.references import Reference
+from darse.images.removal import ImageUser
 from darse.images.snapshots import DRIVER, SnapshotService
 from darse.images.store import ImageStore
 from darse.wire.containers import ContainerConfig, GraphDriver
@@ -47,13 +48,6 @@ from darse.wire.images import RootFS as WireRootFS
 _PIECE = 1024 * 1024
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
-
-
-class ImageUser(msgspec.Struct, frozen=True):
-    """A container that was made from an image."""
-
-    container_id: str
-    running: bool
 
 
 class ImageService:
@@ -71,13 +65,17 @@ class ImageService:
         self.users: Callable[[str], list[ImageUser]] = lambda _: []
         self._assembling = asyncio.Lock()
         self._changing = asyncio.Lock()
+        self._content_users = 0
+        self._content_left = False
 
     def open(self, containers: Iterable[str]) -> None:
         """Make the directories and undo what an interrupted engine left; `containers` are the ids that exist."""
         self.content.open()
         self.layers.open()
         self.snapshots.open(containers)
-        self._drop_unused()
+        _, directories = self._drop_unused()
+        for directory in directories:
+            shutil.rmtree(directory)
 
     # What there is
 
@@ -107,9 +105,10 @@ class ImageService:
 
     async def _assemble(self, short: str, name: Reference) -> Image:
         archive, config = await asyncio.to_thread(builtin.assemble, short)
-        blob = self.content.put(archive, LAYER)
-        document = builtin.config_document(config, blob.digest)
-        image = await self._commit(document, [blob], None)
+        with self._keeping_content():
+            blob = self.content.put(archive, LAYER)
+            document = builtin.config_document(config, blob.digest)
+            image = await self._commit(document, [blob], None)
         self._tag(name, image)
         return image
 
@@ -240,10 +239,39 @@ class ImageService:
 
     async def _load_one(self, archive: Archive, found: Found) -> Image:
         document = await asyncio.to_thread(archive.small, found.config)
-        blobs = []
-        for member, digest, media_type in found.layers:
-            blobs.append(await asyncio.to_thread(self._ingest_layer, archive, member, digest, media_type))
-        return await self._commit(document, blobs, found.manifest)
+        with self._keeping_content():
+            blobs = []
+            for member, digest, media_type in found.layers:
+                blobs.append(await asyncio.to_thread(self._ingest_layer, archive, member, digest, media_type))
+            return await self._commit(document, blobs, found.manifest)
+
+    @contextmanager
+    def _keeping_content(self) -> Iterator[None]:
+        """Let no removal of another image take blobs that are written or read in the block and not in the database.
+
+        What the block leaves behind when it fails goes with it.
+        """
+        self._content_users += 1
+        try:
+            yield
+        except BaseException:
+            self._content_left = True
+            raise
+        finally:
+            self._content_users -= 1
+            if not self._content_users and self._content_left:
+                self._drop_content()
+
+    def _drop_content(self) -> None:
+        """Remove the blobs that no image needs, now or when nobody is at work on any."""
+        self._content_left = self._content_users > 0
+        if self._content_left:
+            return
+        blobs: set[str] = set()
+        for image in self.store:
+            blobs.update((image.id, image.manifest.digest))
+            blobs.update(layer.blob.digest for layer in image.layers)
+        self.content.keep_only(blobs.__contains__)
 
     def _ingest_layer(self, archive: Archive, member: str, digest: str, media_type: str) -> Descriptor:
         with archive.open(member) as file:
@@ -265,20 +293,10 @@ class ImageService:
         with self._spooled() as spool:
             await _spool(body, spool)
             plain = await asyncio.to_thread(self._plain, spool)
-            with open(plain, "rb") as file:
+            with open(plain, "rb") as file, self._keeping_content():
                 blob = await asyncio.to_thread(self.content.ingest_stream, file, LAYER)
-        now = rfc3339(time.time_ns())
-        os_name, _, architecture = platform.partition("/")
-        document = ImageConfig(
-            created=now,
-            architecture=architecture or builtin.architecture(),
-            os=os_name or "linux",
-            config=config,
-            rootfs=RootFS("layers", [blob.digest]),
-            history=[History(created=now, comment=message or "Imported from -")],
-            comment=message or "Imported from -",
-        )
-        image = await self._commit(msgspec.json.encode(document), [blob], None)
+                document = _imported(config, blob.digest, message or "Imported from -", platform)
+                image = await self._commit(msgspec.json.encode(document), [blob], None)
         if reference is not None:
             self._tag(reference, image)
         self._events.publish("image", "import", image.id, {"name": reference.familiar if reference else image.id})
@@ -293,8 +311,12 @@ class ImageService:
         described = self.content.put(document, CONFIG)
         async with self._changing:
             chain = chain_ids(diff_ids)
-            for blob, diff_id, chain_id in zip(blobs, diff_ids, chain, strict=True):
-                await self.layers.ensure(chain_id, diff_id, blob)
+            try:
+                for blob, diff_id, chain_id in zip(blobs, diff_ids, chain, strict=True):
+                    await self.layers.ensure(chain_id, diff_id, blob)
+            except BaseException:
+                await self._delete([])  # the layers before the one that failed
+                raise
             raw, media_type = manifest or (
                 msgspec.json.encode(Manifest(2, described, blobs, media_type=MANIFEST)),
                 MANIFEST,
@@ -342,7 +364,13 @@ class ImageService:
                 names.append(reference.familiar)
         for image, _ in chosen.values():
             self._events.publish("image", "save", image.id, {"name": image.id})
-        return _in_thread(write(list(chosen.values()), self.content))
+        return self._saved(list(chosen.values()))
+
+    async def _saved(self, chosen: list[tuple[Image, list[str]]]) -> AsyncIterator[bytes]:
+        pieces = write(chosen, self.content)
+        with self._keeping_content():
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                yield piece
 
     # What it is called
 
@@ -371,39 +399,18 @@ class ImageService:
             image, reference = self.store.find(text)
             names = self.store.names(image.id)
             users = self.users(image.id)
-            if reference is not None and len(names) > 1:
-                return self._untag(image, [str(reference)])
-            if reference is None and len({references.parse(name).name for name in names}) > 1 and not force:
-                raise Conflict(
-                    f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
-                    "image is referenced in multiple repositories"
-                )
-            self._refuse_used(image, text, users, by_name=reference is not None, force=force)
+            named = removal.names_meant(reference, names) if reference is not None else []
+            if named and len(named) < len(names):
+                return self._untag(image, named)
+            refusal = removal.refusal(image.id, text, names, users, by_name=bool(named), force=force)
+            if refusal:
+                raise Conflict(refusal)
             items = self._untag(image, names)
-            if not users:
-                items += self._delete([image])
+            # Forced, and by name: the name goes, and a container that runs keeps the image. A stopped one keeps only
+            # the layers, which is what it needs to be started again.
+            if not any(user.running for user in users):
+                items += await self._delete([image])
             return items
-
-    def _refuse_used(self, image: Image, text: str, users: list[ImageUser], *, by_name: bool, force: bool) -> None:
-        if by_name and users and not force:
-            user = users[0]
-            raise Conflict(
-                f'conflict: unable to remove repository reference "{text}" (must force) - container '
-                f"{short_id(user.container_id)} is using its referenced image {short_id(image.id)}"
-            )
-        if by_name:
-            return
-        for user in users:
-            if user.running:
-                raise Conflict(
-                    f"conflict: unable to delete {short_id(image.id)} (cannot be forced) - "
-                    f"image is being used by running container {short_id(user.container_id)}"
-                )
-            if not force:
-                raise Conflict(
-                    f"conflict: unable to delete {short_id(image.id)} (must be forced) - "
-                    f"image is being used by stopped container {short_id(user.container_id)}"
-                )
 
     def _untag(self, image: Image, names: list[str]) -> list[DeleteItem]:
         items = []
@@ -415,27 +422,27 @@ class ImageService:
             items.append(DeleteItem(Untagged=familiar))
         return items
 
-    def _delete(self, images: list[Image]) -> list[DeleteItem]:
+    async def _delete(self, images: list[Image]) -> list[DeleteItem]:
         with self._state.transaction():
             for image in images:
                 self.store.delete(image.id)
                 self._events.publish("image", "delete", image.id, {"name": image.id})
-        gone = self._drop_unused()
+        gone, directories = self._drop_unused()
+        for directory in directories:
+            await asyncio.to_thread(shutil.rmtree, directory)
         return [DeleteItem(Deleted=image.id) for image in images] + [DeleteItem(Deleted=chain) for chain in gone]
 
-    def _drop_unused(self) -> list[str]:
-        """Remove layers and blobs that no image and no container needs; return the layers' chain IDs."""
+    def _drop_unused(self) -> tuple[list[str], list[Path]]:
+        """Forget layers and blobs that no image and no container needs.
+
+        Returns the layers' chain IDs, and directories that remain to be deleted.
+        """
         chains = self.snapshots.chains_in_use()
-        blobs: set[str] = set()
         for image in self.store:
             chains.update(image.chain_ids)
-            blobs.update((image.id, image.manifest.digest))
-            blobs.update(layer.blob.digest for layer in image.layers)
         gone = [chain for chain in self.layers.sizes() if chain not in chains]
-        for path in self.layers.remove(gone):
-            shutil.rmtree(path, ignore_errors=True)
-        self.content.keep_only(blobs.__contains__)
-        return gone
+        self._drop_content()
+        return gone, self.layers.remove(gone)
 
     async def prune(self, filters: Filters) -> ImagesPruned:
         """Remove images that nothing names (or, with `dangling=false`, that no container uses)."""
@@ -443,6 +450,7 @@ class ImageService:
         until = filters.until_ns()
         before = self.layers_size()
         items: list[DeleteItem] = []
+        chosen: list[Image] = []
         async with self._changing:
             for image in self.store:
                 names = self.store.names(image.id)
@@ -453,7 +461,9 @@ class ImageService:
                     continue
                 if until is not None and _unix(image.config.created) * 1_000_000_000 >= until:
                     continue
-                items += self._untag(image, names) + self._delete([image])
+                items += self._untag(image, names)
+                chosen.append(image)
+            items += await self._delete(chosen)
         reclaimed = before - self.layers_size()
         self._events.publish("image", "prune", "", {"reclaimed": reclaimed})
         return ImagesPruned(items or None, reclaimed)
@@ -473,16 +483,27 @@ class _Spool:
             path.unlink(missing_ok=True)
 
 
+def _imported(config: ContainerConfig, diff_id: str, message: str, platform: str) -> ImageConfig:
+    """The config of an image of one layer."""
+    now = rfc3339(time.time_ns())
+    os_name, _, rest = platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    return ImageConfig(
+        created=now,
+        architecture=architecture or builtin.architecture(),
+        variant=variant,
+        os=os_name or "linux",
+        config=config,
+        rootfs=RootFS("layers", [diff_id]),
+        history=[History(created=now, comment=message)],
+        comment=message,
+    )
+
+
 async def _spool(body: AsyncIterator[bytes], path: Path) -> None:
     with open(path, "xb") as file:
         async for piece in body:
             await asyncio.to_thread(file.write, piece)
-
-
-async def _in_thread(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
-    iterator = iter(pieces)
-    while (piece := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield piece
 
 
 def _unix(created: str) -> int:

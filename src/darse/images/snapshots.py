@@ -55,7 +55,9 @@ class SnapshotService:
 
     def open(self, live: Iterable[str]) -> None:
         """Make the directories; remove what belongs to no container in `live`."""
-        self._directory.mkdir(mode=0o711, exist_ok=True)
+        # Nobody else passes: containers may make programs set-uid (CVE-2021-41091).
+        self._directory.mkdir(exist_ok=True)
+        self._directory.chmod(0o700)
         self._empty.mkdir(mode=0o755, exist_ok=True)
         self._trash.mkdir(mode=0o700, exist_ok=True)
         keep = set(live)
@@ -70,7 +72,9 @@ class SnapshotService:
         self._trash.mkdir(mode=0o700)
 
     def prepare(self, container_id: str, image: Image) -> None:
-        """Make the writable layer of a new container."""
+        """Make the writable layer of a new container. Raises NotFound when the image was removed meanwhile."""
+        if not all(self._layers.exists(chain_id) for chain_id in image.chain_ids):
+            raise NotFound(f"No such image: {image.id}")
         directory = self._directory / container_id
         with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
             for path in (directory, directory / "upper", directory / "work"):

@@ -6,12 +6,13 @@ import hashlib
 import io
 import os
 import stat
+import subprocess
 import tarfile
 
 import pytest
 import zstandard
 
-from darse.engine.errors import EngineError, InvalidParameter
+from darse.engine.errors import EngineError, InvalidParameter, SystemFault
 from darse.engine.events import SCHEMA as EVENTS
 from darse.engine.events import EventLog
 from darse.engine.state import State
@@ -168,3 +169,94 @@ async def test_what_a_crash_left_is_swept(images, tmp_path):
     assert kept.exists()
     assert [path.name for path in (tmp_path / "images/layers").iterdir()] == [kept.parent.name]
     assert not list((tmp_path / "images/ingest").iterdir())
+
+
+async def test_parents_that_are_not_listed_are_nobody_elses_to_write(images):
+    root = await unpack(
+        images, tar(member("a/b/f", content=b"x"), member("c/d/.wh.gone"), member("p", tarfile.FIFOTYPE, mode=0o666))
+    )
+    assert [stat.S_IMODE(os.lstat(root / path).st_mode) for path in ("a", "a/b", "c", "c/d", "p")] == [0o755] * 4 + [
+        0o666
+    ]
+
+
+async def test_capabilities_of_programs_survive_owner_and_hard_links(images):
+    net_raw = b"\x01\x00\x00\x02\x00\x20\x00\x00" + b"\0" * 12
+    source = tar(
+        # tarfile writes attributes as text: these bytes are all ASCII
+        member(
+            "ping", content=b"#!", uid=7, mode=0o755, headers={"SCHILY.xattr.security.capability": net_raw.decode()}
+        ),
+        member("ping6", tarfile.LNKTYPE, link="ping"),
+    )
+    root = await unpack(images, source)
+    assert os.getxattr(root / "ping", "security.capability") == net_raw
+    assert os.getxattr(root / "ping6", "security.capability") == net_raw
+
+
+async def test_holes_stay_holes(images, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    with open(source / "sparse", "wb") as file:
+        file.seek(1 << 30)
+        file.write(b"end")
+    made = subprocess.run(
+        ["tar", "-C", source, "--sparse", "--format=posix", "-c", "sparse"], check=True, capture_output=True
+    )
+    root = await unpack(images, made.stdout)
+    status = (root / "sparse").stat()
+    assert status.st_size == (1 << 30) + 3
+    assert status.st_blocks * 512 < 1 << 20
+    with open(root / "sparse", "rb") as file:
+        file.seek(1 << 30)
+        assert file.read() == b"end"
+
+
+async def test_what_aufs_kept_in_layers_is_left_out(images):
+    root = await unpack(
+        images, tar(member(".wh..wh.plnk", tarfile.DIRTYPE), member(".wh..wh.plnk/12.34", content=b"x"), member("f"))
+    )
+    assert os.listdir(root) == ["f"]
+
+
+async def test_a_full_disk_fails_the_layer(images, tmp_path):
+    ingest = tmp_path / "images/ingest"
+    archive = tar(*(member(f"f{number}", content=os.urandom(300_000)) for number in range(5)))
+    blob = images.content.put(archive, LAYER)
+    target = ingest / "small"
+    target.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", target], check=True)
+    try:
+        with pytest.raises(SystemFault, match="No space left"):
+            await images.layers.unpack(blob.digest, target)
+    finally:
+        subprocess.run(["umount", target], check=True)
+        target.rmdir()
+
+
+async def test_later_entries_replace_earlier_ones_of_any_kind(images):
+    root = await unpack(
+        images,
+        tar(
+            member("f", content=b"old"),
+            member("f", content=b"new"),
+            member("l", tarfile.SYMTYPE, link="f"),
+            member("l", content=b"file"),
+            member("x", content=b"file"),
+            member("x", tarfile.SYMTYPE, link="f"),
+        ),
+    )
+    assert (root / "f").read_bytes() == b"new"
+    assert (root / "l").read_bytes() == b"file"
+    assert os.readlink(root / "x") == "f"
+
+
+async def test_long_names_of_both_kinds_and_large_owners(images):
+    long = "/".join(["n" * 100] * 5)
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w", format=form) as archive:
+            info, _ = member(f"{long}/{form}", uid=3_000_000_000)
+            archive.addfile(info)
+        root = await unpack(images, buffer.getvalue())
+        assert os.lstat(root / long / str(form)).st_uid == 3_000_000_000
