@@ -7,6 +7,7 @@ by their offset, so nothing of it is ever extracted under a name that it chose.
 
 from __future__ import annotations
 
+import io
 import posixpath
 import tarfile
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from darse.images.model import (
     MANIFEST,
     Descriptor,
     Image,
+    digest_of,
     without_nulls,
 )
 
@@ -34,6 +36,7 @@ T = TypeVar("T")
 _SMALL = 8 * 1024 * 1024
 _MEMBERS = 200_000
 _NESTING = 4
+_READ_LIMIT = 16 * 1024 * 1024
 
 
 class DockerManifest(msgspec.Struct):
@@ -73,6 +76,15 @@ class Found(NamedTuple):
     manifest: tuple[bytes, str] | None = None
 
 
+class _Bounded(io.BufferedReader):
+    """A file that refuses reads no honest archive causes: a long name or extended header may claim gigabytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is None or not 0 <= size <= _READ_LIMIT:
+            raise ValueError("a header claims to be huge")
+        return super().read(size)
+
+
 class Archive:
     """A tar file on disk, indexed by member name."""
 
@@ -80,12 +92,13 @@ class Archive:
         """Raises InvalidParameter when it is no tar archive."""
         self._members: dict[str, tarfile.TarInfo] = {}
         try:
-            self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - lives as long as this object
+            bounded = _Bounded(file)  # type: ignore[arg-type]
+            self._tar = tarfile.open(fileobj=bounded, mode="r:")  # noqa: SIM115 - lives as long as this object
             for member in self._tar:
                 if len(self._members) >= _MEMBERS:
                     raise InvalidParameter(f"the archive has more than {_MEMBERS} members")
                 self._members[posixpath.normpath(member.name).lstrip("/")] = member
-        except (tarfile.TarError, EOFError, OverflowError, ValueError) as error:
+        except (tarfile.TarError, EOFError, OverflowError, ValueError, RecursionError) as error:
             raise InvalidParameter(f"invalid archive: {error}") from error
 
     def __contains__(self, name: str) -> bool:
@@ -118,6 +131,13 @@ class Archive:
             raise InvalidParameter(f"invalid archive: {name} is larger than {_SMALL} bytes")
         return content
 
+    def document(self, digest: str) -> bytes:
+        """Return the document in blob `digest`. Raises InvalidParameter when it is not there or another."""
+        content = self.small(_blob(digest))
+        if digest_of(content) != digest:
+            raise InvalidParameter(f"invalid archive: {digest} is {digest_of(content)}")
+        return content
+
 
 def find_images(archive: Archive, architecture: str) -> list[Found]:
     """List the images of an archive. Raises InvalidParameter when there is neither layout."""
@@ -129,7 +149,14 @@ def find_images(archive: Archive, architecture: str) -> list[Found]:
             ]
         if "index.json" in archive:
             index = _decode(archive.small("index.json"), Index)
-            return [found for one in index.manifests for found in _resolve(archive, one, architecture, _NESTING)]
+            images = [
+                found
+                for one in _suitable(index.manifests, architecture)
+                for found in _resolve(archive, one, architecture, _NESTING)
+            ]
+            if images:
+                return images
+            raise InvalidParameter(f"invalid archive: no image in it is for linux/{architecture}")
     except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidParameter(f"invalid archive: {error}") from error
     raise InvalidParameter(
@@ -147,19 +174,28 @@ def _resolve(archive: Archive, descriptor: Descriptor, architecture: str, depth:
     annotations = descriptor.annotations or {}
     name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name", "")
     names = [name] if name and (":" in name or "/" in name) else []
-    document = archive.small(_blob(descriptor.digest))
     if descriptor.media_type in (INDEX, DOCKER_INDEX):
         if depth == 0:
             raise InvalidParameter("invalid archive: indexes are nested too deeply")
-        for one in _decode(document, Index).manifests:
-            platform = one.platform or {}
-            if platform.get("architecture", architecture) == architecture and platform.get("os", "linux") == "linux":
-                for found in _resolve(archive, one, architecture, depth - 1):
-                    yield found._replace(names=names or found.names)
+        for one in _suitable(_decode(archive.document(descriptor.digest), Index).manifests, architecture):
+            for found in _resolve(archive, one, architecture, depth - 1):
+                yield found._replace(names=names or found.names)
     elif descriptor.media_type in (MANIFEST, DOCKER_MANIFEST):
+        document = archive.document(descriptor.digest)
         manifest = _decode(document, Manifest)
+        archive.document(manifest.config.digest)
         layers = [(_blob(layer.digest), layer.digest, layer.media_type) for layer in manifest.layers]
         yield Found(_blob(manifest.config.digest), layers, names, (document, descriptor.media_type))
+
+
+def _suitable(manifests: list[Descriptor], architecture: str) -> list[Descriptor]:
+    """Those for this machine, and those that say nothing of the machine."""
+    return [
+        one
+        for one in manifests
+        if (one.platform or {}).get("architecture", architecture) == architecture
+        and (one.platform or {}).get("os", "linux") == "linux"
+    ]
 
 
 def _blob(digest: str) -> str:

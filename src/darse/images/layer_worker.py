@@ -116,25 +116,36 @@ def unpack(source: BinaryIO) -> tuple[str, int]:
                 continue
             _contain(entry)
             _done(disk, ffi.write_header(disk, entry._entry_p))
-            size += _copy(entry._archive_p, disk)
+            written, goes_on = _copy(entry, disk)
+            size += written
             _done(disk, ffi.write_finish_entry(disk))
+            if not goes_on:
+                break
         # Times and modes of directories are set last.
         _done(disk, ffi.write_close(disk))
     stream.drain()
     return f"sha256:{stream.checksum.hexdigest()}", size
 
 
-def _copy(archive: Any, disk: Any) -> int:
-    """Copy the content of the current entry block by block, holes left out; return the bytes written."""
+def _copy(entry: Any, disk: Any) -> tuple[int, bool]:
+    """Copy the entry's content block by block, holes left out; return the bytes written, and whether more may follow.
+
+    An archive may end right behind its last content, without padding and end marker: what umoci writes does, and Go's
+    reader, which other engines use, takes it.
+    """
     block, length, offset = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_longlong()
+    block_p, length_p, offset_p = ctypes.byref(block), ctypes.byref(length), ctypes.byref(offset)
     size = 0
-    while (
-        ffi.read_data_block(archive, ctypes.byref(block), ctypes.byref(length), ctypes.byref(offset)) == ffi.ARCHIVE_OK
-    ):
-        if length.value:
-            _done(disk, ffi.write_data_block(disk, block, length, offset))
-            size += length.value
-    return size
+    try:
+        while ffi.read_data_block(entry._archive_p, block_p, length_p, offset_p) == ffi.ARCHIVE_OK:
+            if length.value:
+                _done(disk, ffi.write_data_block(disk, block, length, offset))
+                size += length.value
+    except libarchive.ArchiveError:
+        if not size or size != entry.size:
+            raise
+        return size, False
+    return size, True
 
 
 def _done(disk: Any, code: int) -> None:

@@ -13,20 +13,7 @@ import pytest
 import zstandard
 
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
-from darse.engine.events import SCHEMA as EVENTS
-from darse.engine.events import EventLog
-from darse.engine.state import State
-from darse.images import ImageService, layers, snapshots, store
 from darse.images.model import LAYER
-
-
-@pytest.fixture
-def images(tmp_path):
-    state = State(tmp_path / "state.sqlite", [EVENTS, store.SCHEMA, layers.SCHEMA, snapshots.SCHEMA])
-    service = ImageService(tmp_path, state, EventLog(state))
-    service.open([])
-    yield service
-    state.close()
 
 
 def member(name, kind=tarfile.REGTYPE, content=b"", *, link="", mode=0o644, device=(0, 0), headers=None, uid=0):
@@ -260,3 +247,11 @@ async def test_long_names_of_both_kinds_and_large_owners(images):
             archive.addfile(info)
         root = await unpack(images, buffer.getvalue())
         assert os.lstat(root / long / str(form)).st_uid == 3_000_000_000
+
+
+async def test_an_archive_may_end_behind_its_last_content_but_not_within(images):
+    whole = tar(member("f", content=b"text"))
+    root = await unpack(images, whole[:516])
+    assert (root / "f").read_bytes() == b"text"
+    with pytest.raises(InvalidParameter, match="Truncated"):
+        await unpack(images, whole[:515])

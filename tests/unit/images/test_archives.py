@@ -119,6 +119,34 @@ def test_what_is_no_archive_is_refused(content):
         find_images(Archive(io.BytesIO(content)), "amd64")
 
 
+def test_a_header_that_claims_gigabytes_is_refused_before_it_is_read():
+    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):
+        header = tarfile.TarInfo("x")
+        header.type, header.size = kind, 5 << 30
+        with pytest.raises(InvalidParameter, match="invalid archive"):
+            Archive(io.BytesIO(header.tobuf(tarfile.GNU_FORMAT) + b"x" * 1024))
+
+
+def test_long_name_headers_without_end_are_refused():
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 1
+    with pytest.raises(InvalidParameter, match="invalid archive"):
+        Archive(io.BytesIO((header.tobuf(tarfile.GNU_FORMAT) + b"x" * 512) * 5000))
+
+
+def test_documents_that_are_not_what_their_digest_says_are_refused():
+    claimed = digest_of(b"another")
+    index = {"manifests": [{"mediaType": MANIFEST, "digest": claimed, "size": 1}]}
+    with pytest.raises(InvalidParameter, match=f"{claimed} is"):
+        find_images(_archive({"index.json": _json(index), f"blobs/sha256/{claimed[7:]}": b"{}"}), "amd64")
+
+
+def test_an_archive_without_an_image_for_this_machine_is_refused():
+    index = {"manifests": [{"mediaType": MANIFEST, "digest": "", "size": 1, "platform": {"architecture": "s390x"}}]}
+    with pytest.raises(InvalidParameter, match="no image in it is for linux/amd64"):
+        find_images(_archive({"index.json": _json(index)}), "amd64")
+
+
 def test_a_chain_id_covers_the_layers_below():
     first, second = digest_of(b"1"), digest_of(b"2")
     chain = chain_ids([first, second])
