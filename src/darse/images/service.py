@@ -47,6 +47,8 @@ from darse.wire.images import RootFS as WireRootFS
 
 _PIECE = 1024 * 1024
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
+# moby's words, which scripts may look for.
+_RENAMED = "The image {} already exists, renaming the old one with ID {} to empty string\n"
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
@@ -65,6 +67,7 @@ class ImageService:
         self.users: Callable[[str], list[ImageUser]] = lambda _: []
         self._assembling = asyncio.Lock()
         self._changing = asyncio.Lock()
+        self.snapshots.removed = self._container_removed
         self._content_users = 0
         self._content_left = False
 
@@ -231,6 +234,9 @@ class ImageService:
                     image = await self._load_one(archive, found)
                     for name in found.names:
                         reference = references.parse(name)
+                        former = self.store.named(reference)
+                        if former not in (None, image.id):
+                            yield {"stream": _RENAMED.format(reference.familiar, former)}
                         self._tag(reference, image, action="load")
                         yield {"stream": f"Loaded image: {reference.familiar}\n"}
                     if not found.names:
@@ -431,6 +437,12 @@ class ImageService:
         for directory in directories:
             await asyncio.to_thread(shutil.rmtree, directory)
         return [DeleteItem(Deleted=image.id) for image in images] + [DeleteItem(Deleted=chain) for chain in gone]
+
+    async def _container_removed(self, image_id: str) -> None:
+        """Let the layers go that only a container of a removed image still stood on."""
+        if self.store.by_id(image_id) is None:
+            async with self._changing:
+                await self._delete([])
 
     def _drop_unused(self) -> tuple[list[str], list[Path]]:
         """Forget layers and blobs that no image and no container needs.

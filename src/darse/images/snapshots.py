@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -52,6 +52,8 @@ class SnapshotService:
         self._empty = data_root / "snapshots-empty"
         self._state = state
         self._layers = layers
+        # Set by the image service: told the image of each writable layer that is removed.
+        self.removed: Callable[[str], Awaitable[None]] | None = None
 
     def open(self, live: Iterable[str]) -> None:
         """Make the directories; remove what belongs to no container in `live`."""
@@ -105,6 +107,7 @@ class SnapshotService:
 
     async def remove(self, container_id: str) -> None:
         """Remove the writable layer; fine when it is gone."""
+        row = self._state.row("SELECT image_id FROM snapshots WHERE container_id = ?", (container_id,))
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
         directory = self._directory / container_id
@@ -113,6 +116,8 @@ class SnapshotService:
             with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
                 os.rename(directory, aside)
             await asyncio.to_thread(shutil.rmtree, aside)
+        if row is not None and self.removed is not None:
+            await self.removed(row[0])
 
     async def usage(self, container_id: str) -> tuple[int, int]:
         """Return the bytes of the writable layer, and of that and the image together."""

@@ -87,6 +87,10 @@ class ImageStore:
         image_id = self._names.get(str(reference))
         return (self._images[image_id], reference) if image_id else None
 
+    def named(self, reference: references.Reference) -> str | None:
+        """The id of the image that `reference` names now."""
+        return self._names.get(str(reference))
+
     def names(self, image_id: str) -> list[str]:
         """The references of an image, in full, sorted."""
         return sorted(name for name, id_ in self._names.items() if id_ == image_id)

@@ -165,7 +165,7 @@ async def test_a_save_is_whole_though_its_image_is_removed_meanwhile(images, tmp
     assert stored(tmp_path) == EMPTY
 
 
-async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images):
+async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images, tmp_path):
     image = await images.ensure(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
     images.users = lambda _: [ImageUser("c" * 64, running=False)]
@@ -176,6 +176,17 @@ async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images):
     assert all((images.layers.path(chain) / "bin/busybox").exists() for chain in image.chain_ids)
     with pytest.raises(NotFound):
         images.get(image.id)
+    await images.snapshots.remove("c" * 64)
+    assert stored(tmp_path) == EMPTY
+
+
+async def test_a_load_that_takes_a_name_says_so(images):
+    await images.ensure(BUSYBOX)
+    archive = await saved(images, BUSYBOX)
+    old = await import_(images, root_file_system(f="x"), BUSYBOX)
+    text = await load(images, archive)
+    assert text.startswith(f"The image builtin/busybox:latest already exists, renaming the old one with ID {old} to")
+    assert images.get(old).id == old
 
 
 async def test_a_digest_removes_the_names_of_its_repository(images):
