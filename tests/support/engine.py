@@ -8,6 +8,7 @@ engine.close()                     # stops it and asserts that nothing is left o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -25,8 +26,8 @@ import pexpect
 import pytest
 
 from tests.support.http import ApiClient
-from tests.support.leaks import find_leaks, instance_of
-from tests.support.waiting import wait_until
+from tests.support.leaks import cgroups_of, find_leaks, instance_of, processes_of
+from tests.support.waiting import wait_until, wait_while
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = REPOSITORY / ".venv" / "bin"
@@ -266,20 +267,14 @@ class Engine:
 
     def _sweep(self) -> None:
         """End by force what a failed test has left, so that it does not disturb the others."""
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as file:
-                    line = file.read()
-                if os.fsencode(str(self.root)) in line:
-                    os.kill(int(entry), signal.SIGKILL)
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+        for pid, _ in processes_of(self.root):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
             points = [line.split()[4] for line in mounts if str(self.root) in line]
         for point in reversed(points):
             subprocess.run(["umount", "-l", point], check=False, capture_output=True)
+        wait_while(self._remaining_cgroups, what="the end of the engine's processes")
         instance = instance_of(self.exec_root)
         for link in os.listdir("/sys/class/net"):
             if instance in link:
@@ -289,6 +284,14 @@ class Engine:
             if instance in line:
                 subprocess.run(["nft", "delete", *line.split()], check=False, capture_output=True)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _remaining_cgroups(self) -> list[Path]:
+        """Remove the control groups in which nothing runs any more; return those that are left."""
+        for cgroup in cgroups_of(self.exec_root):
+            for directory in (*(path for path in cgroup.iterdir() if path.is_dir()), cgroup):
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
+        return cgroups_of(self.exec_root)
 
 
 def docker_program() -> str | None:

@@ -111,15 +111,18 @@ def _surplus_ports(containers: list[dict[str, Any]], instance: str) -> list[str]
     return found
 
 
-def _processes(root: Path) -> Iterator[str]:
+def processes_of(root: Path) -> Iterator[tuple[int, str]]:
+    """The pids and command lines of an engine's processes: itself, its helpers, and those inside containers."""
     for pid, line in _process_lines():
-        if pid == os.getpid():
-            continue
-        if str(root) in line:
-            yield f"process {pid}: {line[:300]}"
-        elif f"upperdir={root}/" in _read(Path(f"/proc/{pid}/mountinfo")):
-            # (Another engine's containers have copies of all of the host's mounts, ours included.)
-            yield f"process {pid} (with a container's root mounted): {line[:300]}"
+        # Inside, nothing speaks of the engine but the container's root mount. (Another engine's containers have copies
+        # of all of the host's mounts, but not that one.)
+        if pid != os.getpid() and (str(root) in line or f"upperdir={root}/" in _read(Path(f"/proc/{pid}/mountinfo"))):
+            yield pid, line
+
+
+def _processes(root: Path) -> Iterator[str]:
+    for pid, line in processes_of(root):
+        yield f"process {pid}: {line[:300]}"
 
 
 def _process_lines() -> Iterator[tuple[int, str]]:
@@ -134,6 +137,11 @@ def _mounts(root: Path) -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if str(root) in line:
             yield f"mount {line}"
+
+
+def cgroups_of(exec_root: Path) -> list[Path]:
+    """The parents of an engine's containers' control groups: one per hierarchy."""
+    return _cgroup_directories(instance_of(exec_root))
 
 
 def _cgroup_directories(instance: str) -> list[Path]:
