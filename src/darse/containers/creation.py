@@ -80,9 +80,11 @@ class Creation:
         async with AsyncExitStack() as undo:
             # Before the record is stored: it tells recovery which volumes an unfinished creation has made.
             context.volumes.name_anonymous(container.record.mounts)
-            context.store.add(container)
-            undo.callback(context.store.delete, container)
-            context.snapshots.prepare(container.id, image)
+            # The client is told after the last transaction, which flushes this one too.
+            with context.database.transaction(durable=False):
+                context.store.add(container)
+                undo.callback(context.store.delete, container)
+                context.snapshots.prepare(container.id, image)
             undo.push_async_callback(context.snapshots.remove, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)

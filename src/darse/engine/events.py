@@ -86,7 +86,8 @@ class EventLog:
         elif type_ == "image":
             deprecated = {"status": action, "id": id_}
         event = Event(type_, action, actor, scope, now // 1_000_000_000, now, **deprecated)
-        with self._state.transaction() as connection:
+        # An enclosing transaction makes the event as durable as the change that it reports.
+        with self._state.transaction(durable=False) as connection:
             connection.execute(
                 "INSERT INTO events (time_ns, document) VALUES (?, ?)", (now, msgspec.json.encode(event))
             )

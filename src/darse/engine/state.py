@@ -49,11 +49,17 @@ class State:
         self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit on success, roll back on an exception. Joins an enclosing transaction."""
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Commit on success, roll back on an exception. Joins an enclosing transaction.
+
+        What is not `durable` survives the engine, however that ends, and may be lost when the power goes out: right for
+        what means nothing after a reboot, and for events that report no change. It saves the flush of the disk.
+        """
         if self._depth:
             yield self._connection
             return
+        if not durable:
+            self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
@@ -65,6 +71,8 @@ class State:
             self._connection.execute("COMMIT")
         finally:
             self._depth = 0
+            if not durable:
+                self._connection.execute("PRAGMA synchronous=FULL")
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""

@@ -182,7 +182,7 @@ class NetworkService:
         """Make a starting container's network stack; see `Sandboxes.create`."""
         sandbox = await self._sandboxes.create(request)
         try:
-            with self._state.transaction():
+            with self._state.transaction(durable=False):
                 self.store.save_sandbox(sandbox.record)
                 for endpoint in sandbox.record.endpoints:
                     self._publish(endpoint, "connect", request.container_id)

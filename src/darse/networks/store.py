@@ -89,8 +89,8 @@ class NetworkStore:
         self.sandboxes[sandbox.container_id] = sandbox
 
     def save_sandbox(self, sandbox: SandboxRecord) -> None:
-        """Insert or replace a sandbox."""
-        with self._state.transaction() as connection:
+        """Insert or replace a sandbox. After a reboot it would mean nothing."""
+        with self._state.transaction(durable=False) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (sandbox.container_id, msgspec.json.encode(sandbox))
             )
