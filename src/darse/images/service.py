@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,13 +36,11 @@ from darse.images.model import (
     parse_config,
 )
 from darse.images.references import Reference
-from darse.images.removal import ImageUser
-from darse.images.snapshots import DRIVER, SnapshotService
+from darse.images.snapshots import SnapshotService
 from darse.images.store import ImageStore
-from darse.wire.containers import ContainerConfig, GraphDriver
-from darse.wire.images import DeleteItem, HistoryEntry, ImageInspect, ImagesPruned, ImageSummary, Metadata, Progress
-from darse.wire.images import ImageConfig as WireImageConfig
-from darse.wire.images import RootFS as WireRootFS
+from darse.images.views import ImageViews, unix
+from darse.wire.containers import ContainerConfig
+from darse.wire.images import DeleteItem, ImagesPruned, Progress
 
 _PIECE = 1024 * 1024
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
@@ -52,10 +49,11 @@ _RENAMED = "The image {} already exists, renaming the old one with ID {} to empt
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
-class ImageService:
+class ImageService(ImageViews):
     """The images room's front door."""
 
     def __init__(self, data_root: Path, state: State, events: EventLog) -> None:
+        super().__init__()
         root = data_root / "images"
         self._events = events
         self._state = state
@@ -63,8 +61,6 @@ class ImageService:
         self.content = ContentStore(root)
         self.layers = LayerStore(root, state, self.content)
         self.snapshots = SnapshotService(data_root, state, self.layers)
-        # Set by the engine: the containers of an image id.
-        self.users: Callable[[str], list[ImageUser]] = lambda _: []
         self._assembling = asyncio.Lock()
         self._changing = asyncio.Lock()
         self.snapshots.removed = self._container_removed
@@ -81,10 +77,6 @@ class ImageService:
             shutil.rmtree(directory)
 
     # What there is
-
-    def get(self, reference: str) -> Image:
-        """Return an image by name, id or abbreviated id. Raises NotFound and InvalidParameter."""
-        return self.store.find(reference)[0]
 
     def familiar_name(self, reference: str) -> str:
         """How lists show the image that a container was asked for."""
@@ -114,111 +106,6 @@ class ImageService:
             image = await self._commit(document, [blob], None)
         self._tag(name, image)
         return image
-
-    def list_images(
-        self, filters: Filters, *, everything: bool = False, shared_size: bool = False
-    ) -> list[ImageSummary]:
-        """The images that match, newest first."""
-        del everything  # intermediate images of the classic builder do not exist here
-        names = self.store.all_names()
-        shared = self._shared_layers() if shared_size else {}
-        chosen = [image for image in self.store if self._matches(image, names.get(image.id, []), filters)]
-        return sorted(
-            (self._summary(image, names.get(image.id, []), filters, shared) for image in chosen),
-            key=lambda summary: (-summary.Created, summary.Id),
-        )
-
-    def _summary(self, image: Image, names: list[str], filters: Filters, shared: dict[str, int]) -> ImageSummary:
-        tags = [references.parse(name).familiar for name in names]
-        wanted = filters.values("reference")
-        if wanted:
-            tags = [tag for tag in tags if _reference_matches(tag, wanted)]
-        return ImageSummary(
-            Id=image.id,
-            RepoTags=tags,
-            RepoDigests=self._repo_digests(image, names),
-            Created=_unix(image.config.created),
-            Size=image.size,
-            SharedSize=sum(self.layers.size(chain) for chain in image.chain_ids if shared.get(chain, 0) > 1)
-            if shared
-            else -1,
-            Labels=image.container_config().Labels,
-            Containers=len(self.users(image.id)) if shared else -1,
-        )
-
-    def _shared_layers(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for image in self.store:
-            for chain in set(image.chain_ids):
-                counts[chain] = counts.get(chain, 0) + 1
-        return counts
-
-    def _matches(self, image: Image, names: list[str], filters: Filters) -> bool:
-        dangling = filters.flag("dangling")
-        if dangling is not None and dangling == bool(names):
-            return False
-        labels = image.container_config().Labels
-        if not filters.labels(labels) or not filters.without_labels(labels):
-            return False
-        created = _unix(image.config.created)
-        for key, sign in (("before", 1), ("since", -1)):
-            for other in filters.values(key):
-                if (_unix(self.get(other).config.created) - created) * sign <= 0:
-                    return False
-        until = filters.until_ns()
-        if until is not None and created * 1_000_000_000 >= until:
-            return False
-        wanted = filters.values("reference")
-        return not wanted or any(_reference_matches(references.parse(name).familiar, wanted) for name in names)
-
-    def inspect(self, reference: str) -> ImageInspect:
-        """The whole of an image. Raises NotFound."""
-        image = self.get(reference)
-        names = self.store.names(image.id)
-        config = image.config
-        lower = [str(self.layers.path(chain)) for chain in reversed(image.chain_ids)]
-        graph = {"UpperDir": lower[0], "LowerDir": ":".join(lower[1:])} if lower else {}
-        return ImageInspect(
-            Id=image.id,
-            RepoTags=[references.parse(name).familiar for name in names],
-            RepoDigests=self._repo_digests(image, names),
-            Comment=config.comment,
-            Created=config.created,
-            DockerVersion=config.docker_version,
-            Author=config.author,
-            Config=WireImageConfig.of(config.config),
-            Architecture=config.architecture,
-            Variant=config.variant or msgspec.UNSET,
-            Os=config.os,
-            OsVersion=config.os_version or msgspec.UNSET,
-            Size=image.size,
-            GraphDriver=GraphDriver(DRIVER, graph),
-            RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
-            Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
-        )
-
-    def _repo_digests(self, image: Image, names: list[str]) -> list[str]:
-        digest = image.manifest.digest
-        return sorted({f"{references.parse(name).familiar_name}@{digest}" for name in names})
-
-    def history(self, reference: str) -> list[HistoryEntry]:
-        """How an image came about, newest step first. Raises NotFound."""
-        image = self.get(reference)
-        layers = iter(image.layers)
-        steps = image.config.history or [History(created=image.config.created) for _ in image.layers]
-        entries = []
-        for step in steps:
-            layer = None if step.empty_layer else next(layers, None)
-            size = self.layers.size(layer.chain_id) if layer else 0
-            entries.append(HistoryEntry("<missing>", _unix(step.created), step.created_by, None, size, step.comment))
-        if entries:
-            entries[-1].Id = image.id
-            entries[-1].Tags = [references.parse(name).familiar for name in self.store.names(image.id)] or None
-        return entries[::-1]
-
-    def layers_size(self) -> int:
-        """Bytes of all unpacked layers."""
-        return sum(self.layers.sizes().values())
 
     # How it comes
 
@@ -471,7 +358,7 @@ class ImageService:
                 labels = image.container_config().Labels
                 if not filters.labels(labels) or not filters.without_labels(labels):
                     continue
-                if until is not None and _unix(image.config.created) * 1_000_000_000 >= until:
+                if until is not None and unix(image.config.created) * 1_000_000_000 >= until:
                     continue
                 items += self._untag(image, names)
                 chosen.append(image)
@@ -516,23 +403,3 @@ async def _spool(body: AsyncIterator[bytes], path: Path) -> None:
     with open(path, "xb") as file:
         async for piece in body:
             await asyncio.to_thread(file.write, piece)
-
-
-def _unix(created: str) -> int:
-    """Seconds since the epoch of an RFC 3339 time; 0 for none."""
-    try:
-        return int(datetime.datetime.fromisoformat(created).timestamp())
-    except (ValueError, OverflowError):
-        return 0
-
-
-def _reference_matches(familiar: str, patterns: list[str]) -> bool:
-    import fnmatch  # noqa: PLC0415 - only lists with a filter need it
-
-    name = familiar.rpartition(":")[0]
-    return any(
-        fnmatch.fnmatchcase(candidate, pattern)
-        for pattern in patterns
-        for candidate in (familiar, name)
-        if pattern.count("/") == candidate.count("/")
-    )
