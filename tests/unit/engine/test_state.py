@@ -24,10 +24,15 @@ def _names(state):
 
 
 def test_an_exception_takes_back_all_of_it(state):
-    with pytest.raises(RuntimeError), state.transaction():
+    with pytest.raises(RuntimeError):
+        _add_and_fail(state)
+    assert _names(state) == []
+
+
+def _add_and_fail(state):
+    with state.transaction():
         _add(state, "inner")
         raise RuntimeError
-    assert _names(state) == []
 
 
 def test_what_is_not_durable_is_there_for_the_next_engine(state, tmp_path):
