@@ -75,6 +75,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_ipc_mode: str = "private"
     cgroup_parent_option: str = ""
     seccomp_profile: str = ""
+    cgroup_favor_moves: bool = True
     no_new_privileges: bool = False
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}

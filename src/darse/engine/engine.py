@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from pathlib import Path
 
 from darse.containers import ContainerService
 from darse.containers import store as container_store
@@ -22,7 +23,7 @@ from darse.engine.state import State
 from darse.engine.system import SystemService
 from darse.images import ImageService, layers, snapshots
 from darse.images import store as image_store
-from darse.linux.mounts import NamespaceThreads, is_mount_point, private_bind, unmount
+from darse.linux.mounts import MNT_DETACH, NamespaceThreads, bind_read_only, is_mount_point, private_bind, unmount
 from darse.networks import NetworkService
 from darse.networks import store as network_store
 from darse.runtime.cgroups import Cgroups
@@ -95,6 +96,8 @@ class Engine:
         self.containers.sweep()
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
+        self._prepare_runtimes()
+        self._favor_moves()
         self.images.open([container.id for container in self.context.store])
         await self.containers.recover()
         await self.networks.start(self.containers.running())
@@ -110,11 +113,41 @@ class Engine:
             self.networks.remove_from_host()
         await self.networks.close()
         self._threads.close()
-        if is_mount_point(self._files.bundles):
-            unmount(str(self._files.bundles))
+        self._leave_host()
         if not self.containers.running():
             self.cgroups.remove_parent(self.config.cgroup_parent)
         self.state.close()
+
+    def _prepare_runtimes(self) -> None:
+        """Run crun from a read-only mount of itself.
+
+        Against being overwritten by a container (CVE-2019-5736) crun copies itself and starts a second time, unless
+        nobody can write to where it is; so each create and exec is spared a start.
+        """
+        directory = self.config.exec_root / "bin"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        for runtime in self.runtimes.values():
+            if runtime.is_crun:
+                bind_read_only(Path(runtime.program), directory / runtime.name)
+                runtime.program = str(directory / runtime.name)
+
+    def _favor_moves(self) -> None:
+        """See `Cgroups.favor_moves`. A file says that it was us who switched it on, also after a crash."""
+        if self.config.cgroup_favor_moves and self.cgroups.favor_moves(on=True):
+            self._favored.touch()
+
+    @property
+    def _favored(self) -> Path:
+        return self.config.exec_root / "favordynmods"
+
+    def _leave_host(self) -> None:
+        """Take back the mounts and the switch that no running container needs."""
+        for path in [self._files.bundles, *(Path(runtime.program) for runtime in self.runtimes.values())]:
+            if path.is_relative_to(self.config.exec_root) and is_mount_point(path):
+                unmount(str(path), MNT_DETACH)
+        if self._favored.exists():
+            self.cgroups.favor_moves(on=False)
+            self._favored.unlink()
 
 
 def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:

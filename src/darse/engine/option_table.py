@@ -42,6 +42,12 @@ OPTIONS = (
     Option("allow-plain-tcp", "flag", v.same("allow_plain_tcp"), "Serve tcp without TLS"),
     Option("bip", "text", v.interface("bip"), "Address and subnet of the default bridge, as 10.1.0.1/24"),
     Option("bridge", "text", v.same("bridge"), "Default bridge's name, or none for no default bridge", short="b"),
+    Option(
+        "cgroup-favor-moves",
+        "flag",
+        v.same("cgroup_favor_moves"),
+        "Switch the kernel to fast moves between control groups (favordynmods) while the engine runs (default true)",
+    ),
     Option("cgroup-parent", "text", v.same("cgroup_parent_option"), "Parent of containers' control groups"),
     Option("data-root", "text", v.path("data_root"), "Where images, volumes and containers are kept"),
     Option("debug", "flag", v.same("debug"), "Log everything", short="D"),

@@ -29,10 +29,13 @@ MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
+MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MS_RELATIME = 1 << 21
 MNT_DETACH = 2
+_FLAG_NAMES = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "relatime": MS_RELATIME}
 
 # mount(2) takes one page of options; the kernel counts the final NUL.
 _OPTIONS_PAGE = 4095
@@ -71,6 +74,36 @@ def private_bind(path: Path) -> None:
             mount(str(path), str(path), "", MS_BIND)
     with trace.step("mount", f"make {path} private", "mount", "--make-private", str(path)):
         mount("", str(path), "", MS_PRIVATE)
+
+
+def bind_read_only(source: Path, target: Path) -> None:
+    """Show a file at another place, where nobody can write to it; what was mounted there before goes."""
+    if is_mount_point(target):
+        unmount(str(target), MNT_DETACH)
+    target.touch()
+    with trace.step("mount", f"read-only bind of {source}", "mount", "--bind", "-o", "ro", str(source), str(target)):
+        mount(str(source), str(target), "", MS_BIND)
+        mount("", str(target), "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+        mount("", str(target), "", MS_PRIVATE)
+
+
+def change_file_system(target: Path, add: frozenset[str], remove: frozenset[str]) -> bool:
+    """Switch options of the file system mounted at `target`, keeping the others; False when nothing changes.
+
+    Raises OSError when the kernel does not know an option.
+    """
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        fields = next(line.split(" ") for line in table if _unescape(line.split(" ")[4]) == str(target))
+    dash = fields.index("-")
+    flags = sum(flag for name, flag in _FLAG_NAMES.items() if name in fields[5].split(","))
+    options = [word for word in fields[dash + 3].strip().split(",") if word not in ("rw", "ro")]
+    wanted = [word for word in options if word not in remove] + sorted(add - set(options))
+    if wanted == options:
+        return False
+    text = ",".join(wanted)
+    with trace.step("mount", f"options of {target}: {text}", "mount", "-o", f"remount,{text}", str(target)):
+        mount("", str(target), "", MS_REMOUNT | flags, text)
+    return True
 
 
 def mount_overlay(lower: Sequence[str], upper: str, work: str, target: str) -> None:

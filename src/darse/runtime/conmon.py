@@ -31,7 +31,7 @@ STDERR = 3
 _INPUT_PIECE = 32 * 1024
 _OUTPUT_MESSAGE = 64 * 1024
 _SUN_PATH = 107
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
 class Station(msgspec.Struct, frozen=True):

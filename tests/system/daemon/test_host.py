@@ -1,0 +1,45 @@
+"""What the engine changes on the host while it runs, and takes back."""
+
+import subprocess
+
+import pytest
+
+from darse.linux.mounts import change_file_system
+from tests.support.engine import BUSYBOX
+
+
+def test_crun_runs_from_where_nobody_can_write(new_engine):
+    engine = new_engine()
+    engine.docker("run", "--rm", BUSYBOX, "true").ok()
+    program = engine.exec_root / "bin" / "crun"
+    with pytest.raises(OSError, match="Read-only file system"):
+        program.open("ab")
+    engine.kill9()
+    engine.up()
+    assert engine.docker("run", "--rm", BUSYBOX, "echo", "again").ok().line == "again"
+
+
+@pytest.fixture
+def file_system(tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,size=1m", "tmpfs", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def _options(path):
+    return set(subprocess.check_output(["findmnt", "-no", "OPTIONS", path], text=True).strip().split(","))
+
+
+def test_an_option_is_switched_and_the_others_stay(file_system):
+    before = _options(file_system)
+    assert {"nosuid", "size=1024k"} <= before
+    assert change_file_system(file_system, frozenset({"mode=750"}), frozenset())
+    assert _options(file_system) == before | {"mode=750"}
+    assert not change_file_system(file_system, frozenset({"mode=750"}), frozenset())
+
+
+def test_an_unknown_option_is_an_error_and_changes_nothing(file_system):
+    before = _options(file_system)
+    with pytest.raises(OSError, match="Invalid argument"):
+        change_file_system(file_system, frozenset({"nonsense"}), frozenset())
+    assert _options(file_system) == before
