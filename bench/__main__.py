@@ -161,6 +161,7 @@ def measure(engines: list[BenchEngine], wanted: list[Measure]) -> list[tuple[Mea
         for number in range(one.rounds):
             # The first in a pair is not always the same one.
             for engine in engines if number % 2 == 0 else reversed(engines):
+                engine.take_turn()
                 values[engine.name].append(one.take(engine))
         results.append((one, values))
         if one.name == "ps":

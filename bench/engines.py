@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from darse.linux.mounts import change_file_system
+
 _READY_SECONDS = 60
 _STOP_SECONDS = 30
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -28,6 +30,8 @@ class BenchEngine:
     name = ""
     # Programs that hold a running container, by the start of their command lines.
     helpers: tuple[str, ...] = ()
+    # Whether the engine switches the kernel to fast moves between control groups while it runs (favordynmods).
+    favors_moves = False
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
@@ -43,6 +47,16 @@ class BenchEngine:
     def cgroup_parent(self) -> str:
         """The name of the cgroup that its containers are in."""
         return self.root.name
+
+    def take_turn(self) -> None:
+        """Give the engine the host as it would be if the other did not run: each has its own way with the kernel."""
+        option = frozenset({"favordynmods"})
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            _, target, kind, *_ = line.split(" ")
+            if kind == "cgroup2":
+                with contextlib.suppress(OSError):  # kernels before 6.0 have no such switch
+                    wanted, unwanted = (option, frozenset()) if self.favors_moves else (frozenset(), option)
+                    change_file_system(Path(target), wanted, unwanted)
 
     def start(self) -> float:
         """Start the engine and return the seconds until it answered a ping."""
@@ -137,6 +151,7 @@ class Darsed(BenchEngine):
     """Ours."""
 
     name = "darsed"
+    favors_moves = True
     helpers = ("/usr/bin/conmon",)
 
     def command(self) -> list[str]:

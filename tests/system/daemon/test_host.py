@@ -3,9 +3,9 @@
 import subprocess
 
 import pytest
+from tests.support.engine import BUSYBOX
 
 from darse.linux.mounts import change_file_system
-from tests.support.engine import BUSYBOX
 
 
 def test_crun_runs_from_where_nobody_can_write(new_engine):
@@ -33,9 +33,10 @@ def _options(path):
 def test_an_option_is_switched_and_the_others_stay(file_system):
     before = _options(file_system)
     assert {"nosuid", "size=1024k"} <= before
-    assert change_file_system(file_system, frozenset({"mode=750"}), frozenset())
-    assert _options(file_system) == before | {"mode=750"}
-    assert not change_file_system(file_system, frozenset({"mode=750"}), frozenset())
+    smaller, larger = frozenset({"size=1024k"}), frozenset({"size=2048k"})
+    assert change_file_system(file_system, larger, smaller)
+    assert _options(file_system) == before - smaller | larger
+    assert not change_file_system(file_system, larger, smaller)
 
 
 def test_an_unknown_option_is_an_error_and_changes_nothing(file_system):
