@@ -7,7 +7,9 @@ too, so that both stand on equal ground.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -19,6 +21,9 @@ from pathlib import Path
 
 from darse.linux.mounts import change_file_system
 
+_libc = ctypes.CDLL(None, use_errno=True)
+_SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}[platform.machine()]
+_MEMBARRIER_CMD_GLOBAL = 1
 _READY_SECONDS = 60
 _STOP_SECONDS = 30
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -57,6 +62,9 @@ class BenchEngine:
                 with contextlib.suppress(OSError):  # kernels before 6.0 have no such switch
                     wanted, unwanted = (option, frozenset()) if self.favors_moves else (frozenset(), option)
                     change_file_system(Path(target), wanted, unwanted)
+        # The switch takes effect after grace periods of RCU, each of which this call waits for (membarrier(2)).
+        for _ in range(2):
+            _libc.syscall(_SYS_MEMBARRIER, _MEMBARRIER_CMD_GLOBAL, 0, 0)
 
     def start(self) -> float:
         """Start the engine and return the seconds until it answered a ping."""
