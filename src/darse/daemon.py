@@ -139,7 +139,7 @@ def _only_engine(config: EngineConfig) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         for option, directory in (("data-root", config.data_root), ("exec-root", config.exec_root)):
             try:
-                directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+                config.make_roots()
                 lock = held.enter_context(open(directory / "lock", "w", encoding="utf-8"))
             except OSError as error:
                 raise SystemFault(f"cannot use {directory}: {error.strerror or error}") from error

@@ -111,6 +111,14 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     https_proxy: str = ""
     no_proxy: str = ""
 
+    def make_roots(self) -> None:
+        """Make the roots where they are missing. Raises OSError.
+
+        Nobody but root has business among the data; the exec root is passed through on the way to the socket.
+        """
+        for directory, mode in ((self.data_root, 0o710), (self.exec_root, 0o711)):
+            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+
     @property
     def instance(self) -> str:
         """Tells the engines of one machine apart: empty for the default exec root, else eight digits of its hash."""

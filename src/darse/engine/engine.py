@@ -52,8 +52,7 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         """Open the database and make the services; nothing on the host changes yet. Raises SystemFault."""
         self.config = config
-        for directory in (config.data_root, config.exec_root):
-            directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        config.make_roots()
         self.state = State(config.data_root / "state.sqlite", _SCHEMAS)
         self.events = EventLog(self.state)
         self.cgroups = Cgroups()
