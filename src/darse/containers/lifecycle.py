@@ -42,6 +42,8 @@ class Lifecycle:
         self._assembly = assembly
         self._on_auto_remove = on_auto_remove
         self._watchers: dict[str, asyncio.Task[None]] = {}
+        # Watchers whose container has ended, and that are recording and removing it.
+        self._endings: set[asyncio.Task[None]] = set()
         self._hubs: dict[str, ConsoleHub] = {}
 
     def hub(self, container: Container) -> ConsoleHub:
@@ -165,11 +167,13 @@ class Lifecycle:
     def _watcher_done(self, container_id: str, task: asyncio.Task[None]) -> None:
         if self._watchers.get(container_id) is task:
             del self._watchers[container_id]
+        self._endings.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._context.log.error("watching container %s failed", container_id[:12], exc_info=error)
 
     async def _until_exit(self, container: Container, monitor: Process) -> None:
         exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
+        self._endings.add(self._watchers.pop(container.id))
         async with self._context.locks.hold(container.id):
             await self._exited(container, exit_)
         if container.record.host.AutoRemove and not container.restarting:
@@ -344,7 +348,8 @@ class Lifecycle:
         watchers = list(self._watchers.values())
         for watcher in watchers:
             watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
+        # What has begun to end is ended: its client was told of a removal already.
+        await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
 
 
 def _stop_seconds(container: Container) -> int:

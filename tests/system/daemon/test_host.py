@@ -44,3 +44,13 @@ def test_an_unknown_option_is_an_error_and_changes_nothing(file_system):
     with pytest.raises(OSError, match="Invalid argument"):
         change_file_system(file_system, frozenset({"nonsense"}), frozenset())
     assert _options(file_system) == before
+
+
+def test_a_stop_lets_a_removal_finish_that_a_client_was_told_of(new_engine):
+    engine = new_engine()
+    for _ in range(6):
+        engine.docker("run", "--rm", "-v", "/data", BUSYBOX, "true").ok()
+        assert engine.stop() == 0
+        for room in ("containers", "snapshots", "volumes"):
+            assert not list((engine.data_root / room).iterdir())
+        engine.up()
