@@ -187,7 +187,8 @@ class Lifecycle:
             state = container.state
             state.status = Status.EXITED
             state.exit_code = exit_.code
-            state.finished_ns = exit_.finished_ns
+            # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the one that starts are told by.
+            state.finished_ns = max(exit_.finished_ns, state.started_ns + 1)
             state.oom_killed = exit_.oom_killed
             state.pid = state.monitor_pid = 0
             with context.database.transaction():
