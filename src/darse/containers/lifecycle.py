@@ -197,7 +197,7 @@ class Lifecycle:
                 context.store.save_state(container)
                 if exit_.oom_killed:
                     context.publish(container, "oom")
-                took = max(0, exit_.finished_ns - state.started_ns) // 1_000_000_000
+                took = (state.finished_ns - state.started_ns) // 1_000_000_000
                 context.publish(container, "die", exitCode=exit_.code, execDuration=took)
             container.has_exited()
             context.notify_ended(container.id)
