@@ -9,6 +9,7 @@ import msgspec
 from darse.containers.files import FileLayout
 from darse.containers.logs import LogStream
 from darse.containers.model import Container
+from darse.containers.observers import Observers
 from darse.containers.store import ContainerStore
 from darse.containers.traces import Traces
 from darse.engine.config import EngineConfig
@@ -44,6 +45,7 @@ class Context(msgspec.Struct, frozen=True):
     seccomp_profile: str = ""
     traces: Traces = msgspec.field(default_factory=Traces)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
+    observers: Observers = msgspec.field(default_factory=Observers)
     followers: dict[str, set[LogStream]] = msgspec.field(default_factory=dict)
     log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))
 

@@ -133,6 +133,7 @@ class Lifecycle:
             context.networks.sandbox_started(container.id)
             undo.pop_all()
         self._watch(container, monitor)
+        context.observers.started(container)
 
     def _start_failed(self, container: Container, error: EngineError) -> None:
         code = error.exit_code if isinstance(error, LaunchFailure) else 128
@@ -201,6 +202,7 @@ class Lifecycle:
                 context.publish(container, "die", exitCode=exit_.code, execDuration=took)
             container.has_exited()
             context.notify_ended(container.id)
+            context.observers.ended(container)
             hub = self._hubs.pop(container.id, None)
             if hub is not None:
                 hub.process_exited()
@@ -340,6 +342,7 @@ class Lifecycle:
                 context.store.save_state(container)
                 context.publish(container, "start")
         self._watch(container, monitor)
+        context.observers.started(container)
 
     async def close(self, *, stop_containers: bool, seconds: int) -> None:
         """Let go of the containers, which go on, or stop them all first."""

@@ -170,6 +170,7 @@ class ContainerService:
                     discarded = context.volumes.discard_anonymous(mounts)
                     context.publish(container, "destroy")
                 container.is_removed()
+                context.observers.removed(container)
                 self._lifecycle.forget(container)
                 self.execs.forget_container(container.id)
                 await context.snapshots.remove(container.id)
