@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_UNITS = ((3_600_000_000_000, "h"), (60_000_000_000, "m"))
+
 
 def human_duration(seconds: float) -> str:
     """Return a duration in the words that docker's lists use."""
@@ -28,3 +30,27 @@ def human_duration(seconds: float) -> str:
         if hours < limit:
             return text
     return f"{int(seconds / 3600) // 24 // 365} years"
+
+
+def go_duration(nanoseconds: int) -> str:
+    """A duration as Go's time.Duration.String shows it: `1m30s`, `1.5s`, `250ms`."""
+    if nanoseconds == 0:
+        return "0s"
+    sign, left = ("-" if nanoseconds < 0 else ""), abs(nanoseconds)
+    if left < 1_000_000_000:
+        for size, unit in ((1_000_000, "ms"), (1_000, "\u00b5s"), (1, "ns")):
+            if left >= size:
+                return f"{sign}{_decimal(left, size)}{unit}"
+    text = ""
+    for size, unit in _UNITS:
+        if left >= size or text:
+            text += f"{left // size}{unit}"
+            left %= size
+        elif abs(nanoseconds) >= size:
+            text += f"0{unit}"
+    return f"{sign}{text}{_decimal(left, 1_000_000_000)}s"
+
+
+def _decimal(number: int, size: int) -> str:
+    whole, rest = divmod(number, size)
+    return f"{whole}.{rest:0{len(str(size)) - 1}d}".rstrip("0") if rest else str(whole)

@@ -12,8 +12,8 @@ import msgspec
 from darse.containers import names
 from darse.containers.context import Context
 from darse.containers.files import ContainerFiles
-from darse.containers.lifecycle import parse_signal
 from darse.containers.model import Container, Record, State, Status
+from darse.containers.signals import parse_signal
 from darse.engine.errors import InvalidParameter, NotImplementedHere
 from darse.engine.ids import NAME_PATTERN, new_id
 from darse.images import Image, Overlay
@@ -25,7 +25,7 @@ from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
 from darse.volumes.binds import missing
 from darse.volumes.copy_up import copy_up
 from darse.volumes.mounts import MountPlan, parse_mounts
-from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HostConfig
+from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig, HostConfig
 from darse.wire.networks import EndpointSettings
 
 _NAME_LIMIT = 255
@@ -68,10 +68,6 @@ class Creation:
         container = Container(record, State())
         with context.traces.record("create", container.id):
             await self._make(container, image)
-        if host.RestartPolicy.Name not in ("", "no"):
-            warnings.append("Restart policies are recorded, and not acted on yet.")
-        if config.Healthcheck is not None and config.Healthcheck.Test not in (None, [], ["NONE"]):
-            warnings.append("Health checks are recorded, and not run yet.")
         return CreateResponse(container.id, warnings)
 
     async def _make(self, container: Container, image: Image) -> None:
@@ -227,10 +223,18 @@ def merged(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
     result.Labels = {**(image.Labels or {}), **(config.Labels or {})}
     result.ExposedPorts = {**(image.ExposedPorts or {}), **(config.ExposedPorts or {})} or None
     result.Volumes = {**(image.Volumes or {}), **(config.Volumes or {})} or None
-    for name in ("User", "WorkingDir", "StopSignal", "Healthcheck", "StopTimeout", "Shell", "OnBuild"):
+    result.Healthcheck = _merged_health(config.Healthcheck, image.Healthcheck)
+    for name in ("User", "WorkingDir", "StopSignal", "StopTimeout", "Shell", "OnBuild"):
         if not getattr(config, name) and getattr(config, name) != 0:
             setattr(result, name, getattr(image, name))
     return result
+
+
+def _merged_health(given: HealthConfig | None, image: HealthConfig | None) -> HealthConfig | None:
+    if given is None or image is None:
+        return given or image
+    fields = msgspec.structs.asdict(given)
+    return HealthConfig(**{name: value or getattr(image, name) for name, value in fields.items()})
 
 
 def check_name(given: str) -> str:

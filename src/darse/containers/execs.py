@@ -8,6 +8,7 @@ finished, because clients ask for the exit code after the stream has ended.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import shutil
 from collections import deque
@@ -20,10 +21,11 @@ from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
 from darse.containers.model import Container, Status
+from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, NotFound
 from darse.engine.ids import new_id, short_id
 from darse.linux import trace
-from darse.linux.process import Process
+from darse.linux.process import Process, kill_with_descendants
 from darse.runtime import conmon, validate
 from darse.runtime.conmon import STDERR, STDOUT, LaunchRefused, Station
 from darse.runtime.launch import StdioPlan, launch_exec
@@ -45,6 +47,8 @@ class ExecRecord(msgspec.Struct):
     started: bool = False
     pid: int = 0
     exit_code: int | None = None
+    # A health check's: no client knows of it.
+    probe: bool = False
 
 
 class Exec(msgspec.Struct):
@@ -79,8 +83,8 @@ class ExecService:
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
 
-    def create(self, reference: str, config: ExecConfig) -> str:
-        """Prepare an exec and return its id.
+    def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
+        """Prepare an exec and return its id; `probe` marks a health check's.
 
         Raises NotFound, Conflict when the container does not run or is paused, and InvalidParameter.
         """
@@ -88,7 +92,7 @@ class ExecService:
         validate.check_exec(config)
         if config.DetachKeys:
             parse(config.DetachKeys)
-        record = ExecRecord(new_id(), container.id, config)
+        record = ExecRecord(new_id(), container.id, config, probe=probe)
         one = self._open(record)
         one.station.exits.mkdir(mode=0o700, parents=True)
         one.save()
@@ -103,6 +107,33 @@ class ExecService:
             for one in self._execs.values()
             if one.record.container_id == container_id and one.record.exit_code is None
         ]
+
+    def probes(self, container_id: str) -> list[str]:
+        """The ids of a container's execs that are probes of its health."""
+        return [
+            one.record.id
+            for one in self._execs.values()
+            if one.record.container_id == container_id and one.record.probe
+        ]
+
+    async def kill(self, exec_id: str) -> None:
+        """End an exec with its session and all that came from its process. Raises NotFound."""
+        one = self._get(exec_id)
+        if one.launch is not None:
+            await asyncio.wait((one.launch,))
+        container = self._store.find(one.record.container_id)
+        if one.watcher is None or not one.running or container is None:
+            return
+        members = functools.partial(self._context.cgroups.processes, self._context.cgroup_path(container))
+        kill_with_descendants(one.record.pid, members)
+        await asyncio.wait((one.watcher,))
+
+    def discard(self, exec_id: str) -> None:
+        """Forget an exec that has ended."""
+        one = self._execs.pop(exec_id, None)
+        if one is not None:
+            self._finished.remove(exec_id)
+            shutil.rmtree(one.station.directory, ignore_errors=True)
 
     async def start(self, exec_id: str, request: ExecStartRequest) -> Attachment | None:
         """Run an exec; return its streams, or None when it is to be detached.
@@ -282,6 +313,7 @@ class ExecService:
         container = self._store.get(reference)
         if container.state.status is Status.PAUSED:
             raise Conflict(f"Container {reference} is paused, unpause the container before exec")
+        refuse_restarting(container)
         if container.state.status is not Status.RUNNING:
             raise Conflict(f"container {container.id} is not running")
         return container

@@ -19,8 +19,11 @@ from pathlib import Path
 from darse.containers.assembly import Assembly
 from darse.containers.console import ConsoleHub
 from darse.containers.context import Context
+from darse.containers.health import first_health
 from darse.containers.model import Container, State, Status
-from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotModified, SystemFault
+from darse.containers.restart import Restarts, refuse_restarting, restarts_with_engine
+from darse.containers.signals import asks_to_end, parse_signal, stop_signal
+from darse.engine.errors import Conflict, EngineError, NotModified, SystemFault
 from darse.linux.process import Process, parent_of
 from darse.runtime import conmon
 from darse.runtime.conmon import Exit, LaunchRefused
@@ -45,6 +48,7 @@ class Lifecycle:
         # Watchers whose container has ended, and that are recording and removing it.
         self._endings: set[asyncio.Task[None]] = set()
         self._hubs: dict[str, ConsoleHub] = {}
+        self._restarts = Restarts(self._start_again)
 
     def hub(self, container: Container) -> ConsoleHub:
         """The console of a container, made when first needed."""
@@ -64,6 +68,7 @@ class Lifecycle:
 
     def forget(self, container: Container) -> None:
         """The container is removed: nobody will hear of it any more."""
+        self._restarts.cancel(container)
         hub = self._hubs.pop(container.id, None)
         if hub is not None:
             hub.process_exited()
@@ -80,8 +85,10 @@ class Lifecycle:
                 raise Conflict("cannot start a paused container, try unpause instead")
             if container.state.status is Status.REMOVING:
                 raise Conflict("container is marked for removal and cannot be started")
-            if container.state.alive:
+            if container.state.active:
                 raise NotModified("container is already running")
+            container.state.restart_count = 0
+            container.restart_delay = 0.0
             with context.traces.record("start", container.id):
                 try:
                     await self._start(container)
@@ -126,6 +133,7 @@ class Lifecycle:
                 started_ns=started_ns,
                 finished_ns=container.state.finished_ns,
                 restart_count=container.state.restart_count,
+                health=first_health(container.record.config),
             )
             with context.database.transaction():
                 context.store.save_state(container)
@@ -135,13 +143,50 @@ class Lifecycle:
         self._watch(container, monitor)
         context.observers.started(container)
 
-    def _start_failed(self, container: Container, error: EngineError) -> None:
-        code = error.exit_code if isinstance(error, LaunchFailure) else 128
-        container.state.exit_code = code
-        container.state.error = str(error)
+    async def _start_again(self, container: Container) -> None:
+        """Start a container whose turn has come by its restart policy."""
+        context = self._context
+        async with context.locks.hold(container.id):
+            if container.state.status is not Status.RESTARTING:
+                return
+            with context.traces.record("start", container.id):
+                try:
+                    await self._start(container)
+                except Exception as error:
+                    if not isinstance(error, EngineError):
+                        context.log.exception("container %s was not started again", container.id[:12])
+                    self._start_failed(container, error)
+
+    def _start_failed(self, container: Container, error: Exception) -> None:
+        state = container.state
+        state.exit_code = error.exit_code if isinstance(error, LaunchFailure) else 128
+        state.error = str(error)
+        if state.status is Status.RESTARTING:
+            state.finished_ns = time.time_ns()
+            self._restart_or_rest(container, lasted=0.0)
         with self._context.database.transaction():
             self._context.store.save_state(container)
-            self._context.publish(container, "die", exitCode=code)
+            self._context.publish(container, "die", exitCode=state.exit_code)
+
+    def _restart_or_rest(self, container: Container, *, lasted: float) -> None:
+        """After an end: wait for the next start if the restart policy says so. The caller saves the state."""
+        state = container.state
+        state.status = Status.EXITED
+        if self._restarts.wanted(container, state.exit_code):
+            state.status = Status.RESTARTING
+            state.restart_count += 1
+            self._restarts.schedule(container, lasted)
+
+    async def _give_up_restart(self, container: Container) -> bool:
+        """Let a container that waits for its next start rest; False when it runs by now."""
+        self._restarts.cancel(container)
+        async with self._context.locks.hold(container.id):
+            if container.state.status is not Status.RESTARTING:
+                return not container.state.alive
+            container.state.status = Status.EXITED
+            with self._context.database.transaction():
+                self._context.store.save_state(container)
+            return True
 
     async def _release(self, container: Container) -> None:
         """Give back what a start that failed holds: process, network, cgroup, the runtime's state."""
@@ -177,7 +222,7 @@ class Lifecycle:
         self._endings.add(self._watchers.pop(container.id))
         async with self._context.locks.hold(container.id):
             await self._exited(container, exit_)
-        if container.record.host.AutoRemove and not container.restarting:
+        if container.record.host.AutoRemove and not container.restarting:  # the two exclude a restart policy
             await self._on_auto_remove(container)
 
     async def _exited(self, container: Container, exit_: Exit) -> None:
@@ -186,12 +231,14 @@ class Lifecycle:
         container.monitor = None
         with context.traces.record("exit", container.id):
             state = container.state
-            state.status = Status.EXITED
             state.exit_code = exit_.code
             # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the one that starts are told by.
             state.finished_ns = max(exit_.finished_ns, state.started_ns + 1)
             state.oom_killed = exit_.oom_killed
             state.pid = state.monitor_pid = 0
+            if state.health is not None:
+                state.health.Status = "unhealthy"  # as docker has it
+            self._restart_or_rest(container, lasted=(state.finished_ns - state.started_ns) / 1e9)
             with context.database.transaction():
                 # In one transaction with the exit: one flush of the disk instead of two.
                 context.networks.sandbox_release(container.id)
@@ -213,10 +260,23 @@ class Lifecycle:
 
         Raises NotModified when it does not run.
         """
-        if not container.state.alive:
+        if not container.state.active:
             raise NotModified("container is not running")
+        self._stopped_by_hand(container)
+        if container.state.status is Status.RESTARTING and await self._give_up_restart(container):
+            self._context.publish(container, "stop")
+            return
+        await self._stop(container, seconds, signal_name)
+
+    def _stopped_by_hand(self, container: Container) -> None:
+        """No restart policy may bring the container back, not even when it is the next engine that sees its end."""
+        container.state.manually_stopped = True
+        if container.record.host.RestartPolicy.Name not in ("", "no"):
+            self._context.store.save_state(container)
+
+    async def _stop(self, container: Container, seconds: int | None, signal_name: str | None) -> None:
         config = container.record.config
-        number = parse_signal(signal_name or config.StopSignal or "SIGTERM")
+        number = parse_signal(signal_name) if signal_name else stop_signal(config)
         if seconds is None:
             seconds = config.StopTimeout if config.StopTimeout is not None else _DEFAULT_STOP_SECONDS
         ended = container.next_exit()
@@ -237,8 +297,14 @@ class Lifecycle:
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; SIGKILL returns when the container has ended. Raises Conflict when it does not run."""
         number = parse_signal(signal_name or "SIGKILL")
-        if not container.state.alive:
+        if not container.state.active:
             raise Conflict(f"container {container.id} is not running")
+        if asks_to_end(number, container.record.config):
+            self._stopped_by_hand(container)
+            if container.state.status is Status.RESTARTING and await self._give_up_restart(container):
+                return
+        if not container.state.alive:
+            return
         ended = container.next_exit()
         with self._context.traces.record("kill", container.id):
             self._send(container, number)
@@ -275,6 +341,7 @@ class Lifecycle:
         async with self._context.locks.hold(container.id):
             if container.state.status is Status.PAUSED:
                 raise Conflict(f"Container {container.name} is already paused")
+            refuse_restarting(container)
             if container.state.status is not Status.RUNNING:
                 raise Conflict(f"Container {container.name} is not running")
             self._freeze(container, Status.PAUSED, "pause")
@@ -312,17 +379,32 @@ class Lifecycle:
             if container.state.alive:
                 raise SystemFault(f"container {container.id} runs and waits for its start")
             self._clean(container)
+            self._resume_restart(container)
             return
         if monitor is not None:
             await self._adopt(container, monitor)
             return
         if not container.state.alive and not station.directory.exists():
+            self._resume_restart(container)
             return
         exit_ = conmon.read_exit(station)
         if container.state.alive or exit_ is not None:
             await self._exited(container, exit_ or Exit(255, time.time_ns(), oom_killed=False))
         else:
             self._clean(container)
+            self._resume_restart(container)
+
+    def _resume_restart(self, container: Container) -> None:
+        """Go on with what an engine before this one has scheduled, or start what starts with the engine."""
+        if restarts_with_engine(container):
+            container.state.status = Status.RESTARTING
+            self._context.store.save_state(container)
+        if container.state.status is Status.RESTARTING:
+            self._restarts.start_soon(container)
+
+    def open(self) -> None:
+        """Networks and volumes are there: start what restart policies want started."""
+        self._restarts.open()
 
     async def _adopt(self, container: Container, monitor: Process) -> None:
         context = self._context
@@ -337,6 +419,7 @@ class Lifecycle:
                 started_ns=station.container_pid.stat().st_mtime_ns,
                 finished_ns=container.state.finished_ns,
                 restart_count=container.state.restart_count,
+                health=first_health(container.record.config),
             )
             with context.database.transaction():
                 context.store.save_state(container)
@@ -346,9 +429,11 @@ class Lifecycle:
 
     async def close(self, *, stop_containers: bool, seconds: int) -> None:
         """Let go of the containers, which go on, or stop them all first."""
+        await self._restarts.close()
         if stop_containers:
             running = [container for container in self._context.store if container.state.alive]
-            await asyncio.gather(*(self.stop(one, min(seconds, _stop_seconds(one)), None) for one in running))
+            # Not by hand: restart policies bring them back with the next engine.
+            await asyncio.gather(*(self._stop(one, min(seconds, _stop_seconds(one)), None) for one in running))
         watchers = list(self._watchers.values())
         for watcher in watchers:
             watcher.cancel()
@@ -366,23 +451,3 @@ def _stdio(container: Container) -> StdioPlan:
     return StdioPlan(
         terminal=config.Tty, stdin=config.OpenStdin, keep_stdin_open=config.OpenStdin and not config.StdinOnce
     )
-
-
-def parse_signal(text: str) -> int:
-    """Return a signal's number from `9`, `KILL`, `SIGKILL` or `RTMIN+3`. Raises InvalidParameter."""
-    name = text.upper().removeprefix("SIG")
-    if name.isascii() and name.isdigit():
-        number = int(name)
-        if 0 < number <= signal.SIGRTMAX:
-            return number
-        raise InvalidParameter(f"invalid signal: {text}")
-    for base, sign in (("RTMIN+", 1), ("RTMAX-", -1)):
-        rest = name.removeprefix(base)
-        if rest != name and rest.isascii() and rest.isdigit():
-            number = (signal.SIGRTMIN if sign > 0 else signal.SIGRTMAX) + sign * int(rest)
-            if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-                return number
-    try:
-        return signal.Signals[f"SIG{name}"]
-    except KeyError:
-        raise InvalidParameter(f"invalid signal: {text}") from None

@@ -79,7 +79,7 @@ class ContainerFilter:
             and all(record.created_ns < other for other in self._before)
             and all(record.created_ns > other for other in self._since)
             and (self._images is None or record.image_id in self._images)
-            and filters.exact("health", "none")
+            and filters.exact("health", state.health.Status if state.health else "none")
             and filters.flag("is-task") is not True
             and self._volume_matches(container)
             and self._network_matches(container)

@@ -5,8 +5,8 @@ Record and state are stored apart, because a start or an exit rewrites only the 
 Life cycle (each arrow is one transaction):
 
     creating → created → running ⇄ paused
-                  ↑         ↓
-                  └───── exited        any of them → removing → (gone)
+                         ↑     ↓
+               restarting ⇄ exited       any of them → removing → (gone)
 
 `creating` and `removing` mark work that recovery finishes: a `creating` container was never acknowledged and is
 undone, a `removing` one is removed.
@@ -23,7 +23,7 @@ import msgspec
 from darse.durations import human_duration
 from darse.linux.process import Process
 from darse.volumes.mounts import MountPlan
-from darse.wire.containers import ContainerConfig, HostConfig, WaitResponse
+from darse.wire.containers import ContainerConfig, Health, HostConfig, WaitResponse
 from darse.wire.networks import EndpointSettings
 
 
@@ -34,6 +34,7 @@ class Status(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     PAUSED = "paused"
+    RESTARTING = "restarting"
     EXITED = "exited"
     REMOVING = "removing"
 
@@ -74,29 +75,46 @@ class State(msgspec.Struct):
     finished_ns: int = 0
     oom_killed: bool = False
     restart_count: int = 0
+    # Somebody asked for its end: only `always` brings it back, and that with the engine's next start.
+    manually_stopped: bool = False
+    health: Health | None = None
 
     @property
     def alive(self) -> bool:
         """Whether there is a process."""
         return self.status in (Status.RUNNING, Status.PAUSED)
 
+    @property
+    def active(self) -> bool:
+        """Whether there is a process, or its restart policy is about to start one; the API calls both running."""
+        return self.alive or self.status is Status.RESTARTING
+
     def describe(self) -> str:
         """The status column of a list."""
         now = time.time_ns()
         if self.alive:
-            text = f"Up {human_duration((now - self.started_ns) / 1e9)}"
-            return f"{text} (Paused)" if self.status is Status.PAUSED else text
+            return f"Up {human_duration((now - self.started_ns) / 1e9)}{self._remark()}"
         if self.status is Status.REMOVING:
             return "Removal In Progress"
         if self.status is Status.CREATED:
             return "Created"
-        return f"Exited ({self.exit_code}) {human_duration((now - self.finished_ns) / 1e9)} ago"
+        ended = human_duration((now - self.finished_ns) / 1e9)
+        if self.status is Status.RESTARTING:
+            return f"Restarting ({self.exit_code}) {ended} ago"
+        return f"Exited ({self.exit_code}) {ended} ago"
+
+    def _remark(self) -> str:
+        if self.status is Status.PAUSED:
+            return " (Paused)"
+        if self.health is None:
+            return ""
+        return " (health: starting)" if self.health.Status == "starting" else f" ({self.health.Status})"
 
 
 class Container:
     """A container in memory: its record and state, its monitor while it runs, and who waits for its end."""
 
-    __slots__ = ("_exits", "_removals", "monitor", "record", "restarting", "state")
+    __slots__ = ("_exits", "_removals", "monitor", "record", "restart_delay", "restarting", "state")
 
     def __init__(self, record: Record, state: State) -> None:
         self.record = record
@@ -104,6 +122,8 @@ class Container:
         self.monitor: Process | None = None
         # Between the two halves of a restart an end is no reason for an automatic removal.
         self.restarting = False
+        # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
+        self.restart_delay = 0.0
         self._exits: list[asyncio.Future[WaitResponse]] = []
         self._removals: list[asyncio.Future[WaitResponse]] = []
 

@@ -20,6 +20,8 @@ from darse.containers.listing import ContainerFilter
 from darse.containers.logs import LogOptions, LogStream
 from darse.containers.model import Container, Status
 from darse.containers.options import AttachOptions
+from darse.containers.probing import HealthChecks
+from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from darse.engine.filters import Filters
 from darse.images import ImageUser
@@ -53,6 +55,8 @@ class ContainerService:
         self._creation = Creation(context)
         self._lifecycle = Lifecycle(context, Assembly(context), self._auto_remove)
         self.execs = ExecService(context)
+        self._health = HealthChecks(context, self.execs)
+        context.observers.add(self._health)
 
     # Life
 
@@ -81,7 +85,7 @@ class ContainerService:
         container = self._store.get(reference)
         container.restarting = True
         try:
-            if container.state.alive:
+            if container.state.active:
                 await self._lifecycle.stop(container, seconds, signal)
             await self._lifecycle.start(container)
         finally:
@@ -91,7 +95,7 @@ class ContainerService:
     async def kill(self, reference: str, signal: str) -> None:
         """Send a signal; see `Lifecycle.kill`."""
         container = self._store.get(reference)
-        if not container.state.alive:
+        if not container.state.active:
             raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
         await self._lifecycle.kill(container, signal)
 
@@ -126,7 +130,7 @@ class ContainerService:
             raise InvalidParameter(f"invalid condition: {json_quoted(condition)}")
         if condition == "removed":
             return container.removal()
-        if condition == "next-exit" or container.state.alive:
+        if condition == "next-exit" or container.state.active:
             return container.next_exit()
         future: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
         future.set_result(WaitResponse(container.state.exit_code))
@@ -140,9 +144,9 @@ class ContainerService:
         if link:
             raise NotFound(f"cannot get link names for {reference}: links are not supported yet")
         container = self._store.get(reference)
-        if container.state.alive:
+        if container.state.active:
             if not force:
-                state = "paused" if container.state.status is Status.PAUSED else "running"
+                state = container.state.status.value
                 advice = "unpause and then stop the container" if state == "paused" else "stop the container"
                 raise Conflict(
                     f'cannot remove container "/{container.name}": container is {state}: '
@@ -160,7 +164,7 @@ class ContainerService:
         async with context.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 return
-            if container.state.alive:
+            if container.state.active:
                 raise Conflict(f"container {container.id} was started again while it was to be removed")
             with context.traces.record("rm", container.id):
                 container.state.status = Status.REMOVING
@@ -184,7 +188,7 @@ class ContainerService:
         until = filters.until_ns()
         for container in self._store:
             labels = container.record.config.Labels
-            if container.state.alive or not (filters.labels(labels) and filters.without_labels(labels)):
+            if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
                 continue
             if until is not None and container.record.created_ns >= until:
                 continue
@@ -205,6 +209,7 @@ class ContainerService:
         container = self._store.get(reference)
         if container.state.status is Status.PAUSED:
             raise Conflict(f"container {reference} is paused, unpause the container before attach")
+        refuse_restarting(container)
         config = container.record.config
         keys = DetachKeys(parse(options.detach_keys or DEFAULT))
         outputs = {STDOUT} if options.stdout or (config.Tty and options.stderr) else set()
@@ -315,7 +320,7 @@ class ContainerService:
         containers = [
             container
             for container in sorted(self._store, key=lambda one: -one.record.created_ns)
-            if (everything or container.state.alive) and chosen.matches(container)
+            if (everything or container.state.active) and chosen.matches(container)
         ]
         return [
             views.summary(container, self._network_settings(container), await self._sizes(container) if size else None)
@@ -416,7 +421,7 @@ class ContainerService:
     def image_users(self, image_id: str) -> list[ImageUser]:
         """The containers of an image."""
         return [
-            ImageUser(container.id, container.state.alive)
+            ImageUser(container.id, container.state.active)
             for container in self._store.everything()
             if container.record.image_id == image_id
         ]
@@ -426,7 +431,7 @@ class ContainerService:
         return [
             container.id
             for container in self._store.everything()
-            if (container.state.alive or not running)
+            if (container.state.active or not running)
             and any(plan.type == "volume" and plan.name == name for plan in container.record.mounts)
         ]
 
@@ -486,8 +491,13 @@ class ContainerService:
             if container.record.host.AutoRemove and container.state.status is Status.EXITED:
                 await self._auto_remove(container)
 
+    def open(self) -> None:
+        """Start what restart policies want started."""
+        self._lifecycle.open()
+
     async def close(self, *, stop_containers: bool, seconds: int) -> None:
         """Let go of the containers, which go on, or stop them first."""
+        await self._health.close()
         await self._lifecycle.close(stop_containers=stop_containers, seconds=seconds)
         await self.execs.close()
 

@@ -34,9 +34,9 @@ def state_of(state: State) -> ContainerState:
     never_started = state.started_ns == 0
     return ContainerState(
         Status=state.status,
-        Running=state.alive,
+        Running=state.active,
         Paused=state.status is Status.PAUSED,
-        Restarting=False,
+        Restarting=state.status is Status.RESTARTING,
         OOMKilled=state.oom_killed,
         Dead=False,
         Pid=state.pid if state.alive else 0,
@@ -44,6 +44,7 @@ def state_of(state: State) -> ContainerState:
         Error=state.error,
         StartedAt=rfc3339(state.started_ns),
         FinishedAt=ZERO if never_started else rfc3339(state.finished_ns),
+        Health=msgspec.UNSET if state.health is None else state.health,
     )
 
 

@@ -102,6 +102,7 @@ class Engine:
         await self.networks.start(self.containers.running())
         self.volumes.open()
         await self.containers.remove_finished()
+        self.containers.open()
 
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -44,12 +44,54 @@ _ALL: Final = [number for number in signal.valid_signals() if number not in (sig
 
 def parent_of(pid: int) -> int | None:
     """Return the pid of a process's parent, or None when there is no such process."""
+    found = _parent_and_session(pid)
+    return found[0] if found else None
+
+
+def _parent_and_session(pid: int) -> tuple[int, int] | None:
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name is in parentheses and may itself contain anything (proc_pid_stat(5)).
-    return int(stat.rpartition(b")")[2].split()[1])
+    fields = stat.rpartition(b")")[2].split()
+    return int(fields[1]), int(fields[3])
+
+
+def kill_with_descendants(pid: int, members: Callable[[], Iterable[int]]) -> None:
+    """SIGKILL a process, the rest of its session, and all that descend from these, as long as new ones appear.
+
+    `members()` gives the pids among which to look, those of the process's cgroup, say.
+    """
+    first = _parent_and_session(pid)
+    session = first[1] if first else 0
+    doomed = {pid}
+    signalled: set[int] = set()
+    while True:
+        family = {one: found for one in members() if (found := _parent_and_session(one)) is not None}
+        size = 0
+        while size != len(doomed):
+            size = len(doomed)
+            doomed |= {one for one, (parent, its) in family.items() if parent in doomed or (session and its == session)}
+        new = doomed & family.keys() - signalled
+        if not new:
+            return
+        for one in new:
+            _kill_if_still(one, family[one])
+        signalled |= new
+
+
+def _kill_if_still(pid: int, seen: tuple[int, int]) -> None:
+    """SIGKILL a process unless its pid has become another's."""
+    with contextlib.suppress(ProcessLookupError):
+        process = Process(pid)
+        try:
+            found = _parent_and_session(pid)
+            # A parent that ended meanwhile leaves its children to another.
+            if found is not None and found[1] == seen[1]:
+                process.send(signal.SIGKILL)
+        finally:
+            process.close()
 
 
 def command_of(pid: int) -> list[str]:

@@ -309,12 +309,21 @@ class WaitResponse(Wire, omit_defaults=True):
     Error: WaitError | None = None
 
 
+class HealthResult(Wire):
+    """What one probe of a health check found."""
+
+    Start: str
+    End: str
+    ExitCode: int
+    Output: str
+
+
 class Health(Wire):
     """State of a health check."""
 
     Status: str = "none"
     FailingStreak: int = 0
-    Log: list[dict[str, Any]] | None = None
+    Log: list[HealthResult] | None = None
 
 
 class ContainerState(Wire, kw_only=True):

@@ -11,9 +11,9 @@ from darse.cli.container_rows import HEADINGS, ContainerRow, ports_text
 from darse.cli.errors import CliError
 from darse.cli.format import Format, natural, short_id
 from darse.cli.table import align, ellipsis, fit, width
-from darse.cli.templates.times import duration_text, time_text
+from darse.cli.templates.times import time_text
 from darse.cli.units import binary_size, human_size
-from darse.durations import human_duration
+from darse.durations import go_duration, human_duration
 from tests.unit.cli.fake import run
 
 _NOW = int(time.time())
@@ -204,10 +204,10 @@ def test_durations(seconds: float, text: str) -> None:
 def test_times_of_go() -> None:
     assert time_text("2026-01-02T03:04:05.6Z") == "2026-01-02 03:04:05.6 +0000 UTC"
     assert time_text("2026-01-02T03:04:05+02:00") == "2026-01-02 03:04:05 +0200 +0200"
-    assert duration_text(90_000_000_000) == "1m30s"
-    assert duration_text(3_600_000_000_000) == "1h0m0s"
-    assert duration_text(1_500_000) == "1.5ms"
-    assert duration_text(0) == "0s"
+    assert go_duration(90_000_000_000) == "1m30s"
+    assert go_duration(3_600_000_000_000) == "1h0m0s"
+    assert go_duration(1_500_000) == "1.5ms"
+    assert go_duration(0) == "0s"
 
 
 def test_ids_and_order() -> None:

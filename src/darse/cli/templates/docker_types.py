@@ -9,8 +9,9 @@ omitempty, and `&` an embedded type.
 from __future__ import annotations
 
 from darse.cli.templates import values as go
-from darse.cli.templates.times import duration_text, time_text
+from darse.cli.templates.times import time_text
 from darse.cli.templates.values import Method, StructField, Type, Value
+from darse.durations import go_duration
 
 _KINDS = {
     **dict.fromkeys(("int", "int8", "int16", "int32", "int64"), go.INT),
@@ -65,7 +66,7 @@ def _named(name: str) -> Type:
     underlying = type_of(kind)
     found = _cache[name] = Type(underlying.kind, name, underlying.elem, underlying.key)
     if name == "time.Duration":
-        found.methods = {"String": Method(lambda number: Value(go.STRING_TYPE, duration_text(number)))}
+        found.methods = {"String": Method(lambda number: Value(go.STRING_TYPE, go_duration(number)))}
     elif name == "nat.Port":
         found.methods = {
             "Port": Method(lambda text: Value(go.STRING_TYPE, text.partition("/")[0])),

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from darse.containers.lifecycle import parse_signal
+from darse.containers.signals import parse_signal
 from darse.engine.errors import InvalidParameter
 
 
