@@ -1,4 +1,4 @@
-"""From created to running to exited: start, stop, kill, pause, and what happens when a container's process ends.
+"""From created to running to exited: starts, and what happens when a container's process ends.
 
 Every step of a start is such that the engine may die after it: until the runtime has let the process go, recovery
 finds a process that still waits and undoes the start; from then on it finds a running container and adopts it. The
@@ -8,9 +8,7 @@ end of a process is in conmon's exit file, so it is never missed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -19,21 +17,16 @@ from pathlib import Path
 from darse.containers.assembly import Assembly
 from darse.containers.console import ConsoleHub
 from darse.containers.context import Context
+from darse.containers.control import Control
 from darse.containers.health import first_health
 from darse.containers.model import Container, State, Status
-from darse.containers.restart import Restarts, refuse_restarting, restarts_with_engine
-from darse.containers.signals import asks_to_end, parse_signal, stop_signal
+from darse.containers.restart import Restarts, restarts_with_engine
 from darse.engine.errors import Conflict, EngineError, NotModified, SystemFault
-from darse.linux.process import Process, parent_of
+from darse.linux.process import Process
 from darse.runtime import conmon
 from darse.runtime.conmon import Exit, LaunchRefused
 from darse.runtime.launch import StdioPlan, launch_container
 from darse.runtime.oci import LaunchFailure, failure
-from darse.wire.containers import WaitResponse
-
-_DEFAULT_STOP_SECONDS = 10
-# After SIGKILL only the kernel's own work (a hung disk) keeps a process alive.
-_KILL_SECONDS = 30
 
 
 class Lifecycle:
@@ -49,6 +42,7 @@ class Lifecycle:
         self._endings: set[asyncio.Task[None]] = set()
         self._hubs: dict[str, ConsoleHub] = {}
         self._restarts = Restarts(self._start_again)
+        self.control = Control(context, self._restarts)
 
     def hub(self, container: Container) -> ConsoleHub:
         """The console of a container, made when first needed."""
@@ -177,17 +171,6 @@ class Lifecycle:
             state.restart_count += 1
             self._restarts.schedule(container, lasted)
 
-    async def _give_up_restart(self, container: Container) -> bool:
-        """Let a container that waits for its next start rest; False when it runs by now."""
-        self._restarts.cancel(container)
-        async with self._context.locks.hold(container.id):
-            if container.state.status is not Status.RESTARTING:
-                return not container.state.alive
-            container.state.status = Status.EXITED
-            with self._context.database.transaction():
-                self._context.store.save_state(container)
-            return True
-
     async def _release(self, container: Container) -> None:
         """Give back what a start that failed holds: process, network, cgroup, the runtime's state."""
         context = self._context
@@ -255,114 +238,6 @@ class Lifecycle:
                 hub.process_exited()
             self._clean(container)
 
-    async def stop(self, container: Container, seconds: int | None, signal_name: str | None) -> None:
-        """Ask a container to end, and kill it after `seconds` (-1: never; None: its own timeout).
-
-        Raises NotModified when it does not run.
-        """
-        if not container.state.active:
-            raise NotModified("container is not running")
-        self._stopped_by_hand(container)
-        if container.state.status is Status.RESTARTING and await self._give_up_restart(container):
-            self._context.publish(container, "stop")
-            return
-        await self._stop(container, seconds, signal_name)
-
-    def _stopped_by_hand(self, container: Container) -> None:
-        """No restart policy may bring the container back, not even when it is the next engine that sees its end."""
-        container.state.manually_stopped = True
-        if container.record.host.RestartPolicy.Name not in ("", "no"):
-            self._context.store.save_state(container)
-
-    async def _stop(self, container: Container, seconds: int | None, signal_name: str | None) -> None:
-        config = container.record.config
-        number = parse_signal(signal_name) if signal_name else stop_signal(config)
-        if seconds is None:
-            seconds = config.StopTimeout if config.StopTimeout is not None else _DEFAULT_STOP_SECONDS
-        ended = container.next_exit()
-        with self._context.traces.record("stop", container.id):
-            self._send(container, number)
-            if container.state.status is Status.PAUSED:
-                await self.unpause(container)
-            self._context.publish(container, "kill", signal=int(number))
-            try:
-                await asyncio.wait_for(asyncio.shield(ended), None if seconds < 0 else seconds)
-            except TimeoutError:
-                if not ended.done():
-                    self._send(container, signal.SIGKILL)
-                    self._context.publish(container, "kill", signal=int(signal.SIGKILL))
-                    await self._await_kill(container, ended)
-        self._context.publish(container, "stop")
-
-    async def kill(self, container: Container, signal_name: str) -> None:
-        """Send a signal; SIGKILL returns when the container has ended. Raises Conflict when it does not run."""
-        number = parse_signal(signal_name or "SIGKILL")
-        if not container.state.active:
-            raise Conflict(f"container {container.id} is not running")
-        if asks_to_end(number, container.record.config):
-            self._stopped_by_hand(container)
-            if container.state.status is Status.RESTARTING and await self._give_up_restart(container):
-                return
-        if not container.state.alive:
-            return
-        ended = container.next_exit()
-        with self._context.traces.record("kill", container.id):
-            self._send(container, number)
-            self._context.publish(container, "kill", signal=int(number))
-            if number == signal.SIGKILL:
-                if container.state.status is Status.PAUSED:
-                    # A frozen process takes the signal when it thaws.
-                    await self.unpause(container)
-                await self._await_kill(container, ended)
-
-    async def _await_kill(self, container: Container, ended: asyncio.Future[WaitResponse]) -> None:
-        try:
-            await asyncio.wait_for(asyncio.shield(ended), _KILL_SECONDS)
-        except TimeoutError as error:
-            raise SystemFault(
-                f"container {container.id} did not end within {_KILL_SECONDS} s of SIGKILL: "
-                f"see /proc/{container.state.pid}/stack for what its process waits for"
-            ) from error
-
-    @staticmethod
-    def _send(container: Container, number: int) -> None:
-        state = container.state
-        with contextlib.suppress(ProcessLookupError):  # it is just ending; whoever waits will hear
-            process = Process(state.pid)
-            try:
-                # Once its monitor has reaped the process the pid may be another's.
-                if parent_of(state.pid) == state.monitor_pid:
-                    process.send(number)
-            finally:
-                process.close()
-
-    async def pause(self, container: Container) -> None:
-        """Freeze the container's processes. Raises Conflict when it does not run or is paused."""
-        async with self._context.locks.hold(container.id):
-            if container.state.status is Status.PAUSED:
-                raise Conflict(f"Container {container.name} is already paused")
-            refuse_restarting(container)
-            if container.state.status is not Status.RUNNING:
-                raise Conflict(f"Container {container.name} is not running")
-            self._freeze(container, Status.PAUSED, "pause")
-
-    async def unpause(self, container: Container) -> None:
-        """Let a paused container go on. Raises Conflict when it is not paused."""
-        async with self._context.locks.hold(container.id):
-            if container.state.status is not Status.PAUSED:
-                raise Conflict(f"Container {container.name} is not paused")
-            self._freeze(container, Status.RUNNING, "unpause")
-
-    def _freeze(self, container: Container, status: Status, action: str) -> None:
-        context = self._context
-        path = context.cgroup_path(container)
-        with context.traces.record(action, container.id):
-            context.cgroups.freeze(path, status is Status.PAUSED)
-            container.state.status = status
-            with context.database.transaction():
-                context.store.save_state(container)
-                context.publish(container, action)
-
     async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
         """Bring one container's state together with what the kernel has, after an engine ended in whatever way.
 
@@ -427,23 +302,16 @@ class Lifecycle:
         self._watch(container, monitor)
         context.observers.started(container)
 
-    async def close(self, *, stop_containers: bool, seconds: int) -> None:
-        """Let go of the containers, which go on, or stop them all first."""
+    async def close(self, stop_seconds: int | None) -> None:
+        """Let go of the containers, which go on; or stop them all first, within `stop_seconds` each."""
         await self._restarts.close()
-        if stop_containers:
-            running = [container for container in self._context.store if container.state.alive]
-            # Not by hand: restart policies bring them back with the next engine.
-            await asyncio.gather(*(self._stop(one, min(seconds, _stop_seconds(one)), None) for one in running))
+        if stop_seconds is not None:
+            await self.control.stop_all(stop_seconds)
         watchers = list(self._watchers.values())
         for watcher in watchers:
             watcher.cancel()
         # What has begun to end is ended: its client was told of a removal already.
         await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
-
-
-def _stop_seconds(container: Container) -> int:
-    timeout = container.record.config.StopTimeout
-    return timeout if timeout is not None and timeout >= 0 else _DEFAULT_STOP_SECONDS
 
 
 def _stdio(container: Container) -> StdioPlan:

@@ -14,6 +14,7 @@ from darse.containers.console import Attachment
 from darse.containers.context import Context
 from darse.containers.creation import Creation, check_name
 from darse.containers.detach import DEFAULT, DetachKeys, parse
+from darse.containers.endpoints import Endpoints
 from darse.containers.execs import ExecService
 from darse.containers.lifecycle import Lifecycle
 from darse.containers.listing import ContainerFilter
@@ -21,6 +22,7 @@ from darse.containers.logs import LogOptions, LogStream
 from darse.containers.model import Container, Status
 from darse.containers.options import AttachOptions
 from darse.containers.probing import HealthChecks
+from darse.containers.removal import Removal
 from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from darse.engine.filters import Filters
@@ -38,7 +40,6 @@ from darse.wire.containers import (
     CreateRequest,
     CreateResponse,
     GraphDriver,
-    NetworkSettings,
     WaitResponse,
 )
 from darse.wire.networks import EndpointSettings
@@ -53,10 +54,16 @@ class ContainerService:
         self._context = context
         self._store = context.store
         self._creation = Creation(context)
-        self._lifecycle = Lifecycle(context, Assembly(context), self._auto_remove)
         self.execs = ExecService(context)
+        self._lifecycle = Lifecycle(context, Assembly(context), self._auto_remove)
+        self._control = self._lifecycle.control
+        self._removal = Removal(context, self._lifecycle, self.execs)
+        self._endpoints = Endpoints(context)
         self._health = HealthChecks(context, self.execs)
         context.observers.add(self._health)
+
+    async def _auto_remove(self, container: Container) -> None:
+        await self._removal.discard(container, volumes=True)
 
     # Life
 
@@ -77,8 +84,8 @@ class ContainerService:
             raise
 
     async def stop(self, reference: str, seconds: int | None, signal: str | None) -> None:
-        """Stop a container; see `Lifecycle.stop`."""
-        await self._lifecycle.stop(self._store.get(reference), seconds, signal)
+        """Stop a container; see `Control.stop`."""
+        await self._control.stop(self._store.get(reference), seconds, signal)
 
     async def restart(self, reference: str, seconds: int | None, signal: str | None) -> None:
         """Stop a container if it runs, and start it."""
@@ -86,26 +93,26 @@ class ContainerService:
         container.restarting = True
         try:
             if container.state.active:
-                await self._lifecycle.stop(container, seconds, signal)
+                await self._control.stop(container, seconds, signal)
             await self._lifecycle.start(container)
         finally:
             container.restarting = False
         self._context.publish(container, "restart")
 
     async def kill(self, reference: str, signal: str) -> None:
-        """Send a signal; see `Lifecycle.kill`."""
+        """Send a signal; see `Control.kill`."""
         container = self._store.get(reference)
         if not container.state.active:
             raise Conflict(f"cannot kill container: {reference}: container {container.id} is not running")
-        await self._lifecycle.kill(container, signal)
+        await self._control.kill(container, signal)
 
     async def pause(self, reference: str) -> None:
         """Freeze a container."""
-        await self._lifecycle.pause(self._store.get(reference))
+        await self._control.pause(self._store.get(reference))
 
     async def unpause(self, reference: str) -> None:
         """Let a paused container go on."""
-        await self._lifecycle.unpause(self._store.get(reference))
+        await self._control.unpause(self._store.get(reference))
 
     def rename(self, reference: str, name: str) -> None:
         """Give a container another name. Raises NotFound, Conflict and InvalidParameter."""
@@ -137,67 +144,14 @@ class ContainerService:
         return future
 
     async def remove(self, reference: str, *, force: bool, volumes: bool, link: bool = False) -> None:
-        """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
-
-        Raises NotFound and Conflict.
-        """
+        """Remove a container; see `Removal.remove`."""
         if link:
             raise NotFound(f"cannot get link names for {reference}: links are not supported yet")
-        container = self._store.get(reference)
-        if container.state.active:
-            if not force:
-                state = container.state.status.value
-                advice = "unpause and then stop the container" if state == "paused" else "stop the container"
-                raise Conflict(
-                    f'cannot remove container "/{container.name}": container is {state}: '
-                    f"{advice} before removing or force remove"
-                )
-            await self._lifecycle.kill(container, "SIGKILL")
-        await self._remove(container, volumes=volumes)
-
-    async def _auto_remove(self, container: Container) -> None:
-        await self._remove(container, volumes=True)
-
-    async def _remove(self, container: Container, *, volumes: bool) -> None:
-        """The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start."""
-        context = self._context
-        async with context.locks.hold(container.id):
-            if container.state.status is Status.REMOVING:
-                return
-            if container.state.active:
-                raise Conflict(f"container {container.id} was started again while it was to be removed")
-            with context.traces.record("rm", container.id):
-                container.state.status = Status.REMOVING
-                with context.database.transaction():
-                    self._store.delete(container)
-                    mounts = container.record.mounts if volumes else []
-                    discarded = context.volumes.discard_anonymous(mounts)
-                    context.publish(container, "destroy")
-                container.is_removed()
-                context.observers.removed(container)
-                self._lifecycle.forget(container)
-                self.execs.forget_container(container.id)
-                await context.snapshots.remove(container.id)
-                await asyncio.to_thread(context.files.of(container.id).remove)
-                await context.volumes.delete_data(discarded)
-        context.traces.forget(container.id, container.name)
+        await self._removal.remove(self._store.get(reference), force=force, volumes=volumes)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""
-        deleted, reclaimed = [], 0
-        until = filters.until_ns()
-        for container in self._store:
-            labels = container.record.config.Labels
-            if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
-                continue
-            if until is not None and container.record.created_ns >= until:
-                continue
-            size, _ = await self._context.snapshots.usage(container.id)
-            await self._remove(container, volumes=False)
-            deleted.append(container.id)
-            reclaimed += size
-        self._context.events.publish("container", "prune", "", {"reclaimed": reclaimed})
-        return ContainersPruned(deleted or None, reclaimed)
+        return await self._removal.prune(filters)
 
     # Streams
 
@@ -297,7 +251,7 @@ class ContainerService:
         return views.inspect(
             container,
             self._context.files.of(container.id),
-            self._network_settings(container),
+            self._endpoints.settings(container),
             graph,
             self.execs.of_container(container.id),
             await self._sizes(container) if size else None,
@@ -315,7 +269,7 @@ class ContainerService:
         self, filters: Filters, *, everything: bool, limit: int, size: bool
     ) -> list[ContainerSummary]:
         """The containers that match, newest first. Raises InvalidParameter and NotFound for filters."""
-        chosen = ContainerFilter(filters, self._store.get, self._built_on, self._network_settings)
+        chosen = ContainerFilter(filters, self._store.get, self._built_on, self._endpoints.settings)
         everything = everything or limit > 0 or chosen.shows_stopped
         containers = [
             container
@@ -323,7 +277,9 @@ class ContainerService:
             if (everything or container.state.active) and chosen.matches(container)
         ]
         return [
-            views.summary(container, self._network_settings(container), await self._sizes(container) if size else None)
+            views.summary(
+                container, self._endpoints.settings(container), await self._sizes(container) if size else None
+            )
             for container in (containers[:limit] if limit > 0 else containers)
         ]
 
@@ -340,40 +296,6 @@ class ContainerService:
             if image.id == base.id or (depth and image.chain_ids[:depth] == base.chain_ids)
         }
 
-    def _network_settings(self, container: Container) -> NetworkSettings:
-        record = container.record
-        sandbox = self._context.networks.sandbox(container.id)
-        settings = NetworkSettings()
-        configured = record.endpoints or (
-            {record.host.NetworkMode: EndpointSettings()} if record.host.NetworkMode in ("host", "none") else {}
-        )
-        for name, wanted in configured.items():
-            network = self._context.networks.store.by_name(name)
-            settings.Networks[name] = msgspec.structs.replace(wanted, NetworkID=network.id if network else "")
-        if sandbox is None or not container.state.alive:
-            return settings
-        settings.SandboxID = sandbox.sandbox_id
-        settings.SandboxKey = f"/proc/{container.state.pid}/ns/net"
-        settings.Ports = sandbox.ports
-        for endpoint in sandbox.endpoints:
-            wanted = settings.Networks.get(endpoint.network_name, EndpointSettings())
-            settings.Networks[endpoint.network_name] = msgspec.structs.replace(
-                wanted,
-                NetworkID=endpoint.network_id,
-                EndpointID=endpoint.endpoint_id,
-                Gateway=endpoint.gateway,
-                IPAddress=endpoint.address,
-                IPPrefixLen=endpoint.prefix,
-                MacAddress=endpoint.mac,
-            )
-            if endpoint.network_name == "bridge":
-                settings.EndpointID = endpoint.endpoint_id
-                settings.Gateway = endpoint.gateway
-                settings.IPAddress = endpoint.address
-                settings.IPPrefixLen = endpoint.prefix
-                settings.MacAddress = endpoint.mac
-        return settings
-
     def trace(self, reference: str, name: str | None) -> Operation:
         """What was done in the last operation on a container. Raises NotFound."""
         traces = self._context.traces
@@ -386,35 +308,14 @@ class ContainerService:
             container_id = removed
         return traces.last(container_id, name, self._context.files.of(container_id).data)
 
-    # Networks of containers
-
     async def connect(self, network: str, reference: str, settings: EndpointSettings) -> None:
-        """Connect a container to a network, now or from its next start."""
-        container = self._store.get(reference)
-        networks = self._context.networks
-        record = networks.store.get(network)
-        if record.driver in ("host", "null") or container.record.host.NetworkMode == "host":
-            raise Conflict(f"container cannot be disconnected from or connected to the {record.name} network")
-        if record.name in container.record.endpoints:
-            raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
-        networks.check({record.name: settings})
-        if container.state.alive:
-            await networks.connect(record.id, container.id, container.state.pid, settings)
-        container.record.endpoints[record.name] = settings
-        self._store.save_record(container)
+        """Connect a container to a network, now or from its next start. Raises NotFound, Conflict, InvalidParameter."""
+        await self._endpoints.connect(network, self._store.get(reference), settings)
 
     def disconnect(self, network: str, reference: str, *, force: bool) -> None:
-        """Disconnect a container from a network."""
+        """Disconnect a container from a network; with `force` one that does not exist any more, too."""
         container = self._store.find(reference) if force else self._store.get(reference)
-        record = self._context.networks.store.get(network)
-        if container is None:
-            return
-        if record.name not in container.record.endpoints:
-            raise Conflict(f"container {container.id} is not connected to network {record.name}")
-        if container.state.alive:
-            self._context.networks.disconnect(record.id, container.id, container.state.pid)
-        del container.record.endpoints[record.name]
-        self._store.save_record(container)
+        self._endpoints.disconnect(network, container)
 
     # What other rooms ask
 
@@ -495,10 +396,10 @@ class ContainerService:
         """Start what restart policies want started."""
         self._lifecycle.open()
 
-    async def close(self, *, stop_containers: bool, seconds: int) -> None:
-        """Let go of the containers, which go on, or stop them first."""
+    async def close(self, stop_seconds: int | None) -> None:
+        """Let go of the containers, which go on; or stop them first, within `stop_seconds` each."""
         await self._health.close()
-        await self._lifecycle.close(stop_containers=stop_containers, seconds=seconds)
+        await self._lifecycle.close(stop_seconds)
         await self.execs.close()
 
 

@@ -106,7 +106,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""
-        await self.containers.close(stop_containers=not self.config.live_restore, seconds=self.config.shutdown_timeout)
+        await self.containers.close(None if self.config.live_restore else self.config.shutdown_timeout)
         self.events.close()
         if not self.containers.running():
             # Nobody needs them; the next start brings them back.

@@ -1,0 +1,79 @@
+"""A container's endpoints: the networks that it is connected to, and what is shown of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from darse.containers.context import Context
+from darse.containers.model import Container
+from darse.engine.errors import Conflict
+from darse.wire.containers import NetworkSettings
+from darse.wire.networks import EndpointSettings
+
+
+class Endpoints:
+    """Connects containers to networks, and disconnects them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def settings(self, container: Container) -> NetworkSettings:
+        """What an inspect shows of a container's networks."""
+        record = container.record
+        sandbox = self._context.networks.sandbox(container.id)
+        settings = NetworkSettings()
+        configured = record.endpoints or (
+            {record.host.NetworkMode: EndpointSettings()} if record.host.NetworkMode in ("host", "none") else {}
+        )
+        for name, wanted in configured.items():
+            network = self._context.networks.store.by_name(name)
+            settings.Networks[name] = msgspec.structs.replace(wanted, NetworkID=network.id if network else "")
+        if sandbox is None or not container.state.alive:
+            return settings
+        settings.SandboxID = sandbox.sandbox_id
+        settings.SandboxKey = f"/proc/{container.state.pid}/ns/net"
+        settings.Ports = sandbox.ports
+        for endpoint in sandbox.endpoints:
+            wanted = settings.Networks.get(endpoint.network_name, EndpointSettings())
+            settings.Networks[endpoint.network_name] = msgspec.structs.replace(
+                wanted,
+                NetworkID=endpoint.network_id,
+                EndpointID=endpoint.endpoint_id,
+                Gateway=endpoint.gateway,
+                IPAddress=endpoint.address,
+                IPPrefixLen=endpoint.prefix,
+                MacAddress=endpoint.mac,
+            )
+            if endpoint.network_name == "bridge":
+                settings.EndpointID = endpoint.endpoint_id
+                settings.Gateway = endpoint.gateway
+                settings.IPAddress = endpoint.address
+                settings.IPPrefixLen = endpoint.prefix
+                settings.MacAddress = endpoint.mac
+        return settings
+
+    async def connect(self, network: str, container: Container, settings: EndpointSettings) -> None:
+        """Connect a container to a network, now or from its next start."""
+        networks = self._context.networks
+        record = networks.store.get(network)
+        if record.driver in ("host", "null") or container.record.host.NetworkMode == "host":
+            raise Conflict(f"container cannot be disconnected from or connected to the {record.name} network")
+        if record.name in container.record.endpoints:
+            raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
+        networks.check({record.name: settings})
+        if container.state.alive:
+            await networks.connect(record.id, container.id, container.state.pid, settings)
+        container.record.endpoints[record.name] = settings
+        self._context.store.save_record(container)
+
+    def disconnect(self, network: str, container: Container | None) -> None:
+        """Disconnect a container from a network."""
+        record = self._context.networks.store.get(network)
+        if container is None:
+            return
+        if record.name not in container.record.endpoints:
+            raise Conflict(f"container {container.id} is not connected to network {record.name}")
+        if container.state.alive:
+            self._context.networks.disconnect(record.id, container.id, container.state.pid)
+        del container.record.endpoints[record.name]
+        self._context.store.save_record(container)

@@ -1,0 +1,86 @@
+"""Removing containers: one, one that asked for it, or all that do not run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from darse.containers.context import Context
+from darse.containers.execs import ExecService
+from darse.containers.lifecycle import Lifecycle
+from darse.containers.model import Container, Status
+from darse.engine.errors import Conflict
+from darse.engine.filters import Filters
+from darse.wire.containers import ContainersPruned
+
+
+class Removal:
+    """Removes containers with everything that is theirs."""
+
+    def __init__(self, context: Context, lifecycle: Lifecycle, execs: ExecService) -> None:
+        self._context = context
+        self._lifecycle = lifecycle
+        self._execs = execs
+
+    async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
+        """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
+
+        Raises Conflict.
+        """
+        if container.state.active:
+            if not force:
+                state = container.state.status.value
+                advice = "unpause and then stop the container" if state == "paused" else "stop the container"
+                raise Conflict(
+                    f'cannot remove container "/{container.name}": container is {state}: '
+                    f"{advice} before removing or force remove"
+                )
+            await self._lifecycle.control.kill(container, "SIGKILL")
+        await self.discard(container, volumes=volumes)
+
+    async def discard(self, container: Container, *, volumes: bool) -> None:
+        """Remove a container that does not run.
+
+        The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start.
+        Raises Conflict when it was started meanwhile.
+        """
+        context = self._context
+        async with context.locks.hold(container.id):
+            if container.state.status is Status.REMOVING:
+                return
+            if container.state.active:
+                raise Conflict(f"container {container.id} was started again while it was to be removed")
+            with context.traces.record("rm", container.id):
+                container.state.status = Status.REMOVING
+                with context.database.transaction():
+                    context.store.delete(container)
+                    mounts = container.record.mounts if volumes else []
+                    discarded = context.volumes.discard_anonymous(mounts)
+                    context.publish(container, "destroy")
+                container.is_removed()
+                context.observers.removed(container)
+                self._lifecycle.forget(container)
+                self._execs.forget_container(container.id)
+                await context.snapshots.remove(container.id)
+                await asyncio.to_thread(context.files.of(container.id).remove)
+                await context.volumes.delete_data(discarded)
+        context.traces.forget(container.id, container.name)
+
+    async def prune(self, filters: Filters) -> ContainersPruned:
+        """Remove every container that does not run and matches."""
+        deleted, reclaimed = [], 0
+        until = filters.until_ns()
+        for container in self._context.store:
+            labels = container.record.config.Labels
+            if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
+                continue
+            if until is not None and container.record.created_ns >= until:
+                continue
+            size, _ = await self._context.snapshots.usage(container.id)
+            try:
+                await self.discard(container, volumes=False)
+            except Conflict:
+                continue  # started since we looked
+            deleted.append(container.id)
+            reclaimed += size
+        self._context.events.publish("container", "prune", "", {"reclaimed": reclaimed})
+        return ContainersPruned(deleted or None, reclaimed)
