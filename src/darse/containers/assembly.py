@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import platform
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
 from darse.containers.context import Context
-from darse.containers.files import ContainerFiles
+from darse.containers.links import Links
 from darse.containers.model import Container
-from darse.engine.errors import Conflict, InvalidParameter, NotFound, Unavailable
-from darse.engine.ids import short_id
+from darse.containers.name_files import NameFiles, running_other
+from darse.engine.errors import InvalidParameter, Unavailable
 from darse.linux import trace
-from darse.networks import names
 from darse.networks.model import SandboxRequest
 from darse.runtime.filters import CompiledFilters
 from darse.runtime.launch import RootMount
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.pinning import pin_shared_memory, pin_subpaths
-from darse.runtime.spec import BindMount, SharedNamespaces, SpecInputs, build_spec
+from darse.runtime.spec import SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
 
 _INIT_PROGRAMS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini")
@@ -41,8 +37,11 @@ class LaunchPlan(msgspec.Struct, frozen=True):
 class Assembly:
     """Prepares launches."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, links: Links) -> None:
         self._context = context
+        self._links = links
+        self._names = NameFiles(context, links)
+        context.observers.add(self._names)
         self._filters = CompiledFilters()
 
     async def prepare(self, container: Container) -> LaunchPlan:
@@ -53,9 +52,10 @@ class Assembly:
         context = self._context
         files = context.files.of(container.id)
         runtime = context.runtime_of(container)
+        self._links.require_running(container)
         network_path, addresses = await self._network(container)
-        hostname = self._hostname(container)
-        binds = self._name_files(container, files, hostname, addresses)
+        hostname = self._names.hostname(container)
+        binds = self._names.write(container, hostname, addresses)
         mounts = [await context.volumes.ready(plan, container.id) for plan in container.record.mounts]
         shared_memory = self._shared_memory(container)
         station = files.station.directory
@@ -84,6 +84,7 @@ class Assembly:
                 seccomp_profile=context.seccomp_profile,
                 no_new_privileges=context.config.no_new_privileges,
                 default_ulimits=context.config.default_ulimits,
+                link_variables=self._links.environment(container),
             )
             with trace.step("file", "write the OCI spec", "tee", str(files.station.config)):
                 spec = build_spec(inputs)
@@ -97,16 +98,6 @@ class Assembly:
 
         return LaunchPlan(runtime, RootMount(overlay.lower, overlay.upper, overlay.work), write_spec, created)
 
-    def _hostname(self, container: Container) -> str:
-        config = container.record.config
-        if config.Hostname:
-            return config.Hostname
-        if container.record.host.NetworkMode == "host" or container.record.host.UTSMode == "host":
-            return platform.node()
-        if container.record.host.NetworkMode.startswith("container:"):
-            return self._hostname(self._running_other(container.record.host.NetworkMode, "network"))
-        return short_id(container.id)
-
     async def _network(self, container: Container) -> tuple[str | None, list[str]]:
         """Return the network namespace's path (None: the host's) and the container's addresses."""
         context, record = self._context, container.record
@@ -114,7 +105,7 @@ class Assembly:
         if mode == "host":
             return None, []
         if mode.startswith("container:"):
-            other = self._running_other(mode, "network")
+            other = running_other(self._context, mode, "network")
             sandbox = context.networks.sandbox(other.id)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
             return f"/proc/{other.state.pid}/ns/net", addresses
@@ -130,17 +121,6 @@ class Assembly:
         made = await context.networks.sandbox_create(request)
         return made.path, made.addresses
 
-    def _running_other(self, mode: str, kind: str) -> Container:
-        """The container whose namespace is joined. Raises NotFound, and Conflict when it does not run."""
-        reference = mode.partition(":")[2]
-        try:
-            other = self._context.store.get(reference)
-        except NotFound as error:
-            raise NotFound(f"cannot join {kind} namespace of container: {error}") from error
-        if not other.state.alive:
-            raise Conflict(f"cannot join {kind} namespace of a non running container: {other.id}")
-        return other
-
     def _namespaces(self, container: Container, network: str | None) -> SharedNamespaces:
         host = container.record.host
 
@@ -148,7 +128,7 @@ class Assembly:
             if mode == "host":
                 return None
             if mode.startswith("container:"):
-                return f"/proc/{self._running_other(mode, kind).state.pid}/ns/{file}"
+                return f"/proc/{running_other(self._context, mode, kind).state.pid}/ns/{file}"
             return ""
 
         # With the host's network comes the host's name, as in docker, unless another is asked for.
@@ -173,51 +153,10 @@ class Assembly:
             return "/dev/shm"  # noqa: S108 - the host's, as asked for
         if not mode.startswith("container:"):
             return ""
-        other = self._running_other(mode, "IPC")
+        other = running_other(self._context, mode, "IPC")
         if other.record.host.IpcMode in ("", "none", "private"):
             raise InvalidParameter("non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
         return other.state.pid
-
-    def _name_files(
-        self, container: Container, files: ContainerFiles, hostname: str, addresses: list[str]
-    ) -> list[BindMount]:
-        """Write hostname, hosts and resolv.conf, and return their mounts."""
-        context, record = self._context, container.record
-        mode = record.host.NetworkMode
-        if mode.startswith("container:"):
-            files = context.files.of(self._running_other(mode, "network").id)
-        else:
-            files.write_hostname(hostname)
-            files.write_names(*self._names(container, hostname, addresses))
-        taken = {plan.destination for plan in record.mounts}
-        return [
-            BindMount(str(path), target, writable=not record.host.ReadonlyRootfs, propagation="rprivate")
-            for path, target in (
-                (files.resolv_conf, "/etc/resolv.conf"),
-                (files.hostname, "/etc/hostname"),
-                (files.hosts, "/etc/hosts"),
-            )
-            if target not in taken
-        ]
-
-    def _names(self, container: Container, hostname: str, addresses: list[str]) -> tuple[bytes, bytes]:
-        config, record = self._context.config, container.record
-        on_host = record.host.NetworkMode == "host"
-        resolv = names.resolv_conf(
-            names.host_resolv_conf(lambda path: _read(Path(path))),
-            record.host.Dns or config.dns,
-            record.host.DnsSearch or config.dns_search,
-            record.host.DnsOptions or config.dns_options,
-            keep_loopback=on_host,
-        )
-        default = self._context.networks.default_bridge()
-        gateway = config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
-        extra = record.host.ExtraHosts or ()
-        if on_host:
-            host_entries = _read(Path("/etc/hosts")).encode()
-            added = names.hosts_file(hostname, "", (), extra, gateway) if extra else b""
-            return host_entries + added, resolv
-        return names.hosts_file(hostname, record.config.Domainname, addresses, extra, gateway), resolv
 
     def _init_program(self, container: Container) -> str:
         config = self._context.config
@@ -238,9 +177,3 @@ def find_init() -> str | None:
         if os.access(candidate, os.X_OK):
             return candidate
     return shutil.which("catatonit") or shutil.which("tini")
-
-
-def _read(path: Path) -> str:
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text(errors="replace")
-    return ""

@@ -12,9 +12,10 @@ import msgspec
 from darse.containers import names
 from darse.containers.context import Context
 from darse.containers.files import ContainerFiles
+from darse.containers.links import Links
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.signals import parse_signal
-from darse.engine.errors import InvalidParameter, NotImplementedHere
+from darse.engine.errors import InvalidParameter
 from darse.engine.ids import NAME_PATTERN, new_id
 from darse.images import Image, Overlay
 from darse.linux.mounts import mount_overlay
@@ -34,8 +35,9 @@ _NAME_LIMIT = 255
 class Creation:
     """Creates containers."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, links: Links) -> None:
         self._context = context
+        self._links = links
 
     async def create(self, name: str | None, request: CreateRequest) -> CreateResponse:
         """Create a container called `name`, or something pleasant.
@@ -54,6 +56,8 @@ class Creation:
         inherited = self._volumes_from(host)
         plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited)
         _check_sources(plans)
+        links = self._links.resolve(host.Links or ())
+        host.Links = None  # told from the record, in the targets' current names
         record = Record(
             id=new_id(),
             name=self._name(name),
@@ -64,6 +68,7 @@ class Creation:
             host=host,
             endpoints=endpoints,
             mounts=plans,
+            links=links,
         )
         container = Container(record, State())
         with context.traces.record("create", container.id):
@@ -130,8 +135,11 @@ class Creation:
                 self._context.store.get(mode.partition(":")[2])
                 if kind == "network":
                     _check_joined_network(config, host)
-        if host.Links:
-            raise NotImplementedHere("links are not supported yet: connect the containers to one network instead")
+        if host.NetworkMode == "host" and host.Links:
+            raise InvalidParameter(
+                "conflicting options: host type networking can't be used with links. "
+                "This would result in undefined behavior"
+            )
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
         return warnings

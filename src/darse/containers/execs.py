@@ -20,6 +20,7 @@ import msgspec
 from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
+from darse.containers.links import Links
 from darse.containers.model import Container, Status
 from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, NotFound
@@ -76,8 +77,9 @@ class Exec(msgspec.Struct):
 class ExecService:
     """Creates, starts, inspects and resizes execs."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, links: Links) -> None:
         self._context = context
+        self._links = links
         self._store = context.store
         self._directory = context.files.execs
         self._execs: dict[str, Exec] = {}
@@ -343,4 +345,5 @@ class ExecService:
             hostname=hostname,
             no_new_privileges=self._context.config.no_new_privileges,
             default_ulimits=self._context.config.default_ulimits,
+            link_variables=self._links.environment(container),
         )

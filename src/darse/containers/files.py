@@ -60,11 +60,14 @@ class ContainerFiles(msgspec.Struct, frozen=True):
         """Write the file that is mounted at /etc/hostname."""
         self._write(self.hostname, f"{hostname}\n".encode())
 
-    def write_names(self, hosts: bytes | None, resolv_conf: bytes) -> None:
-        """Write what name lookups in the container read; `hosts` None keeps the file."""
-        if hosts is not None:
-            self._write(self.hosts, hosts)
+    def write_names(self, hosts: bytes, resolv_conf: bytes) -> None:
+        """Write what name lookups in the container read."""
+        self.write_hosts(hosts)
         self._write(self.resolv_conf, resolv_conf)
+
+    def write_hosts(self, hosts: bytes) -> None:
+        """Write the file that is mounted at /etc/hosts."""
+        self._write(self.hosts, hosts)
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:

@@ -39,6 +39,13 @@ class Status(StrEnum):
     REMOVING = "removing"
 
 
+class Link(msgspec.Struct, frozen=True):
+    """Another container, by its id, under a name of one's own."""
+
+    target: str
+    alias: str
+
+
 class Record(msgspec.Struct, kw_only=True):
     """What creation fixed; only rename, update and network connections change it."""
 
@@ -51,6 +58,7 @@ class Record(msgspec.Struct, kw_only=True):
     host: HostConfig
     endpoints: dict[str, EndpointSettings]
     mounts: list[MountPlan]
+    links: list[Link] = msgspec.field(default_factory=list)
 
     @property
     def command(self) -> list[str]:

@@ -17,6 +17,7 @@ from darse.containers.detach import DEFAULT, DetachKeys, parse
 from darse.containers.endpoints import Endpoints
 from darse.containers.execs import ExecService
 from darse.containers.lifecycle import Lifecycle
+from darse.containers.links import Links
 from darse.containers.listing import ContainerFilter
 from darse.containers.logs import LogOptions, LogStream
 from darse.containers.model import Container, Status
@@ -53,9 +54,10 @@ class ContainerService:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
-        self._creation = Creation(context)
-        self.execs = ExecService(context)
-        self._lifecycle = Lifecycle(context, Assembly(context), self._auto_remove)
+        self._links = Links(context)
+        self._creation = Creation(context, self._links)
+        self.execs = ExecService(context, self._links)
+        self._lifecycle = Lifecycle(context, Assembly(context, self._links), self._auto_remove)
         self._control = self._lifecycle.control
         self._removal = Removal(context, self._lifecycle, self.execs)
         self._endpoints = Endpoints(context)
@@ -144,9 +146,10 @@ class ContainerService:
         return future
 
     async def remove(self, reference: str, *, force: bool, volumes: bool, link: bool = False) -> None:
-        """Remove a container; see `Removal.remove`."""
+        """Remove a container, see `Removal.remove`; with `link` the link of that name only."""
         if link:
-            raise NotFound(f"cannot get link names for {reference}: links are not supported yet")
+            self._links.remove(reference)
+            return
         await self._removal.remove(self._store.get(reference), force=force, volumes=volumes)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
@@ -254,6 +257,7 @@ class ContainerService:
             self._endpoints.settings(container),
             graph,
             self.execs.of_container(container.id),
+            self._links.shown(container),
             await self._sizes(container) if size else None,
             apparmor_profile(
                 read_security_options(container.record.host.SecurityOpt),
@@ -278,9 +282,9 @@ class ContainerService:
         ]
         return [
             views.summary(
-                container, self._endpoints.settings(container), await self._sizes(container) if size else None
+                one, self._endpoints.settings(one), await self._sizes(one) if size else None, self._links.names(one)
             )
-            for container in (containers[:limit] if limit > 0 else containers)
+            for one in (containers[:limit] if limit > 0 else containers)
         ]
 
     def _built_on(self, reference: str) -> set[str]:

@@ -38,6 +38,7 @@ class ContainerStore:
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
         self._sorted_ids: list[str] = []
+        self._linked: dict[str, Container] = {}
         records = msgspec.json.Decoder(Record)
         states = msgspec.json.Decoder(State)
         for record, state in database.rows("SELECT record, state FROM containers"):
@@ -49,6 +50,10 @@ class ContainerStore:
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+    def with_links(self) -> list[Container]:
+        """Those that were created with links to others."""
+        return list(self._linked.values())
 
     def everything(self) -> list[Container]:
         """All of them, also those whose creation is under way."""
@@ -126,6 +131,7 @@ class ContainerStore:
             connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
         del self._by_id[container.id]
         del self._by_name[container.name]
+        self._linked.pop(container.id, None)
         del self._sorted_ids[bisect.bisect_left(self._sorted_ids, container.id)]
 
     def counts(self) -> dict[Status, int]:
@@ -151,4 +157,6 @@ class ContainerStore:
     def _index(self, container: Container) -> None:
         self._by_id[container.id] = container
         self._by_name[container.name] = container
+        if container.record.links:
+            self._linked[container.id] = container
         bisect.insort(self._sorted_ids, container.id)

@@ -54,6 +54,7 @@ def inspect(
     network: NetworkSettings,
     graph: GraphDriver,
     exec_ids: list[str],
+    links: list[str],
     sizes: Sizes | None,
     apparmor: str,
 ) -> ContainerInspect:
@@ -77,7 +78,7 @@ def inspect(
         Platform="linux",
         AppArmorProfile=apparmor,
         ExecIDs=exec_ids or None,
-        HostConfig=record.host,
+        HostConfig=msgspec.structs.replace(record.host, Links=links) if links else record.host,
         GraphDriver=graph,
         SizeRw=sizes.own if sizes else msgspec.UNSET,
         SizeRootFs=sizes.total if sizes else msgspec.UNSET,
@@ -87,12 +88,14 @@ def inspect(
     )
 
 
-def summary(container: Container, network: NetworkSettings, sizes: Sizes | None) -> ContainerSummary:
-    """A list entry."""
+def summary(
+    container: Container, network: NetworkSettings, sizes: Sizes | None, link_names: list[str]
+) -> ContainerSummary:
+    """A list entry; `link_names` are the names that others have given to it."""
     record = container.record
     return ContainerSummary(
         Id=record.id,
-        Names=[f"/{record.name}"],
+        Names=[f"/{record.name}", *link_names],
         Image=record.image_reference,
         ImageID=record.image_id,
         Command=" ".join(f"'{word}'" if " " in word else word for word in record.command),

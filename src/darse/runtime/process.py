@@ -31,6 +31,7 @@ def container_process(
     with_init: bool,
     no_new_privileges: bool,
     default_ulimits: Limits | None,
+    link_variables: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the spec's `process`. `granted` are the capabilities. Raises InvalidParameter without a command."""
     arguments = [*(config.Entrypoint or ()), *(config.Cmd or ())]
@@ -39,7 +40,7 @@ def container_process(
     if with_init:
         arguments = [INIT_PATH, "--", *arguments]
     process = _process(config.Tty, arguments, user, granted, host.ConsoleSize)
-    process["env"] = environment(config, user, hostname=hostname)
+    process["env"] = environment(config, user, hostname=hostname, links=link_variables)
     process["cwd"] = config.WorkingDir or "/"
     _confine(
         process,
@@ -63,6 +64,7 @@ def exec_process(
     hostname: str,
     no_new_privileges: bool = False,
     default_ulimits: Limits | None = None,
+    link_variables: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return process.json of an exec: the container's limits and environment, and what the exec adds."""
     if not exec_config.Cmd:
@@ -74,7 +76,14 @@ def exec_process(
         privileged=host.Privileged or exec_config.Privileged,
     )
     process = _process(exec_config.Tty, exec_config.Cmd, user, granted, exec_config.ConsoleSize)
-    process["env"] = environment(config, user, hostname=hostname, extra=exec_config.Env or (), terminal=exec_config.Tty)
+    process["env"] = environment(
+        config,
+        user,
+        hostname=hostname,
+        extra=exec_config.Env or (),
+        terminal=exec_config.Tty,
+        links=link_variables,
+    )
     process["cwd"] = exec_config.WorkingDir or config.WorkingDir or "/"
     _confine(
         process,
@@ -144,12 +153,13 @@ def environment(
     hostname: str,
     extra: Sequence[str] = (),
     terminal: bool | None = None,
+    links: Sequence[str] = (),
 ) -> list[str]:
-    """The process's environment: docker's defaults, then the container's, then `extra`; a bare name unsets."""
+    """The process's environment: docker's defaults, that of `links`, the container's, `extra`; a bare name unsets."""
     entries = {"PATH": DEFAULT_PATH, "HOSTNAME": f"HOSTNAME={hostname}"}
     if config.Tty if terminal is None else terminal:
         entries["TERM"] = "TERM=xterm"
-    for entry in [*(config.Env or ()), *extra]:
+    for entry in [*links, *(config.Env or ()), *extra]:
         name, equals, _ = entry.partition("=")
         if equals:
             entries[name] = entry

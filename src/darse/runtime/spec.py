@@ -6,6 +6,7 @@ are security decisions the reason stands beside them. See config.md and config-l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -79,6 +80,7 @@ class SpecInputs(msgspec.Struct, frozen=True):
     no_new_privileges: bool = False
     default_ulimits: Limits | None = None
     annotations: dict[str, str] | None = None
+    link_variables: Sequence[str] = ()
 
 
 def build_spec(inputs: SpecInputs) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
             with_init=with_init,
             no_new_privileges=inputs.no_new_privileges,
             default_ulimits=inputs.default_ulimits,
+            link_variables=inputs.link_variables,
         ),
         "root": {"path": inputs.rootfs, "readonly": host.ReadonlyRootfs},
         "mounts": container_mounts(

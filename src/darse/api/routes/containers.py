@@ -135,12 +135,13 @@ async def resize(call: Call) -> web.StreamResponse:
     return empty(200)
 
 
-@ROUTES.add("DELETE", "/containers/{id}")
+# A link's name has a slash in it.
+@ROUTES.add("DELETE", "/containers/{name}")
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a container."""
     request = call.request
     await call.engine.containers.remove(
-        call.match["id"],
+        call.match["name"],
         force=query.flag(request, "force"),
         volumes=query.flag(request, "v"),
         link=query.flag(request, "link"),
