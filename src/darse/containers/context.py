@@ -18,6 +18,7 @@ from darse.engine.events import EventLog
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import State as Database
 from darse.images import ImageService, SnapshotService
+from darse.linux.inotify import Inotify
 from darse.linux.mounts import NamespaceThreads
 from darse.networks import NetworkService
 from darse.runtime.cgroups import Cgroups
@@ -45,6 +46,7 @@ class Context(msgspec.Struct, frozen=True):
     seccomp_profile: str = ""
     traces: Traces = msgspec.field(default_factory=Traces)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
+    inotify: Inotify = msgspec.field(default_factory=Inotify)
     observers: Observers = msgspec.field(default_factory=Observers)
     followers: dict[str, set[LogStream]] = msgspec.field(default_factory=dict)
     log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))

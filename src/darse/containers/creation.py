@@ -13,6 +13,7 @@ from darse.containers import names
 from darse.containers.context import Context
 from darse.containers.files import ContainerFiles
 from darse.containers.links import Links
+from darse.containers.logs import drivers as log_drivers
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.signals import parse_signal
 from darse.engine.errors import InvalidParameter
@@ -110,8 +111,7 @@ class Creation:
             given.CgroupnsMode or config.default_cgroupns_mode or ("private" if facts.cgroup_version == 2 else "host")
         )
         host.ShmSize = given.ShmSize or config.default_shm_size
-        log = given.LogConfig
-        host.LogConfig = msgspec.structs.replace(log, Type=log.Type or "json-file", Config=log.Config or {})
+        host.LogConfig = log_drivers.with_defaults(given.LogConfig, config.log_driver, config.log_options)
         if not given.RestartPolicy.Name:
             host.RestartPolicy = msgspec.structs.replace(given.RestartPolicy, Name="no")
         if not given.Privileged:
@@ -125,6 +125,7 @@ class Creation:
         validate.check_together(config, host)
         if config.StopSignal:
             parse_signal(config.StopSignal)
+        log_drivers.check(host.LogConfig)
         warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
         check_ports(host.PortBindings, config.ExposedPorts or {})
         check_settings(EndpointSettings(MacAddress=config.MacAddress))

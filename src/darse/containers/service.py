@@ -20,6 +20,11 @@ from darse.containers.lifecycle import Lifecycle
 from darse.containers.links import Links
 from darse.containers.listing import ContainerFilter
 from darse.containers.logs import LogOptions, LogStream
+from darse.containers.logs.attributes import attributes
+from darse.containers.logs.drivers import is_readable
+from darse.containers.logs.files import LogFiles
+from darse.containers.logs.rotation import LogRotation
+from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Status
 from darse.containers.options import AttachOptions
 from darse.containers.probing import HealthChecks
@@ -62,7 +67,12 @@ class ContainerService:
         self._removal = Removal(context, self._lifecycle, self.execs)
         self._endpoints = Endpoints(context)
         self._health = HealthChecks(context, self.execs)
+        self._rotation = LogRotation(context)
+        self._shipping = Shipping(context, self._rotation.tidy)
+        self._rotation.first_needed = self._shipping.first_needed
         context.observers.add(self._health)
+        context.observers.add(self._shipping)
+        context.observers.add(self._rotation)
 
     async def _auto_remove(self, container: Container) -> None:
         await self._removal.discard(container, volumes=True)
@@ -197,7 +207,7 @@ class ContainerService:
         container = self._store.get(reference)
         if not (options.stdout or options.stderr):
             raise InvalidParameter("Bad parameters: you must choose at least one stream")
-        if container.record.host.LogConfig.Type == "none":
+        if not is_readable(container.record.host.LogConfig):
             raise Conflict("configured logging driver does not support reading")
         stream = self._log_stream(container, options)
         if options.follow:
@@ -216,14 +226,13 @@ class ContainerService:
                     del self._context.followers[container_id]
 
     def _log_stream(self, container: Container, options: LogOptions) -> LogStream:
-        labels = container.record.config.Labels or {}
-        wanted = (container.record.host.LogConfig.Config or {}).get("labels", "").split(",")
-        details = ",".join(f"{key}={labels[key]}" for key in wanted if key in labels)
+        told = attributes(container)
         return LogStream(
-            self._context.files.of(container.id).log,
+            LogFiles(self._context.files.of(container.id).log),
+            self._context.inotify,
             options,
             terminal=container.record.config.Tty,
-            details=details,
+            details=",".join(f"{name}={value}" for name, value in told.items()),
             running=lambda: container.state.alive,
         )
 
@@ -360,7 +369,7 @@ class ContainerService:
         files.make_directories()
         known = {container.id for container in self._store}
         for directory in list(files.containers.iterdir()):
-            if directory.name not in known:
+            if directory.name not in known and not self._shipping.adopt(directory):
                 shutil.rmtree(directory)
 
     async def recover(self) -> None:
@@ -398,11 +407,14 @@ class ContainerService:
 
     def open(self) -> None:
         """Start what restart policies want started."""
+        self._shipping.open()
         self._lifecycle.open()
 
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them first, within `stop_seconds` each."""
         await self._health.close()
+        await self._shipping.close()
+        await self._rotation.close()
         await self._lifecycle.close(stop_seconds)
         await self.execs.close()
 

@@ -53,7 +53,7 @@ _CONTROLLERS = (
 )
 _LOW_SPACE = 1 << 30
 _LOW_OPEN_FILES = 4096
-_LOW_WATCHES = 128
+_LOW_WATCHES = 8192
 
 
 def warnings(config: EngineConfig, facts: HostFacts) -> list[str]:
@@ -221,15 +221,15 @@ def _open_files(facts: HostFacts) -> Finding:
 
 
 def _watches() -> Finding:
-    instances = int(sysctl.read("fs/inotify/max_user_instances"))
-    if instances < _LOW_WATCHES:
+    watches = int(sysctl.read("fs/inotify/max_user_watches"))
+    if watches < _LOW_WATCHES:
         return Finding(
             "problem",
             "inotify",
-            f"{instances} instances for a user: `logs -f` needs one each",
-            "sysctl -w fs.inotify.max_user_instances=512",
+            f"{watches} watches for a user: each log that is followed or rotated needs one",
+            "sysctl -w fs.inotify.max_user_watches=65536",
         )
-    return Finding("ok", "inotify", f"{instances} instances")
+    return Finding("ok", "inotify", f"{watches} watches")
 
 
 def _forwarding(config: EngineConfig) -> Finding:

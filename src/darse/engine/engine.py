@@ -14,6 +14,7 @@ from darse.containers import ContainerService
 from darse.containers import store as container_store
 from darse.containers.context import Context
 from darse.containers.files import FileLayout
+from darse.containers.logs import drivers as log_drivers
 from darse.containers.store import ContainerStore
 from darse.engine import events
 from darse.engine.config import EngineConfig
@@ -31,6 +32,7 @@ from darse.runtime.hostfacts import HostFacts, read_host_facts
 from darse.runtime.oci import OCIRuntime
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
+from darse.wire.containers import LogConfig
 
 _SCHEMAS = (
     events.SCHEMA,
@@ -52,6 +54,7 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         """Open the database and make the services; nothing on the host changes yet. Raises SystemFault."""
         self.config = config
+        log_drivers.check(LogConfig(config.log_driver, config.log_options))
         config.make_roots()
         self.state = State(config.data_root / "state.sqlite", _SCHEMAS)
         self.events = EventLog(self.state)
@@ -113,6 +116,7 @@ class Engine:
             self.networks.remove_from_host()
         await self.networks.close()
         self._threads.close()
+        self.context.inotify.close()
         self._leave_host()
         if not self.containers.running():
             self.cgroups.remove_parent(self.config.cgroup_parent)

@@ -81,7 +81,7 @@ OPTIONS = (
     Option("iptables", "flag", v.same("iptables"), "Manage the firewall, with nftables (default true)"),
     Option("label", "list", v.labels, "Label of the engine: KEY=VALUE", "labels"),
     Option("live-restore", "flag", v.same("live_restore"), "Containers outlive the engine (default true)"),
-    Option("log-driver", "text", v.choice("log_driver", "json-file", "local", "none"), "For containers"),
+    Option("log-driver", "text", v.same("log_driver"), "For containers"),
     Option("log-format", "text", v.choice("log_format", "text", "json"), "text or json"),
     Option("log-level", "text", v.choice("log_level", "debug", "info", "warn", "error", "fatal"), "Detail", short="l"),
     Option("log-opt", "pairs", v.log_options, "For containers", "log-opts"),

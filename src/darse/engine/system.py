@@ -15,6 +15,7 @@ from pathlib import Path
 from darse import __version__
 from darse.containers import ContainerService
 from darse.containers.context import Context
+from darse.containers.logs.drivers import drivers
 from darse.containers.model import Status
 from darse.engine import doctor
 from darse.engine.config import EngineConfig
@@ -25,7 +26,6 @@ from darse.engine.times import rfc3339
 from darse.images.snapshots import DRIVER
 from darse.linux import sysctl
 from darse.runtime.launch import CONMON
-from darse.runtime.validate import LOG_DRIVERS
 from darse.wire.system import (
     Commit,
     Component,
@@ -135,7 +135,7 @@ class SystemService:
             Driver=DRIVER,
             DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
             DockerRootDir=str(config.data_root),
-            Plugins=Plugins(context.volumes.driver_names, ["bridge", "host", "null"], None, list(LOG_DRIVERS)),
+            Plugins=Plugins(context.volumes.driver_names, ["bridge", "host", "null"], None, drivers()),
             MemoryLimit=has("memory"),
             SwapLimit=facts.swap_accounting,
             CpuCfsPeriod=has("cpu"),

@@ -93,6 +93,10 @@ class MonitorLost(SystemFault):
     """conmon ended without a word."""
 
 
+class NotListening(SystemFault):
+    """conmon takes no messages: the process has just ended."""
+
+
 class Launched(msgspec.Struct, frozen=True):
     """A process that waits for its start: its pid and its monitor's, on the host."""
 
@@ -227,13 +231,25 @@ async def ended(monitor: Process, station: Station) -> Exit:
 
 
 def resize(station: Station, height: int, width: int) -> None:
-    """Set the size of the terminal, in characters. Raises SystemFault when conmon does not listen."""
+    """Set the size of the terminal, in characters. Raises NotListening."""
+    _tell(station, b"1 %d %d\n" % (height, width))
+
+
+def reopen_log(station: Station) -> None:
+    """Have conmon make its log file anew, after the old one was renamed. Raises NotListening.
+
+    It writes to the old one until the new one is at its place, whatever is there before.
+    """
+    _tell(station, b"2 0 0\n")
+
+
+def _tell(station: Station, message: bytes) -> None:
     try:
         control = os.open(station.directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise SystemFault(f"cannot resize: the monitor does not listen ({error.strerror})") from error
+        raise NotListening(f"the monitor does not listen ({error.strerror})") from error
     try:
-        os.write(control, b"1 %d %d\n" % (height, width))
+        os.write(control, message)
     finally:
         os.close(control)
 

@@ -20,7 +20,6 @@ from darse.runtime.security import read_security_options
 from darse.runtime.validate_resources import check_resources
 from darse.wire.containers import ContainerConfig, DeviceRequest, ExecConfig, HealthConfig, HostConfig
 
-LOG_DRIVERS = ("json-file", "local", "none")
 _LARGEST = 2**63 - 1
 # execve(2): MAX_ARG_STRLEN, 32 pages, with the final NUL.
 _LONGEST_ARGUMENT = 32 * 4096 - 1
@@ -39,17 +38,6 @@ _NAMESPACED_SYSCTLS = frozenset(
         "kernel.shm_rmid_forced",
     }
 )
-_JSON_FILE_OPTIONS = frozenset("max-size max-file compress labels labels-regex env env-regex tag".split())
-_LOG_OPTIONS = {
-    "json-file": _JSON_FILE_OPTIONS,
-    "local": _JSON_FILE_OPTIONS,
-    # Taken and without effect, as by docker.
-    "none": _JSON_FILE_OPTIONS,
-}
-_DELIVERY_OPTIONS = frozenset(
-    "mode max-buffer-size cache-disabled cache-max-size cache-max-file cache-compress".split()
-)
-_SIZE = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?\s?([kmgtp]i?)?b?\Z", re.IGNORECASE)
 
 
 def check_config(config: ContainerConfig) -> None:
@@ -130,7 +118,6 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
     capabilities.check(host.CapAdd or (), host.CapDrop or (), facts.capabilities)
     _check_security(host, facts)
     _check_restart(host)
-    _check_log(host)
     for key, value in (host.Sysctls or {}).items():
         _check_sysctl(host, key, value)
     if host.Runtime and host.Runtime not in runtimes:
@@ -193,24 +180,6 @@ def _check_restart(host: HostConfig) -> None:
         raise InvalidParameter("invalid restart policy: maximum retry count is too large")
     if host.AutoRemove and policy.Name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")
-
-
-def _check_log(host: HostConfig) -> None:
-    driver = host.LogConfig.Type or "json-file"
-    if driver not in LOG_DRIVERS:
-        raise InvalidParameter(f"logger: no log driver named '{driver}' is registered")
-    for key, value in (host.LogConfig.Config or {}).items():
-        _check_text("LogConfig", value)
-        if key not in _LOG_OPTIONS[driver] | _DELIVERY_OPTIONS:
-            raise InvalidParameter(f"unknown log opt '{key}' for {driver} log driver")
-        if key == "max-size" and _SIZE.match(value) is None and value != "-1":
-            raise InvalidParameter(f"invalid log opt max-size: invalid size: '{value}'")
-        if key == "max-file" and not (value.isascii() and value.isdecimal() and 1 <= int(value[:10]) <= 10_000):
-            raise InvalidParameter("max-file cannot be less than 1, and must be a number of at most 10000")
-        if key == "compress" and value not in ("true", "false"):
-            raise InvalidParameter(f"invalid log opt compress: {value!r} is neither true nor false")
-        if key == "mode" and value not in ("", "blocking", "non-blocking"):
-            raise InvalidParameter(f"logger: logging mode not supported: {value}")
 
 
 def _check_sysctl(host: HostConfig, key: str, value: str) -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darse.containers.logs import LogOptions, LogStream
+from darse.containers.logs.files import LogFiles
+from darse.linux.inotify import Inotify
 
 
 def _line(second, stream, tag, text):
@@ -27,7 +29,7 @@ _BASE = 1767323040  # 2026-01-02T03:04:00Z
 
 
 async def _read(path, *, terminal=True, running=lambda: False, **options):
-    stream = LogStream(path, LogOptions(**options), terminal=terminal, details="", running=running)
+    stream = LogStream(LogFiles(path), Inotify(), LogOptions(**options), terminal=terminal, details="", running=running)
     return b"".join([piece async for piece in stream.frames()])
 
 
@@ -74,8 +76,16 @@ async def test_a_container_that_never_ran_has_no_log(tmp_path):
 
 async def test_following_gets_what_is_written_later_and_ends_with_the_container(log):
     running = True
-    stream = LogStream(log, LogOptions(follow=True, tail=0), terminal=True, details="", running=lambda: running)
+    stream = LogStream(
+        LogFiles(log),
+        Inotify(),
+        LogOptions(follow=True, tail=1),
+        terminal=True,
+        details="",
+        running=lambda: running,
+    )
     pieces = stream.frames()
+    assert await asyncio.wait_for(anext(pieces), 5) == b"prompt> "
     first = asyncio.create_task(anext(pieces))
     await asyncio.sleep(0)
     with log.open("ab") as file:
@@ -95,3 +105,92 @@ async def test_tail_is_always_the_end_of_the_whole(tmp_path_factory, entries):
     whole = await _read(path)
     for tail in (0, 1, 2, 5):
         assert whole.endswith(await _read(path, tail=tail))
+
+
+def _numbered(number):
+    return _line(number % 60, "stdout", "F", str(number))
+
+
+def _rotated(directory, *, compress=False):
+    """A log of three files: lines 0 to 9, 10 to 19 and 20 to 24."""
+    log = directory / "c.log"
+    files = LogFiles(log)
+    for first in (0, 10):
+        log.write_bytes(b"".join(_numbered(number) for number in range(first, first + 10)))
+        files.rotate()
+    log.write_bytes(b"".join(_numbered(number) for number in range(20, 25)))
+    if compress:
+        files.compress()
+    return log
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("tail", [None, 0, 1, 5, 6, 15, 16, 24, 25, 99])
+async def test_a_rotated_log_reads_as_one(tmp_path, compress, tail):
+    log = _rotated(tmp_path, compress=compress)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == ({"c.log", "c.log.1.gz", "c.log.2.gz"} if compress else {"c.log", "c.log.1", "c.log.2"})
+    wanted = range(25) if tail is None else range(max(0, 25 - tail), 25)
+    assert await _read(log, tail=tail) == "".join(f"{number}\n" for number in wanted).encode()
+
+
+async def test_while_conmon_has_made_no_new_file_the_log_ends_with_the_newest_numbered_one(tmp_path):
+    log = _rotated(tmp_path)
+    log.unlink()
+    assert await _read(log, tail=2) == b"18\n19\n"
+    LogFiles(log).compress()
+    assert (tmp_path / "c.log.2").exists()  # conmon may still write to it
+
+
+async def test_following_goes_on_through_rotations(tmp_path):
+    log = tmp_path / "c.log"
+    files = LogFiles(log)
+    log.write_bytes(_numbered(0))
+    running = True
+    stream = LogStream(files, Inotify(), LogOptions(follow=True), terminal=True, details="", running=lambda: running)
+    pieces = stream.frames()
+    assert await anext(pieces) == b"0\n"
+    for number in range(1, 20):
+        with log.open("ab") as old:
+            files.rotate()
+            old.write(_numbered(2 * number - 1))  # as conmon, which has not heard of it yet
+        log.write_bytes(_numbered(2 * number))
+        if number % 3 == 0:
+            files.compress()
+        if number % 7 == 0:
+            files.drop(files.oldest())
+        got = b""
+        while got.count(b"\n") < 2:
+            got += await asyncio.wait_for(anext(pieces), 5)
+        assert got == f"{2 * number - 1}\n{2 * number}\n".encode()
+    running = False
+    stream.container_ended()
+    assert [piece async for piece in pieces] == []
+
+
+async def test_files_dropped_before_they_were_read_are_passed_over(tmp_path):
+    log = _rotated(tmp_path)
+    LogFiles(log).drop(1)
+    assert (await _read(log)).startswith(b"10\n")
+    LogFiles(log).empty(2)
+    assert await _read(log) == b"20\n21\n22\n23\n24\n"
+    assert LogFiles(log).newest() == 3
+
+
+async def test_a_crash_during_compression_leaves_one_whole_file(tmp_path):
+    log = _rotated(tmp_path, compress=True)
+    (tmp_path / "c.log.1.gz.partial").write_bytes(b"half")
+    (tmp_path / "c.log.2").write_bytes(b"".join(_numbered(number) for number in range(10, 20)))  # not unlinked yet
+    assert await _read(log) == "".join(f"{number}\n" for number in range(25)).encode()
+    LogFiles(log).compress()
+    assert {path.name for path in tmp_path.iterdir()} == {"c.log", "c.log.1.gz", "c.log.2.gz"}
+
+
+async def test_a_line_in_pieces_may_span_two_files(tmp_path):
+    log = tmp_path / "c.log"
+    log.write_bytes(_line(1, "stdout", "F", "a") + _line(2, "stdout", "P", "begin-"))
+    LogFiles(log).rotate()
+    log.write_bytes(_line(2, "stdout", "F", "end") + _line(3, "stdout", "F", "z"))
+    assert await _read(log) == b"a\nbegin-end\nz\n"
+    assert await _read(log, tail=2) == b"begin-end\nz\n"
+    assert await _read(log, tail=1) == b"z\n"

@@ -9,15 +9,17 @@ Following waits for inotify(7); nothing polls.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
 from darse.containers.console import frame
-from darse.linux.inotify import IN_MODIFY, Watch
+from darse.containers.logs.files import LogFiles, OpenLog
+from darse.linux.inotify import Inotify
 
 _BLOCK = 256 * 1024
 _TIME_LENGTH = len("2026-01-02T03:04:05.123456789+00:00")
@@ -40,57 +42,114 @@ class LogStream:
     """One reader of a log."""
 
     def __init__(
-        self, path: Path, options: LogOptions, *, terminal: bool, details: str, running: Callable[[], bool]
+        self,
+        files: LogFiles,
+        inotify: Inotify,
+        options: LogOptions,
+        *,
+        terminal: bool,
+        details: str,
+        running: Callable[[], bool],
     ) -> None:
         """`running()` says whether more may be written; `details` is what `--details` puts before each line."""
         self.multiplexed = not terminal
-        self._path = path
+        self._files = files
+        self._inotify = inotify
         self._running = running
         self._options = options
         self._format = _Formatter(options, details, terminal=terminal)
-        self._watch: Watch | None = None
+        self._changed = asyncio.Event()
         self._closed = False
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Yield the log; with `follow`, until the container has stopped or `close()`."""
-        try:
-            with open(self._path, "rb") as file:
-                if self._options.follow:
-                    self._watch = Watch(self._path, IN_MODIFY)
-                if self._options.tail is not None:
-                    file.seek(_tail_offset(file.fileno(), self._options.tail, self._options))
-                async for piece in self._read(file.fileno(), file.tell()):
-                    yield piece
-        except FileNotFoundError:
-            return  # never started: there is no log
-        finally:
-            if self._watch is not None:
-                self._watch.close()
+        """Yield the log; with `follow`, until the container has stopped or `close()`, else what is there now."""
+        if not self._files.current.parent.exists():
+            return
+        with contextlib.ExitStack() as opened:
+            if self._options.follow:
+                watch = self._inotify.subscribe(self._files.current.parent, self._changed.set)
+                opened.callback(watch.close)
+            log, offset = await asyncio.to_thread(self._begin)
+            end = None if self._options.follow else self._end()
+            while log is not None:
+                with contextlib.closing(log):
+                    async for piece in self._read(log, offset, end):
+                        yield piece
+                    if self._format.past_until or self._closed or (end is not None and log.sequence >= end[0]):
+                        return
+                log, offset = await asyncio.to_thread(self._after, log.sequence), 0
 
-    async def _read(self, descriptor: int, offset: int) -> AsyncIterator[bytes]:
+    def _begin(self) -> tuple[OpenLog | None, int]:
+        """Open the file that the reading begins with, and say where in it."""
+        first = self._files.oldest()
+        if self._options.tail is None:
+            return self._after(first - 1), 0
+        counter = _TailCounter(self._options)
+        log: OpenLog | None = None
+        for sequence in range(self._files.newest(), first - 1, -1):
+            older = self._files.open(sequence)
+            if older is None:
+                continue
+            if log is not None:
+                log.close()
+            log = older
+            offset = counter.begin_in(log.descriptor)
+            if offset is not None:
+                return log, offset
+        return log, 0
+
+    def _after(self, sequence: int) -> OpenLog | None:
+        """Open the next file; those that were dropped meanwhile are passed over."""
+        while (sequence := max(sequence + 1, self._files.oldest())) <= self._files.newest():
+            log = self._files.open(sequence)
+            if log is not None:
+                if self._is_too_old(log):
+                    log.close()
+                    continue
+                return log
+        return None
+
+    def _is_too_old(self, log: OpenLog) -> bool:
+        return os.fstat(log.descriptor).st_mtime_ns < self._options.since_ns and self._files.has_successor(log)
+
+    def _end(self) -> tuple[int, int] | None:
+        """Where the log ends now: a number and an offset. Without following, what comes later is not for us."""
+        log = self._files.open(self._files.newest()) or self._files.open(self._files.newest() - 1)
+        if log is None:
+            return None
+        with contextlib.closing(log):
+            return log.sequence, os.fstat(log.descriptor).st_size
+
+    async def _read(self, log: OpenLog, offset: int, end: tuple[int, int] | None) -> AsyncIterator[bytes]:
+        """Yield what one file has, until it is at its end and grows no more."""
+        limit = end[1] if end is not None and end[0] == log.sequence else None
         rest = b""
         while True:
             # Asked before reading: what was written before the end is then surely read.
             more_may_come = self._options.follow and self._running() and not self._closed
-            while block := os.pread(descriptor, _BLOCK, offset):
+            rotated = self._files.has_successor(log)
+            while block := os.pread(log.descriptor, _BLOCK if limit is None else min(_BLOCK, limit - offset), offset):
                 offset += len(block)
                 *lines, rest = (rest + block).split(b"\n")
                 if output := self._format.lines(lines):
                     yield output
                 if self._format.past_until or self._closed:
                     return
+            if rotated or limit is not None:
+                return
+            if self._files.has_successor(log):
+                continue
             if not more_may_come or self._until_is_past():
                 return
-            assert self._watch is not None
-            await self._watch.changed()
+            await self._changed.wait()
+            self._changed.clear()
 
     def _until_is_past(self) -> bool:
         return bool(self._options.until_ns) and time.time_ns() > self._options.until_ns
 
     def container_ended(self) -> None:
         """Wake a follower so that it sees that nothing more comes."""
-        if self._watch is not None:
-            self._watch.wake()
+        self._changed.set()
 
     async def close(self) -> None:
         """The client is gone."""
@@ -149,25 +208,30 @@ def _log_time(nanoseconds: int) -> bytes:
     return (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}+00:00").encode()
 
 
-def _tail_offset(descriptor: int, wanted: int, options: LogOptions) -> int:
-    """Return where the last `wanted` full lines of the chosen streams begin, reading backwards."""
-    end = os.fstat(descriptor).st_size
-    if wanted == 0:
-        return end
-    streams = {name for name, on in ((b"stdout", options.stdout), (b"stderr", options.stderr)) if on}
-    # An unfinished line (a prompt) at the end counts as one.
-    seen = 0
-    newest = True
-    for offset, line in _lines_backwards(descriptor, end):
-        parts = line[:64].split(b" ", 3)
-        if len(parts) < 3 or parts[1] not in streams:
-            continue
-        if parts[2].startswith(b"F") or newest:
-            seen += 1
-            if seen > wanted:
-                return offset + len(line) + 1
-        newest = False
-    return 0
+class _TailCounter:
+    """Counts lines from the end of a log, newest file first, to find where its last `tail` lines begin."""
+
+    def __init__(self, options: LogOptions) -> None:
+        self._left = options.tail or 0
+        self._streams = {name for name, on in ((b"stdout", options.stdout), (b"stderr", options.stderr)) if on}
+        self._newest = True
+
+    def begin_in(self, descriptor: int) -> int | None:
+        """Return the offset in this file at which the tail begins; None when it begins in an older one."""
+        end = os.fstat(descriptor).st_size
+        if self._newest and self._left == 0:
+            return end
+        for offset, line in _lines_backwards(descriptor, end):
+            parts = line[:64].split(b" ", 3)
+            if len(parts) < 3 or parts[1] not in self._streams:
+                continue
+            # An unfinished line (a prompt) at the very end counts as one.
+            if parts[2].startswith(b"F") or self._newest:
+                if self._left == 0:
+                    return offset + len(line) + 1
+                self._left -= 1
+            self._newest = False
+        return None
 
 
 def _lines_backwards(descriptor: int, end: int) -> Iterator[tuple[int, bytes]]:

@@ -1,0 +1,189 @@
+"""Rotation: a log that has grown to its limit gets a number, and conmon begins a new one.
+
+No line is lost or doubled: conmon writes on to the renamed file until it has made the new one, between two writes of
+its only thread. When the engine dies between the two steps, the next one takes the second; what grew while no engine
+ran is rotated when one does.
+
+A size is looked at when inotify says that the file has changed, and then not before it can have grown to its limit:
+an idle log costs nothing, and a busy one a few looks per rotation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from darse.containers.context import Context
+from darse.containers.logs.drivers import Retention, retention
+from darse.containers.logs.files import LogFiles
+from darse.containers.model import Container
+from darse.linux.inotify import Subscription
+from darse.runtime import conmon
+from darse.runtime.conmon import Station
+
+# More than conmon writes in a second, in bytes; a wrong guess costs an overshoot, not a line.
+_FASTEST_GROWTH = 1_000_000_000
+_SHORTEST_PAUSE = 0.005
+
+
+class LogRotation:
+    """Rotates the logs of the containers that run."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        # The number of the first file of a log that is still to be sent somewhere; None when nothing is.
+        self.first_needed: Callable[[str], int | None] = lambda _: None
+        self._logs: dict[str, _RotatedLog] = {}
+        self._work: set[asyncio.Task[None]] = set()
+
+    def started(self, container: Container) -> None:
+        """Watch the log of a container from now on, and finish what an engine before this one has begun."""
+        kept = retention(container.record.host.LogConfig)
+        if kept.max_size == 0:
+            return
+        files = self._context.files.of(container.id)
+        log = _RotatedLog(self, self._context, container.id, LogFiles(files.log), files.station, kept)
+        self._logs[container.id] = log
+        log.begin()
+
+    def ended(self, container: Container) -> None:
+        """Stop watching; a rotation that conmon did not live to see is finished without it."""
+        log = self._logs.pop(container.id, None)
+        if log is not None:
+            log.stop()
+            self.tidy(container.id)
+
+    def removed(self, container: Container) -> None:
+        """Its files go with the others."""
+
+    def tidy(self, container_id: str) -> None:
+        """Keep no more of a log than its options say: it has ended, or files of it were sent to where it goes."""
+        container = self._context.store.find(container_id)
+        if container is not None:
+            files = LogFiles(self._context.files.of(container_id).log)
+            self.retire(container_id, files, retention(container.record.host.LogConfig))
+
+    def retire(self, container_id: str, files: LogFiles, kept: Retention) -> None:
+        """Drop what is too much and is not waiting to be sent; compress the rest."""
+        needed = self.first_needed(container_id)
+        numbers = list(files.rotated())
+        # Without a current file, the newest numbered one is in its place.
+        allowed = kept.max_files - 1 if files.current.exists() else kept.max_files
+        for sequence in numbers[: max(len(numbers) - allowed, 0)]:
+            if needed is not None and sequence >= needed:
+                break
+            if sequence == numbers[-1]:
+                files.empty(sequence)
+            else:
+                files.drop(sequence)
+        if kept.compress:
+            self._in_background(files, needed)
+
+    def _in_background(self, files: LogFiles, before: int | None) -> None:
+        """Compress rotated files, off the event loop."""
+        task = asyncio.create_task(asyncio.to_thread(files.compress, before))
+        self._work.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if isinstance(error, FileNotFoundError):
+                return  # the container was removed, or the file dropped, meanwhile
+            self._context.log.error("compressing a log failed", exc_info=error)
+
+    async def close(self) -> None:
+        """Stop watching all logs, and wait for what is being compressed."""
+        for log in self._logs.values():
+            log.stop()
+        self._logs.clear()
+        await asyncio.gather(*self._work, return_exceptions=True)
+
+
+class _RotatedLog:
+    """The log of one running container."""
+
+    def __init__(
+        self,
+        rotation: LogRotation,
+        context: Context,
+        container_id: str,
+        files: LogFiles,
+        station: Station,
+        kept: Retention,
+    ) -> None:
+        self._rotation = rotation
+        self._container_id = container_id
+        self._context = context
+        self._files = files
+        self._station = station
+        self._kept = kept
+        self._watch: Subscription | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._seen = -1
+        # Between telling conmon to begin a new file and its appearing.
+        self._awaits_file = False
+
+    def begin(self) -> None:
+        """Look at once, then whenever the log has changed."""
+        if self._files.current.exists():
+            self._retire()
+        else:
+            self._reopen()
+        self._listen()
+        self._look()
+
+    def stop(self) -> None:
+        """Neither listen nor look any more."""
+        self._deafen()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _listen(self) -> None:
+        if self._watch is None:
+            self._watch = self._context.inotify.subscribe(self._files.current.parent, self._look)
+
+    def _deafen(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _look(self) -> None:
+        """Rotate, or listen on, or look again when the limit can have been reached."""
+        try:
+            size = self._files.current.stat().st_size
+        except FileNotFoundError:
+            return  # conmon is about to make it: we are listening
+        if self._awaits_file:
+            self._awaits_file = False
+            self._retire()
+        if size >= self._kept.max_size:
+            self._files.rotate()
+            self._reopen()
+            self._seen = -1
+            self._listen()
+        elif size == self._seen or self._seen < 0:
+            self._seen = size
+            self._listen()
+        else:
+            self._seen = size
+            self._deafen()
+            pause = max((self._kept.max_size - size) / _FASTEST_GROWTH, _SHORTEST_PAUSE)
+            self._timer = asyncio.get_running_loop().call_later(pause, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        # Listen first, then look: a change in between is one too many, never one too few.
+        self._listen()
+        self._look()
+
+    def _reopen(self) -> None:
+        self._awaits_file = True
+        with contextlib.suppress(conmon.NotListening):  # it has ended: the next run begins a new file
+            conmon.reopen_log(self._station)
+
+    def _retire(self) -> None:
+        """conmon writes to the new file: the old one is subject to retention."""
+        self._rotation.retire(self._container_id, self._files, self._kept)

@@ -1,0 +1,210 @@
+"""All shippers: one for each container with a remote driver, and for each log that has outlived its container.
+
+A file beside the log, `shipping.json`, says that something may be left to send; it has what receivers are told of the
+container. When a container is removed before everything was sent, its directory becomes a spool of its own, which an
+engine after us goes on with. It is given up after a week, so that a mistyped address does not fill the disk for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from darse.containers.context import Context
+from darse.containers.logs.files import LogFiles
+from darse.containers.logs.shipping.origin import Origin, origin_of
+from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
+from darse.containers.logs.shipping.shipper import Shipper, Work
+from darse.containers.logs.shipping.spool import PositionFile
+from darse.containers.model import Container
+
+_MARKER = "shipping.json"
+_POSITION = "shipping.position"
+_PATIENCE_SECONDS = 7 * 24 * 3600
+# Longer than a shipper waits to hear what has arrived.
+_STOP_SECONDS = 3.0
+
+
+class _Active(msgspec.Struct):
+    """A shipper at work. `orphan` is the directory of a log whose container is gone."""
+
+    shipper: Shipper
+    task: asyncio.Task[bool]
+    directory: Path
+    orphan: bool
+
+
+class Shipping:
+    """Sends logs; told of containers' lives."""
+
+    def __init__(self, context: Context, sent: Callable[[str], None]) -> None:
+        """`sent(container_id)` is called when files of a container's log were sent, and need not be kept for that."""
+        self._context = context
+        self._sent = sent
+        self._spools = context.config.data_root / "spools"
+        self._active: dict[str, _Active] = {}
+        self._gone: dict[str, asyncio.TimerHandle] = {}
+
+    # What happens to containers
+
+    def started(self, container: Container) -> None:
+        """Send what it writes."""
+        if container.record.host.LogConfig.Type not in REMOTE_DRIVERS:
+            return
+        active = self._active.get(container.id)
+        if active is not None and not active.task.done():
+            active.shipper.container_started()
+            return
+        directory = self._context.files.of(container.id).data
+        origin = origin_of(container)
+        _write(directory / _MARKER, msgspec.json.encode(origin))
+        self._begin(origin, directory, ended=False)
+
+    def ended(self, container: Container) -> None:
+        """Send the rest."""
+        active = self._active.get(container.id)
+        if active is not None:
+            active.shipper.container_ended()
+
+    def removed(self, container: Container) -> None:
+        """Keep what was not sent yet."""
+        active = self._active.get(container.id)
+        if active is not None:
+            directory = _keep(active.directory, self._spools)
+            active.directory, active.orphan = directory, True
+            active.shipper.move(_work(_read(directory), directory))
+            active.shipper.container_ended()
+            self._be_patient(container.id, directory)
+
+    # What the engine does
+
+    def adopt(self, directory: Path) -> bool:
+        """Whether the directory of a container that is gone has a log to send; it is among the spools then."""
+        if not (directory / _MARKER).exists():
+            return False
+        _keep(directory, self._spools)
+        return True
+
+    def open(self) -> None:
+        """Go on with the logs of containers that have ended, and of those that are gone."""
+        for container in self._context.store:
+            directory = self._context.files.of(container.id).data
+            if container.id not in self._active and (directory / _MARKER).exists():
+                self._begin(_read(directory), directory, ended=True)
+        if not self._spools.exists():
+            return
+        for directory in list(self._spools.iterdir()):
+            if (directory / _MARKER).exists():
+                self._begin(_read(directory), directory, ended=True, orphan=True)
+                self._be_patient(directory.name, directory)
+            else:
+                shutil.rmtree(directory)
+
+    def first_needed(self, container_id: str) -> int | None:
+        """The number of the first file of a log that was not sent yet; None when nothing is held for sending."""
+        active = self._active.get(container_id)
+        return active.shipper.needs if active is not None else None
+
+    async def close(self) -> None:
+        """Note what has arrived; the rest is for the next engine."""
+        for timer in self._gone.values():
+            timer.cancel()
+        actives = list(self._active.values())
+        for active in actives:
+            active.shipper.stop()
+        if not actives:
+            return
+        tasks = [active.task for active in actives]
+        await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # Shippers
+
+    def _begin(self, origin: Origin, directory: Path, *, ended: bool, orphan: bool = False) -> None:
+        driver = REMOTE_DRIVERS[origin.driver]
+        shipper = Shipper(
+            _work(origin, directory),
+            self._context.inotify,
+            functools.partial(driver.receiver, origin),
+            retry_delay=driver.retry_delay(origin.options),
+            ended=ended,
+            moved_on=functools.partial(self._sent, origin.id),
+        )
+        task = asyncio.create_task(shipper.run(), name=f"ship log of {origin.short_id}")
+        self._active[origin.id] = _Active(shipper, task, directory, orphan)
+        task.add_done_callback(functools.partial(self._stopped, origin))
+
+    def _stopped(self, origin: Origin, task: asyncio.Task[bool]) -> None:
+        if task.cancelled():
+            return
+        active = self._active[origin.id]
+        if (error := task.exception()) is not None:
+            self._context.log.error("the log of container %s is not sent", origin.short_id, exc_info=error)
+            return
+        if not task.result():
+            return
+        if not active.shipper.is_done:  # the container was started again just now
+            self._begin(origin, active.directory, ended=False)
+            return
+        del self._active[origin.id]
+        if active.orphan:
+            self._forget(origin.id, active.directory)
+        else:
+            (active.directory / _MARKER).unlink(missing_ok=True)
+            self._sent(origin.id)
+
+    # Logs without a container
+
+    def _be_patient(self, container_id: str, directory: Path) -> None:
+        """Give up when nobody takes a log for too long."""
+        age = time.time() - (directory / _MARKER).stat().st_mtime
+        self._gone[container_id] = asyncio.get_running_loop().call_later(
+            max(_PATIENCE_SECONDS - age, 0), self._give_up, container_id
+        )
+
+    def _give_up(self, container_id: str) -> None:
+        active = self._active.pop(container_id)
+        active.task.cancel()
+        self._context.log.error("nobody took the log of container %s for a week: it is removed", container_id[:12])
+        self._forget(container_id, active.directory)
+
+    def _forget(self, container_id: str, directory: Path) -> None:
+        timer = self._gone.pop(container_id, None)
+        if timer is not None:
+            timer.cancel()
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(directory)
+
+
+def _keep(directory: Path, spools: Path) -> Path:
+    """Make a spool of a removed container's directory, and return where it is. One rename: all of it, or nothing."""
+    spools.mkdir(mode=0o700, exist_ok=True)
+    os.utime(directory / _MARKER)
+    spool = spools / directory.name
+    directory.rename(spool)
+    return spool
+
+
+def _work(origin: Origin, directory: Path) -> Work:
+    return Work(origin, LogFiles(directory / f"{origin.id}.log"), PositionFile(directory / _POSITION))
+
+
+def _read(directory: Path) -> Origin:
+    return msgspec.json.decode((directory / _MARKER).read_bytes(), type=Origin)
+
+
+def _write(path: Path, content: bytes) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(content)
+    new.chmod(0o600)
+    new.rename(path)

@@ -1,0 +1,136 @@
+"""The log on disk as the queue of what a receiver has not had yet.
+
+A position says what was delivered, to the message. It is kept beside the log and replaced by rename after each
+delivery, so a new engine goes on where the last one was; what had been delivered and not yet noted when an engine was
+killed is sent a second time, never not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+from darse.containers.logs.files import LogFiles, OpenLog
+from darse.containers.logs.shipping.messages import Assembler, Message, Unfinished
+
+# Bytes of the log that are read at a time: small, for the event loop has other work too.
+_BLOCK = 64 * 1024
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in a log: file, offset in bytes, the lines that have begun before it, and messages to leave out."""
+
+    sequence: int = 0
+    offset: int = 0
+    unfinished: dict[str, Unfinished] = msgspec.field(default_factory=dict)
+    skip: int = 0
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Messages that were read together; `end` is where reading goes on."""
+
+    begin: Position
+    end: Position
+    messages: list[Message]
+
+
+class Spool:
+    """Reads a log from a position. Close it when done."""
+
+    def __init__(self, files: LogFiles, position: Position) -> None:
+        self._files = files
+        self._position = position
+        self._log: OpenLog | None = None
+
+    def close(self) -> None:
+        """Let go of the open file."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    async def read(self, *, ended: bool) -> Batch | None:
+        """Return what comes next, or None at the end of what there is.
+
+        `ended` says that the container has: a line without an end is then whole.
+        """
+        while True:
+            log = self._log or await self._open()
+            if log is None:
+                return self._rest() if ended else None
+            # Asked before reading: what was written before the rotation is then surely read.
+            rotated = self._files.has_successor(log)
+            block = self._read_lines(log.descriptor)
+            if block:
+                batch = self._batch(block)
+                if batch.messages:
+                    return batch
+                continue
+            if not rotated:
+                return self._rest() if ended else None
+            self.close()
+            self._position = msgspec.structs.replace(self._position, sequence=log.sequence + 1, offset=0)
+
+    async def _open(self) -> OpenLog | None:
+        """Open the file of the position; where retention has removed it, the next one."""
+        while (wanted := max(self._position.sequence, self._files.oldest())) <= self._files.newest():
+            if wanted != self._position.sequence:
+                self._position = Position(wanted, unfinished=self._position.unfinished)
+            self._log = await asyncio.to_thread(self._files.open, wanted)
+            if self._log is not None:
+                return self._log
+            if wanted == self._files.newest():
+                return None  # conmon has not made it yet
+            self._position = Position(wanted + 1, unfinished=self._position.unfinished)
+        return None
+
+    def _read_lines(self, descriptor: int) -> bytes:
+        """Whole lines from the position on; nothing when there is not one."""
+        size = _BLOCK
+        while True:
+            block = os.pread(descriptor, size, self._position.offset)
+            end = block.rfind(b"\n") + 1
+            if end or len(block) < size:
+                return block[:end]
+            size *= 2
+
+    def _batch(self, block: bytes) -> Batch:
+        begin = self._position
+        assembler = Assembler(begin.unfinished)
+        messages = assembler.messages(block[:-1].split(b"\n"))
+        self._position = Position(begin.sequence, begin.offset + len(block), assembler.unfinished)
+        return Batch(begin, self._position, messages[begin.skip :])
+
+    def _rest(self) -> Batch | None:
+        begin = self._position
+        if not begin.unfinished:
+            return None
+        messages = Assembler(begin.unfinished).flush()
+        self._position = msgspec.structs.replace(begin, unfinished={}, skip=0)
+        return Batch(begin, self._position, messages[begin.skip :])
+
+
+class PositionFile(msgspec.Struct, frozen=True):
+    """Where the position of one log is kept."""
+
+    path: Path
+
+    def load(self) -> Position:
+        """What was noted last; the log's beginning when nothing was, or when the host's crash spoilt it."""
+        try:
+            return msgspec.msgpack.decode(self.path.read_bytes(), type=Position)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return Position()
+
+    def save(self, position: Position) -> None:
+        """Note what was delivered. Raises FileNotFoundError when the container's files are gone."""
+        new = self.path.with_name(self.path.name + ".new")
+        with open(new, "wb", opener=_private) as file:
+            file.write(msgspec.msgpack.encode(position))
+        new.rename(self.path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

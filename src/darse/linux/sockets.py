@@ -1,0 +1,30 @@
+"""What the kernel knows of the other end of a connection: what it has taken, and how much it would take."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+from typing import Final
+
+_SIOCOUTQ: Final = 0x5411
+# struct tcp_info, linux/tcp.h: tcpi_snd_wnd stands at its end since Linux 5.4.
+_WINDOW_OFFSET: Final = 228
+_INFO_SIZE: Final = 232
+_UINT: Final = struct.Struct("=I")
+TCP_USER_TIMEOUT: Final = 18
+
+
+def unsettled_bytes(sock: socket.socket) -> int:
+    """Bytes that were written and are not with the other side: tcp(7) SIOCOUTQ.
+
+    For TCP those that its kernel has not acknowledged. For unix(7) sockets the memory of what its process has not
+    read: 0 is exact, another number is more than was written.
+    """
+    return int(_UINT.unpack(fcntl.ioctl(sock.fileno(), _SIOCOUTQ, bytes(4)))[0])
+
+
+def peer_window(sock: socket.socket) -> int:
+    """Bytes that the other side of a TCP connection would take now; 0 when this kernel does not tell."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    return int(_UINT.unpack_from(info, _WINDOW_OFFSET)[0]) if len(info) >= _INFO_SIZE else 0
