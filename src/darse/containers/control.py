@@ -34,8 +34,8 @@ class Control:
         if not container.state.active:
             raise NotModified("container is not running")
         number = parse_signal(signal_name) if signal_name else stop_signal(container.record.config)
-        self._stopped_by_hand(container)
-        if container.state.status is Status.RESTARTING and await self._give_up_restart(container):
+        await self._stopped_by_hand(container)
+        if not container.state.alive:
             self._context.publish(container, "stop")
             return
         await self._ask_and_kill(container, number, stop_seconds(container) if seconds is None else seconds)
@@ -53,11 +53,20 @@ class Control:
             )
         )
 
-    def _stopped_by_hand(self, container: Container) -> None:
-        """No restart policy may bring the container back, not even when it is the next engine that sees its end."""
-        container.state.manually_stopped = True
-        if container.record.host.RestartPolicy.Name not in ("", "no"):
-            self._context.store.save_state(container)
+    async def _stopped_by_hand(self, container: Container) -> None:
+        """No restart policy may bring the container back, not even when it is the next engine that sees its end.
+
+        Who waits for the next start rests now. A start that is under way would forget the mark: it is waited for.
+        """
+        self._restarts.cancel(container)
+        async with self._context.locks.hold(container.id):
+            state = container.state
+            state.manually_stopped = True
+            if state.status is Status.RESTARTING:
+                self._restarts.cancel(container)  # the start that we waited for has failed, and made an appointment
+                state.status = Status.EXITED
+            if container.record.host.RestartPolicy.Name not in ("", "no"):
+                self._context.store.save_state(container)
 
     async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
         ended = container.next_exit()
@@ -81,9 +90,7 @@ class Control:
         if not container.state.active:
             raise Conflict(f"container {container.id} is not running")
         if asks_to_end(number, container.record.config):
-            self._stopped_by_hand(container)
-            if container.state.status is Status.RESTARTING and await self._give_up_restart(container):
-                return
+            await self._stopped_by_hand(container)
         if not container.state.alive:
             return
         ended = container.next_exit()
@@ -143,17 +150,6 @@ class Control:
             with context.database.transaction():
                 context.store.save_state(container)
                 context.publish(container, action)
-
-    async def _give_up_restart(self, container: Container) -> bool:
-        """Let a container that waits for its next start rest; False when it runs by now."""
-        self._restarts.cancel(container)
-        async with self._context.locks.hold(container.id):
-            if container.state.status is not Status.RESTARTING:
-                return not container.state.alive
-            container.state.status = Status.EXITED
-            with self._context.database.transaction():
-                self._context.store.save_state(container)
-            return True
 
 
 def stop_seconds(container: Container) -> int:

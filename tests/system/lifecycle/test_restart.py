@@ -196,3 +196,18 @@ def test_what_cannot_start_now_is_tried_again(cli: Client) -> None:
     wait_until(lambda: "non running container" in look(cli, "guest")["State"]["Error"], what="the failed start")
     cli("start", "host").ok()
     wait_until(lambda: status(cli, "guest") == "running", what="the start that works")
+
+
+def test_stop_and_forced_removal_win_against_a_start_that_is_under_way(engine: Engine) -> None:
+    host = {"RestartPolicy": {"Name": "always"}}
+    crashing = []
+    for _ in range(30):
+        body = {"Image": BUSYBOX, "Cmd": ["false"], "HostConfig": host}
+        crashing.append(engine.api("POST", "/containers/create", body).json()["Id"])
+        assert engine.api("POST", f"/containers/{crashing[-1]}/start").status == 204
+    for number, container in enumerate(crashing):
+        if number % 2:
+            assert engine.api("POST", f"/containers/{container}/stop").status in (204, 304)
+            assert not engine.api("GET", f"/containers/{container}/json").json()["State"]["Running"]
+        gone = engine.api("DELETE", f"/containers/{container}?force=1")
+        assert gone.status == 204, gone.body
