@@ -39,6 +39,15 @@ TEST_PACKAGES = {
     "nftables": "looks at the firewall from outside",
     "procps": "sysctl, kill and ps, to set and see what a kernel does",
     "git": "clones the repository for the test of the set-up",
+    "openssl": "makes certificates for tests of TLS",
+    "apache2-utils": "htpasswd: the users of the registries that tests start",
+    "mmdebstrap": "makes the Debian that the catalogue's images and the fresh machine stand on",
+    "debian-archive-keyring": "tells Debian's packages from others, for mmdebstrap",
+}
+# Package -> the program in it that the tests use. They are not installed: that would start a service.
+TEST_PROGRAMS = {
+    "docker.io": "docker",
+    "docker-registry": "docker-registry",
 }
 VENV_PACKAGES = {"python3-venv": "makes the virtual environment"}
 
@@ -58,7 +67,8 @@ def main() -> None:
     install_packages(packages)
     make_venv(purpose)
     if purpose == "test":
-        provide_docker_client()
+        for package, program in TEST_PROGRAMS.items():
+            provide_program(package, program)
 
 
 def install_packages(packages: dict[str, str]) -> None:
@@ -117,28 +127,25 @@ def make_venv(purpose: str) -> None:
     subprocess.run([str(VENV / "bin" / "python"), "-m", "compileall", "-q", str(ROOT / "src")], check=False)
 
 
-def provide_docker_client() -> None:
-    """The tests speak through the real docker client: where none is installed, Debian's is unpacked into `.venv`.
-
-    Only the client's program is taken out of the package: installing it would start an engine.
-    """
-    client = VENV / "libexec" / "docker"
-    if shutil.which("docker") or client.exists():
+def provide_program(package: str, program: str) -> None:
+    """Take a program that the tests use out of its Debian package into `.venv`, where it is not installed."""
+    unpacked = VENV / "libexec" / program
+    if shutil.which(program) or unpacked.exists():
         return
-    say("Fetching docker's client out of Debian's package docker.io, for the tests")
+    say(f"Fetching {program} out of Debian's package {package}, for the tests")
     with tempfile.TemporaryDirectory() as scratch:
         # apt fetches as its own user where it can.
         os.chmod(scratch, 0o755)
         if os.geteuid() == 0:
             shutil.chown(scratch, "_apt")
-        fetch = ["apt-get", "download", "-q", "docker.io"]
+        fetch = ["apt-get", "download", "-q", package]
         if not succeeds(fetch, cwd=scratch):
             succeeds(["apt-get", "update", "-q"])
-            command(fetch, "docker's client could not be fetched", cwd=scratch)
-        (archive,) = Path(scratch).glob("docker.io_*.deb")
+            command(fetch, f"{program} could not be fetched", cwd=scratch)
+        (archive,) = Path(scratch).glob(f"{package}_*.deb")
         command(["dpkg-deb", "--extract", str(archive), scratch], f"{archive.name} could not be unpacked")
-        client.parent.mkdir(exist_ok=True)
-        shutil.copy2(Path(scratch) / "usr/bin/docker", client)
+        unpacked.parent.mkdir(exist_ok=True)
+        shutil.copy2(Path(scratch) / "usr/bin" / program, unpacked)
 
 
 def succeeds(arguments: list[str], cwd: str | None = None, env: dict[str, str] | None = None) -> bool:
