@@ -12,12 +12,13 @@ import posixpath
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
 from darse.engine.errors import InvalidParameter
 from darse.images.content import ContentStore
+from darse.images.documents import DockerManifest, Index, Manifest, decode
 from darse.images.model import (
     CONFIG,
     DOCKER_INDEX,
@@ -28,40 +29,13 @@ from darse.images.model import (
     Descriptor,
     Image,
     digest_of,
-    without_nulls,
 )
-
-T = TypeVar("T")
 
 _SMALL = 8 * 1024 * 1024
 _MEMBERS = 200_000
 _NESTING = 4
+_WHAT = "archive"
 _READ_LIMIT = 16 * 1024 * 1024
-
-
-class DockerManifest(msgspec.Struct):
-    """An entry of `manifest.json`."""
-
-    Config: str
-    RepoTags: list[str] = []
-    Layers: list[str] = []
-
-
-class Manifest(msgspec.Struct, omit_defaults=True, rename={"media_type": "mediaType", "schema": "schemaVersion"}):
-    """An OCI image manifest, as far as it is read."""
-
-    schema: int
-    config: Descriptor
-    layers: list[Descriptor]
-    media_type: str = ""
-
-
-class Index(msgspec.Struct, omit_defaults=True, rename={"media_type": "mediaType", "schema": "schemaVersion"}):
-    """An OCI image index."""
-
-    manifests: list[Descriptor]
-    schema: int = 2
-    media_type: str = ""
 
 
 class Found(NamedTuple):
@@ -141,32 +115,25 @@ class Archive:
 
 def find_images(archive: Archive, architecture: str) -> list[Found]:
     """List the images of an archive. Raises InvalidParameter when there is neither layout."""
-    try:
-        if "manifest.json" in archive:
-            return [
-                Found(entry.Config, [(name, "", LAYER) for name in entry.Layers], entry.RepoTags)
-                for entry in _decode(archive.small("manifest.json"), list[DockerManifest])
-            ]
-        if "index.json" in archive:
-            index = _decode(archive.small("index.json"), Index)
-            images = [
-                found
-                for one in _suitable(index.manifests, architecture)
-                for found in _resolve(archive, one, architecture, _NESTING)
-            ]
-            if images:
-                return images
-            raise InvalidParameter(f"invalid archive: no image in it is for linux/{architecture}")
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise InvalidParameter(f"invalid archive: {error}") from error
+    if "manifest.json" in archive:
+        return [
+            Found(entry.Config, [(name, "", LAYER) for name in entry.Layers], entry.RepoTags)
+            for entry in decode(archive.small("manifest.json"), list[DockerManifest], _WHAT)
+        ]
+    if "index.json" in archive:
+        index = decode(archive.small("index.json"), Index, _WHAT)
+        images = [
+            found
+            for one in _suitable(index.manifests, architecture)
+            for found in _resolve(archive, one, architecture, _NESTING)
+        ]
+        if images:
+            return images
+        raise InvalidParameter(f"invalid archive: no image in it is for linux/{architecture}")
     raise InvalidParameter(
         "invalid archive: neither manifest.json nor index.json is in it (to make an image of a root file system, "
         "use import)"
     )
-
-
-def _decode(content: bytes, type_: type[T]) -> T:
-    return msgspec.convert(without_nulls(msgspec.json.decode(content)), type_)
 
 
 def _resolve(archive: Archive, descriptor: Descriptor, architecture: str, depth: int) -> Iterator[Found]:
@@ -177,12 +144,12 @@ def _resolve(archive: Archive, descriptor: Descriptor, architecture: str, depth:
     if descriptor.media_type in (INDEX, DOCKER_INDEX):
         if depth == 0:
             raise InvalidParameter("invalid archive: indexes are nested too deeply")
-        for one in _suitable(_decode(archive.document(descriptor.digest), Index).manifests, architecture):
+        for one in _suitable(decode(archive.document(descriptor.digest), Index, _WHAT).manifests, architecture):
             for found in _resolve(archive, one, architecture, depth - 1):
                 yield found._replace(names=names or found.names)
     elif descriptor.media_type in (MANIFEST, DOCKER_MANIFEST):
         document = archive.document(descriptor.digest)
-        manifest = _decode(document, Manifest)
+        manifest = decode(document, Manifest, _WHAT)
         archive.document(manifest.config.digest)
         layers = [(_blob(layer.digest), layer.digest, layer.media_type) for layer in manifest.layers]
         yield Found(_blob(manifest.config.digest), layers, names, (document, descriptor.media_type))

@@ -1,4 +1,4 @@
-"""The content store: blobs by digest, in the shape of an OCI image layout.
+"""The content store: documents by digest, in the shape of an OCI image layout; and downloads that are not whole yet.
 
 A blob is written to a temporary name while its digest is computed, flushed, and renamed to `blobs/sha256/<hex>` only
 when it is whole and what it claims to be. What a crash leaves in `ingest/` is removed at the next start.
@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 from darse.engine.errors import InvalidParameter, NotFound
 from darse.images.model import Descriptor, digest_of
+from darse.images.partials import Partial, Partials
+from darse.images.references import is_digest
 from darse.linux.files import sync_directory
 
 _PIECE = 1024 * 1024
@@ -27,6 +29,7 @@ class ContentStore:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs" / "sha256"
         self.ingest = root / "ingest"
+        self.partials = Partials(root / "partials")
 
     def open(self) -> None:
         """Make the directories and drop what an interrupted ingest left."""
@@ -34,10 +37,22 @@ class ContentStore:
         if self.ingest.exists():
             shutil.rmtree(self.ingest)
         self.ingest.mkdir(mode=0o700)
+        self.partials.open()
 
     def path(self, digest: str) -> Path:
-        """Where the blob `digest` is or would be."""
+        """Where the blob `digest` is or would be. Raises InvalidParameter for what is no sha256 digest."""
+        if not is_digest(digest):
+            raise InvalidParameter(f"unsupported digest {digest[:100]!r}: sha256 is wanted")
         return self._blobs / digest.removeprefix("sha256:")
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there."""
+        return self.path(digest).exists()
+
+    def partial(self, digest: str) -> Partial:
+        """Begin a download, or go on with it; reads what is there already, so it may block. Raises Conflict."""
+        self.path(digest)
+        return self.partials.of(digest)
 
     def temporary(self) -> Path:
         """A fresh name in the ingest directory."""

@@ -1,7 +1,9 @@
 """Images as the engine stores them.
 
-An image's id is the digest of its config; its layers are named by diff ID (digest of the uncompressed archive) and
-unpacked under their chain ID (the layers below included). See the OCI image specification, config.md.
+An image is of one platform, and its id is the digest of its config; its layers are named by diff ID (digest of the
+uncompressed archive) and unpacked under their chain ID (the layers below included). What a name refers to is a
+*target*: a manifest, or an index with a manifest for each platform, of which any number may be here as images. See the
+OCI image specification, config.md and image-index.md.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Any
 import msgspec
 
 from darse.engine.errors import InvalidParameter
+from darse.images import platforms
+from darse.images.platforms import Platform
 from darse.wire.containers import ContainerConfig
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -23,7 +27,13 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
-class Descriptor(msgspec.Struct, rename={"media_type": "mediaType"}, omit_defaults=True):
+INDEXES = frozenset({INDEX, DOCKER_INDEX})
+MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
+
+
+class Descriptor(
+    msgspec.Struct, rename={"media_type": "mediaType", "artifact_type": "artifactType"}, omit_defaults=True
+):
     """An OCI content descriptor; `size` in bytes."""
 
     media_type: str
@@ -31,6 +41,8 @@ class Descriptor(msgspec.Struct, rename={"media_type": "mediaType"}, omit_defaul
     size: int
     annotations: dict[str, str] | None = None
     platform: dict[str, Any] | None = None
+    urls: list[str] | None = None
+    artifact_type: str = ""
 
 
 class History(msgspec.Struct, omit_defaults=True):
@@ -75,9 +87,14 @@ class Layer(msgspec.Struct, frozen=True):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
-    """An image; `size` is that of its unpacked layers, in bytes."""
+    """An image of one platform; `size` is that of its unpacked layers, in bytes.
+
+    `manifest` is the one that it came with first; names tell theirs by their target. `parent` is the id of the image
+    that it was committed from on this engine.
+    """
 
     id: str
+    parent: str = ""
     manifest: Descriptor
     config_size: int
     config: ImageConfig
@@ -90,9 +107,49 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         """The layers' chain IDs, lowest first."""
         return tuple(layer.chain_id for layer in self.layers)
 
+    @property
+    def platform(self) -> Platform:
+        """What it runs on; a config that does not say is taken to be this machine's."""
+        config, host = self.config, platforms.host()
+        if not config.architecture:
+            return host
+        return platforms.normalized(config.os or "linux", config.architecture, config.variant, config.os_version)
+
     def container_config(self) -> ContainerConfig:
         """The defaults that the image gives to its containers."""
         return self.config.config
+
+
+class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A manifest of a target, and the image that was made of it; "" where that is not here."""
+
+    manifest: Descriptor
+    image_id: str = ""
+
+    @property
+    def attests(self) -> str:
+        """The digest of the manifest that this one is an attestation of, or ""."""
+        annotations = self.manifest.annotations or {}
+        if annotations.get("vnd.docker.reference.type") != "attestation-manifest":
+            return ""
+        return annotations.get("vnd.docker.reference.digest", "")
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What a name refers to: a manifest, or an index; `variants` are the manifests, in the index's order."""
+
+    descriptor: Descriptor
+    variants: tuple[Variant, ...]
+
+    @property
+    def is_index(self) -> bool:
+        """Whether there may be several platforms."""
+        return self.descriptor.media_type in INDEXES
+
+    @property
+    def digest(self) -> str:
+        """The digest of the target's document."""
+        return self.descriptor.digest
 
 
 def parse_config(raw: bytes) -> ImageConfig:

@@ -27,13 +27,14 @@ class ImageViews:
     store: ImageStore
     layers: LayerStore
 
-    def __init__(self) -> None:
-        # Set by the engine: the containers of an image id.
-        self.users: Callable[[str], list[ImageUser]] = lambda _: []
+    @property
+    def users(self) -> Callable[[str], list[ImageUser]]:
+        """Tells the containers of an image id."""
+        raise NotImplementedError
 
     def get(self, reference: str) -> Image:
         """Return an image by name, id or abbreviated id. Raises NotFound and InvalidParameter."""
-        return self.store.find(reference)[0]
+        return self.store.find(reference).image
 
     def list_images(
         self, filters: Filters, *, everything: bool = False, shared_size: bool = False
@@ -49,14 +50,14 @@ class ImageViews:
         )
 
     def _summary(self, image: Image, names: list[str], filters: Filters, shared: dict[str, int]) -> ImageSummary:
-        tags = [references.parse(name).familiar for name in names]
+        tags = familiar_tags(names)
         wanted = filters.values("reference")
         if wanted:
             tags = [tag for tag in tags if _reference_matches(tag, wanted)]
         return ImageSummary(
             Id=image.id,
             RepoTags=tags,
-            RepoDigests=self._repo_digests(image, names),
+            RepoDigests=self._repo_digests(names),
             Created=unix(image.config.created),
             Size=image.size,
             SharedSize=sum(self.layers.size(chain) for chain in image.chain_ids if shared.get(chain, 0) > 1)
@@ -94,14 +95,14 @@ class ImageViews:
     def inspect(self, reference: str) -> ImageInspect:
         """The whole of an image. Raises NotFound."""
         image = self.get(reference)
-        names = self.store.names(image.id)
+        names = self.store.names_with(image.id)
         config = image.config
         lower = [str(self.layers.path(chain)) for chain in reversed(image.chain_ids)]
         graph = {"UpperDir": lower[0], "LowerDir": ":".join(lower[1:])} if lower else {}
         return ImageInspect(
             Id=image.id,
-            RepoTags=[references.parse(name).familiar for name in names],
-            RepoDigests=self._repo_digests(image, names),
+            RepoTags=familiar_tags(names),
+            RepoDigests=self._repo_digests(names),
             Comment=config.comment,
             Created=config.created,
             DockerVersion=config.docker_version,
@@ -117,9 +118,11 @@ class ImageViews:
             Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
         )
 
-    def _repo_digests(self, image: Image, names: list[str]) -> list[str]:
-        digest = image.manifest.digest
-        return sorted({f"{references.parse(name).familiar_name}@{digest}" for name in names})
+    def _repo_digests(self, names: list[str]) -> list[str]:
+        """A name's repository, with the digest of what the name refers to."""
+        return sorted(
+            {f"{references.parse(name).familiar_name}@{self.store.digest_named(name)}" for name in names},
+        )
 
     def history(self, reference: str) -> list[HistoryEntry]:
         """How an image came about, newest step first. Raises NotFound."""
@@ -133,12 +136,17 @@ class ImageViews:
             entries.append(HistoryEntry("<missing>", unix(step.created), step.created_by, None, size, step.comment))
         if entries:
             entries[-1].Id = image.id
-            entries[-1].Tags = [references.parse(name).familiar for name in self.store.names(image.id)] or None
+            entries[-1].Tags = familiar_tags(self.store.names_with(image.id)) or None
         return entries[::-1]
 
     def layers_size(self) -> int:
         """Bytes of all unpacked layers."""
         return sum(self.layers.sizes().values())
+
+
+def familiar_tags(names: list[str]) -> list[str]:
+    """The names with tags, as people write them; those with a digest are the business of RepoDigests."""
+    return [reference.familiar for name in names if not (reference := references.parse(name)).digest]
 
 
 def unix(created: str) -> int:
