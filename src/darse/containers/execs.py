@@ -8,15 +8,19 @@ finished, because clients ask for the exit code after the stream has ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import shutil
+import signal
+import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from darse.containers.ahead import MonitorsAhead
 from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
@@ -28,8 +32,8 @@ from darse.engine.ids import new_id, short_id
 from darse.linux import trace
 from darse.linux.process import Process, kill_with_descendants
 from darse.runtime import conmon, validate
-from darse.runtime.conmon import STDERR, STDOUT, LaunchRefused, Station
-from darse.runtime.launch import StdioPlan, launch_exec
+from darse.runtime.conmon import STDERR, STDOUT, Launched, Launching, LaunchRefused, Station
+from darse.runtime.launch import StdioPlan, begin_exec, complete_exec
 from darse.runtime.oci import LaunchFailure, failure
 from darse.runtime.spec import exec_process
 from darse.runtime.user import lookup_user
@@ -62,6 +66,12 @@ class Exec(msgspec.Struct):
     launch: asyncio.Task[None] | None = None
 
     @property
+    def attaches(self) -> bool:
+        """Whether a client most likely attaches to it."""
+        config = self.record.config
+        return config.AttachStdin or config.AttachStdout or config.AttachStderr
+
+    @property
     def running(self) -> bool:
         """Whether its process runs."""
         return self.record.started and self.record.exit_code is None
@@ -84,6 +94,7 @@ class ExecService:
         self._directory = context.files.execs
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
+        self._ahead = MonitorsAhead()
 
     def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
         """Prepare an exec and return its id; `probe` marks a health check's.
@@ -99,6 +110,7 @@ class ExecService:
         one.station.exits.mkdir(mode=0o700, parents=True)
         one.save()
         self._execs[record.id] = one
+        self._ahead.begin(record.id, self._begin(one, container, attached=one.attaches))
         self._publish(one, f"exec_create: {' '.join(config.Cmd or ())}")
         return record.id
 
@@ -175,19 +187,17 @@ class ExecService:
                 self._context.log.exception("exec %s failed", one.record.id)
 
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
-        config = one.record.config
+        runtime = self._context.runtime_of(container)
         with self._context.traces.record("exec", container.id):
-            process = await asyncio.to_thread(self._process, container, config)
-            with trace.step("file", "the exec's process", "tee", str(one.station.config)):
-                one.station.config.write_bytes(msgspec.json.encode(process))
-            stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin and attached, keep_stdin_open=False)
-            runtime = self._context.runtime_of(container)
+            ahead = await self._ahead.take(one.record.id)
+            if ahead is not None and one.attaches != attached:
+                await asyncio.to_thread(ahead.abandon)
+                ahead = None
+            run = functools.partial(self._launch_blocking, one, container, ahead, attached=attached)
             try:
-                launched, connection = await asyncio.to_thread(
-                    launch_exec, runtime, one.station, stdio, attach=attached
-                )
+                launched, connection = await asyncio.to_thread(run)
             except LaunchRefused as refused:
-                command = (config.Cmd or [""])[0]
+                command = (one.record.config.Cmd or [""])[0]
                 raise failure(runtime.name, str(refused), command, during="exec") from refused
         one.record.pid = launched.pid
         monitor = Process(launched.monitor_pid)
@@ -195,6 +205,26 @@ class ExecService:
             one.hub.connect(connection)
         one.save()
         one.watcher = asyncio.create_task(self._watch(one, monitor))
+
+    def _launch_blocking(
+        self, one: Exec, container: Container, ahead: Launching | None, *, attached: bool
+    ) -> tuple[Launched, socket.socket | None]:
+        launching = ahead or self._begin(one, container, attached=attached)()
+        try:
+            process = self._process(container, one.record.config)
+            with trace.step("file", "the exec's process", "tee", str(one.station.config)):
+                one.station.config.write_bytes(msgspec.json.encode(process))
+        except BaseException:
+            launching.abandon()
+            raise
+        return complete_exec(launching, one.station, attach=attached)
+
+    def _begin(self, one: Exec, container: Container, *, attached: bool) -> Callable[[], Launching]:
+        """What starts the monitor of an exec."""
+        config = one.record.config
+        stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin and attached, keep_stdin_open=False)
+        runtime = self._context.runtime_of(container)
+        return functools.partial(begin_exec, runtime, one.station, stdio, attach=attached)
 
     def inspect(self, exec_id: str) -> ExecInspect:
         """The state of an exec. Raises NotFound."""
@@ -240,7 +270,12 @@ class ExecService:
                 self._keep_finished(record.id)
                 continue
             monitor = conmon.open_monitor(monitors.get(directory))
-            if monitor is not None:
+            if monitor is not None and not record.started and not one.station.config.exists():
+                # It waited for a start that the engine before us was not asked for.
+                with contextlib.suppress(ProcessLookupError):
+                    monitor.send(signal.SIGKILL)
+                monitor.close()
+            elif monitor is not None:
                 record.started = True
                 one.watcher = asyncio.create_task(self._watch(one, monitor))
             elif record.started or one.station.config.exists():
@@ -251,10 +286,12 @@ class ExecService:
         """The container is removed, and its execs with it."""
         for one in [one for one in self._execs.values() if one.record.container_id == container_id]:
             del self._execs[one.record.id]
+            self._ahead.give_up(one.record.id)
             shutil.rmtree(one.station.directory, ignore_errors=True)
 
     async def close(self) -> None:
         """Stop watching; the execs go on."""
+        await self._ahead.close()
         launches = [one.launch for one in self._execs.values() if one.launch is not None]
         await asyncio.gather(*launches, return_exceptions=True)
         watchers = [one.watcher for one in self._execs.values() if one.watcher is not None]

@@ -104,65 +104,79 @@ class Launched(msgspec.Struct, frozen=True):
     monitor_pid: int
 
 
-def launch(
-    arguments: list[str], station: Station, seconds: float, on_listening: Callable[[], None] | None = None
-) -> Launched:
-    """Run conmon and return when the runtime has created the process. Blocks: call it in a thread.
+class Launching:
+    """A conmon that was started and waits for its word: `complete` lets it go on, `abandon` ends it.
 
-    The child inherits the calling thread's mount namespace. `on_listening` (for `--exec-attach`) is called when the
-    attach socket exists and the process does not run yet. Raises LaunchRefused with the runtime's words, and
-    MonitorLost when conmon dies or says nothing for `seconds`.
+    With `held` it waits before it does anything, so that it can be started ahead of what it is to run; with `attach`
+    once more, with its attach socket open and the process not running yet (`--exec-attach`).
     """
-    with _Pipes(for_attach=on_listening is not None) as pipes:
-        monitor = spawn(arguments, _ENVIRONMENT | pipes.environment, pipes.theirs, stderr=station.monitor_log)
-        pipes.close_theirs()
-        command = arguments[arguments.index("--runtime") + 1]
-        with trace.step("process", "the runtime creates the process", command, "create", station.container_id):
-            if on_listening is not None:
-                # conmon waits twice: to be put into a cgroup, and for the console to be connected.
-                os.write(pipes.start, b"0")
-                if _read_line(pipes.attach, seconds) is not None:
+
+    def __init__(self, arguments: list[str], station: Station, *, held: bool = False, attach: bool = False) -> None:
+        """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
+        self._station = station
+        self._program = arguments[arguments.index("--runtime") + 1]
+        self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
+        theirs = {3: their_sync}
+        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3"}
+        self._start = self._attach = -1
+        if held or attach:
+            their_start, self._start = os.pipe2(os.O_CLOEXEC)
+            theirs[4] = their_start
+            environment["_OCI_STARTPIPE"] = "4"
+        if attach:
+            self._attach, theirs[5] = os.pipe2(os.O_CLOEXEC)
+            environment["_OCI_ATTACHPIPE"] = "5"
+        try:
+            self._monitor = spawn(arguments, environment, theirs, stderr=station.monitor_log)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            # Its death is an end of file here.
+            for descriptor in theirs.values():
+                os.close(descriptor)
+
+    def complete(self, seconds: float, on_listening: Callable[[], None] | None = None) -> Launched:
+        """Let conmon go on, and return when the runtime has created the process. Blocks: call it in a thread.
+
+        `on_listening` is called when the attach socket exists. Raises LaunchRefused with the runtime's words, and
+        MonitorLost when conmon dies or says nothing for `seconds`.
+        """
+        try:
+            with trace.step("process", "the runtime creates the process", self._program, self._station.container_id):
+                answer = self._answer(seconds, on_listening)
+        finally:
+            self._close()
+        if answer is None:
+            _end(self._monitor)
+            said = self._station.monitor_log.read_text(errors="replace").strip()
+            raise MonitorLost(f"conmon ended before the container was created: {said or 'it printed nothing'}")
+        if answer.data < 0:
+            os.waitpid(self._monitor, 0)
+            raise LaunchRefused(answer.message)
+        return Launched(answer.data, self._monitor)
+
+    def _answer(self, seconds: float, on_listening: Callable[[], None] | None) -> _Sync | None:
+        # A conmon that died takes no word: what it has said tells why.
+        with contextlib.suppress(BrokenPipeError):
+            if self._start >= 0:
+                os.write(self._start, b"0")
+            if self._attach >= 0 and _read_line(self._attach, seconds) is not None:
+                if on_listening is not None:
                     on_listening()
-                    os.write(pipes.start, b"0")
-            answer = _read_line(pipes.sync, seconds)
-    if answer is None:
-        _end(monitor)
-        said = station.monitor_log.read_text(errors="replace").strip()
-        raise MonitorLost(f"conmon ended before the container was created: {said or 'it printed nothing'}")
-    if answer.data < 0:
-        os.waitpid(monitor, 0)
-        raise LaunchRefused(answer.message)
-    return Launched(answer.data, monitor)
+                os.write(self._start, b"0")
+        return _read_line(self._sync, seconds)
 
+    def abandon(self) -> None:
+        """End a conmon that is not wanted any more; it has no children yet."""
+        self._close()
+        _end(self._monitor)
 
-class _Pipes:
-    """The pipes between the engine and a conmon at launch; closed at the end of the block."""
-
-    def __init__(self, *, for_attach: bool) -> None:
-        self.sync, their_sync = os.pipe2(os.O_CLOEXEC)
-        self.theirs = {3: their_sync}
-        self.environment = {"_OCI_SYNCPIPE": "3"}
-        self.start = self.attach = -1
-        if for_attach:
-            their_start, self.start = os.pipe2(os.O_CLOEXEC)
-            self.attach, their_attach = os.pipe2(os.O_CLOEXEC)
-            self.theirs |= {4: their_start, 5: their_attach}
-            self.environment |= {"_OCI_STARTPIPE": "4", "_OCI_ATTACHPIPE": "5"}
-
-    def __enter__(self) -> _Pipes:
-        return self
-
-    def close_theirs(self) -> None:
-        """Close conmon's ends, so that its death is an end of file here."""
-        for descriptor in self.theirs.values():
-            os.close(descriptor)
-        self.theirs = {}
-
-    def __exit__(self, *_: object) -> None:
-        self.close_theirs()
-        for descriptor in (self.sync, self.start, self.attach):
+    def _close(self) -> None:
+        for descriptor in (self._sync, self._start, self._attach):
             if descriptor >= 0:
                 os.close(descriptor)
+        self._sync = self._start = self._attach = -1
 
 
 def _read_line(descriptor: int, seconds: float) -> _Sync | None:

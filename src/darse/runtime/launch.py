@@ -16,7 +16,7 @@ import msgspec
 
 from darse.linux.mounts import NamespaceThreads, mount_overlay
 from darse.runtime import conmon
-from darse.runtime.conmon import Launched, Station
+from darse.runtime.conmon import Launched, Launching, Station
 from darse.runtime.oci import OCIRuntime
 
 CONMON = "/usr/bin/conmon"
@@ -55,7 +55,7 @@ def launch_container(
 
     Without a `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec,
     given a descriptor of the mounted root. Raises what it raises, OSError for a failed mount, and LaunchRefused and
-    MonitorLost as `conmon.launch` does.
+    MonitorLost as `Launching.complete` does.
     """
     arguments = [
         *_common(runtime, station, stdio),
@@ -71,33 +71,33 @@ def launch_container(
             station.config.write_bytes(write_spec(root_fd))
         finally:
             os.close(root_fd)
-        return conmon.launch(arguments, station, _LAUNCH_SECONDS)
+        return Launching(arguments, station).complete(_LAUNCH_SECONDS)
 
 
-def launch_exec(
-    runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool
-) -> tuple[Launched, socket.socket | None]:
-    """Run the process of `station.config` in a running container. Blocks: call it in a thread.
-
-    With `attach` the console is connected before the process runs, so that it misses nothing. Raises as
-    `conmon.launch` does.
-    """
+def begin_exec(runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool) -> Launching:
+    """Start the conmon of an exec; it waits until `complete_exec`. Raises OSError."""
     arguments = [
         *_common(runtime, station, stdio),
         "--exec",
         *("--exec-process-spec", str(station.config)),
         *("--log-path", "off"),
     ]
+    if attach:
+        arguments.append("--exec-attach")
+    return Launching(arguments, station, held=True, attach=attach)
+
+
+def complete_exec(launching: Launching, station: Station, *, attach: bool) -> tuple[Launched, socket.socket | None]:
+    """Run the process of `station.config` in a running container. Blocks: call it in a thread.
+
+    With `attach` the console is connected before the process runs, so that it misses nothing. Raises as
+    `Launching.complete` does.
+    """
     if not attach:
-        return conmon.launch(arguments, station, _LAUNCH_SECONDS), None
+        return launching.complete(_LAUNCH_SECONDS), None
     connections: list[socket.socket] = []
     try:
-        launched = conmon.launch(
-            [*arguments, "--exec-attach"],
-            station,
-            _LAUNCH_SECONDS,
-            lambda: connections.append(conmon.connect(station)),
-        )
+        launched = launching.complete(_LAUNCH_SECONDS, lambda: connections.append(conmon.connect(station)))
     except BaseException:
         for connection in connections:
             connection.close()

@@ -7,7 +7,8 @@ import os
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
-from tests.support.waiting import wait_until
+from tests.support.leaks import processes_of
+from tests.support.waiting import wait_until, wait_while
 
 
 @pytest.fixture
@@ -99,3 +100,41 @@ def test_inspect_of_an_exec(running: Client, engine: Engine) -> None:
     wait_until(lambda: engine.api("GET", f"/exec/{identity}/json").json()["ExitCode"] == 5, what="the exec's end")
     again = engine.api("POST", f"/exec/{identity}/start", {"Detach": True})
     assert again.status == 409
+
+
+def monitors_of(engine: Engine, exec_id: str) -> list[int]:
+    """The pids of the conmons that have an exec's directory in their command line."""
+    return [pid for pid, command in processes_of(engine.root) if exec_id in command and "conmon" in command]
+
+
+def created(engine: Engine, container: str, command: list[str]) -> str:
+    body = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
+    return engine.api("POST", f"/containers/{container}/exec", body).json()["Id"]
+
+
+def test_a_monitor_waits_for_the_start_of_its_exec_and_is_given_up_when_none_comes(engine: Engine) -> None:
+    engine.docker("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
+    exec_id = created(engine, "cc", ["echo", "late"])
+    wait_until(lambda: monitors_of(engine, exec_id), what="the monitor")
+    wait_while(lambda: monitors_of(engine, exec_id), what="the wait of the monitor")
+    assert b"late" in engine.api("POST", f"/exec/{exec_id}/start", {}).body
+
+
+def test_what_was_created_and_not_started_never_runs_when_the_engine_is_killed(engine: Engine) -> None:
+    engine.docker("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
+    exec_id = created(engine, "cc", ["touch", "/ran"])
+    wait_until(lambda: monitors_of(engine, exec_id), what="the monitor")
+    engine.kill9()
+    engine.up()
+    wait_while(lambda: monitors_of(engine, exec_id), what="the monitor of an engine that is gone")
+    assert engine.docker("exec", "cc", "ls", "/ran").status == 1
+    assert engine.api("GET", f"/exec/{exec_id}/json").json()["ExitCode"] is None
+    assert engine.api("POST", f"/exec/{exec_id}/start", {}).status == 200
+    engine.docker("exec", "cc", "ls", "/ran").ok()
+
+
+def test_a_monitor_that_waits_goes_with_its_container(engine: Engine) -> None:
+    engine.docker("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
+    exec_ids = [created(engine, "cc", ["true"]) for _ in range(12)]
+    engine.docker("rm", "-f", "cc").ok()
+    wait_while(lambda: [pid for one in exec_ids for pid in monitors_of(engine, one)], seconds=4, what="their monitors")
