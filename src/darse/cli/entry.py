@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from darse.cli import registry
+from darse.cli import registry, screen
 from darse.cli.config import Settings
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, HelpWanted, help_text, listing, parse, string, switch
@@ -39,6 +39,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # UTF-8 in every locale, and bytes that are no UTF-8 as they are: pipes expect what docker writes.
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    sys.stdout, sys.stderr = screen.guarded(sys.stdout), screen.guarded(sys.stderr)
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from darse.cli import table
+from darse.cli import screen, table
 from darse.cli.errors import CliError
 from darse.cli.templates import Methods, Template, TemplateError
 from darse.cli.templates import values as go
@@ -89,6 +89,9 @@ class Format:
     def render(self, rows: Iterable[Row], headings: Mapping[str, str], *, columns: int = 0) -> str:
         """The list; a table is shortened to fit into `columns` when that is not 0."""
         lines = [self.row(row) + "\n" for row in rows]
+        if isinstance(sys.stdout, screen.Screen):
+            # Now rather than when it is written: an escape is wider than what it stands for.
+            lines = [screen.visible(line[:-1], one_line=bool(columns)) + "\n" for line in lines]
         if not self.is_table:
             return "".join(lines)
         text = f"{self.heading(headings)}\n{''.join(lines)}"

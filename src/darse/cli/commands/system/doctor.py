@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from darse.cli import screen
 from darse.cli.client import Client
 from darse.cli.config import Endpoint
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
@@ -38,7 +39,7 @@ def doctor(invocation: Invocation) -> int:
     elif invocation.options.format:
         raise CliError("the format of doctor is json, or none")
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in _lines(findings)))
+        screen.control("".join(f"{line}\n" for line in _lines(findings)))
     return 1 if any(one["level"] == "problem" for one in findings) else 0
 
 
@@ -112,9 +113,9 @@ def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
         mark = f"{_MARKS.get(one['level'], one['level']):<7}"
         if has_colours:
             mark = f"\x1b[{_COLOURS.get(one['level'], '0')}m{mark}\x1b[0m"
-        yield f"{mark}  {one['check']:<{width}}  {one['found']}"
+        yield f"{mark}  {one['check']:<{width}}  {screen.visible(one['found'])}"
         if one.get("advice"):
-            yield f"{'':<7}  {'':<{width}}  -> {one['advice']}"
+            yield f"{'':<7}  {'':<{width}}  -> {screen.visible(one['advice'])}"
     problems = sum(one["level"] == "problem" for one in findings)
     notes = sum(one["level"] == "note" for one in findings)
     yield ""
