@@ -1,111 +1,26 @@
-"""Image references: `[registry/]name[:tag][@digest]`, as people write them and in full.
-
-The grammar is that of github.com/distribution/reference. A familiar name such as `busybox` stands for
-`docker.io/library/busybox:latest`; a first component counts as a registry when it has a dot, a colon or an upper-case
-letter, or is `localhost`.
-"""
+"""References as the engine's callers write them: `darse.distribution.references`, with the engine's error."""
 
 from __future__ import annotations
 
-import re
-
-import msgspec
-
+from darse.distribution import references
+from darse.distribution.errors import InvalidReference
+from darse.distribution.references import DEFAULT_DOMAIN, Reference, is_digest
 from darse.engine.errors import InvalidParameter
 
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = rf"(?:{_DOMAIN_LABEL}(?:\.{_DOMAIN_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_REFERENCE = re.compile(
-    rf"(?P<name>(?:{_DOMAIN}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
-    r"(?::(?P<tag>[\w][\w.-]{0,127}))?"
-    r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?",
-    re.ASCII,
-)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
-_ID = re.compile(r"[0-9a-f]{64}\Z")
-_NAME_LIMIT = 255
-DEFAULT_DOMAIN = "docker.io"
-_OFFICIAL = "library/"
-
-
-class Reference(msgspec.Struct, frozen=True):
-    """A reference in full."""
-
-    domain: str
-    path: str
-    tag: str = ""
-    digest: str = ""
-
-    @property
-    def name(self) -> str:
-        """Registry and path."""
-        return f"{self.domain}/{self.path}"
-
-    @property
-    def familiar_name(self) -> str:
-        """The name as people write it."""
-        if self.domain != DEFAULT_DOMAIN:
-            return self.name
-        return self.path.removeprefix(_OFFICIAL) if self.path.count("/") == 1 else self.path
-
-    @property
-    def familiar(self) -> str:
-        """The whole reference as people write it."""
-        text = self.familiar_name
-        if self.tag:
-            text += f":{self.tag}"
-        if self.digest:
-            text += f"@{self.digest}"
-        return text
-
-    def __str__(self) -> str:
-        text = self.name
-        if self.tag:
-            text += f":{self.tag}"
-        if self.digest:
-            text += f"@{self.digest}"
-        return text
+__all__ = ["DEFAULT_DOMAIN", "Reference", "is_digest", "parse", "parse_name"]
 
 
 def parse(text: str) -> Reference:
     """Read a reference; without tag and digest the tag is `latest`. Raises InvalidParameter in docker's words."""
-    reference = parse_name(text)
-    if not reference.tag and not reference.digest:
-        return Reference(reference.domain, reference.path, "latest")
-    return reference
+    try:
+        return references.parse(text)
+    except InvalidReference as error:
+        raise InvalidParameter(str(error)) from None
 
 
 def parse_name(text: str) -> Reference:
     """Read a reference and add nothing to it. Raises InvalidParameter."""
-    if not text:
-        raise InvalidParameter("invalid reference format: repository name must have at least one component")
-    if _ID.match(text):
-        raise InvalidParameter(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
-    first, slash, rest = text.partition("/")
-    is_domain = bool(slash) and (
-        any(character in first for character in ".:") or first == "localhost" or first.lower() != first
-    )
-    domain, remainder = (first, rest) if is_domain else (DEFAULT_DOMAIN, text)
-    if domain == "index.docker.io":
-        domain = DEFAULT_DOMAIN
-    if domain == DEFAULT_DOMAIN and "/" not in remainder.partition("@")[0]:
-        remainder = _OFFICIAL + remainder
-    match = _REFERENCE.fullmatch(f"{domain}/{remainder}")
-    if match is None:
-        name = remainder.partition("@")[0].rpartition(":")[0] or remainder
-        if name.lower() != name:
-            raise InvalidParameter(f"invalid reference format: repository name ({name}) must be lowercase")
-        raise InvalidParameter("invalid reference format")
-    path = match["name"].removeprefix(f"{domain}/")
-    if len(match["name"]) > _NAME_LIMIT:
-        raise InvalidParameter(f"repository name must not be more than {_NAME_LIMIT} characters")
-    digest = match["digest"] or ""
-    if digest and not _DIGEST.match(digest):
-        raise InvalidParameter("invalid reference format: unsupported digest algorithm or length")
-    return Reference(domain, path, match["tag"] or "", digest)
-
-
-def is_digest(text: str) -> bool:
-    """Whether `text` is a sha256 digest."""
-    return _DIGEST.match(text) is not None
+    try:
+        return references.parse_name(text)
+    except InvalidReference as error:
+        raise InvalidParameter(str(error)) from None

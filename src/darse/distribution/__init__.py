@@ -1,0 +1,42 @@
+"""A client of OCI and docker registries: a leaf package, which knows neither engine nor command.
+
+It blocks; an engine calls it in threads. Vocabulary: a *reference* names an image; a *registry* is a reference's
+domain; an *endpoint* is one URL at which a registry, or a mirror of it, is asked; a *session* is an endpoint, a user
+and connections; a *repository* is where manifests and blobs are.
+
+    client = Client(Settings(), Credentials("user", "secret"))
+    reference = references.parse("busybox")
+    for repository in client.repositories(reference):
+        document = repository.manifest(reference.tag)
+"""
+
+from darse.distribution.auth import Credentials
+from darse.distribution.client import Client, SearchResult, domain_of
+from darse.distribution.documents import Descriptor, Document, Index, Manifest, Platform
+from darse.distribution.errors import RegistryError
+from darse.distribution.hosts import Endpoint, Hosts, Settings
+from darse.distribution.patience import Cancellation, Limits
+from darse.distribution.references import Reference
+from darse.distribution.repository import Repository
+from darse.distribution.uploads import Uploads
+
+__all__ = [
+    "Cancellation",
+    "Client",
+    "Credentials",
+    "Descriptor",
+    "Document",
+    "Endpoint",
+    "Hosts",
+    "Index",
+    "Limits",
+    "Manifest",
+    "Platform",
+    "Reference",
+    "RegistryError",
+    "Repository",
+    "SearchResult",
+    "Settings",
+    "Uploads",
+    "domain_of",
+]

@@ -1,0 +1,157 @@
+"""Registries, by the names that references have: what opens sessions to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from darse.distribution.auth import Credentials
+from darse.distribution.errors import NotFound, Refused, RegistryError, Unauthorized, Untrustworthy
+from darse.distribution.hosts import HUB, HUB_INDEX, Endpoint, Hosts, Settings
+from darse.distribution.patience import Cancellation, Limits
+from darse.distribution.references import DEFAULT_DOMAIN, Reference
+from darse.distribution.repository import Repository, paged
+from darse.distribution.session import Session
+from darse.distribution.transport import Transport
+
+T = TypeVar("T")
+
+_SEARCH_LIMIT = 4 * 1024 * 1024
+_HUB_SEARCH = "https://index.docker.io"
+
+
+class SearchResult(msgspec.Struct, omit_defaults=False):
+    """A repository that a search found."""
+
+    name: str
+    description: str = ""
+    star_count: int = 0
+    is_official: bool = False
+    is_automated: bool = False
+
+
+class Client:
+    """What a user can reach. `mirror_credentials` are by `HOST[:PORT]`: a mirror is not shown what is Hub's."""
+
+    def __init__(
+        self,
+        hosts: Hosts | Settings,
+        credentials: Credentials | None = None,
+        *,
+        mirror_credentials: dict[str, Credentials] | None = None,
+        limits: Limits | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> None:
+        self.hosts = Hosts(hosts) if isinstance(hosts, Settings) else hosts
+        self.cancellation = cancellation or Cancellation()
+        self.limits = limits or Limits()
+        self._credentials = credentials or Credentials()
+        self._mirror_credentials = mirror_credentials or {}
+
+    def session(self, endpoint: Endpoint) -> Session:
+        """A session with one endpoint."""
+        transport = Transport(self.hosts, self.limits, self.cancellation)
+        shown = self._credentials
+        if endpoint.is_mirror:
+            shown = self._mirror_credentials.get(endpoint.authority, Credentials())
+        return Session(endpoint, self.hosts, transport, shown)
+
+    def repositories(self, reference: Reference, *, writing: bool = False) -> list[Repository]:
+        """The places where a repository may be, to be tried in this order."""
+        return [
+            Repository(self.session(endpoint), reference.path)
+            for endpoint in self.hosts.endpoints(reference.domain, mirrors=not writing)
+        ]
+
+    def login(self, domain: str) -> str:
+        """Try the credentials on a registry; return the identity token that it gives instead, or "".
+
+        Raises RegistryError, of the last endpoint that answered.
+        """
+        failure: RegistryError | None = None
+        for endpoint in self.hosts.endpoints(domain):
+            session = self.session(endpoint)
+            try:
+                with session.request("GET", "/v2/"):
+                    return session.authenticator.refresh_token
+            except Unauthorized as error:
+                if not error.detail:
+                    raise
+                shown = f"login attempt to {endpoint.base}/v2/ failed with status: 401 Unauthorized"
+                raise Unauthorized(error.detail if error.code else shown) from None
+            except RegistryError as error:
+                failure = error
+            finally:
+                session.close()
+        assert failure is not None
+        raise failure
+
+    def catalog(self, domain: str) -> list[str]:
+        """The repositories of a registry that tells them. Raises RegistryError."""
+        return self._first(
+            self.hosts.endpoints(domain),
+            lambda session: paged(session, "/v2/_catalog?n=1000", "repositories", ("registry:catalog:*",)),
+        )
+
+    def search(self, domain: str, term: str, limit: int) -> list[SearchResult]:
+        """Repositories whose name has to do with `term`, `limit` of them at most.
+
+        Docker Hub and registries with a search of version 1 are asked that; of others the catalog is looked through.
+        Where Hub does not answer, its mirrors' catalogs are. Raises RegistryError.
+        """
+        if domain == DEFAULT_DOMAIN:
+            places = [Endpoint(_HUB_SEARCH), *self.hosts.endpoints(domain, mirrors=True)]
+            places = [place for place in places if place.authority != HUB]
+        else:
+            places = self.hosts.endpoints(domain)
+        return self._first(places, lambda session: _search(session, term, limit))[:limit]
+
+    def _first(self, endpoints: list[Endpoint], ask: Callable[[Session], T]) -> T:
+        """What the first endpoint that answers says. Raises what the first one to fail raised."""
+        failure: RegistryError | None = None
+        for endpoint in endpoints:
+            session = self.session(endpoint)
+            try:
+                return ask(session)
+            except RegistryError as error:
+                failure = failure or error
+            finally:
+                session.close()
+        assert failure is not None
+        raise failure
+
+
+def _search(session: Session, term: str, limit: int) -> list[SearchResult]:
+    try:
+        with session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}") as response:
+            content = response.read(_SEARCH_LIMIT)
+    except (NotFound, Refused):
+        names = paged(session, "/v2/_catalog?n=1000", "repositories", ("registry:catalog:*",))
+        short = term.removeprefix("library/").lower()
+        found = [SearchResult(name.removeprefix("library/")) for name in names if short in name.lower()]
+        for one, name in zip(found, (name for name in names if short in name.lower()), strict=True):
+            one.is_official = session.endpoint.is_mirror and name.startswith("library/")
+        return sorted(found, key=lambda one: (one.name != short, not one.name.startswith(short), one.name))
+    try:
+        document = msgspec.json.decode(content)
+        results = document["results"] or []
+        return [msgspec.convert(_present(one), SearchResult) for one in results]
+    except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, TypeError) as error:
+        raise Untrustworthy(f"the registry's answer to the search is malformed: {error}") from None
+
+
+def _present(result: Any) -> Any:
+    return {key: value for key, value in result.items() if value is not None} if isinstance(result, dict) else result
+
+
+def domain_of(server: str) -> str:
+    """The registry that a login's server address means: a URL or `HOST[:PORT]`; empty is Docker Hub."""
+    text = server.strip()
+    if text in ("", HUB_INDEX, "index.docker.io", DEFAULT_DOMAIN, HUB):
+        return DEFAULT_DOMAIN
+    host = text.partition("://")[2] if "://" in text else text
+    host = host.partition("/")[0]
+    return DEFAULT_DOMAIN if host in ("index.docker.io", DEFAULT_DOMAIN, HUB) else quote(host, safe="[]:.")

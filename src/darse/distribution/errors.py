@@ -1,0 +1,81 @@
+"""Every failure of a registry, told apart by what the caller can do about it.
+
+    RegistryError
+    ├── InvalidReference    no registry was asked: the name is none
+    ├── Unreachable         no answer: name, connection, TLS, time           worth another try, or another host
+    ├── Unauthorized        credentials are wanted, or others (401)
+    ├── Denied              the registry refuses, whoever asks (403)
+    ├── NotFound            no such repository, manifest or blob (404)
+    ├── TooManyRequests     come back later (429)                            worth another try, after `retry_after`
+    ├── Faulty              the registry failed (5xx), or broke off          worth another try
+    ├── Refused             any other refusal (4xx)
+    ├── Untrustworthy       the answer is not what was promised: digest, size, type, form
+    ├── Unsupported         understood, and nothing that can be used: schema 1, an artifact, another platform
+    └── Cancelled           the caller gave up
+
+`str()` is the text for people, in docker's words where scripts match them.
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Base of all failures of this package."""
+
+    retryable = False
+    # Seconds that the registry asked to wait for.
+    retry_after: float | None = None
+    # The registry's own code, such as MANIFEST_UNKNOWN; "" when it gave none.
+    code = ""
+    # The registry's `code: message`, without what was asked for.
+    detail = ""
+
+
+class InvalidReference(RegistryError):
+    """A name that can be no image's."""
+
+
+class Unreachable(RegistryError):
+    """The registry does not answer."""
+
+    retryable = True
+
+
+class Unauthorized(RegistryError):
+    """Credentials are missing or wrong."""
+
+
+class Denied(RegistryError):
+    """The registry refuses."""
+
+
+class NotFound(RegistryError):
+    """The registry has no such thing."""
+
+
+class TooManyRequests(RegistryError):
+    """The registry wants to be left alone for a while."""
+
+    retryable = True
+
+
+class Faulty(RegistryError):
+    """The registry failed in the middle of things."""
+
+    retryable = True
+
+
+class Refused(RegistryError):
+    """The registry does not take the request."""
+
+
+class Untrustworthy(RegistryError):
+    """The registry's answer is not what it claims to be."""
+
+
+class Unsupported(RegistryError):
+    """The registry has something else than an image for this machine."""
+
+
+class Cancelled(RegistryError):
+    """The caller gave up."""
