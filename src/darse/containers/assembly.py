@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from darse.containers.context import Context
 from darse.containers.links import Links
@@ -15,14 +17,28 @@ from darse.containers.name_files import NameFiles, running_other
 from darse.engine.errors import InvalidParameter, Unavailable
 from darse.linux import trace
 from darse.networks.model import SandboxRequest
+from darse.runtime.container_mounts import BindMount, TmpfsMount
+from darse.runtime.devices import device_binds
 from darse.runtime.filters import CompiledFilters
 from darse.runtime.launch import RootMount
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.pinning import pin_shared_memory, pin_subpaths
-from darse.runtime.spec import SharedNamespaces, SpecInputs, build_spec
+from darse.runtime.remapping import Remapping, host_message_queues, pin_sources
+from darse.runtime.spec import LAST_GROUP, SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
 
 _INIT_PROGRAMS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini")
+
+
+Mount = BindMount | TmpfsMount
+
+
+class _Stack(msgspec.Struct, frozen=True):
+    """A network namespace's path (None: the host's), the addresses in it, and its user namespace's path, if any."""
+
+    path: str | None
+    addresses: list[str]
+    user: str = ""
 
 
 class LaunchPlan(msgspec.Struct, frozen=True):
@@ -53,20 +69,37 @@ class Assembly:
         files = context.files.of(container.id)
         runtime = context.runtime_of(container)
         self._links.require_running(container)
-        network_path, addresses = await self._network(container)
+        remapping = context.remapping_of(container.record.host)
+        stack = await self._network(container, remapping)
         hostname = self._names.hostname(container)
-        binds = self._names.write(container, hostname, addresses)
-        mounts = [await context.volumes.ready(plan, container.id) for plan in container.record.mounts]
+        binds = self._names.write(container, hostname, stack.addresses)
+        mounts = [*binds, *[await context.volumes.ready(plan, container.id) for plan in container.record.mounts]]
         shared_memory = self._shared_memory(container)
         station = files.station.directory
         overlay = context.snapshots.overlay(container.id)
-        namespaces = self._namespaces(container, network_path)
+        root = RootMount(overlay.lower, overlay.upper, overlay.work)
+        if remapping is not None:
+            mounts = self._as_remapped(remapping, container, mounts)
+            root = RootMount(
+                [remapping.shown(lower) for lower in root.lower],
+                remapping.shown(root.upper),
+                remapping.shown(root.work),
+                remapping.maps.root,
+            )
+        namespaces = self._namespaces(container, stack)
         init_program = self._init_program(container)
         record = container.record
         profile: bytes | None = None
 
         def write_spec(root_fd: int) -> bytes:
             nonlocal profile
+            pinned = pin_subpaths(mounts, station)
+            if remapping is not None:
+                remapping.admit(station)
+                pinned = pin_sources(pinned, station)
+                if record.host.IpcMode == "host":
+                    pinned = [*pinned, host_message_queues(station)]
+            maps = remapping.maps if remapping is not None else None
             inputs = SpecInputs(
                 config=record.config,
                 host=record.host,
@@ -76,7 +109,7 @@ class Assembly:
                 hostname=hostname,
                 cgroup_path=context.cgroup_path(container),
                 namespaces=namespaces,
-                mounts=pin_subpaths([*binds, *mounts], station),
+                mounts=pinned,
                 shm_source=(
                     pin_shared_memory(shared_memory, station) if isinstance(shared_memory, int) else shared_memory
                 ),
@@ -85,6 +118,9 @@ class Assembly:
                 no_new_privileges=context.config.no_new_privileges,
                 default_ulimits=context.config.default_ulimits,
                 link_variables=self._links.environment(container),
+                # crun joins a namespace by its path alone; told its maps as well, it gives the host's /dev/null away.
+                id_maps=None if runtime.is_crun else maps,
+                last_group=LAST_GROUP if maps is None else maps.last_group,
             )
             with trace.step("file", "write the OCI spec", "tee", str(files.station.config)):
                 spec = build_spec(inputs)
@@ -96,19 +132,19 @@ class Assembly:
             if profile is not None:
                 self._filters.learn(profile, runtime.state_directory(container.id))
 
-        return LaunchPlan(runtime, RootMount(overlay.lower, overlay.upper, overlay.work), write_spec, created)
+        return LaunchPlan(runtime, root, write_spec, created)
 
-    async def _network(self, container: Container) -> tuple[str | None, list[str]]:
-        """Return the network namespace's path (None: the host's) and the container's addresses."""
+    async def _network(self, container: Container, remapping: Remapping | None) -> _Stack:
         context, record = self._context, container.record
         mode = record.host.NetworkMode
         if mode == "host":
-            return None, []
+            return _Stack(None, [])
+        shared = self._shared_user_namespace(container) if remapping is not None else ""
         if mode.startswith("container:"):
             other = running_other(self._context, mode, "network")
             sandbox = context.networks.sandbox(other.id)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
-            return f"/proc/{other.state.pid}/ns/net", addresses
+            return _Stack(f"/proc/{other.state.pid}/ns/net", addresses, shared)
         request = SandboxRequest(
             container_id=container.id,
             container_name=container.name,
@@ -117,11 +153,35 @@ class Assembly:
             ports=record.host.PortBindings or {},
             exposed=list(record.config.ExposedPorts or {}),
             publish_all=record.host.PublishAllPorts,
+            owner=shared or (remapping.maps if remapping is not None else None),
         )
         made = await context.networks.sandbox_create(request)
-        return made.path, made.addresses
+        return _Stack(made.path, made.addresses, made.user_path)
 
-    def _namespaces(self, container: Container, network: str | None) -> SharedNamespaces:
+    def _shared_user_namespace(self, container: Container) -> str:
+        """The user namespace that owns another namespace which the container joins; empty when it joins none.
+
+        Raises InvalidParameter when the two cannot have one user namespace.
+        """
+        host = container.record.host
+        found = {
+            other.id: other
+            for mode, kind in ((host.NetworkMode, "network"), (host.PidMode, "PID"), (host.IpcMode, "IPC"))
+            if mode.startswith("container:")
+            for other in [running_other(self._context, mode, kind)]
+        }
+        owners = {Path(f"/proc/{other.state.pid}/ns/user").readlink(): other for other in found.values()}
+        if not owners:
+            return ""
+        if len(owners) > 1 or Path("/proc/self/ns/user").readlink() in owners:
+            names = ", ".join(other.name for other in found.values())
+            raise InvalidParameter(
+                f"cannot join namespaces of {names} from a user namespace: they must all belong to one (hint: "
+                "--userns=host)"
+            )
+        return f"/proc/{next(iter(owners.values())).state.pid}/ns/user"
+
+    def _namespaces(self, container: Container, stack: _Stack) -> SharedNamespaces:
         host = container.record.host
 
         def path(mode: str, kind: str, file: str) -> str | None:
@@ -139,12 +199,29 @@ class Assembly:
         )
         cgroup = None if host.CgroupnsMode == "host" else ""
         return SharedNamespaces(
-            network=network,
+            user=stack.user or None,
+            network=stack.path,
             pid=path(host.PidMode, "PID", "pid"),
             ipc=path(host.IpcMode, "IPC", "ipc"),
             uts=uts,
             cgroup=cgroup,
         )
+
+    def _as_remapped(self, remapping: Remapping, container: Container, mounts: list[Mount]) -> list[Mount]:
+        """The mounts with what the engine keeps seen through id-mapped mounts, and devices of the host bound."""
+        volumes = self._context.volumes
+        plain = {
+            plan.destination
+            for plan in container.record.mounts
+            if plan.type == "volume" and volumes.is_plain(plan.name)
+        }
+        own = str(self._context.files.containers)
+        return [
+            replace(one, source=remapping.shown(one.source))
+            if isinstance(one, BindMount) and (one.destination in plain or one.source.startswith(f"{own}/"))
+            else one
+            for one in [*mounts, *device_binds(container.record.host)]
+        ]
 
     def _shared_memory(self, container: Container) -> str | int:
         """What to show as /dev/shm: a path of the host, that of a process, or for "" memory of the container's own."""

@@ -24,7 +24,9 @@ from darse.networks import NetworkService
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts
 from darse.runtime.oci import OCIRuntime
+from darse.runtime.remapping import Remapping
 from darse.volumes import VolumeService
+from darse.wire.containers import HostConfig
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -44,6 +46,7 @@ class Context(msgspec.Struct, frozen=True):
     threads: NamespaceThreads
     files: FileLayout
     seccomp_profile: str = ""
+    remapping: Remapping | None = None
     traces: Traces = msgspec.field(default_factory=Traces)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
     inotify: Inotify = msgspec.field(default_factory=Inotify)
@@ -58,6 +61,10 @@ class Context(msgspec.Struct, frozen=True):
         if runtime is None:
             raise InvalidParameter(f"unknown or invalid runtime name: {name}")
         return runtime
+
+    def remapping_of(self, host: HostConfig) -> Remapping | None:
+        """How the ids of a container are mapped; None when they are the host's."""
+        return None if host.UsernsMode == "host" else self.remapping
 
     def cgroup_path(self, container: Container) -> str:
         """The container's cgroup, absolute within each hierarchy."""

@@ -127,6 +127,8 @@ class Creation:
             parse_signal(config.StopSignal)
         log_drivers.check(host.LogConfig)
         warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
+        if self._context.remapping_of(host) is not None:
+            validate.check_remapped(host)
         check_ports(host.PortBindings, config.ExposedPorts or {})
         check_settings(EndpointSettings(MacAddress=config.MacAddress))
         if not config.Entrypoint and not config.Cmd:

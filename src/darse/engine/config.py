@@ -77,6 +77,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     seccomp_profile: str = ""
     cgroup_favor_moves: bool = True
     no_new_privileges: bool = False
+    userns_remap: str = ""
     log_driver: str = "json-file"
     log_options: dict[str, str] = {}
 

@@ -30,6 +30,7 @@ from darse.networks import store as network_store
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts, read_host_facts
 from darse.runtime.oci import OCIRuntime
+from darse.runtime.remapping import Remapping, find_subordinates, make_default_user, read_maps
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
 from darse.wire.containers import LogConfig
@@ -45,6 +46,8 @@ _SCHEMAS = (
 )
 # Launches at once; each takes a core while the runtime works, so more would only wait.
 _LAUNCH_THREADS = 8
+# Directories of the data root that hold what containers with user namespaces see.
+_SHOWN_TO_REMAPPED = ("images", "snapshots", "snapshots-empty", "containers", "volumes")
 _log = logging.getLogger("darse.engine")
 
 
@@ -64,7 +67,9 @@ class Engine:
         self.runtimes = find_runtimes(config)
         self.images = ImageService(config.data_root, self.state, self.events)
         self.volumes = VolumeService(config.data_root, self.state, self.events)
-        self.networks = NetworkService(config, self.state, self.events)
+        self.remapping = _remapping(config)
+        id_maps = self.remapping.maps if self.remapping else None
+        self.networks = NetworkService(config, self.state, self.events, id_maps)
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._files = FileLayout(config.data_root, config.exec_root)
         self.context = Context(
@@ -82,6 +87,7 @@ class Engine:
             threads=self._threads,
             files=self._files,
             seccomp_profile=_seccomp_profile(config),
+            remapping=self.remapping,
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
@@ -104,6 +110,8 @@ class Engine:
         await self.containers.recover()
         await self.networks.start(self.containers.running())
         self.volumes.open()
+        if self.remapping is not None:
+            self.remapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
         await self.containers.remove_finished()
         self.containers.open()
 
@@ -146,6 +154,8 @@ class Engine:
 
     def _leave_host(self) -> None:
         """Take back the mounts and the switch that no running container needs."""
+        if self.remapping is not None:
+            self.remapping.close()
         for path in [self._files.bundles, *(Path(runtime.program) for runtime in self.runtimes.values())]:
             if path.is_relative_to(self.config.exec_root) and is_mount_point(path):
                 unmount(str(path), MNT_DETACH)
@@ -170,6 +180,19 @@ def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:
             "--default-runtime"
         )
     return found
+
+
+def _remapping(config: EngineConfig) -> Remapping | None:
+    """What `--userns-remap` asks for. Raises InvalidParameter and SystemFault."""
+    if not config.userns_remap:
+        return None
+    if config.userns_remap == "default":
+        make_default_user()
+    owners = find_subordinates(config.userns_remap)
+    if owners is None:
+        _log.warning("user namespaces: root cannot be remapped with itself; user namespaces are OFF")
+        return None
+    return Remapping(read_maps(owners), config.exec_root / "remapped")
 
 
 def _seccomp_profile(config: EngineConfig) -> str:

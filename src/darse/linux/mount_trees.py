@@ -1,8 +1,11 @@
-"""Mounts by descriptor: open_tree(2) and move_mount(2), to show what only another mount namespace has.
+"""Mounts by descriptor: open_tree(2), mount_setattr(2) and move_mount(2).
 
-A bind needs a source in the caller's own mount namespace, so neither `/proc/<pid>/root/…` of a container nor
-`/proc/<pid>/fd/…` of the engine can be bound by a runtime that has a namespace of its own. A tree that is cloned inside
-the other namespace belongs to none, and can be attached here.
+To show what only another mount namespace has: a bind needs a source in the caller's own mount namespace, so neither
+`/proc/<pid>/root/…` of a container nor `/proc/<pid>/fd/…` of the engine can be bound by a runtime that has a
+namespace of its own. A tree that is cloned inside the other namespace belongs to none, and can be attached here.
+
+To show files with other owners: an id-mapped mount translates between the ids on the disk and those of a user
+namespace (mount_setattr(2), "ID-mapped mounts").
 """
 
 from __future__ import annotations
@@ -16,13 +19,23 @@ from darse.linux.mounts import MS_BIND, MS_REC, mount
 from darse.linux.openat2 import open_without_links
 
 # The same on every architecture.
-_SYS_OPEN_TREE, _SYS_MOVE_MOUNT = 428, 429
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _AT_FDCWD = -100
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOUNT_ATTR_IDMAP = 0x00100000
+
+
+class _MountAttributes(ctypes.Structure):
+    _fields_ = (
+        ("attr_set", ctypes.c_uint64),
+        ("attr_clr", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("userns_fd", ctypes.c_uint64),
+    )
 
 
 def bind_descriptor(descriptor: int, target: str) -> None:
@@ -40,6 +53,33 @@ def bind_from_process(pid: int, path: str, target: str) -> None:
     with trace.step("mount", f"bind {path} of process {pid}", *command):
         tree = _clone(pid, path)
         try:
+            _syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+        finally:
+            os.close(tree)
+
+
+def bind_id_mapped(source: str, target: str, user_namespace: int) -> None:
+    """Bind a directory so that its files' owners are mapped as a user namespace (a descriptor) maps ids.
+
+    What is root's on the disk is there the namespace's root's, and the other way round for what is written. What is
+    mounted below `source` is not shown. Raises OSError: EINVAL where the file system (or a kernel before 5.12) cannot.
+    """
+    with trace.step("mount", f"id-mapped bind of {source}", "mount", "-o", "bind,X-mount.idmap=…", source, target):
+        flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+        tree = _syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
+        try:
+            attributes = _MountAttributes(attr_set=_MOUNT_ATTR_IDMAP, userns_fd=user_namespace)
+            size = ctypes.sizeof(attributes)
+            call(
+                "syscall",
+                ctypes.c_long(_SYS_MOUNT_SETATTR),
+                ctypes.c_long(tree),
+                b"",
+                ctypes.c_long(_AT_EMPTY_PATH),
+                ctypes.byref(attributes),
+                ctypes.c_size_t(size),
+                operand=source,
+            )
             _syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
         finally:
             os.close(tree)

@@ -15,11 +15,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from darse.linux import trace
+from darse.linux.identity import file_system_identity
 from darse.linux.libc import CLONE_FS, CLONE_NEWNS, call
 
 P = ParamSpec("P")
@@ -106,8 +107,12 @@ def change_file_system(target: Path, add: frozenset[str], remove: frozenset[str]
     return True
 
 
-def mount_overlay(lower: Sequence[str], upper: str, work: str, target: str) -> None:
+def mount_overlay(
+    lower: Sequence[str], upper: str, work: str, target: str, owner: tuple[int, int] | None = None
+) -> None:
     """Mount an overlay of `lower` (topmost first) with `upper` and `work` at `target`.
+
+    On id-mapped mounts `owner` are the user and group that are root there.
 
     Colons and commas are separators of the option string, so paths that contain them, and lists longer than the
     page that mount(2) copies, are passed as /proc/self/fd links of O_PATH descriptors.
@@ -116,16 +121,19 @@ def mount_overlay(lower: Sequence[str], upper: str, work: str, target: str) -> N
         *lower_names, upper_name, work_name = names
         # With index=off a root that is mounted again before the kernel has dropped the last mount is no error.
         options = f"lowerdir={':'.join(lower_names)},upperdir={upper_name},workdir={work_name},index=off"
-        with trace.step(
-            "mount",
-            f"overlay of {len(lower)} layers",
-            "mount",
-            "-t",
-            "overlay",
-            "overlay",
-            "-o",
-            options,
-            target,
+        with (
+            trace.step(
+                "mount",
+                f"overlay of {len(lower)} layers",
+                "mount",
+                "-t",
+                "overlay",
+                "overlay",
+                "-o",
+                options,
+                target,
+            ),
+            file_system_identity(*owner) if owner is not None else nullcontext(),
         ):
             mount("overlay", target, "overlay", 0, options)
 

@@ -18,27 +18,41 @@ from typing import TypeVar
 from darse.linux import trace
 from darse.linux.libc import call
 from darse.linux.netlink import Netlink, set_up
+from darse.linux.userns import IdMaps, make_network_namespace, make_user_namespace
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
 
 
-class Netns:
-    """A namespace, and a netlink socket into it."""
+#: Whose a network namespace is: a new user namespace's with these ids, or that of the user namespace at this path.
+Owner = IdMaps | str
 
-    def __init__(self, descriptor: int, netlink: Netlink) -> None:
+
+class Netns:
+    """A namespace, and a netlink socket into it; with a descriptor of the user namespace that owns it, or -1."""
+
+    def __init__(self, descriptor: int, netlink: Netlink, user: int = -1) -> None:
         self.descriptor = descriptor
         self.netlink = netlink
+        self._user = user
 
     @property
     def path(self) -> str:
         """A path that other processes can open while this object is open."""
         return f"/proc/{os.getpid()}/fd/{self.descriptor}"
 
+    @property
+    def user_path(self) -> str:
+        """The same for the user namespace that owns it; empty when that is the host's."""
+        return f"/proc/{os.getpid()}/fd/{self._user}" if self._user >= 0 else ""
+
     def close(self) -> None:
         """Let go of the namespace."""
         self.netlink.close()
         os.close(self.descriptor)
+        if self._user >= 0:
+            os.close(self._user)
+            self._user = -1
 
 
 class NetnsThread:
@@ -60,8 +74,10 @@ class NetnsThread:
         """Run a function in the thread and wait for it: for what takes less than a millisecond."""
         return self._executor.submit(contextvars.copy_context().run, function).result()
 
-    def make(self) -> Netns:
-        """Make a namespace with its loopback up. Call it in the thread."""
+    def make(self, owner: Owner | None = None) -> Netns:
+        """Make a namespace with its loopback up, the host's or `owner`'s. Call it in the thread; raises OSError."""
+        if owner is not None:
+            return self._make_owned(owner)
         with trace.step("namespace", "new network namespace", "ip", "netns", "add", "CONTAINER"):
             call("unshare", CLONE_NEWNET)
             try:
@@ -72,6 +88,23 @@ class NetnsThread:
                 call("setns", self._local.home, CLONE_NEWNET)
         netlink.run(set_up(1, "lo"))
         return Netns(descriptor, netlink)
+
+    def _make_owned(self, owner: Owner) -> Netns:
+        made = make_user_namespace(owner, network=True) if isinstance(owner, IdMaps) else make_network_namespace(owner)
+        try:
+            call("setns", made.network, CLONE_NEWNET)
+            try:
+                netlink = Netlink()
+                _disable_ipv6()
+            finally:
+                call("setns", self._local.home, CLONE_NEWNET)
+        except BaseException:
+            os.close(made.user)
+            os.close(made.network)
+            raise
+        netns = Netns(made.network, netlink, made.user)
+        netlink.run(set_up(1, "lo"))
+        return netns
 
     def enter(self, path: str) -> Netns:
         """Open an existing namespace. Call it in the thread; raises OSError."""

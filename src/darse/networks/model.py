@@ -10,6 +10,7 @@ import ipaddress
 
 import msgspec
 
+from darse.linux.netns import Owner
 from darse.wire.containers import PortMap
 from darse.wire.networks import EndpointSettings
 
@@ -81,7 +82,7 @@ class SandboxRequest(msgspec.Struct, kw_only=True):
     """What a container that starts asks for.
 
     `endpoints` are the networks by name, the first one giving the default route; none at all means a namespace with
-    a loopback only. `exposed` are container ports such as `80/tcp`.
+    a loopback only. `exposed` are container ports such as `80/tcp`. `owner` is whose the namespace is to be.
     """
 
     container_id: str
@@ -91,3 +92,4 @@ class SandboxRequest(msgspec.Struct, kw_only=True):
     ports: PortMap = {}
     exposed: list[str] = []
     publish_all: bool = False
+    owner: Owner | None = None

@@ -18,7 +18,8 @@ from collections.abc import Callable
 import msgspec
 
 from darse.linux import trace
-from darse.linux.netns import Netns, NetnsThread
+from darse.linux.netns import Netns, NetnsThread, Owner
+from darse.linux.userns import IdMaps
 
 READY = 4
 # Seconds; the start that has taken one needs the processors more than the next one needs the pool.
@@ -45,11 +46,12 @@ class NetnsPool:
     """A few prepared namespaces, refilled in the background.
 
     `connect` gives a new namespace its link on the default bridge and returns the link's name; it is called in
-    `thread`, and None when there is no default bridge.
+    `thread`, and None when there is no default bridge. With `maps` each belongs to a user namespace of its own.
     """
 
-    def __init__(self, thread: NetnsThread) -> None:
+    def __init__(self, thread: NetnsThread, maps: IdMaps | None = None) -> None:
         self._thread = thread
+        self._maps = maps
         self._connect: Callable[[Netns], str] | None = None
         self._ready: deque[Prepared] = deque()
         self._wanted = asyncio.Event()
@@ -70,9 +72,9 @@ class NetnsPool:
     def __len__(self) -> int:
         return len(self._ready)
 
-    async def on_default_bridge(self) -> Prepared:
-        """Take a namespace that is connected to the default bridge. Raises OSError and Conflict."""
-        if self._ready:
+    async def on_default_bridge(self, owner: Owner | None) -> Prepared:
+        """Take a namespace that is connected to the default bridge, and `owner`'s. Raises OSError and Conflict."""
+        if self._ready and owner == self._maps:
             prepared = self._ready.popleft()
             if self._ready:
                 asyncio.get_running_loop().call_later(_REFILL_AFTER, self._wanted.set)
@@ -93,16 +95,16 @@ class NetnsPool:
         self._nobody_waits.clear()
         try:
             self.statistics.made_on_demand += 1
-            return await self._run(lambda: self._make(connect))
+            return await self._run(lambda: self._make(connect, owner))
         finally:
             self._on_demand -= 1
             if not self._on_demand:
                 self._nobody_waits.set()
                 self._wanted.set()
 
-    async def bare(self) -> Prepared:
+    async def bare(self, owner: Owner | None) -> Prepared:
         """Make a namespace with a loopback only. Raises OSError."""
-        return await self._run(lambda: Prepared(self._thread.make(), ""))
+        return await self._run(lambda: Prepared(self._thread.make(owner), ""))
 
     async def _run(self, make: Callable[[], Prepared]) -> Prepared:
         """Run in the thread; what is made for a caller who has gone is given back."""
@@ -113,8 +115,8 @@ class NetnsPool:
             making.add_done_callback(_discard)
             raise
 
-    def _make(self, connect: Callable[[Netns], str]) -> Prepared:
-        netns = self._thread.make()
+    def _make(self, connect: Callable[[Netns], str], owner: Owner | None) -> Prepared:
+        netns = self._thread.make(owner)
         try:
             return Prepared(netns, connect(netns))
         except BaseException:
@@ -128,7 +130,7 @@ class NetnsPool:
             while len(self._ready) < READY and not self._closing:
                 await self._nobody_waits.wait()
                 try:
-                    self._ready.append(await self._thread.run(lambda: self._make(connect)))
+                    self._ready.append(await self._thread.run(lambda: self._make(connect, self._maps)))
                 except Exception as error:
                     # Starts go on without the pool, and say what is wrong if that persists; each tries it again.
                     _log.warning("cannot prepare a network namespace: %s", error)

@@ -11,7 +11,7 @@ import msgspec
 from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.engine.ids import new_id
 from darse.linux.netlink import add_address, set_default_route, set_mac, set_up
-from darse.linux.netns import Netns, NetnsThread
+from darse.linux.netns import Netns, NetnsThread, Owner
 from darse.networks.addresses import AddressAllocator, mac_for, parse_address
 from darse.networks.drivers import Driver
 from darse.networks.model import Endpoint, NetworkRecord, SandboxRecord, SandboxRequest
@@ -33,6 +33,11 @@ class Sandbox(msgspec.Struct):
     def path(self) -> str:
         """What the OCI runtime joins."""
         return self.netns.path
+
+    @property
+    def user_path(self) -> str:
+        """The user namespace that owns it, which the runtime must join first; empty when that is the host's."""
+        return self.netns.user_path
 
     @property
     def addresses(self) -> list[str]:
@@ -99,7 +104,7 @@ class Sandboxes:
                 sandbox.endpoints.append(self._endpoint(record, settings, mac))
             self._store.reserve(sandbox)
             self._publish(sandbox, request, [record for record, _ in networks])
-            prepared = await self._namespace(networks[0][0] if networks else None)
+            prepared = await self._namespace(networks[0][0] if networks else None, request.owner)
             for number, ((record, _), endpoint) in enumerate(zip(networks, sandbox.endpoints, strict=True)):
                 if self._drivers[record.driver].addressed:
                     await self._connect(record, endpoint, prepared, number)
@@ -140,11 +145,11 @@ class Sandboxes:
                     ) from error
                 return
 
-    async def _namespace(self, first: NetworkRecord | None) -> Prepared:
+    async def _namespace(self, first: NetworkRecord | None, owner: Owner | None) -> Prepared:
         default = self._default_bridge()
         if first is not None and default is not None and first.id == default.id:
-            return await self._pool.on_default_bridge()
-        return await self._pool.bare()
+            return await self._pool.on_default_bridge(owner)
+        return await self._pool.bare(owner)
 
     async def _connect(self, record: NetworkRecord, endpoint: Endpoint, prepared: Prepared, number: int) -> None:
         interface = f"eth{number}"

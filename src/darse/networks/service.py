@@ -16,6 +16,7 @@ from darse.engine.state import State
 from darse.linux import sysctl
 from darse.linux.netns import NetnsThread
 from darse.linux.nft import Nftables
+from darse.linux.userns import IdMaps
 from darse.networks import views
 from darse.networks.addresses import AddressAllocator, choose_subnet, parse_address
 from darse.networks.definition import PREDEFINED, check_name, check_request, define
@@ -43,7 +44,8 @@ _REFUSED = (
 class NetworkService:
     """The networks room's front door."""
 
-    def __init__(self, config: EngineConfig, state: State, events: EventLog) -> None:
+    def __init__(self, config: EngineConfig, state: State, events: EventLog, id_maps: IdMaps | None = None) -> None:
+        """`id_maps` are those of the user namespaces that containers have unless they ask for the host's."""
         self._config = config
         self._state = state
         self._events = events
@@ -56,7 +58,7 @@ class NetworkService:
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
         self._publisher = Publisher(config, self._firewall, self._rebuild_firewall)
         self._thread = NetnsThread()
-        self.pool = NetnsPool(self._thread)
+        self.pool = NetnsPool(self._thread, id_maps)
         self._sandboxes = Sandboxes(
             self.store,
             self._drivers,

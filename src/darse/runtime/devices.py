@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darse.engine.errors import InvalidParameter
+from darse.runtime.container_mounts import BindMount
 from darse.wire.containers import DeviceMapping, HostConfig
 
 _RULE = re.compile(r"(?P<type>[acb]) (?P<major>[0-9]+|\*):(?P<minor>[0-9]+|\*) (?P<access>[rwm]{1,3})\Z")
@@ -42,11 +43,21 @@ def device_nodes(host: HostConfig) -> list[dict[str, Any]]:
     nodes = _host_devices() if host.Privileged else []
     present = {node["path"] for node in nodes}
     for mapping in host.Devices or ():
-        nodes += [node for node in _mapped(mapping) if node["path"] not in present]
+        nodes += [node for _, node in _mapped(mapping) if node["path"] not in present]
     return nodes
 
 
-def _mapped(mapping: DeviceMapping) -> list[dict[str, Any]]:
+def device_binds(host: HostConfig) -> list[BindMount]:
+    """The nodes of `--device` as binds of the host's, for who cannot make nodes. Raises InvalidParameter."""
+    return [
+        BindMount(str(source), node["path"], writable=True, propagation="rprivate", recursive=False)
+        for mapping in host.Devices or ()
+        for source, node in _mapped(mapping)
+    ]
+
+
+def _mapped(mapping: DeviceMapping) -> list[tuple[Path, dict[str, Any]]]:
+    """The devices of one `--device`: each with its path on the host."""
     access = mapping.CgroupPermissions or "rwm"
     if not _ACCESS.match(access):
         raise InvalidParameter(f"invalid device mode: {access}")
@@ -64,10 +75,10 @@ def _mapped(mapping: DeviceMapping) -> list[dict[str, Any]]:
             f'error gathering device information while adding custom device "{mapping.PathOnHost}": '
             + ("not a device node" if os.path.exists(source) else "no such file or directory")
         )
-    return [{**node, "path": target, "access": access}]
+    return [(source, {**node, "path": target, "access": access})]
 
 
-def _below(source: Path, target: str, access: str) -> list[dict[str, Any]]:
+def _below(source: Path, target: str, access: str) -> list[tuple[Path, dict[str, Any]]]:
     """The devices of a directory, links not followed. Raises InvalidParameter for a large tree."""
     found = []
     seen = 0
@@ -81,7 +92,8 @@ def _below(source: Path, target: str, access: str) -> list[dict[str, Any]]:
         for name in sorted(names):
             path = Path(where, name)
             if not path.is_symlink() and (node := _node(path)) is not None:
-                found.append({**node, "path": str(Path(target) / path.relative_to(source)), "access": access})
+                inside = str(Path(target) / path.relative_to(source))
+                found.append((path, {**node, "path": inside, "access": access}))
     return found
 
 

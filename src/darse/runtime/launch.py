@@ -25,11 +25,15 @@ _LAUNCH_SECONDS = 120.0
 
 
 class RootMount(msgspec.Struct, frozen=True):
-    """The directories of a container's overlay, topmost lower one first."""
+    """The directories of a container's overlay, topmost lower one first.
+
+    On id-mapped mounts `owner` are the user and group of the host that are the container's root.
+    """
 
     lower: Sequence[str]
     upper: str
     work: str
+    owner: tuple[int, int] | None = None
 
 
 class StdioPlan(msgspec.Struct, frozen=True):
@@ -65,7 +69,7 @@ def launch_container(
         "--no-sync-log",
     ]
     with threads.private_mounts():
-        mount_overlay(root.lower, root.upper, root.work, str(station.rootfs))
+        mount_overlay(root.lower, root.upper, root.work, str(station.rootfs), root.owner)
         root_fd = os.open(station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             station.config.write_bytes(write_spec(root_fd))

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from darse.linux.userns import IdMaps, IdRange
 from darse.runtime import capabilities, seccomp
 from darse.runtime.container_mounts import BindMount, Mounts, TmpfsMount, container_mounts, root_propagation
 from darse.runtime.devices import device_nodes
@@ -22,6 +23,7 @@ from darse.runtime.user import ResolvedUser
 from darse.wire.containers import ContainerConfig, HostConfig
 
 __all__ = [
+    "LAST_GROUP",
     "MASKED_PATHS",
     "READONLY_PATHS",
     "BindMount",
@@ -48,13 +50,17 @@ MASKED_PATHS: Final = (
     "/sys/devices/virtual/powercap",
 )
 READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-# Safe since Linux 4.11 within a network namespace, and what lets an unprivileged server bind port 80.
-_NETWORK_SYSCTLS: Final = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+# Every group there is; in a user namespace the kernel takes those that are mapped only.
+LAST_GROUP: Final = 2**31 - 1
 
 
 class SharedNamespaces(msgspec.Struct, frozen=True):
-    """Paths of the namespaces to join; "" makes a new one, None shares the host's."""
+    """Paths of the namespaces to join; "" makes a new one, None shares the host's.
 
+    A user namespace is always made ahead, see `darse.linux.userns`.
+    """
+
+    user: str | None = None
     network: str | None = ""
     pid: str | None = ""
     ipc: str | None = ""
@@ -81,6 +87,10 @@ class SpecInputs(msgspec.Struct, frozen=True):
     default_ulimits: Limits | None = None
     annotations: dict[str, str] | None = None
     link_variables: Sequence[str] = ()
+    #: The ids of the user namespace, where the runtime has to be told them again.
+    id_maps: IdMaps | None = None
+    #: The highest group that exists in the user namespace.
+    last_group: int = LAST_GROUP
 
 
 def build_spec(inputs: SpecInputs) -> dict[str, Any]:
@@ -97,7 +107,8 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
         "namespaces": _namespaces(inputs.namespaces),
         "resources": linux_resources(host, nodes, inputs.facts),
         "cgroupsPath": inputs.cgroup_path,
-        "devices": nodes,
+        # Nobody makes nodes in a user namespace: there, those of the host are bound (`darse.runtime.remapping`).
+        "devices": [] if inputs.namespaces.user else nodes,
         "sysctl": _sysctls(inputs),
         "rootfsPropagation": root_propagation(inputs.mounts),
     }
@@ -127,6 +138,9 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
         ),
         "linux": linux,
     }
+    if inputs.id_maps is not None:
+        linux["uidMappings"] = _id_mappings(inputs.id_maps.users)
+        linux["gidMappings"] = _id_mappings(inputs.id_maps.groups)
     if inputs.namespaces.uts == "":
         spec["hostname"] = inputs.hostname
         if config.Domainname:
@@ -145,18 +159,27 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
 
 def _namespaces(shared: SharedNamespaces) -> list[dict[str, str]]:
     namespaces = [{"type": "mount"}]
-    for kind in ("network", "pid", "ipc", "uts", "cgroup"):
+    for kind in ("user", "network", "pid", "ipc", "uts", "cgroup"):
         path = getattr(shared, kind)
         if path is not None:
             namespaces.append({"type": kind, "path": path} if path else {"type": kind})
     return namespaces
 
 
+def _id_mappings(ranges: Sequence[IdRange]) -> list[dict[str, int]]:
+    return [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
+
+
+def _network_sysctls(last_group: int) -> dict[str, str]:
+    """Safe since Linux 4.11 within a network namespace, and what lets an unprivileged server bind port 80."""
+    return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {last_group}"}
+
+
 def _sysctls(inputs: SpecInputs) -> dict[str, str]:
     wanted = dict(inputs.host.Sysctls or {})
     # A namespace that is another container's keeps what that one has set.
     if inputs.namespaces.network is not None and not inputs.host.NetworkMode.startswith("container:"):
-        wanted = {**_NETWORK_SYSCTLS, **wanted}
+        wanted = {**_network_sysctls(inputs.last_group), **wanted}
     return wanted
 
 

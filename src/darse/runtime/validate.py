@@ -147,6 +147,19 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
     return warnings
 
 
+def check_remapped(host: HostConfig) -> None:
+    """Raise InvalidParameter for what a container in a user namespace cannot be given."""
+    if host.Privileged:
+        raise InvalidParameter(
+            "privileged mode is incompatible with user namespaces.  You must run the container in the host namespace "
+            "when running privileged mode"
+        )
+    if host.NetworkMode == "host":
+        raise InvalidParameter("cannot share the host's network namespace when user namespaces are enabled")
+    if host.PidMode == "host":
+        raise InvalidParameter("cannot share the host PID namespace when user namespaces are enabled")
+
+
 def check_console(size: list[int] | None) -> None:
     """Raise InvalidParameter for what is no size of a terminal."""
     if size is not None and (len(size) not in (0, 2) or not all(0 <= one <= 65535 for one in size)):

@@ -103,7 +103,7 @@ def test_flags(arguments: list[str], expected: dict[str, Any]) -> None:
         (["--storage-driver=btrfs"], "storage driver 'btrfs' is not supported"),
         (["--storage-opt=overlay2.size=1G"], "storage option"),
         (["--exec-opt=native.cgroupdriver=systemd"], "cgroup driver 'systemd' is not supported"),
-        (["--userns-remap=default"], "--userns-remap: darse does not support that yet"),
+        (["--metrics-addr=X"], "--metrics-addr: darse does not support that yet"),
         (["--authorization-plugin=x"], "does not support that yet"),
         (["--selinux-enabled"], "does not support that yet"),
         (["--seccomp-profile=/nowhere.json"], "opening seccomp profile (/nowhere.json) failed"),

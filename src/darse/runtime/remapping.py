@@ -1,0 +1,244 @@
+"""`--userns-remap`: containers' users are unprivileged ones of the host; see user_namespaces(7), subuid(5).
+
+Each container has a user namespace of its own. Its ids are the subordinate ids of a user: its root is the first of
+them. On the disk everything keeps the owners that the image gives it: containers get to their layers and volumes
+through id-mapped mounts, made once when the engine starts. So images, volumes and stopped containers are the same with
+and without remapping, and nothing is unpacked twice. dockerd, which is older than such mounts, keeps a store per range.
+
+What is the host's stays the host's: a bind shows its owners as they are, which are nobody's in the container.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from darse.engine.errors import InvalidParameter, SystemFault
+from darse.linux import trace
+from darse.linux.mount_trees import bind_id_mapped
+from darse.linux.mounts import (
+    MNT_DETACH,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOEXEC,
+    MS_NOSUID,
+    MS_REC,
+    is_mount_point,
+    mount,
+    private_bind,
+    unmount,
+)
+from darse.linux.userns import IdMaps, IdRange, make_user_namespace
+from darse.runtime.container_mounts import BindMount, Mounts
+
+#: The user of `--userns-remap=default`, as dockerd calls it.
+DEFAULT_USER: Final = "dockremap"
+SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
+_NAME = re.compile(r"[a-zA-Z0-9_.][a-zA-Z0-9_.-]*\$?\Z")
+_LARGEST = 2**32 - 1
+_SECONDS = 60
+
+
+class Subordinates(msgspec.Struct, frozen=True):
+    """Whose ids containers get: a user's and a group's, each by name and number as subuid(5) knows them by."""
+
+    user: tuple[str, str]
+    group: tuple[str, str]
+
+
+def find_subordinates(text: str) -> Subordinates | None:
+    """Read `--userns-remap`: `default`, USER, UID, USER:GROUP or UID:GID; None when that is root, as for dockerd.
+
+    Raises InvalidParameter.
+    """
+    wanted, colon, group = (DEFAULT_USER, "", "") if text == "default" else text.partition(":")
+    if not wanted or (colon and not group) or ":" in group:
+        raise InvalidParameter(f'invalid user/group specification string "{text}"')
+    user = _user(wanted)
+    if user.pw_uid == 0:
+        return None
+    # Without a group, the group of the user's name.
+    found = _group(group or user.pw_name)
+    return Subordinates((user.pw_name, str(user.pw_uid)), (found.gr_name, str(found.gr_gid)))
+
+
+def _user(text: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwuid(int(text)) if text.isdecimal() and int(text) <= _LARGEST else pwd.getpwnam(text)
+    except KeyError:
+        kind = "uid" if text.isdecimal() else "user"
+        raise InvalidParameter(f"userns-remap: {kind} {text} has no entry in /etc/passwd") from None
+
+
+def _group(text: str) -> grp.struct_group:
+    try:
+        return grp.getgrgid(int(text)) if text.isdecimal() and int(text) <= _LARGEST else grp.getgrnam(text)
+    except KeyError:
+        kind = "gid" if text.isdecimal() else "group"
+        raise InvalidParameter(f"userns-remap: {kind} {text} has no entry in /etc/group") from None
+
+
+def read_maps(owners: Subordinates, subuid: Path = SUBUID, subgid: Path = SUBGID) -> IdMaps:
+    """The maps of containers' namespaces: each range of the files after the one before it.
+
+    Raises InvalidParameter in docker's words.
+    """
+    users = _ranges(subuid, owners.user)
+    # subgid(5) goes by the user, and people write the group.
+    groups = _ranges(subgid, owners.user) or _ranges(subgid, owners.group)
+    for kind, found in (("subuid", users), ("subgid", groups)):
+        if not found:
+            raise InvalidParameter(f'Can\'t create ID mappings: no {kind} ranges found for user "{owners.user[0]}"')
+    return IdMaps(users, groups)
+
+
+def _ranges(path: Path, names: tuple[str, str]) -> tuple[IdRange, ...]:
+    found: list[IdRange] = []
+    inside = 0
+    for line in path.read_text().splitlines() if path.exists() else ():
+        name, _, numbers = line.strip().partition(":")
+        first, _, count = numbers.partition(":")
+        if name not in names or name.startswith("#"):
+            continue
+        if not (first.isdecimal() and count.isdecimal()) or int(count) < 1 or int(first) + int(count) > _LARGEST:
+            raise InvalidParameter(f"Can't create ID mappings: {path} has a malformed line: {line.strip()!r}")
+        if int(first) == 0:
+            raise InvalidParameter(f"Can't create ID mappings: {path} gives {name} the host's root")
+        found.append(IdRange(inside, int(first), int(count)))
+        inside += int(count)
+    return tuple(found)
+
+
+def make_default_user() -> None:
+    """Have the user of `--userns-remap=default`, with subordinate ids; shadow's useradd(8) gives it some.
+
+    Raises SystemFault.
+    """
+    try:
+        pwd.getpwnam(DEFAULT_USER)
+    except KeyError:
+        pass
+    else:
+        return
+    program = "/usr/sbin/useradd"
+    shell = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+    # Not --system, which gets no subordinate ids.
+    command = [program, "--user-group", *shell, DEFAULT_USER]
+    with trace.step("file", f"add the user {DEFAULT_USER}", *command):
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
+            raise SystemFault(f"userns-remap: cannot add the user {DEFAULT_USER}: {said}") from error
+
+
+class Remapping:
+    """The maps of an engine's containers, and the engine's directories as containers see them."""
+
+    def __init__(self, maps: IdMaps, directory: Path) -> None:
+        """`directory` is where the id-mapped mounts go."""
+        self.maps = maps
+        self._directory = directory
+        self._shown: dict[Path, Path] = {}
+
+    def open(self, roots: Sequence[Path]) -> None:
+        """Make the mounts of these directories. Raises SystemFault where the kernel or a file system has none."""
+        self._require_passage()
+        self.close()
+        # Nobody else passes: on the host, too, whoever is containers' root would be the files' owner here.
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        private_bind(self._directory)
+        namespace = make_user_namespace(self.maps, network=False).user
+        try:
+            for number, root in enumerate(roots):
+                target = self._directory / str(number)
+                target.mkdir(exist_ok=True)
+                try:
+                    bind_id_mapped(str(root), str(target), namespace)
+                except OSError as error:
+                    raise SystemFault(
+                        f"userns-remap needs id-mapped mounts, and {root} cannot be mounted so ({error.strerror}): "
+                        "Linux 5.19 has them, on ext4, xfs and btrfs; choose another --data-root"
+                    ) from error
+                self._shown[root] = target
+        finally:
+            os.close(namespace)
+
+    def _require_passage(self) -> None:
+        """Containers' root is nobody special on the host, and must be let through to its files."""
+        user, group = self.maps.root
+        for parent in self._directory.parents:
+            status = parent.stat()
+            bit = stat.S_IXOTH
+            if status.st_uid == user:
+                bit = stat.S_IXUSR
+            elif status.st_gid == group:
+                bit = stat.S_IXGRP
+            if not status.st_mode & bit:
+                raise SystemFault(
+                    f"userns-remap: containers' root is user {user} of the host, whom {parent} does not let through: "
+                    f"chmod o+x {parent}, or choose another --exec-root"
+                )
+
+    def close(self) -> None:
+        """Unmount what is there of this engine's or of one before it; what containers have of it stays theirs."""
+        self._shown = {}
+        if self._directory.exists() and is_mount_point(self._directory):
+            unmount(str(self._directory), MNT_DETACH)
+
+    def shown(self, path: str) -> str:
+        """What is at `path` for containers: the same through an id-mapped mount. Raises SystemFault."""
+        for root, target in self._shown.items():
+            if path.startswith(f"{root}/"):
+                return f"{target}{path[len(str(root)) :]}"
+        raise SystemFault(f"{path} is in no directory that containers are shown")
+
+    def admit(self, directory: Path) -> None:
+        """Let containers' root pass through a directory of the engine."""
+        os.chown(directory, -1, self.maps.root[1])
+        directory.chmod(0o710)
+
+
+def pin_sources(mounts: Mounts, directory: Path) -> Mounts:
+    """Bind the sources of binds below `directory`: where they are, containers' root may not pass.
+
+    Call it in the launch's mount namespace.
+    """
+    return [
+        _pin(one, directory / f"source-{number}") if isinstance(one, BindMount) else one
+        for number, one in enumerate(mounts)
+    ]
+
+
+def _pin(one: BindMount, target: Path) -> BindMount:
+    if os.path.isdir(one.source):
+        target.mkdir()
+    else:
+        target.touch()
+    kind, flags = ("--rbind", MS_BIND | MS_REC) if one.recursive else ("--bind", MS_BIND)
+    with trace.step("mount", f"bind {one.source}", "mount", kind, one.source, str(target)):
+        mount(one.source, str(target), "", flags)
+    return replace(one, source=str(target))
+
+
+def host_message_queues(directory: Path) -> BindMount:
+    """The host's POSIX message queues as a mount for a container that shares its IPC namespace.
+
+    Only the namespace's owner mounts them. Call it in the launch's mount namespace.
+    """
+    target = directory / "mqueue"
+    target.mkdir()
+    with trace.step("mount", "the host's message queues", "mount", "-t", "mqueue", "mqueue", str(target)):
+        mount("mqueue", str(target), "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    restrictions = ("nosuid", "nodev", "noexec")
+    return BindMount(str(target), "/dev/mqueue", writable=True, propagation="rprivate", restrictions=restrictions)
