@@ -27,6 +27,7 @@ _MEMBARRIER_CMD_GLOBAL = 1
 _READY_SECONDS = 60
 _STOP_SECONDS = 30
 _CGROUPS = Path("/sys/fs/cgroup")
+_TMPFS = "/dev/shm" if os.path.ismount("/dev/shm") else "/run"
 
 
 class BenchEngine:
@@ -40,6 +41,8 @@ class BenchEngine:
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+        # Where an engine keeps what does not outlive a reboot: on a tmpfs, as /run is.
+        self.exec_root = Path(tempfile.mkdtemp(prefix="bench-", dir=_TMPFS))
         self.socket = self.root / "s"
         self.environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.root / "c")}
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,7 +113,8 @@ class BenchEngine:
                 self.docker("rm", "-f", *containers)
         self.stop()
         with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-            points = [line.split()[4] for line in mounts if f"{self.root}/" in line]
+            roots = (f"{self.root}/", f"{self.exec_root}/")
+            points = [line.split()[4] for line in mounts if any(root in line for root in roots)]
         for point in reversed(points):
             subprocess.run(["umount", "-l", point], check=False, capture_output=True)
         for parent in (_CGROUPS, *_CGROUPS.iterdir()):
@@ -118,6 +122,7 @@ class BenchEngine:
                 with contextlib.suppress(OSError):
                     directory.rmdir()
         shutil.rmtree(self.root, ignore_errors=True)
+        shutil.rmtree(self.exec_root, ignore_errors=True)
 
     def docker(self, *arguments: str, data: bytes | None = None) -> str:
         """docker's client against this engine. Raises CalledProcessError."""
@@ -150,7 +155,7 @@ class BenchEngine:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 line = _command_line(int(entry))
-                if line.startswith(self.helpers) and str(self.root) in line:
+                if line.startswith(self.helpers) and (str(self.root) in line or str(self.exec_root) in line):
                     found.append(int(entry))
         return found
 
@@ -165,7 +170,7 @@ class Darsed(BenchEngine):
     def command(self) -> list[str]:
         """See BenchEngine."""
         daemon = Path(sys.executable).parent / "darsed"
-        roots = ["--data-root", str(self.root / "d"), "--exec-root", str(self.root / "x")]
+        roots = ["--data-root", str(self.root / "d"), "--exec-root", str(self.exec_root)]
         return [str(daemon), *roots, "-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.cgroup_parent}"]
 
 
@@ -178,7 +183,7 @@ class Dockerd(BenchEngine):
     def command(self) -> list[str]:
         """See BenchEngine."""
         return [
-            *("dockerd", "--data-root", str(self.root / "d"), "--exec-root", str(self.root / "x")),
+            *("dockerd", "--data-root", str(self.root / "d"), "--exec-root", str(self.exec_root)),
             *("-p", str(self.root / "pid"), "-H", f"unix://{self.socket}", "--bip", "10.96.0.1/16"),
             *("--cgroup-parent", f"/{self.cgroup_parent}", "--log-level", "error"),
         ]
