@@ -18,7 +18,8 @@ from darse.containers.model import Container, Record, State, Status
 from darse.containers.signals import parse_signal
 from darse.engine.errors import InvalidParameter
 from darse.engine.ids import NAME_PATTERN, new_id
-from darse.images import Image, Overlay
+from darse.images import Image, Overlay, platforms
+from darse.images.platforms import Platform
 from darse.linux.mounts import mount_overlay
 from darse.networks.ports import check_ports
 from darse.networks.sandboxes import check_settings
@@ -40,8 +41,10 @@ class Creation:
         self._context = context
         self._links = links
 
-    async def create(self, name: str | None, request: CreateRequest) -> CreateResponse:
-        """Create a container called `name`, or something pleasant.
+    async def create(
+        self, name: str | None, request: CreateRequest, platform: Platform | None = None
+    ) -> CreateResponse:
+        """Create a container called `name`, or something pleasant, from the image for `platform` (this machine's).
 
         Raises NotFound for the image, a network or a container that is joined, Conflict for the name, and
         InvalidParameter.
@@ -49,10 +52,12 @@ class Creation:
         context = self._context
         if not request.Image:
             raise InvalidParameter("config must name an image: Image is empty")
-        image = await context.images.ensure(request.Image)
+        image = await context.images.ensure(request.Image, platform)
         host = self._with_defaults(request.HostConfig)
         config = merged(request.container_config(), image.container_config())
         warnings = self._check(config, host)
+        if platform is None:
+            warnings += _platform_warnings(image)
         endpoints = self._endpoints(host, request)
         inherited = self._volumes_from(host)
         plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited)
@@ -275,3 +280,12 @@ def _check_sources(plans: list[MountPlan]) -> None:
     for plan in plans:
         if plan.type == "bind" and not plan.make_source and not os.path.lexists(plan.source):
             raise missing(plan.source)
+
+
+def _platform_warnings(image: Image) -> list[str]:
+    if platforms.distance(platforms.host(), image.platform) is not None:
+        return []
+    return [
+        f"The requested image's platform ({image.platform}) does not match the detected host platform "
+        f"({platforms.host()}) and no specific platform was requested"
+    ]

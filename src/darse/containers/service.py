@@ -33,6 +33,7 @@ from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from darse.engine.filters import Filters
 from darse.images import ImageUser
+from darse.images.platforms import Platform
 from darse.images.snapshots import DRIVER
 from darse.linux.trace import Operation
 from darse.runtime import conmon
@@ -79,9 +80,11 @@ class ContainerService:
 
     # Life
 
-    async def create(self, name: str | None, request: CreateRequest) -> CreateResponse:
+    async def create(
+        self, name: str | None, request: CreateRequest, platform: Platform | None = None
+    ) -> CreateResponse:
         """Create a container; see `Creation.create`."""
-        return await self._creation.create(name, request)
+        return await self._creation.create(name, request, platform)
 
     async def start(self, reference: str) -> None:
         """Start a container; see `Lifecycle.start`."""

@@ -47,6 +47,10 @@ class Filters:
             values[key] = entries
         return cls(values)
 
+    def adding(self, key: str, value: str) -> Filters:
+        """These filters and one more."""
+        return Filters({**self._values, key: [*self.values(key), value]})
+
     def __bool__(self) -> bool:
         return any(self._values.values())
 

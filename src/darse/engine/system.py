@@ -205,7 +205,7 @@ class SystemService:
         context = self._context
         usage = DiskUsage()
         if "image" in types:
-            usage.Images = context.images.list_images(Filters(), shared_size=True)
+            usage.Images = context.images.list_images(Filters(), shared_size=True, containers=True)
             usage.LayersSize = context.images.layers_size()
         if "container" in types:
             usage.Containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)

@@ -49,6 +49,18 @@ class ContentStore:
         """Whether the blob is there."""
         return self.path(digest).exists()
 
+    def size(self, digest: str) -> int:
+        """Bytes of a blob; 0 when it is not there."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def disk_usage(self) -> int:
+        """Bytes on the disk of all blobs and partial downloads."""
+        blobs = sum(path.stat().st_blocks for path in self._blobs.iterdir()) * 512
+        return blobs + sum(self.partials.sizes().values())
+
     def partial(self, digest: str) -> Partial:
         """Begin a download, or go on with it; reads what is there already, so it may block. Raises Conflict."""
         self.path(digest)

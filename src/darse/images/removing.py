@@ -1,16 +1,23 @@
-"""Removing images and their names, and pruning: docker's rules (see `removal`), events and answers."""
+"""Removing images and their names, and pruning: docker's rules (see `removal`), events and answers.
+
+What goes is an image that is some targets' default, with these targets, and the images of other platforms that only
+they have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from darse.engine.errors import Conflict
+from darse.engine.errors import Conflict, NotFound
 from darse.engine.events import EventLog
 from darse.engine.filters import Filters
-from darse.images import references, removal
-from darse.images.model import Image
-from darse.images.removal import ImageUser
-from darse.images.store import ImageStore
+from darse.images import platforms, references, removal
+from darse.images.announcing import announce
+from darse.images.content import ContentStore
+from darse.images.model import Image, Target
+from darse.images.platforms import Platform
+from darse.images.removal import Circumstances, ImageUser
+from darse.images.store import Found, ImageStore
 from darse.images.unused import Unused
 from darse.images.views import unix
 from darse.wire.images import DeleteItem, ImagesPruned
@@ -19,79 +26,146 @@ from darse.wire.images import DeleteItem, ImagesPruned
 class Removing:
     """Removes images."""
 
-    def __init__(self, store: ImageStore, events: EventLog, unused: Unused) -> None:
+    def __init__(self, store: ImageStore, content: ContentStore, events: EventLog, unused: Unused) -> None:
         self._store = store
+        self._content = content
         self._events = events
         self._unused = unused
         # Set by the engine: the containers of an image id.
         self.users: Callable[[str], list[ImageUser]] = lambda _: []
 
-    async def remove(self, text: str, *, force: bool, prune: bool) -> list[DeleteItem]:
-        """Remove a name and, with its last one, the image.
+    async def remove(
+        self, text: str, *, force: bool, prune: bool, platforms: Sequence[Platform] = ()
+    ) -> list[DeleteItem]:
+        """Remove a name and, with its last one, the image; with `prune` its untagged parents too.
 
-        Raises NotFound, and Conflict in docker's words while containers or other names need it.
+        With `platforms`, only the images of these go. Raises NotFound, and Conflict in docker's words while containers,
+        images or other names need it.
         """
-        del prune  # there are no untagged parents to keep
         found = self._store.find(text)
-        image, reference = found.image, found.reference
+        if platforms:
+            return await self._remove_platforms(found, platforms, force=force, prune=prune)
+        image = found.image
+        if not self._store.targets_of(image.id):
+            return await self._remove_variants(
+                [image], self._store.targets_of(image.id, any_platform=True), force=force
+            )
+        items: list[DeleteItem] = []
         names = self._store.names(image.id)
-        users = self.users(image.id)
-        named = removal.names_meant(reference, names) if reference is not None else []
-        if named and len(named) < len(names):
-            return self._untag(image, named)
-        refusal = removal.refusal(image.id, text, names, users, by_name=bool(named), force=force)
-        if refusal:
-            raise Conflict(refusal)
-        items = self._untag(image, names)
-        # Forced, and by name: the name goes, and a container that runs keeps the image. A stopped one keeps only
-        # the layers, which is what it needs to be started again.
-        if not any(user.running for user in users):
-            items += await self._delete([image])
-        return items
+        named = removal.names_meant(found.reference, names) if found.reference is not None else []
+        if named:
+            if len(named) == len(names):
+                _refuse(removal.refusal_by_name(text, self._circumstances(image), force=force))
+            items += self._untag(image, named)
+            if len(named) < len(names):
+                return items
+            if removal.refusal(self._circumstances(image), force=force):
+                return items  # the name is gone; what is used stays
+        else:
+            _refuse(removal.refusal(self._circumstances(image), force=force))
+        return items + await self._delete(image, prune=prune)
 
-    def _untag(self, image: Image, names: list[str]) -> list[DeleteItem]:
-        items = []
-        for name in names:
-            familiar = references.parse(name).familiar
-            with self._store.changing():
-                self._store.untag(name)
-                self._events.publish("image", "untag", image.id, {"name": familiar})
-            items.append(DeleteItem(Untagged=familiar))
-        return items
+    async def _remove_platforms(
+        self, found: Found, wanted: Sequence[Platform], *, force: bool, prune: bool
+    ) -> list[DeleteItem]:
+        images = self._store.images_of(found.target)
+        chosen: list[Image] = []
+        for platform in wanted:
+            suiting = [image for image in images if platforms.distance(platform, image.platform) == 0]
+            if not suiting:
+                raise NotFound(f"image does not provide the specified platform ({platform})")
+            chosen += suiting
+        if len(chosen) == len(images):
+            text = str(found.reference) if found.reference is not None else found.image.id
+            return await self.remove(text, force=force, prune=prune)
+        return await self._remove_variants(chosen, [found.target], force=force)
 
-    async def _delete(self, images: list[Image]) -> list[DeleteItem]:
+    async def _remove_variants(self, images: list[Image], targets: list[Target], *, force: bool) -> list[DeleteItem]:
+        """Take images of other platforms out of targets of which something remains."""
+        for image in images:
+            _refuse(removal.refusal(Circumstances(image.id, [], self.users(image.id)), force=force))
         with self._store.changing():
-            targets = [target for image in images for target in self._store.targets_of(image.id)]
-            gone = self._store.delete(targets)
-            for image in gone:
-                self._events.publish("image", "delete", image.id, {"name": image.id})
-        layers = await self._unused.remove()
-        return [DeleteItem(Deleted=image.id) for image in gone] + [DeleteItem(Deleted=chain) for chain in layers]
+            for target in targets:
+                self._store.without(target, [image.id for image in images])
+            gone = self._forget([])
+        return gone + await self._drop()
+
+    def _circumstances(self, image: Image) -> Circumstances:
+        together = {one.id: one for target in self._store.targets_of(image.id) for one in self._store.images_of(target)}
+        users = [user for one in together for user in self.users(one)]
+        return Circumstances(image.id, self._store.names(image.id), users, self._has_children(image))
+
+    def _has_children(self, image: Image) -> bool:
+        return any(one.parent == image.id for one in self._store)
+
+    def _untag(self, image: Image, names: Sequence[str]) -> list[DeleteItem]:
+        with self._store.changing():
+            for name in names:
+                self._store.untag(name)
+                announce(self._events, "untag", image)
+        return [DeleteItem(Untagged=references.parse(name).familiar) for name in names]
+
+    async def _delete(self, image: Image, *, prune: bool) -> list[DeleteItem]:
+        with self._store.changing():
+            items = self._untag(image, self._store.names(image.id))
+            items += self._forget(self._store.targets_of(image.id))
+        items += await self._drop()
+        parent = self._store.by_id(image.parent) if prune and image.parent else None
+        if parent is not None and not self._store.names(parent.id):
+            if not self._store.targets_of(parent.id) or removal.refusal(self._circumstances(parent), force=False):
+                return items
+            items += await self._delete(parent, prune=True)
+        return items
+
+    def _forget(self, targets: list[Target]) -> list[DeleteItem]:
+        gone = self._store.delete(targets)
+        for image in gone:
+            announce(self._events, "delete", image)
+        return [DeleteItem(Deleted=image.id) for image in gone]
+
+    async def _drop(self) -> list[DeleteItem]:
+        return [DeleteItem(Deleted=chain_id) for chain_id in await self._unused.remove()]
 
     async def container_removed(self, image_id: str) -> None:
         """Let the layers go that only a container of a removed image still stood on."""
         if self._store.by_id(image_id) is None:
             await self._unused.remove()
 
-    async def prune(self, filters: Filters, bytes_stored: Callable[[], int]) -> ImagesPruned:
-        """Remove images that nothing names (or, with `dangling=false`, that no container uses)."""
+    async def prune(self, filters: Filters) -> ImagesPruned:
+        """Remove images that no tag names (or, with `dangling=false`, any that no container uses).
+
+        Without other filters downloads that nobody goes on with are dropped, too.
+        """
         only_dangling = filters.flag("dangling") is not False
         until = filters.until_ns()
-        before = bytes_stored()
         items: list[DeleteItem] = []
-        chosen: list[Image] = []
         for image in self._store:
-            names = self._store.names(image.id)
-            if (only_dangling and names) or self.users(image.id):
+            if self._store.by_id(image.id) is None or not self._may_be_pruned(image, only_dangling=only_dangling):
                 continue
             labels = image.container_config().Labels
             if not filters.labels(labels) or not filters.without_labels(labels):
                 continue
             if until is not None and unix(image.config.created) * 1_000_000_000 >= until:
                 continue
-            items += self._untag(image, names)
-            chosen.append(image)
-        items += await self._delete(chosen)
-        reclaimed = before - bytes_stored()
+            with self._store.changing():
+                items += self._untag(image, self._store.names(image.id))
+                items += self._forget(self._store.targets_of(image.id))
+        sizes = self._unused.sizes()
+        removed = await self._drop()
+        reclaimed = sum(sizes.get(item.Deleted, 0) for item in removed)
+        if not any(filters.values(key) for key in ("until", "label", "label!")):
+            reclaimed += self._content.partials.drop()
         self._events.publish("image", "prune", "", {"reclaimed": reclaimed})
-        return ImagesPruned(items or None, reclaimed)
+        return ImagesPruned([*items, *removed] or None, reclaimed)
+
+    def _may_be_pruned(self, image: Image, *, only_dangling: bool) -> bool:
+        if not self._store.targets_of(image.id):
+            return False  # of another platform: it goes with the default of its targets
+        it = self._circumstances(image)
+        tagged = any(not references.parse(name).digest for name in it.names)
+        return not it.users and not it.has_children and not (only_dangling and tagged)
+
+
+def _refuse(reason: str) -> None:
+    if reason:
+        raise Conflict(reason)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.events import EventLog
-from darse.engine.filters import Filters
 from darse.engine.state import State
 from darse.images import builtin, references
+from darse.images.announcing import announce
 from darse.images.archives import write
 from darse.images.content import ContentStore
 from darse.images.layer_blobs import LayerBlobs
@@ -28,7 +28,6 @@ from darse.images.snapshots import SnapshotService
 from darse.images.store import Found, ImageStore
 from darse.images.unused import Hold, Unused
 from darse.images.views import ImageViews
-from darse.wire.images import ImagesPruned
 
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -48,12 +47,13 @@ class ImageService(ImageViews):
         self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
         self.recorder = Recorder(self.store, self.content, self.layers)
         self._loading = Loading(self.store, self.content, self.layers, self.recorder, self.unused, events)
-        self._removing = Removing(self.store, events, self.unused)
+        self._removing = Removing(self.store, self.content, events, self.unused)
         self._assembling = asyncio.Lock()
         self.snapshots.removed = self._removing.container_removed
         self.load = self._loading.load
         self.import_ = self._loading.import_
         self.remove = self._removing.remove
+        self.prune = self._removing.prune
 
     def open(self, containers: Iterable[str]) -> None:
         """Make the directories and undo what an interrupted engine left; `containers` are the ids that exist."""
@@ -112,7 +112,7 @@ class ImageService(ImageViews):
             await self._loading.unpack(document, [blob], hold)
             with self.store.changing():
                 image, _ = self.recorder.record_made(document, [blob], names=[name])
-                self._events.publish("image", "tag", image.id, {"name": name.familiar})
+                announce(self._events, "tag", image, name.familiar)
 
     # How it comes
 
@@ -151,7 +151,7 @@ class ImageService(ImageViews):
             if reference is not None and reference.familiar not in names:
                 names.append(reference.familiar)
         for image, _ in chosen.values():
-            self._events.publish("image", "save", image.id, {"name": image.id})
+            announce(self._events, "save", image)
         return self._saved(list(chosen.values()))
 
     async def _saved(self, chosen: list[tuple[Image, list[str]]]) -> AsyncIterator[bytes]:
@@ -173,10 +173,4 @@ class ImageService(ImageViews):
         reference = references.parse(str(reference))
         with self.store.changing():
             self.store.tag(reference, found.target)
-            self._events.publish("image", "tag", found.image.id, {"name": reference.familiar})
-
-    # How it goes
-
-    async def prune(self, filters: Filters) -> ImagesPruned:
-        """Remove images that nothing names (or, with `dangling=false`, that no container uses)."""
-        return await self._removing.prune(filters, self.layers_size)
+            announce(self._events, "tag", found.image, reference.familiar)

@@ -84,6 +84,10 @@ class Unused:
             self._blobs.keep_only(layer.diff_id for image in self._store for layer in image.layers)
         return gone, directories
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every layer, by chain ID."""
+        return self._layers.sizes()
+
     async def remove(self) -> list[str]:
         """Remove what is not needed; return the layers' chain IDs."""
         gone, directories = self.forget()

@@ -1,22 +1,28 @@
-"""What clients see of images: lists, inspect and history."""
+"""What clients see of images: lists, inspect and history.
+
+A list has an entry for each image that is some target's default; images of other platforms are told in the entry's
+`Manifests`, and counted in its size.
+"""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from darse.engine.filters import Filters
 from darse.engine.times import rfc3339
-from darse.images import references
+from darse.images import manifest_views, references
+from darse.images.content import ContentStore
 from darse.images.layers import LayerStore
-from darse.images.model import History, Image
+from darse.images.model import History, Image, Target
+from darse.images.platforms import Platform
 from darse.images.removal import ImageUser
 from darse.images.snapshots import DRIVER
 from darse.images.store import ImageStore
 from darse.wire.containers import GraphDriver
-from darse.wire.images import HistoryEntry, ImageInspect, ImageSummary, Metadata
+from darse.wire.images import HistoryEntry, ImageInspect, ImageSummary, ManifestSummary, Metadata
 from darse.wire.images import ImageConfig as WireImageConfig
 from darse.wire.images import RootFS as WireRootFS
 
@@ -26,57 +32,75 @@ class ImageViews:
 
     store: ImageStore
     layers: LayerStore
+    content: ContentStore
 
     @property
     def users(self) -> Callable[[str], list[ImageUser]]:
         """Tells the containers of an image id."""
         raise NotImplementedError
 
-    def get(self, reference: str) -> Image:
+    def get(self, reference: str, platform: Platform | None = None) -> Image:
         """Return an image by name, id or abbreviated id. Raises NotFound and InvalidParameter."""
-        return self.store.find(reference).image
+        return self.store.find(reference, platform).image
 
     def list_images(
-        self, filters: Filters, *, everything: bool = False, shared_size: bool = False
+        self, filters: Filters, *, manifests: bool = False, shared_size: bool = False, containers: bool = False
     ) -> list[ImageSummary]:
-        """The images that match, newest first."""
-        del everything  # intermediate images of the classic builder do not exist here
-        names = self.store.all_names()
-        shared = self._shared_layers() if shared_size else {}
-        chosen = [image for image in self.store if self._matches(image, names.get(image.id, []), filters)]
-        return sorted(
-            (self._summary(image, names.get(image.id, []), filters, shared) for image in chosen),
-            key=lambda summary: (-summary.Created, summary.Id),
-        )
+        """The images that match, newest first; on demand with their manifests, and with what takes longer to tell."""
+        names, sizes = self.store.all_names(), self.layers.sizes()
+        entries: dict[str, list[Target]] = {}
+        for target in self.store.targets():
+            entries.setdefault(self.store.default(target).id, []).append(target)
+        chains = {image_id: self._chains(targets) for image_id, targets in entries.items()}
+        shared = _in_several(chains.values()) if shared_size else None
+        found = []
+        for image_id, targets in entries.items():
+            image = self.store.by_id(image_id)
+            assert image is not None
+            its_names = names.get(image_id, [])
+            if not self._matches(image, its_names, filters):
+                continue
+            summary = self._summary(image, its_names, targets, filters)
+            summary.Size = sum(sizes.get(chain, 0) for chain in chains[image_id])
+            if shared is not None:
+                summary.SharedSize = sum(sizes.get(chain, 0) for chain in chains[image_id] & shared)
+            if containers:
+                together = {one.id for target in targets for one in self.store.images_of(target)}
+                summary.Containers = sum(len(self.users(one)) for one in together)
+            if manifests:
+                summary.Manifests = self._manifests(targets)
+            found.append(summary)
+        return sorted(found, key=lambda summary: (-summary.Created, summary.Id))
 
-    def _summary(self, image: Image, names: list[str], filters: Filters, shared: dict[str, int]) -> ImageSummary:
+    def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
         tags = familiar_tags(names)
         wanted = filters.values("reference")
         if wanted:
             tags = [tag for tag in tags if _reference_matches(tag, wanted)]
         return ImageSummary(
             Id=image.id,
+            ParentId=image.parent,
             RepoTags=tags,
             RepoDigests=self._repo_digests(names),
             Created=unix(image.config.created),
             Size=image.size,
-            SharedSize=sum(self.layers.size(chain) for chain in image.chain_ids if shared.get(chain, 0) > 1)
-            if shared
-            else -1,
             Labels=image.container_config().Labels,
-            Containers=len(self.users(image.id)) if shared else -1,
+            Descriptor=manifest_views.descriptor(self._foremost(targets).descriptor),
         )
 
-    def _shared_layers(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for image in self.store:
-            for chain in set(image.chain_ids):
-                counts[chain] = counts.get(chain, 0) + 1
-        return counts
+    def _chains(self, targets: Iterable[Target]) -> set[str]:
+        return {chain for target in targets for image in self.store.images_of(target) for chain in image.chain_ids}
+
+    def _foremost(self, targets: list[Target]) -> Target:
+        """Of several targets with one default, the one with the most platforms."""
+        return max(targets, key=lambda target: (target.is_index, len(self.store.images_of(target))))
+
+    def _manifests(self, targets: list[Target]) -> list[ManifestSummary]:
+        return manifest_views.manifests(self._foremost(targets), self.store, self.layers, self.content, self.users)
 
     def _matches(self, image: Image, names: list[str], filters: Filters) -> bool:
         dangling = filters.flag("dangling")
-        if dangling is not None and dangling == bool(names):
+        if dangling is not None and dangling == bool(familiar_tags(names)):
             return False
         labels = image.container_config().Labels
         if not filters.labels(labels) or not filters.without_labels(labels):
@@ -92,17 +116,21 @@ class ImageViews:
         wanted = filters.values("reference")
         return not wanted or any(_reference_matches(references.parse(name).familiar, wanted) for name in names)
 
-    def inspect(self, reference: str) -> ImageInspect:
-        """The whole of an image. Raises NotFound."""
-        image = self.get(reference)
+    def inspect(self, reference: str, platform: Platform | None = None, *, manifests: bool = False) -> ImageInspect:
+        """The whole of an image; of an index, of its image for `platform`. Raises NotFound."""
+        found = self.store.find(reference, platform)
+        image = found.image
         names = self.store.names_with(image.id)
         config = image.config
         lower = [str(self.layers.path(chain)) for chain in reversed(image.chain_ids)]
         graph = {"UpperDir": lower[0], "LowerDir": ":".join(lower[1:])} if lower else {}
         return ImageInspect(
             Id=image.id,
+            Descriptor=manifest_views.descriptor(found.target.descriptor),
+            Manifests=self._manifests([found.target]) if manifests else msgspec.UNSET,
             RepoTags=familiar_tags(names),
             RepoDigests=self._repo_digests(names),
+            Parent=image.parent,
             Comment=config.comment,
             Created=config.created,
             DockerVersion=config.docker_version,
@@ -112,7 +140,7 @@ class ImageViews:
             Variant=config.variant or msgspec.UNSET,
             Os=config.os,
             OsVersion=config.os_version or msgspec.UNSET,
-            Size=image.size,
+            Size=sum(self.layers.size(chain) for chain in image.chain_ids),
             GraphDriver=GraphDriver(DRIVER, graph),
             RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
             Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
@@ -124,9 +152,9 @@ class ImageViews:
             {f"{references.parse(name).familiar_name}@{self.store.digest_named(name)}" for name in names},
         )
 
-    def history(self, reference: str) -> list[HistoryEntry]:
+    def history(self, reference: str, platform: Platform | None = None) -> list[HistoryEntry]:
         """How an image came about, newest step first. Raises NotFound."""
-        image = self.get(reference)
+        image = self.get(reference, platform)
         layers = iter(image.layers)
         steps = image.config.history or [History(created=image.config.created) for _ in image.layers]
         entries = []
@@ -134,14 +162,18 @@ class ImageViews:
             layer = None if step.empty_layer else next(layers, None)
             size = self.layers.size(layer.chain_id) if layer else 0
             entries.append(HistoryEntry("<missing>", unix(step.created), step.created_by, None, size, step.comment))
-        if entries:
-            entries[-1].Id = image.id
-            entries[-1].Tags = familiar_tags(self.store.names_with(image.id)) or None
+        one: Image | None = image
+        end = len(entries)
+        while one is not None and end > 0:
+            entries[end - 1].Id = one.id
+            entries[end - 1].Tags = familiar_tags(self.store.names_with(one.id)) or None
+            one = self.store.by_id(one.parent)
+            end = min(end - 1, len(one.config.history)) if one is not None else 0
         return entries[::-1]
 
     def layers_size(self) -> int:
-        """Bytes of all unpacked layers."""
-        return sum(self.layers.sizes().values())
+        """Bytes of all unpacked layers, of archives that are kept, and of downloads under way."""
+        return sum(self.layers.sizes().values()) + self.content.disk_usage()
 
 
 def familiar_tags(names: list[str]) -> list[str]:
@@ -155,6 +187,15 @@ def unix(created: str) -> int:
         return int(datetime.datetime.fromisoformat(created).timestamp())
     except (ValueError, OverflowError):
         return 0
+
+
+def _in_several(sets: Iterable[set[str]]) -> set[str]:
+    seen: set[str] = set()
+    several: set[str] = set()
+    for one in sets:
+        several |= seen & one
+        seen |= one
+    return several
 
 
 def _reference_matches(familiar: str, patterns: list[str]) -> bool:

@@ -9,6 +9,67 @@ import msgspec
 from darse.wire.containers import ContainerConfig, GraphDriver, HealthConfig
 
 
+class Platform(msgspec.Struct, omit_defaults=True):
+    """An OCI platform."""
+
+    architecture: str = ""
+    os: str = ""
+    os_version: str = msgspec.field(name="os.version", default="")
+    os_features: list[str] = msgspec.field(name="os.features", default_factory=list)
+    variant: str = ""
+
+
+class Descriptor(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """An OCI descriptor; `size` in bytes."""
+
+    mediaType: str
+    digest: str
+    size: int = msgspec.field()
+    urls: list[str] | None = None
+    annotations: dict[str, str] | None = None
+    platform: Platform | None = None
+    artifactType: str = ""
+
+
+class ManifestSize(msgspec.Struct):
+    """Bytes on the disk: documents and archives, and these with what is unpacked."""
+
+    Content: int
+    Total: int
+
+
+class UnpackedSize(msgspec.Struct):
+    """Bytes of the unpacked layers."""
+
+    Unpacked: int
+
+
+class ImageData(msgspec.Struct):
+    """The part of a manifest's summary that images have."""
+
+    Platform: Platform
+    Containers: list[str]
+    Size: UnpackedSize
+
+
+class AttestationData(msgspec.Struct):
+    """The part of a manifest's summary that attestations have: the digest of the manifest that they are about."""
+
+    For: str
+
+
+class ManifestSummary(msgspec.Struct, kw_only=True):
+    """A manifest of an image; `Kind` is image, attestation or unknown."""
+
+    ID: str
+    Descriptor: Descriptor
+    Available: bool
+    Size: ManifestSize
+    Kind: str
+    ImageData: ImageData | msgspec.UnsetType = msgspec.UNSET
+    AttestationData: AttestationData | msgspec.UnsetType = msgspec.UNSET
+
+
 class ImageSummary(msgspec.Struct, kw_only=True):
     """One entry of a list; -1 means not calculated."""
 
@@ -19,8 +80,11 @@ class ImageSummary(msgspec.Struct, kw_only=True):
     Created: int
     Size: int
     SharedSize: int = -1
+    VirtualSize: int | msgspec.UnsetType = msgspec.UNSET
     Labels: dict[str, str] | None
     Containers: int = -1
+    Manifests: list[ManifestSummary] | msgspec.UnsetType = msgspec.UNSET
+    Descriptor: Descriptor | msgspec.UnsetType = msgspec.UNSET
 
 
 class RootFS(msgspec.Struct):
@@ -63,6 +127,8 @@ class ImageInspect(msgspec.Struct, kw_only=True):
     """Answer to an inspect."""
 
     Id: str
+    Descriptor: Descriptor | msgspec.UnsetType = msgspec.UNSET
+    Manifests: list[ManifestSummary] | msgspec.UnsetType = msgspec.UNSET
     RepoTags: list[str]
     RepoDigests: list[str]
     Parent: str = ""
@@ -76,6 +142,7 @@ class ImageInspect(msgspec.Struct, kw_only=True):
     Os: str
     OsVersion: str | msgspec.UnsetType = msgspec.UNSET
     Size: int
+    VirtualSize: int | msgspec.UnsetType = msgspec.UNSET
     GraphDriver: GraphDriver
     RootFS: RootFS
     Metadata: Metadata

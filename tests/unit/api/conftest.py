@@ -71,7 +71,7 @@ class FakeContainers:
         if reference != "box":
             raise NotFound(f"No such container: {reference}")
 
-    async def create(self, name: str | None, request: Any) -> CreateResponse:
+    async def create(self, name: str | None, request: Any, platform: Any = None) -> CreateResponse:
         self.calls.append(("create", name, request))
         return CreateResponse("f" * 64, [])
 

@@ -18,12 +18,12 @@ from darse.api.server import connection_of, until_gone
 from darse.containers.listing import LIST_FILTERS, PRUNE_FILTERS
 from darse.containers.logs import LogOptions
 from darse.containers.options import AttachOptions
-from darse.engine.errors import InvalidParameter, NotFound
+from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
+from darse.images import platforms
 from darse.wire.containers import CreateRequest
 
 ROUTES = Routes()
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm"}
 
 
 @ROUTES.add("GET", "/containers/json")
@@ -43,23 +43,9 @@ async def create(call: Call) -> web.StreamResponse:
     """Create a container."""
     name = query.text(call.request, "name") or None
     body = await read_json(call.request, CreateRequest)
-    if platform := query.text(call.request, "platform"):
-        await _check_platform(call, body.Image, platform)
-    return json_response(await call.engine.containers.create(name, body), 201)
-
-
-async def _check_platform(call: Call, reference: str, platform: str) -> None:
-    """Refuse an image of another platform than the one asked for (`linux[/architecture[/variant]]`)."""
-    wanted = platform.lower().split("/")
-    if wanted[0] != "linux" or len(wanted) > 3:
-        raise InvalidParameter(f"unsupported platform {platform!r}: linux/ARCHITECTURE is wanted")
-    config = (await call.engine.images.ensure(reference)).config
-    architecture = _ARCHITECTURES.get(wanted[1], wanted[1]) if len(wanted) > 1 else config.architecture
-    if architecture != config.architecture:
-        raise NotFound(
-            f"image with reference {reference} was found but its platform (linux/{config.architecture}) does not match "
-            f"the specified platform (linux/{architecture})"
-        )
+    text = query.text(call.request, "platform")
+    platform = platforms.parse(text) if text else None
+    return json_response(await call.engine.containers.create(name, body, platform), 201)
 
 
 @ROUTES.add("GET", "/containers/{id}/json")
