@@ -9,7 +9,8 @@ JOBS ?= $(shell n=$$(nproc); [ $$n -gt 8 ] && n=8; [ $$n -lt 2 ] && n=2; echo $$
 PYTEST := $(BIN)/python -m pytest
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
-.PHONY: help setup setup-test root run stop test test-unit test-system test-heavy test-guest lint format bench docs clean
+.PHONY: help setup setup-test root run stop catalog test test-unit test-system test-heavy test-guest
+.PHONY: lint format bench docs clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,16 +30,20 @@ run: root setup  ## run a container; `make stop` stops the engine that this star
 stop:            ## stop the engine that `make run` or `darse` started; containers run on
 	@$(PYTHON) setup/stop_engine.py
 
-test: root setup-test  ## all tests but the heavy ones, and coverage
+catalog: root setup-test  ## build the images that the tests pull from a registry of their own
+	@$(BIN)/python -m tests.catalog
+
+test: root setup-test catalog  ## all tests but the heavy ones, and coverage
 	@$(BIN)/python tests/run.py -n $(JOBS)
 
 test-unit: setup-test  ## the tests that need no root
 	@$(PYTEST) -q -n $(JOBS) tests/unit
 
-test-system: root setup-test  ## the tests with real engines and containers
+test-system: root setup-test catalog  ## the tests with real engines and containers
 	@$(PYTEST) -q -n $(JOBS) -m "not heavy" tests/system tests/faults tests/clients
 
 test-heavy: root setup-test  ## the long ones: many crashes, many requests, a clean machine
+	@$(BIN)/python -m tests.catalog --all
 	@$(PYTEST) -m heavy tests
 
 test-guest: root setup-test  ## system tests in a guest with systemd, cgroup v2 and AppArmor

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.engine import Client, Engine, docker_program
+from tests.support.hub import Hub
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -73,10 +74,38 @@ def new_engine() -> Iterator[Callable[..., Engine]]:
         engine.close()
 
 
+@pytest.fixture(scope="session")
+def session_hub() -> Iterator[Hub]:
+    """One registry with the catalogue's images, and an engine with it as its mirror, for a whole test process."""
+    hub = Hub()
+    hub.start()
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def hub(session_hub: Hub) -> Iterator[Hub]:
+    """The session's hub; its engine is emptied of all but images after the test."""
+    if session_hub.engine.process is None or session_hub.engine.process.poll() is not None:
+        session_hub.engine.up()
+    yield session_hub
+    session_hub.engine.remove_all()
+
+
+@pytest.fixture(params=["docker", "darse"])
+def hub_cli(request: pytest.FixtureRequest, hub: Hub) -> Client:
+    """Each of the two commands in turn, bound to the hub's engine."""
+    return _client(request.param, hub.engine)
+
+
 @pytest.fixture(params=["docker", "darse"])
 def cli(request: pytest.FixtureRequest, engine: Engine) -> Client:
     """Each of the two commands in turn, bound to the session's engine."""
-    if request.param == "docker":
+    return _client(request.param, engine)
+
+
+def _client(name: str, engine: Engine) -> Client:
+    if name == "docker":
         if docker_program() is None:
             pytest.skip("docker's client is not installed")
         return engine.docker
