@@ -88,15 +88,14 @@ def create_body(options: Options, arguments: list[str]) -> dict[str, Any]:
 
 
 def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) -> dict[str, Any]:
-    memory = size(options.memory, "memory") if options.memory else 0
-    swap = -1 if options.memory_swap == "-1" else size(options.memory_swap, "memory-swap") if options.memory_swap else 0
     host: dict[str, Any] = {
+        **limits(options),
         "Binds": binds or None,
         "ContainerIDFile": options.cidfile,
         "LogConfig": {"Type": options.log_driver, "Config": _pairs(options.log_opt, "log-opt")},
         "NetworkMode": mode or "default",
         "PortBindings": ports,
-        "RestartPolicy": _restart(options.restart),
+        "RestartPolicy": restart_policy(options.restart),
         "AutoRemove": getattr(options, "rm", False),
         "VolumeDriver": options.volume_driver,
         "VolumesFrom": options.volumes_from or None,
@@ -125,27 +124,12 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
         "Sysctls": _pairs(options.sysctl, "sysctl") or None,
         "Runtime": options.runtime,
         "Isolation": options.isolation,
-        "CpuShares": options.cpu_shares or 0,
-        "Memory": memory,
-        "NanoCpus": _cpus(options.cpus),
         "CgroupParent": options.cgroup_parent,
-        "BlkioWeight": options.blkio_weight or 0,
-        "CpuPeriod": options.cpu_period or 0,
-        "CpuQuota": options.cpu_quota or 0,
-        "CpuRealtimePeriod": options.cpu_rt_period or 0,
-        "CpuRealtimeRuntime": options.cpu_rt_runtime or 0,
-        "CpusetCpus": options.cpuset_cpus,
-        "CpusetMems": options.cpuset_mems,
         "Devices": [_device(text) for text in options.device],
         "DeviceCgroupRules": options.device_cgroup_rule or None,
         "DeviceRequests": _gpus(options.gpus),
-        "MemoryReservation": size(options.memory_reservation, "memory-reservation")
-        if options.memory_reservation
-        else 0,
-        "MemorySwap": swap,
         "MemorySwappiness": options.memory_swappiness,
         "OomKillDisable": options.oom_kill_disable or None,
-        "PidsLimit": options.pids_limit,
         "Ulimits": [_ulimit(text) for text in options.ulimit] or None,
         "BlkioWeightDevice": [_weight(text) for text in options.blkio_weight_device],
         "BlkioDeviceReadBps": [_rate(text) for text in options.device_read_bps],
@@ -157,6 +141,27 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
     if "init" in options.given:
         host["Init"] = options.init
     return host
+
+
+def limits(options: Options) -> dict[str, Any]:
+    """The limits that `update` can change, too. Raises CliError."""
+    swap = -1 if options.memory_swap == "-1" else size(options.memory_swap, "memory-swap") if options.memory_swap else 0
+    reservation = size(options.memory_reservation, "memory-reservation") if options.memory_reservation else 0
+    return {
+        "BlkioWeight": options.blkio_weight or 0,
+        "CpuShares": options.cpu_shares or 0,
+        "NanoCpus": _cpus(options.cpus),
+        "CpuPeriod": options.cpu_period or 0,
+        "CpuQuota": options.cpu_quota or 0,
+        "CpuRealtimePeriod": options.cpu_rt_period or 0,
+        "CpuRealtimeRuntime": options.cpu_rt_runtime or 0,
+        "CpusetCpus": options.cpuset_cpus,
+        "CpusetMems": options.cpuset_mems,
+        "Memory": size(options.memory, "memory") if options.memory else 0,
+        "MemoryReservation": reservation,
+        "MemorySwap": swap,
+        "PidsLimit": options.pids_limit,
+    }
 
 
 def environment(entries: list[str], files: list[str]) -> list[str]:
@@ -213,7 +218,8 @@ def _pairs(entries: list[str], flag: str) -> dict[str, str]:
     return pairs
 
 
-def _restart(text: str) -> dict[str, Any]:
+def restart_policy(text: str) -> dict[str, Any]:
+    """`on-failure:3`. Raises CliError."""
     name, separator, count = text.partition(":")
     if separator and not count.isdecimal():
         raise CliError("invalid restart policy format: maximum retry count must be an integer", 125)
@@ -224,7 +230,7 @@ def _cpus(text: str) -> int:
     if not text:
         return 0
     try:
-        return int(float(text) * 1_000_000_000)
+        return round(float(text) * 1_000_000_000)
     except ValueError:
         raise _invalid(text, "cpus", f"failed to parse {text} as a rational number") from None
 

@@ -116,6 +116,9 @@ class Creation:
             given.CgroupnsMode or config.default_cgroupns_mode or ("private" if facts.cgroup_version == 2 else "host")
         )
         host.ShmSize = given.ShmSize or config.default_shm_size
+        if given.Memory > 0 and given.MemorySwap == 0:
+            # As docker: without a word about swap, as much again. On record, for a later update goes by it.
+            host.MemorySwap = min(given.Memory * 2, 2**63 - 1)
         host.LogConfig = log_drivers.with_defaults(given.LogConfig, config.log_driver, config.log_options)
         if not given.RestartPolicy.Name:
             host.RestartPolicy = msgspec.structs.replace(given.RestartPolicy, Name="no")

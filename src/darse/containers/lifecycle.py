@@ -21,6 +21,7 @@ from darse.containers.control import Control
 from darse.containers.health import first_health
 from darse.containers.model import Container, State, Status
 from darse.containers.restart import Restarts, restarts_with_engine
+from darse.containers.updating import Updates
 from darse.engine.errors import Conflict, EngineError, NotModified, SystemFault
 from darse.linux.process import Process
 from darse.runtime import conmon
@@ -43,6 +44,7 @@ class Lifecycle:
         self._hubs: dict[str, ConsoleHub] = {}
         self._restarts = Restarts(self._start_again)
         self.control = Control(context, self._restarts)
+        self.updates = Updates(context)
 
     def hub(self, container: Container) -> ConsoleHub:
         """The console of a container, made when first needed."""
@@ -299,6 +301,7 @@ class Lifecycle:
             with context.database.transaction():
                 context.store.save_state(container)
                 context.publish(container, "start")
+        self.updates.recover(container)
         self._watch(container, monitor)
         context.observers.started(container)
 

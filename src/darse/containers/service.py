@@ -26,6 +26,7 @@ from darse.containers.logs.files import LogFiles
 from darse.containers.logs.rotation import LogRotation
 from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Status
+from darse.containers.observation import Observation
 from darse.containers.options import AttachOptions
 from darse.containers.probing import HealthChecks
 from darse.containers.removal import Removal
@@ -71,6 +72,7 @@ class ContainerService:
         self._rotation = LogRotation(context)
         self._shipping = Shipping(context, self._rotation.tidy)
         self._rotation.first_needed = self._shipping.first_needed
+        self.observation = Observation(context, self._lifecycle.updates)
         context.observers.add(self._health)
         context.observers.add(self._shipping)
         context.observers.add(self._rotation)
@@ -416,6 +418,7 @@ class ContainerService:
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them first, within `stop_seconds` each."""
         await self._health.close()
+        await self.observation.close()
         await self._shipping.close()
         await self._rotation.close()
         await self._lifecycle.close(stop_seconds)

@@ -117,7 +117,7 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
     check_resources(host, facts, warnings)
     capabilities.check(host.CapAdd or (), host.CapDrop or (), facts.capabilities)
     _check_security(host, facts)
-    _check_restart(host)
+    check_restart(host)
     for key, value in (host.Sysctls or {}).items():
         _check_sysctl(host, key, value)
     if host.Runtime and host.Runtime not in runtimes:
@@ -178,7 +178,8 @@ def _check_security(host: HostConfig, facts: HostFacts) -> None:
             )
 
 
-def _check_restart(host: HostConfig) -> None:
+def check_restart(host: HostConfig) -> None:
+    """Raise InvalidParameter for a restart policy that makes no sense."""
     policy = host.RestartPolicy
     if policy.Name not in ("", "no", "always", "unless-stopped", "on-failure"):
         raise InvalidParameter(

@@ -20,10 +20,13 @@ _LARGEST_QUOTA: Final = 2**44 - 1
 _CPU_LIST = re.compile(r"[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*\Z")
 
 
-def check_resources(host: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
-    """Raise InvalidParameter, or take out of `host` what this host cannot do and say so in `warnings`."""
+def check_resources(host: HostConfig, facts: HostFacts, warnings: list[str], *, update: bool = False) -> None:
+    """Raise InvalidParameter, or take out of `host` what this host cannot do and say so in `warnings`.
+
+    With `update`, `host` has only what is to change, and a limit of memory and swap may come without one of memory.
+    """
     _check_bounds(host)
-    _check_memory(host, facts, warnings)
+    _check_memory(host, facts, warnings, update=update)
     _check_cpu(host, facts, warnings)
     _check_block_io(host, facts, warnings)
     _check_ulimits(host, facts, warnings)
@@ -68,7 +71,7 @@ def _check_bounds(host: HostConfig) -> None:
         raise InvalidParameter(f"invalid PidsLimit: {host.PidsLimit}")
 
 
-def _check_memory(host: HostConfig, facts: HostFacts, warnings: list[str]) -> None:
+def _check_memory(host: HostConfig, facts: HostFacts, warnings: list[str], *, update: bool) -> None:
     if host.Memory and "memory" not in facts.controllers:
         warnings.append(_unsupported("memory limit capabilities", "Limitation"))
         host.Memory, host.MemorySwap = 0, -1
@@ -82,7 +85,7 @@ def _check_memory(host: HostConfig, facts: HostFacts, warnings: list[str]) -> No
         host.MemorySwap = -1
     if host.MemorySwap < -1:
         raise InvalidParameter("Invalid value for memory swap, it must be -1 or more")
-    if host.MemorySwap > 0 and host.Memory == 0:
+    if host.MemorySwap > 0 and host.Memory == 0 and not update:
         raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit, see usage")
     if 0 < host.MemorySwap < host.Memory:
         raise InvalidParameter("Minimum memoryswap limit should be larger than memory limit, see usage")

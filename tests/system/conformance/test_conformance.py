@@ -127,6 +127,25 @@ def upgrade(engine: Engine, method: str, path: str, protocol: str) -> tuple[int,
     return int(first.split()[1]), headers
 
 
+def drive_observation(api: CheckedClient, engine: Engine) -> None:
+    """top, stats, update."""
+    api("POST", "/containers/create?name=seen", {**SLEEP, "HostConfig": {"Memory": 64 << 20}}, expect=201)
+    api("GET", "/containers/seen/top", expect=409)
+    api("GET", "/containers/seen/stats?stream=false", expect=200)
+    api("POST", "/containers/seen/start", expect=204)
+    api("GET", "/containers/seen/top", expect=200)
+    api("GET", "/containers/seen/top?ps_args=aux", expect=200)
+    api("GET", "/containers/seen/top?ps_args=-o+comm", expect=500)
+    api("GET", "/containers/seen/stats?stream=false", expect=200)
+    api("GET", "/containers/seen/stats?stream=false&one-shot=true", expect=200)
+    api("GET", "/containers/seen/stats?one-shot=true", expect=400)
+    body = {"Memory": 32 << 20, "MemorySwap": -1, "PidsLimit": 10, "RestartPolicy": {"Name": "always"}}
+    api("POST", "/containers/seen/update", body, expect=200)
+    api("POST", "/containers/seen/update", {"Memory": 1}, expect=400)
+    for method, path in (("GET", "top"), ("GET", "stats"), ("POST", "update")):
+        api(method, f"/containers/nobody/{path}", {} if path == "update" else None, expect=404)
+
+
 def drive_execs(api: CheckedClient, engine: Engine) -> None:
     """Execs."""
     api("POST", "/containers/create?name=host", SLEEP, expect=201)
@@ -237,6 +256,7 @@ def drive_system(api: CheckedClient, engine: Engine) -> None:
 DRIVERS: list[Callable[[CheckedClient, Engine], None]] = [
     drive_containers,
     drive_streams,
+    drive_observation,
     drive_execs,
     drive_images,
     drive_volumes,

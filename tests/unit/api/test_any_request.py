@@ -83,6 +83,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     async def start() -> Served:
         engine.containers = FakeContainers()
+        engine.containers.observation = refusing
         engine.containers.ended.set_result({"StatusCode": 0})
         engine.containers.streams.end()
         for name in ("kill", "pause", "unpause", "restart", "inspect", "remove", "prune", "rename", "trace"):

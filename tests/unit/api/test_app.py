@@ -84,7 +84,7 @@ async def test_a_defect_is_one_requests_500_and_not_the_engines_end(served: Serv
         ("POST", "/build"),
         ("POST", "/commit"),
         ("POST", "/session"),
-        ("GET", "/containers/box/stats"),
+        ("POST", "/swarm/init"),
     ],
 )
 async def test_what_is_not_there_yet_says_so(served: Served, method: str, target: str) -> None:

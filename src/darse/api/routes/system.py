@@ -120,9 +120,6 @@ _LATER = (
     ("HEAD", "/containers/{id}/archive"),
     ("GET", "/containers/{id}/changes"),
     ("GET", "/containers/{id}/export"),
-    ("GET", "/containers/{id}/stats"),
-    ("GET", "/containers/{id}/top"),
-    ("POST", "/containers/{id}/update"),
 )
 
 

@@ -22,7 +22,7 @@ def port(invocation: Invocation) -> int:
     number, _, protocol = wanted[0].partition("/")
     bindings = ports.get(f"{number}/{protocol or 'tcp'}")
     if not bindings:
-        raise CliError(f"no public port '{wanted[0]}' published for {name}")
+        raise CliError(f"Error: No public port '{wanted[0]}' published for {name}")
     for binding in bindings:
         sys.stdout.write(f"{_address(binding)}\n")
     return 0

@@ -1,0 +1,39 @@
+"""`/containers/{id}/top`, `/stats` and `/update`: looking at what runs, and changing its limits."""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.body import read_json
+from darse.api.responses import json_response, stream
+from darse.engine.errors import InvalidParameter
+from darse.wire.observation import UpdateRequest
+
+ROUTES = Routes()
+
+
+@ROUTES.add("GET", "/containers/{id}/top")
+async def top(call: Call) -> web.StreamResponse:
+    """List a container's processes."""
+    arguments = query.text(call.request, "ps_args")
+    return json_response(await call.engine.containers.observation.top(call.match["id"], arguments))
+
+
+@ROUTES.add("GET", "/containers/{id}/stats")
+async def stats(call: Call) -> web.StreamResponse:
+    """Sample what a container uses, once or as a stream."""
+    request, service = call.request, call.engine.containers.observation
+    one_shot = query.flag(request, "one-shot")
+    if query.flag(request, "stream", default=True):
+        if one_shot:
+            raise InvalidParameter("cannot have stream=true and one-shot=true")
+        return await stream(request, service.stats_stream(call.match["id"]), "application/json")
+    return json_response(await service.stats(call.match["id"], one_shot=one_shot))
+
+
+@ROUTES.add("POST", "/containers/{id}/update")
+async def update(call: Call) -> web.StreamResponse:
+    """Change a container's limits and restart policy."""
+    body = await read_json(call.request, UpdateRequest)
+    return json_response(await call.engine.containers.observation.update(call.match["id"], body))

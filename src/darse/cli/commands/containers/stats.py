@@ -1,0 +1,163 @@
+"""`stats`: what containers use; on a terminal refreshed in place.
+
+Each container is read on a connection and a thread of its own, as the API offers nothing else; the main thread draws.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+from darse.cli import stats_rows
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.format import FORMAT_HELP, Format
+from darse.cli.invocation import Invocation
+
+_REFRESH_SECONDS = 0.5
+_FIRST_SECONDS = 2.0
+_STACK = 256 * 1024
+_HOME, _CLEAR, _END_OF_LINE, _BELOW = "\033[H", "\033[2J", "\033[K", "\033[J"
+
+
+class _Watched:
+    """One container: its newest sample."""
+
+    def __init__(self, client: Any, container: str, *, stream: bool) -> None:
+        self.container = container
+        self.sample: dict[str, Any] = {}
+        self.error: CliError | None = None
+        self.ready = threading.Event()
+        self.over = False
+        self._client = client
+        self._stream = stream
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        path = f"/containers/{quote(self.container)}/stats"
+        try:
+            with_samples = self._client.stream("GET", path, {"stream": str(self._stream).lower()})
+            for sample in with_samples.messages():
+                self.sample = sample
+                self.ready.set()
+        except CliError as error:
+            self.error = error
+        except OSError as error:
+            self.error = CliError(str(error))
+        finally:
+            self.over = True
+            self.ready.set()
+
+
+class _Fleet:
+    """The containers that are shown: those named, or all that run and come to run."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._client = invocation.client
+        self._everything = invocation.options.all
+        self._stream = not invocation.options.no_stream
+        self._lock = threading.Lock()
+        self._watched: dict[str, _Watched] = {}
+        for name in invocation.arguments:
+            self._watched.setdefault(name, self._watch(name))
+        if not invocation.arguments:
+            if self._stream:
+                # Before the list: what starts in between is in both.
+                threading.Thread(target=self._follow, daemon=True).start()
+            for container in self._client.call("GET", "/containers/json", {"all": self._everything}):
+                self._add(container["Id"][:12])
+
+    def _watch(self, container: str) -> _Watched:
+        return _Watched(self._client, container, stream=self._stream)
+
+    def _add(self, container: str) -> None:
+        with self._lock:
+            known = self._watched.get(container)
+            if known is None or known.over:
+                self._watched[container] = self._watch(container)
+
+    def _follow(self) -> None:
+        """Add containers as they start, and drop them as they end."""
+        wanted = {"create", "start", "destroy"} if self._everything else {"start", "die", "destroy"}
+        query = {"filters": {"type": ["container"], "event": sorted(wanted)}}
+        try:
+            for event in self._client.stream("GET", "/events", query).messages():
+                container = event["Actor"]["ID"][:12]
+                if event["Action"] in ("create", "start"):
+                    self._add(container)
+                else:
+                    with self._lock:
+                        self._watched.pop(container, None)
+        except (CliError, OSError):
+            return  # the streams of the containers end as well
+
+    def shown(self) -> list[_Watched]:
+        """The containers now."""
+        with self._lock:
+            return list(self._watched.values())
+
+
+def stats(invocation: Invocation) -> int:
+    """Print what containers use. Raises CliError when a container that was named is not there."""
+    options = invocation.options
+    source = options.format or str(invocation.settings.file.get("statsFormat", ""))
+    layout = Format(stats_rows.DEFAULT if source in ("", "table") else source)
+    threading.stack_size(_STACK)
+    fleet = _Fleet(invocation)
+    _await_first(fleet, forever=options.no_stream)
+    errors = [one.error for one in fleet.shown() if one.error is not None]
+    if errors and invocation.arguments:
+        raise CliError("\n".join(str(error) for error in errors))
+    live = sys.stdout.isatty() and not options.no_stream
+    if live:
+        sys.stdout.write(_CLEAR)
+    while True:
+        shown = fleet.shown()
+        _draw(layout, shown, truncate=not options.no_trunc, live=live)
+        if options.no_stream or (invocation.arguments and all(one.over for one in shown)):
+            return 0
+        time.sleep(_REFRESH_SECONDS)
+
+
+def _await_first(fleet: _Fleet, *, forever: bool) -> None:
+    deadline = time.monotonic() + _FIRST_SECONDS
+    for one in fleet.shown():
+        one.ready.wait(None if forever else max(0.0, deadline - time.monotonic()))
+
+
+def _draw(layout: Format, shown: list[_Watched], *, truncate: bool, live: bool) -> None:
+    columns = 0
+    if layout.is_table and sys.stdout.isatty():
+        from darse.cli.flags import terminal_width
+
+        columns = terminal_width()
+    rows = [stats_rows.StatsRow(one.container, one.sample, truncate=truncate) for one in shown if one.error is None]
+    text = layout.render(rows, stats_rows.HEADINGS, columns=columns)
+    if live:
+        text = _HOME + text.replace("\n", f"{_END_OF_LINE}\n") + _BELOW
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+COMMANDS = {
+    "container stats": (
+        Command(
+            "container stats",
+            "[OPTIONS] [CONTAINER...]",
+            "Display a live stream of container(s) resource usage statistics",
+            (
+                switch("all", "Show all containers (default shows just running)", "a"),
+                string("format", FORMAT_HELP),
+                switch("no-stream", "Disable streaming stats and only pull the first result"),
+                switch("no-trunc", "Do not truncate output"),
+            ),
+            0,
+            None,
+        ),
+        stats,
+    )
+}

@@ -1,0 +1,40 @@
+"""`top`: the processes of a container."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli import table
+from darse.cli.client import quote
+from darse.cli.flags import Command, terminal_width
+from darse.cli.invocation import Invocation
+
+
+def top(invocation: Invocation) -> int:
+    """Print the engine's table."""
+    name, *arguments = invocation.arguments
+    query = {"ps_args": " ".join(arguments) or None}
+    found = invocation.client.call("GET", f"/containers/{quote(name)}/top", query)
+    text = "".join("\t".join(line) + "\n" for line in (found["Titles"], *(found["Processes"] or ())))
+    # docker's columns are 20 wide, which is more than a terminal; what fits stays as scripts know it.
+    shown = table.align(text, minimum=20)
+    if sys.stdout.isatty() and max(map(table.width, shown.splitlines())) > terminal_width():
+        shown = table.align(text, minimum=0)
+    sys.stdout.write(shown)
+    return 0
+
+
+COMMANDS = {
+    "container top": (
+        Command(
+            "container top",
+            "CONTAINER [ps OPTIONS]",
+            "Display the running processes of a container",
+            (),
+            minimum=1,
+            maximum=None,
+            interspersed=False,
+        ),
+        top,
+    )
+}

@@ -1,0 +1,58 @@
+"""`update`: other limits for containers."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, Flag, string
+from darse.cli.invocation import Invocation
+from darse.cli.run_flags import SHARED
+from darse.cli.run_options import limits, restart_policy
+
+_LIMITS = frozenset(
+    {
+        *("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus"),
+        *("cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit"),
+    }
+)
+
+
+def update(invocation: Invocation) -> int:
+    """Change limits; print the names of those that were changed."""
+    options = invocation.options
+    if not options.given:
+        raise CliError("you must provide one or more flags when using this command")
+    body = limits(options)
+    if options.restart:
+        body["RestartPolicy"] = restart_policy(options.restart)
+    warnings: list[str] = []
+
+    def one(name: str) -> None:
+        answer = invocation.client.call("POST", f"/containers/{quote(name)}/update", body=body)
+        warnings.extend(answer.get("Warnings") or ())
+
+    status = invocation.for_each(one)
+    for warning in warnings:
+        sys.stderr.write(f"{warning}\n")
+    return status
+
+
+COMMANDS = {
+    "container update": (
+        Command(
+            "container update",
+            "[OPTIONS] CONTAINER [CONTAINER...]",
+            "Update configuration of one or more containers",
+            (
+                *(flag for flag in SHARED if flag.name in _LIMITS),
+                Flag("kernel-memory", "string", "Kernel memory limit (deprecated)", hidden=True),
+                string("restart", "Restart policy to apply when a container exits"),
+            ),
+            1,
+            None,
+        ),
+        update,
+    )
+}

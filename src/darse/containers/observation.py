@@ -1,0 +1,42 @@
+"""Looking at containers that run, and changing their limits: the API's top, stats and update, by reference."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from darse.containers.context import Context
+from darse.containers.stats import Stats
+from darse.containers.top import Top
+from darse.containers.updating import Updates
+from darse.wire.observation import StatsResponse, TopResponse, UpdateRequest, UpdateResponse
+
+
+class Observation:
+    """The part of `ContainerService` for those who watch. Each method raises NotFound for an unknown reference."""
+
+    def __init__(self, context: Context, updates: Updates) -> None:
+        self._store = context.store
+        self._top = Top(context)
+        self._stats = Stats(context)
+        self._updates = updates
+        context.observers.add(self._stats)
+
+    async def top(self, reference: str, arguments: str) -> TopResponse:
+        """The processes of a container; see `Top.top`."""
+        return await self._top.top(self._store.get(reference), arguments)
+
+    async def stats(self, reference: str, *, one_shot: bool) -> StatsResponse:
+        """What a container uses; see `Stats.once`."""
+        return await self._stats.once(self._store.get(reference), one_shot=one_shot)
+
+    def stats_stream(self, reference: str) -> AsyncGenerator[bytes]:
+        """What a container uses, every second; see `Stats.stream`."""
+        return self._stats.stream(self._store.get(reference))
+
+    async def update(self, reference: str, request: UpdateRequest) -> UpdateResponse:
+        """Change limits and restart policy; see `Updates.update`."""
+        return await self._updates.update(self._store.get(reference), request)
+
+    async def close(self) -> None:
+        """End what is being watched."""
+        await self._stats.close()
