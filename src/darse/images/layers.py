@@ -1,25 +1,32 @@
-"""Unpacked layers, by chain ID: `layers/<hex>/fs`, published by a rename once they are whole and on the disk.
+"""Unpacked layers, by chain ID, published by a rename once they are whole and on the disk.
 
-Whether a layer is needed is derived from the images in the database, never counted. A layer that several loads want
-at once is unpacked once.
+    layers/<hex>/fs        the files, as overlayfs takes them for a lower directory
+    layers/<hex>/recipe    what it takes to rebuild the archive that they came from, byte for byte: see
+                           `darse.archive.recipe`
+
+Archives are not kept. The *diff ID* is the digest of a layer's uncompressed archive; the *chain ID* that of the layers
+below included, so the same archive is another layer on another base.
+
+Whether a layer is needed is derived from the images in the database, never counted. A layer that several want at once
+is unpacked once. Layers do not depend on each other, and may be unpacked in parallel, in any order.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import shutil
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
+from typing import Protocol
 
-from darse.engine.errors import InvalidParameter, SystemFault
+from darse.archive import process
+from darse.engine.errors import InvalidParameter, NotFound, SystemFault
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
 from darse.images.model import Descriptor
+from darse.linux.contained import remove_tree
 from darse.linux.files import sync_directory, sync_file_system
 
 SCHEMA = Schema(
@@ -33,8 +40,40 @@ SCHEMA = Schema(
             stored_ns INTEGER NOT NULL
         ) WITHOUT ROWID
         """,
+        # Of a layer that an older engine unpacked, which wrote no recipe: -1.
+        "ALTER TABLE layers ADD COLUMN archive_size INTEGER NOT NULL DEFAULT -1",
     ),
 )
+
+
+class LayerSource(Protocol):
+    """Where a layer's archive comes from, in whichever compression."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are read of it, -1 when that is not known; a pipe that gives more is refused."""
+
+    def open(self) -> int:
+        """Return a descriptor of which the archive is read, from where it stands; the store closes it.
+
+        A file, or a pipe that somebody feeds, who sees EPIPE when the layer is refused.
+        """
+
+
+class FileSource:
+    """An archive in a file, or a part of one."""
+
+    def __init__(self, path: Path, offset: int = 0, size: int = -1) -> None:
+        self._path = path
+        self._offset = offset
+        self.size = size
+
+    def open(self) -> int:
+        """Raises OSError."""
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        if self._offset:
+            os.lseek(descriptor, self._offset, os.SEEK_SET)
+        return descriptor
 
 
 class LayerStore:
@@ -54,7 +93,9 @@ class LayerStore:
         known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
         for path in list(self._directory.iterdir()):
             if path.name not in known:
-                shutil.rmtree(path)
+                remove_tree(path)
+
+    # What there is
 
     def path(self, chain_id: str) -> Path:
         """The directory that overlayfs takes as a lower one."""
@@ -65,6 +106,13 @@ class LayerStore:
         row = self._state.row("SELECT size FROM layers WHERE chain_id = ?", (chain_id,))
         return int(row[0]) if row else 0
 
+    def archive_size(self, chain_id: str) -> int:
+        """Bytes of the layer's uncompressed archive. Raises NotFound, also when it has no recipe."""
+        row = self._state.row("SELECT archive_size FROM layers WHERE chain_id = ?", (chain_id,))
+        if row is None or row[0] < 0:
+            raise NotFound(f"the archive of layer {chain_id} is not there")
+        return int(row[0])
+
     def sizes(self) -> dict[str, int]:
         """Bytes of every layer, by chain ID."""
         return dict(self._state.rows("SELECT chain_id, size FROM layers"))
@@ -73,67 +121,117 @@ class LayerStore:
         """Whether the layer is there, whole."""
         return self._state.row("SELECT 1 FROM layers WHERE chain_id = ?", (chain_id,)) is not None
 
-    async def ensure(self, chain_id: str, diff_id: str, blob: Descriptor) -> None:
-        """Unpack `blob` as layer `chain_id` unless it is there.
+    # How it comes
 
-        Raises InvalidParameter when the archive is refused or is not what `diff_id` says.
+    async def ensure(self, chain_id: str, diff_id: str, source: LayerSource, *, limit: int = -1) -> None:
+        """Unpack an archive as layer `chain_id` unless that is there; then `source` is not opened.
+
+        `limit` bounds the uncompressed archive, in bytes. Raises InvalidParameter when the archive is refused or is
+        not what `diff_id` says, and SystemFault when this host cannot hold it.
         """
         async with self._locks.hold(chain_id):
             if self.exists(chain_id):
                 return
             target = self._content.temporary()
             try:
-                actual, size = await self.unpack(blob.digest, target)
+                answer = await self._unpack(source, target, diff_id, limit)
+                actual = f"sha256:{answer['digest']}"
                 if actual != diff_id:
-                    raise InvalidParameter(f"layer {blob.digest} unpacks to {actual}, and the image says {diff_id}")
-                await asyncio.to_thread(sync_file_system, target)
-                final = self._directory / self._name(chain_id)
-                if final.exists():
-                    await asyncio.to_thread(shutil.rmtree, final)
-                os.rename(target, final)
-                sync_directory(self._directory)
+                    raise InvalidParameter(f"the layer unpacks to {actual}, and the image says {diff_id}")
+                await self._publish(target, chain_id, diff_id, int(answer["content"]), int(answer["length"]))
             finally:
                 if target.exists():
-                    await asyncio.to_thread(shutil.rmtree, target)
-            with self._state.transaction() as connection:
-                connection.execute("INSERT INTO layers VALUES (?, ?, ?, ?)", (chain_id, diff_id, size, time.time_ns()))
+                    await asyncio.to_thread(remove_tree, target)
 
-    async def unpack(self, digest: str, target: Path) -> tuple[str, int]:
-        """Unpack a blob below `target`/fs in a worker; return its diff ID and its files' bytes.
+    async def ensure_blob(self, chain_id: str, diff_id: str, blob: Descriptor) -> None:
+        """Unpack a blob of the content store; see `ensure`."""
+        await self.ensure(chain_id, diff_id, FileSource(self._content.path(blob.digest)))
 
-        Raises InvalidParameter with the worker's reason, and SystemFault when the host cannot hold the layer.
-        """
+    async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
+        """Unpack an archive below `target`/fs in a worker; return its answer."""
         root = target / "fs"
         root.mkdir(mode=0o755, parents=True)
         root.chmod(0o755)
-        with open(self._content.path(digest), "rb") as archive:
-            worker = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "darse.images.layer_worker",
-                str(root),
-                stdin=archive,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env={"LC_ALL": "C.UTF-8", "PATH": os.defpath, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
-            )
+        recipe = os.open(target / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            archive = source.open()
             try:
-                output, errors = await worker.communicate()
-            except asyncio.CancelledError:
-                # Nobody waits for it any more, and the target is about to be removed below it.
-                worker.kill()
-                await worker.wait()
-                raise
-        if worker.returncode != 0:
-            raise SystemFault(
-                f"the layer worker ended with status {worker.returncode}: {errors.decode(errors='replace')[-2000:]}"
+                return _checked(await _run(process.unpack(root, archive, recipe, size=source.size, limit=limit)), name)
+            finally:
+                os.close(archive)
+        finally:
+            os.close(recipe)
+
+    async def _publish(self, target: Path, chain_id: str, diff_id: str, size: int, archive_size: int) -> None:
+        """Flush a layer, move it to its place, and record it."""
+        await asyncio.to_thread(sync_file_system, target)
+        final = self._directory / self._name(chain_id)
+        if final.exists():
+            await asyncio.to_thread(remove_tree, final)
+        os.rename(target, final)
+        sync_directory(self._directory)
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT INTO layers (chain_id, diff_id, size, stored_ns, archive_size) VALUES (?, ?, ?, ?, ?)",
+                (chain_id, diff_id, size, time.time_ns(), archive_size),
             )
-        answer = json.loads(output)
-        if "fault" in answer:
-            raise SystemFault(f"cannot unpack layer {digest}: {answer['fault']}")
-        if "error" in answer:
-            raise InvalidParameter(f"layer {digest} is refused: {answer['error']}")
-        return answer["diff_id"], answer["size"]
+
+    # The way back
+
+    async def archive(self, chain_id: str) -> AsyncIterator[bytes]:
+        """Yield the layer's uncompressed archive, byte for byte; hold the layer meanwhile.
+
+        Raises NotFound, and, at the end, SystemFault when the files are not what they were: then what was yielded
+        is not the archive.
+        """
+        recipe = self._open_recipe(chain_id)
+        answer: dict[str, str] = {}
+        try:
+            pieces = process.stream(self.path(chain_id), recipe, answer)
+            try:
+                async for piece in pieces:
+                    yield piece
+            except process.WorkerFailed as error:
+                raise SystemFault(str(error)) from error
+            finally:
+                await pieces.aclose()
+        finally:
+            os.close(recipe)
+        self._check_rebuilt(chain_id, answer)
+
+    async def write_archive(self, chain_id: str, target: int) -> None:
+        """Write the layer's uncompressed archive to a descriptor, which is faster than `archive`; raises the same."""
+        recipe = self._open_recipe(chain_id)
+        try:
+            self._check_rebuilt(chain_id, await _run(process.rebuild(self.path(chain_id), recipe, target)))
+        finally:
+            os.close(recipe)
+
+    async def verify(self, chain_id: str) -> None:
+        """Rebuild the layer's archive and compare its digest. Raises NotFound, and SystemFault when it is damaged."""
+        recipe = self._open_recipe(chain_id)
+        try:
+            self._check_rebuilt(chain_id, await _run(process.verify(self.path(chain_id), recipe)))
+        finally:
+            os.close(recipe)
+
+    def _open_recipe(self, chain_id: str) -> int:
+        self.archive_size(chain_id)
+        try:
+            return os.open(self._directory / self._name(chain_id) / "recipe", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise SystemFault(f"layer {chain_id} is damaged: its recipe is missing") from None
+
+    def _check_rebuilt(self, chain_id: str, answer: dict[str, str]) -> None:
+        row = self._state.row("SELECT diff_id FROM layers WHERE chain_id = ?", (chain_id,))
+        if row is None:
+            raise NotFound(f"layer {chain_id} was removed meanwhile")
+        if problem := answer.get("damaged") or answer.get("fault"):
+            raise SystemFault(f"layer {chain_id} is damaged: {problem}")
+        if f"sha256:{answer.get('digest')}" != row[0]:
+            raise SystemFault(f"layer {chain_id} is damaged: its recipe is that of another layer")
+
+    # How it goes
 
     def remove(self, chain_ids: Iterable[str]) -> list[Path]:
         """Forget layers; return what is left of them, in the ingest directory, to be deleted at leisure."""
@@ -151,3 +249,18 @@ class LayerStore:
     @staticmethod
     def _name(chain_id: str) -> str:
         return chain_id.removeprefix("sha256:")
+
+
+async def _run(worker: Awaitable[dict[str, str]]) -> dict[str, str]:
+    try:
+        return await worker
+    except process.WorkerFailed as error:
+        raise SystemFault(str(error)) from error
+
+
+def _checked(answer: dict[str, str], name: str) -> dict[str, str]:
+    if "fault" in answer:
+        raise SystemFault(f"cannot unpack layer {name}: {answer['fault']}")
+    if "error" in answer:
+        raise InvalidParameter(f"layer {name} is refused: {answer['error']}")
+    return answer

@@ -93,7 +93,7 @@ class Loading:
         chain = chain_ids(diff_ids)
         hold(*chain)
         for blob, diff_id, chain_id in zip(blobs, diff_ids, chain, strict=True):
-            await self._layers.ensure(chain_id, diff_id, blob)
+            await self._layers.ensure_blob(chain_id, diff_id, blob)
 
     def _ingest_layer(self, archive: Archive, member: str, digest: str, media_type: str) -> Descriptor:
         with archive.open(member) as file:

@@ -1,6 +1,7 @@
 """Unpacking layers, also those that strangers made to harm."""
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import io
@@ -13,6 +14,7 @@ import pytest
 import zstandard
 
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
+from darse.images.layers import FileSource
 from darse.images.model import LAYER
 
 
@@ -35,7 +37,7 @@ def tar(*members):
 async def unpack(images, archive, diff_id=None):
     blob = images.content.put(archive, LAYER)
     plain = diff_id or f"sha256:{hashlib.sha256(archive).hexdigest()}"
-    await images.layers.ensure(plain, plain, blob)
+    await images.layers.ensure_blob(plain, plain, blob)
     return images.layers.path(plain)
 
 
@@ -106,13 +108,10 @@ async def test_absolute_paths_and_links_stay_inside(images):
             member("real", tarfile.DIRTYPE, mode=0o755),
             member("link", tarfile.SYMTYPE, link="/real"),
             member("link/through", content=b"in"),
-            member("hosts", tarfile.SYMTYPE, link="/etc/hosts"),
-            member("hosts", content=b"replaced"),
         ),
     )
     assert (root / "absolute").read_bytes() == b"in"
     assert (root / "real/through").read_bytes() == b"in"
-    assert (root / "hosts").read_bytes() == b"replaced"
 
 
 async def test_a_path_through_a_link_that_leads_out_is_refused(images, tmp_path):
@@ -207,35 +206,163 @@ async def test_what_aufs_kept_in_layers_is_left_out(images):
 
 
 async def test_a_full_disk_fails_the_layer(images, tmp_path):
-    ingest = tmp_path / "images/ingest"
     archive = tar(*(member(f"f{number}", content=os.urandom(300_000)) for number in range(5)))
     blob = images.content.put(archive, LAYER)
-    target = ingest / "small"
-    target.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", target], check=True)
+    ingest = tmp_path / "images/ingest"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", ingest], check=True)
     try:
         with pytest.raises(SystemFault, match="No space left"):
-            await images.layers.unpack(blob.digest, target)
+            await images.layers.ensure_blob(blob.digest, blob.digest, blob)
+        assert not list(ingest.iterdir())
     finally:
-        subprocess.run(["umount", target], check=True)
-        target.rmdir()
+        subprocess.run(["umount", ingest], check=True)
 
 
-async def test_later_entries_replace_earlier_ones_of_any_kind(images):
+@pytest.mark.parametrize(
+    "second",
+    [
+        member("d/f", content=b"new"),
+        member("./d//f", content=b"new"),
+        member("through/f", content=b"new"),
+        member("d/f", tarfile.SYMTYPE, link="g"),
+        member("d/f", tarfile.LNKTYPE, link="g"),
+        member("d/f", tarfile.FIFOTYPE),
+        member("d/f", tarfile.DIRTYPE),
+        member("d", content=b"file"),
+        member("through", tarfile.DIRTYPE),
+    ],
+)
+async def test_a_name_that_comes_twice_is_refused(images, second):
+    first = (member("d/f", content=b"old"), member("g"), member("through", tarfile.SYMTYPE, link="d"))
+    with pytest.raises(InvalidParameter, match="is there twice"):
+        await unpack(images, tar(*first, second))
+
+
+async def test_directories_may_come_twice_and_the_last_says_what_they_are(images):
+    root = await unpack(
+        images,
+        tar(member("d", tarfile.DIRTYPE, mode=0o700), member("d/f"), member("d", tarfile.DIRTYPE, mode=0o1775, uid=7)),
+    )
+    status = os.lstat(root / "d")
+    assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o1775, 7)
+
+
+async def test_a_layer_gives_its_archive_back_byte_for_byte(images, tmp_path):
+    source = tar(
+        member("d", tarfile.DIRTYPE, mode=0o755),
+        member("d/f", content=os.urandom(700_001)),
+        member("h", tarfile.LNKTYPE, link="d/f"),
+        member("d/.wh.gone", content=b"what nobody sees"),
+        member("empty"),
+        member("n" * 200, content=b"long"),
+    )
+    source += b"after the end"
+    await unpack(images, gzip.compress(source), diff_id := f"sha256:{hashlib.sha256(source).hexdigest()}")
+    assert b"".join([piece async for piece in images.layers.archive(diff_id)]) == source
+    assert images.layers.archive_size(diff_id) == len(source)
+    with open(tmp_path / "written", "wb") as file:
+        await images.layers.write_archive(diff_id, file.fileno())
+    assert (tmp_path / "written").read_bytes() == source
+    await images.layers.verify(diff_id)
+
+
+@pytest.mark.parametrize("harm", ["changed", "shortened", "missing", "replaced by a pipe", "recipe"])
+async def test_a_layer_that_changed_is_told_so(images, harm):
+    source = tar(member("f", content=b"text"), member("g", content=b"x"))
+    root = await unpack(images, source)
+    diff_id = f"sha256:{hashlib.sha256(source).hexdigest()}"
+    if harm == "recipe":
+        recipe = root.parent / "recipe"
+        recipe.write_bytes(recipe.read_bytes()[:-20])
+    elif harm in ("changed", "shortened"):
+        (root / "f").write_bytes(b"TEXT" if harm == "changed" else b"tex")
+    else:
+        (root / "f").unlink()
+        if harm != "missing":
+            os.mkfifo(root / "f")
+    with pytest.raises(SystemFault, match="is damaged"):
+        await images.layers.verify(diff_id)
+    with pytest.raises(SystemFault, match="is damaged"):
+        [piece async for piece in images.layers.archive(diff_id)]
+
+
+async def test_a_reader_that_goes_away_leaves_no_worker(images):
+    source = tar(member("f", content=os.urandom(9_000_000)))
+    await unpack(images, source)
+    pieces = images.layers.archive(f"sha256:{hashlib.sha256(source).hexdigest()}")
+    assert await anext(pieces)
+    await pieces.aclose()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+class Piped:
+    """A source that is fed while it is unpacked."""
+
+    def __init__(self, content, size=-1):
+        self.content, self.size, self.fed = content, size, None
+
+    def open(self):
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+
+        def feed():
+            with open(writing, "wb") as file, contextlib.suppress(BrokenPipeError):
+                file.write(self.content)
+
+        self.fed = asyncio.create_task(asyncio.to_thread(feed))
+        return reading
+
+
+async def test_a_layer_may_come_through_a_pipe_that_is_as_long_as_it_was_said(images):
+    source = tar(member("f", content=os.urandom(3_000_000)))
+    diff_id = f"sha256:{hashlib.sha256(source).hexdigest()}"
+    packed = gzip.compress(source, 1)
+    for size in (len(packed) - 1, len(packed) - 100_000, 5, 0):
+        piped = Piped(packed, size)
+        with pytest.raises(InvalidParameter, match=r"longer than|Truncated|the image says"):
+            await images.layers.ensure(diff_id, diff_id, piped)
+        await piped.fed
+    await images.layers.ensure(diff_id, diff_id, Piped(packed, len(packed)))
+    assert (images.layers.path(diff_id) / "f").stat().st_size == 3_000_000
+
+
+async def test_a_layer_may_be_a_part_of_a_file(images, tmp_path):
+    source = tar(member("f", content=b"in the middle"))
+    (tmp_path / "outer").write_bytes(b"before" + source + tar(member("f"), member("g")))
+    diff_id = f"sha256:{hashlib.sha256(source).hexdigest()}"
+    await images.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "outer", 6, len(source)))
+    assert os.listdir(images.layers.path(diff_id)) == ["f"]
+
+
+async def test_a_layer_that_unpacks_to_more_than_the_limit_is_refused(images, tmp_path):
+    source = tar(member("f", content=bytes(5_000_000)))
+    (tmp_path / "bomb").write_bytes(gzip.compress(source))
+    diff_id = f"sha256:{hashlib.sha256(source).hexdigest()}"
+    with pytest.raises(InvalidParameter, match="more than 4000000 bytes"):
+        await images.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "bomb"), limit=4_000_000)
+    await images.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "bomb"), limit=len(source))
+
+
+async def test_a_name_that_is_hidden_and_made_again_hides_what_is_below_only(images):
     root = await unpack(
         images,
         tar(
-            member("f", content=b"old"),
+            member(".wh.f"),
             member("f", content=b"new"),
-            member("l", tarfile.SYMTYPE, link="f"),
-            member("l", content=b"file"),
-            member("x", content=b"file"),
-            member("x", tarfile.SYMTYPE, link="f"),
+            member(".wh.d"),
+            member("d", tarfile.DIRTYPE, mode=0o755),
+            member("e", tarfile.DIRTYPE, mode=0o755),
+            member(".wh.e"),
+            member("g", content=b"kept"),
+            member(".wh.g"),
+            member(".wh.h"),
+            member("h/inner", content=b"x"),
         ),
     )
     assert (root / "f").read_bytes() == b"new"
-    assert (root / "l").read_bytes() == b"file"
-    assert os.readlink(root / "x") == "f"
+    assert (root / "g").read_bytes() == b"kept"
+    for name in "deh":
+        assert os.getxattr(root / name, "trusted.overlay.opaque") == b"y"
 
 
 async def test_long_names_of_both_kinds_and_large_owners(images):

@@ -1,0 +1,106 @@
+"""The process that touches what strangers wrote: unpacks a layer's archive, and rebuilds it.
+
+    python -I -S -c '…' MODE DIRECTORY [KEY=VALUE]…
+
+    unpack    stdin: the archive. Keys: extra (the descriptor of the recipe, to be written), size, limit (bytes; -1:
+              unknown), owners (INSIDE:OUTSIDE:COUNT,…)
+    rebuild   stdin: the recipe. Keys: extra (the descriptor that the archive goes to)
+    verify    stdin: the recipe
+
+It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive; or `error`, why
+it is refused; or `fault`, why this host could not hold it; or `damaged`.
+
+It confines itself to DIRECTORY before it reads a byte, see `darse.linux.confinement`: no path in the archive can name
+anything outside, what is made there cannot be run or opened as a device, and a decoder that is made to run a
+stranger's code finds neither files, nor a network, nor privileges but to change the owners and attributes of what it
+makes. The answer's digest is checked by the engine against what the image's config says.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from darse.archive import recipe
+from darse.archive.errors import Damaged, Refused
+from darse.archive.rebuild import Rebuilder
+from darse.archive.stream import Stream
+from darse.archive.tar import Blocks, Reader
+from darse.archive.unpack import HOST_FAULTS, Shift, Unpacker
+from darse.linux import confinement
+
+# Bytes of address space: buffers, threads' stacks, and what decompressors may want.
+_MEMORY = 1 << 30
+_OPEN_FILES = 256
+_UNPACK = frozenset(
+    (
+        confinement.CAP_CHOWN,
+        confinement.CAP_DAC_OVERRIDE,
+        confinement.CAP_FOWNER,
+        confinement.CAP_FSETID,
+        confinement.CAP_MKNOD,
+        confinement.CAP_SETFCAP,
+        # For attributes of the class `trusted`; the calls for which it is good otherwise are denied.
+        confinement.CAP_SYS_ADMIN,
+    )
+)
+_READ = frozenset((confinement.CAP_DAC_READ_SEARCH,))
+
+
+def unpack(options: dict[str, str]) -> dict[str, object]:
+    """Unpack stdin; return the answer."""
+    stream = Stream(0, int(options.get("size", -1)), int(options.get("limit", -1)))
+    stream.prepare()
+    confinement.enter(options["directory"], _UNPACK, memory=_MEMORY, open_files=_OPEN_FILES)
+    stream.start()
+    writer = recipe.Writer(int(options["extra"]))
+    reader = Reader(Blocks(stream.buffers()), writer.raw)
+    owners = tuple(
+        (int(inside), int(outside), int(count))
+        for inside, outside, count in (one.split(":") for one in options.get("owners", "").split(",") if one)
+    )
+    unpacker = Unpacker(reader, writer, Shift(owners) if owners else None)
+    unpacker.run()
+    digest = stream.digest()
+    writer.finish(digest, stream.length, unpacker.content)
+    return {"digest": digest.hex(), "length": stream.length, "content": unpacker.content}
+
+
+def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
+    """Rebuild the archive whose recipe is stdin; return the answer."""
+    confinement.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
+    reader = recipe.Reader(0)
+    rebuilder = Rebuilder(reader, target)
+    rebuilder.start()
+    rebuilder.run()
+    return {"digest": reader.head.digest.hex(), "length": reader.head.length, "content": reader.head.content}
+
+
+def main(arguments: list[str]) -> None:
+    """Do what the arguments say, and answer."""
+    mode, directory = arguments[:2]
+    options = dict(argument.split("=", 1) for argument in arguments[2:])
+    options["directory"] = directory
+    os.umask(0)
+    answer: dict[str, object]
+    try:
+        if mode == "unpack":
+            answer = unpack(options)
+        else:
+            answer = rebuild(options, int(options["extra"]) if mode == "rebuild" else None)
+    except Refused as error:
+        answer = {"error": error}
+    except Damaged as error:
+        answer = {"damaged": error}
+    except MemoryError:
+        answer = {"error": "it needs more memory than a layer may take"}
+    except OSError as error:
+        answer = {"fault" if mode != "unpack" or error.errno in HOST_FAULTS else "error": error}
+    text = "".join(f"{key} {str(value).replace(chr(10), ' ')}\n" for key, value in answer.items())
+    os.write(1, text.encode(errors="backslashreplace"))
+    # Threads may be waiting for buffers that nobody takes any more.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,174 @@
+"""Locks the calling process into a directory, for work on what strangers wrote; there is no way back.
+
+In order: limits; a mount namespace of its own in which nothing but the directory is left, mounted so that nothing in
+there can be run, be set-uid or be opened as a device; no capabilities but those named; no new privileges; and a list of
+system calls beyond which there are none: no sockets, no processes, no mounts, no ptrace, no keys, no bpf. It takes
+about a millisecond.
+
+See mount_namespaces(7), pivot_root(2), capset(2), seccomp(2), Documentation/userspace-api/seccomp_filter.rst.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import struct
+from collections.abc import Iterable
+
+from darse.linux.libc import CLONE_NEWNS, call
+
+CAP_CHOWN = 0
+CAP_DAC_OVERRIDE = 1
+CAP_DAC_READ_SEARCH = 2
+CAP_FOWNER = 3
+CAP_FSETID = 4
+CAP_SYS_ADMIN = 21
+CAP_MKNOD = 27
+CAP_SETFCAP = 31
+
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
+_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+_MNT_DETACH = 2
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
+_SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO, _SECCOMP_RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+_CLONE_THREAD = 0x00010000
+# BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JSET|BPF_K, BPF_RET|BPF_K
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+# Offsets in struct seccomp_data; the low half of the first argument on little-endian machines.
+_NR, _ARCH, _ARGUMENT = 0, 4, 16
+
+
+class _Machine:
+    """System calls of an architecture, as <asm/unistd.h> numbers them."""
+
+    def __init__(self, audit: int, seccomp: int, clone: int, clone3: int, allowed: str) -> None:
+        self.audit, self.seccomp, self.clone, self.clone3 = audit, seccomp, clone, clone3
+        self.allowed = [int(word) for word in allowed.split() if word.isdigit()]
+
+
+# Names and numbers by turns.
+_MACHINES = {
+    "x86_64": _Machine(
+        0xC000003E,
+        317,
+        56,
+        435,
+        """read 0 write 1 readv 19 writev 20 pread64 17 pwrite64 18 lseek 8 open 2 openat 257 close 3 close_range 436
+        stat 4 fstat 5 lstat 6 newfstatat 262 statx 332 access 21 mkdir 83 mkdirat 258 mknod 133 mknodat 259 link 86
+        linkat 265 symlink 88 symlinkat 266 unlink 87 rmdir 84 unlinkat 263 readlink 89 readlinkat 267 chown 92
+        fchown 93 lchown 94 fchownat 260 chmod 90 fchmod 91 fchmodat 268 fchmodat2 452 utimensat 280 ftruncate 77
+        setxattr 188 lsetxattr 189 fsetxattr 190 getxattr 191 lgetxattr 192 fgetxattr 193 listxattr 194 llistxattr 195
+        flistxattr 196 getdents64 217 copy_file_range 326 sendfile 40 mmap 9 munmap 11 mremap 25 mprotect 10 madvise 28
+        brk 12 futex 202 rt_sigaction 13 rt_sigprocmask 14 rt_sigreturn 15 sigaltstack 131 exit 60 exit_group 231
+        set_robust_list 273 rseq 334 gettid 186 getpid 39 tgkill 234 sched_yield 24 sched_getaffinity 204
+        clock_gettime 228 clock_nanosleep 230 gettimeofday 96 getrandom 318 poll 7 ppoll 271 select 23 pselect6 270
+        fcntl 72 prlimit64 302 umask 95 membarrier 324 getuid 102 geteuid 107 getgid 104 getegid 108
+        restart_syscall 219 sysinfo 99""",
+    ),
+    "aarch64": _Machine(
+        0xC00000B7,
+        277,
+        220,
+        435,
+        """read 63 write 64 readv 65 writev 66 pread64 67 pwrite64 68 lseek 62 openat 56 close 57 close_range 436
+        fstat 80 newfstatat 79 statx 291 mkdirat 34 mknodat 33 linkat 37 symlinkat 36 unlinkat 35 readlinkat 78
+        fchown 55 fchownat 54 fchmod 52 fchmodat 53 fchmodat2 452 utimensat 88 ftruncate 46 setxattr 5 lsetxattr 6
+        fsetxattr 7 getxattr 8 lgetxattr 9 fgetxattr 10 listxattr 11 llistxattr 12 flistxattr 13 getdents64 61
+        copy_file_range 285 sendfile 71 mmap 222 munmap 215 mremap 216 mprotect 226 madvise 233 brk 214 futex 98
+        rt_sigaction 134 rt_sigprocmask 135 rt_sigreturn 139 sigaltstack 132 exit 93 exit_group 94 set_robust_list 99
+        rseq 293 gettid 178 getpid 172 tgkill 131 sched_yield 124 sched_getaffinity 123 clock_gettime 113
+        clock_nanosleep 115 gettimeofday 169 getrandom 278 ppoll 73 pselect6 72 fcntl 25 prlimit64 261 umask 166
+        membarrier 283 getuid 174 geteuid 175 getgid 176 getegid 177 restart_syscall 128 sysinfo 179""",
+    ),
+}
+
+
+def enter(directory: str, capabilities: Iterable[int], *, memory: int, open_files: int, writable: bool = True) -> None:
+    """Lock the process, of one thread, into `directory`, which becomes its root.
+
+    `memory` bounds its address space, in bytes. Open descriptors stay; the caller has none that it should not.
+    Raises OSError.
+    """
+    _lower(resource.RLIMIT_AS, memory)
+    _lower(resource.RLIMIT_NOFILE, open_files)
+    _lower(resource.RLIMIT_CORE, 0)
+    _change_root(directory, writable=writable)
+    _keep(capabilities)
+    call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _deny_system_calls()
+
+
+def _lower(limit: int, value: int) -> None:
+    _, hard = resource.getrlimit(limit)
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(limit, (value, value))
+
+
+def _change_root(directory: str, *, writable: bool) -> None:
+    """pivot_root(2) rather than chroot(2): of the host's files nothing remains that a way could lead to."""
+    path = os.fsencode(directory)
+    call("unshare", CLONE_NEWNS, operand=directory)
+    call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None, operand="/")
+    call("mount", path, path, None, _MS_BIND, None, operand=directory)
+    flags = _MS_REMOUNT | _MS_BIND | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | (0 if writable else _MS_RDONLY)
+    call("mount", b"none", path, None, flags, None, operand=directory)
+    os.chdir(path)
+    call("pivot_root", b".", b".", operand=directory)
+    # The old root lies over the new one, and goes with everything that is mounted in it.
+    call("umount2", b".", _MNT_DETACH, operand=directory)
+    os.chdir("/")
+
+
+def _keep(capabilities: Iterable[int]) -> None:
+    """Drop all capabilities but these, for ever: there is no program left to gain any from."""
+    mask = sum(1 << number for number in capabilities)
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
+
+
+def _deny_system_calls() -> None:
+    machine = _MACHINES.get(os.uname().machine)
+    if machine is None:
+        return
+    program = _program(machine)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog
+    filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    # Without the flag, older kernels slow the whole process down.
+    call(
+        "syscall",
+        ctypes.c_long(machine.seccomp),
+        ctypes.c_long(_SECCOMP_SET_MODE_FILTER),
+        ctypes.c_long(_SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+        filter_,
+    )
+
+
+def _program(machine: _Machine) -> bytes:
+    """The filter in classic BPF: an instruction is (code, jump if true, jump if false, operand)."""
+    deny = _SECCOMP_RET_ERRNO | errno.EPERM
+    instructions = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 1, 0, machine.audit),
+        (_RETURN, 0, 0, _SECCOMP_RET_KILL_PROCESS),
+        (_LOAD, 0, 0, _NR),
+        # glibc asks for clone3, whose flags a filter cannot see, and takes clone where that is not there.
+        (_EQUAL, 0, 1, machine.clone3),
+        (_RETURN, 0, 0, _SECCOMP_RET_ERRNO | errno.ENOSYS),
+    ]
+    for number in machine.allowed:
+        instructions += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _SECCOMP_RET_ALLOW)]
+    instructions += [
+        (_EQUAL, 0, 3, machine.clone),
+        (_LOAD, 0, 0, _ARGUMENT),
+        (_ANY_BIT, 0, 1, _CLONE_THREAD),
+        (_RETURN, 0, 0, _SECCOMP_RET_ALLOW),
+        (_RETURN, 0, 0, deny),
+    ]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
