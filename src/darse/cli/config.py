@@ -31,8 +31,12 @@ class Settings:
     def file(self) -> dict[str, Any]:
         """config.json; empty when there is none. Raises CliError when it is no JSON."""
         if self._file is None:
-            self._file = _read_json(os.path.join(self.directory, "config.json"))
+            self._file = read_json(os.path.join(self.directory, "config.json"))
         return self._file
+
+    def replace_file(self, document: dict[str, Any]) -> None:
+        """Take note of what has just been written to config.json."""
+        self._file = document
 
     def endpoint(self) -> Endpoint:
         """Where the engine is. Raises CliError for a context that does not exist."""
@@ -64,7 +68,7 @@ class Settings:
         import hashlib
 
         digest = hashlib.sha256(name.encode()).hexdigest()
-        meta = _read_json(os.path.join(self.directory, "contexts", "meta", digest, "meta.json"))
+        meta = read_json(os.path.join(self.directory, "contexts", "meta", digest, "meta.json"))
         if not meta:
             raise CliError(
                 f'Failed to initialize: unable to resolve docker endpoint: context "{name}": context not found'
@@ -105,7 +109,8 @@ class Endpoint:
         self.key = key
 
 
-def _read_json(path: str) -> dict[str, Any]:
+def read_json(path: str) -> dict[str, Any]:
+    """A JSON object of a file; empty when there is none. Raises CliError when it is no JSON."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()

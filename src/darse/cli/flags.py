@@ -64,6 +64,11 @@ def number(name: str, help_: str, short: str = "", value: str = "int", default: 
     return Flag(name, "int", help_, short, value, default)
 
 
+def platform_flag(help_: str = "Set platform if server is multi-platform capable") -> Flag:
+    """`--platform`, whose default the environment may set."""
+    return string("platform", help_, default=os.environ.get("DOCKER_DEFAULT_PLATFORM") or None)
+
+
 class Command(NamedTuple):
     """A command. `usage` shows its arguments; `maximum` None means any number of them."""
 

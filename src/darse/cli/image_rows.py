@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from darse.cli.format import Row, ago, local_time
+from darse.cli.image_names import familiar
 from darse.cli.units import human_size
 
 HEADINGS = {
@@ -118,8 +119,3 @@ def _names(document: Mapping[str, Any], digests: bool, shows_digest: bool) -> It
 def _split(text: str, mark: str) -> tuple[str, str]:
     repository, _, rest = text.rpartition(mark)
     return familiar(repository), rest
-
-
-def familiar(repository: str) -> str:
-    """A name without what Docker Hub's names need not have."""
-    return repository.removeprefix("docker.io/library/").removeprefix("docker.io/")

@@ -51,11 +51,11 @@ def page_name(path: str) -> str:
 def page(command: Command, aliases: Sequence[str] = ()) -> str:
     """The page of a command."""
     name = page_name(command.path)
-    lines = [_title(name), ".SH NAME", rf"{_text(name)} \- {_text(command.summary)}", ".SH SYNOPSIS"]
+    lines = [_title(name), ".SH NAME", rf"{_text(name)} \- {_text(command.summary.splitlines()[0])}", ".SH SYNOPSIS"]
     lines.append(rf"\fBdarse {_text(command.path)}\fR {_text(command.usage)}".rstrip())
     if aliases:
         lines += [".SH ALIASES", ", ".join(rf"\fBdarse {_text(one)}\fR" for one in sorted(aliases))]
-    lines += [".SH DESCRIPTION", _text(command.summary) + "."]
+    lines += [".SH DESCRIPTION", _text(command.summary.rstrip(".")) + "."]
     lines += _options("OPTIONS", command.flags)
     if command.examples:
         lines += [".SH EXAMPLES", ".nf", *map(_text, command.examples.strip().splitlines()), ".fi"]

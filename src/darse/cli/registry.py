@@ -18,6 +18,7 @@ class Entry(NamedTuple):
 
 _C = "darse.cli.commands.containers"
 _I = "darse.cli.commands.images"
+_R = "darse.cli.commands.registry"
 _S = "darse.cli.commands.system"
 
 COMMANDS = {
@@ -50,7 +51,8 @@ COMMANDS = {
     "image load": Entry(f"{_I}.transfer", "Load an image from a tar archive or STDIN"),
     "image ls": Entry(f"{_I}.ls", "List images"),
     "image prune": Entry(f"{_I}.change", "Remove unused images"),
-    "image pull": Entry(f"{_I}.transfer", "Download an image from a registry"),
+    "image pull": Entry(f"{_I}.pull", "Download an image from a registry"),
+    "image push": Entry(f"{_I}.pull", "Upload an image to a registry"),
     "image rm": Entry(f"{_I}.change", "Remove one or more images"),
     "image save": Entry(f"{_I}.transfer", "Save one or more images to a tar archive"),
     "image tag": Entry(f"{_I}.change", "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE"),
@@ -71,6 +73,9 @@ COMMANDS = {
     "system events": Entry(f"{_S}.events", "Get real time events from the engine"),
     "system info": Entry(f"{_S}.info", "Display system-wide information"),
     "system prune": Entry(f"{_S}.prune", "Remove unused data"),
+    "login": Entry(f"{_R}.login", "Authenticate to a registry"),
+    "logout": Entry(f"{_R}.login", "Log out from a registry"),
+    "search": Entry(f"{_R}.search", "Search Docker Hub for images"),
     "inspect": Entry(f"{_S}.inspect", "Return low-level information on objects"),
     "version": Entry(f"{_S}.version", "Show the version information"),
     "explain": Entry(f"{_S}.explain", "Show what was done to a container, step by step"),
@@ -96,6 +101,7 @@ ALIASES = {
     "logs": "container logs",
     "pause": "container pause",
     "port": "container port",
+    "push": "image push",
     "rename": "container rename",
     "restart": "container restart",
     "rm": "container rm",
@@ -128,7 +134,7 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 
-COMMON = ("run", "exec", "ps", "pull", "images", "version", "info")
+COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info")
 
 
 def resolve(words: list[str]) -> tuple[str, str, list[str]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.cli.flags import Flag, listing, number, string, switch
+from darse.cli.flags import Flag, listing, number, platform_flag, string, switch
 
 SHARED: tuple[Flag, ...] = (
     listing("add-host", "Add a custom host-to-IP mapping (host:ip)"),
@@ -75,7 +75,7 @@ SHARED: tuple[Flag, ...] = (
     number("oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
     string("pid", "PID namespace to use"),
     number("pids-limit", "Tune container pids limit (set -1 for unlimited)"),
-    string("platform", "Set platform if server is multi-platform capable"),
+    platform_flag(),
     switch("privileged", "Give extended privileges to this container"),
     listing("publish", "Publish a container's port(s) to the host", "p"),
     switch("publish-all", "Publish all exposed ports to random ports", "P"),

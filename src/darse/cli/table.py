@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 # What `docker ps` may lose on a narrow terminal: never names, ids and states.
-SHRINKABLE = frozenset({"COMMAND", "PORTS", "IMAGE", "COMMENT", "CREATED BY", "MOUNTS", "LABELS", "DIGEST"})
+SHRINKABLE = frozenset(
+    {"COMMAND", "PORTS", "IMAGE", "COMMENT", "CREATED BY", "MOUNTS", "LABELS", "DIGEST", "DESCRIPTION"}
+)
 _NARROWEST = 12
 
 

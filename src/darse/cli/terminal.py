@@ -39,6 +39,19 @@ def raw_mode(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
+@contextmanager
+def no_echo(descriptor: int) -> Iterator[None]:
+    """Show nothing of what is typed, a password say, and restore the terminal in any case."""
+    before = termios.tcgetattr(descriptor)
+    quiet = termios.tcgetattr(descriptor)
+    quiet[3] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
 def require_terminal_for(flag_stdin: bool, flag_tty: bool) -> None:
     """Refuse `-it` when standard input is no terminal, in docker's words."""
     if flag_stdin and flag_tty and not is_terminal(0):

@@ -21,6 +21,9 @@ class FakeStream:
     def messages(self) -> Iterator[Any]:
         return iter(self._messages)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def pieces(self) -> Iterator[bytes]:
         return iter(self._messages)
 

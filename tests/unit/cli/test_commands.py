@@ -95,7 +95,7 @@ def test_prune_asks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 def test_save_to_a_file_is_all_or_nothing(tmp_path: Path) -> None:
     target = tmp_path / "image.tar"
-    run(["save", "-o", str(target), "a"], {("GET", "/images/a/get"): [b"one", b"two"]})
+    run(["save", "-o", str(target), "a"], {("GET", "/images/get"): [b"one", b"two"]})
     assert target.read_bytes() == b"onetwo"
     with pytest.raises(CliError, match="No such object"):
         run(["save", "-o", str(target), "b"], {})
@@ -122,7 +122,7 @@ def test_import(tmp_path: Path) -> None:
         ["import", "-c", "CMD sh", "-m", "words", str(archive), "a:b"],
         {("POST", "/images/create"): [{"status": "sha256:1"}]},
     )
-    query = {"fromSrc": "-", "repo": "a", "tag": "b", "changes": ["CMD sh"], "message": "words"}
+    query = {"fromSrc": "-", "repo": "a:b", "changes": ["CMD sh"], "message": "words"}
     assert client.asked[0][2:] == (query, b"archive")
 
 
@@ -143,7 +143,7 @@ def test_progress_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_pull(capsys: pytest.CaptureFixture[str]) -> None:
     answers = {("POST", "/images/create"): [{"status": "Status: Image is up to date for a:latest"}]}
-    assert run(["pull", "a"], answers).asked[0][2] == {"fromImage": "a", "tag": "latest"}
+    assert run(["pull", "a"], answers).asked[0][2] == {"fromImage": "docker.io/library/a", "tag": "latest"}
     assert capsys.readouterr().out.splitlines() == [
         "Using default tag: latest",
         "Status: Image is up to date for a:latest",

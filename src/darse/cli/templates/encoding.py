@@ -31,6 +31,7 @@ def encode(value: Value | None) -> str:
 
 def _row(data: go.Methods) -> str:
     """A row of ours: its placeholders in order, with what HTML could misread escaped, as docker does it there."""
+    data = data._for_json()
     methods = go.POINTER_TO_METHODS(data).methods
     order = {name: number for number, name in enumerate(data.JSON_ORDER)}
     named = sorted(methods.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))

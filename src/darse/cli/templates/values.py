@@ -67,6 +67,10 @@ class Methods:
     # What comes first in JSON; the rest follows by name.
     JSON_ORDER: ClassVar[tuple[str, ...]] = ()
 
+    def _for_json(self) -> Methods:
+        """What JSON is made of: itself, but where docker prints other values there."""
+        return self
+
 
 ANY = Type(INTERFACE, "interface {}")
 STRING_TYPE = Type(STRING, "string")

@@ -8,7 +8,8 @@ from typing import Any
 
 from darse.cli.attached import follow
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, string, switch
+from darse.cli.flags import Command, Options, string, switch
+from darse.cli.image_names import ImageName, in_docker_words, split
 from darse.cli.invocation import Invocation
 from darse.cli.run_flags import SHARED
 from darse.cli.run_options import create_body
@@ -25,6 +26,7 @@ def run(invocation: Invocation) -> int:
     elif options.attach:
         raise CliError("conflicting options: cannot specify both --attach and --detach", _FAILED)
     try:
+        _check_pull(options)
         body = create_body(options, invocation.arguments)
         if options.tty:
             body["HostConfig"]["ConsoleSize"] = list(size())
@@ -75,9 +77,20 @@ def _run_failed(invocation: Invocation, error: CliError, status: int) -> CliErro
 
 def create(invocation: Invocation) -> int:
     """Create a container and print its id."""
-    body = create_body(invocation.options, invocation.arguments)
+    try:
+        _check_pull(invocation.options)
+        body = create_body(invocation.options, invocation.arguments)
+    except CliError as error:
+        raise _run_failed(invocation, error, _FAILED) from error
     sys.stdout.write(f"{_create(invocation, body)}\n")
     return 0
+
+
+def _check_pull(options: Options) -> None:
+    if options.pull not in ("always", "missing", "never"):
+        raise CliError(
+            f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"', _FAILED
+        )
 
 
 def _create(invocation: Invocation, body: dict[str, Any]) -> str:
@@ -87,21 +100,18 @@ def _create(invocation: Invocation, body: dict[str, Any]) -> str:
         raise CliError(
             f"container ID file found, make sure the other container isn't running or delete {cid_file}", _FAILED
         )
-    if options.pull not in ("always", "missing", "never"):
-        raise CliError(
-            f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"', _FAILED
-        )
     query = {"name": options.name or None, "platform": options.platform or None}
+    image = split(body["Image"]).tagged()
     if options.pull == "always":
-        _pull(invocation, body["Image"])
+        _pull(invocation, image)
     try:
         created = client.call("POST", "/containers/create", query, body)
     except ApiError as error:
-        if error.http_status != 404 or "No such image" not in error.reason or options.pull == "never":
-            raise
+        if error.http_status != 404 or "No such image" not in error.reason or options.pull != "missing":
+            raise in_docker_words(error) from error
         if not options.quiet:
-            sys.stderr.write(f"Unable to find image '{_with_tag(body['Image'])}' locally\n")
-        _pull(invocation, body["Image"])
+            sys.stderr.write(f"Unable to find image '{image.short}' locally\n")
+        _pull(invocation, image)
         created = client.call("POST", "/containers/create", query, body)
     for warning in created.get("Warnings") or ():
         sys.stderr.write(f"WARNING: {warning}\n")
@@ -112,25 +122,19 @@ def _create(invocation: Invocation, body: dict[str, Any]) -> str:
     return container_id
 
 
-def _with_tag(image: str) -> str:
-    return image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
-
-
-def _pull(invocation: Invocation, image: str) -> None:
+def _pull(invocation: Invocation, image: ImageName) -> None:
     """Get an image; its progress goes to standard error, where it cannot mix with the container's output."""
-    name, _, digest = image.partition("@")
-    head, separator, tag = name.rpartition(":")
-    if not separator or "/" in tag:
-        head, tag = name, "latest"
-    query = {"fromImage": head, "tag": digest or tag, "platform": invocation.options.platform or None}
-    response = invocation.client.stream("POST", "/images/create", query)
-    for message in response.messages():
-        if "error" in message:
-            raise CliError(f"Error response from daemon: {message['error']}")
-        if not invocation.options.quiet and "status" in message:
-            prefix = f"{message['id']}: " if message.get("id") else ""
-            sys.stderr.write(f"{prefix}{message['status']} {message.get('progress', '')}".rstrip() + "\n")
-    response.close()
+    from darse.cli import pulling
+
+    options = invocation.options
+    pulling.pull(
+        invocation.client,
+        invocation.settings,
+        image,
+        platform=options.platform,
+        quiet=options.quiet,
+        stream=sys.stderr,
+    )
 
 
 _RUN_FLAGS = (

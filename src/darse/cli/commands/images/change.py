@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli import pruning
+from darse.cli import platforms, pruning
 from darse.cli.client import quote
 from darse.cli.errors import ApiError, CliError
 from darse.cli.flags import Command, listing, switch
+from darse.cli.image_names import split_tag
 from darse.cli.invocation import Invocation
+from darse.cli.key_values import comma_separated
 
 
 def tag(invocation: Invocation) -> int:
     """Give an image another name."""
     source, target = invocation.arguments
-    repository, separator, name = target.rpartition(":")
-    if not separator or "/" in name:
-        repository, name = target, ""
+    repository, name = split_tag(target)
     query = {"repo": repository, "tag": name or None}
     try:
         invocation.client.call("POST", f"/images/{quote(source, safe='/:@')}/tag", query)
@@ -30,13 +30,16 @@ def tag(invocation: Invocation) -> int:
 def remove(invocation: Invocation) -> int:
     """Remove images; with --force missing ones are no failure."""
     options = invocation.options
+    query = {
+        "force": options.force,
+        "noprune": options.no_prune,
+        "platforms": [platforms.parse(one) for one in comma_separated(options.platform)],
+    }
     errors: list[str] = []
     fatal = False
     for name in invocation.arguments:
         try:
-            removed = invocation.client.call(
-                "DELETE", f"/images/{quote(name, safe='/:@')}", {"force": options.force, "noprune": options.no_prune}
-            )
+            removed = invocation.client.call("DELETE", f"/images/{quote(name, safe='/:@')}", query)
         except ApiError as error:
             fatal = fatal or error.http_status != 404
             errors.append(str(error))
@@ -75,6 +78,7 @@ COMMANDS = {
             (
                 switch("force", "Force removal of the image", "f"),
                 switch("no-prune", "Do not delete untagged parents"),
+                listing("platform", f"Remove only the given platform variant. {platforms.FORM}", value="strings"),
             ),
             1,
             None,

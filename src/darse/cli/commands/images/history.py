@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from darse.cli import platforms
 from darse.cli.client import quote
 from darse.cli.flags import Command, string, switch
 from darse.cli.format import FORMAT_HELP, Row, ago, write
@@ -63,7 +64,7 @@ class HistoryRow(Row):
 def history(invocation: Invocation) -> int:
     """Print the history of an image."""
     options = invocation.options
-    query = {"platform": _platform(options.platform)}
+    query = {"platform": platforms.given(options.platform)}
     steps = invocation.client.call("GET", f"/images/{quote(invocation.arguments[0], safe='/:@')}/history", query)
     source = options.format
     if source in ("", "table"):
@@ -71,11 +72,6 @@ def history(invocation: Invocation) -> int:
     rows = (HistoryRow(step, truncate=not options.no_trunc, human=options.human) for step in steps)
     write(source, rows, _HEADINGS, may_fit=not options.format and not options.no_trunc)
     return 0
-
-
-def _platform(text: str) -> dict[str, str] | None:
-    parts = text.split("/")
-    return dict(zip(("os", "architecture", "variant"), parts, strict=False)) if text else None
 
 
 COMMANDS = {
@@ -88,7 +84,7 @@ COMMANDS = {
                 string("format", FORMAT_HELP),
                 switch("human", "Print sizes and dates in human readable format", "H", default=True),
                 switch("no-trunc", "Don't truncate output"),
-                string("platform", 'Show history for the given platform. Formatted as "os[/arch[/variant]]"'),
+                string("platform", f"Show history for the given platform. {platforms.FORM}"),
                 switch("quiet", "Only show image IDs", "q"),
             ),
             1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from darse.cli import registry
+from darse.cli.errors import CliError
 from darse.cli.filters import parse_filters
 from darse.cli.flags import Command, listing, string, switch
 from darse.cli.format import FORMAT_HELP, write
@@ -19,6 +20,8 @@ def list_images(invocation: Invocation) -> int:
     wanted = invocation.arguments[0] if invocation.arguments else ""
     if wanted:
         filters.setdefault("reference", []).append(wanted)
+    if options.tree:
+        return _tree(invocation, filters)
     source = options.format
     if not source and not options.quiet:
         source = str(invocation.settings.file.get("imagesFormat", ""))
@@ -36,6 +39,23 @@ def list_images(invocation: Invocation) -> int:
     return 0
 
 
+def _tree(invocation: Invocation, filters: dict[str, list[str]]) -> int:
+    options = invocation.options
+    for given, name in (
+        (options.quiet, "quiet"),
+        (options.no_trunc, "no-trunc"),
+        (options.digests, "show-digest"),
+        (options.format, "format"),
+    ):
+        if given:
+            raise CliError(f"--{name} is not yet supported with --tree")
+    from darse.cli.image_tree import print_tree
+
+    query = {"all": options.all, "filters": filters or None, "manifests": True}
+    print_tree(invocation.client.call("GET", "/images/json", query), untagged=options.all or "dangling" in filters)
+    return 0
+
+
 COMMANDS = {
     "image ls": (
         Command(
@@ -49,6 +69,7 @@ COMMANDS = {
                 string("format", FORMAT_HELP),
                 switch("no-trunc", "Don't truncate output"),
                 switch("quiet", "Only show image IDs", "q"),
+                switch("tree", "List multi-platform images as a tree (EXPERIMENTAL)"),
             ),
             0,
             1,

@@ -1,4 +1,4 @@
-"""`pull`, `load`, `save` and `import`: images on their way in and out."""
+"""`load`, `save` and `import`: images from and to archives."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from darse.cli.client import quote
+from darse.cli import platforms
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, listing, string, switch
+from darse.cli.flags import Command, listing, platform_flag, string, switch
 from darse.cli.invocation import Invocation
 from darse.cli.progress import display
 
@@ -28,41 +28,6 @@ def _open(path: str) -> BinaryIO:
         raise CliError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def pull(invocation: Invocation) -> int:
-    """Get an image by its name."""
-    options = invocation.options
-    name, at, digest = invocation.arguments[0].partition("@")
-    repository, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        repository, tag = name, ""
-    if options.all_tags and (tag or at):
-        raise CliError("tag can't be used with --all-tags/-a")
-    if not (tag or at or options.all_tags):
-        tag = "latest"
-        if not options.quiet:
-            sys.stdout.write("Using default tag: latest\n")
-            sys.stdout.flush()
-    wanted = digest if at else tag
-    query = {"fromImage": repository, "tag": wanted or None, "platform": options.platform or None}
-    messages = invocation.client.stream("POST", "/images/create", query).messages()
-    if options.quiet:
-        for message in messages:
-            if "error" in message:
-                raise CliError(str(message["error"]))
-    else:
-        display(messages)
-    sys.stdout.write(_canonical(repository) + (f"@{digest}" if at else f":{tag}" if tag else "") + "\n")
-    return 0
-
-
-def _canonical(repository: str) -> str:
-    """A name with its registry, as docker prints it in the end."""
-    first, slash, _ = repository.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return repository
-    return f"docker.io/{repository}" if slash else f"docker.io/library/{repository}"
-
-
 def load(invocation: Invocation) -> int:
     """Load images from an archive."""
     options = invocation.options
@@ -70,10 +35,11 @@ def load(invocation: Invocation) -> int:
         raise CliError("requested load from stdin, but stdin is empty")
     with _open(options.input) if options.input else sys.stdin.buffer as source:
         quiet = options.quiet or not sys.stdout.isatty()
+        platform = platforms.given(options.platform)
         response = invocation.client.stream(
             "POST",
             "/images/load",
-            {"quiet": quiet, "platform": options.platform or None},
+            {"quiet": quiet, "platform": platform},
             raw_body=_pieces(source),
             headers={"Content-Type": "application/x-tar"},
         )
@@ -85,15 +51,10 @@ def import_(invocation: Invocation) -> int:
     """Make an image of the archive of a file system."""
     options = invocation.options
     source, *rest = invocation.arguments
-    reference = rest[0] if rest else ""
-    repository, separator, tag = reference.rpartition(":")
-    if not separator or "/" in tag:
-        repository, tag = reference, ""
     is_remote = source.startswith(("http://", "https://"))
     query = {
         "fromSrc": source if is_remote else "-",
-        "repo": repository or None,
-        "tag": tag or None,
+        "repo": rest[0] if rest else None,
         "message": options.message or None,
         "changes": options.change,
         "platform": options.platform or None,
@@ -135,31 +96,12 @@ def save(invocation: Invocation) -> int:
 
 
 def _saved(invocation: Invocation) -> Iterator[bytes]:
-    names = invocation.arguments
-    platform = invocation.options.platform or None
-    if len(names) == 1:
-        response = invocation.client.stream("GET", f"/images/{quote(names[0], safe='/:@')}/get", {"platform": platform})
-    else:
-        response = invocation.client.stream("GET", "/images/get", {"names": names, "platform": platform})
+    query = {"names": invocation.arguments, "platform": platforms.given(invocation.options.platform)}
+    response = invocation.client.stream("GET", "/images/get", query)
     yield from response.pieces()
 
 
 COMMANDS = {
-    "image pull": (
-        Command(
-            "image pull",
-            "[OPTIONS] NAME[:TAG|@DIGEST]",
-            "Download an image from a registry",
-            (
-                switch("all-tags", "Download all tagged images in the repository", "a"),
-                string("platform", "Set platform if server is multi-platform capable"),
-                switch("quiet", "Suppress verbose output", "q"),
-            ),
-            1,
-            1,
-        ),
-        pull,
-    ),
     "image load": (
         Command(
             "image load",
@@ -167,7 +109,7 @@ COMMANDS = {
             "Load an image from a tar archive or STDIN",
             (
                 string("input", "Read from tar archive file, instead of STDIN", "i"),
-                string("platform", "Load only the given platform variant"),
+                string("platform", f"Load only the given platform variant. {platforms.FORM}"),
                 switch("quiet", "Suppress the load output", "q"),
             ),
         ),
@@ -180,7 +122,7 @@ COMMANDS = {
             "Save one or more images to a tar archive (streamed to STDOUT by default)",
             (
                 string("output", "Write to a file, instead of STDOUT", "o"),
-                string("platform", "Save only the given platform variant"),
+                string("platform", f"Save only the given platform variant. {platforms.FORM}"),
             ),
             1,
             None,
@@ -195,7 +137,7 @@ COMMANDS = {
             (
                 listing("change", "Apply Dockerfile instruction to the created image", "c"),
                 string("message", "Set commit message for imported image", "m"),
-                string("platform", "Set platform if server is multi-platform capable"),
+                platform_flag(),
             ),
             1,
             None,

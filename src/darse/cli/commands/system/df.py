@@ -11,6 +11,7 @@ from darse.cli import container_rows, image_rows, volume_rows
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
 from darse.cli.format import FORMAT_HELP, Format, Row
+from darse.cli.image_names import familiar
 from darse.cli.invocation import Invocation
 from darse.cli.templates import Methods, Template, TemplateError
 from darse.cli.units import human_size
@@ -94,7 +95,7 @@ def image_row(image: Mapping[str, Any], truncate: bool) -> image_rows.ImageRow:
     """An image under its first name."""
     tag = next(iter(image.get("RepoTags") or ()), "<none>:<none>")
     repository, _, name = tag.rpartition(":")
-    return image_rows.ImageRow(image, (image_rows.familiar(repository), name, ""), truncate=truncate)
+    return image_rows.ImageRow(image, (familiar(repository), name, ""), truncate=truncate)
 
 
 def _rows(usage: Mapping[str, Any]) -> list[UsageRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from darse.cli import platforms
 from darse.cli.client import quote
 from darse.cli.errors import ApiError, CliError
 from darse.cli.flags import Command, string, switch
@@ -23,14 +24,16 @@ _KINDS = {
 _CLUSTER_KINDS = ("config", "node", "plugin", "secret", "service", "task")
 
 
-def getter(invocation: Invocation, kind: str, *, size: bool = False) -> Callable[[str], Found]:
+def getter(
+    invocation: Invocation, kind: str, *, size: bool = False, platform: dict[str, str] | None = None
+) -> Callable[[str], Found]:
     """What finds objects of one kind."""
     path, type_name = _KINDS[kind]
 
     def get(reference: str) -> Found:
         if not reference.strip():
             raise CliError(f"invalid {kind} name or ID: value is empty")
-        query = {"size": True} if size and kind == "container" else None
+        query = {"size": size and kind == "container", "platform": platform}
         return Found(invocation.client.call("GET", path.format(quote(reference, safe="/:@")), query), type_name)
 
     return get
@@ -79,7 +82,9 @@ def inspect_containers(invocation: Invocation) -> int:
 
 def inspect_images(invocation: Invocation) -> int:
     """Print images."""
-    return print_objects(invocation.arguments, invocation.options.format, getter(invocation, "image"))
+    options = invocation.options
+    platform = platforms.parse(options.platform) if options.platform else None
+    return print_objects(invocation.arguments, options.format, getter(invocation, "image", platform=platform))
 
 
 def inspect_networks(invocation: Invocation) -> int:
@@ -125,7 +130,15 @@ COMMANDS = {
             "image inspect",
             "[OPTIONS] IMAGE [IMAGE...]",
             "Display detailed information on one or more images",
-            (_FORMAT,),
+            (
+                _FORMAT,
+                string(
+                    "platform",
+                    "Inspect a specific platform of the multi-platform image.\n"
+                    "If the image or the server is not multi-platform capable, the command will error out if the "
+                    "platform does not match.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+                ),
+            ),
             1,
             None,
         ),

@@ -1,0 +1,147 @@
+"""`pull` and `push`: images from and to registries."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from darse.cli import credentials, platforms, progress, pulling
+from darse.cli.client import quote
+from darse.cli.errors import ApiError, CliError
+from darse.cli.flags import Command, Flag, platform_flag, string, switch
+from darse.cli.image_names import ImageName, in_docker_words, split
+from darse.cli.invocation import Invocation
+
+_ONE_PLATFORM = (
+    "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n"
+    "Other components, like attestations, will not be included.\n"
+    "To push the complete multi-platform image, remove the --platform flag.\n"
+)
+_NOT_ALL = "Not all multiplatform-content is present and only the available single-platform image was pushed\n{} -> {}"
+_MISSING = (
+    "You're trying to push a manifest list/index which references multiple platform specific manifests, but not all "
+    "of them are available locally\nor available to the remote repository.\n\n"
+    "Make sure you have all the referenced content and try again.\n\n"
+    "You can also push only a single platform specific manifest directly by specifying the platform you want to push "
+    "with the --platform flag."
+)
+
+
+def _named(invocation: Invocation) -> ImageName:
+    """The image of the command line, with its default tag, which is told of."""
+    options = invocation.options
+    name = split(invocation.arguments[0])
+    if options.all_tags:
+        if not name.is_bare:
+            raise CliError("tag can't be used with --all-tags/-a")
+        return name
+    if name.is_bare and not options.quiet:
+        sys.stdout.write("Using default tag: latest\n")
+        sys.stdout.flush()
+    return name.tagged()
+
+
+def pull(invocation: Invocation) -> int:
+    """Get an image by its name."""
+    options = invocation.options
+    name = _named(invocation)
+    pulling.pull(invocation.client, invocation.settings, name, platform=options.platform, quiet=options.quiet)
+    sys.stdout.write(f"{name}\n")
+    return 0
+
+
+def push(invocation: Invocation) -> int:
+    """Send an image to the registry of its name."""
+    options = invocation.options
+    platform = None
+    if options.platform:
+        platform = platforms.parse(options.platform)
+        _note(_ONE_PLATFORM)
+    name = _named(invocation)
+    notes: list[str] = []
+    query = {"tag": name.tag or None, "platform": platform}
+    try:
+        response = invocation.client.stream(
+            "POST",
+            f"/images/{quote(name.repository, safe='/:')}/push",
+            query,
+            headers=credentials.header(invocation.settings, name.domain),
+        )
+    except ApiError as error:
+        raise in_docker_words(error) from error
+    try:
+        if options.quiet:
+            for message in response.messages():
+                progress.raise_error(message)
+                notes += _notes(message.get("aux"))
+            sys.stdout.write(f"{name}\n")
+        else:
+            progress.display(response.messages(), on_aux=lambda aux: notes.extend(_notes(aux)))
+    finally:
+        response.close()
+        for note in notes:
+            _note(note)
+    return 0
+
+
+def _notes(aux: Any) -> list[str]:
+    """What the engine tells of an image whose index or content it could not push."""
+    if not isinstance(aux, dict):
+        return []
+    notes = []
+    if aux.get("manifestPushedInsteadOfIndex"):
+        notes.append(_NOT_ALL.format(aux["originalIndex"]["digest"], aux["selectedManifest"]["digest"]))
+    if aux.get("contentMissing"):
+        notes.append(_MISSING)
+    return notes
+
+
+def _note(text: str) -> None:
+    head = " Info -> "
+    first, *rest = text.split("\n")
+    sys.stdout.write("\n".join(["", head + first, *(f"{'':<{len(head)}}{line}" for line in rest)]) + "\n")
+    sys.stdout.flush()
+
+
+_CONTENT_TRUST = Flag("disable-content-trust", "bool", "Skip image verification", default=True, hidden=True)
+COMMANDS = {
+    "image pull": (
+        Command(
+            "image pull",
+            "[OPTIONS] NAME[:TAG|@DIGEST]",
+            "Download an image from a registry",
+            (
+                switch("all-tags", "Download all tagged images in the repository", "a"),
+                _CONTENT_TRUST,
+                platform_flag(),
+                switch("quiet", "Suppress verbose output", "q"),
+            ),
+            1,
+            1,
+            examples="darse pull debian:12\ndarse pull --platform linux/arm64 registry.example.com/team/app",
+        ),
+        pull,
+    ),
+    "image push": (
+        Command(
+            "image push",
+            "[OPTIONS] NAME[:TAG]",
+            "Upload an image to a registry",
+            (
+                switch("all-tags", "Push all tags of an image to the repository", "a"),
+                _CONTENT_TRUST,
+                string(
+                    "platform",
+                    "Push a platform-specific manifest as a single-platform image to the registry.\n"
+                    "Image index won't be pushed, meaning that other manifests, including attestations won't be "
+                    "preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+                ),
+                switch("quiet", "Suppress verbose output", "q"),
+            ),
+            1,
+            1,
+            examples="darse tag app registry.example.com/team/app:1\ndarse push registry.example.com/team/app:1",
+        ),
+        push,
+    ),
+}

@@ -1,0 +1,177 @@
+"""`login` and `logout`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from darse.cli import credentials
+from darse.cli.errors import ApiError, CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.image_names import HUB
+from darse.cli.invocation import Invocation
+from darse.cli.terminal import is_terminal, no_echo
+
+_REGISTER = (
+    "Log in with your Docker ID or email address to push and pull images from Docker Hub. If you don't have a Docker "
+    "ID, head over to https://hub.docker.com/ to create one.\n"
+    "You can log in with your password or a Personal Access Token (PAT). Using a limited-scope PAT grants better "
+    "security and is required for organizations using SSO. Learn more at https://docs.docker.com/go/access-tokens/\n\n"
+)
+
+
+def login(invocation: Invocation) -> int:
+    """Prove to a registry who the user is, through the engine, and keep what proved it."""
+    options = invocation.options
+    password = _given_password(options)
+    credentials.warn_of_variable()
+    given = invocation.arguments[0] if invocation.arguments else HUB
+    server = credentials.HUB_KEY if given in (HUB, credentials.HUB_KEY) else credentials.host_of(given)
+    stored = {} if options.username or password else _stored(invocation, server)
+    if stored.get("username") and stored.get("password"):
+        status = _with_stored(invocation, {**stored, "serveraddress": server})
+        if status is not None:
+            sys.stdout.write(f"{status}\n")
+            return 0
+    if not (options.username and password) and not is_terminal(0):
+        raise CliError("Error: Cannot perform an interactive login from a non TTY device")
+    user = options.username.strip() or _ask_user(stored.get("username", ""), server)
+    password = password if password.strip() else _ask_password()
+    status = _prove(invocation, {"username": user, "password": password, "serveraddress": server})
+    if status:
+        sys.stdout.write(f"{status}\n")
+    return 0
+
+
+def _given_password(options: Any) -> str:
+    """The password of the flags or of standard input. Raises CliError."""
+    given = options.given
+    if "password" in given and options.password_stdin:
+        raise CliError("conflicting options: cannot specify both --password and --password-stdin")
+    if options.password_stdin:
+        if not options.username:
+            raise CliError("the --password-stdin option requires --username to be set")
+        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    for name in ("username", "password"):
+        if name in given and not getattr(options, name):
+            raise CliError(f"{name} is empty")
+    if options.password:
+        sys.stderr.write("WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n")
+    return str(options.password)
+
+
+def _stored(invocation: Invocation, server: str) -> dict[str, Any]:
+    """What is stored; a helper that fails is told of, and the user is asked instead."""
+    try:
+        return credentials.get(invocation.settings, server)
+    except CliError as error:
+        sys.stderr.write(f"WARNING: {error}\n")
+        return {}
+
+
+def _with_stored(invocation: Invocation, stored: dict[str, Any]) -> str | None:
+    """Log in with what is stored; None when that is refused, which has been said then."""
+    sys.stderr.write(
+        f"Authenticating with existing credentials... [Username: {stored['username']}]\n\n"
+        " Info -> To login with a different account, run 'darse logout' followed by 'darse login'\n\n\n"
+    )
+    sys.stderr.flush()
+    try:
+        return _prove(invocation, stored)
+    except ApiError as error:
+        if error.http_status == 401:
+            sys.stderr.write("Stored credentials invalid or expired\n")
+        else:
+            sys.stderr.write(f"Login did not succeed, error: {error}\n")
+        return None
+
+
+def _prove(invocation: Invocation, wanted: dict[str, Any]) -> str:
+    """Let the engine ask the registry, and store what it gave. Raises CliError."""
+    answer = invocation.client.call("POST", "/auth", None, wanted) or {}
+    kept = dict(wanted)
+    if answer.get("IdentityToken"):
+        kept |= {"password": "", "identitytoken": answer["IdentityToken"]}
+    try:
+        credentials.store(invocation.settings, kept)
+    except CliError as error:
+        raise CliError(f"Error saving credentials: {error}") from error
+    return str(answer.get("Status", ""))
+
+
+def _ask_user(known: str, server: str) -> str:
+    if server == credentials.HUB_KEY:
+        sys.stdout.write(_REGISTER)
+    sys.stdout.write(f"Username ({known}): " if known else "Username: ")
+    sys.stdout.flush()
+    user = sys.stdin.readline().strip() or known
+    if not user:
+        raise CliError("error: username is required")
+    return user
+
+
+def _ask_password() -> str:
+    sys.stdout.write("Password: ")
+    sys.stdout.flush()
+    try:
+        with no_echo(0):
+            password = sys.stdin.readline().rstrip("\r\n")
+    finally:
+        sys.stdout.write("\n")
+    if not password:
+        raise CliError("error: password is required")
+    return password
+
+
+def logout(invocation: Invocation) -> int:
+    """Forget the credentials for a registry."""
+    credentials.warn_of_variable()
+    server = invocation.arguments[0] if invocation.arguments else credentials.HUB_KEY
+    servers = [server]
+    if invocation.arguments:
+        host = credentials.host_of(server)
+        servers += [host, f"http://{host}", f"https://{host}"]
+        server = host
+    sys.stdout.write(f"Removing login credentials for {server}\n")
+    errors = []
+    for one in servers:
+        try:
+            credentials.erase(invocation.settings, one)
+        except CliError as error:
+            errors.append(f"{one}: {error}")
+    if len(errors) == len(servers):
+        sys.stdout.flush()
+        sys.stderr.write("\n".join(["WARNING: could not erase credentials:", *dict.fromkeys(errors)]) + "\n")
+    return 0
+
+
+COMMANDS = {
+    "login": (
+        Command(
+            "login",
+            "[OPTIONS] [SERVER]",
+            "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+            (
+                string("password", "Password or Personal Access Token (PAT)", "p"),
+                switch("password-stdin", "Take the Password or Personal Access Token (PAT) from stdin"),
+                string("username", "Username", "u"),
+            ),
+            0,
+            1,
+            examples="darse login registry.example.com\n"
+            "pass show registry | darse login -u me --password-stdin registry.example.com",
+        ),
+        login,
+    ),
+    "logout": (
+        Command(
+            "logout",
+            "[SERVER]",
+            "Log out from a registry.\nIf no server is specified, Docker Hub is meant.",
+            (),
+            0,
+            1,
+        ),
+        logout,
+    ),
+}

@@ -1,0 +1,87 @@
+# ruff: noqa: N802 - methods of rows are named as the placeholders
+"""`search`: images of Docker Hub, or of the registry that the term begins with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from darse.cli import credentials
+from darse.cli.filters import parse_filters
+from darse.cli.flags import Command, listing, number, string, switch
+from darse.cli.format import Row, write
+from darse.cli.image_names import split
+from darse.cli.invocation import Invocation
+from darse.cli.table import ellipsis
+
+_HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL"}
+_TABLE = "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"
+
+
+class SearchRow(Row):
+    """A repository that was found."""
+
+    GO_NAME: ClassVar[str] = "*registry.searchContext"
+
+    def Name(self) -> str:
+        return str(self.document["name"])
+
+    def Description(self) -> str:
+        text = str(self.document.get("description", "")).replace("\n", " ").replace("\r", " ")
+        return ellipsis(text, 45) if self.truncate else text
+
+    def StarCount(self) -> str:
+        return str(self.document.get("star_count", 0))
+
+    def IsOfficial(self) -> str:
+        return "[OK]" if self.document.get("is_official") else ""
+
+    def _for_json(self) -> SearchRow:
+        return _JsonRow(self.document, truncate=self.truncate)
+
+
+class _JsonRow(SearchRow):
+    """The row in JSON, where a flag is a word."""
+
+    def IsOfficial(self) -> str:
+        return "true" if self.document.get("is_official") else "false"
+
+    def _for_json(self) -> SearchRow:
+        return self
+
+
+def search(invocation: Invocation) -> int:
+    """Print what was found, in the registry's order."""
+    options = invocation.options
+    query = {
+        "term": invocation.arguments[0],
+        "limit": options.limit or None,
+        "filters": parse_filters(options.filter),
+    }
+    domain = split(invocation.arguments[0]).domain
+    headers = credentials.header(invocation.settings, domain)
+    found: list[dict[str, Any]] = invocation.client.call("GET", "/images/search", query, headers=headers) or []
+    rows = [SearchRow(one, truncate=not options.no_trunc) for one in found]
+    source = options.format
+    write(_TABLE if source in ("", "table") else source, rows, _HEADINGS, may_fit=not source and not options.no_trunc)
+    return 0
+
+
+COMMANDS = {
+    "search": (
+        Command(
+            "search",
+            "[OPTIONS] TERM",
+            "Search Docker Hub for images",
+            (
+                listing("filter", "Filter output based on conditions provided", "f", "filter"),
+                string("format", "Pretty-print search using a Go template"),
+                number("limit", "Max number of search results"),
+                switch("no-trunc", "Don't truncate output"),
+            ),
+            1,
+            1,
+            examples="darse search --filter is-official=true postgres\ndarse search registry.example.com/team/app",
+        ),
+        search,
+    )
+}
