@@ -21,6 +21,9 @@ _PIPE = 1024 * 1024
 _PIECE = 256 * 1024
 
 
+Worker = asyncio.subprocess.Process
+
+
 class WorkerFailed(Exception):
     """The worker ended without an answer; the text is what it said on stderr."""
 
@@ -38,9 +41,7 @@ def _search_path() -> str:
     return ":".join(places)
 
 
-async def _start(
-    mode: str, directory: Path, options: Iterable[str], stdin: int, extra: int | None
-) -> asyncio.subprocess.Process:
+async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int, extra: int | None) -> Worker:
     descriptors = () if extra is None else (extra,)
     command = [sys.executable, "-I", "-S", "-c", _START, _search_path(), mode, str(directory), *options]
     if extra is not None:
@@ -56,21 +57,35 @@ async def _start(
     )
 
 
-async def _answer(worker: asyncio.subprocess.Process) -> dict[str, str]:
+async def answer(worker: Worker) -> dict[str, str]:
     """Wait for the worker's end. Raises WorkerFailed. When this is cancelled, the worker is gone, too."""
     try:
         output, errors = await worker.communicate()
     except asyncio.CancelledError:
         # Nobody waits for it any more, and its directory is about to be removed below it.
-        with contextlib.suppress(ProcessLookupError):
-            worker.kill()
-        await worker.wait()
+        await end(worker)
         raise
     if worker.returncode != 0:
         text = errors.decode(errors="replace")[-2000:].strip()
         raise WorkerFailed(f"the layer worker ended with status {worker.returncode}: {text}")
     lines = (line.partition(" ") for line in output.decode(errors="replace").splitlines())
     return {key: value for key, _, value in lines}
+
+
+async def end(worker: Worker) -> None:
+    """Kill a worker that has not ended yet."""
+    if worker.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            worker.kill()
+        await worker.wait()
+
+
+def pipe() -> tuple[int, int]:
+    """Return the reading and the writing end of a pipe of a good size."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # more than /proc/sys/fs/pipe-user-pages-soft allows
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+    return reading, writing
 
 
 async def unpack(
@@ -82,40 +97,53 @@ async def unpack(
     may come of them; -1 is no bound.
     """
     options = [f"size={size}", f"limit={limit}", f"owners={owners}"]
-    return await _answer(await _start("unpack", directory, options, archive, recipe))
+    return await answer(await _start("unpack", directory, options, archive, recipe))
 
 
 async def verify(directory: Path, recipe: int) -> dict[str, str]:
     """Rebuild the archive of `recipe` to nowhere; return the worker's answer. Raises WorkerFailed."""
-    return await _answer(await _start("verify", directory, (), recipe, None))
+    return await answer(await _start("verify", directory, (), recipe, None))
 
 
 async def rebuild(directory: Path, recipe: int, target: int) -> dict[str, str]:
     """Write the archive of `recipe` to the descriptor `target`; return the worker's answer. Raises WorkerFailed."""
-    return await _answer(await _start("rebuild", directory, (), recipe, target))
+    return await answer(await _start("rebuild", directory, (), recipe, target))
 
 
-async def stream(directory: Path, recipe: int, answer: dict[str, str]) -> AsyncGenerator[bytes, None]:
-    """Yield the archive of `recipe`; `answer` is filled at its end. Raises WorkerFailed."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
+async def start_pack(directory: Path, skip: Iterable[str] = ()) -> tuple[Worker, int]:
+    """Start packing the upper directory of an overlay; return the worker, and the descriptor that gives the archive.
+
+    `skip` are absolute paths below the directory that are left out.
+    """
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        try:
-            with contextlib.suppress(OSError):  # more than /proc/sys/fs/pipe-user-pages-soft allows
-                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-            worker = await _start("rebuild", directory, (), recipe, writing)
-        finally:
-            os.close(writing)
-        try:
-            os.set_blocking(reading, False)
-            while piece := await _read(reading):
-                yield piece
-            answer.update(await _answer(worker))
-        finally:
-            if worker.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    worker.kill()
-                await worker.wait()
+        return await _start_writer("pack", directory, [f"skip={':'.join(skip)}"], null)
     finally:
+        os.close(null)
+
+
+async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdin: int) -> tuple[Worker, int]:
+    """Start a worker that writes to a pipe; return it, and the reading end."""
+    reading, writing = pipe()
+    try:
+        return await _start(mode, directory, options, stdin, writing), reading
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+
+
+async def stream(directory: Path, recipe: int, result: dict[str, str]) -> AsyncGenerator[bytes, None]:
+    """Yield the archive of `recipe`; `result` is filled at its end. Raises WorkerFailed."""
+    worker, reading = await _start_writer("rebuild", directory, (), recipe)
+    try:
+        os.set_blocking(reading, False)
+        while piece := await _read(reading):
+            yield piece
+        result.update(await answer(worker))
+    finally:
+        await end(worker)
         os.close(reading)
 
 

@@ -1,4 +1,4 @@
-"""The process that touches what strangers wrote: unpacks a layer's archive, and rebuilds it.
+"""The process that touches what strangers wrote: unpacks a layer's archive, rebuilds it, and packs one.
 
     python -I -S -c '…' MODE DIRECTORY [KEY=VALUE]…
 
@@ -6,9 +6,12 @@
               unknown), owners (INSIDE:OUTSIDE:COUNT,…)
     rebuild   stdin: the recipe. Keys: extra (the descriptor that the archive goes to)
     verify    stdin: the recipe
+    pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
+              them), owners (as above; the way back)
 
 It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive; or `error`, why
-it is refused; or `fault`, why this host could not hold it; or `damaged`.
+it is refused; or `fault`, why this host could not hold it; or `damaged`; or `closed`, when nobody takes the archive any
+more.
 
 It confines itself to DIRECTORY before it reads a byte, see `darse.linux.confinement`: no path in the archive can name
 anything outside, what is made there cannot be run or opened as a device, and a decoder that is made to run a
@@ -23,6 +26,7 @@ import sys
 
 from darse.archive import recipe
 from darse.archive.errors import Damaged, Refused
+from darse.archive.pack import Packer
 from darse.archive.rebuild import Rebuilder
 from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
@@ -55,10 +59,7 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
     stream.start()
     writer = recipe.Writer(int(options["extra"]))
     reader = Reader(Blocks(stream.buffers()), writer.raw)
-    owners = tuple(
-        (int(inside), int(outside), int(count))
-        for inside, outside, count in (one.split(":") for one in options.get("owners", "").split(",") if one)
-    )
+    owners = _owners(options)
     unpacker = Unpacker(reader, writer, Shift(owners) if owners else None)
     unpacker.run()
     digest = stream.digest()
@@ -76,6 +77,30 @@ def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
     return {"digest": reader.head.digest.hex(), "length": reader.head.length, "content": reader.head.content}
 
 
+def pack(options: dict[str, str]) -> dict[str, object]:
+    """Pack the directory; the answer is empty."""
+    confinement.enter(
+        options["directory"],
+        # Attributes of the class `trusted` are shown to administrators only.
+        _READ | {confinement.CAP_SYS_ADMIN},
+        memory=_MEMORY,
+        open_files=_OPEN_FILES,
+        writable=False,
+    )
+    owners = tuple((outside, inside, count) for inside, outside, count in _owners(options))
+    skip = frozenset(os.fsencode(path) for path in options.get("skip", "").split(":") if path)
+    Packer(int(options["extra"]), skip, Shift(owners) if owners else None).run()
+    return {}
+
+
+def _owners(options: dict[str, str]) -> tuple[tuple[int, int, int], ...]:
+    """Ranges of (inside, outside, count)."""
+    return tuple(
+        (int(inside), int(outside), int(count))
+        for inside, outside, count in (one.split(":") for one in options.get("owners", "").split(",") if one)
+    )
+
+
 def main(arguments: list[str]) -> None:
     """Do what the arguments say, and answer."""
     mode, directory = arguments[:2]
@@ -86,6 +111,8 @@ def main(arguments: list[str]) -> None:
     try:
         if mode == "unpack":
             answer = unpack(options)
+        elif mode == "pack":
+            answer = pack(options)
         else:
             answer = rebuild(options, int(options["extra"]) if mode == "rebuild" else None)
     except Refused as error:
@@ -94,6 +121,8 @@ def main(arguments: list[str]) -> None:
         answer = {"damaged": error}
     except MemoryError:
         answer = {"error": "it needs more memory than a layer may take"}
+    except BrokenPipeError as error:
+        answer = {"closed": error}
     except OSError as error:
         answer = {"fault" if mode != "unpack" or error.errno in HOST_FAULTS else "error": error}
     text = "".join(f"{key} {str(value).replace(chr(10), ' ')}\n" for key, value in answer.items())

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Protocol
 
 from darse.archive import process
-from darse.engine.errors import InvalidParameter, NotFound, SystemFault
+from darse.engine.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
-from darse.images.model import Descriptor
+from darse.images.model import LAYER, Descriptor, Layer, chain_above
 from darse.linux.contained import remove_tree
 from darse.linux.files import sync_directory, sync_file_system
 
@@ -74,6 +74,18 @@ class FileSource:
         if self._offset:
             os.lseek(descriptor, self._offset, os.SEEK_SET)
         return descriptor
+
+
+class _Reading:
+    """The reading end of a pipe."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.size = -1
+
+    def open(self) -> int:
+        """Hand it over."""
+        return self._descriptor
 
 
 class LayerStore:
@@ -147,20 +159,53 @@ class LayerStore:
         """Unpack a blob of the content store; see `ensure`."""
         await self.ensure(chain_id, diff_id, FileSource(self._content.path(blob.digest)))
 
+    async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = ()) -> Layer:
+        """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on nothing).
+
+        `skip` are absolute paths in it that are no part of the layer. The directory is read once, and its files are
+        copied once: nothing shares them with the container, which may go on changing them. The blob of the answer is
+        the uncompressed archive, which nobody has yet.
+
+        Nothing else runs between the moment when the layer is recorded and the return. Raises InvalidParameter for a
+        tree that no layer can hold, and SystemFault.
+        """
+        target = self._content.temporary()
+        packer, reading = await process.start_pack(upper, skip)
+        try:
+            try:
+                answer = await self._unpack(_Reading(reading), target, "that is committed", -1)
+            except EngineError:
+                # Perhaps because the other worker failed, whose reason is the better one.
+                packed = await _run(process.answer(packer))
+                if "closed" not in packed:
+                    _checked(packed, "that is committed")
+                raise
+            _checked(await _run(process.answer(packer)), "that is committed")
+            diff_id = f"sha256:{answer['digest']}"
+            chain_id = chain_above(parent, diff_id)
+            async with self._locks.hold(chain_id):
+                if not self.exists(chain_id):
+                    await self._publish(target, chain_id, diff_id, int(answer["content"]), int(answer["length"]))
+        finally:
+            await process.end(packer)
+            if target.exists():
+                await asyncio.to_thread(remove_tree, target)
+        return Layer(Descriptor(LAYER, diff_id, int(answer["length"])), diff_id, chain_id)
+
     async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
         """Unpack an archive below `target`/fs in a worker; return its answer."""
         root = target / "fs"
-        root.mkdir(mode=0o755, parents=True)
-        root.chmod(0o755)
-        recipe = os.open(target / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        archive = source.open()
         try:
-            archive = source.open()
+            root.mkdir(mode=0o755, parents=True)
+            root.chmod(0o755)
+            recipe = os.open(target / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 return _checked(await _run(process.unpack(root, archive, recipe, size=source.size, limit=limit)), name)
             finally:
-                os.close(archive)
+                os.close(recipe)
         finally:
-            os.close(recipe)
+            os.close(archive)
 
     async def _publish(self, target: Path, chain_id: str, diff_id: str, size: int, archive_size: int) -> None:
         """Flush a layer, move it to its place, and record it."""
@@ -200,7 +245,10 @@ class LayerStore:
         self._check_rebuilt(chain_id, answer)
 
     async def write_archive(self, chain_id: str, target: int) -> None:
-        """Write the layer's uncompressed archive to a descriptor, which is faster than `archive`; raises the same."""
+        """Write the layer's uncompressed archive to a descriptor, which is faster than `archive`.
+
+        Raises the same, and BrokenPipeError when nobody takes it any more.
+        """
         recipe = self._open_recipe(chain_id)
         try:
             self._check_rebuilt(chain_id, await _run(process.rebuild(self.path(chain_id), recipe, target)))
@@ -226,6 +274,8 @@ class LayerStore:
         row = self._state.row("SELECT diff_id FROM layers WHERE chain_id = ?", (chain_id,))
         if row is None:
             raise NotFound(f"layer {chain_id} was removed meanwhile")
+        if "closed" in answer:
+            raise BrokenPipeError(answer["closed"])
         if problem := answer.get("damaged") or answer.get("fault"):
             raise SystemFault(f"layer {chain_id} is damaged: {problem}")
         if f"sha256:{answer.get('digest')}" != row[0]:

@@ -173,8 +173,13 @@ def chain_ids(diff_ids: Iterable[str]) -> list[str]:
     """Return the chain ID of each layer, given the diff IDs, lowest first."""
     chain: list[str] = []
     for diff_id in diff_ids:
-        chain.append(diff_id if not chain else digest_of(f"{chain[-1]} {diff_id}".encode()))
+        chain.append(chain_above(chain[-1] if chain else None, diff_id))
     return chain
+
+
+def chain_above(parent: str | None, diff_id: str) -> str:
+    """The chain ID of layer `diff_id` on the layer whose chain ID is `parent`; None is no layer."""
+    return diff_id if parent is None else digest_of(f"{parent} {diff_id}".encode())
 
 
 def digest_of(content: bytes) -> str:

@@ -38,6 +38,10 @@ MS_RELATIME = 1 << 21
 MNT_DETACH = 2
 _FLAG_NAMES = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "relatime": MS_RELATIME}
 
+# With index=off a root that is mounted again before the kernel has dropped the last mount is no error. The others may
+# be on by default, and leave in the upper directory things that mean something on these lower ones only: a renamed
+# directory that points to where it was, a changed owner without the file's content.
+_SELF_CONTAINED = "index=off,redirect_dir=nofollow,metacopy=off"
 # mount(2) takes one page of options; the kernel counts the final NUL.
 _OPTIONS_PAGE = 4095
 
@@ -119,8 +123,7 @@ def mount_overlay(
     """
     with _short_names([*lower, upper, work]) as names:
         *lower_names, upper_name, work_name = names
-        # With index=off a root that is mounted again before the kernel has dropped the last mount is no error.
-        options = f"lowerdir={':'.join(lower_names)},upperdir={upper_name},workdir={work_name},index=off"
+        options = f"lowerdir={':'.join(lower_names)},upperdir={upper_name},workdir={work_name},{_SELF_CONTAINED}"
         with (
             trace.step(
                 "mount",
@@ -140,7 +143,7 @@ def mount_overlay(
 
 @contextmanager
 def _short_names(paths: Sequence[str]) -> Iterator[list[str]]:
-    plain = sum(len(path.encode()) + 1 for path in paths) + 64 < _OPTIONS_PAGE
+    plain = sum(len(path.encode()) + 1 for path in paths) + 128 < _OPTIONS_PAGE
     if plain and not any(character in path for path in paths for character in ":,\\"):
         yield list(paths)
         return

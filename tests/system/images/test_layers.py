@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
+import socket
 import stat
 import subprocess
 import tarfile
@@ -16,6 +18,7 @@ import zstandard
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
 from darse.images.layers import FileSource
 from darse.images.model import LAYER
+from darse.linux.mounts import mount_overlay
 
 
 def member(name, kind=tarfile.REGTYPE, content=b"", *, link="", mode=0o644, device=(0, 0), headers=None, uid=0):
@@ -382,3 +385,105 @@ async def test_an_archive_may_end_behind_its_last_content_but_not_within(images)
     assert (root / "f").read_bytes() == b"text"
     with pytest.raises(InvalidParameter, match="Truncated"):
         await unpack(images, whole[:515])
+
+
+def overlay(tmp_path, images, chain_id, change):
+    """Mount an overlay on a layer as for a container, change it, and return its upper directory."""
+    upper, work, merged = (tmp_path / name for name in ("upper", "work", "merged"))
+    for path in (upper, work, merged):
+        path.mkdir()
+    mount_overlay([str(images.layers.path(chain_id))], str(upper), str(work), str(merged))
+    try:
+        change(merged)
+    finally:
+        subprocess.run(["umount", merged], check=True)
+    return upper
+
+
+async def test_a_commit_holds_what_changed_and_gives_the_same_tree(images, tmp_path):  # noqa: PLR0915
+    base = tar(
+        member("keep", content=b"below"),
+        member("gone", content=b"below"),
+        member("d", tarfile.DIRTYPE, mode=0o755),
+        member("d/one", content=b"1"),
+        member("e", tarfile.DIRTYPE, mode=0o755),
+        member("e/two", content=b"2"),
+        member("moved", tarfile.DIRTYPE, mode=0o755),
+        member("moved/three", content=b"3"),
+    )
+    await unpack(images, base)
+    parent = f"sha256:{hashlib.sha256(base).hexdigest()}"
+
+    def change(root):
+        (root / "gone").unlink()
+        shutil.rmtree(root / "d")
+        shutil.rmtree(root / "e")
+        (root / "e").mkdir(mode=0o750)
+        (root / "e/new").write_bytes(os.urandom(300_000))
+        subprocess.run(["mv", root / "moved", root / "there"], check=True)
+        os.link(root / "e/new", root / "linked")
+        os.symlink("nowhere", root / "soft")
+        os.setxattr(root / "e/new", "user.note", b"a\nb=c")
+        os.mkfifo(root / "pipe", 0o640)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(root / "socket"))
+        with open(root / "sparse", "wb") as file:
+            file.seek(1 << 24)
+            file.write(b"middle")
+            file.truncate(1 << 25)
+        (root / ("n" * 200)).write_text("long")
+        os.chown(root / "pipe", 3_000_000, 5)
+        (root / "hosts").touch()
+        os.utime(root / "soft", (1_700_000_000, 1_700_000_000), follow_symlinks=False)
+
+    upper = overlay(tmp_path, images, parent, change)
+    layer = await images.layers.commit(upper, parent, skip=["/hosts"])
+    root = images.layers.path(layer.chain_id)
+    assert layer.chain_id == f"sha256:{hashlib.sha256(f'{parent} {layer.diff_id}'.encode()).hexdigest()}"
+    assert sorted(os.listdir(root)) == sorted(
+        ["d", "e", "gone", "linked", "moved", "n" * 200, "pipe", "soft", "sparse", "there"]
+    )
+    for name in ("gone", "d", "moved"):
+        status = os.lstat(root / name)
+        assert (stat.S_ISCHR(status.st_mode), status.st_rdev) == (True, 0)
+    assert os.getxattr(root / "e", "trusted.overlay.opaque") == b"y"
+    assert stat.S_IMODE(os.lstat(root / "e").st_mode) == 0o750
+    assert (root / "e/new").samefile(root / "linked")
+    assert (root / "e/new").read_bytes() == (upper / "e/new").read_bytes()
+    assert not (root / "e/new").samefile(upper / "e/new")
+    assert os.getxattr(root / "linked", "user.note") == b"a\nb=c"
+    assert (root / "there/three").read_bytes() == b"3"
+    assert os.lstat(root / "soft").st_mtime == 1_700_000_000
+    status = os.lstat(root / "pipe")
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o640, 3_000_000, 5)
+    status = os.lstat(root / "sparse")
+    assert (status.st_size, status.st_blocks * 512 < 1 << 20) == (1 << 25, True)
+    assert (root / "sparse").read_bytes() == (upper / "sparse").read_bytes()
+    await images.layers.verify(layer.chain_id)
+    assert await images.layers.commit(upper, parent, skip=["/hosts"]) == layer
+    archive = b"".join([piece async for piece in images.layers.archive(layer.chain_id)])
+    with tarfile.open(fileobj=io.BytesIO(archive)) as file:
+        names = file.getnames()
+    assert [name for name in names if ".wh." in name] == [".wh.d", "e/.wh..wh..opq", ".wh.gone", ".wh.moved"]
+    assert not list((tmp_path / "images/ingest").iterdir())
+
+
+async def test_a_commit_that_fails_leaves_nothing(images, tmp_path):
+    upper = tmp_path / "upper"
+    upper.mkdir()
+    (upper / "f").write_bytes(bytes(1_000_000))
+    (upper / ".wh.f").touch()
+    with pytest.raises(InvalidParameter, match=r"begin with \.wh\."):
+        await images.layers.commit(upper, None)
+    (upper / ".wh.f").unlink()
+    task = asyncio.create_task(images.layers.commit(upper, None))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(SystemFault, match="No such file"):
+        await images.layers.commit(tmp_path / "nowhere", None)
+    assert not list((tmp_path / "images/ingest").iterdir())
+    assert not list((tmp_path / "images/layers").iterdir())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
