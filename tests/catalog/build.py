@@ -31,6 +31,8 @@ HERE = Path(__file__).parent
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
 SUITE = "bookworm"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Debian's mirrors do not keep what its lists of some days ago speak of.
+_LISTS_SECONDS = 12 * 3600
 _LEVEL = "2"  # of what this module makes of the same input; a change makes everything anew
 
 
@@ -71,7 +73,10 @@ class Builder:
         self._apt = cache / "apt"
         self._parent = parent
         self._tell = tell
-        for directory in (self._states, self._apt / "lists" / "partial", self._apt / "archives" / "partial"):
+        lists = self._apt / "lists"
+        if lists.exists() and time.time() - lists.stat().st_mtime > _LISTS_SECONDS:
+            shutil.rmtree(self._apt)
+        for directory in (self._states, lists / "partial", self._apt / "archives" / "partial"):
             directory.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
