@@ -10,6 +10,7 @@ The small images are always there; the others are built when they are asked for:
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,13 @@ class Hub:
         path = directory / f"{name.replace(':', '-')}.tar"
         self.catalogue.layout.archive(name, path)
         return path
+
+    def have(self, *names: str) -> None:
+        """Have images in the engine, without pulling them: for tests whose subject is another."""
+        with tempfile.TemporaryDirectory() as directory:
+            for name in names:
+                if self.engine.api("GET", f"/images/{name}/json").status != 200:
+                    self.engine.docker("load", "-q", "-i", str(self.archive(name, Path(directory)))).ok()
 
     def remove_images(self) -> None:
         """Remove all images from the engine, so that what is run next is pulled."""
