@@ -18,6 +18,7 @@ from darse.engine.errors import InvalidParameter, Unavailable
 from darse.linux import trace
 from darse.networks.model import SandboxRequest
 from darse.runtime.container_mounts import BindMount, TmpfsMount
+from darse.runtime.destinations import check_destinations
 from darse.runtime.devices import device_binds
 from darse.runtime.filters import CompiledFilters
 from darse.runtime.launch import RootMount
@@ -93,6 +94,7 @@ class Assembly:
 
         def write_spec(root_fd: int) -> bytes:
             nonlocal profile
+            check_destinations(root_fd, str(files.station.rootfs), mounts)
             pinned = pin_subpaths(mounts, station)
             if remapping is not None:
                 remapping.admit(station)

@@ -14,6 +14,7 @@ import msgspec
 from darse.wire.containers import HostConfig
 
 INIT_PATH: Final = "/sbin/docker-init"
+_CGROUPS: Final = "/sys/fs/cgroup"
 _SHM: Final = "/dev/shm"  # noqa: S108 - the container's
 # Of the defaults these stay writable when the root is read-only; programs cannot work without them.
 _WRITABLE: Final = frozenset({"/proc", "/dev", "/dev/pts", _SHM, "/dev/mqueue"})
@@ -55,13 +56,14 @@ def container_mounts(
     shm_source: str = "",
     init_program: str = "",
     writable_cgroups: bool = False,
+    cgroup_version: int = 2,
     recursive_read_only: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the spec's `mounts`. A user's mount takes the place of a default one at the same destination."""
     chosen = {posixpath.normpath(mount.destination) for mount in mounts}
     result = [
         default
-        for default in _defaults(host, shm_source, writable_cgroups=writable_cgroups)
+        for default in _defaults(host, shm_source, cgroup_version, writable_cgroups=writable_cgroups)
         if default["destination"] not in chosen
         # With `-v /dev:/dev` what we would mount below is there already, and is the host's.
         and not ("/dev" in chosen and default["destination"].startswith("/dev/"))
@@ -91,7 +93,9 @@ def root_propagation(mounts: Mounts) -> str:
     return "private"
 
 
-def _defaults(host: HostConfig, shm_source: str, *, writable_cgroups: bool) -> list[dict[str, Any]]:
+def _defaults(
+    host: HostConfig, shm_source: str, cgroup_version: int, *, writable_cgroups: bool
+) -> list[dict[str, Any]]:
     sys_access = "rw" if host.Privileged else "ro"
     cgroup_access = "rw" if host.Privileged or writable_cgroups else "ro"
     return [
@@ -101,7 +105,14 @@ def _defaults(host: HostConfig, shm_source: str, *, writable_cgroups: bool) -> l
             "devpts", "devpts", "/dev/pts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
         ),
         _mount("sysfs", "sysfs", "/sys", "nosuid", "noexec", "nodev", sys_access),
-        _mount("cgroup", "cgroup", "/sys/fs/cgroup", cgroup_access, "nosuid", "noexec", "nodev"),
+        _mount("cgroup", "cgroup", _CGROUPS, cgroup_access, "nosuid", "noexec", "nodev"),
+        # crun 1.8 leaves the small file system in which it mounts the hierarchies of version 1 writable. Not by way of
+        # the read-only paths: it would make what is mounted below writable.
+        *(
+            [_mount("bind", _CGROUPS, _CGROUPS, "remount", "bind", "ro", "nosuid", "noexec", "nodev")]
+            if cgroup_version == 1 and cgroup_access == "ro"
+            else []
+        ),
         _mount("mqueue", "mqueue", "/dev/mqueue", "nosuid", "noexec", "nodev"),
         *_shm(host, shm_source),
     ]

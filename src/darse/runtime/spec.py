@@ -134,6 +134,7 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
             shm_source=inputs.shm_source,
             init_program=inputs.init_program if with_init else "",
             writable_cgroups=security.writable_cgroups,
+            cgroup_version=inputs.facts.cgroup_version,
             recursive_read_only=inputs.facts.recursive_read_only,
         ),
         "linux": linux,

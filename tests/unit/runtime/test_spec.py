@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from darse.engine.errors import InvalidParameter
+from darse.linux.userns import IdMaps, IdRange
 from darse.runtime.capabilities import ALL, DEFAULT
 from darse.runtime.process import environment, rlimits
 from darse.runtime.spec import (
@@ -22,7 +23,7 @@ from darse.runtime.spec import (
     exec_process,
 )
 from darse.runtime.user import ResolvedUser
-from darse.wire.containers import ContainerConfig, ExecConfig, HostConfig, Ulimit
+from darse.wire.containers import ContainerConfig, DeviceMapping, ExecConfig, HostConfig, Ulimit
 from tests.unit.runtime.facts import WEAK, facts
 
 MIB = 1 << 20
@@ -90,6 +91,12 @@ def test_a_default_container_is_docker_s() -> None:
             "source": "cgroup",
             "destination": "/sys/fs/cgroup",
             "options": ["ro", "nosuid", "noexec", "nodev"],
+        },
+        {
+            "type": "bind",
+            "source": "/sys/fs/cgroup",
+            "destination": "/sys/fs/cgroup",
+            "options": ["remount", "bind", "ro", "nosuid", "noexec", "nodev"],
         },
         {"type": "mqueue", "source": "mqueue", "destination": "/dev/mqueue", "options": ["nosuid", "noexec", "nodev"]},
         {
@@ -247,10 +254,39 @@ def test_a_read_only_bind_covers_what_is_mounted_below_where_the_kernel_can() ->
     assert "rro" not in mounted(built(mounts=[alone]))["/d"]["options"]
 
 
+def test_control_groups_of_version_2_are_one_mount_and_writable_ones_stay_so() -> None:
+    def of(version: int, **options: Any) -> list[list[str]]:
+        spec = built(host=HostConfig(**options), facts=facts(cgroup_version=version))
+        return [one["options"] for one in spec["mounts"] if one["destination"] == "/sys/fs/cgroup"]
+
+    assert of(2) == [["ro", "nosuid", "noexec", "nodev"]]
+    for version in (1, 2):
+        assert of(version, Privileged=True) == [["rw", "nosuid", "noexec", "nodev"]]
+        assert of(version, SecurityOpt=["writable-cgroups=true"]) == [["rw", "nosuid", "noexec", "nodev"]]
+
+
+def test_a_user_namespace_is_joined_by_its_path() -> None:
+    maps = IdMaps((IdRange(0, 100000, 65536),), (IdRange(0, 200000, 65536),))
+    spec = built(
+        host=HostConfig(Devices=[DeviceMapping("/dev/null", "/dev/null", "rwm")]),
+        namespaces=SharedNamespaces(user="/user", network="/net"),
+        last_group=maps.last_group,
+    )
+    assert {"type": "user", "path": "/user"} in spec["linux"]["namespaces"]
+    assert "uidMappings" not in spec["linux"]
+    # Nodes are bound, and still allowed by the device cgroup.
+    assert spec["linux"]["devices"] == []
+    assert {"major": 1, "minor": 3}.items() <= spec["linux"]["resources"]["devices"][-1].items()
+    assert spec["linux"]["sysctl"]["net.ipv4.ping_group_range"] == "0 65535"
+    told = built(namespaces=SharedNamespaces(user="/user"), id_maps=maps)["linux"]
+    assert told["uidMappings"] == [{"containerID": 0, "hostID": 100000, "size": 65536}]
+    assert told["gidMappings"] == [{"containerID": 0, "hostID": 200000, "size": 65536}]
+
+
 def test_a_user_s_mount_takes_the_place_of_a_default_one() -> None:
     bind = BindMount("/dev", "/dev", writable=True, propagation="rprivate")
     destinations = [mount["destination"] for mount in built(mounts=[bind])["mounts"]]
-    assert destinations == ["/proc", "/sys", "/sys/fs/cgroup", "/dev"]
+    assert destinations == ["/proc", "/sys", "/sys/fs/cgroup", "/sys/fs/cgroup", "/dev"]
     shm = TmpfsMount("/dev/shm/", ["size=1g"])
     assert sum(mount["destination"].startswith("/dev/shm") for mount in built(mounts=[shm])["mounts"]) == 1
 

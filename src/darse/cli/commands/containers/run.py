@@ -60,7 +60,7 @@ def _start(invocation: Invocation, container_id: str) -> None:
     try:
         invocation.client.call("POST", f"/containers/{container_id}/start")
     except CliError as error:
-        text = str(error).lower()
+        text = str(error)
         status = _FAILED
         if "executable file not found" in text or "no such file or directory" in text:
             status = _NOT_FOUND

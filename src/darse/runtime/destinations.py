@@ -1,0 +1,77 @@
+"""Where mounts may not go: over /proc, and inside of it.
+
+A volume in the place of /proc, or of a directory in there, would hide what the runtime masks, and show programs that
+trust it what an image's author likes: which AppArmor profile they have, say (CVE-2019-16884). Images name volumes, and
+links in them lead from innocent names to /proc (CVE-2019-19921), so destinations are looked at where they end. The rule
+and its exceptions are runc's (libcontainer/rootfs_linux.go); crun has none.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from typing import Final
+
+from darse.engine.errors import InvalidParameter
+from darse.linux.openat2 import open_in_root
+from darse.runtime.container_mounts import BindMount, Mounts
+
+# What lxcfs gives containers views of their own of.
+_ALLOWED: Final = frozenset(
+    {
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/net/dev",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/uptime",
+    }
+)
+
+
+def check_destinations(root_fd: int, root: str, mounts: Mounts) -> None:
+    """Raise InvalidParameter, in runc's words, for a mount that would change /proc.
+
+    `root` is where the root file system that `root_fd` is of is mounted.
+    """
+    for mount in mounts:
+        found = _resolved(root_fd, root, mount.destination)
+        if found == "/proc":
+            if not (isinstance(mount, BindMount) and _is_proc(mount.source)):
+                raise _refusal(mount.destination, found, "it is not of type proc")
+        elif found.startswith("/proc/") and found not in _ALLOWED:
+            raise _refusal(mount.destination, found, "it is inside /proc")
+
+
+def _resolved(root_fd: int, root: str, destination: str) -> str:
+    """Where a path ends in the root, as far as it exists: what is missing is made there."""
+    missing = ""
+    path = destination
+    while path != "/":
+        try:
+            descriptor = open_in_root(root_fd, path, os.O_PATH)
+        except OSError:  # not there, or a link to what is not
+            path, name = posixpath.split(path)
+            missing = posixpath.join(name, missing) if missing else name
+            continue
+        try:
+            end = os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(root) or "/"
+        finally:
+            os.close(descriptor)
+        return posixpath.join(end, missing) if missing else end
+    return f"/{missing}"
+
+
+def _is_proc(source: str) -> bool:
+    return os.path.isdir(source) and os.stat(source).st_dev == os.stat("/proc").st_dev
+
+
+def _refusal(destination: str, found: str, reason: str) -> InvalidParameter:
+    return InvalidParameter(
+        f'error mounting to rootfs at "{destination}": "{found}" cannot be mounted because {reason}'
+    )
