@@ -83,10 +83,20 @@ class Routes:
 def all_routes() -> Routes:
     """Every route of the API."""
     # They import this module.
-    from darse.api.routes import cluster, containers, execs, images, networks, observation, system, volumes  # noqa: PLC0415
+    from darse.api.routes import (  # noqa: PLC0415
+        cluster,
+        containers,
+        execs,
+        image_archives,
+        images,
+        networks,
+        observation,
+        system,
+        volumes,
+    )
 
     routes = Routes()
-    for module in (system, containers, observation, execs, images, networks, volumes, cluster):
+    for module in (system, containers, observation, execs, images, image_archives, networks, volumes, cluster):
         routes.extend(module.ROUTES)
     return routes
 

@@ -8,6 +8,8 @@ import re
 from darse.api import aiohttp_server as web
 from darse.engine.errors import InvalidParameter
 from darse.engine.times import parse_time
+from darse.images import platforms
+from darse.images.platforms import Platform
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
@@ -35,6 +37,12 @@ def number(request: web.BaseRequest, name: str, default: int | None = None) -> i
     if not re.fullmatch(r"-?[0-9]{1,18}", value, re.ASCII):
         raise InvalidParameter(f"invalid value for {name}: {json.dumps(value)} is no number")
     return int(value)
+
+
+def platform(request: web.BaseRequest) -> Platform | None:
+    """A JSON-encoded OCI platform; None when absent. Raises InvalidParameter."""
+    value = text(request, "platform")
+    return platforms.parse_json(value) if value else None
 
 
 def size(request: web.BaseRequest, name: str) -> int:

@@ -1,225 +1,272 @@
-"""Image archives: what `save` writes and `load` reads.
+"""What is in an image archive.
 
-Two layouts: docker's (`manifest.json` names a config and layer files) and OCI's (`index.json` names manifests by
-digest). `save` writes both into one archive, as docker does since 25.0. An archive is indexed once; members are read
-by their offset, so nothing of it is ever extracted under a name that it chose.
+There are docker's layout (`manifest.json` names a config and layer files), OCI's (`index.json` names manifests by
+digest), and the one before docker 1.10 (see `legacy`). Many archives have docker's and OCI's at once.
+
+Members are told apart as they come, before it is known what they are for: what begins as JSON is a document and kept
+here, what may be a layer has gone to the layer store. Nothing is ever extracted under a name that the archive chose.
 """
 
 from __future__ import annotations
 
-import io
 import posixpath
-import tarfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
-
-import msgspec
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from darse.engine.errors import InvalidParameter
-from darse.images.content import ContentStore
+from darse.images import legacy, platforms
 from darse.images.documents import DockerManifest, Index, Manifest, decode
-from darse.images.model import (
-    CONFIG,
-    DOCKER_INDEX,
-    DOCKER_MANIFEST,
-    INDEX,
-    LAYER,
-    MANIFEST,
-    Descriptor,
-    Image,
-    digest_of,
-)
+from darse.images.model import INDEXES, MANIFESTS, Descriptor, digest_of, parse_config
+from darse.images.platforms import Platform
 
-_SMALL = 8 * 1024 * 1024
-_MEMBERS = 200_000
 _NESTING = 4
+_LINKS = 8
 _WHAT = "archive"
-_READ_LIMIT = 16 * 1024 * 1024
 
 
-class Found(NamedTuple):
-    """An image in an archive: its config and layers as members, and the names it carries.
+class FoundLayer(NamedTuple):
+    """A layer of an image: the member that holds it, and what a manifest says of it, where there is one."""
 
-    A layer is (member, digest or "", media type); `manifest` the document and its media type where there is one.
+    member: str
+    blob: Descriptor | None = None
+
+
+class FoundImage(NamedTuple):
+    """An image of one platform: its config, and its layers, lowest first."""
+
+    config: bytes
+    layers: list[FoundLayer]
+
+
+class FoundTarget(NamedTuple):
+    """What names in the archive refer to.
+
+    `document` is a manifest or an index of `media_type`, or empty where the archive has only configs; `manifests` are
+    an index's documents by digest.
     """
 
-    config: str
-    layers: list[tuple[str, str, str]]
     names: list[str]
-    manifest: tuple[bytes, str] | None = None
+    images: list[FoundImage]
+    document: bytes = b""
+    media_type: str = ""
+    manifests: Mapping[str, bytes] = MappingProxyType({})
 
 
-class _Bounded(io.BufferedReader):
-    """A file that refuses reads no honest archive causes: a long name or extended header may claim gigabytes."""
+class Contents:
+    """The members of an archive by their names: documents, links, and what may be layers."""
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= _READ_LIMIT:
-            raise ValueError("a header claims to be huge")
-        return super().read(size)
-
-
-class Archive:
-    """A tar file on disk, indexed by member name."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        """Raises InvalidParameter when it is no tar archive."""
-        self._members: dict[str, tarfile.TarInfo] = {}
-        try:
-            bounded = _Bounded(file)  # type: ignore[arg-type]
-            self._tar = tarfile.open(fileobj=bounded, mode="r:")  # noqa: SIM115 - lives as long as this object
-            for member in self._tar:
-                if len(self._members) >= _MEMBERS:
-                    raise InvalidParameter(f"the archive has more than {_MEMBERS} members")
-                self._members[posixpath.normpath(member.name).lstrip("/")] = member
-        except (tarfile.TarError, EOFError, OverflowError, ValueError, RecursionError) as error:
-            raise InvalidParameter(f"invalid archive: {error}") from error
+    def __init__(self) -> None:
+        self.documents: dict[str, bytes] = {}
+        self.links: dict[str, str] = {}
+        self.layers: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._members
+        return name in self.documents or name in self.layers or name in self.links
 
-    def open(self, name: str) -> BinaryIO:
-        """Open a regular member, following links within the archive. Raises InvalidParameter."""
-        for _ in range(8):
-            name = posixpath.normpath(name)
-            member = self._members.get(name)
-            if member is None:
-                raise InvalidParameter(f"invalid archive: {name} is missing")
-            if member.issym():
-                name = posixpath.join(posixpath.dirname(name), member.linkname)
-            elif member.islnk():
-                name = member.linkname
-            elif member.isreg():
-                file = self._tar.extractfile(member)
-                assert file is not None
-                return file  # type: ignore[return-value]
-            else:
+    def resolve(self, name: str) -> str:
+        """Follow links within the archive. Raises InvalidParameter."""
+        for _ in range(_LINKS):
+            name = normal(name)
+            if name not in self.links:
                 break
-        raise InvalidParameter(f"invalid archive: {name} is no regular file")
+            name = self.links[name]
+        if name not in self.documents and name not in self.layers:
+            raise InvalidParameter(f"invalid archive: {name} is missing, or no regular file")
+        return name
 
-    def small(self, name: str) -> bytes:
-        """Return a member that is a document. Raises InvalidParameter when it is missing or huge."""
-        with self.open(name) as file:
-            content = file.read(_SMALL + 1)
-        if len(content) > _SMALL:
-            raise InvalidParameter(f"invalid archive: {name} is larger than {_SMALL} bytes")
-        return content
+    def document(self, name: str) -> bytes:
+        """Return a member that is a document. Raises InvalidParameter."""
+        name = self.resolve(name)
+        if name not in self.documents:
+            raise InvalidParameter(f"invalid archive: {name} is no JSON document")
+        return self.documents[name]
 
-    def document(self, digest: str) -> bytes:
-        """Return the document in blob `digest`. Raises InvalidParameter when it is not there or another."""
-        content = self.small(_blob(digest))
+    def blob(self, digest: str) -> bytes:
+        """Return the document in blob `digest`. Raises InvalidParameter when it is not there, or another."""
+        content = self.document(blob_name(digest))
         if digest_of(content) != digest:
             raise InvalidParameter(f"invalid archive: {digest} is {digest_of(content)}")
         return content
 
-
-def find_images(archive: Archive, architecture: str) -> list[Found]:
-    """List the images of an archive. Raises InvalidParameter when there is neither layout."""
-    if "manifest.json" in archive:
-        return [
-            Found(entry.Config, [(name, "", LAYER) for name in entry.Layers], entry.RepoTags)
-            for entry in decode(archive.small("manifest.json"), list[DockerManifest], _WHAT)
-        ]
-    if "index.json" in archive:
-        index = decode(archive.small("index.json"), Index, _WHAT)
-        images = [
-            found
-            for one in _suitable(index.manifests, architecture)
-            for found in _resolve(archive, one, architecture, _NESTING)
-        ]
-        if images:
-            return images
-        raise InvalidParameter(f"invalid archive: no image in it is for linux/{architecture}")
-    raise InvalidParameter(
-        "invalid archive: neither manifest.json nor index.json is in it (to make an image of a root file system, "
-        "use import)"
-    )
+    def layer(self, name: str) -> str:
+        """Return the member that holds a layer. Raises InvalidParameter."""
+        name = self.resolve(name)
+        if name not in self.layers:
+            raise InvalidParameter(f"invalid archive: {name} is no layer")
+        return name
 
 
-def _resolve(archive: Archive, descriptor: Descriptor, architecture: str, depth: int) -> Iterator[Found]:
-    """Follow a descriptor through indexes to the manifests that suit this machine."""
-    annotations = descriptor.annotations or {}
-    name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name", "")
-    names = [name] if name and (":" in name or "/" in name) else []
-    if descriptor.media_type in (INDEX, DOCKER_INDEX):
-        if depth == 0:
-            raise InvalidParameter("invalid archive: indexes are nested too deeply")
-        for one in _suitable(decode(archive.document(descriptor.digest), Index, _WHAT).manifests, architecture):
-            for found in _resolve(archive, one, architecture, depth - 1):
-                yield found._replace(names=names or found.names)
-    elif descriptor.media_type in (MANIFEST, DOCKER_MANIFEST):
-        document = archive.document(descriptor.digest)
-        manifest = decode(document, Manifest, _WHAT)
-        archive.document(manifest.config.digest)
-        layers = [(_blob(layer.digest), layer.digest, layer.media_type) for layer in manifest.layers]
-        yield Found(_blob(manifest.config.digest), layers, names, (document, descriptor.media_type))
+def normal(name: str) -> str:
+    """A member's name as it is looked up."""
+    return posixpath.normpath(name).lstrip("/")
 
 
-def _suitable(manifests: list[Descriptor], architecture: str) -> list[Descriptor]:
-    """Those for this machine, and those that say nothing of the machine."""
-    return [
-        one
-        for one in manifests
-        if (one.platform or {}).get("architecture", architecture) == architecture
-        and (one.platform or {}).get("os", "linux") == "linux"
-    ]
-
-
-def _blob(digest: str) -> str:
+def blob_name(digest: str) -> str:
+    """The member that holds a blob in an OCI layout."""
     algorithm, _, encoded = digest.partition(":")
     return f"blobs/{algorithm}/{encoded}"
 
 
-def write(images: list[tuple[Image, list[str]]], content: ContentStore) -> Iterator[bytes]:
-    """Yield an archive of `images`, each with the names it is to carry."""
-    written: set[str] = set()
-    for image, _ in images:
-        for descriptor in (image.manifest, Descriptor(CONFIG, image.id, image.config_size), *_blobs(image)):
-            if descriptor.digest not in written:
-                written.add(descriptor.digest)
-                yield from _member(_blob(descriptor.digest), content.path(descriptor.digest), descriptor.size)
-    index = Index(
-        [
-            msgspec.structs.replace(
-                image.manifest,
-                annotations={"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
-                if name
-                else None,
-            )
-            for image, names in images
-            for name in names or [""]
-        ],
-        media_type=INDEX,
-    )
-    manifest = [
-        DockerManifest(_blob(image.id), names, [_blob(blob.digest) for blob in _blobs(image)])
-        for image, names in images
+def find_targets(contents: Contents, platform: Platform | None = None) -> list[FoundTarget]:
+    """List what an archive has, of each target only the images for `platform`. Raises InvalidParameter.
+
+    Of an archive with both layouts, OCI's is taken when it is whole: it has the images of all platforms.
+    """
+    found: list[FoundTarget] = []
+    reason: InvalidParameter | None = None
+    if "index.json" in contents:
+        try:
+            found = _oci_layout(contents)
+        except InvalidParameter as error:
+            reason = error
+    if not found and "manifest.json" in contents:
+        found = _docker_layout(contents)
+    elif not found and reason is None and "repositories" in contents:
+        found = _legacy_layout(contents)
+    if not found:
+        raise reason or InvalidParameter(
+            "invalid archive: neither manifest.json nor index.json is in it (to make an image of a root file system, "
+            "use import)"
+        )
+    return found if platform is None else [_of_platform(one, platform) for one in found]
+
+
+def _of_platform(target: FoundTarget, platform: Platform) -> FoundTarget:
+    suiting = [image for image in target.images if platforms.distance(platform, _platform_of(image)) == 0]
+    if not suiting:
+        raise InvalidParameter(
+            f"image {', '.join(target.names) or 'without a name'} was found in the archive but does not provide the "
+            f"specified platform ({platform})"
+        )
+    return target._replace(images=suiting)
+
+
+def _platform_of(image: FoundImage) -> Platform:
+    config = parse_config(image.config)
+    if not config.architecture:
+        return platforms.host()
+    return platforms.normalized(config.os or "linux", config.architecture, config.variant, config.os_version)
+
+
+def _docker_layout(contents: Contents) -> list[FoundTarget]:
+    return [
+        FoundTarget(
+            entry.RepoTags,
+            [FoundImage(contents.document(entry.Config), [FoundLayer(contents.layer(name)) for name in entry.Layers])],
+        )
+        for entry in decode(contents.document("manifest.json"), list[DockerManifest], _WHAT)
     ]
-    yield from _document("index.json", msgspec.json.encode({"schemaVersion": 2} | msgspec.to_builtins(index)))
-    yield from _document("manifest.json", msgspec.json.encode(manifest))
-    yield from _document("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
-def _blobs(image: Image) -> list[Descriptor]:
-    return [layer.blob for layer in image.layers]
+def _legacy_layout(contents: Contents) -> list[FoundTarget]:
+    """Before docker 1.10: a directory for each layer, with its own configuration."""
+    found: dict[str, FoundTarget] = {}
+    names = decode(contents.document("repositories"), dict[str, dict[str, str]], _WHAT)
+    for repository, tags in names.items():
+        for tag, top in tags.items():
+            if top not in found:
+                steps = legacy.chain(top, lambda one: contents.document(f"{one}/json"))
+                layers = [FoundLayer(contents.layer(f"{one}/layer.tar")) for one, _ in steps]
+                found[top] = FoundTarget([], [FoundImage(legacy.config([step for _, step in steps]), layers)])
+            found[top].names.append(f"{repository}:{tag}")
+    return list(found.values())
 
 
-def _member(name: str, path: Path, size: int) -> Iterator[bytes]:
-    yield _header(name, size)
-    with open(path, "rb") as file:
-        while piece := file.read(1024 * 1024):
-            yield piece
-    yield b"\0" * (-size % tarfile.BLOCKSIZE)
+def _oci_layout(contents: Contents) -> list[FoundTarget]:
+    found = []
+    named = _docker_names(contents)
+    for one in decode(contents.document("index.json"), Index, _WHAT).manifests:
+        target = _target(contents, one)
+        if target is not None:
+            names = target.names or [name for image in target.images for name in named.get(digest_of(image.config), [])]
+            found.append(target._replace(names=list(dict.fromkeys(names))))
+    return _joined(found)
 
 
-def _document(name: str, content: bytes) -> Iterator[bytes]:
-    yield _header(name, len(content))
-    yield content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+def _docker_names(contents: Contents) -> dict[str, list[str]]:
+    """The names that docker's layout gives to configs, by digest; OCI's may lack them."""
+    if "manifest.json" not in contents:
+        return {}
+    return {
+        digest_of(contents.document(entry.Config)): entry.RepoTags
+        for entry in decode(contents.document("manifest.json"), list[DockerManifest], _WHAT)
+    }
 
 
-def _header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    member.mode = 0o644
-    return member.tobuf(tarfile.PAX_FORMAT)
+def _joined(found: list[FoundTarget]) -> list[FoundTarget]:
+    """An index has an entry for each name: join those of one target."""
+    joined: dict[bytes, FoundTarget] = {}
+    for one in found:
+        if one.document in joined:
+            joined[one.document].names.extend(name for name in one.names if name not in joined[one.document].names)
+        else:
+            joined[one.document] = one
+    return list(joined.values())
+
+
+def _target(contents: Contents, descriptor: Descriptor) -> FoundTarget | None:
+    """Read a target; None for what is no image. Of an index, images that are not whole are left out, unless all are."""
+    names = _names(descriptor)
+    if descriptor.media_type in MANIFESTS:
+        document = contents.blob(descriptor.digest)
+        if not _is_image(document):
+            return None
+        return FoundTarget(names, [_image(contents, document)], document, descriptor.media_type)
+    if descriptor.media_type not in INDEXES:
+        return None
+    document = contents.blob(descriptor.digest)
+    manifests: dict[str, bytes] = {}
+    images: list[FoundImage] = []
+    reason: InvalidParameter | None = None
+    for one in _manifests_below(contents, document, manifests, _NESTING):
+        if blob_name(one.digest) not in contents:
+            continue
+        manifests[one.digest] = contents.blob(one.digest)
+        if not _is_image(manifests[one.digest]) or _attests(one):
+            continue
+        try:
+            images.append(_image(contents, manifests[one.digest]))
+        except InvalidParameter as error:
+            reason = error
+    if not images:
+        raise reason or InvalidParameter(f"invalid archive: no image of index {descriptor.digest} is in it")
+    return FoundTarget(names, images, document, descriptor.media_type, manifests)
+
+
+def _manifests_below(
+    contents: Contents, document: bytes, indexes: dict[str, bytes], depth: int
+) -> Iterator[Descriptor]:
+    """Yield the manifests of an index and of those in it, which are added to `indexes`."""
+    for one in decode(document, Index, _WHAT).manifests:
+        if one.media_type not in INDEXES:
+            yield one
+        elif depth == 0:
+            raise InvalidParameter("invalid archive: indexes are nested too deeply")
+        elif blob_name(one.digest) in contents:
+            indexes[one.digest] = contents.blob(one.digest)
+            yield from _manifests_below(contents, indexes[one.digest], indexes, depth - 1)
+
+
+def _image(contents: Contents, document: bytes) -> FoundImage:
+    manifest = decode(document, Manifest, _WHAT)
+    config = contents.blob(manifest.config.digest)
+    return FoundImage(config, [FoundLayer(contents.layer(blob_name(one.digest)), one) for one in manifest.layers])
+
+
+def _is_image(document: bytes) -> bool:
+    """Whether a manifest is an image's; others are of artifacts, such as signatures."""
+    manifest = decode(document, Manifest, _WHAT)
+    return manifest.config.media_type.endswith(("image.config.v1+json", "container.image.v1+json")) and all(
+        ".layer." in layer.media_type or ".rootfs." in layer.media_type for layer in manifest.layers
+    )
+
+
+def _attests(descriptor: Descriptor) -> bool:
+    return "vnd.docker.reference.type" in (descriptor.annotations or {})
+
+
+def _names(descriptor: Descriptor) -> list[str]:
+    annotations = descriptor.annotations or {}
+    name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name", "")
+    return [name] if name and (":" in name or "/" in name) else []

@@ -6,7 +6,7 @@ contents of docker's archives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -15,6 +15,8 @@ from darse.engine.errors import InvalidParameter
 from darse.images.model import INDEXES, MANIFESTS, Descriptor, Target, Variant, digest_of, without_nulls
 
 T = TypeVar("T")
+
+_NESTING = 4
 
 
 class DockerManifest(msgspec.Struct):
@@ -74,12 +76,21 @@ def target_with(content: bytes, media_type: str, manifests: Mapping[str, bytes],
         if digest != descriptor.digest and _config_of(document) == image_id
     }
     variants = tuple(
-        Variant(one, image_id if one.digest in suiting else "") for one in decode(content, Index).manifests
+        Variant(one, image_id if one.digest in suiting else "") for one in _flat(content, manifests, _NESTING)
     )
     chosen = [one.manifest.digest for one in variants if one.image_id]
     if not chosen:
         raise InvalidParameter(f"index {descriptor.digest} has no manifest of the config {image_id}")
     return Target(descriptor, variants), chosen[0]
+
+
+def _flat(content: bytes, documents: Mapping[str, bytes], depth: int) -> Iterator[Descriptor]:
+    """Yield the manifests of an index, and of the indexes in it that came with it."""
+    for one in decode(content, Index).manifests:
+        if one.media_type in INDEXES and one.digest in documents and depth:
+            yield from _flat(documents[one.digest], documents, depth - 1)
+        else:
+            yield one
 
 
 def _config_of(document: bytes) -> str:

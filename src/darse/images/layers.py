@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from darse.archive import process
 from darse.engine.errors import EngineError, InvalidParameter, NotFound, SystemFault
@@ -88,6 +88,15 @@ class _Reading:
         return self._descriptor
 
 
+class StagedLayer(NamedTuple):
+    """An unpacked layer that has no place yet: its directory, diff ID, and bytes of its files and of its archive."""
+
+    path: Path
+    diff_id: str
+    size: int
+    archive_size: int
+
+
 class LayerStore:
     """Layers under `root`, and their rows."""
 
@@ -129,6 +138,15 @@ class LayerStore:
         """Bytes of every layer, by chain ID."""
         return dict(self._state.rows("SELECT chain_id, size FROM layers"))
 
+    def rebuildable(self) -> set[str]:
+        """The chain IDs of the layers whose archives can be rebuilt: all but those that an older engine unpacked."""
+        return {chain_id for (chain_id,) in self._state.rows("SELECT chain_id FROM layers WHERE archive_size >= 0")}
+
+    def with_diff_id(self, diff_id: str) -> str | None:
+        """The chain ID of a layer that came from the archive `diff_id`, and can give it back."""
+        row = self._state.row("SELECT chain_id FROM layers WHERE diff_id = ? AND archive_size >= 0", (diff_id,))
+        return str(row[0]) if row else None
+
     def exists(self, chain_id: str) -> bool:
         """Whether the layer is there, whole."""
         return self._state.row("SELECT 1 FROM layers WHERE chain_id = ?", (chain_id,)) is not None
@@ -144,16 +162,39 @@ class LayerStore:
         async with self._locks.hold(chain_id):
             if self.exists(chain_id):
                 return
-            target = self._content.temporary()
+            staged = await self.stage(source, diff_id, limit=limit)
             try:
-                answer = await self._unpack(source, target, diff_id, limit)
-                actual = f"sha256:{answer['digest']}"
-                if actual != diff_id:
-                    raise InvalidParameter(f"the layer unpacks to {actual}, and the image says {diff_id}")
-                await self._publish(target, chain_id, diff_id, int(answer["content"]), int(answer["length"]))
+                if staged.diff_id != diff_id:
+                    raise InvalidParameter(f"the layer unpacks to {staged.diff_id}, and the image says {diff_id}")
+                await self._publish(staged, chain_id)
             finally:
-                if target.exists():
-                    await asyncio.to_thread(remove_tree, target)
+                await self.discard(staged)
+
+    async def stage(self, source: LayerSource, name: str, *, limit: int = -1) -> StagedLayer:
+        """Unpack an archive before it is known which layer it is; errors call it `name`. Raises as `ensure` does.
+
+        The caller publishes or discards it.
+        """
+        target = self._content.temporary()
+        try:
+            answer = await self._unpack(source, target, name, limit)
+        except BaseException:
+            if target.exists():
+                await asyncio.to_thread(remove_tree, target)
+            raise
+        return StagedLayer(target, f"sha256:{answer['digest']}", int(answer["content"]), int(answer["length"]))
+
+    async def publish(self, staged: StagedLayer, chain_id: str) -> None:
+        """Make a staged layer the layer `chain_id`, unless that is there."""
+        async with self._locks.hold(chain_id):
+            if not self.exists(chain_id):
+                await self._publish(staged, chain_id)
+        await self.discard(staged)
+
+    async def discard(self, staged: StagedLayer) -> None:
+        """Remove what was staged; fine when it was published."""
+        if staged.path.exists():
+            await asyncio.to_thread(remove_tree, staged.path)
 
     async def ensure_blob(self, chain_id: str, diff_id: str, blob: Descriptor) -> None:
         """Unpack a blob of the content store; see `ensure`."""
@@ -169,28 +210,27 @@ class LayerStore:
         Nothing else runs between the moment when the layer is recorded and the return. Raises InvalidParameter for a
         tree that no layer can hold, and SystemFault.
         """
-        target = self._content.temporary()
         packer, reading = await process.start_pack(upper, skip)
         try:
             try:
-                answer = await self._unpack(_Reading(reading), target, "that is committed", -1)
+                staged = await self.stage(_Reading(reading), "that is committed")
             except EngineError:
                 # Perhaps because the other worker failed, whose reason is the better one.
                 packed = await _run(process.answer(packer))
                 if "closed" not in packed:
                     _checked(packed, "that is committed")
                 raise
-            _checked(await _run(process.answer(packer)), "that is committed")
-            diff_id = f"sha256:{answer['digest']}"
-            chain_id = chain_above(parent, diff_id)
-            async with self._locks.hold(chain_id):
-                if not self.exists(chain_id):
-                    await self._publish(target, chain_id, diff_id, int(answer["content"]), int(answer["length"]))
+            chain_id = chain_above(parent, staged.diff_id)
+            try:
+                _checked(await _run(process.answer(packer)), "that is committed")
+                async with self._locks.hold(chain_id):
+                    if not self.exists(chain_id):
+                        await self._publish(staged, chain_id)
+            finally:
+                await self.discard(staged)
         finally:
             await process.end(packer)
-            if target.exists():
-                await asyncio.to_thread(remove_tree, target)
-        return Layer(Descriptor(LAYER, diff_id, int(answer["length"])), diff_id, chain_id)
+        return Layer(Descriptor(LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
 
     async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
         """Unpack an archive below `target`/fs in a worker; return its answer."""
@@ -207,18 +247,18 @@ class LayerStore:
         finally:
             os.close(archive)
 
-    async def _publish(self, target: Path, chain_id: str, diff_id: str, size: int, archive_size: int) -> None:
+    async def _publish(self, staged: StagedLayer, chain_id: str) -> None:
         """Flush a layer, move it to its place, and record it."""
-        await asyncio.to_thread(sync_file_system, target)
+        await asyncio.to_thread(sync_file_system, staged.path)
         final = self._directory / self._name(chain_id)
         if final.exists():
             await asyncio.to_thread(remove_tree, final)
-        os.rename(target, final)
+        os.rename(staged.path, final)
         sync_directory(self._directory)
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT INTO layers (chain_id, diff_id, size, stored_ns, archive_size) VALUES (?, ?, ?, ?, ?)",
-                (chain_id, diff_id, size, time.time_ns(), archive_size),
+                (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size),
             )
 
     # The way back

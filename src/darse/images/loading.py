@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 
 from darse.engine.errors import InvalidParameter
 from darse.engine.events import EventLog
 from darse.engine.times import rfc3339
-from darse.images import builtin, references
-from darse.images.archives import Archive, Found, find_images
+from darse.images import legacy, platforms, references
+from darse.images.announcing import announce
+from darse.images.archives import FoundImage, FoundLayer, FoundTarget, find_targets
 from darse.images.changes import apply
-from darse.images.compression import GZIP, ZSTD, opened
-from darse.images.content import ContentStore
+from darse.images.incoming import Incoming
+from darse.images.incoming import Progress as Coming
+from darse.images.layer_blobs import LayerBlobs
 from darse.images.layers import LayerStore
-from darse.images.model import LAYER, Descriptor, History, Image, ImageConfig, RootFS, Target, chain_ids, parse_config
+from darse.images.model import (
+    LAYER,
+    Descriptor,
+    History,
+    Image,
+    ImageConfig,
+    RootFS,
+    Target,
+    chain_ids,
+    digest_of,
+    parse_config,
+)
+from darse.images.pipes import PipeSource
+from darse.images.platforms import Platform
 from darse.images.recording import Recorder
+from darse.images.references import Reference
 from darse.images.store import ImageStore
 from darse.images.unused import Hold, Unused
 from darse.wire.containers import ContainerConfig
 from darse.wire.images import Progress
 
-_PIECE = 1024 * 1024
 # moby's words, which scripts may look for.
 _RENAMED = "The image {} already exists, renaming the old one with ID {} to empty string\n"
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 class Loading:
@@ -37,151 +50,215 @@ class Loading:
     def __init__(
         self,
         store: ImageStore,
-        content: ContentStore,
         layers: LayerStore,
+        blobs: LayerBlobs,
         recorder: Recorder,
         unused: Unused,
         events: EventLog,
     ) -> None:
         self._store = store
-        self._content = content
         self._layers = layers
+        self._blobs = blobs
         self._recorder = recorder
         self._unused = unused
         self._events = events
 
-    async def load(self, body: AsyncIterator[bytes], *, quiet: bool) -> AsyncIterator[Progress]:
-        """Take the images out of an archive; yield the API's progress messages. Raises InvalidParameter."""
-        del quiet  # layers are read from a local file: there is no progress worth a line
-        with self._spooled() as spool:
-            await _spool(body, spool)
-            plain = await asyncio.to_thread(self._plain, spool)
-            with open(plain, "rb") as file:
-                archive = await asyncio.to_thread(Archive, file)
-                for found in await asyncio.to_thread(find_images, archive, builtin.architecture()):
-                    image, target = await self._load_one(archive, found)
-                    for name in found.names:
-                        reference = references.parse(name)
-                        former = self._store.named(reference)
-                        if former is not None and self._store.default(former).id != image.id:
-                            former_id = self._store.default(former).id
-                            yield {"stream": _RENAMED.format(reference.familiar, former_id)}
-                        with self._store.changing():
-                            self._store.tag(reference, target)
-                            self._events.publish("image", "load", image.id, {"name": reference.familiar})
-                        yield {"stream": f"Loaded image: {reference.familiar}\n"}
-                    if not found.names:
-                        self._events.publish("image", "load", image.id, {"name": image.id})
-                        yield {"stream": f"Loaded image ID: {image.id}\n"}
+    async def load(
+        self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None = None
+    ) -> AsyncIterator[Progress]:
+        """Take the images out of an archive, or those for `platform`; yield the API's progress messages.
 
-    async def _load_one(self, archive: Archive, found: Found) -> tuple[Image, Target]:
-        document = await asyncio.to_thread(archive.small, found.config)
-        async with self._unused.keeping() as hold:
-            blobs = []
-            for member, digest, media_type in found.layers:
-                blobs.append(await asyncio.to_thread(self._ingest_layer, archive, member, digest, media_type))
-            await self.unpack(document, blobs, hold)
-            if found.manifest is None:
-                return self._recorder.record_made(document, blobs)
-            return self._recorder.record(*found.manifest, config=document)
+        Images before one that cannot be loaded stay. Raises InvalidParameter and SystemFault.
+        """
+        async with self._unused.keeping() as hold, Incoming(self._layers, self._present) as incoming:
+            async for coming in incoming.read(body):
+                if not quiet:
+                    yield _loading(coming)
+            for found in find_targets(incoming.contents, platform):
+                names = [references.parse(name) for name in found.names]
+                prepared = [await self._prepare(image, incoming, hold) for image in found.images]
+                renamed = self._renamed(names, prepared[0][0])
+                image = self._record(found, prepared, names)
+                for message in renamed:
+                    yield {"stream": message}
+                for name in names:
+                    yield {"stream": f"Loaded image: {name.familiar}\n"}
+                if not names:
+                    yield {"stream": f"Loaded image ID: {image.id}\n"}
 
-    async def unpack(self, document: bytes, blobs: list[Descriptor], hold: Hold) -> None:
-        """Unpack the layers of a config from blobs in the content store."""
+    def _present(self, digest: str) -> str | None:
+        """See `Incoming`."""
+        diff_id = digest if self._layers.with_diff_id(digest) is not None else self._blobs.diff_id(digest)
+        return diff_id if diff_id is not None and self._layers.with_diff_id(diff_id) is not None else None
+
+    async def _prepare(self, image: FoundImage, incoming: Incoming, hold: Hold) -> tuple[bytes, list[Descriptor]]:
+        """Put an image's layers into the layer store; return its config, and their descriptors."""
+        document = image.config
         diff_ids = parse_config(document).rootfs.diff_ids
-        if len(diff_ids) != len(blobs):
-            raise InvalidParameter(f"invalid image: {len(blobs)} layers, and the config lists {len(diff_ids)}")
+        if not diff_ids and image.layers and b'"rootfs"' not in document:
+            # From before docker 1.10: only the layers tell.
+            diff_ids = [await self._diff_id(layer, incoming) for layer in image.layers]
+            document = legacy.with_diff_ids(document, diff_ids)
+        if len(diff_ids) != len(image.layers):
+            raise InvalidParameter(f"invalid image: {len(image.layers)} layers, and the config lists {len(diff_ids)}")
         chain = chain_ids(diff_ids)
         hold(*chain)
-        for blob, diff_id, chain_id in zip(blobs, diff_ids, chain, strict=True):
-            await self._layers.ensure_blob(chain_id, diff_id, blob)
+        blobs = []
+        for layer, diff_id, chain_id in zip(image.layers, diff_ids, chain, strict=True):
+            await self._publish(layer, diff_id, chain_id, incoming)
+            blobs.append(layer.blob or Descriptor(LAYER, diff_id, self._layers.archive_size(chain_id)))
+        return document, blobs
 
-    def _ingest_layer(self, archive: Archive, member: str, digest: str, media_type: str) -> Descriptor:
-        with archive.open(member) as file:
-            if media_type == LAYER:
-                magic = file.read(4)
-                file.seek(0)
-                media_type += "+gzip" if magic.startswith(GZIP) else "+zstd" if magic.startswith(ZSTD) else ""
-            return self._content.ingest_stream(file, media_type, digest)
+    async def _diff_id(self, layer: FoundLayer, incoming: Incoming) -> str:
+        return incoming.known_diff_id(layer.member) or (await incoming.staged(layer.member)).diff_id
+
+    async def _publish(self, layer: FoundLayer, diff_id: str, chain_id: str, incoming: Incoming) -> None:
+        """Make what came in a member the layer `chain_id`."""
+        if self._layers.exists(chain_id):
+            return
+        known = incoming.known_diff_id(layer.member)
+        if known is None:
+            staged = await incoming.staged(layer.member)
+            _check(layer, diff_id, staged.diff_id, incoming)
+            await self._layers.publish(staged, chain_id)
+            incoming.taken(layer.member, diff_id)
+        elif known != diff_id:
+            raise InvalidParameter(f"layer {layer.member} unpacks to {known}, and the image says {diff_id}")
+        else:
+            await self._copy(diff_id, chain_id)
+
+    async def _copy(self, diff_id: str, chain_id: str) -> None:
+        """Make a layer once more of an archive that is there as a layer on another base."""
+        other = self._layers.with_diff_id(diff_id)
+        if other is None:
+            raise InvalidParameter(f"layer {diff_id} was removed meanwhile")
+        source = PipeSource(self._layers.archive_size(other))
+        await source.fed_by(self._layers.archive(other), self._layers.ensure(chain_id, diff_id, source))
+
+    def _renamed(self, names: list[Reference], config: bytes) -> list[str]:
+        """Say which names are taken from other images."""
+        messages = []
+        for name in names:
+            former = self._store.named(name)
+            if former is not None and self._store.default(former).id != digest_of(config):
+                messages.append(_RENAMED.format(name.familiar, self._store.default(former).id))
+        return messages
+
+    def _record(
+        self, found: FoundTarget, prepared: list[tuple[bytes, list[Descriptor]]], names: list[Reference]
+    ) -> Image:
+        """Record a target's images; return the one that its names mean."""
+        with self._store.changing():
+            target: Target | None = None
+            for config, blobs in prepared:
+                if found.document:
+                    _, target = self._recorder.record(
+                        found.document, found.media_type, config=config, manifests=found.manifests, names=names
+                    )
+                    image = self._store.by_id(digest_of(config))
+                    for layer, blob in zip(image.layers if image else (), blobs, strict=True):
+                        self._blobs.remember(layer.diff_id, blob, "")
+                else:
+                    _, target = self._recorder.record_made(config, blobs, names=names)
+            assert target is not None
+            image = self._store.default(target)
+            announce(self._events, "load", image)
+        return image
+
+    # A root file system
 
     async def import_(
-        self, body: AsyncIterator[bytes], name: str, changes: list[str], message: str, platform: str
+        self,
+        body: AsyncIterator[bytes],
+        name: str,
+        changes: list[str],
+        message: str,
+        platform: str,
     ) -> AsyncIterator[Progress]:
         """Make an image of one layer from the archive of a root file system; yield progress.
 
-        Raises InvalidParameter.
+        Raises InvalidParameter and SystemFault.
         """
         reference = references.parse(name) if name else None
+        suited = platforms.parse(platform) if platform else platforms.host()
         config = apply(ContainerConfig(), changes)
-        with self._spooled() as spool:
-            await _spool(body, spool)
-            plain = await asyncio.to_thread(self._plain, spool)
-            async with self._unused.keeping() as hold:
-                with open(plain, "rb") as file:
-                    blob = await asyncio.to_thread(self._content.ingest_stream, file, LAYER)
-                document = msgspec.json.encode(_imported(config, blob.digest, message or "Imported from -", platform))
-                await self.unpack(document, [blob], hold)
-                with self._store.changing():
-                    image, _ = self._recorder.record_made(document, [blob], names=[reference] if reference else [])
-                    name = reference.familiar if reference else image.id
-                    if reference:
-                        self._events.publish("image", "tag", image.id, {"name": name})
-                    self._events.publish("image", "import", image.id, {"name": name})
+        async with self._unused.keeping() as hold:
+            blob = await self._one_layer(body, hold)
+            document = _imported(config, blob.digest, message or "Imported from -", suited)
+            with self._store.changing():
+                image, _ = self._recorder.record_made(
+                    msgspec.json.encode(document), [blob], names=[reference] if reference else []
+                )
+                if reference:
+                    announce(self._events, "tag", image, reference.familiar)
+                announce(self._events, "import", image)
         yield {"status": image.id}
 
-    def _spooled(self) -> _Spool:
-        return _Spool(self._content.temporary())
+    async def _one_layer(self, body: AsyncIterator[bytes], hold: Hold) -> Descriptor:
+        """Unpack an archive as the lowest layer of something, and return what it is as a plain archive."""
+        source = PipeSource(-1)
+        staged = await source.fed_by(body, self._layers.stage(source, "of the archive"))
+        hold(staged.diff_id)
+        await self._layers.publish(staged, staged.diff_id)
+        return Descriptor(LAYER, staged.diff_id, self._layers.archive_size(staged.diff_id))
 
-    def _plain(self, spool: Path) -> Path:
-        """Decompress a spooled archive where it is compressed."""
-        with open(spool, "rb") as file:
-            stream = opened(file)
-            if stream is file:
-                return spool
-            plain = spool.with_suffix(".tar")
-            try:
-                with open(plain, "xb") as target:
-                    shutil.copyfileobj(stream, target, _PIECE)
-            except (OSError, EOFError, ValueError) as error:
-                raise InvalidParameter(f"invalid archive: {error}") from error
-            except Exception as error:
-                if type(error).__module__.partition(".")[0] in ("zstandard", "isal", "lzma", "_lzma", "zlib"):
-                    raise InvalidParameter(f"invalid archive: {error}") from error
-                raise
-            return plain
+    async def one_layer_of(self, content: bytes, hold: Hold) -> Descriptor:
+        """Unpack an archive that is in memory; see `_one_layer`."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield content
+
+        return await self._one_layer(pieces(), hold)
 
 
-class _Spool:
-    """A temporary file that is gone at the end of the block, and what it was decompressed to."""
+def _check(layer: FoundLayer, diff_id: str, actual: str, incoming: Incoming) -> None:
+    """Hold a layer against what the config and the manifest say of it."""
+    if actual != diff_id:
+        raise InvalidParameter(f"layer {layer.member} unpacks to {actual}, and the image says {diff_id}")
+    if layer.blob is not None:
+        came = incoming.digests.get(layer.member, actual), incoming.sizes[layer.member]
+        if came != (layer.blob.digest, layer.blob.size):
+            raise InvalidParameter(
+                f"layer {layer.member} is {came[0]} of {came[1]} bytes, and claims to be {layer.blob.digest} of "
+                f"{layer.blob.size}"
+            )
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> Path:
-        return self._path
+def _loading(coming: Coming) -> Progress:
+    """The message of which docker's client draws a bar."""
+    return {
+        "status": "Loading layer",
+        "progressDetail": {"current": coming.current, "total": coming.total},
+        "progress": _bar(coming.current, coming.total),
+        "id": coming.id,
+    }
 
-    def __exit__(self, *_: object) -> None:
-        for path in (self._path, self._path.with_suffix(".tar")):
-            path.unlink(missing_ok=True)
+
+def _bar(current: int, total: int) -> str:
+    filled = 50 * current // total
+    bar = "=" * filled + ">" + " " * (49 - filled) if filled < 50 else "=" * 50 + ">"
+    return f"[{bar}]  {_human(current)}/{_human(total)}"
 
 
-def _imported(config: ContainerConfig, diff_id: str, message: str, platform: str) -> ImageConfig:
+def _human(size: float) -> str:
+    """A size as docker's progress has it: four digits, powers of a thousand."""
+    for unit in _UNITS:
+        if size < 1000 or unit == _UNITS[-1]:
+            return f"{size:.4g}{unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def _imported(config: ContainerConfig, diff_id: str, message: str, platform: Platform) -> ImageConfig:
     """The config of an image of one layer."""
     now = rfc3339(time.time_ns())
-    os_name, _, rest = platform.partition("/")
-    architecture, _, variant = rest.partition("/")
     return ImageConfig(
         created=now,
-        architecture=architecture or builtin.architecture(),
-        variant=variant,
-        os=os_name or "linux",
+        architecture=platform.architecture,
+        variant=platform.variant,
+        os=platform.os,
         config=config,
         rootfs=RootFS("layers", [diff_id]),
         history=[History(created=now, comment=message)],
         comment=message,
     )
-
-
-async def _spool(body: AsyncIterator[bytes], path: Path) -> None:
-    with open(path, "xb") as file:
-        async for piece in body:
-            await asyncio.to_thread(file.write, piece)

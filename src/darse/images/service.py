@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from darse.engine.events import EventLog
 from darse.engine.state import State
 from darse.images import builtin, references
 from darse.images.announcing import announce
-from darse.images.archives import write
 from darse.images.content import ContentStore
 from darse.images.layer_blobs import LayerBlobs
 from darse.images.layers import LayerStore
 from darse.images.loading import Loading
-from darse.images.model import LAYER, Descriptor, Image
+from darse.images.model import Descriptor, Image
 from darse.images.platforms import Platform
 from darse.images.recording import Recorder
 from darse.images.references import Reference
 from darse.images.removal import ImageUser
 from darse.images.removing import Removing
+from darse.images.saving import Saving
 from darse.images.snapshots import SnapshotService
 from darse.images.store import Found, ImageStore
 from darse.images.unused import Hold, Unused
@@ -46,12 +46,14 @@ class ImageService(ImageViews):
         self.snapshots = SnapshotService(data_root, state, self.layers)
         self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
         self.recorder = Recorder(self.store, self.content, self.layers)
-        self._loading = Loading(self.store, self.content, self.layers, self.recorder, self.unused, events)
+        self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events)
+        self._saving = Saving(self.store, self.content, self.layers, self.unused, events)
         self._removing = Removing(self.store, self.content, events, self.unused)
         self._assembling = asyncio.Lock()
         self.snapshots.removed = self._removing.container_removed
         self.load = self._loading.load
         self.import_ = self._loading.import_
+        self.save = self._saving.save
         self.remove = self._removing.remove
         self.prune = self._removing.prune
 
@@ -107,9 +109,8 @@ class ImageService(ImageViews):
     async def _assemble(self, short: str, name: Reference) -> None:
         archive, config = await asyncio.to_thread(builtin.assemble, short)
         async with self.unused.keeping() as hold:
-            blob = self.content.put(archive, LAYER)
+            blob = await self._loading.one_layer_of(archive, hold)
             document = builtin.config_document(config, blob.digest)
-            await self._loading.unpack(document, [blob], hold)
             with self.store.changing():
                 image, _ = self.recorder.record_made(document, [blob], names=[name])
                 announce(self._events, "tag", image, name.familiar)
@@ -140,27 +141,6 @@ class ImageService(ImageViews):
         are there already included, before they are looked for. When the block fails, what it left goes.
         """
         return self.unused.keeping()
-
-    def save(self, texts: list[str]) -> AsyncIterator[bytes]:
-        """Return an archive of images and names, as a stream. Raises NotFound before it begins."""
-        chosen: dict[str, tuple[Image, list[str]]] = {}
-        for text in texts:
-            found = self.store.find(text)
-            image, reference = found.image, found.reference
-            _, names = chosen.setdefault(image.id, (image, []))
-            if reference is not None and reference.familiar not in names:
-                names.append(reference.familiar)
-        for image, _ in chosen.values():
-            announce(self._events, "save", image)
-        return self._saved(list(chosen.values()))
-
-    async def _saved(self, chosen: list[tuple[Image, list[str]]]) -> AsyncIterator[bytes]:
-        pieces = write(chosen, self.content)
-        async with self.unused.keeping() as hold:
-            for image, _ in chosen:
-                hold(*image.chain_ids)
-            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-                yield piece
 
     # What it is called
 

@@ -69,10 +69,11 @@ class Unused:
         """Forget what is not needed; return layers' chain IDs, and directories that remain to be deleted."""
         chains = self._snapshots.chains_in_use().union(*(hold.chain_ids for hold in self._holds))
         documents: set[str] = set()
+        rebuildable = self._layers.rebuildable()
         for image in self._store:
             chains.update(image.chain_ids)
             documents.update((image.id, image.manifest.digest))
-            documents.update(layer.blob.digest for layer in image.layers)
+            documents.update(layer.blob.digest for layer in image.layers if layer.chain_id not in rebuildable)
         for target in self._store.targets():
             documents.add(target.digest)
             documents.update(variant.manifest.digest for variant in target.variants)

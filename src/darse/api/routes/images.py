@@ -10,18 +10,15 @@ import msgspec
 from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
-from darse.api.responses import empty, json_response, progress, stream
+from darse.api.responses import empty, json_response, progress
 from darse.engine.errors import InvalidParameter, NotFound, NotImplementedHere
 from darse.engine.filters import Filters
 from darse.images import platforms, references
-from darse.images.platforms import Platform
 from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
 from darse.wire.images import ImageInspect, ImageSummary
 
 ROUTES = Routes()
 _PIECE = 256 * 1024
-# How long the first piece of an archive may fail before the head of the answer is sent; seconds.
-_PATIENCE = 5
 _MANIFESTS_SINCE, _DESCRIPTOR_SINCE, _VIRTUAL_SIZE_UNTIL = (1, 47), (1, 48), (1, 44)
 
 
@@ -94,35 +91,11 @@ async def _pull(call: Call, text: str) -> AsyncIterator[dict[str, Any]]:
     yield {"status": f"Status: Image is up to date for {reference.familiar}"}
 
 
-@ROUTES.add("POST", "/images/load")
-async def load(call: Call) -> web.StreamResponse:
-    """Load images from an archive."""
-    messages = call.engine.images.load(
-        call.request.content.iter_chunked(_PIECE), quiet=query.flag(call.request, "quiet")
-    )
-    return await progress(call.request, messages)
-
-
-@ROUTES.add("GET", "/images/get")
-async def save_many(call: Call) -> web.StreamResponse:
-    """Save images to an archive."""
-    names = call.request.query.getall("names", [])
-    if not names:
-        raise InvalidParameter("names of images to save are wanted")
-    return await stream(call.request, call.engine.images.save(names), "application/x-tar", patience=_PATIENCE)
-
-
-@ROUTES.add("GET", "/images/{name}/get")
-async def save(call: Call) -> web.StreamResponse:
-    """Save an image to an archive."""
-    return await stream(call.request, call.engine.images.save([_name(call)]), "application/x-tar", patience=_PATIENCE)
-
-
 @ROUTES.add("GET", "/images/{name}/json")
 async def inspect(call: Call) -> web.StreamResponse:
     """Inspect an image."""
     request = call.request
-    manifests, platform = query.flag(request, "manifests"), _platform(call)
+    manifests, platform = query.flag(request, "manifests"), query.platform(call.request)
     if manifests and platform is not None:
         raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
     found = call.engine.images.inspect(_name(call), platform, manifests=manifests and call.version >= _DESCRIPTOR_SINCE)
@@ -133,7 +106,7 @@ async def inspect(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/images/{name}/history")
 async def history(call: Call) -> web.StreamResponse:
     """The steps that made an image."""
-    return json_response(call.engine.images.history(_name(call), _platform(call)))
+    return json_response(call.engine.images.history(_name(call), query.platform(call.request)))
 
 
 @ROUTES.add("POST", "/images/{name}/tag")
@@ -165,8 +138,3 @@ async def prune(call: Call) -> web.StreamResponse:
 
 def _name(call: Call) -> str:
     return call.match["name"]
-
-
-def _platform(call: Call) -> Platform | None:
-    text = query.text(call.request, "platform")
-    return platforms.parse_json(text) if text else None

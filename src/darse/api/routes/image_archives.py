@@ -1,0 +1,39 @@
+"""Archives of images: `load` and `save`."""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.responses import progress, stream
+from darse.engine.errors import InvalidParameter
+
+ROUTES = Routes()
+# How long the first piece of an archive may fail before the head of the answer is sent; seconds.
+_PATIENCE = 5
+
+
+@ROUTES.add("POST", "/images/load")
+async def load(call: Call) -> web.StreamResponse:
+    """Load images from an archive."""
+    messages = call.engine.images.load(
+        call.request.content.iter_any(), quiet=query.flag(call.request, "quiet"), platform=query.platform(call.request)
+    )
+    return await progress(call.request, messages)
+
+
+@ROUTES.add("GET", "/images/get")
+async def save_many(call: Call) -> web.StreamResponse:
+    """Save images to an archive."""
+    names = call.request.query.getall("names", [])
+    if not names:
+        raise InvalidParameter("names of images to save are wanted")
+    archive = call.engine.images.save(names, query.platform(call.request))
+    return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
+
+
+@ROUTES.add("GET", "/images/{name}/get")
+async def save(call: Call) -> web.StreamResponse:
+    """Save an image to an archive."""
+    archive = call.engine.images.save([call.match["name"]], query.platform(call.request))
+    return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)

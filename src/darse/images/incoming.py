@@ -1,0 +1,249 @@
+"""Reads an image archive as it comes: documents stay in memory, layers go straight to workers that unpack them.
+
+What a layer is for, and so where it belongs, is often said only at the archive's end. So layers are *staged* (unpacked,
+and their digests known) as they pass by, and published when the documents have told which image they are of. Nothing is
+written twice, and the archive need not be sought in. What turns out to be of no use is dropped.
+
+The archive is read in a thread, since its parts come from a loop in Python that the event loop should not wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import posixpath
+import re
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from queue import SimpleQueue
+
+from darse.archive.errors import Refused
+from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD, aligned, decompressed
+from darse.archive.tar import LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
+from darse.engine.errors import EngineError, InvalidParameter
+from darse.images.archives import Contents, normal
+from darse.images.layers import LayerStore, StagedLayer
+from darse.images.pipes import PipeSource
+
+_SMALL = 8 * 1024 * 1024
+_DOCUMENTS = 64 * 1024 * 1024
+_MEMBERS = 200_000
+_LAYERS = 4096
+# Pieces of the body on their way to the thread.
+_AHEAD = 16
+# Layers that are unpacked at once: one arrives, and those before it end.
+_WORKERS = 3
+_DIGEST_IN_NAME = re.compile(r"(?:\A|/)([0-9a-f]{64})(?:\.tar)?\Z")
+_COMPRESSED = (GZIP, ZSTD, XZ, BZIP2)
+# How often progress is told, in seconds, and how many times at most: a client that reads its answer only when it has
+# sent everything must not be waited for.
+_PROGRESS_EVERY = 0.2
+_PROGRESS_LIMIT = 250
+
+
+class Progress:
+    """How much of a layer has come: `total` bytes of its archive are expected."""
+
+    def __init__(self, member: str, total: int) -> None:
+        self.member = member
+        self.total = total
+        self.current = 0
+
+    @property
+    def id(self) -> str:
+        """Twelve digits that tell it from others."""
+        found = _DIGEST_IN_NAME.search(self.member) or _DIGEST_IN_NAME.search(posixpath.dirname(self.member))
+        return found[1][:12] if found else self.member[:12]
+
+
+class Incoming:
+    """One archive. Use it as a context manager: what was staged and not taken is dropped at the end."""
+
+    def __init__(self, layers: LayerStore, present: Callable[[str], str | None]) -> None:
+        """`present(digest)` tells the diff ID of a layer that is here, if `digest` is that, or a form of it."""
+        self.contents = Contents()
+        # The digests of compressed layers, by member.
+        self.digests: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        # Layers that are in the layer store, by member: their diff IDs.
+        self._published: dict[str, str] = {}
+        self._layers = layers
+        self._find_present = present
+        self._stagings: dict[str, asyncio.Task[StagedLayer | EngineError]] = {}
+        self._slots = asyncio.Semaphore(_WORKERS)
+        self._loop = asyncio.get_running_loop()
+        self._bytes = 0
+        self._members = 0
+        self._progress: Progress | None = None
+
+    async def __aenter__(self) -> Incoming:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._stagings.values():
+            task.cancel()
+        for outcome in await asyncio.gather(*self._stagings.values(), return_exceptions=True):
+            if isinstance(outcome, StagedLayer):
+                await self._layers.discard(outcome)
+
+    async def read(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
+        """Read all of it into `contents`; yield how it goes now and then. Raises InvalidParameter, SystemFault."""
+        pieces: SimpleQueue[bytes | None] = SimpleQueue()
+        free = asyncio.Semaphore(_AHEAD)
+        thread = asyncio.create_task(asyncio.to_thread(self._read, self._taken(pieces, free)))
+        # When it fails, nobody else makes room for the piece that is waited with.
+        thread.add_done_callback(lambda _: free.release())
+        told, told_at = 0, time.monotonic()
+        try:
+            async for piece in body:
+                if thread.done():
+                    continue  # the client is told why when it has sent everything
+                await free.acquire()
+                pieces.put(piece)
+                now = time.monotonic()
+                if self._progress is not None and now - told_at > _PROGRESS_EVERY and told < _PROGRESS_LIMIT:
+                    told, told_at = told + 1, now
+                    yield self._progress
+        except BaseException:
+            pieces.put(None)
+            # It ends soon: what it waits for are workers, who see the end of their archives.
+            await asyncio.gather(thread, return_exceptions=True)
+            raise
+        pieces.put(None)
+        await thread
+
+    async def staged(self, member: str) -> StagedLayer:
+        """Return what a member was unpacked to. Raises InvalidParameter and SystemFault when it could not be."""
+        outcome = await self._stagings[member]
+        if isinstance(outcome, EngineError):
+            raise outcome
+        return outcome
+
+    def taken(self, member: str, diff_id: str) -> None:
+        """Say that the layer of a member was published."""
+        del self._stagings[member]
+        self._published[member] = diff_id
+
+    def known_diff_id(self, member: str) -> str | None:
+        """The diff ID of a member's layer, where that is in the layer store; None where it is staged."""
+        return self._published.get(member)
+
+    # In the thread
+
+    def _taken(self, pieces: SimpleQueue[bytes | None], free: asyncio.Semaphore) -> Iterator[bytes]:
+        while (piece := pieces.get()) is not None:
+            yield piece
+            self._loop.call_soon_threadsafe(free.release)
+
+    def _read(self, pieces: Iterator[bytes]) -> None:
+        reader = Reader(Blocks(map(memoryview, aligned(decompressed(pieces)))), lambda _: None)
+        try:
+            for entry in reader:
+                self._members += 1
+                if self._members > _MEMBERS:
+                    raise InvalidParameter(f"invalid archive: it has more than {_MEMBERS} members")
+                self._member(entry, reader)
+        except Refused as error:
+            raise InvalidParameter(f"invalid archive: {error}") from error
+
+    def _member(self, entry: Entry, reader: Reader) -> None:
+        name = normal(os.fsdecode(entry.path))
+        if entry.kind == SYMLINK:
+            self.contents.links[name] = posixpath.join(posixpath.dirname(name), os.fsdecode(entry.link))
+        elif entry.kind == LINK:
+            self.contents.links[name] = os.fsdecode(entry.link)
+        elif entry.kind == REGULAR and entry.size and entry.segments is None:
+            self._file(name, entry.size, reader.content())
+
+    def _file(self, name: str, size: int, content: Iterator[memoryview]) -> None:
+        first = next(content)
+        if _is_document(bytes(first[:512])):
+            self._document(name, size, first, content)
+        elif size >= 512 or bytes(first[:6]).startswith(_COMPRESSED):
+            self._layer(name, size, first, content)
+        # Anything else is of no use to anybody: VERSION, in archives of old dockers.
+        _skip(content)
+
+    def _document(self, name: str, size: int, first: memoryview, content: Iterator[memoryview]) -> None:
+        self._bytes += size
+        if size > _SMALL or self._bytes > _DOCUMENTS:
+            raise InvalidParameter(f"invalid archive: document {name} of {size} bytes is too large")
+        self.contents.documents[name] = b"".join((first, *map(bytes, content)))
+        self.contents.layers.discard(name)
+        self.contents.links.pop(name, None)
+
+    def _layer(self, name: str, size: int, first: memoryview, content: Iterator[memoryview]) -> None:
+        if name in self.contents.layers:
+            raise InvalidParameter(f"invalid archive: {name} comes twice")
+        if len(self.contents.layers) >= _LAYERS:
+            raise InvalidParameter(f"invalid archive: it has more than {_LAYERS} layers")
+        self.contents.layers.add(name)
+        self.contents.documents.pop(name, None)
+        self.contents.links.pop(name, None)
+        self.sizes[name] = size
+        pipe = asyncio.run_coroutine_threadsafe(self._begin(name, size), self._loop).result()
+        if pipe is None:
+            _skip(content)
+            return
+        checksum = hashlib.sha256() if bytes(first[:6]).startswith(_COMPRESSED) else None
+        self._progress = progress = Progress(name, size)
+        try:
+            for piece in _chain(first, content):
+                if checksum is not None:
+                    checksum.update(piece)
+                if pipe >= 0 and not _fed(pipe, piece):
+                    os.close(pipe)
+                    pipe = -1  # the worker says why
+                progress.current += len(piece)
+        finally:
+            if pipe >= 0:
+                os.close(pipe)
+        if checksum is not None:
+            self.digests[name] = f"sha256:{checksum.hexdigest()}"
+
+    # In the event loop, for the thread
+
+    async def _begin(self, name: str, size: int) -> int | None:
+        """Begin to unpack a layer, and return where its archive is to be written; None when it is here."""
+        found = _DIGEST_IN_NAME.search(name)
+        if found is not None and (diff_id := self._find_present(f"sha256:{found[1]}")) is not None:
+            self._published[name] = diff_id
+            return None
+        await self._slots.acquire()
+        source = PipeSource(size)
+        self._stagings[name] = asyncio.create_task(self._stage(name, source))
+        return source.writing
+
+    async def _stage(self, name: str, source: PipeSource) -> StagedLayer | EngineError:
+        try:
+            return await self._layers.stage(source, name)
+        except EngineError as error:
+            return error
+        finally:
+            source.close()
+            self._slots.release()
+
+
+def _is_document(start: bytes) -> bool:
+    return start.lstrip()[:1] in (b"{", b"[", b'"') and start[257:262] != b"ustar"
+
+
+def _chain(first: memoryview, content: Iterator[memoryview]) -> Iterator[memoryview]:
+    yield first
+    yield from content
+
+
+def _skip(content: Iterator[memoryview]) -> None:
+    for _ in content:
+        pass
+
+
+def _fed(pipe: int, piece: memoryview) -> bool:
+    """Write all of a piece; False when nobody reads any more."""
+    try:
+        while piece:
+            piece = piece[os.write(pipe, piece) :]
+    except BrokenPipeError:
+        return False
+    return True
