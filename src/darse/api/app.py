@@ -91,12 +91,24 @@ def all_routes() -> Routes:
         images,
         networks,
         observation,
+        registries,
         system,
         volumes,
     )
 
     routes = Routes()
-    for module in (system, containers, observation, execs, images, image_archives, networks, volumes, cluster):
+    for module in (
+        system,
+        containers,
+        observation,
+        execs,
+        registries,
+        images,
+        image_archives,
+        networks,
+        volumes,
+        cluster,
+    ):
         routes.extend(module.ROUTES)
     return routes
 

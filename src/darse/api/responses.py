@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -32,16 +31,19 @@ async def stream(
     pieces: AsyncIterator[bytes],
     content_type: str,
     *,
-    patience: float = 0,
+    patience: float | None = 0,
     seconds: float | None = None,
+    interruptible: bool = True,
 ) -> web.StreamResponse:
     """Send pieces as they come, until they end or the client leaves, also while none comes.
 
     The source is started before the head is sent: who has the head is subscribed. What it raises within `patience`
-    seconds, and at once in any case, is raised here, when a plain error can still be sent. `seconds` is
-    how long to wait for a source that may go on for ever.
+    seconds (None: before its first piece), and at once in any case, is raised here, when a plain error can still be
+    sent. `seconds` is how long to wait for a source that may go on for ever. A stop of the engine waits for what is
+    not `interruptible`.
     """
-    connection_of(request).becomes_stream()
+    if interruptible:
+        connection_of(request).becomes_stream()
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
     gone = asyncio.create_task(until_gone(request))
     following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))
@@ -77,19 +79,26 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
     return await anext(pieces, None)
 
 
-async def progress(request: web.BaseRequest, messages: AsyncIterator[dict[str, Any]]) -> web.StreamResponse:
-    """Send JSON messages, a line each. What fails before the first is a plain error; later, an error message."""
-    first = await anext(messages, None)
-    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
-    await response.prepare(request)
-    with contextlib.suppress(ConnectionError):
-        try:
-            if first is not None:
-                await response.write(_encode(first) + b"\r\n")
-            async for message in messages:
-                await response.write(_encode(message) + b"\r\n")
-        except EngineError as error:
-            detail = {"errorDetail": {"message": str(error)}, "error": str(error)}
-            await response.write(_encode(detail) + b"\r\n")
-        await response.write_eof()
-    return response
+async def progress(
+    request: web.BaseRequest, messages: AsyncIterator[dict[str, Any]], *, interruptible: bool = False
+) -> web.StreamResponse:
+    """Send JSON messages, a line each. What fails before the first is a plain error; later, an error message.
+
+    The operation ends when the client leaves, and if it is `interruptible` when the engine stops.
+    """
+    return await stream(request, _lines(messages), "application/json", patience=None, interruptible=interruptible)
+
+
+async def _lines(messages: AsyncIterator[dict[str, Any]]) -> AsyncGenerator[bytes]:
+    begun = False
+    try:
+        async for message in messages:
+            yield _encode(message) + b"\r\n"
+            begun = True
+    except EngineError as error:
+        if not begun:
+            raise
+        yield _encode({"errorDetail": {"message": str(error)}, "error": str(error)}) + b"\r\n"
+    finally:
+        if isinstance(messages, AsyncGenerator):
+            await messages.aclose()

@@ -8,17 +8,45 @@ and connections; a *repository* is where manifests and blobs are.
     reference = references.parse("busybox")
     for repository in client.repositories(reference):
         document = repository.manifest(reference.tag)
+
+The names below are found when they are asked for: reading a reference loads no HTTP client.
 """
 
-from darse.distribution.auth import Credentials
-from darse.distribution.client import Client, SearchResult, domain_of
-from darse.distribution.documents import Descriptor, Document, Index, Manifest, Platform
-from darse.distribution.errors import RegistryError
-from darse.distribution.hosts import Endpoint, Hosts, Settings
-from darse.distribution.patience import Cancellation, Limits
-from darse.distribution.references import Reference
-from darse.distribution.repository import Repository
-from darse.distribution.uploads import Uploads
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from darse.distribution.auth import Credentials
+    from darse.distribution.client import Client, SearchResult
+    from darse.distribution.documents import Descriptor, Document, Index, Manifest, Platform
+    from darse.distribution.errors import RegistryError
+    from darse.distribution.hosts import Endpoint, Hosts, Settings
+    from darse.distribution.patience import Cancellation, Limits
+    from darse.distribution.references import Reference
+    from darse.distribution.repository import Repository
+    from darse.distribution.uploads import Uploads
+
+_HOMES = {
+    "Cancellation": "patience",
+    "Client": "client",
+    "Credentials": "auth",
+    "Descriptor": "documents",
+    "Document": "documents",
+    "Endpoint": "hosts",
+    "Hosts": "hosts",
+    "Index": "documents",
+    "Limits": "patience",
+    "Manifest": "documents",
+    "Platform": "documents",
+    "Reference": "references",
+    "RegistryError": "errors",
+    "Repository": "repository",
+    "SearchResult": "client",
+    "Settings": "hosts",
+    "Uploads": "uploads",
+}
 
 __all__ = [
     "Cancellation",
@@ -38,5 +66,10 @@ __all__ = [
     "SearchResult",
     "Settings",
     "Uploads",
-    "domain_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

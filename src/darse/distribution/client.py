@@ -15,7 +15,7 @@ from darse.distribution.patience import Cancellation, Limits
 from darse.distribution.references import DEFAULT_DOMAIN, Reference
 from darse.distribution.repository import Repository, paged
 from darse.distribution.session import Session
-from darse.distribution.transport import Transport
+from darse.distribution.transport import Response, Transport, split_url
 
 T = TypeVar("T")
 
@@ -66,13 +66,22 @@ class Client:
             for endpoint in self.hosts.endpoints(reference.domain, mirrors=not writing)
         ]
 
-    def login(self, domain: str) -> str:
+    def fetch(self, url: str) -> Response:
+        """Begin to fetch a URL that is no registry's; nobody's credentials go there. Raises RegistryError."""
+        split_url(url)
+        return (
+            Client(self.hosts, limits=self.limits, cancellation=self.cancellation)
+            .session(Endpoint(url))
+            .request("GET", url)
+        )
+
+    def login(self, server: str) -> str:
         """Try the credentials on a registry; return the identity token that it gives instead, or "".
 
-        Raises RegistryError, of the last endpoint that answered.
+        `server` is a URL or `HOST[:PORT]`; empty is Docker Hub. Raises RegistryError.
         """
         failure: RegistryError | None = None
-        for endpoint in self.hosts.endpoints(domain):
+        for endpoint in self.hosts.endpoints(domain_of(server)):
             session = self.session(endpoint)
             try:
                 with session.request("GET", "/v2/"):

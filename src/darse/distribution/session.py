@@ -11,7 +11,7 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from darse.distribution.auth import Authenticator, Credentials
-from darse.distribution.errors import Denied, RegistryError, Unauthorized, Untrustworthy
+from darse.distribution.errors import RegistryError, Unauthorized, Unreachable, Untrustworthy
 from darse.distribution.hosts import Endpoint, Hosts
 from darse.distribution.patience import Cancellation, pause_before
 from darse.distribution.refusals import refusal
@@ -110,19 +110,19 @@ class Session:
         return there
 
     def again(self, action: Callable[[], T]) -> T:
-        """Call `action`, and call it again after a pause when the registry failed or wants to be left alone."""
+        """Call `action`, and call it again after a pause when the registry failed or wants to be left alone.
+
+        Who does not answer at all is not asked again here: there may be another endpoint.
+        """
         attempt = 1
         while True:
             try:
                 return action()
+            except Unreachable:
+                raise
             except RegistryError as error:
                 attempt += 1
                 self.transport.cancellation.wait(pause_before(attempt, error, self.transport.limits))
-
-
-def is_refusal(error: RegistryError) -> bool:
-    """Whether the registry understood, and refused for who asks."""
-    return isinstance(error, (Unauthorized, Denied))
 
 
 def _origin(url: str) -> tuple[str, str]:

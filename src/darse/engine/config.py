@@ -105,6 +105,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     registry_mirrors: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    certs_dir: str = ""
     max_concurrent_downloads: int = 3
     max_concurrent_uploads: int = 5
     max_download_attempts: int = 5

@@ -24,6 +24,7 @@ from darse.engine.state import State
 from darse.engine.system import SystemService
 from darse.images import ImageService, layers, snapshots
 from darse.images import store as image_store
+from darse.images.registry_service import RegistryService
 from darse.linux.mounts import MNT_DETACH, NamespaceThreads, bind_read_only, is_mount_point, private_bind, unmount
 from darse.networks import NetworkService
 from darse.networks import store as network_store
@@ -66,6 +67,7 @@ class Engine:
         self.facts: HostFacts = read_host_facts(self.cgroups)
         self.runtimes = find_runtimes(config)
         self.images = ImageService(config.data_root, self.state, self.events)
+        self.registries = RegistryService(config, self.images, self.events)
         self.volumes = VolumeService(config.data_root, self.state, self.events)
         self.remapping = _remapping(config)
         id_maps = self.remapping.maps if self.remapping else None
@@ -117,6 +119,7 @@ class Engine:
 
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""
+        await self.registries.close()
         await self.containers.close(None if self.config.live_restore else self.config.shutdown_timeout)
         self.events.close()
         if not self.containers.running():

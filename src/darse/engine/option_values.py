@@ -22,6 +22,7 @@ Reader = Callable[[Any], Fields]
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kmgt]?)(?:i?b)?\Z", re.ASCII)
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 
 
@@ -64,6 +65,17 @@ def path(field: str) -> Reader:
         if not value:
             raise InvalidParameter(f"invalid {field.replace('_', '-')}: a path is wanted")
         return {field: Path.cwd() / value}
+
+    return read
+
+
+def directory(field: str) -> Reader:
+    """A directory that is there."""
+
+    def read(value: str) -> Fields:
+        if not Path(value).is_dir():
+            raise InvalidParameter(f"invalid {field.replace('_', ' ')}: {value} is no directory")
+        return {field: str(Path(value).resolve())}
 
     return read
 
@@ -239,6 +251,25 @@ def mirrors(value: list[str]) -> Fields:
             raise InvalidParameter(f'invalid mirror: "{text}" is not a valid URI')
         found.append(f"{scheme}://{host}/{path_.rstrip('/') + '/' if path_.strip('/') else ''}")
     return {"registry_mirrors": tuple(found)}
+
+
+def insecure(value: list[str]) -> Fields:
+    """Registries that may go without TLS: `HOST[:PORT]`, or networks."""
+    found = []
+    for text in value:
+        host = text.partition("://")[2] if text.startswith(("http://", "https://")) else text
+        host = host.rstrip("/") if "://" in text else host
+        if "/" in host:
+            try:
+                host = str(ipaddress.ip_network(host, strict=False))
+            except ValueError:
+                raise InvalidParameter(
+                    f"insecure registry {text} is not valid: a host or a network is wanted"
+                ) from None
+        elif _HOST.match(host) is None:
+            raise InvalidParameter(f'insecure registry {text} is not valid: invalid host "{host}"')
+        found.append(host)
+    return {"insecure_registries": tuple(found)}
 
 
 def seccomp(value: str) -> Fields:

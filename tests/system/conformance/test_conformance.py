@@ -193,6 +193,17 @@ def drive_images(api: CheckedClient, engine: Engine) -> None:
     api("DELETE", "/images/nothing", expect=404)
 
 
+def drive_registries(api: CheckedClient, engine: Engine) -> None:
+    """What speaks to registries; nobody listens at this one."""
+    nobody = "127.0.0.1:9"
+    api("POST", f"/images/create?fromImage={nobody}/a/b&tag=1", expect=500)
+    api("POST", "/images/create?fromImage=UPPER", expect=400)
+    api("POST", "/auth", {"username": "a", "password": "b", "serveraddress": nobody}, expect=500)
+    api("GET", f"/images/search?term={nobody}/a", expect=500)
+    api("GET", "/images/search?term=a&limit=1000", expect=400)
+    api("GET", f"/distribution/{nobody}/a/b/json", expect=500)
+
+
 def drive_volumes(api: CheckedClient, engine: Engine) -> None:
     """Volumes."""
     api("POST", "/volumes/create", {"Name": "mine", "Labels": {"a": "b"}, "DriverOpts": {}}, expect=201)
@@ -259,6 +270,7 @@ DRIVERS: list[Callable[[CheckedClient, Engine], None]] = [
     drive_observation,
     drive_execs,
     drive_images,
+    drive_registries,
     drive_volumes,
     drive_networks,
     drive_system,

@@ -78,7 +78,13 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     state = runner.run(_state(directory))
     refusing = _Anything()
     engine = SimpleNamespace(
-        images=refusing, networks=refusing, volumes=refusing, execs=refusing, system=refusing, events=EventLog(state)
+        images=refusing,
+        registries=refusing,
+        networks=refusing,
+        volumes=refusing,
+        execs=refusing,
+        system=refusing,
+        events=EventLog(state),
     )
 
     async def start() -> Served:

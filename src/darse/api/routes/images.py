@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
-
 import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
-from darse.api.responses import empty, json_response, progress
-from darse.engine.errors import InvalidParameter, NotFound, NotImplementedHere
+from darse.api.responses import empty, json_response
+from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
-from darse.images import platforms, references
+from darse.images import platforms
 from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
 from darse.wire.images import ImageInspect, ImageSummary
 
 ROUTES = Routes()
-_PIECE = 256 * 1024
 _MANIFESTS_SINCE, _DESCRIPTOR_SINCE, _VIRTUAL_SIZE_UNTIL = (1, 47), (1, 48), (1, 44)
 
 
@@ -45,50 +41,6 @@ def _as_in(version: tuple[int, int], image: ImageSummary | ImageInspect) -> None
         image.Descriptor = msgspec.UNSET
     if version < _VIRTUAL_SIZE_UNTIL:
         image.VirtualSize = image.Size
-
-
-@ROUTES.add("POST", "/images/create")
-async def create(call: Call) -> web.StreamResponse:
-    """Import a root file system (`fromSrc=-`), or get an image by its name (`fromImage`)."""
-    request = call.request
-    if source := query.text(request, "fromSrc"):
-        return await _import(call, source)
-    image = query.text(request, "fromImage")
-    if not image:
-        raise InvalidParameter("either fromImage or fromSrc is wanted")
-    tag = query.text(request, "tag")
-    separator = "@" if tag.startswith("sha256:") else ":"
-    return await progress(request, _pull(call, f"{image}{separator}{tag}" if tag else image))
-
-
-async def _import(call: Call, source: str) -> web.StreamResponse:
-    if source != "-":
-        raise NotImplementedHere("importing from a URL is not supported: download it, and import from standard input")
-    request = call.request
-    repository, tag = query.text(request, "repo"), query.text(request, "tag")
-    name = f"{repository}:{tag}" if repository and tag else repository
-    messages = call.engine.images.import_(
-        request.content.iter_chunked(_PIECE),
-        name,
-        request.query.getall("changes", []),
-        query.text(request, "message"),
-        query.text(request, "platform"),
-    )
-    return await progress(request, messages)
-
-
-async def _pull(call: Call, text: str) -> AsyncIterator[dict[str, Any]]:
-    reference = references.parse(text)
-    try:
-        image = await call.engine.images.ensure(text)
-    except NotFound as error:
-        raise NotFound(
-            f"pull access denied for {reference.familiar_name}: this engine has no registry client yet; load the image "
-            "with `docker load`, or use builtin/busybox"
-        ) from error
-    yield {"status": f"Pulling from {reference.path}", "id": reference.tag}
-    yield {"status": f"Digest: {image.manifest.digest}"}
-    yield {"status": f"Status: Image is up to date for {reference.familiar}"}
 
 
 @ROUTES.add("GET", "/images/{name}/json")

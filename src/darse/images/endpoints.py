@@ -1,0 +1,41 @@
+"""Which endpoint's answer counts, when a registry may be asked at several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from darse.distribution.errors import Cancelled, RegistryError, Unreachable
+
+if TYPE_CHECKING:
+    from darse.distribution import Client, Reference, Repository
+
+T = TypeVar("T")
+
+
+def goes_on(repository: Repository, error: RegistryError) -> bool:
+    """Whether another endpoint may do better: after a mirror any, after the registry one that does not answer."""
+    if isinstance(error, Cancelled):
+        return False
+    return repository.session.endpoint.is_mirror or isinstance(error, Unreachable)
+
+
+def most_telling(failures: list[RegistryError]) -> RegistryError:
+    """The last failure, unless nobody answered there and somebody did before."""
+    answers = [failure for failure in failures if not isinstance(failure, Unreachable)]
+    return answers[-1] if answers else failures[-1]
+
+
+def first_answer(client: Client, reference: Reference, ask: Callable[[Repository], T], *, writing: bool = False) -> T:
+    """What the first endpoint that answers says. Blocks. Raises RegistryError."""
+    failures: list[RegistryError] = []
+    for repository in client.repositories(reference, writing=writing):
+        try:
+            return ask(repository)
+        except RegistryError as error:
+            failures.append(error)
+            if not goes_on(repository, error):
+                break
+        finally:
+            repository.session.close()
+    raise most_telling(failures)

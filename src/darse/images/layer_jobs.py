@@ -1,0 +1,205 @@
+"""Layers on their way into the store: fetched once and unpacked once, for however many pulls want them.
+
+    Transfers ── LayerJob (a chain ID: unpacks) ── Shared (a digest: fetches)
+
+A pull takes a job, watches what it says, and gives it back. A job that nobody wants any more is cancelled; what it had
+fetched stays for the next pull. What is whole stays until the image is recorded, so that a crash in between costs no
+second download.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from darse.engine.errors import InvalidParameter
+from darse.images.content import ContentStore
+from darse.images.layer_progress import Step, short
+from darse.images.layers import LayerStore
+from darse.images.registries import in_thread
+
+if TYPE_CHECKING:
+    from darse.distribution import Descriptor, Repository
+    from darse.images.downloads import Download
+
+
+class Slots:
+    """So many at once; the number may change meanwhile, and 0 is no limit."""
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self._limit = limit
+        self._taken = 0
+        self._freed = asyncio.Condition()
+
+    @property
+    def free(self) -> bool:
+        """Whether one is to be had now."""
+        return self._limit() == 0 or self._taken < self._limit()
+
+    async def __aenter__(self) -> None:
+        async with self._freed:
+            await self._freed.wait_for(lambda: self.free)
+            self._taken += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._taken -= 1
+        async with self._freed:
+            self._freed.notify_all()
+
+
+class Shared:
+    """A download that several jobs may wait for."""
+
+    def __init__(self, make: Callable[[Callable[[str], None]], Download], slots: Slots) -> None:
+        loop = asyncio.get_running_loop()
+
+        def tell(stage: str) -> None:
+            loop.call_soon_threadsafe(self._told, stage)
+
+        self.download = make(tell)
+        self.users = 0
+        self.steps: list[Step] = []
+        self.begun = asyncio.Event()
+        self.discard = False
+        self._slots = slots
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            if not self._slots.free:
+                self.steps.append(Step("Waiting"))
+            async with self._slots:
+                await in_thread(self.download.cancellation, self.download.run, to_the_end=True)
+            self.steps.append(Step("Download complete"))
+        finally:
+            self.begun.set()
+
+    def _told(self, stage: str) -> None:
+        """Note a stage of the download."""
+        from darse.images.downloads import DOWNLOADING  # noqa: PLC0415
+
+        if stage == DOWNLOADING:
+            self.begun.set()
+            self.steps.append(Step(stage, lambda: self.download.received, self.download.size))
+        else:
+            self.steps.append(Step(stage))
+
+    async def end(self) -> None:
+        """Stop, and leave or remove what was fetched."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        self.download.release(discard=self.discard)
+
+
+class LayerJob:
+    """A layer that is fetched and unpacked."""
+
+    def __init__(self, chain_id: str, diff_id: str, shared: Shared, layers: LayerStore) -> None:
+        self.chain_id = chain_id
+        self.diff_id = diff_id
+        self.users = 0
+        self.shared = shared
+        self.short = short(shared.download.descriptor.digest)
+        self._layers = layers
+        self._steps: list[Step] = []
+        self.task = asyncio.create_task(self._run())
+
+    def steps(self) -> list[Step]:
+        """What has been so far, for a `Watch`."""
+        return [Step("Pulling fs layer"), *self.shared.steps, *self._steps]
+
+    async def _run(self) -> None:
+        """Unpack while it is fetched; what fails first ends the other. Raises RegistryError and EngineError."""
+        shared = self.shared
+        await shared.begun.wait()
+        unpacking = asyncio.create_task(self._layers.ensure(self.chain_id, self.diff_id, shared.download))
+        try:
+            await asyncio.wait({shared.task, unpacking}, return_when=asyncio.FIRST_EXCEPTION)
+            if shared.task.done():
+                # When both failed, an archive that ended early is only what came of it.
+                shared.task.result()
+            elif unpacking.done():
+                unpacking.result()
+                await asyncio.shield(shared.task)
+            self._steps.append(Step("Extracting", lambda: shared.download.consumed, shared.download.size))
+            await unpacking
+        except InvalidParameter:
+            shared.discard = True  # nobody will want it again
+            raise
+        finally:
+            unpacking.cancel()
+            await asyncio.gather(unpacking, return_exceptions=True)
+        self._steps.append(Step("Pull complete"))
+
+
+class Transfers:
+    """All jobs and downloads of the engine."""
+
+    def __init__(self, content: ContentStore, layers: LayerStore, at_once: Callable[[], int]) -> None:
+        self._content = content
+        self._layers = layers
+        self._slots = Slots(at_once)
+        self._jobs: dict[str, LayerJob] = {}
+        self._shared: dict[str, Shared] = {}
+        self._endings: dict[str, asyncio.Task[None]] = {}
+
+    async def take(self, chain_id: str, diff_id: str, descriptor: Descriptor, repository: Repository) -> LayerJob:
+        """Join the job that brings a layer, or begin it. Give it back with `give_back`."""
+        while (ending := self._endings.get(descriptor.digest)) is not None:
+            await asyncio.wait({ending})
+        job = self._jobs.get(chain_id)
+        if job is None or (job.task.done() and (job.task.cancelled() or job.task.exception() is not None)):
+            shared = self._share(descriptor, repository)
+            shared.users += 1
+            job = self._jobs[chain_id] = LayerJob(chain_id, diff_id, shared, self._layers)
+        job.users += 1
+        return job
+
+    def _share(self, descriptor: Descriptor, repository: Repository) -> Shared:
+        from darse.images.downloads import Download  # noqa: PLC0415
+
+        shared = self._shared.get(descriptor.digest)
+        if shared is None:
+            shared = self._shared[descriptor.digest] = Shared(
+                lambda tell: Download(descriptor, repository, self._content.partial, tell), self._slots
+            )
+        return shared
+
+    def give_back(self, jobs: Iterable[LayerJob], *, recorded: bool) -> None:
+        """End what nobody else waits for; `recorded` says that the archives are not needed any more."""
+        for job in jobs:
+            job.users -= 1
+            job.shared.discard |= recorded
+            if job.users == 0:
+                if self._jobs.get(job.chain_id) is job:
+                    del self._jobs[job.chain_id]
+                job.shared.users -= 1
+                self._end(job)
+
+    def _end(self, job: LayerJob) -> None:
+        digest = job.shared.download.descriptor.digest
+        last = job.shared.users == 0
+        if last and self._shared.get(digest) is job.shared:
+            del self._shared[digest]
+        before = self._endings.get(digest)
+        self._endings[digest] = asyncio.create_task(self._ended(job, digest, before, last))
+
+    async def _ended(self, job: LayerJob, digest: str, before: asyncio.Task[None] | None, last: bool) -> None:
+        job.task.cancel()
+        await asyncio.wait({job.task, *([before] if before else [])})
+        if last:
+            await job.shared.end()
+        if self._endings.get(digest) is asyncio.current_task():
+            del self._endings[digest]
+
+    async def close(self) -> None:
+        """End everything."""
+        jobs = list(self._jobs.values())
+        self._jobs.clear()
+        for job in jobs:
+            job.users = 0
+            job.shared.users -= 1
+            self._end(job)
+        while self._endings:
+            await asyncio.wait(set(self._endings.values()))

@@ -1,0 +1,208 @@
+"""Pull: from a name to an image in the store.
+
+    endpoints, mirrors first → manifest for the platform → config → layers, fetched and unpacked at once → record
+
+Nothing of an image is visible before all of it is there; what a failed or cancelled pull has fetched stays as partial
+downloads, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from darse.distribution.errors import RegistryError
+from darse.engine.errors import InvalidParameter
+from darse.engine.events import EventLog
+from darse.images import builtin, platforms, registry_errors
+from darse.images.endpoints import first_answer, goes_on, most_telling
+from darse.images.layer_jobs import LayerJob, Transfers
+from darse.images.layer_progress import Step, Watch, short
+from darse.images.model import Descriptor, chain_ids, parse_config
+from darse.images.platforms import Platform
+from darse.images.references import Reference
+from darse.images.registries import Registries, in_thread
+from darse.images.resolving import Resolved, config_of, resolve
+from darse.images.service import ImageService
+from darse.wire.images import Progress
+
+if TYPE_CHECKING:
+    from darse.distribution import Client, Credentials, Repository
+
+# How often clients hear of layers that move, in seconds.
+_TICK = 0.1
+
+
+class Present(NamedTuple):
+    """A layer that is there already, to be told of."""
+
+    short: str
+
+    def steps(self) -> list[Step]:
+        """All that there is to say."""
+        return [Step("Already exists")]
+
+
+class Pulling:
+    """Pulls images."""
+
+    def __init__(self, images: ImageService, registries: Registries, transfers: Transfers, events: EventLog) -> None:
+        self._images = images
+        self._registries = registries
+        self._transfers = transfers
+        self._events = events
+
+    async def pull(
+        self,
+        reference: Reference,
+        *,
+        platform: str = "",
+        every_tag: bool = False,
+        credentials: Credentials | None = None,
+    ) -> AsyncIterator[Progress]:
+        """Pull what a reference names, or all tags of its repository; yield docker's progress messages.
+
+        A digest counts more than a tag beside it. Raises EngineError.
+        """
+        wanted = platforms.parse(platform) if platform else platforms.host()
+        if reference.name.startswith(builtin.PREFIX):
+            async for message in self._builtin(reference, wanted):
+                yield message
+            return
+        client = self._registries.client(credentials)
+        try:
+            named = [reference]
+            if every_tag:
+                named = await self._tags(client, reference)
+            newer = False
+            for one in named:
+                former = self._images.store.named(_pinned(one))
+                async for message in self._from_endpoints(client, one, wanted):
+                    yield message
+                now = self._images.store.named(_pinned(one))
+                newer |= former is None or now is None or former.digest != now.digest
+            shown = reference.familiar_name if every_tag else _pinned(reference).familiar
+            yield {"status": f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {shown}"}
+            warning = self._mismatch(named[-1], wanted) if platform else ""
+            if warning:
+                yield {"status": warning}
+        except RegistryError as error:
+            raise registry_errors.of_pull(error, reference) from error
+
+    async def _tags(self, client: Client, reference: Reference) -> list[Reference]:
+        tags = await in_thread(client.cancellation, lambda: first_answer(client, reference, lambda one: one.tags()))
+        return [Reference(reference.domain, reference.path, tag) for tag in tags]
+
+    async def _builtin(self, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
+        """The images that come with darse are in no registry."""
+        image = await self._images.ensure(str(reference), wanted)
+        yield {"status": f"Pulling from {reference.path}", "id": reference.tag}
+        yield {"status": f"Digest: {image.manifest.digest}"}
+        yield {"status": f"Status: Image is up to date for {reference.familiar}"}
+
+    async def _from_endpoints(self, client: Client, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
+        """Try the endpoints in turn: mirrors whatever they say, then the registry itself with TLS, and without."""
+        failures: list[RegistryError] = []
+        for repository in client.repositories(reference):
+            try:
+                async for message in self._from_one(client, repository, reference, wanted):
+                    yield message
+            except RegistryError as error:
+                failures.append(error)
+                if not goes_on(repository, error):
+                    break
+            else:
+                return
+            finally:
+                repository.session.close()
+        raise most_telling(failures)
+
+    async def _from_one(
+        self, client: Client, repository: Repository, reference: Reference, wanted: Platform
+    ) -> AsyncIterator[Progress]:
+        asked = reference.digest or reference.tag
+        resolved = await in_thread(client.cancellation, lambda: resolve(repository, asked, wanted))
+        yield {"status": f"Pulling from {reference.path}", "id": asked}
+        config = await self._config(client, repository, resolved)
+        diff_ids = parse_config(config).rootfs.diff_ids
+        if len(diff_ids) != len(resolved.layers):
+            raise InvalidParameter(
+                f"invalid image: the manifest has {len(resolved.layers)} layers, and the config {len(diff_ids)}"
+            )
+        chain = chain_ids(diff_ids)
+        async with self._images.keeping_content() as hold:
+            hold(*chain)
+            jobs: list[LayerJob] = []
+            recorded = False
+            try:
+                lines: list[LayerJob | Present] = []
+                for chain_id, diff_id, layer in zip(chain, diff_ids, resolved.layers, strict=True):
+                    if self._images.layers.exists(chain_id):
+                        lines.append(Present(short(layer.digest)))
+                    else:
+                        jobs.append(await self._transfers.take(chain_id, diff_id, layer, repository))
+                        lines.append(jobs[-1])
+                async for message in _until_done(lines, jobs):
+                    yield message
+                self._record(reference, resolved, config, diff_ids)
+                recorded = True
+            finally:
+                self._transfers.give_back(jobs, recorded=recorded)
+        yield {"status": f"Digest: {resolved.target.digest}"}
+
+    async def _config(self, client: Client, repository: Repository, resolved: Resolved) -> bytes:
+        digest = resolved.manifest.config.digest
+        if self._images.content.has(digest):
+            return self._images.content.read(digest)
+        return await in_thread(client.cancellation, lambda: config_of(repository, resolved.manifest))
+
+    def _record(self, reference: Reference, resolved: Resolved, config: bytes, diff_ids: list[str]) -> None:
+        """Write it all down, and tell: one transaction."""
+        images = self._images
+        pinned = _pinned(reference)
+        with images.store.changing():
+            image, _ = images.recorder.record(
+                resolved.target.content,
+                resolved.target_type,
+                config=config,
+                manifests={digest: document.content for digest, document in resolved.others.items()},
+                names=[pinned],
+            )
+            for diff_id, layer in zip(diff_ids, resolved.layers, strict=True):
+                blob = Descriptor(layer.media_type, layer.digest, layer.size, urls=layer.urls or None)
+                images.layer_blobs.remember(diff_id, blob, reference.name)
+            labels = image.container_config().Labels or {}
+            self._events.publish("image", "pull", pinned.familiar, {**labels, "name": reference.familiar_name})
+
+    def _mismatch(self, reference: Reference, wanted: Platform) -> str:
+        """What to say when the image is for another platform than was asked for."""
+        target = self._images.store.named(_pinned(reference))
+        images = self._images.store.images_of(target) if target else []
+        if not images or any(platforms.distance(wanted, image.platform) is not None for image in images):
+            return ""
+        return (
+            f"WARNING: image with reference {reference.familiar} was found but does not match the specified platform: "
+            f"wanted {wanted}, actual: {images[0].platform}"
+        )
+
+
+async def _until_done(lines: list[LayerJob | Present], jobs: list[LayerJob]) -> AsyncIterator[Progress]:
+    """Tell what the layers do until all are there. Raises what the first one to fail raised."""
+    watch = Watch(lines)
+    pending = {job.task for job in jobs}
+    for message in watch.news():
+        yield message
+    while pending:
+        done, pending = await asyncio.wait(pending, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
+        for message in watch.news():
+            yield message
+        for task in done:
+            task.result()
+
+
+def _pinned(reference: Reference) -> Reference:
+    """The name under which a pulled image is kept: a digest stands alone."""
+    if reference.digest:
+        return Reference(reference.domain, reference.path, "", reference.digest)
+    return reference

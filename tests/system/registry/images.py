@@ -1,0 +1,105 @@
+"""Images for registries in tests: written straight into a registry by the client, so that pulls can be tested alone."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+
+from darse.distribution import Client, Document, Repository, Settings, Uploads, references
+from darse.distribution.documents import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST, digest_of
+
+HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+OTHER = "arm64" if HOST == "amd64" else "amd64"
+
+
+def tar(files: Mapping[str, bytes]) -> bytes:
+    """An archive of files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as made:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class Made:
+    """An image: its documents and blobs, by digest."""
+
+    def __init__(self, *layers: bytes, architecture: str = HOST, packed: bool = True, **config: object) -> None:
+        """Make it of uncompressed layers."""
+        self.blobs: dict[str, bytes] = {}
+        self.diff_ids = [digest_of(layer) for layer in layers]
+        described = []
+        for layer in layers:
+            blob = gzip.compress(layer, 1, mtime=0) if packed else layer
+            self.blobs[digest_of(blob)] = blob
+            media_type = OCI_LAYER + ("+gzip" if packed else "")
+            described.append({"mediaType": media_type, "digest": digest_of(blob), "size": len(blob)})
+        self.config = json.dumps(
+            {
+                "architecture": architecture,
+                "os": "linux",
+                "config": {"Cmd": ["true"], **config},
+                "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
+            }
+        ).encode()
+        self.id = digest_of(self.config)
+        self.layers = [str(layer["digest"]) for layer in described]
+        self.manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {"mediaType": OCI_CONFIG, "digest": self.id, "size": len(self.config)},
+            "layers": described,
+        }
+        self.architecture = architecture
+
+    @property
+    def document(self) -> Document:
+        """The manifest's document."""
+        return document(self.manifest, OCI_MANIFEST)
+
+    def push(self, address: str, name: str, *tags: str) -> Document:
+        """Write it to a registry without TLS."""
+        target = repository(address, name)
+        uploads = Uploads(target)
+        for digest, blob in self.blobs.items():
+            if target.has_blob(digest) is None:
+                uploads.put(blob, digest)
+        uploads.put(self.config, self.id)
+        for tag in tags or (self.document.digest,):
+            uploads.put_manifest(tag, self.document)
+        return self.document
+
+
+def repository(address: str, name: str) -> Repository:
+    """A repository of a registry without TLS."""
+    return Client(Settings()).repositories(references.parse(f"{address}/{name}"))[-1]
+
+
+def document(content: object, media_type: str) -> Document:
+    """A JSON document."""
+    raw = json.dumps(content).encode()
+    return Document(raw, media_type, digest_of(raw))
+
+
+def push_index(address: str, name: str, tag: str, *images: Made) -> Document:
+    """Write images, and an index of them under a tag."""
+    entries = []
+    for image in images:
+        pushed = image.push(address, name)
+        entries.append(
+            {
+                "mediaType": OCI_MANIFEST,
+                "digest": pushed.digest,
+                "size": len(pushed.content),
+                "platform": {"architecture": image.architecture, "os": "linux"},
+            }
+        )
+    index = document({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}, OCI_INDEX)
+    Uploads(repository(address, name)).put_manifest(tag, index)
+    return index
