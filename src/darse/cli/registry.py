@@ -26,6 +26,7 @@ COMMANDS = {
         f"{_C}.attach", "Attach local standard input, output, and error streams to a running container"
     ),
     "container create": Entry(f"{_C}.run", "Create a new container"),
+    "container diff": Entry(f"{_C}.diff", "Inspect changes to files or directories on a container's filesystem"),
     "container exec": Entry(f"{_C}.exec", "Execute a command in a running container"),
     "container inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more containers"),
     "container kill": Entry(f"{_C}.lifecycle", "Kill one or more running containers"),
@@ -98,6 +99,7 @@ ALIASES = {
     "info": "system info",
     "attach": "container attach",
     "create": "container create",
+    "diff": "container diff",
     "events": "system events",
     "history": "image history",
     "import": "image import",

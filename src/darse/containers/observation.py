@@ -1,14 +1,15 @@
-"""Looking at containers that run, and changing their limits: the API's top, stats and update, by reference."""
+"""Looking at containers that run, and changing their limits: the API's top, stats, changes and update, by reference."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 
 from darse.containers.context import Context
 from darse.containers.stats import Stats
 from darse.containers.top import Top
 from darse.containers.updating import Updates
-from darse.wire.observation import StatsResponse, TopResponse, UpdateRequest, UpdateResponse
+from darse.wire.observation import FilesystemChange, StatsResponse, TopResponse, UpdateRequest, UpdateResponse
 
 
 class Observation:
@@ -16,6 +17,7 @@ class Observation:
 
     def __init__(self, context: Context, updates: Updates) -> None:
         self._store = context.store
+        self._snapshots = context.snapshots
         self._top = Top(context)
         self._stats = Stats(context)
         self._updates = updates
@@ -36,6 +38,15 @@ class Observation:
     async def update(self, reference: str, request: UpdateRequest) -> UpdateResponse:
         """Change limits and restart policy; see `Updates.update`."""
         return await self._updates.update(self._store.get(reference), request)
+
+    async def changes(self, reference: str) -> list[FilesystemChange]:
+        """What a container has changed in its files, by path."""
+        container = self._store.get(reference)
+        # Names are bytes, and the API's are text.
+        return [
+            FilesystemChange(os.fsencode(path).decode(errors="replace"), kind)
+            for path, kind in await self._snapshots.differences(container.id)
+        ]
 
     async def close(self) -> None:
         """End what is being watched."""

@@ -16,6 +16,7 @@ import msgspec
 
 from darse.engine.errors import NotFound
 from darse.engine.state import Schema, State
+from darse.images.differences import Difference, differences
 from darse.images.layers import LayerStore
 from darse.images.model import Image
 from darse.linux import trace
@@ -97,6 +98,15 @@ class SnapshotService:
         lower = tuple(str(self._layers.path(chain_id)) for chain_id in reversed(chain)) or (str(self._empty),)
         directory = self._directory / container_id
         return Overlay(lower, str(directory / "upper"), str(directory / "work"))
+
+    async def differences(self, container_id: str) -> list[Difference]:
+        """What the container has changed; see `darse.images.differences`. Raises NotFound."""
+        overlay = self.overlay(container_id)
+        try:
+            return await asyncio.to_thread(differences, overlay.lower, overlay.upper)
+        except FileNotFoundError:
+            # Removed meanwhile.
+            raise NotFound(f"container {container_id} has no writable layer") from None
 
     def chains_in_use(self) -> set[str]:
         """The chain IDs that some container stands on."""

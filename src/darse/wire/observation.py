@@ -1,4 +1,4 @@
-"""Looking at containers: top, stats and update (Docker Engine API v1.51, definitions of the same names)."""
+"""Looking at containers: top, stats, changes and update (Docker Engine API v1.51, definitions of the same names)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ class TopResponse(Wire):
 
     Titles: list[str]
     Processes: list[list[str]]
+
+
+class FilesystemChange(Wire):
+    """A path that a container has changed (0), added (1) or removed (2)."""
+
+    Path: str
+    Kind: int
 
 
 class UpdateRequest(Resources):

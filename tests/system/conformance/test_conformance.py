@@ -128,7 +128,7 @@ def upgrade(engine: Engine, method: str, path: str, protocol: str) -> tuple[int,
 
 
 def drive_observation(api: CheckedClient, engine: Engine) -> None:
-    """top, stats, update."""
+    """top, stats, changes, update."""
     api("POST", "/containers/create?name=seen", {**SLEEP, "HostConfig": {"Memory": 64 << 20}}, expect=201)
     api("GET", "/containers/seen/top", expect=409)
     api("GET", "/containers/seen/stats?stream=false", expect=200)
@@ -136,6 +136,8 @@ def drive_observation(api: CheckedClient, engine: Engine) -> None:
     api("GET", "/containers/seen/top", expect=200)
     api("GET", "/containers/seen/top?ps_args=aux", expect=200)
     api("GET", "/containers/seen/top?ps_args=-o+comm", expect=500)
+    api("GET", "/containers/seen/changes", expect=200)
+    api("GET", "/containers/nobody/changes", expect=404)
     api("GET", "/containers/seen/stats?stream=false", expect=200)
     api("GET", "/containers/seen/stats?stream=false&one-shot=true", expect=200)
     api("GET", "/containers/seen/stats?one-shot=true", expect=400)

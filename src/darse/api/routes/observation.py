@@ -1,4 +1,4 @@
-"""`/containers/{id}/top`, `/stats` and `/update`: looking at what runs, and changing its limits."""
+"""`/containers/{id}/top`, `/stats`, `/changes` and `/update`: looking at what runs, and changing its limits."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ async def stats(call: Call) -> web.StreamResponse:
             raise InvalidParameter("cannot have stream=true and one-shot=true")
         return await stream(request, service.stats_stream(call.match["id"]), "application/json")
     return json_response(await service.stats(call.match["id"], one_shot=one_shot))
+
+
+@ROUTES.add("GET", "/containers/{id}/changes")
+async def changes(call: Call) -> web.StreamResponse:
+    """List what a container has changed in its files."""
+    return json_response(await call.engine.containers.observation.changes(call.match["id"]))
 
 
 @ROUTES.add("POST", "/containers/{id}/update")

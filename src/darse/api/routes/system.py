@@ -115,7 +115,6 @@ _LATER = (
     ("GET", "/containers/{id}/archive"),
     ("PUT", "/containers/{id}/archive"),
     ("HEAD", "/containers/{id}/archive"),
-    ("GET", "/containers/{id}/changes"),
     ("GET", "/containers/{id}/export"),
 )
 
