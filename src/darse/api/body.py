@@ -38,8 +38,6 @@ _LEGACY = frozenset(
         "CpuShares",
         "Cpuset",
         "DiskQuota",
-        "KernelMemory",
-        "KernelMemoryTCP",
         "LxcConf",
         "Memory",
         "MemorySwap",

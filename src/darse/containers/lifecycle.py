@@ -219,7 +219,7 @@ class Lifecycle:
             state.exit_code = exit_.code
             # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the one that starts are told by.
             state.finished_ns = max(exit_.finished_ns, state.started_ns + 1)
-            state.oom_killed = exit_.oom_killed
+            state.oom_killed |= exit_.oom_killed
             state.pid = state.monitor_pid = 0
             if state.health is not None:
                 state.health.Status = "unhealthy"  # as docker has it

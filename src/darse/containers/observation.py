@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncGenerator
 
 from darse.containers.context import Context
+from darse.containers.oom import OutOfMemory
 from darse.containers.stats import Stats
 from darse.containers.top import Top
 from darse.containers.updating import Updates
@@ -22,6 +23,7 @@ class Observation:
         self._stats = Stats(context)
         self._updates = updates
         context.observers.add(self._stats)
+        context.observers.add(OutOfMemory(context))
 
     async def top(self, reference: str, arguments: str) -> TopResponse:
         """The processes of a container; see `Top.top`."""

@@ -52,6 +52,8 @@ _FIXED = (
     "OomKillDisable",
     "Ulimits",
 )
+# Refused with a warning, whenever they are asked for.
+_IGNORED = ("KernelMemory", "KernelMemoryTCP")
 _MARK = "updating"
 
 
@@ -88,7 +90,7 @@ class Updates:
 
     def _checked(self, request: UpdateRequest) -> tuple[HostConfig, list[str]]:
         """What is asked for, as far as this host can do it, and warnings about the rest."""
-        values = {name: getattr(request, name) for name in (*_LIMITS, "PidsLimit", "RestartPolicy")}
+        values = {name: getattr(request, name) for name in (*_LIMITS, "PidsLimit", "RestartPolicy", *_IGNORED)}
         wanted = HostConfig(**values)
         validate.check_restart(wanted)
         warnings: list[str] = []

@@ -51,6 +51,16 @@ _CONTROLLERS = (
     ("cpuset", "--cpuset-cpus", "No cpuset support"),
     ("pids", "--pids-limit", "No pids limit support"),
 )
+# A feature of block devices, and the names of its files in docker's warnings, of cgroup versions 1 and 2.
+_BLOCK_FEATURES = (
+    ("block weight", "weight", "io.weight"),
+    ("block weight device", "weight_device", "io.weight (per device)"),
+    *(
+        ("block throttle", f"throttle.{kind}_{unit}_device", f"io.max ({kind[0]}{unit})")
+        for unit in ("bps", "iops")
+        for kind in ("read", "write")
+    ),
+)
 _LOW_SPACE = 1 << 30
 _LOW_OPEN_FILES = 4096
 _LOW_WATCHES = 8192
@@ -61,10 +71,25 @@ def warnings(config: EngineConfig, facts: HostFacts) -> list[str]:
     texts = [text for controller, _, text in _CONTROLLERS if controller not in facts.controllers]
     if "memory" in facts.controllers and not facts.swap_accounting:
         texts.append("No swap limit support")
+    texts += _lacking(facts)
     if config.ip_forward and sysctl.read("net/ipv4/ip_forward") != "1":
         texts.append("IPv4 forwarding is disabled")
     if config.allow_plain_tcp:
         texts.append("API is accessible on tcp without encryption. Access to it is equivalent to root on this host.")
+    return texts
+
+
+def _lacking(facts: HostFacts) -> list[str]:
+    """What the controllers that there are cannot do."""
+    unified = facts.cgroup_version == 2
+    texts = []
+    if "memory" in facts.controllers and not unified and "oom kill disable" not in facts.features:
+        texts.append("No oom kill disable support")
+    if "cpu" in facts.controllers and "cpu quota" not in facts.features:
+        texts += ["No cpu cfs quota support", "No cpu cfs period support"]
+    for feature, legacy, name in _BLOCK_FEATURES:
+        if feature not in facts.features:
+            texts.append(f"No {name if unified else f'blkio {legacy}'} support")
     return texts
 
 

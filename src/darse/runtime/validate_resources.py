@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+import msgspec
+
 from darse.engine.errors import InvalidParameter
 from darse.runtime.devices import block_device, device_nodes, device_rules
 from darse.runtime.hostfacts import RLIMITS, HostFacts, numbers_in
@@ -102,6 +104,10 @@ def _check_memory(host: HostConfig, facts: HostFacts, warnings: list[str], *, up
         host.MemoryReservation = 0
     if 0 < host.Memory < host.MemoryReservation:
         raise InvalidParameter("Minimum memory limit can not be less than memory reservation limit, see usage")
+    for name, what in (("KernelMemory", "kernel memory limit"), ("KernelMemoryTCP", "kernel memory TCP limit")):
+        if getattr(host, name):
+            warnings.append(_unsupported(f"{what} capabilities", "Limitation"))
+        setattr(host, name, msgspec.UNSET)
     if host.OomKillDisable:
         if "oom kill disable" not in facts.features:
             warnings.append("Your kernel does not support OomKillDisable. OomKillDisable discarded.")

@@ -218,6 +218,9 @@ class Resources(Wire):
     CpuPercent: int = 0
     IOMaximumIOps: int = 0
     IOMaximumBandwidth: int = 0
+    # No kernel of today has these limits: a request is warned, and nothing is stored.
+    KernelMemory: int | msgspec.UnsetType = msgspec.UNSET
+    KernelMemoryTCP: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class HostConfig(Resources):

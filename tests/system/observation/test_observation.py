@@ -6,34 +6,15 @@ import json
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
+from tests.system.observation.support import limit, run
 
 MIB = 1 << 20
 SPIN = "while :; do :; done"
-
-
-def run(engine: Engine, name: str, *arguments: str, command: tuple[str, ...] = ("sleep", "1000")) -> dict[str, Any]:
-    """Start a container; its inspect."""
-    engine.docker("run", "-d", "--name", name, *arguments, BUSYBOX, *command).ok()
-    found: dict[str, Any] = engine.api("GET", f"/containers/{name}/json").json()
-    return found
-
-
-def limit(container: dict[str, Any], v1: str, v2: str) -> str:
-    """A limit as the kernel has it: `controller/file` on cgroup version 1, a file on version 2."""
-    controller, _, file = v1.partition("/")
-    for line in Path(f"/proc/{container['State']['Pid']}/cgroup").read_text().splitlines():
-        number, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            return Path(f"/sys/fs/cgroup/{controller}{path}/{file}").read_text().strip()
-        if number == "0" and (unified := Path(f"/sys/fs/cgroup{path}/{v2}")).exists():
-            return unified.read_text().strip()
-    raise AssertionError(f"neither {v1} nor {v2}")
 
 
 # top
