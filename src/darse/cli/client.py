@@ -8,13 +8,12 @@ streams.
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from darse.cli.config import Endpoint
-from darse.cli.errors import ApiError, CliError, ConnectionFailed
+from darse.cli.connecting import connect, no_answer
+from darse.cli.errors import ApiError, ConnectionFailed
 
 _PIECE = 256 * 1024
 
@@ -82,7 +81,8 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         """Connect. Raises ConnectionFailed."""
-        self.socket = _connect(endpoint)
+        self._endpoint = endpoint
+        self.socket = connect(endpoint)
         self._buffer = b""
 
     def send(
@@ -123,7 +123,7 @@ class Connection:
     def _head(self) -> Response:
         status_line = self.line()
         if not status_line:
-            raise ConnectionFailed("the engine closed the connection without an answer: see its log")
+            raise ConnectionFailed(no_answer(self._endpoint.host))
         status = int(status_line.split(b" ", 2)[1])
         headers = {}
         while line := self.line():
@@ -226,8 +226,8 @@ class Client:
             sent_headers["Content-Type"] = "application/json"
         try:
             response = connection.send(method, path + encode_query(query), sent_headers, encoded)
-        except ConnectionResetError as error:
-            raise ConnectionFailed(f"the engine closed the connection: {error.strerror}") from error
+        except (ConnectionResetError, BrokenPipeError) as error:
+            raise ConnectionFailed(no_answer(self.endpoint.host, error.strerror or "")) from error
         if response.status >= 400:
             raise _api_error(response)
         return response
@@ -262,76 +262,3 @@ def quote(text: str, safe: str = "") -> str:
     """Percent-encode (RFC 3986); urllib.parse takes 5 ms to import."""
     allowed = _SAFE | set(safe.encode())
     return "".join(chr(byte) if byte in allowed else f"%{byte:02X}" for byte in text.encode())
-
-
-def _connect(endpoint: Endpoint) -> socket.socket:
-    scheme, separator, rest = endpoint.host.partition("://")
-    if not separator:
-        scheme, rest = "tcp", endpoint.host
-    try:
-        if scheme == "unix":
-            return _connect_unix(endpoint, rest)
-        if scheme in ("tcp", "http", "https"):
-            return _connect_tcp(endpoint, rest, secure=scheme == "https")
-        if scheme == "ssh":
-            return _connect_ssh(rest)
-    except OSError as error:
-        raise ConnectionFailed(
-            f"Cannot connect to the darse engine at {endpoint.host}. Is darsed running? ({error.strerror or error})"
-        ) from error
-    raise CliError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
-
-
-def _connect_unix(endpoint: Endpoint, path: str) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(path)
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
-        if not endpoint.is_default:
-            raise
-        from darse.cli.start_engine import start_engine
-
-        start_engine(path)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(path)
-    except PermissionError as error:
-        connection.close()
-        raise CliError(
-            f"permission denied while trying to connect to the darse engine at {endpoint.host}: be root, or a member "
-            "of the group that owns the socket"
-        ) from error
-    return connection
-
-
-def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.socket:
-    name, _, port = address.rstrip("/").rpartition(":")
-    plain = socket.create_connection((name.strip("[]") or "127.0.0.1", int(port)))
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if not (endpoint.tls or secure):
-        return plain
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if endpoint.verify:
-        context.load_verify_locations(endpoint.ca)
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if os.path.exists(endpoint.certificate):
-        context.load_cert_chain(endpoint.certificate, endpoint.key)
-    return context.wrap_socket(plain, server_hostname=name.strip("[]"))
-
-
-def _connect_ssh(address: str) -> socket.socket:
-    """Reach the engine through `docker system dial-stdio` (or darse's) on the far side."""
-    import subprocess
-
-    host, _, _ = address.partition("/")
-    host, separator, port = host.partition(":")
-    ours, theirs = socket.socketpair()
-    remote = "darse system dial-stdio 2>/dev/null || docker system dial-stdio"
-    arguments = ["ssh", *(["-p", port] if separator else []), "--", host, remote]
-    with theirs:
-        subprocess.Popen(arguments, stdin=theirs.fileno(), stdout=theirs.fileno())  # it ends with its standard input
-    return ours

@@ -20,6 +20,7 @@ _OBJECTS = {
     "IMAGE": "image",
     "NETWORK": "network",
     "VOLUME": "volume",
+    "CONTEXT": "context",
     "SOURCE_IMAGE[:TAG]": "image",
     "NAME|ID": "any",
 }
@@ -147,6 +148,10 @@ def _known(kind: str, verb: str, settings: Settings) -> list[str]:
     """Names that the engine knows; none when it does not answer."""
     from darse.cli.client import Client
 
+    if kind == "context":
+        from darse.cli.contexts import Contexts
+
+        return Contexts(settings).names()
     endpoint = settings.endpoint()
     quiet = Endpoint(
         endpoint.host,

@@ -1,7 +1,7 @@
 """Which engine to talk to, and the user's settings: flags, environment, contexts, `~/.docker/config.json`.
 
-`-H`, then `DARSE_HOST`, then the context chosen by `-c` or `DOCKER_CONTEXT`, then `DOCKER_HOST`, then the current
-context of config.json, then the default socket.
+`-H` or the context of `-c`, then `DARSE_HOST`, then `DOCKER_HOST`, then the context of `DOCKER_CONTEXT` or the current
+one of config.json, then the default socket: docker's order, with a variable of our own before its.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from darse.cli.errors import CliError
 
+DEFAULT_CONTEXT = "default"
 DEFAULT_HOST = "unix:///run/darse/darse.sock"
 
 
@@ -38,17 +39,34 @@ class Settings:
         """Take note of what has just been written to config.json."""
         self._file = document
 
+    def context_name(self) -> str:
+        """The context in use. Raises CliError when flags contradict each other."""
+        if self.context and self.host:
+            raise CliError("conflicting options: cannot specify both --host and --context")
+        if self.context:
+            return self.context
+        if self.host or self.host_variable():
+            return DEFAULT_CONTEXT
+        chosen = os.environ.get("DOCKER_CONTEXT", "")
+        if not chosen and os.path.exists(self.directory):
+            chosen = self.file.get("currentContext", "")
+        return chosen or DEFAULT_CONTEXT
+
+    @staticmethod
+    def host_variable() -> str:
+        """The variable of the environment that names an engine; empty when none does."""
+        return next((name for name in ("DARSE_HOST", "DOCKER_HOST") if os.environ.get(name)), "")
+
     def endpoint(self) -> Endpoint:
         """Where the engine is. Raises CliError for a context that does not exist."""
+        name = self.context_name()
+        return self.default_endpoint() if name == DEFAULT_CONTEXT else self._of_context(name)
+
+    def default_endpoint(self) -> Endpoint:
+        """Where the engine is by flags and environment alone: the context `default`."""
         environment = os.environ
-        host = self.host or environment.get("DARSE_HOST", "")
-        if not host and (self.context or environment.get("DOCKER_CONTEXT")):
-            return self._of_context(self.context or environment["DOCKER_CONTEXT"])
-        host = host or environment.get("DOCKER_HOST", "")
+        host = self.host or environment.get(self.host_variable(), "")
         if not host:
-            current = self.file.get("currentContext", "") if os.path.exists(self.directory) else ""
-            if current and current != "default":
-                return self._of_context(current)
             return Endpoint(DEFAULT_HOST, is_default=True)
         verify = self.tls_verify if self.tls_verify is not None else bool(environment.get("DOCKER_TLS_VERIFY"))
         tls = verify or bool(self.tls) or bool(environment.get("DOCKER_TLS"))
@@ -63,27 +81,35 @@ class Settings:
         )
 
     def _of_context(self, name: str) -> Endpoint:
-        if name == "default":
-            return Endpoint(os.environ.get("DOCKER_HOST", DEFAULT_HOST), is_default="DOCKER_HOST" not in os.environ)
-        import hashlib
-
-        digest = hashlib.sha256(name.encode()).hexdigest()
-        meta = read_json(os.path.join(self.directory, "contexts", "meta", digest, "meta.json"))
+        directory, certificates = context_directories(self.directory, name)
+        path = os.path.join(directory, "meta.json")
+        meta = read_json(path)
         if not meta:
             raise CliError(
-                f'Failed to initialize: unable to resolve docker endpoint: context "{name}": context not found'
+                f'Failed to initialize: unable to resolve docker endpoint: context "{name}": context not found: '
+                f"open {path}: no such file or directory"
             )
         endpoint = (meta.get("Endpoints") or {}).get("docker") or {}
-        certificates = os.path.join(self.directory, "contexts", "tls", digest, "docker")
+        certificates = os.path.join(certificates, "docker")
         host = endpoint.get("Host", DEFAULT_HOST)
         return Endpoint(
             host,
-            tls=os.path.isdir(certificates),
+            is_default=host == DEFAULT_HOST,
+            tls=os.path.isdir(certificates) or bool(endpoint.get("SkipTLSVerify")),
             verify=not endpoint.get("SkipTLSVerify", False),
             ca=os.path.join(certificates, "ca.pem"),
             certificate=os.path.join(certificates, "cert.pem"),
             key=os.path.join(certificates, "key.pem"),
         )
+
+
+def context_directories(directory: str, name: str) -> tuple[str, str]:
+    """Where a context's meta.json is, and where its certificates are."""
+    import hashlib
+
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    root = os.path.join(directory, "contexts")
+    return os.path.join(root, "meta", digest), os.path.join(root, "tls", digest)
 
 
 class Endpoint:

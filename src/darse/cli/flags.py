@@ -35,7 +35,8 @@ class Flag(NamedTuple):
     @property
     def attribute(self) -> str:
         """The name in the parsed options."""
-        return self.name.replace("-", "_")
+        name = self.name.replace("-", "_")
+        return f"{name}_" if name == "from" else name  # a word of the language
 
     def initial(self) -> Any:
         """The value when the flag is not given."""
@@ -203,17 +204,17 @@ def _count(command: Command, rest: list[str]) -> None:
         see = "See"
     else:
         text = f"{name} requires at most {high} argument{'s' if high != 1 else ''}"
-    raise CliError(
-        f"darse: {text}\n\nUsage:  darse {command.path} {command.usage}\n\n"
-        f"{see} 'darse {command.path} --help' for more information"
-    )
+    raise CliError(f"darse: {text}\n\n{_usage(command)}\n\n{see} 'darse {command.path} --help' for more information")
+
+
+def _usage(command: Command) -> str:
+    return f"Usage:  darse {command.path} {command.usage}".rstrip()
 
 
 def usage_error(command: Command, text: str) -> CliError:
     """What a wrong flag ends with."""
     return CliError(
-        f"{text}\n\nUsage:  darse {command.path} {command.usage}\n\n"
-        f"Run 'darse {command.path} --help' for more information",
+        f"{text}\n\n{_usage(command)}\n\nRun 'darse {command.path} --help' for more information",
         USAGE_STATUS,
     )
 
@@ -228,7 +229,7 @@ class HelpWanted(Exception):
 
 def help_text(command: Command, aliases: Sequence[str] = ()) -> str:
     """The page that `--help` prints."""
-    lines = ["", f"Usage:  darse {command.path} {command.usage}".rstrip(), "", command.summary, ""]
+    lines = ["", _usage(command), "", command.summary, ""]
     if aliases:
         lines += ["Aliases:", "  " + ", ".join(f"darse {name}" for name in [command.path, *aliases]), ""]
     shown = [flag for flag in command.flags if not flag.hidden]

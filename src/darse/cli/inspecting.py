@@ -20,7 +20,7 @@ _BAD_TEMPLATE = 64
 
 
 class Found:
-    """An object: its document, and the name of its Go type."""
+    """An object: its document, and the name of its Go type, which is empty when it has none."""
 
     def __init__(self, document: Any, type_name: str) -> None:
         self.document = document
@@ -65,10 +65,11 @@ def _template(source: str) -> Template | None:
 def _rendered(template: Template, found: Found) -> str:
     from darse.cli.templates.docker_types import type_of
 
-    try:
-        return template.execute(go.typed(found.document, type_of(found.type_name)))
-    except TemplateError:
-        pass  # perhaps it fits the JSON itself
+    if found.type_name:
+        try:
+            return template.execute(go.typed(found.document, type_of(found.type_name)))
+        except TemplateError:
+            pass  # perhaps it fits the JSON itself
     try:
         return template.execute(go.of_json(found.document, exact_numbers=True), missing_key_is_error=True)
     except TemplateError as error:

@@ -46,6 +46,17 @@ COMMANDS = {
     "container unpause": Entry(f"{_C}.lifecycle", "Unpause all processes within one or more containers"),
     "container update": Entry(f"{_C}.update", "Update configuration of one or more containers"),
     "container wait": Entry(f"{_C}.lifecycle", "Block until one or more containers stop, then print their exit codes"),
+    "context create": Entry("darse.cli.commands.contexts", "Create a context"),
+    "context export": Entry(
+        "darse.cli.commands.contexts", "Export a context to a tar archive FILE or a tar stream on STDOUT."
+    ),
+    "context import": Entry("darse.cli.commands.contexts", "Import a context from a tar or zip file"),
+    "context inspect": Entry("darse.cli.commands.contexts", "Display detailed information on one or more contexts"),
+    "context ls": Entry("darse.cli.commands.contexts", "List contexts"),
+    "context rm": Entry("darse.cli.commands.contexts", "Remove one or more contexts"),
+    "context show": Entry("darse.cli.commands.contexts", "Print the name of the current context"),
+    "context update": Entry("darse.cli.commands.contexts", "Update a context"),
+    "context use": Entry("darse.cli.commands.contexts", "Set the current context"),
     "image history": Entry(f"{_I}.history", "Show the history of an image"),
     "image import": Entry(f"{_I}.transfer", "Import the contents from a tarball to create a filesystem image"),
     "image inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more images"),
@@ -125,6 +136,8 @@ ALIASES = {
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
+    "context list": "context ls",
+    "context remove": "context rm",
     "image list": "image ls",
     "image remove": "image rm",
     "network list": "network ls",
@@ -135,6 +148,7 @@ ALIASES = {
 
 GROUPS = {
     "container": "Manage containers",
+    "context": "Manage contexts",
     "image": "Manage images",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from darse.cli.commands.system.version import client_version, context_name
+from darse.cli.commands.system.version import client_version
 from darse.cli.errors import ApiError, CliError
 from darse.cli.flags import Command, string
 from darse.cli.format import INSPECT_FORMAT_HELP
@@ -80,7 +80,7 @@ def _print_template(template: Any, document: dict[str, Any]) -> None:
 def _client_lines(invocation: Invocation) -> Iterator[str]:
     yield "Client: darse"
     yield f" Version:    {client_version(invocation)['Version']}"
-    yield f" Context:    {context_name(invocation)}"
+    yield f" Context:    {invocation.settings.context_name()}"
     yield f" Debug Mode: {_text(invocation.settings.debug)}"
 
 

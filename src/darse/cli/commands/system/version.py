@@ -54,22 +54,8 @@ def client_version(invocation: Invocation) -> dict[str, str]:
         "Os": "linux",
         "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
         "BuildTime": "",
-        "Context": context_name(invocation),
+        "Context": invocation.settings.context_name(),
     }
-
-
-def context_name(invocation: Invocation) -> str:
-    """The context in use."""
-    import os
-
-    settings = invocation.settings
-    environment = os.environ
-    if settings.host or environment.get("DARSE_HOST"):
-        return "default"
-    chosen = settings.context or environment.get("DOCKER_CONTEXT", "")
-    if chosen or environment.get("DOCKER_HOST"):
-        return chosen or "default"
-    return str(settings.file.get("currentContext") or "default") if os.path.isdir(settings.directory) else "default"
 
 
 def _lines(indent: str, pairs: list[tuple[str, str]]) -> str:

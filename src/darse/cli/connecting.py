@@ -1,0 +1,109 @@
+"""Ways to an engine: unix sockets, tcp with or without TLS, and ssh."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from darse.cli.config import Endpoint
+from darse.cli.errors import CliError, ConnectionFailed
+
+
+def connect(endpoint: Endpoint) -> socket.socket:
+    """Connect to an engine. Raises ConnectionFailed when none is there, CliError for addresses that are none."""
+    scheme, separator, rest = endpoint.host.partition("://")
+    if not separator:
+        scheme, rest = "tcp", endpoint.host
+    try:
+        if scheme == "unix":
+            return _connect_unix(endpoint, rest)
+        if scheme in ("tcp", "http", "https"):
+            return _connect_tcp(endpoint, rest, secure=scheme == "https")
+        if scheme == "ssh":
+            return _connect_ssh(rest)
+    except OSError as error:
+        raise ConnectionFailed(
+            f"Cannot connect to the darse engine at {endpoint.host}. Is darsed running? ({error.strerror or error})"
+        ) from error
+    raise CliError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
+
+
+def _connect_unix(endpoint: Endpoint, path: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        if not endpoint.is_default:
+            raise
+        from darse.cli.start_engine import start_engine
+
+        start_engine(path)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(path)
+    except PermissionError as error:
+        connection.close()
+        raise CliError(
+            f"permission denied while trying to connect to the darse engine at {endpoint.host}: be root, or a member "
+            "of the group that owns the socket"
+        ) from error
+    return connection
+
+
+def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.socket:
+    name, _, port = address.rstrip("/").rpartition(":")
+    plain = socket.create_connection((name.strip("[]") or "127.0.0.1", int(port)))
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if not (endpoint.tls or secure):
+        return plain
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if endpoint.verify and os.path.exists(endpoint.ca):
+        context.load_verify_locations(endpoint.ca)
+    elif endpoint.verify:
+        context.load_default_certs()
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if os.path.exists(endpoint.certificate):
+        context.load_cert_chain(endpoint.certificate, endpoint.key)
+    return context.wrap_socket(plain, server_hostname=name.strip("[]"))
+
+
+# docker's client runs `docker system dial-stdio` there; with a path, of that socket.
+_REMOTE = "if command -v darse >/dev/null 2>&1; then exec darse {0}; else exec docker {0}; fi"
+
+
+def _connect_ssh(address: str) -> socket.socket:
+    """Reach the engine through `darse system dial-stdio` (or docker's) on the far side."""
+    import shlex
+    import subprocess
+
+    authority, _, path = address.partition("/")
+    user, at, host = authority.rpartition("@")
+    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if not colon:
+        name, port = host, ""
+    if not name or (port and not port.isdigit()):
+        raise CliError(f"unable to parse docker host `ssh://{address}`: it is ssh://[USER@]HOST[:PORT][/SOCKET]")
+    words = ["--host", f"unix:///{path}"] if path else []
+    remote = f"sh -c {shlex.quote(_REMOTE.format(shlex.join([*words, 'system', 'dial-stdio'])))}"
+    options = ["-T", "-o", "ConnectTimeout=30", *(["-l", user] if at else []), *(["-p", port] if port else [])]
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # It ends with its standard input; what it has to say of its troubles it says to the user itself.
+        subprocess.Popen(
+            ["ssh", *options, "--", name.strip("[]"), remote], stdin=theirs.fileno(), stdout=theirs.fileno()
+        )
+    return ours
+
+
+def no_answer(host: str, reason: str = "") -> str:
+    """What to say when a connection to `host` ends before an answer."""
+    if not host.startswith("ssh://"):
+        return f"the engine closed the connection without an answer{reason and f' ({reason})'}: see its log"
+    return (
+        f"the connection through {host} ended without an answer: can you log in there with ssh, and does "
+        "`darse version` or `docker version` work there?"
+    )
