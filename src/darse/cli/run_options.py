@@ -125,9 +125,9 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
         "Runtime": options.runtime,
         "Isolation": options.isolation,
         "CgroupParent": options.cgroup_parent,
-        "Devices": [_device(text) for text in options.device],
+        "Devices": [_device(text) for text in options.device if not _is_named_device(text)],
         "DeviceCgroupRules": options.device_cgroup_rule or None,
-        "DeviceRequests": _gpus(options.gpus),
+        "DeviceRequests": _device_requests(options),
         "MemorySwappiness": options.memory_swappiness,
         "OomKillDisable": options.oom_kill_disable or None,
         "Ulimits": [_ulimit(text) for text in options.ulimit] or None,
@@ -255,6 +255,11 @@ def _security_option(text: str) -> str:
     return text
 
 
+def _is_named_device(text: str) -> bool:
+    """Whether a `--device` is a name of the Container Device Interface, `vendor.com/class=name`."""
+    return re.match(r"[A-Za-z][\w.-]*/[A-Za-z][\w-]*=[A-Za-z0-9][\w.:-]*\Z", text, re.ASCII) is not None
+
+
 def _device(text: str) -> dict[str, str]:
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
@@ -263,16 +268,37 @@ def _device(text: str) -> dict[str, str]:
     return {"PathOnHost": source, "PathInContainer": target or source, "CgroupPermissions": mode or "rwm"}
 
 
-def _gpus(text: str) -> list[dict[str, Any]] | None:
-    if not text:
-        return None
-    return [
-        {
-            "Driver": "",
-            "Count": -1 if text == "all" else int(text) if text.isdecimal() else 0,
-            "Capabilities": [["gpu"]],
-        }
-    ]
+def _device_requests(options: Options) -> list[dict[str, Any]] | None:
+    named = [text for text in options.device if _is_named_device(text)]
+    requests = [{"Driver": "cdi", "DeviceIDs": named}] if named else []
+    return [*requests, *([_gpus(options.gpus)] if options.gpus else ())] or None
+
+
+def _gpus(text: str) -> dict[str, Any]:
+    """`all`, a number, or fields such as `device=0,capabilities=utility`; a field with commas is quoted."""
+    import csv
+
+    request: dict[str, Any] = {"Driver": "", "Count": 0, "Capabilities": [["gpu"]]}
+    for field in next(csv.reader([text])):
+        key, equals, value = field.partition("=")
+        if not equals or key == "count":
+            number = value if equals else key
+            if number != "all" and not number.isdecimal():
+                raise _invalid(text, "gpus", f'invalid count ({number}): value must be either "all" or an integer')
+            request["Count"] = -1 if number == "all" else int(number)
+        elif key == "device":
+            request["DeviceIDs"] = value.split(",")
+        elif key == "driver":
+            request["Driver"] = value
+        elif key == "capabilities":
+            request["Capabilities"] = [sorted({*value.split(","), "gpu"})]
+        elif key == "options":
+            request["Options"] = dict(option.partition("=")[::2] for option in value.split(","))
+        else:
+            raise _invalid(text, "gpus", f"unexpected key '{key}' in '{field}'")
+    if request["Count"] == 0 and "DeviceIDs" not in request:
+        request["Count"] = 1
+    return request
 
 
 def _ulimit(text: str) -> dict[str, Any]:

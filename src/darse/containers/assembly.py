@@ -17,6 +17,7 @@ from darse.containers.name_files import NameFiles, running_other
 from darse.engine.errors import InvalidParameter, Unavailable
 from darse.linux import trace
 from darse.networks.model import SandboxRequest
+from darse.runtime import cdi
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.runtime.destinations import check_destinations
 from darse.runtime.devices import device_binds
@@ -92,6 +93,9 @@ class Assembly:
         record = container.record
         profile: bytes | None = None
 
+        requests = record.host.DeviceRequests
+        devices = cdi.Catalogue(context.config.cdi_directories).edits(requests) if requests else []
+
         def write_spec(root_fd: int) -> bytes:
             nonlocal profile
             check_destinations(root_fd, str(files.station.rootfs), mounts)
@@ -126,6 +130,7 @@ class Assembly:
             )
             with trace.step("file", "write the OCI spec", "tee", str(files.station.config)):
                 spec = build_spec(inputs)
+                cdi.apply(spec, devices)
                 if runtime.is_crun:
                     profile = self._filters.insert(spec)
                 return msgspec.json.encode(spec)

@@ -74,6 +74,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_cgroupns_mode: str = ""
     default_ipc_mode: str = "private"
     cgroup_parent_option: str = ""
+    cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     seccomp_profile: str = ""
     cgroup_favor_moves: bool = True
     no_new_privileges: bool = False
@@ -134,6 +135,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         if self.cgroup_parent_option:
             return self.cgroup_parent_option
         return f"/darse_{self.instance}" if self.instance else "/darse"
+
+    @property
+    def cdi_directories(self) -> tuple[str, ...]:
+        """Where descriptions of devices are; none with the feature `cdi` switched off."""
+        return self.cdi_spec_dirs if self.features.get("cdi", True) else ()
 
     @property
     def bridge_name(self) -> str:

@@ -12,6 +12,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
+
 from darse import __version__
 from darse.containers import ContainerService
 from darse.containers.context import Context
@@ -25,10 +27,13 @@ from darse.engine.ids import new_id
 from darse.engine.times import rfc3339
 from darse.images.snapshots import DRIVER
 from darse.linux import sysctl
+from darse.runtime.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
+from darse.runtime.cdi import Catalogue
 from darse.runtime.launch import CONMON
 from darse.wire.system import (
     Commit,
     Component,
+    DeviceInfo,
     DiskUsage,
     Finding,
     FirewallBackend,
@@ -178,7 +183,8 @@ class SystemService:
             SecurityOptions=self._security_options(),
             DefaultAddressPools=[Pool(pool.base, pool.size) for pool in config.default_address_pools],
             FirewallBackend=FirewallBackend("nftables" if config.iptables else "none"),
-            CDISpecDirs=[],
+            CDISpecDirs=list(config.cdi_directories),
+            DiscoveredDevices=_discovered(config.cdi_directories),
             Warnings=[f"WARNING: {warning}" for warning in doctor.warnings(config, facts)] or None,
         )
 
@@ -214,6 +220,12 @@ class SystemService:
         if "build-cache" in types:
             usage.BuildCache = []
         return usage
+
+
+def _discovered(directories: tuple[str, ...]) -> list[DeviceInfo] | msgspec.UnsetType:
+    """The devices that vendors' files describe."""
+    names = Catalogue(directories).names
+    return [DeviceInfo(DRIVER_OF_NAMED_DEVICES, name) for name in names] or msgspec.UNSET
 
 
 def registry_config(config: EngineConfig) -> RegistryConfig:

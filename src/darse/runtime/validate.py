@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping
 
 from darse.engine.errors import InvalidParameter
 from darse.runtime import capabilities
+from darse.runtime.cdi import check_request
 from darse.runtime.hostfacts import HostFacts
 from darse.runtime.seccomp import custom_profile
 from darse.runtime.security import read_security_options
 from darse.runtime.validate_resources import check_resources
-from darse.wire.containers import ContainerConfig, DeviceRequest, ExecConfig, HealthConfig, HostConfig
+from darse.wire.containers import ContainerConfig, ExecConfig, HealthConfig, HostConfig
 
 _LARGEST = 2**63 - 1
 # execve(2): MAX_ARG_STRLEN, 32 pages, with the final NUL.
@@ -125,7 +126,7 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
     if host.Isolation not in ("", "default"):
         raise InvalidParameter(f'invalid isolation "{host.Isolation}" on linux')
     for request in host.DeviceRequests or ():
-        raise InvalidParameter(_no_device_driver(request))
+        check_request(request)
     _check_namespaces(host)
     for option in host.StorageOpt or {}:
         raise InvalidParameter(
@@ -216,12 +217,6 @@ def _check_sysctl(host: HostConfig, key: str, value: str) -> None:
     per_interface = ".conf." in name or ".neigh." in name
     if not per_interface and not os.path.exists(f"/proc/sys/{name.replace('.', '/')}"):
         raise InvalidParameter(f"sysctl '{key}' does not exist in this kernel")
-
-
-def _no_device_driver(request: DeviceRequest) -> str:
-    # As Go prints a list of lists.
-    wanted = " ".join(f"[{' '.join(words)}]" for words in request.Capabilities or ())
-    return f'could not select device driver "{request.Driver}" with capabilities: [{wanted}]'
 
 
 def _check_namespaces(host: HostConfig) -> None:

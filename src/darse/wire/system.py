@@ -104,6 +104,13 @@ class FirewallBackend(msgspec.Struct):
     Driver: str
 
 
+class DeviceInfo(msgspec.Struct):
+    """A device that can be asked for by name, and who serves it."""
+
+    Source: str
+    ID: str
+
+
 class Info(msgspec.Struct, kw_only=True):
     """Answer to `info`; sizes in bytes."""
 
@@ -164,6 +171,7 @@ class Info(msgspec.Struct, kw_only=True):
     DefaultAddressPools: list[Pool]
     FirewallBackend: FirewallBackend | msgspec.UnsetType = msgspec.UNSET
     CDISpecDirs: list[str]
+    DiscoveredDevices: list[DeviceInfo] | msgspec.UnsetType = msgspec.UNSET
     Warnings: list[str] | None
 
 

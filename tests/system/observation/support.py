@@ -10,7 +10,7 @@ from tests.support.engine import BUSYBOX, Engine
 
 def run(engine: Engine, name: str, *arguments: str, command: tuple[str, ...] = ("sleep", "1000")) -> dict[str, Any]:
     """Start a container; its inspect."""
-    engine.docker("run", "-d", "--name", name, *arguments, BUSYBOX, *command).ok()
+    engine.darse("run", "-d", "--name", name, *arguments, BUSYBOX, *command).ok()
     found: dict[str, Any] = engine.api("GET", f"/containers/{name}/json").json()
     return found
 

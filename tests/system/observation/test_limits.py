@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.engine import BUSYBOX, Client, Engine
+from tests.support.engine import BUSYBOX, Client, Engine, docker_program
 from tests.support.waiting import wait_until
 from tests.system.observation.support import limit, run
 
@@ -69,7 +70,7 @@ def test_rates_of_block_devices(engine: Engine, flag: str, value: str, v1: str, 
 
 def test_what_only_version_1_has(engine: Engine) -> None:
     """On version 2 they are discarded with docker's warnings."""
-    done = engine.docker(
+    done = engine.darse(
         *("run", "-d", "--name", "old", "-m", "64m", "--memory-swappiness", "13", "--oom-kill-disable"),
         *(BUSYBOX, "sleep", "1000"),
     ).ok()
@@ -89,7 +90,7 @@ def test_kernel_memory_is_ignored_with_a_warning(engine: Engine) -> None:
 
 
 def test_block_weights_are_in_force_or_warned_of(engine: Engine) -> None:
-    done = engine.docker("run", "-d", "--name", "heavy", "--blkio-weight", "300", BUSYBOX, "sleep", "1000").ok()
+    done = engine.darse("run", "-d", "--name", "heavy", "--blkio-weight", "300", BUSYBOX, "sleep", "1000").ok()
     container = engine.api("GET", "/containers/heavy/json").json()
     if container["HostConfig"]["BlkioWeight"]:
         assert "300" in limit(container, "blkio/blkio.weight", "io.bfq.weight")
@@ -104,8 +105,8 @@ def test_device_rules(engine: Engine) -> None:
     if not Path("/dev/fuse").exists():
         pytest.skip("the kernel has no /dev/fuse to try it with")
     script = "mknod /made c 10 229 && : < /made"
-    assert engine.docker("run", "--rm", BUSYBOX, "sh", "-c", script).status != 0
-    engine.docker("run", "--rm", "--device-cgroup-rule", "c 10:229 rw", BUSYBOX, "sh", "-c", script).ok()
+    assert engine.darse("run", "--rm", BUSYBOX, "sh", "-c", script).status != 0
+    engine.darse("run", "--rm", "--device-cgroup-rule", "c 10:229 rw", BUSYBOX, "sh", "-c", script).ok()
 
 
 def test_cgroup_parent_and_namespace(engine: Engine) -> None:
@@ -114,10 +115,10 @@ def test_cgroup_parent_and_namespace(engine: Engine) -> None:
         container = run(engine, "child", "--cgroup-parent", f"/{parent}")
         lines = Path(f"/proc/{container['State']['Pid']}/cgroup").read_text()
         assert f"/{parent}/{container['Id']}" in lines
-        engine.docker("rm", "-f", "child").ok()
-        inside = engine.docker("run", "--rm", "--cgroupns", "private", BUSYBOX, "cat", "/proc/self/cgroup").ok().out
+        engine.darse("rm", "-f", "child").ok()
+        inside = engine.darse("run", "--rm", "--cgroupns", "private", BUSYBOX, "cat", "/proc/self/cgroup").ok().out
         assert all(line.endswith(":/") for line in inside.splitlines())
-        outside = engine.docker("run", "--rm", "--cgroupns", "host", BUSYBOX, "cat", "/proc/self/cgroup").ok().out
+        outside = engine.darse("run", "--rm", "--cgroupns", "host", BUSYBOX, "cat", "/proc/self/cgroup").ok().out
         assert "/darse_" in outside
     finally:
         # The engine leaves a parent that was asked for: it may be an administrator's.
@@ -143,3 +144,35 @@ def test_a_child_without_memory_is_told_of_at_once(cli: Client, engine: Engine) 
         "events", "--since", since, "--until", until, "--filter", "event=oom", "--format", "{{.Actor.Attributes.name}}"
     )
     assert told.out == "greedy\n"
+
+
+def test_devices_by_name(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    """The Container Device Interface: what a vendor's file describes is in the container."""
+    device = {
+        "name": "ballast",
+        "containerEdits": {
+            "env": ["BALLAST=heavy"],
+            "deviceNodes": [{"path": "/dev/ballast", "hostPath": "/dev/zero"}],
+            "mounts": [{"hostPath": str(tmp_path), "containerPath": "/vendor", "options": ["ro", "bind"]}],
+        },
+    }
+    file = {"cdiVersion": "0.6.0", "kind": "harbour.test/dock", "devices": [device]}
+    (tmp_path / "harbour.json").write_text(json.dumps(file))
+    engine = new_engine("--cdi-spec-dir", str(tmp_path))
+    script = "echo $BALLAST; head -c 3 /dev/ballast | wc -c; ls /vendor; touch /vendor/x 2>&1"
+    for client in [engine.darse, *([engine.docker] if docker_program() else [])]:
+        client.needs(25, "names of devices")
+        done = client("run", "--rm", "--device", "harbour.test/dock=ballast", BUSYBOX, "sh", "-c", script)
+        assert done.out.split()[:3] == ["heavy", "3", "harbour.json"], done.err
+        assert "Read-only file system" in done.out
+        missing = client("run", "--rm", "--device", "harbour.test/dock=anchor", BUSYBOX, "true")
+        assert missing.status == 125
+        assert "unresolvable CDI devices harbour.test/dock=anchor" in missing.err
+        assert (
+            'could not select device driver "" with capabilities: [[gpu]]'
+            in client("run", "--rm", "--gpus", "all", BUSYBOX, "true").err
+        )
+    info = engine.api("GET", "/info").json()
+    assert info["CDISpecDirs"] == [str(tmp_path)]
+    assert info["DiscoveredDevices"] == [{"Source": "cdi", "ID": "harbour.test/dock=ballast"}]
+    assert engine.api("GET", "/containers/json?all=1").json() == []

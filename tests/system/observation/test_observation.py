@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from tests.support.engine import BUSYBOX, Client, Engine
+from tests.support.engine import BUSYBOX, Client, Engine, docker_program
 from tests.support.waiting import wait_until
 from tests.system.observation.support import limit, run
 
@@ -144,9 +144,7 @@ def test_stats_at_once(engine: Engine) -> None:
 def test_stats_count_what_goes_through_the_network_and_to_disks(engine: Engine) -> None:
     run(engine, "sender")
     before = engine.api("GET", "/containers/sender/stats?stream=false&one-shot=true").json()["networks"]["eth0"]
-    engine.docker(
-        "exec", "sender", "sh", "-c", "ping -c 3 -i 0.1 -s 1000 $(ip route | awk '/default/ {print $3}')"
-    ).ok()
+    engine.darse("exec", "sender", "sh", "-c", "ping -c 3 -i 0.1 -s 1000 $(ip route | awk '/default/ {print $3}')").ok()
     after = engine.api("GET", "/containers/sender/stats?stream=false&one-shot=true").json()["networks"]["eth0"]
     assert after["tx_bytes"] - before["tx_bytes"] >= 3000
     assert after["tx_packets"] - before["tx_packets"] >= 3
@@ -172,12 +170,12 @@ def test_a_stream_goes_on_over_a_stop_and_ends_with_the_removal(engine: Engine) 
     first, second = next(stream), next(stream)
     assert first["precpu_stats"]["cpu_usage"]["total_usage"] == 0
     assert second["preread"] == first["read"]
-    engine.docker("stop", "-t", "0", "followed").ok()
+    engine.darse("stop", "-t", "0", "followed").ok()
     stopped = next(one for one in stream if not one["memory_stats"])
     assert stopped["read"] == "0001-01-01T00:00:00Z"
-    engine.docker("start", "followed").ok()
+    engine.darse("start", "followed").ok()
     assert next(one for one in stream if one["memory_stats"])["pids_stats"]["current"] == 1
-    engine.docker("rm", "-f", "followed").ok()
+    engine.darse("rm", "-f", "followed").ok()
     assert all(not one["memory_stats"] for one in stream), "a sample of a container that is gone"
 
 
@@ -199,7 +197,7 @@ def test_watching_leaves_no_descriptors(engine: Engine) -> None:
 
 
 def test_stats_of_what_does_not_run(engine: Engine) -> None:
-    engine.docker("create", "--name", "quiet", BUSYBOX, "true").ok()
+    engine.darse("create", "--name", "quiet", BUSYBOX, "true").ok()
     one = engine.api("GET", "/containers/quiet/stats?stream=false").json()
     assert (one["read"], one["memory_stats"], one["pids_stats"]) == ("0001-01-01T00:00:00Z", {}, {})
 
@@ -225,7 +223,7 @@ def test_update_is_in_force_at_once_and_after_a_restart(
     container = run(engine, "updated", "-m", "64m")
     assert cli("update", *options, "updated").ok().line == "updated"
     assert limit(container, v1, v2) in expected
-    engine.docker("restart", "-t", "0", "updated").ok()
+    engine.darse("restart", "-t", "0", "updated").ok()
     assert limit(engine.api("GET", "/containers/updated/json").json(), v1, v2) in expected
 
 
@@ -266,7 +264,7 @@ def test_update_below_what_is_used_changes_nothing(engine: Engine) -> None:
         "128m",
         command=("sh", "-c", "x=$(head -c 30000000 /dev/zero | tr '\\0' a); echo ok; sleep 1000; :"),
     )
-    wait_until(lambda: engine.docker("logs", "full").out == "ok\n", what="the memory's use")
+    wait_until(lambda: engine.darse("logs", "full").out == "ok\n", what="the memory's use")
     if engine.api("GET", "/info").json()["CgroupVersion"] == "2":
         pytest.skip("cgroup version 2 does not refuse a limit below the use")
     answer = engine.api("POST", "/containers/full/update", {"Memory": 8 * MIB, "MemorySwap": 8 * MIB, "PidsLimit": 9})
@@ -304,7 +302,7 @@ def test_stats_refresh_in_place_on_a_terminal(cli: Client, engine: Engine) -> No
         screen.expect("\x1b\\[H")
         run(engine, "joining")
         screen.expect("joining")
-        engine.docker("rm", "-f", "drawn").ok()
+        engine.darse("rm", "-f", "drawn").ok()
         screen.sendintr()
         screen.expect([pexpect.EOF])
     finally:
@@ -317,16 +315,17 @@ def test_stats_stream_into_a_pipe(engine: Engine) -> None:
     try:
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(3)] == [b"piped 1\n"] * 3
-        engine.docker("rm", "-f", "piped").ok()
+        engine.darse("rm", "-f", "piped").ok()
         assert process.wait(10) == 0
     finally:
         process.kill()
         process.communicate()
 
 
+@pytest.mark.skipif(docker_program() is None, reason="docker's client is not installed")
 def test_the_commands_print_the_same(engine: Engine) -> None:
     container = run(engine, "same")
-    engine.docker("create", "--name", "idle", BUSYBOX, "true").ok()
+    engine.darse("create", "--name", "idle", BUSYBOX, "true").ok()
     pid = container["State"]["Pid"]
     for line in (
         ["top", "same"],

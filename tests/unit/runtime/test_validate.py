@@ -113,8 +113,8 @@ def refusal(**options: Any) -> str:
         ({"Runtime": "kata"}, "unknown or invalid runtime name: kata"),
         ({"Isolation": "hyperv"}, 'invalid isolation "hyperv" on linux'),
         (
-            {"DeviceRequests": [DeviceRequest("", -1, None, [["gpu", "nvidia"], ["tpu"]])]},
-            'could not select device driver "" with capabilities: [[gpu nvidia] [tpu]]',
+            {"DeviceRequests": [DeviceRequest("", -1, None, [["npu", "nvidia"], ["tpu"]])]},
+            'could not select device driver "" with capabilities: [[npu nvidia] [tpu]]',
         ),
         ({"IpcMode": "common"}, "invalid IPC mode: common"),
         ({"PidMode": "common"}, "invalid PID mode: common"),
