@@ -60,6 +60,9 @@ def main() -> None:
     _set_up_process()
     try:
         with _only_engine(config), _pidfile(config):
+            # Whatever directory we were started in is nobody's to hold, nor to fill: conmon leaves a file called `oom`
+            # where it runs.
+            os.chdir(config.exec_root)
             asyncio.run(_serve(config, command))
     except EngineError as error:
         sys.exit(f"darsed: {error}")

@@ -68,7 +68,7 @@ def parse(arguments: list[str]) -> CommandLine:
             if not equals:
                 value = "true" if option and option.kind == "flag" else _next(rest, f"flag needs an argument: --{name}")
             if option is None:
-                special["config_file"] = Path(value)
+                special["config_file"] = Path(value).absolute()
             else:
                 _give(given, option, value)
         elif argument.startswith("-") and len(argument) > 1:

@@ -199,7 +199,7 @@ def test_writes_what_its_tasks_wait_for_on_sigusr1(engine: Engine) -> None:
 
 def test_an_image_of_another_platform_is_refused(engine: Engine) -> None:
     refused = engine.docker("create", "--platform", "linux/s390x", BUSYBOX)
-    assert "does not match the specified platform (linux/s390x)" in refused.err
+    assert "does not provide the specified platform (linux/s390x)" in refused.err
     engine.docker("create", "--platform", "linux", BUSYBOX).ok()
 
 
