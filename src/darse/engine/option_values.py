@@ -312,7 +312,7 @@ def proxies(value: Mapping[str, Any]) -> Fields:
 
 
 def features(value: Mapping[str, Any]) -> Fields:
-    """Switches by name; they are shown, and none has an effect yet."""
+    """Switches by name; `cdi` has an effect, the others are shown only."""
     found = {}
     for name, on in value.items():
         if str(on).lower() not in ("true", "false"):
