@@ -65,7 +65,7 @@ OPTIONS = (
     Option("exec-opt", "list", v.exec_options, "native.cgroupdriver=cgroupfs", "exec-opts"),
     Option("exec-root", "text", v.path("exec_root"), "Where the running state and the socket are kept"),
     Option("experimental", "flag", v.same("experimental"), "Shown by `info`"),
-    Option("feature", "pairs", v.features, "NAME=true|false; `cdi` switches devices by name, others are shown only", "features"),
+    Option("feature", "pairs", v.features, "NAME=true|false: `cdi`; others are shown only", "features"),
     Option("fixed-cidr", "text", v.network("fixed_cidr"), "The part of the bridge's subnet for containers"),
     Option("group", "text", v.same("group"), "Group of the socket; docker or darse where there is one", short="G"),
     Option("host", "list", v.strings("hosts"), "unix://PATH, tcp://ADDRESS:PORT or fd://", "hosts", "H"),
