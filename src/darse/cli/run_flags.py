@@ -53,6 +53,7 @@ SHARED: tuple[Flag, ...] = (
     string("ip6", "IPv6 address (e.g., 2001:db8::33)", value="ip"),
     string("ipc", "IPC mode to use"),
     string("isolation", "Container isolation technology"),
+    Flag("kernel-memory", "string", "Kernel memory limit", value="bytes", hidden=True),
     listing("label", "Set meta data on a container", "l"),
     listing("label-file", "Read in a line delimited file of labels"),
     listing("link", "Add link to another container"),

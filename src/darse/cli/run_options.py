@@ -147,7 +147,9 @@ def limits(options: Options) -> dict[str, Any]:
     """The limits that `update` can change, too. Raises CliError."""
     swap = -1 if options.memory_swap == "-1" else size(options.memory_swap, "memory-swap") if options.memory_swap else 0
     reservation = size(options.memory_reservation, "memory-reservation") if options.memory_reservation else 0
+    kernel = {"KernelMemory": size(options.kernel_memory, "kernel-memory")} if options.kernel_memory else {}
     return {
+        **kernel,
         "BlkioWeight": options.blkio_weight or 0,
         "CpuShares": options.cpu_shares or 0,
         "NanoCpus": _cpus(options.cpus),

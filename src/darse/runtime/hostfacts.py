@@ -107,6 +107,8 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
         version = 2
         controllers = frozenset((cgroups.hierarchies[0].path / "cgroup.controllers").read_text().split())
         features = frozenset(name for controller in controllers for name in _V2_FEATURES.get(controller, ()))
+        if not _has_block_weights(cgroups.hierarchies[0].path):
+            features -= {"block weight", "block weight device"}
         swap = True
     else:
         version = 1
@@ -141,6 +143,11 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
         kernel_version=release_numbers(platform.release()),
         architecture=platform.machine(),
     )
+
+
+def _has_block_weights(root: Path) -> bool:
+    """Whether cgroups of version 2 have `io.weight` or `io.bfq.weight`: these are not in the root, unlike their kin."""
+    return (root / "io.cost.qos").exists() or Path("/sys/module/bfq").exists()
 
 
 def _own_capabilities() -> frozenset[str]:

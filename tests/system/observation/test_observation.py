@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pexpect
@@ -132,9 +131,8 @@ def test_stats_members(engine: Engine) -> None:
 
 def test_stats_at_once(engine: Engine) -> None:
     run(engine, "shot")
-    began = time.monotonic()
     one = engine.api("GET", "/containers/shot/stats?stream=false&one-shot=true").json()
-    assert time.monotonic() - began < 0.9
+    assert one["preread"] == "0001-01-01T00:00:00Z"
     assert one["precpu_stats"]["cpu_usage"]["total_usage"] == 0
     assert one["cpu_stats"]["system_cpu_usage"] > 0
     refused = engine.api("GET", "/containers/shot/stats?one-shot=true")
@@ -324,7 +322,7 @@ def test_stats_stream_into_a_pipe(engine: Engine) -> None:
 
 @pytest.mark.skipif(docker_program() is None, reason="docker's client is not installed")
 def test_the_commands_print_the_same(engine: Engine) -> None:
-    container = run(engine, "same")
+    container = run(engine, "same", *("-p", "80", "-p", "443", "-p", "53/udp"))
     engine.darse("create", "--name", "idle", BUSYBOX, "true").ok()
     pid = container["State"]["Pid"]
     for line in (
@@ -346,9 +344,12 @@ def test_the_commands_print_the_same(engine: Engine) -> None:
         ["update", "--pids-limit", "7", "same", "nobody"],
         ["update", "-m", "1k", "same"],
         ["update", "same"],
+        ["update", "--kernel-memory", "8m", "same"],
         ["update", "--restart", "nonsense", "same"],
         ["port", "same"],
         ["port", "same", "80"],
+        ["port", "same", "81"],
+        ["port", "same", "x"],
     ):
         theirs, ours = engine.docker(*line), engine.darse(*line)
         assert ours.out.replace("darse", "docker") == theirs.out, line

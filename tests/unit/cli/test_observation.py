@@ -121,7 +121,7 @@ def test_update_sends_what_is_given(capsys: pytest.CaptureFixture[str]) -> None:
         "RestartPolicy": {"Name": "always", "MaximumRetryCount": 0},
     }
     out, err = capsys.readouterr()
-    assert (out, err) == ("web\n", "careful\n")
+    assert (out, err) == ("web\ncareful\n", "")
 
 
 def test_update_without_a_limit_is_a_mistake() -> None:

@@ -7,6 +7,7 @@ import sys
 from darse.cli.client import quote
 from darse.cli.errors import CliError
 from darse.cli.flags import Command
+from darse.cli.format import natural
 from darse.cli.invocation import Invocation
 
 
@@ -15,11 +16,12 @@ def port(invocation: Invocation) -> int:
     name, *wanted = invocation.arguments
     ports = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]["Ports"] or {}
     if not wanted:
-        for key, bindings in sorted(ports.items()):
-            for binding in bindings or ():
-                sys.stdout.write(f"{key} -> {_address(binding)}\n")
+        lines = [f"{key} -> {_address(binding)}\n" for key, bindings in ports.items() for binding in bindings or ()]
+        sys.stdout.writelines(sorted(lines, key=natural))
         return 0
     number, _, protocol = wanted[0].partition("/")
+    if not (number.isascii() and number.isdigit()):
+        raise CliError(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax')
     bindings = ports.get(f"{number}/{protocol or 'tcp'}")
     if not bindings:
         raise CliError(f"Error: No public port '{wanted[0]}' published for {name}")

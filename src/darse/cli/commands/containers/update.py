@@ -6,7 +6,7 @@ import sys
 
 from darse.cli.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, Flag, string
+from darse.cli.flags import Command, string
 from darse.cli.invocation import Invocation
 from darse.cli.run_flags import SHARED
 from darse.cli.run_options import limits, restart_policy
@@ -14,7 +14,7 @@ from darse.cli.run_options import limits, restart_policy
 _LIMITS = frozenset(
     {
         *("blkio-weight", "cpu-period", "cpu-quota", "cpu-rt-period", "cpu-rt-runtime", "cpu-shares", "cpus"),
-        *("cpuset-cpus", "cpuset-mems", "memory", "memory-reservation", "memory-swap", "pids-limit"),
+        *("cpuset-cpus", "cpuset-mems", "kernel-memory", "memory", "memory-reservation", "memory-swap", "pids-limit"),
     }
 )
 
@@ -35,7 +35,7 @@ def update(invocation: Invocation) -> int:
 
     status = invocation.for_each(one)
     for warning in warnings:
-        sys.stderr.write(f"{warning}\n")
+        sys.stdout.write(f"{warning}\n")
     return status
 
 
@@ -47,7 +47,6 @@ COMMANDS = {
             "Update configuration of one or more containers",
             (
                 *(flag for flag in SHARED if flag.name in _LIMITS),
-                Flag("kernel-memory", "string", "Kernel memory limit (deprecated)", hidden=True),
                 string("restart", "Restart policy to apply when a container exits"),
             ),
             1,
