@@ -55,7 +55,9 @@ def page(command: Command, aliases: Sequence[str] = ()) -> str:
     lines.append(rf"\fBdarse {_text(command.path)}\fR {_text(command.usage)}".rstrip())
     if aliases:
         lines += [".SH ALIASES", ", ".join(rf"\fBdarse {_text(one)}\fR" for one in sorted(aliases))]
-    lines += [".SH DESCRIPTION", _text(command.summary.rstrip(".")) + "."]
+    first, *more = command.summary.splitlines()
+    lines += [".SH DESCRIPTION", _text(first.rstrip(".")) + "."]
+    lines += [".nf", *map(_text, more), ".fi"] if more else []
     lines += _options("OPTIONS", command.flags)
     if command.examples:
         lines += [".SH EXAMPLES", ".nf", *map(_text, command.examples.strip().splitlines()), ".fi"]
@@ -71,6 +73,9 @@ def _overview(command: Command) -> str:
     lines += _options("OPTIONS", command.flags)
     lines += [".SH ENVIRONMENT", ".TP", r"\fBDARSE_HOST\fR, \fBDOCKER_HOST\fR", "The engine to connect to."]
     lines += [".TP", r"\fBDOCKER_CONTEXT\fR", "The context to use."]
+    lines += [".TP", r"\fBDOCKER_AUTH_CONFIG\fR", "Credentials for registries, as a config.json."]
+    lines += [".TP", r"\fBDOCKER_DEFAULT_PLATFORM\fR", r"What \fB\-\-platform\fR is when it is not given."]
+    lines += [".TP", r"\fBNO_COLOR\fR", "Print without colours."]
     lines += [".TP", r"\fBDOCKER_CONFIG\fR", r"The directory of config.json; the default is ~/.docker."]
     return "\n".join(lines) + "\n"
 
