@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 
-from darse.cli import registry, screen
+from darse.cli import registry
 from darse.cli.config import Settings
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, HelpWanted, help_text, listing, parse, string, switch
@@ -33,22 +32,28 @@ GLOBAL = Command(
     interspersed=False,
 )
 
+# Statuses of processes that a signal ended are above this (POSIX.1 sh); `signal` takes a millisecond to import.
+_KILLED = 128
+
 
 def main() -> None:
     """Run the command line of this process."""
     for stream in (sys.stdout, sys.stderr):
         # UTF-8 in every locale, and bytes that are no UTF-8 as they are: pipes expect what docker writes.
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
-    sys.stdout, sys.stderr = screen.guarded(sys.stdout), screen.guarded(sys.stderr)
+    if sys.stdout.isatty() or sys.stderr.isatty():
+        from darse.cli import screen
+
+        sys.stdout, sys.stderr = screen.guarded(sys.stdout), screen.guarded(sys.stderr)
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        status = 128 + signal.SIGPIPE
+        status = _KILLED + 13  # SIGPIPE
     except KeyboardInterrupt:
-        status = 128 + signal.SIGINT
+        status = _KILLED + 2  # SIGINT
     # Nothing is left to finalise that the process's end does not; this saves milliseconds.
     sys.stderr.flush()
     os._exit(status)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from darse.cli import container_rows, image_rows, volume_rows
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
-from darse.cli.format import FORMAT_HELP, Format, Row
+from darse.cli.format import FORMAT_HELP, Format, Row, write
 from darse.cli.image_names import familiar
 from darse.cli.invocation import Invocation
 from darse.cli.templates import Methods, Template, TemplateError
@@ -138,7 +138,7 @@ def disk_usage(invocation: Invocation) -> int:
         _verbose(usage, source)
         return 0
     source = {"table": _TABLE, "raw": _RAW}.get(source, source)
-    sys.stdout.write(Format(source).render(_rows(usage), _HEADINGS))
+    write(source, _rows(usage), _HEADINGS, may_fit=source == _TABLE)
     return 0
 
 
@@ -150,7 +150,8 @@ def _verbose(usage: Mapping[str, Any], source: str) -> None:
             ("\nContainers space usage:\n\n", _CONTAINERS, everything.Containers(), container_rows.HEADINGS),
             ("\nLocal Volumes space usage:\n\n", _VOLUMES, everything.Volumes(), volume_rows.HEADINGS),
         ):
-            sys.stdout.write(title + Format(form).render(rows, headings))
+            sys.stdout.write(title)
+            write(form, rows, headings, may_fit=True)
         sys.stdout.write(f"\nBuild cache usage: 0B\n\n{_CACHE_HEADINGS}\n")
         return
     try:
