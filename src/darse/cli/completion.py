@@ -23,10 +23,12 @@ _OBJECTS = {
     "CONTEXT": "context",
     "SOURCE_IMAGE[:TAG]": "image",
     "NAME|ID": "any",
+    "NAME[:TAG]": "image",
 }
 _FLAG_OBJECTS = {"network": "network", "net": "network", "volumes-from": "container", "link": "container"}
 _FLAG_WORDS = {
     "restart": ("no", "always", "on-failure", "unless-stopped"),
+    "platform": ("linux/amd64", "linux/arm/v7", "linux/arm64", "linux/ppc64le", "linux/riscv64", "linux/s390x"),
     "pull": ("always", "missing", "never"),
     "log-driver": ("json-file", "local", "none"),
     "type": ("container", "image", "network", "volume"),

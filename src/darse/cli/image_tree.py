@@ -123,7 +123,8 @@ def _fitting(images: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Column], int
             break
         columns.append(column)
         left -= needed
-    texts = [name for image in images for name in image.get("RepoTags") or ("<untagged>",)]
+    names = [name for image in images for name in image.get("RepoTags") or ("<untagged>",)]
+    texts = [screen.visible(name, one_line=True) for name in names]
     texts += ["└─ " + platforms.shown(child["ImageData"]["Platform"]) for image in images for child in _children(image)]
     return columns, min(left, max(map(width, ["IMAGE", *texts])))
 

@@ -54,6 +54,14 @@ def test_log_in_pull_log_out(logged_out: Client, private: Registry, tmp_path: Pa
     assert cli("rmi", name).ok()
 
 
+def test_login_without_an_engine(logged_out: Client, private: Registry, tmp_path: Path) -> None:
+    nowhere = {"DOCKER_HOST": "unix:///nonexistent.sock", "DARSE_HOST": "unix:///nonexistent.sock"}
+    line = ("login", "-u", "me", "--password-stdin", private.address)
+    assert "unauthorized" in logged_out(*line, input="wrong", env=nowhere).err.lower()
+    assert logged_out(*line, input="secret", env=nowhere).ok().line == "Login Succeeded"
+    assert list(json.loads((tmp_path / "config" / "config.json").read_text())["auths"]) == [private.address]
+
+
 def test_create_pulls_with_credentials(logged_out: Client, private: Registry) -> None:
     cli, name = logged_out, f"{private.address}/team/app:2"
     missing = cli("create", "--name", "made", name, "/no")

@@ -243,6 +243,29 @@ def test_images_and_registries(fake: FakeEngine, tmp_path: Path) -> None:
     assert not different, f"{len(different)} of {len(_LINES)}:\n" + "\n".join(different)
 
 
+_EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m"
+
+
+def test_a_terminal_obeys_nothing_of_what_the_engine_says(fake: FakeEngine, tmp_path: Path) -> None:
+    """Names, descriptions, progress and errors; a pipe gets them as they are."""
+    _, darse = _clients(fake, tmp_path)
+    fake.answers["GET", "/images/json"] = Answer(json.dumps([_image(1, RepoTags=[f"{_EVIL}:1"])]).encode())
+    fake.answers["GET", "/images/search"] = [{"name": "x", "description": _EVIL, "star_count": 1, "is_official": False}]
+    fake.answers["POST", "/images/create"] = [
+        {"status": _EVIL, "id": "a", "progressDetail": {}},
+        {"status": _EVIL},
+        {"error": _EVIL, "errorDetail": {"message": _EVIL}},
+    ]
+    fake.answers["DELETE", "/images/x"] = Answer({"message": _EVIL}, 409)
+    for line in (["images"], ["images", "--tree"], ["search", "x"], ["pull", "x"], ["rmi", "x"]):
+        with darse.terminal(*line, columns=200) as terminal:
+            shown = terminal.read().decode()
+        assert "\\x1b]0;owned\\x07\\x1b[2J" in shown, (line, shown)
+        for part in ("\x1b]0", "\x07", "\x1b[2J", "\x9b"):
+            assert part not in shown, (line, shown)
+    assert _EVIL in darse("search", "--no-trunc", "x").ok().out
+
+
 def _decoded(sent: tuple[Any, ...]) -> tuple[Any, ...]:
     import base64
 
