@@ -19,11 +19,8 @@ _ONE_PLATFORM = (
 )
 _NOT_ALL = "Not all multiplatform-content is present and only the available single-platform image was pushed\n{} -> {}"
 _MISSING = (
-    "You're trying to push a manifest list/index which references multiple platform specific manifests, but not all "
-    "of them are available locally\nor available to the remote repository.\n\n"
-    "Make sure you have all the referenced content and try again.\n\n"
-    "You can also push only a single platform specific manifest directly by specifying the platform you want to push "
-    "with the --platform flag."
+    "The image is a list of several platforms, and some of them are neither here nor in the repository.\n"
+    "Pull them first, or push one platform with --platform."
 )
 
 

@@ -12,11 +12,9 @@ from darse.cli.image_names import HUB
 from darse.cli.invocation import Invocation
 from darse.cli.terminal import is_terminal, no_echo
 
-_REGISTER = (
-    "Log in with your Docker ID or email address to push and pull images from Docker Hub. If you don't have a Docker "
-    "ID, head over to https://hub.docker.com/ to create one.\n"
-    "You can log in with your password or a Personal Access Token (PAT). Using a limited-scope PAT grants better "
-    "security and is required for organizations using SSO. Learn more at https://docs.docker.com/go/access-tokens/\n\n"
+_HUB_HINT = (
+    "Docker Hub takes a Docker ID or e-mail address, and a password or, better, a personal access token\n"
+    "(https://hub.docker.com/settings/security).\n"
 )
 
 
@@ -120,7 +118,7 @@ def _prove_directly(wanted: dict[str, Any]) -> dict[str, str]:
 
 def _ask_user(known: str, server: str) -> str:
     if server == credentials.HUB_KEY:
-        sys.stdout.write(_REGISTER)
+        sys.stdout.write(_HUB_HINT)
     sys.stdout.write(f"Username ({known}): " if known else "Username: ")
     sys.stdout.flush()
     user = sys.stdin.readline().strip() or known
