@@ -84,6 +84,7 @@ def all_routes() -> Routes:
     """Every route of the API."""
     # They import this module.
     from darse.api.routes import (  # noqa: PLC0415
+        archives,
         cluster,
         containers,
         execs,
@@ -101,6 +102,7 @@ def all_routes() -> Routes:
         system,
         containers,
         observation,
+        archives,
         execs,
         registries,
         images,

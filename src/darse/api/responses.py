@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -34,17 +34,18 @@ async def stream(
     patience: float | None = 0,
     seconds: float | None = None,
     interruptible: bool = True,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Send pieces as they come, until they end or the client leaves, also while none comes.
 
     The source is started before the head is sent: who has the head is subscribed. What it raises within `patience`
     seconds (None: before its first piece), and at once in any case, is raised here, when a plain error can still be
     sent. `seconds` is how long to wait for a source that may go on for ever. A stop of the engine waits for what is
-    not `interruptible`.
+    not `interruptible`. `headers` go with the answer's own.
     """
     if interruptible:
         connection_of(request).becomes_stream()
-    response = web.StreamResponse(headers={**HEADERS, "Content-Type": content_type})
+    response = web.StreamResponse(headers={**HEADERS, **(headers or {}), "Content-Type": content_type})
     gone = asyncio.create_task(until_gone(request))
     following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))
     try:

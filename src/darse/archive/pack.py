@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from darse.archive.errors import Refused
 from darse.archive.headers import Headers, padded
-from darse.archive.recipe import write_all
+from darse.archive.stream import write_all
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Segments
 from darse.archive.unpack import shown
 

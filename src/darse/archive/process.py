@@ -29,7 +29,7 @@ class WorkerFailed(Exception):
 
 
 @functools.cache
-def _search_path() -> str:
+def search_path() -> str:
     """Where the worker finds darse and the decompressors."""
     places: list[str] = []
     for name in ("darse", "isal", "zstandard"):
@@ -43,7 +43,7 @@ def _search_path() -> str:
 
 async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int, extra: int | None) -> Worker:
     descriptors = () if extra is None else (extra,)
-    command = [sys.executable, "-I", "-S", "-c", _START, _search_path(), mode, str(directory), *options]
+    command = [sys.executable, "-I", "-S", "-c", _START, search_path(), mode, str(directory), *options]
     if extra is not None:
         command.append(f"extra={extra}")
     return await asyncio.create_subprocess_exec(

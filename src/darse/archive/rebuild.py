@@ -12,7 +12,8 @@ from _hashlib import openssl_sha256
 from _queue import SimpleQueue
 
 from darse.archive.errors import Damaged
-from darse.archive.recipe import Reader, write_all
+from darse.archive.recipe import Reader
+from darse.archive.stream import write_all
 from darse.archive.unpack import shown
 
 _PIECE = 256 * 1024

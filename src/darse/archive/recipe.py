@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from isal import isal_zlib
 
 from darse.archive.errors import Damaged
+from darse.archive.stream import write_all
 from darse.archive.tar import Segments
 
 _MAGIC = b"darse recipe 1\n\0"
@@ -138,11 +139,3 @@ class Reader:
         if size and size < count:
             raise Damaged("its recipe is not whole")
         return size >= count
-
-
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """write(2) until everything is written. Raises OSError."""
-    written = os.write(descriptor, data)
-    while written < len(data):
-        data = data[written:]
-        written = os.write(descriptor, data)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from darse.archive.errors import Refused, Truncated
-from darse.archive.tar import BLOCK
+from darse.archive.tar import BLOCK, Segments
 
 if TYPE_CHECKING:
     from typing import Protocol, cast
@@ -65,14 +65,7 @@ class Stream:
         wanted = 6 if self._size < 0 else min(6, self._size)
         while len(self._start) < wanted and (more := os.read(self._descriptor, wanted - len(self._start))):
             self._start += more
-        if self._start.startswith(GZIP):
-            import isal.igzip_lib  # noqa: F401, PLC0415
-        elif self._start.startswith(ZSTD):
-            import zstandard  # noqa: F401, PLC0415
-        elif self._start.startswith(XZ):
-            import _lzma  # noqa: F401, PLC0415
-        elif self._start.startswith(BZIP2):
-            import _bz2  # noqa: F401, PLC0415
+        prepare_for(self._start)
 
     def start(self) -> None:
         """Start the threads."""
@@ -134,6 +127,18 @@ class Stream:
         # A file may hold more than the archive, which is a part of it; who feeds a pipe was told how much is wanted.
         if left == 0 and stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) and os.read(self._descriptor, 1):
             raise Refused(f"it is longer than the {self._size} bytes that were declared")
+
+
+def prepare_for(start: bytes) -> None:
+    """Load what an archive needs that begins with `start`, six bytes of it."""
+    if start.startswith(GZIP):
+        import isal.igzip_lib  # noqa: F401, PLC0415
+    elif start.startswith(ZSTD):
+        import zstandard  # noqa: F401, PLC0415
+    elif start.startswith(XZ):
+        import _lzma  # noqa: F401, PLC0415
+    elif start.startswith(BZIP2):
+        import _bz2  # noqa: F401, PLC0415
 
 
 def aligned(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -268,3 +273,24 @@ def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 _FORMATS: tuple[tuple[bytes, Decompress], ...] = ((GZIP, _gunzip), (ZSTD, _unzstd), (XZ, _unxz), (BZIP2, _bunzip2))
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """write(2) until everything is written. Raises OSError."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = data[written:]
+        written = os.write(descriptor, data)
+
+
+def write_segments(content: Iterator[memoryview], descriptor: int, segments: Segments) -> None:
+    """Write a sparse file's data where it belongs; what lies between stays a hole. Raises OSError."""
+    left = iter(segments)
+    offset = count = 0
+    for piece in content:
+        rest = piece
+        while rest:
+            if not count:
+                offset, count = next(left)
+            written = os.pwrite(descriptor, rest[:count], offset)
+            offset, count, rest = offset + written, count - written, rest[written:]

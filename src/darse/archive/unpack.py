@@ -17,7 +17,8 @@ import os
 import stat
 
 from darse.archive.errors import Refused
-from darse.archive.recipe import Writer, write_all
+from darse.archive.recipe import Writer
+from darse.archive.stream import write_all, write_segments
 from darse.archive.tar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -212,7 +213,8 @@ class Unpacker:
         self._recipe.file(entry.path, size, entry.segments)
         self.content += size
         if entry.segments is not None:
-            self._segments(entry, file)
+            write_segments(self._reader.content(), file, entry.segments)
+            os.ftruncate(file, entry.length)
             return
         piece = self._reader.content_at_hand()
         if piece is not None:
@@ -221,19 +223,6 @@ class Unpacker:
             return
         for piece in self._reader.content():
             write_all(file, piece)
-
-    def _segments(self, entry: Entry, file: int) -> None:
-        """Write the data of a sparse file; what lies between stays a hole."""
-        segments = iter(entry.segments or ())
-        offset = count = 0
-        for piece in self._reader.content():
-            rest = piece
-            while rest:
-                if not count:
-                    offset, count = next(segments)
-                written = os.pwrite(file, rest[:count], offset)
-                offset, count, rest = offset + written, count - written, rest[written:]
-        os.ftruncate(file, entry.length)
 
     def _directory(self, entry: Entry, parent: bytes, name: bytes) -> None:
         uid, gid = (entry.uid, entry.gid) if self._shift is None else (self._shift(entry.uid), self._shift(entry.gid))

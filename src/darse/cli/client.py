@@ -21,7 +21,9 @@ _PIECE = 256 * 1024
 class Response:
     """A response whose body is read as it is asked for."""
 
-    def __init__(self, connection: Connection, status: int, headers: dict[str, str]) -> None:
+    def __init__(self, connection: Connection, status: int, headers: dict[str, str], *, has_body: bool = True) -> None:
+        """`has_body` is false for the answer to a HEAD: its headers tell of a body that does not come."""
+        self._has_body = has_body
         self.status = status
         self.headers = headers
         self._connection = connection
@@ -29,7 +31,7 @@ class Response:
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it comes."""
         connection = self._connection
-        if self.status in (101, 204, 304) or self.headers.get("content-length") == "0":
+        if not self._has_body or self.status in (101, 204, 304) or self.headers.get("content-length") == "0":
             return
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             while size := int(connection.line().split(b";")[0] or b"0", 16):
@@ -109,7 +111,7 @@ class Connection:
         else:
             self.socket.sendall(head)
             self._send_chunks(body)
-        return self._head()
+        return self._head(has_body=method != "HEAD")
 
     def _send_chunks(self, pieces: Iterable[bytes]) -> None:
         try:
@@ -120,7 +122,7 @@ class Connection:
         except BrokenPipeError:
             return  # the engine has answered already; its answer says why
 
-    def _head(self) -> Response:
+    def _head(self, *, has_body: bool) -> Response:
         status_line = self.line()
         if not status_line:
             raise ConnectionFailed(no_answer(self._endpoint.host))
@@ -129,7 +131,7 @@ class Connection:
         while line := self.line():
             name, _, value = line.partition(b":")
             headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-        return Response(self, status, headers)
+        return Response(self, status, headers, has_body=has_body)
 
     def line(self) -> bytes:
         """Read a line, without its end."""

@@ -25,9 +25,11 @@ COMMANDS = {
     "container attach": Entry(
         f"{_C}.attach", "Attach local standard input, output, and error streams to a running container"
     ),
+    "container cp": Entry(f"{_C}.cp", "Copy files/folders between a container and the local filesystem"),
     "container create": Entry(f"{_C}.run", "Create a new container"),
     "container diff": Entry(f"{_C}.diff", "Inspect changes to files or directories on a container's filesystem"),
     "container exec": Entry(f"{_C}.exec", "Execute a command in a running container"),
+    "container export": Entry(f"{_C}.export", "Export a container's filesystem as a tar archive"),
     "container inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more containers"),
     "container kill": Entry(f"{_C}.lifecycle", "Kill one or more running containers"),
     "container logs": Entry(f"{_C}.logs", "Fetch the logs of a container"),
@@ -109,9 +111,11 @@ ALIASES = {
     "images": "image ls",
     "info": "system info",
     "attach": "container attach",
+    "cp": "container cp",
     "create": "container create",
     "diff": "container diff",
     "events": "system events",
+    "export": "container export",
     "history": "image history",
     "import": "image import",
     "kill": "container kill",

@@ -6,6 +6,7 @@ import logging
 
 import msgspec
 
+from darse.containers.file_uses import FileUses
 from darse.containers.files import FileLayout
 from darse.containers.logs import LogStream
 from darse.containers.model import Container
@@ -48,6 +49,7 @@ class Context(msgspec.Struct, frozen=True):
     seccomp_profile: str = ""
     remapping: Remapping | None = None
     traces: Traces = msgspec.field(default_factory=Traces)
+    file_uses: FileUses = msgspec.field(default_factory=FileUses)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
     inotify: Inotify = msgspec.field(default_factory=Inotify)
     observers: Observers = msgspec.field(default_factory=Observers)

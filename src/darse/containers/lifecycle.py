@@ -99,6 +99,7 @@ class Lifecycle:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._release, container)
             plan = await self._assembly.prepare(container)
+            await context.file_uses.wait_idle(container.id)
             files.prepare_station()
             try:
                 launched = await context.threads.run(

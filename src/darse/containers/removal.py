@@ -60,6 +60,7 @@ class Removal:
                 context.observers.removed(container)
                 self._lifecycle.forget(container)
                 self._execs.forget_container(container.id)
+                await context.file_uses.end(container.id)
                 await context.snapshots.remove(container.id)
                 await asyncio.to_thread(context.files.of(container.id).remove)
                 await context.volumes.delete_data(discarded)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from darse.containers import views
+from darse.containers.archives import Archives
 from darse.containers.assembly import Assembly
 from darse.containers.console import Attachment
 from darse.containers.context import Context
@@ -64,6 +65,7 @@ class ContainerService:
         self._links = Links(context)
         self._creation = Creation(context, self._links)
         self.execs = ExecService(context, self._links)
+        self.archives = Archives(context)
         self._lifecycle = Lifecycle(context, Assembly(context, self._links), self._auto_remove)
         self._control = self._lifecycle.control
         self._removal = Removal(context, self._lifecycle, self.execs)

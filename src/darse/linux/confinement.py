@@ -31,7 +31,8 @@ CAP_SETFCAP = 31
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH = 2
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_SIGKILL = 9  # not the one of signal, which takes a millisecond to load
 _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
 _SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO, _SECCOMP_RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
@@ -62,7 +63,8 @@ _MACHINES = {
         linkat 265 symlink 88 symlinkat 266 unlink 87 rmdir 84 unlinkat 263 readlink 89 readlinkat 267 chown 92
         fchown 93 lchown 94 fchownat 260 chmod 90 fchmod 91 fchmodat 268 fchmodat2 452 utimensat 280 ftruncate 77
         setxattr 188 lsetxattr 189 fsetxattr 190 getxattr 191 lgetxattr 192 fgetxattr 193 listxattr 194 llistxattr 195
-        flistxattr 196 getdents64 217 copy_file_range 326 sendfile 40 mmap 9 munmap 11 mremap 25 mprotect 10 madvise 28
+        flistxattr 196 getdents64 217 openat2 437 fstatfs 138 copy_file_range 326 sendfile 40 mmap 9 munmap 11 mremap 25
+        mprotect 10 madvise 28
         brk 12 futex 202 rt_sigaction 13 rt_sigprocmask 14 rt_sigreturn 15 sigaltstack 131 exit 60 exit_group 231
         set_robust_list 273 rseq 334 gettid 186 getpid 39 tgkill 234 sched_yield 24 sched_getaffinity 204
         clock_gettime 228 clock_nanosleep 230 gettimeofday 96 getrandom 318 poll 7 ppoll 271 select 23 pselect6 270
@@ -78,7 +80,8 @@ _MACHINES = {
         fstat 80 newfstatat 79 statx 291 mkdirat 34 mknodat 33 linkat 37 symlinkat 36 unlinkat 35 readlinkat 78
         fchown 55 fchownat 54 fchmod 52 fchmodat 53 fchmodat2 452 utimensat 88 ftruncate 46 setxattr 5 lsetxattr 6
         fsetxattr 7 getxattr 8 lgetxattr 9 fgetxattr 10 listxattr 11 llistxattr 12 flistxattr 13 getdents64 61
-        copy_file_range 285 sendfile 71 mmap 222 munmap 215 mremap 216 mprotect 226 madvise 233 brk 214 futex 98
+        openat2 437 fstatfs 44 copy_file_range 285 sendfile 71 mmap 222 munmap 215 mremap 216 mprotect 226 madvise 233
+        brk 214 futex 98
         rt_sigaction 134 rt_sigprocmask 135 rt_sigreturn 139 sigaltstack 132 exit 93 exit_group 94 set_robust_list 99
         rseq 293 gettid 178 getpid 172 tgkill 131 sched_yield 124 sched_getaffinity 123 clock_gettime 113
         clock_nanosleep 115 gettimeofday 169 getrandom 278 ppoll 73 pselect6 72 fcntl 25 prlimit64 261 umask 166
@@ -93,13 +96,23 @@ def enter(directory: str, capabilities: Iterable[int], *, memory: int, open_file
     `memory` bounds its address space, in bytes. Open descriptors stay; the caller has none that it should not.
     Raises OSError.
     """
+    _change_root(directory, writable=writable)
+    give_up(capabilities, memory=memory, open_files=open_files)
+
+
+def give_up(capabilities: Iterable[int], *, memory: int, open_files: int) -> None:
+    """Do all of `enter` but change the root, for a process that has done that in its own way. Raises OSError."""
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_NOFILE, open_files)
     _lower(resource.RLIMIT_CORE, 0)
-    _change_root(directory, writable=writable)
     _keep(capabilities)
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _deny_system_calls()
+
+
+def end_with_parent() -> None:
+    """Be killed when the thread that started this process ends: PR_SET_PDEATHSIG, which a change of identity clears."""
+    call("prctl", _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
 def _lower(limit: int, value: int) -> None:

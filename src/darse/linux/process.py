@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,10 +34,19 @@ def spawn(
         (os.POSIX_SPAWN_OPEN, 1, _NULL, os.O_WRONLY, 0),
         (os.POSIX_SPAWN_OPEN, 2, str(stderr), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600),
     ]
-    # dup2 drops close-on-exec in the child only, so that children spawned by other threads inherit nothing of ours.
-    actions += [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in descriptors.items()]
-    with trace.step("process", f"spawn {os.path.basename(arguments[0])}", *arguments):
-        return os.posix_spawn(arguments[0], list(arguments), dict(environment), file_actions=actions, setsigdef=_ALL)
+    with contextlib.ExitStack() as lifted:
+        # One of ours may have a number that another one is to get.
+        above = max(descriptors, default=2) + 1
+        for theirs, ours in descriptors.items():
+            copy = fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, above) if ours < above else ours
+            if copy != ours:
+                lifted.callback(os.close, copy)
+            # dup2 drops close-on-exec in the child only, so that what other threads spawn inherits nothing of ours.
+            actions.append((os.POSIX_SPAWN_DUP2, copy, theirs))
+        with trace.step("process", f"spawn {os.path.basename(arguments[0])}", *arguments):
+            return os.posix_spawn(
+                arguments[0], list(arguments), dict(environment), file_actions=actions, setsigdef=_ALL
+            )
 
 
 _ALL: Final = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]

@@ -112,10 +112,6 @@ _LATER = (
     ("POST", "/images/{name}/push"),
     ("POST", "/session"),
     ("POST", "/grpc"),
-    ("GET", "/containers/{id}/archive"),
-    ("PUT", "/containers/{id}/archive"),
-    ("HEAD", "/containers/{id}/archive"),
-    ("GET", "/containers/{id}/export"),
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -11,6 +10,7 @@ from darse.cli import platforms
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, listing, platform_flag, string, switch
 from darse.cli.invocation import Invocation
+from darse.cli.output import write_whole
 from darse.cli.progress import display
 
 _PIECE = 256 * 1024
@@ -77,21 +77,7 @@ def save(invocation: Invocation) -> int:
         for piece in _saved(invocation):
             sys.stdout.buffer.write(piece)
         return 0
-    directory = os.path.dirname(options.output) or "."
-    if not os.path.isdir(directory):
-        raise CliError(f"failed to save image: invalid output path: stat {directory}: no such file or directory")
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".tmp-", delete=False) as file:
-        try:
-            for piece in _saved(invocation):
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-            os.rename(file.name, options.output)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    write_whole(options.output, _saved(invocation), "failed to save image")
     return 0
 
 

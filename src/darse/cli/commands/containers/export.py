@@ -1,0 +1,40 @@
+"""`export`: a container's files as a tar archive."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.client import quote
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, string
+from darse.cli.invocation import Invocation
+from darse.cli.output import write_whole
+
+
+def export(invocation: Invocation) -> int:
+    """Write the archive to a file or to standard output."""
+    path = invocation.options.output
+    if not path and sys.stdout.isatty():
+        raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    response = invocation.client.stream("GET", f"/containers/{quote(invocation.arguments[0])}/export")
+    if path:
+        write_whole(path, response.pieces(), "failed to export container")
+        return 0
+    for piece in response.pieces():
+        sys.stdout.buffer.write(piece)
+    return 0
+
+
+COMMANDS = {
+    "container export": (
+        Command(
+            "container export",
+            "[OPTIONS] CONTAINER",
+            "Export a container's filesystem as a tar archive",
+            (string("output", "Write to a file, instead of STDOUT", "o"),),
+            1,
+            1,
+        ),
+        export,
+    ),
+}

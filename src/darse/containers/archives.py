@@ -1,0 +1,229 @@
+"""Copies into and out of containers, and exports: archives of a container's files.
+
+Whether the container runs or not, all work on its files is done by a worker that sees nothing else
+(`darse.runtime.trees`): in a running container's own mount namespace, with its volumes, tmpfs and whatever else is
+mounted there; for one that does not run, with its overlay and volumes mounted in a namespace made for this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import stat
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from darse.containers.context import Context
+from darse.containers.model import Container, Status
+from darse.engine.errors import InvalidParameter, NotFound
+from darse.engine.times import rfc3339
+from darse.linux.process import parent_of
+from darse.runtime.container_mounts import BindMount
+from darse.runtime.launch import RootMount
+from darse.runtime.trees import Found, Job, TreeView, TreeWorker, mount_view, view_of_process
+from darse.runtime.user import lookup_user
+from darse.wire.archives import ContainerPathStat
+
+# os.FileMode's bits for what is not in the lower nine (Go's io/fs).
+_GO_BITS = {
+    stat.S_IFDIR: 1 << 31,
+    stat.S_IFLNK: 1 << 27,
+    stat.S_IFBLK: 1 << 26,
+    stat.S_IFCHR: 1 << 26 | 1 << 21,
+    stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24,
+    stat.S_IFREG: 0,
+}
+
+_OPEN_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class OpenArchive:
+    """An archive on its way out."""
+
+    def __init__(self, context: Context, container: Container, worker: TreeWorker, found: Found | None) -> None:
+        self._context = context
+        self._container = container
+        self._worker = worker
+        self._found = found
+
+    @property
+    def stat(self) -> ContainerPathStat:
+        """What is archived."""
+        assert self._found is not None
+        return path_stat(self._found)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The archive. Raises what the worker's failure means: what came is not whole then."""
+        while piece := await self._worker.read():
+            yield piece
+        shortened = await self._worker.done()
+        if shortened:
+            self._context.log.warning(
+                "container %s: %d files became shorter while they were archived; zeros stand for what was cut off",
+                self._container.id[:12],
+                shortened,
+            )
+
+
+class Archives:
+    """Reads and writes containers' files."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def stat(self, reference: str, path: str) -> ContainerPathStat:
+        """What is at a path. Raises NotFound, and InvalidParameter."""
+        container = self._context.store.get(reference)
+        async with self._worker(container, _job("stat", path)) as worker:
+            found = await self._found(worker, path, reference)
+            assert found is not None
+            return path_stat(found)
+
+    @asynccontextmanager
+    async def get(self, reference: str, path: str) -> AsyncIterator[OpenArchive]:
+        """An archive of a file or a directory, open for the duration of the block. Raises as `stat` does."""
+        container = self._context.store.get(reference)
+        async with self._worker(container, _job("pack", path)) as worker:
+            found = await self._found(worker, path, reference)
+            self._context.publish(container, "archive-path")
+            yield OpenArchive(self._context, container, worker, found)
+
+    async def put(
+        self, reference: str, path: str, body: AsyncIterator[bytes], *, keep_kinds: bool, container_owner: bool
+    ) -> None:
+        """Unpack an archive into a directory. `keep_kinds`: a directory stays one, and so does anything else.
+
+        `container_owner` makes everything the container's user's. Raises NotFound, Forbidden for what is mounted
+        read-only, InvalidParameter for the archive, and SystemFault. What was unpacked before that stays.
+        """
+        container = self._context.store.get(reference)
+        job = _job("unpack", path)
+        job.keep_kinds = keep_kinds
+        async with self._worker(container, job, container_owner=container_owner) as worker:
+            with contextlib.suppress(BrokenPipeError):  # it has ended, and says why
+                async for piece in body:
+                    await worker.write(piece)
+            worker.end_input()
+            await self._found(worker, path, reference)
+            await worker.done()
+        self._context.publish(container, "extract-to-dir")
+
+    @asynccontextmanager
+    async def export(self, reference: str) -> AsyncIterator[OpenArchive]:
+        """An archive of all of a container's own files: its layer on those of its image, without what is mounted."""
+        container = self._context.store.get(reference)
+        async with self._worker(container, Job(operation="export", alone=True)) as worker:
+            self._context.publish(container, "export")
+            yield OpenArchive(self._context, container, worker, None)
+
+    @staticmethod
+    async def _found(worker: TreeWorker, path: str, reference: str) -> Found | None:
+        try:
+            return await worker.found()
+        except NotFound:
+            raise NotFound(f"Could not find the file {path} in container {reference}") from None
+
+    @asynccontextmanager
+    async def _worker(
+        self, container: Container, job: Job, *, container_owner: bool = False
+    ) -> AsyncIterator[TreeWorker]:
+        """A worker in the container's files, for the duration of the block."""
+        context = self._context
+        async with AsyncExitStack() as stack:
+            while True:
+                async with context.locks.hold(container.id):
+                    if container.state.status is Status.REMOVING:
+                        raise NotFound(f"No such container: {container.id}")
+                    view = await self._view(container, stack, alone=job.alone)
+                    if view is not None:
+                        with context.traces.record("cp", container.id):
+                            try:
+                                if container_owner:
+                                    job.owner = self._owner(container, view)
+                                worker = TreeWorker(view, job)
+                            finally:
+                                view.close()
+                        stack.enter_context(context.file_uses.use(container.id, worker.kill))
+                        stack.callback(worker.close)
+                        break
+                    ended = container.next_exit()
+                # Its process has ended, and the engine is about to learn of it.
+                await ended
+            yield worker
+
+    async def _view(self, container: Container, stack: AsyncExitStack, *, alone: bool) -> TreeView | None:
+        """Where the container's files are seen, to be closed by the caller; None when its process has just ended."""
+        context, state = self._context, container.state
+        if state.alive:
+            try:
+                view = view_of_process(state.pid)
+            except OSError:
+                return None
+            if parent_of(state.pid) == state.monitor_pid:
+                return view
+            view.close()  # of another process, which has the pid by now
+            return None
+        files = context.files.of(container.id)
+        mounts = [] if alone else await self._mounts(container, stack)
+        overlay = context.snapshots.overlay(container.id)
+        return await context.threads.run(
+            mount_view,
+            context.threads,
+            RootMount(overlay.lower, overlay.upper, overlay.work),
+            files.data,
+            mounts,
+            read_only=container.record.host.ReadonlyRootfs,
+        )
+
+    async def _mounts(self, container: Container, stack: AsyncExitStack) -> list[BindMount]:
+        """What is mounted in a container that does not run: all but memory, which is gone."""
+        context = self._context
+        plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
+        stack.callback(context.volumes.unmount_unused, plans, container.id)
+        ready = [await context.volumes.ready(plan, container.id) for plan in plans]
+        files = context.files.of(container.id)
+        names = {"/etc/hostname": files.hostname, "/etc/hosts": files.hosts, "/etc/resolv.conf": files.resolv_conf}
+        chosen = {plan.destination for plan in plans}
+        ours = [
+            BindMount(str(file), destination, writable=True, propagation="rprivate")
+            for destination, file in names.items()
+            if destination not in chosen and file.exists()
+        ]
+        return [*ours, *(one for one in ready if isinstance(one, BindMount))]
+
+    @staticmethod
+    def _owner(container: Container, view: TreeView) -> tuple[int, int] | None:
+        """The container's user and group by number; None when it names none: owners stay as the archive has them."""
+        text = container.record.config.User
+        if not text:
+            return None
+        root = view.root if view.root is not None else os.open(f"/proc/{container.state.pid}/root", _OPEN_ROOT)
+        try:
+            user = lookup_user(root, text)
+        finally:
+            if root != view.root:
+                os.close(root)
+        return user.uid, user.gid
+
+
+def _job(operation: str, path: str) -> Job:
+    """A job about a path as clients write them: relative to the root, with `/` or `/.` behind what is to be entered.
+
+    The name of the archive's first entry is the path's last part, which is `.` for `/.`.
+    """
+    if not path:
+        raise InvalidParameter("bad parameter: path cannot be empty")
+    clean = posixpath.normpath("/" + path.lstrip("/"))
+    inside = path == "." or path.endswith("/.")
+    name = "." if inside else posixpath.basename(clean) or "/"
+    return Job(operation=operation, path=clean, follow=inside or path.endswith("/"), name=name)
+
+
+def path_stat(found: Found) -> ContainerPathStat:
+    """What the API says of a file."""
+    mode = stat.S_IMODE(found.mode) & 0o777 | _GO_BITS.get(stat.S_IFMT(found.mode), 1 << 19)
+    for bit, go_bit in ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20)):
+        mode |= go_bit if found.mode & bit else 0
+    return ContainerPathStat(found.name, found.size, mode, rfc3339(found.mtime_ns), found.target)
