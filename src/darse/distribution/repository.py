@@ -10,6 +10,7 @@ import msgspec
 from darse.distribution import documents
 from darse.distribution.documents import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, Index, digest_of
 from darse.distribution.errors import NotFound, RegistryError, Untrustworthy
+from darse.distribution.patience import Cancellation
 from darse.distribution.references import is_digest
 from darse.distribution.session import Session
 from darse.distribution.transport import Response
@@ -30,6 +31,10 @@ class Repository:
         self.path = path
         self.root = f"/v2/{path}"
         self.pulling = (f"repository:{path}:pull",)
+
+    def apart(self, cancellation: Cancellation) -> Repository:
+        """The same for another thread; see `Session.apart`."""
+        return Repository(self.session.apart(cancellation), self.path)
 
     def manifest(self, reference: str, *, limit: int = MANIFEST_LIMIT) -> Document:
         """Fetch the manifest or index of a tag or digest. What comes for a digest has it. Raises RegistryError."""

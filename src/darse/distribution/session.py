@@ -83,6 +83,12 @@ class Session:
             with response:
                 raise refusal(response, doing)
 
+    def ping(self) -> None:
+        """Find out whether the endpoint answers, and what it wants to be shown. Raises RegistryError."""
+        with self.request("GET", "/v2/", accepted=(200, 401)) as response:
+            if response.status == 401:
+                self._can_answer(response, (), f'Get "{response.url}"')
+
     def _can_answer(self, response: Response, scopes: tuple[str, ...], doing: str) -> bool:
         try:
             return self.authenticator.answer(response, scopes)

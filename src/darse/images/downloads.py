@@ -50,7 +50,7 @@ class Download:
         self.cancellation = Cancellation()
         # Whether an earlier try left something, which may be damaged.
         self.resumed = False
-        self._repository = Repository(repository.session.apart(self.cancellation), repository.path)
+        self._repository = repository.apart(self.cancellation)
         self._open_partial = open_partial
         self._tell = tell
         self._partial: Partial | None = None

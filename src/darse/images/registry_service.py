@@ -13,6 +13,7 @@ from darse.engine.filters import Filters
 from darse.images import inspecting, references, registry_errors
 from darse.images.layer_jobs import Transfers
 from darse.images.pulling import Pulling
+from darse.images.pushing import Pushing
 from darse.images.references import Reference
 from darse.images.registries import Registries, in_thread
 from darse.images.service import ImageService
@@ -30,6 +31,7 @@ class RegistryService:
     def __init__(self, config: EngineConfig, images: ImageService, events: EventLog) -> None:
         self._registries = Registries(config)
         self._transfers = Transfers(images.content, images.layers, lambda: config.max_concurrent_downloads)
+        self.push = Pushing(images, self._registries, events, lambda: config.max_concurrent_uploads).push
         self.pull = Pulling(images, self._registries, self._transfers, events).pull
 
     async def close(self) -> None:

@@ -200,6 +200,10 @@ def drive_registries(api: CheckedClient, engine: Engine) -> None:
     nobody = "127.0.0.1:9"
     api("POST", f"/images/create?fromImage={nobody}/a/b&tag=1", expect=500)
     api("POST", "/images/create?fromImage=UPPER", expect=400)
+    api("POST", f"/images/{BUSYBOX}/tag?repo={nobody}/a/b&tag=1", expect=201)
+    api("POST", f"/images/{nobody}/a/b/push?tag=1", expect=200)
+    api("DELETE", f"/images/{nobody}/a/b:1", expect=200)
+    api("POST", "/images/no/such/push?tag=1", expect=404)
     api("POST", "/auth", {"username": "a", "password": "b", "serveraddress": nobody}, expect=500)
     api("GET", f"/images/search?term={nobody}/a", expect=500)
     api("GET", "/images/search?term=a&limit=1000", expect=400)

@@ -64,6 +64,20 @@ async def _import(call: Call, source: str) -> web.StreamResponse:
     return await progress(request, messages)
 
 
+@ROUTES.add("POST", "/images/{name}/push")
+async def push(call: Call) -> web.StreamResponse:
+    """Push an image; without a tag, all tags of the name."""
+    request = call.request
+    name = references.parse_name(call.match["name"])
+    tag = query.text(request, "tag")
+    if tag:
+        name = references.parse_name(f"{name.name}:{tag}")
+    messages = call.engine.registries.push(
+        name, platform=query.platform(request), credentials=read_credentials(request)
+    )
+    return await progress(request, messages, interruptible=True)
+
+
 @ROUTES.add("POST", "/auth")
 async def login(call: Call) -> web.StreamResponse:
     """Try credentials on a registry."""

@@ -109,7 +109,6 @@ async def prune_builds(call: Call) -> web.StreamResponse:
 _LATER = (
     ("POST", "/build"),
     ("POST", "/commit"),
-    ("POST", "/images/{name}/push"),
     ("POST", "/session"),
     ("POST", "/grpc"),
 )
