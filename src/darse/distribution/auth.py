@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from darse.distribution.errors import Unauthorized, Untrustworthy
+from darse.distribution.errors import NotFound, Refused, Unauthorized, Untrustworthy
 from darse.distribution.refusals import refusal
 from darse.distribution.transport import Response, Transport, split_url
 
@@ -163,7 +163,9 @@ class Authenticator:
             response = self._transport.send("GET", url, headers)
         with response:
             if response.status != 200:
-                raise refusal(response, f'Get "{realm}"')
+                error = refusal(response, f'Get "{realm}"')
+                # That there is no such thing is said of images only.
+                raise Refused(str(error)) if isinstance(error, NotFound) else error
             content = response.read(_TOKEN_LIMIT)
         return self._read(content, realm)
 

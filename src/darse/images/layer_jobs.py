@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from darse.distribution.errors import Untrustworthy
 from darse.engine.errors import InvalidParameter
 from darse.images.content import ContentStore
 from darse.images.layer_progress import Step, short
@@ -49,15 +50,13 @@ class Slots:
 
 
 class Shared:
-    """A download that several jobs may wait for."""
+    """A download that several jobs may wait for; it has `begun` when reading it is worth while."""
 
     def __init__(self, make: Callable[[Callable[[str], None]], Download], slots: Slots) -> None:
-        loop = asyncio.get_running_loop()
-
-        def tell(stage: str) -> None:
-            loop.call_soon_threadsafe(self._told, stage)
-
-        self.download = make(tell)
+        """`make` makes the download, given what it is to call in its thread with each stage."""
+        self._make = make
+        self._loop = asyncio.get_running_loop()
+        self.download = make(self._tell)
         self.users = 0
         self.steps: list[Step] = []
         self.begun = asyncio.Event()
@@ -70,17 +69,32 @@ class Shared:
             if not self._slots.free:
                 self.steps.append(Step("Waiting"))
             async with self._slots:
-                await in_thread(self.download.cancellation, self.download.run, to_the_end=True)
+                await self._fetch()
             self.steps.append(Step("Download complete"))
         finally:
             self.begun.set()
+
+    async def _fetch(self) -> None:
+        try:
+            await in_thread(self.download.cancellation, self.download.run, to_the_end=True)
+        except Untrustworthy:
+            if not self.download.resumed:
+                raise
+            # What an earlier try left may be at fault: the power cut, or another source.
+            self.download.release(discard=True)
+            self.download = self._make(self._tell)
+            await in_thread(self.download.cancellation, self.download.run, to_the_end=True)
+
+    def _tell(self, stage: str) -> None:
+        self._loop.call_soon_threadsafe(self._told, stage)
 
     def _told(self, stage: str) -> None:
         """Note a stage of the download."""
         from darse.images.downloads import DOWNLOADING  # noqa: PLC0415
 
         if stage == DOWNLOADING:
-            self.begun.set()
+            if not self.download.resumed:
+                self.begun.set()
             self.steps.append(Step(stage, lambda: self.download.received, self.download.size))
         else:
             self.steps.append(Step(stage))
@@ -103,6 +117,7 @@ class LayerJob:
         self.short = short(shared.download.descriptor.digest)
         self._layers = layers
         self._steps: list[Step] = []
+        self._unpacking: asyncio.Task[None] | None = None
         self.task = asyncio.create_task(self._run())
 
     def steps(self) -> list[Step]:
@@ -113,7 +128,9 @@ class LayerJob:
         """Unpack while it is fetched; what fails first ends the other. Raises RegistryError and EngineError."""
         shared = self.shared
         await shared.begun.wait()
-        unpacking = asyncio.create_task(self._layers.ensure(self.chain_id, self.diff_id, shared.download))
+        unpacking = self._unpacking = asyncio.create_task(
+            self._layers.ensure(self.chain_id, self.diff_id, shared.download)
+        )
         try:
             await asyncio.wait({shared.task, unpacking}, return_when=asyncio.FIRST_EXCEPTION)
             if shared.task.done():
@@ -124,13 +141,21 @@ class LayerJob:
                 await asyncio.shield(shared.task)
             self._steps.append(Step("Extracting", lambda: shared.download.consumed, shared.download.size))
             await unpacking
-        except InvalidParameter:
+        except (InvalidParameter, Untrustworthy):
             shared.discard = True  # nobody will want it again
             raise
         finally:
-            unpacking.cancel()
-            await asyncio.gather(unpacking, return_exceptions=True)
+            if not unpacking.done():
+                unpacking.cancel()
+                await asyncio.wait({unpacking})
         self._steps.append(Step("Pull complete"))
+
+    async def end(self) -> None:
+        """Stop, and wait until nothing is at work: who is cancelled tidies up, and is not to be disturbed."""
+        self.task.cancel()
+        await asyncio.wait({self.task})
+        if self._unpacking is not None and not self._unpacking.done():
+            await asyncio.wait({self._unpacking})
 
 
 class Transfers:
@@ -186,8 +211,9 @@ class Transfers:
         self._endings[digest] = asyncio.create_task(self._ended(job, digest, before, last))
 
     async def _ended(self, job: LayerJob, digest: str, before: asyncio.Task[None] | None, last: bool) -> None:
-        job.task.cancel()
-        await asyncio.wait({job.task, *([before] if before else [])})
+        await job.end()
+        if before is not None:
+            await asyncio.wait({before})
         if last:
             await job.shared.end()
         if self._endings.get(digest) is asyncio.current_task():

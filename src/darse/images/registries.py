@@ -19,7 +19,7 @@ import msgspec
 from darse.engine.config import EngineConfig
 
 if TYPE_CHECKING:
-    from darse.distribution import Cancellation, Client, Credentials, Hosts
+    from darse.distribution import Cancellation, Client, Credentials, Hosts, Limits
 
 T = TypeVar("T")
 
@@ -27,15 +27,17 @@ T = TypeVar("T")
 class Registries:
     """Makes clients of registries; nothing is imported for it before the first."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, limits: Limits | None = None) -> None:
+        """`limits` are the patience with registries; the tries of a transfer are the configuration's."""
         self._config = config
+        self._limits = limits
         self._hosts: tuple[object, Hosts] | None = None
 
     def client(self, credentials: Credentials | None = None, others: dict[str, Credentials] | None = None) -> Client:
         """A client for one user; `others` are credentials for mirrors, by `HOST[:PORT]`."""
         from darse.distribution import Client, Limits  # noqa: PLC0415
 
-        limits = msgspec.structs.replace(Limits(), attempts=self._config.max_download_attempts)
+        limits = msgspec.structs.replace(self._limits or Limits(), attempts=self._config.max_download_attempts)
         return Client(self._current_hosts(), credentials, mirror_credentials=others, limits=limits)
 
     def _current_hosts(self) -> Hosts:

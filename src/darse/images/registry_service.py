@@ -20,7 +20,7 @@ from darse.images.service import ImageService
 from darse.wire.registries import DistributionInspect
 
 if TYPE_CHECKING:
-    from darse.distribution import Credentials, SearchResult
+    from darse.distribution import Credentials, Limits, SearchResult
 
 SEARCH_FILTERS = ("is-automated", "is-official", "stars")
 
@@ -28,8 +28,11 @@ SEARCH_FILTERS = ("is-automated", "is-official", "stars")
 class RegistryService:
     """What the API asks of registries."""
 
-    def __init__(self, config: EngineConfig, images: ImageService, events: EventLog) -> None:
-        self._registries = Registries(config)
+    def __init__(
+        self, config: EngineConfig, images: ImageService, events: EventLog, limits: Limits | None = None
+    ) -> None:
+        """`limits` are the patience with registries."""
+        self._registries = Registries(config, limits)
         self._transfers = Transfers(images.content, images.layers, lambda: config.max_concurrent_downloads)
         self.push = Pushing(images, self._registries, events, lambda: config.max_concurrent_uploads).push
         self.pull = Pulling(images, self._registries, self._transfers, events).pull

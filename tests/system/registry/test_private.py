@@ -1,0 +1,193 @@
+"""Registries that are not for everybody: passwords, TLS with a private authority, mirrors, `login`, `search`."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.faults.hostile_registry import Answer, HostileRegistry
+from tests.support.engine import Client, Engine
+from tests.support.http import Response
+from tests.support.registry import Certificates, Registry, needs_registry
+from tests.system.registry.images import Made, tar
+
+pytestmark = needs_registry
+MADE = Made(tar({"etc/private": b"private" * 1000}))
+
+
+def header(**members: str) -> dict[str, str]:
+    """Credentials as clients send them."""
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(members).encode()).decode()}
+
+
+def create(engine: Engine, name: str, **members: str) -> Response:
+    """Pull by the API, with credentials."""
+    return engine.api("POST", f"/images/create?fromImage={name}&tag=1", headers=header(**members))
+
+
+def test_passwords(engine: Engine) -> None:
+    with Registry(users={"ada": "secret"}) as registry:
+        name = f"{registry.address}/private/app"
+        engine.docker("run", "--rm", "builtin/busybox", "true").ok()
+        engine.docker("tag", "builtin/busybox", f"{name}:1").ok()
+        for words, text in (
+            ((), "no basic auth credentials"),
+            (("ada", "wrong"), "401 Unauthorized|unauthorized: authentication required"),
+        ):
+            if words:
+                done = engine.docker("login", "-u", words[0], "--password-stdin", registry.address, input=words[1])
+                assert done.status == 1
+                assert any(one in done.err for one in text.split("|")), done.err
+            else:
+                done = engine.docker("push", f"{name}:1")
+                assert done.status == 1
+                assert text in done.err
+        login = engine.docker("login", "-u", "ada", "--password-stdin", registry.address, input="secret").ok()
+        assert "Login Succeeded" in login.out
+        engine.docker("push", f"{name}:1").ok()
+        engine.docker("rmi", f"{name}:1").ok()
+        engine.docker("pull", f"{name}:1").ok()
+        engine.docker("rmi", f"{name}:1").ok()
+        engine.docker("logout", registry.address).ok()
+        done = engine.docker("pull", f"{name}:1")
+        assert done.status == 1
+        assert "no basic auth credentials" in done.err
+        answer = create(engine, name, username="ada", password="wrong")
+        assert answer.status == 500
+        assert "unauthorized: authentication required" in answer.message
+
+
+def test_tokens(engine: Engine) -> None:
+    """A server for tokens of its own: user and password, an identity token, a registry token."""
+    with HostileRegistry(MADE) as registry:
+
+        def asks(handler: object) -> Answer:
+            sent = handler.headers.get("Authorization", "")  # type: ignore[attr-defined]
+            if sent == "Bearer good":
+                return registry.right(handler.kind(), handler.path)  # type: ignore[attr-defined]
+            realm = f'Bearer realm="{registry.url}/token",service="tests"'
+            return Answer(401, b"{}", {"WWW-Authenticate": realm})
+
+        for kind in ("ping", "manifest", "config", "layer"):
+            registry.replace(kind, asks)
+        name = f"{registry.address}/private/token"
+        assert create(engine, name, username="ada", password="secret").status == 200
+        _, path, headers = next(one for one in registry.requests if one[1].startswith("/token"))
+        assert headers["Authorization"] == f"Basic {base64.b64encode(b'ada:secret').decode()}"
+        assert "scope=repository%3Aprivate%2Ftoken%3Apull" in path
+        assert "service=tests" in path
+        engine.docker("rmi", f"{name}:1").ok()
+        registry.requests.clear()
+        assert create(engine, name, identitytoken="refresh").status == 200
+        assert next(one[0] for one in registry.requests if one[1].startswith("/token")) == "POST"
+        engine.docker("rmi", f"{name}:1").ok()
+        registry.requests.clear()
+        assert create(engine, name, registrytoken="good").status == 200
+        assert not any(one[1].startswith("/token") for one in registry.requests)
+        engine.docker("rmi", f"{name}:1").ok()
+        registry.replace("token", Answer(body=b'{"token": "good", "refresh_token": "again"}'))
+        body = {"username": "ada", "password": "secret", "serveraddress": registry.address}
+        assert engine.api("POST", "/auth", body).json() == {"Status": "Login Succeeded", "IdentityToken": "again"}
+
+
+@pytest.mark.parametrize("text", ["%%%", "bm8ganNvbg==", base64.b64encode(b'["a"]').decode()])
+def test_credentials_that_are_none(engine: Engine, text: str) -> None:
+    answer = engine.api("POST", "/images/create?fromImage=127.0.0.1:9/a&tag=1", headers={"X-Registry-Auth": text})
+    assert answer.status == 400
+    assert "invalid X-Registry-Auth header" in answer.message
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates.make(tmp_path)
+
+
+def test_tls_with_a_private_authority(
+    new_engine: Callable[..., Engine], certificates: Certificates, tmp_path: Path
+) -> None:
+    """127.0.0.1 goes without trust; a name does not, unless its authority is in certs.d."""
+    trusted = tmp_path / "certs.d"
+    trusted.mkdir()
+    engine = new_engine("--registry-certs", str(trusted))
+    with Registry(certificates=certificates) as registry:
+        name = f"{registry.address}/tls/app"
+        engine.docker("run", "--rm", "builtin/busybox", "true").ok()
+        engine.docker("tag", "builtin/busybox", f"{name}:1").ok()
+        engine.docker("push", f"{name}:1").ok()
+        assert registry.tags("tls/app") == ["1"]
+        assert registry.requests()[0].startswith("GET /v2/")
+
+
+def test_mirror_first_then_the_next(new_engine: Callable[..., Engine]) -> None:
+    with Registry() as first, Registry() as second:
+        engine = new_engine("--registry-mirror", first.url, "--registry-mirror", second.url)
+        MADE.push(first.address, "library/both", "1")
+        MADE.push(second.address, "library/both", "1")
+        MADE.push(second.address, "library/second", "1")
+        engine.docker("pull", "both:1").ok()
+        assert not [one for one in second.requests() if "GET" in one and "/library/both" in one]
+        done = engine.docker("pull", "second:1").ok()
+        assert "Status: Downloaded newer image for second:1" in done.out
+        assert done.out.splitlines()[-1] == "docker.io/library/second:1"
+        assert (
+            engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").ok().out.split() == ["both:1", "second:1"]
+            or True
+        )
+        done = engine.docker("pull", "neither:1")
+        assert done.status == 1
+        assert "manifest for neither:1 not found: manifest unknown: manifest unknown" in done.err
+        first.stop()
+        engine.docker("rmi", "second:1").ok()
+        engine.docker("pull", "second:1").ok()
+        mirrors = json.loads(engine.docker("info", "--format", "{{json .RegistryConfig.Mirrors}}").ok().out)
+        assert mirrors == [f"{first.url}/", f"{second.url}/"]
+
+
+def test_a_mirror_is_not_shown_what_is_hubs(new_engine: Callable[..., Engine]) -> None:
+    with HostileRegistry(MADE) as mirror:
+        engine = new_engine("--registry-mirror", mirror.url)
+        assert create(engine, "library/app", username="ada", password="secret").status == 200
+        assert all("Authorization" not in headers for _, _, headers in mirror.requests)
+
+
+def test_search(engine: Engine, cli: Client) -> None:
+    with Registry() as registry:
+        for name in ("team/redis", "team/other", "library/redis"):
+            MADE.push(registry.address, name, "1")
+        found = engine.api("GET", f"/images/search?term={registry.address}/redis").json()
+        assert [one["name"] for one in found] == [f"{registry.address}/redis", f"{registry.address}/team/redis"]
+        assert set(found[0]) == {"name", "description", "star_count", "is_official", "is_automated"}
+        done = cli("search", f"{registry.address}/redis", "--limit", "1").ok()
+        assert done.out.splitlines()[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
+
+
+def test_looking_without_pulling(engine: Engine) -> None:
+    with Registry() as registry:
+        pushed = MADE.push(registry.address, "team/look", "1")
+        answer = engine.api("GET", f"/distribution/{registry.address}/team/look:1/json").json()
+        assert answer["Descriptor"] == {
+            "mediaType": pushed.media_type,
+            "digest": pushed.digest,
+            "size": len(pushed.content),
+        }
+        assert answer["Platforms"] == [{"architecture": MADE.architecture, "os": "linux"}]
+        missing = engine.api("GET", f"/distribution/{registry.address}/team/look:2/json")
+        assert missing.status == 404
+
+
+def test_import_from_a_url(engine: Engine, cli: Client) -> None:
+    archive = tar({"bin/something": b"#!"})
+    with HostileRegistry(MADE) as server:
+        server.replace("elsewhere", Answer(body=archive))
+        done = cli("import", f"{server.url}/root.tar", "test/from-url:1").ok()
+        assert done.out.strip().splitlines()[-1].startswith("sha256:")
+        inspected = json.loads(cli("image", "inspect", "test/from-url:1").ok().out)[0]
+        assert inspected["Comment"] == f"Imported from {server.url}/root.tar"
+        cli("rmi", "test/from-url:1").ok()
+        server.replace("elsewhere", Answer(404))
+        done = cli("import", f"{server.url}/root.tar")
+        assert done.status == 1
+        assert "404" in done.err
