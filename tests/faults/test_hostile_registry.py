@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,66 +10,24 @@ from typing import Any
 
 import pytest
 from tests.faults.hostile_registry import CHUNK, Answer, Behaviour, Handler, HostileRegistry, refusal
+from tests.faults.puller import Puller
 from tests.system.registry.images import Made, document, tar
 
-from darse.distribution import Credentials, Limits
+from darse.distribution import Credentials
 from darse.distribution.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, digest_of
-from darse.engine.config import EngineConfig
 from darse.engine.errors import EngineError
-from darse.engine.events import SCHEMA as EVENTS
-from darse.engine.events import EventLog
-from darse.engine.state import State
-from darse.images import ImageService, layers, references, snapshots, store
-from darse.images.registry_service import RegistryService
 
-LIMITS = Limits(connect=2, silence=0.5, document=1, least_rate=50_000, rate_period=0.4, pause=0.01, longest_pause=0.5)
 MADE = Made(tar({"etc/one": os.urandom(400_000)}), tar({"etc/two": b"2" * 1000}))
 FIRST, SECOND = MADE.layers
 # A hostile answer may cost buffers, and no more.
 MEMORY = 64 * 1024 * 1024
-SECONDS = 20
-
-
-class Puller:
-    """An image service that pulls, in this process, with little patience."""
-
-    def __init__(self, root: Path) -> None:
-        self.state = State(root / "state.sqlite", [EVENTS, store.SCHEMA, layers.SCHEMA, snapshots.SCHEMA])
-        events = EventLog(self.state)
-        self.images = ImageService(root, self.state, events)
-        self.images.open([])
-        self.service = RegistryService(EngineConfig(max_download_attempts=3), self.images, events, LIMITS)
-        self._root = root / "images"
-
-    async def pull(self, name: str, *, credentials: Credentials | None = None, every_tag: bool = False) -> list[Any]:
-        """Pull, and return what was said."""
-        messages = self.service.pull(references.parse(name), credentials=credentials, every_tag=every_tag)
-        async with asyncio.timeout(SECONDS):
-            return [message async for message in messages]
-
-    async def refused(self, name: str, **options: Any) -> str:
-        """Pull what fails; what the error says, once nothing is left of it but partial downloads."""
-        with pytest.raises(EngineError) as caught:
-            await self.pull(name, **options)
-        await self.service.close()
-        assert list(self.images.store) == []
-        assert self.images.layers.sizes() == {}
-        for directory in ("blobs/sha256", "layers", "ingest"):
-            assert os.listdir(self._root / directory) == []
-        return str(caught.value)
-
-    async def partials(self) -> list[str]:
-        """The partial downloads that are left when nothing is at work any more."""
-        await self.service.close()
-        return sorted(self.images.content.partials.sizes())
 
 
 @pytest.fixture
 async def puller(tmp_path: Path) -> AsyncIterator[Puller]:
     made = Puller(tmp_path)
     yield made
-    await made.service.close()
-    made.state.close()
+    await made.close()
 
 
 @pytest.fixture
