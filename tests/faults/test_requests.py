@@ -20,7 +20,8 @@ _MEMORY_LIMIT = 400 << 20
 @pytest.fixture(scope="module")
 def target() -> Iterator[Engine]:
     """An engine with a container, running, a stopped one, a volume: names that the requests hit."""
-    engine = Engine.start()
+    # Requests that would reach registries end at a port where nobody listens.
+    engine = Engine.start("--http-proxy", "http://127.0.0.1:9", "--https-proxy", "http://127.0.0.1:9")
     prepare(engine)
     yield engine
     engine.close()
