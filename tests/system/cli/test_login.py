@@ -113,7 +113,7 @@ def test_a_helper_that_fails_is_told_of(fake: FakeEngine, tmp_path: Path) -> Non
 def test_prompts(fake: FakeEngine, tmp_path: Path) -> None:
     """The password is not shown, and the terminal shows what is typed again afterwards."""
     darse = Client(str(BIN / "darse"), fake.host, tmp_path / "config")
-    with darse.terminal("login", "host:5000") as terminal:
+    with darse.terminal("login", "host:5000", timeout=60) as terminal:
         terminal.setecho(True)
         terminal.expect("Username: ")
         terminal.sendline("me")
@@ -130,7 +130,7 @@ def test_prompts(fake: FakeEngine, tmp_path: Path) -> None:
 
 def test_an_interrupted_prompt_leaves_the_terminal_as_it_was(fake: FakeEngine, tmp_path: Path) -> None:
     darse = Client(str(BIN / "darse"), fake.host, tmp_path / "config")
-    with darse.terminal("login", "-u", "me", "host:5000") as terminal:
+    with darse.terminal("login", "-u", "me", "host:5000", timeout=60) as terminal:
         terminal.setecho(True)
         terminal.expect("Password: ")
         terminal.waitnoecho()

@@ -90,7 +90,7 @@ def test_a_pull_on_a_terminal_keeps_a_line_per_layer(logged_out: Client, private
     cli, name = logged_out, f"{private.address}/team/app:2"
     cli("login", "-u", "me", "--password-stdin", private.address, input="secret").ok()
     cli("rmi", name)
-    with cli.terminal("pull", name, columns=70) as terminal:
+    with cli.terminal("pull", name, columns=70, timeout=60) as terminal:
         terminal.expect_exact(name)
         terminal.expect_exact("\r\n")
         shown = (terminal.before or b"").decode()

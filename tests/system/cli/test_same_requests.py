@@ -258,7 +258,7 @@ def test_a_terminal_obeys_nothing_of_what_the_engine_says(fake: FakeEngine, tmp_
     ]
     fake.answers["DELETE", "/images/x"] = Answer({"message": _EVIL}, 409)
     for line in (["images"], ["images", "--tree"], ["search", "x"], ["pull", "x"], ["rmi", "x"]):
-        with darse.terminal(*line, columns=200) as terminal:
+        with darse.terminal(*line, columns=200, timeout=60) as terminal:
             shown = terminal.read().decode()
         assert "\\x1b]0;owned\\x07\\x1b[2J" in shown, (line, shown)
         for part in ("\x1b]0", "\x07", "\x1b[2J", "\x9b"):
