@@ -54,6 +54,29 @@ def test_log_in_pull_log_out(logged_out: Client, private: Registry, tmp_path: Pa
     assert cli("rmi", name).ok()
 
 
+def test_push(logged_out: Client, private: Registry) -> None:
+    cli, source = logged_out, f"{private.address}/team/app:1"
+    target = f"{private.address}/{cli.name}/pushed"
+    cli("login", "-u", "me", "--password-stdin", private.address, input="secret").ok()
+    cli("pull", "-q", source).ok()
+    for tag in ("1", "2", "latest"):
+        cli("tag", source, f"{target}:{tag}").ok()
+    out = cli("push", target).ok().out.splitlines()
+    assert out[:2] == ["Using default tag: latest", f"The push refers to repository [{target}]"]
+    assert re.fullmatch(r"latest: digest: sha256:[0-9a-f]{64} size: \d+", out[-1])
+    assert cli("push", "-q", f"{target}:1").ok().out == f"{target}:1\n"
+    cli("push", "-a", target).ok()
+    assert private.tags(f"{cli.name}/pushed") == ["1", "2", "latest"]
+    cli("logout", private.address).ok()
+    denied = cli("push", f"{target}:1")
+    assert denied.status == 1
+    assert "no basic auth credentials" in denied.err
+    missing = cli("push", f"{target}:none")
+    assert missing.status == 1
+    assert f"tag does not exist: {target}:none" in missing.err
+    cli("rmi", source, f"{target}:1", f"{target}:2", f"{target}:latest").ok()
+
+
 def test_login_without_an_engine(logged_out: Client, private: Registry, tmp_path: Path) -> None:
     nowhere = {"DOCKER_HOST": "unix:///nonexistent.sock", "DARSE_HOST": "unix:///nonexistent.sock"}
     line = ("login", "-u", "me", "--password-stdin", private.address)
