@@ -45,7 +45,20 @@ class BenchEngine:
         self.exec_root = Path(tempfile.mkdtemp(prefix="bench-", dir=_TMPFS))
         self.socket = self.root / "s"
         self.environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.root / "c")}
+        # What a measurement's preparation leaves for it, by name.
+        self.notes: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data_root(self) -> Path:
+        """Where the engine keeps images, containers and volumes."""
+        return self.root / "d"
+
+    @property
+    def namespace(self) -> list[str]:
+        """A command that runs another in the engine's network namespace."""
+        assert self._process is not None
+        return ["nsenter", f"--net=/proc/{self._process.pid}/ns/net"]
 
     def command(self) -> list[str]:
         """The engine's command line."""
