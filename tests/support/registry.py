@@ -37,7 +37,7 @@ from tests.support.waiting import wait_until
 PROGRAM = shutil.which("docker-registry", path=f"{os.environ['PATH']}:{REPOSITORY}/.venv/libexec")
 needs_registry = pytest.mark.skipif(PROGRAM is None, reason="docker-registry is not installed (Debian package)")
 _STOP_SECONDS = 10
-_LISTENING = re.compile(r"listening on 127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"listening on [\d.]+:(\d+)")
 _REQUEST = re.compile(r'^\S+ - \S+ \[[^]]*\] "(.*?) HTTP/[\d.]+" (\d+)', re.MULTILINE)
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -49,21 +49,22 @@ _MANIFESTS = (
 
 @dataclass(frozen=True)
 class Certificates:
-    """A private authority, and a server's certificate of it for 127.0.0.1 and localhost: paths of PEM files."""
+    """A private authority, and a server's certificate of it: paths of PEM files."""
 
     authority: Path
     server: Path
     server_key: Path
 
     @classmethod
-    def make(cls, directory: Path) -> Certificates:
-        """Make them in a directory. Raises CalledProcessError."""
+    def make(cls, directory: Path, *addresses: str) -> Certificates:
+        """Make them in a directory, for localhost, 127.0.0.1 and other addresses. Raises CalledProcessError."""
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         _openssl(
             *("req", "-x509", *key, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2"),
             cwd=directory,
         )
-        (directory / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        names = ["DNS:localhost", *(f"IP:{address}" for address in ("127.0.0.1", *addresses))]
+        (directory / "names").write_text(f"subjectAltName={','.join(names)}\n")
         _openssl("req", *key, "-keyout", "server-key.pem", "-out", "server.csr", "-subj", "/CN=server", cwd=directory)
         _openssl(
             *("x509", "-req", "-in", "server.csr", "-out", "server.pem", "-CA", "ca.pem", "-CAkey", "ca-key.pem"),
@@ -85,6 +86,7 @@ class Registry:
         read_only: bool = False,
         mirror_of: str | None = None,
         namespace: Iterable[str] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         """Choose how it is to be; nothing runs yet.
 
@@ -92,6 +94,7 @@ class Registry:
         read_only: it refuses to be pushed to; several may serve the same storage then.
         mirror_of: the URL of a registry whose content it fetches when it is asked for it.
         namespace: a command that it is started with, to run it in a network namespace, say.
+        host: the address that it listens on; of others than loopback, engines ask for TLS.
         """
         self._root = Path(tempfile.mkdtemp(prefix="registry-", dir=os.environ.get("DARSE_TEST_ROOT", "/tmp")))
         self.storage = storage or self._root / "storage"
@@ -100,7 +103,7 @@ class Registry:
         self._users = users or {}
         self._namespace = tuple(namespace)
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        self._host, self._port = host, 0
         self._settings: dict[str, Any] = {
             "version": 0.1,
             "log": {"accesslog": {"disabled": False}, "level": "info"},
@@ -125,7 +128,7 @@ class Registry:
     @property
     def address(self) -> str:
         """HOST:PORT, as in the name of an image."""
-        return f"127.0.0.1:{self._port}"
+        return f"{self._host}:{self._port}"
 
     @property
     def url(self) -> str:
@@ -138,7 +141,7 @@ class Registry:
         Raises AssertionError when it does not.
         """
         assert PROGRAM is not None, "docker-registry is not installed (Debian package)"
-        self._settings["http"]["addr"] = f"127.0.0.1:{self._port}"
+        self._settings["http"]["addr"] = f"{self._host}:{self._port}"
         if self._users:
             self._settings["auth"] = {"htpasswd": {"realm": "tests", "path": str(self._password_file())}}
         settings = self._root / "config.yml"
