@@ -29,7 +29,8 @@ _SECONDS = 30
 _INT64 = 1 << 63
 # Fields that may be given as one string (Go's strslice).
 _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint"})
-# Members of other API versions that clients still send; without effect, wherever they stand.
+# Members that clients send and no field has, without effect wherever they stand: those of other API versions, and in
+# small letters dockerode's own options, which it sends along with the body.
 _LEGACY = frozenset(
     name.lower()
     for name in (
@@ -46,6 +47,11 @@ _LEGACY = frozenset(
         "SandboxKey",
         "VolumeDriver",
         "VolumesFrom",
+        "abortSignal",
+        "hijack",
+        "name",
+        "platform",
+        "stdin",
     )
 )
 

@@ -53,6 +53,7 @@ def test_a_command_may_be_a_string() -> None:
 
 def test_members_of_other_versions_are_accepted() -> None:
     create({"Image": "x", "PortSpecs": [], "Runtime": "runc", "HostConfig": {"KernelMemory": 0, "LxcConf": []}})
+    create({"Image": "x", "name": "dockerode-sends-it-here-too", "platform": ""})
     assert decode(b'{"Name":"n","CheckDuplicate":true}', NetworkCreate).Name == "n"
     assert decode(b'{"Container":"c","EndpointConfig":{}}', NetworkConnect).Container == "c"
 
