@@ -67,11 +67,12 @@ def proxies_of(environment: Mapping[str, str], http: str = "", https: str = "", 
 
 
 class Hosts:
-    """The ways to all hosts. TLS contexts are made once for each."""
+    """The ways to all hosts. TLS contexts are made once for each, and again when its certificates have changed."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+        # By authority: whether it is insecure and what its certificates were then, and the context of that.
+        self._contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
         self._lock = threading.Lock()
 
     def endpoints(self, domain: str, *, mirrors: bool = False) -> list[Endpoint]:
@@ -103,11 +104,12 @@ class Hosts:
         if url.scheme != "https":
             return Route(proxy=proxy)
         insecure = self.is_insecure(url.netloc)
+        seen = (insecure, [_state(root / url.netloc) for root in self._settings.certificates])
         with self._lock:
-            context = self._contexts.get((url.netloc, insecure))
-            if context is None:
-                context = self._contexts[url.netloc, insecure] = self._context(url.netloc, insecure)
-        return Route(context, proxy)
+            made = self._contexts.get(url.netloc)
+            if made is None or made[0] != seen:
+                made = self._contexts[url.netloc] = (seen, self._context(url.netloc, insecure))
+        return Route(made[1], proxy)
 
     def _context(self, authority: str, insecure: bool) -> ssl.SSLContext:
         context = ssl.create_default_context()
@@ -139,6 +141,15 @@ def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]
     except (OSError, UnicodeError):
         return []
     return [ipaddress.ip_address(str(one).partition("%")[0]) for one in sorted(map(str, found))]
+
+
+def _state(directory: Path) -> list[tuple[str, int, int]]:
+    """What tells a directory's certificates from those of another moment; nothing when it is not there."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted((one.name, one.stat().st_mtime_ns, one.stat().st_ino) for one in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _add_certificates(context: ssl.SSLContext, directory: Path) -> None:

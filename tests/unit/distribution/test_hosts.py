@@ -74,6 +74,20 @@ def test_proxies(url: str, proxy: str) -> None:
     assert hosts._proxy(urlsplit(url)) == proxy
 
 
+def test_certificates_may_change_while_the_engine_runs(tmp_path: Path) -> None:
+    hosts = Hosts(Settings(certificates=(tmp_path,)))
+    url = urlsplit("https://registry.example:5000/v2/")
+    before = hosts.route(url)
+    assert hosts.route(url).context is before.context
+    directory = tmp_path / "registry.example:5000"
+    directory.mkdir()
+    (directory / "ca.crt").write_text("no certificate")
+    with pytest.raises(RegistryError, match="cannot use the certificates in"):
+        hosts.route(url)
+    (directory / "ca.crt").unlink()
+    assert hosts.route(url).context is not None
+
+
 def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
     directory = tmp_path / "registry.example:5000"
     directory.mkdir()
