@@ -73,14 +73,13 @@ class ImageViews:
         return sorted(found, key=lambda summary: (-summary.Created, summary.Id))
 
     def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
-        tags = familiar_tags(names)
         wanted = filters.values("reference")
         if wanted:
-            tags = [tag for tag in tags if _reference_matches(tag, wanted)]
+            names = [name for name in names if _reference_matches(references.parse(name).familiar, wanted)]
         return ImageSummary(
             Id=image.id,
             ParentId=image.parent,
-            RepoTags=tags,
+            RepoTags=familiar_tags(names),
             RepoDigests=self._repo_digests(names),
             Created=unix(image.config.created),
             Size=image.size,

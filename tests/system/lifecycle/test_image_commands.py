@@ -39,6 +39,11 @@ def test_images(images: Client) -> None:
     assert images("images", "-q", "no/such").ok().line == ""
 
 
+def test_images_of_one_repository_are_shown_without_their_other_names(images: Client) -> None:
+    images("tag", BUSYBOX, "test/other:v1").ok()
+    assert images("images", "--format", "{{.Repository}}:{{.Tag}}", "test/other").ok().line == "test/other:v1"
+
+
 def test_tag_and_rmi(images: Client) -> None:
     images("tag", BUSYBOX, "test/other:v1").ok()
     identity = images("images", "-q", "--no-trunc", "test/other:v1").ok().line
