@@ -85,6 +85,7 @@ def all_routes() -> Routes:
     # They import this module.
     from darse.api.routes import (  # noqa: PLC0415
         archives,
+        checking,
         cluster,
         containers,
         execs,
@@ -107,6 +108,7 @@ def all_routes() -> Routes:
         registries,
         images,
         image_archives,
+        checking,
         networks,
         volumes,
         cluster,

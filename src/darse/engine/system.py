@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from darse.linux import sysctl
 from darse.runtime.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
 from darse.runtime.cdi import Catalogue
 from darse.runtime.launch import CONMON
+from darse.wire.images import CheckMessage
 from darse.wire.system import (
     Commit,
     Component,
@@ -205,6 +207,11 @@ class SystemService:
         """What the host has and lacks, and what to do about it."""
         context = self._context
         return await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
+
+    def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        """Hold the store of images against itself, and repair what can be; see `darse.images.checking`."""
+        containers = [container.id for container in self._context.store]
+        return self._context.images.checking.check(containers, repair=repair)
 
     async def disk_usage(self, types: set[str]) -> DiskUsage:
         """What takes how much room; only the `types` asked for are looked at."""

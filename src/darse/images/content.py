@@ -6,21 +6,17 @@ when it is whole and what it claims to be. What a crash leaves in `ingest/` is r
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 from darse.engine.errors import InvalidParameter, NotFound
 from darse.images.model import Descriptor, digest_of
 from darse.images.partials import Partial, Partials
 from darse.images.references import is_digest
 from darse.linux.files import sync_directory
-
-_PIECE = 1024 * 1024
 
 
 class ContentStore:
@@ -87,27 +83,9 @@ class ContentStore:
             self._publish(temporary, digest)
         return Descriptor(media_type, digest, len(content))
 
-    def ingest_stream(self, source: BinaryIO, media_type: str, expected: str = "") -> Descriptor:
-        """Store what `source` has left. Blocks.
-
-        Raises InvalidParameter when it is not what `expected` (a digest, or "") says.
-        """
-        temporary = self.temporary()
-        checksum = hashlib.sha256()
-        size = 0
-        try:
-            with open(temporary, "xb") as file:
-                while piece := source.read(_PIECE):
-                    checksum.update(piece)
-                    file.write(piece)
-                    size += len(piece)
-            digest = f"sha256:{checksum.hexdigest()}"
-            if expected and digest != expected:
-                raise InvalidParameter(f"content is {digest}, and claims to be {expected}")
-            self._publish(temporary, digest)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return Descriptor(media_type, digest, size)
+    def digests(self) -> list[str]:
+        """Every blob's digest, by its name."""
+        return [f"sha256:{path.name}" for path in self._blobs.iterdir()]
 
     def keep_only(self, wanted: Callable[[str], bool]) -> None:
         """Remove every blob whose digest is not `wanted`."""

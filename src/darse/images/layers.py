@@ -14,6 +14,7 @@ is unpacked once. Layers do not depend on each other, and may be unpacked in par
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable
@@ -111,10 +112,8 @@ class LayerStore:
         # Nobody else passes: layers hold programs that are set-uid, and device nodes (CVE-2021-41091).
         self._directory.mkdir(exist_ok=True)
         self._directory.chmod(0o700)
-        known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
-        for path in list(self._directory.iterdir()):
-            if path.name not in known:
-                remove_tree(path)
+        for path in self.strangers():
+            remove_tree(path)
 
     # What there is
 
@@ -144,8 +143,17 @@ class LayerStore:
 
     def with_diff_id(self, diff_id: str) -> str | None:
         """The chain ID of a layer that came from the archive `diff_id`, and can give it back."""
-        row = self._state.row("SELECT chain_id FROM layers WHERE diff_id = ? AND archive_size >= 0", (diff_id,))
-        return str(row[0]) if row else None
+        return next(iter(self.of_diff_id(diff_id)), None)
+
+    def of_diff_id(self, diff_id: str) -> list[str]:
+        """The chain IDs of the layers that came from the archive `diff_id`, and can give it back."""
+        rows = self._state.rows("SELECT chain_id FROM layers WHERE diff_id = ? AND archive_size >= 0", (diff_id,))
+        return [str(chain_id) for (chain_id,) in rows]
+
+    def strangers(self) -> list[Path]:
+        """What is in the directory and no layer."""
+        known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
+        return [path for path in self._directory.iterdir() if path.name not in known]
 
     def exists(self, chain_id: str) -> bool:
         """Whether the layer is there, whole."""
@@ -332,8 +340,9 @@ class LayerStore:
         for chain_id in gone:
             # Out of the way at once: the same layer may be wanted again while this one is deleted.
             aside = self._content.temporary()
-            os.rename(self._directory / self._name(chain_id), aside)
-            paths.append(aside)
+            with contextlib.suppress(FileNotFoundError):  # somebody else removed it: nothing is left to delete
+                os.rename(self._directory / self._name(chain_id), aside)
+                paths.append(aside)
         return paths
 
     @staticmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -13,6 +12,7 @@ from darse.engine.events import EventLog
 from darse.engine.state import State
 from darse.images import builtin, references
 from darse.images.announcing import announce
+from darse.images.checking import Checking
 from darse.images.content import ContentStore
 from darse.images.layer_blobs import LayerBlobs
 from darse.images.layers import LayerStore
@@ -28,6 +28,7 @@ from darse.images.snapshots import SnapshotService
 from darse.images.store import Found, ImageStore
 from darse.images.unused import Hold, Unused
 from darse.images.views import ImageViews
+from darse.linux.contained import remove_tree
 
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -49,6 +50,9 @@ class ImageService(ImageViews):
         self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events)
         self._saving = Saving(self.store, self.content, self.layers, self.unused, events)
         self._removing = Removing(self.store, self.content, events, self.unused)
+        self.checking = Checking(
+            state, self.store, self.content, self.layers, self.snapshots, self.layer_blobs, self.unused
+        )
         self._assembling = asyncio.Lock()
         self.snapshots.removed = self._removing.container_removed
         self.load = self._loading.load
@@ -64,7 +68,7 @@ class ImageService(ImageViews):
         self.snapshots.open(containers)
         _, directories = self.unused.forget()
         for directory in directories:
-            shutil.rmtree(directory)
+            remove_tree(directory)
 
     # What there is
 

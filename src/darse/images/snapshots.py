@@ -91,13 +91,23 @@ class SnapshotService:
 
     def overlay(self, container_id: str) -> Overlay:
         """Return what to mount. Raises NotFound."""
-        row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
-        if row is None:
-            raise NotFound(f"container {container_id} has no writable layer")
-        chain = msgspec.json.decode(row[0], type=list[str])
+        chain = self.chain_of(container_id)
         lower = tuple(str(self._layers.path(chain_id)) for chain_id in reversed(chain)) or (str(self._empty),)
         directory = self._directory / container_id
         return Overlay(lower, str(directory / "upper"), str(directory / "work"))
+
+    def chain_of(self, container_id: str) -> list[str]:
+        """The chain IDs of the layers that a container stands on, lowest first. Raises NotFound."""
+        row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
+        if row is None:
+            raise NotFound(f"container {container_id} has no writable layer")
+        return msgspec.json.decode(row[0], type=list[str])
+
+    def strangers(self, containers: Iterable[str]) -> list[str]:
+        """The writable layers, rows or directories, that are none of `containers`'."""
+        found = {str(row[0]) for row in self._state.rows("SELECT container_id FROM snapshots")}
+        found.update(path.name for path in self._directory.iterdir())
+        return sorted(found.difference(containers))
 
     async def differences(self, container_id: str) -> list[Difference]:
         """What the container has changed; see `darse.images.differences`. Raises NotFound."""

@@ -272,6 +272,12 @@ class ImageStore:
             connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, msgspec.json.encode(image)))
         self._images[image.id] = image
 
+    def replace(self, image: Image) -> None:
+        """Write the row of an image again."""
+        with self._state.transaction() as connection:
+            connection.execute("UPDATE images SET document = ? WHERE id = ?", (msgspec.json.encode(image), image.id))
+        self._images[image.id] = image
+
     def put(self, target: Target) -> Target:
         """Insert a target or add to it what is new of it; the images are stored. Return what is there now."""
         present = self._targets.get(target.digest)

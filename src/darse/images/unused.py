@@ -7,7 +7,6 @@ block has named. What the block leaves behind when it fails goes with it.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from darse.images.layer_blobs import LayerBlobs
 from darse.images.layers import LayerStore
 from darse.images.snapshots import SnapshotService
 from darse.images.store import ImageStore
+from darse.linux.contained import remove_tree
 
 
 class Hold:
@@ -63,20 +63,11 @@ class Unused:
             self._holds.remove(hold)
             if self._left:
                 _, directories = self.forget()
-                await _delete(directories)
+                await self.delete(directories)
 
     def forget(self) -> tuple[list[str], list[Path]]:
         """Forget what is not needed; return layers' chain IDs, and directories that remain to be deleted."""
-        chains = self._snapshots.chains_in_use().union(*(hold.chain_ids for hold in self._holds))
-        documents: set[str] = set()
-        rebuildable = self._layers.rebuildable()
-        for image in self._store:
-            chains.update(image.chain_ids)
-            documents.update((image.id, image.manifest.digest))
-            documents.update(layer.blob.digest for layer in image.layers if layer.chain_id not in rebuildable)
-        for target in self._store.targets():
-            documents.add(target.digest)
-            documents.update(variant.manifest.digest for variant in target.variants)
+        chains, documents = self.layers_needed(), self.documents_needed()
         gone = [chain for chain in self._layers.sizes() if chain not in chains]
         directories = self._layers.remove(gone)
         self._left = bool(self._holds)
@@ -85,6 +76,27 @@ class Unused:
             self._blobs.keep_only(layer.diff_id for image in self._store for layer in image.layers)
         return gone, directories
 
+    def is_alone(self, hold: Hold) -> bool:
+        """Whether nobody else is at work, who may have written what is not recorded yet."""
+        return self._holds == [hold]
+
+    def layers_needed(self) -> set[str]:
+        """The chain IDs that an image, a container, or somebody at work needs."""
+        chains = self._snapshots.chains_in_use().union(*(hold.chain_ids for hold in self._holds))
+        return chains.union(*(image.chain_ids for image in self._store))
+
+    def documents_needed(self) -> set[str]:
+        """The digests of the blobs that are kept, if they are here: an index has manifests that never came."""
+        digests: set[str] = set()
+        rebuildable = self._layers.rebuildable()
+        for image in self._store:
+            digests.update((image.id, image.manifest.digest))
+            digests.update(layer.blob.digest for layer in image.layers if layer.chain_id not in rebuildable)
+        for target in self._store.targets():
+            digests.add(target.digest)
+            digests.update(variant.manifest.digest for variant in target.variants)
+        return digests
+
     def sizes(self) -> dict[str, int]:
         """Bytes of every layer, by chain ID."""
         return self._layers.sizes()
@@ -92,10 +104,10 @@ class Unused:
     async def remove(self) -> list[str]:
         """Remove what is not needed; return the layers' chain IDs."""
         gone, directories = self.forget()
-        await _delete(directories)
+        await self.delete(directories)
         return gone
 
-
-async def _delete(directories: list[Path]) -> None:
-    for directory in directories:
-        await asyncio.to_thread(shutil.rmtree, directory)
+    async def delete(self, directories: list[Path]) -> None:
+        """Delete what forgotten layers have left."""
+        for directory in directories:
+            await asyncio.to_thread(remove_tree, directory)

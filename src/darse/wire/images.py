@@ -173,4 +173,24 @@ class ImagesPruned(msgspec.Struct):
     SpaceReclaimed: int
 
 
+class CheckMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A line of a check: how far it is (`doing`, `done` of `total`), or a finding (`level` problem or note).
+
+    `pull` is what to pull to make good what was found. The last one has the counts of `findings` and of `problems`
+    that remain.
+    """
+
+    doing: str = ""
+    done: int = 0
+    total: int = 0
+    level: str = ""
+    subject: str = ""
+    finding: str = ""
+    advice: str = ""
+    repaired: bool = False
+    pull: str = ""
+    findings: int = 0
+    problems: int = 0
+
+
 Progress = dict[str, Any]

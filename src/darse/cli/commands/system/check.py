@@ -1,0 +1,114 @@
+"""`system check`: what is damaged, missing or left over in the engine's store of images, and what to do about it.
+
+With --repair the engine repairs what it can; what has to come from a registry again is pulled from here, where the
+credentials are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from darse.cli import pulling, screen
+from darse.cli.errors import CliError
+from darse.cli.flags import Command, string, switch
+from darse.cli.image_names import split
+from darse.cli.invocation import Invocation
+
+_MARKS = {"problem": "PROBLEM", "note": "note"}
+_COLOURS = {"PROBLEM": "31", "note": "33", "repaired": "32"}
+
+
+def check(invocation: Invocation) -> int:
+    """Print a line for each finding; the status is 1 when problems remain."""
+    options = invocation.options
+    if options.format not in ("", "json"):
+        raise CliError("the format of a check is json, or none")
+    response = invocation.client.stream("POST" if options.repair else "GET", "/darse/check")
+    shown = _Shown()
+    findings: list[dict[str, Any]] = []
+    last: dict[str, Any] = {}
+    for message in response.messages():
+        last = message
+        if message.get("finding"):
+            findings.append(message)
+        if options.format == "json":
+            if message.get("finding"):
+                from darse.cli.inspecting import compact
+
+                sys.stdout.write(compact(message) + "\n")
+        elif message.get("finding"):
+            shown.finding(message)
+        else:
+            shown.progress(message)
+    response.close()
+    shown.clear()
+    if last.get("doing") != "done":
+        raise CliError("the engine broke the check off: look at its log")
+    remaining = int(last.get("problems", 0))
+    wanted = dict.fromkeys(str(one["pull"]) for one in findings if one.get("pull"))
+    if options.repair and wanted:
+        remaining = _pull(invocation, list(wanted))
+    if options.format != "json":
+        screen.control(f"{len(findings)} finding{'s' * (len(findings) != 1)}, {remaining} problem")
+        screen.control(f"{'s' * (remaining != 1)} left\n")
+    return 1 if remaining else 0
+
+
+def _pull(invocation: Invocation, references: list[str]) -> int:
+    """Pull what is to come from registries again, look once more, and return how many problems are left."""
+    for reference in references:
+        pulling.pull(invocation.client, invocation.settings, split(reference), stream=sys.stderr)
+    response = invocation.client.stream("GET", "/darse/check")
+    last: dict[str, Any] = {}
+    for message in response.messages():
+        last = message
+    response.close()
+    return int(last.get("problems", 0))
+
+
+class _Shown:
+    """Findings as lines; on a terminal, below them what is looked at."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+        self._has_colours = self._is_terminal and "NO_COLOR" not in os.environ
+
+    def finding(self, message: dict[str, Any]) -> None:
+        """Print one finding."""
+        self.clear()
+        mark = "repaired" if message.get("repaired") else _MARKS.get(message["level"], message["level"])
+        text = f"{mark:<8}"
+        if self._has_colours:
+            text = f"\x1b[{_COLOURS.get(mark, '0')}m{text}\x1b[0m"
+        screen.control(f"{text}  {screen.visible(message['subject'])}: {screen.visible(message['finding'])}\n")
+        if message.get("advice"):
+            screen.control(f"{'':<8}  -> {screen.visible(message['advice'])}\n")
+
+    def progress(self, message: dict[str, Any]) -> None:
+        """Say how far it is."""
+        if self._is_terminal and message.get("doing"):
+            total = f" {message.get('done', 0)}/{message['total']}" if message.get("total") else ""
+            screen.control(f"\r\x1b[2K{screen.visible(message['doing'])}{total}")
+
+    def clear(self) -> None:
+        """Take the line of progress away."""
+        if self._is_terminal:
+            screen.control("\r\x1b[2K")
+
+
+COMMANDS = {
+    "system check": (
+        Command(
+            "system check",
+            "[OPTIONS]",
+            "Check that every image and layer in the engine's store is whole",
+            (
+                switch("repair", "Repair what can be, and pull again what is lost"),
+                string("format", "'json' (a line for each finding), or none", "f"),
+            ),
+        ),
+        check,
+    )
+}

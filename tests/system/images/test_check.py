@@ -1,0 +1,183 @@
+"""`system check`: what it finds in a store that somebody damaged, and what it can repair."""
+
+import io
+import json
+import shutil
+import tarfile
+
+import msgspec
+import pytest
+from tests.support.engine import BUSYBOX
+
+from darse.engine.errors import NotFound
+from darse.images.model import MANIFEST, digest_of
+
+
+def tar(**files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+async def body(content):
+    yield content
+
+
+async def load(images, archive):
+    return [message async for message in images.load(body(archive), quiet=True)]
+
+
+def docker_archive(name, *layers):
+    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]}})
+    members = {f"{number}.tar": layer.decode() for number, layer in enumerate(layers)}
+    table = json.dumps([{"Config": "c.json", "RepoTags": [name], "Layers": list(members)}])
+    return tar(**members, **{"c.json": config, "manifest.json": table})
+
+
+async def check(images, containers=(), *, repair=False):
+    """The findings, and how many problems are left."""
+    messages = [message async for message in images.checking.check(containers, repair=repair)]
+    return [message for message in messages if message.finding], messages[-1].problems
+
+
+def damage(images, chain_id, text="other"):
+    (path,) = (one for one in images.layers.path(chain_id).rglob("*") if one.is_file() and not one.is_symlink())
+    path.write_text(text)
+
+
+@pytest.fixture
+async def one(images):
+    """An image of two layers."""
+    await load(images, docker_archive("one:1", tar(a="lower"), tar(b="upper")))
+    return images.get("one:1")
+
+
+async def test_a_sound_store_has_no_findings(images, one):
+    image = await images.ensure(BUSYBOX)
+    images.snapshots.prepare("c" * 64, image)
+    assert await check(images, ["c" * 64]) == ([], 0)
+    assert await check(images, ["c" * 64], repair=True) == ([], 0)
+
+
+async def test_a_damaged_layer_is_told_and_kept_where_nothing_can_replace_it(images, one):
+    damage(images, one.chain_ids[0])
+    for repair in (False, True):
+        (found,), problems = await check(images, repair=repair)
+        assert (found.level, found.subject, problems) == ("problem", f"layer {one.chain_ids[0]}", 1)
+        assert "changed" in found.finding
+        assert "load or build it again" in found.advice
+    assert images.layers.exists(one.chain_ids[0])
+
+
+async def test_a_damaged_layer_is_made_again_of_the_same_archive_on_another_base(images, one):
+    await load(images, docker_archive("two:1", tar(c="another base"), tar(b="upper")))
+    damage(images, one.chain_ids[1])
+    (found,), problems = await check(images, repair=True)
+    assert (found.repaired, problems) == (True, 0)
+    assert (images.layers.path(one.chain_ids[1]) / "b").read_text() == "upper"
+    assert await check(images) == ([], 0)
+
+
+async def test_a_layer_without_its_directory_is_missing(images, one):
+    shutil.rmtree(images.layers.path(one.chain_ids[1]).parent)
+    (found,), problems = await check(images)
+    assert (found.finding, problems) == ("its directory is missing", 1)
+
+
+async def test_a_layer_that_a_registry_has_is_dropped_so_that_a_pull_brings_it(images, one):
+    for layer in one.layers:
+        images.layer_blobs.remember(layer.diff_id, layer.blob, "docker.io/library/one")
+    digest = images.target_of("one:1").digest
+    damage(images, one.chain_ids[0])
+    (found,), problems = await check(images)
+    assert (found.pull, found.advice, problems) == (f"one@{digest}", f"pull one@{digest} again", 1)
+    assert images.layers.exists(one.chain_ids[0])
+    (found,), problems = await check(images, repair=True)
+    assert (found.pull, found.repaired, problems) == (f"one@{digest}", False, 1)
+    assert not images.layers.exists(one.chain_ids[0])
+    with pytest.raises(NotFound, match="No such image"):
+        images.snapshots.prepare("c" * 64, one)
+    await load(images, docker_archive("one:1", tar(a="lower"), tar(b="upper")))
+    assert await check(images) == ([], 0)
+
+
+async def test_a_manifest_that_was_made_here_is_made_again(images, one):
+    for spoil in (lambda path: path.write_text("{}"), lambda path: path.unlink()):
+        spoil(images.content.path(one.manifest.digest))
+        (found,), problems = await check(images)
+        assert (found.subject, problems) == (f"document {one.manifest.digest}", 1)
+        (found,), problems = await check(images, repair=True)
+        assert (found.repaired, problems) == (True, 0)
+        assert await check(images) == ([], 0)
+
+
+async def test_a_lost_config_is_told(images, one):
+    images.content.path(one.id).write_text("{}")
+    findings, problems = await check(images, repair=True)
+    assert problems
+    assert f"document {one.id}" in [found.subject for found in findings]
+
+
+async def test_what_nothing_needs_goes(images, one):
+    stranger = images.content.put(b"stranger", MANIFEST)
+    directory = images.layers.path(one.chain_ids[0]).parents[1] / "half"
+    (directory / "fs").mkdir(parents=True)
+    findings, problems = await check(images)
+    assert {found.subject for found in findings} == {f"document {stranger.digest}", f"directory {directory}"}
+    assert problems == 0
+    findings, _ = await check(images, repair=True)
+    assert all(found.repaired for found in findings)
+    assert not directory.exists()
+    assert await check(images) == ([], 0)
+
+
+async def test_a_row_that_is_not_what_its_config_says_is_derived_again(images, one):
+    wrong = msgspec.structs.replace(one, config=msgspec.structs.replace(one.config, author="nobody"))
+    images.store.replace(wrong)
+    (found,), problems = await check(images, repair=True)
+    assert (found.finding, found.repaired, problems) == ("its row is not what its config says", True, 0)
+    assert images.get("one:1") == one
+
+
+async def test_containers_that_lost_something_are_told(images, one):
+    images.snapshots.prepare("c" * 64, one)
+    shutil.rmtree(images.snapshots.overlay("c" * 64).upper)
+    findings, _ = await check(images, ["c" * 64, "d" * 64])
+    assert {(found.subject[10:11], found.finding.rpartition("/")[2]) for found in findings} == {
+        ("c", "upper is missing"),
+        ("d", "it has no writable layer"),
+    }
+    findings, _ = await check(images, [])
+    assert [found.subject for found in findings] == [f"writable layer {'c' * 64}"]
+
+
+async def test_nothing_is_taken_from_a_load_beside_it(images):
+    async with images.keeping_content():
+        images.content.put(b"coming", MANIFEST)
+        assert await check(images, repair=True) == ([], 0)
+        assert images.content.has(digest_of(b"coming"))
+
+
+def test_the_command_tells_and_its_status_says_it(engine):
+    engine.docker("run", "--rm", BUSYBOX, "true").ok()
+    done = engine.darse("system", "check").ok()
+    assert done.out == "0 findings, 0 problems left\n"
+    image = json.loads(engine.docker("inspect", BUSYBOX).ok().out)[0]
+    layer = image["RootFS"]["Layers"][0]
+    motd = engine.data_root / "images/layers" / layer[7:] / "fs/etc/group"
+    text = motd.read_text()
+    motd.write_text("root:x:1:\n")
+    try:
+        done = engine.darse("system", "check")
+        assert done.status == 1
+        assert f"PROBLEM   layer {layer}: " in done.out
+        assert done.out.endswith("1 finding, 1 problem left\n")
+        (line,) = engine.darse("system", "check", "--format", "json").out.splitlines()
+        assert json.loads(line)["subject"] == f"layer {layer}"
+    finally:
+        motd.write_text(text)
+    engine.darse("system", "check", "--repair").ok()
