@@ -77,7 +77,7 @@ class Loading:
             for found in find_targets(incoming.contents, platform):
                 names = [references.parse(name) for name in found.names]
                 prepared = [await self._prepare(image, incoming, hold) for image in found.images]
-                renamed = self._renamed(names, prepared[0][0])
+                renamed = self._renamed(names, {digest_of(config) for config, _ in prepared})
                 image = self._record(found, prepared, names)
                 for message in renamed:
                     yield {"stream": message}
@@ -135,12 +135,12 @@ class Loading:
         source = PipeSource(self._layers.archive_size(other))
         await source.fed_by(self._layers.archive(other), self._layers.ensure(chain_id, diff_id, source))
 
-    def _renamed(self, names: list[Reference], config: bytes) -> list[str]:
+    def _renamed(self, names: list[Reference], images: set[str]) -> list[str]:
         """Say which names are taken from other images."""
         messages = []
         for name in names:
             former = self._store.named(name)
-            if former is not None and self._store.default(former).id != digest_of(config):
+            if former is not None and self._store.default(former).id not in images:
                 messages.append(_RENAMED.format(name.familiar, self._store.default(former).id))
         return messages
 
