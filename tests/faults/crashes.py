@@ -7,6 +7,7 @@ not at all: a container that exists can be started or removed, its exit code is 
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import random
 import threading
@@ -73,6 +74,8 @@ class Crasher:
             "rm": self.remove,
             "rm -f": self.remove_running,
             "load": self.load,
+            "rmi": self.remove_image,
+            "image prune": self.prune_images,
             "run": self.run,
             "volume": self.volume,
             "network": self.network,
@@ -152,6 +155,7 @@ class Crasher:
         """Load an image."""
         self.engine.api("DELETE", "/images/test/loaded:1?force=1")
         attempt = self._cut("load", 0.5, "POST", "/images/load", self.archive)
+        self._store_is_sound()
         found = self.engine.api("GET", "/images/test/loaded:1/json")
         assert found.status in ((200,) if attempt.acknowledged else (200, 404)), found
         if found.status == http.client.NOT_FOUND:
@@ -160,6 +164,25 @@ class Crasher:
         self._ok("POST", f"/containers/{name}/start")
         assert self._ok("POST", f"/containers/{name}/wait").json()["StatusCode"] == 3
         self._ok("DELETE", f"/containers/{name}?force=1&v=1")
+
+    def remove_image(self) -> None:
+        """Remove an image with its layers."""
+        self._ok("POST", "/images/load", self.archive)
+        attempt = self._cut("rmi", 0.15, "DELETE", "/images/test/loaded:1")
+        self._store_is_sound()
+        found = self.engine.api("GET", "/images/test/loaded:1/json")
+        assert found.status in ((404,) if attempt.acknowledged else (200, 404)), found
+
+    def prune_images(self) -> None:
+        """Prune images that have no name."""
+        for number in range(3):
+            self._ok("POST", f"/images/create?fromSrc=-&message={number}", gzip.decompress(self.archive))
+        attempt = self._cut("image prune", 0.2, "POST", "/images/prune")
+        self._store_is_sound()
+        left = self._ok("GET", '/images/json?filters={"dangling":["true"]}').json()
+        assert not (attempt.acknowledged and left), left
+        self._ok("POST", "/images/prune")
+        self._store_is_sound()
 
     def run(self) -> None:
         """docker's `run --rm` from its beginning to its end: whatever was reached, nothing of it stays."""
@@ -200,6 +223,12 @@ class Crasher:
         self._ok("DELETE", f"/networks/{name}")
 
     # The means
+
+    def _store_is_sound(self) -> None:
+        """Every document, layer and reference of the store of images is whole, and nothing is left over."""
+        messages = self._ok("GET", "/darse/check").body.splitlines()
+        assert messages[-1].startswith(b'{"doing":"done"'), messages
+        assert not [message for message in messages if b'"finding"' in message], messages
 
     def _cut(self, kind: str, within: float, method: str, path: str, body: object = None) -> Attempt:
         """Begin a request, crash the engine up to `within` seconds later, start it, and return what was answered."""

@@ -17,6 +17,7 @@ from tests.faults.crashes import Crasher
 from tests.support.engine import BUSYBOX, Engine
 
 KINDS = ["create", "start", "running", "exec", "stop", "rm", "rm -f", "load", "run", "volume", "network"]
+STORE_KINDS = ["load", "rmi", "image prune"]
 
 
 def crash(engine: Engine, kinds: list[str], count: int, tell: Callable[[str], None]) -> None:
@@ -59,6 +60,17 @@ def archive_of_an_image(engine: Engine) -> bytes:
 def test_some_crashes(new_engine, tell, half: int) -> None:
     """The short form of every test run: each half of the kinds in a process of its own."""
     crash(new_engine(), KINDS[half::2], 22, tell)
+
+
+def test_some_crashes_of_the_store(new_engine, tell) -> None:
+    """Images come and go; after each crash `system check` finds nothing."""
+    crash(new_engine(), STORE_KINDS, 9, tell)
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(1800)
+def test_many_crashes_of_the_store(new_engine, tell) -> None:
+    crash(new_engine(), STORE_KINDS, int(os.environ.get("DARSE_FAULT_COUNT", "102")), tell)
 
 
 @pytest.mark.heavy
