@@ -31,7 +31,6 @@ RUN_PACKAGES = {
     "golang-github-containers-common": "the maintained default seccomp profile",
     "busybox-static": "what the images builtin/busybox and builtin/hello-world are made of",
     "libnftables1": "the firewall, in process: published ports and masquerading",
-    "libarchive13": "reads and writes image archives",
 }
 TEST_PACKAGES = {
     "runc": "the second OCI runtime, tested beside crun",

@@ -30,6 +30,8 @@ _HEADER_ONLY = frozenset((LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIF
 # Contiguous files are regular ones (POSIX).
 _FILE_TYPES = frozenset((b"0", b"\0", b"7"))
 _MAXIMUM = (1 << 63) - 1
+# The next one means "as it is" to chown(2).
+_LARGEST_OWNER = (1 << 32) - 2
 # Global headers apply to all that follows (POSIX, GNU tar) or to nothing (Go, so docker).
 _CHANGES_ENTRIES = frozenset((b"path", b"linkpath", b"size"))
 Segments = list[tuple[int, int]]
@@ -201,7 +203,7 @@ class Reader:
         """Read a header; None when it only says something of a later one."""
         fields = _FIELDS.unpack(header)
         kind: bytes = fields[7]
-        _check(header, self._number(fields[6]))
+        _check(header, fields[6])
         size = _number(fields[4])
         if kind in b"xXgLK" and self._special(kind, size, pending):
             return None
@@ -230,6 +232,8 @@ class Reader:
         self._decide_kind(entry, kind)
         if entry.size < 0:
             raise Refused(f"entry {entry.path!r} has a negative size")
+        if entry.uid > _LARGEST_OWNER or entry.gid > _LARGEST_OWNER:
+            raise Refused(f"entry {entry.path!r} has an owner that no system has")
         # In Go, what is only a header has no content, whatever size it claims.
         self._left = 0 if entry.kind in _HEADER_ONLY else entry.size
         self._padding = -self._left % BLOCK
@@ -417,21 +421,18 @@ def _check_global(content: bytes) -> None:
             raise Refused(f"a global header sets {key.decode(errors='replace')}")
 
 
-def _check(header: bytes, wanted: int) -> None:
+def _check(header: bytes, field: bytes) -> None:
     """Compare a header's checksum: the sum of its bytes, its own field counting as spaces.
 
     The low half of Adler-32 is that sum, modulo 65521, and 20 times as fast as summing here.
     """
-    field = header[148:156]
+    text = field.strip(b" \0")
+    wanted = int(text, 8) if text.isdigit() and not text.strip(b"01234567") else -1
     if (zlib.adler32(header) & 0xFFFF) - 1 - sum(field) + 256 - wanted in (0, -65521, 65521, -131042):
         return
     # Old tars summed signed bytes.
-    if (
-        sum(byte - 256 if byte > 127 else byte for byte in header)
-        - sum(byte - 256 if byte > 127 else byte for byte in field)
-        + 256
-        != wanted
-    ):
+    signed = sum(byte - 256 if byte > 127 else byte for byte in header.replace(field, b" " * 8, 1))
+    if wanted < 0 or signed != wanted:
         raise Refused("a header's checksum is wrong: this is no tar archive, or a damaged one")
 
 
