@@ -12,13 +12,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
 
 from darse.archive.errors import Refused
 from darse.archive.headers import Headers, padded
 from darse.archive.stream import write_all
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Segments
 from darse.archive.unpack import shown
+
+# Loading what is for type checkers only takes as long as the rest of a worker's start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")

@@ -17,13 +17,17 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 
 from isal import isal_zlib
 
 from darse.archive.errors import Damaged
 from darse.archive.stream import write_all
 from darse.archive.tar import Segments
+
+# Loading what is for type checkers only takes as long as the rest of a worker's start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MAGIC = b"darse recipe 1\n\0"
 _HEAD = struct.Struct("<16s32sQQ")

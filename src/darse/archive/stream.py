@@ -11,15 +11,18 @@ import os
 import stat
 from _hashlib import openssl_sha256
 from _queue import SimpleQueue
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from darse.archive.errors import Refused, Truncated
 from darse.archive.tar import BLOCK, Segments
 
+# Loading what is for type checkers only takes as long as the rest of a worker's start.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Protocol, cast
-else:  # typing takes as long to load as the rest of the worker
+
+    Decompress = Callable[[Iterator[bytes]], Iterator[bytes]]
+else:
     Protocol = object
 
     def cast(_: str, value: object) -> object:
@@ -36,7 +39,6 @@ _AHEAD = 16
 _OUT = 256 * 1024
 # What a decompressor may want for its history.
 _WINDOW = 128 * 1024 * 1024
-Decompress = Callable[[Iterator[bytes]], Iterator[bytes]]
 
 
 class Stream:

@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
 
 from darse.archive.errors import Refused, Truncated
+
+# Loading what is for type checkers only takes as long as the rest of a worker's start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 BLOCK = 512
 REGULAR, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
@@ -82,21 +86,6 @@ class Entry:
     `time_ns` is the modification time. Attributes are those of SCHILY.xattr records.
     """
 
-    __slots__ = (
-        "device",
-        "gid",
-        "kind",
-        "length",
-        "link",
-        "mode",
-        "path",
-        "segments",
-        "size",
-        "time_ns",
-        "uid",
-        "xattrs",
-    )
-
     kind: bytes
     path: bytes
     link: bytes
@@ -106,9 +95,9 @@ class Entry:
     size: int
     length: int
     time_ns: int
-    device: tuple[int, int]
-    segments: Segments | None
-    xattrs: dict[bytes, bytes] | None
+    device: tuple[int, int] = (0, 0)
+    segments: Segments | None = None
+    xattrs: dict[bytes, bytes] | None = None
 
 
 class Reader:
@@ -123,7 +112,7 @@ class Reader:
         self._keep = keep
         self._left = 0
         self._padding = 0
-        self._numbers: dict[bytes, int] = {}
+        self._owners: dict[bytes, tuple[int, int, int]] = {}
 
     def content(self) -> Iterator[memoryview]:
         """Yield the current entry's content. Raises Truncated."""
@@ -208,22 +197,17 @@ class Reader:
         if kind in b"xXgLK" and self._special(kind, size, pending):
             return None
         entry = Entry()
-        entry.kind = b"0" if kind in _FILE_TYPES else kind
-        magic = fields[9]
+        entry.kind = REGULAR if kind in _FILE_TYPES else kind
         path = fields[0].partition(b"\0")[0]
-        if magic == _USTAR and fields[14][0]:
+        if header[345] and fields[9] == _USTAR:
             path = fields[14].partition(b"\0")[0] + b"/" + path
         entry.path = path
         entry.link = fields[8].partition(b"\0")[0]
-        entry.mode = self._number(fields[1]) & 0o7777
-        entry.uid = self._number(fields[2])
-        entry.gid = self._number(fields[3])
-        entry.time_ns = _time(fields[5])
+        entry.mode, entry.uid, entry.gid = self._owners.get(header[100:124]) or self._owner(fields)
+        entry.time_ns = _number(fields[5]) * 1_000_000_000
         entry.size = entry.length = size
-        entry.segments = entry.xattrs = None
-        entry.device = (0, 0)
         if kind in (CHARACTER, BLOCK_DEVICE):
-            entry.device = self._number(fields[12]), self._number(fields[13])
+            entry.device = _natural(fields[12]), _natural(fields[13])
         if pending.used:
             pending.apply(entry)
         if kind == b"S":
@@ -251,17 +235,13 @@ class Reader:
         elif entry.kind not in _HEADER_ONLY and entry.kind not in (REGULAR, b"V", b"D"):
             raise Refused(f"entry {entry.path!r} is of type {kind!r}, which no layer may hold")
 
-    def _number(self, field: bytes) -> int:
-        """A number of which there are few in an archive: a mode, an owner."""
-        try:
-            return self._numbers[field]
-        except KeyError:
-            if len(self._numbers) > 10_000:
-                self._numbers.clear()
-            value = self._numbers[field] = _number(field)
-            if value < 0:
-                raise Refused("a header holds a negative number") from None
-            return value
+    def _owner(self, fields: tuple[bytes, ...]) -> tuple[int, int, int]:
+        """Mode, owner and group; an archive has few of these."""
+        if len(self._owners) > 10_000:
+            self._owners.clear()
+        owner = _natural(fields[1]) & 0o7777, _natural(fields[2]), _natural(fields[3])
+        self._owners[b"".join(fields[1:4])] = owner
+        return owner
 
     def _special(self, kind: bytes, size: int, pending: _Pending) -> bool:
         """Read what extends a later header: pax records, or a name in GNU's manner."""
@@ -439,10 +419,14 @@ def _check(header: bytes, field: bytes) -> None:
 def _checked(segments: Segments, entry: Entry) -> Segments:
     """Return a sparse file's segments that have bytes, if they are in order, within it, and as many as its content."""
     end = 0
+    whole = True
     for offset, count in segments:
         if offset < end or count < 0:
             raise Refused(f"the map of the sparse file {entry.path!r} is not in order")
-        end = offset + count
+        if count and not whole:
+            # GNU tar looks for the next one's data in the next block, Go right behind this one's.
+            raise Refused(f"the map of the sparse file {entry.path!r} is not in whole blocks")
+        end, whole = offset + count, count % BLOCK == 0
     if end > entry.length or sum(count for _, count in segments) != entry.size:
         raise Refused(f"the map of the sparse file {entry.path!r} is not that of its content")
     return [segment for segment in segments if segment[1]]
@@ -467,8 +451,11 @@ def _number(field: bytes) -> int:
     raise Refused(f"a header holds {field!r} where a number belongs")
 
 
-def _time(field: bytes) -> int:
-    return _number(field) * 1_000_000_000
+def _natural(field: bytes) -> int:
+    value = _number(field)
+    if value < 0:
+        raise Refused("a header holds a negative number")
+    return value
 
 
 def _decimal(text: bytes) -> int:

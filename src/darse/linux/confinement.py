@@ -15,9 +15,13 @@ import errno
 import os
 import resource
 import struct
-from collections.abc import Iterable
 
 from darse.linux.libc import CLONE_NEWNS, call
+
+# Loading what is for type checkers only takes as long as the rest of a worker's start.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CAP_CHOWN = 0
 CAP_DAC_OVERRIDE = 1
