@@ -4,8 +4,7 @@ It reads POSIX.1-2001 pax, ustar, GNU (long names, base-256 numbers, sparse file
 Where writers disagree it decides as Go's archive/tar and GNU tar do, since layers were checked with these; where those
 two disagree on what an entry *is*, the archive is refused: one that means two things is a trap.
 
-libarchive does not show the raw headers, which a recipe needs, and takes two Python objects and six foreign calls per
-entry; this reader takes 6 µs for a plain file's header.
+Not libarchive, which does not show the raw headers that a recipe needs. This reader takes some 7 µs for a plain file.
 """
 
 from __future__ import annotations
