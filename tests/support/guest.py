@@ -14,7 +14,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT = REPOSITORY.parent / "shared" / "guest-vm"
-PACKAGES = "golang-github-containers-common,catatonit,curl"
+PACKAGES = "golang-github-containers-common,catatonit,curl,criu"
 TESTS = (
     "tests/system/lifecycle/test_run.py",
     "tests/system/lifecycle/test_states.py",

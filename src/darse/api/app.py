@@ -86,6 +86,7 @@ def all_routes() -> Routes:
     from darse.api.routes import (  # noqa: PLC0415
         archives,
         checking,
+        checkpoints,
         cluster,
         containers,
         execs,
@@ -101,6 +102,7 @@ def all_routes() -> Routes:
     routes = Routes()
     for module in (
         system,
+        checkpoints,  # before containers, of which any path may be a name
         containers,
         observation,
         archives,
@@ -162,6 +164,8 @@ class Api:
             response = self._failed(request, error, 500, f"internal error: {type(error).__name__}: {error}")
         if not response.prepared:
             response.headers.update(HEADERS)
+            if self._engine.config.experimental:
+                response.headers["Docker-Experimental"] = "true"
         return response
 
     def _failed(self, request: web.BaseRequest, error: Exception, status: int, message: str) -> web.Response:

@@ -22,6 +22,9 @@ _R = "darse.cli.commands.registry"
 _S = "darse.cli.commands.system"
 
 COMMANDS = {
+    "checkpoint create": Entry(f"{_C}.checkpoint", "Create a checkpoint from a running container"),
+    "checkpoint ls": Entry(f"{_C}.checkpoint", "List checkpoints for a container"),
+    "checkpoint rm": Entry(f"{_C}.checkpoint", "Remove a checkpoint"),
     "container attach": Entry(
         f"{_C}.attach", "Attach local standard input, output, and error streams to a running container"
     ),
@@ -138,6 +141,8 @@ ALIASES = {
     "unpause": "container unpause",
     "update": "container update",
     "wait": "container wait",
+    "checkpoint list": "checkpoint ls",
+    "checkpoint remove": "checkpoint rm",
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
@@ -152,6 +157,7 @@ ALIASES = {
 }
 
 GROUPS = {
+    "checkpoint": "Manage checkpoints",
     "container": "Manage containers",
     "context": "Manage contexts",
     "image": "Manage images",

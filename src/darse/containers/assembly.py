@@ -18,6 +18,7 @@ from darse.engine.errors import InvalidParameter, Unavailable
 from darse.linux import trace
 from darse.networks.model import SandboxRequest
 from darse.runtime import cdi
+from darse.runtime.checkpoint import pin_network
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.runtime.destinations import check_destinations
 from darse.runtime.devices import device_binds
@@ -106,6 +107,9 @@ class Assembly:
                 if record.host.IpcMode == "host":
                     pinned = [*pinned, host_message_queues(station)]
             maps = remapping.maps if remapping is not None else None
+            spaces = namespaces
+            if namespaces.network and not runtime.is_crun:
+                spaces = replace(namespaces, network=pin_network(namespaces.network, station))
             inputs = SpecInputs(
                 config=record.config,
                 host=record.host,
@@ -114,7 +118,7 @@ class Assembly:
                 rootfs=str(files.station.rootfs),
                 hostname=hostname,
                 cgroup_path=context.cgroup_path(container),
-                namespaces=namespaces,
+                namespaces=spaces,
                 mounts=pinned,
                 shm_source=(
                     pin_shared_memory(shared_memory, station) if isinstance(shared_memory, int) else shared_memory

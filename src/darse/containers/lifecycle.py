@@ -69,8 +69,8 @@ class Lifecycle:
         if hub is not None:
             hub.process_exited()
 
-    async def start(self, container: Container) -> None:
-        """Start a created or ended container.
+    async def start(self, container: Container, restore: Path | None = None) -> None:
+        """Start a created or ended container, or let it go on from the checkpoint in the directory `restore`.
 
         Raises NotModified when it runs, Conflict when it is paused or being removed, LaunchFailure when its command
         cannot be run, and SystemFault.
@@ -87,13 +87,13 @@ class Lifecycle:
             container.restart_delay = 0.0
             with context.traces.record("start", container.id):
                 try:
-                    await self._start(container)
+                    await self._start(container, restore)
                 except EngineError as error:
                     self._start_failed(container, error)
                     raise
         await context.traces.save(container.id, context.files.of(container.id).data)
 
-    async def _start(self, container: Container) -> None:
+    async def _start(self, container: Container, restore: Path | None = None) -> None:
         context = self._context
         files = context.files.of(container.id)
         async with AsyncExitStack() as undo:
@@ -112,6 +112,7 @@ class Lifecycle:
                     log_path=files.log if container.record.host.LogConfig.Type != "none" else None,
                     name=container.name,
                     write_spec=plan.write_spec,
+                    restore=restore,
                 )
             except LaunchRefused as refused:
                 command = container.record.command[0] if container.record.command else ""
@@ -122,7 +123,8 @@ class Lifecycle:
                 hub.connect()
             plan.created()
             started_ns = time.time_ns()  # before the process can end
-            plan.runtime.start(container.id)
+            if restore is None:
+                plan.runtime.start(container.id)
             container.state = State(
                 Status.RUNNING,
                 pid=launched.pid,

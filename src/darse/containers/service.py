@@ -11,6 +11,7 @@ import msgspec
 from darse.containers import views
 from darse.containers.archives import Archives
 from darse.containers.assembly import Assembly
+from darse.containers.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.console import Attachment
 from darse.containers.context import Context
 from darse.containers.creation import Creation, check_name
@@ -70,6 +71,7 @@ class ContainerService:
         self._control = self._lifecycle.control
         self._removal = Removal(context, self._lifecycle, self.execs)
         self._endpoints = Endpoints(context)
+        self.checkpoints = Checkpoints(context)
         self._health = HealthChecks(context, self.execs)
         self._rotation = LogRotation(context)
         self._shipping = Shipping(context, self._rotation.tidy)
@@ -90,11 +92,12 @@ class ContainerService:
         """Create a container; see `Creation.create`."""
         return await self._creation.create(name, request, platform)
 
-    async def start(self, reference: str) -> None:
-        """Start a container; see `Lifecycle.start`."""
+    async def start(self, reference: str, checkpoint: CheckpointPlace | None = None) -> None:
+        """Start a container, or go on from a checkpoint of it; see `Lifecycle.start`."""
         container = self._store.get(reference)
+        restore = await self.checkpoints.find(container, checkpoint) if checkpoint is not None else None
         try:
-            await self._lifecycle.start(container)
+            await self._lifecycle.start(container, restore)
         except NotModified:
             raise
         except EngineError:

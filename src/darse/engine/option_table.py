@@ -64,7 +64,7 @@ OPTIONS = (
     Option("dns-search", "list", v.strings("dns_search"), "Search domain of containers"),
     Option("exec-opt", "list", v.exec_options, "native.cgroupdriver=cgroupfs", "exec-opts"),
     Option("exec-root", "text", v.path("exec_root"), "Where the running state and the socket are kept"),
-    Option("experimental", "flag", v.same("experimental"), "Shown by `info`"),
+    Option("experimental", "flag", v.same("experimental"), "Let docker's client offer checkpoints"),
     Option("feature", "pairs", v.features, "NAME=true|false: `cdi`; others are shown only", "features"),
     Option("fixed-cidr", "text", v.network("fixed_cidr"), "The part of the bridge's subnet for containers"),
     Option("group", "text", v.same("group"), "Group of the socket; docker or darse where there is one", short="G"),

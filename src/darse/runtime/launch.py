@@ -54,11 +54,13 @@ def launch_container(
     log_path: Path | None,
     name: str,
     write_spec: Callable[[int], bytes],
+    restore: Path | None = None,
 ) -> Launched:
     """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
 
-    Without a `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec,
-    given a descriptor of the mounted root. Raises what it raises, OSError for a failed mount, and LaunchRefused and
+    With `restore`, the directory of a checkpoint, its processes go on at once from where they were. Without a
+    `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec, given a
+    descriptor of the mounted root. Raises what it raises, OSError for a failed mount, and LaunchRefused and
     MonitorLost as `Launching.complete` does.
     """
     arguments = [
@@ -67,6 +69,7 @@ def launch_container(
         *("--log-path", f"k8s-file:{log_path}" if log_path is not None else "off"),
         *("--persist-dir", str(station.directory)),
         "--no-sync-log",
+        *(["--restore", str(restore)] if restore is not None else []),
     ]
     with threads.private_mounts():
         mount_overlay(root.lower, root.upper, root.work, str(station.rootfs), root.owner)

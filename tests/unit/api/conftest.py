@@ -15,6 +15,7 @@ import pytest
 from darse.api.app import Api
 from darse.api.server import ApiServer
 from darse.engine import events
+from darse.engine.config import EngineConfig
 from darse.engine.errors import NotFound, NotModified
 from darse.engine.events import EventLog
 from darse.engine.state import State
@@ -200,7 +201,9 @@ async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) 
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """The API with fake services."""
     state = State(tmp_path / "state.sqlite", [events.SCHEMA])
-    engine = SimpleNamespace(containers=FakeContainers(), events=EventLog(state), execs=SimpleNamespace())
+    engine = SimpleNamespace(
+        config=EngineConfig(), containers=FakeContainers(), events=EventLog(state), execs=SimpleNamespace()
+    )
     api = Api(engine)  # type: ignore[arg-type]
     server = ApiServer(api.handle)
     path = tmp_path / "socket"

@@ -18,6 +18,7 @@ from darse.api.app import Api, all_routes
 from darse.api.body import decode
 from darse.api.server import ApiServer
 from darse.engine import events
+from darse.engine.config import EngineConfig
 from darse.engine.errors import InvalidParameter
 from darse.engine.events import EventLog
 from darse.engine.state import State
@@ -78,6 +79,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     state = runner.run(_state(directory))
     refusing = _Anything()
     engine = SimpleNamespace(
+        config=EngineConfig(),
         images=refusing,
         registries=refusing,
         networks=refusing,
@@ -90,6 +92,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     async def start() -> Served:
         engine.containers = FakeContainers()
         engine.containers.observation = refusing
+        engine.containers.checkpoints = refusing
         engine.containers.ended.set_result({"StatusCode": 0})
         engine.containers.streams.end()
         for name in ("kill", "pause", "unpause", "restart", "inspect", "remove", "prune", "rename", "trace"):

@@ -15,6 +15,7 @@ from darse.api.errors import HEADERS
 from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
 from darse.api.responses import empty, json_response, stream
 from darse.api.server import connection_of, until_gone
+from darse.containers.checkpoints import CheckpointPlace
 from darse.containers.listing import LIST_FILTERS, PRUNE_FILTERS
 from darse.containers.logs import LogOptions
 from darse.containers.options import AttachOptions
@@ -57,8 +58,12 @@ async def inspect(call: Call) -> web.StreamResponse:
 
 @ROUTES.add("POST", "/containers/{id}/start")
 async def start(call: Call) -> web.StreamResponse:
-    """Start a container."""
-    await call.engine.containers.start(call.match["id"])
+    """Start a container, or let it go on from a checkpoint."""
+    if name := query.text(call.request, "checkpoint"):
+        place = CheckpointPlace(name, query.text(call.request, "checkpoint-dir"))
+        await call.engine.containers.start(call.match["id"], place)
+    else:
+        await call.engine.containers.start(call.match["id"])
     return empty()
 
 

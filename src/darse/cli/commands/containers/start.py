@@ -14,8 +14,12 @@ from darse.cli.invocation import Invocation
 def start(invocation: Invocation) -> int:
     """Start containers; with -a or -i one, and be its terminal."""
     options, client = invocation.options, invocation.client
+    if options.checkpoint and len(invocation.arguments) > 1:
+        raise CliError("you cannot restore multiple containers at once")
+    place = {"checkpoint": options.checkpoint, "checkpoint-dir": options.checkpoint_dir}
+    wanted = {name: value for name, value in place.items() if value}
     if not (options.attach or options.interactive):
-        status = invocation.for_each(lambda name: client.call("POST", f"/containers/{quote(name)}/start"))
+        status = invocation.for_each(lambda name: client.call("POST", f"/containers/{quote(name)}/start", query=wanted))
         if status:
             names = ", ".join(invocation.arguments)
             sys.stderr.write(f"Error: failed to start containers: {names}\n")
@@ -33,7 +37,7 @@ def start(invocation: Invocation) -> int:
         keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
         proxy_signals=options.sig_proxy,
         condition="removed" if container["HostConfig"]["AutoRemove"] else "next-exit",
-        begin=lambda: client.call("POST", f"{path}/start"),
+        begin=lambda: client.call("POST", f"{path}/start", query=wanted),
     )
 
 
@@ -45,6 +49,8 @@ COMMANDS = {
             "Start one or more stopped containers",
             (
                 switch("attach", "Attach STDOUT/STDERR and forward signals", "a"),
+                string("checkpoint", "Restore from this checkpoint"),
+                string("checkpoint-dir", "Use a custom checkpoint storage directory"),
                 string("detach-keys", "Override the key sequence for detaching a container"),
                 switch("interactive", "Attach container's STDIN", "i"),
                 switch("sig-proxy", "Proxy received signals to the process", default=True),

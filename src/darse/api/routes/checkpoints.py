@@ -1,0 +1,35 @@
+"""`/containers/{id}/checkpoints`."""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.body import read_json
+from darse.api.responses import empty, json_response
+from darse.containers.checkpoints import CheckpointPlace
+from darse.wire.checkpoints import CheckpointCreate
+
+ROUTES = Routes()
+
+
+@ROUTES.add("POST", "/containers/{id}/checkpoints")
+async def create(call: Call) -> web.StreamResponse:
+    """Make a checkpoint."""
+    await call.engine.containers.checkpoints.create(call.match["id"], await read_json(call.request, CheckpointCreate))
+    return empty(201)
+
+
+@ROUTES.add("GET", "/containers/{id}/checkpoints")
+async def list_checkpoints(call: Call) -> web.StreamResponse:
+    """List checkpoints."""
+    found = call.engine.containers.checkpoints.list_checkpoints(call.match["id"], query.text(call.request, "dir"))
+    return json_response(found)
+
+
+@ROUTES.add("DELETE", "/containers/{id}/checkpoints/{checkpoint}")
+async def remove(call: Call) -> web.StreamResponse:
+    """Remove a checkpoint."""
+    place = CheckpointPlace(call.match["checkpoint"], query.text(call.request, "dir"))
+    await call.engine.containers.checkpoints.remove(call.match["id"], place)
+    return empty(204)
