@@ -67,6 +67,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_timeout: int = 15
     default_runtime: str = "crun"
     runtimes: dict[str, str] = {}
+    runtime_arguments: dict[str, tuple[str, ...]] = {}
     init: bool = False
     init_path: str = ""
     default_shm_size: int = 64 * 1024 * 1024

@@ -176,7 +176,7 @@ def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:
         if path is not None:
             root = config.exec_root / f"runtime-{name}"
             root.mkdir(mode=0o700, exist_ok=True)
-            found[name] = OCIRuntime(name, path, root)
+            found[name] = OCIRuntime(name, path, root, config.runtime_arguments.get(name, ()))
     if config.default_runtime not in found:
         raise SystemFault(
             f"the OCI runtime {config.default_runtime} is not installed: install its package, or choose another with "

@@ -207,22 +207,28 @@ def ulimits(value: Mapping[str, Any]) -> Fields:
 
 
 def runtimes(value: Mapping[str, Any]) -> Fields:
-    """`NAME=PATH`, or the file's objects with `path`."""
-    found = {}
+    """`NAME=PATH`, or the file's objects with `path` and `runtimeArgs`, which go before the runtime's command."""
+    found: dict[str, str] = {}
+    arguments: dict[str, tuple[str, ...]] = {}
     for name, entry in value.items():
         members = {"path": entry} if isinstance(entry, str) else entry
         if not isinstance(members, dict) or not isinstance(members.get("path"), str) or not members["path"]:
             raise InvalidParameter(f"invalid runtime configuration for runtime {name}: a path is wanted")
-        if members.get("runtimeArgs") or members.get("options") or members.get("runtimeType"):
+        if members.get("options") or members.get("runtimeType"):
             raise InvalidParameter(
-                f"invalid runtime configuration for runtime {name}: arguments, options and shims are not supported"
+                f"invalid runtime configuration for runtime {name}: options and shims are not supported"
             )
+        given = members.get("runtimeArgs") or []
+        if not isinstance(given, list) or not all(isinstance(one, str) and "\0" not in one for one in given):
+            raise InvalidParameter(f"invalid runtime configuration for runtime {name}: runtimeArgs are strings")
         if _NAME.match(name) is None:
             raise InvalidParameter(f"invalid runtime name: {name!r}")
         if name in ("crun", "runc"):
             raise InvalidParameter(f"runtime name '{name}' is reserved")
         found[name] = members["path"]
-    return {"runtimes": found}
+        if given:
+            arguments[name] = tuple(given)
+    return {"runtimes": found, **({"runtime_arguments": arguments} if arguments else {})}
 
 
 def labels(value: list[str]) -> Fields:

@@ -174,7 +174,9 @@ class SystemService:
             Labels=list(config.labels),
             ExperimentalBuild=config.experimental,
             ServerVersion=__version__,
-            Runtimes={name: Runtime(one.program) for name, one in sorted(context.runtimes.items())},
+            Runtimes={
+                name: Runtime(one.program, list(one.arguments)) for name, one in sorted(context.runtimes.items())
+            },
             DefaultRuntime=self._default_runtime,
             Swarm=SwarmInfo(),
             LiveRestoreEnabled=config.live_restore,

@@ -45,7 +45,7 @@ def dump(runtime: OCIRuntime, container_id: str, monitor_pid: int, directory: Pa
     """
     command = [
         *(_NSENTER, f"--mount=/proc/{monitor_pid}/ns/mnt", "--"),
-        *(runtime.program, f"--root={runtime.root}", "checkpoint"),
+        *runtime.command("checkpoint"),
         *("--image-path", str(directory), "--work-path", str(directory), "--file-locks"),
         *(["--leave-running"] if leave_running else []),
         container_id,

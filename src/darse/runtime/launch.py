@@ -119,7 +119,7 @@ def _common(runtime: OCIRuntime, station: Station, stdio: StdioPlan) -> list[str
         *("--cid", station.container_id),
         *("--cuuid", station.container_id),
         *("--runtime", runtime.program),
-        *("--runtime-arg", f"--root={runtime.root}"),
+        *(word for option in runtime.global_options for word in ("--runtime-arg", option)),
         *("--bundle", str(station.directory)),
         *("--container-pidfile", str(station.container_pid)),
         *("--exit-dir", str(station.exits)),

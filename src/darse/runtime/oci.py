@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
@@ -23,13 +24,26 @@ _COMMAND_SECONDS = 60
 
 
 class OCIRuntime:
-    """One installed runtime with the directory it keeps its state in."""
+    """One installed runtime with the directory it keeps its state in.
 
-    def __init__(self, name: str, program: str, root: Path) -> None:
+    `arguments` are the administrator's (`runtimeArgs`), and go before the runtime's command.
+    """
+
+    def __init__(self, name: str, program: str, root: Path, arguments: Sequence[str] = ()) -> None:
         self.name = name
         self.program = program
         self.root = root
+        self.arguments = tuple(arguments)
         self.is_crun = os.path.basename(program) == "crun"
+
+    @property
+    def global_options(self) -> tuple[str, ...]:
+        """What every call of the program begins with."""
+        return (f"--root={self.root}", *self.arguments)
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """The program's whole command line."""
+        return (self.program, *self.global_options, *arguments)
 
     def state_directory(self, container_id: str) -> Path:
         """Where the runtime remembers a container."""
@@ -42,7 +56,7 @@ class OCIRuntime:
     def start(self, container_id: str) -> None:
         """Let a created container run its process. Blocks for other runtimes than crun; raises SystemFault."""
         fifo = self.state_directory(container_id) / "exec.fifo"
-        command = (self.program, f"--root={self.root}", "start", container_id)
+        command = self.command("start", container_id)
         with trace.step("process", "start the container's process", *command):
             if not (self.is_crun and _release(fifo)):
                 self._command("start", container_id)
@@ -57,7 +71,7 @@ class OCIRuntime:
     def _command(self, *arguments: str) -> None:
         try:
             subprocess.run(
-                [self.program, f"--root={self.root}", *arguments],
+                self.command(*arguments),
                 check=True,
                 capture_output=True,
                 # Nothing of the engine's environment: runc takes NOTIFY_SOCKET for the container's.

@@ -171,7 +171,7 @@ def parse_mount(mount: Mount) -> MountPlan:
         return InvalidParameter(f'invalid mount config for type "{mount.Type}": {reason}')
 
     if mount.Type not in ("bind", "volume", "tmpfs"):
-        raise InvalidParameter(f'mount type unknown: "{mount.Type}"')
+        raise invalid("mount type unknown")
     if not mount.Target:
         raise invalid("field Target must not be empty")
     if mount.Consistency not in _CONSISTENCY:

@@ -57,10 +57,11 @@ class Commit(msgspec.Struct):
     ID: str
 
 
-class Runtime(msgspec.Struct):
+class Runtime(msgspec.Struct, omit_defaults=True):
     """An OCI runtime."""
 
     path: str
+    runtimeArgs: list[str] = []
 
 
 class IndexConfig(msgspec.Struct):

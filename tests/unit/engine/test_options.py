@@ -127,6 +127,10 @@ def test_mistakes(arguments: list[str], words: str) -> None:
         ({"debug": True, "hosts": ["fd://"]}, {"debug": True, "hosts": ("fd://",)}),
         ({"runtimes": {"kata": {"path": "/k"}}}, {"runtimes": {"kata": "/k"}}),
         (
+            {"runtimes": {"kata": {"path": "/k", "runtimeArgs": ["--debug"]}}},
+            {"runtimes": {"kata": "/k"}, "runtime_arguments": {"kata": ("--debug",)}},
+        ),
+        (
             {"default-ulimits": {"nofile": {"Name": "nofile", "Soft": 1, "Hard": 2}}},
             {"default_ulimits": {"nofile": (1, 2)}},
         ),
@@ -168,7 +172,9 @@ def test_file(tmp_path: Path, document: dict[str, Any], expected: dict[str, Any]
         ('{"log-opts": {"max-file": 3}}', "invalid log option max-file"),
         ('{"debug": true, "debug": false}', "'debug' is given twice"),
         ('{"runtimes": {"kata": {"runtimeType": "x"}}}', "a path is wanted"),
-        ('{"runtimes": {"kata": {"path": "/k", "runtimeArgs": ["-v"]}}}', "not supported"),
+        ('{"runtimes": {"kata": {"path": "/k", "runtimeArgs": "-v"}}}', "runtimeArgs are strings"),
+        ('{"runtimes": {"kata": {"path": "/k", "runtimeArgs": [1]}}}', "runtimeArgs are strings"),
+        ('{"runtimes": {"kata": {"path": "/k", "options": {"a": 1}}}}', "not supported"),
         ("[" * 100_000, "invalid JSON"),
     ],
 )

@@ -127,7 +127,7 @@ def test_mount(mount: Mount, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("mount", "message"),
     [
-        (Mount("/b", "/a", "what"), 'mount type unknown: "what"'),
+        (Mount("/b", "/a", "what"), 'invalid mount config for type "what": mount type unknown'),
         (Mount("", "/a", "bind"), 'invalid mount config for type "bind": field Target must not be empty'),
         (Mount("/b", "", "bind"), 'invalid mount config for type "bind": field Source must not be empty'),
         (
