@@ -13,7 +13,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import re
 import stat
 import subprocess
 from collections.abc import Sequence
@@ -44,9 +43,10 @@ from darse.runtime.container_mounts import BindMount, Mounts
 #: The user of `--userns-remap=default`, as dockerd calls it.
 DEFAULT_USER: Final = "dockremap"
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
-_NAME = re.compile(r"[a-zA-Z0-9_.][a-zA-Z0-9_.-]*\$?\Z")
 _LARGEST = 2**32 - 1
 _SECONDS = 60
+# login.defs(5): SUB_UID_MIN, SUB_UID_COUNT.
+_FIRST, _COUNT = 100000, 65536
 
 
 class Subordinates(msgspec.Struct, frozen=True):
@@ -119,27 +119,49 @@ def _ranges(path: Path, names: tuple[str, str]) -> tuple[IdRange, ...]:
     return tuple(found)
 
 
-def make_default_user() -> None:
-    """Have the user of `--userns-remap=default`, with subordinate ids; shadow's useradd(8) gives it some.
+def make_default_user(subuid: Path = SUBUID, subgid: Path = SUBGID) -> None:
+    """Have the user of `--userns-remap=default`, and subordinate ids for it that nobody else has.
 
-    Raises SystemFault.
+    Raises InvalidParameter for malformed files, and SystemFault.
     """
     try:
         pwd.getpwnam(DEFAULT_USER)
     except KeyError:
-        pass
-    else:
-        return
-    program = "/usr/sbin/useradd"
-    shell = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
-    # Not --system, which gets no subordinate ids.
-    command = [program, "--user-group", *shell, DEFAULT_USER]
-    with trace.step("file", f"add the user {DEFAULT_USER}", *command):
+        shell = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
+        _administer(f"add the user {DEFAULT_USER}", "useradd", "--system", "--user-group", *shell, DEFAULT_USER)
+    names = (DEFAULT_USER, str(pwd.getpwnam(DEFAULT_USER).pw_uid))
+    wanted = [
+        (option, path)
+        for option, path in (("--add-subuids", subuid), ("--add-subgids", subgid))
+        if not _ranges(path, names)
+    ]
+    if wanted:
+        first = first_free(subuid, subgid)
+        text = f"{first}-{first + _COUNT - 1}"
+        options = [word for option, _ in wanted for word in (option, text)]
+        _administer(f"give {DEFAULT_USER} subordinate ids", "usermod", *options, DEFAULT_USER)
+
+
+def first_free(*files: Path) -> int:
+    """The first id, not below what shadow begins with, from which on nobody has subordinate ids."""
+    ends = [_FIRST]
+    for path in files:
+        for line in path.read_text().splitlines() if path.exists() else ():
+            _, first, count = [*line.split(":"), "", ""][:3]
+            if first.isdecimal() and count.isdecimal():
+                ends.append(int(first) + int(count))
+    return max(ends)
+
+
+def _administer(what: str, program: str, *arguments: str) -> None:
+    """Run one of shadow's programs, which know how to lock these files. Raises SystemFault."""
+    command = [f"/usr/sbin/{program}", *arguments]
+    with trace.step("file", what, *command):
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:
             said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-            raise SystemFault(f"userns-remap: cannot add the user {DEFAULT_USER}: {said}") from error
+            raise SystemFault(f"userns-remap: cannot {what}: {said}") from error
 
 
 class Remapping:

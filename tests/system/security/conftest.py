@@ -37,6 +37,21 @@ class RemappingEngine(Engine):
         ]
 
 
+class DefaultRemappingEngine(Engine):
+    """An engine with an /etc of its own, which begins as the host's: it may add a user."""
+
+    def __init__(self) -> None:
+        super().__init__("--userns-remap", "default")
+        self.root.chmod(0o711)
+        for name in ("upper", "work"):
+            (self.root / name).mkdir()
+
+    def command(self) -> list[str]:
+        options = f"lowerdir=/etc,upperdir={self.root}/upper,workdir={self.root}/work"
+        script = 'mount -t overlay overlay -o "$0" /etc && exec "$@"'
+        return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, options, *super().command()]
+
+
 @pytest.fixture(scope="session")
 def session_remapping() -> Iterator[RemappingEngine]:
     """One for all tests of a process."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
-from tests.system.security.conftest import COUNT, FIRST, RemappingEngine
+from tests.system.security.conftest import COUNT, FIRST, DefaultRemappingEngine, RemappingEngine
 
 
 def shell(client: Client, script: str, *options: str) -> str:
@@ -243,6 +243,25 @@ def test_containers_go_between_engines_with_and_without(new_engine, remapping: R
         plain.stop()
         remapping.up()
     assert darse("start", "-a", "cc").ok().line == "0"
+
+
+def test_the_default_user_is_made_with_ids_of_its_own() -> None:
+    engine = DefaultRemappingEngine()
+    engine.up()
+    try:
+        uid_map = engine.darse("run", "--rm", BUSYBOX, "cat", "/proc/self/uid_map").ok().line.split()
+        assert uid_map[0] == "0"
+        assert int(uid_map[1]) >= 100000
+        assert uid_map[2] == "65536"
+        given = f"dockremap:{uid_map[1]}:65536\n"
+        assert given in (engine.root / "upper/subuid").read_text()
+        assert given in (engine.root / "upper/subgid").read_text()
+        # The next start finds the user.
+        engine.restart()
+        assert engine.darse("run", "--rm", BUSYBOX, "cat", "/proc/self/uid_map").ok().line.split() == uid_map
+        assert (engine.root / "upper/subuid").read_text().count("dockremap") == 1
+    finally:
+        engine.close()
 
 
 def test_no_more_processes_are_left_than_without(remapping: RemappingEngine) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from darse.engine.errors import InvalidParameter
 from darse.linux.userns import IdMaps, IdRange
-from darse.runtime.remapping import Subordinates, find_subordinates, read_maps
+from darse.runtime.remapping import Subordinates, find_subordinates, first_free, read_maps
 
 NOBODY = pwd.getpwnam("nobody")
 NOGROUP = grp.getgrgid(NOBODY.pw_gid)
@@ -62,6 +62,14 @@ def test_ranges_follow_each_other(tmp_path: Path) -> None:
 
 def test_groups_by_the_groups_name(tmp_path: Path) -> None:
     assert read(tmp_path, "alice:1000:9", "staff:2000:9").groups == (IdRange(0, 2000, 9),)
+
+
+def test_the_default_users_range_is_nobody_elses(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("alice:100000:65536\nbob:165536:65536\n")
+    (tmp_path / "b").write_text("alice:100000:65536\ncarol:300000:10\nbroken\n")
+    assert first_free(tmp_path / "a") == 231072
+    assert first_free(tmp_path / "a", tmp_path / "b") == 300010
+    assert first_free(tmp_path / "none") == 100000
 
 
 @pytest.mark.parametrize(
