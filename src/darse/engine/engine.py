@@ -31,7 +31,7 @@ from darse.networks import store as network_store
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts, read_host_facts
 from darse.runtime.oci import OCIRuntime
-from darse.runtime.remapping import Remapping, find_subordinates, make_default_user, read_maps
+from darse.runtime.remapping import Remapping, find_subordinates, forget_mounts, make_default_user, read_maps
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
 from darse.wire.containers import LogConfig
@@ -49,6 +49,7 @@ _SCHEMAS = (
 _LAUNCH_THREADS = 8
 # Directories of the data root that hold what containers with user namespaces see.
 _SHOWN_TO_REMAPPED = ("images", "snapshots", "snapshots-empty", "containers", "volumes")
+_REMAPPED = "remapped"
 _log = logging.getLogger("darse.engine")
 
 
@@ -114,6 +115,8 @@ class Engine:
         self.volumes.open()
         if self.remapping is not None:
             self.remapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
+        else:
+            forget_mounts(self.config.exec_root / _REMAPPED)
         await self.containers.remove_finished()
         self.containers.open()
 
@@ -195,7 +198,7 @@ def _remapping(config: EngineConfig) -> Remapping | None:
     if owners is None:
         _log.warning("user namespaces: root cannot be remapped with itself; user namespaces are OFF")
         return None
-    return Remapping(read_maps(owners), config.exec_root / "remapped")
+    return Remapping(read_maps(owners), config.exec_root / _REMAPPED)
 
 
 def _seccomp_profile(config: EngineConfig) -> str:

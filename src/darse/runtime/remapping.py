@@ -180,7 +180,10 @@ class Remapping:
         # Nobody else passes: on the host, too, whoever is containers' root would be the files' owner here.
         self._directory.mkdir(mode=0o700, exist_ok=True)
         private_bind(self._directory)
-        namespace = make_user_namespace(self.maps, network=False).user
+        try:
+            namespace = make_user_namespace(self.maps, network=False).user
+        except OSError as error:
+            raise SystemFault(f"userns-remap: {error} (hint: sysctl user.max_user_namespaces)") from error
         try:
             for number, root in enumerate(roots):
                 target = self._directory / str(number)
@@ -213,10 +216,9 @@ class Remapping:
                 )
 
     def close(self) -> None:
-        """Unmount what is there of this engine's or of one before it; what containers have of it stays theirs."""
+        """Take the mounts back; what containers have of them stays theirs."""
         self._shown = {}
-        if self._directory.exists() and is_mount_point(self._directory):
-            unmount(str(self._directory), MNT_DETACH)
+        forget_mounts(self._directory)
 
     def shown(self, path: str) -> str:
         """What is at `path` for containers: the same through an id-mapped mount. Raises SystemFault."""
@@ -229,6 +231,12 @@ class Remapping:
         """Let containers' root pass through a directory of the engine."""
         os.chown(directory, -1, self.maps.root[1])
         directory.chmod(0o710)
+
+
+def forget_mounts(directory: Path) -> None:
+    """Unmount what this engine, or one before it that has crashed, shows there."""
+    if directory.exists() and is_mount_point(directory):
+        unmount(str(directory), MNT_DETACH)
 
 
 def pin_sources(mounts: Mounts, directory: Path) -> Mounts:
