@@ -25,8 +25,11 @@ def shell(cli: Client, script: str, *options: str, image: str = BUSYBOX) -> str:
     return cli("run", "--rm", *options, image, "sh", "-c", script).ok().line
 
 
-def load(cli: Client, archive: bytes) -> None:
-    cli("load", input=archive).ok()
+def load(cli: Client, archive: bytes) -> bool:
+    """Load an image; False when that is refused already, for a link that leads out of its layer."""
+    done = cli("load", input=archive)
+    assert done.status == 0 or "leads out of the layer" in done.err, done.err
+    return done.status == 0
 
 
 def python(cli: Client, program: str, *options: str) -> str:
@@ -120,7 +123,8 @@ def test_cve_2019_19921_link_leads_a_volume_to_proc(cli: Client) -> None:
 def test_cve_2023_27561_proc_and_sys_of_the_image_are_links(cli: Client) -> None:
     for name in ("proc", "sys", "dev"):
         for target in ("/tmp", "../../../../../../../../../../proc", "/etc/passwd"):
-            load(cli, crafted_image("linked", {}, [link(name, target)], without=[f"/{name}"]))
+            if not load(cli, crafted_image("linked", {}, [link(name, target)], without=[f"/{name}"])):
+                continue
             done = cli("run", "--rm", "linked", "true")
             assert done.status != 0, (name, target)
             assert not done.out
@@ -234,42 +238,42 @@ def test_mounts_do_not_get_out(cli: Client, tmp_path: Path) -> None:
         assert list((tmp_path / "inner").iterdir()) == []
 
 
-def test_volume_at_a_link_to_the_host(cli: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["", "../../../../../../.."], ids=["absolute", "relative"])
+def test_volumes_and_binds_at_links_to_the_host(cli: Client, tmp_path: Path, way: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    load(
-        cli,
-        crafted_image(
-            "linked",
-            {"Volumes": {"/data": {}}},
-            [link("data", f"../../../../../../..{outside}"), directory(str(outside).lstrip("/"))],
-        ),
-    )
+    files = [link("data", f"{way}{outside}"), directory(str(outside).lstrip("/"))]
+    if not load(cli, crafted_image("linked", {"Volumes": {"/data": {}}}, files)):
+        return
     assert shell(cli, "touch /data/file && ls /data", image="linked") == "file"
+    cli("run", "--rm", "-v", "mine:/data/deep", "linked", "touch", "/data/deep/file").ok()
     assert list(outside.iterdir()) == []
 
 
-def test_binds_at_links_stay_inside(cli: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["", "../../../../../../.."], ids=["absolute", "relative"])
+def test_binds_at_links_to_what_only_the_host_has(cli: Client, tmp_path: Path, way: str) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    load(cli, crafted_image("linked", {}, [link("data", f"../../../../../../..{outside}")]))
-    cli("run", "--rm", "-v", "mine:/data/deep", "linked", "touch", "/data/deep/file")
+    if load(cli, crafted_image("linked", {}, [link("data", f"{way}{outside}")])):
+        cli("run", "--rm", "-v", "mine:/data/deep", "linked", "touch", "/data/deep/file")
     assert list(outside.iterdir()) == []
 
 
 # Users
 
 
-@pytest.mark.parametrize("files", ["fifos", "links", "directories", "huge"])
+@pytest.mark.parametrize("files", ["fifos", "links", "links out", "directories", "huge"])
 def test_account_files_of_the_image(cli: Client, files: str) -> None:
     """The engine reads them: a fifo would block it, a link show it the host's, and a large file take its memory."""
     made = {
         "fifos": [fifo("etc/passwd"), fifo("etc/group")],
-        "links": [link("etc/passwd", "/../../../../../../etc/passwd"), link("etc/group", "/proc/1/root/etc/group")],
+        "links": [link("etc/passwd", "/proc/1/root/etc/passwd"), link("etc/group", "/host/etc/group")],
+        "links out": [link("etc/passwd", "../../../../../../etc/passwd"), link("etc/group", "/../../../etc/group")],
         "directories": [directory("etc/passwd"), directory("etc/group")],
         "huge": [entry("etc/passwd", b"x" * (8 << 20)), entry("etc/group", b"y:" * (4 << 20))],
     }[files]
-    load(cli, crafted_image("accounts", {"User": "systemd-network"}, made))
+    if not load(cli, crafted_image("accounts", {"User": "systemd-network"}, made)):
+        return
     done = cli("run", "--rm", "accounts", "id")
     assert done.status == 125
     assert "unable to find user systemd-network: no matching entries in passwd file" in done.err
