@@ -7,9 +7,13 @@ one of config.json, then the default socket: docker's order, with a variable of 
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from darse.cli.errors import CliError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 DEFAULT_CONTEXT = "default"
 DEFAULT_HOST = "unix:///run/darse/darse.sock"

@@ -102,7 +102,7 @@ def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> 
 
     module = importlib.import_module(registry.COMMANDS[path].module)
     command, function = module.COMMANDS[path]
-    shown = command._replace(path=typed)
+    shown = command.typed_as(typed)
     try:
         options, arguments = parse(shown, rest)
         return int(function(Invocation(typed, options, arguments, settings)) or 0)

@@ -5,15 +5,16 @@ A command's module has a table `COMMANDS` from paths to (Command, function); the
 
 from __future__ import annotations
 
-from typing import NamedTuple
 
-
-class Entry(NamedTuple):
+class Entry:
     """Where a command is."""
 
-    module: str
-    summary: str
-    hidden: bool = False
+    __slots__ = ("hidden", "module", "summary")
+
+    def __init__(self, module: str, summary: str, hidden: bool = False) -> None:
+        self.module = module
+        self.summary = summary
+        self.hidden = hidden
 
 
 _C = "darse.cli.commands.containers"

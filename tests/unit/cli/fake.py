@@ -57,7 +57,7 @@ def run(line: list[str], answers: dict[tuple[str, str], Any], config: dict[str, 
     assert found is not None
     typed, path, rest = found
     command, function = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path]
-    options, arguments = parse(command._replace(path=typed), rest)
+    options, arguments = parse(command.typed_as(typed), rest)
     settings = Settings()
     settings._file = config or {}
     invocation = Invocation(typed, options, arguments, settings)

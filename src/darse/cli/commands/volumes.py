@@ -8,7 +8,7 @@ from darse.cli import pruning
 from darse.cli.client import quote
 from darse.cli.errors import CliError
 from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, listing, string, switch
+from darse.cli.flags import Command, Flag, listing, string, switch
 from darse.cli.format import FORMAT_HELP, natural, write
 from darse.cli.invocation import Invocation
 from darse.cli.key_values import key_values
@@ -81,7 +81,7 @@ COMMANDS = {
             (
                 string("driver", "Specify volume driver name", "d", default="local"),
                 listing("label", "Set metadata for a volume"),
-                string("name", "Specify volume name")._replace(hidden=True),
+                Flag("name", "string", "Specify volume name", value="string", hidden=True),
                 listing("opt", "Set driver specific options", "o", "map"),
             ),
             0,

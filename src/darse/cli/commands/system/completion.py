@@ -6,7 +6,7 @@ import sys
 
 from darse.cli.completion import SCRIPTS, complete, split_line
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, switch
+from darse.cli.flags import Command, Flag
 from darse.cli.invocation import Invocation
 
 
@@ -28,7 +28,7 @@ COMMANDS = {
             "completion",
             "bash|zsh|fish",
             "Print a completion script for bash, zsh or fish",
-            (switch("words", "Print the words that may follow a command line")._replace(hidden=True),),
+            (Flag("words", "bool", "Print the words that may follow a command line", hidden=True),),
             1,
             1,
             examples="source <(darse completion bash)",

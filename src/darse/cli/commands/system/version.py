@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from darse import __version__
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
 from darse.cli.invocation import Invocation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 API_VERSION = "1.51"
 

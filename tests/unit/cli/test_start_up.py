@@ -1,0 +1,34 @@
+"""What a command costs before it does anything is what it imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_SOURCE = Path(__file__).resolve().parents[3] / "src"
+_HEAVY = {"typing", "re", "enum", "json", "socket", "ssl", "subprocess", "msgspec", "tempfile", "darse.distribution"}
+
+
+def _imported(*line: str) -> set[str]:
+    """The modules that a command line has loaded in the end, without those of the site."""
+    code = f"import sys; from darse.cli import entry; entry.run({list(line)!r}); print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(_SOURCE), "HOME": "/nonexistent"}, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("line", [["version", "--client"], ["--version"], ["--help"], ["context", "--help"]])
+def test_what_needs_no_engine_loads_no_client(line: list[str]) -> None:
+    loaded = _imported(*line)
+    assert not loaded & (_HEAVY - {"re", "enum", "typing"} if "--help" in line else _HEAVY)
+    assert not [name for name in loaded if name.startswith(("darse.cli.client", "darse.cli.templates"))]
+
+
+def test_help_of_run_loads_no_registry() -> None:
+    loaded = _imported("run", "--help")
+    assert not loaded & {"msgspec", "ssl", "tempfile", "darse.distribution", "darse.cli.pulling"}
