@@ -65,11 +65,11 @@ class TooLarge(EngineError):
 
 
 async def read_json(request: BaseRequest, type_: type[T], *, optional: bool = False) -> T:
-    """Read a JSON body; with `optional`, an absent one is all defaults. Raises InvalidParameter and TooLarge."""
+    """Read a JSON body; with `optional`, none, or `null`, is all defaults. Raises InvalidParameter and TooLarge."""
     data = await _read(request)
+    if optional and data.strip() in (b"", b"null"):  # docker's client encodes what it has not
+        return type_()
     if not data.strip():
-        if optional:
-            return type_()
         raise InvalidParameter("invalid JSON: got EOF while reading request body")
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":

@@ -29,6 +29,7 @@ COMMANDS = {
     "container attach": Entry(
         f"{_C}.attach", "Attach local standard input, output, and error streams to a running container"
     ),
+    "container commit": Entry(f"{_C}.commit", "Create a new image from a container's changes"),
     "container cp": Entry(f"{_C}.cp", "Copy files/folders between a container and the local filesystem"),
     "container create": Entry(f"{_C}.run", "Create a new container"),
     "container diff": Entry(f"{_C}.diff", "Inspect changes to files or directories on a container's filesystem"),
@@ -116,6 +117,7 @@ ALIASES = {
     "images": "image ls",
     "info": "system info",
     "attach": "container attach",
+    "commit": "container commit",
     "cp": "container cp",
     "create": "container create",
     "diff": "container diff",

@@ -145,7 +145,7 @@ class Archives:
                                 worker = TreeWorker(view, job)
                             finally:
                                 view.close()
-                        stack.enter_context(context.file_uses.use(container.id, worker.kill))
+                        stack.enter_context(context.file_uses.use(container.id, worker.end))
                         stack.callback(worker.close)
                         break
                     ended = container.next_exit()

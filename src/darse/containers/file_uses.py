@@ -8,7 +8,7 @@ ends them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -16,12 +16,12 @@ class FileUses:
     """The uses under way, by container."""
 
     def __init__(self) -> None:
-        self._uses: dict[str, dict[object, Callable[[], None]]] = {}
+        self._uses: dict[str, dict[object, Callable[[], Awaitable[None]]]] = {}
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
 
     @contextmanager
-    def use(self, container_id: str, end: Callable[[], None]) -> Iterator[None]:
-        """Be at work for the duration of the block; `end` is called when the container is to be removed.
+    def use(self, container_id: str, end: Callable[[], Awaitable[None]]) -> Iterator[None]:
+        """Be at work for the duration of the block; `end` ends the work when the container is to be removed.
 
         Enter it while holding the container's lock.
         """
@@ -30,13 +30,16 @@ class FileUses:
         try:
             yield
         finally:
-            uses = self._uses[container_id]
-            del uses[token]
-            if not uses:
-                del self._uses[container_id]
-                for waiting in self._waiting.pop(container_id, ()):
-                    if not waiting.done():
-                        waiting.set_result(None)
+            self._done(container_id, token)
+
+    def _done(self, container_id: str, token: object) -> None:
+        uses = self._uses.get(container_id, {})
+        uses.pop(token, None)
+        if not uses:
+            self._uses.pop(container_id, None)
+            for waiting in self._waiting.pop(container_id, ()):
+                if not waiting.done():
+                    waiting.set_result(None)
 
     async def wait_idle(self, container_id: str) -> None:
         """Return when nobody is at work any more. The container's lock, held, keeps others from beginning."""
@@ -46,7 +49,7 @@ class FileUses:
             await waiting
 
     async def end(self, container_id: str) -> None:
-        """End what is under way."""
-        for end in list(self._uses.get(container_id, {}).values()):
-            end()
-        await self.wait_idle(container_id)
+        """End what is under way. The clients need not have noticed: one that does not read keeps nothing."""
+        for token, end in list(self._uses.get(container_id, {}).items()):
+            await end()
+            self._done(container_id, token)

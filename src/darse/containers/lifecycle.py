@@ -304,6 +304,9 @@ class Lifecycle:
             with context.database.transaction():
                 context.store.save_state(container)
                 context.publish(container, "start")
+        if container.state.status is Status.RUNNING:
+            # A commit that was cut short has left it standing still.
+            context.cgroups.freeze(context.cgroup_path(container), frozen=False)
         self.updates.recover(container)
         self._watch(container, monitor)
         context.observers.started(container)

@@ -12,6 +12,7 @@ from darse.containers import views
 from darse.containers.archives import Archives
 from darse.containers.assembly import Assembly
 from darse.containers.checkpoints import CheckpointPlace, Checkpoints
+from darse.containers.commits import Commits
 from darse.containers.console import Attachment
 from darse.containers.context import Context
 from darse.containers.creation import Creation, check_name
@@ -67,6 +68,7 @@ class ContainerService:
         self._creation = Creation(context, self._links)
         self.execs = ExecService(context, self._links)
         self.archives = Archives(context)
+        self.commits = Commits(context)
         self._lifecycle = Lifecycle(context, Assembly(context, self._links), self._auto_remove)
         self._control = self._lifecycle.control
         self._removal = Removal(context, self._lifecycle, self.execs)

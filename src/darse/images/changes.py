@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import msgspec
 
 from darse.engine.errors import InvalidParameter
 from darse.wire.containers import ContainerConfig, HealthConfig
+
+_HEALTH_OPTION = re.compile(r"--([a-z-]+)=(\S*)\s+")
+_HEALTH_FIELDS = {
+    "interval": "Interval",
+    "timeout": "Timeout",
+    "start-period": "StartPeriod",
+    "start-interval": "StartInterval",
+    "retries": "Retries",
+}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
+_UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
 
 
 def apply(config: ContainerConfig, changes: list[str]) -> ContainerConfig:
@@ -114,12 +126,32 @@ def _health_check(config: ContainerConfig, text: str) -> None:
     if text.upper() == "NONE":
         config.Healthcheck = HealthConfig(Test=["NONE"])
         return
+    options: dict[str, int] = {}
+    while (match := _HEALTH_OPTION.match(text)) is not None:
+        name, value = match.groups()
+        if name not in _HEALTH_FIELDS:
+            raise InvalidParameter(f"Unknown flag: {name}")
+        options[_HEALTH_FIELDS[name]] = _count(name, value) if name == "retries" else _nanoseconds(name, value)
+        text = text[match.end() :]
     if not text.upper().startswith("CMD "):
-        raise InvalidParameter("HEALTHCHECK must be NONE or CMD …")
+        raise InvalidParameter(f"Unknown type {json.dumps(text.partition(' ')[0])} in HEALTHCHECK (try CMD)")
     command = _command(text[4:].strip())
-    config.Healthcheck = HealthConfig(
-        Test=["CMD-SHELL", command[2]] if command[:2] == ["/bin/sh", "-c"] else ["CMD", *command]
-    )
+    test = ["CMD-SHELL", command[2]] if command[:2] == ["/bin/sh", "-c"] else ["CMD", *command]
+    config.Healthcheck = HealthConfig(Test=test, **options)
+
+
+def _count(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise InvalidParameter(f"--{name} must be a number, not {text!r}")
+    return int(text)
+
+
+def _nanoseconds(name: str, text: str) -> int:
+    """Read one of Go's durations, `1m30s`."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise InvalidParameter(f"--{name}: invalid duration {json.dumps(text)}")
+    return int(sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
 _HANDLERS = {

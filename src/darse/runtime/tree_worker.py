@@ -52,6 +52,8 @@ _OPEN_TREE_CLONE = 1
 _AT_FDCWD = -100
 _ST_RDONLY = 1
 _LINKS = 255
+# Nothing, a circle of links, or one of the kernel's links to another place, which nobody here follows.
+_NOT_THERE = frozenset((errno.ENOENT, errno.ELOOP, errno.EXDEV, errno.EACCES))
 _MAGIC = 6
 # What statfs(2) says of the kernel's own file systems: proc, sysfs, cgroup 1 and 2, devpts, mqueue, debugfs, tracefs,
 # securityfs, bpf, binfmt_misc, configfs, efivarfs, fusectl, pstore, nsfs, selinuxfs, rpc_pipefs, nfsd.
@@ -186,7 +188,7 @@ def _stat(root: int, job: dict[str, object]) -> os.stat_result:
     except NotADirectoryError:
         raise _Declined("invalid", "not a directory") from None
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EXDEV):
+        if error.errno in _NOT_THERE:
             raise _Declined("not-found", "") from None
         raise
     try:
@@ -298,7 +300,7 @@ def _do_unpack(job: dict[str, object], start: bytes) -> None:
     except NotADirectoryError:
         raise _Declined("invalid", "extraction point is not a directory") from None
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EXDEV):
+        if error.errno in _NOT_THERE:
             raise _Declined("not-found", "") from None
         raise
     if _is_kernels_own(target):

@@ -204,6 +204,12 @@ class TreeWorker:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send(signal.SIGKILL)
 
+    async def end(self) -> None:
+        """End it, and return when it has let go of the container's files."""
+        self.kill()
+        if self._process is not None:
+            await self._process.wait()
+
     async def found(self) -> Found | None:
         """What stat told; None for work that has no such answer. Raises what the worker's refusal means."""
         words = await self._message()

@@ -96,6 +96,28 @@ def drive_containers(api: CheckedClient, engine: Engine) -> None:
     api("DELETE", "/containers/nobody", expect=404)
 
 
+def drive_files(api: CheckedClient, engine: Engine) -> None:
+    """A container's files as archives, and as an image."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        made.addfile(tarfile.TarInfo("file"))
+    api("POST", "/containers/create?name=files", {**SLEEP, "HostConfig": {"ReadonlyRootfs": False}}, expect=201)
+    api("POST", "/containers/create?name=sealed", {**SLEEP, "HostConfig": {"ReadonlyRootfs": True}}, expect=201)
+    for name in ("files", "nobody"):
+        there = name == "files"
+        api("PUT", f"/containers/{name}/archive?path=/", archive.getvalue(), expect=200 if there else 404)
+        api("GET", f"/containers/{name}/archive?path=/file", expect=200 if there else 404)
+        api("HEAD", f"/containers/{name}/archive?path=/file", expect=200 if there else 404)
+        api("GET", f"/containers/{name}/export", expect=200 if there else 404)
+        api("POST", f"/commit?container={name}&repo=test/committed", expect=201 if there else 404)
+    api("PUT", "/containers/sealed/archive?path=/", archive.getvalue(), expect=403)
+    api("PUT", "/containers/files/archive?path=/", b"no archive" * 100, expect=400)
+    api("PUT", "/containers/files/archive?path=/none", archive.getvalue(), expect=404)
+    api("GET", "/containers/files/archive", expect=400)
+    api("GET", "/containers/files/archive?path=/none", expect=404)
+    api("DELETE", "/images/test/committed:latest", expect=200)
+
+
 def drive_streams(api: CheckedClient, engine: Engine) -> None:
     """attach and its websocket form: the protocol's switch is looked at on the wire."""
     api("POST", "/containers/create?name=stream", {**SLEEP, "OpenStdin": True}, expect=201)
@@ -272,6 +294,7 @@ def drive_system(api: CheckedClient, engine: Engine) -> None:
 
 DRIVERS: list[Callable[[CheckedClient, Engine], None]] = [
     drive_containers,
+    drive_files,
     drive_streams,
     drive_observation,
     drive_execs,

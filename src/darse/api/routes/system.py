@@ -108,7 +108,6 @@ async def prune_builds(call: Call) -> web.StreamResponse:
 # What later rooms bring. Clients ask for some of it to find out what there is, and read 501 as "not here".
 _LATER = (
     ("POST", "/build"),
-    ("POST", "/commit"),
     ("POST", "/session"),
     ("POST", "/grpc"),
 )

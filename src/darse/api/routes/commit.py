@@ -1,0 +1,33 @@
+"""`/commit`."""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api import query
+from darse.api.app import Call, Routes
+from darse.api.body import read_json
+from darse.api.responses import json_response
+from darse.containers.commits import CommitOptions
+from darse.engine.errors import InvalidParameter
+from darse.wire.containers import ContainerConfig
+
+ROUTES = Routes()
+
+
+@ROUTES.add("POST", "/commit")
+async def commit(call: Call) -> web.StreamResponse:
+    """Make an image of a container."""
+    request = call.request
+    container = query.text(request, "container")
+    if not container:
+        raise InvalidParameter("bad parameter: container cannot be empty")
+    options = CommitOptions(
+        repository=query.text(request, "repo"),
+        tag=query.text(request, "tag"),
+        message=query.text(request, "comment"),
+        author=query.text(request, "author"),
+        changes=request.query.getall("changes", []),
+        pause=query.flag(request, "pause", default=True),
+        config=await read_json(request, ContainerConfig, optional=True),
+    )
+    return json_response({"Id": await call.engine.containers.commits.commit(container, options)}, 201)

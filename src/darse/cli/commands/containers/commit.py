@@ -1,0 +1,49 @@
+"""`commit`: an image of what a container has changed."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.flags import Command, listing, string, switch
+from darse.cli.invocation import Invocation
+
+
+def commit(invocation: Invocation) -> int:
+    """Make the image, and print its id."""
+    options = invocation.options
+    container, *rest = invocation.arguments
+    name = rest[0] if rest else ""
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag or "@" in name:
+        repository, tag = name, ""
+    query = {
+        "container": container,
+        "repo": repository or None,
+        "tag": tag or None,
+        "comment": options.message or None,
+        "author": options.author or None,
+        "changes": options.change,
+        "pause": "1" if options.pause else "0",
+    }
+    sys.stdout.write(invocation.client.call("POST", "/commit", query)["Id"] + "\n")
+    return 0
+
+
+COMMANDS = {
+    "container commit": (
+        Command(
+            "container commit",
+            "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+            "Create a new image from a container's changes",
+            (
+                string("author", 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")', "a"),
+                listing("change", "Apply Dockerfile instruction to the created image", "c"),
+                string("message", "Commit message", "m"),
+                switch("pause", "Pause container during commit", "p", default=True),
+            ),
+            1,
+            2,
+        ),
+        commit,
+    ),
+}
