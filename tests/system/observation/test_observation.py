@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -21,7 +22,7 @@ SPIN = "while :; do :; done"
 
 def test_top_shows_the_processes_of_the_container(cli: Client, engine: Engine) -> None:
     container = run(engine, "topped", command=("sh", "-c", "sleep 1000 & sleep 2000 & wait"))
-    wait_until(lambda: len(cli("top", "topped").ok().out.splitlines()) == 4, what="three processes")
+    wait_until(lambda: cli("top", "topped").ok().out.count("00:00:00            sleep ") == 2, what="both children")
     header, *rows = (line.split() for line in cli("top", "topped").ok().out.splitlines())
     assert header == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     pids = {int(row[1]) for row in rows}
@@ -97,8 +98,24 @@ def test_stats_of_a_busy_container(cli: Client, engine: Engine) -> None:
     out = cli("stats", "--no-stream", "--format", "{{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.PIDs}}", "busy").ok().out
     name, percent, used, slash, most, pids = out.split()
     assert (name, slash, most, pids) == ("busy", "/", "64MiB", "1")
-    assert 25 < float(percent.rstrip("%")) < 65
+    # How much of a processor it gets is a matter of what else runs; more than none, and not more than it may.
+    assert 0 < float(percent.rstrip("%")) < 75
     assert used.endswith(("KiB", "MiB"))
+
+
+def test_the_percentage_is_what_the_kernel_counts(engine: Engine) -> None:
+    """Of the two samples: time used by the container in the time that passed, as the process's own counters have it."""
+    pid = run(engine, "counting", command=("sh", "-c", SPIN))["State"]["Pid"]
+
+    def computed() -> float:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = computed()
+    one = engine.api("GET", "/containers/counting/stats?stream=false").json()
+    after = computed()
+    used = (one["cpu_stats"]["cpu_usage"]["total_usage"] - one["precpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+    assert 0 < used <= after - before + 0.05  # counters of ticks
 
 
 def test_stats_members(engine: Engine) -> None:
@@ -293,7 +310,7 @@ def test_a_crash_in_an_update_leaves_kernel_and_record_together(engine: Engine) 
 
 def test_stats_refresh_in_place_on_a_terminal(cli: Client, engine: Engine) -> None:
     run(engine, "drawn")
-    screen = cli.terminal("stats", rows=24, columns=120)
+    screen = cli.terminal("stats", rows=24, columns=120, timeout=60)
     try:
         screen.expect("NAME")
         screen.expect("drawn")

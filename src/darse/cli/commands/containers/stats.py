@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from darse.cli import stats_rows
+from darse.cli import screen, stats_rows
 from darse.cli.client import quote
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
@@ -114,7 +114,7 @@ def stats(invocation: Invocation) -> int:
         raise CliError("\n".join(str(error) for error in errors))
     live = sys.stdout.isatty() and not options.no_stream
     if live:
-        sys.stdout.write(_CLEAR)
+        screen.control(_CLEAR)
     while True:
         shown = fleet.shown()
         _draw(layout, shown, truncate=not options.no_trunc, live=live)
@@ -138,8 +138,9 @@ def _draw(layout: Format, shown: list[_Watched], *, truncate: bool, live: bool) 
     rows = [stats_rows.StatsRow(one.container, one.sample, truncate=truncate) for one in shown if one.error is None]
     text = layout.render(rows, stats_rows.HEADINGS, columns=columns)
     if live:
-        text = _HOME + text.replace("\n", f"{_END_OF_LINE}\n") + _BELOW
-    sys.stdout.write(text)
+        screen.control(_HOME + screen.visible(text).replace("\n", f"{_END_OF_LINE}\n") + _BELOW)
+    else:
+        sys.stdout.write(text)
     sys.stdout.flush()
 
 
