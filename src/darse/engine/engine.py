@@ -22,7 +22,7 @@ from darse.engine.errors import SystemFault
 from darse.engine.events import EventLog
 from darse.engine.state import State
 from darse.engine.system import SystemService
-from darse.images import ImageService, layers, snapshots
+from darse.images import ImageService, disk_usage, layers, snapshots
 from darse.images import store as image_store
 from darse.images.registry_service import RegistryService
 from darse.linux.mounts import MNT_DETACH, NamespaceThreads, bind_read_only, is_mount_point, private_bind, unmount
@@ -40,6 +40,7 @@ _SCHEMAS = (
     events.SCHEMA,
     image_store.SCHEMA,
     layers.SCHEMA,
+    disk_usage.SCHEMA,
     snapshots.SCHEMA,
     network_store.SCHEMA,
     volume_service.SCHEMA,

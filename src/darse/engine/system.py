@@ -220,8 +220,9 @@ class SystemService:
         context = self._context
         usage = DiskUsage()
         if "image" in types:
-            usage.Images = context.images.list_images(Filters(), shared_size=True, containers=True)
-            usage.LayersSize = context.images.layers_size()
+            sizes = await context.images.disk_usage.of_layers()
+            usage.Images = context.images.list_images(Filters(), shared_size=True, containers=True, sizes=sizes)
+            usage.LayersSize = await context.images.disk_usage.total()
         if "container" in types:
             usage.Containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)
         if "volume" in types:

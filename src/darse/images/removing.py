@@ -14,6 +14,7 @@ from darse.engine.filters import Filters
 from darse.images import platforms, references, removal
 from darse.images.announcing import announce
 from darse.images.content import ContentStore
+from darse.images.disk_usage import DiskUsage
 from darse.images.model import Image, Target
 from darse.images.platforms import Platform
 from darse.images.removal import Circumstances, ImageUser
@@ -26,11 +27,14 @@ from darse.wire.images import DeleteItem, ImagesPruned
 class Removing:
     """Removes images."""
 
-    def __init__(self, store: ImageStore, content: ContentStore, events: EventLog, unused: Unused) -> None:
+    def __init__(
+        self, store: ImageStore, content: ContentStore, events: EventLog, unused: Unused, disk_usage: DiskUsage
+    ) -> None:
         self._store = store
         self._content = content
         self._events = events
         self._unused = unused
+        self._disk_usage = disk_usage
         # Set by the engine: the containers of an image id.
         self.users: Callable[[str], list[ImageUser]] = lambda _: []
 
@@ -150,7 +154,7 @@ class Removing:
             with self._store.changing():
                 items += self._untag(image, self._store.names(image.id))
                 items += self._forget(self._store.targets_of(image.id))
-        sizes = self._unused.sizes()
+        sizes = await self._disk_usage.of_layers() if items else {}
         removed = await self._drop()
         reclaimed = sum(sizes.get(item.Deleted, 0) for item in removed)
         if not any(filters.values(key) for key in ("until", "label", "label!")):

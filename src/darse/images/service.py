@@ -14,6 +14,7 @@ from darse.images import builtin, references
 from darse.images.announcing import announce
 from darse.images.checking import Checking
 from darse.images.content import ContentStore
+from darse.images.disk_usage import DiskUsage
 from darse.images.layer_blobs import LayerBlobs
 from darse.images.layers import LayerStore
 from darse.images.loading import Loading
@@ -46,10 +47,11 @@ class ImageService(ImageViews):
         self.layer_blobs = LayerBlobs(state)
         self.snapshots = SnapshotService(data_root, state, self.layers)
         self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
+        self.disk_usage = DiskUsage(state, self.content, self.layers)
         self.recorder = Recorder(self.store, self.content, self.layers)
         self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events)
         self._saving = Saving(self.store, self.content, self.layers, self.unused, events)
-        self._removing = Removing(self.store, self.content, events, self.unused)
+        self._removing = Removing(self.store, self.content, events, self.unused, self.disk_usage)
         self.checking = Checking(
             state, self.store, self.content, self.layers, self.snapshots, self.layer_blobs, self.unused
         )

@@ -97,10 +97,6 @@ class Unused:
             digests.update(variant.manifest.digest for variant in target.variants)
         return digests
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every layer, by chain ID."""
-        return self._layers.sizes()
-
     async def remove(self) -> list[str]:
         """Remove what is not needed; return the layers' chain IDs."""
         gone, directories = self.forget()

@@ -7,7 +7,7 @@ A list has an entry for each image that is some target's default; images of othe
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -44,10 +44,20 @@ class ImageViews:
         return self.store.find(reference, platform).image
 
     def list_images(
-        self, filters: Filters, *, manifests: bool = False, shared_size: bool = False, containers: bool = False
+        self,
+        filters: Filters,
+        *,
+        manifests: bool = False,
+        shared_size: bool = False,
+        containers: bool = False,
+        sizes: Mapping[str, int] | None = None,
     ) -> list[ImageSummary]:
-        """The images that match, newest first; on demand with their manifests, and with what takes longer to tell."""
-        names, sizes = self.store.all_names(), self.layers.sizes()
+        """The images that match, newest first; on demand with their manifests, and with what takes longer to tell.
+
+        `sizes` of the layers are those of their files' contents, unless others are given.
+        """
+        names = self.store.all_names()
+        sizes = self.layers.sizes() if sizes is None else sizes
         entries: dict[str, list[Target]] = {}
         for target in self.store.targets():
             entries.setdefault(self.store.default(target).id, []).append(target)
@@ -169,10 +179,6 @@ class ImageViews:
             one = self.store.by_id(one.parent)
             end = min(end - 1, len(one.config.history)) if one is not None else 0
         return entries[::-1]
-
-    def layers_size(self) -> int:
-        """Bytes of all unpacked layers, of archives that are kept, and of downloads under way."""
-        return sum(self.layers.sizes().values()) + self.content.disk_usage()
 
 
 def familiar_tags(names: list[str]) -> list[str]:

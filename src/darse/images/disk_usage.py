@@ -1,0 +1,69 @@
+"""What layers take on the disk: whole blocks, directories, recipes; what `du` finds.
+
+A layer never changes, so it is measured once, when somebody asks, and the number is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from darse.engine.state import Schema, State
+from darse.images.content import ContentStore
+from darse.images.layers import LayerStore
+
+SCHEMA = Schema(
+    "layer_disk_usage",
+    ("CREATE TABLE layer_disk_usage (chain_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID",),
+)
+_BLOCK = 512  # of st_blocks, see stat(2)
+
+
+class DiskUsage:
+    """Tells the room that the store of images takes."""
+
+    def __init__(self, state: State, content: ContentStore, layers: LayerStore) -> None:
+        self._state = state
+        self._content = content
+        self._layers = layers
+
+    async def of_layers(self) -> dict[str, int]:
+        """Bytes on the disk of every layer, by chain ID."""
+        measured: dict[str, int] = dict(self._state.rows("SELECT chain_id, bytes FROM layer_disk_usage"))
+        present = self._layers.sizes().keys()
+        new = {}
+        for chain_id in present - measured.keys():
+            new[chain_id] = await asyncio.to_thread(tree_blocks, self._layers.path(chain_id).parent)
+        gone = measured.keys() - present
+        if new or gone:
+            with self._state.transaction(durable=False) as connection:
+                connection.executemany("DELETE FROM layer_disk_usage WHERE chain_id = ?", [(one,) for one in gone])
+                connection.executemany("INSERT OR REPLACE INTO layer_disk_usage VALUES (?, ?)", list(new.items()))
+        return {chain_id: size for chain_id, size in (measured | new).items() if chain_id in present}
+
+    async def total(self) -> int:
+        """Bytes on the disk of all layers, documents and partial downloads."""
+        return sum((await self.of_layers()).values()) + self._content.disk_usage()
+
+
+def tree_blocks(root: Path) -> int:
+    """Bytes of the blocks that a tree occupies, each file once; nothing is followed. Blocks."""
+    seen: set[int] = set()
+    total = os.lstat(root).st_blocks
+    pending = [os.fspath(root)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
+                        if status.st_ino in seen:
+                            continue
+                        seen.add(status.st_ino)
+                    total += status.st_blocks
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+        except FileNotFoundError:
+            continue  # the layer is being removed
+    return total * _BLOCK
