@@ -15,12 +15,12 @@ import sys
 import time
 from pathlib import Path
 
-from bench import images, logs, observing, registry, starts
+from bench import copies, images, logs, observing, registry, starts
 from bench.engines import BenchEngine, Darsed, Dockerd
 from bench.measure import IMAGE, chosen, measure, remove_all, report
 
 # Each has a function `measures(rounds)`; the order is that of the table.
-MODULES = (starts, logs, observing, images, registry)
+MODULES = (starts, logs, observing, copies, images, registry)
 
 
 def main() -> int:

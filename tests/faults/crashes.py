@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import io
 import random
+import tarfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,6 +80,8 @@ class Crasher:
             "image prune": self.prune_images,
             "run": self.run,
             "volume": self.volume,
+            "cp": self.copy,
+            "commit": self.commit,
             "network": self.network,
         }
 
@@ -208,6 +212,39 @@ class Crasher:
         self._ok("POST", "/volumes/create", {"Name": name})
         self._ok("DELETE", f"/volumes/{name}")
 
+    def copy(self) -> None:
+        """A copy into a container, or out of one, running or not."""
+        name = self._steady() if self.random.random() < 0.5 else self._created(STEADY)
+        if self.random.random() < 0.5:
+            attempt = self._cut(
+                "cp", 0.06, "PUT", f"/containers/{name}/archive?path=/tmp", _archive(b"copied" * 200_000)
+            )
+            if attempt.acknowledged:
+                self._ok("GET", f"/containers/{name}/archive?path=/tmp/copied")
+        else:
+            self._cut("cp", 0.06, "GET", f"/containers/{name}/export")
+        self._ok("PUT", f"/containers/{name}/archive?path=/tmp", _archive(b"again"))
+        self._ok("DELETE", f"/containers/{name}?force=1&v=1")
+
+    def commit(self) -> None:
+        """A commit of a running container."""
+        name = self._steady()
+        self._ok("PUT", f"/containers/{name}/archive?path=/", _archive(b"changed" * 200_000))
+        attempt = self._cut("commit", 0.5, "POST", f"/commit?container={name}&repo=test/{name}")
+        found = self.engine.api("GET", f"/images/test/{name}/json")
+        assert found.status in ((200,) if attempt.acknowledged else (200, 404)), found
+        if found.status == http.client.NOT_FOUND:
+            self._ok("POST", f"/commit?container={name}&repo=test/{name}")
+        # It does not stand still any more.
+        self._ok("POST", f"/containers/{name}/stop?t=5")
+        assert self._state(name)["ExitCode"] == 5, self._state(name)
+        made = self._created("wc -c < /copied", Image=f"test/{name}")
+        self._ok("POST", f"/containers/{made}/start")
+        assert self._ok("POST", f"/containers/{made}/wait").json()["StatusCode"] == 0
+        for one in (name, made):
+            self._ok("DELETE", f"/containers/{one}?force=1&v=1")
+        self._ok("DELETE", f"/images/test/{name}")
+
     def network(self) -> None:
         """Create a network, with its bridge and rules."""
         name = self._name()
@@ -303,6 +340,16 @@ class Crasher:
         assert self._state(name)["ExitCode"] == 7
         lines = demultiplexed(self._ok("GET", f"/containers/{name}/logs?stdout=1").body).decode().splitlines()
         assert lines == EXPECTED, f"{len(lines)} lines of {LINES}: {lines[:5]} … {lines[-5:]}"
+
+
+def _archive(content: bytes) -> bytes:
+    """An archive with one file, `copied`."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        member = tarfile.TarInfo("copied")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return made.getvalue()
 
 
 def demultiplexed(stream: bytes) -> bytes:

@@ -16,7 +16,21 @@ import pytest
 from tests.faults.crashes import Crasher
 from tests.support.engine import BUSYBOX, Engine
 
-KINDS = ["create", "start", "running", "exec", "stop", "rm", "rm -f", "load", "run", "volume", "network"]
+KINDS = [
+    "create",
+    "start",
+    "running",
+    "exec",
+    "stop",
+    "rm",
+    "rm -f",
+    "load",
+    "run",
+    "volume",
+    "network",
+    "cp",
+    "commit",
+]
 STORE_KINDS = ["load", "rmi", "image prune"]
 
 
