@@ -44,6 +44,8 @@ from darse.runtime.container_mounts import BindMount, Mounts
 DEFAULT_USER: Final = "dockremap"
 SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
 _LARGEST = 2**32 - 1
+# setfsuid(2) answers with the id before, in which larger ones cannot be told from errors.
+_LARGEST_MAPPED = 2**31 - 1
 _SECONDS = 60
 # login.defs(5): SUB_UID_MIN, SUB_UID_COUNT.
 _FIRST, _COUNT = 100000, 65536
@@ -112,6 +114,8 @@ def _ranges(path: Path, names: tuple[str, str]) -> tuple[IdRange, ...]:
             continue
         if not (first.isdecimal() and count.isdecimal()) or int(count) < 1 or int(first) + int(count) > _LARGEST:
             raise InvalidParameter(f"Can't create ID mappings: {path} has a malformed line: {line.strip()!r}")
+        if int(first) + int(count) - 1 > _LARGEST_MAPPED:
+            raise InvalidParameter(f"Can't create ID mappings: {path} gives {name} ids above {_LARGEST_MAPPED}")
         if int(first) == 0:
             raise InvalidParameter(f"Can't create ID mappings: {path} gives {name} the host's root")
         found.append(IdRange(inside, int(first), int(count)))

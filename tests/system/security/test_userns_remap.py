@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,24 @@ def test_binds_below_directories_where_containers_root_cannot_pass(remapped: Cli
     tmp_path.chmod(0o700)
     (tmp_path / "file").write_text("shown")
     assert shell(remapped, "cat /file", "-v", f"{tmp_path}/file:/file:ro") == "shown"
+
+
+def test_files_come_and_go_with_their_owners(remapped: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    os.chown(tmp_path / "file", 7, 8)
+    sleeper(remapped, "cc")
+    remapped("cp", "-a", str(tmp_path / "file"), "cc:/running").ok()
+    assert remapped("exec", "cc", "stat", "-c", "%u:%g", "/running").ok().line == "7:8"
+    remapped("exec", "cc", "sh", "-c", "echo y > /made; chown 9:10 /made").ok()
+    remapped("stop", "-t", "0", "cc").ok()
+    remapped("cp", "-a", str(tmp_path / "file"), "cc:/stopped").ok()
+    with tarfile.open(fileobj=io.BytesIO(remapped("cp", "-a", "cc:/made", "-").ok().raw)) as archive:
+        assert [(member.uid, member.gid) for member in archive] == [(9, 10)]
+    remapped("start", "cc").ok()
+    assert remapped("exec", "cc", "stat", "-c", "%u:%g", "/running", "/stopped").ok().out.split() == ["7:8", "7:8"]
+    with tarfile.open(fileobj=io.BytesIO(remapped("cp", "-a", "cc:/made", "-").ok().raw)) as archive:
+        assert [(member.uid, member.gid) for member in archive] == [(9, 10)]
+    assert remapped("diff", "cc").ok().out.splitlines() == ["A /made", "A /running", "A /stopped"]
 
 
 def test_capabilities_end_at_the_namespace(remapped: Client) -> None:

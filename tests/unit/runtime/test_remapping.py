@@ -81,6 +81,7 @@ def test_the_default_users_range_is_nobody_elses(tmp_path: Path) -> None:
         ("alice:1", "alice:1:2", "malformed line"),
         ("alice:1:0", "alice:1:2", "malformed line"),
         ("alice:1:4294967295", "alice:1:2", "malformed line"),
+        ("alice:2147483000:65536", "alice:1:2", "ids above 2147483647"),
         ("alice:0:65536", "alice:1:2", "the host's root"),
     ],
 )
