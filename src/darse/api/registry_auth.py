@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,24 +16,43 @@ if TYPE_CHECKING:
     from darse.distribution import Credentials
 
 HEADER = "X-Registry-Auth"
+# Credentials for several registries, by the names under which clients keep them.
+OTHERS = "X-Registry-Config"
 
 
 def read_credentials(request: web.BaseRequest) -> Credentials | None:
     """The credentials that a request brings. Raises InvalidParameter for what cannot be read."""
-    text = request.headers.get(HEADER, "").strip()
+    document = _read(request, HEADER)
+    return credentials_of(_convert(document, HEADER)) if document else None
+
+
+def read_others(request: web.BaseRequest) -> dict[str, Credentials]:
+    """Credentials for further registries, mirrors perhaps, by `HOST[:PORT]`. Raises InvalidParameter."""
+    found = {}
+    for server, given in (_read(request, OTHERS) or {}).items():
+        authority = server.partition("://")[2] if "://" in server else server
+        found[authority.partition("/")[0]] = credentials_of(_convert(given, OTHERS))
+    return found
+
+
+def _read(request: web.BaseRequest, header: str) -> dict[str, Any] | None:
+    text = request.headers.get(header, "").strip()
     if not text:
         return None
     try:
         raw = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
-        document = msgspec.json.decode(raw) if raw.strip() else None
-        if document is None or document == {}:
-            return None
+        return msgspec.json.decode(raw, type=dict[str, Any] | None) if raw.strip() else None
+    except (binascii.Error, msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise InvalidParameter(f"invalid {header} header: {error}") from None
+
+
+def _convert(document: Any, header: str) -> AuthConfig:
+    try:
         if isinstance(document, dict):
             document = {key.lower(): value for key, value in document.items() if value is not None}
-        given = msgspec.convert(document, AuthConfig)
-    except (binascii.Error, msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise InvalidParameter(f"invalid {HEADER} header: {error}") from None
-    return credentials_of(given)
+        return msgspec.convert(document, AuthConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(f"invalid {header} header: {error}") from None
 
 
 def credentials_of(given: AuthConfig) -> Credentials:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from darse.distribution.auth import Credentials
-from darse.distribution.errors import NotFound, Refused, RegistryError, Unauthorized, Untrustworthy
+from darse.distribution.errors import NotFound, Refused, RegistryError, Unauthorized, Unreachable, Untrustworthy
 from darse.distribution.hosts import HUB, HUB_INDEX, Endpoint, Hosts, Settings
 from darse.distribution.patience import Cancellation, Limits
 from darse.distribution.references import DEFAULT_DOMAIN, Reference
@@ -80,23 +80,7 @@ class Client:
 
         `server` is a URL or `HOST[:PORT]`; empty is Docker Hub. Raises RegistryError.
         """
-        failure: RegistryError | None = None
-        for endpoint in self.hosts.endpoints(domain_of(server)):
-            session = self.session(endpoint)
-            try:
-                with session.request("GET", "/v2/"):
-                    return session.authenticator.refresh_token
-            except Unauthorized as error:
-                if not error.detail:
-                    raise
-                shown = f"login attempt to {endpoint.base}/v2/ failed with status: 401 Unauthorized"
-                raise Unauthorized(error.detail if error.code else shown) from None
-            except RegistryError as error:
-                failure = error
-            finally:
-                session.close()
-        assert failure is not None
-        raise failure
+        return self._first(self.hosts.endpoints(domain_of(server)), _login)
 
     def catalog(self, domain: str) -> list[str]:
         """The repositories of a registry that tells them. Raises RegistryError."""
@@ -119,18 +103,27 @@ class Client:
         return self._first(places, lambda session: _search(session, term, limit))[:limit]
 
     def _first(self, endpoints: list[Endpoint], ask: Callable[[Session], T]) -> T:
-        """What the first endpoint that answers says. Raises what the first one to fail raised."""
-        failure: RegistryError | None = None
+        """What the first endpoint that answers says. Raises the last answer, or else why nobody answered."""
+        failures: list[RegistryError] = []
         for endpoint in endpoints:
             session = self.session(endpoint)
             try:
                 return ask(session)
             except RegistryError as error:
-                failure = failure or error
+                failures.append(error)
             finally:
                 session.close()
-        assert failure is not None
-        raise failure
+        answers = [failure for failure in failures if not isinstance(failure, Unreachable)]
+        raise (answers or failures)[-1]
+
+
+def _login(session: Session) -> str:
+    """Show the credentials once it is known how. Raises RegistryError: the registry's, or its token server's."""
+    session.ping()
+    with session.request("GET", "/v2/", accepted=(200, 401)) as response:
+        if response.status == 401:
+            raise Unauthorized(f"login attempt to {response.url} failed with status: 401 Unauthorized")
+    return session.authenticator.refresh_token
 
 
 def _search(session: Session, term: str, limit: int) -> list[SearchResult]:

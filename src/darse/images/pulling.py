@@ -60,17 +60,19 @@ class Pulling:
         platform: str = "",
         every_tag: bool = False,
         credentials: Credentials | None = None,
+        others: dict[str, Credentials] | None = None,
     ) -> AsyncIterator[Progress]:
         """Pull what a reference names, or all tags of its repository; yield docker's progress messages.
 
-        A digest counts more than a tag beside it. Raises EngineError.
+        A digest counts more than a tag beside it. `others` are credentials for mirrors, by `HOST[:PORT]`. Raises
+        EngineError.
         """
         wanted = platforms.parse(platform) if platform else platforms.host()
         if reference.name.startswith(builtin.PREFIX):
             async for message in self._builtin(reference, wanted):
                 yield message
             return
-        client = self._registries.client(credentials)
+        client = self._registries.client(credentials, others)
         try:
             named = [reference]
             if every_tag:

@@ -82,16 +82,14 @@ class Pushing:
     def _named(self, name: Reference) -> list[tuple[Reference, Target]]:
         """What is to be pushed, by tag. Raises NotFound in docker's words."""
         store = self._images.store
-        if name.tag:
-            target = store.named(name)
-            if target is None:
-                raise NotFound(f"tag does not exist: {name.familiar}")
-            return [(name, target)]
         present = [references.parse_name(one) for names in store.all_names().values() for one in names]
         tagged = sorted((one for one in present if one.name == name.name and one.tag), key=lambda one: one.tag)
-        found = [(one, target) for one in tagged if (target := store.named(one)) is not None]
-        if not found:
+        if not tagged:
             raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
+        wanted = [name] if name.tag else tagged
+        found = [(one, target) for one in wanted if (target := store.named(one)) is not None]
+        if not found:
+            raise NotFound(f"tag does not exist: {name.familiar}")
         return found
 
     async def _push_one(

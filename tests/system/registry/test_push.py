@@ -143,7 +143,8 @@ def test_indexes(engine: Engine, registry: Registry) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("{}/no/such:1", "tag does not exist: {}/no/such:1"),
+        ("{}/no/such:1", "An image does not exist locally with the tag: {}/no/such"),
+        ("127.0.0.1:9/busybox:2", "tag does not exist: 127.0.0.1:9/busybox:2"),
         ("127.0.0.1:9/busybox:1", 'Get "http://127.0.0.1:9/v2/": dial tcp'),
     ],
 )

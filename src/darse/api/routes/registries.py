@@ -6,7 +6,7 @@ from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
-from darse.api.registry_auth import credentials_of, read_credentials
+from darse.api.registry_auth import credentials_of, read_credentials, read_others
 from darse.api.responses import json_response, progress
 from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
@@ -35,6 +35,7 @@ async def create(call: Call) -> web.StreamResponse:
         platform=query.text(request, "platform"),
         every_tag=every_tag,
         credentials=read_credentials(request),
+        others=read_others(request),
     )
     return await progress(request, messages, interruptible=True)
 
