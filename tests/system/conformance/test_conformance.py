@@ -290,6 +290,8 @@ def drive_system(api: CheckedClient, engine: Engine) -> None:
         api.check("GET", "/events", None, Response(200, {"Content-Type": "application/json"}, line))
     assert engine.api("GET", "/darse/explain/seen").status == 200
     assert engine.api("GET", "/darse/doctor").status == 200
+    for method in ("GET", "POST"):
+        assert engine.api(method, "/darse/check").status == 200
 
 
 DRIVERS: list[Callable[[CheckedClient, Engine], None]] = [
@@ -337,7 +339,7 @@ def test_every_endpoint_is_driven(engine: Engine, specification: Specification, 
         f"problems; {len(rest)} of the specification's {len(declared)} endpoints say that they are not there, "
         f"{len(declared - routed)} are unknown"
     )
-    assert {path for _, path in routed - declared} <= {"/darse/explain/{}", "/darse/doctor", "/grpc"}
+    assert {path for _, path in routed - declared} <= {"/darse/explain/{}", "/darse/doctor", "/darse/check", "/grpc"}
 
 
 def shape(path: str) -> str:

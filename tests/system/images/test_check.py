@@ -8,6 +8,7 @@ import tarfile
 import msgspec
 import pytest
 from tests.support.engine import BUSYBOX
+from tests.support.registry import Registry, needs_registry
 
 from darse.engine.errors import NotFound
 from darse.images.model import MANIFEST, digest_of
@@ -181,3 +182,24 @@ def test_the_command_tells_and_its_status_says_it(engine):
     finally:
         motd.write_text(text)
     engine.darse("system", "check", "--repair").ok()
+
+
+@needs_registry
+def test_what_a_registry_has_is_pulled_again(engine):
+    engine.docker("run", "--rm", BUSYBOX, "true").ok()
+    with Registry() as registry:
+        name = f"{registry.address}/team/box:1"
+        imported = engine.docker("import", "-", name, input=tar(hello="hi")).ok().line
+        engine.docker("push", name).ok()
+        engine.docker("rmi", name).ok()
+        engine.docker("pull", name).ok()
+        layer = json.loads(engine.docker("inspect", name).ok().out)[0]["RootFS"]["Layers"][0]
+        file = engine.data_root / "images/layers" / layer[7:] / "fs/hello"
+        file.write_text("ho")
+        done = engine.darse("system", "check")
+        assert (done.status, f"-> pull {registry.address}/team/box@sha256:" in done.out) == (1, True), done.out
+        done = engine.darse("system", "check", "--repair").ok()
+        assert done.out.endswith("1 finding, 0 problems left\n")
+        assert file.read_text() == "hi"
+        assert json.loads(engine.docker("inspect", name).ok().out)[0]["Id"] == imported
+        engine.docker("rmi", "-f", imported).ok()
