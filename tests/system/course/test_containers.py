@@ -139,6 +139,21 @@ def test_run_rm_leaves_nothing(hub_cli: Client) -> None:
     wait_until(lambda: column(hub_cli, ".ID", "-a") == [], what="the removal of the container")
 
 
+def test_commit_and_tag(hub_cli: Client, hub: Hub) -> None:
+    hub_cli("run", "--name", "changed", "ubuntu:latest", "bash", "-c", "echo kept >/note; rm /etc/debian_version").ok()
+    identity = hub_cli("commit", "-m", "with a note", "-a", "somebody", "changed").ok().line
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", identity)
+    try:
+        hub_cli("tag", identity, "mon-image:v1").ok()
+        seen = hub_cli("run", "--rm", "mon-image:v1", "bash", "-c", "cat /note; test -e /etc/debian_version").out
+        assert seen == "kept\n"
+        history = hub_cli("history", "--no-trunc", "mon-image:v1").ok().out.splitlines()
+        assert "with a note" in history[1]
+        assert len(history) > 3
+    finally:
+        hub.engine.api("DELETE", f"/images/{identity}?force=1")
+
+
 def test_options(hub_cli: Client, tmp_path: Path) -> None:
     file = tmp_path / "env"
     file.write_text("# settings\nFROM_FILE=yes\nHOME\n")
