@@ -204,10 +204,6 @@ class LayerStore:
         if staged.path.exists():
             await asyncio.to_thread(remove_tree, staged.path)
 
-    async def ensure_blob(self, chain_id: str, diff_id: str, blob: Descriptor) -> None:
-        """Unpack a blob of the content store; see `ensure`."""
-        await self.ensure(chain_id, diff_id, FileSource(self._content.path(blob.digest)))
-
     async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = ()) -> Layer:
         """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on nothing).
 

@@ -40,7 +40,7 @@ def tar(*members):
 async def unpack(images, archive, diff_id=None):
     blob = images.content.put(archive, LAYER)
     plain = diff_id or f"sha256:{hashlib.sha256(archive).hexdigest()}"
-    await images.layers.ensure_blob(plain, plain, blob)
+    await images.layers.ensure(plain, plain, FileSource(images.content.path(blob.digest)))
     return images.layers.path(plain)
 
 
@@ -215,7 +215,7 @@ async def test_a_full_disk_fails_the_layer(images, tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", ingest], check=True)
     try:
         with pytest.raises(SystemFault, match="No space left"):
-            await images.layers.ensure_blob(blob.digest, blob.digest, blob)
+            await images.layers.ensure(blob.digest, blob.digest, FileSource(images.content.path(blob.digest)))
         assert not list(ingest.iterdir())
     finally:
         subprocess.run(["umount", ingest], check=True)
