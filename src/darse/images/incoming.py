@@ -30,8 +30,10 @@ _SMALL = 8 * 1024 * 1024
 _DOCUMENTS = 64 * 1024 * 1024
 _MEMBERS = 200_000
 _LAYERS = 4096
-# Pieces of the body on their way to the thread.
-_AHEAD = 16
+# Bytes of the body that go to the thread at once, and how many times as much may be on its way: a client's pieces are
+# small, and each change of threads costs as much as copying one.
+_BATCH = 256 * 1024
+_AHEAD = 8
 # Layers that are unpacked at once: one arrives, and those before it end.
 _WORKERS = 3
 _DIGEST_IN_NAME = re.compile(r"(?:\A|/)([0-9a-f]{64})(?:\.tar)?\Z")
@@ -89,18 +91,25 @@ class Incoming:
 
     async def read(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
         """Read all of it into `contents`; yield how it goes now and then. Raises InvalidParameter, SystemFault."""
-        pieces: SimpleQueue[bytes | None] = SimpleQueue()
+        pieces: SimpleQueue[list[bytes] | None] = SimpleQueue()
         free = asyncio.Semaphore(_AHEAD)
         thread = asyncio.create_task(asyncio.to_thread(self._read, self._taken(pieces, free)))
         # When it fails, nobody else makes room for the piece that is waited with.
         thread.add_done_callback(lambda _: free.release())
         told, told_at = 0, time.monotonic()
+        batch: list[bytes] = []
+        size = 0
         try:
             async for piece in body:
                 if thread.done():
                     continue  # the client is told why when it has sent everything
+                batch.append(piece)
+                size += len(piece)
+                if size < _BATCH:
+                    continue
                 await free.acquire()
-                pieces.put(piece)
+                pieces.put(batch)
+                batch, size = [], 0
                 now = time.monotonic()
                 if self._progress is not None and now - told_at > _PROGRESS_EVERY and told < _PROGRESS_LIMIT:
                     told, told_at = told + 1, now
@@ -110,6 +119,7 @@ class Incoming:
             # It ends soon: what it waits for are workers, who see the end of their archives.
             await asyncio.gather(thread, return_exceptions=True)
             raise
+        pieces.put(batch)
         pieces.put(None)
         await thread
 
@@ -131,9 +141,9 @@ class Incoming:
 
     # In the thread
 
-    def _taken(self, pieces: SimpleQueue[bytes | None], free: asyncio.Semaphore) -> Iterator[bytes]:
-        while (piece := pieces.get()) is not None:
-            yield piece
+    def _taken(self, pieces: SimpleQueue[list[bytes] | None], free: asyncio.Semaphore) -> Iterator[bytes]:
+        while (batch := pieces.get()) is not None:
+            yield from batch
             self._loop.call_soon_threadsafe(free.release)
 
     def _read(self, pieces: Iterator[bytes]) -> None:

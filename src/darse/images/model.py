@@ -4,6 +4,8 @@ An image is of one platform, and its id is the digest of its config; its layers 
 uncompressed archive) and unpacked under their chain ID (the layers below included). What a name refers to is a
 *target*: a manifest, or an index with a manifest for each platform, of which any number may be here as images. See the
 OCI image specification, config.md and image-index.md.
+
+There may be thousands of these, and none is part of a cycle: the garbage collector need not look at them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
 
 
 class Descriptor(
-    msgspec.Struct, rename={"media_type": "mediaType", "artifact_type": "artifactType"}, omit_defaults=True
+    msgspec.Struct, rename={"media_type": "mediaType", "artifact_type": "artifactType"}, omit_defaults=True, gc=False
 ):
     """An OCI content descriptor; `size` in bytes."""
 
@@ -45,7 +47,7 @@ class Descriptor(
     artifact_type: str = ""
 
 
-class History(msgspec.Struct, omit_defaults=True):
+class History(msgspec.Struct, omit_defaults=True, gc=False):
     """One step of a build."""
 
     created: str = ""
@@ -55,14 +57,14 @@ class History(msgspec.Struct, omit_defaults=True):
     empty_layer: bool = False
 
 
-class RootFS(msgspec.Struct):
+class RootFS(msgspec.Struct, gc=False):
     """The layers of a config, lowest first."""
 
     type: str = "layers"
     diff_ids: list[str] = []
 
 
-class ImageConfig(msgspec.Struct, omit_defaults=True, kw_only=True):
+class ImageConfig(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """The OCI image config, as far as the engine reads it."""
 
     created: str = ""
@@ -78,7 +80,7 @@ class ImageConfig(msgspec.Struct, omit_defaults=True, kw_only=True):
     docker_version: str = ""
 
 
-class Layer(msgspec.Struct, frozen=True):
+class Layer(msgspec.Struct, frozen=True, gc=False):
     """A layer of an image: the blob it came as, and what it unpacks to."""
 
     blob: Descriptor
@@ -86,7 +88,7 @@ class Layer(msgspec.Struct, frozen=True):
     chain_id: str
 
 
-class Image(msgspec.Struct, frozen=True, kw_only=True):
+class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An image of one platform; `size` is that of its unpacked layers, in bytes.
 
     `manifest` is the one that it came with first; names tell theirs by their target. `parent` is the id of the image
@@ -120,7 +122,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         return self.config.config
 
 
-class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
+class Variant(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A manifest of a target, and the image that was made of it; "" where that is not here."""
 
     manifest: Descriptor
@@ -135,7 +137,7 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True):
         return annotations.get("vnd.docker.reference.digest", "")
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """What a name refers to: a manifest, or an index; `variants` are the manifests, in the index's order."""
 
     descriptor: Descriptor

@@ -7,6 +7,7 @@ A list has an entry for each image that is some target's default; images of othe
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -85,7 +86,7 @@ class ImageViews:
     def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
         wanted = filters.values("reference")
         if wanted:
-            names = [name for name in names if _reference_matches(references.parse(name).familiar, wanted)]
+            names = [name for name in names if _reference_matches(_parsed(name).familiar, wanted)]
         return ImageSummary(
             Id=image.id,
             ParentId=image.parent,
@@ -123,7 +124,7 @@ class ImageViews:
         if until is not None and created * 1_000_000_000 >= until:
             return False
         wanted = filters.values("reference")
-        return not wanted or any(_reference_matches(references.parse(name).familiar, wanted) for name in names)
+        return not wanted or any(_reference_matches(_parsed(name).familiar, wanted) for name in names)
 
     def inspect(self, reference: str, platform: Platform | None = None, *, manifests: bool = False) -> ImageInspect:
         """The whole of an image; of an index, of its image for `platform`. Raises NotFound."""
@@ -158,7 +159,7 @@ class ImageViews:
     def _repo_digests(self, names: list[str]) -> list[str]:
         """A name's repository, with the digest of what the name refers to."""
         return sorted(
-            {f"{references.parse(name).familiar_name}@{self.store.digest_named(name)}" for name in names},
+            {f"{_parsed(name).familiar_name}@{self.store.digest_named(name)}" for name in names},
         )
 
     def history(self, reference: str, platform: Platform | None = None) -> list[HistoryEntry]:
@@ -181,9 +182,13 @@ class ImageViews:
         return entries[::-1]
 
 
+# A list asks for the same names every time.
+_parsed = functools.lru_cache(4096)(references.parse)
+
+
 def familiar_tags(names: list[str]) -> list[str]:
     """The names with tags, as people write them; those with a digest are the business of RepoDigests."""
-    return [reference.familiar for name in names if not (reference := references.parse(name)).digest]
+    return [reference.familiar for name in names if not (reference := _parsed(name)).digest]
 
 
 def unix(created: str) -> int:

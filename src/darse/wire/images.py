@@ -9,7 +9,7 @@ import msgspec
 from darse.wire.containers import ContainerConfig, GraphDriver, HealthConfig
 
 
-class Platform(msgspec.Struct, omit_defaults=True):
+class Platform(msgspec.Struct, omit_defaults=True, gc=False):
     """An OCI platform."""
 
     architecture: str = ""
@@ -19,7 +19,7 @@ class Platform(msgspec.Struct, omit_defaults=True):
     variant: str = ""
 
 
-class Descriptor(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Descriptor(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """An OCI descriptor; `size` in bytes."""
 
     mediaType: str
@@ -70,7 +70,7 @@ class ManifestSummary(msgspec.Struct, kw_only=True):
     AttestationData: AttestationData | msgspec.UnsetType = msgspec.UNSET
 
 
-class ImageSummary(msgspec.Struct, kw_only=True):
+class ImageSummary(msgspec.Struct, kw_only=True, gc=False):
     """One entry of a list; -1 means not calculated."""
 
     Id: str
