@@ -223,8 +223,16 @@ HOSTILE: dict[str, Hostile] = {
     "file called dot": hostile(file(b"."), error=MADE + "|no directory"),
     "link in place of the root": hostile(symlink(b"/", b"/etc"), error="no directory"),
     # Links
-    "symbolic link to the parent": hostile(symlink(b"l", b"../outside"), error="leads out"),
-    "symbolic link to far above": hostile(directory(b"a"), symlink(b"a/l", b"b/../../../etc"), error="leads out"),
+    "path through a link to the parent": hostile(symlink(b"l", b"../outside"), file(b"l/escape"), error=MADE),
+    "path through a link to far above": hostile(
+        directory(b"a"), symlink(b"a/l", b"b/../../../outside"), file(b"a/l/escape"), error=MADE
+    ),
+    "whiteout through a link to the parent": hostile(
+        symlink(b"l", b"../../outside"), file(b"l/.wh.escape"), error=MADE
+    ),
+    "hard link through a link to the parent": hostile(
+        symlink(b"l", b"../../../etc"), hardlink(b"h", b"l/passwd"), error="is not in the layer"
+    ),
     "symbolic link to nothing": hostile(symlink(b"l", b""), error=MADE),
     "symbolic link longer than a path": hostile(
         pax(record(b"linkpath", b"t" * 5000)), symlink(b"l", b"t"), error="File name too long"

@@ -69,6 +69,7 @@ FORMS: dict[str, bytes] = {
     "set-uid programs": file(b"a", mode=b"0004755\0") + file(b"b", b"", mode=b"0006755\0", uid=b"0000005\0"),
     "links": file(b"f") + hardlink(b"h", b"f") + hardlink(b"./i", b"./h") + symlink(b"s", b"f") + hardlink(b"t", b"s"),
     "links with a size": file(b"f") + header(b"h", b"1", link=b"f", size=0) + file(b"g"),
+    "links that say they lead out": symlink(b"a", b"../../../etc/passwd") + symlink(b"d/b", b"/etc/../../etc"),
     "a path through a link": directory(b"d") + symlink(b"l", b"d") + file(b"l/f"),
     "nodes": header(b"null", b"3", device=(b"0000001\0", b"0000003\0"))
     + header(b"disk", b"4", mode=b"0000660\0", device=(b"0000010\0", b"0000001\0"))
