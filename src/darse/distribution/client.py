@@ -52,15 +52,15 @@ class Client:
         self._mirror_credentials = mirror_credentials or {}
 
     def session(self, endpoint: Endpoint) -> Session:
-        """A session with one endpoint."""
+        """A session with one endpoint. Looks up the host's addresses, so it may block."""
         transport = Transport(self.hosts, self.limits, self.cancellation)
         shown = self._credentials
         if endpoint.is_mirror:
             shown = self._mirror_credentials.get(endpoint.authority, Credentials())
-        return Session(endpoint, self.hosts, transport, shown)
+        return Session(endpoint, transport, shown, lenient=self.hosts.is_insecure(endpoint.authority))
 
     def repositories(self, reference: Reference, *, writing: bool = False) -> list[Repository]:
-        """The places where a repository may be, to be tried in this order."""
+        """The places where a repository may be, to be tried in this order. May block, as `session` does."""
         return [
             Repository(self.session(endpoint), reference.path)
             for endpoint in self.hosts.endpoints(reference.domain, mirrors=not writing)

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from darse.distribution.auth import Authenticator, Credentials
 from darse.distribution.errors import RegistryError, Unauthorized, Unreachable, Untrustworthy
-from darse.distribution.hosts import Endpoint, Hosts
+from darse.distribution.hosts import Endpoint
 from darse.distribution.patience import Cancellation, pause_before
 from darse.distribution.refusals import refusal
 from darse.distribution.transport import Body, Response, Transport
@@ -27,17 +27,17 @@ _MOVED = frozenset({301, 302, 303, 307, 308})
 class Session:
     """An endpoint and a user. Not for two threads at once: `apart` makes another."""
 
-    def __init__(self, endpoint: Endpoint, hosts: Hosts, transport: Transport, credentials: Credentials) -> None:
+    def __init__(self, endpoint: Endpoint, transport: Transport, credentials: Credentials, *, lenient: bool) -> None:
+        """`lenient`: the registry may go without TLS; see `Hosts.is_insecure`, which may block."""
         self.endpoint = endpoint
-        self.hosts = hosts
         self.transport = transport
-        self.lenient = hosts.is_insecure(endpoint.authority)
-        clear_text = self.lenient or endpoint.base.startswith("http://")
+        self.lenient = lenient
+        clear_text = lenient or endpoint.base.startswith("http://")
         self.authenticator = Authenticator(transport, credentials, clear_text=clear_text)
 
     def apart(self, cancellation: Cancellation) -> Session:
         """A session for another thread, with connections of its own, that is given up separately."""
-        other = Session(self.endpoint, self.hosts, self.transport.apart(cancellation), Credentials())
+        other = Session(self.endpoint, self.transport.apart(cancellation), Credentials(), lenient=self.lenient)
         other.authenticator = self.authenticator.apart(other.transport)
         return other
 

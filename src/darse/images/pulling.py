@@ -106,7 +106,7 @@ class Pulling:
     async def _from_endpoints(self, client: Client, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
         """Try the endpoints in turn: mirrors whatever they say, then the registry itself with TLS, and without."""
         failures: list[RegistryError] = []
-        for repository in client.repositories(reference):
+        for repository in await in_thread(client.cancellation, lambda: client.repositories(reference)):
             try:
                 async for message in self._from_one(client, repository, reference, wanted):
                     yield message

@@ -61,7 +61,7 @@ class Pushing:
         yield {"status": f"The push refers to repository [{name.name}]"}
         failures: list[RegistryError] = []
         try:
-            for repository in client.repositories(name, writing=True):
+            for repository in await in_thread(client.cancellation, lambda: client.repositories(name, writing=True)):
                 try:
                     await in_thread(client.cancellation, repository.session.ping)
                     for reference, target in chosen:
