@@ -19,8 +19,9 @@ from darse.engine.state import State
 from darse.images import ImageService, layers, references, snapshots, store
 from darse.images.registry_service import RegistryService
 
-LIMITS = Limits(connect=2, silence=0.5, document=1, least_rate=50_000, rate_period=0.4, pause=0.01, longest_pause=0.5)
-SECONDS = 20
+# Little, and enough for a registry of the test on a machine that is busy with others.
+LIMITS = Limits(connect=10, silence=2, document=3, least_rate=1000, rate_period=1, pause=0.01, longest_pause=0.5)
+SECONDS = 60
 
 
 class Puller:
