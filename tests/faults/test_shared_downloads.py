@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from tests.faults.hostile_registry import Answer, Handler, HostileRegistry
 from tests.faults.puller import Puller
+from tests.support.engine import Engine
+from tests.support.waiting import wait_until
 from tests.system.registry.images import Made, tar
 
 from darse.distribution import Limits
@@ -204,3 +207,17 @@ async def test_the_same_layer_twice_in_an_image(tmp_path: Path) -> None:
         assert len(asked_for(registry, made.layers[0])) == 1
     assert len(puller.images.layers.sizes()) == 3
     await puller.close()
+
+
+def test_a_client_that_is_interrupted_ends_its_download(engine: Engine, registry: HostileRegistry) -> None:
+    """The same through the API: docker's client gets Ctrl-C in the middle of a layer."""
+    gate = Gate(registry)
+    client = engine.docker.popen("pull", f"{registry.address}/some/image:1")
+    wait_until(lambda: asked_for(registry, FIRST), what="the download")
+    client.send_signal(signal.SIGINT)
+    client.communicate(timeout=30)
+    wait_until(gate.gone.is_set, 30, "the end of the connection to the registry")
+    assert engine.docker("images", "-q", f"{registry.address}/some/image").ok().out == ""
+    gate.opened.set()
+    engine.docker("pull", f"{registry.address}/some/image:1").ok()
+    engine.docker("rmi", f"{registry.address}/some/image:1").ok()
