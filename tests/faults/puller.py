@@ -56,7 +56,11 @@ class Puller:
         assert list(self.images.store) == []
         assert self.images.layers.sizes() == {}
         for directory in ("blobs/sha256", "layers", "ingest"):
-            assert os.listdir(self._root / directory) == []
+            assert os.listdir(self._root / directory) == [], (
+                directory,
+                os.listdir(self._root / directory),
+                str(caught.value),
+            )
         return str(caught.value)
 
     async def partials(self) -> list[str]:

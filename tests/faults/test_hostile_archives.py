@@ -8,7 +8,8 @@ import io
 import json
 import os
 import re
-import resource
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,31 @@ async def test_a_hostile_layer_is_refused_and_nothing_is_left(store: LayerStore,
     assert tree(tmp_path) == before
     assert not list((tmp_path / "images/ingest").iterdir())
     assert not store.exists(diff_id)
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < _RESIDENT
+
+
+# A child's peak begins at its parent's, so the parent is a small process and not the tests'.
+_PEAK = """
+import asyncio, pathlib, resource, sys
+from darse.archive import process
+from darse.archive.process import unpack
+async def main(archive, directory, limit):
+    with open(archive, "rb") as source, open(directory + ".recipe", "wb") as recipe:
+        await unpack(pathlib.Path(directory), source.fileno(), recipe.fileno(), limit=limit)
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def test_no_archive_makes_its_worker_large(tmp_path: Path) -> None:
+    peaks = {}
+    for number, (name, case) in enumerate(HOSTILE.items()):
+        source, target = tmp_path / "archive", tmp_path / f"{number}"
+        source.write_bytes(case.archive())
+        target.mkdir()
+        command = [sys.executable, "-c", _PEAK, str(source), str(target), str(case.limit)]
+        peaks[name] = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    largest = max(peaks, key=lambda name: peaks[name])
+    assert peaks[largest] < _RESIDENT, largest
 
 
 def test_there_are_as_many_kinds_of_harm_as_we_say(tell: Callable[[str], None]) -> None:

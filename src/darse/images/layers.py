@@ -187,8 +187,7 @@ class LayerStore:
         try:
             answer = await self._unpack(source, target, name, limit)
         except BaseException:
-            if target.exists():
-                await asyncio.to_thread(remove_tree, target)
+            await _removed(target)
             raise
         return StagedLayer(target, f"sha256:{answer['digest']}", int(answer["content"]), int(answer["length"]))
 
@@ -201,8 +200,7 @@ class LayerStore:
 
     async def discard(self, staged: StagedLayer) -> None:
         """Remove what was staged; fine when it was published."""
-        if staged.path.exists():
-            await asyncio.to_thread(remove_tree, staged.path)
+        await _removed(staged.path)
 
     async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = ()) -> Layer:
         """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on nothing).
@@ -359,3 +357,15 @@ def _checked(answer: dict[str, str], name: str) -> dict[str, str]:
     if "error" in answer:
         raise InvalidParameter(f"layer {name} is refused: {answer['error']}")
     return answer
+
+
+async def _removed(path: Path) -> None:
+    """Remove a tree if it is there, and return when it is gone, also to a caller who is cancelled meanwhile."""
+    if not path.exists():
+        return
+    removal = asyncio.create_task(asyncio.to_thread(remove_tree, path))
+    try:
+        await asyncio.shield(removal)
+    except asyncio.CancelledError:
+        await asyncio.wait({removal})
+        raise
