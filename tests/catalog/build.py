@@ -73,6 +73,8 @@ class Builder:
         self._apt = cache / "apt"
         self._parent = parent
         self._tell = tell
+        # Whatever is of a later moment was made here, by this instruction or one before it.
+        self._since = int(time.time())
         lists = self._apt / "lists"
         if lists.exists() and time.time() - lists.stat().st_mtime > _LISTS_SECONDS:
             shutil.rmtree(self._apt)
@@ -146,7 +148,7 @@ class Builder:
             self._tree(before).rename(tree)
         else:
             subprocess.run(["cp", "-a", "--reflink=auto", str(self._tree(before)), str(tree)], check=True)
-        look, since = layers.look(tree), int(time.time())
+        look = layers.look(tree)
         if instruction.name == "RUN":
             self._run(tree, before.config, instruction.command())
         elif instruction.name == "WORKDIR":
@@ -160,7 +162,7 @@ class Builder:
             else:
                 shutil.rmtree(tree)
             return ()
-        layer = layers.pack(tree, paths, self._layout.blobs, since)
+        layer = layers.pack(tree, paths, self._layout.blobs, self._since)
         tree.rename(self._place((*before.layers, layer)))
         self._tell(f"{time.monotonic() - began:6.1f} s {layer.size / 1e6:7.1f} MB  {str(instruction)[:100]}")
         return (layer,)
