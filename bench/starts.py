@@ -60,6 +60,14 @@ def exec_true(engine: BenchEngine) -> float:
     return seconds(engine, "exec", "bench", "true")
 
 
+def eight_execs(engine: BenchEngine) -> float:
+    """Eight execs of `true` in one container, all at the same time."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: exec_true(engine), range(8)))
+    return (time.perf_counter() - began) * 1000
+
+
 @contextmanager
 def one_container(engine: BenchEngine) -> Iterator[None]:
     """A container called `bench` that sleeps."""
@@ -75,6 +83,7 @@ def measures(rounds: int) -> list[Measure]:
         Measure("run --rm, host", "ms", 0.35, rounds, run_on("host")),
         Measure("run --rm, none", "ms", 0.35, rounds, run_on("none")),
         Measure("exec true", "ms", 0.40, rounds, exec_true, one_container),
+        Measure("8 execs at once", "ms", 0.40, rounds, eight_execs, one_container),
         Measure("ps", "ms", None, rounds, lambda engine: seconds(engine, "ps"), one_container),
         Measure("50 detached, 8 at a time", "ms", None, max(1, rounds // 10), fifty),
         Measure("per container, Pss", "MiB", 0.25, 1, container_memory("Pss")),
