@@ -61,10 +61,14 @@ class StreamReceiver:
                 if not politely:
                     # Closes with RST, whatever is there to read.
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.shutdown(socket.SHUT_RD if politely else socket.SHUT_RDWR)
+                connection.shutdown(self._farewell() if politely else socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(10)
         self._threads.clear()
+
+    def _farewell(self) -> int:
+        """How to end a connection politely: say so, and read what still comes until the sender ends it, too."""
+        return socket.SHUT_WR
 
     def close(self) -> None:
         """Go away at the end of a test."""
@@ -113,6 +117,11 @@ class Fluentd(StreamReceiver):
         super().__init__(address)
         self._rest: dict[int, bytes] = {}
         self.events: list[list[Any]] = []
+        self._answers = False
+
+    def _farewell(self) -> int:
+        """Who answers must be able to until the end; what comes later was answered by nobody, and is sent again."""
+        return socket.SHUT_RD if self._answers else super()._farewell()
 
     def answer(self, connection: socket.socket, data: bytes) -> None:
         """Take the events that are whole."""
@@ -131,6 +140,7 @@ class Fluentd(StreamReceiver):
                 answers += msgspec.msgpack.encode({"ack": event[3]["chunk"]})
         self._rest[number] = rest
         if answers:
+            self._answers = True
             connection.sendall(answers)
 
     def down(self, *, politely: bool) -> None:

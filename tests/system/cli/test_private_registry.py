@@ -41,7 +41,7 @@ def test_log_in_pull_log_out(logged_out: Client, private: Registry, tmp_path: Pa
     assert "no basic auth credentials" in denied.err
     wrong = cli("login", "-u", "me", "--password-stdin", private.address, input="wrong")
     assert wrong.status == 1
-    assert "unauthorized" in wrong.err
+    assert "unauthorized" in wrong.err.lower()
     assert not (tmp_path / "config" / "config.json").exists()
     assert cli("login", "-u", "me", "--password-stdin", private.address, input="secret").ok().line == "Login Succeeded"
     assert list(json.loads((tmp_path / "config" / "config.json").read_text())["auths"]) == [private.address]

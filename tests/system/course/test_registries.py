@@ -116,7 +116,7 @@ def test_login_push_pull_logout(hub_cli: Client, private: Registry) -> None:
 def test_login_with_a_wrong_password(hub_cli: Client, private: Registry) -> None:
     done = hub_cli("login", "-u", "training", "--password-stdin", private.address, input="guess")
     assert done.status == 1
-    assert "unauthorized" in done.err
+    assert "unauthorized" in done.err.lower()
     assert "Login Succeeded" not in done.out
     assert hub_cli("pull", f"{private.address}/private/hello").status == 1
 

@@ -45,13 +45,20 @@ _documents = st.dictionaries(_members | st.text(max_size=10), _values, max_size=
 
 
 class _Anything:
-    """A service that has every method, and every method fails as services do."""
+    """A service that has every part and every method, and every method fails as services do."""
 
     def __getattr__(self, name: str) -> Any:
-        def method(*_: Any, **__: Any) -> Any:
-            raise InvalidParameter(f"{name} was called")
+        return _Anything()
 
-        return method
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        raise InvalidParameter("a method was called")
+
+
+class _Containers(FakeContainers):
+    """Has streams, and refuses the rest."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _Anything()
 
 
 @st.composite
@@ -90,13 +97,10 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
 
     async def start() -> Served:
-        engine.containers = FakeContainers()
-        engine.containers.observation = refusing
-        engine.containers.checkpoints = refusing
+        engine.containers = _Containers()
         engine.containers.ended.set_result({"StatusCode": 0})
         engine.containers.streams.end()
-        for name in ("kill", "pause", "unpause", "restart", "inspect", "remove", "prune", "rename", "trace"):
-            setattr(engine.containers, name, getattr(refusing, name))
+        engine.containers.kill = refusing
         engine.events.close()
         api = Api(engine)  # type: ignore[arg-type]
         server = ApiServer(api.handle)

@@ -82,7 +82,6 @@ async def test_a_defect_is_one_requests_500_and_not_the_engines_end(served: Serv
     ("method", "target"),
     [
         ("POST", "/build"),
-        ("POST", "/commit"),
         ("POST", "/session"),
         ("POST", "/swarm/init"),
     ],
