@@ -202,7 +202,8 @@ def test_logs_of_the_advanced_example_take_thirty_megabytes_at_most(hub_cli: Cli
     files = sorted((hub.engine.data_root / "containers" / container).glob(f"{container}*log*"))
     sizes = [file.stat().st_size for file in files]
     assert len(sizes) == 3, files
-    assert max(sizes) <= 10 * MEBIBYTE + 65536
+    # A file is rotated soon after it is full; how much comes meanwhile depends on how busy the machine is.
+    assert max(sizes) <= 11 * MEBIBYTE
     assert sum(sizes) > 20 * MEBIBYTE
     assert state(hub_cli, container)["Running"]
 

@@ -79,7 +79,10 @@ def test_stops_in_order_and_leaves_containers_running(new_engine: Callable[..., 
 
 def test_without_live_restore_containers_are_stopped(new_engine: Callable[..., Engine]) -> None:
     engine = new_engine("--live-restore=false", "--shutdown-timeout=1")
-    engine.docker("run", "-d", "--name", "box", BUSYBOX, "sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait").ok()
+    engine.docker(
+        "run", "-d", "--name", "box", BUSYBOX, "sh", "-c", "trap 'exit 5' TERM; echo ready; sleep 1000 & wait"
+    ).ok()
+    wait_until(lambda: "ready" in engine.docker("logs", "box").out, 10, "the trap")
     engine.restart()
     state = engine.api("GET", "/containers/box/json").json()["State"]
     assert (state["Running"], state["ExitCode"]) == (False, 5)
