@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from darse.engine.errors import Conflict, InvalidParameter
@@ -113,6 +114,12 @@ class Partials:
         for path in self.directory.iterdir():
             found[f"sha256:{path.name}"] = path.stat().st_blocks * 512
         return found
+
+    def drop_those(self, unwanted: Callable[[str], bool]) -> None:
+        """Remove the downloads whose digest is `unwanted`; for a time when nobody writes."""
+        for digest in self.sizes():
+            if unwanted(digest):
+                (self.directory / digest.removeprefix("sha256:")).unlink()
 
     def drop(self, before: float | None = None) -> int:
         """Remove those that nobody writes (and last did so `before`, seconds since the epoch); return their bytes."""

@@ -71,6 +71,8 @@ class ImageService(ImageViews):
         _, directories = self.unused.forget()
         for directory in directories:
             remove_tree(directory)
+        # A pull whose image was recorded, and that was killed before it dropped what it had fetched.
+        self.content.partials.drop_those(lambda digest: self.layer_blobs.diff_id(digest) is not None)
 
     # What there is
 
