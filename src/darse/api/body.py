@@ -1,8 +1,8 @@
-"""JSON bodies as Go's decoder reads them, and stricter where silence would hide a mistake.
+"""JSON bodies as Go's decoder reads them.
 
-As Go: a member matches its field whatever the case of its letters, an exact match first; `null` leaves the zero value;
-a command may be a string. Stricter: members that no version of the API has are refused, so a misspelt option is not
-lost; numbers outside 64 bits, invalid UTF-8, and NUL in strings (no file name, argument or label can hold one) too.
+A member matches its field whatever the case of its letters, an exact match first; `null` leaves the zero value; a
+command may be a string; members that no field has are passed over, for clients send those of other versions and options
+of their own along. What is stricter: invalid UTF-8, and NUL in strings (no file name, argument or label can hold one).
 
 A plan per type is made once, from the struct's annotations; decoding walks document and plan side by side and ends
 in `msgspec.convert`, which checks the types. Size and time of a body are bounded before that.
@@ -11,6 +11,7 @@ in `msgspec.convert`, which checks the types. Size and time of a body are bounde
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Hashable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -29,31 +30,11 @@ _SECONDS = 30
 _INT64 = 1 << 63
 # Fields that may be given as one string (Go's strslice).
 _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint"})
-# Members that clients send and no field has, without effect wherever they stand: those of other API versions, and in
-# small letters dockerode's own options, which it sends along with the body.
-_LEGACY = frozenset(
-    name.lower()
-    for name in (
-        "Container",
-        "ContainerIDEnv",
-        "CpuShares",
-        "Cpuset",
-        "DiskQuota",
-        "LxcConf",
-        "Memory",
-        "MemorySwap",
-        "PortSpecs",
-        "Runtime",
-        "SandboxKey",
-        "VolumeDriver",
-        "VolumesFrom",
-        "abortSignal",
-        "hijack",
-        "name",
-        "platform",
-        "stdin",
-    )
-)
+# So many are noted; clients choose their names.
+_NOTED_MEMBERS, _LONGEST_NAME = 256, 128
+_noted: set[str] = set()
+
+log = logging.getLogger(__name__)
 
 Normalizer = Callable[[Any, str], Any]
 
@@ -182,9 +163,8 @@ def _of_struct(type_: type[msgspec.Struct]) -> Normalizer:
                 continue
             name = key if key in exact else folded.get(key.lower())
             if name is None:
-                if key.lower() in _LEGACY:
-                    continue
-                raise InvalidParameter(f"invalid JSON: unknown field {_quoted(key)} at {where}")
+                _note(key, where)
+                continue
             if name in result and name != key:
                 continue
             if name in _STRING_OR_LIST and isinstance(one, str):
@@ -230,6 +210,9 @@ def _text(value: str, where: str) -> str:
     return value
 
 
-def _quoted(key: str) -> str:
-    shown = key if len(key) <= 64 else key[:64] + "…"
-    return msgspec.json.encode(shown).decode()
+def _note(key: str, where: str) -> None:
+    """Say once that a member has no effect: it may be a misspelt option."""
+    member = f"{where}.{key}"[:_LONGEST_NAME]
+    if member not in _noted and len(_noted) < _NOTED_MEMBERS:
+        _noted.add(member)
+        log.debug("request bodies: member %r has no effect", member)
