@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from darse.distribution.errors import Cancelled, RegistryError, Unreachable
+from darse.images.registries import in_thread
+from darse.wire.images import Progress
 
 if TYPE_CHECKING:
     from darse.distribution import Client, Reference, Repository
@@ -36,6 +38,30 @@ def first_answer(client: Client, reference: Reference, ask: Callable[[Repository
             failures.append(error)
             if not goes_on(repository, error):
                 break
+        finally:
+            repository.session.close()
+    raise most_telling(failures)
+
+
+async def at_first(
+    client: Client,
+    reference: Reference,
+    transfer: Callable[[Repository], AsyncIterator[Progress]],
+    *,
+    writing: bool = False,
+) -> AsyncIterator[Progress]:
+    """Yield what a transfer tells, at the first endpoint where it succeeds. Raises RegistryError."""
+    failures: list[RegistryError] = []
+    for repository in await in_thread(client.cancellation, lambda: client.repositories(reference, writing=writing)):
+        try:
+            async for message in transfer(repository):
+                yield message
+        except RegistryError as error:
+            failures.append(error)
+            if not goes_on(repository, error):
+                break
+        else:
+            return
         finally:
             repository.session.close()
     raise most_telling(failures)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from darse.distribution.errors import RegistryError
 from darse.engine.errors import InvalidParameter
 from darse.engine.events import EventLog
 from darse.images import builtin, platforms, registry_errors
-from darse.images.endpoints import first_answer, goes_on, most_telling
+from darse.images.endpoints import at_first, first_answer
 from darse.images.layer_jobs import LayerJob, Transfers
 from darse.images.layer_progress import Step, Watch, short
 from darse.images.model import Descriptor, chain_ids, parse_config
@@ -80,7 +81,7 @@ class Pulling:
             newer = False
             for one in named:
                 former = self._images.store.named(_pinned(one))
-                async for message in self._from_endpoints(client, one, wanted):
+                async for message in at_first(client, one, partial(self._from_one, client, one, wanted)):
                     yield message
                 now = self._images.store.named(_pinned(one))
                 newer |= former is None or now is None or former.digest != now.digest
@@ -103,25 +104,8 @@ class Pulling:
         yield {"status": f"Digest: {image.manifest.digest}"}
         yield {"status": f"Status: Image is up to date for {reference.familiar}"}
 
-    async def _from_endpoints(self, client: Client, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
-        """Try the endpoints in turn: mirrors whatever they say, then the registry itself with TLS, and without."""
-        failures: list[RegistryError] = []
-        for repository in await in_thread(client.cancellation, lambda: client.repositories(reference)):
-            try:
-                async for message in self._from_one(client, repository, reference, wanted):
-                    yield message
-            except RegistryError as error:
-                failures.append(error)
-                if not goes_on(repository, error):
-                    break
-            else:
-                return
-            finally:
-                repository.session.close()
-        raise most_telling(failures)
-
     async def _from_one(
-        self, client: Client, repository: Repository, reference: Reference, wanted: Platform
+        self, client: Client, reference: Reference, wanted: Platform, repository: Repository
     ) -> AsyncIterator[Progress]:
         asked = reference.digest or reference.tag
         resolved = await in_thread(client.cancellation, lambda: resolve(repository, asked, wanted))

@@ -21,7 +21,7 @@ from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.events import EventLog
 from darse.images import platforms, references, registry_errors
 from darse.images.documents import Manifest, decode
-from darse.images.endpoints import goes_on, most_telling
+from darse.images.endpoints import at_first
 from darse.images.layer_blobs import KnownBlob
 from darse.images.layer_jobs import Slots
 from darse.images.layer_progress import Watch
@@ -59,25 +59,24 @@ class Pushing:
         chosen = self._named(name)
         client = self._registries.client(credentials)
         yield {"status": f"The push refers to repository [{name.name}]"}
-        failures: list[RegistryError] = []
         try:
-            for repository in await in_thread(client.cancellation, lambda: client.repositories(name, writing=True)):
-                try:
-                    await in_thread(client.cancellation, repository.session.ping)
-                    for reference, target in chosen:
-                        async for message in self._push_one(client, repository, reference, target, platform):
-                            yield message
-                except RegistryError as error:
-                    failures.append(error)
-                    if not goes_on(repository, error):
-                        break
-                else:
-                    return
-                finally:
-                    repository.session.close()
-            raise most_telling(failures)
+            transfer = partial(self._push_all, client, chosen, platform)
+            async for message in at_first(client, name, transfer, writing=True):
+                yield message
         except RegistryError as error:
             raise registry_errors.of_push(error, name) from error
+
+    async def _push_all(
+        self,
+        client: Client,
+        chosen: list[tuple[Reference, Target]],
+        platform: Platform | None,
+        repository: Repository,
+    ) -> AsyncIterator[Progress]:
+        await in_thread(client.cancellation, repository.session.ping)
+        for reference, target in chosen:
+            async for message in self._push_one(client, repository, reference, target, platform):
+                yield message
 
     def _named(self, name: Reference) -> list[tuple[Reference, Target]]:
         """What is to be pushed, by tag. Raises NotFound in docker's words."""
