@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from tests.system.registry.images import Made
+from tests.support.small_images import Made
 
 CHUNK = b"x" * 65536
 

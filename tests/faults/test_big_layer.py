@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.support.engine import Engine
 from tests.support.registry import Registry, needs_registry
-from tests.system.registry.images import HOST, document, repository
+from tests.support.small_images import HOST, document, repository
 
 from darse.distribution import Uploads
 from darse.distribution.documents import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.faults.hostile_registry import CHUNK, Answer, Behaviour, Handler, HostileRegistry, refusal
 from tests.faults.puller import Puller
-from tests.system.registry.images import Made, document, tar
+from tests.support.small_images import Made, document, tar
 
 from darse.distribution import Credentials
 from darse.distribution.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, digest_of

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from tests.support.engine import Engine
 from tests.support.registry import Registry, needs_registry
-from tests.system.registry.images import Made, tar
+from tests.support.small_images import Made, tar
 
 pytestmark = needs_registry
 _LAYERS = 4

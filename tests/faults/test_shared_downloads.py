@@ -14,8 +14,8 @@ import pytest
 from tests.faults.hostile_registry import Answer, Handler, HostileRegistry
 from tests.faults.puller import Puller
 from tests.support.engine import Engine
+from tests.support.small_images import Made, tar
 from tests.support.waiting import wait_until
-from tests.system.registry.images import Made, tar
 
 from darse.distribution import Limits
 

@@ -1,87 +1,139 @@
-"""The smallest images, put into a registry document by document: for tests of what is said of images."""
+"""Images for registries in tests: written straight into a registry by the client, so that pulls can be tested alone.
+
+made = Made(tar({"etc/a": b"a"}), architecture=OTHER, Labels={"a": "b"})
+made.push(registry.address, "team/app", "1")
+"""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import http.client
 import io
 import json
+import os
 import tarfile
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-OCI = "application/vnd.oci.image"
-DOCKER = "application/vnd.docker"
+from darse.distribution import Client, Document, Repository, Settings, Uploads, references
+from darse.distribution.documents import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    digest_of,
+)
+
+HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+OTHER = "arm64" if HOST == "amd64" else "amd64"
 
 
-class SmallImage(NamedTuple):
-    """An image: its documents, their types, and its one layer."""
+def tar(files: Mapping[str, bytes]) -> bytes:
+    """An archive of files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as made:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            made.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
 
-    manifest: bytes
-    media_type: str
-    config: bytes
-    layer: bytes
+
+class Made:
+    """An image: its documents and blobs, by digest."""
+
+    def __init__(
+        self,
+        *layers: bytes,
+        architecture: str = HOST,
+        variant: str = "",
+        packed: bool = True,
+        docker: bool = False,
+        indent: int | None = None,
+        **config: object,
+    ) -> None:
+        """Make it of uncompressed layers; `config` are members of the config's own `config`.
+
+        packed: layers are compressed with gzip.
+        docker: in docker's formats, not OCI's.
+        indent: how the manifest is written.
+        """
+        self.blobs: dict[str, bytes] = {}
+        self.diff_ids = [digest_of(layer) for layer in layers]
+        described = []
+        for layer in layers:
+            blob = gzip.compress(layer, 1, mtime=0) if packed else layer
+            self.blobs[digest_of(blob)] = blob
+            media_type = f"{DOCKER_LAYER}.gzip" if docker and packed else DOCKER_LAYER if docker else OCI_LAYER
+            media_type += "+gzip" if packed and not docker else ""
+            described.append({"mediaType": media_type, "digest": digest_of(blob), "size": len(blob)})
+        self.config = json.dumps(
+            {
+                "architecture": architecture,
+                "os": "linux",
+                **({"variant": variant} if variant else {}),
+                "config": {"Cmd": ["true"], **config},
+                "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
+            }
+        ).encode()
+        self.id = digest_of(self.config)
+        self.layers = [str(layer["digest"]) for layer in described]
+        self.manifest = {
+            "schemaVersion": 2,
+            "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST,
+            "config": {
+                "mediaType": DOCKER_CONFIG if docker else OCI_CONFIG,
+                "digest": self.id,
+                "size": len(self.config),
+            },
+            "layers": described,
+        }
+        self.architecture = architecture
+        self._indent = indent
 
     @property
-    def digest(self) -> str:
-        """Of the manifest."""
-        return digest_of(self.manifest)
+    def document(self) -> Document:
+        """The manifest's document."""
+        return document(self.manifest, str(self.manifest["mediaType"]), self._indent)
+
+    def push(self, address: str, name: str, *tags: str) -> Document:
+        """Write it to a registry without TLS."""
+        target = repository(address, name)
+        uploads = Uploads(target)
+        for digest, blob in self.blobs.items():
+            if target.has_blob(digest) is None:
+                uploads.put(blob, digest)
+        uploads.put(self.config, self.id)
+        for tag in tags or (self.document.digest,):
+            uploads.put_manifest(tag, self.document)
+        return self.document
 
 
-def digest_of(content: bytes) -> str:
-    """The sha256 digest."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+def repository(address: str, name: str) -> Repository:
+    """A repository of a registry without TLS."""
+    return Client(Settings()).repositories(references.parse(f"{address}/{name}"))[-1]
 
 
-def make(architecture: str, *, docker: bool = False, variant: str = "", indent: int | None = 3) -> SmallImage:
-    """An image of one file for an architecture, in docker's formats or OCI's."""
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo(f"for-{architecture}"))
-    layer = gzip.compress(tar.getvalue(), mtime=0)
-    platform = {"architecture": architecture, "os": "linux", **({"variant": variant} if variant else {})}
-    rootfs = {"type": "layers", "diff_ids": [digest_of(tar.getvalue())]}
-    config = json.dumps({**platform, "config": {}, "rootfs": rootfs, "history": []}).encode()
-    manifest_type = f"{DOCKER}.distribution.manifest.v2+json" if docker else f"{OCI}.manifest.v1+json"
-    config_type = f"{DOCKER}.container.image.v1+json" if docker else f"{OCI}.config.v1+json"
-    layer_type = f"{DOCKER}.image.rootfs.diff.tar.gzip" if docker else f"{OCI}.layer.v1.tar+gzip"
-    document = {
-        "schemaVersion": 2,
-        "mediaType": manifest_type,
-        "config": _descriptor(config_type, config),
-        "layers": [_descriptor(layer_type, layer)],
-    }
-    return SmallImage(json.dumps(document, indent=indent).encode(), manifest_type, config, layer)
+def document(content: object, media_type: str, indent: int | None = None) -> Document:
+    """A JSON document."""
+    raw = json.dumps(content, indent=indent).encode()
+    return Document(raw, media_type, digest_of(raw))
 
 
-def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
-    return {"mediaType": media_type, "size": len(content), "digest": digest_of(content)}
-
-
-def put(address: str, repository: str, reference: str, image: SmallImage) -> None:
-    """Upload an image to a registry without TLS, under a tag or its digest."""
-    for blob in (image.config, image.layer):
-        headers = _ask(address, "POST", f"/v2/{repository}/blobs/uploads/", 202)
-        location = headers["location"].partition(address)[2] or headers["location"]
-        mark = "&" if "?" in location else "?"
-        _ask(address, "PUT", f"{location}{mark}digest={digest_of(blob)}", 201, blob)
-    put_manifest(address, repository, reference, image.manifest, image.media_type)
-
-
-def put_manifest(address: str, repository: str, reference: str, content: bytes, media_type: str) -> None:
-    """Upload a manifest or an index."""
-    _ask(address, "PUT", f"/v2/{repository}/manifests/{reference}", 201, content, media_type)
-
-
-def _ask(
-    address: str, method: str, path: str, status: int, body: bytes = b"", media_type: str = "application/octet-stream"
-) -> dict[str, str]:
-    connection = http.client.HTTPConnection(address)
-    try:
-        connection.request(method, path, body, {"Content-Type": media_type})
-        response = connection.getresponse()
-        content = response.read()
-        assert response.status == status, (method, path, response.status, content)
-        return {name.lower(): value for name, value in response.getheaders()}
-    finally:
-        connection.close()
+def push_index(address: str, name: str, tag: str, *images: Made) -> Document:
+    """Write images, and an index of them under a tag."""
+    entries = []
+    for image in images:
+        pushed = image.push(address, name)
+        entries.append(
+            {
+                "mediaType": OCI_MANIFEST,
+                "digest": pushed.digest,
+                "size": len(pushed.content),
+                "platform": {"architecture": image.architecture, "os": "linux"},
+            }
+        )
+    index = document({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}, OCI_INDEX)
+    Uploads(repository(address, name)).put_manifest(tag, index)
+    return index

@@ -7,13 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import small_images
 from tests.support.engine import BIN, Client, docker_program
 from tests.support.registry import Registry, needs_registry
+from tests.support.small_images import Made, tar
 
 pytestmark = needs_registry
 needs_docker = pytest.mark.skipif(docker_program() is None, reason="docker's client is not installed")
 _NOWHERE = "unix:///nonexistent.sock"
+
+
+def made(architecture: str, *, docker: bool = False, variant: str = "", indent: int | None = 3) -> Made:
+    """An image of one file; its manifest is written as docker writes it, unless told."""
+    layer = tar({f"for-{architecture}": b""})
+    return Made(layer, architecture=architecture, docker=docker, variant=variant, indent=indent)
 
 
 @pytest.fixture
@@ -22,10 +28,10 @@ def registry() -> Iterator[Registry]:
     with Registry() as one:
         for team in ("docker", "darse"):
             for name in ("amd64", "arm64"):
-                image = small_images.make(name, docker=True, variant="v8" if name == "arm64" else "")
-                small_images.put(one.address, f"{team}/app", name, image)
-            small_images.put(one.address, f"{team}/other", "s390x", small_images.make("s390x"))
-            small_images.put(one.address, f"{team}/other", "odd", small_images.make("386", indent=None))
+                image = made(name, docker=True, variant="v8" if name == "arm64" else "")
+                image.push(one.address, f"{team}/app", name)
+            made("s390x").push(one.address, f"{team}/other", "s390x")
+            made("386", indent=None).push(one.address, f"{team}/other", "odd")
         yield one
 
 
@@ -130,7 +136,7 @@ def test_a_list_is_shared_with_docker(registry: Registry, tmp_path: Path) -> Non
 def test_a_manifest_keeps_its_bytes(registry: Registry, tmp_path: Path) -> None:
     """A manifest that is written in its own way arrives in another repository with its digest."""
     darse = Client(str(BIN / "darse"), _NOWHERE, tmp_path)
-    image = small_images.make("386", indent=None)
+    image = made("386", indent=None).document
     name = f"{registry.address}/darse/elsewhere:1"
     darse("manifest", "create", name, f"{registry.address}/darse/other:odd").ok()
     out = darse("manifest", "push", name).ok().out

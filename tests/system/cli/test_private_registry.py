@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support import small_images
 from tests.support.engine import Client, Engine
 from tests.support.registry import Registry, needs_registry
-from tests.system.registry.images import HOST
+from tests.support.small_images import Made, tar
 
 pytestmark = needs_registry
 
@@ -21,8 +20,8 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """A registry for users, with an image that was there before it became private."""
     storage = tmp_path_factory.mktemp("registry") / "storage"
     with Registry(storage) as public:
-        small_images.put(public.address, "team/app", "1", small_images.make(HOST))
-        small_images.put(public.address, "team/app", "2", small_images.make(HOST, docker=True))
+        Made(tar({"etc/app": b"1"})).push(public.address, "team/app", "1")
+        Made(tar({"etc/app": b"1"}), docker=True).push(public.address, "team/app", "2")
     with Registry(storage, users={"me": "secret"}) as registry:
         yield registry
 

@@ -12,7 +12,7 @@ from tests.faults.hostile_registry import Answer, HostileRegistry
 from tests.support.engine import Client, Engine
 from tests.support.http import Response
 from tests.support.registry import Certificates, Registry, needs_registry
-from tests.system.registry.images import Made, tar
+from tests.support.small_images import Made, tar
 
 pytestmark = needs_registry
 MADE = Made(tar({"etc/private": b"private" * 1000}))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.registry import Registry, needs_registry
-from tests.system.registry.images import OTHER, Made, push_index, tar
+from tests.support.small_images import OTHER, Made, push_index, tar
 
 pytestmark = needs_registry
 BASE = tar({"etc/base": b"base" * 1000})
