@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from darse.api import body
 from darse.api.body import decode
 from darse.engine.errors import InvalidParameter
 from darse.wire.containers import CreateRequest, ExecConfig, Mount, PortBinding
@@ -64,7 +65,10 @@ def test_members_that_no_field_has_are_passed_over() -> None:
     assert decode(b'{"Name":"n","CheckDuplicate":true}', NetworkCreate).Name == "n"
 
 
-def test_a_member_without_effect_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_member_without_effect_is_logged_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "_noted", set())
     with caplog.at_level(logging.DEBUG, "darse.api.body"):
         for _ in range(3):
             create({"HostConfig": {"Remember": 1, "x" * 100_000: 1}})
