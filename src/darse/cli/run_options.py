@@ -374,6 +374,7 @@ def mount_spec(text: str) -> dict[str, Any]:
     mount: dict[str, Any] = {"Type": "volume"}
     bind: dict[str, Any] = {}
     volume: dict[str, Any] = {}
+    image: dict[str, Any] = {}
     tmpfs: dict[str, Any] = {}
     for field in next(csv.reader([text])):
         key, equals, value = field.partition("=")
@@ -405,6 +406,8 @@ def mount_spec(text: str) -> dict[str, Any]:
             volume.setdefault("DriverConfig", {})["Name"] = value
         elif key == "volume-opt":
             volume.setdefault("DriverConfig", {}).setdefault("Options", {}).update([value.partition("=")[::2]])
+        elif key == "image-subpath":
+            image["Subpath"] = value
         elif key == "tmpfs-size":
             tmpfs["SizeBytes"] = size(value, "mount")
         elif key == "tmpfs-mode":
@@ -415,7 +418,7 @@ def mount_spec(text: str) -> dict[str, Any]:
             raise _invalid(text, "mount", f"unexpected key '{key}' in '{field}'")
     if "Target" not in mount:
         raise _invalid(text, "mount", "target is required")
-    options = {"BindOptions": bind, "VolumeOptions": volume, "TmpfsOptions": tmpfs}
+    options = {"BindOptions": bind, "VolumeOptions": volume, "ImageOptions": image, "TmpfsOptions": tmpfs}
     return mount | {name: chosen for name, chosen in options.items() if chosen}
 
 

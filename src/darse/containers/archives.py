@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from darse.containers.context import Context
+from darse.containers.image_mounts import ImageMounts
 from darse.containers.model import Container, Status
 from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.times import rfc3339
@@ -72,6 +73,7 @@ class Archives:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._mounted = ImageMounts(context)
 
     async def stat(self, reference: str, path: str) -> ContainerPathStat:
         """What is at a path. Raises NotFound, and InvalidParameter."""
@@ -182,7 +184,12 @@ class Archives:
         context = self._context
         plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
         stack.callback(context.volumes.unmount_unused, plans, container.id)
-        ready = [await context.volumes.ready(plan, container.id) for plan in plans]
+        ready = [
+            self._mounted.ready(plan, container.id)
+            if plan.type == "image"
+            else await context.volumes.ready(plan, container.id)
+            for plan in plans
+        ]
         files = context.files.of(container.id)
         names = {"/etc/hostname": files.hostname, "/etc/hosts": files.hosts, "/etc/resolv.conf": files.resolv_conf}
         chosen = {plan.destination for plan in plans}

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from darse.containers.context import Context
+from darse.containers.image_mounts import ImageMounts
 from darse.containers.links import Links
 from darse.containers.model import Container
 from darse.containers.name_files import NameFiles, running_other
@@ -25,10 +26,11 @@ from darse.runtime.devices import device_binds
 from darse.runtime.filters import CompiledFilters
 from darse.runtime.launch import RootMount
 from darse.runtime.oci import OCIRuntime
-from darse.runtime.pinning import pin_shared_memory, pin_subpaths
+from darse.runtime.pinning import pin_layers, pin_shared_memory, pin_subpaths
 from darse.runtime.remapping import Remapping, host_message_queues, pin_sources
 from darse.runtime.spec import LAST_GROUP, SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
+from darse.volumes.mounts import MountPlan
 
 _INIT_PROGRAMS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini")
 
@@ -59,6 +61,7 @@ class Assembly:
     def __init__(self, context: Context, links: Links) -> None:
         self._context = context
         self._links = links
+        self._mounted = ImageMounts(context)
         self._names = NameFiles(context, links)
         context.observers.add(self._names)
         self._filters = CompiledFilters()
@@ -76,7 +79,7 @@ class Assembly:
         stack = await self._network(container, remapping)
         hostname = self._names.hostname(container)
         binds = self._names.write(container, hostname, stack.addresses)
-        mounts = [*binds, *[await context.volumes.ready(plan, container.id) for plan in container.record.mounts]]
+        mounts = [*binds, *[await self._ready(plan, container.id, remapping) for plan in container.record.mounts]]
         shared_memory = self._shared_memory(container)
         station = files.station.directory
         overlay = context.snapshots.overlay(container.id)
@@ -100,7 +103,7 @@ class Assembly:
         def write_spec(root_fd: int) -> bytes:
             nonlocal profile
             check_destinations(root_fd, str(files.station.rootfs), mounts)
-            pinned = pin_subpaths(mounts, station)
+            pinned = pin_subpaths(pin_layers(mounts, station), station)
             if remapping is not None:
                 remapping.admit(station)
                 pinned = pin_sources(pinned, station)
@@ -144,6 +147,11 @@ class Assembly:
                 self._filters.learn(profile, runtime.state_directory(container.id))
 
         return LaunchPlan(runtime, root, write_spec, created)
+
+    async def _ready(self, plan: MountPlan, container_id: str, remapping: Remapping | None) -> Mount:
+        if plan.type == "image":
+            return self._mounted.ready(plan, container_id, remapping)
+        return await self._context.volumes.ready(plan, container_id)
 
     async def _network(self, container: Container, remapping: Remapping | None) -> _Stack:
         context, record = self._context, container.record

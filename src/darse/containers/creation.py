@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import msgspec
 from darse.containers import names
 from darse.containers.context import Context
 from darse.containers.files import ContainerFiles
+from darse.containers.image_mounts import ImageMounts
 from darse.containers.links import Links
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.model import Container, Record, State, Status
@@ -40,6 +42,7 @@ class Creation:
     def __init__(self, context: Context, links: Links) -> None:
         self._context = context
         self._links = links
+        self._mounted = ImageMounts(context)
 
     async def create(
         self, name: str | None, request: CreateRequest, platform: Platform | None = None
@@ -62,6 +65,7 @@ class Creation:
         inherited = self._volumes_from(host)
         plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited)
         _check_sources(plans)
+        mounted = await self._mounted.resolve(plans)
         links = self._links.resolve(host.Links or ())
         host.Links = None  # told from the record, in the targets' current names
         record = Record(
@@ -78,10 +82,10 @@ class Creation:
         )
         container = Container(record, State())
         with context.traces.record("create", container.id):
-            await self._make(container, image)
+            await self._make(container, image, mounted)
         return CreateResponse(container.id, warnings)
 
-    async def _make(self, container: Container, image: Image) -> None:
+    async def _make(self, container: Container, image: Image, mounted: Mapping[str, list[str]]) -> None:
         context = self._context
         files = context.files.of(container.id)
         async with AsyncExitStack() as undo:
@@ -91,7 +95,7 @@ class Creation:
             with context.database.transaction(durable=False):
                 context.store.add(container)
                 undo.callback(context.store.delete, container)
-                context.snapshots.prepare(container.id, image)
+                context.snapshots.prepare(container.id, image, mounted)
             undo.push_async_callback(context.snapshots.remove, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)

@@ -345,11 +345,12 @@ class ContainerService:
     # What other rooms ask
 
     def image_users(self, image_id: str) -> list[ImageUser]:
-        """The containers of an image."""
+        """The containers of an image, and those that mount it."""
         return [
             ImageUser(container.id, container.state.active)
             for container in self._store.everything()
             if container.record.image_id == image_id
+            or any(plan.type == "image" and plan.source == image_id for plan in container.record.mounts)
         ]
 
     def volume_users(self, name: str, *, running: bool = False) -> list[str]:

@@ -281,6 +281,12 @@ class Checking:
 
     # Containers
 
+    def _chains_of(self, container_id: str) -> list[str]:
+        """The chain IDs of the layers that a container stands on, and of those that it mounts."""
+        mounted = self._snapshots.mounted
+        chains = [mounted.chain_of(container_id, image_id) for image_id in mounted.images_of(container_id)]
+        return [chain_id for chain in [self._snapshots.chain_of(container_id), *chains] for chain_id in chain]
+
     def _containers(self, containers: list[str]) -> Iterator[CheckMessage]:
         yield CheckMessage(doing="containers", total=len(containers))
         for container_id in containers:
@@ -292,7 +298,7 @@ class Checking:
             for path in (overlay.upper, overlay.work):
                 if not Path(path).is_dir():
                     yield _problem(f"container {container_id}", f"{path} is missing", "remove it")
-            for chain_id in self._snapshots.chain_of(container_id):
+            for chain_id in self._chains_of(container_id):
                 if not self._layers.exists(chain_id):
                     yield _problem(
                         f"container {container_id}", f"layer {chain_id} is missing", "see the layer, or remove it"

@@ -9,16 +9,18 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from darse.engine.errors import NotFound
 from darse.engine.state import Schema, State
+from darse.images import mounted
 from darse.images.differences import Difference, differences
 from darse.images.layers import LayerStore
 from darse.images.model import Image
+from darse.images.mounted import MountedImages
 from darse.linux import trace
 
 SCHEMA = Schema(
@@ -31,6 +33,7 @@ SCHEMA = Schema(
             chain BLOB NOT NULL
         ) WITHOUT ROWID
         """,
+        mounted.CREATE_TABLE,
     ),
 )
 DRIVER = "overlay2"
@@ -53,7 +56,8 @@ class SnapshotService:
         self._empty = data_root / "snapshots-empty"
         self._state = state
         self._layers = layers
-        # Set by the image service: told the image of each writable layer that is removed.
+        self.mounted = MountedImages(state, layers)
+        # Set by the image service: told the images of each container whose writable layer is removed.
         self.removed: Callable[[str], Awaitable[None]] | None = None
 
     def open(self, live: Iterable[str]) -> None:
@@ -71,13 +75,18 @@ class SnapshotService:
             for (container_id,) in self._state.rows("SELECT container_id FROM snapshots"):
                 if container_id not in keep:
                     connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
+            self.mounted.keep_only(keep)
         shutil.rmtree(self._trash)
         self._trash.mkdir(mode=0o700)
 
-    def prepare(self, container_id: str, image: Image) -> None:
-        """Make the writable layer of a new container. Raises NotFound when the image was removed meanwhile."""
-        if not all(self._layers.exists(chain_id) for chain_id in image.chain_ids):
-            raise NotFound(f"No such image: {image.id}")
+    def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Make the writable layer of a new container, and pin the layers of images that it mounts, by their ids.
+
+        Raises NotFound when an image was removed meanwhile.
+        """
+        for image_id, chain in {image.id: image.chain_ids, **(mounted or {})}.items():
+            if not all(self._layers.exists(chain_id) for chain_id in chain):
+                raise NotFound(f"No such image: {image_id}")
         directory = self._directory / container_id
         with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
             for path in (directory, directory / "upper", directory / "work"):
@@ -88,6 +97,7 @@ class SnapshotService:
                 "INSERT INTO snapshots VALUES (?, ?, ?)",
                 (container_id, image.id, msgspec.json.encode(image.chain_ids)),
             )
+            self.mounted.pin(container_id, mounted or {})
 
     def overlay(self, container_id: str) -> Overlay:
         """Return what to mount. Raises NotFound."""
@@ -119,25 +129,32 @@ class SnapshotService:
             raise NotFound(f"container {container_id} has no writable layer") from None
 
     def chains_in_use(self) -> set[str]:
-        """The chain IDs that some container stands on."""
+        """The chain IDs that some container stands on, or mounts."""
         used: set[str] = set()
         for (chain,) in self._state.rows("SELECT DISTINCT chain FROM snapshots"):
             used.update(msgspec.json.decode(chain, type=list[str]))
-        return used
+        return used | self.mounted.chains_in_use()
+
+    @property
+    def empty(self) -> str:
+        """A directory without anything in it."""
+        return str(self._empty)
 
     async def remove(self, container_id: str) -> None:
         """Remove the writable layer; fine when it is gone."""
         row = self._state.row("SELECT image_id FROM snapshots WHERE container_id = ?", (container_id,))
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
+            images = {*self.mounted.release(container_id), *(row or ())}
         directory = self._directory / container_id
         if directory.exists():
             aside = self._trash / f"{container_id[:12]}-{secrets.token_hex(4)}"
             with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
                 os.rename(directory, aside)
             await asyncio.to_thread(shutil.rmtree, aside)
-        if row is not None and self.removed is not None:
-            await self.removed(row[0])
+        if self.removed is not None:
+            for image_id in images:
+                await self.removed(image_id)
 
     async def usage(self, container_id: str) -> tuple[int, int]:
         """Return the bytes of the writable layer, and of that and the image together."""

@@ -142,6 +142,15 @@ def mount_overlay(
             mount("overlay", target, "overlay", 0, options)
 
 
+def mount_layers(layers: Sequence[str], target: str) -> None:
+    """Mount an overlay of two or more directories, topmost first, that nobody can write to."""
+    with _short_names(layers) as names:
+        options = f"lowerdir={':'.join(names)},{_SELF_CONTAINED}"
+        command = ("mount", "-t", "overlay", "-r", "overlay", "-o", options, target)
+        with trace.step("mount", f"read-only overlay of {len(layers)} layers", *command):
+            mount("overlay", target, "overlay", MS_RDONLY, options)
+
+
 @contextmanager
 def _short_names(paths: Sequence[str]) -> Iterator[list[str]]:
     plain = sum(len(path.encode()) + 1 for path in paths) + 128 < _OPTIONS_PAGE

@@ -26,7 +26,8 @@ class BindMount(msgspec.Struct, frozen=True):
     `recursive_read_only` reaches the mounts below `source` too; it is for directories only (crun 1.8 takes no file).
     With a `subpath`, whose names a container controls,
     the mount must be pinned (`darse.runtime.pinning`) before it goes into a spec. `restrictions` are those of
-    ro, nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them.
+    ro, nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them. With `layers`, the
+    topmost first, an overlay of these is shown, which has a `source` when it is pinned.
     """
 
     source: str
@@ -37,6 +38,7 @@ class BindMount(msgspec.Struct, frozen=True):
     recursive_read_only: bool = False
     subpath: str = ""
     restrictions: Sequence[str] = ()
+    layers: Sequence[str] = ()
 
 
 class TmpfsMount(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 A directory inside a volume, or another container's /dev/shm, could become a link to the host between our check and
 the runtime's bind (CVE-2021-30465, CVE-2023-28642). So in the launch's own mount namespace it is opened once, without
 leaving its root, and bound below the run's directory; the runtime gets that name. The binds vanish with the
-namespace.
+namespace. So do the overlays of images that are shown as directories.
 """
 
 from __future__ import annotations
@@ -16,8 +16,26 @@ from msgspec.structs import replace
 
 from darse.engine.errors import Conflict, InvalidParameter
 from darse.linux.mount_trees import bind_descriptor, bind_from_process
+from darse.linux.mounts import mount_layers
 from darse.linux.openat2 import open_beneath
 from darse.runtime.container_mounts import BindMount, Mounts
+
+
+def pin_layers(mounts: Mounts, directory: Path) -> Mounts:
+    """Return the mounts with the overlays of images mounted below `directory`.
+
+    Call it in the launch's mount namespace, before `pin_subpaths`.
+    """
+
+    def pin(mount: BindMount, target: Path) -> BindMount:
+        target.mkdir()
+        mount_layers(mount.layers, str(target))
+        return replace(mount, source=str(target), layers=())
+
+    return [
+        pin(mount, directory / f"image-{number}") if isinstance(mount, BindMount) and mount.layers else mount
+        for number, mount in enumerate(mounts)
+    ]
 
 
 def pin_subpaths(mounts: Mounts, directory: Path) -> Mounts:

@@ -227,7 +227,7 @@ class Remapping:
     def shown(self, path: str) -> str:
         """What is at `path` for containers: the same through an id-mapped mount. Raises SystemFault."""
         for root, target in self._shown.items():
-            if path.startswith(f"{root}/"):
+            if path == str(root) or path.startswith(f"{root}/"):
                 return f"{target}{path[len(str(root)) :]}"
         raise SystemFault(f"{path} is in no directory that containers are shown")
 

@@ -25,7 +25,17 @@ import msgspec
 from darse.archive.process import search_path
 from darse.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.linux.mount_trees import bind_descriptor
-from darse.linux.mounts import MS_BIND, MS_RDONLY, MS_REC, MS_REMOUNT, MS_SLAVE, NamespaceThreads, mount, mount_overlay
+from darse.linux.mounts import (
+    MS_BIND,
+    MS_RDONLY,
+    MS_REC,
+    MS_REMOUNT,
+    MS_SLAVE,
+    NamespaceThreads,
+    mount,
+    mount_layers,
+    mount_overlay,
+)
 from darse.linux.openat2 import make_directories, open_beneath, open_in_root
 from darse.linux.pipes import PipeEnd
 from darse.linux.process import Process, spawn
@@ -84,8 +94,14 @@ def mount_view(
         mount("", "/", "", MS_SLAVE | MS_REC)
         # In this namespace, where they are to be bound, and before the root hides what is in `target`.
         sources = []
-        for one in mounts:
-            sources.append(_open_source(one))
+        if any(one.layers for one in mounts):
+            mount("tmpfs", str(target), "tmpfs", 0, "mode=700")
+        for number, one in enumerate(mounts):
+            overlay = target / str(number)
+            if one.layers:
+                overlay.mkdir()
+                mount_layers(one.layers, str(overlay))
+            sources.append(_open_source(one, str(overlay)))
             opened.callback(os.close, sources[-1])
         mount_overlay(root.lower, root.upper, root.work, str(target))
         root_fd = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -100,8 +116,9 @@ def mount_view(
             raise
 
 
-def _open_source(one: BindMount) -> int:
-    source = os.open(one.source, os.O_PATH | os.O_CLOEXEC)
+def _open_source(one: BindMount, overlay: str) -> int:
+    """Open what a mount shows; `overlay` is where the layers of an image are mounted."""
+    source = os.open(overlay if one.layers else one.source, os.O_PATH | os.O_CLOEXEC)
     if not one.subpath:
         return source
     try:

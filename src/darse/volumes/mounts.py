@@ -57,7 +57,11 @@ Invalid = Callable[[str], InvalidParameter]
 
 
 class MountPlan(msgspec.Struct, kw_only=True):
-    """One mount of a container, as it is stored. `source` is a host path for binds; a volume's is found by its name."""
+    """One mount of a container, as it is stored.
+
+    `source` is a host path for binds, and an image's id; a volume's is found by its name. `name` is a volume's, or what
+    the image was called.
+    """
 
     type: str
     destination: str
@@ -170,7 +174,7 @@ def parse_mount(mount: Mount) -> MountPlan:
     def invalid(reason: str) -> InvalidParameter:
         return InvalidParameter(f'invalid mount config for type "{mount.Type}": {reason}')
 
-    if mount.Type not in ("bind", "volume", "tmpfs"):
+    if mount.Type not in ("bind", "volume", "tmpfs", "image"):
         raise invalid("mount type unknown")
     if not mount.Target:
         raise invalid("field Target must not be empty")
@@ -184,6 +188,8 @@ def parse_mount(mount: Mount) -> MountPlan:
         _bind_options(plan, mount, invalid)
     elif mount.Type == "volume":
         _volume_options(plan, mount, invalid)
+    elif mount.Type == "image":
+        _image_options(plan, mount, invalid)
     else:
         _tmpfs_options(plan, mount, invalid)
     return plan
@@ -250,10 +256,22 @@ def _volume_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
     if options.Subpath:
         if not mount.Source:
             raise invalid("must not set Subpath when using anonymous volumes")
-        path = posixpath.normpath(options.Subpath)
-        if path.startswith("/") or path.split("/")[0] == ".." or "\0" in path:
-            raise invalid("subpath must be a relative path within the volume")
-        plan.subpath = path
+        plan.subpath = _subpath(options.Subpath, invalid)
+
+
+def _image_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
+    if not mount.Source:
+        raise invalid("field Source must not be empty")
+    plan.name, plan.rw = mount.Source, False
+    if mount.ImageOptions is not None and mount.ImageOptions.Subpath:
+        plan.subpath = _subpath(mount.ImageOptions.Subpath, invalid)
+
+
+def _subpath(text: str, invalid: Invalid) -> str:
+    path = posixpath.normpath(text)
+    if path.startswith("/") or path.split("/")[0] == ".." or "\0" in path:
+        raise invalid("subpath must be a relative path within the volume")
+    return "" if path == "." else path
 
 
 def _tmpfs(destination: str, options: str) -> MountPlan:
@@ -344,6 +362,7 @@ def mount_point(plan: MountPlan) -> MountPoint:
         )
     return MountPoint(
         Type=plan.type,
+        Name=plan.name or msgspec.UNSET,
         Source=plan.source,
         Destination=plan.destination,
         Mode=plan.mode,

@@ -56,6 +56,13 @@ def test_files_of_the_image_are_roots_and_stay_so_on_the_disk(remapped: Client, 
     assert ((upper / "etc/passwd").stat().st_uid, (upper / "etc/passwd").stat().st_gid) == (33, 34)
 
 
+def test_a_mounted_image_is_roots(remapped: Client) -> None:
+    remapped.needs(28, "mounts of images")
+    script = "stat -c %u /other/bin; touch /other/x 2>&1; true"
+    shown = shell(remapped, script, "--mount", f"type=image,source={BUSYBOX},target=/other")
+    assert shown == "0\ntouch: /other/x: Read-only file system"
+
+
 def test_users_and_groups(remapped: Client) -> None:
     assert (
         shell(remapped, "echo $(id -u) $(id -g) $(id -G)", "--user", "1000:1001", "--group-add", "5")
