@@ -17,6 +17,7 @@ from darse.images.model import Descriptor, digest_of
 from darse.images.partials import Partial, Partials
 from darse.images.references import is_digest
 from darse.linux.files import sync_directory
+from darse.linux.inode_flags import spread_subdirectories
 
 
 class ContentStore:
@@ -33,6 +34,8 @@ class ContentStore:
         if self.ingest.exists():
             shutil.rmtree(self.ingest)
         self.ingest.mkdir(mode=0o700)
+        # Layers are unpacked in here, and only renamed later: where their files are is decided now.
+        spread_subdirectories(self.ingest)
         self.partials.open()
 
     def path(self, digest: str) -> Path:

@@ -22,6 +22,7 @@ from darse.images.layers import LayerStore
 from darse.images.model import Image
 from darse.images.mounted import MountedImages
 from darse.linux import trace
+from darse.linux.inode_flags import spread_subdirectories
 
 SCHEMA = Schema(
     "snapshots",
@@ -65,6 +66,7 @@ class SnapshotService:
         # Nobody else passes: containers may make programs set-uid (CVE-2021-41091).
         self._directory.mkdir(exist_ok=True)
         self._directory.chmod(0o700)
+        spread_subdirectories(self._directory)
         self._empty.mkdir(mode=0o755, exist_ok=True)
         self._trash.mkdir(mode=0o700, exist_ok=True)
         keep = set(live)

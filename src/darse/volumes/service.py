@@ -21,6 +21,7 @@ from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.engine.times import rfc3339
+from darse.linux.inode_flags import spread_subdirectories
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.volumes.binds import examine, prepare_source
 from darse.volumes.drivers import LocalDriver, VolumeDriver
@@ -68,6 +69,7 @@ class VolumeService:
     def open(self) -> None:
         """Make the directory, remove what an interrupted create or remove left, unmount what nobody uses."""
         self._root.mkdir(mode=0o701, exist_ok=True)
+        spread_subdirectories(self._root)
         for path in list(self._root.iterdir()):
             if path.name not in self._records:
                 self._mend(path.name, self._drivers["local"].remove)
