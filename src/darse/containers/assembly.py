@@ -76,6 +76,7 @@ class Assembly:
         runtime = context.runtime_of(container)
         self._links.require_running(container)
         remapping = context.remapping_of(container.record.host)
+        self._allow_real_time(container)
         stack = await self._network(container, remapping)
         hostname = self._names.hostname(container)
         binds = self._names.write(container, hostname, stack.addresses)
@@ -147,6 +148,13 @@ class Assembly:
                 self._filters.learn(profile, runtime.state_directory(container.id))
 
         return LaunchPlan(runtime, root, write_spec, created)
+
+    def _allow_real_time(self, container: Container) -> None:
+        """What the engine's configuration grants all containers goes to the parent of this one's cgroup."""
+        config, cgroups = self._context.config, self._context.cgroups
+        if config.cpu_rt_period or config.cpu_rt_runtime:
+            parent = str(Path(self._context.cgroup_path(container)).parent)
+            cgroups.allow_real_time(parent, period=config.cpu_rt_period, runtime=config.cpu_rt_runtime)
 
     async def _ready(self, plan: MountPlan, container_id: str, remapping: Remapping | None) -> Mount:
         if plan.type == "image":

@@ -75,6 +75,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_cgroupns_mode: str = ""
     default_ipc_mode: str = "private"
     cgroup_parent_option: str = ""
+    # Microseconds of real-time scheduling that containers share, and in how many; 0 leaves the kernel's.
+    cpu_rt_runtime: int = 0
+    cpu_rt_period: int = 0
     cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     seccomp_profile: str = ""
     cgroup_favor_moves: bool = True

@@ -160,9 +160,6 @@ def _check_realtime(host: HostConfig, facts: HostFacts) -> None:
         raise InvalidParameter("cpu real-time period and runtime must be from 0 to 4294967295 microseconds")
     if host.CpuRealtimePeriod and host.CpuRealtimeRuntime > host.CpuRealtimePeriod:
         raise InvalidParameter("cpu real-time runtime cannot be higher than cpu real-time period")
-    if host.CpuRealtimeRuntime:
-        # A cgroup can hand on only what its parent has; ours has nothing, as dockerd's without --cpu-rt-runtime.
-        raise InvalidParameter("cpu real-time runtime cannot be higher than that of the parent cgroup, which is 0")
 
 
 def _check_cpuset(host: HostConfig, facts: HostFacts, warnings: list[str]) -> None:

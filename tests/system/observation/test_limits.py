@@ -89,6 +89,34 @@ def test_kernel_memory_is_ignored_with_a_warning(engine: Engine) -> None:
     assert warning.startswith("Your kernel does not support kernel memory limit capabilities")
 
 
+def test_real_time_budgets(new_engine: Callable[..., Engine]) -> None:
+    """Version 1 only: the engine's option gives containers' parent a budget, of which each container takes a part."""
+    engine = new_engine("--cpu-rt-runtime", "2000")
+    create = ("create", "--name", "punctual", "--cpu-rt-runtime", "1000", BUSYBOX, "sleep", "1000")
+    if not Path("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists():
+        refused = engine.darse(*create)
+        assert refused.status == 1
+        assert "Your kernel does not support CPU real-time scheduler" in refused.err
+        return
+    for client in [engine.darse, *([engine.docker] if docker_program() else [])]:
+        flags = ("--cpu-rt-period", "500000", "--cpu-rt-runtime", "1000")
+        client("run", "-d", "--name", "punctual", *flags, BUSYBOX, "sleep", "1000").ok()
+        container = engine.api("GET", "/containers/punctual/json").json()
+        assert limit(container, "cpu/cpu.rt_period_us", "") == "500000"
+        assert limit(container, "cpu/cpu.rt_runtime_us", "") == "1000"
+        client("update", "--cpu-rt-runtime", "500", "punctual").ok()
+        assert limit(container, "cpu/cpu.rt_runtime_us", "") == "500"
+        over = client("update", "--cpu-rt-runtime", "400000", "punctual")
+        assert over.status == 1
+        assert limit(container, "cpu/cpu.rt_runtime_us", "") == "500"
+        client("rm", "-f", "punctual").ok()
+        wrong = client("create", "--cpu-rt-runtime", "2000", "--cpu-rt-period", "1000", BUSYBOX)
+        assert "cpu real-time runtime cannot be higher than cpu real-time period" in wrong.err
+        greedy = client("run", "--rm", "--cpu-rt-runtime", "3000", BUSYBOX, "true")
+        assert greedy.status == 125
+        assert "rt_runtime_us" in greedy.err
+
+
 def test_block_weights_are_in_force_or_warned_of(engine: Engine) -> None:
     done = engine.darse("run", "-d", "--name", "heavy", "--blkio-weight", "300", BUSYBOX, "sleep", "1000").ok()
     container = engine.api("GET", "/containers/heavy/json").json()
