@@ -15,6 +15,7 @@ from typing import Any
 
 from darse.cli.config import read_json
 from darse.cli.errors import CliError
+from darse.cli.output import replacing
 
 
 def change(directory: str, edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -45,24 +46,10 @@ def _locked(directory: str) -> Iterator[None]:
 
 
 def write_atomically(path: str, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file, with its owner kept; a reader sees the old or the new one, also after a power cut.
-
-    Raises OSError.
-    """
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(
-        dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}-", delete=False
-    ) as file:
-        try:
-            os.fchmod(file.fileno(), mode)
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                owner = os.stat(path)
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.rename(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+    """Replace a file, with its owner kept. Raises OSError."""
+    with replacing(path) as file:
+        os.fchmod(file.fileno(), mode)
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            owner = os.stat(path)
+            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+        file.write(content)

@@ -1,24 +1,37 @@
-"""Writing what a command makes into a file: it is there whole, or not at all."""
+"""Files that commands write: each is there whole, or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 from darse.cli.errors import CliError
 
 
 def write_whole(path: str, pieces: Iterable[bytes], what: str) -> None:
-    """Write a file aside, flush it, and rename it into place. Raises CliError that begins with `what` has failed."""
+    """Write what a command makes into a file. Raises CliError that begins with `what` has failed, and OSError."""
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise CliError(f"{what}: invalid output path: stat {directory}: no such file or directory")
+    with replacing(path) as file:
+        for piece in pieces:
+            file.write(piece)
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """A file to write aside, its owner's alone; at the end of the block it is flushed and renamed to `path`.
+
+    A reader sees the old or the new one, also after a power cut; what fails leaves nothing. Raises OSError.
+    """
     import tempfile
 
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".tmp-", delete=False) as file:
+    prefix = f".{os.path.basename(path)}-"
+    with tempfile.NamedTemporaryFile(dir=os.path.dirname(path) or ".", prefix=prefix, delete=False) as file:
         try:
-            for piece in pieces:
-                file.write(piece)
+            yield file
             file.flush()
             os.fsync(file.fileno())
             os.rename(file.name, path)

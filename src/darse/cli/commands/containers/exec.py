@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from darse.cli.attached import Session
 from darse.cli.client import quote
+from darse.cli.creating.environment import environment
 from darse.cli.flags import Command, listing, string, switch
 from darse.cli.invocation import Invocation
-from darse.cli.run_options import environment
 from darse.cli.terminal import require_terminal_for, size
 
 

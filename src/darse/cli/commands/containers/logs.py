@@ -6,10 +6,10 @@ import re
 import time
 
 from darse.cli.client import quote
+from darse.cli.creating.values import duration
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
 from darse.cli.invocation import Invocation
-from darse.cli.run_options import duration
 from darse.cli.streams import Demultiplexer, write_all
 
 _RELATIVE = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+\Z")

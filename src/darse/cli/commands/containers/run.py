@@ -7,12 +7,12 @@ import sys
 from typing import Any
 
 from darse.cli.attached import follow
+from darse.cli.creating.body import create_body
+from darse.cli.creating.flags import SHARED
 from darse.cli.errors import ApiError, CliError
 from darse.cli.flags import Command, Options, string, switch
 from darse.cli.image_names import ImageName, in_docker_words, split
 from darse.cli.invocation import Invocation
-from darse.cli.run_flags import SHARED
-from darse.cli.run_options import create_body
 from darse.cli.terminal import require_terminal_for, size
 
 _FAILED, _NOT_EXECUTABLE, _NOT_FOUND = 125, 126, 127

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from darse.cli.client import quote
+from darse.cli.creating.flags import SHARED
+from darse.cli.creating.limits import limits, restart_policy
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string
 from darse.cli.invocation import Invocation
-from darse.cli.run_flags import SHARED
-from darse.cli.run_options import limits, restart_policy
 
 _LIMITS = frozenset(
     {
