@@ -27,7 +27,7 @@ from darse.runtime.hostfacts import HostFacts
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.remapping import Remapping
 from darse.volumes import VolumeService
-from darse.wire.containers import HostConfig
+from darse.wire.host_config import HostConfig
 
 
 class Context(msgspec.Struct, frozen=True):

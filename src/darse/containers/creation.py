@@ -30,7 +30,8 @@ from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
 from darse.volumes.binds import missing
 from darse.volumes.copy_up import copy_up
 from darse.volumes.mounts import MountPlan, parse_mounts
-from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig, HostConfig
+from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig
+from darse.wire.host_config import HostConfig
 from darse.wire.networks import EndpointSettings
 
 _NAME_LIMIT = 255

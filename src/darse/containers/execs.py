@@ -37,7 +37,7 @@ from darse.runtime.launch import StdioPlan, begin_exec, complete_exec
 from darse.runtime.oci import LaunchFailure, failure
 from darse.runtime.spec import exec_process
 from darse.runtime.user import lookup_user
-from darse.wire.containers import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
+from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
 
 _KEPT_FINISHED = 256
 _RECORD = "exec.json"

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from darse.containers.model import Container, Status
 from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
-from darse.wire.containers import NetworkSettings, PortMap
+from darse.wire.containers import NetworkSettings
+from darse.wire.host_config import PortMap
 
 LIST_FILTERS = (
     "ancestor",

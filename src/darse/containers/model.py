@@ -23,7 +23,8 @@ import msgspec
 from darse.durations import human_duration
 from darse.linux.process import Process
 from darse.volumes.mounts import MountPlan
-from darse.wire.containers import ContainerConfig, Health, HostConfig, WaitResponse
+from darse.wire.containers import ContainerConfig, Health, WaitResponse
+from darse.wire.host_config import HostConfig
 from darse.wire.networks import EndpointSettings
 
 

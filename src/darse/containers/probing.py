@@ -18,7 +18,8 @@ from darse.containers.model import Container, Status
 from darse.durations import go_duration
 from darse.engine.errors import Conflict, NotFound
 from darse.engine.times import rfc3339
-from darse.wire.containers import ExecConfig, ExecStartRequest, HealthResult
+from darse.wire.containers import HealthResult
+from darse.wire.execs import ExecConfig, ExecStartRequest
 
 _OUTPUT_KEPT = 4096
 

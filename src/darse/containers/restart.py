@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from darse.containers.model import Container, Status
 from darse.engine.errors import Conflict
-from darse.wire.containers import RestartPolicy
+from darse.wire.host_config import RestartPolicy
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 60.0

@@ -20,7 +20,7 @@ from darse.runtime import validate
 from darse.runtime.limits import change_limits
 from darse.runtime.resources import linux_resources
 from darse.runtime.validate_resources import check_resources
-from darse.wire.containers import HostConfig
+from darse.wire.host_config import HostConfig
 from darse.wire.observation import UpdateRequest, UpdateResponse
 
 # Of the resources, what an update can change. The others are fixed by the creation.

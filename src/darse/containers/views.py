@@ -16,10 +16,10 @@ from darse.wire.containers import (
     MountPoint,
     NetworkSettings,
     Port,
-    PortMap,
     SummaryHostConfig,
     SummaryNetworkSettings,
 )
+from darse.wire.host_config import PortMap
 
 
 class Sizes(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ from darse.runtime.oci import OCIRuntime
 from darse.runtime.remapping import Remapping, find_subordinates, forget_mounts, make_default_user, read_maps
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
-from darse.wire.containers import LogConfig
+from darse.wire.host_config import LogConfig
 
 _SCHEMAS = (
     events.SCHEMA,

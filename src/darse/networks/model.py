@@ -11,7 +11,7 @@ import ipaddress
 import msgspec
 
 from darse.linux.netns import Owner
-from darse.wire.containers import PortMap
+from darse.wire.host_config import PortMap
 from darse.wire.networks import EndpointSettings
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from darse.engine.errors import InvalidParameter, SystemFault
 from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
-from darse.wire.containers import PortBinding, PortMap
+from darse.wire.host_config import PortBinding, PortMap
 
 _log = logging.getLogger(__name__)
 _KEY = re.compile(r"(?P<port>[0-9]{1,5})(/(?P<protocol>tcp|udp|sctp))?\Z")

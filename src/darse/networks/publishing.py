@@ -13,7 +13,7 @@ from darse.networks import options
 from darse.networks.firewall import Firewall
 from darse.networks.model import NetworkRecord, PublishedPort, SandboxRequest
 from darse.networks.ports import PortAllocator
-from darse.wire.containers import PortMap
+from darse.wire.host_config import PortMap
 
 _log = logging.getLogger(__name__)
 

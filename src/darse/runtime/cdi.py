@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from darse.engine.errors import InvalidParameter
-from darse.wire.containers import DeviceRequest
+from darse.wire.host_config import DeviceRequest
 
 DRIVER: Final = "cdi"
 _QUALIFIED = re.compile(

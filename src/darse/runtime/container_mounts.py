@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from darse.wire.containers import HostConfig
+from darse.wire.host_config import HostConfig
 
 INIT_PATH: Final = "/sbin/docker-init"
 _CGROUPS: Final = "/sys/fs/cgroup"

@@ -14,7 +14,7 @@ from typing import Any
 
 from darse.engine.errors import InvalidParameter
 from darse.runtime.container_mounts import BindMount
-from darse.wire.containers import DeviceMapping, HostConfig
+from darse.wire.host_config import DeviceMapping, HostConfig
 
 _RULE = re.compile(r"(?P<type>[acb]) (?P<major>[0-9]+|\*):(?P<minor>[0-9]+|\*) (?P<access>[rwm]{1,3})\Z")
 _ACCESS = re.compile(r"[rwm]{1,3}\Z")

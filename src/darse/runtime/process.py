@@ -11,7 +11,9 @@ from darse.runtime.container_mounts import INIT_PATH
 from darse.runtime.hostfacts import HostFacts
 from darse.runtime.security import SecurityOptions, read_security_options
 from darse.runtime.user import ResolvedUser
-from darse.wire.containers import ContainerConfig, ExecConfig, HostConfig
+from darse.wire.containers import ContainerConfig
+from darse.wire.execs import ExecConfig
+from darse.wire.host_config import HostConfig
 
 DEFAULT_PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INFINITY: Final = 2**64 - 1

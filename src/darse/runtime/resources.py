@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from darse.runtime.devices import block_device, device_rules
 from darse.runtime.hostfacts import HostFacts
-from darse.wire.containers import HostConfig, ThrottleDevice
+from darse.wire.host_config import HostConfig, ThrottleDevice
 
 _PERIOD: Final = 100_000
 _LARGEST: Final = 2**63 - 1

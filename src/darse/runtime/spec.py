@@ -20,7 +20,8 @@ from darse.runtime.process import Limits, container_process, exec_process
 from darse.runtime.resources import linux_resources
 from darse.runtime.security import SecurityOptions, read_security_options
 from darse.runtime.user import ResolvedUser
-from darse.wire.containers import ContainerConfig, HostConfig
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig
 
 __all__ = [
     "LAST_GROUP",

@@ -19,7 +19,9 @@ from darse.runtime.hostfacts import HostFacts
 from darse.runtime.seccomp import custom_profile
 from darse.runtime.security import read_security_options
 from darse.runtime.validate_resources import check_resources
-from darse.wire.containers import ContainerConfig, ExecConfig, HealthConfig, HostConfig
+from darse.wire.containers import ContainerConfig, HealthConfig
+from darse.wire.execs import ExecConfig
+from darse.wire.host_config import HostConfig
 
 _LARGEST = 2**63 - 1
 # execve(2): MAX_ARG_STRLEN, 32 pages, with the final NUL.

@@ -13,7 +13,7 @@ import msgspec
 from darse.engine.errors import InvalidParameter
 from darse.runtime.devices import block_device, device_nodes, device_rules
 from darse.runtime.hostfacts import RLIMITS, HostFacts, numbers_in
-from darse.wire.containers import HostConfig
+from darse.wire.host_config import HostConfig
 
 _MINIMUM_MEMORY: Final = 6 * 1024 * 1024
 _LARGEST: Final = 2**63 - 1

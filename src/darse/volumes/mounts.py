@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from darse.engine.errors import InvalidParameter
-from darse.wire.containers import HostConfig, Mount, MountPoint
+from darse.wire.containers import MountPoint
+from darse.wire.host_config import HostConfig, Mount
 
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+\Z")
 _NAME_LIMIT = 255

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from darse.wire.containers import Resources, RestartPolicy, Wire
+from darse.wire.base import Wire
+from darse.wire.host_config import Resources, RestartPolicy
 
 
 class TopResponse(Wire):

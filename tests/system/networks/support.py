@@ -27,7 +27,7 @@ from darse.linux.libc import call
 from darse.networks import NetworkService, store
 from darse.networks.model import SandboxRequest
 from darse.networks.sandboxes import Sandbox
-from darse.wire.containers import PortBinding, PortMap
+from darse.wire.host_config import PortBinding, PortMap
 from darse.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
 
 T = TypeVar("T")

@@ -17,7 +17,8 @@ from darse.runtime.container_mounts import Mounts
 from darse.runtime.hostfacts import HostFacts, read_host_facts
 from darse.runtime.spec import SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
-from darse.wire.containers import ContainerConfig, HostConfig
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig
 
 CRUN = shutil.which("crun")
 BUSYBOX = Path("/bin/busybox")

@@ -11,7 +11,8 @@ from tests.system.runtime_spec.conftest import Bundle
 
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.runtime.spec import SharedNamespaces
-from darse.wire.containers import ContainerConfig, DeviceMapping, HostConfig, Ulimit
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import DeviceMapping, HostConfig, Ulimit
 
 DEFAULT_CAPABILITIES = "00000000a80425fb"  # what docker's containers have
 

@@ -22,7 +22,8 @@ from darse.engine.config import EngineConfig
 from darse.engine.errors import InvalidParameter
 from darse.engine.events import EventLog
 from darse.engine.state import State
-from darse.wire.containers import CreateRequest, ExecConfig
+from darse.wire.containers import CreateRequest
+from darse.wire.execs import ExecConfig
 from darse.wire.networks import NetworkConnect, NetworkCreate
 from darse.wire.volumes import VolumeCreate
 from tests.unit.api.conftest import FakeContainers, Served

@@ -4,7 +4,7 @@ import pytest
 
 from darse.containers.logs.drivers import Retention, check, retention, with_defaults
 from darse.engine.errors import InvalidParameter
-from darse.wire.containers import LogConfig
+from darse.wire.host_config import LogConfig
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.restart import Restarts, restarts_after_end, restarts_with_engine
-from darse.wire.containers import ContainerConfig, HostConfig, RestartPolicy
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig, RestartPolicy
 
 
 def container(policy: str, *, most: int = 0, **state: object) -> Container:

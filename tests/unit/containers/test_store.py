@@ -6,7 +6,8 @@ from darse.containers.model import Container, Record, State, Status
 from darse.containers.store import SCHEMA, ContainerStore
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.state import State as Database
-from darse.wire.containers import ContainerConfig, HostConfig
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig
 
 
 def _container(id_, name, status=Status.CREATED):

@@ -8,7 +8,7 @@ import pytest
 
 from darse.containers.updating import merged
 from darse.engine.errors import Conflict, InvalidParameter
-from darse.wire.containers import HostConfig, RestartPolicy
+from darse.wire.host_config import HostConfig, RestartPolicy
 
 MIB = 1 << 20
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from darse.engine.errors import InvalidParameter, SystemFault
 from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
-from darse.wire.containers import PortBinding, PortMap
+from darse.wire.host_config import PortBinding, PortMap
 
 IP = "172.17.0.2"
 

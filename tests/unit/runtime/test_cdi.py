@@ -10,7 +10,7 @@ import pytest
 
 from darse.engine.errors import InvalidParameter
 from darse.runtime.cdi import Catalogue, apply, check_request
-from darse.wire.containers import DeviceRequest
+from darse.wire.host_config import DeviceRequest
 
 FILE: dict[str, Any] = {
     "cdiVersion": "0.6.0",

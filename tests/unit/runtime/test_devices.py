@@ -7,7 +7,7 @@ import pytest
 
 from darse.engine.errors import InvalidParameter
 from darse.runtime.devices import block_device, device_nodes, device_rules
-from darse.wire.containers import DeviceMapping, HostConfig
+from darse.wire.host_config import DeviceMapping, HostConfig
 
 
 def test_a_device_is_made_where_it_is_wanted_and_allowed() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from darse.runtime.resources import linux_resources
-from darse.wire.containers import HostConfig
+from darse.wire.host_config import HostConfig
 from tests.unit.runtime.facts import facts
 
 MIB = 1 << 20

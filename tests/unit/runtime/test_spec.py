@@ -23,7 +23,9 @@ from darse.runtime.spec import (
     exec_process,
 )
 from darse.runtime.user import ResolvedUser
-from darse.wire.containers import ContainerConfig, DeviceMapping, ExecConfig, HostConfig, Ulimit
+from darse.wire.containers import ContainerConfig
+from darse.wire.execs import ExecConfig
+from darse.wire.host_config import DeviceMapping, HostConfig, Ulimit
 from tests.unit.runtime.facts import WEAK, facts
 
 MIB = 1 << 20

@@ -13,17 +13,9 @@ from darse.engine.errors import InvalidParameter
 from darse.runtime.spec import SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import ResolvedUser
 from darse.runtime.validate import check_config, check_exec, check_host, check_together
-from darse.wire.containers import (
-    ContainerConfig,
-    DeviceRequest,
-    ExecConfig,
-    HealthConfig,
-    HostConfig,
-    RestartPolicy,
-    ThrottleDevice,
-    Ulimit,
-    WeightDevice,
-)
+from darse.wire.containers import ContainerConfig, HealthConfig
+from darse.wire.execs import ExecConfig
+from darse.wire.host_config import DeviceRequest, HostConfig, RestartPolicy, ThrottleDevice, Ulimit, WeightDevice
 from tests.unit.runtime.facts import WEAK, facts
 
 MIB = 1 << 20

@@ -17,7 +17,7 @@ from darse.volumes.mounts import (
     parse_mounts,
     tmpfs_words,
 )
-from darse.wire.containers import (
+from darse.wire.host_config import (
     BindOptions,
     DriverConfig,
     HostConfig,

@@ -13,7 +13,7 @@ from darse.engine.state import State
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.volumes.mounts import MountPlan, parse_bind, parse_mount
 from darse.volumes.service import SCHEMA, VolumeService
-from darse.wire.containers import Mount
+from darse.wire.host_config import Mount
 from darse.wire.volumes import VolumeCreate
 
 

@@ -8,7 +8,7 @@ from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.hijack import hijack
 from darse.api.responses import empty, json_response
-from darse.wire.containers import ExecConfig, ExecStartRequest
+from darse.wire.execs import ExecConfig, ExecStartRequest
 
 ROUTES = Routes()
 

@@ -15,7 +15,7 @@ import msgspec
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.tags import check_tag
 from darse.engine.errors import InvalidParameter
-from darse.wire.containers import LogConfig
+from darse.wire.host_config import LogConfig
 
 _TOLD: Final = frozenset("labels labels-regex env env-regex tag".split())
 _FILES: Final = frozenset("max-size max-file compress".split())
