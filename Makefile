@@ -9,7 +9,7 @@ JOBS ?= $(shell n=$$(nproc); [ $$n -gt 8 ] && n=8; [ $$n -lt 2 ] && n=2; echo $$
 PYTEST := $(BIN)/python -m pytest
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
-.PHONY: help setup setup-test root run stop catalog test test-unit test-system test-heavy test-guest
+.PHONY: help setup setup-test root run stop catalog clients test test-unit test-system test-heavy test-guest
 .PHONY: lint format bench docs clean
 
 help:            ## list the commands
@@ -32,6 +32,9 @@ stop:            ## stop the engine that `make run` or `darse` started; containe
 
 catalog: root setup-test  ## build the images that the tests pull from a registry of their own
 	@$(BIN)/python -m tests.catalog
+
+clients: setup-test  ## build and fetch the third-party clients that tests/clients drive (Go, npm)
+	@$(BIN)/python -m tests.support.clients
 
 test: root setup-test catalog  ## all tests but the heavy ones, and coverage
 	@$(BIN)/python tests/run.py -n $(JOBS)

@@ -1,6 +1,6 @@
 """dockerode, the client of most programs in JavaScript, unmodified.
 
-npm install --prefix .venv/node dockerode
+`make clients` fetches it, where npm is installed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import shutil
 import subprocess
 
 import pytest
-from tests.support.engine import REPOSITORY
+from tests.support.clients import NODE_MODULES
 from tests.support.hub import Hub
 
-MODULES = REPOSITORY / ".venv" / "node" / "node_modules"
 pytestmark = [
     pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
-    pytest.mark.skipif(not (MODULES / "dockerode").exists(), reason="dockerode is not installed (npm)"),
+    pytest.mark.skipif(not (NODE_MODULES / "dockerode").exists(), reason="dockerode is not installed (npm)"),
 ]
 
 PULL_AND_RUN = """
@@ -68,7 +67,7 @@ def node(script: str, hub: Hub) -> dict[str, object]:
     done = subprocess.run(
         ["node", "-", str(hub.engine.socket)],
         input=script,
-        env={**os.environ, "NODE_PATH": str(MODULES)},
+        env={**os.environ, "NODE_PATH": str(NODE_MODULES)},
         capture_output=True,
         text=True,
         timeout=60,

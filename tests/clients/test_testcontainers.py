@@ -1,10 +1,12 @@
 """Testcontainers for Python, unmodified, without its reaper (its image is not in the catalogue).
 
-.venv/bin/pip install testcontainers
+.venv/bin/pip install testcontainers redis
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 import urllib.request
 
 import pytest
@@ -50,3 +52,33 @@ def test_logs_and_networks() -> None:
             status, page = client.exec(["curl", "-fs", f"http://{address}/"])
             assert status == 0
             assert b"Welcome to nginx!" in page
+
+
+@pytest.mark.heavy
+def test_postgres(hub: Hub) -> None:
+    """The ready-made container of Testcontainers: a database that answers by its published port."""
+    from testcontainers.community.postgres import PostgresContainer
+
+    hub.provide("postgres")
+    with PostgresContainer("postgres", username="ada", password="secret", dbname="shop", driver=None) as postgres:
+        query = "psql -h 127.0.0.1 -p 5432 -U ada -At -c 'select 6 * 7' shop"
+        status, said = postgres.exec(["sh", "-c", f"PGPASSWORD=secret {query}"])
+        assert (status, said) == (0, b"42\n")
+        host, port = postgres.get_container_host_ip(), int(postgres.get_exposed_port(5432))
+        with socket.create_connection((host, port), timeout=10) as connection:
+            # SSLRequest of PostgreSQL's protocol: answered with one letter, whether there is TLS.
+            connection.sendall(struct.pack("!ii", 8, 80877103))
+            assert connection.recv(1) in (b"S", b"N")
+
+
+@pytest.mark.heavy
+def test_redis(hub: Hub) -> None:
+    pytest.importorskip("redis", reason="redis, the client, is not installed (PyPI)")
+    from testcontainers.community.redis import RedisContainer
+
+    hub.provide("redis")
+    with RedisContainer("redis") as redis:
+        client = redis.get_client()
+        client.set("answer", 42)
+        assert client.get("answer") == b"42"
+        client.close()
