@@ -69,11 +69,11 @@ def engine(session_engine: Engine) -> Iterator[Engine]:
 
 @pytest.fixture
 def new_engine() -> Iterator[Callable[..., Engine]]:
-    """Starts engines of the test's own, with the flags given; each is closed, and checked for leaks, at its end."""
+    """Starts engines of the test's own; each is closed, and checked for leaks, at its end. Arguments: see `Engine`."""
     started: list[Engine] = []
 
-    def start(*flags: str) -> Engine:
-        started.append(Engine.start(*flags))
+    def start(*flags: str, **options: Any) -> Engine:
+        started.append(Engine.start(*flags, **options))
         return started[-1]
 
     yield start

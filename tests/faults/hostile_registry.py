@@ -130,6 +130,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer as the test wants."""
         kind = self.kind()
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.registry.requests.append((self.command, self.path, dict(self.headers.items())))
         behaviour = self.registry.behaviour(kind)
         answer = behaviour(self) if callable(behaviour) else behaviour

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,23 +130,35 @@ class Client:
 class Engine:
     """One engine. Its roots live in a new directory below /tmp: short, for socket paths have 108 bytes."""
 
-    def __init__(self, *flags: str, root: Path | None = None) -> None:
-        """Choose the roots; `flags` are passed to darsed after those for the roots."""
+    def __init__(
+        self,
+        *flags: str,
+        root: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        """Choose the roots; `flags` are passed to darsed after those for the roots.
+
+        environment: variables that it has besides.
+        within: a command that it is started with, and replaces: to run it in other namespaces, say.
+        """
         self.root = root or Path(tempfile.mkdtemp(prefix="dz-", dir=os.environ.get("DARSE_TEST_ROOT", "/tmp")))
         self.data_root = self.root / "d"
         self.exec_root = self.root / "x"
         self.socket = self.exec_root / "darse.sock"
         self.host = f"unix://{self.socket}"
         self.flags = flags
+        self.environment = dict(environment or {})
+        self.within = tuple(within)
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = self.root / "log"
         self.api = ApiClient(str(self.socket))
         self._docker: Client | None = None
 
     @classmethod
-    def start(cls, *flags: str) -> Engine:
-        """Make an engine and start it."""
-        engine = cls(*flags)
+    def start(cls, *flags: str, **options: Any) -> Engine:
+        """Make an engine and start it; `options` are those of the constructor."""
+        engine = cls(*flags, **options)
         engine.up()
         return engine
 
@@ -180,7 +193,7 @@ class Engine:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "NOTIFY_SOCKET": str(notify), **_coverage_environment()},
+                env={**os.environ, "NOTIFY_SOCKET": str(notify), **_coverage_environment(), **self.environment},
                 start_new_session=True,
             )
             pidfd = os.pidfd_open(self.process.pid)
@@ -198,6 +211,7 @@ class Engine:
     def command(self) -> list[str]:
         """The command line of the engine."""
         return [
+            *self.within,
             *_python(),
             "-m",
             "darse.daemon",

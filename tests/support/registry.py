@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -37,6 +38,7 @@ from tests.support.waiting import wait_until
 PROGRAM = shutil.which("docker-registry", path=f"{os.environ['PATH']}:{REPOSITORY}/.venv/libexec")
 needs_registry = pytest.mark.skipif(PROGRAM is None, reason="docker-registry is not installed (Debian package)")
 _STOP_SECONDS = 10
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 _LISTENING = re.compile(r"listening on [\d.]+:(\d+)")
 _REQUEST = re.compile(r'^\S+ - \S+ \[[^]]*\] "(.*?) HTTP/[\d.]+" (\d+)', re.MULTILINE)
 _MANIFESTS = (
@@ -56,22 +58,32 @@ class Certificates:
     server_key: Path
 
     @classmethod
-    def make(cls, directory: Path, *addresses: str) -> Certificates:
-        """Make them in a directory, for localhost, 127.0.0.1 and other addresses. Raises CalledProcessError."""
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    def make(cls, directory: Path, *hosts: str) -> Certificates:
+        """Make them in a directory, for localhost, 127.0.0.1 and other hosts. Raises CalledProcessError."""
         _openssl(
-            *("req", "-x509", *key, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2"),
+            *("req", "-x509", *_KEY, "-keyout", "ca-key.pem", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2"),
             cwd=directory,
         )
-        names = ["DNS:localhost", *(f"IP:{address}" for address in ("127.0.0.1", *addresses))]
+        names = ["DNS:localhost", "IP:127.0.0.1", *(f"{'IP' if _is_address(one) else 'DNS'}:{one}" for one in hosts)]
         (directory / "names").write_text(f"subjectAltName={','.join(names)}\n")
-        _openssl("req", *key, "-keyout", "server-key.pem", "-out", "server.csr", "-subj", "/CN=server", cwd=directory)
+        made = cls(directory / "ca.pem", directory / "server.pem", directory / "server-key.pem")
+        made._sign("server", "-extfile", "names")
+        return made
+
+    def client(self, name: str) -> tuple[Path, Path]:
+        """A client's certificate of the same authority, and its key. Raises CalledProcessError."""
+        self._sign(name)
+        return self.authority.with_name(f"{name}.pem"), self.authority.with_name(f"{name}-key.pem")
+
+    def _sign(self, name: str, *options: str) -> None:
+        directory = self.authority.parent
+        request = ("req", *_KEY, "-keyout", f"{name}-key.pem", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        _openssl(*request, cwd=directory)
         _openssl(
-            *("x509", "-req", "-in", "server.csr", "-out", "server.pem", "-CA", "ca.pem", "-CAkey", "ca-key.pem"),
-            *("-CAcreateserial", "-days", "2", "-extfile", "names"),
+            *("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", "-CA", "ca.pem", "-CAkey", "ca-key.pem"),
+            *("-CAcreateserial", "-days", "2", *options),
             cwd=directory,
         )
-        return cls(directory / "ca.pem", directory / "server.pem", directory / "server-key.pem")
 
 
 class Registry:
@@ -87,6 +99,8 @@ class Registry:
         mirror_of: str | None = None,
         namespace: Iterable[str] = (),
         host: str = "127.0.0.1",
+        asks_clients: bool = False,
+        foreign_layers: bool = False,
     ) -> None:
         """Choose how it is to be; nothing runs yet.
 
@@ -95,6 +109,8 @@ class Registry:
         mirror_of: the URL of a registry whose content it fetches when it is asked for it.
         namespace: a command that it is started with, to run it in a network namespace, say.
         host: the address that it listens on; of others than loopback, engines ask for TLS.
+        asks_clients: only clients with a certificate of the authority of `certificates` are answered.
+        foreign_layers: manifests may have layers that are elsewhere.
         """
         self._root = Path(tempfile.mkdtemp(prefix="registry-", dir=os.environ.get("DARSE_TEST_ROOT", "/tmp")))
         self.storage = storage or self._root / "storage"
@@ -122,6 +138,10 @@ class Registry:
                 "certificate": str(certificates.server),
                 "key": str(certificates.server_key),
             }
+            if asks_clients:
+                self._settings["http"]["tls"]["clientcas"] = [str(certificates.authority)]
+        if foreign_layers:
+            self._settings["validation"] = {"manifests": {"urls": {"allow": [".*"]}}}
         if mirror_of is not None:
             self._settings["proxy"] = {"remoteurl": mirror_of}
 
@@ -225,6 +245,14 @@ class Registry:
             command = ["htpasswd", "-i", "-B", "-C", "5", str(path), name]
             subprocess.run(command, input=password.encode(), check=True, capture_output=True)
         return path
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _openssl(*arguments: str, cwd: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 
-from darse.distribution import documents
-from darse.distribution.documents import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, Index, digest_of
+from darse.distribution.documents import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, digest_of
 from darse.distribution.errors import NotFound, RegistryError, Untrustworthy
 from darse.distribution.patience import Cancellation
 from darse.distribution.references import is_digest
@@ -109,7 +108,12 @@ class Repository:
 
     def _open(self, target: str, offset: int) -> Response:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        return self.session.request("GET", target, scopes=self.pulling, headers=headers, accepted=(200, 206))
+        try:
+            return self.session.request("GET", target, scopes=self.pulling, headers=headers, accepted=(200, 206))
+        except NotFound as error:
+            # It is this blob that is missing, and not the image, where the registry does not say so.
+            error.code = error.code or "BLOB_UNKNOWN"
+            raise
 
     def has_blob(self, digest: str) -> Descriptor | None:
         """What the repository says of a blob, or None when it has none. Raises RegistryError."""
@@ -130,23 +134,6 @@ class Repository:
             lambda: paged(self.session, f"{self.root}/tags/list?n={_PAGE}", "tags", self.pulling)
         )
         return [tag for tag in found if _TAG.match(tag)]
-
-    def referrers(self, digest: str, artifact_type: str = "") -> list[Descriptor]:
-        """What refers to a manifest: signatures, attestations. Older registries keep them under a tag of its digest."""
-        query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
-        try:
-            with self.session.request("GET", f"{self.root}/referrers/{digest}{query}", scopes=self.pulling) as response:
-                content = response.read(MANIFEST_LIMIT)
-            document = Document(content, documents.OCI_INDEX, digest_of(content))
-        except NotFound:
-            try:
-                document = self.manifest(digest.replace(":", "-"))
-            except NotFound:
-                return []
-        index = documents.parse(document)
-        if not isinstance(index, Index):
-            raise Untrustworthy(f"the registry's list of what refers to {digest} is no index")
-        return [one for one in index.manifests if artifact_type in ("", one.artifact_type)]
 
 
 def begins_at(response: Response, asked: int) -> int:

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 
 from darse.distribution.documents import Document
 from darse.distribution.errors import RegistryError, Untrustworthy
+from darse.distribution.referrers import fallback_tag, subject_of, with_referrer
 from darse.distribution.repository import Repository
 from darse.distribution.session import Session
 
@@ -57,20 +58,26 @@ class Uploads:
         self._session.again(lambda: self._finish(self._begin(), digest, content))
 
     def put_manifest(self, reference: str, document: Document) -> None:
-        """Store a manifest or index under a tag or its digest. Raises RegistryError."""
+        """Store a manifest or index under a tag or its digest, to be found by its subject too. Raises RegistryError."""
+        registry_lists_it = self._session.again(lambda: self._put_manifest(reference, document))
+        subject = subject_of(document)
+        if subject is None or registry_lists_it:
+            return
+        index = with_referrer(self._repository, subject, document)
+        if index is not None:
+            self._session.again(lambda: self._put_manifest(fallback_tag(subject.digest), index))
 
-        def put() -> None:
-            with self._session.request(
-                "PUT",
-                f"{self._repository.root}/manifests/{quote(reference, safe=':')}",
-                scopes=self._scopes,
-                headers={"Content-Type": document.media_type},
-                body=document.content,
-                accepted=(201, 202, 200),
-            ):
-                pass
-
-        self._session.again(put)
+    def _put_manifest(self, reference: str, document: Document) -> bool:
+        """Store it; return whether the registry keeps account of what it refers to."""
+        with self._session.request(
+            "PUT",
+            f"{self._repository.root}/manifests/{quote(reference, safe=':')}",
+            scopes=self._scopes,
+            headers={"Content-Type": document.media_type},
+            body=document.content,
+            accepted=(201, 202, 200),
+        ) as response:
+            return "OCI-Subject" in response.headers
 
     def _begin(self) -> str:
         with self._session.request(

@@ -118,6 +118,7 @@ OPTIONS = (
     _absent("metrics-addr", "text"),
     _absent("rootless", "flag"),
     _absent("selinux-enabled", "flag"),
+    _harmless("allow-nondistributable-artifacts", "list", "allow-nondistributable-artifacts"),
     _harmless("containerd", "text"),
     _harmless("containerd-namespace", "text"),
     _harmless("containerd-plugins-namespace", "text", "containerd-plugin-namespace"),

@@ -140,11 +140,14 @@ class Download:
         """Ask the repository, or for a foreign layer that it has not, the addresses in its descriptor."""
         try:
             return self._repository.blob(self.descriptor.digest, offset)
-        except NotFound:
-            for url in self.descriptor.urls:
-                with contextlib.suppress(RegistryError):
-                    return self._repository.elsewhere(url, offset)
-            raise
+        except NotFound as error:
+            failure: RegistryError = error
+        for url in self.descriptor.urls:
+            try:
+                return self._repository.elsewhere(url, offset)
+            except RegistryError as error:
+                failure = error
+        raise failure
 
     def _check_length(self, response: Response, position: int) -> None:
         length = response.headers.get("Content-Length", "")
