@@ -51,6 +51,7 @@ class Made:
         packed: bool = True,
         docker: bool = False,
         indent: int | None = None,
+        created: str = "",
         **config: object,
     ) -> None:
         """Make it of uncompressed layers; `config` are members of the config's own `config`.
@@ -58,6 +59,7 @@ class Made:
         packed: layers are compressed with gzip.
         docker: in docker's formats, not OCI's.
         indent: how the manifest is written.
+        created: when, as RFC 3339 has it.
         """
         self.blobs: dict[str, bytes] = {}
         self.diff_ids = [digest_of(layer) for layer in layers]
@@ -73,6 +75,7 @@ class Made:
                 "architecture": architecture,
                 "os": "linux",
                 **({"variant": variant} if variant else {}),
+                **({"created": created} if created else {}),
                 "config": {"Cmd": ["true"], **config},
                 "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
             }

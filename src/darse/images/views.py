@@ -27,6 +27,8 @@ from darse.wire.images import HistoryEntry, ImageInspect, ImageSummary, Manifest
 from darse.wire.images import ImageConfig as WireImageConfig
 from darse.wire.images import RootFS as WireRootFS
 
+_FOREVER = 1 << 62
+
 
 class ImageViews:
     """The image service's answers to questions; nothing here changes anything."""
@@ -64,12 +66,13 @@ class ImageViews:
             entries.setdefault(self.store.default(target).id, []).append(target)
         chains = {image_id: self._chains(targets) for image_id, targets in entries.items()}
         shared = _in_several(chains.values()) if shared_size else None
+        span = self._span(filters)
         found = []
         for image_id, targets in entries.items():
             image = self.store.by_id(image_id)
             assert image is not None
             its_names = names.get(image_id, [])
-            if not self._matches(image, its_names, filters):
+            if not self._matches(image, its_names, filters, span):
                 continue
             summary = self._summary(image, its_names, targets, filters)
             summary.Size = sum(sizes.get(chain, 0) for chain in chains[image_id])
@@ -108,7 +111,13 @@ class ImageViews:
     def _manifests(self, targets: list[Target]) -> list[ManifestSummary]:
         return manifest_views.manifests(self._foremost(targets), self.store, self.layers, self.content, self.users)
 
-    def _matches(self, image: Image, names: list[str], filters: Filters) -> bool:
+    def _span(self, filters: Filters) -> range:
+        """The seconds in which wanted images were made: after all `since`, and before all `before`. Raises NotFound."""
+        since = [unix(self.get(other).config.created) + 1 for other in filters.values("since")]
+        before = [unix(self.get(other).config.created) for other in filters.values("before")]
+        return range(max(since, default=-_FOREVER), min(before, default=_FOREVER))
+
+    def _matches(self, image: Image, names: list[str], filters: Filters, span: range) -> bool:
         dangling = filters.flag("dangling")
         if dangling is not None and dangling == bool(familiar_tags(names)):
             return False
@@ -116,10 +125,8 @@ class ImageViews:
         if not filters.labels(labels) or not filters.without_labels(labels):
             return False
         created = unix(image.config.created)
-        for key, sign in (("before", 1), ("since", -1)):
-            for other in filters.values(key):
-                if (unix(self.get(other).config.created) - created) * sign <= 0:
-                    return False
+        if created not in span:
+            return False
         until = filters.until_ns()
         if until is not None and created * 1_000_000_000 >= until:
             return False

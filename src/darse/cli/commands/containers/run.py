@@ -93,6 +93,10 @@ def _check_pull(options: Options) -> None:
         )
 
 
+# How the engine says that there is no image, or none for the platform.
+_MISSING = ("No such image", "does not provide the specified platform")
+
+
 def _create(invocation: Invocation, body: dict[str, Any]) -> str:
     options, client = invocation.options, invocation.client
     cid_file = options.cidfile
@@ -107,7 +111,8 @@ def _create(invocation: Invocation, body: dict[str, Any]) -> str:
     try:
         created = client.call("POST", "/containers/create", query, body)
     except ApiError as error:
-        if error.http_status != 404 or "No such image" not in error.reason or options.pull != "missing":
+        is_missing = error.http_status == 404 and any(words in error.reason for words in _MISSING)
+        if not is_missing or options.pull != "missing":
             raise in_docker_words(error) from error
         if not options.quiet:
             sys.stderr.write(f"Unable to find image '{image.short}' locally\n")
