@@ -59,22 +59,29 @@ def get(settings: Settings, server: str) -> dict[str, Any]:
     return {**in_file, **credential_helpers.get(helper, server)} if helper else in_file
 
 
+def all_of(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The credentials for every registry that config.json or the environment names. Raises CliError."""
+    servers = [*_object(settings.file, "auths"), *_object(settings.file, "credHelpers"), *_of_variable()]
+    found = {server: get(settings, server) for server in dict.fromkeys(servers)}
+    return {server: credentials for server, credentials in found.items() if credentials}
+
+
 def store(settings: Settings, credentials: dict[str, Any]) -> None:
     """Keep the credentials for their `serveraddress`. Raises CliError."""
     server = credentials["serveraddress"]
     helper = _helper(settings.file, server)
-    entry = {} if helper else _entry(credentials)
+    kept_entry = {} if helper else entry(credentials)
 
     def edit(document: dict[str, Any]) -> None:
         kept = _object(document, "auths").get(server)
         other = {name: value for name, value in kept.items() if name not in _MEMBERS} if isinstance(kept, dict) else {}
-        document["auths"] = {**_object(document, "auths"), server: {**other, **entry}}
+        document["auths"] = {**_object(document, "auths"), server: {**other, **kept_entry}}
 
     if helper:
         credential_helpers.store(helper, credentials)
     else:
         path = os.path.join(settings.directory, "config.json")
-        if credentials.get("password") and entry != _object(settings.file, "auths").get(server):
+        if credentials.get("password") and kept_entry != _object(settings.file, "auths").get(server):
             sys.stderr.write(_WARNING.format(path) + "\n")
     settings.replace_file(config_file.change(settings.directory, edit))
 
@@ -153,10 +160,10 @@ def _decoded(server: str, entry: Any, origin: str) -> dict[str, Any]:
     return {**found, "serveraddress": server} if found else {}
 
 
-def _entry(credentials: dict[str, Any]) -> dict[str, Any]:
+def entry(credentials: dict[str, Any]) -> dict[str, Any]:
     """An AuthConfig as config.json has it."""
     user, password = credentials.get("username", ""), credentials.get("password", "")
-    entry = {name: credentials[name] for name in ("identitytoken", "registrytoken") if credentials.get(name)}
+    found = {name: credentials[name] for name in ("identitytoken", "registrytoken") if credentials.get(name)}
     if user or password:
-        entry["auth"] = base64.b64encode(f"{user}:{password}".encode()).decode()
-    return entry
+        found["auth"] = base64.b64encode(f"{user}:{password}".encode()).decode()
+    return found

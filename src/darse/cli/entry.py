@@ -8,8 +8,8 @@ import sys
 
 from darse.cli import registry
 from darse.cli.config import Settings
-from darse.cli.errors import CliError
-from darse.cli.flags import Command, HelpWanted, help_text, listing, parse, string, switch
+from darse.cli.errors import CliError, InvalidArgument
+from darse.cli.flags import Command, HelpWanted, argument_error, help_text, listing, parse, string, switch
 
 GLOBAL = Command(
     "",
@@ -110,6 +110,9 @@ def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> 
         names = [alias for alias in [path, *registry.aliases_of(path)] if alias != typed]
         sys.stdout.write(help_text(shown, names))
         return 0
+    except InvalidArgument as error:
+        flag = next(flag for flag in shown.flags if flag.name == error.flag)
+        return _fail(argument_error(shown, flag, error.text, error.reason))
     except CliError as error:
         return _fail(error)
 

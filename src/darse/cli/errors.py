@@ -11,6 +11,16 @@ class CliError(Exception):
         self.status = status
 
 
+class InvalidArgument(CliError):
+    """The value of a flag is wrong; the command's usage is shown with it."""
+
+    def __init__(self, text: str, flag: str, reason: str) -> None:
+        super().__init__(f'invalid argument "{text}" for "--{flag}" flag: {reason}', 125)
+        self.text = text
+        self.flag = flag
+        self.reason = reason
+
+
 class ApiError(CliError):
     """The engine refused a request."""
 

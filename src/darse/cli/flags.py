@@ -209,22 +209,21 @@ def _short(command: Command, options: Options, shorts: dict[str, Flag], word: st
 
 def _store(command: Command, options: Options, flag: Flag, text: str) -> None:
     options.given.add(flag.name)
-    shown = f'"-{flag.short}, --{flag.name}"' if flag.short else f'"--{flag.name}"'
     if flag.kind == "bool":
         if text not in _TRUE | _FALSE:
-            raise usage_error(
-                command,
-                f'invalid argument "{text}" for {shown} flag: strconv.ParseBool: parsing "{text}": invalid syntax',
-            )
+            reason = f'strconv.ParseBool: parsing "{text}": invalid syntax'
+            raise argument_error(command, flag, text, reason)
         setattr(options, flag.attribute, text in _TRUE)
     elif flag.kind == "int":
+        function, low, high = ("ParseUint", 0, 1 << 16) if flag.value == "uint16" else ("ParseInt", -1 << 63, 1 << 63)
         try:
-            setattr(options, flag.attribute, int(text, 0))
+            number = int(text, 0)
         except ValueError:
-            raise usage_error(
-                command,
-                f'invalid argument "{text}" for {shown} flag: strconv.ParseInt: parsing "{text}": invalid syntax',
-            ) from None
+            number = None
+        if number is None or (number < low == 0) or not low <= number < high:
+            what = "invalid syntax" if number is None or number < low == 0 else "value out of range"
+            raise argument_error(command, flag, text, f'strconv.{function}: parsing "{text}": {what}')
+        setattr(options, flag.attribute, number)
     elif flag.kind == "list":
         getattr(options, flag.attribute).append(text)
     else:
@@ -252,6 +251,12 @@ def _count(command: Command, rest: list[str]) -> None:
 
 def _usage(command: Command) -> str:
     return f"Usage:  darse {command.path} {command.usage}".rstrip()
+
+
+def argument_error(command: Command, flag: Flag, text: str, reason: str) -> CliError:
+    """What a flag's wrong value ends with."""
+    shown = f"-{flag.short}, --{flag.name}" if flag.short else f"--{flag.name}"
+    return usage_error(command, f'invalid argument "{text}" for "{shown}" flag: {reason}')
 
 
 def usage_error(command: Command, text: str) -> CliError:

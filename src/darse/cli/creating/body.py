@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from darse.cli.creating.devices import device, device_requests, is_named_device, rate, weight
+from darse.cli.creating.devices import device, device_requests, is_named_device, rates, rules, weights
 from darse.cli.creating.environment import environment, labels
-from darse.cli.creating.limits import limits, restart_policy, ulimit
+from darse.cli.creating.limits import limits, restart_policy, swappiness, ulimit
 from darse.cli.creating.mounts import mount_spec, volumes_and_binds
+from darse.cli.creating.names import names
 from darse.cli.creating.networks import endpoints_and_mode
 from darse.cli.creating.ports import port_specs
+from darse.cli.creating.security import isolation
 from darse.cli.creating.values import duration, pairs, size
-from darse.cli.errors import CliError
+from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.flags import Options
 
 
@@ -21,7 +22,8 @@ def create_body(options: Options, arguments: list[str]) -> dict[str, Any]:
     image, *command = arguments
     attached = {stream.lower() for stream in options.attach}
     if attached - {"stdin", "stdout", "stderr"}:
-        raise CliError("invalid argument for -a, --attach: valid streams are STDIN, STDOUT and STDERR", 125)
+        wrong = next(stream for stream in options.attach if stream.lower() not in ("stdin", "stdout", "stderr"))
+        raise InvalidArgument(wrong, "attach", "valid streams are STDIN, STDOUT and STDERR")
     detached = getattr(options, "detach", False)
     if not attached and not detached:
         attached = {"stdout", "stderr"} | ({"stdin"} if options.interactive else set())
@@ -43,13 +45,14 @@ def create_body(options: Options, arguments: list[str]) -> dict[str, Any]:
         "Image": image,
         "WorkingDir": options.workdir,
         "Entrypoint": entrypoint,
-        "MacAddress": options.mac_address,
         "Labels": labels(options.label, options.label_file),
         "StopSignal": options.stop_signal,
         "Healthcheck": _health(options),
     }
     if "stop-timeout" in options.given:
         body["StopTimeout"] = options.stop_timeout
+    if options.rm and options.restart not in ("", "no"):
+        raise CliError("conflicting options: cannot specify both --restart and --rm", 125)
     ports, exposed = port_specs(options.publish, options.expose)
     body["ExposedPorts"] = exposed
     volumes, binds = volumes_and_binds(options.volume)
@@ -63,9 +66,11 @@ def create_body(options: Options, arguments: list[str]) -> dict[str, Any]:
 def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) -> dict[str, Any]:
     host: dict[str, Any] = {
         **limits(options),
+        **isolation(options),
+        **names(options),
         "Binds": binds or None,
         "ContainerIDFile": options.cidfile,
-        "LogConfig": {"Type": options.log_driver, "Config": pairs(options.log_opt, "log-opt")},
+        "LogConfig": _logging(options),
         "NetworkMode": mode or "default",
         "PortBindings": ports,
         "RestartPolicy": restart_policy(options.restart),
@@ -73,82 +78,65 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
         "VolumeDriver": options.volume_driver,
         "VolumesFrom": options.volumes_from or None,
         "Mounts": [mount_spec(text) for text in options.mount] or None,
-        "CapAdd": options.cap_add or None,
-        "CapDrop": options.cap_drop or None,
-        "CgroupnsMode": options.cgroupns,
-        "Dns": options.dns,
-        "DnsOptions": [*options.dns_option, *options.dns_opt],
-        "DnsSearch": options.dns_search,
-        "ExtraHosts": [_extra_host(text) for text in options.add_host],
         "GroupAdd": options.group_add or None,
-        "IpcMode": options.ipc,
-        "Links": options.link or None,
         "OomScoreAdj": options.oom_score_adj or 0,
-        "PidMode": options.pid,
-        "Privileged": options.privileged,
         "PublishAllPorts": options.publish_all,
-        "ReadonlyRootfs": options.read_only,
-        "SecurityOpt": [_security_option(text) for text in options.security_opt] or None,
-        "StorageOpt": pairs(options.storage_opt, "storage-opt") or None,
+        "StorageOpt": _storage_options(options.storage_opt) or None,
         "Tmpfs": dict(text.partition(":")[::2] for text in options.tmpfs) or None,
-        "UTSMode": options.uts,
-        "UsernsMode": options.userns,
         "ShmSize": size(options.shm_size, "shm-size") if options.shm_size else 0,
-        "Sysctls": pairs(options.sysctl, "sysctl") or None,
         "Runtime": options.runtime,
         "Isolation": options.isolation,
         "CgroupParent": options.cgroup_parent,
         "Devices": [device(text) for text in options.device if not is_named_device(text)],
-        "DeviceCgroupRules": options.device_cgroup_rule or None,
+        "DeviceCgroupRules": rules(options.device_cgroup_rule) or None,
         "DeviceRequests": device_requests(options),
-        "MemorySwappiness": options.memory_swappiness,
+        "MemorySwappiness": swappiness(options.memory_swappiness),
         "OomKillDisable": options.oom_kill_disable or None,
         "Ulimits": [ulimit(text) for text in options.ulimit] or None,
-        "BlkioWeightDevice": [weight(text) for text in options.blkio_weight_device],
-        "BlkioDeviceReadBps": [rate(text) for text in options.device_read_bps],
-        "BlkioDeviceWriteBps": [rate(text) for text in options.device_write_bps],
-        "BlkioDeviceReadIOps": [rate(text) for text in options.device_read_iops],
-        "BlkioDeviceWriteIOps": [rate(text) for text in options.device_write_iops],
-        "Annotations": pairs(options.annotation, "annotation") or None,
+        "BlkioWeightDevice": weights(options),
+        "BlkioDeviceReadBps": rates(options, "device-read-bps"),
+        "BlkioDeviceWriteBps": rates(options, "device-write-bps"),
+        "BlkioDeviceReadIOps": rates(options, "device-read-iops"),
+        "BlkioDeviceWriteIOps": rates(options, "device-write-iops"),
+        "Annotations": pairs(options.annotation) or None,
     }
     if "init" in options.given:
         host["Init"] = options.init
     return host
 
 
+def _logging(options: Options) -> dict[str, Any]:
+    if options.log_driver == "none" and options.log_opt:
+        raise CliError("invalid logging opts for driver none", 125)
+    return {"Type": options.log_driver, "Config": pairs(options.log_opt)}
+
+
+def _storage_options(entries: list[str]) -> dict[str, str]:
+    if not all("=" in entry for entry in entries):
+        raise CliError("invalid storage option", 125)
+    return pairs(entries)
+
+
 def _health(options: Options) -> dict[str, Any] | None:
+    flags = ("health-interval", "health-timeout", "health-start-period", "health-start-interval")
+    interval, timeout, period, start = times = [
+        duration(getattr(options, flag.replace("-", "_")), flag) for flag in flags
+    ]
+    wanted = options.health_cmd or options.health_retries or any(times)
     if options.no_healthcheck:
-        if options.health_cmd:
+        if wanted:
             raise CliError("--no-healthcheck conflicts with --health-* options", 125)
         return {"Test": ["NONE"]}
-    names = ("health-cmd", "health-interval", "health-timeout", "health-retries", "health-start-period")
-    if not options.given & {*names, "health-start-interval"}:
+    if not wanted:
         return None
+    for flag, value in [*zip(flags, times, strict=True), ("health-retries", options.health_retries or 0)]:
+        if value < 0:
+            raise CliError(f"--{flag} cannot be negative", 125)
     return {
         "Test": ["CMD-SHELL", options.health_cmd] if options.health_cmd else None,
-        "Interval": duration(options.health_interval, "health-interval"),
-        "Timeout": duration(options.health_timeout, "health-timeout"),
-        "StartPeriod": duration(options.health_start_period, "health-start-period"),
-        "StartInterval": duration(options.health_start_interval, "health-start-interval"),
+        "Interval": interval,
+        "Timeout": timeout,
+        "StartPeriod": period,
+        "StartInterval": start,
         "Retries": options.health_retries or 0,
     }
-
-
-def _security_option(text: str) -> str:
-    key, equals, value = text.partition("=")
-    if key == "seccomp" and equals and value not in ("unconfined", "builtin"):
-        try:
-            with open(value, encoding="utf-8") as file:
-                return f"seccomp={json.dumps(json.load(file), separators=(',', ':'))}"
-        except OSError as error:
-            raise CliError(f"opening seccomp profile ({value}) failed: {error.strerror}", 125) from error
-        except ValueError as error:
-            raise CliError(f"compacting json for seccomp profile ({value}) failed: {error}", 125) from error
-    return text
-
-
-def _extra_host(text: str) -> str:
-    name, separator, address = text.partition("=") if "=" in text else text.partition(":")
-    if not separator or not name or not address:
-        raise CliError(f'invalid argument "{text}" for "--add-host" flag: bad format for add-host: "{text}"', 125)
-    return f"{name}:{address.strip('[]')}"

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from darse.cli.flags import Flag, listing, number, platform_flag, string, switch
 
+
+def windows(name: str) -> Flag:
+    """A flag of docker's that only Windows engines know."""
+    return Flag(name, "string", "Windows only", hidden=True)
+
+
 SHARED: tuple[Flag, ...] = (
     listing("add-host", "Add a custom host-to-IP mapping (host:ip)"),
     listing("annotation", "Add an annotation to the container (passed through to the OCI runtime)", value="map"),
@@ -23,12 +29,15 @@ SHARED: tuple[Flag, ...] = (
     string("cpus", "Number of CPUs", value="decimal"),
     string("cpuset-cpus", "CPUs in which to allow execution (0-3, 0,1)"),
     string("cpuset-mems", "MEMs in which to allow execution (0-3, 0,1)"),
+    windows("cpu-count"),
+    windows("cpu-percent"),
     listing("device", "Add a host device to the container"),
     listing("device-cgroup-rule", "Add a rule to the cgroup allowed devices list"),
     listing("device-read-bps", "Limit read rate (bytes per second) from a device"),
     listing("device-read-iops", "Limit read rate (IO per second) from a device"),
     listing("device-write-bps", "Limit write rate (bytes per second) to a device"),
     listing("device-write-iops", "Limit write rate (IO per second) to a device"),
+    switch("disable-content-trust", "Skip image verification", default=True),
     listing("dns", "Set custom DNS servers"),
     Flag("dns-opt", "list", "Set DNS options", hidden=True),
     listing("dns-option", "Set DNS options"),
@@ -49,6 +58,8 @@ SHARED: tuple[Flag, ...] = (
     string("hostname", "Container host name", "h"),
     switch("init", "Run an init inside the container that forwards signals and reaps processes"),
     switch("interactive", "Keep STDIN open even if not attached", "i"),
+    windows("io-maxbandwidth"),
+    windows("io-maxiops"),
     string("ip", "IPv4 address (e.g., 172.30.100.104)", value="ip"),
     string("ip6", "IPv6 address (e.g., 2001:db8::33)", value="ip"),
     string("ipc", "IPC mode to use"),
@@ -95,6 +106,7 @@ SHARED: tuple[Flag, ...] = (
     listing("tmpfs", "Mount a tmpfs directory"),
     switch("tty", "Allocate a pseudo-TTY", "t"),
     listing("ulimit", "Ulimit options", value="ulimit"),
+    switch("use-api-socket", "Bind mount the engine's API socket and the user's registry credentials"),
     string("user", "Username or UID (format: <name|uid>[:<group|gid>])", "u"),
     string("userns", "User namespace to use"),
     string("uts", "UTS namespace to use"),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from darse.cli.creating.values import invalid, size
-from darse.cli.errors import CliError
+from darse.cli.creating.values import size
+from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.flags import Options
+
+_RLIMITS = frozenset(
+    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+)
 
 
 def limits(options: Options) -> dict[str, Any]:
@@ -35,7 +40,9 @@ def limits(options: Options) -> dict[str, Any]:
 def restart_policy(text: str) -> dict[str, Any]:
     """`on-failure:3`. Raises CliError."""
     name, separator, count = text.partition(":")
-    if separator and not count.isdecimal():
+    if separator and not name:
+        raise CliError("invalid restart policy format: no policy provided before colon", 125)
+    if separator and re.fullmatch("[+-]?[0-9]+", count, re.ASCII) is None:
         raise CliError("invalid restart policy format: maximum retry count must be an integer", 125)
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
 
@@ -43,22 +50,48 @@ def restart_policy(text: str) -> dict[str, Any]:
 def _cpus(text: str) -> int:
     if not text:
         return 0
+    from fractions import Fraction
+
     try:
-        return round(float(text) * 1_000_000_000)
-    except ValueError:
-        raise invalid(text, "cpus", f"failed to parse {text} as a rational number") from None
+        nanoseconds = Fraction(text) * 1_000_000_000
+    except (ValueError, ZeroDivisionError):
+        raise InvalidArgument(text, "cpus", f"failed to parse {text} as a rational number") from None
+    if nanoseconds.denominator != 1:
+        raise InvalidArgument(text, "cpus", "value is too precise")
+    return int(nanoseconds)
+
+
+def swappiness(value: int | None) -> int | None:
+    """`--memory-swappiness`. Raises CliError."""
+    if value is not None and not -1 <= value <= 100:
+        raise CliError(f"invalid value: {value}. Valid memory swappiness range is 0-100", 125)
+    return value
 
 
 def ulimit(text: str) -> dict[str, Any]:
-    name, equals, numbers = text.partition("=")
-    soft, _, hard = numbers.partition(":")
-    try:
-        low = int(soft)
-        high = int(hard) if hard else low
-    except ValueError:
-        raise invalid(text, "ulimit", f"invalid ulimit argument: {text}") from None
+    """One `--ulimit`: `name=soft[:hard]`. Raises InvalidArgument."""
+
+    def wrong(reason: str) -> InvalidArgument:
+        return InvalidArgument(text, "ulimit", reason)
+
+    def number(word: str) -> int:
+        try:
+            return int(word)
+        except ValueError:
+            raise wrong(f'strconv.ParseInt: parsing "{word}": invalid syntax') from None
+
+    name, equals, values = text.partition("=")
     if not equals:
-        raise invalid(text, "ulimit", f"invalid ulimit argument: {text}")
+        raise wrong(f"invalid ulimit argument: {text}")
+    if name not in _RLIMITS:
+        raise wrong(f"invalid ulimit type: {name}")
+    words = values.split(":")
+    if len(words) > 2:
+        raise wrong(f"too many limit value arguments - {values}, can only have up to two, `soft[:hard]`")
+    high = number(words[-1])
+    low = number(words[0])
+    if high != -1 and low == -1:
+        raise wrong(f"ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {high}")
     if high != -1 and low > high:
-        raise invalid(text, "ulimit", f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
+        raise wrong(f"ulimit soft limit must be less than or equal to hard limit: {low} > {high}")
     return {"Name": name, "Soft": low, "Hard": high}

@@ -5,77 +5,139 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from darse.cli.creating.values import invalid, size
-from darse.cli.errors import CliError
+from darse.cli.creating.values import bytes_of
+from darse.cli.errors import CliError, InvalidArgument
+
+_TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
+_RECURSIVE: dict[str, str | None] = {
+    "enabled": None,
+    "disabled": "NonRecursive",
+    "writable": "ReadOnlyNonRecursive",
+    "readonly": "ReadOnlyForceRecursive",
+}
 
 
 def volumes_and_binds(entries: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """`-v`: a bare path is an anonymous volume, the rest are binds; relative paths become absolute, as in docker."""
+    """`-v`: a bare path is an anonymous volume, the rest are binds, of which relative paths become absolute."""
     volumes: dict[str, Any] = {}
     binds = []
     for entry in entries:
+        if not entry:
+            raise CliError("invalid empty volume spec", 125)
         source, separator, rest = entry.partition(":")
         if not separator:
-            if not entry.startswith("/"):
-                raise CliError(f"invalid volume specification: '{entry}': mount path must be absolute", 125)
             volumes[entry] = {}
             continue
-        if source.startswith((".", "~")):
-            source = os.path.abspath(os.path.expanduser(source))
+        if not all(entry.split(":")):
+            raise CliError(f"invalid spec: {entry}: empty section between colons", 125)
+        if source.startswith("."):
+            source = os.path.abspath(source)
         binds.append(f"{source}:{rest}")
     return volumes, binds
 
 
 def mount_spec(text: str) -> dict[str, Any]:
-    """One `--mount type=…,source=…,target=…`. Raises CliError."""
+    """One `--mount type=…,source=…,target=…`. Raises InvalidArgument."""
     import csv
 
-    mount: dict[str, Any] = {"Type": "volume"}
-    bind: dict[str, Any] = {}
-    volume: dict[str, Any] = {}
-    image: dict[str, Any] = {}
-    tmpfs: dict[str, Any] = {}
-    for field in next(csv.reader([text])):
+    mount = _Mount(text)
+    for field in next(csv.reader([text]), ()):
+        mount.read(field)
+    return mount.checked()
+
+
+class _Mount:
+    """A `--mount` while it is read."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._mount: dict[str, Any] = {"Type": "volume"}
+        self._options: dict[str, dict[str, Any]] = {"volume": {}, "image": {}, "bind": {}, "tmpfs": {}}
+
+    def _wrong(self, reason: str) -> InvalidArgument:
+        return InvalidArgument(self._text, "mount", reason)
+
+    def _switch(self, key: str, value: str) -> bool:
+        if value not in (*_TRUE, *_FALSE):
+            raise self._wrong(f"invalid value for {key}: {value}")
+        return value in _TRUE
+
+    def read(self, field: str) -> None:
+        """Take in one `key=value`."""
         key, equals, value = field.partition("=")
         key = key.lower()
-        on = value.lower() in ("", "1", "true")
+        if not equals:
+            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
+                raise self._wrong(f"invalid field '{field}' must be a key=value pair")
+            value = "true"
         if key == "type":
-            mount["Type"] = value.lower()
+            self._mount["Type"] = value.lower()
         elif key in ("source", "src"):
-            mount["Source"] = os.path.abspath(value) if value.startswith(".") else value
+            self._mount["Source"] = os.path.abspath(value) if value == "." or value.startswith("./") else value
         elif key in ("target", "dst", "destination"):
-            mount["Target"] = value
+            self._mount["Target"] = value
         elif key in ("readonly", "ro"):
-            mount["ReadOnly"] = on
+            self._mount["ReadOnly"] = self._switch(key, value)
         elif key == "consistency":
-            mount["Consistency"] = value
-        elif key == "bind-propagation":
-            bind["Propagation"] = value
+            self._mount["Consistency"] = value.lower()
+        elif not self._read_option(key, value):
+            raise self._wrong(f"unexpected key '{key}' in '{field}'")
+
+    def _read_option(self, key: str, value: str) -> bool:
+        kind, _, name = key.partition("-")
+        options = self._options.get(kind, {})
+        if key == "bind-propagation":
+            options["Propagation"] = value.lower()
         elif key == "bind-nonrecursive":
-            bind["NonRecursive"] = on
+            options["NonRecursive"] = self._switch(key, value)
         elif key == "bind-recursive":
-            bind |= {"disabled": {"NonRecursive": True}, "readonly": {"ReadOnlyForceRecursive": True}}.get(value, {})
+            if value not in _RECURSIVE:
+                choice = '"enabled", "disabled", "writable", or "readonly"'
+                raise self._wrong(f"invalid value for {key}: {value} (must be {choice})")
+            if (member := _RECURSIVE[value]) is not None:
+                options[member] = True
         elif key == "volume-nocopy":
-            volume["NoCopy"] = on
-        elif key == "volume-subpath":
-            volume["Subpath"] = value
+            options["NoCopy"] = self._switch(key, value)
+        elif key in ("volume-subpath", "image-subpath"):
+            options["Subpath"] = value
         elif key == "volume-label":
-            volume.setdefault("Labels", {}).update([value.partition("=")[::2]])
+            options.setdefault("Labels", {}).update([value.partition("=")[::2]])
         elif key == "volume-driver":
-            volume.setdefault("DriverConfig", {})["Name"] = value
+            options.setdefault("DriverConfig", {})["Name"] = value
         elif key == "volume-opt":
-            volume.setdefault("DriverConfig", {}).setdefault("Options", {}).update([value.partition("=")[::2]])
-        elif key == "image-subpath":
-            image["Subpath"] = value
-        elif key == "tmpfs-size":
-            tmpfs["SizeBytes"] = size(value, "mount")
-        elif key == "tmpfs-mode":
-            tmpfs["Mode"] = int(value, 8)
-        elif not equals:
-            raise invalid(text, "mount", f"invalid field '{field}' must be a key=value pair")
+            options.setdefault("DriverConfig", {}).setdefault("Options", {}).update([value.partition("=")[::2]])
+        elif key in ("tmpfs-size", "tmpfs-mode"):
+            options["SizeBytes" if name == "size" else "Mode"] = self._amount(key, value)
         else:
-            raise invalid(text, "mount", f"unexpected key '{key}' in '{field}'")
-    if "Target" not in mount:
-        raise invalid(text, "mount", "target is required")
-    options = {"BindOptions": bind, "VolumeOptions": volume, "ImageOptions": image, "TmpfsOptions": tmpfs}
-    return mount | {name: chosen for name, chosen in options.items() if chosen}
+            return False
+        return True
+
+    def _amount(self, key: str, value: str) -> int:
+        if key == "tmpfs-size":
+            found = bytes_of(value)
+        else:
+            found = int(value, 8) if value.isdecimal() and set(value) <= set("01234567") else None
+        if found is None:
+            raise self._wrong(f"invalid value for {key}: {value}")
+        return found
+
+    def checked(self) -> dict[str, Any]:
+        """The mount as the API has it."""
+        mount, bind = self._mount, self._options["bind"]
+        if not self._text:
+            raise self._wrong("EOF")
+        if not mount["Type"]:
+            raise self._wrong("type is required")
+        if not mount.get("Target"):
+            raise self._wrong("target is required")
+        for kind, options in self._options.items():
+            if options and kind != mount["Type"]:
+                raise self._wrong(f"cannot mix '{kind}-*' options with mount type '{mount['Type']}'")
+        for value, member in (("writable", "ReadOnlyNonRecursive"), ("readonly", "ReadOnlyForceRecursive")):
+            if bind.get(member) and not mount.get("ReadOnly"):
+                raise self._wrong(f"option 'bind-recursive={value}' requires 'readonly' to be specified in conjunction")
+        if bind.get("ReadOnlyForceRecursive") and bind.get("Propagation") != "rprivate":
+            raise self._wrong(
+                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+            )
+        return mount | {f"{kind.title()}Options": options for kind, options in self._options.items() if options}

@@ -2,62 +2,108 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from darse.cli.creating.values import invalid
+from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.flags import Options
+
+_MAC = re.compile(r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}\Z", re.IGNORECASE)
+# Flags for the first network: how a conflict is told, and the network's own setting.
+_CONFLICTS = (
+    ("network_alias", "alias", "--network-alias and per-network alias"),
+    ("ip", "ip", "--ip and per-network IPv4 address"),
+    ("ip6", "ip6", "--ip6 and per-network IPv6 address"),
+    ("mac_address", "mac-address", "--mac-address and per-network MAC address"),
+    ("link_local_ip", "link-local-ip", "--link-local-ip and per-network link-local IP addresses"),
+)
 
 
 def endpoints_and_mode(options: Options) -> tuple[dict[str, Any], str]:
-    """`--network`, with docker's `name=…,ip=…` syntax; return the endpoints and the network mode."""
+    """`--network`, with docker's `name=…,ip=…` syntax; return the endpoints and the network mode. Raises CliError."""
+    networks = [_network(text) for text in [*options.network, *options.net]] or [{"name": "default"}]
+    _add_flags(networks[0], options)
     endpoints: dict[str, Any] = {}
-    mode = ""
-    for text in [*options.network, *options.net]:
-        name, settings = _network(text)
-        mode = mode or name
-        built_in = name in ("host", "none", "bridge", "default") or name.startswith("container:")
-        if built_in and not settings:
-            continue
-        endpoints[name] = settings
-    if mode and not mode.startswith("container:") and mode not in ("host", "none"):
-        first = endpoints.setdefault(mode, {})
-        if options.network_alias or options.net_alias:
-            first["Aliases"] = [*options.network_alias, *options.net_alias]
-        if options.ip or options.ip6:
-            first["IPAMConfig"] = {"IPv4Address": options.ip, "IPv6Address": options.ip6}
-        if options.mac_address:
-            first["MacAddress"] = options.mac_address
-        if mode in ("bridge", "default") and not first:
-            del endpoints[mode]
-    elif options.ip:
-        endpoints["default"] = {"IPAMConfig": {"IPv4Address": options.ip}}
+    for network in networks:
+        endpoint = _endpoint(network)
+        if network["name"] in endpoints:
+            raise CliError(f'network "{network["name"]}" is specified multiple times', 125)
+        endpoints[network["name"]] = endpoint
+    if len({_is_user_defined(name) for name in endpoints}) > 1:
+        raise CliError("conflicting options: cannot attach both user-defined and non-user-defined network-modes", 125)
+    mode = "" if not (options.network or options.net) else networks[0]["name"]
+    if len(endpoints) == 1:
+        endpoints = {name: endpoint for name, endpoint in endpoints.items() if endpoint}
     return endpoints, mode
 
 
-def _network(text: str) -> tuple[str, dict[str, Any]]:
+def _is_user_defined(name: str) -> bool:
+    return name not in ("host", "none", "bridge", "default") and not name.startswith("container:")
+
+
+def _add_flags(network: dict[str, Any], options: Options) -> None:
+    given = {
+        "alias": [*options.network_alias, *options.net_alias],
+        **{"ip": options.ip, "ip6": options.ip6, "mac-address": options.mac_address},
+        "link-local-ip": options.link_local_ip,
+    }
+    for _, key, words in _CONFLICTS:
+        if given[key] and network.get(key):
+            raise CliError(f"conflicting options: cannot specify both {words}", 125)
+        if given[key]:
+            network[key] = given[key]
+    if options.link and _is_user_defined(network["name"]):
+        network["links"] = options.link
+
+
+def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
+    """The API's EndpointSettings."""
+    name = network["name"]
+    if not name.strip():
+        raise CliError("no name set for network", 125)
+    if network.get("alias") and not _is_user_defined(name):
+        raise CliError("network-scoped aliases are only supported for user-defined networks", 125)
+    mac = network.get("mac-address")
+    if mac and _MAC.match(mac) is None:
+        raise CliError(f"{mac} is not a valid mac address", 125)
+    addresses = {
+        member: network[key]
+        for key, member in (("ip", "IPv4Address"), ("ip6", "IPv6Address"), ("link-local-ip", "LinkLocalIPs"))
+        if network.get(key)
+    }
+    settings = {
+        "Aliases": network.get("alias"),
+        "DriverOpts": network.get("driver-opt"),
+        "GwPriority": network.get("gw-priority"),
+        "IPAMConfig": addresses,
+        "Links": network.get("links"),
+        "MacAddress": mac,
+    }
+    return {member: value for member, value in settings.items() if value}
+
+
+def _network(text: str) -> dict[str, Any]:
+    """One `--network`: a name, or fields. Raises InvalidArgument."""
     if "=" not in text:
-        return text, {}
-    name = ""
-    settings: dict[str, Any] = {}
+        return {"name": text}
+    network: dict[str, Any] = {}
     for field in text.split(","):
         key, _, value = field.partition("=")
-        if key == "name":
-            name = value
-        elif key == "alias":
-            settings.setdefault("Aliases", []).append(value)
-        elif key == "ip":
-            settings.setdefault("IPAMConfig", {})["IPv4Address"] = value
-        elif key == "ip6":
-            settings.setdefault("IPAMConfig", {})["IPv6Address"] = value
-        elif key == "mac-address":
-            settings["MacAddress"] = value
+        if key in ("name", "ip", "ip6", "mac-address"):
+            network[key] = value
+        elif key in ("alias", "link-local-ip"):
+            network.setdefault(key, []).append(value)
         elif key == "gw-priority":
-            settings["GwPriority"] = int(value)
+            if re.fullmatch("[+-]?[0-9]+", value, re.ASCII) is None:
+                raise InvalidArgument(text, "network", f"invalid gw-priority ({value}): invalid syntax")
+            network[key] = int(value)
         elif key == "driver-opt":
-            option, _, setting = value.partition("=")
-            settings.setdefault("DriverOpts", {})[option] = setting
+            option, equals, setting = value.partition("=")
+            if not equals:
+                raise InvalidArgument(text, "network", "invalid key value pair format in driver options")
+            network.setdefault(key, {})[option] = setting
         else:
-            raise invalid(text, "network", f"invalid key {key} in {field}")
-    if not name:
-        raise invalid(text, "network", "network name/id is not specified")
-    return name, settings
+            raise InvalidArgument(text, "network", f"invalid field key {key}")
+    if "name" not in network:
+        raise InvalidArgument(text, "network", "network name/id is not specified")
+    return network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from darse.cli.creating.values import is_address
 from darse.cli.errors import CliError
 
 
@@ -11,34 +12,51 @@ def port_specs(publish: list[str], expose: list[str]) -> tuple[dict[str, Any], d
     """`-p` and `--expose`: the port bindings and the exposed ports. Raises CliError."""
     bindings: dict[str, Any] = {}
     exposed: dict[str, Any] = {}
-    for text in expose:
-        ports, _, protocol = text.partition("/")
-        for port in _port_range(ports, text):
-            exposed[f"{port}/{protocol or 'tcp'}"] = {}
     for text in publish:
         for key, binding in _publish(text):
             exposed[key] = {}
             bindings.setdefault(key, []).append(binding)
+    for text in expose:
+        if ":" in text:
+            raise CliError(f"invalid port format for --expose: {text}", 125)
+        ports, _, protocol = text.partition("/")
+        for port in _exposed_range(ports, text):
+            exposed[f"{port}/{protocol or 'tcp'}"] = {}
     return bindings, exposed
+
+
+def _exposed_range(ports: str, text: str) -> range:
+    reason = "" if ports else "empty string specified for ports"
+    first, _, last = ports.partition("-")
+    for word in (first, last or first) if ports else ():
+        if not word.isdecimal():
+            reason = reason or f'strconv.ParseUint: parsing "{word}": invalid syntax'
+        elif int(word) > 65535:
+            reason = reason or f'strconv.ParseUint: parsing "{word}": value out of range'
+    if not reason and int(last or first) < int(first):
+        reason = f"invalid range specified for port: {ports}"
+    if reason:
+        raise CliError(f"invalid range format for --expose: {text}, error: {reason}", 125)
+    return range(int(first), int(last or first) + 1)
 
 
 def _publish(text: str) -> list[tuple[str, dict[str, str]]]:
     address, host, container, protocol = _split_publish(text)
-    container_ports = _port_range(container, text)
-    if not host:
-        return [(f"{port}/{protocol}", {"HostIp": address, "HostPort": ""}) for port in container_ports]
-    host_ports = _port_range(host, text)
-    if len(host_ports) != len(container_ports):
-        if len(container_ports) == 1:
-            return [(f"{container_ports[0]}/{protocol}", {"HostIp": address, "HostPort": host})]
-        raise CliError(
-            f'invalid argument "{text}" for "-p, --publish" flag: invalid ranges specified for container '
-            f"and host Ports: {container} and {host}",
-            125,
-        )
+    if not container:
+        raise CliError(f"no port specified: {text if '=' not in text else f'{host}:/{protocol}'}<empty>", 125)
+    if address and not is_address(address):
+        raise CliError(f"invalid IP address: {address}", 125)
+    inner = _port_range(container, "invalid containerPort", least=0)
+    outer = _port_range(host, "invalid hostPort", least=0) if host else range(0)
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise CliError(f"invalid proto: {protocol}", 125)
+    if host and len(outer) != len(inner):
+        if len(inner) > 1:
+            raise CliError(f"invalid ranges specified for container and host Ports: {container} and {host}", 125)
+        return [(f"{inner[0]}/{protocol}", {"HostIp": address, "HostPort": host})]
     return [
-        (f"{inner}/{protocol}", {"HostIp": address, "HostPort": str(outer)})
-        for inner, outer in zip(container_ports, host_ports, strict=True)
+        (f"{port}/{protocol}", {"HostIp": address, "HostPort": str(outer[number]) if host else ""})
+        for number, port in enumerate(inner)
     ]
 
 
@@ -54,16 +72,13 @@ def _split_publish(text: str) -> tuple[str, str, str, str]:
         address, host = address[1:], host.removeprefix(":")
     elif ":" in head:
         address, _, host = head.rpartition(":")
-    elif "." in head:
-        address, host = head, ""
     return address, host, container, (protocol or "tcp").lower()
 
 
-def _port_range(text: str, whole: str) -> list[int]:
+def _port_range(text: str, complaint: str, *, least: int) -> range:
     first, _, last = text.partition("-")
-    if not first.isdecimal() or (last and not last.isdecimal()):
-        raise CliError(f'invalid argument "{whole}" for "-p, --publish" flag: invalid containerPort: {text}', 125)
-    low, high = int(first), int(last or first)
-    if not 0 < low <= high < 65536:
-        raise CliError(f'invalid argument "{whole}" for "-p, --publish" flag: invalid containerPort: {text}', 125)
-    return list(range(low, high + 1))
+    if first.isdecimal() and (last or first).isdecimal():
+        low, high = int(first), int(last or first)
+        if least <= low <= high < 65536:
+            return range(low, high + 1)
+    raise CliError(f"{complaint}: {text}", 125)

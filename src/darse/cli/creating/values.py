@@ -1,49 +1,68 @@
-"""Values of flags: sizes, durations, pairs."""
+"""Values of flags: sizes, durations, addresses, pairs. Texts of errors are docker's, for scripts match them."""
 
 from __future__ import annotations
 
 import re
 
-from darse.cli.errors import CliError
+from darse.cli.errors import InvalidArgument
 
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[bkmgtp]?)i?b?\Z", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
 _NANOSECONDS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_DOMAIN = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?\s*\Z")
 
 
 def size(text: str, flag: str) -> int:
-    """Bytes of `64m`. Raises CliError."""
+    """Bytes of `64m`. Raises InvalidArgument."""
+    found = bytes_of(text)
+    if found is None:
+        raise InvalidArgument(text, flag, f"invalid size: '{text}'")
+    return found
+
+
+def bytes_of(text: str) -> int | None:
+    """Bytes of `64m`; None when it is no size."""
     match = _SIZE.match(text.strip())
-    if match is None:
-        raise invalid(text, flag, f"invalid size: '{text}'")
-    return int(float(match["number"]) * _UNITS[match["unit"].lower()])
+    return int(float(match["number"]) * _UNITS[match["unit"].lower()]) if match else None
 
 
 def duration(text: str, flag: str) -> int:
-    """Nanoseconds of `1m30s`. Raises CliError."""
-    if text in ("0", ""):
+    """Nanoseconds of `1m30s`, which may be negative. Raises InvalidArgument, in the words of Go's ParseDuration."""
+    sign, rest = (-1 if text.startswith("-") else 1), text[1:] if text[:1] in ("-", "+") else text
+    if rest in ("0", "") and text not in ("-", "+"):
         return 0
     total, end = 0.0, 0
-    for match in _DURATION.finditer(text):
+    for match in _DURATION.finditer(rest):
         if match.start() != end:
             break
+        if not match[2]:
+            raise InvalidArgument(text, flag, f'time: missing unit in duration "{text}"')
+        if match[2] not in _NANOSECONDS:
+            raise InvalidArgument(text, flag, f'time: unknown unit "{match[2]}" in duration "{text}"')
         total += float(match[1]) * _NANOSECONDS[match[2]]
         end = match.end()
-    if end != len(text) or not end:
-        raise invalid(text, flag, f'time: invalid duration "{text}"')
-    return int(total)
+    if end != len(rest) or not end:
+        raise InvalidArgument(text, flag, f'time: invalid duration "{text}"')
+    return sign * int(total)
 
 
-def pairs(entries: list[str], flag: str) -> dict[str, str]:
-    pairs = {}
-    for entry in entries:
-        key, equals, value = entry.partition("=")
-        if not equals:
-            raise invalid(entry, flag, f"invalid {flag}: {entry}: key=value is wanted")
-        pairs[key] = value
-    return pairs
+def pairs(entries: list[str]) -> dict[str, str]:
+    """`key=value`s; without a value it is empty."""
+    return dict(entry.partition("=")[::2] for entry in entries)
 
 
-def invalid(text: str, flag: str, reason: str) -> CliError:
-    return CliError(f'invalid argument "{text}" for "--{flag}" flag: {reason}', 125)
+def is_address(text: str) -> bool:
+    """Whether it is an address of IPv4 or IPv6."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_domain(text: str) -> bool:
+    """Whether it can be a search domain; `.` is none at all."""
+    return text == "." or (re.search("[a-zA-Z]", text) is not None and _DOMAIN.match(text) is not None)

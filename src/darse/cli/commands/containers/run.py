@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from darse.cli.attached import follow
 from darse.cli.creating.body import create_body
 from darse.cli.creating.flags import SHARED
-from darse.cli.errors import ApiError, CliError
+from darse.cli.errors import ApiError, CliError, InvalidArgument
 from darse.cli.flags import Command, Options, string, switch
 from darse.cli.image_names import ImageName, in_docker_words, split
 from darse.cli.invocation import Invocation
@@ -21,12 +23,13 @@ _FAILED, _NOT_EXECUTABLE, _NOT_FOUND = 125, 126, 127
 def run(invocation: Invocation) -> int:
     """Create a container, start it, and be its terminal."""
     options = invocation.options
+    _refuse_windows(options)
     if not options.detach:
         require_terminal_for(options.interactive, options.tty)
     elif options.attach:
         raise CliError("conflicting options: cannot specify both --attach and --detach", _FAILED)
     try:
-        _check_pull(options)
+        _check(options)
         body = create_body(options, invocation.arguments)
         if options.tty:
             body["HostConfig"]["ConsoleSize"] = list(size())
@@ -70,6 +73,8 @@ def _start(invocation: Invocation, container_id: str) -> None:
 
 
 def _run_failed(invocation: Invocation, error: CliError, status: int) -> CliError:
+    if isinstance(error, InvalidArgument):
+        return error
     if error.status == _FAILED and "\n\nUsage:" in str(error):
         return error
     return CliError(f"darse: {error}\n\nRun 'darse {invocation.path} --help' for more information", status)
@@ -77,8 +82,9 @@ def _run_failed(invocation: Invocation, error: CliError, status: int) -> CliErro
 
 def create(invocation: Invocation) -> int:
     """Create a container and print its id."""
+    _refuse_windows(invocation.options)
     try:
-        _check_pull(invocation.options)
+        _check(invocation.options)
         body = create_body(invocation.options, invocation.arguments)
     except CliError as error:
         raise _run_failed(invocation, error, _FAILED) from error
@@ -86,7 +92,16 @@ def create(invocation: Invocation) -> int:
     return 0
 
 
-def _check_pull(options: Options) -> None:
+def _refuse_windows(options: Options) -> None:
+    for flag in ("cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"):
+        if flag in options.given:
+            where = "is only supported on a Docker daemon running on windows, but the Docker daemon is running on linux"
+            raise CliError(f'"--{flag}" {where}')
+
+
+def _check(options: Options) -> None:
+    if not options.disable_content_trust:
+        raise CliError("content trust (Notary) is not supported", _FAILED)
     if options.pull not in ("always", "missing", "never"):
         raise CliError(
             f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"', _FAILED
@@ -98,12 +113,41 @@ _MISSING = ("No such image", "does not provide the specified platform")
 
 
 def _create(invocation: Invocation, body: dict[str, Any]) -> str:
+    from darse.cli.creating import api_socket
+
     options, client = invocation.options, invocation.client
-    cid_file = options.cidfile
-    if cid_file and os.path.exists(cid_file):
-        raise CliError(
-            f"container ID file found, make sure the other container isn't running or delete {cid_file}", _FAILED
-        )
+    secrets = api_socket.add(body, invocation.settings) if options.use_api_socket else {}
+    with _container_id_file(options.cidfile) as tell:
+        container_id = _created(invocation, body)
+        tell(container_id)
+    if secrets:
+        api_socket.put(client, container_id, secrets)
+    return container_id
+
+
+@contextlib.contextmanager
+def _container_id_file(path: str) -> Iterator[Callable[[str], object]]:
+    """Take `--cidfile` before the container is made; the block writes its id, or the file goes again."""
+    if not path:
+        yield lambda _: None
+        return
+    if os.path.exists(path):
+        text = f"container ID file found, make sure the other container isn't running or delete {path}"
+        raise CliError(text)
+    try:
+        with open(path, "x", encoding="utf-8") as file:
+            yield file.write
+    except OSError as error:
+        reason = f"open {path}: {(error.strerror or '').lower()}"
+        raise CliError(f"failed to create the container ID file: {reason}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            if not os.path.getsize(path):
+                os.unlink(path)
+
+
+def _created(invocation: Invocation, body: dict[str, Any]) -> str:
+    options, client = invocation.options, invocation.client
     query = {"name": options.name or None, "platform": options.platform or None}
     image = split(body["Image"]).tagged()
     if options.pull == "always":
@@ -120,11 +164,7 @@ def _create(invocation: Invocation, body: dict[str, Any]) -> str:
         created = client.call("POST", "/containers/create", query, body)
     for warning in created.get("Warnings") or ():
         sys.stderr.write(f"WARNING: {warning}\n")
-    container_id: str = created["Id"]
-    if cid_file:
-        with open(cid_file, "x", encoding="utf-8") as file:
-            file.write(container_id)
-    return container_id
+    return str(created["Id"])
 
 
 def _pull(invocation: Invocation, image: ImageName) -> None:

@@ -1,0 +1,46 @@
+"""`--use-api-socket`: a container that speaks to the engine as its user does, at which registries ever."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from darse.cli.client import quote
+from darse.cli.config import Settings
+from darse.cli.errors import CliError
+
+_SOCKET = "/var/run/docker.sock"
+_DIRECTORY = "/run/secrets/docker"
+
+
+def add(body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Put the engine's socket into a create request; return the credentials to `put` afterwards. Raises CliError."""
+    from darse.cli import credentials
+
+    scheme, _, path = settings.endpoint().host.partition("://")
+    if scheme != "unix":
+        raise CliError("--use-api-socket needs an engine on a unix socket of this machine", 125)
+    host = body["HostConfig"]
+    host["Mounts"] = [*(host["Mounts"] or ()), {"Type": "bind", "Source": path, "Target": _SOCKET, "BindOptions": {}}]
+    found = credentials.all_of(settings)
+    if found:
+        body["Env"] = [*body["Env"], f"DOCKER_CONFIG={_DIRECTORY}"]
+    return found
+
+
+def put(client: Any, container_id: str, found: dict[str, Any]) -> None:
+    """Write the credentials into a container that was created, readable by its root only. Raises CliError."""
+    import io
+    import json
+    import tarfile
+
+    from darse.cli import credentials
+
+    document = {"auths": {server: credentials.entry(one) for server, one in found.items()}}
+    content = json.dumps(document, indent="\t").encode()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo(f"{_DIRECTORY}/config.json".lstrip("/"))
+        member.mode, member.size = 0o600, len(content)
+        tar.addfile(member, io.BytesIO(content))
+    path = f"/containers/{quote(container_id)}/archive"
+    client.stream("PUT", path, {"path": "/"}, raw_body=[archive.getvalue()]).body()
