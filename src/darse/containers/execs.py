@@ -15,12 +15,12 @@ import shutil
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from darse.containers.ahead import MonitorsAhead
+from darse.containers.ahead import RECORD, ExecsAhead, Shape, clear, station_of
 from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
@@ -32,15 +32,14 @@ from darse.engine.ids import new_id, short_id
 from darse.linux import trace
 from darse.linux.process import Process, kill_with_descendants
 from darse.runtime import conmon, validate
-from darse.runtime.conmon import STDERR, STDOUT, Launched, Launching, LaunchRefused, Station
-from darse.runtime.launch import StdioPlan, begin_exec, complete_exec
+from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused, Station
+from darse.runtime.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import LaunchFailure, failure
 from darse.runtime.spec import exec_process
 from darse.runtime.user import lookup_user
 from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
 
 _KEPT_FINISHED = 256
-_RECORD = "exec.json"
 
 
 class ExecRecord(msgspec.Struct):
@@ -66,19 +65,13 @@ class Exec(msgspec.Struct):
     launch: asyncio.Task[None] | None = None
 
     @property
-    def attaches(self) -> bool:
-        """Whether a client most likely attaches to it."""
-        config = self.record.config
-        return config.AttachStdin or config.AttachStdout or config.AttachStderr
-
-    @property
     def running(self) -> bool:
         """Whether its process runs."""
         return self.record.started and self.record.exit_code is None
 
     def save(self) -> None:
         """Write the record for an engine that comes after this one."""
-        path = self.station.directory / _RECORD
+        path = self.station.directory / RECORD
         new = path.with_suffix(".new")
         new.write_bytes(msgspec.json.encode(self.record))
         os.replace(new, path)
@@ -94,7 +87,8 @@ class ExecService:
         self._directory = context.files.execs
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
-        self._ahead = MonitorsAhead()
+        self._ahead = ExecsAhead(self._directory)
+        context.observers.add(self._ahead)
 
     def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
         """Prepare an exec and return its id; `probe` marks a health check's.
@@ -105,12 +99,15 @@ class ExecService:
         validate.check_exec(config)
         if config.DetachKeys:
             parse(config.DetachKeys)
-        record = ExecRecord(new_id(), container.id, config, probe=probe)
+        shape = _shape(container, config, attached=_attaches(config))
+        spare = None if probe else self._ahead.adopt(shape)
+        record = ExecRecord(spare or new_id(), container.id, config, probe=probe)
         one = self._open(record)
-        one.station.exits.mkdir(mode=0o700, parents=True)
+        one.station.exits.mkdir(mode=0o700, parents=True, exist_ok=True)
         one.save()
         self._execs[record.id] = one
-        self._ahead.begin(record.id, self._begin(one, container, attached=one.attaches))
+        if spare is None:
+            self._ahead.begin(record.id, shape, self._context.runtime_of(container))
         self._publish(one, f"exec_create: {' '.join(config.Cmd or ())}")
         return record.id
 
@@ -189,11 +186,9 @@ class ExecService:
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
         runtime = self._context.runtime_of(container)
         with self._context.traces.record("exec", container.id):
-            ahead = await self._ahead.take(one.record.id)
-            if ahead is not None and one.attaches != attached:
-                await asyncio.to_thread(ahead.abandon)
-                ahead = None
-            run = functools.partial(self._launch_blocking, one, container, ahead, attached=attached)
+            shape = _shape(container, one.record.config, attached=attached)
+            ahead = await self._ahead.take(one.record.id, shape)
+            run = functools.partial(self._launch_blocking, one, container, shape, ahead)
             try:
                 launched, connection = await asyncio.to_thread(run)
             except LaunchRefused as refused:
@@ -204,27 +199,22 @@ class ExecService:
         if connection is not None:
             one.hub.connect(connection)
         one.save()
-        one.watcher = asyncio.create_task(self._watch(one, monitor))
+        one.watcher = asyncio.create_task(self._watch(one, monitor, shape))
 
     def _launch_blocking(
-        self, one: Exec, container: Container, ahead: Launching | None, *, attached: bool
+        self, one: Exec, container: Container, shape: Shape, ahead: ExecLaunch | None
     ) -> tuple[Launched, socket.socket | None]:
-        launching = ahead or self._begin(one, container, attached=attached)()
-        try:
-            process = self._process(container, one.record.config)
-            with trace.step("file", "the exec's process", "tee", str(one.station.config)):
-                one.station.config.write_bytes(msgspec.json.encode(process))
-        except BaseException:
-            launching.abandon()
-            raise
-        return complete_exec(launching, one.station, attach=attached)
-
-    def _begin(self, one: Exec, container: Container, *, attached: bool) -> Callable[[], Launching]:
-        """What starts the monitor of an exec."""
-        config = one.record.config
-        stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin and attached, keep_stdin_open=False)
         runtime = self._context.runtime_of(container)
-        return functools.partial(begin_exec, runtime, one.station, stdio, attach=attached)
+        launch = ahead or ExecLaunch(runtime, one.station, shape.stdio, attach=shape.attach)
+        try:
+            process = msgspec.json.encode(self._process(container, one.record.config))
+            # For an engine that comes after this one: the exec does not wait any more.
+            with trace.step("file", "the exec's process", "tee", str(one.station.config)):
+                one.station.config.write_bytes(process)
+        except BaseException:
+            launch.abandon()
+            raise
+        return launch.run(process)
 
     def inspect(self, exec_id: str) -> ExecInspect:
         """The state of an exec. Raises NotFound."""
@@ -256,29 +246,24 @@ class ExecService:
     def recover(self, monitors: Mapping[Path, int]) -> None:
         """Take over the execs that an engine before this one left; `monitors` are the conmons that run."""
         for directory in sorted(self._directory.iterdir()):
-            try:
-                record = msgspec.json.decode((directory / _RECORD).read_bytes(), type=ExecRecord)
-            except FileNotFoundError:
-                shutil.rmtree(directory)
-                continue
-            if self._store.find(record.container_id) is None:
-                shutil.rmtree(directory)
+            monitor = conmon.open_monitor(monitors.get(directory))
+            record = _read_record(directory)
+            if record is None or self._store.find(record.container_id) is None:
+                _dismiss(monitor)
+                shutil.rmtree(directory, ignore_errors=True)
                 continue
             one = self._open(record)
             self._execs[record.id] = one
             if record.exit_code is not None:
                 self._keep_finished(record.id)
-                continue
-            monitor = conmon.open_monitor(monitors.get(directory))
-            if monitor is not None and not record.started and not one.station.config.exists():
+            elif not record.started and not one.station.config.exists():
                 # It waited for a start that the engine before us was not asked for.
-                with contextlib.suppress(ProcessLookupError):
-                    monitor.send(signal.SIGKILL)
-                monitor.close()
+                _dismiss(monitor)
+                clear(one.station)
             elif monitor is not None:
                 record.started = True
                 one.watcher = asyncio.create_task(self._watch(one, monitor))
-            elif record.started or one.station.config.exists():
+            else:
                 exit_ = conmon.read_exit(one.station)
                 self._finish(one, exit_.code if exit_ else 255)
 
@@ -286,7 +271,6 @@ class ExecService:
         """The container is removed, and its execs with it."""
         for one in [one for one in self._execs.values() if one.record.container_id == container_id]:
             del self._execs[one.record.id]
-            self._ahead.give_up(one.record.id)
             shutil.rmtree(one.station.directory, ignore_errors=True)
 
     async def close(self) -> None:
@@ -300,8 +284,7 @@ class ExecService:
         await asyncio.gather(*watchers, return_exceptions=True)
 
     def _open(self, record: ExecRecord) -> Exec:
-        directory = self._directory / record.id
-        station = Station(directory, directory / "exit", record.container_id)
+        station = station_of(self._directory, record.id, record.container_id)
         hub = ConsoleHub(
             lambda: conmon.connect(station),
             terminal=record.config.Tty,
@@ -323,9 +306,14 @@ class ExecService:
         one.hub.add(attachment, running=False)
         return attachment
 
-    async def _watch(self, one: Exec, monitor: Process) -> None:
+    async def _watch(self, one: Exec, monitor: Process, shape: Shape | None = None) -> None:
         exit_ = await conmon.ended(monitor, one.station)
         self._finish(one, exit_.code)
+        container = self._store.find(one.record.container_id)
+        if shape is None or one.record.probe or container is None or container.state.status is not Status.RUNNING:
+            return
+        if container.state.pid == shape.container_pid:
+            self._ahead.begin(new_id(), shape, self._context.runtime_of(container), spare=True)
 
     def _finish(self, one: Exec, code: int) -> None:
         one.record.exit_code = code
@@ -384,3 +372,27 @@ class ExecService:
             default_ulimits=self._context.config.default_ulimits,
             link_variables=self._links.environment(container),
         )
+
+
+def _shape(container: Container, config: ExecConfig, *, attached: bool) -> Shape:
+    stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin and attached, keep_stdin_open=False)
+    return Shape(container.id, container.state.pid, stdio, attached)
+
+
+def _attaches(config: ExecConfig) -> bool:
+    """Whether a client most likely attaches to it."""
+    return config.AttachStdin or config.AttachStdout or config.AttachStderr
+
+
+def _read_record(directory: Path) -> ExecRecord | None:
+    try:
+        return msgspec.json.decode((directory / RECORD).read_bytes(), type=ExecRecord)
+    except FileNotFoundError:
+        return None
+
+
+def _dismiss(monitor: Process | None) -> None:
+    if monitor is not None:
+        with contextlib.suppress(ProcessLookupError):
+            monitor.send(signal.SIGKILL)
+        monitor.close()

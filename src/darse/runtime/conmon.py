@@ -105,13 +105,12 @@ class Launched(msgspec.Struct, frozen=True):
 
 
 class Launching:
-    """A conmon that was started and waits for its word: `complete` lets it go on, `abandon` ends it.
+    """A conmon that was started: `complete` waits for its word, `abandon` for its end.
 
-    With `held` it waits before it does anything, so that it can be started ahead of what it is to run; with `attach`
-    once more, with its attach socket open and the process not running yet (`--exec-attach`).
+    With `attach` (`--exec-attach`) it opens its attach socket and waits for `listening` before it runs the runtime.
     """
 
-    def __init__(self, arguments: list[str], station: Station, *, held: bool = False, attach: bool = False) -> None:
+    def __init__(self, arguments: list[str], station: Station, *, attach: bool = False) -> None:
         """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
         self._station = station
         self._program = arguments[arguments.index("--runtime") + 1]
@@ -119,13 +118,10 @@ class Launching:
         theirs = {3: their_sync}
         environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3"}
         self._start = self._attach = -1
-        if held or attach:
-            their_start, self._start = os.pipe2(os.O_CLOEXEC)
-            theirs[4] = their_start
-            environment["_OCI_STARTPIPE"] = "4"
         if attach:
+            theirs[4], self._start = os.pipe2(os.O_CLOEXEC)
             self._attach, theirs[5] = os.pipe2(os.O_CLOEXEC)
-            environment["_OCI_ATTACHPIPE"] = "5"
+            environment |= {"_OCI_STARTPIPE": "4", "_OCI_ATTACHPIPE": "5"}
         try:
             self._monitor = spawn(arguments, environment, theirs, stderr=station.monitor_log)
         except BaseException:
@@ -136,15 +132,48 @@ class Launching:
             for descriptor in theirs.values():
                 os.close(descriptor)
 
-    def complete(self, seconds: float, on_listening: Callable[[], None] | None = None) -> Launched:
-        """Let conmon go on, and return when the runtime has created the process. Blocks: call it in a thread.
+    def listening(self, seconds: float) -> socket.socket | None:
+        """Connect to the attach socket and let conmon run the runtime. Blocks: call it in a thread.
 
-        `on_listening` is called when the attach socket exists. Raises LaunchRefused with the runtime's words, and
-        MonitorLost when conmon dies or says nothing for `seconds`.
+        Returns None when conmon has died or says nothing for `seconds`; `complete` tells why. Raises OSError.
+        """
+        # A conmon that died takes no word.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._start, b"0")
+            if _read_line(self._attach, seconds) is not None:
+                connection = connect(self._station)
+                os.write(self._start, b"0")
+                return connection
+        return None
+
+    def feed(self, pipe: int, content: bytes) -> None:
+        """Write to a pipe from which the runtime reads, as long as conmon has not said its word. Blocks."""
+        os.set_blocking(pipe, False)
+        poll = select.poll()
+        poll.register(pipe, select.POLLOUT)
+        poll.register(self._sync, select.POLLIN)
+        rest = memoryview(content)
+        while rest and not self.answered:
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(pipe, rest) :]
+                continue
+            poll.poll()
+
+    @property
+    def answered(self) -> bool:
+        """Whether conmon has said its word, or died."""
+        poll = select.poll()
+        poll.register(self._sync, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def complete(self, seconds: float) -> Launched:
+        """Return when the runtime has created the process. Blocks: call it in a thread.
+
+        Raises LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
         """
         try:
             with trace.step("process", "the runtime creates the process", self._program, self._station.container_id):
-                answer = self._answer(seconds, on_listening)
+                answer = _read_line(self._sync, seconds)
         finally:
             self._close()
         if answer is None:
@@ -156,19 +185,14 @@ class Launching:
             raise LaunchRefused(answer.message)
         return Launched(answer.data, self._monitor)
 
-    def _answer(self, seconds: float, on_listening: Callable[[], None] | None) -> _Sync | None:
-        # A conmon that died takes no word: what it has said tells why.
-        with contextlib.suppress(BrokenPipeError):
-            if self._start >= 0:
-                os.write(self._start, b"0")
-            if self._attach >= 0 and _read_line(self._attach, seconds) is not None:
-                if on_listening is not None:
-                    on_listening()
-                os.write(self._start, b"0")
-        return _read_line(self._sync, seconds)
+    def abandon(self, seconds: float) -> None:
+        """Wait until a conmon whose runtime cannot but fail has ended; kill it after `seconds`. Blocks."""
+        while _read_line(self._sync, seconds) is not None:
+            pass
+        self.kill()
 
-    def abandon(self) -> None:
-        """End a conmon that is not wanted any more; it has no children yet."""
+    def kill(self) -> None:
+        """End conmon at once."""
         self._close()
         _end(self._monitor)
 

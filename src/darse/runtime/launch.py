@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 from darse.linux.mounts import NamespaceThreads, mount_overlay
-from darse.runtime import conmon
 from darse.runtime.conmon import Launched, Launching, Station
 from darse.runtime.oci import OCIRuntime
 
@@ -81,35 +80,74 @@ def launch_container(
         return Launching(arguments, station).complete(_LAUNCH_SECONDS)
 
 
-def begin_exec(runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool) -> Launching:
-    """Start the conmon of an exec; it waits until `complete_exec`. Raises OSError."""
-    arguments = [
-        *_common(runtime, station, stdio),
-        "--exec",
-        *("--exec-process-spec", str(station.config)),
-        *("--log-path", "off"),
-    ]
-    if attach:
-        arguments.append("--exec-attach")
-    return Launching(arguments, station, held=True, attach=attach)
+class ExecLaunch:
+    """An exec whose monitor is there and whose runtime waits for the process that it is to run.
 
-
-def complete_exec(launching: Launching, station: Station, *, attach: bool) -> tuple[Launched, socket.socket | None]:
-    """Run the process of `station.config` in a running container. Blocks: call it in a thread.
-
-    With `attach` the console is connected before the process runs, so that it misses nothing. Raises as
-    `Launching.complete` does.
+    The runtime has read all about the container by then, and reads the process from a pipe that only the engine can
+    write to: with the engine it ends, and the runtime finds nothing to run.
     """
-    if not attach:
-        return launching.complete(_LAUNCH_SECONDS), None
-    connections: list[socket.socket] = []
-    try:
-        launched = launching.complete(_LAUNCH_SECONDS, lambda: connections.append(conmon.connect(station)))
-    except BaseException:
-        for connection in connections:
-            connection.close()
-        raise
-    return launched, connections[0]
+
+    def __init__(self, runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool) -> None:
+        """Start them; with `attach`, connect to the console. Blocks: call it in a thread. Raises OSError."""
+        self._read, self._write = os.pipe2(os.O_CLOEXEC)
+        self._console: socket.socket | None = None
+        arguments = [
+            *_common(runtime, station, stdio),
+            "--exec",
+            # An open of a pipe by this name waits for no writer, unlike one of a fifo (proc_pid_fd(5)).
+            *("--exec-process-spec", f"/proc/{os.getpid()}/fd/{self._read}"),
+            *("--log-path", "off"),
+            *(["--exec-attach"] if attach else []),
+        ]
+        try:
+            self._launching = Launching(arguments, station, attach=attach)
+            if attach:
+                try:
+                    self._console = self._launching.listening(_LAUNCH_SECONDS)
+                except BaseException:
+                    self._launching.kill()
+                    raise
+        except BaseException:
+            self._close_pipe()
+            raise
+
+    @property
+    def failed(self) -> bool:
+        """Whether the runtime has given up before it was told what to run."""
+        return self._launching.answered
+
+    def run(self, process: bytes) -> tuple[Launched, socket.socket | None]:
+        """Run an OCI process, as JSON; return it with its console. Blocks: call it in a thread.
+
+        The console was connected before the process ran, so it misses nothing. Raises as `Launching.complete` does.
+        """
+        try:
+            self._launching.feed(self._write, process)
+            self._close_writer()
+            launched = self._launching.complete(_LAUNCH_SECONDS)
+        except BaseException:
+            if self._console is not None:
+                self._console.close()
+            raise
+        finally:
+            self._close_pipe()
+        return launched, self._console
+
+    def abandon(self) -> None:
+        """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
+        self._close_pipe()
+        if self._console is not None:
+            self._console.close()
+        self._launching.abandon(_LAUNCH_SECONDS)
+
+    def _close_writer(self) -> None:
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
+
+    def _close_pipe(self) -> None:
+        self._close_writer()
+        os.close(self._read)
 
 
 def _common(runtime: OCIRuntime, station: Station, stdio: StdioPlan) -> list[str]:
