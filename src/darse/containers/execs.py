@@ -199,7 +199,7 @@ class ExecService:
         if connection is not None:
             one.hub.connect(connection)
         one.save()
-        one.watcher = asyncio.create_task(self._watch(one, monitor, shape))
+        one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
 
     def _launch_blocking(
         self, one: Exec, container: Container, shape: Shape, ahead: ExecLaunch | None
@@ -306,9 +306,13 @@ class ExecService:
         one.hub.add(attachment, running=False)
         return attachment
 
-    async def _watch(self, one: Exec, monitor: Process, shape: Shape | None = None) -> None:
-        exit_ = await conmon.ended(monitor, one.station)
-        self._finish(one, exit_.code)
+    async def _watch(self, one: Exec, monitor: Process, last_word: int = -1, shape: Shape | None = None) -> None:
+        if last_word >= 0:
+            await conmon.said_last(last_word)
+            self._finish(one, conmon.recorded_exit(one.station).code)
+            await conmon.ended(monitor, one.station)
+        else:
+            self._finish(one, (await conmon.ended(monitor, one.station)).code)
         container = self._store.find(one.record.container_id)
         if shape is None or one.record.probe or container is None or container.state.status is not Status.RUNNING:
             return

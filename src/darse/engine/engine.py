@@ -135,6 +135,7 @@ class Engine:
         self._leave_host()
         if not self.containers.running():
             self.cgroups.remove_parent(self.config.cgroup_parent)
+        self.events.flush()
         self.state.close()
 
     def _prepare_runtimes(self) -> None:

@@ -74,6 +74,11 @@ class State:
             if not durable:
                 self._connection.execute("PRAGMA synchronous=FULL")
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._depth > 0
+
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         return self._connection.execute(query, parameters).fetchall()

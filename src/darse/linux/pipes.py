@@ -28,17 +28,11 @@ class PipeEnd:
 
     async def read(self) -> bytes:
         """Return what is there, waiting for it; nothing at the end."""
-        loop = asyncio.get_running_loop()
         while True:
             try:
                 return os.read(self._descriptor, _CAPACITY)
             except BlockingIOError:
-                ready = loop.create_future()
-                loop.add_reader(self._descriptor, _resolve, ready)
-                try:
-                    await ready
-                finally:
-                    loop.remove_reader(self._descriptor)
+                await until_readable(self._descriptor)
 
     async def write(self, data: bytes) -> None:
         """Write everything. Raises BrokenPipeError when nobody reads any more."""
@@ -61,6 +55,17 @@ class PipeEnd:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+async def until_readable(descriptor: int) -> None:
+    """Wait until there is something to read, or the end: of a pipe, say, or of the process of a pidfd."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(descriptor, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -6,7 +6,6 @@ polled for its end, and signals nothing else.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import os
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from darse.linux import trace
+from darse.linux.pipes import until_readable
 
 _NULL: Final = "/dev/null"
 
@@ -129,18 +129,7 @@ class Process:
 
     async def wait(self) -> None:
         """Return when the process has ended."""
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-
-        def readable() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        loop.add_reader(self._fd, readable)
-        try:
-            await ended
-        finally:
-            loop.remove_reader(self._fd)
+        await until_readable(self._fd)
 
     def reap(self) -> None:
         """Collect the ended process where it is our child; init collects the others."""

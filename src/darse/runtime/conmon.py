@@ -23,6 +23,7 @@ import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.linux import trace
+from darse.linux.pipes import until_readable
 from darse.linux.process import Process, command_of, spawn
 
 STDOUT = 2
@@ -98,10 +99,14 @@ class NotListening(SystemFault):
 
 
 class Launched(msgspec.Struct, frozen=True):
-    """A process that waits for its start: its pid and its monitor's, on the host."""
+    """A process that waits for its start: its pid and its monitor's, on the host.
+
+    An exec runs already; on `last_word`, a descriptor, its monitor says that it has ended.
+    """
 
     pid: int
     monitor_pid: int
+    last_word: int = -1
 
 
 class Launching:
@@ -166,14 +171,18 @@ class Launching:
         poll.register(self._sync, select.POLLIN)
         return bool(poll.poll(0))
 
-    def complete(self, seconds: float) -> Launched:
+    def complete(self, seconds: float, *, last_word: bool = False) -> Launched:
         """Return when the runtime has created the process. Blocks: call it in a thread.
 
-        Raises LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
+        With `last_word`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. Raises
+        LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
         """
         try:
             with trace.step("process", "the runtime creates the process", self._program, self._station.container_id):
                 answer = _read_line(self._sync, seconds)
+            if last_word and answer is not None and answer.data >= 0:
+                word, self._sync = self._sync, -1
+                return Launched(answer.data, self._monitor, word)
         finally:
             self._close()
         if answer is None:
@@ -265,6 +274,22 @@ async def ended(monitor: Process, station: Station) -> Exit:
     await monitor.wait()
     monitor.reap()
     monitor.close()
+    return recorded_exit(station)
+
+
+async def said_last(word: int) -> None:
+    """Wait until an exec's monitor has recorded how its process ended, which is a moment before its own end.
+
+    conmon says so on its pipe after it has written the exit file. `word` is closed.
+    """
+    try:
+        await until_readable(word)
+    finally:
+        os.close(word)
+
+
+def recorded_exit(station: Station) -> Exit:
+    """How a process ended whose monitor has done its work; 255 when that was killed before it could say."""
     return read_exit(station) or Exit(255, time.time_ns(), station.oom_file.exists())
 
 

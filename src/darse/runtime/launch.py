@@ -124,7 +124,7 @@ class ExecLaunch:
         try:
             self._launching.feed(self._write, process)
             self._close_writer()
-            launched = self._launching.complete(_LAUNCH_SECONDS)
+            launched = self._launching.complete(_LAUNCH_SECONDS, last_word=True)
         except BaseException:
             if self._console is not None:
                 self._console.close()
