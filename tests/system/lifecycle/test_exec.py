@@ -138,3 +138,103 @@ def test_a_monitor_that_waits_goes_with_its_container(engine: Engine) -> None:
     exec_ids = [created(engine, "cc", ["true"]) for _ in range(12)]
     engine.docker("rm", "-f", "cc").ok()
     wait_while(lambda: [pid for one in exec_ids for pid in monitors_of(engine, one)], seconds=4, what="their monitors")
+
+
+def spares(engine: Engine) -> list[str]:
+    """The ids of the execs that no client has created: they wait for one."""
+    return [path.name for path in (engine.exec_root / "execs").iterdir() if not (path / "exec.json").exists()]
+
+
+def with_a_spare(engine: Engine, *options: str) -> str:
+    """Run a container and something in it, and return the id of the exec that then waits for the next."""
+    engine.docker("run", "-d", "--name", "cc", *options, BUSYBOX, "sleep", "1000").ok()
+    engine.docker("exec", "cc", "true").ok()
+    wait_until(lambda: spares(engine), what="an exec made ready")
+    (spare,) = spares(engine)
+    return spare
+
+
+def test_the_next_exec_takes_the_one_that_was_made_ready(engine: Engine) -> None:
+    spare = with_a_spare(engine)
+    exec_id = created(engine, "cc", ["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert exec_id == spare
+    body = engine.api("POST", f"/exec/{exec_id}/start", {}).body
+    assert b"out\n" in body
+    assert b"err\n" in body
+    assert engine.api("GET", f"/exec/{exec_id}/json").json()["ExitCode"] == 3
+
+
+def test_one_that_was_made_ready_is_given_up_when_nobody_comes(engine: Engine) -> None:
+    spare = with_a_spare(engine)
+    wait_while(lambda: monitors_of(engine, spare) or spares(engine), what="its wait")
+    engine.docker("exec", "cc", "true").ok()
+
+
+@pytest.mark.parametrize("command", [["nothing"], ["/etc/passwd"], ["sh", "-c", "exit 7"]])
+def test_a_command_that_fails_says_so_from_one_made_ready_too(engine: Engine, command: list[str]) -> None:
+    engine.docker("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
+    first = engine.docker("exec", "cc", *command)
+    engine.docker("exec", "cc", "true").ok()
+    wait_until(lambda: spares(engine), what="an exec made ready")
+    again = engine.docker("exec", "cc", *command)
+    assert (again.status, again.out, again.err) == (first.status, first.out, first.err)
+
+
+def test_other_options_do_not_take_one_made_for_the_last(running: Client, engine: Engine) -> None:
+    running("exec", "cc", "true").ok()
+    for options in (["-i"], ["-d"], ["-u", "33"], ["-w", "/etc"], ["-e", "A=1"]):
+        running("exec", *options, "cc", "sh", "-c", "id -u; pwd; echo $A; cat", input=b"said").ok()
+    terminal = running.terminal("exec", "-it", "cc", "sh", "-c", "tty; stty size", rows=31, columns=77)
+    terminal.expect("/dev/pts/0")
+    terminal.expect("31 77")
+    done = running(
+        "exec", "-i", "-u", "33", "-w", "/etc", "-e", "A=1", "cc", "sh", "-c", "id -u; pwd; echo $A; cat", input=b"said"
+    )
+    assert done.ok().out == "33\n/etc\n1\nsaid"
+
+
+@pytest.mark.parametrize("size", [60_000, 70_000, 1_500_000])
+def test_a_process_larger_than_a_pipe(engine: Engine, size: int) -> None:
+    with_a_spare(engine)
+    environment = [f"V{number}={'x' * 1000}" for number in range(size // 1000)]
+    for command, expected in ((["sh", "-c", "env | wc -l"], str(len(environment)).encode()), (["nothing"], b"nothing")):
+        body = {"Cmd": command, "Env": environment, "AttachStdout": True, "AttachStderr": True}
+        exec_id = engine.api("POST", "/containers/cc/exec", body).json()["Id"]
+        output = engine.api("POST", f"/exec/{exec_id}/start", {}).body
+        assert expected in output or int(output[8:] or b"0") > len(environment)
+
+
+def test_one_made_ready_does_not_outlive_its_container(engine: Engine) -> None:
+    spare = with_a_spare(engine)
+    engine.docker("restart", "-t", "0", "cc").ok()
+    wait_while(lambda: monitors_of(engine, spare), seconds=4, what="an exec made ready for a container that ended")
+    assert engine.docker("exec", "cc", "cat", "/proc/1/cmdline").ok().out == "sleep\x001000\x00"
+
+
+def test_one_made_ready_waits_through_a_pause(engine: Engine) -> None:
+    with_a_spare(engine)
+    engine.docker("pause", "cc").ok()
+    assert "paused" in engine.docker("exec", "cc", "true").err
+    engine.docker("unpause", "cc").ok()
+    assert engine.docker("exec", "cc", "echo", "on").ok().out == "on\n"
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_what_was_made_ready_goes_with_the_engine(engine: Engine, how: str) -> None:
+    spare = with_a_spare(engine)
+    if how == "killed":
+        engine.kill9()
+    else:
+        engine.stop()
+    wait_while(lambda: monitors_of(engine, spare), what="an exec made ready by an engine that is gone")
+    engine.up()
+    assert not (engine.exec_root / "execs" / spare).exists()
+    engine.docker("exec", "cc", "true").ok()
+
+
+def test_a_health_check_leaves_nothing_ready(engine: Engine) -> None:
+    engine.docker(
+        *("run", "-d", "--name", "cc", "--health-cmd", "true", "--health-interval", "1s"), BUSYBOX, "sleep", "1000"
+    ).ok()
+    wait_until(lambda: "(healthy)" in engine.docker("ps").out, what="the first check")
+    assert spares(engine) == []

@@ -1,0 +1,86 @@
+"""Events: what is written at once, and what is gathered."""
+
+import asyncio
+import sqlite3
+import time
+
+import pytest
+
+from darse.engine import events
+from darse.engine.events import EventLog
+from darse.engine.state import State
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = State(tmp_path / "state.sqlite", (events.SCHEMA,))
+    yield state
+    state.close()
+
+
+def _written(tmp_path):
+    with sqlite3.connect(tmp_path / "state.sqlite") as connection:
+        return connection.execute("SELECT count(*) FROM events").fetchone()[0]
+
+
+def _actions(log):
+    return [event.Action for event in log.between(0, time.time_ns())]
+
+
+async def test_an_event_of_a_change_is_written_with_it(state, tmp_path):
+    log = EventLog(state)
+    with state.transaction():
+        log.publish("container", "create", "c")
+        assert _written(tmp_path) == 0
+    assert _written(tmp_path) == 1
+
+
+async def test_an_event_of_a_change_that_failed_is_not_written(state, tmp_path):
+    log = EventLog(state)
+
+    def fails():
+        with state.transaction():
+            log.publish("container", "create", "c")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert _written(tmp_path) == 0
+
+
+async def test_others_are_gathered_and_written_soon(state, tmp_path):
+    log = EventLog(state)
+    for number in range(3):
+        log.publish("container", f"exec_{number}", "c")
+    assert _written(tmp_path) == 0
+    async with asyncio.timeout(5):
+        while _written(tmp_path) < 3:
+            await asyncio.sleep(0.01)
+
+
+async def test_whoever_reads_sees_all_in_the_order_of_their_time(state):
+    log = EventLog(state)
+    log.publish("container", "first", "c")
+    with state.transaction():
+        log.publish("container", "second", "c")
+    log.publish("container", "third", "c")
+    assert _actions(log) == ["first", "second", "third"]
+
+
+async def test_a_flush_writes_them_and_only_once(state, tmp_path):
+    log = EventLog(state)
+    log.publish("container", "exec_die", "c")
+    log.flush()
+    log.flush()
+    assert _written(tmp_path) == 1
+
+
+async def test_the_log_stays_bounded(state, tmp_path):
+    log = EventLog(state)
+    for number in range(events.LOG_LENGTH + 600):
+        log.publish("container", str(number), "c")
+        if number % 100 == 0:
+            log.flush()
+    log.flush()
+    assert _written(tmp_path) <= events.LOG_LENGTH + 256
+    assert _actions(log)[-1] == str(events.LOG_LENGTH + 599)
