@@ -58,6 +58,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
     log_format: str = "text"
     experimental: bool = False
+    keep_layer_blobs: bool = False
     features: dict[str, bool] = {}
     labels: tuple[str, ...] = ()
     tls: TLS | None = None

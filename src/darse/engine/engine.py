@@ -68,7 +68,7 @@ class Engine:
         self._mounted = self.cgroups.prepare()
         self.facts: HostFacts = read_host_facts(self.cgroups)
         self.runtimes = find_runtimes(config)
-        self.images = ImageService(config.data_root, self.state, self.events)
+        self.images = ImageService(config.data_root, self.state, self.events, keep_layer_blobs=config.keep_layer_blobs)
         self.registries = RegistryService(config, self.images, self.events)
         self.volumes = VolumeService(config.data_root, self.state, self.events)
         self.remapping = _remapping(config)

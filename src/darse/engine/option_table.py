@@ -82,6 +82,12 @@ OPTIONS = (
     Option("ip-forward", "flag", v.same("ip_forward"), "Switch on IPv4 forwarding (default true)"),
     Option("ip-masq", "flag", v.same("ip_masq"), "Masquerade what containers send outside (default true)"),
     Option("iptables", "flag", v.same("iptables"), "Manage the firewall, with nftables (default true)"),
+    Option(
+        "keep-layer-blobs",
+        "flag",
+        v.same("keep_layer_blobs"),
+        "Keep layers' archives as they came, so that what is pushed or saved has the same digests",
+    ),
     Option("label", "list", v.labels, "Label of the engine: KEY=VALUE", "labels"),
     Option("live-restore", "flag", v.same("live_restore"), "Containers outlive the engine (default true)"),
     Option("log-driver", "text", v.same("log_driver"), "For containers"),

@@ -16,12 +16,14 @@ import posixpath
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
+from typing import BinaryIO
 
 from darse.archive.errors import Refused
 from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD, aligned, decompressed
 from darse.archive.tar import LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
-from darse.engine.errors import EngineError, InvalidParameter
+from darse.engine.errors import EngineError, InvalidParameter, SystemFault
 from darse.images.archives import Contents, normal
 from darse.images.layers import LayerStore, StagedLayer
 from darse.images.pipes import PipeSource
@@ -62,8 +64,19 @@ class Progress:
 class Incoming:
     """One archive. Use it as a context manager: what was staged and not taken is dropped at the end."""
 
-    def __init__(self, layers: LayerStore, present: Callable[[str], str | None]) -> None:
-        """`present(digest)` tells the diff ID of a layer that is here, if `digest` is that, or a form of it."""
+    def __init__(
+        self,
+        layers: LayerStore,
+        present: Callable[[str], str | None],
+        temporary: Callable[[], Path] | None = None,
+    ) -> None:
+        """`present(digest)` tells the diff ID of a layer that is here, if `digest` is that, or a form of it.
+
+        temporary: makes names for files that compressed layers are copied to; there are no copies unless told.
+        """
+        # Copies of compressed layers as they came, by member; they are gone when this ends.
+        self.copies: dict[str, Path] = {}
+        self._temporary = temporary
         self.contents = Contents()
         # The digests of compressed layers, by member.
         self.digests: dict[str, str] = {}
@@ -83,6 +96,8 @@ class Incoming:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for copy in self.copies.values():
+            copy.unlink(missing_ok=True)
         for task in self._stagings.values():
             task.cancel()
         for outcome in await asyncio.gather(*self._stagings.values(), return_exceptions=True):
@@ -192,34 +207,48 @@ class Incoming:
         self.contents.documents.pop(name, None)
         self.contents.links.pop(name, None)
         self.sizes[name] = size
+        is_compressed = bytes(first[:6]).startswith(_COMPRESSED)
+        copy = self._copy(name) if is_compressed and self._temporary is not None else None
         pipe = asyncio.run_coroutine_threadsafe(self._begin(name, size), self._loop).result()
-        if pipe is None:
+        if pipe < 0 and copy is None:
             _skip(content)
             return
-        checksum = hashlib.sha256() if bytes(first[:6]).startswith(_COMPRESSED) else None
+        checksum = hashlib.sha256() if is_compressed else None
         self._progress = progress = Progress(name, size)
         try:
             for piece in _chain(first, content):
                 if checksum is not None:
                     checksum.update(piece)
+                if copy is not None:
+                    copy.write(piece)
                 if pipe >= 0 and not _fed(pipe, piece):
                     os.close(pipe)
                     pipe = -1  # the worker says why
                 progress.current += len(piece)
+        except OSError as error:
+            raise SystemFault(f"cannot keep layer {name}: {error.strerror}") from error
         finally:
+            if copy is not None:
+                copy.close()
             if pipe >= 0:
                 os.close(pipe)
         if checksum is not None:
             self.digests[name] = f"sha256:{checksum.hexdigest()}"
 
+    def _copy(self, name: str) -> BinaryIO:
+        assert self._temporary is not None
+        path = self._temporary()
+        self.copies[name] = path
+        return open(path, "xb")
+
     # In the event loop, for the thread
 
-    async def _begin(self, name: str, size: int) -> int | None:
-        """Begin to unpack a layer, and return where its archive is to be written; None when it is here."""
+    async def _begin(self, name: str, size: int) -> int:
+        """Begin to unpack a layer, and return where its archive is to be written; -1 when it is here."""
         found = _DIGEST_IN_NAME.search(name)
         if found is not None and (diff_id := self._find_present(f"sha256:{found[1]}")) is not None:
             self._published[name] = diff_id
-            return None
+            return -1
         await self._slots.acquire()
         source = PipeSource(size)
         self._stagings[name] = asyncio.create_task(self._stage(name, source))

@@ -41,6 +41,10 @@ class LayerBlobs:
         row = self._state.row("SELECT diff_id FROM layer_blobs WHERE digest = ?", (digest,))
         return str(row[0]) if row else None
 
+    def digests(self) -> set[str]:
+        """Of all forms of all layers."""
+        return {str(digest) for (digest,) in self._state.rows("SELECT DISTINCT digest FROM layer_blobs")}
+
     def remember(self, diff_id: str, blob: Descriptor, repository: str) -> None:
         """Note that `repository` has the layer in this form."""
         with self._state.transaction(durable=False) as connection:

@@ -12,6 +12,7 @@ import concurrent.futures
 import hashlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darse.distribution.errors import RegistryError
@@ -37,11 +38,17 @@ _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 class LayerUpload:
     """One layer of a push."""
 
-    def __init__(self, layer: Layer, size: int, candidates: list[KnownBlob], manifest_type: str) -> None:
-        """`size` is that of the uncompressed archive, in bytes; `candidates` are forms that the registry may have."""
+    def __init__(
+        self, layer: Layer, size: int, candidates: list[KnownBlob], manifest_type: str, kept: Path | None = None
+    ) -> None:
+        """`size` is that of the uncompressed archive, in bytes; `candidates` are forms that the registry may have.
+
+        kept: the layer's own archive as it came, where that was kept: it is sent as it is.
+        """
         self.layer = layer
+        self._kept = kept
         self.short = short(layer.diff_id)
-        self.size = size
+        self.size = layer.blob.size if kept is not None else size
         self.candidates = candidates
         self._media_type = _DOCKER_LAYER if manifest_type == DOCKER_MANIFEST else f"{LAYER}+gzip"
         self._steps = [Step("Preparing")]
@@ -98,7 +105,9 @@ class LayerUpload:
             self._sent = 0
             self._steps.append(Step("Pushing", lambda: self._sent, self.size))
             try:
-                blob = await self._stream(repository, layers)
+                blob = await (
+                    self._stream(repository, layers) if self._kept is None else self._copy(repository, self._kept)
+                )
             except RegistryError as error:
                 attempt += 1
                 pause = round(pause_before(attempt, error, repository.session.transport.limits))
@@ -108,6 +117,24 @@ class LayerUpload:
             else:
                 self._steps.append(Step("Pushed"))
                 return blob
+
+    async def _copy(self, repository: Repository, kept: Path) -> Descriptor:
+        """Send an archive that was kept. That it is damaged is for the registry to find, which hashes it, too."""
+        from darse.distribution import Uploads  # noqa: PLC0415
+
+        def pieces() -> Iterator[bytes]:
+            with open(kept, "rb") as file:
+                while piece := file.read(_PIECE):
+                    self._sent += len(piece)
+                    yield piece
+
+        blob = self.layer.blob
+        await in_thread(
+            repository.session.transport.cancellation,
+            lambda: Uploads(repository).stream(pieces(), lambda: blob.digest),
+            to_the_end=True,
+        )
+        return blob
 
     async def _stream(self, repository: Repository, layers: LayerStore) -> Descriptor:
         from darse.distribution import Uploads  # noqa: PLC0415

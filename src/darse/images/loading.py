@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 
@@ -14,6 +15,7 @@ from darse.images import legacy, platforms, references
 from darse.images.announcing import announce
 from darse.images.archives import FoundImage, FoundLayer, FoundTarget, find_targets
 from darse.images.changes import apply
+from darse.images.content import ContentStore
 from darse.images.incoming import Incoming
 from darse.images.incoming import Progress as Coming
 from darse.images.layer_blobs import LayerBlobs
@@ -55,7 +57,10 @@ class Loading:
         recorder: Recorder,
         unused: Unused,
         events: EventLog,
+        kept_in: ContentStore | None = None,
     ) -> None:
+        """`kept_in`: where layers that came compressed are kept as they came."""
+        self._kept_in = kept_in
         self._store = store
         self._layers = layers
         self._blobs = blobs
@@ -70,7 +75,8 @@ class Loading:
 
         Images before one that cannot be loaded stay. Raises InvalidParameter and SystemFault.
         """
-        async with self._unused.keeping() as hold, Incoming(self._layers, self._present) as incoming:
+        incoming = Incoming(self._layers, self._present, self._kept_in.temporary if self._kept_in else None)
+        async with self._unused.keeping() as hold, incoming:
             async for coming in incoming.read(body):
                 if not quiet:
                     yield _loading(coming)
@@ -106,8 +112,16 @@ class Loading:
         blobs = []
         for layer, diff_id, chain_id in zip(image.layers, diff_ids, chain, strict=True):
             await self._publish(layer, diff_id, chain_id, incoming)
+            if layer.blob is not None and self._kept_in is not None:
+                await self._keep(layer.member, layer.blob, incoming, self._kept_in)
             blobs.append(layer.blob or Descriptor(LAYER, diff_id, self._layers.archive_size(chain_id)))
         return document, blobs
+
+    async def _keep(self, member: str, blob: Descriptor, incoming: Incoming, content: ContentStore) -> None:
+        """Let what came in a member be a blob, when it is the one that the manifest names."""
+        copy = incoming.copies.get(member)
+        if copy is not None and incoming.digests[member] == blob.digest:
+            await asyncio.to_thread(content.share, copy, blob.digest)
 
     async def _diff_id(self, layer: FoundLayer, incoming: Incoming) -> str:
         return incoming.known_diff_id(layer.member) or (await incoming.staged(layer.member)).diff_id

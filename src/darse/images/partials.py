@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darse.engine.errors import Conflict, InvalidParameter
-from darse.linux.files import sync_directory
 
 _PIECE = 1024 * 1024
 # A download that nobody came back to for a week.
@@ -66,13 +65,6 @@ class Partial:
             self.discard()
             raise InvalidParameter(f"content {self.digest} of {size} bytes is wanted, and {found} came")
 
-    def keep_as(self, final: Path) -> None:
-        """Make it a blob; `complete` has said that it is whole."""
-        os.fsync(self._file)
-        os.rename(self.path, final)
-        sync_directory(final.parent)
-        self.close()
-
     def discard(self) -> None:
         """Remove it."""
         self.path.unlink(missing_ok=True)
@@ -104,9 +96,13 @@ class Partials:
         self.directory.mkdir(mode=0o700, exist_ok=True)
         self.drop(time.time() - _STALE_SECONDS)
 
+    def path(self, digest: str) -> Path:
+        """Where the download of a blob is or would be."""
+        return self.directory / digest.removeprefix("sha256:")
+
     def of(self, digest: str) -> Partial:
         """See `ContentStore.partial`."""
-        return Partial(self.directory / digest.removeprefix("sha256:"), digest, self._writers)
+        return Partial(self.path(digest), digest, self._writers)
 
     def sizes(self) -> dict[str, int]:
         """Bytes on the disk of each partial, by digest."""

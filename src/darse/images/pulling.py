@@ -131,11 +131,19 @@ class Pulling:
                         lines.append(jobs[-1])
                 async for message in _until_done(lines, jobs):
                     yield message
+                if self._images.keep_layer_blobs:
+                    await self._keep(jobs)
                 self._record(reference, resolved, config, diff_ids)
                 recorded = True
             finally:
                 self._transfers.give_back(jobs, recorded=recorded)
         yield {"status": f"Digest: {resolved.target.digest}"}
+
+    async def _keep(self, jobs: list[LayerJob]) -> None:
+        """Let the downloads be blobs, before the image is recorded: they are dropped with whoever fetched them."""
+        content = self._images.content
+        for digest in {job.shared.download.descriptor.digest for job in jobs}:
+            await asyncio.to_thread(content.share, content.partials.path(digest), digest)
 
     async def _config(self, client: Client, repository: Repository, resolved: Resolved) -> bytes:
         digest = resolved.manifest.config.digest

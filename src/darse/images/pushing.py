@@ -161,7 +161,9 @@ class Pushing:
         rest = sorted((one for one in known if one not in own), key=lambda one: one.repository != reference.name)
         candidates = [*own, *([] if own else [KnownBlob(layer.blob, "")]), *rest]
         size = self._images.layers.archive_size(layer.chain_id)
-        return LayerUpload(layer, size, candidates, manifest_type)
+        content = self._images.content
+        kept = content.path(layer.blob.digest) if content.has(layer.blob.digest) else None
+        return LayerUpload(layer, size, candidates, manifest_type, kept)
 
     def _remember(self, reference: Reference, image: Image, blobs: list[Descriptor]) -> None:
         for layer, blob in zip(image.layers, blobs, strict=True):

@@ -128,7 +128,7 @@ class Removing:
         return [DeleteItem(Deleted=image.id) for image in gone]
 
     async def _drop(self) -> list[DeleteItem]:
-        return [DeleteItem(Deleted=chain_id) for chain_id in await self._unused.remove()]
+        return [DeleteItem(Deleted=chain_id) for chain_id in (await self._unused.remove()).chain_ids]
 
     async def container_removed(self, image_id: str) -> None:
         """Let the layers go that only a container of a removed image still stood on."""
@@ -155,8 +155,9 @@ class Removing:
                 items += self._untag(image, self._store.names(image.id))
                 items += self._forget(self._store.targets_of(image.id))
         sizes = await self._disk_usage.of_layers() if items else {}
-        removed = await self._drop()
-        reclaimed = sum(sizes.get(item.Deleted, 0) for item in removed)
+        gone = await self._unused.remove()
+        removed = [DeleteItem(Deleted=chain_id) for chain_id in gone.chain_ids]
+        reclaimed = sum(sizes.get(chain_id, 0) for chain_id in gone.chain_ids) + gone.blob_bytes
         if not any(filters.values(key) for key in ("until", "label", "label!")):
             reclaimed += self._content.partials.drop()
         self._events.publish("image", "prune", "", {"reclaimed": reclaimed})

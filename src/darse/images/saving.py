@@ -7,9 +7,9 @@ kept, the documents are those that came. Documents are first: who reads an archi
 
 from __future__ import annotations
 
+import asyncio
 import tarfile
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import msgspec
@@ -107,8 +107,9 @@ class Saving:
             async for piece in self._layers.archive(chain_id):
                 yield piece
         else:
-            for piece in _pieces(self._content.path(descriptor.digest)):
-                yield piece
+            with open(self._content.path(descriptor.digest), "rb") as file:
+                while piece := await asyncio.to_thread(file.read, _PIECE):
+                    yield piece
 
     def _planned(self, chosen: list[_Chosen]) -> _Plan:
         plan = _Plan()
@@ -139,10 +140,11 @@ class Saving:
         variant = next((one.manifest for one in target.variants if one.image_id == image.id), image.manifest)
         original = self._content.read(variant.digest)
         came_as = decode(original, Manifest).layers
-        kept = all(self._content.has(blob.digest) for blob in came_as)
-        blobs = came_as if kept else [self._rebuilt(layer.diff_id, layer.chain_id) for layer in image.layers]
-        for blob, layer in zip(blobs, image.layers, strict=True):
-            plan.layers[blob.digest] = (blob, "" if kept else layer.chain_id)
+        blobs = []
+        for blob, layer in zip(came_as, image.layers, strict=True):
+            kept = self._content.has(blob.digest)
+            blobs.append(blob if kept else self._rebuilt(layer.diff_id, layer.chain_id))
+            plan.layers[blobs[-1].digest] = (blobs[-1], "" if kept else layer.chain_id)
         plan.blob(self._content.read(image.id), CONFIG)
         if [blob.digest for blob in blobs] == [blob.digest for blob in came_as]:
             made = plan.blob(original, variant.media_type)
@@ -174,12 +176,6 @@ class Saving:
 
 def _naming(name: Reference) -> dict[str, str]:
     return {"io.containerd.image.name": str(name), "org.opencontainers.image.ref.name": name.tag}
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
 
 
 def _member(name: str, content: bytes) -> bytes:

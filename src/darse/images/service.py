@@ -38,7 +38,9 @@ PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 class ImageService(ImageViews):
     """The images room's front door."""
 
-    def __init__(self, data_root: Path, state: State, events: EventLog) -> None:
+    def __init__(self, data_root: Path, state: State, events: EventLog, *, keep_layer_blobs: bool = False) -> None:
+        """`keep_layer_blobs`: archives of layers that came compressed are kept as they came."""
+        self.keep_layer_blobs = keep_layer_blobs
         root = data_root / "images"
         self._events = events
         self.store = ImageStore(state)
@@ -49,7 +51,8 @@ class ImageService(ImageViews):
         self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
         self.disk_usage = DiskUsage(state, self.content, self.layers)
         self.recorder = Recorder(self.store, self.content, self.layers)
-        self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events)
+        kept_in = self.content if keep_layer_blobs else None
+        self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events, kept_in)
         self._saving = Saving(self.store, self.content, self.layers, self.unused, events)
         self._removing = Removing(self.store, self.content, events, self.unused, self.disk_usage)
         self.checking = Checking(
@@ -68,8 +71,7 @@ class ImageService(ImageViews):
         self.content.open()
         self.layers.open()
         self.snapshots.open(containers)
-        _, directories = self.unused.forget()
-        for directory in directories:
+        for directory in self.unused.forget().directories:
             remove_tree(directory)
         # A pull whose image was recorded, and that was killed before it dropped what it had fetched.
         self.content.partials.drop_those(lambda digest: self.layer_blobs.diff_id(digest) is not None)

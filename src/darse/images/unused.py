@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from darse.images.content import ContentStore
 from darse.images.layer_blobs import LayerBlobs
@@ -28,6 +29,14 @@ class Hold:
     def __call__(self, *chain_ids: str) -> None:
         """Keep these layers, from before they are looked for until the block ends."""
         self.chain_ids.update(chain_ids)
+
+
+class Forgotten(NamedTuple):
+    """What went: layers, whose directories remain to be deleted, and bytes of blobs on the disk."""
+
+    chain_ids: list[str]
+    directories: list[Path]
+    blob_bytes: int
 
 
 class Unused:
@@ -62,19 +71,19 @@ class Unused:
         finally:
             self._holds.remove(hold)
             if self._left:
-                _, directories = self.forget()
-                await self.delete(directories)
+                await self.remove()
 
-    def forget(self) -> tuple[list[str], list[Path]]:
-        """Forget what is not needed; return layers' chain IDs, and directories that remain to be deleted."""
-        chains, documents = self.layers_needed(), self.documents_needed()
+    def forget(self) -> Forgotten:
+        """Forget what is not needed; the layers' directories remain to be deleted."""
+        chains = self.layers_needed()
         gone = [chain for chain in self._layers.sizes() if chain not in chains]
         directories = self._layers.remove(gone)
         self._left = bool(self._holds)
+        freed = 0
         if not self._left:
-            self._content.keep_only(documents.__contains__)
             self._blobs.keep_only(layer.diff_id for image in self._store for layer in image.layers)
-        return gone, directories
+            freed = self._content.keep_only(self.documents_needed().__contains__)
+        return Forgotten(gone, directories, freed)
 
     def is_alone(self, hold: Hold) -> bool:
         """Whether nobody else is at work, who may have written what is not recorded yet."""
@@ -87,20 +96,20 @@ class Unused:
 
     def documents_needed(self) -> set[str]:
         """The digests of the blobs that are kept, if they are here: an index has manifests that never came."""
-        digests: set[str] = set()
-        rebuildable = self._layers.rebuildable()
+        # Layers' archives that are kept: in the forms in which images have them, each for as long as its layer.
+        digests = self._blobs.digests()
         for image in self._store:
             digests.update((image.id, image.manifest.digest))
-            digests.update(layer.blob.digest for layer in image.layers if layer.chain_id not in rebuildable)
+            digests.update(layer.blob.digest for layer in image.layers)
         for target in self._store.targets():
             digests.add(target.digest)
             digests.update(variant.manifest.digest for variant in target.variants)
         return digests
 
-    async def remove(self) -> list[str]:
-        """Remove what is not needed; return the layers' chain IDs."""
-        gone, directories = self.forget()
-        await self.delete(directories)
+    async def remove(self) -> Forgotten:
+        """Remove what is not needed."""
+        gone = self.forget()
+        await self.delete(gone.directories)
         return gone
 
     async def delete(self, directories: list[Path]) -> None:
