@@ -22,8 +22,11 @@ from darse.archive.unpack import shown
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from darse.archive.owners import Owners
+
+_CAPABILITY = b"security.capability"
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 _PIECE = 256 * 1024
@@ -36,11 +39,11 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 class Packer:
     """Writes one archive."""
 
-    def __init__(self, target: int, skip: frozenset[bytes], unshift: Callable[[int], int] | None = None) -> None:
-        """Paths in `skip` (absolute) and what is below them are left out; `unshift` maps owners on the way."""
+    def __init__(self, target: int, skip: frozenset[bytes], owners: Owners | None = None) -> None:
+        """Paths in `skip` (absolute) and what is below them are left out; `owners` are mapped on the way."""
         self._target = target
         self._skip = skip
-        self._unshift = unshift or (lambda owner: owner)
+        self._owners = owners
         self._headers = Headers()
         self._links: dict[tuple[int, int], bytes] = {}
         self._gathered: list[bytes] = []
@@ -118,13 +121,18 @@ class Packer:
         device: tuple[int, int] = (0, 0),
         more: dict[bytes, bytes] | None = None,
     ) -> None:
+        uid, gid = status.st_uid, status.st_gid
+        if self._owners is not None:
+            uid, gid = self._owners.user(uid), self._owners.group(gid)
+            if xattrs and _CAPABILITY in xattrs:
+                xattrs = {**xattrs, _CAPABILITY: self._owners.capability(xattrs[_CAPABILITY])}
         self._emit(
             self._headers.entry(
                 path[1:],
                 kind,
                 mode=stat.S_IMODE(status.st_mode),
-                uid=self._unshift(status.st_uid),
-                gid=self._unshift(status.st_gid),
+                uid=uid,
+                gid=gid,
                 size=size,
                 seconds=status.st_mtime_ns // 1_000_000_000,
                 link=link,

@@ -17,6 +17,7 @@ import os
 import stat
 
 from darse.archive.errors import Refused
+from darse.archive.owners import Owners
 from darse.archive.recipe import Writer
 from darse.archive.stream import write_all, write_segments
 from darse.archive.tar import (
@@ -44,22 +45,6 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DESCRIPTORS = 200
 _SPECIAL_MODES = 0o7000
 _NANOSECONDS = (1 << 63) - 1
-Ranges = tuple[tuple[int, int, int], ...]
-
-
-class Shift:
-    """Maps owners in an archive to owners on the host, as the kernel maps those of a user namespace."""
-
-    def __init__(self, ranges: Ranges) -> None:
-        """Each range is (first in the archive, first on the host, how many)."""
-        self._ranges = ranges
-
-    def __call__(self, owner: int) -> int:
-        """Raises Refused for an owner that is in no range."""
-        for inside, outside, count in self._ranges:
-            if inside <= owner < inside + count:
-                return outside + owner - inside
-        raise Refused(f"owner {owner} is not in the user namespace's range")
 
 
 class _Directory:
@@ -74,10 +59,10 @@ class _Directory:
 class Unpacker:
     """Makes the entries of one archive."""
 
-    def __init__(self, reader: Reader, recipe: Writer, shift: Shift | None = None) -> None:
+    def __init__(self, reader: Reader, recipe: Writer, owners: Owners | None = None) -> None:
         self._reader = reader
         self._recipe = recipe
-        self._shift = shift
+        self._owners = owners
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._descriptors: dict[bytes, int] = {}
         self._directories: dict[bytes, _Directory] = {}
@@ -164,8 +149,8 @@ class Unpacker:
             if hidden:
                 self._replace_whiteout(path)
             os.mkdir(name, 0o755, dir_fd=directory)
-            if self._shift is not None:
-                os.chown(name, self._shift(0), self._shift(0), dir_fd=directory, follow_symlinks=False)
+            if self._owners is not None:
+                os.chown(name, self._owners.user(0), self._owners.group(0), dir_fd=directory, follow_symlinks=False)
             if hidden:
                 os.setxattr(path, _OPAQUE_XATTR, b"y")
             found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -178,8 +163,8 @@ class Unpacker:
 
     def _file(self, entry: Entry, directory: int, name: bytes) -> None:
         uid, gid, mode = entry.uid, entry.gid, entry.mode
-        if self._shift is not None:
-            uid, gid = self._shift(uid), self._shift(gid)
+        if self._owners is not None:
+            uid, gid = self._owners.user(uid), self._owners.group(gid)
         try:
             file = os.open(name, _CREATE, mode, dir_fd=directory)
         except FileExistsError:
@@ -225,7 +210,7 @@ class Unpacker:
             write_all(file, piece)
 
     def _directory(self, entry: Entry, parent: bytes, name: bytes) -> None:
-        uid, gid = (entry.uid, entry.gid) if self._shift is None else (self._shift(entry.uid), self._shift(entry.gid))
+        uid, gid = self._owner(entry)
         if name:
             directory = self._parent(parent)
             try:
@@ -243,12 +228,12 @@ class Unpacker:
     def _finish_directories(self) -> None:
         for path, directory in self._directories.items():
             where = b"/" + path
-            if directory.uid or directory.gid or self._shift is not None or not path:
+            if directory.uid or directory.gid or self._owners is not None or not path:
                 os.chown(where, directory.uid, directory.gid, follow_symlinks=False)
             if directory.mode != 0o755 or not path:
                 os.chmod(where, directory.mode)
             for key, value in (directory.xattrs or {}).items():
-                _set_attribute(where, key, value, DIRECTORY)
+                self._attribute(where, key, value, DIRECTORY)
             time_ns = directory.time_ns
             if not -_NANOSECONDS < time_ns < _NANOSECONDS:
                 time_ns = 0
@@ -282,8 +267,13 @@ class Unpacker:
         if entry.mode & _SPECIAL_MODES:
             os.chmod(name, entry.mode, dir_fd=directory)
 
+    def _owner(self, entry: Entry) -> tuple[int, int]:
+        if self._owners is None:
+            return entry.uid, entry.gid
+        return self._owners.user(entry.uid), self._owners.group(entry.gid)
+
     def _own(self, entry: Entry, directory: int, name: bytes) -> None:
-        uid, gid = (entry.uid, entry.gid) if self._shift is None else (self._shift(entry.uid), self._shift(entry.gid))
+        uid, gid = self._owner(entry)
         if uid or gid:
             os.chown(name, uid, gid, dir_fd=directory, follow_symlinks=False)
 
@@ -291,7 +281,12 @@ class Unpacker:
 
     def _attributes(self, entry: Entry, path: bytes, file: int | None) -> None:
         for key, value in (entry.xattrs or {}).items():
-            _set_attribute(b"/" + path if file is None else file, key, value, entry.kind)
+            self._attribute(b"/" + path if file is None else file, key, value, entry.kind)
+
+    def _attribute(self, where: bytes | int, key: bytes, value: bytes, kind: bytes) -> None:
+        if self._owners is not None and key == _CAPABILITY:
+            value = self._owners.capability(value)
+        _set_attribute(where, key, value, kind)
 
     def _attributes_of(self, entry: Entry, file: int) -> None:
         self._attributes(entry, entry.path, file)

@@ -3,7 +3,7 @@
     python -I -S -c '…' MODE DIRECTORY [KEY=VALUE]…
 
     unpack    stdin: the archive. Keys: extra (the descriptor of the recipe, to be written), size, limit (bytes; -1:
-              unknown), owners (INSIDE:OUTSIDE:COUNT,…)
+              unknown), owners (see `Owners.parse`)
     rebuild   stdin: the recipe. Keys: extra (the descriptor that the archive goes to)
     verify    stdin: the recipe
     pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
@@ -27,11 +27,12 @@ import sys
 
 from darse.archive import recipe
 from darse.archive.errors import Damaged, Refused
+from darse.archive.owners import Owners
 from darse.archive.pack import Packer
 from darse.archive.rebuild import Rebuilder
 from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
-from darse.archive.unpack import HOST_FAULTS, Shift, Unpacker
+from darse.archive.unpack import HOST_FAULTS, Unpacker
 from darse.linux import confinement
 
 # Bytes of address space: buffers, threads' stacks, and what decompressors may want.
@@ -60,8 +61,7 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
     stream.start()
     writer = recipe.Writer(int(options["extra"]))
     reader = Reader(Blocks(stream.buffers()), writer.raw)
-    owners = _owners(options)
-    unpacker = Unpacker(reader, writer, Shift(owners) if owners else None)
+    unpacker = Unpacker(reader, writer, _owners(options))
     unpacker.run()
     digest = stream.digest()
     writer.finish(digest, stream.length, unpacker.content)
@@ -88,18 +88,15 @@ def pack(options: dict[str, str]) -> dict[str, object]:
         open_files=_OPEN_FILES,
         writable=False,
     )
-    owners = tuple((outside, inside, count) for inside, outside, count in _owners(options))
+    owners = _owners(options)
     skip = frozenset(os.fsencode(path) for path in options.get("skip", "").split(":") if path)
-    Packer(int(options["extra"]), skip, Shift(owners) if owners else None).run()
+    Packer(int(options["extra"]), skip, owners and owners.reversed()).run()
     return {}
 
 
-def _owners(options: dict[str, str]) -> tuple[tuple[int, int, int], ...]:
-    """Ranges of (inside, outside, count)."""
-    return tuple(
-        (int(inside), int(outside), int(count))
-        for inside, outside, count in (one.split(":") for one in options.get("owners", "").split(",") if one)
-    )
+def _owners(options: dict[str, str]) -> Owners | None:
+    text = options.get("owners", "")
+    return Owners.parse(text) if text else None
 
 
 def main(arguments: list[str]) -> None:

@@ -22,6 +22,7 @@ from darse.engine.times import rfc3339
 from darse.linux.process import parent_of
 from darse.runtime.container_mounts import BindMount
 from darse.runtime.launch import RootMount
+from darse.runtime.remapping import make_users
 from darse.runtime.trees import Found, Job, TreeView, TreeWorker, mount_view, view_of_process
 from darse.runtime.user import lookup_user
 from darse.wire.archives import ContainerPathStat
@@ -170,7 +171,7 @@ class Archives:
         files = context.files.of(container.id)
         mounts = [] if alone else await self._mounts(container, stack)
         overlay = context.snapshots.overlay(container.id)
-        return await context.threads.run(
+        made: TreeView = await context.threads.run(
             mount_view,
             context.threads,
             RootMount(overlay.lower, overlay.upper, overlay.work),
@@ -178,6 +179,13 @@ class Archives:
             mounts,
             read_only=container.record.host.ReadonlyRootfs,
         )
+        if owners := context.snapshots.owners.of(container.id):
+            try:
+                made.users = await context.threads.run(make_users, owners)
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     async def _mounts(self, container: Container, stack: AsyncExitStack) -> list[BindMount]:
         """What is mounted in a container that does not run: all but memory, which is gone."""

@@ -76,6 +76,7 @@ class Assembly:
         runtime = context.runtime_of(container)
         self._links.require_running(container)
         remapping = context.remapping_of(container.record.host)
+        await context.snapshots.change_owners(container.id, context.owners_of(container.record.host))
         self._allow_real_time(container)
         stack = await self._network(container, remapping)
         hostname = self._names.hostname(container)
@@ -91,7 +92,7 @@ class Assembly:
                 [remapping.shown(lower) for lower in root.lower],
                 remapping.shown(root.upper),
                 remapping.shown(root.work),
-                remapping.maps.root,
+                remapping.mounter,
             )
         namespaces = self._namespaces(container, stack)
         init_program = self._init_program(container)
@@ -244,8 +245,12 @@ class Assembly:
         }
         own = str(self._context.files.containers)
         return [
-            replace(one, source=remapping.shown(one.source))
-            if isinstance(one, BindMount) and (one.destination in plain or one.source.startswith(f"{own}/"))
+            one
+            if not isinstance(one, BindMount)
+            else replace(one, source=remapping.give(one.source))
+            if one.source.startswith(f"{own}/")
+            else replace(one, source=remapping.shown(one.source))
+            if one.destination in plain
             else one
             for one in [*mounts, *device_binds(container.record.host)]
         ]

@@ -85,7 +85,12 @@ class Commits:
             hold(*chain)
             with context.traces.record("commit", container.id):
                 async with self._still(container, pause=options.pause):
-                    layer = await images.layers.commit(upper, chain[-1] if chain else None, skip=MOUNT_TARGETS)
+                    layer = await images.layers.commit(
+                        upper,
+                        chain[-1] if chain else None,
+                        skip=MOUNT_TARGETS,
+                        owners=context.snapshots.owners.of(container.id),
+                    )
             hold(layer.chain_id)
             layers = [*base.layers, *([layer] if layer.diff_id != _EMPTY else [])]
             document = msgspec.json.encode(_document(container, base, config, layers, options))

@@ -68,6 +68,11 @@ class Context(msgspec.Struct, frozen=True):
         """How the ids of a container are mapped; None when they are the host's."""
         return None if host.UsernsMode == "host" else self.remapping
 
+    def owners_of(self, host: HostConfig) -> str:
+        """How a container's owners are mapped on the disk (`Owners.parse`); empty: not."""
+        remapping = self.remapping_of(host)
+        return remapping.owners if remapping is not None else ""
+
     def cgroup_path(self, container: Container) -> str:
         """The container's cgroup, absolute within each hierarchy."""
         parent = container.record.host.CgroupParent or self.config.cgroup_parent

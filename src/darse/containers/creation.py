@@ -100,6 +100,8 @@ class Creation:
             undo.push_async_callback(context.snapshots.remove, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)
+            if owners := context.owners_of(container.record.host):
+                await context.snapshots.change_owners(container.id, owners)
             await context.volumes.realize(container.record.mounts)
             await self._fill_volumes(container)
             container.state.status = Status.CREATED

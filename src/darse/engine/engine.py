@@ -116,6 +116,8 @@ class Engine:
         self.volumes.open()
         if self.remapping is not None:
             self.remapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
+            owners = self.remapping.owners
+            self.volumes.owners = lambda: owners
         else:
             forget_mounts(self.config.exec_root / _REMAPPED)
         await self.containers.remove_finished()

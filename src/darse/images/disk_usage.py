@@ -6,27 +6,27 @@ A layer never changes, so it is measured once, when somebody asks, and the numbe
 from __future__ import annotations
 
 import asyncio
-import os
-from pathlib import Path
 
 from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
 from darse.images.layers import LayerStore
+from darse.images.shifted import ShiftedLayers
+from darse.linux.files import tree_blocks
 
 SCHEMA = Schema(
     "layer_disk_usage",
     ("CREATE TABLE layer_disk_usage (chain_id TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID",),
 )
-_BLOCK = 512  # of st_blocks, see stat(2)
 
 
 class DiskUsage:
     """Tells the room that the store of images takes."""
 
-    def __init__(self, state: State, content: ContentStore, layers: LayerStore) -> None:
+    def __init__(self, state: State, content: ContentStore, layers: LayerStore, shifted: ShiftedLayers) -> None:
         self._state = state
         self._content = content
         self._layers = layers
+        self._shifted = shifted
 
     async def of_layers(self) -> dict[str, int]:
         """Bytes on the disk of every layer, by chain ID."""
@@ -43,27 +43,6 @@ class DiskUsage:
         return {chain_id: size for chain_id, size in (measured | new).items() if chain_id in present}
 
     async def total(self) -> int:
-        """Bytes on the disk of all layers, documents and partial downloads."""
-        return sum((await self.of_layers()).values()) + self._content.disk_usage()
-
-
-def tree_blocks(root: Path) -> int:
-    """Bytes of the blocks that a tree occupies, each file once; nothing is followed. Blocks."""
-    seen: set[int] = set()
-    total = os.lstat(root).st_blocks
-    pending = [os.fspath(root)]
-    while pending:
-        try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        if status.st_ino in seen:
-                            continue
-                        seen.add(status.st_ino)
-                    total += status.st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except FileNotFoundError:
-            continue  # the layer is being removed
-    return total * _BLOCK
+        """Bytes on the disk of all layers and their copies, documents and partial downloads."""
+        layers = sum((await self.of_layers()).values())
+        return layers + await self._shifted.disk_usage() + self._content.disk_usage()

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -106,6 +106,8 @@ class LayerStore:
         self._state = state
         self._content = content
         self._locks = KeyedLocks()
+        # Set by who keeps copies of layers: told of those that go, it answers what is left of its copies, as `remove`.
+        self.copies: Callable[[list[str]], list[Path]] = lambda _: []
 
     def open(self) -> None:
         """Make the directory and drop what was not published, or not recorded."""
@@ -202,17 +204,17 @@ class LayerStore:
         """Remove what was staged; fine when it was published."""
         await _removed(staged.path)
 
-    async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = ()) -> Layer:
+    async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = (), owners: str = "") -> Layer:
         """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on nothing).
 
-        `skip` are absolute paths in it that are no part of the layer. The directory is read once, and its files are
-        copied once: nothing shares them with the container, which may go on changing them. The blob of the answer is
-        the uncompressed archive, which nobody has yet.
+        `skip` are absolute paths in it that are no part of the layer, `owners` how ids are mapped there. The directory
+        is read once, and its files are copied once: nothing shares them with the container, which may go on changing
+        them. The blob of the answer is the uncompressed archive, which nobody has yet.
 
         Nothing else runs between the moment when the layer is recorded and the return. Raises InvalidParameter for a
         tree that no layer can hold, and SystemFault.
         """
-        packer, reading = await process.start_pack(upper, skip)
+        packer, reading = await process.start_pack(upper, skip, owners)
         try:
             try:
                 staged = await self.stage(_Reading(reading), "that is committed")
@@ -337,7 +339,7 @@ class LayerStore:
             with contextlib.suppress(FileNotFoundError):  # somebody else removed it: nothing is left to delete
                 os.rename(self._directory / self._name(chain_id), aside)
                 paths.append(aside)
-        return paths
+        return paths + self.copies(gone)
 
     @staticmethod
     def _name(chain_id: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from darse.engine.state import State
-from darse.images.layers import LayerStore
+from darse.images.snapshot_owners import SnapshotOwners
 
 CREATE_TABLE = """
     CREATE TABLE mounted_images (
@@ -25,9 +25,9 @@ CREATE_TABLE = """
 class MountedImages:
     """The rows of mounted images, and where their layers are."""
 
-    def __init__(self, state: State, layers: LayerStore) -> None:
+    def __init__(self, state: State, owners: SnapshotOwners) -> None:
         self._state = state
-        self._layers = layers
+        self._owners = owners
 
     def pin(self, container_id: str, images: Mapping[str, Sequence[str]]) -> None:
         """Keep the layers of these images, by id, for a container."""
@@ -46,7 +46,9 @@ class MountedImages:
 
     def layers_of(self, container_id: str, image_id: str) -> list[str]:
         """The directories of such an image's layers, topmost first."""
-        return [str(self._layers.path(chain_id)) for chain_id in reversed(self.chain_of(container_id, image_id))]
+        return [
+            self._owners.layer(container_id, chain_id) for chain_id in reversed(self.chain_of(container_id, image_id))
+        ]
 
     def images_of(self, container_id: str) -> list[str]:
         """The ids of the images that a container mounts."""

@@ -25,6 +25,8 @@ from darse.images.references import Reference
 from darse.images.removal import ImageUser
 from darse.images.removing import Removing
 from darse.images.saving import Saving
+from darse.images.shifted import ShiftedLayers
+from darse.images.snapshot_owners import SnapshotOwners
 from darse.images.snapshots import SnapshotService
 from darse.images.store import Found, ImageStore
 from darse.images.unused import Hold, Unused
@@ -47,9 +49,11 @@ class ImageService(ImageViews):
         self.content = ContentStore(root)
         self.layers = LayerStore(root, state, self.content)
         self.layer_blobs = LayerBlobs(state)
-        self.snapshots = SnapshotService(data_root, state, self.layers)
+        self.shifted = ShiftedLayers(root, self.layers, self.content)
+        owners = SnapshotOwners(state, self.layers, self.shifted)
+        self.snapshots = SnapshotService(data_root, state, self.layers, owners)
         self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
-        self.disk_usage = DiskUsage(state, self.content, self.layers)
+        self.disk_usage = DiskUsage(state, self.content, self.layers, self.shifted)
         self.recorder = Recorder(self.store, self.content, self.layers)
         kept_in = self.content if keep_layer_blobs else None
         self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events, kept_in)
@@ -70,6 +74,7 @@ class ImageService(ImageViews):
         """Make the directories and undo what an interrupted engine left; `containers` are the ids that exist."""
         self.content.open()
         self.layers.open()
+        self.shifted.open()
         self.snapshots.open(containers)
         for directory in self.unused.forget().directories:
             remove_tree(directory)

@@ -16,11 +16,12 @@ import msgspec
 
 from darse.engine.errors import NotFound
 from darse.engine.state import Schema, State
-from darse.images import mounted
+from darse.images import mounted, snapshot_owners
 from darse.images.differences import Difference, differences
 from darse.images.layers import LayerStore
 from darse.images.model import Image
 from darse.images.mounted import MountedImages
+from darse.images.snapshot_owners import SnapshotOwners
 from darse.linux import trace
 from darse.linux.inode_flags import spread_subdirectories
 
@@ -35,6 +36,7 @@ SCHEMA = Schema(
         ) WITHOUT ROWID
         """,
         mounted.CREATE_TABLE,
+        snapshot_owners.CREATE_TABLE,
     ),
 )
 DRIVER = "overlay2"
@@ -51,13 +53,14 @@ class Overlay(msgspec.Struct, frozen=True):
 class SnapshotService:
     """Prepares, measures and removes writable layers."""
 
-    def __init__(self, data_root: Path, state: State, layers: LayerStore) -> None:
+    def __init__(self, data_root: Path, state: State, layers: LayerStore, owners: SnapshotOwners) -> None:
         self._directory = data_root / "snapshots"
         self._trash = data_root / "trash"
         self._empty = data_root / "snapshots-empty"
         self._state = state
         self._layers = layers
-        self.mounted = MountedImages(state, layers)
+        self.owners = owners
+        self.mounted = MountedImages(state, owners)
         # Set by the image service: told the images of each container whose writable layer is removed.
         self.removed: Callable[[str], Awaitable[None]] | None = None
 
@@ -78,6 +81,7 @@ class SnapshotService:
                 if container_id not in keep:
                     connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
             self.mounted.keep_only(keep)
+            self.owners.keep_only(keep)
         shutil.rmtree(self._trash)
         self._trash.mkdir(mode=0o700)
 
@@ -104,7 +108,7 @@ class SnapshotService:
     def overlay(self, container_id: str) -> Overlay:
         """Return what to mount. Raises NotFound."""
         chain = self.chain_of(container_id)
-        lower = tuple(str(self._layers.path(chain_id)) for chain_id in reversed(chain)) or (str(self._empty),)
+        lower = tuple(self.owners.layer(container_id, chain_id) for chain_id in reversed(chain)) or (str(self._empty),)
         directory = self._directory / container_id
         return Overlay(lower, str(directory / "upper"), str(directory / "work"))
 
@@ -130,6 +134,12 @@ class SnapshotService:
             # Removed meanwhile.
             raise NotFound(f"container {container_id} has no writable layer") from None
 
+    async def change_owners(self, container_id: str, owners: str) -> None:
+        """Have its files owned by a range of ids, "" for as in images; see `SnapshotOwners.change`. Raises as that."""
+        mounted = (self.mounted.chain_of(container_id, one) for one in self.mounted.images_of(container_id))
+        chain_ids = [*self.chain_of(container_id), *(chain_id for chain in mounted for chain_id in chain)]
+        await self.owners.change(container_id, self._directory / container_id / "upper", chain_ids, owners)
+
     def chains_in_use(self) -> set[str]:
         """The chain IDs that some container stands on, or mounts."""
         used: set[str] = set()
@@ -148,6 +158,7 @@ class SnapshotService:
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
             images = {*self.mounted.release(container_id), *(row or ())}
+            self.owners.forget(container_id)
         directory = self._directory / container_id
         if directory.exists():
             aside = self._trash / f"{container_id[:12]}-{secrets.token_hex(4)}"

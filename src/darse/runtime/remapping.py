@@ -3,14 +3,19 @@
 Each container has a user namespace of its own. Its ids are the subordinate ids of a user: its root is the first of
 them. On the disk everything keeps the owners that the image gives it: containers get to their layers and volumes
 through id-mapped mounts, made once when the engine starts. So images, volumes and stopped containers are the same with
-and without remapping, and nothing is unpacked twice. dockerd, which is older than such mounts, keeps a store per range.
+and without remapping, and nothing is unpacked twice.
+
+Where the kernel or the file system has no such mounts, the disk has the owners of the range, as dockerd's always has:
+layers are copied once (`darse.images.shifted`), writable layers and volumes change owners when they are first needed.
 
 What is the host's stays the host's: a bind shows its owners as they are, which are nobody's in the container.
 """
 
 from __future__ import annotations
 
+import errno
 import grp
+import logging
 import os
 import pwd
 import stat
@@ -22,6 +27,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from darse.archive.owners import Owners
 from darse.engine.errors import InvalidParameter, SystemFault
 from darse.linux import trace
 from darse.linux.mount_trees import bind_id_mapped
@@ -47,6 +53,9 @@ _LARGEST = 2**32 - 1
 # setfsuid(2) answers with the id before, in which larger ones cannot be told from errors.
 _LARGEST_MAPPED = 2**31 - 1
 _SECONDS = 60
+# What a file system or a kernel that has no id-mapped mounts says.
+_CANNOT = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
+_log = logging.getLogger("darse.runtime.remapping")
 # login.defs(5): SUB_UID_MIN, SUB_UID_COUNT.
 _FIRST, _COUNT = 100000, 65536
 
@@ -174,11 +183,16 @@ class Remapping:
     def __init__(self, maps: IdMaps, directory: Path) -> None:
         """`directory` is where the id-mapped mounts go."""
         self.maps = maps
+        #: How owners are mapped on the disk, as `Owners.parse` reads it; empty with id-mapped mounts.
+        self.owners = ""
         self._directory = directory
         self._shown: dict[Path, Path] = {}
 
     def open(self, roots: Sequence[Path]) -> None:
-        """Make the mounts of these directories. Raises SystemFault where the kernel or a file system has none."""
+        """Make the mounts of these directories, or have owners mapped on the disk where one cannot be mounted so.
+
+        Raises SystemFault.
+        """
         self._require_passage()
         self.close()
         # Nobody else passes: on the host, too, whoever is containers' root would be the files' owner here.
@@ -195,13 +209,28 @@ class Remapping:
                 try:
                     bind_id_mapped(str(root), str(target), namespace)
                 except OSError as error:
-                    raise SystemFault(
-                        f"userns-remap needs id-mapped mounts, and {root} cannot be mounted so ({error.strerror}): "
-                        "Linux 5.19 has them, on ext4, xfs and btrfs; choose another --data-root"
-                    ) from error
+                    if error.errno not in _CANNOT:
+                        raise SystemFault(f"userns-remap: cannot mount {root} id-mapped: {error.strerror}") from error
+                    self._map_on_disk(root)
+                    return
                 self._shown[root] = target
         finally:
             os.close(namespace)
+
+    def _map_on_disk(self, root: Path) -> None:
+        self.close()
+        owners = owners_of(self.maps)
+        if owners.overlap:
+            raise SystemFault(
+                f"userns-remap: {root} has no id-mapped mounts, and without them the subordinate ids must be other "
+                "ones than those in containers: choose ids from 100000 on"
+            )
+        _log.warning(
+            "user namespaces: %s has no id-mapped mounts (Linux 5.19 has them, on ext4, xfs and btrfs): layers are "
+            "copied for containers' owners",
+            root,
+        )
+        self.owners = str(owners)
 
     def _require_passage(self) -> None:
         """Containers' root is nobody special on the host, and must be let through to its files."""
@@ -226,15 +255,43 @@ class Remapping:
 
     def shown(self, path: str) -> str:
         """What is at `path` for containers: the same through an id-mapped mount. Raises SystemFault."""
+        if self.owners:
+            return path
         for root, target in self._shown.items():
             if path == str(root) or path.startswith(f"{root}/"):
                 return f"{target}{path[len(str(root)) :]}"
         raise SystemFault(f"{path} is in no directory that containers are shown")
 
+    def give(self, path: str) -> str:
+        """As `shown`, for one of the files that the engine makes for a container, whose root it is to belong to."""
+        if self.owners:
+            os.chown(path, *self.maps.root)
+        return self.shown(path)
+
+    @property
+    def mounter(self) -> tuple[int, int] | None:
+        """Who mounts overlays: with id-mapped mounts containers' root, who is theirs; otherwise the host's: None."""
+        return None if self.owners else self.maps.root
+
     def admit(self, directory: Path) -> None:
         """Let containers' root pass through a directory of the engine."""
         os.chown(directory, -1, self.maps.root[1])
         directory.chmod(0o710)
+
+
+def owners_of(maps: IdMaps) -> Owners:
+    """The maps, for files."""
+    users, groups = (
+        tuple((one.inside, one.outside, one.size) for one in ranges) for ranges in (maps.users, maps.groups)
+    )
+    return Owners(users, groups)
+
+
+def make_users(owners: str) -> int:
+    """Make a user namespace for files that have these owners; return a descriptor of it. Blocks. Raises OSError."""
+    ids = Owners.parse(owners)
+    users, groups = (tuple(IdRange(*one) for one in ranges) for ranges in (ids.users, ids.groups))
+    return make_user_namespace(IdMaps(users, groups), network=False).user
 
 
 def forget_mounts(directory: Path) -> None:

@@ -117,11 +117,9 @@ def _tell(*words: str) -> None:
 def _enter(job: dict[str, object]) -> None:
     """Make the container's root ours."""
     os.umask(0)
-    if job["has_users"]:
-        # The container's root is a user of the host's who may do nothing but to its files; be that.
-        call("setns", USERS, CLONE_NEWUSER)
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
+    # A mount namespace that was made for this is the host's; the container's own belongs to its users.
+    if job["has_users"] and not job["has_root"]:
+        _become_user()
     call("setns", NAMESPACE, CLONE_NEWNS)
     if job["has_root"]:
         os.fchdir(ROOT)
@@ -134,7 +132,16 @@ def _enter(job: dict[str, object]) -> None:
         os.chroot(".")
         os.close(tree)
     os.chdir("/")
+    if job["has_users"] and job["has_root"]:
+        _become_user()
     os.closerange(NAMESPACE, USERS + 1)
+
+
+def _become_user() -> None:
+    """The container's root is a user of the host's who may do nothing but to its files; be that."""
+    call("setns", USERS, CLONE_NEWUSER)
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
 
 
 def _confine() -> None:

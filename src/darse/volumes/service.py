@@ -25,7 +25,9 @@ from darse.linux.inode_flags import spread_subdirectories
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.volumes.binds import examine, prepare_source
 from darse.volumes.drivers import LocalDriver, VolumeDriver
+from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import MountPlan, check_volume_name
+from darse.volumes.owners import change_owners_of
 from darse.volumes.usage import tree_bytes
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
@@ -37,16 +39,6 @@ LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 _ANONYMOUS = "com.docker.volume.anonymous"
 _log = logging.getLogger("darse.volumes")
-
-
-class VolumeRecord(msgspec.Struct):
-    """What is stored of a volume."""
-
-    name: str
-    driver: str
-    options: dict[str, str]
-    labels: dict[str, str]
-    created_ns: int
 
 
 class VolumeService:
@@ -61,6 +53,8 @@ class VolumeService:
         # Set by the engine: the ids of the containers that use a volume, and those of them that run.
         self.users: Callable[[str], list[str]] = lambda _: []
         self.running_users: Callable[[str], list[str]] = lambda _: []
+        # Set by the engine: whose ids volumes' files are to have.
+        self.owners: Callable[[], str] = lambda: ""
         decode = msgspec.json.Decoder(VolumeRecord).decode
         self._records: dict[str, VolumeRecord] = {
             name: decode(document) for name, document in state.rows("SELECT name, document FROM volumes")
@@ -252,6 +246,8 @@ class VolumeService:
                 record = await self._ensure(plan.name, plan.driver or "local", plan.driver_options or {}, labels)
             plan.driver = record.driver
             plan.source = str(self._drivers[record.driver].path(plan.name))
+            if not record.options.get("device"):
+                await self._own(record)
 
     def is_plain(self, name: str) -> bool:
         """Whether the volume is a plain directory, which copy-up can fill."""
@@ -285,9 +281,25 @@ class VolumeService:
     async def _mounted(self, record: VolumeRecord) -> Path:
         driver = self._drivers[record.driver]
         if not record.options.get("device"):
+            await self._own(record)
             return driver.path(record.name)
         async with self._locks.hold(record.name):
             return await asyncio.to_thread(driver.mount, record.name, record.options)
+
+    async def _own(self, record: VolumeRecord) -> None:
+        """Have a volume's files owned as this engine's containers need them. Raises InvalidParameter."""
+        if record.owners == self.owners() and not record.changing:
+            return
+        async with self._locks.hold(record.name):
+            if record.owners == self.owners() and not record.changing:
+                return
+            await change_owners_of(record, self.owners(), self._drivers[record.driver].path(record.name), self._save)
+
+    def _save(self, record: VolumeRecord) -> None:
+        with self._state.transaction() as connection:
+            connection.execute(
+                "UPDATE volumes SET document = ? WHERE name = ?", (msgspec.json.encode(record), record.name)
+            )
 
     def unmount_unused(self, plans: Iterable[MountPlan], container_id: str = "") -> None:
         """After a container's end: unmount volumes that no running container uses. Logs what fails."""

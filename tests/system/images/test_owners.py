@@ -52,4 +52,4 @@ async def test_owners_are_mapped(tmp_path: Path) -> None:
 
 async def test_an_owner_outside_of_the_ranges_is_refused(tmp_path: Path) -> None:
     answer = await unpacked(tmp_path, file(uid=b"0210557\0") + END)
-    assert answer == {"error": "owner 69999 is not in the user namespace's range"}
+    assert answer == {"error": "Container ID 69999 cannot be mapped to a host ID"}

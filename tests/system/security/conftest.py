@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from tests.support.engine import Client, Engine, docker_program
 
 FIRST, COUNT = 200000, 65536
+_DISK = 256 << 20
 
 
 class RemappingEngine(Engine):
@@ -37,6 +40,38 @@ class RemappingEngine(Engine):
         ]
 
 
+class ShiftingEngine(RemappingEngine):
+    """One whose data root cannot be mounted with other ids, as none could before Linux 5.12: it is an ext3."""
+
+    def __init__(self, *flags: str) -> None:
+        super().__init__(*flags)
+        self.data_root.mkdir()
+        image = self.root / "ext3"
+        with open(image, "wb") as file:
+            file.truncate(_DISK)
+        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext3", str(image)], check=True)
+        mounted = subprocess.run(
+            ["mount", "-t", "ext3", "-o", "loop", str(image), str(self.data_root)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if mounted.returncode:
+            shutil.rmtree(self.root)
+            pytest.skip(f"this host mounts no ext3 from a file: {mounted.stderr.strip()}")
+
+    def close(self, *, check: bool = True) -> None:
+        """Take the disk away, too."""
+        try:
+            assert self.process is not None
+            if self.process.poll() is None:
+                self.remove_all()
+                self.stop()
+        finally:
+            subprocess.run(["umount", str(self.data_root)], check=True)
+        super().close(check=check)
+
+
 class DefaultRemappingEngine(Engine):
     """An engine with an /etc of its own, which begins as the host's: it may add a user."""
 
@@ -52,13 +87,15 @@ class DefaultRemappingEngine(Engine):
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, options, *super().command()]
 
 
-@pytest.fixture(scope="session")
-def session_remapping() -> Iterator[RemappingEngine]:
-    """One for all tests of a process."""
-    engine = RemappingEngine("--userns-remap", "nobody:nogroup")
-    engine.up()
-    yield engine
-    engine.close()
+@pytest.fixture(scope="session", params=[RemappingEngine, ShiftingEngine], ids=["id-mapped", "on-disk"])
+def session_remapping(request: pytest.FixtureRequest) -> Iterator[RemappingEngine]:
+    """One for all tests of a process, for each of the ways in which files get containers' owners."""
+    engine: RemappingEngine = request.param("--userns-remap", "nobody:nogroup")
+    try:
+        engine.up()
+        yield engine
+    finally:
+        engine.close()
 
 
 @pytest.fixture

@@ -1,0 +1,19 @@
+"""What is stored of a volume."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class VolumeRecord(msgspec.Struct):
+    """A volume, as its row has it."""
+
+    name: str
+    driver: str
+    options: dict[str, str]
+    labels: dict[str, str]
+    created_ns: int
+    # Whose ids its files have on the disk, as `Owners.parse` reads it; empty: those that containers see.
+    owners: str = ""
+    # A change of owners has begun.
+    changing: bool = False
