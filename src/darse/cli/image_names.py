@@ -6,12 +6,15 @@ client gives its own.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from darse.cli.errors import ApiError, CliError
 
 HUB = "docker.io"
 _OFFICIAL = "library/"
+_PLAIN = re.compile(r"([a-z0-9]+([.-][a-z0-9]+)*(:[0-9]+)?/)?[a-z0-9]+([._/-][a-z0-9]+)*(:\w[\w.-]{0,127})?", re.ASCII)
+_ID = re.compile("[0-9a-f]{64}")
 
 
 class ImageName(NamedTuple):
@@ -65,6 +68,22 @@ def split(text: str) -> ImageName:
     if domain == HUB and "/" not in path:
         path = _OFFICIAL + path
     return ImageName(domain, path, tag, digest)
+
+
+def checked(text: str) -> ImageName:
+    """Take a name apart that must be one. Raises CliError in docker's words.
+
+    The whole grammar takes long to import, and is asked only of what is not plainly right.
+    """
+    if _PLAIN.fullmatch(text) is None or _ID.fullmatch(text):
+        from darse.distribution import references
+        from darse.distribution.errors import InvalidReference
+
+        try:
+            references.parse_name(text)
+        except InvalidReference as error:
+            raise CliError(str(error)) from None
+    return split(text)
 
 
 def split_tag(text: str) -> tuple[str, str]:

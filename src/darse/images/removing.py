@@ -15,6 +15,7 @@ from darse.images import platforms, references, removal
 from darse.images.announcing import announce
 from darse.images.content import ContentStore
 from darse.images.disk_usage import DiskUsage
+from darse.images.layer_blobs import LayerBlobs
 from darse.images.model import Image, Target
 from darse.images.platforms import Platform
 from darse.images.removal import Circumstances, ImageUser
@@ -28,13 +29,20 @@ class Removing:
     """Removes images."""
 
     def __init__(
-        self, store: ImageStore, content: ContentStore, events: EventLog, unused: Unused, disk_usage: DiskUsage
+        self,
+        store: ImageStore,
+        content: ContentStore,
+        events: EventLog,
+        unused: Unused,
+        disk_usage: DiskUsage,
+        blobs: LayerBlobs,
     ) -> None:
         self._store = store
         self._content = content
         self._events = events
         self._unused = unused
         self._disk_usage = disk_usage
+        self._blobs = blobs
         # Set by the engine: the containers of an image id.
         self.users: Callable[[str], list[ImageUser]] = lambda _: []
 
@@ -103,11 +111,23 @@ class Removing:
         return any(one.parent == image.id for one in self._store)
 
     def _untag(self, image: Image, names: Sequence[str]) -> list[DeleteItem]:
+        """Take names from an image; with a repository's last one goes the digest by which a registry has it."""
+        gone = {references.parse(name): self._store.digest_named(name) for name in names}
         with self._store.changing():
             for name in names:
                 self._store.untag(name)
                 announce(self._events, "untag", image)
-        return [DeleteItem(Untagged=references.parse(name).familiar) for name in names]
+        remaining = {references.parse(name).name for name in self._store.names(image.id)}
+        told = dict.fromkeys(reference.familiar for reference in gone)
+        for reference, digest in gone.items():
+            if reference.name not in remaining and self._came_from(image, reference.name):
+                told[f"{reference.familiar_name}@{digest}"] = None
+        return [DeleteItem(Untagged=text) for text in told]
+
+    def _came_from(self, image: Image, repository: str) -> bool:
+        """Whether a repository is known to have all layers of an image: it was pulled from there, or pushed."""
+        known = [{blob.repository for blob in self._blobs.known(layer.diff_id)} for layer in image.layers]
+        return bool(known) and all(repository in repositories for repositories in known)
 
     async def _delete(self, image: Image, *, prune: bool) -> list[DeleteItem]:
         with self._store.changing():

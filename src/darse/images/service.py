@@ -58,7 +58,7 @@ class ImageService(ImageViews):
         kept_in = self.content if keep_layer_blobs else None
         self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events, kept_in)
         self._saving = Saving(self.store, self.content, self.layers, self.unused, events)
-        self._removing = Removing(self.store, self.content, events, self.unused, self.disk_usage)
+        self._removing = Removing(self.store, self.content, events, self.unused, self.disk_usage, self.layer_blobs)
         self.checking = Checking(
             state, self.store, self.content, self.layers, self.snapshots, self.layer_blobs, self.unused
         )

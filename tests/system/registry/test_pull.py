@@ -100,6 +100,19 @@ def test_by_digest(images: Client, registry: Registry) -> None:
     assert images("rmi", name).ok().out.startswith("Untagged: ")
 
 
+def test_the_last_tag_takes_the_digest_with_it(images: Client, registry: Registry) -> None:
+    digest = Made(BASE, tar({"etc/two": b"tags"})).push(registry.address, "team/two", "1").digest
+    name = f"{registry.address}/team/two"
+    images("pull", f"{name}:1").ok()
+    images("tag", f"{name}:1", f"{name}:2").ok()
+    images("tag", f"{name}:1", "elsewhere:1").ok()
+    assert images("rmi", f"{name}:2").ok().out == f"Untagged: {name}:2\n"
+    assert images("rmi", f"{name}:1").ok().out == f"Untagged: {name}:1\nUntagged: {name}@{digest}\n"
+    lines = images("rmi", "elsewhere:1").ok().out.splitlines()
+    assert lines[0] == "Untagged: elsewhere:1"
+    assert all(line.startswith("Deleted: sha256:") for line in lines[1:])
+
+
 def test_all_tags_and_quiet(images: Client, registry: Registry) -> None:
     for tag in ("1", "2"):
         Made(BASE, tar({"etc/tag": tag.encode()})).push(registry.address, "team/all", tag)

@@ -9,7 +9,7 @@ from darse.cli import credentials, platforms, progress, pulling
 from darse.cli.client import quote
 from darse.cli.errors import ApiError, CliError
 from darse.cli.flags import Command, Flag, platform_flag, string, switch
-from darse.cli.image_names import ImageName, in_docker_words, split
+from darse.cli.image_names import ImageName, checked, in_docker_words
 from darse.cli.invocation import Invocation
 
 _ONE_PLATFORM = (
@@ -27,7 +27,7 @@ _MISSING = (
 def _named(invocation: Invocation) -> ImageName:
     """The image of the command line, with its default tag, which is told of."""
     options = invocation.options
-    name = split(invocation.arguments[0])
+    name = checked(invocation.arguments[0])
     if options.all_tags:
         if not name.is_bare:
             raise CliError("tag can't be used with --all-tags/-a")
