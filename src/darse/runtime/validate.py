@@ -130,10 +130,8 @@ def check_host(host: HostConfig, facts: HostFacts, runtimes: Mapping[str, object
     for request in host.DeviceRequests or ():
         check_request(request)
     _check_namespaces(host)
-    for option in host.StorageOpt or {}:
-        raise InvalidParameter(
-            f"--storage-opt {option} is supported only for overlay over xfs with 'pquota' mount option"
-        )
+    if host.StorageOpt:
+        raise InvalidParameter("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
     _check_names(host)
     _check_words("GroupAdd", host.GroupAdd)
     for path in [*(host.MaskedPaths or ()), *(host.ReadonlyPaths or ())]:

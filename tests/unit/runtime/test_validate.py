@@ -142,7 +142,7 @@ def refusal(**options: Any) -> str:
         ({"ConsoleSize": [1, 70000]}, "ConsoleSize must be [height, width], each at most 65535"),
         (
             {"StorageOpt": {"size": "1g"}},
-            "--storage-opt size is supported only for overlay over xfs with 'pquota' mount option",
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
         ),
         ({"CapAdd": ["FLY"]}, 'invalid CapAdd: unknown capability: "CAP_FLY"'),
         ({"SecurityOpt": ["what"]}, 'invalid --security-opt 1: "what"'),

@@ -33,9 +33,12 @@ def run(invocation: Invocation) -> int:
         body = create_body(options, invocation.arguments)
         if options.tty:
             body["HostConfig"]["ConsoleSize"] = list(size())
-        container_id = _create(invocation, body)
     except CliError as error:
         raise _run_failed(invocation, error, _FAILED) from error
+    try:
+        container_id = _create(invocation, body)
+    except CliError as error:
+        raise _run_failed(invocation, error, _status(str(error))) from error
     if options.detach:
         _start(invocation, container_id)
         sys.stdout.write(f"{container_id}\n")
@@ -63,13 +66,14 @@ def _start(invocation: Invocation, container_id: str) -> None:
     try:
         invocation.client.call("POST", f"/containers/{container_id}/start")
     except CliError as error:
-        text = str(error)
-        status = _FAILED
-        if "executable file not found" in text or "no such file or directory" in text:
-            status = _NOT_FOUND
-        elif "permission denied" in text or "is a directory" in text:
-            status = _NOT_EXECUTABLE
-        raise _run_failed(invocation, error, status) from error
+        raise _run_failed(invocation, error, _status(str(error))) from error
+
+
+def _status(text: str) -> int:
+    """docker's client tells by the words, whatever was not there."""
+    if "executable file not found" in text or "no such file or directory" in text:
+        return _NOT_FOUND
+    return _NOT_EXECUTABLE if "permission denied" in text or "is a directory" in text else _FAILED
 
 
 def _run_failed(invocation: Invocation, error: CliError, status: int) -> CliError:
