@@ -111,8 +111,8 @@ def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> 
         sys.stdout.write(help_text(shown, names))
         return 0
     except InvalidArgument as error:
-        flag = next(flag for flag in shown.flags if flag.name == error.flag)
-        return _fail(argument_error(shown, flag, error.text, error.reason))
+        flag = next((flag for flag in shown.flags if flag.name == error.flag), None)
+        return _fail(error if flag is None else argument_error(shown, flag, error.text, error.reason))
     except CliError as error:
         return _fail(error)
 

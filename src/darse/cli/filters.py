@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from darse.cli.errors import CliError
+from darse.cli.errors import InvalidArgument
 
 
 def parse_filters(entries: list[str]) -> dict[str, list[str]] | None:
-    """The filters parameter; None without any. Raises CliError."""
+    """The filters parameter; None without any. Raises InvalidArgument."""
     filters: dict[str, list[str]] = {}
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not equals:
-            raise CliError(
-                f'invalid argument "{entry}" for "-f, --filter" flag: bad format of filter (expected name=value)',
-                125,
-            )
+            raise InvalidArgument(entry, "filter", "bad format of filter (expected name=value)")
         name = name.strip().lower()
         if name.endswith("!"):
             name = name[:-1] + "!"

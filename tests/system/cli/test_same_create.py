@@ -401,6 +401,42 @@ update
 update --memory-swap x c
 update --blkio-weight 70000 c
 """
+# Of other commands, where docker does not ask in an order of its own.
+_OTHERS = """
+exec -d --env-file missing c true
+exec -d -e =x c true
+exec c
+stop -t 5 -s INT c
+stop --timeout 0 c
+restart -t 3 -s HUP c
+kill -s HUP c
+pause c
+unpause c
+rename c e
+rename c
+rm c
+rm -f -v c
+rm -f -v -l c
+start c d
+start -a c d
+logs --since 2020-01-01T00:00:00 --until 2021-01-01 -t --details --tail all c
+logs -n 3 c
+top c
+top c -o pid,comm aux
+diff c
+port c
+port c 80
+port c 80/udp
+commit c Bad
+inspect -s --type container c
+inspect --type bad c
+ps --filter name
+container prune -f --filter bad
+update --restart always --cpus 2 c
+cp c:/x -
+cp -a -L -q c:/a c:/b
+cp a b
+"""
 _FILES = {
     "env": 'A=1\n# c\n  B=2\n\nHOME\nNOBODY_SETS_IT\nC=a # b\nD="q"\n',
     "env2": "\ufeffX=y\r\nZ=1\r\n",
@@ -487,6 +523,11 @@ def test_create(both: _Both, tmp_path: Path) -> None:
 
 def test_update(both: _Both) -> None:
     different = [both.differ(*shlex.split(line)) for line in _UPDATE.strip().splitlines()]
+    assert not any(different), "\n".join(filter(None, different))
+
+
+def test_other_commands(both: _Both) -> None:
+    different = [both.differ(*shlex.split(line)) for line in _OTHERS.strip().splitlines()]
     assert not any(different), "\n".join(filter(None, different))
 
 

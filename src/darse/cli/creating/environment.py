@@ -43,7 +43,7 @@ def _lines(path: str) -> list[str]:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise CliError(f"open {path}: {(error.strerror or '').lower()}", 125) from error
+        raise CliError(f"open {path}: {(error.strerror or '').lower()}") from error
     found = []
     for number, raw in enumerate(content.split(b"\n"), 1):
         line = raw.removesuffix(b"\r")
@@ -51,13 +51,13 @@ def _lines(path: str) -> list[str]:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").lstrip(" \t")
         except UnicodeDecodeError:
             shown = " ".join(map(str, line))
-            raise CliError(f"invalid env file ({path}): invalid utf8 bytes at line {number}: [{shown}]", 125) from None
+            raise CliError(f"invalid env file ({path}): invalid utf8 bytes at line {number}: [{shown}]") from None
         if not text or text.startswith("#"):
             continue
         name = text.partition("=")[0]
         if " " in name or "\t" in name:
-            raise CliError(f"invalid env file ({path}): variable '{name}' contains whitespaces", 125)
+            raise CliError(f"invalid env file ({path}): variable '{name}' contains whitespaces")
         if not name:
-            raise CliError(f"invalid env file ({path}): no variable name on line '{text}'", 125)
+            raise CliError(f"invalid env file ({path}): no variable name on line '{text}'")
         found.append(text)
     return found

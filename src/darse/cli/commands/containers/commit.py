@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from darse.cli.flags import Command, listing, string, switch
+from darse.cli.image_names import checked
 from darse.cli.invocation import Invocation
 
 
@@ -13,6 +14,8 @@ def commit(invocation: Invocation) -> int:
     options = invocation.options
     container, *rest = invocation.arguments
     name = rest[0] if rest else ""
+    if name:
+        checked(name)
     repository, colon, tag = name.rpartition(":")
     if not colon or "/" in tag or "@" in name:
         repository, tag = name, ""

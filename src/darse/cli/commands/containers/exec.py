@@ -28,6 +28,7 @@ def execute(invocation: Invocation) -> int:
         "WorkingDir": options.workdir,
         "Privileged": options.privileged,
         "DetachKeys": keys,
+        "Detach": options.detach,
     }
     created = client.call("POST", f"/containers/{quote(name)}/exec", None, config)
     path = f"/exec/{created['Id']}"

@@ -72,7 +72,10 @@ def rename(invocation: Invocation) -> int:
     old, new = (name.strip() for name in invocation.arguments)
     if not old or not new:
         raise CliError("Error: Neither old nor new names may be empty")
-    invocation.client.call("POST", f"{_path(old)}/rename", {"name": new})
+    try:
+        invocation.client.call("POST", f"{_path(old)}/rename", {"name": new})
+    except ApiError as error:
+        raise CliError(f"{error}\nError: failed to rename container named {old}") from error
     return 0
 
 
