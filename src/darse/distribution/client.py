@@ -133,9 +133,15 @@ def _search(session: Session, term: str, limit: int) -> list[SearchResult]:
     except (NotFound, Refused):
         names = paged(session, "/v2/_catalog?n=1000", "repositories", ("registry:catalog:*",))
         short = term.removeprefix("library/").lower()
-        found = [SearchResult(name.removeprefix("library/")) for name in names if short in name.lower()]
-        for one, name in zip(found, (name for name in names if short in name.lower()), strict=True):
-            one.is_official = session.endpoint.is_mirror and name.startswith("library/")
+        # Hub's official images are called without `library/`, which elsewhere is a part of the name like any other.
+        hub = session.endpoint.is_mirror
+        found = [
+            SearchResult(
+                name.removeprefix("library/") if hub else name, is_official=hub and name.startswith("library/")
+            )
+            for name in names
+            if short in name.lower()
+        ]
         return sorted(found, key=lambda one: (one.name != short, not one.name.startswith(short), one.name))
     try:
         document = msgspec.json.decode(content)

@@ -164,15 +164,73 @@ def test_a_mirror_has_credentials_of_its_own(new_engine: Callable[..., Engine]) 
         assert engine.docker("images", "-q", "app:1").ok().out
 
 
-def test_search(engine: Engine, cli: Client) -> None:
+def test_search_of_a_catalog(engine: Engine, cli: Client) -> None:
+    """A registry without a search is looked through; what is found can be pulled under its name."""
     with Registry() as registry:
-        for name in ("team/redis", "team/other", "library/redis"):
+        for name in ("team/redis", "team/other", "library/redis", "redis"):
             MADE.push(registry.address, name, "1")
         found = engine.api("GET", f"/images/search?term={registry.address}/redis").json()
-        assert [one["name"] for one in found] == [f"{registry.address}/redis", f"{registry.address}/team/redis"]
+        names = [f"{registry.address}/{name}" for name in ("redis", "library/redis", "team/redis")]
+        assert [one["name"] for one in found] == names
         assert set(found[0]) == {"name", "description", "star_count", "is_official", "is_automated"}
+        for name in names:
+            cli("pull", "-q", f"{name}:1").ok()
+            cli("rmi", f"{name}:1").ok()
         done = cli("search", f"{registry.address}/redis", "--limit", "1").ok()
-        assert done.out.splitlines()[0].split() == ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]
+        assert [line.split() for line in done.out.splitlines()] == [
+            ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"],
+            [names[0], "0"],
+        ]
+        assert cli("search", f"{registry.address}/none").ok().out.split() == "NAME DESCRIPTION STARS OFFICIAL".split()
+
+
+def test_search_of_a_mirrors_catalog(new_engine: Callable[..., Engine]) -> None:
+    """In Hub's place, its official images have their short names."""
+    with Registry() as mirror, HostileRegistry(MADE) as nobody:
+        for name in ("library/redis", "team/redis"):
+            MADE.push(mirror.address, name, "1")
+        # Hub itself is out of reach: the proxy that leads to it is no proxy.
+        engine = new_engine("--registry-mirror", mirror.url, "--https-proxy", nobody.url)
+        found = engine.api("GET", "/images/search?term=redis").json()
+        assert [(one["name"], one["is_official"]) for one in found] == [("redis", True), ("team/redis", False)]
+
+
+def test_search_of_version_1(cli: Client) -> None:
+    """Registries with Hub's search: the table with stars, what is official, and descriptions cut to 45 characters."""
+    description = "An open source server of data structures that lies in memory"
+    results = [
+        {"name": "redis", "description": description, "star_count": 12, "is_official": True, "is_automated": False},
+        {"name": "team/redis", "description": None, "star_count": 3, "is_official": False},
+    ]
+    with HostileRegistry(MADE) as registry:
+        registry.replace("elsewhere", Answer(body=json.dumps({"num_results": 2, "results": results}).encode()))
+        name = f"{registry.address}/redis"
+        header, first, second = cli("search", name).ok().out.splitlines()
+        assert first.split() == [name, *f"{description[:44]}…".split(), "12", "[OK]"]
+        assert second.split() == [f"{registry.address}/team/redis", "3"]
+        assert header.index("STARS") == first.rindex(" 12 ") + 1
+        assert description in cli("search", "--no-trunc", name).ok().out
+        shown = ("--format", "{{.Name}} {{.StarCount}} {{.IsOfficial}}")
+        assert cli("search", *shown, "--filter", "stars=5", name).ok().out == f"{name} 12 [OK]\n"
+        assert cli("search", *shown, "--filter", "is-official=false", name).ok().out.split()[1:] == ["3"]
+        asked = [path for _, path, _ in registry.requests if path.startswith("/v1/search")]
+        assert asked[0] == "/v1/search?q=redis&n=25"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--limit", "101", "x"], "limit 101 is outside the range of [1, 100]"),
+        (["--filter", "nope=1", "x"], "invalid filter 'nope'"),
+        (["http://a/b"], 'invalid repository name (ex: "registry.domain.tld/myrepos"): http://a/b'),
+        (["127.0.0.1:9/x"], "dial tcp: connect: connection refused"),
+    ],
+)
+def test_searches_that_fail(cli: Client, arguments: list[str], text: str) -> None:
+    done = cli("search", *arguments)
+    assert done.status == 1
+    assert done.err.startswith("Error response from daemon: ")
+    assert text in done.err
 
 
 def test_looking_without_pulling(engine: Engine) -> None:
