@@ -53,6 +53,9 @@ IMAGES = (
     _image("python", "latest 3 3.9 3.11"),
     _image("postgres", "latest 15"),
     _image("redis", "latest 7", kind="docker"),
+    _image("mariadb", "latest 10 10.11"),
+    _image("mysql", "latest 8 8.0 5.7"),
+    _image("wordpress", "latest 6 6.1"),
     _image("node", "latest 20 20-alpine"),
     _image("registry", "latest 2"),
 )
