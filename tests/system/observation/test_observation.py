@@ -229,8 +229,22 @@ def test_stats_of_what_does_not_run(engine: Engine) -> None:
         (["--cpu-shares", "512"], "cpu/cpu.shares", "cpu.weight", {"512", "20"}),
         (["--pids-limit", "33"], "pids/pids.max", "pids.max", {"33"}),
         (["--cpuset-cpus", "0"], "cpuset/cpuset.cpus", "cpuset.cpus", {"0"}),
+        (["--cpuset-mems", "0"], "cpuset/cpuset.mems", "cpuset.mems", {"0"}),
+        (
+            ["--memory-swap", "96m"],
+            "memory/memory.memsw.limit_in_bytes",
+            "memory.swap.max",
+            {str(96 * MIB), str(32 * MIB)},
+        ),
+        (
+            ["--cpu-period", "50000", "--cpu-quota", "25000"],
+            "cpu/cpu.cfs_quota_us",
+            "cpu.max",
+            {"25000", "25000 50000"},
+        ),
+        (["--pids-limit", "-1"], "pids/pids.max", "pids.max", {"max"}),
     ],
-    ids=["memory", "reservation", "cpus", "shares", "pids", "cpuset"],
+    ids="memory reservation cpus shares pids cpuset mems swap quota unlimited".split(),
 )
 def test_update_is_in_force_at_once_and_after_a_restart(
     cli: Client, engine: Engine, options: list[str], v1: str, v2: str, expected: set[str]
@@ -292,6 +306,16 @@ def test_update_warns_of_what_it_cannot_change(engine: Engine) -> None:
     run(engine, "warned")
     answer = engine.api("POST", "/containers/warned/update", {"Ulimits": [{"Name": "nofile", "Soft": 5, "Hard": 5}]})
     assert answer.json() == {"Warnings": ["Ulimits is fixed when a container is created: it was not updated."]}
+
+
+def test_rates_of_devices_are_fixed(engine: Engine) -> None:
+    """Every client may send them, as the API's body has them; dockerd leaves them as they are without a word."""
+    run(engine, "warned")
+    rates = {f"BlkioDevice{name}": [{"Path": "/dev/zero", "Rate": 5}] for name in ("ReadBps", "WriteIOps")}
+    answer = engine.api("POST", "/containers/warned/update", {**rates, "PidsLimit": 9})
+    assert (answer.status, len(answer.json()["Warnings"])) == (200, 2)
+    host = engine.api("GET", "/containers/warned/json").json()["HostConfig"]
+    assert (host["PidsLimit"], host["BlkioDeviceReadBps"] or None) == (9, None)
 
 
 def test_a_crash_in_an_update_leaves_kernel_and_record_together(engine: Engine) -> None:
