@@ -13,8 +13,7 @@ from darse.cli.errors import ApiError, CliError
 
 HUB = "docker.io"
 _OFFICIAL = "library/"
-_PLAIN = re.compile(r"([a-z0-9]+([.-][a-z0-9]+)*(:[0-9]+)?/)?[a-z0-9]+([._/-][a-z0-9]+)*(:\w[\w.-]{0,127})?", re.ASCII)
-_ID = re.compile("[0-9a-f]{64}")
+_PLAIN = r"([a-z0-9]+([.-][a-z0-9]+)*(:[0-9]+)?/)?[a-z0-9]+([._/-][a-z0-9]+)*(:\w[\w.-]{0,127})?"
 
 
 class ImageName(NamedTuple):
@@ -75,7 +74,7 @@ def checked(text: str) -> ImageName:
 
     The whole grammar takes long to import, and is asked only of what is not plainly right.
     """
-    if _PLAIN.fullmatch(text) is None or _ID.fullmatch(text):
+    if re.fullmatch(_PLAIN, text, re.ASCII) is None or re.fullmatch("[0-9a-f]{64}", text):
         from darse.distribution import references
         from darse.distribution.errors import InvalidReference
 

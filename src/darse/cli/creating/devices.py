@@ -10,7 +10,7 @@ from darse.cli.creating.values import bytes_of
 from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.flags import Options
 
-_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}\Z", re.ASCII)
+_RULE = r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}"
 
 
 def is_named_device(text: str) -> bool:
@@ -47,7 +47,7 @@ def _is_mode(text: str) -> bool:
 def rules(entries: list[str]) -> list[str]:
     """`--device-cgroup-rule`s. Raises InvalidArgument."""
     for text in entries:
-        if _RULE.match(text) is None:
+        if re.fullmatch(_RULE, text) is None:
             raise InvalidArgument(text, "device-cgroup-rule", f"invalid device cgroup format '{text}'")
     return entries
 

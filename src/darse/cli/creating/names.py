@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Any
 
@@ -10,15 +9,13 @@ from darse.cli.creating.values import is_address, is_domain
 from darse.cli.errors import InvalidArgument
 from darse.cli.flags import Options
 
-_LOCAL = re.compile(r"127\.|::1\Z")
-
 
 def names(options: Options) -> dict[str, Any]:
     """The members of HostConfig; warns of name servers that containers will not reach. Raises InvalidArgument."""
     for address in options.dns:
         if not is_address(address):
             raise InvalidArgument(address, "dns", f"IP address is not correctly formatted: {address}")
-        if _LOCAL.match(address):
+        if address.startswith("127.") or address == "::1":
             sys.stderr.write(f"WARNING: Localhost DNS ({address}) may fail in containers.\n")
     for domain in options.dns_search:
         if not is_domain(domain):

@@ -8,7 +8,7 @@ from typing import Any
 from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.flags import Options
 
-_MAC = re.compile(r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}\Z", re.IGNORECASE)
+_MAC = r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}"
 # Flags for the first network: how a conflict is told, and the network's own setting.
 _CONFLICTS = (
     ("network_alias", "alias", "--network-alias and per-network alias"),
@@ -64,7 +64,7 @@ def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
     if network.get("alias") and not _is_user_defined(name):
         raise CliError("network-scoped aliases are only supported for user-defined networks", 125)
     mac = network.get("mac-address")
-    if mac and _MAC.match(mac) is None:
+    if mac and re.fullmatch(_MAC, mac, re.IGNORECASE) is None:
         raise CliError(f"{mac} is not a valid mac address", 125)
     addresses = {
         member: network[key]

@@ -6,11 +6,12 @@ import re
 
 from darse.cli.errors import InvalidArgument
 
-_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[bkmgtp]?)i?b?\Z", re.IGNORECASE)
+# Compiled when one is used: compiling all of them takes as long as a request.
+_SIZE = r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[bkmgtp]?)i?b?"
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)")
+_DURATION = r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)"
 _NANOSECONDS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-_DOMAIN = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?\s*\Z")
+_DOMAIN = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?\s*"
 
 
 def size(text: str, flag: str) -> int:
@@ -23,7 +24,7 @@ def size(text: str, flag: str) -> int:
 
 def bytes_of(text: str) -> int | None:
     """Bytes of `64m`; None when it is no size."""
-    match = _SIZE.match(text.strip())
+    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     return int(float(match["number"]) * _UNITS[match["unit"].lower()]) if match else None
 
 
@@ -33,7 +34,7 @@ def duration(text: str, flag: str) -> int:
     if rest in ("0", "") and text not in ("-", "+"):
         return 0
     total, end = 0.0, 0
-    for match in _DURATION.finditer(rest):
+    for match in re.finditer(_DURATION, rest):
         if match.start() != end:
             break
         if not match[2]:
@@ -65,4 +66,4 @@ def is_address(text: str) -> bool:
 
 def is_domain(text: str) -> bool:
     """Whether it can be a search domain; `.` is none at all."""
-    return text == "." or (re.search("[a-zA-Z]", text) is not None and _DOMAIN.match(text) is not None)
+    return text == "." or (re.search("[a-zA-Z]", text) is not None and re.fullmatch(_DOMAIN, text) is not None)
