@@ -231,7 +231,7 @@ class Lifecycle:
                 # In one transaction with the exit: one flush of the disk instead of two.
                 context.networks.sandbox_release(container.id)
                 context.store.save_state(container)
-                if exit_.oom_killed:
+                if exit_.oom_killed and not container.oom_kills:
                     context.publish(container, "oom")
                 took = (state.finished_ns - state.started_ns) // 1_000_000_000
                 context.publish(container, "die", exitCode=exit_.code, execDuration=took)

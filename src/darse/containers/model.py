@@ -123,7 +123,7 @@ class State(msgspec.Struct):
 class Container:
     """A container in memory: its record and state, its monitor while it runs, and who waits for its end."""
 
-    __slots__ = ("_exits", "_removals", "monitor", "record", "restart_delay", "restarting", "state")
+    __slots__ = ("_exits", "_removals", "monitor", "oom_kills", "record", "restart_delay", "restarting", "state")
 
     def __init__(self, record: Record, state: State) -> None:
         self.record = record
@@ -133,6 +133,8 @@ class Container:
         self.restarting = False
         # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
         self.restart_delay = 0.0
+        # Processes that the kernel has killed for want of memory, of which we have told; with cgroup version 2 only.
+        self.oom_kills = 0
         self._exits: list[asyncio.Future[WaitResponse]] = []
         self._removals: list[asyncio.Future[WaitResponse]] = []
 

@@ -143,6 +143,10 @@ class Cgroups:
             with trace.step("cgroup", f"{'freeze' if frozen else 'thaw'} {path}", "sh", "-c", f"echo {text} > {file}"):
                 file.write_text(text)
 
+    def memory_events(self, path: str) -> Path | None:
+        """The file that counts what befell the memory of cgroup `path`; None with version 1, which has none."""
+        return self.hierarchies[0].path / path.lstrip("/") / "memory.events" if self.unified else None
+
     def processes(self, path: str) -> list[int]:
         """Return the pids in the cgroup and below it."""
         directories = self.directories(path)

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from tests.support.engine import BUSYBOX, Client
+from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
 
 TRAP = 'trap "echo stopped; exit 9" TERM; trap "echo quit; exit 11" QUIT; echo ready; while :; do sleep 0.05; done'
@@ -199,9 +199,14 @@ def test_wait_for_several(cli: Client) -> None:
     assert cli("wait", "ends1", "ends2").ok().out == "1\n2\n"
 
 
-def test_wait_for_removal(cli: Client) -> None:
-    cli("run", "-d", "--rm", "--name", "goes", BUSYBOX, "sh", "-c", "sleep 0.3; exit 6").ok()
-    assert cli("wait", "goes").ok().line == "6"
+def test_wait_for_removal(cli: Client, engine: Engine) -> None:
+    script = "until [ -e /go ]; do sleep 0.05; done; exit 6"
+    cli("run", "-d", "--rm", "--name", "goes", BUSYBOX, "sh", "-c", script).ok()
+    before = engine.api("GET", "/info").json()["NGoroutines"]
+    waiting = cli.popen("wait", "goes")
+    wait_until(lambda: engine.api("GET", "/info").json()["NGoroutines"] > before, 30, "the wait")
+    cli("exec", "goes", "touch", "/go").ok()
+    assert waiting.communicate(timeout=60) == (b"6\n", b"")
     wait_until(lambda: cli("inspect", "goes").status == 1, what="the removal")
 
 

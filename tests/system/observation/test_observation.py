@@ -47,19 +47,26 @@ def test_top_is_what_ps_prints(engine: Engine) -> None:
         "-A",
         "-eo pid,ppid,user,uid,gid,group,stat,comm,vsz,nice,pri,nlwp,args",
     ):
-        answer = engine.api("GET", "/containers/compared/top", query={"ps_args": arguments}).json()
-        header, *lines = subprocess.run(
-            [program, "-ww", *arguments.split()] if arguments.startswith("-") else [program, f"{arguments}ww"],
-            capture_output=True,
-            text=True,
-            env={"LC_ALL": "C.UTF-8"},
-            check=True,
-        ).stdout.splitlines()
-        titles = header.split()
-        assert answer["Titles"] == titles
-        rows = [line.split(None, len(titles) - 1) for line in lines]
-        (theirs,) = [row for row in rows if row[titles.index("PID")] == str(pid)]
-        assert answer["Processes"] == [[cell.strip() for cell in theirs]], arguments
+        # In a process's first seconds its share of the processor changes from one look to the next.
+        wait_until(
+            lambda arguments=arguments: same_as_ps(engine, program, pid, arguments), 30, f"the same as {arguments}"
+        )
+
+
+def same_as_ps(engine: Engine, program: Path, pid: int, arguments: str) -> bool:
+    answer = engine.api("GET", "/containers/compared/top", query={"ps_args": arguments}).json()
+    header, *lines = subprocess.run(
+        [program, "-ww", *arguments.split()] if arguments.startswith("-") else [program, f"{arguments}ww"],
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C.UTF-8"},
+        check=True,
+    ).stdout.splitlines()
+    titles = header.split()
+    assert answer["Titles"] == titles
+    rows = [line.split(None, len(titles) - 1) for line in lines]
+    (theirs,) = [row for row in rows if row[titles.index("PID")] == str(pid)]
+    return answer["Processes"] == [[cell.strip() for cell in theirs]]
 
 
 def test_top_leaves_exotic_options_to_ps(engine: Engine) -> None:
@@ -191,7 +198,9 @@ def test_a_stream_goes_on_over_a_stop_and_ends_with_the_removal(engine: Engine) 
     engine.darse("start", "followed").ok()
     assert next(one for one in stream if one["memory_stats"])["pids_stats"]["current"] == 1
     engine.darse("rm", "-f", "followed").ok()
-    assert all(not one["memory_stats"] for one in stream), "a sample of a container that is gone"
+    gone = engine.api("GET", "/info").json()["SystemTime"]
+    # What was sampled before may still be on its way.
+    assert all(not one["memory_stats"] or one["read"] < gone for one in stream), "a sample of a container that is gone"
 
 
 def test_watching_leaves_no_descriptors(engine: Engine) -> None:
@@ -293,7 +302,7 @@ def test_update_below_what_is_used_changes_nothing(engine: Engine) -> None:
         "128m",
         command=("sh", "-c", "x=$(head -c 30000000 /dev/zero | tr '\\0' a); echo ok; sleep 1000; :"),
     )
-    wait_until(lambda: engine.darse("logs", "full").out == "ok\n", what="the memory's use")
+    wait_until(lambda: engine.darse("logs", "full").out == "ok\n", 60, "the memory's use")
     if engine.api("GET", "/info").json()["CgroupVersion"] == "2":
         pytest.skip("cgroup version 2 does not refuse a limit below the use")
     answer = engine.api("POST", "/containers/full/update", {"Memory": 8 * MIB, "MemorySwap": 8 * MIB, "PidsLimit": 9})
