@@ -280,7 +280,12 @@ class Engine:
         return []
 
     def _sweep(self) -> None:
-        """End by force what a failed test has left, so that it does not disturb the others."""
+        """Remove by force what a failed test has left, so that it does not disturb the others."""
+        self.sweep_host()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def sweep_host(self) -> None:
+        """End by force all that is this engine's and is on no disk."""
         for pid, _ in processes_of(self.root):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -297,7 +302,6 @@ class Engine:
         for line in tables.splitlines():
             if instance in line:
                 subprocess.run(["nft", "delete", *line.split()], check=False, capture_output=True)
-        shutil.rmtree(self.root, ignore_errors=True)
 
     def _remaining_cgroups(self) -> list[Path]:
         """Remove the control groups in which nothing runs any more; return those that are left."""
