@@ -79,6 +79,11 @@ def crash(engine: Engine, registry: Registry, made: Made, count: int, tell: Call
                 assert os.listdir(images / "layers") == [], (number, seed)
                 resumed += check_resumes(engine, registry, name, images / "partials")
             assert contents(engine, name) == made.diff_ids
+            if "--keep-layer-blobs" in engine.flags:
+                # Also when it was recorded just before the end.
+                assert {digest.removeprefix("sha256:") for digest in made.layers} <= set(
+                    os.listdir(images / "blobs" / "sha256")
+                ), (number, seed)
             engine.docker("rmi", f"{name}:1").ok()
             assert [
                 entry for part in ("layers", "blobs/sha256", "partials") for entry in os.listdir(images / part)
@@ -112,15 +117,22 @@ def contents(engine: Engine, name: str) -> list[str]:
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.parametrize("flags", [[], ["--keep-layer-blobs"]])
 def test_some_crashes(
-    new_engine: Callable[..., Engine], registry: Registry, made: Made, tell: Callable[[str], None]
+    new_engine: Callable[..., Engine], registry: Registry, made: Made, tell: Callable[[str], None], flags: list[str]
 ) -> None:
-    crash(new_engine(), registry, made, 3, tell)
+    crash(new_engine(*flags), registry, made, 3, tell)
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("flags", "count"), [([], 100), (["--keep-layer-blobs"], 50)])
 def test_many_crashes(
-    new_engine: Callable[..., Engine], registry: Registry, made: Made, tell: Callable[[str], None]
+    new_engine: Callable[..., Engine],
+    registry: Registry,
+    made: Made,
+    tell: Callable[[str], None],
+    flags: list[str],
+    count: int,
 ) -> None:
-    crash(new_engine(), registry, made, 100, tell)
+    crash(new_engine(*flags), registry, made, count, tell)
