@@ -111,6 +111,7 @@ class Engine:
         self._prepare_runtimes()
         self._favor_moves()
         self.images.open([container.id for container in self.context.store])
+        await self.images.recover()
         await self.containers.recover()
         await self.networks.start(self.containers.running())
         self.volumes.open()
@@ -134,6 +135,7 @@ class Engine:
         await self.networks.close()
         self._threads.close()
         self.context.inotify.close()
+        await self.images.close()
         self._leave_host()
         if not self.containers.running():
             self.cgroups.remove_parent(self.config.cgroup_parent)

@@ -72,6 +72,12 @@ class Checking:
         yield CheckMessage(doing="done", findings=findings, problems=problems)
 
     async def _everything(self, containers: list[str], hold: Hold, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        waiting = self._layers.flushing.waiting()
+        if waiting:
+            yield CheckMessage(doing="flush", total=len(waiting))
+            await self._layers.flushing.now()
+            for chain_id in self._layers.flushing.waiting():
+                yield _problem(f"layer {chain_id}", "it cannot be flushed to the disk", "see the engine's log")
         for message in self._database():
             yield message
         for message in self._images(repair=repair):

@@ -1,4 +1,4 @@
-"""Unpacked layers, by chain ID, published by a rename once they are whole and on the disk.
+"""Unpacked layers, by chain ID, published by a rename once they are whole; flushed to the disk later (`flushing`).
 
     layers/<hex>/fs        the files, as overlayfs takes them for a lower directory
     layers/<hex>/recipe    what it takes to rebuild the archive that they came from, byte for byte: see
@@ -26,9 +26,10 @@ from darse.engine.errors import EngineError, InvalidParameter, NotFound, SystemF
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
+from darse.images.flushing import Flushing
 from darse.images.model import LAYER, Descriptor, Layer, chain_above
 from darse.linux.contained import remove_tree
-from darse.linux.files import sync_directory, sync_file_system
+from darse.linux.files import exchange
 
 SCHEMA = Schema(
     "layers",
@@ -43,6 +44,8 @@ SCHEMA = Schema(
         """,
         # Of a layer that an older engine unpacked, which wrote no recipe: -1.
         "ALTER TABLE layers ADD COLUMN archive_size INTEGER NOT NULL DEFAULT -1",
+        # The boot in which a layer came that is not known to be on the disk. Older engines flushed first.
+        "ALTER TABLE layers ADD COLUMN unflushed_boot TEXT NOT NULL DEFAULT ''",
     ),
 )
 
@@ -89,6 +92,10 @@ class _Reading:
         return self._descriptor
 
 
+class DamagedLayer(SystemFault):
+    """A layer's files are not what they were."""
+
+
 class StagedLayer(NamedTuple):
     """An unpacked layer that has no place yet: its directory, diff ID, and bytes of its files and of its archive."""
 
@@ -108,6 +115,7 @@ class LayerStore:
         self._locks = KeyedLocks()
         # Set by who keeps copies of layers: told of those that go, it answers what is left of its copies, as `remove`.
         self.copies: Callable[[list[str]], list[Path]] = lambda _: []
+        self.flushing = Flushing(state, self._directory)
 
     def open(self) -> None:
         """Make the directory and drop what was not published, or not recorded."""
@@ -252,18 +260,28 @@ class LayerStore:
             os.close(archive)
 
     async def _publish(self, staged: StagedLayer, chain_id: str) -> None:
-        """Flush a layer, move it to its place, and record it."""
-        await asyncio.to_thread(sync_file_system, staged.path)
+        """Move a layer to its place, and record it; it is flushed later.
+
+        The record may wait, too: that of an image, which is flushed, flushes all before it.
+        """
         final = self._directory / self._name(chain_id)
         if final.exists():
             await asyncio.to_thread(remove_tree, final)
         os.rename(staged.path, final)
-        sync_directory(self._directory)
-        with self._state.transaction() as connection:
+        columns = "chain_id, diff_id, size, stored_ns, archive_size, unflushed_boot"
+        with self._state.transaction(durable=False) as connection:
             connection.execute(
-                "INSERT INTO layers (chain_id, diff_id, size, stored_ns, archive_size) VALUES (?, ?, ?, ?, ?)",
-                (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size),
+                f"INSERT INTO layers ({columns}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+                (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size, self.flushing.boot),
             )
+        self.flushing.soon()
+
+    def exchange(self, staged: StagedLayer, chain_id: str) -> None:
+        """Put a staged layer in the place of the layer `chain_id` that is the same; discard that as the staged one.
+
+        Raises OSError.
+        """
+        exchange(staged.path, self._directory / self._name(chain_id))
 
     # The way back
 
@@ -300,7 +318,7 @@ class LayerStore:
             os.close(recipe)
 
     async def verify(self, chain_id: str) -> None:
-        """Rebuild the layer's archive and compare its digest. Raises NotFound, and SystemFault when it is damaged."""
+        """Rebuild the layer's archive and compare its digest. Raises NotFound, and DamagedLayer when it is."""
         recipe = self._open_recipe(chain_id)
         try:
             self._check_rebuilt(chain_id, await _run(process.verify(self.path(chain_id), recipe)))
@@ -312,7 +330,7 @@ class LayerStore:
         try:
             return os.open(self._directory / self._name(chain_id) / "recipe", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise SystemFault(f"layer {chain_id} is damaged: its recipe is missing") from None
+            raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is missing") from None
 
     def _check_rebuilt(self, chain_id: str, answer: dict[str, str]) -> None:
         row = self._state.row("SELECT diff_id FROM layers WHERE chain_id = ?", (chain_id,))
@@ -321,9 +339,9 @@ class LayerStore:
         if "closed" in answer:
             raise BrokenPipeError(answer["closed"])
         if problem := answer.get("damaged") or answer.get("fault"):
-            raise SystemFault(f"layer {chain_id} is damaged: {problem}")
+            raise DamagedLayer(f"layer {chain_id} is damaged: {problem}")
         if f"sha256:{answer.get('digest')}" != row[0]:
-            raise SystemFault(f"layer {chain_id} is damaged: its recipe is that of another layer")
+            raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is that of another layer")
 
     # How it goes
 

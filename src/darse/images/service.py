@@ -20,6 +20,7 @@ from darse.images.layers import LayerStore
 from darse.images.loading import Loading
 from darse.images.model import Descriptor, Image
 from darse.images.platforms import Platform
+from darse.images.power_loss import PowerLoss
 from darse.images.recording import Recorder
 from darse.images.references import Reference
 from darse.images.removal import ImageUser
@@ -62,6 +63,8 @@ class ImageService(ImageViews):
         self.checking = Checking(
             state, self.store, self.content, self.layers, self.snapshots, self.layer_blobs, self.unused
         )
+        self.recover = PowerLoss(self.store, self.layers, self.snapshots, self.unused).recover
+        self.close = self.layers.flushing.close
         self._assembling = asyncio.Lock()
         self.snapshots.removed = self._removing.container_removed
         self.load = self._loading.load

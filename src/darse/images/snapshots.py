@@ -152,6 +152,12 @@ class SnapshotService:
         """A directory without anything in it."""
         return str(self._empty)
 
+    def standing_on(self, chain_ids: Iterable[str]) -> list[str]:
+        """The containers that stand on one of these layers."""
+        wanted = set(chain_ids)
+        rows = self._state.rows("SELECT container_id, chain FROM snapshots")
+        return [one for one, chain in rows if not wanted.isdisjoint(msgspec.json.decode(chain, type=list[str]))]
+
     async def remove(self, container_id: str) -> None:
         """Remove the writable layer; fine when it is gone."""
         row = self._state.row("SELECT image_id FROM snapshots WHERE container_id = ?", (container_id,))

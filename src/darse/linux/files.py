@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 from darse.linux.libc import call
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -20,6 +24,12 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
         os.close(descriptor)
     os.rename(new, path)
     sync_directory(path.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two files or directories change places at once: renameat2(2) with RENAME_EXCHANGE. Raises OSError."""
+    here = ctypes.c_int(_AT_FDCWD)
+    call("renameat2", here, os.fsencode(one), here, os.fsencode(other), _RENAME_EXCHANGE, operand=str(other))
 
 
 def sync_directory(path: Path) -> None:

@@ -13,6 +13,12 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _MOST_ARGUMENTS: Final = 128 * 1024
 
 
+def boot_id() -> str:
+    """What tells this boot of the machine from all others; see random(4)."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
 class ProcessInfo(msgspec.Struct, frozen=True):
     """One process. Times are in clock ticks, the start's since boot; sizes in bytes."""
 
