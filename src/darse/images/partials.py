@@ -94,7 +94,7 @@ class Partials:
     def open(self) -> None:
         """Make the directory; drop what nobody came back to."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        self.drop(time.time() - _STALE_SECONDS)
+        self.drop(before=time.time() - _STALE_SECONDS)
 
     def path(self, digest: str) -> Path:
         """Where the download of a blob is or would be."""
@@ -111,18 +111,15 @@ class Partials:
             found[f"sha256:{path.name}"] = path.stat().st_blocks * 512
         return found
 
-    def drop_those(self, unwanted: Callable[[str], bool]) -> None:
-        """Remove the downloads whose digest is `unwanted`; for a time when nobody writes."""
-        for digest in self.sizes():
-            if unwanted(digest):
-                (self.directory / digest.removeprefix("sha256:")).unlink()
+    def drop(self, wanted: Callable[[str], bool] = lambda _: False, *, before: float | None = None) -> int:
+        """Remove those that nobody writes, but for the digests that are `wanted`; return their bytes on the disk.
 
-    def drop(self, before: float | None = None) -> int:
-        """Remove those that nobody writes (and last did so `before`, seconds since the epoch); return their bytes."""
+        With `before` (seconds since the epoch), those written to since then stay, too.
+        """
         freed = 0
         for path in list(self.directory.iterdir()):
-            status = path.stat()
-            if f"sha256:{path.name}" in self._writers or (before is not None and status.st_mtime >= before):
+            status, digest = path.stat(), f"sha256:{path.name}"
+            if digest in self._writers or wanted(digest) or (before is not None and status.st_mtime >= before):
                 continue
             path.unlink()
             freed += status.st_blocks * 512

@@ -82,7 +82,7 @@ class ImageService(ImageViews):
         for directory in self.unused.forget().directories:
             remove_tree(directory)
         # A pull whose image was recorded, and that was killed before it dropped what it had fetched.
-        self.content.partials.drop_those(lambda digest: self.layer_blobs.diff_id(digest) is not None)
+        self.content.partials.drop(lambda digest: self.layer_blobs.diff_id(digest) is None)
 
     # What there is
 
