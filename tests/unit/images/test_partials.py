@@ -93,3 +93,12 @@ def test_stale_partials_go_at_the_start_and_all_but_used_ones_in_a_prune(content
         assert content.partials.drop() == 0
     assert content.partials.drop() >= 10_000
     assert content.partials.sizes() == {}
+
+
+def test_what_is_wanted_stays(content):
+    other = "sha256:" + "0" * 64
+    for digest in (DIGEST, other):
+        with content.partial(digest) as partial:
+            partial.write(CONTENT)
+    content.partials.drop(lambda digest: digest == other)
+    assert set(content.partials.sizes()) == {other}
