@@ -6,6 +6,10 @@ time in which they must be complete. What comes afterwards has limits where it i
 A client may send the input of a hijacked stream right behind its request. aiohttp knows upgrades to websockets only:
 what follows a request to upgrade to `tcp` it would drop, or read as a request. So it is kept aside here, until the
 connection is hijacked or the request is answered otherwise.
+
+The body of an archive for a container is kept aside, too, and reading stops, until it is clear who reads it: aiohttp,
+or the worker it is for (`darse.api.uploads`). Only on connections that have brought nothing but requests without
+a body before, for on these a read begins where a request does, and no body can pass for a request's head.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ _HEAD_SECONDS = 30
 _IDLE_SECONDS = 300
 _LINGER_SECONDS = 1.0
 _EARLY_LIMIT = 256 * 1024
+_UPLOAD = re.compile(rb"PUT [^ \r\n]*/archive\?")
+_HAS_MORE = re.compile(rb"[\r\n](?:content-length|transfer-encoding|upgrade)[ \t]*:", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _log = logging.getLogger("darse.api")
@@ -47,11 +53,14 @@ class Connection(web.RequestHandler):
 
     __slots__ = (
         "_answered",
+        "_at_head",
         "_body_left",
         "_early",
+        "_given_away",
         "_head_timer",
         "_last_payload",
         "_refused",
+        "body_aside",
         "gone",
         "input_ended",
         "operation",
@@ -64,6 +73,11 @@ class Connection(web.RequestHandler):
         # Behind a request to upgrade: how much of its body is to come, and what came after that.
         self._body_left = 0
         self._early: bytes | None = None
+        # Whether the next read begins with a request's head, as far as is known.
+        self._at_head = True
+        # What was read of the body of an archive, and whether the rest is somebody else's to read.
+        self.body_aside: bytes | None = None
+        self._given_away = False
         self._refused = False
         self.input_ended = False
         self._answered = 0
@@ -78,6 +92,11 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Feed the parser with requests, and keep what follows a request to upgrade."""
         if self._refused:
+            return
+        if self.body_aside is not None:
+            self.body_aside += data
+            return
+        if self._at_head and self._keep_aside(data):
             return
         if self._body_left:
             body, data = data[: self._body_left], data[self._body_left :]
@@ -100,6 +119,31 @@ class Connection(web.RequestHandler):
         if len(self._early) >= _EARLY_LIMIT and self.transport is not None:
             self.transport.pause_reading()
 
+    def _keep_aside(self, data: bytes) -> bool:
+        """Take a request that brings an archive, without what follows its head; False when it is another one."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        self._at_head = bool(end) and not rest and _HAS_MORE.search(head) is None
+        if not end or _UPLOAD.match(head) is None or self.transport is None:
+            return False
+        self._at_head = False
+        self.transport.pause_reading()
+        self.body_aside = rest
+        self._parse(head + end)
+        return True
+
+    def keep(self) -> None:
+        """Read the body that was kept aside as any other."""
+        rest, self.body_aside = self.body_aside, None
+        if rest is not None and self.transport is not None:
+            self.transport.resume_reading()
+            self._parse(rest)
+
+    def give_away(self) -> None:
+        """Leave the body, and the connection's input with it, to another reader; it is closed after the answer."""
+        self.body_aside = None
+        self._given_away = True
+        self._last_payload.feed_eof()
+
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
         """Answer what was asked for completely; streams end, as they do with dockerd."""
         self.input_ended = True
@@ -117,8 +161,15 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; when it is no upgrade, what followed the request is the next request."""
+        if self._given_away:
+            resp.force_close()
+            if resp.status >= 400:
+                self._take_back()
         finished = await super().finish_response(request, resp, start_time)
         self._answered += 1
+        if self._refused and self.body_aside is not None:
+            self._take_back()
+        self.keep()
         if not isinstance(resp, Hijacked) and (early := self.take_early()):
             self.data_received(early)
         if self._refused:
@@ -126,6 +177,18 @@ class Connection(web.RequestHandler):
         if self.input_ended and self._answered == self._request_count:
             self.close()
         return finished
+
+    def _resume_transport_reading(self) -> None:
+        """aiohttp reads on whenever it thinks that it has room, as at the end of a body; not what is another's."""
+        if self.body_aside is None and not self._given_away:
+            super()._resume_transport_reading()
+
+    def _take_back(self) -> None:
+        """Read on, to drop what comes: nobody wants the rest of the body."""
+        self._refused = True
+        self.body_aside = None
+        if self.transport is not None:
+            self.transport.resume_reading()
 
     async def _linger(self) -> None:
         """Let the client read why it was refused: closing with its data unread would reset the connection."""

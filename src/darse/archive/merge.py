@@ -16,14 +16,13 @@ import os
 import stat
 
 from darse.archive.errors import Refused
-from darse.archive.stream import aligned, decompressed, write_all, write_segments
+from darse.archive.stream import aligned, decompressed, is_compressed, write_all, write_segments
 from darse.archive.tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
 
 TYPE_CHECKING = False  # not the one of typing, whose import is a third of a worker's start
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_PIECE = 256 * 1024
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NODES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
@@ -42,12 +41,14 @@ def _forget(_header: bytes) -> None:
     """Nobody rebuilds this archive."""
 
 
-def read_pieces(descriptor: int, start: bytes = b"") -> Iterator[bytes]:
-    """Yield `start`, then what a descriptor gives, to its end."""
-    if start:
-        yield start
-    while piece := os.read(descriptor, _PIECE):
-        yield piece
+def entries_in_place(pieces: Iterator[memoryview], start: bytes) -> Reader:
+    """As `entries`, of pieces that are whole blocks, but for the last, and valid until the next one is asked for.
+
+    `start` are the first bytes, which tell the compression.
+    """
+    if is_compressed(start):
+        return entries(bytes(piece) for piece in pieces)
+    return Reader(Blocks(pieces), _forget)
 
 
 class Parents:

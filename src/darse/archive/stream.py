@@ -277,6 +277,11 @@ def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
 _FORMATS: tuple[tuple[bytes, Decompress], ...] = ((GZIP, _gunzip), (ZSTD, _unzstd), (XZ, _unxz), (BZIP2, _bunzip2))
 
 
+def is_compressed(start: bytes) -> bool:
+    """Whether an archive that begins with `start` is compressed."""
+    return any(start.startswith(magic) for magic, _ in _FORMATS)
+
+
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """write(2) until everything is written. Raises OSError."""
     written = os.write(descriptor, data)

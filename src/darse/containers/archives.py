@@ -13,6 +13,7 @@ import posixpath
 import stat
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 from darse.containers.context import Context
 from darse.containers.image_mounts import ImageMounts
@@ -23,7 +24,7 @@ from darse.linux.process import parent_of
 from darse.runtime.container_mounts import BindMount
 from darse.runtime.launch import RootMount
 from darse.runtime.remapping import make_users
-from darse.runtime.trees import Found, Job, TreeView, TreeWorker, mount_view, view_of_process
+from darse.runtime.trees import Found, Incoming, Job, TreeView, TreeWorker, mount_view, view_of_process
 from darse.runtime.user import lookup_user
 from darse.wire.archives import ContainerPathStat
 
@@ -39,6 +40,16 @@ _GO_BITS = {
 }
 
 _OPEN_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Source(Protocol):
+    """An archive that a client sends. Either `take` it or read its `pieces`."""
+
+    def take(self) -> Incoming | None:
+        """Hand over the connection it comes on; None when that cannot be."""
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Yield it as it comes."""
 
 
 class OpenArchive:
@@ -93,9 +104,7 @@ class Archives:
             self._context.publish(container, "archive-path")
             yield OpenArchive(self._context, container, worker, found)
 
-    async def put(
-        self, reference: str, path: str, body: AsyncIterator[bytes], *, keep_kinds: bool, container_owner: bool
-    ) -> None:
+    async def put(self, reference: str, path: str, source: Source, *, keep_kinds: bool, container_owner: bool) -> None:
         """Unpack an archive into a directory. `keep_kinds`: a directory stays one, and so does anything else.
 
         `container_owner` makes everything the container's user's. Raises NotFound, Forbidden for what is mounted
@@ -104,11 +113,12 @@ class Archives:
         container = self._context.store.get(reference)
         job = _job("unpack", path)
         job.keep_kinds = keep_kinds
-        async with self._worker(container, job, container_owner=container_owner) as worker:
-            with contextlib.suppress(BrokenPipeError):  # it has ended, and says why
-                async for piece in body:
-                    await worker.write(piece)
-            worker.end_input()
+        async with self._worker(container, job, source, container_owner=container_owner) as worker:
+            if not worker.reads_itself:
+                with contextlib.suppress(BrokenPipeError):  # it has ended, and says why
+                    async for piece in source.pieces():
+                        await worker.write(piece)
+                worker.end_input()
             await self._found(worker, path, reference)
             await worker.done()
         self._context.publish(container, "extract-to-dir")
@@ -130,7 +140,7 @@ class Archives:
 
     @asynccontextmanager
     async def _worker(
-        self, container: Container, job: Job, *, container_owner: bool = False
+        self, container: Container, job: Job, source: Source | None = None, *, container_owner: bool = False
     ) -> AsyncIterator[TreeWorker]:
         """A worker in the container's files, for the duration of the block."""
         context = self._context
@@ -145,7 +155,7 @@ class Archives:
                             try:
                                 if container_owner:
                                     job.owner = self._owner(container, view)
-                                worker = TreeWorker(view, job)
+                                worker = TreeWorker(view, job, source.take() if source is not None else None)
                             finally:
                                 view.close()
                         stack.enter_context(context.file_uses.use(container.id, worker.end))

@@ -52,8 +52,12 @@ class _Machine:
 
     def __init__(self, audit: int, seccomp: int, clone: int, clone3: int, allowed: str) -> None:
         self.audit, self.seccomp, self.clone, self.clone3 = audit, seccomp, clone, clone3
-        self.allowed = [int(word) for word in allowed.split() if word.isdigit()]
+        words = allowed.split()
+        self.allowed = dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
+
+# Of those that are allowed: what writes to the descriptor that is their first argument, or makes another of it.
+_WRITING = frozenset(("write", "writev", "pwrite64", "sendfile", "fcntl"))
 
 # Names and numbers by turns.
 _MACHINES = {
@@ -104,14 +108,17 @@ def enter(directory: str, capabilities: Iterable[int], *, memory: int, open_file
     give_up(capabilities, memory=memory, open_files=open_files)
 
 
-def give_up(capabilities: Iterable[int], *, memory: int, open_files: int) -> None:
-    """Do all of `enter` but change the root, for a process that has done that in its own way. Raises OSError."""
+def give_up(capabilities: Iterable[int], *, memory: int, open_files: int, only_read: int | None = None) -> None:
+    """Do all of `enter` but change the root, for a process that has done that in its own way. Raises OSError.
+
+    Nothing can be written to the descriptor `only_read`, nor a copy made of it, nor its flags changed.
+    """
     _lower(resource.RLIMIT_AS, memory)
     _lower(resource.RLIMIT_NOFILE, open_files)
     _lower(resource.RLIMIT_CORE, 0)
     _keep(capabilities)
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    _deny_system_calls()
+    _deny_system_calls(only_read)
 
 
 def end_with_parent() -> None:
@@ -149,11 +156,11 @@ def _keep(capabilities: Iterable[int]) -> None:
     call("capset", header, struct.pack("=6I", low, low, 0, high, high, 0))
 
 
-def _deny_system_calls() -> None:
+def _deny_system_calls(only_read: int | None) -> None:
     machine = _MACHINES.get(os.uname().machine)
     if machine is None:
         return
-    program = _program(machine)
+    program = _program(machine, only_read)
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog
     filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
@@ -167,7 +174,7 @@ def _deny_system_calls() -> None:
     )
 
 
-def _program(machine: _Machine) -> bytes:
+def _program(machine: _Machine, only_read: int | None) -> bytes:
     """The filter in classic BPF: an instruction is (code, jump if true, jump if false, operand)."""
     deny = _SECCOMP_RET_ERRNO | errno.EPERM
     instructions = [
@@ -179,8 +186,18 @@ def _program(machine: _Machine) -> bytes:
         (_EQUAL, 0, 1, machine.clone3),
         (_RETURN, 0, 0, _SECCOMP_RET_ERRNO | errno.ENOSYS),
     ]
-    for number in machine.allowed:
-        instructions += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _SECCOMP_RET_ALLOW)]
+    for name, number in machine.allowed.items():
+        if only_read is not None and name in _WRITING:
+            # The kernel takes the descriptor to be an unsigned int, the low half of the register.
+            instructions += [
+                (_EQUAL, 0, 4, number),
+                (_LOAD, 0, 0, _ARGUMENT),
+                (_EQUAL, 0, 1, only_read),
+                (_RETURN, 0, 0, deny),
+                (_RETURN, 0, 0, _SECCOMP_RET_ALLOW),
+            ]
+        else:
+            instructions += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _SECCOMP_RET_ALLOW)]
     instructions += [
         (_EQUAL, 0, 3, machine.clone),
         (_LOAD, 0, 0, _ARGUMENT),

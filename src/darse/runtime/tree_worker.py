@@ -14,7 +14,8 @@ Descriptors: 0 the archive that comes, 1 the archive that goes, 3 a SOCK_SEQPACK
 root in it, for a namespace that is not the container's own, 6 the user namespace, for a container that has its own. The
 first message on 3 is the job; answers go back as words with a NUL between them: `stat` with what was found, then
 `done`, or an error's kind and text. The job is marshalled by the engine, which this process trusts; the answers are
-text, for the engine does not trust this process.
+text, for the engine does not trust this process. So descriptor 0, which may be a client's own connection, can only be
+read: what is written there would be taken for the engine's answer.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ import os
 import stat
 import sys
 
+from darse.archive.bodies import Body
 from darse.archive.errors import Refused
-from darse.archive.merge import Parents, Unpacker, entries, read_pieces
+from darse.archive.merge import Parents, Unpacker, entries_in_place
 from darse.archive.stream import prepare_for
 from darse.archive.trees import TreePacker
 from darse.linux import confinement
@@ -36,7 +38,9 @@ from darse.linux.openat2 import make_directories, open_in_root
 
 ARCHIVE_IN, ARCHIVE_OUT, MESSAGES, NAMESPACE, ROOT, USERS = 0, 1, 3, 4, 5, 6
 CLONE_NEWUSER = 0x10000000
-JOB_LIMIT = 64 * 1024
+# Of a message: a job holds a path, and the start of a body.
+JOB_LIMIT = 128 * 1024
+START_LIMIT = 48 * 1024
 _MEMORY = 512 * 1024 * 1024
 _FILES = 4096
 _CAPABILITIES = (
@@ -78,11 +82,11 @@ def main() -> None:
     """Do one job."""
     job = marshal.loads(os.read(MESSAGES, JOB_LIMIT))  # noqa: S302 - our own engine's, over a socket of its own
     # Before it is too late to import anything.
-    start = _start_of_archive() if job["operation"] == "unpack" else b""
     try:
+        body = _begin_body(job) if job["operation"] == "unpack" else None
         _enter(job)
         _confine()
-        _OPERATIONS[job["operation"]](job, start)
+        _OPERATIONS[job["operation"]](job, body)
     except _Declined as refused:
         _tell(refused.kind, str(refused))
     except Refused as error:
@@ -97,13 +101,14 @@ def main() -> None:
         _tell("fault", f"{type(error).__name__}: {error}")
 
 
-def _start_of_archive() -> bytes:
+def _begin_body(job: dict[str, object]) -> Body:
     """Read the first bytes of an archive, and load what its compression needs."""
-    start = b""
-    while len(start) < _MAGIC and (more := os.read(ARCHIVE_IN, _MAGIC - len(start))):
-        start += more
-    prepare_for(start)
-    return start
+    start, length = job["start"], job["length"]
+    assert isinstance(start, bytes)
+    assert isinstance(length, int)
+    body = Body(ARCHIVE_IN, start, length)
+    prepare_for(body.begin(_MAGIC))
+    return body
 
 
 def _tell(*words: str) -> None:
@@ -150,7 +155,7 @@ def _confine() -> None:
     sys.path.clear()
     sys.path_hooks.clear()
     confinement.end_with_parent()
-    confinement.give_up(_CAPABILITIES, memory=_MEMORY, open_files=_FILES)
+    confinement.give_up(_CAPABILITIES, memory=_MEMORY, open_files=_FILES, only_read=ARCHIVE_IN)
 
 
 class _InRoot(Parents):
@@ -271,12 +276,12 @@ class _Skipped:
         return False
 
 
-def _do_stat(job: dict[str, object], _start: bytes) -> None:
+def _do_stat(job: dict[str, object], _body: Body | None) -> None:
     _stat(_open_root(), job)
     _tell("done", "0")
 
 
-def _do_pack(job: dict[str, object], _start: bytes) -> None:
+def _do_pack(job: dict[str, object], _body: Body | None) -> None:
     path, name = str(job["path"]), os.fsencode(str(job["name"]))
     root = _open_root()
     status = _stat(root, job)
@@ -290,7 +295,7 @@ def _do_pack(job: dict[str, object], _start: bytes) -> None:
     _tell("done", str(packer.shortened))
 
 
-def _do_export(_job: dict[str, object], _start: bytes) -> None:
+def _do_export(_job: dict[str, object], _body: Body | None) -> None:
     """The whole root. Names are relative and without a common one, as docker's export has them."""
     root = _open_root()
     packer = TreePacker(ARCHIVE_OUT)
@@ -299,7 +304,8 @@ def _do_export(_job: dict[str, object], _start: bytes) -> None:
     _tell("done", str(packer.shortened))
 
 
-def _do_unpack(job: dict[str, object], start: bytes) -> None:
+def _do_unpack(job: dict[str, object], body: Body | None) -> None:
+    assert body is not None
     path = str(job["path"])
     root = _open_root()
     try:
@@ -326,7 +332,10 @@ def _do_unpack(job: dict[str, object], start: bytes) -> None:
         owner=(owner[0], owner[1]) if isinstance(owner, tuple) else None,
     )
     _tell("stat")
-    unpacker.unpack(entries(read_pieces(ARCHIVE_IN, start)))
+    start, pieces = body.begin(_MAGIC), body.pieces()
+    unpacker.unpack(entries_in_place(pieces, start))
+    for _ in pieces:
+        pass  # what follows a compressed archive; the client has more to send before it listens
     _tell("done", str(unpacker.size))
 
 

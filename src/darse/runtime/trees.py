@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.archive.bodies import TO_THE_END
 from darse.archive.process import search_path
 from darse.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.linux.mount_trees import bind_descriptor
@@ -186,19 +187,35 @@ class Job(msgspec.Struct, kw_only=True):
     alone: bool = False
 
 
+class Incoming(msgspec.Struct, frozen=True):
+    """An archive on its way: the connection it comes on, what was read of it already, and its length.
+
+    `start` has START_LIMIT bytes at most, `length` is `darse.archive.bodies.Body`'s.
+    """
+
+    connection: int
+    start: bytes
+    length: int
+
+
 class TreeWorker:
     """One worker; close it in any case."""
 
-    def __init__(self, view: TreeView, job: Job) -> None:
-        """Start it. The view stays the caller's."""
+    def __init__(self, view: TreeView, job: Job, incoming: Incoming | None = None) -> None:
+        """Start it. The view stays the caller's.
+
+        With `incoming` it reads the archive itself; nobody else may read from that connection meanwhile.
+        """
         self._path = job.path
-        self._pipe = PipeEnd(reads=job.operation != "unpack")
+        self.reads_itself = incoming is not None
+        unpacks = job.operation == "unpack"
+        self._pipe = PipeEnd(reads=not unpacks)
         self._messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._messages.setblocking(False)
         self._process: Process | None = None
         with theirs:
             descriptors = {
-                0 if job.operation == "unpack" else 1: self._pipe.theirs,
+                0 if unpacks else 1: self._pipe.theirs if incoming is None else incoming.connection,
                 MESSAGES: theirs.fileno(),
                 NAMESPACE: view.namespace,
             }
@@ -207,7 +224,12 @@ class TreeWorker:
             if view.users is not None:
                 descriptors[USERS] = view.users
             try:
-                more = {"has_root": view.root is not None, "has_users": view.users is not None}
+                more = {
+                    "has_root": view.root is not None,
+                    "has_users": view.users is not None,
+                    "start": b"" if incoming is None else incoming.start,
+                    "length": TO_THE_END if incoming is None else incoming.length,
+                }
                 self._messages.send(marshal.dumps(msgspec.structs.asdict(job) | more))
                 self._process = Process(spawn(_command(), {"LC_ALL": "C.UTF-8"}, descriptors, stderr=Path(os.devnull)))
             except BaseException:

@@ -10,6 +10,7 @@ from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.responses import empty, stream
+from darse.api.uploads import Upload
 from darse.wire.archives import ContainerPathStat
 
 ROUTES = Routes()
@@ -48,7 +49,7 @@ async def put(call: Call) -> web.StreamResponse:
     await call.engine.containers.archives.put(
         call.match["id"],
         query.text(request, "path"),
-        request.content.iter_any(),
+        Upload(request),
         keep_kinds=query.flag(request, "noOverwriteDirNonDir"),
         container_owner=query.flag(request, "copyUIDGID"),
     )
