@@ -121,7 +121,7 @@ def test_a_body_that_looks_like_an_upload_is_a_body(up: Engine) -> None:
         b"5;" + b"x" * 10_000 + b"\r\n",
         b"5\nhello",
         b"5\r\nhello, you\r\n",
-        b"0\r\n" + b"field: of a trailer\r\n" * 2000,
+        b"0\r\n" + b"field: of a trailer\r\n" * 900,
     ],
     ids=["negative", "huge", "extension", "bare-lf", "longer", "trailer"],
 )
