@@ -7,9 +7,9 @@ A client may send the input of a hijacked stream right behind its request. aioht
 what follows a request to upgrade to `tcp` it would drop, or read as a request. So it is kept aside here, until the
 connection is hijacked or the request is answered otherwise.
 
-The body of an archive for a container is kept aside, too, and reading stops, until it is clear who reads it: aiohttp,
-or the worker it is for (`darse.api.uploads`). Only on connections that have brought nothing but requests without
-a body before, for on these a read begins where a request does, and no body can pass for a request's head.
+The body of an archive for a container, or of images, is kept aside, too, and reading stops, until it is clear who reads
+it: aiohttp, or those whom it is for (`darse.api.uploads`). Only on connections that have brought nothing but requests
+without a body before, for on these a read begins where a request does, and no body can pass for a request's head.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEAD_SECONDS = 30
 _IDLE_SECONDS = 300
 _LINGER_SECONDS = 1.0
 _EARLY_LIMIT = 256 * 1024
-_UPLOAD = re.compile(rb"PUT [^ \r\n]*/archive\?")
+_UPLOAD = re.compile(rb"PUT [^ \r\n]*/archive\?|POST [^ \r\n]*/images/load[? ]")
 _HAS_MORE = re.compile(rb"[\r\n](?:content-length|transfer-encoding|upgrade)[ \t]*:", re.IGNORECASE)
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*(?:\r|\Z)", re.IGNORECASE)

@@ -1,6 +1,6 @@
-"""Archives that clients send: read piece by piece, or by the worker they are for, straight off the connection.
+"""Archives that clients send: read piece by piece, or by those whom they are for, straight off the connection.
 
-The second is how half a gigabyte comes in without the engine touching it; see `darse.archive.bodies`. It takes a
+The second is how half a gigabyte comes in without the event loop touching it; see `darse.archive.bodies`. It takes a
 connection of our own kernel's (a unix or TCP socket, no TLS) of which we know that nothing was read beyond the head:
 `Connection` keeps what follows such a request aside until it is clear who reads it.
 """
@@ -22,15 +22,15 @@ class Upload:
     def __init__(self, request: BaseRequest) -> None:
         self._request = request
 
-    def take(self) -> Incoming | None:
-        """Hand over the connection; None when it must be read by pieces.
+    def take(self, limit: int = START_LIMIT) -> Incoming | None:
+        """Hand over the connection; None when it must be read by pieces, as when more than `limit` bytes were read.
 
         Afterwards nothing more is read from it here, and it is closed after the answer.
         """
         length = _length(self._request)
         connection = connection_of(self._request)
         transport, start = connection.transport, connection.body_aside
-        if length is None or transport is None or start is None or len(start) > START_LIMIT:
+        if length is None or transport is None or start is None or len(start) > limit:
             return None
         if transport.get_extra_info("ssl_object") is not None:
             return None

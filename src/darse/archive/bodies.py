@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # More than a connection of Linux holds on its way (net.core.wmem_default), so that one read empties it.
 _BUFFER = 512 * 1024
+# How much of a body may have been read before; undecoded, it stands in the buffer.
+LONGEST_START = _BUFFER // 2
 # As Go's net/http: a line with a chunk's size, its extensions with it, and all trailer fields together.
 _LINE = 4096
 _TRAILER = 16 * 1024
@@ -41,7 +43,7 @@ class Body:
 
     def __init__(self, descriptor: int, start: bytes, length: int) -> None:
         """`descriptor` is the connection, blocking or not; `start` is what was read of the body already, undecoded, at
-        most 256 KiB; `length` counts bytes, or is CHUNKED or TO_THE_END.
+        most LONGEST_START bytes; `length` counts bytes, or is CHUNKED or TO_THE_END.
         """
         self._descriptor = descriptor
         self._ready = poll()

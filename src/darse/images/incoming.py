@@ -10,23 +10,28 @@ The archive is read in a thread, since its parts come from a loop in Python that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import posixpath
 import re
+import socket
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
+from darse.archive.bodies import Body
 from darse.archive.errors import Refused
-from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD, aligned, decompressed
-from darse.archive.tar import LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
+from darse.archive.merge import entries, entries_in_place
+from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD
+from darse.archive.tar import LINK, REGULAR, SYMLINK, Entry, Reader
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
 from darse.images.archives import Contents, normal
 from darse.images.layers import LayerStore, StagedLayer
 from darse.images.pipes import PipeSource
+from darse.runtime.trees import Incoming as OnConnection
 
 _SMALL = 8 * 1024 * 1024
 _DOCUMENTS = 64 * 1024 * 1024
@@ -40,6 +45,7 @@ _AHEAD = 8
 _WORKERS = 3
 _DIGEST_IN_NAME = re.compile(r"(?:\A|/)([0-9a-f]{64})(?:\.tar)?\Z")
 _COMPRESSED = (GZIP, ZSTD, XZ, BZIP2)
+_MAGIC = 6
 # How often progress is told, in seconds, and how many times at most: a client that reads its answer only when it has
 # sent everything must not be waited for.
 _PROGRESS_EVERY = 0.2
@@ -104,11 +110,33 @@ class Incoming:
             if isinstance(outcome, StagedLayer):
                 await self._layers.discard(outcome)
 
-    async def read(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
+    def read(self, body: AsyncIterator[bytes] | OnConnection) -> AsyncGenerator[Progress, None]:
         """Read all of it into `contents`; yield how it goes now and then. Raises InvalidParameter, SystemFault."""
+        return self._read_connection(body) if isinstance(body, OnConnection) else self._read_pieces(body)
+
+    async def _read_connection(self, body: OnConnection) -> AsyncGenerator[Progress, None]:
+        connection = socket.socket(fileno=os.dup(body.connection))
+        with connection:
+            thread = asyncio.create_task(asyncio.to_thread(self._read_off, connection.fileno(), body))
+            told = 0
+            try:
+                while not thread.done():
+                    await asyncio.wait((thread,), timeout=_PROGRESS_EVERY)
+                    if self._progress is not None and told < _PROGRESS_LIMIT:
+                        told += 1
+                        yield self._progress
+            except BaseException:
+                # It sees the end of the archive; what else it waits for are workers, who see theirs.
+                with contextlib.suppress(OSError):  # the client has gone
+                    connection.shutdown(socket.SHUT_RD)
+                await asyncio.gather(thread, return_exceptions=True)
+                raise
+            await thread
+
+    async def _read_pieces(self, body: AsyncIterator[bytes]) -> AsyncGenerator[Progress, None]:
         pieces: SimpleQueue[list[bytes] | None] = SimpleQueue()
         free = asyncio.Semaphore(_AHEAD)
-        thread = asyncio.create_task(asyncio.to_thread(self._read, self._taken(pieces, free)))
+        thread = asyncio.create_task(asyncio.to_thread(self._read_all, self._taken(pieces, free)))
         # When it fails, nobody else makes room for the piece that is waited with.
         thread.add_done_callback(lambda _: free.release())
         told, told_at = 0, time.monotonic()
@@ -161,9 +189,29 @@ class Incoming:
             yield from batch
             self._loop.call_soon_threadsafe(free.release)
 
-    def _read(self, pieces: Iterator[bytes]) -> None:
-        reader = Reader(Blocks(map(memoryview, aligned(decompressed(pieces)))), lambda _: None)
+    def _read_all(self, pieces: Iterator[bytes]) -> None:
+        self._read(lambda: entries(pieces))
+
+    def _read_off(self, connection: int, incoming: OnConnection) -> None:
+        pieces: Iterator[memoryview] = iter(())
+
+        def begun() -> Reader:
+            nonlocal pieces
+            body = Body(connection, incoming.start, incoming.length)
+            start, pieces = body.begin(_MAGIC), body.pieces()
+            return entries_in_place(pieces, start)
+
         try:
+            self._read(begun)
+        finally:
+            # The client is told of what went wrong when it has sent everything.
+            with contextlib.suppress(Refused, OSError):
+                for _ in pieces:
+                    pass
+
+    def _read(self, begin: Callable[[], Reader]) -> None:
+        try:
+            reader = begin()
             for entry in reader:
                 self._members += 1
                 if self._members > _MEMBERS:
@@ -171,6 +219,8 @@ class Incoming:
                 self._member(entry, reader)
         except Refused as error:
             raise InvalidParameter(f"invalid archive: {error}") from error
+        except ConnectionError as error:
+            raise InvalidParameter(f"invalid archive: the client has gone: {error.strerror}") from error
 
     def _member(self, entry: Entry, reader: Reader) -> None:
         name = normal(os.fsdecode(entry.path))
@@ -185,7 +235,7 @@ class Incoming:
         first = next(content)
         if _is_document(bytes(first[:512])):
             self._document(name, size, first, content)
-        elif size >= 512 or bytes(first[:6]).startswith(_COMPRESSED):
+        elif size >= 512 or bytes(first[:_MAGIC]).startswith(_COMPRESSED):
             self._layer(name, size, first, content)
         # Anything else is of no use to anybody: VERSION, in archives of old dockers.
         _skip(content)
@@ -207,7 +257,7 @@ class Incoming:
         self.contents.documents.pop(name, None)
         self.contents.links.pop(name, None)
         self.sizes[name] = size
-        is_compressed = bytes(first[:6]).startswith(_COMPRESSED)
+        is_compressed = bytes(first[:_MAGIC]).startswith(_COMPRESSED)
         copy = self._copy(name) if is_compressed and self._temporary is not None else None
         pipe = asyncio.run_coroutine_threadsafe(self._begin(name, size), self._loop).result()
         if pipe < 0 and copy is None:

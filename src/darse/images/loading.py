@@ -38,6 +38,7 @@ from darse.images.recording import Recorder
 from darse.images.references import Reference
 from darse.images.store import ImageStore
 from darse.images.unused import Hold, Unused
+from darse.runtime.trees import Incoming as OnConnection
 from darse.wire.containers import ContainerConfig
 from darse.wire.images import Progress
 
@@ -69,10 +70,11 @@ class Loading:
         self._events = events
 
     async def load(
-        self, body: AsyncIterator[bytes], *, quiet: bool, platform: Platform | None = None
+        self, body: AsyncIterator[bytes] | OnConnection, *, quiet: bool, platform: Platform | None = None
     ) -> AsyncIterator[Progress]:
         """Take the images out of an archive, or those for `platform`; yield the API's progress messages.
 
+        The archive comes in pieces, or is read off its connection.
         Images before one that cannot be loaded stay. Raises InvalidParameter and SystemFault.
         """
         incoming = Incoming(self._layers, self._present, self._kept_in.temporary if self._kept_in else None)

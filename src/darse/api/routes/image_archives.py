@@ -6,6 +6,8 @@ from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.app import Call, Routes
 from darse.api.responses import progress, stream
+from darse.api.uploads import Upload
+from darse.archive.bodies import LONGEST_START
 from darse.engine.errors import InvalidParameter
 
 ROUTES = Routes()
@@ -16,9 +18,9 @@ _PATIENCE = 5
 @ROUTES.add("POST", "/images/load")
 async def load(call: Call) -> web.StreamResponse:
     """Load images from an archive."""
-    messages = call.engine.images.load(
-        call.request.content.iter_any(), quiet=query.flag(call.request, "quiet"), platform=query.platform(call.request)
-    )
+    quiet, platform = query.flag(call.request, "quiet"), query.platform(call.request)
+    upload = Upload(call.request)
+    messages = call.engine.images.load(upload.take(LONGEST_START) or upload.pieces(), quiet=quiet, platform=platform)
     return await progress(call.request, messages)
 
 
