@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from bench import copies, images, logs, observing, registry, starts
+from bench.disk import fresh_disk
 from bench.engines import BenchEngine, Darsed, Dockerd
 from bench.measure import IMAGE, chosen, measure, remove_all, report
 
@@ -33,12 +34,13 @@ def main() -> int:
     if shutil.which("docker") is None:
         sys.exit("bench: docker's client is missing; `make setup-test` fetches one into .venv/libexec")
     with contextlib.ExitStack() as stack:
-        engines: list[BenchEngine] = [Darsed()]
+        disk = stack.enter_context(fresh_disk())
+        engines: list[BenchEngine] = [Darsed(disk)]
         stack.callback(engines[0].close)
         engines[0].start()
         engines[0].docker("run", "--rm", IMAGE, "true")
         if shutil.which("dockerd"):
-            engines.append(Dockerd())
+            engines.append(Dockerd(disk))
             stack.callback(engines[1].close)
             engines[1].start()
             engines[1].docker("load", data=engines[0].save(IMAGE))

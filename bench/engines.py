@@ -39,8 +39,8 @@ class BenchEngine:
     # Whether the engine switches the kernel to fast moves between control groups while it runs (favordynmods).
     favors_moves = False
 
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+    def __init__(self, directory: Path = Path("/tmp")) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="bench-", dir=directory))
         # Where an engine keeps what does not outlive a reboot: on a tmpfs, as /run is.
         self.exec_root = Path(tempfile.mkdtemp(prefix="bench-", dir=_TMPFS))
         self.socket = self.root / "s"
