@@ -36,6 +36,8 @@ BZIP2 = b"BZh"
 PIECE = 256 * 1024
 # Buffers under way between two threads: enough that neither waits for the other's hiccups.
 _AHEAD = 16
+# And behind a pipe, whose feeder has other layers to bring when this one's archive is through.
+_AHEAD_OF_PIPE = 256
 _OUT = 256 * 1024
 # What a decompressor may want for its history.
 _WINDOW = 128 * 1024 * 1024
@@ -47,6 +49,7 @@ class Stream:
     def __init__(self, descriptor: int, size: int, limit: int) -> None:
         """At most `size` bytes are read (-1: all), and at most `limit` (-1: any number) come out."""
         self._descriptor = descriptor
+        self._is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
         self._size = size
         self._limit = limit
         self._hash = openssl_sha256(usedforsecurity=False)
@@ -58,7 +61,7 @@ class Stream:
         self._hashed: SimpleQueue[None] = SimpleQueue()
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        for _ in range(_AHEAD):
+        for _ in range(_AHEAD_OF_PIPE if self._is_pipe else _AHEAD):
             self._free.put(None)
             self._hashed.put(None)
 
@@ -127,7 +130,7 @@ class Stream:
         if piece:
             yield piece
         # A file may hold more than the archive, which is a part of it; who feeds a pipe was told how much is wanted.
-        if left == 0 and stat.S_ISFIFO(os.fstat(self._descriptor).st_mode) and os.read(self._descriptor, 1):
+        if left == 0 and self._is_pipe and os.read(self._descriptor, 1):
             raise Refused(f"it is longer than the {self._size} bytes that were declared")
 
 
