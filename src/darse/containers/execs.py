@@ -65,6 +65,11 @@ class Exec(msgspec.Struct):
     launch: asyncio.Task[None] | None = None
 
     @property
+    def starting(self) -> bool:
+        """Whether its process is about to run."""
+        return self.launch is not None and not self.launch.done()
+
+    @property
     def running(self) -> bool:
         """Whether its process runs."""
         return self.record.started and self.record.exit_code is None
@@ -316,7 +321,9 @@ class ExecService:
         container = self._store.find(one.record.container_id)
         if shape is None or one.record.probe or container is None or container.state.status is not Status.RUNNING:
             return
-        if container.state.pid == shape.container_pid:
+        # While others are on their way, processors have better to do.
+        others = (other for other in self._execs.values() if other.record.container_id == container.id)
+        if container.state.pid == shape.container_pid and not any(other.starting for other in others):
             self._ahead.begin(new_id(), shape, self._context.runtime_of(container), spare=True)
 
     def _finish(self, one: Exec, code: int) -> None:
