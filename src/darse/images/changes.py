@@ -24,8 +24,12 @@ _UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3
 
 
 def apply(config: ContainerConfig, changes: list[str]) -> ContainerConfig:
-    """Return `config` with the instructions applied. Raises InvalidParameter."""
+    """Return `config` with the instructions applied. Raises InvalidParameter.
+
+    As in a Dockerfile, an ENTRYPOINT takes a command away that was another entry point's arguments.
+    """
     changed = msgspec.structs.replace(config)
+    command_set = False
     for line in changes:
         instruction, _, rest = line.strip().partition(" ")
         handler = _HANDLERS.get(instruction.upper())
@@ -34,6 +38,9 @@ def apply(config: ContainerConfig, changes: list[str]) -> ContainerConfig:
         if not rest.strip():
             raise InvalidParameter(f"{instruction.upper()} requires at least one argument")
         handler(changed, rest.strip())
+        command_set |= handler is _cmd
+        if handler is _entrypoint and not command_set:
+            changed.Cmd = None
     return changed
 
 

@@ -42,3 +42,16 @@ def test_what_is_no_change_is_refused(change):
         return
     with pytest.raises(InvalidParameter):
         apply(ContainerConfig(), [change])
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        (['ENTRYPOINT ["/new"]'], None),
+        (['ENTRYPOINT ["/new"]', 'CMD ["b"]'], ["b"]),
+        (['CMD ["b"]', 'ENTRYPOINT ["/new"]'], ["b"]),
+        (["ENV A=1"], ["a"]),
+    ],
+)
+def test_an_entry_point_takes_the_command_of_another_away(changes, command):
+    assert apply(ContainerConfig(Cmd=["a"], Entrypoint=["/old"]), changes).Cmd == command
