@@ -33,6 +33,7 @@ _LINGER_SECONDS = 1.0
 _EARLY_LIMIT = 256 * 1024
 _UPLOAD = re.compile(rb"PUT [^ \r\n]*/archive\?|POST [^ \r\n]*/images/load[? ]")
 _HAS_MORE = re.compile(rb"[\r\n](?:content-length|transfer-encoding|upgrade)[ \t]*:", re.IGNORECASE)
+_REQUEST = re.compile(rb"[A-Z]+ [^ \r\n]+ HTTP/1\.[01]\r\n")
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _log = logging.getLogger("darse.api")
@@ -106,7 +107,7 @@ class Connection(web.RequestHandler):
                 return
         if self._early is None:
             head, end, rest = data.partition(b"\r\n\r\n")
-            if not end or _UPGRADE.search(head) is None:
+            if not end or _REQUEST.match(head) is None or _UPGRADE.search(head) is None:
                 self._parse(data)
                 return
             found = _LENGTH.search(head)

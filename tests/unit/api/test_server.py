@@ -199,3 +199,15 @@ async def test_an_end_of_input_in_the_middle_of_a_body_ends_the_connection(serve
     writer.write(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     writer.write_eof()
     await asyncio.wait_for(reader.read(), 5)
+
+
+async def test_a_body_that_looks_like_a_request_to_upgrade_is_a_body(served: Served) -> None:
+    text = b'{"Image": 1}\r\nUpgrade: tcp\r\n\r\nand so on'
+    reader, writer = await served.connect()
+    writer.write(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await asyncio.wait_for(read_answer(reader), 5)).status == 200
+    writer.write(b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(text))
+    # The head is read by itself: the connection answers nothing yet, and another one shows that the engine goes on.
+    assert (await served.request("GET", "/_ping")).status == 200
+    writer.write(text)
+    assert (await asyncio.wait_for(read_answer(reader), 5)).status == 400
