@@ -16,6 +16,8 @@ import sys
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
+from darse.linux.pipes import until_readable
+
 _START = "import sys; sys.path += sys.argv.pop(1).split(':'); from darse.archive.worker import main; main(sys.argv[1:])"
 _PIPE = 1024 * 1024
 _PIECE = 256 * 1024
@@ -153,14 +155,4 @@ async def _read(descriptor: int) -> bytes:
         try:
             return os.read(descriptor, _PIECE)
         except BlockingIOError:
-            await _readable(descriptor)
-
-
-async def _readable(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(descriptor)
+            await until_readable(descriptor)

@@ -9,6 +9,8 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
+from darse.linux.pipes import until_writable
+
 T = TypeVar("T")
 
 _PIPE = 1024 * 1024
@@ -64,14 +66,5 @@ class PipeSource:
             except BrokenPipeError:
                 return False
             except BlockingIOError:
-                await self._writable()
+                await until_writable(self.writing)
         return True
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        writable = asyncio.Event()
-        loop.add_writer(self.writing, writable.set)
-        try:
-            await writable.wait()
-        finally:
-            loop.remove_writer(self.writing)

@@ -36,18 +36,12 @@ class PipeEnd:
 
     async def write(self, data: bytes) -> None:
         """Write everything. Raises BrokenPipeError when nobody reads any more."""
-        loop = asyncio.get_running_loop()
         view = memoryview(data)
         while view:
             try:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:
-                ready = loop.create_future()
-                loop.add_writer(self._descriptor, _resolve, ready)
-                try:
-                    await ready
-                finally:
-                    loop.remove_writer(self._descriptor)
+                await until_writable(self._descriptor)
 
     def close(self) -> None:
         """Close both ends; closing again does nothing."""
@@ -66,6 +60,17 @@ async def until_readable(descriptor: int) -> None:
         await ready
     finally:
         loop.remove_reader(descriptor)
+
+
+async def until_writable(descriptor: int) -> None:
+    """Wait until there is room for more, or nobody left to take it."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(descriptor, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

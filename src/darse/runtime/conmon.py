@@ -23,7 +23,7 @@ import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.linux import trace
-from darse.linux.pipes import until_readable
+from darse.linux.pipes import until_readable, until_writable
 from darse.linux.process import Process, command_of, spawn
 
 STDOUT = 2
@@ -394,27 +394,13 @@ class Console:
             try:
                 self._socket.send(piece)
             except BlockingIOError:
-                await self._until_writable()
+                await until_writable(self._socket.fileno())
             except OSError as error:
                 if error.errno == errno.EBADF:
                     raise BrokenPipeError(errno.EPIPE, "the console is closed") from error
                 raise
             else:
                 return
-
-    async def _until_writable(self) -> None:
-        ready = self._loop.create_future()
-
-        def writable() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        descriptor = self._socket.fileno()
-        self._loop.add_writer(descriptor, writable)
-        try:
-            await ready
-        finally:
-            self._loop.remove_writer(descriptor)
 
     def end_input(self) -> None:
         """Tell conmon that no more input comes; it closes the process's stdin."""
