@@ -235,11 +235,11 @@ def _xattr(path: bytes, name: str) -> bytes | None:
 
 
 def _data(file: int, size: int) -> Segments:
-    return list(_segments(file, size))
+    return list(data_segments(file, size))
 
 
-def _segments(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Where a file has data; the rest are holes."""
+def data_segments(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, as offsets and lengths in bytes; the rest are holes."""
     offset = 0
     while offset < size:
         try:

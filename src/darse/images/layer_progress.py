@@ -6,13 +6,16 @@ when it reads, and nothing piles up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from darse.wire.images import Progress
 
 _BAR = 50
 _SHORT = 12
+# How often what moves is said, in seconds.
+_TICK = 0.1
 
 
 class Step:
@@ -57,6 +60,19 @@ class Watch:
                 number = step.current() if step.current is not None else -1
                 yield message(layer.short, step.status, max(number, 0), step.total if step.current else 0)
             self._said[position] = (len(steps), number)
+
+
+async def until_done(watch: Watch, tasks: Iterable[asyncio.Task[Any]]) -> AsyncIterator[Progress]:
+    """Tell what is new until all tasks are done. Raises what the first one to fail raised."""
+    pending = set(tasks)
+    for news in watch.news():
+        yield news
+    while pending:
+        done, pending = await asyncio.wait(pending, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
+        for news in watch.news():
+            yield news
+        for task in done:
+            task.result()
 
 
 def message(identifier: str, status: str, current: int = 0, total: int = 0) -> Progress:

@@ -19,7 +19,7 @@ from darse.engine.events import EventLog
 from darse.images import builtin, platforms, registry_errors
 from darse.images.endpoints import at_first, first_answer
 from darse.images.layer_jobs import LayerJob, Transfers
-from darse.images.layer_progress import Step, Watch, short
+from darse.images.layer_progress import Step, Watch, short, until_done
 from darse.images.model import Descriptor, chain_ids, parse_config
 from darse.images.platforms import Platform
 from darse.images.references import Reference
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from darse.distribution import Client, Credentials, Repository
 
 # How often clients hear of layers that move, in seconds.
-_TICK = 0.1
 
 
 class Present(NamedTuple):
@@ -129,7 +128,7 @@ class Pulling:
                     else:
                         jobs.append(await self._transfers.take(chain_id, diff_id, layer, repository))
                         lines.append(jobs[-1])
-                async for message in _until_done(lines, jobs):
+                async for message in until_done(Watch(lines), [job.task for job in jobs]):
                     yield message
                 if self._images.keep_layer_blobs:
                     await self._keep(jobs)
@@ -179,20 +178,6 @@ class Pulling:
             f"WARNING: image with reference {reference.familiar} was found but does not match the specified platform: "
             f"wanted {wanted}, actual: {images[0].platform}"
         )
-
-
-async def _until_done(lines: list[LayerJob | Present], jobs: list[LayerJob]) -> AsyncIterator[Progress]:
-    """Tell what the layers do until all are there. Raises what the first one to fail raised."""
-    watch = Watch(lines)
-    pending = {job.task for job in jobs}
-    for message in watch.news():
-        yield message
-    while pending:
-        done, pending = await asyncio.wait(pending, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
-        for message in watch.news():
-            yield message
-        for task in done:
-            task.result()
 
 
 def _pinned(reference: Reference) -> Reference:

@@ -24,7 +24,7 @@ from darse.images.documents import Manifest, decode
 from darse.images.endpoints import at_first
 from darse.images.layer_blobs import KnownBlob
 from darse.images.layer_jobs import Slots
-from darse.images.layer_progress import Watch
+from darse.images.layer_progress import Watch, until_done
 from darse.images.layer_uploads import LayerUpload
 from darse.images.model import Descriptor, Image, Layer, Target, digest_of
 from darse.images.platforms import Platform
@@ -35,8 +35,6 @@ from darse.wire.images import Progress
 
 if TYPE_CHECKING:
     from darse.distribution import Client, Credentials, Repository
-
-_TICK = 0.1
 
 
 class Pushing:
@@ -241,17 +239,9 @@ def _has_all(repository: Repository, digests: list[str]) -> bool:
 
 async def _until_done(uploads: list[LayerUpload], tasks: list[asyncio.Task[Descriptor]]) -> AsyncIterator[Progress]:
     """Tell what the layers do, the topmost first as docker does, until all are there; what fails ends the others."""
-    watch = Watch(uploads[::-1])
-    pending = set(tasks)
     try:
-        for message in watch.news():
+        async for message in until_done(Watch(uploads[::-1]), tasks):
             yield message
-        while pending:
-            done, pending = await asyncio.wait(pending, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
-            for message in watch.news():
-                yield message
-            for task in done:
-                task.result()
     finally:
         for task in tasks:
             task.cancel()

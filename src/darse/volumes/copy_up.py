@@ -20,6 +20,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from darse.archive.pack import data_segments
 from darse.engine.errors import InvalidParameter
 from darse.linux import trace
 from darse.linux.contained import remove_tree
@@ -208,22 +209,14 @@ def _copy_data(reading: int, writing: int, size: int) -> None:
 
     Not by copy_file_range(2): between overlayfs and another file system it gives EXDEV.
     """
-    position = 0
-    while position < size:
-        try:
-            position = os.lseek(reading, position, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno != errno.ENXIO:  # a hole up to the end
-                raise
-            break
-        end = os.lseek(reading, position, os.SEEK_HOLE)
-        os.lseek(writing, position, os.SEEK_SET)
+    for start, length in data_segments(reading, size):
+        os.lseek(writing, start, os.SEEK_SET)
+        position, end = start, start + length
         while position < end:
             sent = os.sendfile(writing, reading, position, min(end - position, _PIECE))
             if not sent:
                 break
             position += sent
-        position = end
     os.ftruncate(writing, size)
 
 
