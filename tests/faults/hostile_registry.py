@@ -15,10 +15,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Self
 
+from tests.support.serving import ThreadedServer
 from tests.support.small_images import Made
 
 CHUNK = b"x" * 65536
@@ -37,24 +37,16 @@ class Answer:
 Behaviour = Answer | Callable[["Handler"], Answer | None]
 
 
-class HostileRegistry:
+class HostileRegistry(ThreadedServer):
     """The server; it runs in threads of this process."""
 
     def __init__(self, made: Made) -> None:
         """Serve an image under every name and tag."""
+        super().__init__(Handler)
         self.made = made
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.stopped = threading.Event()
         self._behaviours: dict[str, list[Behaviour]] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.registry = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT."""
-        return f"127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def url(self) -> str:
@@ -85,19 +77,12 @@ class HostileRegistry:
             return Answer(body=b'{"token": "good", "expires_in": 300}')
         return Answer(body=b"{}")
 
-    def __enter__(self) -> Self:
-        """Serve."""
-        self._thread.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End, with every answer that does not."""
         self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -108,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def registry(self) -> HostileRegistry:
         """Whose it is."""
-        found = self.server.registry  # type: ignore[attr-defined]
+        found = self.server.owner  # type: ignore[attr-defined]
         assert isinstance(found, HostileRegistry)
         return found
 

@@ -13,48 +13,31 @@ import contextlib
 import http.client
 import select
 import socket
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from tests.support.serving import ThreadedServer
 
 _PIECE = 65536
 _HOP = frozenset({"connection", "proxy-authorization", "proxy-connection", "transfer-encoding"})
 
 
-class Proxy:
+class Proxy(ThreadedServer):
     """The server; it runs in threads of this process. `hosts` maps names to `ADDRESS:PORT`, whatever port is asked."""
 
     def __init__(self, hosts: Mapping[str, str], *, user: str = "", password: str = "") -> None:
         """With a user, who does not show the password is refused."""
+        super().__init__(_Handler)
         self.hosts = dict(hosts)
         self.requests: list[str] = []
         self.secret = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}" if user else ""
         self._shown = f"{user}:{password}@" if user else ""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.proxy = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def url(self) -> str:
         """As engines are told it."""
-        return f"http://{self._shown}127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        """Serve."""
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"http://{self._shown}{self.address}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -62,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def proxy(self) -> Proxy:
-        found = self.server.proxy  # type: ignore[attr-defined]
+        found = self.server.owner  # type: ignore[attr-defined]
         assert isinstance(found, Proxy)
         return found
 

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from darse.api.aiohttp_server import BaseRequest
 from darse.api.server import connection_of
 from darse.archive.bodies import CHUNKED
+from darse.archive.process import OnConnection
 from darse.runtime.tree_worker import START_LIMIT
-from darse.runtime.trees import Incoming
 
 
 class Upload:
@@ -22,7 +22,7 @@ class Upload:
     def __init__(self, request: BaseRequest) -> None:
         self._request = request
 
-    def take(self, limit: int = START_LIMIT) -> Incoming | None:
+    def take(self, limit: int = START_LIMIT) -> OnConnection | None:
         """Hand over the connection; None when it must be read by pieces, as when more than `limit` bytes were read.
 
         Afterwards nothing more is read from it here, and it is closed after the answer.
@@ -37,7 +37,7 @@ class Upload:
         if start.endswith(b"\r\n0\r\n\r\n") if length == CHUNKED else len(start) >= length:
             return None  # it is all there: the connection can serve other requests
         connection.give_away()
-        return Incoming(transport.get_extra_info("socket").fileno(), start, length)
+        return OnConnection(transport.get_extra_info("socket").fileno(), start, length)
 
     def pieces(self) -> AsyncIterator[bytes]:
         """Yield what comes."""

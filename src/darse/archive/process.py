@@ -16,6 +16,8 @@ import sys
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
 
+import msgspec
+
 from darse.linux.pipes import until_readable
 
 _START = "import sys; sys.path += sys.argv.pop(1).split(':'); from darse.archive.worker import main; main(sys.argv[1:])"
@@ -24,6 +26,17 @@ _PIECE = 256 * 1024
 
 
 Worker = asyncio.subprocess.Process
+
+
+class OnConnection(msgspec.Struct, frozen=True):
+    """An archive on its way: the connection it comes on, what was read of it already, and its length.
+
+    `start` and `length` are those of `darse.archive.bodies.Body`.
+    """
+
+    connection: int
+    start: bytes
+    length: int
 
 
 class WorkerFailed(Exception):

@@ -64,7 +64,8 @@ class ExecsAhead:
         if spare and self._spare(shape.container_id) is not None:
             return
         station = station_of(self._directory, exec_id, shape.container_id)
-        station.exits.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if spare:
+            station.exits.mkdir(mode=0o700, parents=True)
         launch = asyncio.create_task(asyncio.to_thread(ExecLaunch, runtime, station, shape.stdio, attach=shape.attach))
         self._waiting[exec_id] = _Waiting(shape, launch, spare, self._expiry(exec_id))
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
+from darse.archive.process import OnConnection
 from darse.containers.context import Context
 from darse.containers.image_mounts import ImageMounts
 from darse.containers.model import Container, Status
@@ -24,7 +25,7 @@ from darse.linux.process import parent_of
 from darse.runtime.container_mounts import BindMount
 from darse.runtime.launch import RootMount
 from darse.runtime.remapping import make_users
-from darse.runtime.trees import Found, Incoming, Job, TreeView, TreeWorker, mount_view, view_of_process
+from darse.runtime.trees import Found, Job, TreeView, TreeWorker, mount_view, view_of_process
 from darse.runtime.user import lookup_user
 from darse.wire.archives import ContainerPathStat
 
@@ -45,7 +46,7 @@ _OPEN_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 class Source(Protocol):
     """An archive that a client sends. Either `take` it or read its `pieces`."""
 
-    def take(self) -> Incoming | None:
+    def take(self) -> OnConnection | None:
         """Hand over the connection it comes on; None when that cannot be."""
 
     def pieces(self) -> AsyncIterator[bytes]:

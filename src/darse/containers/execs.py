@@ -108,7 +108,8 @@ class ExecService:
         spare = None if probe else self._ahead.adopt(shape)
         record = ExecRecord(spare or new_id(), container.id, config, probe=probe)
         one = self._open(record)
-        one.station.exits.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if spare is None:
+            one.station.exits.mkdir(mode=0o700, parents=True)
         one.save()
         self._execs[record.id] = one
         if spare is None:

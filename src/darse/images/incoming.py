@@ -25,13 +25,13 @@ from typing import BinaryIO
 from darse.archive.bodies import Body
 from darse.archive.errors import Refused
 from darse.archive.merge import entries, entries_in_place
+from darse.archive.process import OnConnection
 from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD
 from darse.archive.tar import LINK, REGULAR, SYMLINK, Entry, Reader
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
 from darse.images.archives import Contents, normal
 from darse.images.layers import LayerStore, StagedLayer
 from darse.images.pipes import PipeSource
-from darse.runtime.trees import Incoming as OnConnection
 
 _SMALL = 8 * 1024 * 1024
 _DOCUMENTS = 64 * 1024 * 1024

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
+from darse.archive.process import OnConnection
 from darse.engine.errors import InvalidParameter
 from darse.engine.events import EventLog
 from darse.engine.times import rfc3339
@@ -38,7 +39,6 @@ from darse.images.recording import Recorder
 from darse.images.references import Reference
 from darse.images.store import ImageStore
 from darse.images.unused import Hold, Unused
-from darse.runtime.trees import Incoming as OnConnection
 from darse.wire.containers import ContainerConfig
 from darse.wire.images import Progress
 

@@ -31,8 +31,6 @@ from darse.wire.images import Progress
 if TYPE_CHECKING:
     from darse.distribution import Client, Credentials, Repository
 
-# How often clients hear of layers that move, in seconds.
-
 
 class Present(NamedTuple):
     """A layer that is there already, to be told of."""

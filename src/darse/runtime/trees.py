@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from darse.archive.bodies import TO_THE_END
-from darse.archive.process import search_path
+from darse.archive.process import OnConnection, search_path
 from darse.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.linux.mount_trees import bind_descriptor
 from darse.linux.mounts import (
@@ -187,21 +187,10 @@ class Job(msgspec.Struct, kw_only=True):
     alone: bool = False
 
 
-class Incoming(msgspec.Struct, frozen=True):
-    """An archive on its way: the connection it comes on, what was read of it already, and its length.
-
-    `start` has START_LIMIT bytes at most, `length` is `darse.archive.bodies.Body`'s.
-    """
-
-    connection: int
-    start: bytes
-    length: int
-
-
 class TreeWorker:
     """One worker; close it in any case."""
 
-    def __init__(self, view: TreeView, job: Job, incoming: Incoming | None = None) -> None:
+    def __init__(self, view: TreeView, job: Job, incoming: OnConnection | None = None) -> None:
         """Start it. The view stays the caller's.
 
         With `incoming` it reads the archive itself; nobody else may read from that connection meanwhile.

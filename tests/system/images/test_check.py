@@ -1,12 +1,11 @@
 """`system check`: what it finds in a store that somebody damaged, and what it can repair."""
 
-import io
 import json
 import shutil
-import tarfile
 
 import msgspec
 import pytest
+from tests.support import small_images
 from tests.support.engine import BUSYBOX
 from tests.support.registry import Registry, needs_registry
 
@@ -15,13 +14,7 @@ from darse.images.model import MANIFEST, digest_of
 
 
 def tar(**files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return buffer.getvalue()
+    return small_images.tar({name: text.encode() for name, text in files.items()})
 
 
 async def body(content):

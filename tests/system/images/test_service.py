@@ -1,13 +1,12 @@
 """Images come and go: load, save, import, remove, and other programs that read and write the same archives."""
 
 import asyncio
-import io
 import json
 import shutil
 import subprocess
-import tarfile
 
 import pytest
+from tests.support import small_images
 
 from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.engine.filters import Filters
@@ -18,13 +17,7 @@ BUSYBOX = "builtin/busybox"
 
 
 def root_file_system(**files):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return buffer.getvalue()
+    return small_images.tar({name: text.encode() for name, text in files.items()})
 
 
 async def body(content, piece=100_000):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from tests.support.engine import Client, Engine, docker_program
 
+E = TypeVar("E", bound=Engine)
 FIRST, COUNT = 200000, 65536
 _DISK = 256 << 20
 
@@ -87,10 +90,9 @@ class DefaultRemappingEngine(Engine):
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, options, *super().command()]
 
 
-@pytest.fixture(scope="session", params=[RemappingEngine, ShiftingEngine], ids=["id-mapped", "on-disk"])
-def session_remapping(request: pytest.FixtureRequest) -> Iterator[RemappingEngine]:
-    """One for all tests of a process, for each of the ways in which files get containers' owners."""
-    engine: RemappingEngine = request.param("--userns-remap", "nobody:nogroup")
+@contextmanager
+def up(engine: E) -> Iterator[E]:
+    """Start an engine, and end it with all that is left of it."""
     try:
         engine.up()
         yield engine
@@ -98,13 +100,27 @@ def session_remapping(request: pytest.FixtureRequest) -> Iterator[RemappingEngin
         engine.close()
 
 
+@contextmanager
+def emptied(engine: E) -> Iterator[E]:
+    """An engine that runs, for one test; its containers and images go afterwards."""
+    if engine.process is None or engine.process.poll() is not None:
+        engine.up()
+    yield engine
+    engine.remove_all()
+
+
+@pytest.fixture(scope="session", params=[RemappingEngine, ShiftingEngine], ids=["id-mapped", "on-disk"])
+def session_remapping(request: pytest.FixtureRequest) -> Iterator[RemappingEngine]:
+    """One for all tests of a process, for each of the ways in which files get containers' owners."""
+    with up(request.param("--userns-remap", "nobody:nogroup")) as engine:
+        yield engine
+
+
 @pytest.fixture
 def remapping(session_remapping: RemappingEngine) -> Iterator[RemappingEngine]:
     """The same, emptied after the test."""
-    if session_remapping.process is None or session_remapping.process.poll() is not None:
-        session_remapping.up()
-    yield session_remapping
-    session_remapping.remove_all()
+    with emptied(session_remapping) as engine:
+        yield engine
 
 
 @pytest.fixture(params=["docker", "darse"])

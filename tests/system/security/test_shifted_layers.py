@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
-from tests.system.security.conftest import COUNT, FIRST, ShiftingEngine
+from tests.system.security.conftest import COUNT, FIRST, ShiftingEngine, emptied, up
 
 # cap_chown=ep in the second version of the attribute, whose root is the host's; see capabilities(7).
 CAPABLE = struct.pack("<5I", 0x02000001, 1 << 0, 0, 0, 0)
@@ -20,20 +20,14 @@ CAPABLE = struct.pack("<5I", 0x02000001, 1 << 0, 0, 0, 0)
 
 @pytest.fixture(scope="module")
 def module_engine() -> Iterator[ShiftingEngine]:
-    engine = ShiftingEngine("--userns-remap", "nobody:nogroup")
-    try:
-        engine.up()
+    with up(ShiftingEngine("--userns-remap", "nobody:nogroup")) as engine:
         yield engine
-    finally:
-        engine.close()
 
 
 @pytest.fixture
 def shifting(module_engine: ShiftingEngine) -> Iterator[ShiftingEngine]:
-    if module_engine.process is None or module_engine.process.poll() is not None:
-        module_engine.up()
-    yield module_engine
-    module_engine.remove_all()
+    with emptied(module_engine) as engine:
+        yield engine
 
 
 def copies(engine: Engine) -> set[Path]:

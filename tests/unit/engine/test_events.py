@@ -49,13 +49,19 @@ async def test_an_event_of_a_change_that_failed_is_not_written(state, tmp_path):
 
 
 async def test_others_are_gathered_and_written_soon(state, tmp_path):
-    log = EventLog(state)
+    written = asyncio.Event()
+
+    class Told(EventLog):
+        def flush(self):
+            super().flush()
+            written.set()
+
+    log = Told(state)
     for number in range(3):
         log.publish("container", f"exec_{number}", "c")
     assert _written(tmp_path) == 0
-    async with asyncio.timeout(5):
-        while _written(tmp_path) < 3:
-            await asyncio.sleep(0.01)
+    await asyncio.wait_for(written.wait(), 5)
+    assert _written(tmp_path) == 3
 
 
 async def test_whoever_reads_sees_all_in_the_order_of_their_time(state):
