@@ -34,10 +34,13 @@ const {GenericContainer, Wait, Network} = require('testcontainers');
         .start();
     const page = await (await fetch(`http://127.0.0.1:${web.getMappedPort(80)}/copied`)).text();
     const {exitCode, output} = await web.exec(['sh', '-c', 'echo $COLOUR; exit 5']);
+    // Testcontainers takes its reference from the log's socket: Node would end while it is waited for.
+    const alive = setInterval(() => {}, 1000);
     const logged = await new Promise(async resolve => {
         const stream = await web.logs();
         stream.on('data', line => { if (String(line).includes('/copied')) { stream.destroy(); resolve(true); } });
     });
+    clearInterval(alive);
     await web.stop();
     await network.stop();
     console.log(JSON.stringify({page, exitCode, output, logged}));

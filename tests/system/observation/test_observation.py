@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -207,7 +208,13 @@ def test_watching_leaves_no_descriptors(engine: Engine) -> None:
     run(engine, "counted")
 
     def count() -> int:
-        return len(list(Path(f"/proc/{engine.pid}/fd").iterdir()))
+        # But for network namespaces: the pool of those is filled again after a start, in its own time.
+        descriptors = Path(f"/proc/{engine.pid}/fd")
+        opened = 0
+        for name in os.listdir(descriptors):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                opened += not os.readlink(descriptors / name).startswith("net:")
+        return opened
 
     engine.api("GET", "/containers/counted/stats?stream=false&one-shot=true")
     before = count()
