@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from darse.linux.pipes import until_readable
+from darse.linux.descriptors import Descriptor
+from darse.linux.pipes import read_when_ready
 
 _START = "import sys; sys.path += sys.argv.pop(1).split(':'); from darse.archive.worker import main; main(sys.argv[1:])"
 _PIPE = 1024 * 1024
@@ -151,21 +152,13 @@ async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdi
 
 async def stream(directory: Path, recipe: int, result: dict[str, str]) -> AsyncGenerator[bytes, None]:
     """Yield the archive of `recipe`; `result` is filled at its end. Raises WorkerFailed."""
-    worker, reading = await _start_writer("rebuild", directory, (), recipe)
+    worker, number = await _start_writer("rebuild", directory, (), recipe)
+    reading = Descriptor(number)
     try:
-        os.set_blocking(reading, False)
-        while piece := await _read(reading):
+        os.set_blocking(number, False)
+        while piece := await read_when_ready(reading, _PIECE):
             yield piece
         result.update(await answer(worker))
     finally:
         await end(worker)
-        os.close(reading)
-
-
-async def _read(descriptor: int) -> bytes:
-    """Read from a pipe what is there, when there is something; nothing at its end."""
-    while True:
-        try:
-            return os.read(descriptor, _PIECE)
-        except BlockingIOError:
-            await until_readable(descriptor)
+        reading.close()

@@ -160,7 +160,7 @@ class Archives:
                             finally:
                                 view.close()
                         stack.enter_context(context.file_uses.use(container.id, worker.end))
-                        stack.callback(worker.close)
+                        stack.push_async_callback(worker.close)
                         break
                     ended = container.next_exit()
                 # Its process has ended, and the engine is about to learn of it.

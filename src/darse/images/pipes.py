@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
-from darse.linux.pipes import until_writable
+from darse.linux.descriptors import Descriptor
 
 T = TypeVar("T")
 
@@ -44,27 +44,29 @@ class PipeSource:
         task = asyncio.create_task(reader)
         task.add_done_callback(lambda _: self.close())
         os.set_blocking(self.writing, False)
+        writing = Descriptor(self.writing)
         broken = False
         try:
             try:
                 async for piece in pieces:
-                    broken = broken or not await self._write(piece)
+                    broken = broken or not await _write(writing, piece)
             finally:
-                os.close(self.writing)
+                writing.close()
             return await task
         except BaseException:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             raise
 
-    async def _write(self, piece: bytes) -> bool:
-        """Write all of a piece; False when nobody reads any more."""
-        rest = memoryview(piece)
-        while rest:
-            try:
-                rest = rest[os.write(self.writing, rest) :]
-            except BrokenPipeError:
-                return False
-            except BlockingIOError:
-                await until_writable(self.writing)
-        return True
+
+async def _write(writing: Descriptor, piece: bytes) -> bool:
+    """Write all of a piece; False when nobody reads any more."""
+    rest = memoryview(piece)
+    while rest:
+        try:
+            rest = rest[os.write(writing.number, rest) :]
+        except BrokenPipeError:
+            return False
+        except BlockingIOError:
+            await writing.writable()
+    return True

@@ -7,9 +7,10 @@ at all still reports it, and is itself a descriptor that the event loop can watc
 
 from __future__ import annotations
 
-import asyncio
 import select
 from collections.abc import Callable
+
+from darse.linux.descriptors import Descriptor
 
 
 class HangupWatch:
@@ -19,7 +20,8 @@ class HangupWatch:
         self._epoll = select.epoll()
         self._epoll.register(descriptor, 0)
         self._on_hangup = on_hangup
-        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._hung_up)
+        self._descriptor = Descriptor(self._epoll.fileno(), self._epoll.close)
+        self._descriptor.listen(self._hung_up)
 
     def _hung_up(self) -> None:
         self.close()
@@ -27,6 +29,4 @@ class HangupWatch:
 
     def close(self) -> None:
         """Stop watching."""
-        if not self._epoll.closed:
-            asyncio.get_running_loop().remove_reader(self._epoll.fileno())
-            self._epoll.close()
+        self._descriptor.close()

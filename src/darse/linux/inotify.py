@@ -5,13 +5,13 @@ One instance serves the whole engine, because the kernel allows a user few of th
 
 from __future__ import annotations
 
-import asyncio
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from darse.linux.descriptors import Descriptor
 from darse.linux.libc import call
 
 IN_MODIFY: Final = 0x00000002
@@ -26,7 +26,7 @@ class Inotify:
     """Tells of changes in directories: files that grow, appear, or take another's place."""
 
     def __init__(self) -> None:
-        self._fd = -1
+        self._descriptor: Descriptor | None = None
         self._watches: dict[int, list[Subscription]] = {}
 
     def subscribe(self, directory: Path, changed: Callable[[], None]) -> Subscription:
@@ -34,16 +34,19 @@ class Inotify:
 
         Close the subscription when done. Raises OSError: the directory is gone, or a limit of the user is reached.
         """
-        if self._fd < 0:
-            self._fd = call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK)
-            asyncio.get_running_loop().add_reader(self._fd, self._readable)
-        watch = call("inotify_add_watch", self._fd, os.fsencode(directory), _MASK, operand=str(directory))
+        if self._descriptor is None:
+            self._descriptor = Descriptor(call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK))
+            self._descriptor.listen(self._readable)
+        watch = call(
+            "inotify_add_watch", self._descriptor.number, os.fsencode(directory), _MASK, operand=str(directory)
+        )
         subscription = Subscription(self, watch, changed)
         self._watches.setdefault(watch, []).append(subscription)
         return subscription
 
     def _readable(self) -> None:
-        events = os.read(self._fd, 65536)
+        assert self._descriptor is not None
+        events = os.read(self._descriptor.number, 65536)
         touched: set[int] = set()
         position = 0
         while position < len(events):
@@ -58,21 +61,22 @@ class Inotify:
 
     def drop(self, subscription: Subscription) -> None:
         """End a subscription, and its watch when it was the last one."""
-        others = self._watches[subscription.watch]
+        others = self._watches.get(subscription.watch)
+        if others is None or self._descriptor is None:
+            return  # all watching has ended
         others.remove(subscription)
         if not others:
             del self._watches[subscription.watch]
             try:
-                call("inotify_rm_watch", self._fd, subscription.watch)
+                call("inotify_rm_watch", self._descriptor.number, subscription.watch)
             except OSError:
                 return  # the directory is gone, and the watch with it
 
     def close(self) -> None:
         """Stop watching everything."""
-        if self._fd >= 0:
-            asyncio.get_running_loop().remove_reader(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        if self._descriptor is not None:
+            self._descriptor.close()
+            self._descriptor = None
             self._watches.clear()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from darse.linux import trace
-from darse.linux.pipes import until_readable
+from darse.linux.descriptors import Descriptor, DescriptorClosed
 
 _NULL: Final = "/dev/null"
 
@@ -119,25 +119,26 @@ class Process:
     def __init__(self, pid: int) -> None:
         """Raises ProcessLookupError when there is no such process."""
         self.pid = pid
-        self._fd = os.pidfd_open(pid)
+        self._pidfd = Descriptor(os.pidfd_open(pid))
 
     def send(self, number: int) -> None:
         """Send a signal; ProcessLookupError when the process has ended."""
         name = signal.Signals(number).name if number in signal.Signals._value2member_map_ else str(number)
         with trace.step("signal", f"{name} to process {self.pid}", "kill", "-s", str(number), str(self.pid)):
-            signal.pidfd_send_signal(self._fd, number)
+            signal.pidfd_send_signal(self._pidfd.number, number)
 
     async def wait(self) -> None:
-        """Return when the process has ended."""
-        await until_readable(self._fd)
+        """Return when the process has ended; any number may wait. Raises DescriptorClosed."""
+        await self._pidfd.readable()
 
     def reap(self) -> None:
-        """Collect the ended process where it is our child; init collects the others."""
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self._fd, os.WEXITED)
+        """Collect the ended process where it is our child; init collects the others. Blocks until it has ended.
+
+        It does nothing after `close`: of several who waited, one has done it.
+        """
+        with contextlib.suppress(ChildProcessError, DescriptorClosed):
+            os.waitid(os.P_PIDFD, self._pidfd.number, os.WEXITED)
 
     def close(self) -> None:
-        """Let go of the pidfd."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let go of the pidfd; who still waits hears so."""
+        self._pidfd.close()

@@ -23,7 +23,7 @@ import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.linux import trace
-from darse.linux.pipes import until_readable, until_writable
+from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.process import Process, command_of, spawn
 
 STDOUT = 2
@@ -282,10 +282,11 @@ async def said_last(word: int) -> None:
 
     conmon says so on its pipe after it has written the exit file. `word` is closed.
     """
+    pipe = Descriptor(word)
     try:
-        await until_readable(word)
+        await pipe.readable()
     finally:
-        os.close(word)
+        pipe.close()
 
 
 def recorded_exit(station: Station) -> Exit:
@@ -350,24 +351,20 @@ class Console:
         """Take over a socket that `connect()` returned."""
         self._on_output = on_output
         self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
         self._socket = connection
-        self._reading = False
+        self._descriptor = Descriptor(connection.fileno(), connection.close)
         self._ended = False
         self._writable = asyncio.Lock()
         self.resume()
 
     def pause(self) -> None:
         """Take no more output for now; conmon, and then the container, wait when the socket is full."""
-        if self._reading:
-            self._loop.remove_reader(self._socket.fileno())
-            self._reading = False
+        self._descriptor.deafen()
 
     def resume(self) -> None:
         """Take output again."""
-        if not self._reading and not self._ended:
-            self._loop.add_reader(self._socket.fileno(), self._readable)
-            self._reading = True
+        if not self._ended:
+            self._descriptor.listen(self._readable)
 
     def _readable(self) -> None:
         try:
@@ -390,17 +387,15 @@ class Console:
                 await self._send(data[begin : begin + _INPUT_PIECE])
 
     async def _send(self, piece: bytes) -> None:
-        while True:
+        while not self._descriptor.closed:
             try:
                 self._socket.send(piece)
             except BlockingIOError:
-                await until_writable(self._socket.fileno())
-            except OSError as error:
-                if error.errno == errno.EBADF:
-                    raise BrokenPipeError(errno.EPIPE, "the console is closed") from error
-                raise
+                with contextlib.suppress(DescriptorClosed):
+                    await self._descriptor.writable()
             else:
                 return
+        raise BrokenPipeError(errno.EPIPE, "the console is closed")
 
     def end_input(self) -> None:
         """Tell conmon that no more input comes; it closes the process's stdin."""
@@ -409,6 +404,5 @@ class Console:
 
     def close(self) -> None:
         """Leave."""
-        self.pause()
         self._ended = True
-        self._socket.close()
+        self._descriptor.close()

@@ -7,7 +7,6 @@ whatever ends the engine.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import functools
@@ -24,7 +23,8 @@ import msgspec
 
 from darse.archive.bodies import TO_THE_END
 from darse.archive.process import OnConnection, search_path
-from darse.engine.errors import EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
+from darse.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
+from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.mount_trees import bind_descriptor
 from darse.linux.mounts import (
     MS_BIND,
@@ -38,7 +38,7 @@ from darse.linux.mounts import (
     mount_overlay,
 )
 from darse.linux.openat2 import make_directories, open_beneath, open_in_root
-from darse.linux.pipes import PipeEnd
+from darse.linux.pipes import PipeEnd, read_when_ready
 from darse.linux.process import Process, spawn
 from darse.runtime.container_mounts import BindMount
 from darse.runtime.launch import RootMount
@@ -199,9 +199,11 @@ class TreeWorker:
         self.reads_itself = incoming is not None
         unpacks = job.operation == "unpack"
         self._pipe = PipeEnd(reads=not unpacks)
-        self._messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._messages.setblocking(False)
+        messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        messages.setblocking(False)
+        self._messages = Descriptor(messages.detach())
         self._process: Process | None = None
+        self._ended = False
         with theirs:
             descriptors = {
                 0 if unpacks else 1: self._pipe.theirs if incoming is None else incoming.connection,
@@ -219,10 +221,11 @@ class TreeWorker:
                     "start": b"" if incoming is None else incoming.start,
                     "length": TO_THE_END if incoming is None else incoming.length,
                 }
-                self._messages.send(marshal.dumps(msgspec.structs.asdict(job) | more))
+                os.write(self._messages.number, marshal.dumps(msgspec.structs.asdict(job) | more))
                 self._process = Process(spawn(_command(), {"LC_ALL": "C.UTF-8"}, descriptors, stderr=Path(os.devnull)))
             except BaseException:
-                self.close()
+                self._pipe.close()
+                self._messages.close()
                 raise
         self._pipe.give_away()
 
@@ -233,10 +236,15 @@ class TreeWorker:
                 self._process.send(signal.SIGKILL)
 
     async def end(self) -> None:
-        """End it, and return when it has let go of the container's files."""
+        """End it because the container is removed, and return when it has let go of the container's files.
+
+        Whoever reads from it or writes to it hears Conflict.
+        """
+        self._ended = True
         self.kill()
         if self._process is not None:
-            await self._process.wait()
+            with contextlib.suppress(DescriptorClosed):  # who works with it has reaped it meanwhile
+                await self._process.wait()
 
     async def found(self) -> Found | None:
         """What stat told; None for work that has no such answer. Raises what the worker's refusal means."""
@@ -256,7 +264,7 @@ class TreeWorker:
         return int(words[1])
 
     async def read(self) -> bytes:
-        """The next of the archive; nothing at its end."""
+        """The next of the archive; nothing at its end. Raises DescriptorClosed."""
         return await self._pipe.read()
 
     async def write(self, data: bytes) -> None:
@@ -267,19 +275,28 @@ class TreeWorker:
         """The archive is complete."""
         self._pipe.close()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End it if it still runs, and reap it."""
         self._pipe.close()
         self._messages.close()
         if self._process is not None:
-            self.kill()
-            self._process.reap()
-            self._process.close()
-            self._process = None
+            process, self._process = self._process, None
+            try:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send(signal.SIGKILL)
+                await process.wait()
+            finally:
+                process.reap()
+                process.close()
 
     async def _message(self) -> list[str]:
-        data = await asyncio.get_running_loop().sock_recv(self._messages, JOB_LIMIT)
+        try:
+            data = await read_when_ready(self._messages, JOB_LIMIT)
+        except ConnectionResetError:
+            data = b""  # it has not even read its job
         if not data:
+            if self._ended:
+                raise Conflict("the container was removed while its files were read or written")
             raise SystemFault("the process that works on the container's files ended early")
         return [os.fsdecode(word) for word in data.split(b"\0")]
 

@@ -31,6 +31,7 @@ from typing import Any, Final
 import msgspec
 
 from darse.containers.logs.shipping.addresses import Address, TLSFiles
+from darse.linux.descriptors import Descriptor
 from darse.linux.sockets import TCP_USER_TIMEOUT, peer_window, unsettled_bytes
 
 _CONNECT_SECONDS: Final = 10
@@ -66,6 +67,7 @@ class StreamConnection:
         self._tls_files = tls
         self._tls: _TLS | None = None
         self._socket: socket.socket | None = None
+        self._descriptor: Descriptor | None = None
         self._wake: Callable[[], None] = lambda: None
         self._error: OSError | None = None
         self._incoming = bytearray()
@@ -75,7 +77,6 @@ class StreamConnection:
         self._sent: deque[_Sent] = deque()
         self._delivered = self._settled = 0
         self._largest_window = 0
-        self._may_write = asyncio.Event()
         # When how many bytes were acknowledged.
         self._history: deque[tuple[float, int]] = deque()
 
@@ -84,12 +85,13 @@ class StreamConnection:
         self._wake = wake
         async with asyncio.timeout(_CONNECT_SECONDS):  # TimeoutError is an OSError
             self._socket = await _connected(self.address, socket.SOCK_STREAM)
+            self._descriptor = Descriptor(self._socket.fileno(), self._socket.close)
             if self.address.transport != "unix":
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, _SILENCE_SECONDS * 1000)
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE_SECONDS)
-            asyncio.get_running_loop().add_reader(self._socket.fileno(), self._on_readable)
+            self._descriptor.listen(self._on_readable)
             if self._tls_files is not None:
                 context = await asyncio.to_thread(self._tls_files.context)
                 self._tls = _TLS(context, self._tls_files.server_name or self.address.host)
@@ -166,8 +168,8 @@ class StreamConnection:
             self._look()
             if self._error is None:
                 self._error = OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
-            self._deafen()
-            self._socket.close()
+            if self._descriptor is not None:
+                self._descriptor.close()
             self._socket = None
 
     async def _handshake(self, tls: _TLS) -> None:
@@ -184,7 +186,8 @@ class StreamConnection:
             try:
                 written = self._socket.send(view)
             except BlockingIOError:
-                await self._writable()
+                assert self._descriptor is not None
+                await self._descriptor.writable()
                 continue
             except OSError as error:
                 # A unix socket tells the writer that the other end is gone; whether it had read everything is here.
@@ -193,16 +196,6 @@ class StreamConnection:
                 raise
             self._written += written
             view = view[written:]
-
-    async def _writable(self) -> None:
-        assert self._socket is not None
-        loop, descriptor = asyncio.get_running_loop(), self._socket.fileno()
-        self._may_write.clear()
-        loop.add_writer(descriptor, self._may_write.set)
-        try:
-            await self._may_write.wait()
-        finally:
-            loop.remove_writer(descriptor)
 
     def _on_readable(self) -> None:
         assert self._socket is not None
@@ -230,14 +223,11 @@ class StreamConnection:
             self._delivered = self._settle()
         self._settled = self._delivered
         self._error = error
-        self._deafen()
+        if self._descriptor is not None:
+            self._descriptor.deafen()
+            self._descriptor.wake()
         self._readable.set()
-        self._may_write.set()
         self._wake()
-
-    def _deafen(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
 
     def _look(self, *, gone: bool = False) -> None:
         """See what was acknowledged. A unix socket whose other end is `gone` in peace has had everything read."""
@@ -361,6 +351,7 @@ class DatagramConnection:
         self.address = address
         self._socket: socket.socket | None = None
         self._count = self._delivered = 0
+        self._descriptor: Descriptor | None = None
         self._same_host = False
         self._last = 0.0
         # When how many messages had been sent.
@@ -371,6 +362,7 @@ class DatagramConnection:
         """Raises OSError. Nobody tells when the other side goes, so `wake` is not called."""
         async with asyncio.timeout(_CONNECT_SECONDS):
             self._socket = await _connected(self.address, socket.SOCK_DGRAM)
+            self._descriptor = Descriptor(self._socket.fileno(), self._socket.close)
         if not self.address.path:
             self._same_host = self._socket.getsockname()[0] == self._socket.getpeername()[0]
 
@@ -423,7 +415,8 @@ class DatagramConnection:
                 else:
                     socket.send_fds(self._socket, [data], [descriptor])
             except BlockingIOError:
-                await _until_writable(self._socket)
+                assert self._descriptor is not None
+                await self._descriptor.writable()
                 continue
             except OSError as error:
                 if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):  # those are about the message
@@ -456,7 +449,8 @@ class DatagramConnection:
         """Let go of the socket."""
         if self._socket is not None:
             _ = self.delivered
-            self._socket.close()
+            if self._descriptor is not None:
+                self._descriptor.close()
             self._socket = None
 
 
@@ -475,12 +469,3 @@ class _Pace:
         self._burst += datagrams
         if self._burst >= _BURST:
             await asyncio.sleep(_BURST_SECONDS)
-
-
-async def _until_writable(sock: socket.socket) -> None:
-    loop, event, descriptor = asyncio.get_running_loop(), asyncio.Event(), sock.fileno()
-    loop.add_writer(descriptor, event.set)
-    try:
-        await event.wait()
-    finally:
-        loop.remove_writer(descriptor)
