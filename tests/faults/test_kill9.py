@@ -30,6 +30,20 @@ KINDS = [
     "network",
     "cp",
     "commit",
+    "kill",
+    "restart",
+    "pause",
+    "rename",
+    "update",
+    "restart policy",
+    "container prune",
+    "save",
+    "import",
+    "tag",
+    "volume rm",
+    "volume prune",
+    "network rm",
+    "network connect",
 ]
 STORE_KINDS = ["load", "rmi", "image prune"]
 
@@ -72,8 +86,8 @@ def archive_of_an_image(engine: Engine) -> bytes:
 
 @pytest.mark.parametrize("half", [0, 1])
 def test_some_crashes(new_engine, tell, half: int) -> None:
-    """The short form of every test run: each half of the kinds in a process of its own."""
-    crash(new_engine(), KINDS[half::2], 22, tell)
+    """The short form of every test run: each kind once, each half of them in a process of its own."""
+    crash(new_engine(), KINDS[half::2], len(KINDS[half::2]), tell)
 
 
 def test_some_crashes_of_the_store(new_engine, tell) -> None:
@@ -84,10 +98,11 @@ def test_some_crashes_of_the_store(new_engine, tell) -> None:
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 def test_many_crashes_of_the_store(new_engine, tell) -> None:
-    crash(new_engine(), STORE_KINDS, int(os.environ.get("DARSE_FAULT_COUNT", "102")), tell)
+    crash(new_engine(), STORE_KINDS, int(os.environ.get("DARSE_FAULT_COUNT", "300")), tell)
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(1800)
-def test_many_crashes(new_engine, tell) -> None:
-    crash(new_engine(), KINDS, int(os.environ.get("DARSE_FAULT_COUNT", "264")), tell)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(4))
+def test_many_crashes(new_engine, tell, part: int) -> None:
+    crash(new_engine(), KINDS[part::4], int(os.environ.get("DARSE_FAULT_COUNT", "1250")), tell)

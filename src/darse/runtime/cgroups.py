@@ -81,9 +81,13 @@ class Cgroups:
             target = ROOT / controller
             target.mkdir(exist_ok=True)
             with trace.step("mount", f"cgroup v1 controller {controller}", "mount", "-t", "cgroup", "-o", controller):
-                mount("cgroup", str(target), "cgroup", 0, controller)
-        if left_over:
-            self.hierarchies = mounted_hierarchies()
+                try:
+                    mount("cgroup", str(target), "cgroup", 0, controller)
+                except OSError as error:
+                    if error.errno != errno.EBUSY:  # another engine has mounted it meanwhile
+                        raise
+        # Also when nothing was left over: another engine may have mounted it since these were read.
+        self.hierarchies = mounted_hierarchies()
         return left_over
 
     def favor_moves(self, *, on: bool) -> bool:
