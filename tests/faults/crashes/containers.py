@@ -121,7 +121,7 @@ class ContainerCrashes(Means):
     def kill(self) -> None:
         """Kill a container by SIGKILL."""
         name = self.steady()
-        attempt = self.cut("kill", 0.04, "POST", f"/containers/{name}/kill")
+        attempt = self.cut("kill", 0.012, "POST", f"/containers/{name}/kill")
         if attempt.acknowledged:
             self.ok("POST", f"/containers/{name}/wait")
         elif self.state(name)["Running"]:
@@ -146,11 +146,11 @@ class ContainerCrashes(Means):
     def pause(self) -> None:
         """Pause a container, or let it go on; what the engine says of it is what its control group says."""
         name = self.steady()
-        attempt = self.cut("pause", 0.03, "POST", f"/containers/{name}/pause")
+        attempt = self.cut("pause", 0.006, "POST", f"/containers/{name}/pause")
         if attempt.acknowledged:
             assert self.state(name)["Paused"], self.state(name)
         if self.state(name)["Paused"]:
-            attempt = self.cut("pause", 0.03, "POST", f"/containers/{name}/unpause")
+            attempt = self.cut("pause", 0.006, "POST", f"/containers/{name}/unpause")
             if self.state(name)["Paused"]:
                 assert not attempt.acknowledged
                 self.ok("POST", f"/containers/{name}/unpause")
@@ -161,7 +161,7 @@ class ContainerCrashes(Means):
     def rename(self) -> None:
         """Rename a container: it has one of the two names, and keeps it."""
         name, other = self.created(COUNTER), f"other-{self.unused_name()}"
-        attempt = self.cut("rename", 0.01, "POST", f"/containers/{name}/rename?name={other}")
+        attempt = self.cut("rename", 0.004, "POST", f"/containers/{name}/rename?name={other}")
         found = {one: self.engine.api("GET", f"/containers/{one}/json").status for one in (name, other)}
         assert sorted(found.values()) == [200, 404], found
         assert not attempt.acknowledged or found[other] == http.client.OK, found
@@ -170,7 +170,7 @@ class ContainerCrashes(Means):
     def update(self) -> None:
         """Change a limit of a running container: record and kernel agree after the next change."""
         name = self.steady()
-        attempt = self.cut("update", 0.02, "POST", f"/containers/{name}/update", {"Memory": 64 << 20, "MemorySwap": -1})
+        attempt = self.cut("update", 0.006, "POST", f"/containers/{name}/update", {"Memory": 64 << 20, "MemorySwap": -1})
         found = self.ok("GET", f"/containers/{name}/json").json()["HostConfig"]["Memory"]
         assert found in ((64 << 20,) if attempt.acknowledged else (0, 64 << 20)), found
         self.ok("POST", f"/containers/{name}/update", {"Memory": 32 << 20, "MemorySwap": -1})
@@ -193,7 +193,7 @@ class ContainerCrashes(Means):
         """Remove all ended containers; those that run stay."""
         names = [self.created(COUNTER, Volumes={"/data": {}}) for _ in range(3)]
         running = self.steady()
-        attempt = self.cut("container prune", 0.05, "POST", "/containers/prune")
+        attempt = self.cut("container prune", 0.03, "POST", "/containers/prune")
         found = [self.engine.api("GET", f"/containers/{name}/json").status for name in names]
         assert set(found) <= ({404} if attempt.acknowledged else {200, 404}), found
         assert self.state(running)["Running"]

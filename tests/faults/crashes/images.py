@@ -47,7 +47,7 @@ class ImageCrashes(Means):
     def save(self) -> None:
         """Write an image into an archive; the next archive is whole."""
         self.ok("POST", "/images/load", self.archive)
-        self.cut("save", 0.2, "GET", "/images/test/loaded:1/get")
+        self.cut("save", 0.1, "GET", "/images/test/loaded:1/get")
         self.store_is_sound()
         archive = self.ok("GET", "/images/test/loaded:1/get").body
         self.ok("DELETE", "/images/test/loaded:1")
@@ -57,7 +57,7 @@ class ImageCrashes(Means):
     def import_archive(self) -> None:
         """Make an image of a file system's archive."""
         layer = gzip.decompress(self.archive)
-        attempt = self.cut("import", 0.3, "POST", "/images/create?fromSrc=-&repo=test/imported&tag=1", layer)
+        attempt = self.cut("import", 0.15, "POST", "/images/create?fromSrc=-&repo=test/imported&tag=1", layer)
         self.store_is_sound()
         found = self.engine.api("GET", "/images/test/imported:1/json")
         assert found.status in ((200,) if attempt.acknowledged else (200, 404)), found
@@ -69,7 +69,7 @@ class ImageCrashes(Means):
         """Give an image another name."""
         self.ok("POST", "/images/load", self.archive)
         name = self.unused_name()
-        attempt = self.cut("tag", 0.01, "POST", f"/images/test/loaded:1/tag?repo={name}&tag=2")
+        attempt = self.cut("tag", 0.004, "POST", f"/images/test/loaded:1/tag?repo={name}&tag=2")
         found = self.engine.api("GET", f"/images/{name}:2/json")
         assert found.status in ((200,) if attempt.acknowledged else (200, 404)), found
         self.ok("DELETE", "/images/test/loaded:1")

@@ -36,7 +36,7 @@ class ResourceCrashes(Means):
     def remove_volume(self) -> None:
         """Remove a volume with a file: it is there with its file, or it is gone."""
         name = self._volume_with_file()
-        attempt = self.cut("volume rm", 0.02, "DELETE", f"/volumes/{name}")
+        attempt = self.cut("volume rm", 0.006, "DELETE", f"/volumes/{name}")
         found = self.engine.api("GET", f"/volumes/{name}").status
         assert found in ((404,) if attempt.acknowledged else (200, 404))
         if found == http.client.OK:
@@ -47,7 +47,7 @@ class ResourceCrashes(Means):
         """Remove unused volumes; those of containers stay."""
         used, unused = self._volume_with_file(), self._volume_with_file()
         holder = self.created(COUNTER, Binds=[f"{used}:/data"])
-        attempt = self.cut("volume prune", 0.05, "POST", '/volumes/prune?filters={"all":["true"]}')
+        attempt = self.cut("volume prune", 0.02, "POST", '/volumes/prune?filters={"all":["true"]}')
         found = self.engine.api("GET", f"/volumes/{unused}").status
         assert found in ((404,) if attempt.acknowledged else (200, 404))
         self._file_is_whole(used)
@@ -58,7 +58,7 @@ class ResourceCrashes(Means):
         """Remove a network with its bridge and rules."""
         name = self.unused_name()
         self.ok("POST", "/networks/create", {"Name": name})
-        attempt = self.cut("network rm", 0.03, "DELETE", f"/networks/{name}")
+        attempt = self.cut("network rm", 0.1, "DELETE", f"/networks/{name}")
         found = self.engine.api("GET", f"/networks/{name}").status
         assert found in ((404,) if attempt.acknowledged else (200, 404))
         if found == http.client.OK:
