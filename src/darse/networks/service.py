@@ -5,10 +5,18 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from darse.engine.config import EngineConfig
-from darse.engine.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
+from darse.engine.errors import (
+    Conflict,
+    EngineError,
+    Forbidden,
+    InvalidParameter,
+    NotFound,
+    NotImplementedHere,
+    SystemFault,
+)
 from darse.engine.events import EventLog
 from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
@@ -34,6 +42,8 @@ from darse.wire.networks import EndpointSettings, Network, NetworkCreate, Networ
 
 __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
 _log = logging.getLogger(__name__)
+# Docker has them; they come to this engine later.
+_DRIVERS_TO_COME = frozenset({"ipvlan", "macvlan", "overlay"})
 _REFUSED = (
     "the host's firewall drops forwarded packets (chain FORWARD of table ip filter, as dockerd sets it up): containers "
     "reach neither other machines nor other networks until their bridges are let through, as with: "
@@ -256,7 +266,7 @@ class NetworkService:
         name = request.Driver or "bridge"
         driver = self._drivers.get(name)
         if driver is None:
-            raise NotFound(f'could not find plugin {name} in v1 plugin registry: plugin "{name}" not found')
+            raise _no_driver(name, self._drivers)
         if not driver.creatable:
             raise Forbidden(f'only one instance of "{name}" network is allowed')
         async with self._locks.hold("create"), choosing_subnets():
@@ -350,3 +360,11 @@ def _allocator(record: NetworkRecord) -> AddressAllocator:
     ]
     ip_range = ipaddress.IPv4Network(record.ip_range, strict=False) if record.ip_range else None
     return AddressAllocator(record.network, reserved, ip_range)
+
+
+def _no_driver(name: str, drivers: Iterable[str]) -> EngineError:
+    """Say why a network cannot have this driver, and which it can."""
+    there = f"this engine has the network drivers {', '.join(sorted(drivers))}"
+    if name in _DRIVERS_TO_COME:
+        return NotImplementedHere(f"{name} networks are not supported by this engine yet: {there}")
+    return NotFound(f'plugin "{name}" not found: {there}, and no plugins yet')

@@ -124,7 +124,7 @@ class CommandNotExecutable(LaunchFailure):
 
 
 _PREFIX = {
-    "create": "failed to create task for container: failed to create shim task: OCI runtime create failed: ",
+    "create": "OCI runtime create failed: ",
     "exec": "OCI runtime exec failed: exec failed: ",
 }
 

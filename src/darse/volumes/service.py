@@ -94,7 +94,7 @@ class VolumeService:
         """
         if request.ClusterVolumeSpec:
             raise InvalidParameter("cluster volumes need a swarm: this node is not a swarm manager")
-        if request.Name:
+        if request.Name and request.Driver in ("", "local"):
             check_volume_name(request.Name)
         name = request.Name or secrets.token_hex(32)
         labels = dict(request.Labels or {})
@@ -102,6 +102,16 @@ class VolumeService:
             labels.setdefault(_ANONYMOUS, "")
         record = await self._ensure(name, request.Driver or "local", request.DriverOpts or {}, labels)
         return self._view(record)
+
+    def _driver(self, driver_name: str, volume: str) -> VolumeDriver:
+        """The driver of this name, for the creation of a volume. Raises NotFound."""
+        driver = self._drivers.get(driver_name)
+        if driver is None:
+            raise NotFound(
+                f'create {volume}: error looking up volume plugin {driver_name}: plugin "{driver_name}" not found: '
+                f"this engine has the volume drivers {', '.join(self.driver_names)}, and no plugins yet"
+            )
+        return driver
 
     async def _ensure(
         self, name: str, driver_name: str, options: dict[str, str], labels: dict[str, str]
@@ -115,11 +125,7 @@ class VolumeService:
                         "must be unique"
                     )
                 return existing
-            driver = self._drivers.get(driver_name)
-            if driver is None:
-                raise NotFound(
-                    f'create {name}: error looking up volume plugin {driver_name}: plugin "{driver_name}" not found'
-                )
+            driver = self._driver(driver_name, name)
             try:
                 driver.check(options)
             except InvalidParameter as error:

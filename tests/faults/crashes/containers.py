@@ -170,7 +170,8 @@ class ContainerCrashes(Means):
     def update(self) -> None:
         """Change a limit of a running container: record and kernel agree after the next change."""
         name = self.steady()
-        attempt = self.cut("update", 0.006, "POST", f"/containers/{name}/update", {"Memory": 64 << 20, "MemorySwap": -1})
+        limit = {"Memory": 64 << 20, "MemorySwap": -1}
+        attempt = self.cut("update", 0.006, "POST", f"/containers/{name}/update", limit)
         found = self.ok("GET", f"/containers/{name}/json").json()["HostConfig"]["Memory"]
         assert found in ((64 << 20,) if attempt.acknowledged else (0, 64 << 20)), found
         self.ok("POST", f"/containers/{name}/update", {"Memory": 32 << 20, "MemorySwap": -1})

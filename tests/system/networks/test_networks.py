@@ -11,7 +11,7 @@ import pytest
 from tests.system.networks.support import Host, ask, bridge_ports, run_inside
 
 from darse.engine.config import AddressPool
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
+from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotImplementedHere, SystemFault
 from darse.engine.filters import Filters
 from darse.wire.networks import EndpointIPAMConfig, EndpointSettings, NetworkCreate
 
@@ -253,6 +253,8 @@ async def test_a_link_of_somebody_else_s_is_not_taken(host: Host) -> None:
 async def test_drivers_that_there_are_not(host: Host) -> None:
     with pytest.raises(NotFound, match='plugin "weave" not found'):
         await host.service.create(NetworkCreate(Name="net", Driver="weave"))
+    with pytest.raises(NotImplementedHere, match=r"macvlan networks are not supported .* drivers bridge, host, null"):
+        await host.service.create(NetworkCreate(Name="net", Driver="macvlan"))
     with pytest.raises(Forbidden, match='only one instance of "host" network is allowed'):
         await host.service.create(NetworkCreate(Name="net", Driver="host"))
 

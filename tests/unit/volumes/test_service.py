@@ -72,6 +72,7 @@ async def test_without_a_name_it_is_anonymous(bench: Bench) -> None:
         (VolumeCreate("../x"), InvalidParameter, 'create ../x: "../x" includes invalid characters for a local volume'),
         (VolumeCreate("x" * 300), InvalidParameter, "longer than 255"),
         (VolumeCreate("vol", "nix"), NotFound, 'error looking up volume plugin nix: plugin "nix" not found'),
+        (VolumeCreate("pool/vol", "nix"), NotFound, "the volume drivers local, and no plugins yet"),
         (VolumeCreate("vol", DriverOpts={"a": "b"}), InvalidParameter, 'create vol: invalid option: "a"'),
         (VolumeCreate("vol", ClusterVolumeSpec={"x": 1}), InvalidParameter, "swarm"),
     ],
