@@ -13,6 +13,7 @@ from darse.containers.model import Container
 from darse.containers.observers import Observers
 from darse.containers.store import ContainerStore
 from darse.containers.traces import Traces
+from darse.containers.unsaved import Unsaved
 from darse.engine.config import EngineConfig
 from darse.engine.errors import InvalidParameter
 from darse.engine.events import EventLog
@@ -52,6 +53,7 @@ class Context(msgspec.Struct, frozen=True):
     file_uses: FileUses = msgspec.field(default_factory=FileUses)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
     inotify: Inotify = msgspec.field(default_factory=Inotify)
+    unsaved: Unsaved = msgspec.field(default_factory=Unsaved)
     observers: Observers = msgspec.field(default_factory=Observers)
     followers: dict[str, set[LogStream]] = msgspec.field(default_factory=dict)
     log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import signal
 
 from darse.containers.context import Context
@@ -66,7 +67,8 @@ class Control:
                 self._restarts.cancel(container)  # the start that we waited for has failed, and made an appointment
                 state.status = Status.EXITED
             if container.record.host.RestartPolicy.Name not in ("", "no"):
-                self._context.store.save_state(container)
+                write = functools.partial(self._context.store.save_state, container)
+                self._context.unsaved.write(container.id, write)
 
     async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
         ended = container.next_exit()
@@ -147,9 +149,12 @@ class Control:
         with context.traces.record(action, container.id):
             context.cgroups.freeze(path, status is Status.PAUSED)
             container.state.status = status
-            with context.database.transaction():
-                context.store.save_state(container)
-                context.publish(container, action)
+            context.unsaved.write(container.id, functools.partial(self._save, container, action))
+
+    def _save(self, container: Container, action: str) -> None:
+        with self._context.database.transaction():
+            self._context.store.save_state(container)
+            self._context.publish(container, action)
 
 
 def stop_seconds(container: Container) -> int:

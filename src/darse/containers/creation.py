@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Mapping
@@ -95,8 +96,9 @@ class Creation:
             # The client is told after the last transaction, which flushes this one too.
             with context.database.transaction(durable=False):
                 context.store.add(container)
-                undo.callback(context.store.delete, container)
                 context.snapshots.prepare(container.id, image, mounted)
+            undo.push_async_callback(self._discard_volumes, container)
+            undo.callback(context.store.delete, container)
             undo.push_async_callback(context.snapshots.remove, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)
@@ -104,12 +106,18 @@ class Creation:
                 await context.snapshots.change_owners(container.id, owners)
             await context.volumes.realize(container.record.mounts)
             await self._fill_volumes(container)
-            container.state.status = Status.CREATED
             with context.database.transaction():
+                context.database.on_rollback(functools.partial(setattr, container.state, "status", Status.CREATING))
+                container.state.status = Status.CREATED
                 context.store.save_record(container)
                 context.store.save_state(container)
                 context.publish(container, "create")
             undo.pop_all()
+
+    async def _discard_volumes(self, container: Container) -> None:
+        """Undo: remove the anonymous volumes of a container that is gone again."""
+        volumes = self._context.volumes
+        await volumes.delete_data(volumes.discard_anonymous(container.record.mounts))
 
     def _with_defaults(self, given: HostConfig) -> HostConfig:
         config, facts = self._context.config, self._context.facts

@@ -6,7 +6,7 @@ import msgspec
 
 from darse.containers.context import Context
 from darse.containers.model import Container
-from darse.engine.errors import Conflict
+from darse.engine.errors import Conflict, EngineError
 from darse.wire.containers import NetworkSettings
 from darse.wire.networks import EndpointSettings
 
@@ -63,8 +63,12 @@ class Endpoints:
         networks.check({record.name: settings})
         if container.state.alive:
             await networks.connect(record.id, container.id, container.state.pid, settings)
-        container.record.endpoints[record.name] = settings
-        self._context.store.save_record(container)
+        try:
+            self._save(container, {**container.record.endpoints, record.name: settings})
+        except EngineError:
+            if container.state.alive:
+                networks.disconnect(record.id, container.id, container.state.pid)
+            raise
 
     def disconnect(self, network: str, container: Container | None) -> None:
         """Disconnect a container from a network."""
@@ -73,7 +77,14 @@ class Endpoints:
             return
         if record.name not in container.record.endpoints:
             raise Conflict(f"container {container.id} is not connected to network {record.name}")
-        if container.state.alive:
-            self._context.networks.disconnect(record.id, container.id, container.state.pid)
-        del container.record.endpoints[record.name]
-        self._context.store.save_record(container)
+        before = container.record.endpoints
+        self._save(container, {name: settings for name, settings in before.items() if name != record.name})
+        try:
+            if container.state.alive:
+                self._context.networks.disconnect(record.id, container.id, container.state.pid)
+        except BaseException:
+            self._save(container, before)
+            raise
+
+    def _save(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
+        self._context.store.save_record(container, msgspec.structs.replace(container.record, endpoints=endpoints))

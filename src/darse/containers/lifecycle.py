@@ -8,6 +8,7 @@ end of a process is in conmon's exit file, so it is never missed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,12 +23,15 @@ from darse.containers.health import first_health
 from darse.containers.model import Container, State, Status
 from darse.containers.restart import Restarts, restarts_with_engine
 from darse.containers.updating import Updates
-from darse.engine.errors import Conflict, EngineError, NotModified, SystemFault
+from darse.engine.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
 from darse.linux.process import Process
 from darse.runtime import conmon
 from darse.runtime.conmon import Exit, LaunchRefused
 from darse.runtime.launch import StdioPlan, launch_container
 from darse.runtime.oci import LaunchFailure, failure
+
+# Between two attempts to remove a container that asked for it, while the host has run out of what that needs.
+_REMOVAL_SECONDS = 2.0
 
 
 class Lifecycle:
@@ -42,6 +46,7 @@ class Lifecycle:
         # Watchers whose container has ended, and that are recording and removing it.
         self._endings: set[asyncio.Task[None]] = set()
         self._hubs: dict[str, ConsoleHub] = {}
+        self._closing = asyncio.Event()
         self._restarts = Restarts(self._start_again)
         self.control = Control(context, self._restarts)
         self.updates = Updates(context)
@@ -97,6 +102,8 @@ class Lifecycle:
         context = self._context
         files = context.files.of(container.id)
         async with AsyncExitStack() as undo:
+            # Its last end must be on record before the directory of that run goes.
+            context.unsaved.settle(container.id)
             undo.push_async_callback(self._release, container)
             plan = await self._assembly.prepare(container)
             await context.file_uses.wait_idle(container.id)
@@ -134,9 +141,7 @@ class Lifecycle:
                 restart_count=container.state.restart_count,
                 health=first_health(container.record.config),
             )
-            with context.database.transaction():
-                context.store.save_state(container)
-                context.publish(container, "start")
+            context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
             context.networks.sandbox_started(container.id)
             undo.pop_all()
         self._watch(container, monitor)
@@ -163,9 +168,14 @@ class Lifecycle:
         if state.status is Status.RESTARTING:
             state.finished_ns = time.time_ns()
             self._restart_or_rest(container, lasted=0.0)
+        write = functools.partial(self._save, container, "die", exitCode=state.exit_code)
+        self._context.unsaved.write(container.id, write)
+
+    def _save(self, container: Container, action: str, **attributes: object) -> None:
+        """Write a container's state, and that this has happened to it."""
         with self._context.database.transaction():
             self._context.store.save_state(container)
-            self._context.publish(container, "die", exitCode=state.exit_code)
+            self._context.publish(container, action, **attributes)
 
     def _restart_or_rest(self, container: Container, *, lasted: float) -> None:
         """After an end: wait for the next start if the restart policy says so. The caller saves the state."""
@@ -183,14 +193,16 @@ class Lifecycle:
             context.cgroups.remove(context.cgroup_path(container))
             await conmon.ended(container.monitor, context.files.of(container.id).station)
             container.monitor = None
-        context.networks.sandbox_release(container.id)
+        release = functools.partial(context.networks.sandbox_release, container.id)
+        context.unsaved.write(container.id, release)
         self._clean(container)
 
     def _clean(self, container: Container) -> None:
         context = self._context
         context.cgroups.remove(context.cgroup_path(container))
         context.runtime_of(container).forget(container.id)
-        context.files.of(container.id).clear_station()
+        # The exit file is the proof of an end until that is on record.
+        context.unsaved.write(container.id, context.files.of(container.id).clear_station)
         context.volumes.unmount_unused(container.record.mounts, container.id)
 
     def _watch(self, container: Container, monitor: Process) -> None:
@@ -211,7 +223,20 @@ class Lifecycle:
         async with self._context.locks.hold(container.id):
             await self._exited(container, exit_)
         if container.record.host.AutoRemove and not container.restarting:  # the two exclude a restart policy
-            await self._on_auto_remove(container)
+            await self._remove_ended(container)
+
+    async def _remove_ended(self, container: Container) -> None:
+        """Remove a container that asked for it; when the host has run out of something, try again until it is gone."""
+        while not self._closing.is_set():
+            try:
+                await self._on_auto_remove(container)
+            except Exhausted as error:
+                self._context.log.warning("container %s is not removed yet: %s", container.id[:12], error)
+                container.is_removed()  # its client has the exit status, and needs no more
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), _REMOVAL_SECONDS)
+            else:
+                return
 
     async def _exited(self, container: Container, exit_: Exit) -> None:
         """Record the end of a container, then tell those who wait for it, then clean up."""
@@ -227,14 +252,7 @@ class Lifecycle:
             if state.health is not None:
                 state.health.Status = "unhealthy"  # as docker has it
             self._restart_or_rest(container, lasted=(state.finished_ns - state.started_ns) / 1e9)
-            with context.database.transaction():
-                # In one transaction with the exit: one flush of the disk instead of two.
-                context.networks.sandbox_release(container.id)
-                context.store.save_state(container)
-                if exit_.oom_killed and not container.oom_kills:
-                    context.publish(container, "oom")
-                took = (state.finished_ns - state.started_ns) // 1_000_000_000
-                context.publish(container, "die", exitCode=exit_.code, execDuration=took)
+            context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_))
             container.has_exited()
             context.notify_ended(container.id)
             context.observers.ended(container)
@@ -242,6 +260,17 @@ class Lifecycle:
             if hub is not None:
                 hub.process_exited()
             self._clean(container)
+
+    def _save_end(self, container: Container, exit_: Exit) -> None:
+        context, state = self._context, container.state
+        with context.database.transaction():
+            # In one transaction with the exit: one flush of the disk instead of two.
+            context.networks.sandbox_release(container.id)
+            context.store.save_state(container)
+            if exit_.oom_killed and not container.oom_kills:
+                context.publish(container, "oom")
+            took = (state.finished_ns - state.started_ns) // 1_000_000_000
+            context.publish(container, "die", exitCode=exit_.code, execDuration=took)
 
     async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
         """Bring one container's state together with what the kernel has, after an engine ended in whatever way.
@@ -278,7 +307,8 @@ class Lifecycle:
         """Go on with what an engine before this one has scheduled, or start what starts with the engine."""
         if restarts_with_engine(container):
             container.state.status = Status.RESTARTING
-            self._context.store.save_state(container)
+            write = functools.partial(self._context.store.save_state, container)
+            self._context.unsaved.write(container.id, write)
         if container.state.status is Status.RESTARTING:
             self._restarts.start_soon(container)
 
@@ -301,9 +331,7 @@ class Lifecycle:
                 restart_count=container.state.restart_count,
                 health=first_health(container.record.config),
             )
-            with context.database.transaction():
-                context.store.save_state(container)
-                context.publish(container, "start")
+            context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
         if container.state.status is Status.RUNNING:
             # A commit that was cut short has left it standing still.
             context.cgroups.freeze(context.cgroup_path(container), frozen=False)
@@ -313,6 +341,7 @@ class Lifecycle:
 
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them all first, within `stop_seconds` each."""
+        self._closing.set()
         await self._restarts.close()
         if stop_seconds is not None:
             await self.control.stop_all(stop_seconds)
@@ -321,6 +350,7 @@ class Lifecycle:
             watcher.cancel()
         # What has begun to end is ended: its client was told of a removal already.
         await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
+        self._context.unsaved.close()
 
 
 def _stdio(container: Container) -> StdioPlan:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from darse.containers.context import Context
 from darse.containers.model import Container, Link
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
@@ -117,8 +119,7 @@ class Links:
         left = [link for link in parent.record.links if link.alias != alias] if parent is not None else []
         if parent is None or len(left) == len(parent.record.links):
             raise NotFound(f"Could not get link name: no link {name!r}; links are named CONTAINER/ALIAS")
-        parent.record.links = left
-        self._context.store.save_record(parent)
+        self._context.store.save_record(parent, msgspec.structs.replace(parent.record, links=left))
         return parent
 
     def parents(self, target: Container) -> list[Container]:

@@ -10,6 +10,7 @@ conmon 2.1 creates the file with version 2, too, but has been seen to miss a chi
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from darse.containers.context import Context
@@ -48,11 +49,14 @@ class OutOfMemory:
         if kills > container.oom_kills or (counter is None and file.exists()):
             container.oom_kills = kills
             container.state.oom_killed = True
-            with context.database.transaction():
-                context.store.save_state(container)
-                context.publish(container, "oom")
+            context.unsaved.write(container.id, functools.partial(self._save, container))
         if counter is None or container.oom_kills:
             file.unlink(missing_ok=True)
+
+    def _save(self, container: Container) -> None:
+        with self._context.database.transaction():
+            self._context.store.save_state(container)
+            self._context.publish(container, "oom")
 
     def ended(self, container: Container) -> None:
         """Stop watching."""

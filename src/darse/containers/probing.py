@@ -104,10 +104,16 @@ class HealthChecks:
             return
         before = health.Status
         after = plan.judge(health, result, running_for)
+        if after == before and context.unsaved.waits(container.id):
+            return  # what waits writes the whole state
+        context.unsaved.write(container.id, functools.partial(self._save, container, after if after != before else ""))
+
+    def _save(self, container: Container, news: str) -> None:
+        context = self._context
         with context.database.transaction(durable=False):
             context.store.save_state(container)
-            if after != before:
-                context.publish(container, f"health_status: {after}")
+            if news:
+                context.publish(container, f"health_status: {news}")
 
 
 class _Output:

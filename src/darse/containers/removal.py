@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 from darse.containers.context import Context
 from darse.containers.execs import ExecService
@@ -50,12 +51,14 @@ class Removal:
             if container.state.active:
                 raise Conflict(f"container {container.id} was started again while it was to be removed")
             with context.traces.record("rm", container.id):
-                container.state.status = Status.REMOVING
+                status, container.state.status = container.state.status, Status.REMOVING
                 with context.database.transaction():
+                    context.database.on_rollback(functools.partial(setattr, container.state, "status", status))
                     context.store.delete(container)
                     mounts = container.record.mounts if volumes else []
                     discarded = context.volumes.discard_anonymous(mounts)
                     context.publish(container, "destroy")
+                context.unsaved.forget(container.id)
                 container.is_removed()
                 context.observers.removed(container)
                 self._lifecycle.forget(container)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 from collections.abc import Iterator
 
 import msgspec
@@ -95,7 +96,8 @@ class ContainerStore:
                     msgspec.json.encode(container.state),
                 ),
             )
-        self._index(container)
+            self._database.on_rollback(functools.partial(self._forget, container))
+            self._index(container)
 
     def save_state(self, container: Container) -> None:
         """Write the container's state."""
@@ -104,12 +106,14 @@ class ContainerStore:
                 "UPDATE containers SET state = ? WHERE id = ?", (msgspec.json.encode(container.state), container.id)
             )
 
-    def save_record(self, container: Container) -> None:
-        """Write the container's record."""
+    def save_record(self, container: Container, record: Record | None = None) -> None:
+        """Write the container's record, or give it another one."""
+        new = container.record if record is None else record
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE containers SET record = ? WHERE id = ?", (msgspec.json.encode(container.record), container.id)
+                "UPDATE containers SET record = ? WHERE id = ?", (msgspec.json.encode(new), container.id)
             )
+            self._database.on_commit(functools.partial(setattr, container, "record", new))
 
     def rename(self, container: Container, name: str) -> None:
         """Give a container another name. Raises Conflict when it is taken."""
@@ -121,18 +125,21 @@ class ContainerStore:
                 "UPDATE containers SET name = ?, record = ? WHERE id = ?",
                 (name, msgspec.json.encode(record), container.id),
             )
-        container.record = record
-        del self._by_name[old]
-        self._by_name[name] = container
+
+        def renamed() -> None:
+            container.record = record
+            del self._by_name[old]
+            self._by_name[name] = container
+
+        self._database.on_commit(renamed)
 
     def delete(self, container: Container) -> None:
         """Remove a container's row."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-        del self._by_id[container.id]
-        del self._by_name[container.name]
-        self._linked.pop(container.id, None)
-        del self._sorted_ids[bisect.bisect_left(self._sorted_ids, container.id)]
+            # The rest of the transaction asks who uses the container's volumes.
+            self._database.on_rollback(functools.partial(self._index, container))
+            self._forget(container)
 
     def counts(self) -> dict[Status, int]:
         """How many containers there are in each state."""
@@ -160,3 +167,9 @@ class ContainerStore:
         if container.record.links:
             self._linked[container.id] = container
         bisect.insort(self._sorted_ids, container.id)
+
+    def _forget(self, container: Container) -> None:
+        del self._by_id[container.id]
+        del self._by_name[container.name]
+        self._linked.pop(container.id, None)
+        del self._sorted_ids[bisect.bisect_left(self._sorted_ids, container.id)]

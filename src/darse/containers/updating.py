@@ -81,10 +81,14 @@ class Updates:
             with context.traces.record("update", container.id):
                 if container.state.alive:
                     await self._apply(container, host)
-                container.record.host = host
-                with context.database.transaction():
-                    context.store.save_record(container)
-                    context.publish(container, "update")
+                try:
+                    with context.database.transaction():
+                        context.store.save_record(container, msgspec.structs.replace(container.record, host=host))
+                        context.publish(container, "update")
+                except EngineError as error:
+                    if container.state.alive:
+                        await asyncio.to_thread(self.recover, container)  # the record says what was before
+                    raise _cannot(container, error) from error
                 self._unmark(container)
         return UpdateResponse(warnings)
 

@@ -10,6 +10,8 @@
     ├── NotImplementedHere 501   the API has it; this engine or host does not
     ├── Unavailable        503   try again later
     └── SystemFault        500   the host or a program we rely on failed
+        └── Exhausted            the host has no more of something: space, inodes, descriptors, memory
+            └── NoSpace
 
 The names follow moby's errdefs, which is the vocabulary of the API's status codes. The mapping to HTTP is
 `status`; nothing else in the engine knows about HTTP.
@@ -78,3 +80,11 @@ class SystemFault(EngineError):
     """The kernel or a program we rely on failed in a way the caller did not cause."""
 
     status = 500
+
+
+class Exhausted(SystemFault):
+    """The host has no more of what the operation needs; see `darse.engine.exhaustion` for its words."""
+
+
+class NoSpace(Exhausted):
+    """The file system has no more blocks or inodes, or the quota is used up."""

@@ -9,18 +9,22 @@ the newest `LOG_LENGTH` events.
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
 
+from darse.engine.errors import EngineError
 from darse.engine.state import Schema, State
 
 LOG_LENGTH = 4096
 _TRIM_EVERY = 256
 _SUBSCRIBER_BACKLOG = 16384
 _GATHER_SECONDS = 0.1
+_log = logging.getLogger("darse.engine")
 
 SCHEMA = Schema(
     "events",
@@ -97,11 +101,13 @@ class EventLog:
             self._gathered.append(row)
             if self._writing is None:
                 self._writing = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self.flush)
-        for queue in self._subscribers:
-            if queue.qsize() >= _SUBSCRIBER_BACKLOG:
-                continue
-            queue.put_nowait(event)
+        self._state.on_commit(functools.partial(self._tell, event))
         return event
+
+    def _tell(self, event: Event) -> None:
+        for queue in self._subscribers:
+            if queue.qsize() < _SUBSCRIBER_BACKLOG:
+                queue.put_nowait(event)
 
     def between(self, since_ns: int, until_ns: int) -> list[Event]:
         """Return the logged events of a time span, oldest first."""
@@ -110,7 +116,9 @@ class EventLog:
             "SELECT document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY time_ns, number",
             (since_ns, until_ns),
         )
-        return [self._decode(document) for (document,) in rows]
+        # What the disk does not take yet came after all that it has.
+        unwritten = [document for time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
+        return [self._decode(document) for document in (*(row[0] for row in rows), *unwritten)]
 
     async def follow(self, since_ns: int | None) -> AsyncIterator[Event]:
         """Yield logged events from `since_ns` on, then every new one; ends when the log is closed."""
@@ -139,13 +147,19 @@ class EventLog:
             queue.put_nowait(None)
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write what was gathered; what the disk refuses is kept, and tried again with the next."""
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
-        rows, self._gathered = self._gathered, []
-        if rows:
-            self._write(rows)
+        if not self._gathered:
+            return
+        try:
+            self._write(self._gathered)
+        except EngineError as error:
+            _log.warning("%d events are not on record yet: %s", len(self._gathered), error)
+            del self._gathered[:-LOG_LENGTH]
+        else:
+            self._gathered = []
 
     def _write(self, rows: list[tuple[int, bytes]]) -> None:
         # An enclosing transaction makes an event as durable as the change that it reports.

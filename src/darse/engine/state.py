@@ -1,7 +1,8 @@
 """The engine's state: one SQLite database in WAL mode, opened once, used from the event loop's thread.
 
 Every change of an object is one transaction with `synchronous=FULL`, so what a client was told survives the
-power going out. A transaction takes well under a millisecond, so it runs inline; nothing awaits inside one.
+power going out. A transaction takes well under a millisecond, so it runs inline; nothing awaits inside one. Memory
+follows the rows: it changes when the commit has succeeded, and is as before when it fails.
 
 Each room owns its tables and lists the steps that build them as `Schema(room, steps)`. A step that has shipped
 never changes; a new one is appended. The number of steps applied is kept per room.
@@ -9,9 +10,10 @@ never changes; a new one is appended. The number of steps applied is kept per ro
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from typing import Any
 import msgspec
 
 from darse.engine.errors import SystemFault
+from darse.engine.exhaustion import of_database
+
+_log = logging.getLogger("darse.engine")
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -38,7 +43,10 @@ class State:
         """
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
         self._thread = threading.get_ident()
+        self._path = path
         self._depth = 0
+        self._committed: list[Callable[[], object]] = []
+        self._undo: list[Callable[[], object]] = []
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
             self._connection.execute(f"PRAGMA {pragma}")
         path.chmod(0o600)
@@ -52,27 +60,74 @@ class State:
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Commit on success, roll back on an exception. Joins an enclosing transaction.
 
-        What is not `durable` survives the engine, however that ends, and may be lost when the power goes out: right for
-        what means nothing after a reboot, and for events that report no change. It saves the flush of the disk.
+        What is kept in memory beside the rows follows them by `on_commit` and `on_rollback`. What is not `durable`
+        survives the engine, however that ends, and may be lost when the power goes out: right for what means nothing
+        after a reboot, and for events that report no change. It saves the flush of the disk.
+
+        Raises NoSpace when the disk is full, and otherwise what `exhaustion.of_database` makes of SQLite's errors: also
+        when it is the commit that fails, and then nothing was changed.
         """
         if self._depth:
             yield self._connection
             return
-        if not durable:
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._depth = 1
         try:
-            yield self._connection
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        else:
-            self._connection.execute("COMMIT")
-        finally:
+            with self._flushing(durable):
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._depth = 1
+                yield self._connection
+                self._connection.execute("COMMIT")
+        except BaseException as error:
             self._depth = 0
-            if not durable:
-                self._connection.execute("PRAGMA synchronous=FULL")
+            self._roll_back()
+            if isinstance(error, sqlite3.OperationalError):
+                raise of_database(error, self._path) from error
+            raise
+        self._depth = 0
+        self._undo.clear()
+        callbacks, self._committed = self._committed, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                # The change is made: what follows it must not make a failure of it.
+                _log.exception("what was to follow a change of the database has failed")
+
+    def on_commit(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the transaction is committed; at once when none is open."""
+        if self._depth:
+            self._committed.append(callback)
+        else:
+            callback()
+
+    def on_rollback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the transaction that is open fails, the newest first.
+
+        For a change in memory that the rest of the transaction has to see. Nobody else does: nothing awaits inside.
+        """
+        if self._depth:
+            self._undo.append(callback)
+
+    @contextmanager
+    def _flushing(self, durable: bool) -> Iterator[None]:
+        if durable:
+            yield
+            return
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:  # inside one the pragma does nothing
+                self._connection.execute("ROLLBACK")
+            self._connection.execute("PRAGMA synchronous=FULL")
+
+    def _roll_back(self) -> None:
+        # After some errors, a full disk among them, SQLite has rolled back by itself; after others it has not.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._committed.clear()
+        undo, self._undo = self._undo, []
+        for callback in reversed(undo):
+            callback()
 
     @property
     def in_transaction(self) -> bool:

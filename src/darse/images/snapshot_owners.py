@@ -8,6 +8,7 @@ interrupted in between is begun again by the next one, for what was mapped alrea
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -80,6 +81,9 @@ class SnapshotOwners:
                 )
             else:
                 connection.execute("DELETE FROM snapshot_owners WHERE container_id = ?", (container_id,))
+            self._state.on_commit(functools.partial(self._remember, container_id, owners, complete=complete))
+
+    def _remember(self, container_id: str, owners: str, *, complete: bool) -> None:
         if owners:
             self._rows[container_id] = (owners, complete)
         else:

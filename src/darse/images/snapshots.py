@@ -6,6 +6,8 @@ The row names the layers, so a container does not need its image's name or recor
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -95,6 +97,7 @@ class SnapshotService:
                 raise NotFound(f"No such image: {image_id}")
         directory = self._directory / container_id
         with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
+            self._state.on_rollback(functools.partial(_take_back, directory))
             for path in (directory, directory / "upper", directory / "work"):
                 path.mkdir(mode=0o755)
                 path.chmod(0o755)
@@ -184,6 +187,13 @@ class SnapshotService:
 
     def _discard(self, path: Path) -> None:
         os.rename(path, self._trash / f"{path.name[:12]}-{secrets.token_hex(4)}")
+
+
+def _take_back(directory: Path) -> None:
+    """Remove a writable layer into which nothing has been written."""
+    for path in (directory / "upper", directory / "work", directory):
+        with contextlib.suppress(OSError):
+            path.rmdir()
 
 
 def _tree_bytes(root: Path) -> int:

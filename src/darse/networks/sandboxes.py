@@ -111,7 +111,7 @@ class Sandboxes:
         except BaseException as error:
             if prepared is not None:
                 prepared.netns.close()
-            self._forget(sandbox)
+            self.abandon(sandbox)
             if isinstance(error, OSError):
                 raise SystemFault(f"cannot make the container's network: {error}") from error
             raise
@@ -171,13 +171,12 @@ class Sandboxes:
     def release(self, container_id: str) -> SandboxRecord | None:
         """Give back what a container's network stack holds; fine when there is none."""
         self.started(container_id)
-        sandbox = self._store.delete_sandbox(container_id)
-        if sandbox is not None:
-            self._give_back(sandbox)
-        return sandbox
+        return self._store.delete_sandbox(container_id, self._give_back)
 
-    def _forget(self, sandbox: SandboxRecord) -> None:
-        self._store.delete_sandbox(sandbox.container_id)
+    def abandon(self, sandbox: SandboxRecord) -> None:
+        """Give back what a network stack holds that was made, and never saved."""
+        self.started(sandbox.container_id)
+        self._store.sandboxes.pop(sandbox.container_id, None)
         self._give_back(sandbox)
 
     def _give_back(self, sandbox: SandboxRecord) -> None:
@@ -209,6 +208,7 @@ class Sandboxes:
                 _configure(netns, interface, endpoint, default_route=way_out is endpoint)
             finally:
                 netns.close()
+            self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
         except BaseException as error:
             if endpoint.link:
                 self._drivers[record.driver].disconnect(endpoint.link)
@@ -216,8 +216,6 @@ class Sandboxes:
             if isinstance(error, OSError):
                 raise SystemFault(f"cannot connect the container to network {record.name}: {error}") from error
             raise
-        sandbox.endpoints.append(endpoint)
-        self._store.save_sandbox(sandbox)
         return endpoint
 
     def leave(self, container_id: str, pid: int, record: NetworkRecord) -> Endpoint:
@@ -231,10 +229,12 @@ class Sandboxes:
         if sandbox is None or endpoint is None:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
         gone = [port for port in sandbox.published if port.container_ip == endpoint.address]
-        sandbox.published = [port for port in sandbox.published if port not in gone]
-        if gone:
-            sandbox.ports = dict.fromkeys(sandbox.ports)
-        sandbox.endpoints.remove(endpoint)
+        sandbox = msgspec.structs.replace(
+            sandbox,
+            published=[port for port in sandbox.published if port not in gone],
+            ports=dict.fromkeys(sandbox.ports) if gone else sandbox.ports,
+            endpoints=[one for one in endpoints if one is not endpoint],
+        )
         self._store.save_sandbox(sandbox)
         self._publisher.withdraw(gone)
         self._drivers[record.driver].disconnect(endpoint.link)

@@ -7,6 +7,8 @@ import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
+
 from darse.engine.config import EngineConfig
 from darse.engine.errors import (
     Conflict,
@@ -199,7 +201,7 @@ class NetworkService:
                 for endpoint in sandbox.record.endpoints:
                     self._publish(endpoint, "connect", request.container_id)
         except BaseException:
-            self._sandboxes.release(request.container_id)
+            self._sandboxes.abandon(sandbox.record)
             raise
         return sandbox
 
@@ -225,8 +227,7 @@ class NetworkService:
         """The container has another name now."""
         sandbox = self.store.sandboxes.get(container_id)
         if sandbox is not None:
-            sandbox.container_name = name
-            self.store.save_sandbox(sandbox)
+            self.store.save_sandbox(msgspec.structs.replace(sandbox, container_name=name))
 
     def sandbox(self, container_id: str) -> SandboxRecord | None:
         """What a running container has."""
@@ -312,10 +313,16 @@ class NetworkService:
                 self.store.unhide(record)
                 self._rebuild_firewall()
                 raise SystemFault(f"cannot remove bridge {record.bridge}: {error}") from error
+            try:
+                with self._state.transaction():
+                    self.store.delete(record)
+                    self._publish_network(record, "destroy")
+            except EngineError:
+                self.store.unhide(record)
+                self._restore_or_report(record)
+                self._rebuild_firewall()
+                raise
             self._allocators.pop(record.id, None)
-            with self._state.transaction():
-                self.store.delete(record)
-                self._publish_network(record, "destroy")
 
     def _publish_network(self, record: NetworkRecord, action: str) -> None:
         self._events.publish("network", action, record.id, {"name": record.name, "type": record.driver})

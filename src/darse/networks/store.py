@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -68,7 +69,7 @@ class NetworkStore:
                 "INSERT OR REPLACE INTO networks VALUES (?, ?, ?)",
                 (record.id, record.name, msgspec.json.encode(record)),
             )
-        self._networks[record.id] = record
+            self._state.on_commit(functools.partial(self._networks.__setitem__, record.id, record))
 
     def hide(self, record: NetworkRecord) -> None:
         """Let a network be found no longer, while it is being removed; its row stays until `delete`."""
@@ -82,7 +83,7 @@ class NetworkStore:
         """Remove a network."""
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM networks WHERE id = ?", (record.id,))
-        self._networks.pop(record.id, None)
+            self._state.on_commit(functools.partial(self._networks.pop, record.id, None))
 
     def reserve(self, sandbox: SandboxRecord) -> None:
         """Let a sandbox that is being made be found, without a row yet."""
@@ -94,12 +95,17 @@ class NetworkStore:
             connection.execute(
                 "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (sandbox.container_id, msgspec.json.encode(sandbox))
             )
-        self.sandboxes[sandbox.container_id] = sandbox
+            self._state.on_commit(functools.partial(self.sandboxes.__setitem__, sandbox.container_id, sandbox))
 
-    def delete_sandbox(self, container_id: str) -> SandboxRecord | None:
-        """Remove and return a sandbox; None when there is none."""
-        sandbox = self.sandboxes.pop(container_id, None)
-        if sandbox is not None:
-            with self._state.transaction() as connection:
-                connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (container_id,))
+    def delete_sandbox(
+        self, container_id: str, then: Callable[[SandboxRecord], object] = lambda _: None
+    ) -> SandboxRecord | None:
+        """Remove and return a sandbox, and call `then` with it once that is on record; None when there is none."""
+        sandbox = self.sandboxes.get(container_id)
+        if sandbox is None:
+            return None
+        with self._state.transaction() as connection:
+            connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (container_id,))
+            self._state.on_commit(functools.partial(self.sandboxes.pop, container_id, None))
+            self._state.on_commit(functools.partial(then, sandbox))
         return sandbox

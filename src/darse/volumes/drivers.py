@@ -63,6 +63,9 @@ class VolumeDriver(Protocol):
     def create(self, name: str) -> None:
         """Make a volume; whatever an earlier one of the name has left goes first."""
 
+    def take_back(self, name: str) -> None:
+        """Undo `create` of a volume that could not be recorded; what has data in it stays."""
+
     def repair(self, name: str) -> None:
         """Bring a volume that exists in order after a crash."""
 
@@ -107,11 +110,22 @@ class LocalDriver:
         path = self.path(name)
         with trace.step("file", f"volume {name}", "mkdir", "-p", str(path)):
             path.parent.mkdir(mode=0o701)
-            path.parent.chmod(0o701)
-            path.mkdir(mode=0o755)
-            path.chmod(0o755)
-            sync_directory(path.parent)
-            sync_directory(self._root)
+            try:
+                path.parent.chmod(0o701)
+                path.mkdir(mode=0o755)
+                path.chmod(0o755)
+                sync_directory(path.parent)
+                sync_directory(self._root)
+            except OSError:
+                self.take_back(name)
+                raise
+
+    def take_back(self, name: str) -> None:
+        """Remove the directory where it is empty."""
+        path = self.path(name)
+        for directory in (path, path.parent):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
 
     def repair(self, name: str) -> None:
         """Finish a copy-up; make the directory anew if the disk has lost it."""

@@ -36,8 +36,16 @@ async def change_owners_of(record: VolumeRecord, owners: str, data: Path, save: 
 async def _move(
     record: VolumeRecord, owners: str, mapping: Owners, data: Path, save: Callable[[VolumeRecord], None], *, after: str
 ) -> None:
-    record.owners, record.changing = owners, True
-    save(record)
+    _record(record, owners, save, changing=True)
     await asyncio.to_thread(change_owners, str(data), mapping)
-    record.owners, record.changing = after, False
-    save(record)
+    _record(record, after, save, changing=False)
+
+
+def _record(record: VolumeRecord, owners: str, save: Callable[[VolumeRecord], None], *, changing: bool) -> None:
+    before = record.owners, record.changing
+    record.owners, record.changing = owners, changing
+    try:
+        save(record)
+    except BaseException:
+        record.owners, record.changing = before
+        raise

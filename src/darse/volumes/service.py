@@ -7,6 +7,7 @@ row: what has no row is nobody's and is swept at start.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
 import time
@@ -130,11 +131,15 @@ class VolumeService:
                 driver.check(options)
             except InvalidParameter as error:
                 raise InvalidParameter(f"create {name}: {error}") from None
-            driver.create(name)
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
-            with self._state.transaction() as connection:
-                connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
-                self._events.publish("volume", "create", name, {"driver": driver_name})
+            driver.create(name)
+            try:
+                with self._state.transaction() as connection:
+                    connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
+                    self._events.publish("volume", "create", name, {"driver": driver_name})
+            except BaseException:
+                driver.take_back(name)
+                raise
             self._records[name] = record
             return record
 
@@ -184,6 +189,8 @@ class VolumeService:
             for record in discarded:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (record.name,))
                 self._events.publish("volume", "destroy", record.name, {"driver": record.driver})
+                # What follows in the transaction is not to count it any more.
+                self._state.on_rollback(functools.partial(self._records.__setitem__, record.name, record))
                 del self._records[record.name]
         return discarded
 

@@ -1,5 +1,6 @@
 """The index that every request goes through."""
 
+import msgspec
 import pytest
 
 from darse.containers.model import Container, Record, State, Status
@@ -83,3 +84,50 @@ def test_what_was_stored_is_there_again(store, database):
     again = ContainerStore(database)
     assert {container.name for container in again} == {"web", "database"}
     assert again.get("web").state.exit_code == 7
+
+
+# A change that cannot be written is none
+
+
+def _refused(database, change):
+    """Make a change in a transaction that fails afterwards."""
+
+    def fails():
+        with database.transaction():
+            change()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+
+
+def _names(store):
+    return sorted(one.name for one in store)
+
+
+def test_a_refused_rename_leaves_the_name(database, store):
+    web = store.get("web")
+    _refused(database, lambda: store.rename(web, "other"))
+    assert (web.name, store.get("web")) == ("web", web)
+    assert not store.name_is_taken("other")
+
+
+def test_a_refused_removal_leaves_the_container(database, store):
+    web = store.get("web")
+    _refused(database, lambda: store.delete(web))
+    assert store.get("abc1") is web
+    assert _names(store) == ["abc", "db", "web"]
+
+
+def test_a_refused_creation_takes_no_name(database, store):
+    _refused(database, lambda: store.add(_container("eee4", "new")))
+    assert not store.name_is_taken("new")
+    store.add(_container("eee4", "new"))
+    assert store.get("eee4").name == "new"
+
+
+def test_a_refused_record_leaves_the_old_one(database, store):
+    web = store.get("web")
+    before = web.record
+    _refused(database, lambda: store.save_record(web, msgspec.structs.replace(before, image_reference="other")))
+    assert web.record is before

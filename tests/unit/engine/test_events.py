@@ -90,3 +90,42 @@ async def test_the_log_stays_bounded(state, tmp_path):
     log.flush()
     assert _written(tmp_path) <= events.LOG_LENGTH + 256
     assert _actions(log)[-1] == str(events.LOG_LENGTH + 599)
+
+
+async def test_subscribers_hear_of_a_change_after_its_commit_and_not_of_a_failed_one(state):
+    log = EventLog(state)
+    heard = []
+
+    async def listen():
+        async for event in log.follow(None):
+            heard.append(event.Action)
+
+    listener = asyncio.create_task(listen())
+    while not log.listeners:
+        await asyncio.sleep(0)
+
+    def change(*, fails):
+        with state.transaction():
+            log.publish("container", "rename" if fails else "create", "c")
+            if fails:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        change(fails=True)
+    change(fails=False)
+    log.close()
+    await listener
+    assert heard == ["create"]
+
+
+async def test_events_that_the_disk_refuses_are_told_and_written_later(state, tmp_path):
+    log = EventLog(state)
+    (pages,) = state.row("PRAGMA page_count")
+    state.row(f"PRAGMA max_page_count={pages}")
+    log.publish("container", "exec_start", "c", {"long": "x" * 20_000})
+    assert _actions(log) == ["exec_start"]
+    assert _written(tmp_path) == 0
+    state.row("PRAGMA max_page_count=1000000")
+    log.flush()
+    assert _written(tmp_path) == 1
+    assert _actions(log) == ["exec_start"]
