@@ -208,7 +208,7 @@ class Sandboxes:
                 _configure(netns, interface, endpoint, default_route=way_out is endpoint)
             finally:
                 netns.close()
-            self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+            self._add(container_id, endpoint)
         except BaseException as error:
             if endpoint.link:
                 self._drivers[record.driver].disconnect(endpoint.link)
@@ -217,6 +217,13 @@ class Sandboxes:
                 raise SystemFault(f"cannot connect the container to network {record.name}: {error}") from error
             raise
         return endpoint
+
+    def _add(self, container_id: str, endpoint: Endpoint) -> None:
+        # Read again: it may have joined or left others meanwhile, or have ended.
+        sandbox = self._store.sandboxes.get(container_id)
+        if sandbox is None:
+            raise Conflict(f"container {container_id[:12]} has ended meanwhile")
+        self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
 
     def leave(self, container_id: str, pid: int, record: NetworkRecord) -> Endpoint:
         """Disconnect a running container from a network; what led out through it takes another way, if there is one.
