@@ -31,6 +31,7 @@ from darse.runtime.remapping import Remapping, host_message_queues, pin_sources
 from darse.runtime.spec import LAST_GROUP, SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
 from darse.volumes.mounts import MountPlan
+from darse.wire.networks import EndpointSettings
 
 _INIT_PROGRAMS = ("/usr/libexec/podman/catatonit", "/usr/bin/catatonit", "/usr/bin/tini-static", "/usr/bin/tini")
 
@@ -169,6 +170,8 @@ class Assembly:
             return _Stack(None, [])
         shared = self._shared_user_namespace(container) if remapping is not None else ""
         if mode.startswith("container:"):
+            if context.store.find(mode.partition(":")[2]) is container:
+                raise InvalidParameter(f"cannot join own network: --network {mode} names the container itself")
             other = running_other(self._context, mode, "network")
             sandbox = context.networks.sandbox(other.id)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
@@ -176,7 +179,7 @@ class Assembly:
         request = SandboxRequest(
             container_id=container.id,
             container_name=container.name,
-            endpoints={} if mode == "none" or record.config.NetworkDisabled else record.endpoints,
+            endpoints={} if mode == "none" or record.config.NetworkDisabled else self._endpoints(container),
             mac=record.config.MacAddress,
             ports=record.host.PortBindings or {},
             exposed=list(record.config.ExposedPorts or {}),
@@ -185,6 +188,25 @@ class Assembly:
         )
         made = await context.networks.sandbox_create(request)
         return _Stack(made.path, made.addresses, made.user_path)
+
+    def _endpoints(self, container: Container) -> dict[str, EndpointSettings]:
+        """The container's networks by name; those that came after its creation are checked now, and on record.
+
+        Raises NotFound for one that is not there, and InvalidParameter.
+        """
+        networks, record = self._context.networks, container.record
+        if all(networks.store.by_name(name) for name in record.endpoints):
+            return record.endpoints
+        found = {}
+        for name, settings in record.endpoints.items():
+            network = networks.store.get(name)
+            if network.driver in ("host", "null"):
+                raise InvalidParameter(f"container cannot be connected to network {network.name} and to others")
+            found[network.name] = settings
+        networks.check(found)
+        record.endpoints = found
+        self._context.store.save_record(container)
+        return found
 
     def _shared_user_namespace(self, container: Container) -> str:
         """The user namespace that owns another namespace which the container joins; empty when it joins none.

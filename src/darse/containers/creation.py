@@ -19,7 +19,7 @@ from darse.containers.links import Links
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.signals import parse_signal
-from darse.engine.errors import InvalidParameter
+from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.ids import NAME_PATTERN, new_id
 from darse.images import Image, Overlay, platforms
 from darse.images.platforms import Platform
@@ -51,16 +51,17 @@ class Creation:
     ) -> CreateResponse:
         """Create a container called `name`, or something pleasant, from the image for `platform` (this machine's).
 
-        Raises NotFound for the image, a network or a container that is joined, Conflict for the name, and
-        InvalidParameter.
+        Raises NotFound for the image and nothing else, since clients pull it then; Conflict for the name, and
+        InvalidParameter. Networks are looked up at a start.
         """
         context = self._context
         if not request.Image:
             raise InvalidParameter("config must name an image: Image is empty")
-        image = await context.images.ensure(request.Image, platform)
         host = self._with_defaults(request.HostConfig)
+        warnings = self._check_options(request, host)
+        image = await context.images.ensure(request.Image, platform)
         config = merged(request.container_config(), image.container_config())
-        warnings = self._check(config, host)
+        self._check_config(config, host)
         if platform is None:
             warnings += _platform_warnings(image)
         endpoints = self._endpoints(host, request)
@@ -143,50 +144,60 @@ class Creation:
         host.ConsoleSize = given.ConsoleSize or [0, 0]
         return host
 
-    def _check(self, config: ContainerConfig, host: HostConfig) -> list[str]:
-        validate.check_config(config)
-        validate.check_together(config, host)
-        if config.StopSignal:
-            parse_signal(config.StopSignal)
+    def _check_options(self, request: CreateRequest, host: HostConfig) -> list[str]:
+        """Check what needs no image: conflicts of options first, then what they name; return warnings."""
+        given = request.NetworkingConfig.EndpointsConfig or {}
+        validate.check_together(request, host, [settings.MacAddress for settings in given.values()])
         log_drivers.check(host.LogConfig)
         warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
         if self._context.remapping_of(host) is not None:
             validate.check_remapped(host)
-        check_ports(host.PortBindings, config.ExposedPorts or {})
-        check_settings(EndpointSettings(MacAddress=config.MacAddress))
-        if not config.Entrypoint and not config.Cmd:
-            raise InvalidParameter("no command specified")
-        for mode, kind in ((host.NetworkMode, "network"), (host.PidMode, "PID"), (host.IpcMode, "IPC")):
+        for mode in (host.PidMode, host.IpcMode):
             if mode.startswith("container:"):
-                self._context.store.get(mode.partition(":")[2])
-                if kind == "network":
-                    _check_joined_network(config, host)
-        if host.NetworkMode == "host" and host.Links:
-            raise InvalidParameter(
-                "conflicting options: host type networking can't be used with links. "
-                "This would result in undefined behavior"
-            )
+                self._other(mode.partition(":")[2])
         if host.NetworkMode == "host" and host.PortBindings:
             warnings.append("Published ports are discarded when using host network mode")
         return warnings
 
+    def _check_config(self, config: ContainerConfig, host: HostConfig) -> None:
+        """Check the container's configuration over its image's."""
+        validate.check_config(config)
+        if config.StopSignal:
+            parse_signal(config.StopSignal)
+        check_ports(host.PortBindings, config.ExposedPorts or {})
+        check_settings(EndpointSettings(MacAddress=config.MacAddress))
+        if not config.Entrypoint and not config.Cmd:
+            raise InvalidParameter("no command specified")
+
+    def _other(self, reference: str) -> Container:
+        """Another container that an option names. Raises InvalidParameter: a 404 would be about the image."""
+        try:
+            return self._context.store.get(reference)
+        except NotFound as error:
+            raise InvalidParameter(str(error)) from None
+
     def _endpoints(self, host: HostConfig, request: CreateRequest) -> dict[str, EndpointSettings]:
-        """The networks to connect to, that of the network mode first."""
+        """The networks to connect to, that of the network mode first. Those that are not there yet may come."""
         if host.NetworkMode in ("host", "none") or host.NetworkMode.startswith("container:"):
             return {}
         given = dict(request.NetworkingConfig.EndpointsConfig or {})
+        known: dict[str, EndpointSettings] = {}
         chosen: dict[str, EndpointSettings] = {}
         store = self._context.networks.store
-        mode = store.get(host.NetworkMode)
-        if mode.driver in ("host", "null"):
+        mode = store.find_reference(host.NetworkMode)
+        if mode is not None and mode.driver in ("host", "null"):
             host.NetworkMode = "host" if mode.driver == "host" else "none"
             return {}
         for name, settings in {host.NetworkMode: EndpointSettings(), **given}.items():
-            record = store.get("bridge" if name == "default" else name)
+            check_settings(settings)
+            record = store.find_reference("bridge" if name == "default" else name)
+            if record is None:
+                chosen[name] = settings
+                continue
             if record.driver in ("host", "null"):
                 raise InvalidParameter(f"container cannot be connected to network {record.name} and to others")
-            chosen[record.name] = settings
-        self._context.networks.check(chosen)
+            chosen[record.name] = known[record.name] = settings
+        self._context.networks.check(known)
         return chosen
 
     def _volumes_from(self, host: HostConfig) -> list[MountPlan]:
@@ -195,7 +206,7 @@ class Creation:
             reference, _, mode = text.partition(":")
             if not reference or mode not in ("", "ro", "rw", "z", "Z"):
                 raise InvalidParameter(f"invalid volumes-from specification: {text!r}")
-            for plan in self._context.store.get(reference).record.mounts:
+            for plan in self._other(reference).record.mounts:
                 writable = plan.rw and mode != "ro"
                 plans[plan.destination] = msgspec.structs.replace(
                     plan, rw=writable, anonymous=False, from_container=True
@@ -277,21 +288,6 @@ def check_name(given: str) -> str:
     if NAME_PATTERN.fullmatch(name) is None or len(name) > _NAME_LIMIT:
         raise InvalidParameter(f"Invalid container name ({given}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return name
-
-
-def _check_joined_network(config: ContainerConfig, host: HostConfig) -> None:
-    conflicts = (
-        (config.Hostname, "hostname and the network mode"),
-        (host.Links, "container type network can't be used with links. This would result in undefined behavior"),
-        (host.Dns, "dns and the network mode"),
-        (host.ExtraHosts, "custom host-to-IP mapping and the network mode"),
-        (config.MacAddress, "mac-address and the network mode"),
-        (host.PortBindings or host.PublishAllPorts, "port publishing and the container type network mode"),
-        (config.ExposedPorts, "port exposing and the container type network mode"),
-    )
-    for given, what in conflicts:
-        if given:
-            raise InvalidParameter(f"conflicting options: {what}")
 
 
 def _check_sources(plans: list[MountPlan]) -> None:

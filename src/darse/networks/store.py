@@ -62,6 +62,13 @@ class NetworkStore:
                 )
         raise NotFound(f"network {reference} not found")
 
+    def find_reference(self, reference: str) -> NetworkRecord | None:
+        """Return a network as `get` does; None when there is none. Raises InvalidParameter for an ambiguous one."""
+        try:
+            return self.get(reference)
+        except NotFound:
+            return None
+
     def save(self, record: NetworkRecord) -> None:
         """Insert or replace a network."""
         with self._state.transaction() as connection:

@@ -65,10 +65,33 @@ def check_config(config: ContainerConfig) -> None:
         _check_health(config.Healthcheck)
 
 
-def check_together(config: ContainerConfig, host: HostConfig) -> None:
-    """Raise InvalidParameter for options of the two parts that exclude each other."""
+def check_together(config: ContainerConfig, host: HostConfig, macs: Iterable[str] = ()) -> None:
+    """Raise InvalidParameter for options of a request that exclude each other.
+
+    `config` is the request's, without its image's: what an image exposes is no option. `macs` are the hardware
+    addresses that its endpoints ask for.
+    """
     if host.UTSMode == "host" and (config.Hostname or config.Domainname):
         raise InvalidParameter("conflicting options: hostname and the UTS mode")
+    if host.NetworkMode == "host" and host.Links:
+        raise InvalidParameter(
+            "conflicting options: host type networking can't be used with links. "
+            "This would result in undefined behavior"
+        )
+    if not host.NetworkMode.startswith("container:"):
+        return
+    conflicts = (
+        (config.Hostname, "hostname and the network mode"),
+        (host.Links, "container type network can't be used with links. This would result in undefined behavior"),
+        (host.Dns, "dns and the network mode"),
+        (host.ExtraHosts, "custom host-to-IP mapping and the network mode"),
+        (config.MacAddress or any(macs), "mac-address and the network mode"),
+        (host.PortBindings or host.PublishAllPorts, "port publishing and the container type network mode"),
+        (config.ExposedPorts, "port exposing and the container type network mode"),
+    )
+    for given, what in conflicts:
+        if given:
+            raise InvalidParameter(f"conflicting options: {what}")
 
 
 def check_exec(config: ExecConfig) -> None:
