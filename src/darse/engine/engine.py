@@ -20,6 +20,7 @@ from darse.engine import events
 from darse.engine.config import EngineConfig
 from darse.engine.errors import SystemFault
 from darse.engine.events import EventLog
+from darse.engine.reserve import Reserves
 from darse.engine.state import State
 from darse.engine.system import SystemService
 from darse.images import ImageService, disk_usage, layers, snapshots
@@ -62,7 +63,11 @@ class Engine:
         self.config = config
         log_drivers.check(LogConfig(config.log_driver, config.log_options))
         config.make_roots()
-        self.state = State(config.data_root / "state.sqlite", _SCHEMAS)
+        database = config.data_root / "state.sqlite"
+        self.reserves = Reserves(config.data_root, config.exec_root, database)
+        self.reserves.tend()
+        self.state = State(database, _SCHEMAS)
+        self.state.when_full = self.reserves.tend
         self.events = EventLog(self.state)
         self.cgroups = Cgroups()
         self._mounted = self.cgroups.prepare()
@@ -105,6 +110,7 @@ class Engine:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
         for controller in self._mounted:
             _log.info("mounted the %s controller as cgroup version 1", controller)
+        self.reserves.open()
         self.containers.sweep()
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
@@ -140,7 +146,9 @@ class Engine:
         if not self.containers.running():
             self.cgroups.remove_parent(self.config.cgroup_parent)
         self.events.flush()
+        self.reserves.close()
         self.state.close()
+        self.reserves.tend()  # with what the database's log has given back
 
     def _prepare_runtimes(self) -> None:
         """Run crun from a read-only mount of itself.

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from darse.engine.errors import SystemFault
+from darse.engine.errors import NoSpace, SystemFault
 from darse.engine.exhaustion import of_database
 
 _log = logging.getLogger("darse.engine")
@@ -47,6 +47,8 @@ class State:
         self._depth = 0
         self._committed: list[Callable[[], object]] = []
         self._undo: list[Callable[[], object]] = []
+        # Set by the engine: makes room on a full disk, for the next attempt.
+        self.when_full: Callable[[], None] = lambda: None
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
             self._connection.execute(f"PRAGMA {pragma}")
         path.chmod(0o600)
@@ -80,7 +82,10 @@ class State:
             self._depth = 0
             self._roll_back()
             if isinstance(error, sqlite3.OperationalError):
-                raise of_database(error, self._path) from error
+                fault = of_database(error, self._path)
+                if isinstance(fault, NoSpace):
+                    self.when_full()
+                raise fault from error
             raise
         self._depth = 0
         self._undo.clear()

@@ -10,6 +10,7 @@ from darse.linux.libc import call
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_FALLOC_FL_KEEP_SIZE = 1
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -30,6 +31,11 @@ def exchange(one: Path, other: Path) -> None:
     """Let two files or directories change places at once: renameat2(2) with RENAME_EXCHANGE. Raises OSError."""
     here = ctypes.c_int(_AT_FDCWD)
     call("renameat2", here, os.fsencode(one), here, os.fsencode(other), _RENAME_EXCHANGE, operand=str(other))
+
+
+def preallocate(descriptor: int, size: int) -> None:
+    """fallocate(2) with FALLOC_FL_KEEP_SIZE: blocks for `size` bytes from the file's beginning, its length the same."""
+    call("fallocate", descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
 
 
 def sync_directory(path: Path) -> None:

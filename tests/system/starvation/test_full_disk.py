@@ -62,3 +62,24 @@ def test_exits_are_kept_and_told(starved):
     for name, state in before.items():
         now = _state(engine, name)
         assert (now["Status"], now["ExitCode"], now["FinishedAt"]) == ("exited", state["ExitCode"], state["FinishedAt"])
+
+
+def test_starts_and_removes_without_a_byte(starved):
+    engine, disk = starved.engine, starved.disk
+    docker = engine.docker
+    docker("run", "-d", "--name", "goes", "-v", "data:/data", BUSYBOX, "sleep", "1000").ok()
+    docker("network", "create", "net").ok()
+    docker("tag", BUSYBOX, "other:1").ok()
+    disk.fill()
+    engine.kill9()
+    engine.up()
+    disk.fill()
+    assert engine.stop() == 0
+    engine.up()
+    disk.fill()
+    docker("rm", "-f", "goes", timeout=15).ok()
+    docker("rmi", "other:1", timeout=15).ok()
+    docker("volume", "rm", "data", timeout=15).ok()
+    docker("network", "rm", "net", timeout=15).ok()
+    docker("system", "prune", "-af", timeout=15).ok()
+    assert "Traceback" not in engine.log(100_000)
