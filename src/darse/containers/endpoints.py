@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from darse.containers.context import Context
-from darse.containers.model import Container
-from darse.engine.errors import Conflict, EngineError
+from darse.containers.model import Container, Status
+from darse.engine.errors import Conflict, EngineError, NotFound
+from darse.networks.model import Holder, NetworkRecord, SandboxGone
 from darse.wire.containers import NetworkSettings
 from darse.wire.networks import EndpointSettings
 
@@ -53,7 +56,21 @@ class Endpoints:
         return settings
 
     async def connect(self, network: str, container: Container, settings: EndpointSettings) -> None:
-        """Connect a container to a network, now or from its next start."""
+        """Connect a container to a network, now or from its next start.
+
+        Raises NotFound, also when the container is removed meanwhile, Conflict, and what the network's driver raises.
+        """
+        while True:
+            async with self._context.locks.hold(container.id):
+                if container.state.status is Status.REMOVING:
+                    raise NotFound(f"No such container: {container.id}")
+                with contextlib.suppress(SandboxGone):
+                    await self._connect(network, container, settings)
+                    return
+            # The engine is about to learn of the end of its process: then it is connected from its next start.
+            await container.exit_is_seen()
+
+    async def _connect(self, network: str, container: Container, settings: EndpointSettings) -> None:
         networks = self._context.networks
         record = networks.store.get(network)
         if record.driver in ("host", "null") or container.record.host.NetworkMode == "host":
@@ -62,29 +79,39 @@ class Endpoints:
             raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
         networks.check({record.name: settings})
         if container.state.alive:
-            await networks.connect(record.id, container.id, container.state.pid, settings)
+            await networks.connect(record.id, container.id, _holder(container), settings)
         try:
             self._save(container, {**container.record.endpoints, record.name: settings})
         except EngineError:
             if container.state.alive:
-                networks.disconnect(record.id, container.id, container.state.pid)
+                networks.disconnect(record.id, container.id, _holder(container))
             raise
 
-    def disconnect(self, network: str, container: Container | None) -> None:
-        """Disconnect a container from a network."""
+    async def disconnect(self, network: str, container: Container | None) -> None:
+        """Disconnect a container from a network. Raises NotFound, and Conflict when it is not connected."""
         record = self._context.networks.store.get(network)
         if container is None:
             return
+        async with self._context.locks.hold(container.id):
+            if container.state.status is Status.REMOVING:
+                raise NotFound(f"No such container: {container.id}")
+            self._disconnect(record, container)
+
+    def _disconnect(self, record: NetworkRecord, container: Container) -> None:
         if record.name not in container.record.endpoints:
             raise Conflict(f"container {container.id} is not connected to network {record.name}")
         before = container.record.endpoints
         self._save(container, {name: settings for name, settings in before.items() if name != record.name})
         try:
             if container.state.alive:
-                self._context.networks.disconnect(record.id, container.id, container.state.pid)
+                self._context.networks.disconnect(record.id, container.id, _holder(container))
         except BaseException:
             self._save(container, before)
             raise
 
     def _save(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
         self._context.store.save_record(container, msgspec.structs.replace(container.record, endpoints=endpoints))
+
+
+def _holder(container: Container) -> Holder:
+    return Holder(container.state.pid, container.state.monitor_pid)

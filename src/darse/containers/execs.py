@@ -141,9 +141,12 @@ class ExecService:
         container = self._store.find(one.record.container_id)
         if one.watcher is None or not one.running or container is None:
             return
+        self._kill(one, container)
+        await asyncio.wait((one.watcher,))
+
+    def _kill(self, one: Exec, container: Container) -> None:
         members = functools.partial(self._context.cgroups.processes, self._context.cgroup_path(container))
         kill_with_descendants(one.record.pid, members)
-        await asyncio.wait((one.watcher,))
 
     def discard(self, exec_id: str) -> None:
         """Forget an exec that has ended."""
@@ -201,11 +204,11 @@ class ExecService:
                 command = (one.record.config.Cmd or [""])[0]
                 raise failure(runtime.name, str(refused), command, during="exec") from refused
         one.record.pid = launched.pid
-        monitor = Process(launched.monitor_pid)
+        # It runs, so it is watched, whatever befalls what follows.
+        one.watcher = asyncio.create_task(self._watch(one, Process(launched.monitor_pid), launched.last_word, shape))
         if connection is not None:
             one.hub.connect(connection)
-        one.save()
-        one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
+        self._save(one)
 
     def _launch_blocking(
         self, one: Exec, container: Container, shape: Shape, ahead: ExecLaunch | None
@@ -315,11 +318,16 @@ class ExecService:
     async def _watch(self, one: Exec, monitor: Process, last_word: int = -1, shape: Shape | None = None) -> None:
         if last_word >= 0:
             await conmon.said_last(last_word)
-            self._finish(one, conmon.recorded_exit(one.station).code)
-            await conmon.ended(monitor, one.station)
-        else:
-            self._finish(one, (await conmon.ended(monitor, one.station)).code)
+            exit_ = conmon.read_exit(one.station)
+            if exit_ is not None:
+                self._finish(one, exit_.code)
+        exit_ = await conmon.ended(monitor, one.station)
         container = self._store.find(one.record.container_id)
+        if one.record.exit_code is None:
+            if exit_ is None and container is not None and container.state.alive:
+                # Its monitor was killed, and nobody would hear of its processes' end.
+                self._kill(one, container)
+            self._finish(one, (exit_ or conmon.unrecorded_exit(one.station, killed=True)).code)
         if shape is None or one.record.probe or container is None or container.state.status is not Status.RUNNING:
             return
         # While others are on their way, processors have better to do.
@@ -329,11 +337,19 @@ class ExecService:
 
     def _finish(self, one: Exec, code: int) -> None:
         one.record.exit_code = code
-        if one.station.directory.exists():
-            one.save()
+        self._save(one)
         self._publish(one, "exec_die", exitCode=code)
         one.hub.process_exited()
         self._keep_finished(one.record.id)
+
+    def _save(self, one: Exec) -> None:
+        """Write the record; what cannot be written is lost with this engine, and keeps nobody waiting."""
+        try:
+            one.save()
+        except FileNotFoundError:
+            pass  # its container is removed just now
+        except OSError:
+            self._context.log.exception("the record of exec %s is not written", one.record.id)
 
     def _keep_finished(self, exec_id: str) -> None:
         self._finished.append(exec_id)

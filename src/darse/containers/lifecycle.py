@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from darse.containers.console import ConsoleHub
 from darse.containers.context import Context
 from darse.containers.control import Control
 from darse.containers.health import first_health
-from darse.containers.model import Container, State, Status
+from darse.containers.model import Container, Purpose, State, Status
 from darse.containers.restart import Restarts, restarts_with_engine
 from darse.containers.updating import Updates
 from darse.engine.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
@@ -32,6 +32,10 @@ from darse.runtime.oci import LaunchFailure, failure
 
 # Between two attempts to remove a container that asked for it, while the host has run out of what that needs.
 _REMOVAL_SECONDS = 2.0
+
+
+# How long processes that were killed may take before somebody is told of it; how long a monitor may, whose are gone.
+_END_SECONDS = 2.0
 
 
 class Lifecycle:
@@ -84,7 +88,7 @@ class Lifecycle:
         async with context.locks.hold(container.id):
             if container.state.status is Status.PAUSED:
                 raise Conflict("cannot start a paused container, try unpause instead")
-            if container.state.status is Status.REMOVING:
+            if container.state.status is Status.REMOVING or container.undergoes(Purpose.REMOVAL):
                 raise Conflict("container is marked for removal and cannot be started")
             if container.state.active:
                 raise NotModified("container is already running")
@@ -93,7 +97,7 @@ class Lifecycle:
             with context.traces.record("start", container.id):
                 try:
                     await self._start(container, restore)
-                except EngineError as error:
+                except Exception as error:
                     self._start_failed(container, error)
                     raise
         await context.traces.save(container.id, context.files.of(container.id).data)
@@ -151,7 +155,7 @@ class Lifecycle:
         """Start a container whose turn has come by its restart policy."""
         context = self._context
         async with context.locks.hold(container.id):
-            if container.state.status is not Status.RESTARTING:
+            if container.state.status is not Status.RESTARTING or container.undergoes(Purpose.REMOVAL):
                 return
             with context.traces.record("start", container.id):
                 try:
@@ -189,24 +193,34 @@ class Lifecycle:
     async def _release(self, container: Container) -> None:
         """Give back what a start that failed holds: process, network, cgroup, the runtime's state."""
         context = self._context
-        if container.monitor is not None:
-            context.cgroups.remove(context.cgroup_path(container))
-            await conmon.ended(container.monitor, context.files.of(container.id).station)
-            container.monitor = None
-        release = functools.partial(context.networks.sandbox_release, container.id)
-        context.unsaved.write(container.id, release)
-        self._clean(container)
+        async with AsyncExitStack() as steps:
+            steps.push_async_callback(self._clean, container)
+            release = functools.partial(context.networks.sandbox_release, container.id)
+            steps.callback(context.unsaved.write, container.id, release)
+            monitor, container.monitor = container.monitor, None
+            if monitor is not None:
+                await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
+                await conmon.end(monitor, _END_SECONDS)
+                monitor.reap()
+                monitor.close()
 
-    def _clean(self, container: Container) -> None:
+    async def _clean(self, container: Container) -> None:
+        """Remove what a run has left; every step is taken, whatever befalls the others."""
         context = self._context
-        context.cgroups.remove(context.cgroup_path(container))
-        context.runtime_of(container).forget(container.id)
-        # The exit file is the proof of an end until that is on record.
-        context.unsaved.write(container.id, context.files.of(container.id).clear_station)
-        context.volumes.unmount_unused(container.record.mounts, container.id)
+        path = context.cgroup_path(container)
+        async with AsyncExitStack() as steps:
+            steps.callback(context.volumes.unmount_unused, container.record.mounts, container.id)
+            # The exit file is the proof of an end until that is on record.
+            steps.callback(context.unsaved.write, container.id, context.files.of(container.id).clear_station)
+            steps.callback(context.runtime_of(container).forget, container.id)
+            if not context.cgroups.remove_empty(path):
+                await asyncio.to_thread(context.cgroups.remove, path)
 
     def _watch(self, container: Container, monitor: Process) -> None:
-        task = asyncio.create_task(self._until_exit(container, monitor), name=f"watch {container.id[:12]}")
+        self._follow(container, self._until_exit(container, monitor))
+
+    def _follow(self, container: Container, until_ended: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(until_ended, name=f"watch {container.id[:12]}")
         self._watchers[container.id] = task
         task.add_done_callback(functools.partial(self._watcher_done, container.id))
 
@@ -219,10 +233,26 @@ class Lifecycle:
 
     async def _until_exit(self, container: Container, monitor: Process) -> None:
         exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
+        await self._ended(container, exit_)
+
+    async def _ended(self, container: Container, exit_: Exit | None) -> None:
+        """What follows the end of a container's monitor: its processes end, the end is recorded, it may be removed.
+
+        A monitor without an `exit_` did not live to see the container's end. Nothing says that the container has ended,
+        and nothing starts it again, as long as it has processes.
+        """
+        killed = False
+        if exit_ is None or container.record.host.PidMode:
+            # (In a pid namespace of its own nothing outlives the container's first process.)
+            killed = await self._end_processes(container)
+        if exit_ is None:
+            killed = killed or container.undergoes(Purpose.ENDING)
+            exit_ = conmon.unrecorded_exit(self._context.files.of(container.id).station, killed=killed)
         self._endings.add(self._watchers.pop(container.id))
         async with self._context.locks.hold(container.id):
             await self._exited(container, exit_)
-        if container.record.host.AutoRemove and not container.restarting:  # the two exclude a restart policy
+        # (This and a restart policy exclude each other.)
+        if container.record.host.AutoRemove and not container.undergoes(Purpose.RESTART):
             await self._remove_ended(container)
 
     async def _remove_ended(self, container: Container) -> None:
@@ -237,6 +267,16 @@ class Lifecycle:
                     await asyncio.wait_for(self._closing.wait(), _REMOVAL_SECONDS)
             else:
                 return
+
+    async def _end_processes(self, container: Container) -> bool:
+        """End what is left of a container, however long that takes; whether there was anything."""
+        context = self._context
+        path = context.cgroup_path(container)
+        if not context.cgroups.processes(path):
+            return False
+        while left := await asyncio.to_thread(context.cgroups.end, path, _END_SECONDS):
+            context.log.warning("processes of container %s do not end: %s", container.id[:12], left)
+        return True
 
     async def _exited(self, container: Container, exit_: Exit) -> None:
         """Record the end of a container, then tell those who wait for it, then clean up."""
@@ -259,7 +299,11 @@ class Lifecycle:
             hub = self._hubs.pop(container.id, None)
             if hub is not None:
                 hub.process_exited()
-            self._clean(container)
+            try:
+                await self._clean(container)
+            except (EngineError, OSError):
+                # The next start removes it, or the next engine's.
+                context.log.exception("what container %s has left is not all removed", container.id[:12])
 
     def _save_end(self, container: Container, exit_: Exit) -> None:
         context, state = self._context, container.state
@@ -282,12 +326,12 @@ class Lifecycle:
         monitor = conmon.open_monitor(monitors.get(station.directory))
         if monitor is not None and context.runtime_of(container).is_waiting(container.id):
             # A start that was cut short: nobody was told that it ran.
-            context.cgroups.remove(context.cgroup_path(container))
-            await conmon.ended(monitor, station)
-            monitor = None
+            await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
+            await conmon.end(monitor, _END_SECONDS)
+            monitor.close()
             if container.state.alive:
                 raise SystemFault(f"container {container.id} runs and waits for its start")
-            self._clean(container)
+            await self._clean(container)
             self._resume_restart(container)
             return
         if monitor is not None:
@@ -298,10 +342,23 @@ class Lifecycle:
             return
         exit_ = conmon.read_exit(station)
         if container.state.alive or exit_ is not None:
-            await self._exited(container, exit_ or Exit(255, time.time_ns(), oom_killed=False))
+            await self._recover_ended(container, exit_)
         else:
-            self._clean(container)
+            await self._clean(container)
             self._resume_restart(container)
+
+    async def _recover_ended(self, container: Container, exit_: Exit | None) -> None:
+        """A container that ended, or lost its monitor, while no engine ran. Processes that do not end are waited for
+        behind the engine's start.
+        """
+        context = self._context
+        path = context.cgroup_path(container)
+        found = context.cgroups.processes(path)
+        if found and await asyncio.to_thread(context.cgroups.end, path, _END_SECONDS):
+            self._follow(container, self._ended(container, exit_))
+            return
+        station = context.files.of(container.id).station
+        await self._exited(container, exit_ or conmon.unrecorded_exit(station, killed=bool(found)))
 
     def _resume_restart(self, container: Container) -> None:
         """Go on with what an engine before this one has scheduled, or start what starts with the engine."""

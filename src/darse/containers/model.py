@@ -16,16 +16,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from enum import StrEnum
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum, StrEnum, auto
 
 import msgspec
 
 from darse.durations import human_duration
+from darse.engine.errors import Conflict
 from darse.linux.process import Process
 from darse.volumes.mounts import MountPlan
 from darse.wire.containers import ContainerConfig, Health, WaitResponse
 from darse.wire.host_config import HostConfig
 from darse.wire.networks import EndpointSettings
+
+# A monitor takes some milliseconds to say that its container has ended.
+_SEEN_SECONDS = 10
 
 
 class Status(StrEnum):
@@ -120,17 +127,36 @@ class State(msgspec.Struct):
         return " (health: starting)" if self.health.Status == "starting" else f" ({self.health.Status})"
 
 
+class Purpose(Enum):
+    """What may be under way with a container, beside its state: not on record, for it ends with the engine."""
+
+    #: It is to stop, or is killed: nothing may freeze it.
+    ENDING = auto()
+    #: It is stopped to be started again: its end is no reason for an automatic removal.
+    RESTART = auto()
+    #: It is to be removed, by force or because it has ended: nothing starts it again.
+    REMOVAL = auto()
+
+
 class Container:
     """A container in memory: its record and state, its monitor while it runs, and who waits for its end."""
 
-    __slots__ = ("_exits", "_removals", "monitor", "oom_kills", "record", "restart_delay", "restarting", "state")
+    __slots__ = (
+        "_exits",
+        "_removals",
+        "_under_way",
+        "monitor",
+        "oom_kills",
+        "record",
+        "restart_delay",
+        "state",
+    )
 
     def __init__(self, record: Record, state: State) -> None:
         self.record = record
         self.state = state
         self.monitor: Process | None = None
-        # Between the two halves of a restart an end is no reason for an automatic removal.
-        self.restarting = False
+        self._under_way: Counter[Purpose] = Counter()
         # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
         self.restart_delay = 0.0
         # Processes that the kernel has killed for want of memory, of which we have told; with cgroup version 2 only.
@@ -148,6 +174,19 @@ class Container:
         """The name, without the API's slash."""
         return self.record.name
 
+    @contextmanager
+    def under_way(self, purpose: Purpose) -> Iterator[None]:
+        """Something is being done to the container for the duration of the block, by this request among others."""
+        self._under_way[purpose] += 1
+        try:
+            yield
+        finally:
+            self._under_way[purpose] -= 1
+
+    def undergoes(self, purpose: Purpose) -> bool:
+        """Whether this is being done to the container now."""
+        return self._under_way[purpose] > 0
+
     def next_exit(self) -> asyncio.Future[WaitResponse]:
         """A future that the container's next end resolves."""
         return _future(self._exits)
@@ -155,6 +194,15 @@ class Container:
     def removal(self) -> asyncio.Future[WaitResponse]:
         """A future that the container's removal resolves."""
         return _future(self._removals)
+
+    async def exit_is_seen(self) -> None:
+        """Wait until the engine has seen the end of a container whose process is gone. Raises Conflict after 10 s."""
+        if not self.state.alive:
+            return
+        try:
+            await asyncio.wait_for(self.next_exit(), _SEEN_SECONDS)
+        except TimeoutError:
+            raise Conflict(f"container {self.id} is ending, and does not come to its end") from None
 
     def has_exited(self) -> None:
         """Tell those who wait that the container ended."""

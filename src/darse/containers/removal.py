@@ -8,7 +8,7 @@ import functools
 from darse.containers.context import Context
 from darse.containers.execs import ExecService
 from darse.containers.lifecycle import Lifecycle
-from darse.containers.model import Container, Status
+from darse.containers.model import Container, Purpose, Status
 from darse.engine.errors import Conflict
 from darse.engine.filters import Filters
 from darse.wire.containers import ContainersPruned
@@ -25,31 +25,35 @@ class Removal:
     async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
         """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
 
-        Raises Conflict.
+        A start that is under way is waited for. Raises Conflict when it runs, and is not to be killed; with `force`
+        SystemFault when not even SIGKILL ends it.
         """
-        if container.state.active:
-            if not force:
-                state = container.state.status.value
-                advice = "unpause and then stop the container" if state == "paused" else "stop the container"
-                raise Conflict(
-                    f'cannot remove container "/{container.name}": container is {state}: '
-                    f"{advice} before removing or force remove"
-                )
-            await self._lifecycle.control.kill(container, "SIGKILL")
-        await self.discard(container, volumes=volumes)
+        if not force:
+            await self.discard(container, volumes=volumes)
+            return
+        context = self._context
+        # None begins to start any more, and one that has begun is not kept from it by a copy that takes long.
+        with container.under_way(Purpose.REMOVAL):
+            if context.locks.held(container.id):
+                await context.file_uses.end(container.id)
+            async with context.locks.hold(container.id):
+                pass
+            if container.state.active:
+                await self._lifecycle.control.kill(container, "SIGKILL")
+            await self.discard(container, volumes=volumes)
 
     async def discard(self, container: Container, *, volumes: bool) -> None:
         """Remove a container that does not run.
 
         The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start.
-        Raises Conflict when it was started meanwhile.
+        Raises Conflict when it runs.
         """
         context = self._context
+        _refuse_active(container)  # its lock may be held for long
         async with context.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 return
-            if container.state.active:
-                raise Conflict(f"container {container.id} was started again while it was to be removed")
+            _refuse_active(container)
             with context.traces.record("rm", container.id):
                 status, container.state.status = container.state.status, Status.REMOVING
                 with context.database.transaction():
@@ -88,3 +92,13 @@ class Removal:
             reclaimed += size
         self._context.events.publish("container", "prune", "", {"reclaimed": reclaimed})
         return ContainersPruned(deleted or None, reclaimed)
+
+
+def _refuse_active(container: Container) -> None:
+    if container.state.active:
+        state = container.state.status.value
+        advice = "unpause and then stop the container" if state == "paused" else "stop the container"
+        raise Conflict(
+            f'cannot remove container "/{container.name}": container is {state}: '
+            f"{advice} before removing or force remove"
+        )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import msgspec
 
@@ -28,7 +30,7 @@ from darse.containers.logs.drivers import is_readable
 from darse.containers.logs.files import LogFiles
 from darse.containers.logs.rotation import LogRotation
 from darse.containers.logs.shipping.service import Shipping
-from darse.containers.model import Container, Status
+from darse.containers.model import Container, Purpose, Status
 from darse.containers.observation import Observation
 from darse.containers.options import AttachOptions
 from darse.containers.probing import HealthChecks
@@ -84,7 +86,8 @@ class ContainerService:
         context.observers.add(self._rotation)
 
     async def _auto_remove(self, container: Container) -> None:
-        await self._removal.discard(container, volumes=True)
+        with contextlib.suppress(Conflict):  # somebody has started it again
+            await self._removal.discard(container, volumes=True)
 
     # Life
 
@@ -98,12 +101,16 @@ class ContainerService:
         """Start a container, or go on from a checkpoint of it; see `Lifecycle.start`."""
         container = self._store.get(reference)
         restore = await self.checkpoints.find(container, checkpoint) if checkpoint is not None else None
+        await self._start(container, restore)
+
+    async def _start(self, container: Container, restore: Path | None = None) -> None:
+        """Start a container. One that asked for its removal goes when that fails, for whatever reason."""
         try:
             await self._lifecycle.start(container, restore)
         except NotModified:
             raise
-        except EngineError:
-            if container.record.host.AutoRemove and not container.state.alive:
+        except Exception:
+            if container.record.host.AutoRemove and not container.state.active:
                 await self._auto_remove(container)
             raise
 
@@ -114,13 +121,11 @@ class ContainerService:
     async def restart(self, reference: str, seconds: int | None, signal: str | None) -> None:
         """Stop a container if it runs, and start it."""
         container = self._store.get(reference)
-        container.restarting = True
-        try:
+        with container.under_way(Purpose.RESTART):
             if container.state.active:
                 await self._control.stop(container, seconds, signal)
-            await self._lifecycle.start(container)
-        finally:
-            container.restarting = False
+            with contextlib.suppress(NotModified):  # somebody else has started it meanwhile
+                await self._start(container)
         self._context.publish(container, "restart")
 
     async def kill(self, reference: str, signal: str) -> None:
@@ -337,10 +342,10 @@ class ContainerService:
         """Connect a container to a network, now or from its next start. Raises NotFound, Conflict, InvalidParameter."""
         await self._endpoints.connect(network, self._store.get(reference), settings)
 
-    def disconnect(self, network: str, reference: str, *, force: bool) -> None:
+    async def disconnect(self, network: str, reference: str, *, force: bool) -> None:
         """Disconnect a container from a network; with `force` one that does not exist any more, too."""
         container = self._store.find(reference) if force else self._store.get(reference)
-        self._endpoints.disconnect(network, container)
+        await self._endpoints.disconnect(network, container)
 
     # What other rooms ask
 

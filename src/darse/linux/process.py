@@ -6,7 +6,9 @@ polled for its end, and signals nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -122,7 +124,9 @@ class Process:
         self._pidfd = Descriptor(os.pidfd_open(pid))
 
     def send(self, number: int) -> None:
-        """Send a signal; ProcessLookupError when the process has ended."""
+        """Send a signal. Raises ProcessLookupError when the process has ended, or was let go of."""
+        if self._pidfd.closed:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         name = signal.Signals(number).name if number in signal.Signals._value2member_map_ else str(number)
         with trace.step("signal", f"{name} to process {self.pid}", "kill", "-s", str(number), str(self.pid)):
             signal.pidfd_send_signal(self._pidfd.number, number)
@@ -130,6 +134,15 @@ class Process:
     async def wait(self) -> None:
         """Return when the process has ended; any number may wait. Raises DescriptorClosed."""
         await self._pidfd.readable()
+
+    async def ends_within(self, seconds: float) -> bool:
+        """Whether the process has ended, or does within `seconds`. Raises DescriptorClosed."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def reap(self) -> None:
         """Collect the ended process where it is our child; init collects the others. Blocks until it has ended.

@@ -7,9 +7,11 @@ namespace and, for each network it is connected to, an endpoint with an address.
 from __future__ import annotations
 
 import ipaddress
+from typing import NamedTuple
 
 import msgspec
 
+from darse.engine.errors import Conflict
 from darse.linux.netns import Owner
 from darse.wire.host_config import PortMap
 from darse.wire.networks import EndpointSettings
@@ -93,3 +95,14 @@ class SandboxRequest(msgspec.Struct, kw_only=True):
     exposed: list[str] = []
     publish_all: bool = False
     owner: Owner | None = None
+
+
+class SandboxGone(Conflict):
+    """The container's process has ended, and its network stack with it."""
+
+
+class Holder(NamedTuple):
+    """The process that holds a container's network stack, and its parent: by these two it is told from a later one."""
+
+    pid: int
+    parent: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +14,10 @@ from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound,
 from darse.engine.ids import new_id
 from darse.linux.netlink import add_address, set_default_route, set_mac, set_up
 from darse.linux.netns import Netns, NetnsThread, Owner
+from darse.linux.process import parent_of
 from darse.networks.addresses import AddressAllocator, mac_for, parse_address
 from darse.networks.drivers import Driver
-from darse.networks.model import Endpoint, NetworkRecord, SandboxRecord, SandboxRequest
+from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool, Prepared
 from darse.networks.publishing import Publisher
 from darse.networks.store import NetworkStore
@@ -189,8 +192,13 @@ class Sandboxes:
         if allocator is not None and endpoint.address:
             allocator.release(ipaddress.IPv4Address(endpoint.address))
 
-    async def join(self, container_id: str, pid: int, record: NetworkRecord, settings: EndpointSettings) -> Endpoint:
-        """Connect a running container to another network. Raises Forbidden when it is connected already."""
+    async def join(
+        self, container_id: str, holder: Holder, record: NetworkRecord, settings: EndpointSettings
+    ) -> Endpoint:
+        """Connect a running container to another network.
+
+        Raises Forbidden when it is connected already, and SandboxGone when its process has ended.
+        """
         sandbox = self._store.sandboxes.get(container_id)
         if sandbox is None:
             raise Conflict(f"container {container_id[:12]} has no network stack of its own to connect")
@@ -198,7 +206,7 @@ class Sandboxes:
             raise Forbidden(f"endpoint with name {sandbox.container_name} already exists in network {record.name}")
         endpoint = self._endpoint(record, settings, settings.MacAddress)
         try:
-            netns = await self._thread.run(lambda: self._thread.enter(f"/proc/{pid}/ns/net"))
+            netns = await self._thread.run(lambda: self._enter(container_id, holder))
             try:
                 taken = {link.name for link in netns.netlink.links()}
                 interface = next(name for number in range(1000) if (name := f"eth{number}") not in taken)
@@ -225,7 +233,20 @@ class Sandboxes:
             raise Conflict(f"container {container_id[:12]} has ended meanwhile")
         self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
 
-    def leave(self, container_id: str, pid: int, record: NetworkRecord) -> Endpoint:
+    def _enter(self, container_id: str, holder: Holder) -> Netns:
+        """Open the namespace of a container that runs. Call it in the thread. Raises SandboxGone."""
+        try:
+            netns = self._thread.enter(f"/proc/{holder.pid}/ns/net")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESRCH):
+                raise
+        else:
+            if parent_of(holder.pid) == holder.parent:
+                return netns
+            netns.close()  # of another process, which has the pid by now
+        raise SandboxGone(f"container {container_id} is not running")
+
+    def leave(self, container_id: str, holder: Holder | None, record: NetworkRecord) -> Endpoint:
         """Disconnect a running container from a network; what led out through it takes another way, if there is one.
 
         Raises NotFound when it is not connected.
@@ -247,12 +268,13 @@ class Sandboxes:
         self._drivers[record.driver].disconnect(endpoint.link)
         self._release_address(endpoint)
         way_out = _way_out(sandbox.endpoints)
-        if pid and way_out is not None:
-            self._thread.call(lambda: self._reroute(pid, way_out.gateway))
+        if holder is not None and way_out is not None:
+            with contextlib.suppress(SandboxGone):  # it needs no way out any more
+                self._thread.call(lambda: self._reroute(container_id, holder, way_out.gateway))
         return endpoint
 
-    def _reroute(self, pid: int, gateway: str) -> None:
-        netns = self._thread.enter(f"/proc/{pid}/ns/net")
+    def _reroute(self, container_id: str, holder: Holder, gateway: str) -> None:
+        netns = self._enter(container_id, holder)
         try:
             netns.netlink.run(set_default_route(ipaddress.IPv4Address(gateway)))
         finally:

@@ -33,7 +33,7 @@ from darse.networks.definition import PREDEFINED, check_name, check_request, def
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
 from darse.networks.firewall import Firewall
 from darse.networks.hostlock import choosing_subnets
-from darse.networks.model import Endpoint, NetworkRecord, SandboxRecord, SandboxRequest
+from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool
 from darse.networks.predefined import predefine
 from darse.networks.publishing import Publisher
@@ -239,20 +239,20 @@ class NetworkService:
         attributes = {"container": container_id, "name": endpoint.network_name, "type": kind}
         self._events.publish("network", action, endpoint.network_id, attributes)
 
-    async def connect(self, reference: str, container_id: str, pid: int, settings: EndpointSettings) -> None:
-        """Connect a running container. Raises NotFound, InvalidParameter, Forbidden."""
+    async def connect(self, reference: str, container_id: str, holder: Holder, settings: EndpointSettings) -> None:
+        """Connect a running container. Raises NotFound, InvalidParameter, Forbidden, SandboxGone."""
         record = self.store.get(reference)
         self.check({record.id: settings})
         if not self._drivers[record.driver].addressed:
             raise Conflict(f"a running container cannot be connected to network {record.name}")
         async with self._locks.hold(record.id):
             record = self.store.get(record.id)
-            endpoint = await self._sandboxes.join(container_id, pid, record, settings)
+            endpoint = await self._sandboxes.join(container_id, holder, record, settings)
         self._publish(endpoint, "connect", container_id)
 
-    def disconnect(self, reference: str, container_id: str, pid: int = 0) -> None:
-        """Disconnect a running container, whose process is `pid`. Raises NotFound."""
-        endpoint = self._sandboxes.leave(container_id, pid, self.store.get(reference))
+    def disconnect(self, reference: str, container_id: str, holder: Holder | None = None) -> None:
+        """Disconnect a running container; without its `holder` it gets no other way out. Raises NotFound."""
+        endpoint = self._sandboxes.leave(container_id, holder, self.store.get(reference))
         self._publish(endpoint, "disconnect", container_id)
 
     # Networks

@@ -15,6 +15,8 @@ import errno
 import os
 import select
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -24,8 +26,9 @@ from darse.linux import trace
 from darse.linux.mounts import change_file_system, mount
 
 ROOT = Path("/sys/fs/cgroup")
-# A killed process leaves its cgroup when it is reaped; this bounds how often we look.
-_KILL_ROUNDS = 100
+# Processes that were killed and their children are looked for again after this time at the latest.
+_KILL_ROUND = 0.1
+_KILL_SECONDS = 5.0
 
 
 class Hierarchy(msgspec.Struct, frozen=True):
@@ -151,6 +154,23 @@ class Cgroups:
         """The file that counts what befell the memory of cgroup `path`; None with version 1, which has none."""
         return self.hierarchies[0].path / path.lstrip("/") / "memory.events" if self.unified else None
 
+    def thaw(self, path: str) -> None:
+        """Let every process of the cgroup and of those below it go on; fine when nothing is frozen, or nothing there.
+
+        A frozen process of version 1 takes no signal, SIGKILL included, before it thaws (freezer-subsystem.rst).
+        """
+        for tree in self.hierarchies:
+            if tree.version == 2:
+                name, text = "cgroup.freeze", "0"
+            elif "freezer" in tree.controllers:
+                name, text = "freezer.state", "THAWED"
+            else:
+                continue
+            for where, _, files in os.walk(tree.path / path.lstrip("/")):
+                if name in files:
+                    with contextlib.suppress(OSError):  # it goes away just now
+                        Path(where, name).write_text(text)
+
     def processes(self, path: str) -> list[int]:
         """Return the pids in the cgroup and below it."""
         directories = self.directories(path)
@@ -158,13 +178,50 @@ class Cgroups:
             return []
         return _processes_below(directories[0])
 
+    def kill(self, path: str) -> list[int]:
+        """SIGKILL every process of the cgroup, frozen ones too; return the pids of those there are. Does not wait."""
+        pids = {pid for directory in self.directories(path) for pid in _processes_below(directory)}
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.thaw(path)
+        return sorted(pids)
+
+    def end(self, path: str, seconds: float) -> list[int]:
+        """SIGKILL every process of the cgroup, and wait until all have ended; return the pids of those that do not.
+
+        That takes `seconds` at most. Blocks: call it in a thread where processes may be left.
+        """
+        deadline = time.monotonic() + seconds
+        while pids := self.kill(path):
+            if time.monotonic() >= deadline:
+                return pids
+            _await_ends(pids, min(_KILL_ROUND, max(0.0, deadline - time.monotonic())))
+            # Nothing tells when one that has ended leaves the cgroup, some microseconds later.
+            time.sleep(0.0005)
+        return []
+
+    def remove_empty(self, path: str) -> bool:
+        """Remove the cgroup from every tree; False when something is in it still. Missing directories are fine."""
+        empty = True
+        for directory in self.directories(path):
+            with trace.step("cgroup", f"remove {directory}", "rmdir", str(directory)):
+                empty &= _remove_empty(directory)
+        return empty
+
     def remove(self, path: str) -> None:
         """Kill what is left in the cgroup and remove it from every tree; missing directories are fine.
 
-        Raises SystemFault when processes survive SIGKILL (in uninterruptible sleep).
+        Blocks, some seconds at most: call it in a thread where `remove_empty` has refused. Raises SystemFault when
+        processes survive SIGKILL (in uninterruptible sleep).
         """
+        if self.remove_empty(path):
+            return
+        left = self.end(path, _KILL_SECONDS)
+        if left:
+            raise SystemFault(f"cgroup {path} still holds processes that do not end: {left}")
         for directory in self.directories(path):
-            with trace.step("cgroup", f"remove {directory}", "rmdir", str(directory)):
+            with trace.step("cgroup", f"remove {directory} and what is below it", "rmdir", str(directory)):
                 _remove_tree(directory)
 
     def remove_parent(self, path: str) -> None:
@@ -178,26 +235,15 @@ def _processes_below(directory: Path) -> list[int]:
     pids: list[int] = []
     for where, _, files in os.walk(directory):
         if "cgroup.procs" in files:
-            pids += [int(line) for line in Path(where, "cgroup.procs").read_text().split()]
+            with contextlib.suppress(OSError):  # it goes away just now
+                pids += [int(line) for line in Path(where, "cgroup.procs").read_text().split()]
     return pids
 
 
 def _remove_tree(directory: Path) -> None:
-    if _remove_empty(directory):
-        return
-    for _ in range(_KILL_ROUNDS):
-        for pid in _processes_below(directory):
-            with contextlib.suppress(ProcessLookupError):
-                _kill_and_await(pid)
-        try:
-            for where, _, _ in os.walk(directory, topdown=False):
-                os.rmdir(where)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-        else:
-            return
-    raise SystemFault(f"cgroup {directory} still holds processes that do not end: {_processes_below(directory)}")
+    for where, _, _ in os.walk(directory, topdown=False):
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(where)
 
 
 def _remove_empty(directory: Path) -> bool:
@@ -212,13 +258,17 @@ def _remove_empty(directory: Path) -> bool:
     return True
 
 
-def _kill_and_await(pid: int) -> None:
-    """SIGKILL a process and wait (at most a second) until it has ended, by its pidfd."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        poll = select.poll()  # select(2) takes no descriptor above 1023
-        poll.register(descriptor, select.POLLIN)
-        poll.poll(1000)
-    finally:
-        os.close(descriptor)
+def _await_ends(pids: Iterable[int], seconds: float) -> None:
+    """Wait, by their pidfds, until all these processes have ended, or `seconds` have passed."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError:
+            continue  # it has ended; or it is a thread of one that is in the list, too (version 1)
+        try:
+            poll = select.poll()  # select(2) takes no descriptor above 1023
+            poll.register(descriptor, select.POLLIN)
+            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        finally:
+            os.close(descriptor)

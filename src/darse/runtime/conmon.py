@@ -14,6 +14,7 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from darse.engine.errors import SystemFault
+from darse.engine.errors import Conflict, SystemFault
 from darse.linux import trace
 from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.process import Process, command_of, spawn
@@ -94,7 +95,7 @@ class MonitorLost(SystemFault):
     """conmon ended without a word."""
 
 
-class NotListening(SystemFault):
+class NotListening(Conflict):
     """conmon takes no messages: the process has just ended."""
 
 
@@ -269,12 +270,25 @@ def open_monitor(pid: int | None) -> Process | None:
         return None
 
 
-async def ended(monitor: Process, station: Station) -> Exit:
-    """Wait for the monitor's end and return what it recorded; 255 when it was killed before it could."""
-    await monitor.wait()
-    monitor.reap()
-    monitor.close()
-    return recorded_exit(station)
+async def ended(monitor: Process, station: Station) -> Exit | None:
+    """Wait for the monitor's end and return what it recorded; None when it was killed before it could.
+
+    Who closes the monitor ends the wait, too.
+    """
+    with contextlib.suppress(DescriptorClosed):
+        await monitor.wait()
+        monitor.reap()
+        monitor.close()
+    return read_exit(station)
+
+
+async def end(monitor: Process, seconds: float) -> None:
+    """See a monitor end whose processes have ended; one that stands still goes on, or is killed after `seconds`."""
+    with contextlib.suppress(ProcessLookupError, DescriptorClosed):
+        monitor.send(signal.SIGCONT)
+        if not await monitor.ends_within(seconds):
+            monitor.send(signal.SIGKILL)
+            await monitor.ends_within(seconds)
 
 
 async def said_last(word: int) -> None:
@@ -289,9 +303,12 @@ async def said_last(word: int) -> None:
         pipe.close()
 
 
-def recorded_exit(station: Station) -> Exit:
-    """How a process ended whose monitor has done its work; 255 when that was killed before it could say."""
-    return read_exit(station) or Exit(255, time.time_ns(), station.oom_file.exists())
+def unrecorded_exit(station: Station, *, killed: bool) -> Exit:
+    """How a process ended whose monitor did not live to say: by SIGKILL where we `killed` it, and nobody knows else.
+
+    255 is what dockerd says of a container that ended while nobody watched.
+    """
+    return Exit(128 + signal.SIGKILL if killed else 255, time.time_ns(), station.oom_file.exists())
 
 
 def resize(station: Station, height: int, width: int) -> None:
@@ -314,6 +331,8 @@ def _tell(station: Station, message: bytes) -> None:
         raise NotListening(f"the monitor does not listen ({error.strerror})") from error
     try:
         os.write(control, message)
+    except OSError as error:
+        raise NotListening(f"the monitor does not listen ({error.strerror})") from error
     finally:
         os.close(control)
 

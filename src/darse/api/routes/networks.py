@@ -67,5 +67,5 @@ async def disconnect(call: Call) -> web.StreamResponse:
     body = await read_json(call.request, NetworkDisconnect)
     if not body.Container:
         raise InvalidParameter("the container to disconnect is wanted")
-    call.engine.containers.disconnect(call.match["id"], body.Container, force=body.Force)
+    await call.engine.containers.disconnect(call.match["id"], body.Container, force=body.Force)
     return empty(200)

@@ -7,6 +7,7 @@ isolates its ports at that level too, where the firewall may not look.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 
@@ -154,7 +155,11 @@ class BridgeDriver:
     def disconnect(self, link: str) -> None:
         """See `Driver`."""
         if link and self._netlink.link(link) is not None:
-            self._netlink.run(delete_link(link))
+            try:
+                self._netlink.run(delete_link(link))
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # the kernel drops it just now, with the container's namespace
+                    raise
 
     def close(self) -> None:
         """Let go of the kernel."""
