@@ -11,8 +11,9 @@ import pytest
 from tests.system.networks.support import Host, ask, bridge_ports, run_inside
 
 from darse.engine.config import AddressPool
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotImplementedHere, SystemFault
+from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotImplementedHere
 from darse.engine.filters import Filters
+from darse.networks.model import Holder, SandboxGone
 from darse.wire.networks import EndpointIPAMConfig, EndpointSettings, NetworkCreate
 
 MAC = "02:42:00:00:00:07"
@@ -142,22 +143,23 @@ async def test_connect_and_disconnect_a_running_container(host: Host, holder: Ca
     await host.network("net", "10.217.0.0/24")
     one = await host.sandbox("one")
     pid = holder(one.path)
+    held = Holder(pid, os.getpid())
     host.service.sandbox_started("one")
     path = f"/proc/{pid}/ns/net"
     settings = EndpointSettings(IPAMConfig=EndpointIPAMConfig(IPv4Address="10.217.0.77"), MacAddress=MAC)
-    await host.service.connect("net", "one", pid, settings)
+    await host.service.connect("net", "one", held, settings)
     links = {link["ifname"]: link for link in json.loads(run_inside(path, "ip", "-j", "address"))}
     assert links["eth1"]["addr_info"][0]["local"] == "10.217.0.77"
     assert links["eth1"]["address"] == MAC
     assert host.service.inspect("net").Containers["one"].IPv4Address == "10.217.0.77/24"
     with pytest.raises(Forbidden, match="endpoint with name one already exists in network net"):
-        await host.service.connect("net", "one", pid, EndpointSettings())
-    host.service.disconnect("bridge", "one", pid)
+        await host.service.connect("net", "one", held, EndpointSettings())
+    host.service.disconnect("bridge", "one", held)
     assert "10.217.0.1" in run_inside(path, "ip", "route", "show", "default")
-    host.service.disconnect("net", "one", pid)
+    host.service.disconnect("net", "one", held)
     assert [link["ifname"] for link in json.loads(run_inside(path, "ip", "-j", "link"))] == ["lo"]
     with pytest.raises(NotFound, match="is not connected to the network net"):
-        host.service.disconnect("net", "one", pid)
+        host.service.disconnect("net", "one", held)
     assert history(host)[1:] == [
         ("connect", "bridge"),
         ("connect", "net"),
@@ -169,8 +171,9 @@ async def test_connect_and_disconnect_a_running_container(host: Host, holder: Ca
 async def test_a_failed_connect_leaves_nothing(host: Host) -> None:
     await host.network("net", "10.217.1.0/24")
     await host.sandbox("one")
-    with pytest.raises(SystemFault, match="cannot connect the container to network net"):
-        await host.service.connect("net", "one", 2**30, EndpointSettings())
+    for gone in (Holder(2**30, 1), Holder(os.getpid(), 2**30)):
+        with pytest.raises(SandboxGone, match="container one is not running"):
+            await host.service.connect("net", "one", gone, EndpointSettings())
     assert bridge_ports(host.service.store.get("net").bridge) == set()
     assert host.service.inspect("net").Containers == {}
     first = EndpointSettings(IPAMConfig=EndpointIPAMConfig(IPv4Address="10.217.1.2"))
