@@ -5,17 +5,22 @@ with FakeEngine(directory) as engine:
     done = Client(program, engine.host, config)("pull", "x")
     assert engine.asked[-1].query == {"fromImage": "x", "tag": "latest"}
 
+    engine.dies = Death("GET", "/events", after=100)     # in the middle of this answer, as by kill -9
+
 Versions in paths are dropped. What has no answer gets 404, as from an engine that does not know the object.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import socketserver
 import threading
 import urllib.parse
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +52,29 @@ class Answer:
     body: Any = b""
     status: int = 200
     content_type: str = "application/json"
+    chunked: bool = False
+    # Its head is sent, and its body never: what waits for something waits until the engine dies.
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Death:
+    """When the engine goes away: `after` so many bytes of the answer to a request, its head included; less than 0 are
+    counted from its end.
+
+    An empty method or path is any but a ping's. `orderly` engines take their socket with them.
+    """
+
+    method: str = ""
+    path: str = ""
+    after: int = 0
+    orderly: bool = False
+
+    def is_of(self, asked: Asked) -> bool:
+        """Whether this is the request."""
+        if asked.path == "/_ping":
+            return False
+        return self.method in ("", asked.method) and self.path in ("", asked.path)
 
 
 class FakeEngine:
@@ -56,6 +84,8 @@ class FakeEngine:
         self.answers: dict[tuple[str, str], Any] = {}
         self.asked: list[Asked] = []
         self.api = api
+        self.dies: Death | None = None
+        self.dead = threading.Event()
         self.path = directory / "fake.sock"
         self.host = f"unix://{self.path}"
         self._server = _Server(str(self.path), _Handler)
@@ -69,10 +99,19 @@ class FakeEngine:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
+        self.die(orderly=True)
+        self._thread.join()
+
+    def die(self, *, orderly: bool) -> None:
+        """Refuse connections from now on, and end those that are open."""
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
-        self.path.unlink(missing_ok=True)
+        if orderly:
+            self.path.unlink(missing_ok=True)
+        for connection in self._server.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        self.dead.set()
 
     def requests(self) -> list[Asked]:
         """What was asked since the last call, but for the questions about versions that each client begins with."""
@@ -85,6 +124,14 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     request_queue_size = 16
     engine: FakeEngine
+
+    def __init__(self, *arguments: Any) -> None:
+        self.connections: list[socket.socket] = []
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.connections.append(request)
+        super().process_request(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -105,6 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = Asked(self.command, path, query, headers, self._body())
         engine = self.server.engine
         engine.asked.append(asked)
+        self.is_chunked = False
         if path == "/_ping":
             self._send(200, "text/plain", b"" if self.command == "HEAD" else b"OK")
             return
@@ -116,11 +164,18 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(answer, Answer):
             answer = Answer(answer)
         body = answer.body
-        if isinstance(body, list) and self.command == "POST":
+        if isinstance(body, list) and (self.command == "POST" or answer.chunked):
             body = b"".join(json.dumps(one).encode() + b"\r\n" for one in body)
         elif not isinstance(body, bytes):
             body = json.dumps(body).encode()
-        self._send(answer.status, answer.content_type, body)
+        self.is_chunked = answer.chunked
+        if answer.held:
+            self.wfile.write(self._head(200, ["Transfer-Encoding: chunked"]))
+            engine.dead.wait()
+            self.close_connection = True
+            return
+        death = engine.dies if engine.dies is not None and engine.dies.is_of(asked) else None
+        self._send(answer.status, answer.content_type, body, death)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -132,14 +187,28 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.readline()
         return b"".join(pieces)
 
-    def _send(self, status: int, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Api-Version", self.server.engine.api)
-        self.send_header("Ostype", "linux")
-        self.send_header("Docker-Experimental", "false")
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    def _send(self, status: int, content_type: str, body: bytes, death: Death | None = None) -> None:
+        head = [f"Content-Type: {content_type}"]
+        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+            head += ["Connection: Upgrade", "Upgrade: tcp"]
+            self.close_connection = True
+        elif self.is_chunked:
+            head.append("Transfer-Encoding: chunked")
+            pieces = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in body.splitlines(keepends=True)]
+            body = b"".join([*pieces, b"0\r\n\r\n"])
+        else:
+            head.append(f"Content-Length: {len(body)}")
+        answer = self._head(status, head) + body
+        if death is None:
+            self.wfile.write(answer)
+            return
+        self.wfile.write(answer[: death.after])
+        self.close_connection = True
+        self.server.engine.die(orderly=death.orderly)
+
+    def _head(self, status: int, headers: list[str]) -> bytes:
+        first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"
+        always = [f"Api-Version: {self.server.engine.api}", "Ostype: linux", "Docker-Experimental: false"]
+        return "\r\n".join([first, *always, *headers, "", ""]).encode()
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve

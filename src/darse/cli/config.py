@@ -12,7 +12,9 @@ from darse.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T", str, dict[str, Any], list[Any])
 
 
 DEFAULT_CONTEXT = "default"
@@ -38,6 +40,11 @@ class Settings:
         if self._file is None:
             self._file = read_json(os.path.join(self.directory, "config.json"))
         return self._file
+
+    def member(self, name: str, kind: type[T]) -> T:
+        """A member of config.json; empty when it is not there, or of another type."""
+        value = self.file.get(name)
+        return value if isinstance(value, kind) else kind()
 
     def replace_file(self, document: dict[str, Any]) -> None:
         """Take note of what has just been written to config.json."""
@@ -146,6 +153,8 @@ def read_json(path: str) -> dict[str, Any]:
             text = file.read()
     except OSError:
         return {}
+    if not text.strip():
+        return {}  # as docker reads an empty file
     import json
 
     try:

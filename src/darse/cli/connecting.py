@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 
 from darse.cli.config import Endpoint
-from darse.cli.errors import CliError, ConnectionFailed
+from darse.cli.errors import CliError, ConnectionFailed, ConnectionLost
 
 
-def connect(endpoint: Endpoint) -> socket.socket:
-    """Connect to an engine. Raises ConnectionFailed when none is there, CliError for addresses that are none."""
+def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
+    """Connect to an engine. Raises ConnectionFailed when none is there, CliError for addresses that are none.
+
+    may_start: an engine is started when none answers on the default socket.
+    """
     scheme, separator, rest = endpoint.host.partition("://")
     if not separator:
         scheme, rest = "tcp", endpoint.host
     try:
         if scheme == "unix":
-            return _connect_unix(endpoint, rest)
+            return _connect_unix(endpoint, rest, may_start=may_start)
         if scheme in ("tcp", "http", "https"):
             return _connect_tcp(endpoint, rest, secure=scheme == "https")
         if scheme == "ssh":
@@ -28,13 +32,13 @@ def connect(endpoint: Endpoint) -> socket.socket:
     raise CliError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
 
 
-def _connect_unix(endpoint: Endpoint, path: str) -> socket.socket:
+def _connect_unix(endpoint: Endpoint, path: str, *, may_start: bool) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
-        if not endpoint.is_default:
+        if not (endpoint.is_default and may_start):
             raise
         from darse.cli.start_engine import start_engine
 
@@ -48,6 +52,13 @@ def _connect_unix(endpoint: Endpoint, path: str) -> socket.socket:
             "of the group that owns the socket"
         ) from error
     return connection
+
+
+def peer(connection: socket.socket) -> int:
+    """The process that listens at the other end of a unix socket (SO_PEERCRED of unix(7)); 0 for other connections."""
+    if connection.family != socket.AF_UNIX:
+        return 0
+    return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
 
 
 def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.socket:
@@ -99,11 +110,11 @@ def _connect_ssh(address: str) -> socket.socket:
     return ours
 
 
-def no_answer(host: str, reason: str = "") -> str:
-    """What to say when a connection to `host` ends before an answer."""
+def no_answer(host: str, after: str) -> ConnectionLost:
+    """The error of a connection to `host` that ends before an answer; `after`: what runs on."""
     if not host.startswith("ssh://"):
-        return f"the engine closed the connection without an answer{reason and f' ({reason})'}: see its log"
-    return (
+        return ConnectionLost("the engine went away without an answer", after)
+    return ConnectionLost(
         f"the connection through {host} ended without an answer: can you log in there with ssh, and does "
         "`darse version` or `docker version` work there?"
     )

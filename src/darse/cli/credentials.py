@@ -40,8 +40,21 @@ def host_of(server: str) -> str:
 
 
 def header(settings: Settings, domain: str) -> dict[str, str]:
-    """The header with the user's credentials for a registry. Raises CliError."""
-    return {"X-Registry-Auth": encode(get(settings, key_of(domain)))}
+    """The header with the user's credentials for a registry."""
+    return {"X-Registry-Auth": encode(usable(settings, key_of(domain)))}
+
+
+def usable(settings: Settings, server: str) -> dict[str, Any]:
+    """The credentials for a registry, as `get`; what keeps them from being read is a warning.
+
+    Most registries serve most images to everybody, and configurations name helpers that are long gone. Where
+    credentials are required the registry's refusal is the error.
+    """
+    try:
+        return get(settings, server)
+    except CliError as error:
+        sys.stderr.write(f"WARNING: {error}; going on without credentials for {server}\n")
+        return {}
 
 
 def encode(credentials: dict[str, Any]) -> str:
@@ -60,9 +73,9 @@ def get(settings: Settings, server: str) -> dict[str, Any]:
 
 
 def all_of(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The credentials for every registry that config.json or the environment names. Raises CliError."""
+    """The usable credentials for every registry that config.json or the environment names. Raises CliError."""
     servers = [*_object(settings.file, "auths"), *_object(settings.file, "credHelpers"), *_of_variable()]
-    found = {server: get(settings, server) for server in dict.fromkeys(servers)}
+    found = {server: usable(settings, server) for server in dict.fromkeys(servers)}
     return {server: credentials for server, credentials in found.items() if credentials}
 
 

@@ -32,3 +32,11 @@ class ApiError(CliError):
 
 class ConnectionFailed(CliError):
     """No engine answers."""
+
+
+class ConnectionLost(ConnectionFailed):
+    """The engine went away before its answer was complete."""
+
+    def __init__(self, message: str, after: str = "") -> None:
+        """`after`: what runs on, and how to come back to it."""
+        super().__init__(f"{message}: {after}" if after else message)

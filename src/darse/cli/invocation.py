@@ -30,7 +30,7 @@ class Invocation:
         if self._client is None:
             from darse.cli.client import Client
 
-            self._client = Client(self.settings.endpoint())
+            self._client = Client(self.settings.endpoint(), self.settings.member("HttpHeaders", dict))
         return self._client
 
     def for_each(self, action: Callable[[str], Any], *, show: bool = True) -> int:

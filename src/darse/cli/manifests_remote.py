@@ -25,8 +25,8 @@ class Registry:
     """The registry of a reference. `insecure` allows it a certificate that nobody knows, or none and plain HTTP."""
 
     def __init__(self, settings: Settings, reference: Reference, *, insecure: bool) -> None:
-        """Raises CliError when the user's credentials cannot be read."""
-        known = credentials.get(settings, credentials.key_of(reference.domain))
+        """Asks with the user's credentials where there are any."""
+        known = credentials.usable(settings, credentials.key_of(reference.domain))
         shown = Credentials(
             known.get("username", ""),
             known.get("password", ""),

@@ -48,6 +48,17 @@ IMAGES = Kind(
 )
 
 
+def filters_of(invocation: Invocation) -> dict[str, list[str]]:
+    """The filters of the command line and, where they do not contradict, the `pruneFilters` of config.json."""
+    given = parse_filters(invocation.options.filter) or {}
+    for entry in invocation.settings.member("pruneFilters", list):
+        name, equals, value = str(entry).partition("=")
+        opposite = {"label": "label!", "label!": "label"}.get(name, "")
+        if equals and value not in given.get(opposite, ()):
+            given.setdefault(name, []).append(value)
+    return given
+
+
 def prune(client: Any, kind: Kind, filters: dict[str, list[str]]) -> tuple[int, str]:
     """Remove; return the bytes that were freed and what to print of it."""
     result = client.call("POST", kind.path, {"filters": filters or None})
@@ -70,7 +81,7 @@ def command(
 
     def run(invocation: Invocation) -> int:
         options = invocation.options
-        filters = parse_filters(options.filter) or {}
+        filters = filters_of(invocation)
         if extend is not None:
             extend(invocation, filters)
         wants_all = getattr(options, "all", False) if kind.all_warning else False

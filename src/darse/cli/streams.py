@@ -62,20 +62,27 @@ class Relay:
         stderr: bool = True,
         on_signal: Callable[[int], None] | None = None,
         on_input: Callable[[bytes], None] | None = None,
+        on_output: Callable[[int, bytes], None] | None = None,
     ) -> None:
-        """`on_signal` is called for each signal that `catch()` was told of, outside of any handler."""
+        """`on_signal` is called for each signal that the pipe catches, outside of any handler.
+
+        `on_output` gets what the process printed, by descriptor, before it is shown.
+        """
         self._connection = connection
         self._socket = connection.socket
         self._stdin = stdin
         self._shown = {1: stdout, 2: stderr}
         self._on_signal = on_signal
         self._on_input = on_input
+        self._on_output = on_output
         self._pending = b""
         self._input_ended = False
         demultiplexer = Demultiplexer(self._show)
         self._take = demultiplexer.feed if multiplexed else lambda data: self._show(1, data)
 
     def _show(self, descriptor: int, data: bytes) -> None:
+        if self._on_output is not None:
+            self._on_output(descriptor, data)
         if self._shown[descriptor]:
             write_all(descriptor, data)
 

@@ -21,6 +21,9 @@ class FakeStream:
     def messages(self) -> Iterator[Any]:
         return iter(self._messages)
 
+    def json(self) -> Any:
+        return next(iter(self._messages), None) if isinstance(self._messages, list) else self._messages
+
     def close(self) -> None:
         """Nothing is open."""
 

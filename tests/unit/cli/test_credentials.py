@@ -196,3 +196,26 @@ def test_the_variable_goes_first(
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", "{")
     assert credentials.get(settings, "a.io")["username"] == "file"
     assert "DOCKER_AUTH_CONFIG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "document", [{"credsStore": "missing"}, {"credHelpers": {"a.io": "test"}}, {"auths": {"a.io": {"auth": "%"}}}]
+)
+def test_what_cannot_be_read_stops_no_pull(
+    document: dict[str, object], settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    program = tmp_path / "bin" / "docker-credential-test"
+    program.write_text("#!/bin/sh\necho what\n")
+    _write(settings, document)
+    sent = credentials.header(settings, "a.io")["X-Registry-Auth"]
+    assert json.loads(base64.urlsafe_b64decode(sent)) == {}
+    said = capsys.readouterr().err
+    assert said.startswith("WARNING: ")
+    assert said.endswith("; going on without credentials for a.io\n")
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_file_says_nothing(content: str, settings: Settings) -> None:
+    _write(settings, {}).write_text(content)
+    assert settings.file == {}
+    assert credentials.get(settings, "a.io") == {}

@@ -158,7 +158,7 @@ def list_networks(invocation: Invocation) -> int:
     networks = invocation.client.call("GET", "/networks", {"filters": parse_filters(options.filter)})
     source = options.format
     if not source and not options.quiet:
-        source = str(invocation.settings.file.get("networksFormat", ""))
+        source = invocation.settings.member("networksFormat", str)
     if source in ("", "table"):
         source = "{{.ID}}" if options.quiet else "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
     elif source == "raw":

@@ -41,7 +41,7 @@ def list_volumes(invocation: Invocation) -> int:
     answer = invocation.client.call("GET", "/volumes", {"filters": parse_filters(options.filter)})
     source = options.format
     if not source and not options.quiet:
-        source = str(invocation.settings.file.get("volumesFormat", ""))
+        source = invocation.settings.member("volumesFormat", str)
     if source in ("", "table"):
         source = "{{.Name}}" if options.quiet else "table {{.Driver}}\t{{.Name}}"
     elif source == "raw":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from darse.cli.config import Settings
 from darse.cli.creating.devices import device, device_requests, is_named_device, rates, rules, weights
-from darse.cli.creating.environment import environment, labels
+from darse.cli.creating.environment import environment, labels, with_proxies
 from darse.cli.creating.limits import limits, restart_policy, swappiness, ulimit
 from darse.cli.creating.mounts import mount_spec, volumes_and_binds
 from darse.cli.creating.names import names
@@ -17,8 +18,8 @@ from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.flags import Options
 
 
-def create_body(options: Options, arguments: list[str]) -> dict[str, Any]:
-    """The whole request. Raises CliError for what docker's own client refuses."""
+def create_body(options: Options, arguments: list[str], settings: Settings) -> dict[str, Any]:
+    """The whole request; `settings` have containers' proxies. Raises CliError for what docker's own client refuses."""
     image, *command = arguments
     attached = {stream.lower() for stream in options.attach}
     if attached - {"stdin", "stdout", "stderr"}:
@@ -40,7 +41,7 @@ def create_body(options: Options, arguments: list[str]) -> dict[str, Any]:
         "Tty": options.tty,
         "OpenStdin": options.interactive,
         "StdinOnce": options.interactive and not detached,
-        "Env": environment(options.env, options.env_file),
+        "Env": environment(with_proxies(options.env, settings), options.env_file),
         "Cmd": command or None,
         "Image": image,
         "WorkingDir": options.workdir,

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import os
 
+from darse.cli.config import Settings
 from darse.cli.errors import CliError, InvalidArgument
+
+# Variables, and the members of an entry of `proxies` that set them.
+_PROXIES = {
+    "HTTP_PROXY": "httpProxy",
+    "HTTPS_PROXY": "httpsProxy",
+    "NO_PROXY": "noProxy",
+    "FTP_PROXY": "ftpProxy",
+    "ALL_PROXY": "allProxy",
+}
 
 
 def environment(entries: list[str], files: list[str]) -> list[str]:
@@ -26,6 +36,27 @@ def environment(entries: list[str], files: list[str]) -> list[str]:
             raise InvalidArgument(entry, "env", f"invalid environment variable: {entry}")
         result.append(f"{name}={os.environ[name]}" if not equals and name in os.environ else entry)
     return result
+
+
+def with_proxies(entries: list[str], settings: Settings) -> list[str]:
+    """`-e`s and, where they leave them out, the proxies that config.json has for containers of this engine.
+
+    As by docker's client: an entry of `proxies` with the engine's address goes before `default`, each variable is
+    set in capitals and in small letters, and an `--env-file` does not keep it from being set.
+    """
+    proxies = settings.member("proxies", dict)
+    if not proxies:
+        return entries
+    chosen = proxies.get(settings.endpoint().host, proxies.get("default"))
+    if not isinstance(chosen, dict):
+        return entries
+    given = {entry.partition("=")[0] for entry in entries}
+    found = []
+    for variable, member in _PROXIES.items():
+        for name in (variable, variable.lower()):
+            if chosen.get(member) and name not in given:
+                found.append(f"{name}={chosen[member]}")
+    return [*entries, *found]
 
 
 def labels(entries: list[str], files: list[str]) -> dict[str, str]:

@@ -22,11 +22,13 @@ def attach(invocation: Invocation) -> int:
     return follow(
         client,
         path,
+        name=invocation.arguments[0],
         tty=config["Tty"],
         stdin=config["OpenStdin"] and not options.no_stdin,
-        keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
+        keys=options.detach_keys or invocation.settings.member("detachKeys", str),
         proxy_signals=options.sig_proxy,
         condition="next-exit",
+        redraw=True,
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from darse.cli.attached import Session
 from darse.cli.client import quote
 from darse.cli.creating.environment import environment
+from darse.cli.errors import ConnectionFailed, ConnectionLost
 from darse.cli.flags import Command, listing, string, switch
 from darse.cli.invocation import Invocation
 from darse.cli.terminal import require_terminal_for, size
@@ -16,7 +19,7 @@ def execute(invocation: Invocation) -> int:
     if not options.detach:
         require_terminal_for(options.interactive, options.tty)
     name, *command = invocation.arguments
-    keys = options.detach_keys or invocation.settings.file.get("detachKeys", "")
+    keys = options.detach_keys or invocation.settings.member("detachKeys", str)
     config = {
         "AttachStdin": options.interactive and not options.detach,
         "AttachStdout": not options.detach,
@@ -44,7 +47,24 @@ def execute(invocation: Invocation) -> int:
     connection.close()
     if session.detached:
         return 0
-    return int(client.call("GET", f"{path}/json")["ExitCode"] or 0)
+    return _status(client, path, name)
+
+
+def _status(client: Any, path: str, name: str) -> int:
+    """The process's status. Raises ConnectionLost when the stream ended with the engine, not with the process."""
+    back = f"darse top {name}"
+    try:
+        process = client.call("GET", f"{path}/json")
+    except ConnectionFailed as error:
+        raise ConnectionLost(f"the engine went away; the process runs on in {name}: `{back}` shows it") from error
+    if process["Running"]:
+        raise ConnectionLost(f"the engine went away and came back; the process runs on in {name}: `{back}` shows it")
+    status = int(process["ExitCode"] or 0)
+    if client.replaced:
+        raise ConnectionLost(
+            f"the engine went away and came back; the process has ended with status {status} meanwhile"
+        )
+    return status
 
 
 COMMANDS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.client import quote
-from darse.cli.errors import ApiError, CliError
+from darse.cli.client import Patience, quote
+from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.flags import Command, number, string, switch
 from darse.cli.invocation import Invocation
 
@@ -80,10 +80,16 @@ def rename(invocation: Invocation) -> int:
 
 
 def wait(invocation: Invocation) -> int:
-    """Wait for containers and print their exit codes."""
+    """Wait for containers and print their exit codes, also when the engine goes away meanwhile and comes back."""
 
     def one(name: str) -> None:
-        result = invocation.client.stream("POST", f"{_path(name)}/wait", {"condition": "not-running"}).json()
+        patience = Patience(invocation.client)
+        while True:
+            try:
+                result = invocation.client.stream("POST", f"{_path(name)}/wait", {"condition": "not-running"}).json()
+                break
+            except ConnectionFailed as lost:
+                patience.wait(lost, f"the engine went away; {name} runs on: `darse wait {name}`")
         sys.stdout.write(f"{result['StatusCode']}\n")
 
     return invocation.for_each(one, show=False)

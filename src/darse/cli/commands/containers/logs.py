@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import time
 
-from darse.cli.client import quote
+from darse.cli.client import Patience, quote
 from darse.cli.creating.values import duration
-from darse.cli.errors import CliError
+from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.flags import Command, string, switch
 from darse.cli.invocation import Invocation
+from darse.cli.resuming import StampedStream, api_time
 from darse.cli.streams import Demultiplexer, write_all
 
 _RELATIVE = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+\Z")
@@ -37,28 +38,65 @@ def _local(text: str) -> str:
 
 
 def logs(invocation: Invocation) -> int:
-    """Print a container's log."""
+    """Print a container's log; with --follow also after the engine went away and came back."""
     options, client = invocation.options, invocation.client
-    path = f"/containers/{quote(invocation.arguments[0])}"
+    name = invocation.arguments[0]
+    path = f"/containers/{quote(name)}"
+    begun = time.time_ns()
     tty = client.call("GET", f"{path}/json")["Config"]["Tty"]
-    response = client.stream(
-        "GET",
-        f"{path}/logs",
-        {
-            "stdout": True,
-            "stderr": True,
-            "follow": options.follow,
-            "since": moment(options.since, "since"),
-            "until": moment(options.until, "until"),
-            "timestamps": options.timestamps,
-            "tail": options.tail,
-            "details": options.details,
-        },
-    )
-    take = (lambda data: write_all(1, data)) if tty else Demultiplexer(write_all).feed
-    for piece in response.pieces():
-        take(piece)
-    return 0
+    query = {
+        "stdout": True,
+        "stderr": True,
+        "follow": options.follow,
+        "since": moment(options.since, "since"),
+        "until": moment(options.until, "until"),
+        "timestamps": options.timestamps,
+        "tail": options.tail,
+        "details": options.details,
+    }
+    if not options.follow:
+        take = (lambda data: write_all(1, data)) if tty else Demultiplexer(write_all).feed
+        for piece in client.stream("GET", f"{path}/logs", query).pieces():
+            take(piece)
+        return 0
+    follower = _Follower(tty=tty, show_stamps=options.timestamps)
+    patience = Patience(client)
+    while True:
+        try:
+            for piece in client.stream("GET", f"{path}/logs", {**query, "timestamps": True}).pieces():
+                patience.progress()
+                follower.take(piece)
+        except ConnectionFailed as lost:
+            patience.wait(lost, f"the engine went away; {name} runs on: `darse logs -f {name}`")
+        else:
+            return 0
+        if since := follower.again(begun if options.tail != "all" else 0):
+            query |= {"since": api_time(since), "tail": "all"}
+
+
+class _Follower:
+    """A log that is followed, with the times that it is found again by."""
+
+    def __init__(self, *, tty: bool, show_stamps: bool) -> None:
+        self._tty = tty
+        self._streams = {number: StampedStream(show_stamps=show_stamps) for number in ((1,) if tty else (1, 2))}
+        self._begin()
+
+    def _begin(self) -> None:
+        self.take = (lambda data: self._show(1, data)) if self._tty else Demultiplexer(self._show).feed
+
+    def _show(self, descriptor: int, data: bytes) -> None:
+        shown = self._streams[descriptor].feed(data, is_frame=not self._tty)
+        if shown:
+            write_all(descriptor, shown)
+
+    def again(self, otherwise: int) -> int:
+        """Begin anew; return from when on the log is to be asked for, `otherwise` where nothing was shown."""
+        self._begin()
+        for stream in self._streams.values():
+            stream.again()
+        seen = [since for stream in self._streams.values() if (since := stream.since_ns())]
+        return min(seen, default=otherwise)
 
 
 COMMANDS = {

@@ -18,7 +18,7 @@ def list_containers(invocation: Invocation) -> int:
     options = invocation.options
     source = options.format
     if not source:
-        source = str(invocation.settings.file.get("psFormat", ""))
+        source = invocation.settings.member("psFormat", str)
     elif options.quiet:
         sys.stderr.write("WARNING: Ignoring custom format, because both --format and --quiet are set.\n")
     size = options.size

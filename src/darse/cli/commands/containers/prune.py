@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.filters import parse_filters
 from darse.cli.flags import Command, listing, switch
 from darse.cli.invocation import Invocation, confirm
+from darse.cli.pruning import filters_of
 from darse.cli.units import human_size
 
 _WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
@@ -17,7 +17,7 @@ def prune(invocation: Invocation) -> int:
     options = invocation.options
     if not options.force and not confirm(_WARNING):
         return 0
-    result = invocation.client.call("POST", "/containers/prune", {"filters": parse_filters(options.filter)})
+    result = invocation.client.call("POST", "/containers/prune", {"filters": filters_of(invocation) or None})
     deleted = result.get("ContainersDeleted") or []
     if deleted:
         sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in deleted) + "\n")

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from darse.cli import content_trust
 from darse.cli.attached import follow
 from darse.cli.creating.body import create_body
 from darse.cli.creating.flags import SHARED
-from darse.cli.errors import ApiError, CliError, InvalidArgument
+from darse.cli.errors import ApiError, CliError, ConnectionFailed, InvalidArgument
 from darse.cli.flags import Command, Options, string, switch
 from darse.cli.image_names import ImageName, in_docker_words, split
 from darse.cli.invocation import Invocation
@@ -30,7 +31,8 @@ def run(invocation: Invocation) -> int:
         raise CliError("conflicting options: cannot specify both --attach and --detach", _FAILED)
     try:
         _check(options)
-        body = create_body(options, invocation.arguments)
+        content_trust.refuse(options, invocation.arguments[0])
+        body = create_body(options, invocation.arguments, invocation.settings)
         if options.tty:
             body["HostConfig"]["ConsoleSize"] = list(size())
     except CliError as error:
@@ -51,11 +53,12 @@ def _attached(invocation: Invocation, container_id: str, body: dict[str, Any]) -
     return follow(
         client,
         f"/containers/{container_id}",
+        name=options.name or container_id[:12],
         tty=options.tty,
         stdin=body["AttachStdin"],
         stdout=body["AttachStdout"],
         stderr=body["AttachStderr"],
-        keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
+        keys=options.detach_keys or invocation.settings.member("detachKeys", str),
         proxy_signals=options.sig_proxy,
         condition="removed" if options.rm else "next-exit",
         begin=lambda: _start(invocation, container_id),
@@ -81,6 +84,8 @@ def _run_failed(invocation: Invocation, error: CliError, status: int) -> CliErro
         return error
     if error.status == _FAILED and "\n\nUsage:" in str(error):
         return error
+    if isinstance(error, ConnectionFailed):
+        return CliError(f"darse: {error}", status)
     return CliError(f"darse: {error}\n\nRun 'darse {invocation.path} --help' for more information", status)
 
 
@@ -89,7 +94,8 @@ def create(invocation: Invocation) -> int:
     _refuse_windows(invocation.options)
     try:
         _check(invocation.options)
-        body = create_body(invocation.options, invocation.arguments)
+        content_trust.refuse(invocation.options, invocation.arguments[0])
+        body = create_body(invocation.options, invocation.arguments, invocation.settings)
     except CliError as error:
         raise _run_failed(invocation, error, _FAILED) from error
     sys.stdout.write(f"{_create(invocation, body)}\n")
@@ -104,8 +110,6 @@ def _refuse_windows(options: Options) -> None:
 
 
 def _check(options: Options) -> None:
-    if not options.disable_content_trust:
-        raise CliError("content trust (Notary) is not supported", _FAILED)
     if options.pull not in ("always", "missing", "never"):
         raise CliError(
             f'invalid pull option: \'{options.pull}\': must be one of "always", "missing" or "never"', _FAILED

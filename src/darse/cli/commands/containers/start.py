@@ -32,9 +32,10 @@ def start(invocation: Invocation) -> int:
     return follow(
         client,
         path,
+        name=invocation.arguments[0],
         tty=config["Tty"],
         stdin=options.interactive and config["OpenStdin"],
-        keys=options.detach_keys or invocation.settings.file.get("detachKeys", ""),
+        keys=options.detach_keys or invocation.settings.member("detachKeys", str),
         proxy_signals=options.sig_proxy,
         condition="removed" if container["HostConfig"]["AutoRemove"] else "next-exit",
         begin=lambda: client.call("POST", f"{path}/start", query=wanted),

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from darse.cli import screen, stats_rows
-from darse.cli.client import quote
-from darse.cli.errors import CliError
+from darse.cli.client import Patience, quote
+from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.flags import Command, string, switch
 from darse.cli.format import FORMAT_HELP, Format
 from darse.cli.invocation import Invocation
@@ -30,6 +30,7 @@ class _Watched:
         self.container = container
         self.sample: dict[str, Any] = {}
         self.error: CliError | None = None
+        self.lost: ConnectionFailed | None = None
         self.ready = threading.Event()
         self.over = False
         self._client = client
@@ -40,14 +41,14 @@ class _Watched:
     def _read(self) -> None:
         path = f"/containers/{quote(self.container)}/stats"
         try:
-            with_samples = self._client.stream("GET", path, {"stream": str(self._stream).lower()})
-            for sample in with_samples.messages():
+            response = self._client.stream("GET", path, {"stream": str(self._stream).lower()})
+            for sample in response.messages() if self._stream else filter(None, [response.json()]):
                 self.sample = sample
                 self.ready.set()
-        except CliError as error:
-            self.error = error
-        except OSError as error:
-            self.error = CliError(str(error))
+        except ConnectionFailed as error:
+            self.lost = error
+        except (CliError, OSError) as error:
+            self.error = error if isinstance(error, CliError) else CliError(str(error))
         finally:
             self.over = True
             self.ready.set()
@@ -62,6 +63,7 @@ class _Fleet:
         self._stream = not invocation.options.no_stream
         self._lock = threading.Lock()
         self._watched: dict[str, _Watched] = {}
+        self._lost: ConnectionFailed | None = None
         for name in invocation.arguments:
             self._watched.setdefault(name, self._watch(name))
         if not invocation.arguments:
@@ -92,8 +94,14 @@ class _Fleet:
                 else:
                     with self._lock:
                         self._watched.pop(container, None)
-        except (CliError, OSError):
-            return  # the streams of the containers end as well
+        except ConnectionFailed as error:
+            self._lost = error
+        except (CliError, OSError) as error:
+            self._lost = ConnectionFailed(f"cannot follow the engine's events: {error}")
+
+    def lost(self) -> ConnectionFailed | None:
+        """How the connection to the engine was lost; None while it holds."""
+        return self._lost or next((one.lost for one in self.shown() if one.lost is not None), None)
 
     def shown(self) -> list[_Watched]:
         """The containers now."""
@@ -104,23 +112,39 @@ class _Fleet:
 def stats(invocation: Invocation) -> int:
     """Print what containers use. Raises CliError when a container that was named is not there."""
     options = invocation.options
-    source = options.format or str(invocation.settings.file.get("statsFormat", ""))
+    source = options.format or invocation.settings.member("statsFormat", str)
     layout = Format(stats_rows.DEFAULT if source in ("", "table") else source)
     threading.stack_size(_STACK)
+    live = sys.stdout.isatty() and not options.no_stream
+    patience = Patience(invocation.client)
     fleet = _Fleet(invocation)
-    _await_first(fleet, forever=options.no_stream)
+    is_new = True
+    while True:
+        if is_new:
+            _await_first(fleet, forever=options.no_stream)
+            _refuse_missing(fleet, invocation)
+            if live:
+                screen.control(_CLEAR)
+        lost, shown = fleet.lost(), fleet.shown()
+        if lost is not None and options.no_stream:
+            raise lost
+        _draw(layout, shown, truncate=not options.no_trunc, live=live, unknown=lost is not None)
+        if lost is not None:
+            patience.wait(lost, "the engine went away; containers run on: `darse stats`")
+            fleet, is_new = _Fleet(invocation), True
+            continue
+        if options.no_stream or (invocation.arguments and all(one.over for one in shown)):
+            return 0
+        if not is_new:
+            patience.progress()
+        is_new = False
+        time.sleep(_REFRESH_SECONDS)
+
+
+def _refuse_missing(fleet: _Fleet, invocation: Invocation) -> None:
     errors = [one.error for one in fleet.shown() if one.error is not None]
     if errors and invocation.arguments:
         raise CliError("\n".join(str(error) for error in errors))
-    live = sys.stdout.isatty() and not options.no_stream
-    if live:
-        screen.control(_CLEAR)
-    while True:
-        shown = fleet.shown()
-        _draw(layout, shown, truncate=not options.no_trunc, live=live)
-        if options.no_stream or (invocation.arguments and all(one.over for one in shown)):
-            return 0
-        time.sleep(_REFRESH_SECONDS)
 
 
 def _await_first(fleet: _Fleet, *, forever: bool) -> None:
@@ -129,13 +153,18 @@ def _await_first(fleet: _Fleet, *, forever: bool) -> None:
         one.ready.wait(None if forever else max(0.0, deadline - time.monotonic()))
 
 
-def _draw(layout: Format, shown: list[_Watched], *, truncate: bool, live: bool) -> None:
+def _draw(layout: Format, shown: list[_Watched], *, truncate: bool, live: bool, unknown: bool) -> None:
+    """Print a table; the figures are `unknown` while there is no engine."""
     columns = 0
     if layout.is_table and sys.stdout.isatty():
         from darse.cli.flags import terminal_width
 
         columns = terminal_width()
-    rows = [stats_rows.StatsRow(one.container, one.sample, truncate=truncate) for one in shown if one.error is None]
+    rows = [
+        stats_rows.StatsRow(one.container, {} if unknown else one.sample, truncate=truncate)
+        for one in shown
+        if one.error is None
+    ]
     text = layout.render(rows, stats_rows.HEADINGS, columns=columns)
     if live:
         screen.control(_HOME + screen.visible(text).replace("\n", f"{_END_OF_LINE}\n") + _BELOW)

@@ -24,7 +24,7 @@ def list_images(invocation: Invocation) -> int:
         return _tree(invocation, filters)
     source = options.format
     if not source and not options.quiet:
-        source = str(invocation.settings.file.get("imagesFormat", ""))
+        source = invocation.settings.member("imagesFormat", str)
     images = invocation.client.call("GET", "/images/json", {"all": options.all, "filters": filters or None})
     shows_digest = options.digests or "{{.Digest}}" in source
     all_rows = [

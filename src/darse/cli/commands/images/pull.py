@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from darse.cli import credentials, platforms, progress, pulling
+from darse.cli import content_trust, credentials, platforms, progress, pulling
 from darse.cli.client import quote
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, Flag, platform_flag, string, switch
+from darse.cli.flags import Command, platform_flag, string, switch
 from darse.cli.image_names import ImageName, checked, in_docker_words
 from darse.cli.invocation import Invocation
 
@@ -41,6 +41,7 @@ def _named(invocation: Invocation) -> ImageName:
 def pull(invocation: Invocation) -> int:
     """Get an image by its name."""
     options = invocation.options
+    content_trust.refuse(options, invocation.arguments[0])
     name = _named(invocation)
     pulling.pull(invocation.client, invocation.settings, name, platform=options.platform, quiet=options.quiet)
     sys.stdout.write(f"{name}\n")
@@ -51,6 +52,7 @@ def push(invocation: Invocation) -> int:
     """Send an image to the registry of its name."""
     options = invocation.options
     platform = None
+    content_trust.refuse(options, invocation.arguments[0], pushes=True)
     if options.platform:
         platform = platforms.parse(options.platform)
         _note(_ONE_PLATFORM)
@@ -100,7 +102,6 @@ def _note(text: str) -> None:
     sys.stdout.flush()
 
 
-_CONTENT_TRUST = Flag("disable-content-trust", "bool", "Skip image verification", default=True, hidden=True)
 COMMANDS = {
     "image pull": (
         Command(
@@ -109,7 +110,7 @@ COMMANDS = {
             "Download an image from a registry",
             (
                 switch("all-tags", "Download all tagged images in the repository", "a"),
-                _CONTENT_TRUST,
+                content_trust.FLAG,
                 platform_flag(),
                 switch("quiet", "Suppress verbose output", "q"),
             ),
@@ -126,7 +127,7 @@ COMMANDS = {
             "Upload an image to a registry",
             (
                 switch("all-tags", "Push all tags of an image to the repository", "a"),
-                _CONTENT_TRUST,
+                content_trust.FLAG,
                 string(
                     "platform",
                     "Push a platform-specific manifest as a single-platform image to the registry.\n"

@@ -6,16 +6,18 @@ import sys
 import time
 from typing import Any
 
-from darse.cli.errors import CliError
+from darse.cli.client import Patience
+from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.filters import parse_filters
 from darse.cli.flags import Command, listing, string
 from darse.cli.format import INSPECT_FORMAT_HELP
 from darse.cli.invocation import Invocation
+from darse.cli.resuming import api_time
 
 
 def events(invocation: Invocation) -> int:
-    """Print events until there are no more."""
-    options = invocation.options
+    """Print events until there are no more, also when the engine goes away meanwhile and comes back."""
+    options, client = invocation.options, invocation.client
     show = _shower(options.format)
     now = time.time()
     query = {
@@ -23,10 +25,25 @@ def events(invocation: Invocation) -> int:
         "until": _moment(options.until, now),
         "filters": parse_filters(options.filter),
     }
-    for event in invocation.client.stream("GET", "/events", query).messages():
-        sys.stdout.write(show(event) + "\n")
-        sys.stdout.flush()
-    return 0
+    patience = Patience(client)
+    newest, shown = 0, list[Any]()  # what is shown already of the newest nanosecond
+    while True:
+        try:
+            for event in client.stream("GET", "/events", query).messages():
+                patience.progress()
+                happened = event.get("timeNano", 0)
+                if event in shown:
+                    continue
+                newest, shown = (happened, [event]) if happened > newest else (newest, [*shown, event])
+                sys.stdout.write(show(event) + "\n")
+                sys.stdout.flush()
+        except ConnectionFailed as lost:
+            since = api_time(newest) if newest else query["since"] or f"{now:.9f}"
+            again = f"`darse events --since {since}` goes on from here when it is back"
+            patience.wait(lost, f"the engine went away, containers run on: {again}")
+            query["since"] = since
+        else:
+            return 0
 
 
 def _moment(text: str, now: float) -> str | None:

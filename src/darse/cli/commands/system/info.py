@@ -50,7 +50,7 @@ def info(invocation: Invocation) -> int:
 
 
 def _user(invocation: Invocation) -> str:
-    entry = (invocation.settings.file.get("auths") or {}).get("https://index.docker.io/v1/") or {}
+    entry = invocation.settings.member("auths", dict).get("https://index.docker.io/v1/") or {}
     return str(entry.get("username", ""))
 
 

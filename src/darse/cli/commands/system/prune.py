@@ -6,17 +6,17 @@ import sys
 
 from darse.cli import pruning
 from darse.cli.errors import CliError
-from darse.cli.filters import parse_filters
 from darse.cli.flags import Command, listing, switch
 from darse.cli.format import natural
 from darse.cli.invocation import Invocation, confirm
+from darse.cli.pruning import filters_of
 from darse.cli.units import human_size
 
 
 def prune(invocation: Invocation) -> int:
     """Remove stopped containers, unused networks, images, and with `--volumes` anonymous volumes."""
     options = invocation.options
-    filters = parse_filters(options.filter) or {}
+    filters = filters_of(invocation)
     if options.volumes and "until" in filters:
         raise CliError('ERROR: The "until" filter is not supported with "--volumes"')
     if not options.force and not confirm(_question(options.all, options.volumes, filters)):
