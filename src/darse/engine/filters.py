@@ -6,11 +6,11 @@ Two forms are in use: `{"status": ["exited"]}` and the older `{"status": {"exite
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from darse.engine.errors import InvalidParameter
+from darse.engine.expressions import Budget, CostlyExpression, Expression, InvalidExpression
 from darse.engine.times import parse_time
 
 
@@ -19,6 +19,8 @@ class Filters:
 
     def __init__(self, values: Mapping[str, Iterable[str]] | None = None) -> None:
         self._values = {key: list(entries) for key, entries in (values or {}).items()}
+        self._expressions: dict[str, Expression | None] = {}
+        self._budget = Budget()
 
     @classmethod
     def parse(cls, text: str | None, accepted: Iterable[str]) -> Filters:
@@ -96,21 +98,27 @@ class Filters:
     def search(self, key: str, *actual: str) -> bool:
         """Whether `key` is absent or one of its values, a regular expression, is found in one of `actual`.
 
-        Raises InvalidParameter for an expression that is none.
+        A value that is no expression finds what equals it, and nothing else, as with docker. Raises InvalidParameter
+        for expressions that take too much time or memory.
         """
         values = self.values(key)
-        if not values:
+        if not values or any(value in actual for value in values):
             return True
-        for value in values:
-            if value in actual:
-                return True
+        try:
+            return any(
+                (expression := self._expression(value)) is not None and any(map(expression.found_in, actual))
+                for value in values
+            )
+        except CostlyExpression as error:
+            raise InvalidParameter(f"invalid filter '{key}': {error}") from None
+
+    def _expression(self, text: str) -> Expression | None:
+        if text not in self._expressions:
             try:
-                pattern = re.compile(value)
-            except (re.error, RecursionError) as error:
-                raise InvalidParameter(f"invalid filter '{key}={value}': {error}") from error
-            if any(pattern.search(text) for text in actual):
-                return True
-        return False
+                self._expressions[text] = Expression(text, self._budget)
+            except InvalidExpression:
+                self._expressions[text] = None
+        return self._expressions[text]
 
     def labels(self, labels: Mapping[str, str] | None, *, key: str = "label") -> bool:
         """Whether every label filter (`name` or `name=value`) is met."""

@@ -80,9 +80,20 @@ def test_search(wanted: list[str], actual: str, expected: bool) -> None:
     assert Filters({"name": wanted}).search("name", actual) is expected
 
 
-def test_search_refuses_what_is_no_expression() -> None:
-    with pytest.raises(InvalidParameter, match="invalid filter 'name="):
-        Filters({"name": ["("]}).search("name", "x")
+@pytest.mark.parametrize("wanted", ["(", "(?<=w)eb", "web++"])
+def test_search_finds_nothing_for_what_is_no_expression(wanted: str) -> None:
+    """As docker does: it is the name itself that may still be meant."""
+    assert not Filters({"name": [wanted]}).search("name", "web")
+    assert Filters({"name": [wanted]}).search("name", wanted)
+    assert Filters({"name": [wanted, "w"]}).search("name", "web")
+
+
+def test_search_refuses_what_takes_too_long() -> None:
+    filters = Filters({"name": [rf"(\pL{{1,9}}x){{1,{number}}}y" for number in range(1, 1000)]})
+    begun = time.thread_time()
+    with pytest.raises(InvalidParameter, match="invalid filter 'name': the expression"):
+        [filters.search("name", f"web{number}") for number in range(1000)]
+    assert time.thread_time() - begun < 0.25
 
 
 @pytest.mark.parametrize(

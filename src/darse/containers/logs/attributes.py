@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Iterator, Mapping
 
 from darse.containers.logs.tags import render_tag
 from darse.containers.model import Container
+from darse.engine.expressions import CostlyExpression, Expression, InvalidExpression
+
+log = logging.getLogger(__name__)
 
 
 def attributes(container: Container, *, tagged: bool = True) -> dict[str, str]:
@@ -32,6 +35,14 @@ def _variables(entries: list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]
 def _chosen(values: Mapping[str, str], names: str, pattern: str) -> dict[str, str]:
     found = {name: values[name] for name in names.split(",") if name in values}
     if pattern:
-        wanted = re.compile(pattern)
-        found |= {name: value for name, value in values.items() if wanted.search(name)}
+        found |= _matching(values, pattern)
     return found
+
+
+def _matching(values: Mapping[str, str], pattern: str) -> dict[str, str]:
+    try:
+        wanted = Expression(pattern)
+        return {name: value for name, value in values.items() if wanted.found_in(name)}
+    except (CostlyExpression, InvalidExpression) as error:  # long names, or recorded with another syntax
+        log.warning("attributes of log lines are left out: %r: %s", pattern, error)
+        return {}

@@ -15,6 +15,7 @@ import msgspec
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.tags import check_tag
 from darse.engine.errors import InvalidParameter
+from darse.engine.expressions import CostlyExpression, Expression, InvalidExpression
 from darse.wire.host_config import LogConfig
 
 _TOLD: Final = frozenset("labels labels-regex env env-regex tag".split())
@@ -139,11 +140,13 @@ def _mode(_: str, value: str) -> str:
     return value
 
 
-def _pattern(name: str, value: str) -> re.Pattern[str]:
+def _pattern(name: str, value: str) -> Expression:
     try:
-        return re.compile(value)
-    except re.error as error:
+        return Expression(value)
+    except InvalidExpression as error:
         raise InvalidParameter(f"invalid log opt {name}: {value!r} is no regular expression: {error}") from None
+    except CostlyExpression as error:
+        raise InvalidParameter(f"invalid log opt {name}: {error}") from None
 
 
 _READ: Final[dict[str, Callable[[str, str], object]]] = {
