@@ -17,6 +17,7 @@ from darse.api import aiohttp_server as web
 from darse.api.errors import API_VERSION, HEADERS, error_response
 from darse.api.server import connection_of
 from darse.engine.errors import EngineError, InvalidParameter
+from darse.engine.exhaustion import exhausted, reason
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine
@@ -162,8 +163,11 @@ class Api:
         except Exception as error:
             if isinstance(error, ConnectionError) and request.transport is None:
                 raise  # the client has gone, and nobody else
-            _log.exception("%s %s failed", request.method, request.path)
-            response = self._failed(request, error, 500, f"internal error: {type(error).__name__}: {error}")
+            fault = exhausted(error) if isinstance(error, OSError) else None
+            if fault is None:
+                _log.exception("%s %s failed", request.method, request.path)
+            said = reason(error) if isinstance(error, OSError) else f"internal error: {type(error).__name__}: {error}"
+            response = self._failed(request, error, 500, said if fault is None else str(fault))
         if not response.prepared:
             response.headers.update(HEADERS)
             if self._engine.config.experimental:

@@ -16,6 +16,7 @@ from darse.api.server import ApiServer
 from darse.api.tls import TLSTransport, server_context
 from darse.engine.config import EngineConfig
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.engine.exhaustion import reason
 from darse.engine.hosts import Host, parse_host
 
 _log = logging.getLogger("darse.api")
@@ -57,7 +58,7 @@ class Listeners:
                 os.umask(mask)
         except OSError as error:
             listener.close()
-            raise SystemFault(f"cannot listen on {path}: {error.strerror or error}") from error
+            raise SystemFault(f"cannot listen on {path}: {reason(error)}") from error
         os.chown(path, 0, self._group())
         path.chmod(0o660)
         loop = asyncio.get_running_loop()
@@ -88,7 +89,7 @@ class Listeners:
                 self._secured(), host.name or None, host.port, backlog=_BACKLOG
             )
         except OSError as error:
-            raise SystemFault(f"cannot listen on tcp://{host.name}:{host.port}: {error}") from error
+            raise SystemFault(f"cannot listen on tcp://{host.name}:{host.port}: {reason(error)}") from error
         self._open.append(server)
         for listening in server.sockets:
             _log.info("listening on tcp://%s:%d", *listening.getsockname()[:2])
@@ -139,7 +140,7 @@ def _remove_stale(path: Path) -> None:
         if error.errno == errno.ECONNREFUSED:
             path.unlink()
             return
-        raise SystemFault(f"cannot listen on {path}: {error.strerror or error}") from error
+        raise SystemFault(f"cannot listen on {path}: {reason(error)}") from error
     else:
         raise SystemFault(f"cannot listen on {path}: another engine serves it")
     finally:

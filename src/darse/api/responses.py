@@ -12,6 +12,7 @@ from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS
 from darse.api.server import connection_of, until_gone
 from darse.engine.errors import EngineError
+from darse.engine.exhaustion import exhausted, reason
 
 _encode = msgspec.json.encode
 
@@ -96,10 +97,11 @@ async def _lines(messages: AsyncIterator[dict[str, Any]]) -> AsyncGenerator[byte
         async for message in messages:
             yield _encode(message) + b"\r\n"
             begun = True
-    except EngineError as error:
-        if not begun:
+    except (EngineError, OSError) as error:
+        if not begun or isinstance(error, ConnectionError):
             raise
-        yield _encode({"errorDetail": {"message": str(error)}, "error": str(error)}) + b"\r\n"
+        fault = (exhausted(error) or reason(error)) if isinstance(error, OSError) else error
+        yield _encode({"errorDetail": {"message": str(fault)}, "error": str(fault)}) + b"\r\n"
     finally:
         if isinstance(messages, AsyncGenerator):
             await messages.aclose()

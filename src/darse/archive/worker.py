@@ -124,7 +124,9 @@ def main(arguments: list[str]) -> None:
     except BrokenPipeError as error:
         answer = {"closed": error}
     except OSError as error:
-        answer = {"fault" if mode != "unpack" or error.errno in HOST_FAULTS else "error": error}
+        kind = "fault" if mode != "unpack" or error.errno in HOST_FAULTS else "error"
+        named = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        answer = {kind: f"{os.strerror(error.errno or 0).lower()}{named}", "errno": error.errno or 0}
     text = "".join(f"{key} {str(value).replace(chr(10), ' ')}\n" for key, value in answer.items())
     os.write(1, text.encode(errors="backslashreplace"))
     # Threads may be waiting for buffers that nobody takes any more.

@@ -20,6 +20,7 @@ from darse.containers.logs import drivers as log_drivers
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.signals import parse_signal
 from darse.engine.errors import InvalidParameter, NotFound
+from darse.engine.exhaustion import in_words
 from darse.engine.ids import NAME_PATTERN, new_id
 from darse.images import Image, Overlay, platforms
 from darse.images.platforms import Platform
@@ -84,7 +85,7 @@ class Creation:
             links=links,
         )
         container = Container(record, State())
-        with context.traces.record("create", container.id):
+        with context.traces.record("create", container.id), in_words():
             await self._make(container, image, mounted)
         return CreateResponse(container.id, warnings)
 

@@ -28,6 +28,7 @@ from darse.containers.links import Links
 from darse.containers.model import Container, Status
 from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, NotFound
+from darse.engine.exhaustion import in_words, reason
 from darse.engine.ids import new_id, short_id
 from darse.linux import trace
 from darse.linux.process import Process, kill_with_descendants
@@ -78,8 +79,12 @@ class Exec(msgspec.Struct):
         """Write the record for an engine that comes after this one."""
         path = self.station.directory / RECORD
         new = path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(self.record))
-        os.replace(new, path)
+        try:
+            new.write_bytes(msgspec.json.encode(self.record))
+            os.replace(new, path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
 
 
 class ExecService:
@@ -108,9 +113,14 @@ class ExecService:
         spare = None if probe else self._ahead.adopt(shape)
         record = ExecRecord(spare or new_id(), container.id, config, probe=probe)
         one = self._open(record)
-        if spare is None:
-            one.station.exits.mkdir(mode=0o700, parents=True)
-        one.save()
+        try:
+            with in_words():
+                if spare is None:
+                    one.station.exits.mkdir(mode=0o700, parents=True)
+                one.save()
+        except EngineError:
+            shutil.rmtree(one.station.directory, ignore_errors=True)
+            raise
         self._execs[record.id] = one
         if spare is None:
             self._ahead.begin(record.id, shape, self._context.runtime_of(container))
@@ -182,7 +192,8 @@ class ExecService:
     async def _run(self, one: Exec, container: Container, attachment: Attachment | None) -> None:
         """Launch; say on the stream, where there is one, why that was impossible."""
         try:
-            await self._launch(one, container, attached=attachment is not None)
+            with in_words():
+                await self._launch(one, container, attached=attachment is not None)
         except Exception as error:
             if attachment is not None:
                 attachment.feed(STDOUT, f"{error}\r\n".encode())
@@ -348,8 +359,8 @@ class ExecService:
             one.save()
         except FileNotFoundError:
             pass  # its container is removed just now
-        except OSError:
-            self._context.log.exception("the record of exec %s is not written", one.record.id)
+        except OSError as error:
+            self._context.log.warning("the record of exec %s is not written: %s", one.record.id[:12], reason(error))
 
     def _keep_finished(self, exec_id: str) -> None:
         self._finished.append(exec_id)

@@ -24,6 +24,7 @@ from darse.containers.model import Container, Purpose, State, Status
 from darse.containers.restart import Restarts, restarts_with_engine
 from darse.containers.updating import Updates
 from darse.engine.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
+from darse.engine.exhaustion import in_words
 from darse.linux.process import Process
 from darse.runtime import conmon
 from darse.runtime.conmon import Exit, LaunchRefused
@@ -96,7 +97,8 @@ class Lifecycle:
             container.restart_delay = 0.0
             with context.traces.record("start", container.id):
                 try:
-                    await self._start(container, restore)
+                    with in_words():
+                        await self._start(container, restore)
                 except Exception as error:
                     self._start_failed(container, error)
                     raise
@@ -159,7 +161,8 @@ class Lifecycle:
                 return
             with context.traces.record("start", container.id):
                 try:
-                    await self._start(container)
+                    with in_words():
+                        await self._start(container)
                 except Exception as error:
                     if not isinstance(error, EngineError):
                         context.log.exception("container %s was not started again", container.id[:12])

@@ -86,5 +86,6 @@ def _read(path: Path) -> dict[str, bytes]:
 
 
 def _write(path: Path, operations: dict[str, bytes]) -> None:
-    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+    # Removed meanwhile, or the disk is full: it is for `explain` only.
+    with contextlib.suppress(OSError):
         path.write_bytes(msgspec.msgpack.encode(operations))

@@ -20,6 +20,7 @@ from darse.engine import events
 from darse.engine.config import EngineConfig
 from darse.engine.errors import SystemFault
 from darse.engine.events import EventLog
+from darse.engine.exhaustion import Roots
 from darse.engine.reserve import Reserves
 from darse.engine.state import State
 from darse.engine.system import SystemService
@@ -65,6 +66,7 @@ class Engine:
         config.make_roots()
         database = config.data_root / "state.sqlite"
         self.reserves = Reserves(config.data_root, config.exec_root, database)
+        Roots.watched = (config.data_root, config.exec_root)
         self.reserves.tend()
         self.state = State(database, _SCHEMAS)
         self.state.when_full = self.reserves.tend
@@ -148,7 +150,7 @@ class Engine:
         self.events.flush()
         self.reserves.close()
         self.state.close()
-        self.reserves.tend()  # with what the database's log has given back
+        self.reserves.keep()  # of what the database's log has given back
 
     def _prepare_runtimes(self) -> None:
         """Run crun from a read-only mount of itself.

@@ -10,7 +10,10 @@ import errno
 import os
 import resource
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from darse.engine.errors import Exhausted, NoSpace, SystemFault, Unavailable
 
@@ -20,12 +23,33 @@ _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # What the kernel answers when something is used up, or may not be written.
 _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, *_DESCRIPTORS, errno.ENOMEM, errno.EROFS)
 
+# A disk with less than this is full: it may have some blocks for what keeps its structure.
+_FULL_BYTES = 1 << 20
+
 
 def reason(error: OSError) -> str:
     """An error of the kernel in Go's words, without its number: `permission denied: /a/file`."""
     words = (error.strerror or str(error)) if error.errno is None else os.strerror(error.errno)
     where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
     return f"{words[:1].lower()}{words[1:]}{where}"
+
+
+class Roots:
+    """The directories that an engine writes to: asked which is full when an error does not say it."""
+
+    watched: ClassVar[tuple[Path, ...]] = ()
+
+
+@contextmanager
+def in_words(directory: Path | None = None, needed: int = 0) -> Iterator[None]:
+    """Raise what the host has run out of as `Exhausted`, where the block fails because of that; see `exhausted`."""
+    try:
+        yield
+    except OSError as error:
+        fault = exhausted(error, directory, needed)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def exhausted(error: OSError, directory: Path | None = None, needed: int = 0) -> Exhausted | None:
@@ -40,7 +64,8 @@ def exhausted(error: OSError, directory: Path | None = None, needed: int = 0) ->
         return too_many_open_files()
     if error.errno == errno.ENOMEM:
         return Exhausted("cannot allocate memory: the host, or the engine's control group, has no more")
-    where = _directory_of(error) or directory
+    named = directory or _directory_of(error)
+    where = _full_one(named) if error.errno == errno.ENOSPC else named
     at = f": {where}" if where is not None else ""
     if error.errno == errno.EROFS:
         return Exhausted(f"read-only file system{at}")
@@ -89,6 +114,19 @@ def _directory_of(error: OSError) -> Path | None:
         return None
     path = Path(os.fsdecode(error.filename))
     return path.parent if path.is_absolute() else None
+
+
+def _full_one(named: Path | None) -> Path | None:
+    """The directory whose file system is full: the one that is named, or the root that an overlay, say, stands on."""
+    candidates = [*([named] if named is not None else []), *Roots.watched]
+    for path in candidates:
+        try:
+            found = os.statvfs(path)
+        except OSError:
+            continue
+        if found.f_bavail * found.f_frsize < _FULL_BYTES or (found.f_files and found.f_favail == 0):
+            return path
+    return candidates[0] if candidates else None
 
 
 def _needed(count: int) -> str:

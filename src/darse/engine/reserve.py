@@ -25,6 +25,7 @@ DATA_BYTES = 8 << 20
 EXEC_BYTES = 256 << 10
 _INODES = 64
 _LOW_BYTES = 1 << 20
+_LEAST_BYTES = 64 << 10
 _log = logging.getLogger("darse.engine")
 
 
@@ -49,6 +50,10 @@ class Reserve:
             self.release()
         elif free > 2 * self._size and inodes > 2 * _INODES:
             self._make()
+
+    def keep(self) -> None:
+        """Make it, of the last space if need be: the engine ends, and the next one is to start."""
+        self._make(least=_LEAST_BYTES)
 
     def release(self) -> None:
         """Give it up."""
@@ -75,18 +80,32 @@ class Reserve:
             return True
         return False
 
-    def _make(self) -> None:
+    def _make(self, least: int | None = None) -> None:
+        """Make what is missing of it; `least` bytes are better than none."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             if not self._blocks.exists() or self._blocks.stat().st_size < self._size:
-                with open(self._blocks, "wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, self._size)
+                with open(self._blocks, "ab") as file:
+                    _allocate(file.fileno(), self._size, self._size if least is None else least)
             for number in range(_INODES):
                 path = self._directory / f"inode-{number}"
                 if not path.exists():
                     path.touch(mode=0o600)
         except OSError as error:
             _log.debug("no reserve in %s: %s", self._directory, error.strerror)
+
+
+def _allocate(descriptor: int, size: int, least: int) -> None:
+    """Give a file blocks for `size` bytes, or for half of that and so on, down to `least`. Raises OSError."""
+    while True:
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError:
+            size //= 2
+            if size < least:
+                raise
+        else:
+            return
 
 
 def preallocate_log(database: Path) -> None:
@@ -126,3 +145,8 @@ class Reserves:
     def close(self) -> None:
         """Tend no more."""
         self._cancel()
+
+    def keep(self) -> None:
+        """See `Reserve.keep`; the database is closed."""
+        for reserve in self._reserves:
+            reserve.keep()

@@ -29,6 +29,7 @@ from darse.archive.process import OnConnection
 from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD
 from darse.archive.tar import LINK, REGULAR, SYMLINK, Entry, Reader
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
+from darse.engine.exhaustion import exhausted, reason
 from darse.images.archives import Contents, normal
 from darse.images.layers import LayerStore, StagedLayer
 from darse.images.pipes import PipeSource
@@ -276,7 +277,8 @@ class Incoming:
                     pipe = -1  # the worker says why
                 progress.current += len(piece)
         except OSError as error:
-            raise SystemFault(f"cannot keep layer {name}: {error.strerror}") from error
+            fault = exhausted(error, self._temporary().parent if self._temporary is not None else None, size)
+            raise type(fault or SystemFault())(f"cannot keep layer {name}: {fault or reason(error)}") from error
         finally:
             if copy is not None:
                 copy.close()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from darse.distribution.errors import Untrustworthy
 from darse.engine.errors import InvalidParameter
+from darse.engine.exhaustion import in_words
 from darse.images.content import ContentStore
 from darse.images.layer_progress import Step, short
 from darse.images.layers import LayerStore
@@ -133,12 +134,13 @@ class LayerJob:
         )
         try:
             await asyncio.wait({shared.task, unpacking}, return_when=asyncio.FIRST_EXCEPTION)
-            if shared.task.done():
-                # When both failed, an archive that ended early is only what came of it.
-                shared.task.result()
-            elif unpacking.done():
-                unpacking.result()
-                await asyncio.shield(shared.task)
+            with in_words(needed=shared.download.size - shared.download.received):
+                if shared.task.done():
+                    # When both failed, an archive that ended early is only what came of it.
+                    shared.task.result()
+                elif unpacking.done():
+                    unpacking.result()
+                    await asyncio.shield(shared.task)
             self._steps.append(Step("Extracting", lambda: shared.download.consumed, shared.download.size))
             await unpacking
         except (InvalidParameter, Untrustworthy):
@@ -191,11 +193,11 @@ class Transfers:
             )
         return shared
 
-    def give_back(self, jobs: Iterable[LayerJob], *, recorded: bool) -> None:
-        """End what nobody else waits for; `recorded` says that the archives are not needed any more."""
+    def give_back(self, jobs: Iterable[LayerJob], *, discard: bool) -> None:
+        """End what nobody else waits for; `discard` says that the archives are not needed any more."""
         for job in jobs:
             job.users -= 1
-            job.shared.discard |= recorded
+            job.shared.discard |= discard
             if job.users == 0:
                 if self._jobs.get(job.chain_id) is job:
                     del self._jobs[job.chain_id]

@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 
 from darse.archive import process
 from darse.engine.errors import EngineError, InvalidParameter, NotFound, SystemFault
+from darse.engine.exhaustion import exhausted
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
@@ -230,11 +231,11 @@ class LayerStore:
                 # Perhaps because the other worker failed, whose reason is the better one.
                 packed = await _run(process.answer(packer))
                 if "closed" not in packed:
-                    _checked(packed, "that is committed")
+                    _checked(packed, "that is committed", self._content.ingest)
                 raise
             chain_id = chain_above(parent, staged.diff_id)
             try:
-                _checked(await _run(process.answer(packer)), "that is committed")
+                _checked(await _run(process.answer(packer)), "that is committed", self._content.ingest)
                 async with self._locks.hold(chain_id):
                     if not self.exists(chain_id):
                         await self._publish(staged, chain_id)
@@ -253,7 +254,8 @@ class LayerStore:
             root.chmod(0o755)
             recipe = os.open(target / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                return _checked(await _run(process.unpack(root, archive, recipe, size=source.size, limit=limit)), name)
+                answer = await _run(process.unpack(root, archive, recipe, size=source.size, limit=limit))
+                return _checked(answer, name, target.parent, source.size)
             finally:
                 os.close(recipe)
         finally:
@@ -371,8 +373,11 @@ async def _run(worker: Awaitable[dict[str, str]]) -> dict[str, str]:
         raise SystemFault(str(error)) from error
 
 
-def _checked(answer: dict[str, str], name: str) -> dict[str, str]:
+def _checked(answer: dict[str, str], name: str, directory: Path, size: int = 0) -> dict[str, str]:
     if "fault" in answer:
+        number = int(answer["errno"])
+        if fault := exhausted(OSError(number, ""), directory, max(size, 0)):
+            raise type(fault)(f"cannot unpack layer {name}: {fault}")
         raise SystemFault(f"cannot unpack layer {name}: {answer['fault']}")
     if "error" in answer:
         raise InvalidParameter(f"layer {name} is refused: {answer['error']}")

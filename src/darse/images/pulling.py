@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from darse.distribution.errors import RegistryError
-from darse.engine.errors import InvalidParameter
+from darse.engine.errors import InvalidParameter, NoSpace
 from darse.engine.events import EventLog
 from darse.images import builtin, platforms, registry_errors
 from darse.images.endpoints import at_first, first_answer
@@ -117,7 +117,7 @@ class Pulling:
         async with self._images.keeping_content() as hold:
             hold(*chain)
             jobs: list[LayerJob] = []
-            recorded = False
+            discard = False
             try:
                 lines: list[LayerJob | Present] = []
                 for chain_id, diff_id, layer in zip(chain, diff_ids, resolved.layers, strict=True):
@@ -131,9 +131,12 @@ class Pulling:
                 if self._images.keep_layer_blobs:
                     await self._keep(jobs)
                 self._record(reference, resolved, config, diff_ids)
-                recorded = True
+                discard = True
+            except NoSpace:
+                discard = True  # what came would fill the disk until the next pull
+                raise
             finally:
-                self._transfers.give_back(jobs, recorded=recorded)
+                self._transfers.give_back(jobs, discard=discard)
         yield {"status": f"Digest: {resolved.target.digest}"}
 
     async def _keep(self, jobs: list[LayerJob]) -> None:

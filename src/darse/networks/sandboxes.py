@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
+from darse.engine.exhaustion import reason
 from darse.engine.ids import new_id
 from darse.linux.netlink import add_address, set_default_route, set_mac, set_up
 from darse.linux.netns import Netns, NetnsThread, Owner
@@ -116,7 +117,7 @@ class Sandboxes:
                 prepared.netns.close()
             self.abandon(sandbox)
             if isinstance(error, OSError):
-                raise SystemFault(f"cannot make the container's network: {error}") from error
+                raise SystemFault(f"cannot make the container's network: {reason(error)}") from error
             raise
         self._held[request.container_id] = prepared.netns
         return Sandbox(sandbox, prepared.netns)
@@ -222,7 +223,7 @@ class Sandboxes:
                 self._drivers[record.driver].disconnect(endpoint.link)
             self._release_address(endpoint)
             if isinstance(error, OSError):
-                raise SystemFault(f"cannot connect the container to network {record.name}: {error}") from error
+                raise SystemFault(f"cannot connect the container to network {record.name}: {reason(error)}") from error
             raise
         return endpoint
 

@@ -20,6 +20,7 @@ from darse.engine.errors import (
     SystemFault,
 )
 from darse.engine.events import EventLog
+from darse.engine.exhaustion import reason
 from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import State
@@ -134,7 +135,7 @@ class NetworkService:
         try:
             driver.restore(record)
         except OSError as error:
-            raise SystemFault(f"cannot set up network {record.name} ({record.bridge}): {error}") from error
+            raise SystemFault(f"cannot set up network {record.name} ({record.bridge}): {reason(error)}") from error
         if driver.addressed:
             self._allocators[record.id] = _allocator(record)
 
@@ -286,7 +287,7 @@ class NetworkService:
                 driver.remove(record)
                 self.store.delete(record)
                 if isinstance(error, OSError):
-                    raise SystemFault(f"cannot set up network {record.name}: {error}") from error
+                    raise SystemFault(f"cannot set up network {record.name}: {reason(error)}") from error
                 raise
             self._publish_network(record, "create")
         return NetworkCreated(record.id, "")
@@ -312,7 +313,7 @@ class NetworkService:
             except OSError as error:
                 self.store.unhide(record)
                 self._rebuild_firewall()
-                raise SystemFault(f"cannot remove bridge {record.bridge}: {error}") from error
+                raise SystemFault(f"cannot remove bridge {record.bridge}: {reason(error)}") from error
             try:
                 with self._state.transaction():
                     self.store.delete(record)

@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from darse.archive.owners import Owners
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.engine.exhaustion import reason
 from darse.linux import trace
 from darse.linux.mount_trees import bind_id_mapped
 from darse.linux.mounts import (
@@ -201,7 +202,7 @@ class Remapping:
         try:
             namespace = make_user_namespace(self.maps, network=False).user
         except OSError as error:
-            raise SystemFault(f"userns-remap: {error} (hint: sysctl user.max_user_namespaces)") from error
+            raise SystemFault(f"userns-remap: {reason(error)} (hint: sysctl user.max_user_namespaces)") from error
         try:
             for number, root in enumerate(roots):
                 target = self._directory / str(number)

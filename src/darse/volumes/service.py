@@ -18,6 +18,7 @@ import msgspec
 
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.events import EventLog
+from darse.engine.exhaustion import in_words
 from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import Schema, State
@@ -132,7 +133,8 @@ class VolumeService:
             except InvalidParameter as error:
                 raise InvalidParameter(f"create {name}: {error}") from None
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
-            driver.create(name)
+            with in_words():
+                driver.create(name)
             try:
                 with self._state.transaction() as connection:
                     connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
