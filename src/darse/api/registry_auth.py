@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,20 +19,28 @@ if TYPE_CHECKING:
 HEADER = "X-Registry-Auth"
 # Credentials for several registries, by the names under which clients keep them.
 OTHERS = "X-Registry-Config"
+_log = logging.getLogger(__name__)
 
 
 def read_credentials(request: web.BaseRequest) -> Credentials | None:
-    """The credentials that a request brings. Raises InvalidParameter for what cannot be read."""
-    document = _read(request, HEADER)
-    return credentials_of(_convert(document, HEADER)) if document else None
+    """The credentials that a request brings; what cannot be read is none, as for docker, whose old clients send it."""
+    try:
+        document = _read(request, HEADER)
+        return credentials_of(_convert(document, HEADER)) if document else None
+    except InvalidParameter as error:
+        _log.debug("goes on without credentials: %s", error)
+        return None
 
 
 def read_others(request: web.BaseRequest) -> dict[str, Credentials]:
-    """Credentials for further registries, mirrors perhaps, by `HOST[:PORT]`. Raises InvalidParameter."""
+    """Credentials for further registries, mirrors perhaps, by `HOST[:PORT]`; without those that cannot be read."""
     found = {}
-    for server, given in (_read(request, OTHERS) or {}).items():
-        authority = server.partition("://")[2] if "://" in server else server
-        found[authority.partition("/")[0]] = credentials_of(_convert(given, OTHERS))
+    try:
+        for server, given in (_read(request, OTHERS) or {}).items():
+            authority = server.partition("://")[2] if "://" in server else server
+            found[authority.partition("/")[0]] = credentials_of(_convert(given, OTHERS))
+    except InvalidParameter as error:
+        _log.debug("goes on without further credentials: %s", error)
     return found
 
 

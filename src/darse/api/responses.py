@@ -82,17 +82,22 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
 
 
 async def progress(
-    request: web.BaseRequest, messages: AsyncIterator[dict[str, Any]], *, interruptible: bool = False
+    request: web.BaseRequest,
+    messages: AsyncIterator[dict[str, Any]],
+    *,
+    interruptible: bool = False,
+    errors_inside: bool = False,
 ) -> web.StreamResponse:
     """Send JSON messages, a line each. What fails before the first is a plain error; later, an error message.
 
-    The operation ends when the client leaves, and if it is `interruptible` when the engine stops.
+    The operation ends when the client leaves, and if it is `interruptible` when the engine stops. With `errors_inside`
+    every failure is a message: clients of some operations look for it there only.
     """
-    return await stream(request, _lines(messages), "application/json", patience=None, interruptible=interruptible)
+    pieces = _lines(messages, begun=errors_inside)
+    return await stream(request, pieces, "application/json", patience=None, interruptible=interruptible)
 
 
-async def _lines(messages: AsyncIterator[dict[str, Any]]) -> AsyncGenerator[bytes]:
-    begun = False
+async def _lines(messages: AsyncIterator[dict[str, Any]], *, begun: bool) -> AsyncGenerator[bytes]:
     try:
         async for message in messages:
             yield _encode(message) + b"\r\n"

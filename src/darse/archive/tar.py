@@ -175,13 +175,18 @@ class Reader:
                 blocks.position += self._padding
                 self._keep(bytes(blocks.buffer[start : blocks.position]))
             else:
-                self._keep(blocks.take(self._padding))
+                padding = blocks.take(self._padding)
+                if 0 < len(padding) < self._padding:
+                    raise Truncated
+                self._keep(padding)
             self._padding = 0
 
     def _end(self) -> None:
         """After the first block of the end marker: everything that follows is kept, since it is in the digest too."""
         second = self._blocks.take(BLOCK)
         self._keep(second)
+        if 0 < len(second) < BLOCK:
+            raise Truncated
         if second.strip(b"\0"):
             raise Refused("a single block of zeros is followed by something")
         while self._blocks.advance():

@@ -136,11 +136,7 @@ def _name(options: CommitOptions) -> Reference | None:
         if options.tag:
             raise InvalidParameter("invalid reference format: a tag without a repository")
         return None
-    text = f"{options.repository}:{options.tag}" if options.tag else options.repository
-    name = references.parse_name(text)
-    if name.digest:
-        raise InvalidParameter("refusing to create a tag with a digest reference")
-    return references.parse(str(name))
+    return references.parse_tag(f"{options.repository}:{options.tag}" if options.tag else options.repository)
 
 
 def _document(

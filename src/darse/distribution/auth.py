@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from darse.distribution.errors import NotFound, Refused, Unauthorized, Untrustworthy
-from darse.distribution.refusals import refusal
+from darse.distribution.refusals import folded, refusal
 from darse.distribution.transport import Response, Transport, split_url
 
 CLIENT_ID = "darse"
@@ -173,7 +173,7 @@ class Authenticator:
         try:
             raw: Any = msgspec.json.decode(content)
             if isinstance(raw, dict):
-                raw = {key: value for key, value in raw.items() if value is not None}
+                raw = {key: value for key, value in folded(raw).items() if value is not None}
             answer = msgspec.convert(raw, _Token)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
             raise Untrustworthy(f"{realm} answers with no token: {error}") from None

@@ -93,14 +93,23 @@ class Client:
         """Repositories whose name has to do with `term`, `limit` of them at most.
 
         Docker Hub and registries with a search of version 1 are asked that; of others the catalog is looked through.
-        Where Hub does not answer, its mirrors' catalogs are. Raises RegistryError.
+        Where Hub does not answer, its mirrors' catalogs are; when they have nothing, its failure is the answer.
+        Raises RegistryError.
         """
-        if domain == DEFAULT_DOMAIN:
-            places = [Endpoint(_HUB_SEARCH), *self.hosts.endpoints(domain, mirrors=True)]
-            places = [place for place in places if place.authority != HUB]
-        else:
-            places = self.hosts.endpoints(domain)
-        return self._first(places, lambda session: _search(session, term, limit))[:limit]
+        if domain != DEFAULT_DOMAIN:
+            return self._first(self.hosts.endpoints(domain), lambda session: _search(session, term, limit))[:limit]
+        try:
+            return self._first([Endpoint(_HUB_SEARCH)], lambda session: _search(session, term, limit))[:limit]
+        except RegistryError as error:
+            # A mirror has only what was pulled through it: that it has nothing of the kind says nothing of Hub.
+            mirrors = [place for place in self.hosts.endpoints(domain, mirrors=True) if place.is_mirror]
+            try:
+                found = self._first(mirrors, lambda session: _search(session, term, limit)) if mirrors else []
+            except RegistryError:
+                found = []
+            if not found:
+                raise error from None
+            return found[:limit]
 
     def _first(self, endpoints: list[Endpoint], ask: Callable[[Session], T]) -> T:
         """What the first endpoint that answers says. Raises the last answer, or else why nobody answered."""

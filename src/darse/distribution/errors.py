@@ -29,6 +29,8 @@ class RegistryError(Exception):
     code = ""
     # The registry's `code: message`, without what was asked for.
     detail = ""
+    # Why an endpoint that comes after the one that answered, and may know better, could not be asked.
+    unasked = ""
 
 
 class InvalidReference(RegistryError):

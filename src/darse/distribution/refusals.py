@@ -59,9 +59,10 @@ def _first_error(content: bytes) -> tuple[str, str]:
         return "", ""
     if not isinstance(document, dict):
         return "", ""
+    document = folded(document)
     listed = document.get("errors")
-    first = listed[0] if isinstance(listed, list) and listed else None
-    if not isinstance(first, dict):
+    first = folded(listed[0]) if isinstance(listed, list) and listed and isinstance(listed[0], dict) else None
+    if first is None:
         # Token servers say it in their own ways.
         text = document.get("details") or document.get("message") or document.get("error_description")
         return ("", _shown(text)) if isinstance(text, str) and text else ("", "")
@@ -69,6 +70,12 @@ def _first_error(content: bytes) -> tuple[str, str]:
     code = code if isinstance(code, str) and len(code) < 64 else "UNKNOWN"
     words = code.lower().replace("_", " ")
     return code, f"{words}: {_shown(message)}" if isinstance(message, str) and message else words
+
+
+def folded(document: dict[str, Any]) -> dict[str, Any]:
+    """A document with its members' names in lower case: Go matches them so, and servers were written for that."""
+    exact = {key: value for key, value in document.items() if key == key.lower()}
+    return {key.lower(): value for key, value in document.items()} | exact
 
 
 def _shown(text: str) -> str:

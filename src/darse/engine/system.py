@@ -220,8 +220,8 @@ class SystemService:
         context = self._context
         usage = DiskUsage()
         if "image" in types:
-            sizes = await context.images.disk_usage.of_layers()
-            usage.Images = context.images.list_images(Filters(), shared_size=True, containers=True, sizes=sizes)
+            # The images' sizes are those of their list; what they take on the disk is the whole's.
+            usage.Images = context.images.list_images(Filters(), shared_size=True, containers=True)
             usage.LayersSize = await context.images.disk_usage.total()
         if "container" in types:
             usage.Containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)

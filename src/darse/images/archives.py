@@ -60,9 +60,11 @@ class Contents:
         self.documents: dict[str, bytes] = {}
         self.links: dict[str, str] = {}
         self.layers: set[str] = set()
+        # Members of 0 bytes: as layers they are empty.
+        self.empty: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
-        return name in self.documents or name in self.layers or name in self.links
+        return any(name in members for members in (self.documents, self.layers, self.links, self.empty))
 
     def resolve(self, name: str) -> str:
         """Follow links within the archive. Raises InvalidParameter."""
@@ -71,7 +73,7 @@ class Contents:
             if name not in self.links:
                 break
             name = self.links[name]
-        if name not in self.documents and name not in self.layers:
+        if name not in self.documents and name not in self.layers and name not in self.empty:
             raise InvalidParameter(f"invalid archive: {name} is missing, or no regular file")
         return name
 
@@ -92,7 +94,7 @@ class Contents:
     def layer(self, name: str) -> str:
         """Return the member that holds a layer. Raises InvalidParameter."""
         name = self.resolve(name)
-        if name not in self.layers:
+        if name not in self.layers and name not in self.empty:
             raise InvalidParameter(f"invalid archive: {name} is no layer")
         return name
 
@@ -129,7 +131,30 @@ def find_targets(contents: Contents, platform: Platform | None = None) -> list[F
             "invalid archive: neither manifest.json nor index.json is in it (to make an image of a root file system, "
             "use import)"
         )
+    found = [_of_this_system(one) for one in found]
     return found if platform is None else [_of_platform(one, platform) for one in found]
+
+
+def parents_of(contents: Contents) -> dict[str, str]:
+    """The parents that docker's layout gives to images, both by id."""
+    if "manifest.json" not in contents:
+        return {}
+    return {
+        digest_of(contents.document(entry.Config)): entry.Parent
+        for entry in decode(contents.document("manifest.json"), list[DockerManifest], _WHAT)
+        if entry.Parent
+    }
+
+
+def _of_this_system(target: FoundTarget) -> FoundTarget:
+    """A target without images of other operating systems. Raises InvalidParameter when there are no others."""
+    systems = [_platform_of(image).os for image in target.images]
+    own = platforms.host().os
+    if own not in systems:
+        raise InvalidParameter(
+            f"cannot load {systems[0]} image on {own}: {', '.join(target.names) or 'without a name'}"
+        )
+    return target._replace(images=[one for one, system in zip(target.images, systems, strict=True) if system == own])
 
 
 def _of_platform(target: FoundTarget, platform: Platform) -> FoundTarget:

@@ -25,6 +25,8 @@ class DockerManifest(msgspec.Struct):
     Config: str
     RepoTags: list[str] = []
     Layers: list[str] = []
+    # The id of an image in the same archive.
+    Parent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Manifest(msgspec.Struct, omit_defaults=True, rename={"media_type": "mediaType", "schema": "schemaVersion"}):

@@ -23,9 +23,13 @@ def goes_on(repository: Repository, error: RegistryError) -> bool:
 
 
 def most_telling(failures: list[RegistryError]) -> RegistryError:
-    """The last failure, unless nobody answered there and somebody did before."""
+    """The last failure; unless nobody answered there and somebody did before: then that, which names the last."""
     answers = [failure for failure in failures if not isinstance(failure, Unreachable)]
-    return answers[-1] if answers else failures[-1]
+    if not answers:
+        return failures[-1]
+    if answers[-1] is not failures[-1]:
+        answers[-1].unasked = str(failures[-1])
+    return answers[-1]
 
 
 def first_answer(client: Client, reference: Reference, ask: Callable[[Repository], T], *, writing: bool = False) -> T:

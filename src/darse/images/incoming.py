@@ -169,6 +169,12 @@ class Incoming:
 
     async def staged(self, member: str) -> StagedLayer:
         """Return what a member was unpacked to. Raises InvalidParameter and SystemFault when it could not be."""
+        if member in self.contents.empty and member not in self._stagings:
+            # Nothing came, and nothing was unpacked while the archive was read.
+            await self._slots.acquire()
+            source = PipeSource(0)
+            os.close(source.writing)
+            self._stagings[member] = asyncio.create_task(self._stage(member, source))
         outcome = await self._stagings[member]
         if isinstance(outcome, EngineError):
             raise outcome
@@ -229,7 +235,10 @@ class Incoming:
             self.contents.links[name] = posixpath.join(posixpath.dirname(name), os.fsdecode(entry.link))
         elif entry.kind == LINK:
             self.contents.links[name] = os.fsdecode(entry.link)
-        elif entry.kind == REGULAR and entry.size and entry.segments is None:
+        elif entry.kind == REGULAR and not entry.size:
+            self.contents.empty.add(name)
+            self.sizes[name] = 0
+        elif entry.kind == REGULAR and entry.segments is None:
             self._file(name, entry.size, reader.content())
 
     def _file(self, name: str, size: int, content: Iterator[memoryview]) -> None:

@@ -14,7 +14,7 @@ from darse.engine.events import EventLog
 from darse.engine.times import rfc3339
 from darse.images import legacy, platforms, references
 from darse.images.announcing import announce
-from darse.images.archives import FoundImage, FoundLayer, FoundTarget, find_targets
+from darse.images.archives import FoundImage, FoundLayer, FoundTarget, find_targets, parents_of
 from darse.images.changes import apply
 from darse.images.content import ContentStore
 from darse.images.incoming import Incoming
@@ -83,7 +83,7 @@ class Loading:
                 if not quiet:
                     yield _loading(coming)
             for found in find_targets(incoming.contents, platform):
-                names = [references.parse(name) for name in found.names]
+                names = _names(found)
                 prepared = [await self._prepare(image, incoming, hold) for image in found.images]
                 renamed = self._renamed(names, {digest_of(config) for config, _ in prepared})
                 image = self._record(found, prepared, names)
@@ -93,6 +93,7 @@ class Loading:
                     yield {"stream": f"Loaded image: {name.familiar}\n"}
                 if not names:
                     yield {"stream": f"Loaded image ID: {image.id}\n"}
+            self._restore_parents(parents_of(incoming.contents))
 
     def _present(self, digest: str) -> str | None:
         """See `Incoming`."""
@@ -181,6 +182,14 @@ class Loading:
             announce(self._events, "load", image)
         return image
 
+    def _restore_parents(self, parents: dict[str, str]) -> None:
+        """Note which images were made from which; what the archive says must be true of their layers and history."""
+        with self._store.changing():
+            for child_id, parent_id in parents.items():
+                child, parent = self._store.by_id(child_id), self._store.by_id(parent_id)
+                if child is not None and parent is not None and not child.parent and _is_parent(parent, child):
+                    self._store.replace(msgspec.structs.replace(child, parent=parent.id))
+
     # A root file system
 
     async def import_(
@@ -195,8 +204,10 @@ class Loading:
 
         Raises InvalidParameter and SystemFault.
         """
-        reference = references.parse(name) if name else None
+        reference = references.parse_tag(name) if name else None
         suited = platforms.parse(platform) if platform else platforms.host()
+        if suited.os != platforms.host().os:
+            raise InvalidParameter(f"operating system is not supported: {suited.os} images cannot be run here")
         config = apply(ContainerConfig(), changes)
         async with self._unused.keeping() as hold:
             blob = await self._one_layer(body, hold)
@@ -225,6 +236,33 @@ class Loading:
             yield content
 
         return await self._one_layer(pieces(), hold)
+
+
+def _names(found: FoundTarget) -> list[Reference]:
+    """The names that a target is to have. Raises InvalidParameter.
+
+    Of a tag and a digest the tag counts; a digest alone must be the target's own, or the name would lie.
+    """
+    names = []
+    for text in found.names:
+        name = references.parse_name(text)
+        if name.digest and not name.tag:
+            if not found.document or digest_of(found.document) != name.digest:
+                raise InvalidParameter(f'invalid tag "{text}": its digest is not that of the image in the archive')
+            names.append(name)
+        else:
+            names.append(references.parse_tag(str(msgspec.structs.replace(name, digest=""))))
+    return list(dict.fromkeys(names))
+
+
+def _is_parent(parent: Image, child: Image) -> bool:
+    """Whether an image's layers and history begin with another's."""
+    steps, layers = len(parent.config.history), len(parent.layers)
+    return (
+        steps < len(child.config.history)
+        and child.config.history[:steps] == parent.config.history
+        and child.chain_ids[:layers] == parent.chain_ids
+    )
 
 
 def _check(layer: FoundLayer, diff_id: str, actual: str, incoming: Incoming) -> None:

@@ -25,6 +25,15 @@ _ARCHITECTURES = {
     "i386": ("386", ""),
     "i686": ("386", ""),
 }
+# Go's, of which one word alone must be one.
+_SYSTEMS = frozenset(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows "
+    "zos".split()
+)
+_KNOWN = frozenset(
+    "386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 "
+    "ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm".split()
+)
 _WORD = re.compile(r"[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*", re.ASCII)
 _USUAL = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 
@@ -65,8 +74,10 @@ def parse(text: str) -> Platform:
     if len(parts) > 1:
         return normalized(*parts)
     architecture = parts[0].lower()
-    if architecture in ("linux", "windows", "darwin", "freebsd"):
+    if architecture in _SYSTEMS:
         return normalized(architecture, host().architecture, host().variant)
+    if architecture not in _KNOWN and architecture not in _ARCHITECTURES:
+        raise InvalidParameter(f'"{text}": unknown operating system or architecture: invalid argument')
     return normalized("linux", architecture)
 
 

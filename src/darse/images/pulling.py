@@ -22,7 +22,7 @@ from darse.images.layer_jobs import LayerJob, Transfers
 from darse.images.layer_progress import Step, Watch, short, until_done
 from darse.images.model import Descriptor, chain_ids, parse_config
 from darse.images.platforms import Platform
-from darse.images.references import Reference
+from darse.images.references import Reference, refuse_algorithm
 from darse.images.registries import Registries, in_thread
 from darse.images.resolving import Resolved, config_of, resolve
 from darse.images.service import ImageService
@@ -66,6 +66,8 @@ class Pulling:
         EngineError.
         """
         wanted = platforms.parse(platform) if platform else platforms.host()
+        if not reference.digest:
+            refuse_algorithm(reference)
         if reference.name.startswith(builtin.PREFIX):
             async for message in self._builtin(reference, wanted):
                 yield message

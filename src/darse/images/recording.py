@@ -59,7 +59,7 @@ class Recorder:
             self._store.add(image)
             stored = self._store.put(read)
             for name in names:
-                self._store.tag(name, stored)
+                self._store.tag(name, stored, anew=False)
         return image, stored
 
     def record_made(

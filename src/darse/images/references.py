@@ -7,7 +7,10 @@ from darse.distribution.errors import InvalidReference
 from darse.distribution.references import DEFAULT_DOMAIN, Reference, is_digest
 from darse.engine.errors import InvalidParameter
 
-__all__ = ["DEFAULT_DOMAIN", "Reference", "is_digest", "parse", "parse_name"]
+__all__ = ["DEFAULT_DOMAIN", "Reference", "is_digest", "parse", "parse_name", "parse_tag", "refuse_algorithm"]
+
+# What go-digest knows: `sha256:x` would be read as the beginning of a digest.
+_ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})
 
 
 def parse(text: str) -> Reference:
@@ -24,3 +27,18 @@ def parse_name(text: str) -> Reference:
         return references.parse_name(text)
     except InvalidReference as error:
         raise InvalidParameter(str(error)) from None
+
+
+def parse_tag(text: str) -> Reference:
+    """Read a name that an image is to get: without a tag it is `latest`. Raises InvalidParameter, also for a digest."""
+    reference = parse_name(text)
+    if reference.digest:
+        raise InvalidParameter("refusing to create a tag with a digest reference")
+    refuse_algorithm(reference)
+    return parse(str(reference))
+
+
+def refuse_algorithm(reference: Reference) -> None:
+    """Raise InvalidParameter for a repository called as a digest algorithm is: its tags could not be found again."""
+    if reference.familiar_name in _ALGORITHMS:
+        raise InvalidParameter("refusing to create an ambiguous tag using digest algorithm as name")

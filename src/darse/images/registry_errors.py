@@ -9,7 +9,12 @@ from darse.images.references import Reference
 
 
 def of_pull(error: RegistryError, reference: Reference) -> EngineError:
-    """Why a pull failed."""
+    """Why a pull failed; with a mirror's answer, why the registry itself could not be asked."""
+    failure = _of_pull(error, reference)
+    return type(failure)(f"{failure} (asked of a mirror; {error.unasked})") if error.unasked else failure
+
+
+def _of_pull(error: RegistryError, reference: Reference) -> EngineError:
     if isinstance(error, errors.NotFound):
         if error.code == "NAME_UNKNOWN":
             return NotFound(f"repository {reference.familiar_name} not found: {error.detail}")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
+from darse.distribution import errors
 from darse.distribution.errors import RegistryError
 from darse.engine.config import EngineConfig
-from darse.engine.errors import InvalidParameter
+from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.events import EventLog
 from darse.engine.filters import Filters
 from darse.images import inspecting, references, registry_errors
@@ -86,13 +87,16 @@ class RegistryService:
             raise registry_errors.of_pull(error, reference) from error
 
     async def download(self, url: str) -> AsyncIterator[bytes]:
-        """The content of a URL, for an import. Raises InvalidParameter, and SystemFault when it breaks off."""
+        """The content of a URL, for an import; without a scheme it is http. Raises NotFound and InvalidParameter."""
+        url = url if "://" in url else f"http://{url}"
         client = self._registries.client()
         try:
             response = await in_thread(client.cancellation, lambda: client.fetch(url))
             with response:
                 while piece := await in_thread(client.cancellation, response.read_some):
                     yield piece
+        except errors.NotFound as error:
+            raise NotFound(f"cannot import from {url}: {error}") from error
         except RegistryError as error:
             raise InvalidParameter(f"cannot import from {url}: {error}") from error
 

@@ -21,7 +21,7 @@ from darse.images.platforms import Platform
 from darse.images.removal import Circumstances, ImageUser
 from darse.images.store import Found, ImageStore
 from darse.images.unused import Unused
-from darse.images.views import unix
+from darse.images.views import created_ns
 from darse.wire.images import DeleteItem, ImagesPruned
 
 
@@ -169,7 +169,7 @@ class Removing:
             labels = image.container_config().Labels
             if not filters.labels(labels) or not filters.without_labels(labels):
                 continue
-            if until is not None and unix(image.config.created) * 1_000_000_000 >= until:
+            if until is not None and created_ns(image) >= until:
                 continue
             with self._store.changing():
                 items += self._untag(image, self._store.names(image.id))

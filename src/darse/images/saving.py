@@ -24,7 +24,7 @@ from darse.images.layers import LayerStore
 from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Image, Target, digest_of
 from darse.images.platforms import Platform
 from darse.images.references import Reference
-from darse.images.store import ImageStore
+from darse.images.store import Found, ImageStore
 from darse.images.unused import Unused
 
 _PIECE = 1024 * 1024
@@ -68,12 +68,11 @@ class Saving:
     def save(self, texts: list[str], platform: Platform | None = None) -> AsyncIterator[bytes]:
         """Return an archive of what names, ids and digests mean, as a stream.
 
-        By a name all platforms that are here are saved, or only `platform`; by an id the one image. Raises NotFound
-        before it begins.
+        By a name all platforms that are here are saved, or only `platform`; by an id the one image. A name without a
+        tag means all tags of the repository. Raises NotFound before it begins.
         """
         chosen: dict[str, _Chosen] = {}
-        for text in texts:
-            found = self._store.find(text, platform)
+        for text, found in [(asked, one) for asked in texts for one in self._found(asked, platform)]:
             whole = platform is None and (found.reference is not None or text == found.target.digest)
             images = self._store.images_of(found.target) if whole else [found.image]
             key = f"{found.target.digest} {' '.join(image.id for image in images)}"
@@ -84,6 +83,11 @@ class Saving:
         for one in chosen.values():
             announce(self._events, "save", self._foremost(one))
         return self._saved(list(chosen.values()))
+
+    def _found(self, text: str, platform: Platform | None) -> list[Found]:
+        """What a text means: one thing, or what all tags of a repository do. Raises NotFound and InvalidParameter."""
+        tags = self._store.tags_of(text)
+        return [self._store.find(name, platform) for name in tags or (text,)]
 
     async def _saved(self, chosen: list[_Chosen]) -> AsyncIterator[bytes]:
         async with self._unused.keeping() as hold:
@@ -116,6 +120,7 @@ class Saving:
         entries: list[Descriptor] = []
         table: list[DockerManifest] = []
         blobs = _Plan()
+        together = {image.id for one in chosen for image in one.images}
         for one in chosen:
             manifests = {image.id: self._manifest(one.target, image, blobs) for image in one.images}
             top = self._top(one, manifests, blobs)
@@ -124,7 +129,9 @@ class Saving:
             foremost = self._foremost(one)
             layers = decode(blobs.documents[blob_name(manifests[foremost.id].digest)], Manifest).layers
             names = [name.familiar for name in one.names]
-            table.append(DockerManifest(blob_name(foremost.id), names, [blob_name(layer.digest) for layer in layers]))
+            parent = self._parent(foremost, together) or msgspec.UNSET
+            paths = [blob_name(layer.digest) for layer in layers]
+            table.append(DockerManifest(blob_name(foremost.id), names, paths, parent))
         index = {"schemaVersion": 2} | msgspec.to_builtins(Index(entries, media_type=INDEX))
         plan.documents = {
             "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
@@ -134,6 +141,14 @@ class Saving:
         }
         plan.layers = blobs.layers
         return plan
+
+    def _parent(self, image: Image, together: set[str]) -> str:
+        """The nearest image of those in the archive that an image was made from; "" for none."""
+        parent = image.parent
+        while parent and parent not in together:
+            above = self._store.by_id(parent)
+            parent = above.parent if above is not None else ""
+        return parent
 
     def _manifest(self, target: Target, image: Image, plan: _Plan) -> Descriptor:
         """Add an image, and return its manifest in the archive."""

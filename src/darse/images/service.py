@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from darse.engine.errors import InvalidParameter, NotFound
+from darse.engine.errors import NotFound
 from darse.engine.events import EventLog
 from darse.engine.state import State
 from darse.images import builtin, references
@@ -165,10 +165,7 @@ class ImageService(ImageViews):
     def tag(self, source: str, repository: str, tag: str) -> None:
         """Give an image another name. Raises NotFound and InvalidParameter."""
         found = self.store.find(source)
-        reference = references.parse_name(f"{repository}:{tag}" if tag else repository)
-        if reference.digest:
-            raise InvalidParameter("refusing to create a tag with a digest reference")
-        reference = references.parse(str(reference))
+        reference = references.parse_tag(f"{repository}:{tag}" if tag else repository)
         with self.store.changing():
             self.store.tag(reference, found.target)
             announce(self._events, "tag", found.image, reference.familiar)

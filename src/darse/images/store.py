@@ -227,6 +227,16 @@ class ImageStore:
                 return target
         return None
 
+    def tags_of(self, text: str) -> list[str]:
+        """The tagged names of a repository, in full and sorted; none where `text` is no bare name of one."""
+        try:
+            repository = references.parse_name(text)
+        except InvalidParameter:
+            return []
+        if repository.tag or repository.digest:
+            return []
+        return sorted(name for name in self._names if name.startswith(f"{repository.name}:") and "@" not in name)
+
     # Names
 
     def named(self, reference: references.Reference) -> Target | None:
@@ -304,9 +314,14 @@ class ImageStore:
         self._save(changed)
         return changed
 
-    def tag(self, reference: references.Reference, target: Target) -> None:
-        """Make `reference` name the target, whatever it named before."""
-        now = time.time_ns()
+    def tag(self, reference: references.Reference, target: Target, *, anew: bool = True) -> None:
+        """Make `reference` name the target, whatever it named before.
+
+        anew: it counts as a new name, also when the image had it already.
+        """
+        former = self._names.get(str(reference))
+        same = former is not None and self._defaults[former] == self._defaults[target.digest]
+        now = self._tagged[str(reference)] if same and not anew else time.time_ns()
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT INTO image_names VALUES (?, ?, ?) ON CONFLICT (reference) DO UPDATE "

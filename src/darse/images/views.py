@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import msgspec
 
+from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
-from darse.engine.times import rfc3339
+from darse.engine.times import parse_time, rfc3339
 from darse.images import manifest_views, references
 from darse.images.content import ContentStore
 from darse.images.layers import LayerStore
 from darse.images.model import History, Image, Target
 from darse.images.platforms import Platform
+from darse.images.references import Reference
 from darse.images.removal import ImageUser
 from darse.images.snapshots import DRIVER
 from darse.images.store import ImageStore
@@ -27,7 +29,7 @@ from darse.wire.images import HistoryEntry, ImageInspect, ImageSummary, Manifest
 from darse.wire.images import ImageConfig as WireImageConfig
 from darse.wire.images import RootFS as WireRootFS
 
-_FOREVER = 1 << 62
+_FOREVER = 1 << 80
 
 
 class ImageViews:
@@ -53,21 +55,17 @@ class ImageViews:
         manifests: bool = False,
         shared_size: bool = False,
         containers: bool = False,
-        sizes: Mapping[str, int] | None = None,
     ) -> list[ImageSummary]:
-        """The images that match, newest first; on demand with their manifests, and with what takes longer to tell.
-
-        `sizes` of the layers are those of their files' contents, unless others are given.
-        """
+        """The images that match, newest first; on demand with their manifests, and with what takes longer to tell."""
         names = self.store.all_names()
-        sizes = self.layers.sizes() if sizes is None else sizes
+        sizes = self.layers.sizes()
         entries: dict[str, list[Target]] = {}
         for target in self.store.targets():
             entries.setdefault(self.store.default(target).id, []).append(target)
         chains = {image_id: self._chains(targets) for image_id, targets in entries.items()}
         shared = _in_several(chains.values()) if shared_size else None
         span = self._span(filters)
-        found = []
+        found: list[tuple[int, ImageSummary]] = []
         for image_id, targets in entries.items():
             image = self.store.by_id(image_id)
             assert image is not None
@@ -83,13 +81,13 @@ class ImageViews:
                 summary.Containers = sum(len(self.users(one)) for one in together)
             if manifests:
                 summary.Manifests = self._manifests(targets)
-            found.append(summary)
-        return sorted(found, key=lambda summary: (-summary.Created, summary.Id))
+            found.append((created_ns(image), summary))
+        return [summary for _, summary in sorted(found, key=lambda pair: (-pair[0], pair[1].Id))]
 
     def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
         wanted = filters.values("reference")
         if wanted:
-            names = [name for name in names if _reference_matches(_parsed(name).familiar, wanted)]
+            names = [name for name in names if _reference_matches(_parsed(name), wanted)]
         return ImageSummary(
             Id=image.id,
             ParentId=image.parent,
@@ -112,10 +110,14 @@ class ImageViews:
         return manifest_views.manifests(self._foremost(targets), self.store, self.layers, self.content, self.users)
 
     def _span(self, filters: Filters) -> range:
-        """The seconds in which wanted images were made: after all `since`, and before all `before`. Raises NotFound."""
-        since = [unix(self.get(other).config.created) + 1 for other in filters.values("since")]
-        before = [unix(self.get(other).config.created) for other in filters.values("before")]
-        return range(max(since, default=-_FOREVER), min(before, default=_FOREVER))
+        """The nanoseconds in which wanted images were made: after all `since`, before all `before` and `until`.
+
+        Raises NotFound and InvalidParameter.
+        """
+        since = [created_ns(self.get(other)) + 1 for other in filters.values("since")]
+        before = [created_ns(self.get(other)) for other in filters.values("before")]
+        until = [parse_time(value, "until") for value in filters.values("until")]
+        return range(max(since, default=-_FOREVER), min(before + until, default=_FOREVER))
 
     def _matches(self, image: Image, names: list[str], filters: Filters, span: range) -> bool:
         dangling = filters.flag("dangling")
@@ -124,14 +126,10 @@ class ImageViews:
         labels = image.container_config().Labels
         if not filters.labels(labels) or not filters.without_labels(labels):
             return False
-        created = unix(image.config.created)
-        if created not in span:
-            return False
-        until = filters.until_ns()
-        if until is not None and created * 1_000_000_000 >= until:
+        if created_ns(image) not in span:
             return False
         wanted = filters.values("reference")
-        return not wanted or any(_reference_matches(_parsed(name).familiar, wanted) for name in names)
+        return not wanted or any(_reference_matches(_parsed(name), wanted) for name in names)
 
     def inspect(self, reference: str, platform: Platform | None = None, *, manifests: bool = False) -> ImageInspect:
         """The whole of an image; of an index, of its image for `platform`. Raises NotFound."""
@@ -198,6 +196,19 @@ def familiar_tags(names: list[str]) -> list[str]:
     return [reference.familiar for name in names if not (reference := _parsed(name)).digest]
 
 
+def created_ns(image: Image) -> int:
+    """When an image was made: nanoseconds since the epoch; 0 when it does not say."""
+    return _nanoseconds(image.config.created)
+
+
+@functools.lru_cache(4096)
+def _nanoseconds(created: str) -> int:
+    try:
+        return parse_time(created, "created")
+    except InvalidParameter:
+        return unix(created) * 1_000_000_000
+
+
 def unix(created: str) -> int:
     """Seconds since the epoch of an RFC 3339 time; 0 for none."""
     try:
@@ -215,13 +226,14 @@ def _in_several(sets: Iterable[set[str]]) -> set[str]:
     return several
 
 
-def _reference_matches(familiar: str, patterns: list[str]) -> bool:
+def _reference_matches(reference: Reference, patterns: list[str]) -> bool:
+    """Whether a pattern matches a name as people write it or in full, with its tag or without."""
     import fnmatch  # noqa: PLC0415 - only lists with a filter need it
 
-    name = familiar.rpartition(":")[0]
+    candidates = (reference.familiar, reference.familiar_name, str(reference), reference.name)
     return any(
         fnmatch.fnmatchcase(candidate, pattern)
         for pattern in patterns
-        for candidate in (familiar, name)
+        for candidate in candidates
         if pattern.count("/") == candidate.count("/")
     )

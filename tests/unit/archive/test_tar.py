@@ -124,11 +124,11 @@ def test_records() -> None:
             list(records(bad))
 
 
-@pytest.mark.parametrize("cut", range(1, 1600, 97))
+@pytest.mark.parametrize("cut", [*range(1, 1600, 97), 512 + 700])
 def test_an_archive_that_is_cut_is_truncated_unless_between_entries(cut: int) -> None:
     entry = Headers().entry(b"f", b"0", size=700) + padded(b"x" * 700)
-    # Behind the content, padding and end may be missing: what umoci writes ends so.
-    if cut in range(1, 512) or cut in range(512, 512 + 700):
+    # Behind the content, padding and end may be missing: what umoci writes ends so. A part of the padding may not.
+    if cut < 512 + 700 or 512 + 700 < cut < 3 * 512:
         with pytest.raises(Truncated):
             read(entry[:cut])
     else:

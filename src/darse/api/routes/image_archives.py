@@ -21,7 +21,7 @@ async def load(call: Call) -> web.StreamResponse:
     quiet, platform = query.flag(call.request, "quiet"), query.platform(call.request)
     upload = Upload(call.request)
     messages = call.engine.images.load(upload.take(LONGEST_START) or upload.pieces(), quiet=quiet, platform=platform)
-    return await progress(call.request, messages)
+    return await progress(call.request, messages, errors_inside=True)
 
 
 @ROUTES.add("GET", "/images/get")
