@@ -98,6 +98,7 @@ class Assembly:
         namespaces = self._namespaces(container, stack)
         init_program = self._init_program(container)
         record = container.record
+        image = context.images.store.by_id(record.image_id)
         profile: bytes | None = None
 
         requests = record.host.DeviceRequests
@@ -131,6 +132,7 @@ class Assembly:
                 ),
                 init_program=init_program,
                 seccomp_profile=context.seccomp_profile,
+                image_architecture=image.platform.architecture if image is not None else "",
                 no_new_privileges=context.config.no_new_privileges,
                 default_ulimits=context.config.default_ulimits,
                 link_variables=self._links.environment(container),

@@ -38,6 +38,7 @@ RLIMITS = {
 }
 
 # What a version 1 hierarchy can do, by the file that does it.
+_PROCESSORS = Path("/sys/devices/system/cpu")
 _V1_FEATURES = {
     "memory reservation": ("memory", "memory.soft_limit_in_bytes"),
     "memory swappiness": ("memory", "memory.swappiness"),
@@ -81,6 +82,8 @@ class HostFacts(msgspec.Struct, frozen=True):
     kernel: str
     kernel_version: tuple[int, ...]
     architecture: str
+    #: Directories of counters that tell what others do, by processor; there are some on real machines.
+    thermal_counters: tuple[str, ...] = ()
 
     @property
     def may_raise_limits(self) -> bool:
@@ -142,6 +145,7 @@ def read_host_facts(cgroups: Cgroups) -> HostFacts:
         kernel=platform.release(),
         kernel_version=release_numbers(platform.release()),
         architecture=platform.machine(),
+        thermal_counters=tuple(sorted(map(str, _PROCESSORS.glob("cpu[0-9]*/thermal_throttle")))),
     )
 
 

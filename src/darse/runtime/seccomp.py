@@ -3,7 +3,11 @@
 The default profile is the file that containers-common maintains, made as strict as docker's: podman's lets every
 container make namespaces, mount and use the kernel's key rings, because it runs containers in user namespaces; ours
 run in the host's, where those calls are the kernel's largest attack surface (CVE-2022-0185, CVE-2022-0492,
-CVE-2016-0728). They need CAP_SYS_ADMIN here, as they do in docker's profile.
+CVE-2016-0728). They need CAP_SYS_ADMIN here, as they do in docker's profile. What docker's grants and that file
+does not yet, we add. `tests/unit/runtime/test_docker_seccomp.py` holds the outcome against docker's, call by call.
+
+Names that the host's libseccomp is too old for are passed over by the runtimes: such calls fail with ENOSYS, as on an
+older kernel, and libraries fall back.
 
 It is read once, and what it comes down to for a set of capabilities is kept encoded: nearly every container has the
 default set. See seccomp(2) and the `seccomp` object of the OCI runtime spec.
@@ -43,30 +47,52 @@ _SECCOMP_ARCHITECTURES = {
 }
 _ENOSYS, _EPERM = 38, 1
 
-# Calls that containers-common's profile grants to all, by the capability of which docker's wants one.
+# Calls that containers-common's profile grants to all, or that we add, by the capability of which docker's wants one.
 _GATES: Final = {
     **dict.fromkeys(
         (
-            "fsconfig fsmount fsopen fspick mount mount_setattr move_mount open_tree quotactl_fd setdomainname "
-            "sethostname setns umount umount2 unshare"
+            "fsconfig fsmount fsopen fspick lsm_get_self_attr lsm_list_modules lsm_set_self_attr mount mount_setattr "
+            "move_mount open_tree quotactl_fd setdomainname sethostname setns umount umount2 unshare"
         ).split(),
         frozenset({"CAP_SYS_ADMIN"}),
     ),
     "syslog": frozenset({"CAP_SYS_ADMIN", "CAP_SYSLOG"}),
     "reboot": frozenset({"CAP_SYS_BOOT"}),
     "pidfd_getfd": frozenset({"CAP_SYS_PTRACE"}),
-    "set_mempolicy_home_node": frozenset({"CAP_SYS_NICE"}),
+    # They tell and change on which nodes others' memory lies.
+    **dict.fromkeys("get_mempolicy mbind set_mempolicy set_mempolicy_home_node".split(), frozenset({"CAP_SYS_NICE"})),
 }
-# Given to nobody: key rings are not namespaced, pivot_root(2) is for runtimes, io_uring escapes the filter.
+# Given to nobody: key rings are not namespaced, pivot_root(2) is for runtimes, io_uring escapes the filter; the others
+# are old calls of 32-bit machines, and of kernels before 2.6, that docker's profile does not know.
 _NEVER: Final = frozenset(
-    "add_key keyctl request_key pivot_root io_uring_setup io_uring_enter io_uring_register".split()
+    (
+        "add_key keyctl request_key pivot_root io_uring_setup io_uring_enter io_uring_register "
+        "query_module readdir sigaction signal sigpending sigsuspend syscall timerfd"
+    ).split()
 )
-# Further than the file's: what docker gives with these capabilities alone.
-_EXTRA: Final = {"CAP_BPF": ("bpf",), "CAP_PERFMON": ("perf_event_open",), "CAP_SYSLOG": ("syslog",)}
+# Further than the file's: what docker gives to all. vmsplice(2) and io_pgetevents(2) are refused there by name.
+_COMMON: Final = tuple(
+    (
+        "cachestat fchmodat2 futex_requeue futex_wait futex_waitv futex_wake getxattrat io_pgetevents "
+        "io_pgetevents_time64 listmount listxattrat map_shadow_stack mseal removexattrat riscv_hwprobe setxattrat "
+        "statmount uretprobe vmsplice"
+    ).split()
+)
+# And what it gives with these capabilities alone.
+_EXTRA: Final = {
+    "CAP_BPF": ("bpf",),
+    "CAP_PERFMON": ("perf_event_open",),
+    "CAP_SYSLOG": ("syslog",),
+    "CAP_SYS_ADMIN": ("lsm_get_self_attr", "lsm_list_modules", "lsm_set_self_attr", "quotactl_fd"),
+    "CAP_SYS_NICE": ("set_mempolicy_home_node",),
+}
 # clone(2)'s flags for new namespaces: mount, cgroup, UTS, IPC, user, pid, network.
 _CLONE_NEW: Final = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
-# Connects to the hypervisor, whatever the network namespace (moby#44562).
-_AF_VSOCK: Final = 40
+# Families of sockets that no container gets, of those up to the last that docker's profile knows. AF_ALG (38) reaches
+# the kernel's ciphers (CVE-2026-31431); AF_VSOCK (40) the hypervisor, whatever the network namespace (moby#44562); the
+# others have gone from the kernel: DECnet, Econet, ATM SVC, IrDA, WANPIPE, ISDN, CAIF.
+_NO_FAMILIES: Final = (12, 19, 20, 23, 25, 34, 37, 38, 40)
+_LAST_FAMILY: Final = 45
 
 _Action = Literal[
     "SCMP_ACT_KILL",
@@ -180,10 +206,13 @@ def _default_profile_file() -> _Profile:
 
 
 @functools.lru_cache(maxsize=16)
-def default_profile(capabilities: frozenset[str]) -> msgspec.Raw:
-    """The default profile for a container with `capabilities`, encoded. Raises Unavailable when it is missing."""
+def default_profile(capabilities: frozenset[str], *, socketcall: bool = False) -> msgspec.Raw:
+    """The default profile for a container with `capabilities`, encoded. Raises Unavailable when it is missing.
+
+    With `socketcall`, programs of 32-bit x86 may use sockets by socketcall(2), of any family.
+    """
     resolved = _resolved(_default_profile_file(), capabilities)
-    resolved["syscalls"] = _as_strict_as_docker(resolved["syscalls"], capabilities)
+    resolved["syscalls"] = _as_strict_as_docker(resolved["syscalls"], capabilities, socketcall=socketcall)
     return msgspec.Raw(msgspec.json.encode(resolved))
 
 
@@ -237,35 +266,70 @@ def _rule(rule: _Rule) -> dict[str, Any]:
     return resolved
 
 
-def _as_strict_as_docker(rules: list[dict[str, Any]], capabilities: frozenset[str]) -> list[dict[str, Any]]:
-    """Withhold what docker's profile withholds; refused calls fail with EPERM, as scripts and libraries expect."""
-    administrator = "CAP_SYS_ADMIN" in capabilities
-    withheld = _NEVER | {name for name, gate in _GATES.items() if capabilities.isdisjoint(gate)}
-    special = {"socket"} if administrator else {"socket", "clone", "clone3"}
+def _as_strict_as_docker(
+    rules: list[dict[str, Any]], capabilities: frozenset[str], *, socketcall: bool
+) -> list[dict[str, Any]]:
+    """Withhold and grant what docker's profile does; refused calls fail with EPERM, as scripts and libraries expect."""
     granted = {name for capability, names in _EXTRA.items() if capability in capabilities for name in names}
-    result = []
+    granted.update(_COMMON)
+    withheld = _NEVER | {name for name, gate in _GATES.items() if capabilities.isdisjoint(gate)}
+    dropped = withheld | granted | {"socket", "socketcall"}
+    if "CAP_SYS_ADMIN" not in capabilities:
+        dropped |= {"clone", "clone3"}
+    # First, because libseccomp takes each rule about socket(2), whatever its arguments, for one about socketcall(2),
+    # too; a rule about the whole call that is there before outweighs these.
+    result = [_socketcall(allowed=socketcall or platform.machine() != "x86_64")]
     for rule in rules:
-        dropped = withheld | special | granted
         names = [name for name in rule["names"] if name not in dropped]
         if names:
             result.append({**rule, "names": names})
     result.append({"names": sorted(withheld), "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM})
-    if granted:
-        result.append({"names": sorted(granted), "action": "SCMP_ACT_ALLOW"})
-    result.append(_compared("socket", "SCMP_ACT_ALLOW", 0, _AF_VSOCK, "SCMP_CMP_NE"))
-    result.append({**_compared("socket", "SCMP_ACT_ERRNO", 0, _AF_VSOCK, "SCMP_CMP_EQ"), "errnoRet": _EPERM})
-    if not administrator:
-        # On s390 the flags are the second argument.
-        flags = 1 if platform.machine().startswith("s390") else 0
-        every = sum(_CLONE_NEW)
-        result.append(_compared("clone", "SCMP_ACT_ALLOW", flags, every, "SCMP_CMP_MASKED_EQ", 0))
-        result += [
-            {**_compared("clone", "SCMP_ACT_ERRNO", flags, bit, "SCMP_CMP_MASKED_EQ", bit), "errnoRet": _EPERM}
-            for bit in _CLONE_NEW
-        ]
-        # The filter cannot look into clone3(2)'s structure; with ENOSYS the C library falls back to clone(2).
-        result.append({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS})
+    result.append({"names": sorted(granted), "action": "SCMP_ACT_ALLOW"})
+    result += _sockets()
+    if "CAP_SYS_ADMIN" not in capabilities:
+        result += _no_namespaces()
     return result
+
+
+def _socketcall(*, allowed: bool) -> dict[str, Any]:
+    """socketcall(2) takes the family behind a pointer, where no filter sees it. Elsewhere than on x86 it is a way to
+    sockets that programs need; on x86 those do that are as old as its 32-bit images.
+    """
+    if allowed:
+        return {"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"}
+    return {"names": ["socketcall"], "action": "SCMP_ACT_ERRNO", "errnoRet": _EPERM}
+
+
+def _sockets() -> list[dict[str, Any]]:
+    """Sockets of the families that docker's profile lists.
+
+    The list says what is allowed: libseccomp compares all 64 bits of an argument, of which the kernel takes 32, so that
+    a family that is "not 40" could be 40 all the same.
+    """
+    first = min(_NO_FAMILIES)
+    allowed = (family for family in range(first, _LAST_FAMILY + 1) if family not in _NO_FAMILIES)
+    return [
+        _compared("socket", "SCMP_ACT_ALLOW", 0, first, "SCMP_CMP_LT"),
+        *(_compared("socket", "SCMP_ACT_ALLOW", 0, family, "SCMP_CMP_EQ") for family in allowed),
+        *(_refused("socket", 0, family, "SCMP_CMP_EQ") for family in _NO_FAMILIES),
+        _refused("socket", 0, _LAST_FAMILY, "SCMP_CMP_GT"),
+    ]
+
+
+def _no_namespaces() -> list[dict[str, Any]]:
+    """clone(2) without its flags for new namespaces."""
+    # On s390 the flags are the second argument.
+    flags = 1 if platform.machine().startswith("s390") else 0
+    return [
+        _compared("clone", "SCMP_ACT_ALLOW", flags, sum(_CLONE_NEW), "SCMP_CMP_MASKED_EQ", 0),
+        *(_refused("clone", flags, bit, "SCMP_CMP_MASKED_EQ", bit) for bit in _CLONE_NEW),
+        # The filter cannot look into clone3(2)'s structure; with ENOSYS the C library falls back to clone(2).
+        {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": _ENOSYS},
+    ]
+
+
+def _refused(name: str, index: int, value: int, operator: str, second: int = 0) -> dict[str, Any]:
+    return {**_compared(name, "SCMP_ACT_ERRNO", index, value, operator, second), "errnoRet": _EPERM}
 
 
 def _compared(name: str, action: str, index: int, value: int, operator: str, second: int = 0) -> dict[str, Any]:

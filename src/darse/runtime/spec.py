@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 # What of the host's kernel a container could read or change through /proc and /sys (moby's oci/defaults.go).
+# Counters of interrupts, power and temperature tell what others do (GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p); those
+# of temperature are per processor, see HostFacts.
 MASKED_PATHS: Final = (
     "/proc/asound",
     "/proc/acpi",
@@ -51,6 +53,8 @@ MASKED_PATHS: Final = (
     "/sys/devices/virtual/powercap",
 )
 READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# Architectures of images whose programs make sockets by socketcall(2) only: Go's and Debian's for 32-bit x86.
+_OF_SOCKETCALL: Final = frozenset({"386"})
 # Every group there is; in a user namespace the kernel takes those that are mapped only.
 LAST_GROUP: Final = 2**31 - 1
 
@@ -84,6 +88,8 @@ class SpecInputs(msgspec.Struct, frozen=True):
     shm_source: str = ""
     init_program: str = ""
     seccomp_profile: str = ""
+    #: In the words of OCI.
+    image_architecture: str = ""
     no_new_privileges: bool = False
     default_ulimits: Limits | None = None
     annotations: dict[str, str] | None = None
@@ -148,7 +154,9 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
         if config.Domainname:
             linux["sysctl"]["kernel.domainname"] = config.Domainname
     if not (host.Privileged or security.unmasked):
-        linux["maskedPaths"] = list(MASKED_PATHS) if host.MaskedPaths is None else host.MaskedPaths
+        linux["maskedPaths"] = (
+            [*MASKED_PATHS, *inputs.facts.thermal_counters] if host.MaskedPaths is None else host.MaskedPaths
+        )
         linux["readonlyPaths"] = list(READONLY_PATHS) if host.ReadonlyPaths is None else host.ReadonlyPaths
     profile = _seccomp(inputs, security, frozenset(granted))
     if profile is not None:
@@ -190,5 +198,5 @@ def _seccomp(inputs: SpecInputs, security: SecurityOptions, granted: frozenset[s
     if choice == "unconfined" or (inputs.host.Privileged and not security.seccomp):
         return None
     if choice in ("", "builtin"):
-        return seccomp.default_profile(granted)
+        return seccomp.default_profile(granted, socketcall=inputs.image_architecture in _OF_SOCKETCALL)
     return seccomp.custom_profile(choice, granted)
