@@ -54,6 +54,18 @@ def test_builders_are_listed(buildx: Callable[..., str]) -> None:
     assert [one["Status"] for one in default["Nodes"]] == ["inactive"]
 
 
+def test_it_is_a_command_of_darse(engine: Engine, tmp_path: Path) -> None:
+    directory = tmp_path / "config" / "cli-plugins"
+    directory.mkdir(parents=True)
+    (directory / "docker-buildx").symlink_to(str(BUILDX))
+    darse = engine.darse
+    darse.environment["DOCKER_CONFIG"] = str(tmp_path / "config")
+    assert darse("buildx", "version").ok().out.startswith("github.com/docker/buildx")
+    darse("buildx", "create", "--name", "made", "--driver", "docker-container").ok()
+    assert "docker-container" in darse("buildx", "ls").ok().out
+    darse("buildx", "rm", "made").ok()
+
+
 def test_what_was_pushed_is_inspected(buildx: Callable[..., str], engine: Engine, registry: Registry) -> None:
     here, there = Made(tar({"here": b"1"})), Made(tar({"there": b"1"}), architecture=OTHER)
     index = push_index(registry.address, "from/both", "1", there, here)

@@ -9,6 +9,12 @@ import sys
 from darse.cli.config import Endpoint
 from darse.cli.errors import CliError, ConnectionFailed, ConnectionLost
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+
+_LAST_WORDS_SECONDS = 5
+
 
 def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
     """Connect to an engine. Raises ConnectionFailed when none is there, CliError for addresses that are none.
@@ -82,12 +88,47 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
     return context.wrap_socket(plain, server_hostname=name.strip("[]"))
 
 
-# docker's client runs `docker system dial-stdio` there; with a path, of that socket.
-_REMOTE = "if command -v darse >/dev/null 2>&1; then exec darse {0}; else exec docker {0}; fi"
+_DARSE_SOCKET, _DOCKER_SOCKET = "/run/darse/darse.sock", "/var/run/docker.sock"
+# Python is where darse is; this is all of `system dial-stdio` that is needed.
+_DIAL = """import os, select, socket, sys
+c = socket.socket(socket.AF_UNIX); c.connect(sys.argv[1]); r = [0, c]
+while True:
+  for f in select.select(r, [], [])[0]:
+    d = c.recv(65536) if f is c else os.read(0, 65536)
+    if f == 0 and d: c.sendall(d)
+    elif f == 0: r.remove(0); c.shutdown(socket.SHUT_WR)
+    elif not d: sys.exit()
+    while f is c and d: d = d[os.write(1, d):]
+"""
+# What runs on the far side: `darse system dial-stdio`, or docker's, of the engine that is there; else its socket itself.
+_REMOTE = """words={words}
+if command -v darse >/dev/null 2>&1; then exec darse $words system dial-stdio; fi
+if command -v docker >/dev/null 2>&1; then
+  [ -n "$words" ] || [ -S {docker} ] || ! [ -S {darse} ] || words="--host unix://{darse}"
+  exec docker $words system dial-stdio
+fi
+for socket in {sockets}; do
+  [ -S "$socket" ] && command -v python3 >/dev/null 2>&1 && exec python3 -c {dial} "$socket"
+done
+echo "neither darse nor docker is on the PATH that ssh gets here ($PATH), and no engine's socket is at {sockets}" >&2
+exit 127"""
+_ssh_processes: list[subprocess.Popen[bytes]] = []
+
+
+def _remote_command(path: str) -> str:
+    import shlex
+
+    return _REMOTE.format(
+        words=shlex.quote(f"--host unix:///{path}" if path else ""),
+        sockets=shlex.quote(f"/{path}") if path else f"{_DARSE_SOCKET} {_DOCKER_SOCKET}",
+        darse=_DARSE_SOCKET,
+        docker=_DOCKER_SOCKET,
+        dial=shlex.quote(_DIAL),
+    )
 
 
 def _connect_ssh(address: str) -> socket.socket:
-    """Reach the engine through `darse system dial-stdio` (or docker's) on the far side."""
+    """Reach the engine through a program on the far side."""
     import shlex
     import subprocess
 
@@ -98,15 +139,13 @@ def _connect_ssh(address: str) -> socket.socket:
         name, port = host, ""
     if not name or (port and not port.isdigit()):
         raise CliError(f"unable to parse docker host `ssh://{address}`: it is ssh://[USER@]HOST[:PORT][/SOCKET]")
-    words = ["--host", f"unix:///{path}"] if path else []
-    remote = f"sh -c {shlex.quote(_REMOTE.format(shlex.join([*words, 'system', 'dial-stdio'])))}"
+    remote = f"sh -c {shlex.quote(_remote_command(path))}"
     options = ["-T", "-o", "ConnectTimeout=30", *(["-l", user] if at else []), *(["-p", port] if port else [])]
     ours, theirs = socket.socketpair()
     with theirs:
         # It ends with its standard input; what it has to say of its troubles it says to the user itself.
-        subprocess.Popen(
-            ["ssh", *options, "--", name.strip("[]"), remote], stdin=theirs.fileno(), stdout=theirs.fileno()
-        )
+        command = ["ssh", *options, "--", name.strip("[]"), remote]
+        _ssh_processes.append(subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno()))
     return ours
 
 
@@ -114,6 +153,13 @@ def no_answer(host: str, after: str) -> ConnectionLost:
     """The error of a connection to `host` that ends before an answer; `after`: what runs on."""
     if not host.startswith("ssh://"):
         return ConnectionLost("the engine went away without an answer", after)
+    import contextlib
+    import subprocess
+
+    for process in _ssh_processes:
+        # It says what is wrong there, before we say what that means here.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST_WORDS_SECONDS)
     return ConnectionLost(
         f"the connection through {host} ended without an answer: can you log in there with ssh, and does "
         "`darse version` or `docker version` work there?"

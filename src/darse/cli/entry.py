@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> int:
     try:
         options, words = parse(GLOBAL, arguments)
     except HelpWanted:
-        return _overview()
+        return _overview(Settings())
     except CliError as error:
         return _fail(error)
     if options.version:
@@ -72,12 +72,12 @@ def run(arguments: list[str]) -> int:
 
         sys.stdout.write(f"darse version {__version__}\n")
         return 0
-    if not words or words[0] == "help":
-        return _help(words[1:])
     settings = _settings(options)
+    if not words or words[0] == "help":
+        return _help(words[1:], settings)
     found = registry.resolve(words)
     if found is None:
-        return _no_command(words)
+        return _no_command(words, settings)
     typed, path, rest = found
     return _run_command(typed, path, rest, settings)
 
@@ -124,31 +124,34 @@ def _fail(error: CliError) -> int:
     return error.status
 
 
-def _no_command(words: list[str]) -> int:
-    if words[0] in registry.GROUPS:
-        if len(words) == 1 or words[1] in ("--help", "-h"):
-            return _group(words[0])
-        sys.stderr.write(
-            f"darse: unknown command: darse {words[0]} {words[1]}\n\nUsage:  darse {words[0]} COMMAND\n\n"
-            f"Run 'darse {words[0]} --help' for more information\n"
-        )
-        return 1
-    sys.stderr.write(f"darse: unknown command: darse {words[0]}\n\nRun 'darse --help' for more information\n")
-    return 1
-
-
-def _help(words: list[str]) -> int:
-    if not words:
-        return _overview()
-    if words[0] in registry.GROUPS and len(words) == 1:
+def _no_command(words: list[str], settings: Settings) -> int:
+    """A group, a plugin's command, or none."""
+    if words[0] in registry.GROUPS and (len(words) == 1 or words[1] in ("--help", "-h")):
         return _group(words[0])
+    from darse.cli import plugins, unknown
+
+    try:
+        # docker's one alias: `builder` may name another plugin.
+        name = words[0] if words[0] != "builder" else settings.member("aliases", dict).get("builder", "builder")
+        path = None if words[0] in registry.GROUPS else plugins.find(settings, name)
+        if path is not None:
+            return plugins.run(settings, path, name, words[1:])
+        return unknown.refuse(words, settings)
+    except CliError as error:
+        return _fail(error)
+
+
+def _help(words: list[str], settings: Settings) -> int:
+    if not words:
+        return _overview(settings)
     found = registry.resolve(words)
     if found is None:
-        return _no_command(words)
-    return _run_command(found[0], found[1], ["--help"], Settings())
+        return _no_command([*words, "--help"], settings)
+    return _run_command(found[0], found[1], ["--help"], settings)
 
 
-def _overview() -> int:
+def _overview(settings: Settings) -> int:
+    from darse.cli import plugins
     from darse.cli.flags import flag_lines
 
     top = {path: registry.COMMANDS[registry.ALIASES.get(path, path)].summary for path in _top_level()}
@@ -156,6 +159,8 @@ def _overview() -> int:
     lines += [f"  {name:<12}{top[name]}" for name in registry.COMMON]
     lines += ["", "Management Commands:"]
     lines += [f"  {name:<12}{text}" for name, text in sorted(registry.GROUPS.items())]
+    if found := list(plugins.summaries(settings)):
+        lines += ["", "Plugins:", *(f"  {name:<12}{text}" for name, text in found)]
     lines += ["", "Commands:"]
     lines += [f"  {name:<12}{text}" for name, text in sorted(top.items()) if name not in registry.COMMON]
     lines += ["", "Global Options:", *flag_lines(GLOBAL.flags), ""]

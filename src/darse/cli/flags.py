@@ -169,7 +169,10 @@ def _long(command: Command, options: Options, names: dict[str, Flag], word: str,
         raise HelpWanted(command)
     flag = names.get(name)
     if flag is None:
-        raise usage_error(command, f"unknown flag: --{name}")
+        from darse.cli.unknown import meant
+
+        known = [f"--{one.name}" for one in command.flags if not one.hidden]
+        raise usage_error(command, f"unknown flag: --{name}\n{meant(f'--{name}', known)}".rstrip("\n"))
     if not equals:
         if flag.kind == "bool":
             value = "true"

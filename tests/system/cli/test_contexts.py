@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -155,7 +156,7 @@ _SSH = """#!/bin/sh
 # Stands for ssh and the far side: notes how it was called, and runs the command there is for the far shell.
 printf '%s\\n' "$@" > "$0.called"
 for last; do :; done
-DARSE_HOST=$FAR_HOST; export DARSE_HOST
+DARSE_HOST=$FAR_HOST; export DARSE_HOST; PATH=${FAR_PATH:-$PATH}; export PATH
 exec sh -c "$last"
 """
 
@@ -193,6 +194,27 @@ def test_a_socket_behind_ssh(far: tuple[Client, Path], engine: Engine) -> None:
     client.environment["FAR_HOST"] = "unix:///nonexistent.sock"
     assert client("-H", f"ssh://far{engine.socket}", "version", "--format", "{{.Server.Os}}").ok().line == "linux"
     assert f"--host unix://{engine.socket} system dial-stdio" in record.read_text()
+
+
+def test_a_far_side_without_commands(far: tuple[Client, Path], engine: Engine, tmp_path: Path) -> None:
+    client, _ = far
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for program in ("sh", "python3"):
+        (bare / program).symlink_to(shutil.which(program) or "")
+    client.environment["FAR_PATH"] = str(bare)
+    socket = f"ssh://far{engine.socket}"
+    assert (
+        client("-H", socket, "run", "--rm", "-i", "builtin/busybox", "cat", input="through\n").ok().out == "through\n"
+    )
+    missing = client("-H", "ssh://far/nonexistent.sock", "ps")
+    assert missing.status == 1
+    assert missing.err.startswith("neither darse nor docker is on the PATH that ssh gets here")
+    (bare / "docker").write_text('#!/bin/sh\necho "docker $*" >&2\nexit 1\n')
+    (bare / "docker").chmod(0o755)
+    assert client("-H", socket, "ps").err.startswith(f"docker --host unix://{engine.socket} system dial-stdio\n")
+    if not os.path.exists("/run/darse/darse.sock"):
+        assert client("-H", "ssh://far", "ps").err.startswith("docker system dial-stdio\n")
 
 
 def test_what_is_no_address_of_ssh(far: tuple[Client, Path]) -> None:

@@ -54,6 +54,12 @@ def test_version_and_help() -> None:
     assert "--data-root" in darsed("--help").stdout
 
 
+def test_a_build_is_told_what_builds(engine: Engine) -> None:
+    refused = engine.api("POST", "/build")
+    assert refused.status == 501
+    assert "`docker buildx create --use --driver docker-container`" in refused.json()["message"]
+
+
 def test_a_second_engine_on_the_same_roots_is_refused(engine: Engine, tmp_path: Path) -> None:
     other = ["--exec-root", str(tmp_path / "x")]
     assert "another engine runs on" in darsed("--data-root", str(engine.data_root), *other).stderr

@@ -44,6 +44,23 @@ def test_proxies(proxies: Any, given: list[str], wanted: list[str], monkeypatch:
     assert with_proxies(given, settings) == wanted
 
 
+@pytest.mark.parametrize("variable", ["DARSE_HOST", "DOCKER_HOST", "flag", ""])
+def test_the_default_socket_starts_an_engine_however_it_is_named(
+    variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("DARSE_HOST", "DOCKER_HOST", "DOCKER_CONTEXT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    settings = Settings()
+    if variable == "flag":
+        settings.host = _HOST
+    elif variable:
+        monkeypatch.setenv(variable, _HOST)
+    assert settings.endpoint().is_default
+    settings.host = "unix:///other.sock"
+    assert not settings.endpoint().is_default
+
+
 def test_every_request_has_the_users_headers(tmp_path: Path) -> None:
     with FakeEngine(tmp_path) as engine:
         engine.answers["GET", "/version"] = {}

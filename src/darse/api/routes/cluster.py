@@ -86,9 +86,19 @@ async def _no_such_plugin(call: Call) -> web.StreamResponse:
     raise NotFound(f'plugin "{call.match["name"]}" not found')
 
 
+# What clients without buildx show to who wants to build.
+_BUILDS = (
+    "with docker's buildx plugin builds run today: `docker buildx create --use --driver docker-container`, then "
+    "`docker buildx build --load -t NAME .`"
+)
+
+
 async def not_here_yet(call: Call) -> web.StreamResponse:
     """Say that a later version brings this; clients read 501 as "not here"."""
-    raise NotImplementedHere(f"{call.request.method} {call.request.path} is not part of this version of darse")
+    text = f"{call.request.method} {call.request.path} is not part of this version of darse"
+    if call.request.path.endswith("/build"):
+        text += f"; {_BUILDS}"
+    raise NotImplementedHere(text)
 
 
 for _routes, _handler in ((_MANAGERS, _not_a_manager), (_ONE_PLUGIN, _no_such_plugin), (_LATER, not_here_yet)):
