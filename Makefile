@@ -25,7 +25,10 @@ root:
 	@[ "$$(id -u)" = 0 ] || { echo "darse needs root for now (namespaces, mounts, the firewall): try 'sudo make $(MAKECMDGOALS)'." >&2; exit 1; }
 
 run: root setup  ## run a container; `make stop` stops the engine that this starts
-	@$(BIN)/darse run --rm builtin/hello-world
+	@$(BIN)/darse rm -f darse-hello >/dev/null 2>&1
+	@$(BIN)/darse run --name darse-hello builtin/hello-world
+	@echo "To see what that took, step by step:   $(CURDIR)/$(BIN)/darse explain darse-hello --last start"
+	@echo "To try something more ambitious:       $(CURDIR)/$(BIN)/darse run -it builtin/busybox sh"
 
 stop:            ## stop the engine that `make run` or `darse` started; containers run on
 	@$(PYTHON) setup/stop_engine.py

@@ -17,7 +17,7 @@ def main() -> None:
     """Find the holder of the lock in /proc/locks (proc_locks(5)), and end it."""
     holder = lock_holder(LOCK)
     if holder is None:
-        print("no engine is running")
+        print("no engine is running: nothing to stop")
         return
     try:
         pidfd = os.pidfd_open(holder)
@@ -29,6 +29,7 @@ def main() -> None:
     ended, _, _ = select.select([pidfd], [], [], SECONDS)
     if not ended:
         sys.exit(f"the engine (process {holder}) did not stop within {SECONDS} s")
+    print(f"the engine (process {holder}) has stopped; containers run on")
 
 
 def lock_holder(path: Path) -> int | None:
@@ -37,6 +38,8 @@ def lock_holder(path: Path) -> int | None:
         status = path.stat()
     except FileNotFoundError:
         return None
+    except PermissionError:
+        sys.exit("whether an engine runs is for root to see: try sudo make stop")
     wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
     for line in Path("/proc/locks").read_text().splitlines():
         words = line.split()

@@ -92,6 +92,7 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
             gc.enable()
             _notify("READY=1")
             _log.info("darsed %s is ready", __version__)
+            await asyncio.to_thread(_keep_program, config)
             await stop.wait()
             _notify("STOPPING=1")
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
@@ -101,6 +102,16 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
             await server.shutdown(_HANDLERS_SECONDS)
     finally:
         await engine.close()
+
+
+def _keep_program(config: EngineConfig) -> None:
+    """Keep the program's files: an upgrade must not change what this engine loads later."""
+    from darse import snapshot  # noqa: PLC0415 - not before the engine serves
+
+    try:
+        snapshot.keep(config.data_root / "code")
+    except OSError as error:
+        _log.warning("cannot keep a copy of the program; restart the engine after each upgrade: %s", error)
 
 
 def _set_up_process() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+import darse
 from darse.linux.descriptors import Descriptor
 from darse.linux.pipes import read_when_ready
 
@@ -44,11 +45,15 @@ class WorkerFailed(Exception):
     """The worker ended without an answer; the text is what it said on stderr."""
 
 
-@functools.cache
 def search_path() -> str:
     """Where the worker finds darse and the decompressors."""
+    return f"{Path(darse.__path__[0]).parent}:{_decompressors()}"
+
+
+@functools.cache
+def _decompressors() -> str:
     places: list[str] = []
-    for name in ("darse", "isal", "zstandard"):
+    for name in ("isal", "zstandard"):
         found = importlib.util.find_spec(name)
         if found is not None and found.origin is not None:
             place = str(Path(found.origin).parent.parent)

@@ -53,9 +53,10 @@ def _connect_unix(endpoint: Endpoint, path: str, *, may_start: bool) -> socket.s
         connection.connect(path)
     except PermissionError as error:
         connection.close()
+        from darse.cli.permission import advice
+
         raise CliError(
-            f"permission denied while trying to connect to the darse engine at {endpoint.host}: be root, or a member "
-            "of the group that owns the socket"
+            f"permission denied while trying to connect to the darse engine at {endpoint.host}: {advice(path)}"
         ) from error
     return connection
 
@@ -100,12 +101,12 @@ while True:
     elif not d: sys.exit()
     while f is c and d: d = d[os.write(1, d):]
 """
-# What runs on the far side: `darse system dial-stdio`, or docker's, of the engine that is there; else its socket itself.
-_REMOTE = """words={words}
-if command -v darse >/dev/null 2>&1; then exec darse $words system dial-stdio; fi
+# What runs on the far side: `darse system dial-stdio`, or docker's, of the engine there; else it is its socket itself.
+_REMOTE = """set -- {words}
+if command -v darse >/dev/null 2>&1; then exec darse "$@" system dial-stdio; fi
 if command -v docker >/dev/null 2>&1; then
-  [ -n "$words" ] || [ -S {docker} ] || ! [ -S {darse} ] || words="--host unix://{darse}"
-  exec docker $words system dial-stdio
+  [ $# -gt 0 ] || [ -S {docker} ] || ! [ -S {darse} ] || set -- --host unix://{darse}
+  exec docker "$@" system dial-stdio
 fi
 for socket in {sockets}; do
   [ -S "$socket" ] && command -v python3 >/dev/null 2>&1 && exec python3 -c {dial} "$socket"
@@ -119,7 +120,7 @@ def _remote_command(path: str) -> str:
     import shlex
 
     return _REMOTE.format(
-        words=shlex.quote(f"--host unix:///{path}" if path else ""),
+        words=shlex.join(["--host", f"unix:///{path}"] if path else []),
         sockets=shlex.quote(f"/{path}") if path else f"{_DARSE_SOCKET} {_DOCKER_SOCKET}",
         darse=_DARSE_SOCKET,
         docker=_DOCKER_SOCKET,

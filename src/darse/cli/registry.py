@@ -97,6 +97,7 @@ COMMANDS = {
     "system dial-stdio": Entry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine", hidden=True),
     "system events": Entry(f"{_S}.events", "Get real time events from the engine"),
     "system info": Entry(f"{_S}.info", "Display system-wide information"),
+    "system restart": Entry(f"{_S}.restart", "Restart the engine of this machine; containers run on"),
     "system prune": Entry(f"{_S}.prune", "Remove unused data"),
     "login": Entry(f"{_R}.login", "Authenticate to a registry"),
     "logout": Entry(f"{_R}.login", "Log out from a registry"),

@@ -32,7 +32,7 @@ def start_engine(path: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _answers(path):
             sys.stderr.write("darse: starting darsed\n")
-            _start(os.path.join(directory, "darsed.log"))
+            start(os.path.join(directory, "darsed.log"), [], dict(os.environ))
 
 
 def _answers(path: str) -> bool:
@@ -44,23 +44,25 @@ def _answers(path: str) -> bool:
     return True
 
 
-def _start(log_path: str) -> None:
+def start(log_path: str, arguments: list[str], environment: dict[str, str]) -> None:
+    """Start darsed, detached, and return when it is ready. Raises CliError with the reason when it does not start."""
     with tempfile.TemporaryDirectory(prefix="darse-") as directory, open(log_path, "ab") as log:
+        begin = os.fstat(log.fileno()).st_size
         notify = os.path.join(directory, "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(notify)
             engine = subprocess.Popen(
-                [sys.executable, "-m", "darse.daemon"],
+                [sys.executable, "-m", "darse.daemon", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, "NOTIFY_SOCKET": notify},
+                env={**environment, "NOTIFY_SOCKET": notify},
             )
             if not _is_ready(ready, engine):
                 engine.kill()
-                raise CliError(f"darsed did not start; the end of {log_path}:\n{_tail(log_path)}")
+                raise CliError(f"darsed did not start: {_reason(log_path, begin)} (all it said is in {log_path})")
 
 
 def _is_ready(ready: socket.socket, engine: subprocess.Popen[bytes]) -> bool:
@@ -79,7 +81,13 @@ def _is_ready(ready: socket.socket, engine: subprocess.Popen[bytes]) -> bool:
         os.close(ended)
 
 
-def _tail(path: str) -> str:
+def _reason(path: str, begin: int) -> str:
+    """Why an engine ended, from what it has logged since `begin`: its last words, or the last error of a traceback."""
     with open(path, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 2000))
-        return file.read().decode(errors="replace").strip()
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").splitlines()
+    said = [line.removeprefix("darsed: ") for line in lines if line.startswith("darsed: ")]
+    # The last line of a traceback is the only one that is not indented and names an exception.
+    errors = [line for line in lines if line[:1].isalpha() and line.partition(":")[0].endswith(("Error", "Exception"))]
+    last = [line for line in lines if line.strip()]
+    return (said or errors or last or [f"it was not ready within {_PATIENCE:.0f} s"])[-1]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from darse import __version__
+from darse import __version__, build
 from darse.containers import ContainerService
 from darse.containers.context import Context
 from darse.containers.logs.drivers import drivers
@@ -82,15 +82,17 @@ class SystemService:
         self._context = context
         self._containers = containers
         self.id = _engine_id(context.config.data_root)
+        # Of the files it was started from: an upgrade may replace them.
+        self._commit, self._built = build.identity()
 
     async def version(self) -> Version:
         """What the engine is made of."""
         details = {
             "ApiVersion": API_VERSION,
             "Arch": go_architecture(),
-            "BuildTime": "",
+            "BuildTime": self._built,
             "Experimental": str(self._context.config.experimental).lower(),
-            "GitCommit": "",
+            "GitCommit": self._commit,
             "GoVersion": f"python{platform.python_version()}",
             "KernelVersion": platform.release(),
             "MinAPIVersion": MINIMUM_API_VERSION,
@@ -106,12 +108,12 @@ class SystemService:
             Version=__version__,
             ApiVersion=API_VERSION,
             MinAPIVersion=MINIMUM_API_VERSION,
-            GitCommit="",
+            GitCommit=self._commit,
             GoVersion=details["GoVersion"],
             Os="linux",
             Arch=details["Arch"],
             KernelVersion=details["KernelVersion"],
-            BuildTime="",
+            BuildTime=self._built,
             Experimental=self._context.config.experimental,
         )
 

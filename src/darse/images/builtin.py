@@ -35,9 +35,6 @@ To print it, darse took these steps:
  2. The engine assembled that image from the busybox of your Debian packages.
  3. It made a container of it: namespaces, a control group, an overlay file system, an address on the bridge.
  4. It ran the program in there that printed this, and passed its output on to your terminal.
-
-To see what that took, step by step:   darse explain CONTAINER
-To try something more ambitious:       darse run -it builtin/busybox sh
 """
 
 _ACCOUNTS = """root:x:0:0:root:/root:/bin/sh

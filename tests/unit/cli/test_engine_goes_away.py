@@ -18,6 +18,7 @@ from tests.support.fake_engine import Answer, Death, FakeEngine
 _ON_ITS_OWN = {path for path in registry.COMMANDS if path.startswith(("context ", "manifest "))} | {
     "completion",
     "logout",
+    "system restart",  # connects, to learn who is there
 }
 # Where as many words as the command takes at least are no good.
 _ARGUMENTS = {

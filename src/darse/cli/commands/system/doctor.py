@@ -77,10 +77,9 @@ def _unreachable(endpoint: Endpoint, error: CliError) -> dict[str, str]:
         advice = "any command that needs it starts it" if can_start else "start it: sudo darsed"
         return _finding("note" if can_start else "problem", "engine", f"none runs: there is no {path}", advice)
     if scheme == "unix" and not os.access(path, os.W_OK):
-        import grp
+        from darse.cli.permission import advice as of_permission
 
-        owner = grp.getgrgid(os.stat(path).st_gid).gr_name
-        return _finding("problem", "engine", f"you may not use {path}", f"be root, or join its group: {owner}")
+        return _finding("problem", "engine", f"you may not use {path}", of_permission(path))
     if isinstance(error, ConnectionFailed) and scheme == "unix" and not _is_socket(path):
         return _finding("problem", "engine", f"{path} is no socket", "set DARSE_HOST to the engine's")
     return _finding("problem", "engine", f"none answers at {endpoint.host}", "look at its log: /run/darse/darsed.log")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse import __version__
+from darse import __version__, build
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
 from darse.cli.invocation import Invocation
@@ -40,7 +40,19 @@ def version(invocation: Invocation) -> int:
         _print_template(template, client, server)
     if failure is not None:
         raise failure
+    if server is not None:
+        warn_of_another_build(client["GitCommit"], server)
     return 0
+
+
+def warn_of_another_build(commit: str, server: dict[str, Any]) -> None:
+    """Say on standard error that the engine was started from other files than the command is of."""
+    other = server.get("GitCommit", "")
+    if commit and other and commit != other and (server.get("Platform") or {}).get("Name") == "darse":
+        sys.stderr.write(
+            f"WARNING: the engine is build {other}, and this command is build {commit}: `darse system restart` starts "
+            "the engine of this build; containers run on\n"
+        )
 
 
 def client_version(invocation: Invocation) -> dict[str, str]:
@@ -48,16 +60,17 @@ def client_version(invocation: Invocation) -> dict[str, str]:
     import os
 
     machine = os.uname().machine
+    commit, built = build.identity()
     python = sys.version_info
     return {
         "Version": __version__,
         "ApiVersion": API_VERSION,
         "DefaultAPIVersion": API_VERSION,
-        "GitCommit": "",
+        "GitCommit": commit,
         "GoVersion": f"python{python.major}.{python.minor}.{python.micro}",
         "Os": "linux",
         "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
-        "BuildTime": "",
+        "BuildTime": built,
         "Context": invocation.settings.context_name(),
     }
 
@@ -78,6 +91,8 @@ def _client_text(client: dict[str, str]) -> str:
         ("Version", client["Version"]),
         ("API version", client["ApiVersion"]),
         _runtime(client["GoVersion"]),
+        ("Git commit", client["GitCommit"]),
+        ("Built", client["BuildTime"]),
         ("OS/Arch", f"{client['Os']}/{client['Arch']}"),
         ("Context", client["Context"]),
     ]

@@ -1,0 +1,46 @@
+"""The program text of a running engine, kept from an upgrade that replaces it.
+
+The engine imports what is rarely used when it is first used, and its workers are processes of their own: both would
+load new files into an old engine, or find none. So each engine keeps the files it was started from below its data root:
+as hard links where that is on the same file system (package managers and git replace files, they do not write into
+them), else as copies. Measured: 290 modules take 30 ms as links, 80 ms as copies; on a thread, once the engine serves.
+
+What others wrote (aiohttp and so on) is not kept.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import darse
+
+# The command is no part of the engine.
+_LEFT_OUT = ("cli",)
+
+
+def keep(directory: Path) -> None:
+    """Make `directory` the place from which this process and its workers load darse from now on. Raises OSError."""
+    source = Path(darse.__file__).parent
+    shutil.rmtree(directory, ignore_errors=True)
+    target = directory / source.name
+    shutil.copytree(
+        source, target, ignore=lambda _, names: [name for name in names if name in _LEFT_OUT], copy_function=_keep_file
+    )
+    for module in list(sys.modules.values()):
+        paths = getattr(module, "__path__", None)
+        if module.__name__.partition(".")[0] != source.name or not isinstance(paths, list):
+            continue
+        paths[:] = [str(target / Path(path).relative_to(source)) for path in paths if Path(path).is_relative_to(source)]
+
+
+def _keep_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
+        shutil.copy2(source, target)
