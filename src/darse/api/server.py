@@ -239,7 +239,8 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer what the parser refused, and what no handler foresaw, as the API answers errors; then hang up."""
         if request.writer.output_size > 0:
-            _log.error("failed in the middle of an answer", exc_info=exc)
+            if not isinstance(exc, ConnectionError):  # of that the log has a line already, or the client has gone
+                _log.error("failed in the middle of an answer", exc_info=exc)
             raise ConnectionError("the answer has begun")
         text = _first_line(message or str(exc))
         if isinstance(exc, web.LineTooLong):

@@ -19,9 +19,9 @@ from darse.archive.process import OnConnection
 from darse.containers.context import Context
 from darse.containers.image_mounts import ImageMounts
 from darse.containers.model import Container, Status
-from darse.engine.errors import InvalidParameter, NotFound
+from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.times import rfc3339
-from darse.linux.process import parent_of
+from darse.linux.process import runs
 from darse.runtime.container_mounts import BindMount
 from darse.runtime.launch import RootMount
 from darse.runtime.remapping import make_users
@@ -162,9 +162,8 @@ class Archives:
                         stack.enter_context(context.file_uses.use(container.id, worker.end))
                         stack.push_async_callback(worker.close)
                         break
-                    ended = container.next_exit()
                 # Its process has ended, and the engine is about to learn of it.
-                await ended
+                await container.exit_is_seen()
             yield worker
 
     async def _view(self, container: Container, stack: AsyncExitStack, *, alone: bool) -> TreeView | None:
@@ -175,7 +174,7 @@ class Archives:
                 view = view_of_process(state.pid)
             except OSError:
                 return None
-            if parent_of(state.pid) == state.monitor_pid:
+            if runs(state.pid, state.monitor_pid):
                 return view
             view.close()  # of another process, which has the pid by now
             return None
@@ -225,7 +224,10 @@ class Archives:
         text = container.record.config.User
         if not text:
             return None
-        root = view.root if view.root is not None else os.open(f"/proc/{container.state.pid}/root", _OPEN_ROOT)
+        try:
+            root = view.root if view.root is not None else os.open(f"/proc/{container.state.pid}/root", _OPEN_ROOT)
+        except OSError as error:
+            raise Conflict(f"container {container.id} has just ended") from error
         try:
             user = lookup_user(root, text)
         finally:

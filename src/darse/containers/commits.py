@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,7 +13,7 @@ import msgspec
 
 from darse.containers.context import Context
 from darse.containers.creation import merged
-from darse.containers.model import Container, Status
+from darse.containers.model import Container, Purpose, Status
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.times import rfc3339
 from darse.images import references
@@ -23,6 +24,10 @@ from darse.images.model import History, Image, ImageConfig, Layer, RootFS
 from darse.images.references import Reference
 from darse.wire.containers import ContainerConfig
 
+# How long a commit waits for execs that are just being launched.
+_EXEC_SECONDS = 5.0
+# And for another commit, at the end of which the container goes on.
+_COMMIT_SECONDS = 60.0
 # What an archive without entries hashes to: two blocks of zeros.
 _EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 # What of a container's configuration is its image's; the rest is of one container.
@@ -112,17 +117,24 @@ class Commits:
         """
         context = self._context
         path = context.cgroup_path(container)
-        if not pause or container.state.status is not Status.RUNNING:
+        if not pause:
             yield
             return
-        context.cgroups.freeze(path, frozen=True)
-        context.publish(container, "pause")
-        try:
-            yield
-        finally:
-            if container.state.status is Status.RUNNING:
-                context.cgroups.freeze(path, frozen=False)
-                context.publish(container, "unpause")
+        await container.is_over(Purpose.COMMIT, _COMMIT_SECONDS)
+        with container.under_way(Purpose.COMMIT):
+            await container.is_over(Purpose.EXEC, _EXEC_SECONDS)
+            if container.state.status is not Status.RUNNING or container.undergoes(Purpose.ENDING):
+                yield
+                return
+            with contextlib.suppress(FileNotFoundError):  # it has just ended, which stands still, too
+                context.cgroups.freeze(path, frozen=True)
+            context.publish(container, "pause")
+            try:
+                yield
+            finally:
+                if container.state.status is Status.RUNNING:
+                    context.cgroups.thaw(path)
+                    context.publish(container, "unpause")
 
 
 async def _end(work: asyncio.Task[str]) -> None:

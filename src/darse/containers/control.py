@@ -27,6 +27,8 @@ _DEFAULT_STOP_SECONDS = 10
 _MONITOR_SECONDS = 1.0
 # After SIGKILL only the kernel's own work (a hung disk) keeps a process alive.
 _KILL_SECONDS = 10.0
+# How long a pause waits for execs that are just being launched.
+_EXEC_SECONDS = 5.0
 
 _Ended = asyncio.Future[WaitResponse]
 
@@ -164,6 +166,7 @@ class Control:
     async def pause(self, container: Container) -> None:
         """Freeze the container's processes. Raises Conflict when it does not run, is ending, or is paused."""
         async with self._context.locks.hold(container.id):
+            await container.is_over(Purpose.EXEC, _EXEC_SECONDS)
             if container.state.status is Status.PAUSED:
                 raise Conflict(f"Container {container.name} is already paused")
             refuse_restarting(container)

@@ -25,13 +25,13 @@ from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
 from darse.containers.links import Links
-from darse.containers.model import Container, Status
+from darse.containers.model import Container, Purpose, Status
 from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, NotFound
 from darse.engine.exhaustion import in_words, reason
 from darse.engine.ids import new_id, short_id
 from darse.linux import trace
-from darse.linux.process import Process, kill_with_descendants
+from darse.linux.process import Process, kill_with_descendants, runs
 from darse.runtime import conmon, validate
 from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused, Station
 from darse.runtime.launch import ExecLaunch, StdioPlan
@@ -41,6 +41,8 @@ from darse.runtime.user import lookup_user
 from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
 
 _KEPT_FINISHED = 256
+# How long an exec waits for a commit that holds its container still.
+_COMMIT_SECONDS = 60.0
 
 
 class ExecRecord(msgspec.Struct):
@@ -205,15 +207,23 @@ class ExecService:
 
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
         runtime = self._context.runtime_of(container)
-        with self._context.traces.record("exec", container.id):
+        # The runtime brings nothing into a container that stands still.
+        await container.is_over(Purpose.COMMIT, _COMMIT_SECONDS)
+        with container.under_way(Purpose.EXEC), self._context.traces.record("exec", container.id):
+            # It may have been paused since this was asked for.
+            self._running(container.id)
             shape = _shape(container, one.record.config, attached=attached)
             ahead = await self._ahead.take(one.record.id, shape)
             run = functools.partial(self._launch_blocking, one, container, shape, ahead)
             try:
                 launched, connection = await asyncio.to_thread(run)
-            except LaunchRefused as refused:
+            except (LaunchRefused, OSError) as error:
+                if not runs(shape.container_pid, container.state.monitor_pid):
+                    raise Conflict(f"container {container.id} is not running") from error
+                if isinstance(error, OSError):
+                    raise
                 command = (one.record.config.Cmd or [""])[0]
-                raise failure(runtime.name, str(refused), command, during="exec") from refused
+                raise failure(runtime.name, str(error), command, during="exec") from error
         one.record.pid = launched.pid
         # It runs, so it is watched, whatever befalls what follows.
         one.watcher = asyncio.create_task(self._watch(one, Process(launched.monitor_pid), launched.last_word, shape))

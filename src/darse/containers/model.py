@@ -15,6 +15,7 @@ undone, a `removing` one is removed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -136,6 +137,10 @@ class Purpose(Enum):
     RESTART = auto()
     #: It is to be removed, by force or because it has ended: nothing starts it again.
     REMOVAL = auto()
+    #: It stands still, so that its files do while they are read.
+    COMMIT = auto()
+    #: A further process is brought into it: a freeze would keep the runtime, and the client, in the middle of that.
+    EXEC = auto()
 
 
 class Container:
@@ -143,6 +148,7 @@ class Container:
 
     __slots__ = (
         "_exits",
+        "_overs",
         "_removals",
         "_under_way",
         "monitor",
@@ -157,6 +163,7 @@ class Container:
         self.state = state
         self.monitor: Process | None = None
         self._under_way: Counter[Purpose] = Counter()
+        self._overs: dict[Purpose, list[asyncio.Future[None]]] = {}
         # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
         self.restart_delay = 0.0
         # Processes that the kernel has killed for want of memory, of which we have told; with cgroup version 2 only.
@@ -182,10 +189,23 @@ class Container:
             yield
         finally:
             self._under_way[purpose] -= 1
+            if not self._under_way[purpose]:
+                for future in self._overs.pop(purpose, ()):
+                    if not future.done():
+                        future.set_result(None)
 
     def undergoes(self, purpose: Purpose) -> bool:
         """Whether this is being done to the container now."""
         return self._under_way[purpose] > 0
+
+    async def is_over(self, purpose: Purpose, seconds: float) -> None:
+        """Return as soon as this is not being done to the container, or after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.undergoes(purpose):
+                    over = asyncio.get_running_loop().create_future()
+                    self._overs.setdefault(purpose, []).append(over)
+                    await over
 
     def next_exit(self) -> asyncio.Future[WaitResponse]:
         """A future that the container's next end resolves."""

@@ -17,8 +17,9 @@ import errno
 import functools
 import os
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeVar
 
+T = TypeVar("T")
 _Side = Literal["reader", "writer"]
 
 
@@ -82,6 +83,16 @@ class Descriptor:
             self._readers.close()
             self._writers.close()
             self._close()
+
+
+async def open_in_thread(opens: Callable[[], T], close: Callable[[T], None]) -> T:
+    """Open something in a thread; who is cancelled meanwhile leaves nothing open, for `close` gets what comes."""
+    opening = asyncio.ensure_future(asyncio.to_thread(opens))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(lambda done: close(done.result()) if done.exception() is None else None)
+        raise
 
 
 class _Waiters:

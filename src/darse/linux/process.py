@@ -61,13 +61,24 @@ def parent_of(pid: int) -> int | None:
 
 
 def _parent_and_session(pid: int) -> tuple[int, int] | None:
+    fields = _stat(pid)
+    return (int(fields[1]), int(fields[3])) if fields is not None else None
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """A process's state, parent, group, session and so on; see proc_pid_stat(5)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command name is in parentheses and may itself contain anything (proc_pid_stat(5)).
-    fields = stat.rpartition(b")")[2].split()
-    return int(fields[1]), int(fields[3])
+    # The command name is in parentheses and may itself contain anything.
+    return stat.rpartition(b")")[2].split()
+
+
+def runs(pid: int, parent: int) -> bool:
+    """Whether a child of `parent` has this pid and has not ended: it is not gone, nor another's, nor a zombie."""
+    fields = _stat(pid)
+    return fields is not None and int(fields[1]) == parent and fields[0] not in (b"Z", b"X")
 
 
 def kill_with_descendants(pid: int, members: Callable[[], Iterable[int]]) -> None:

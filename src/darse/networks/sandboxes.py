@@ -15,7 +15,7 @@ from darse.engine.exhaustion import reason
 from darse.engine.ids import new_id
 from darse.linux.netlink import add_address, set_default_route, set_mac, set_up
 from darse.linux.netns import Netns, NetnsThread, Owner
-from darse.linux.process import parent_of
+from darse.linux.process import runs
 from darse.networks.addresses import AddressAllocator, mac_for, parse_address
 from darse.networks.drivers import Driver
 from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, SandboxRecord, SandboxRequest
@@ -242,7 +242,7 @@ class Sandboxes:
             if error.errno not in (errno.ENOENT, errno.ESRCH):
                 raise
         else:
-            if parent_of(holder.pid) == holder.parent:
+            if runs(*holder):
                 return netns
             netns.close()  # of another process, which has the pid by now
         raise SandboxGone(f"container {container_id} is not running")

@@ -7,13 +7,14 @@ import asyncio
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
 import darse
-from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.descriptors import Descriptor, DescriptorClosed, open_in_thread
 from darse.linux.process import Process
 
 _REGISTRATIONS = {"add_reader", "add_writer", "remove_reader", "remove_writer"}
@@ -127,6 +128,34 @@ def test_a_listener_and_those_who_wait_share_a_descriptor() -> None:
         with pytest.raises(DescriptorClosed):
             descriptor.listen(lambda: None)
         os.close(writing)
+
+    _run(test)
+
+
+def test_what_a_thread_opens_for_one_who_is_cancelled_is_closed() -> None:
+    async def test() -> None:
+        may_open, opened = threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        closed: list[str] = []
+
+        def opens() -> str:
+            may_open.wait(5)
+            return "file"
+
+        def close(what: str) -> None:
+            closed.append(what)
+            loop.call_soon(opened.set)
+
+        task = asyncio.create_task(open_in_thread(opens, close))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        may_open.set()
+        await opened.wait()
+        assert closed == ["file"]
+        assert await open_in_thread(opens, close) == "file"
+        assert closed == ["file"]
 
     _run(test)
 

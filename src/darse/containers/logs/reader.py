@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,7 @@ import msgspec
 
 from darse.containers.console import frame
 from darse.containers.logs.files import LogFiles, OpenLog
+from darse.linux.descriptors import open_in_thread
 from darse.linux.inotify import Inotify
 
 _BLOCK = 256 * 1024
@@ -69,7 +71,7 @@ class LogStream:
             if self._options.follow:
                 watch = self._inotify.subscribe(self._files.current.parent, self._changed.set)
                 opened.callback(watch.close)
-            log, offset = await asyncio.to_thread(self._begin)
+            log, offset = await open_in_thread(self._begin, lambda begun: _close(begun[0]))
             end = None if self._options.follow else self._end()
             while log is not None:
                 with contextlib.closing(log):
@@ -77,7 +79,7 @@ class LogStream:
                         yield piece
                     if self._format.past_until or self._closed or (end is not None and log.sequence >= end[0]):
                         return
-                log, offset = await asyncio.to_thread(self._after, log.sequence), 0
+                log, offset = await open_in_thread(functools.partial(self._after, log.sequence), _close), 0
 
     def _begin(self) -> tuple[OpenLog | None, int]:
         """Open the file that the reading begins with, and say where in it."""
@@ -155,6 +157,11 @@ class LogStream:
         """The client is gone."""
         self._closed = True
         self.container_ended()
+
+
+def _close(log: OpenLog | None) -> None:
+    if log is not None:
+        log.close()
 
 
 class _Formatter:
