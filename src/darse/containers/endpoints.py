@@ -79,12 +79,12 @@ class Endpoints:
             raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
         networks.check({record.name: settings})
         if container.state.alive:
-            await networks.connect(record.id, container.id, _holder(container), settings)
+            await networks.connect(record.id, container.id, holder(container), settings)
         try:
             self._save(container, {**container.record.endpoints, record.name: settings})
         except EngineError:
             if container.state.alive:
-                networks.disconnect(record.id, container.id, _holder(container))
+                networks.disconnect(record.id, container.id, holder(container))
             raise
 
     async def disconnect(self, network: str, container: Container | None) -> None:
@@ -104,7 +104,7 @@ class Endpoints:
         self._save(container, {name: settings for name, settings in before.items() if name != record.name})
         try:
             if container.state.alive:
-                self._context.networks.disconnect(record.id, container.id, _holder(container))
+                self._context.networks.disconnect(record.id, container.id, holder(container))
         except BaseException:
             self._save(container, before)
             raise
@@ -113,5 +113,6 @@ class Endpoints:
         self._context.store.save_record(container, msgspec.structs.replace(container.record, endpoints=endpoints))
 
 
-def _holder(container: Container) -> Holder:
+def holder(container: Container) -> Holder:
+    """Who holds the network stack of a container that runs."""
     return Holder(container.state.pid, container.state.monitor_pid)

@@ -19,7 +19,7 @@ from darse.containers.console import Attachment
 from darse.containers.context import Context
 from darse.containers.creation import Creation, check_name
 from darse.containers.detach import DEFAULT, DetachKeys, parse
-from darse.containers.endpoints import Endpoints
+from darse.containers.endpoints import Endpoints, holder
 from darse.containers.execs import ExecService
 from darse.containers.lifecycle import Lifecycle
 from darse.containers.links import Links
@@ -42,6 +42,7 @@ from darse.images import ImageUser
 from darse.images.platforms import Platform
 from darse.images.snapshots import DRIVER
 from darse.linux.trace import Operation
+from darse.networks.model import Holder
 from darse.runtime import conmon
 from darse.runtime.conmon import STDERR, STDOUT
 from darse.runtime.process import apparmor_profile
@@ -376,6 +377,11 @@ class ContainerService:
     def running(self) -> dict[str, int]:
         """The pid of each running container."""
         return {container.id: container.state.pid for container in self._store if container.state.alive}
+
+    def holder_of(self, container_id: str) -> Holder | None:
+        """Who holds the network stack of a container; None when it does not run."""
+        container = self._store.find(container_id)
+        return holder(container) if container is not None and container.state.alive else None
 
     def sweep(self) -> None:
         """Undo creations that an engine before us did not finish, and files of containers that are gone."""

@@ -107,6 +107,7 @@ class Engine:
         self.volumes.users = self.containers.volume_users
         self.volumes.running_users = lambda name: self.containers.volume_users(name, running=True)
         self.networks.configured = self.containers.network_users
+        self.networks.healer.holder_of = self.containers.holder_of
 
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
@@ -139,7 +140,7 @@ class Engine:
         self.events.close()
         if not self.containers.running():
             # Nobody needs them; the next start brings them back.
-            self.networks.remove_from_host()
+            await self.networks.remove_from_host()
         await self.networks.close()
         self._threads.close()
         self.context.inotify.close()

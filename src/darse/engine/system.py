@@ -210,7 +210,8 @@ class SystemService:
     async def doctor(self) -> list[Finding]:
         """What the host has and lacks, and what to do about it."""
         context = self._context
-        return await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
+        of_host = await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
+        return of_host + context.networks.examine()
 
     def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Hold the store of images against itself, and repair what can be; see `darse.images.checking`."""

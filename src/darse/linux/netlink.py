@@ -33,7 +33,7 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 IFF_UP = 1
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
-_NESTED = 0x8000
+NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
@@ -65,17 +65,18 @@ class Link(msgspec.Struct, frozen=True):
     kind: str = ""
 
 
-def _attribute(type_: int, data: bytes) -> bytes:
+def attribute(type_: int, data: bytes) -> bytes:
+    """One attribute (`struct nlattr`), padded."""
     length = len(data) + 4
     return struct.pack("=HH", length, type_) + data + b"\0" * (-length % 4)
 
 
 def _text(type_: int, text: str) -> bytes:
-    return _attribute(type_, text.encode() + b"\0")
+    return attribute(type_, text.encode() + b"\0")
 
 
 def _number(type_: int, number: int) -> bytes:
-    return _attribute(type_, struct.pack("=I", number))
+    return attribute(type_, struct.pack("=I", number))
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -89,9 +90,9 @@ def add_bridge(name: str, mac: str, mtu: int) -> Request:
     payload = (
         _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
         + _text(IFLA_IFNAME, name)
-        + _attribute(IFLA_ADDRESS, mac_bytes(mac))
+        + attribute(IFLA_ADDRESS, mac_bytes(mac))
         + _number(IFLA_MTU, mtu)
-        + _attribute(IFLA_LINKINFO | _NESTED, info)
+        + attribute(IFLA_LINKINFO | NESTED, info)
     )
     command = ("ip", "link", "add", name, "address", mac, "mtu", str(mtu), "up", "type", "bridge")
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
@@ -108,15 +109,15 @@ def add_veth(name: str, master: int, peer: str, namespace_fd: int, mtu: int) -> 
         + _number(IFLA_MTU, mtu)
         + _number(IFLA_NET_NS_FD, namespace_fd)
     )
-    info = _text(IFLA_INFO_KIND, "veth") + _attribute(
-        IFLA_INFO_DATA | _NESTED, _attribute(VETH_INFO_PEER | _NESTED, peer_payload)
+    info = _text(IFLA_INFO_KIND, "veth") + attribute(
+        IFLA_INFO_DATA | NESTED, attribute(VETH_INFO_PEER | NESTED, peer_payload)
     )
     payload = (
         _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
         + _text(IFLA_IFNAME, name)
         + _number(IFLA_MTU, mtu)
         + _number(IFLA_MASTER, master)
-        + _attribute(IFLA_LINKINFO | _NESTED, info)
+        + attribute(IFLA_LINKINFO | NESTED, info)
     )
     command = ("ip", "link", "add", name, "mtu", str(mtu), "type", "veth", "peer", peer, "netns", "CONTAINER")
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
@@ -128,14 +129,12 @@ def set_port(name: str, *, isolated: bool = False) -> Request:
     With br_netfilter the bridge itself translates addresses: a container that reaches its own published port through
     the host's address would not get its own packets otherwise.
     """
-    data = _attribute(IFLA_BRPORT_MODE, b"\1")
+    data = attribute(IFLA_BRPORT_MODE, b"\1")
     if isolated:
-        data += _attribute(IFLA_BRPORT_ISOLATED, b"\1")
-    info = _text(IFLA_INFO_SLAVE_KIND, "bridge") + _attribute(IFLA_INFO_SLAVE_DATA | _NESTED, data)
+        data += attribute(IFLA_BRPORT_ISOLATED, b"\1")
+    info = _text(IFLA_INFO_SLAVE_KIND, "bridge") + attribute(IFLA_INFO_SLAVE_DATA | NESTED, data)
     payload = (
-        _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-        + _text(IFLA_IFNAME, name)
-        + _attribute(IFLA_LINKINFO | _NESTED, info)
+        _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, name) + attribute(IFLA_LINKINFO | NESTED, info)
     )
     command = ("bridge", "link", "set", "dev", name, "hairpin", "on", *(("isolated", "on") if isolated else ()))
     return Request("link", 0, RTM_NEWLINK, payload, command)
@@ -166,7 +165,7 @@ def set_mac(name: str, mac: str) -> Request:
         "link",
         0,
         RTM_NEWLINK,
-        payload + _attribute(IFLA_ADDRESS, mac_bytes(mac)),
+        payload + attribute(IFLA_ADDRESS, mac_bytes(mac)),
         ("ip", "link", "set", name, "address", mac),
     )
 
@@ -179,7 +178,7 @@ def delete_link(name: str) -> Request:
 
 def add_address(index: int, name: str, address: Interface) -> Request:
     """Give a link an address."""
-    payload = _address(index, address) + _attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    payload = _address(index, address) + attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
     command = ("ip", "address", "add", str(address), "broadcast", "+", "dev", name)
     return Request("address", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWADDR, payload, command)
 
@@ -193,21 +192,26 @@ def delete_address(index: int, name: str, address: Interface) -> Request:
 def _address(index: int, address: Interface) -> bytes:
     return (
         _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
-        + _attribute(IFA_LOCAL, address.ip.packed)
-        + _attribute(IFA_ADDRESS, address.ip.packed)
+        + attribute(IFA_LOCAL, address.ip.packed)
+        + attribute(IFA_ADDRESS, address.ip.packed)
     )
 
 
 def set_default_route(gateway: Address) -> Request:
     """Send everything else to `gateway` and no other (table main, protocol boot, scope global, unicast)."""
-    payload = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 254, 3, 0, 1, 0) + _attribute(RTA_GATEWAY, gateway.packed)
+    payload = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 254, 3, 0, 1, 0) + attribute(RTA_GATEWAY, gateway.packed)
     command = ("ip", "route", "replace", "default", "via", str(gateway))
     return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
 
 
-def has_master(name: str) -> bool:
-    """Whether a link of the host is a port of some bridge; asked of sysfs, which waits for nobody's changes."""
-    return os.path.lexists(f"/sys/class/net/{name}/master")
+def is_plugged(name: str) -> bool:
+    """Whether a link of the host is up and a port of some bridge; asked of sysfs, which waits for nobody's changes."""
+    directory = f"/sys/class/net/{name}"
+    try:
+        with open(f"{directory}/flags", encoding="ascii") as flags:
+            return bool(int(flags.read(), 16) & IFF_UP) and os.path.lexists(f"{directory}/master")
+    except OSError:  # There is no such link, or it goes while it is asked about (EINVAL).
+        return False
 
 
 class Netlink:
@@ -249,7 +253,7 @@ class Netlink:
         self._socket.send(message)
         left = len(requests)
         while left:
-            for type_, sequence, body in _messages(self._socket.recv(_BUFFER)):
+            for type_, sequence, body in messages(self._socket.recv(_BUFFER)):
                 if type_ != NLMSG_ERROR or sequence < first:
                     continue
                 left -= 1
@@ -279,7 +283,7 @@ class Netlink:
         found = []
         for body in self._get(RTM_GETADDR, _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0), NLM_F_DUMP):
             _, prefix, _, _, owner = _IFADDR.unpack_from(body)
-            local = _attributes(body[_IFADDR.size :]).get(IFA_LOCAL)
+            local = attributes(body[_IFADDR.size :]).get(IFA_LOCAL)
             if owner == index and local is not None:
                 found.append(Interface((local, prefix)))
         return found
@@ -288,9 +292,9 @@ class Netlink:
         """The destinations of the IPv4 routes, without the default one."""
         found = []
         for body in self._get(RTM_GETROUTE, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), NLM_F_DUMP):
-            attributes = _attributes(body[_ROUTE.size :])
-            if RTA_DST in attributes and body[1] < 32:
-                found.append(Network((attributes[RTA_DST], body[1]), strict=False))
+            destination = attributes(body[_ROUTE.size :]).get(RTA_DST)
+            if destination is not None and body[1] < 32:
+                found.append(Network((destination, body[1]), strict=False))
         return found
 
     def _get(self, type_: int, payload: bytes, flags: int) -> list[bytes]:
@@ -302,7 +306,7 @@ class Netlink:
         header = _HEADER.pack(_HEADER.size + len(payload), type_, flags | NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(header + payload)
         while True:
-            for kind, sequence, body in _messages(self._socket.recv(_BUFFER)):
+            for kind, sequence, body in messages(self._socket.recv(_BUFFER)):
                 if sequence != self._sequence:
                     continue
                 if kind == NLMSG_DONE:
@@ -327,7 +331,8 @@ def _joined(requests: tuple[Request, ...]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, sequence number and payload of each message of a datagram."""
     offset = 0
     while offset + _HEADER.size <= len(data):
         length, type_, _, sequence, _ = _HEADER.unpack_from(data, offset)
@@ -337,7 +342,8 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
         offset += length + (-length % 4)
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The attributes of a payload, by type without its flags; of several of one type the last."""
     found, offset = {}, 0
     while offset + 4 <= len(data):
         length, type_ = struct.unpack_from("=HH", data, offset)
@@ -350,7 +356,7 @@ def _attributes(data: bytes) -> dict[int, bytes]:
 
 def _link(body: bytes) -> Link:
     _, _, index, flags, _ = _IFINFO.unpack_from(body)
-    attributes = _attributes(body[_IFINFO.size :])
-    name = attributes[IFLA_IFNAME].rstrip(b"\0").decode()
-    kind = _attributes(attributes.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
+    found = attributes(body[_IFINFO.size :])
+    name = found[IFLA_IFNAME].rstrip(b"\0").decode()
+    kind = attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
     return Link(index, name, bool(flags & IFF_UP), kind)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 from typing import Any
 
 from darse.engine.errors import SystemFault
@@ -29,7 +30,9 @@ class Nftables:
         self._library.nft_ctx_new.restype = ctypes.c_void_p
         self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
         self._library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+        before = _netlink_sockets()
         self._context = ctypes.c_void_p(self._library.nft_ctx_new(0))
+        self._sockets = _netlink_sockets() - before
         self._library.nft_ctx_buffer_output(self._context)
         self._library.nft_ctx_buffer_error(self._context)
 
@@ -48,6 +51,33 @@ class Nftables:
         wanted = f"table {family} {name}"
         return wanted in self.run("list tables").splitlines()
 
+    def address(self) -> int:
+        """The netlink address of the library's requests, as notices of changes have it; -1 when it is not known.
+
+        The kernel gives the socket its address with the first request.
+        """
+        self.run("list tables")
+        for descriptor in self._sockets:
+            with socket.socket(fileno=os.dup(descriptor)) as opened:
+                address: int = opened.getsockname()[0]
+                return address
+        return -1
+
     def close(self) -> None:
         """Free the context."""
         self._library.nft_ctx_free(self._context)
+
+
+def _netlink_sockets() -> set[int]:
+    """The descriptors of this process' netlink sockets (the library does not tell which is its own)."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as opened:
+                if opened.family == socket.AF_NETLINK:
+                    found.add(int(name))
+        except OSError:
+            continue  # The descriptor was closed meanwhile.
+    return found

@@ -9,6 +9,7 @@ a millisecond. All of it lives in the kernel and works while no engine runs.
     forward (filter)           to a bridge: its own traffic (icc), answers, and what was translated; nothing else.
                                From the bridge of an internal network: to itself, nothing else
     raw (filter)               from a bridge to 127.0.0.0/8: dropped, because route_localnet would let it in
+    seen (filter)              to a bridge, after all else: marked, or the bridge itself refuses it
 
 Packets from other machines to 127.0.0.0/8 are not translated: the kernel drops them as martians, but only after this
 table has seen them, and a port published on 127.0.0.1 would be open to the neighbourhood (moby issue 45610).
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Iterator
 
 from darse.linux.nft import Nftables, NftError
 from darse.networks import options
+from darse.networks.drivers.bridge_programs import SEEN
 from darse.networks.model import NetworkRecord, PublishedPort
 
 ANY = ("", "0.0.0.0")  # noqa: S104
@@ -59,6 +61,12 @@ class Firewall:
         # By address, not by iifname: with br_netfilter the packet has no input interface here.
         lines.append("ip saddr @subnets oifname @bridges ct status dnat masquerade")
         lines += ["jump masquerading", "}"]
+        # The last that happens to a packet, so that nobody overwrites the mark: see drivers/bridge_programs.py.
+        lines.append("chain seen { type filter hook postrouting priority 900; policy accept;")
+        lines += [f"oifname @bridges meta mark set meta mark or {SEEN:#x}", "}"]
+        # With br_netfilter, what is translated onto the bridge it came from may leave it without passing postrouting.
+        lines.append("chain translated { type filter hook prerouting priority -90; policy accept;")
+        lines += [f"iifname @bridges ct status dnat meta mark set meta mark or {SEEN:#x}", "}"]
         lines.append("chain forward { type filter hook forward priority 0; policy accept;")
         lines += ["iifname vmap @from_bridge", "oifname vmap @to_bridge", "}"]
         lines.append("chain raw { type filter hook prerouting priority -300; policy accept;")
@@ -107,6 +115,14 @@ class Firewall:
         self._nft.run(
             "\n".join(f"delete element ip {self._table} {self._element(port, key_only=True)}" for port in ports)
         )
+
+    def exists(self) -> bool:
+        """Whether the table is there. Raises NftError."""
+        return self._nft.table_exists("ip", self._table)
+
+    def flow_tables(self) -> bool:
+        """Whether somebody has flow tables, by which packets pass all hooks. Raises NftError."""
+        return "flowtable" in self._nft.run("list flowtables")
 
     def forwarding_is_refused(self) -> bool:
         """Whether the host's own rules drop what nothing accepts, as dockerd's do: no rule here can overrule that."""

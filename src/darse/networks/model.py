@@ -55,6 +55,8 @@ class Endpoint(msgspec.Struct, kw_only=True):
     gateway: str = ""
     mac: str = ""
     link: str = ""
+    #: The link's other end, inside; empty in records of older engines.
+    interface: str = ""
     #: The highest gives the default route.
     priority: int = 0
 

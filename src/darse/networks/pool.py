@@ -102,6 +102,16 @@ class NetnsPool:
                 self._nobody_waits.set()
                 self._wanted.set()
 
+    def lost(self, link: str) -> bool:
+        """Throw away the prepared namespace whose link somebody has deleted; return whether it was one of these."""
+        for prepared in self._ready:
+            if prepared.link == link:
+                self._ready.remove(prepared)
+                prepared.netns.close()
+                self._wanted.set()
+                return True
+        return False
+
     async def bare(self, owner: Owner | None) -> Prepared:
         """Make a namespace with a loopback only. Raises OSError."""
         return await self._run(lambda: Prepared(self._thread.make(owner), ""))

@@ -72,6 +72,15 @@ class Publisher:
             self._rebuild()
             self._firewall.publish(ports)
 
+    def forget_untranslated(self, ports: Iterable[PublishedPort]) -> None:
+        """Let UDP clients that sent to these ports while the firewall's table was gone find the containers again."""
+        wanted = {port.host_port: port.container_ip for port in ports if port.protocol == "udp"}
+        if wanted:
+            self._forget(
+                lambda flow: flow.answered_by != wanted.get(flow.port, flow.answered_by),
+                f"--orig-port-dst {min(wanted)}",
+            )
+
     def withdraw(self, ports: list[PublishedPort]) -> None:
         """Undo `publish`. The container's record is not to have the ports any more."""
         if not ports:

@@ -71,6 +71,8 @@ class Sandboxes:
         self._thread = thread
         self._default_bridge = default_bridge
         self._held: dict[str, Netns] = {}
+        #: The container of each link.
+        self.owners: dict[str, str] = {}
 
     def restore(self, sandbox: SandboxRecord) -> None:
         """Note what a running container has, and have its links on their networks. Raises OSError and Conflict."""
@@ -78,6 +80,7 @@ class Sandboxes:
             allocator = self._allocators.get(endpoint.network_id)
             if allocator is not None and endpoint.address:
                 allocator.restore(ipaddress.IPv4Address(endpoint.address))
+            self._own(endpoint, sandbox.container_id)
         self._publisher.restore(sandbox.published)
 
     def reconnect(self, sandbox: SandboxRecord) -> None:
@@ -86,6 +89,10 @@ class Sandboxes:
             if endpoint.link:
                 record = self._store.get(endpoint.network_id)
                 self._drivers[record.driver].reconnect(record, endpoint.link)
+
+    def _own(self, endpoint: Endpoint, container_id: str) -> None:
+        if endpoint.link:
+            self.owners[endpoint.link] = container_id
 
     async def create(self, request: SandboxRequest) -> Sandbox:
         """Make a container's network stack. Its record is in memory then; the caller saves it.
@@ -120,6 +127,8 @@ class Sandboxes:
                 raise SystemFault(f"cannot make the container's network: {reason(error)}") from error
             raise
         self._held[request.container_id] = prepared.netns
+        for endpoint in sandbox.endpoints:
+            self._own(endpoint, request.container_id)
         return Sandbox(sandbox, prepared.netns)
 
     def _endpoint(self, record: NetworkRecord, settings: EndpointSettings, mac: str) -> Endpoint:
@@ -164,7 +173,8 @@ class Sandboxes:
             driver.reconnect(record, endpoint.link)
         else:
             endpoint.link = await self._thread.run(lambda: driver.connect(record, prepared.netns, interface))
-        _configure(prepared.netns, interface, endpoint, default_route=number == 0)
+        endpoint.interface = interface
+        _configure(prepared.netns, endpoint, default_route=number == 0)
 
     def started(self, container_id: str) -> None:
         """The container's process holds the namespace now."""
@@ -187,6 +197,7 @@ class Sandboxes:
         self._publisher.withdraw(sandbox.published)
         for endpoint in sandbox.endpoints:
             self._release_address(endpoint)
+            self.owners.pop(endpoint.link, None)
 
     def _release_address(self, endpoint: Endpoint) -> None:
         allocator = self._allocators.get(endpoint.network_id)
@@ -209,12 +220,8 @@ class Sandboxes:
         try:
             netns = await self._thread.run(lambda: self._enter(container_id, holder))
             try:
-                taken = {link.name for link in netns.netlink.links()}
-                interface = next(name for number in range(1000) if (name := f"eth{number}") not in taken)
-                driver = self._drivers[record.driver]
-                endpoint.link = await self._thread.run(lambda: driver.connect(record, netns, interface))
                 way_out = _way_out([*sandbox.endpoints, endpoint])
-                _configure(netns, interface, endpoint, default_route=way_out is endpoint)
+                await self._plug(netns, record, endpoint, default_route=way_out is endpoint)
             finally:
                 netns.close()
             self._add(container_id, endpoint)
@@ -233,6 +240,7 @@ class Sandboxes:
         if sandbox is None:
             raise Conflict(f"container {container_id[:12]} has ended meanwhile")
         self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+        self._own(endpoint, container_id)
 
     def _enter(self, container_id: str, holder: Holder) -> Netns:
         """Open the namespace of a container that runs. Call it in the thread. Raises SandboxGone."""
@@ -246,6 +254,46 @@ class Sandboxes:
                 return netns
             netns.close()  # of another process, which has the pid by now
         raise SandboxGone(f"container {container_id} is not running")
+
+    async def _plug(self, netns: Netns, record: NetworkRecord, endpoint: Endpoint, *, default_route: bool) -> None:
+        """Give a running container an interface for an endpoint: of the name that it had, or the first free one."""
+        taken = {link.name for link in netns.netlink.links()}
+        names = [endpoint.interface, *(f"eth{number}" for number in range(len(taken) + 1))]
+        interface = next(name for name in names if name and name not in taken)
+        driver = self._drivers[record.driver]
+        endpoint.link = await self._thread.run(lambda: driver.connect(record, netns, interface))
+        endpoint.interface = interface
+        _configure(netns, endpoint, default_route=default_route)
+
+    async def replug(self, container_id: str, holder: Holder, record: NetworkRecord, lost: Endpoint) -> None:
+        """Make the link of a running container's endpoint anew, with the same addresses, as somebody has deleted it.
+
+        Raises SandboxGone when the container ends or leaves the network meanwhile, SystemFault and OSError.
+        """
+        self.owners.pop(lost.link, None)
+        netns = await self._thread.run(lambda: self._enter(container_id, holder))
+        endpoint = msgspec.structs.replace(lost, link="")
+        try:
+            sandbox = self._store.sandboxes.get(container_id)
+            way_out = _way_out(sandbox.endpoints) if sandbox is not None else None
+            leads_out = way_out is not None and way_out.endpoint_id == endpoint.endpoint_id
+            await self._plug(netns, record, endpoint, default_route=leads_out)
+            self._replace(container_id, lost, endpoint)
+        except BaseException:
+            self.owners.pop(endpoint.link, None)
+            self._drivers[record.driver].disconnect(endpoint.link)
+            raise
+        finally:
+            netns.close()
+
+    def _replace(self, container_id: str, old: Endpoint, new: Endpoint) -> None:
+        # Read again, as in `_add`.
+        sandbox = self._store.sandboxes.get(container_id)
+        if sandbox is None or old not in sandbox.endpoints:
+            raise SandboxGone(f"container {container_id} has ended, or left network {old.network_name}, meanwhile")
+        endpoints = [new if one == old else one for one in sandbox.endpoints]
+        self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=endpoints))
+        self._own(new, container_id)
 
     def leave(self, container_id: str, holder: Holder | None, record: NetworkRecord) -> Endpoint:
         """Disconnect a running container from a network; what led out through it takes another way, if there is one.
@@ -266,6 +314,7 @@ class Sandboxes:
         )
         self._store.save_sandbox(sandbox)
         self._publisher.withdraw(gone)
+        self.owners.pop(endpoint.link, None)
         self._drivers[record.driver].disconnect(endpoint.link)
         self._release_address(endpoint)
         way_out = _way_out(sandbox.endpoints)
@@ -292,8 +341,9 @@ def _way_out(endpoints: Sequence[Endpoint]) -> Endpoint | None:
     return max((one for one in endpoints if one.gateway), key=lambda one: one.priority, default=None)
 
 
-def _configure(netns: Netns, interface: str, endpoint: Endpoint, *, default_route: bool) -> None:
+def _configure(netns: Netns, endpoint: Endpoint, *, default_route: bool) -> None:
     """Give the namespace's end of a link its addresses and, with `default_route`, make it the way out."""
+    interface = endpoint.interface
     link = netns.netlink.link(interface)
     if link is None:
         raise SystemFault(f"the interface {interface} of the container has vanished")

@@ -25,14 +25,16 @@ from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
 from darse.engine.state import State
 from darse.linux import sysctl
+from darse.linux.netlink_notices import TableNotices
 from darse.linux.netns import NetnsThread
 from darse.linux.nft import Nftables
 from darse.linux.userns import IdMaps
-from darse.networks import views
+from darse.networks import checks, views
 from darse.networks.addresses import AddressAllocator, choose_subnet, parse_address
 from darse.networks.definition import PREDEFINED, check_name, check_request, define
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
 from darse.networks.firewall import Firewall
+from darse.networks.healing import Healer
 from darse.networks.hostlock import choosing_subnets
 from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool
@@ -42,6 +44,7 @@ from darse.networks.sandboxes import Sandbox, Sandboxes, check_settings
 from darse.networks.store import NetworkStore
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.wire.networks import EndpointSettings, Network, NetworkCreate, NetworkCreated, NetworksPruned
+from darse.wire.system import Finding
 
 __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
 _log = logging.getLogger(__name__)
@@ -82,6 +85,15 @@ class NetworkService:
             self.default_bridge,
         )
         self._locks = KeyedLocks()
+        self.healer = Healer(
+            self.store,
+            self._bridges,
+            self._sandboxes,
+            self.pool,
+            self._locks,
+            self._heal_firewall,
+            self._look_for_flow_tables,
+        )
         self._started = False
         # Set by the engine: the names of stopped and running containers that are to be connected to a network.
         self.configured: Callable[[str], list[str]] = lambda _: []
@@ -93,6 +105,11 @@ class NetworkService:
         configuration.
         """
         self._forward()
+        # Before anything is made, so that no change after that goes unnoticed.
+        table = TableNotices(self._config.nft_table, self._nft.address()) if self._nft is not None else None
+        self.healer.listen(table, forwards=self._config.ip_forward)
+        if self._firewall is not None:
+            self._bridges.programs.flow_tables = self._firewall.flow_tables()
         for container_id in list(self.store.sandboxes):
             if container_id not in running:
                 self.store.delete_sandbox(container_id)
@@ -112,7 +129,12 @@ class NetworkService:
                 _log.error("container %s has lost its network: %s", sandbox.container_name, error)
         self._rebuild_firewall()
         self._started = True
+        self.healer.start()
         self.pool.start(None if default is None else lambda netns: self._bridges.connect(default, netns, "eth0"))
+
+    def examine(self) -> list[Finding]:
+        """What `doctor` says of networks."""
+        return checks.examine(self._config, self.store, self._bridges, self._firewall)
 
     def _forward(self) -> None:
         if self._config.ip_forward:
@@ -152,12 +174,29 @@ class NetworkService:
             ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
             self._firewall.rebuild([record for record in self.store if record.bridge], ports)
 
+    def _heal_firewall(self) -> None:
+        self._rebuild_firewall()
+        ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
+        self._publisher.forget_untranslated(ports)
+
+    def _look_for_flow_tables(self) -> None:
+        """Have the bridges' programs as the host's flow tables need them, see drivers/bridge_programs.py."""
+        programs = self._bridges.programs
+        if self._firewall is None or self._firewall.flow_tables() == programs.flow_tables:
+            return
+        programs.flow_tables = not programs.flow_tables
+        _log.info("there are %s flow tables on this host", "now" if programs.flow_tables else "no more")
+        for record in self.store:
+            if record.bridge and self._bridges.exists(record):
+                self._bridges.restore(record)
+
     def default_bridge(self) -> NetworkRecord | None:
         """The network that containers get unless they ask for another; None with `--bridge=none`."""
         return self.store.by_name("bridge")
 
     async def close(self) -> None:
         """Let go; networks, links and rules stay for the containers that run."""
+        await self.healer.close()
         await self.pool.close()
         self._sandboxes.close()
         self._publisher.close()
@@ -166,11 +205,12 @@ class NetworkService:
         if self._nft is not None:
             self._nft.close()
 
-    def remove_from_host(self) -> None:
+    async def remove_from_host(self) -> None:
         """Take rules and bridges off the host; the next start brings them back.
 
         The rules go first: with the bridge a subnet is free for others, whose packets they are no business of.
         """
+        await self.healer.close()
         if self._firewall is not None:
             self._firewall.remove()
         for record in self.store:

@@ -25,7 +25,7 @@ from darse.engine.filters import Filters
 from darse.engine.state import State
 from darse.linux.libc import call
 from darse.networks import NetworkService, store
-from darse.networks.model import SandboxRequest
+from darse.networks.model import Holder, SandboxRequest
 from darse.networks.sandboxes import Sandbox
 from darse.wire.host_config import PortBinding, PortMap
 from darse.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
@@ -147,8 +147,12 @@ class Host:
         self._state = State(self.root / "state.sqlite", (events.SCHEMA, store.SCHEMA))
         self.events = EventLog(self._state)
         self.service = NetworkService(self.config, self._state, self.events)
+        self.service.healer.holder_of = self._holder_of
         await self.service.start(self.running)
         return self.service
+
+    def _holder_of(self, container: str) -> Holder | None:
+        return Holder(self.running[container], os.getpid()) if container in self.running else None
 
     async def stop(self) -> None:
         """End, as an engine does that leaves its containers running."""
@@ -198,7 +202,7 @@ class Host:
         for container in list(self.service.store.sandboxes):
             self.service.sandbox_release(container)
         await self.service.prune(Filters())
-        self.service.remove_from_host()
+        await self.service.remove_from_host()
         await self.stop()
         assert not [link for link in os.listdir("/sys/class/net") if self.instance in link]
         assert self.instance not in tables()

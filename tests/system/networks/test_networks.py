@@ -131,7 +131,7 @@ async def test_a_subnet_that_another_took_meanwhile_is_given_up(new_host: Callab
     pools = (AddressPool("10.216.0.0/22", 24),)
     first = await new_host(default_address_pools=pools)
     subnet = first.service.store.get("bridge").subnet
-    first.service.remove_from_host()
+    await first.service.remove_from_host()
     await first.stop()
     second = await new_host(default_address_pools=pools)
     assert second.service.store.get("bridge").subnet == subnet

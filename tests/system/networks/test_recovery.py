@@ -169,7 +169,7 @@ async def test_a_bridge_that_is_gone_is_told_and_one_that_was_made_anew_is_used(
             await asyncio.sleep(0.002)
     network = host.service.store.get("bridge")
     subprocess.run(["ip", "link", "delete", network.bridge], check=True)
-    with pytest.raises(Conflict, match=f"bridge {network.bridge} of network bridge is gone"):
+    with pytest.raises(Conflict, match=f"bridge {network.bridge} of network bridge was deleted"):
         await host.sandbox("one")
     assert host.service.sandbox("one") is None
     subprocess.run(["ip", "link", "add", network.bridge, "up", "type", "bridge"], check=True)
@@ -184,7 +184,7 @@ async def test_a_network_that_cannot_be_had_keeps_no_other_from_starting(
 ) -> None:
     await host.network("net")
     bridge = host.service.store.get("net").bridge
-    host.service.remove_from_host()
+    await host.service.remove_from_host()
     await host.stop()
     subprocess.run(["ip", "link", "add", bridge, "type", "veth", "peer", "name", f"p{bridge}"[:15]], check=True)
     try:

@@ -33,8 +33,11 @@ class Driver(Protocol):
         Takes some milliseconds; called in a thread. Raises OSError, and Conflict when the network is not on the host.
         """
 
-    def reconnect(self, record: NetworkRecord, link: str) -> None:
-        """Have the link of a running container on the network, whatever happened to the network meanwhile."""
+    def reconnect(self, record: NetworkRecord, link: str) -> bool:
+        """Have the link of a running container on the network, whatever happened to the network meanwhile.
+
+        Returns whether there still is such a link. Raises OSError and Conflict.
+        """
 
     def disconnect(self, link: str) -> None:
         """Remove an endpoint's link and, with it, the interface inside; fine when it is gone."""

@@ -22,7 +22,7 @@ from darse.linux.netlink import (
     add_veth,
     delete_address,
     delete_link,
-    has_master,
+    is_plugged,
     set_master,
     set_port,
     set_up,
@@ -30,6 +30,7 @@ from darse.linux.netlink import (
 from darse.linux.netns import Netns
 from darse.networks import options
 from darse.networks.addresses import mac_for
+from darse.networks.drivers.bridge_programs import BridgePrograms
 from darse.networks.model import NetworkRecord
 from darse.networks.pool import link_name
 
@@ -48,6 +49,7 @@ class BridgeDriver:
     def __init__(self, config: EngineConfig) -> None:
         self._netlink = Netlink()
         self._config = config
+        self.programs = BridgePrograms(self._netlink)
 
     def check(self, record: NetworkRecord) -> None:
         """See `Driver`."""
@@ -73,6 +75,11 @@ class BridgeDriver:
             self._address(record, link)
         # Connections to 127.0.0.1 of the host are led to containers; the firewall keeps the opposite way shut.
         sysctl.write(f"net/ipv4/conf/{name}/route_localnet", "1")
+        if record.internal:
+            # The firewall says so, too; this holds without its table.
+            sysctl.write(f"net/ipv4/conf/{name}/forwarding", "0")
+        if self._config.iptables and not record.foreign:
+            self.programs.attach(link, own=options.flag(record, options.ICC))
 
     def _address(self, record: NetworkRecord, link: Link) -> None:
         wanted = ipaddress.IPv4Interface(f"{record.gateway}/{record.network.prefixlen}")
@@ -104,7 +111,7 @@ class BridgeDriver:
         """The bridge. Raises Conflict when somebody removed it."""
         link = self._netlink.link(record.bridge)
         if link is None:
-            raise Conflict(f"bridge {record.bridge} of network {record.name} is gone: restart darsed to have it back")
+            raise Conflict(f"bridge {record.bridge} of network {record.name} was deleted: it is made anew, try again")
         if link.kind != "bridge":
             raise Conflict(f"the link {record.bridge} is no bridge: network {record.name} needs the name")
         return link
@@ -120,6 +127,25 @@ class BridgeDriver:
     def exists(self, record: NetworkRecord) -> bool:
         """Whether the bridge is on the host."""
         return self._netlink.link(record.bridge) is not None
+
+    def what_is_wrong(self, record: NetworkRecord) -> str:
+        """What others have done to the bridge, in a word; empty when it is as it should be."""
+        link = self._netlink.link(record.bridge)
+        if link is None:
+            return "removed"
+        if record.foreign:
+            return ""
+        if not link.up:
+            return "down"
+        if not any(str(address.ip) == record.gateway for address in self._netlink.addresses(link.index)):
+            return f"without its address {record.gateway}"
+        if record.internal and sysctl.enabled(f"net/ipv4/conf/{record.bridge}/forwarding"):
+            return "forwarding, though it is internal"
+        return ""
+
+    def is_plugged(self, link: str) -> bool:
+        """Whether a link is up and a port of some bridge."""
+        return is_plugged(link)
 
     def isolated(self, record: NetworkRecord) -> bool:
         """Whether the bridge itself has to keep its ports apart.
@@ -143,14 +169,16 @@ class BridgeDriver:
         self._netlink.run(veth, set_port(name, isolated=self.isolated(record)), summary=said)
         return name
 
-    def reconnect(self, record: NetworkRecord, link: str) -> None:
+    def reconnect(self, record: NetworkRecord, link: str) -> bool:
         """See `Driver`: a bridge that was deleted has lost its ports."""
-        if has_master(link):
-            return
+        if is_plugged(link):
+            return True
         port, bridge = self._netlink.link(link), self.link(record)
-        if port is not None:
-            changes = (set_master(link, bridge.index, bridge.name), set_port(link, isolated=self.isolated(record)))
-            self._netlink.run(*changes)
+        if port is None:
+            return False
+        changes = (set_master(link, bridge.index, bridge.name), set_port(link, isolated=self.isolated(record)))
+        self._netlink.run(*changes)
+        return True
 
     def disconnect(self, link: str) -> None:
         """See `Driver`."""
@@ -163,4 +191,5 @@ class BridgeDriver:
 
     def close(self) -> None:
         """Let go of the kernel."""
+        self.programs.close()
         self._netlink.close()

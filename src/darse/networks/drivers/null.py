@@ -30,8 +30,9 @@ class NullDriver:
         """There is no link."""
         return ""
 
-    def reconnect(self, record: NetworkRecord, link: str) -> None:
+    def reconnect(self, record: NetworkRecord, link: str) -> bool:
         """There is no link."""
+        return True
 
     def disconnect(self, link: str) -> None:
         """There is no link."""

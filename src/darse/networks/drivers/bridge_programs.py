@@ -1,0 +1,121 @@
+"""What a bridge refuses by itself, when the firewall's table is gone and no engine runs that would bring it back.
+
+Two programs of traffic control on each bridge (linux/tc.py). They are the bridge's: whoever flushes the ruleset does
+not reach them, they need no process, and they go when the bridge goes.
+
+    out of the bridge   what the host itself sends, what came from the bridge, and what the firewall's table let pass,
+                        which it marks as the last thing it does. Nothing else: not from other networks' bridges, not
+                        from neighbours who route to a container's address
+    into the bridge     nothing for 127.0.0.0/8, which the bridge would let in (route_localnet)
+
+Routing rules (`ip rule`) would do for the first, too; but they are the whole host's: every lookup of a route becomes
+slower by them, addresses of senders are checked in another way, and network managers flush them.
+
+A flow table (nft(8), "FLOWTABLES"; firewalld and others make them) sends packets of known connections past the
+firewall's hooks, hence without a mark. Where there is one, new TCP connections are all that is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from darse.linux import ebpf
+from darse.linux.netlink import Link, Netlink
+from darse.linux.tc import add_clsact, set_program
+
+#: The bit of a packet's mark that says: the engine's table has seen it. Of nobody known to use marks.
+SEEN = 0x20000000
+_log = logging.getLogger(__name__)
+_LINK_HEADER, _TCP, _SYN, _ACK = 14, 6, 0x02, 0x10
+_LOOPBACK_NET = 127
+_PASS, _DROP = ebpf.leave(ebpf.TC_ACT_UNSPEC), ebpf.leave(ebpf.TC_ACT_SHOT)
+# `_PASS` and `_DROP` are two instructions each: a condition before them leaves out so many.
+_OVER = 2
+
+
+def _unless_seen() -> list[bytes]:
+    return [
+        ebpf.load_field(2, 6, ebpf.MARK),
+        ebpf.and_number(2, SEEN),
+        *(ebpf.jump_if_number(2, 0, _OVER), _PASS),
+    ]
+
+
+def into_bridge() -> list[bytes]:
+    """Refuses what is for the host's loopback.
+
+    With br_netfilter, answers to translated connections of the host have been translated back when they come here.
+    """
+    return [
+        ebpf.move(6, 1),
+        *_unless_seen(),
+        ebpf.load_byte(_LINK_HEADER + 16),
+        *(ebpf.jump_if_number(0, _LOOPBACK_NET, _OVER), _PASS),
+        _DROP,
+    ]
+
+
+def out_of_bridge(*, own: bool, flow_tables: bool) -> list[bytes]:
+    """Refuses what neither the host nor (with `own`) the bridge has sent, and the firewall has not seen."""
+    program = [
+        ebpf.move(6, 1),
+        ebpf.load_field(2, 6, ebpf.INGRESS_IFINDEX),
+        *(ebpf.jump_if_not_number(2, 0, _OVER), _PASS),
+    ]
+    if own:
+        program += [ebpf.load_field(3, 6, ebpf.IFINDEX), ebpf.jump_if_not_equal(2, 3, _OVER), _PASS]
+    program += _unless_seen()
+    if flow_tables:
+        program += [
+            ebpf.load_byte(_LINK_HEADER + 9),
+            *(ebpf.jump_if_number(0, _TCP, _OVER), _PASS),
+            # The length of the IP header, in words of 32 bits.
+            *(ebpf.load_byte(_LINK_HEADER), ebpf.and_number(0, 15), ebpf.shift_left(0, 2), ebpf.move(7, 0)),
+            *(ebpf.load_byte_at(7, _LINK_HEADER + 13), ebpf.and_number(0, _SYN | _ACK)),
+            *(ebpf.jump_if_number(0, _SYN, _OVER), _PASS),
+        ]
+    return [*program, _DROP]
+
+
+class BridgePrograms:
+    """The programs of one engine's bridges, given to the kernel when the first bridge needs them."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._loaded: dict[str, int] = {}
+        #: Whether somebody's flow tables are on the host.
+        self.flow_tables = False
+        #: Why they could not be had, for `doctor`; empty when they could.
+        self.refused = ""
+
+    def attach(self, bridge: Link, *, own: bool) -> None:
+        """Have the programs on a bridge. Where the kernel refuses, the firewall alone holds, and the log says so."""
+        end = f"{'own' if own else 'none'}{'-flows' if self.flow_tables else ''}"
+        try:
+            inner = self._program("in", into_bridge())
+            outer = self._program(end, out_of_bridge(own=own, flow_tables=self.flow_tables))
+            self._netlink.run(
+                add_clsact(bridge.index, bridge.name),
+                set_program(bridge.index, bridge.name, "ingress", inner, "darse-in"),
+                set_program(bridge.index, bridge.name, "egress", outer, f"darse-out-{end}"),
+            )
+        except OSError as error:
+            if not self.refused:
+                _log.warning(
+                    "bridges cannot have programs of traffic control (%s): if the firewall's table is deleted while "
+                    "no engine runs, networks reach each other",
+                    error,
+                )
+            self.refused = str(error)
+
+    def _program(self, name: str, instructions: list[bytes]) -> int:
+        if name not in self._loaded:
+            self._loaded[name] = ebpf.load_program(instructions)
+        return self._loaded[name]
+
+    def close(self) -> None:
+        """Let go of the programs; those on bridges stay there."""
+        for descriptor in self._loaded.values():
+            os.close(descriptor)
+        self._loaded.clear()
