@@ -43,6 +43,8 @@ from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequ
 _KEPT_FINISHED = 256
 # How long an exec waits for a commit that holds its container still.
 _COMMIT_SECONDS = 60.0
+# How long an exec's monitor may take to write the last output of a container that has ended.
+_MONITOR_SECONDS = 5.0
 
 
 class ExecRecord(msgspec.Struct):
@@ -64,6 +66,7 @@ class Exec(msgspec.Struct):
     record: ExecRecord
     station: Station
     hub: ConsoleHub
+    monitor: Process | None = None
     watcher: asyncio.Task[None] | None = None
     launch: asyncio.Task[None] | None = None
 
@@ -100,7 +103,9 @@ class ExecService:
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
         self._ahead = ExecsAhead(self._directory)
+        self._endings: set[asyncio.Task[None]] = set()
         context.observers.add(self._ahead)
+        context.observers.add(self)
 
     def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
         """Prepare an exec and return its id; `probe` marks a health check's.
@@ -226,7 +231,8 @@ class ExecService:
                 raise failure(runtime.name, str(error), command, during="exec") from error
         one.record.pid = launched.pid
         # It runs, so it is watched, whatever befalls what follows.
-        one.watcher = asyncio.create_task(self._watch(one, Process(launched.monitor_pid), launched.last_word, shape))
+        monitor = Process(launched.monitor_pid)
+        one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
         if connection is not None:
             one.hub.connect(connection)
         self._save(one)
@@ -306,6 +312,8 @@ class ExecService:
     async def close(self) -> None:
         """Stop watching; the execs go on."""
         await self._ahead.close()
+        for ending in self._endings:
+            ending.cancel()
         launches = [one.launch for one in self._execs.values() if one.launch is not None]
         await asyncio.gather(*launches, return_exceptions=True)
         watchers = [one.watcher for one in self._execs.values() if one.watcher is not None]
@@ -336,7 +344,22 @@ class ExecService:
         one.hub.add(attachment, running=False)
         return attachment
 
+    def started(self, container: Container) -> None:
+        """No exec is there before the container runs."""
+
+    def ended(self, container: Container) -> None:
+        """The execs have ended with their container: a monitor of theirs that stands still keeps nobody waiting."""
+        for one in self._execs.values():
+            if one.record.container_id == container.id and one.running and one.monitor is not None:
+                task = asyncio.create_task(conmon.end(one.monitor, _MONITOR_SECONDS))
+                self._endings.add(task)
+                task.add_done_callback(self._endings.discard)
+
+    def removed(self, container: Container) -> None:
+        """`forget_container` is called for that."""
+
     async def _watch(self, one: Exec, monitor: Process, last_word: int = -1, shape: Shape | None = None) -> None:
+        one.monitor = monitor
         if last_word >= 0:
             await conmon.said_last(last_word)
             exit_ = conmon.read_exit(one.station)
@@ -436,7 +459,7 @@ def _attaches(config: ExecConfig) -> bool:
 def _read_record(directory: Path) -> ExecRecord | None:
     try:
         return msgspec.json.decode((directory / RECORD).read_bytes(), type=ExecRecord)
-    except FileNotFoundError:
+    except (FileNotFoundError, msgspec.DecodeError):
         return None
 
 

@@ -295,18 +295,25 @@ class Lifecycle:
             if state.health is not None:
                 state.health.Status = "unhealthy"  # as docker has it
             self._restart_or_rest(container, lasted=(state.finished_ns - state.started_ns) / 1e9)
-            context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_))
-            container.has_exited()
-            context.notify_ended(container.id)
-            context.observers.ended(container)
-            hub = self._hubs.pop(container.id, None)
-            if hub is not None:
-                hub.process_exited()
+            try:
+                context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_))
+            finally:
+                # Whatever that fails by: nobody waits for a process that is gone.
+                self._tell_ended(container)
             try:
                 await self._clean(container)
             except (EngineError, OSError):
                 # The next start removes it, or the next engine's.
                 context.log.exception("what container %s has left is not all removed", container.id[:12])
+
+    def _tell_ended(self, container: Container) -> None:
+        context = self._context
+        container.has_exited()
+        context.notify_ended(container.id)
+        context.observers.ended(container)
+        hub = self._hubs.pop(container.id, None)
+        if hub is not None:
+            hub.process_exited()
 
     def _save_end(self, container: Container, exit_: Exit) -> None:
         context, state = self._context, container.state

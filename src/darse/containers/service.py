@@ -36,7 +36,7 @@ from darse.containers.options import AttachOptions
 from darse.containers.probing import HealthChecks
 from darse.containers.removal import Removal
 from darse.containers.restart import refuse_restarting
-from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
+from darse.engine.errors import Conflict, InvalidParameter, NotFound, NotModified
 from darse.engine.filters import Filters
 from darse.images import ImageUser
 from darse.images.platforms import Platform
@@ -402,7 +402,8 @@ class ContainerService:
         for container in self._store:
             try:
                 await self._lifecycle.recover(container, monitors)
-            except (EngineError, OSError):
+            except Exception:
+                # Whatever is damaged of one keeps only that one down.
                 self._context.log.exception("cannot recover container %s", container.id[:12])
         await self._sweep_runs()
         self.execs.recover(monitors)

@@ -71,6 +71,7 @@ def test_files_read_beside_a_removal(engine: Engine, what: str, runs: bool) -> N
 STUBBORN = ["sh", "-c", "trap '' TERM; while :; do sleep 0.2; done"]
 # On a machine that is busy with other tests; a stopped monitor used to take 30.
 SECONDS = 6.0
+_EXEC_SECONDS = 12.0
 
 
 def _state(engine: Engine, container: str) -> dict[str, Any]:
@@ -230,6 +231,19 @@ def test_an_exec_whose_monitor_died_is_ended(engine: Engine) -> None:
     os.kill(_monitor_of(pid), signal.SIGKILL)
     wait_until(lambda: engine.api("GET", f"/exec/{exec_id}/json").json()["ExitCode"] == 137, what="the exec's end")
     wait_until(lambda: not _runs(pid), what="the end of its process")
+
+
+def test_an_exec_whose_monitor_stands_still_ends_with_its_container(engine: Engine) -> None:
+    container = _started(engine)
+    body = {"Cmd": ["sleep", "1000"], "AttachStdout": True}
+    exec_id = engine.api("POST", f"/containers/{container}/exec", body).json()["Id"]
+    with ThreadPoolExecutor(1) as threads:
+        streams = threads.submit(engine.api, "POST", f"/exec/{exec_id}/start", {})
+        pid = wait_until(lambda: engine.api("GET", f"/exec/{exec_id}/json").json()["Pid"], what="the exec")
+        os.kill(_monitor_of(pid), signal.SIGSTOP)
+        assert engine.api("POST", f"/containers/{container}/kill").status == 204
+        assert streams.result(_EXEC_SECONDS).body == b""
+    assert engine.api("GET", f"/exec/{exec_id}/json").json()["ExitCode"] == 137
 
 
 def test_forced_removal_during_a_start(engine: Engine) -> None:
