@@ -69,6 +69,7 @@ class Engine:
         Roots.watched = (config.data_root, config.exec_root)
         self.reserves.tend()
         self.state = State(database, _SCHEMAS)
+        self.reserves.database = self.state
         self.state.when_full = self.reserves.tend
         self.events = EventLog(self.state)
         self.cgroups = Cgroups()

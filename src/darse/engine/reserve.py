@@ -11,10 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from darse.engine.errors import EngineError
+from darse.engine.state import State
 from darse.linux.files import preallocate
 
 # SQLite checkpoints at 1,000 pages of 4 KiB; this is half as much again.
@@ -23,6 +27,9 @@ WAL_BYTES = 6 << 20
 DATA_BYTES = 8 << 20
 # What it needs in the exec root, where files of containers' ends are written, too.
 EXEC_BYTES = 256 << 10
+_PAGE = 4096
+# Free pages of the database, of 4 KiB: with them a checkpoint needs no space, either.
+_PAGES = 256
 _INODES = 64
 _LOW_BYTES = 1 << 20
 _LEAST_BYTES = 64 << 10
@@ -119,28 +126,53 @@ def preallocate_log(database: Path) -> None:
         _log.debug("no blocks for %s: %s", log, error.strerror)
 
 
+def preallocate_index(database: Path) -> None:
+    """Give the index of the write-ahead log, which SQLite maps into memory, all of its blocks.
+
+    SQLite writes one byte of each 4 KiB. On a file system of smaller blocks the rest are holes, and to touch one when
+    the disk is full is SIGBUS. Another program does it: to close the file here would drop SQLite's locks (fcntl(2)).
+    """
+    index = database.with_name(f"{database.name}-shm")
+    program = shutil.which("fallocate")
+    with suppress(OSError, subprocess.SubprocessError):
+        if program is not None and os.statvfs(index).f_bsize < _PAGE:
+            size = str(index.stat().st_size)
+            subprocess.run([program, "--length", size, index], check=False, capture_output=True, timeout=10)
+
+
 class Reserves:
     """Those of an engine: tended when it starts, when the disk turns out to be full, and every now and then."""
 
     _SECONDS = 10.0
 
     def __init__(self, data_root: Path, exec_root: Path, database: Path) -> None:
-        self._database = database
+        self._path = database
+        # Set by the engine when it is open.
+        self.database: State | None = None
         self._reserves = (Reserve(data_root, DATA_BYTES), Reserve(exec_root, EXEC_BYTES))
         self._cancel: Callable[[], None] = lambda: None
 
     def tend(self) -> None:
         """See `Reserve.tend`; and see to the database's."""
-        preallocate_log(self._database)
+        preallocate_log(self._path)
         for reserve in self._reserves:
             reserve.tend()
         # What was given up is for the log first.
-        preallocate_log(self._database)
+        preallocate_log(self._path)
+        if self.database is not None:
+            try:
+                self.database.keep_pages(_PAGES)
+            except EngineError as error:
+                _log.debug("no pages for the database: %s", error)
 
     def open(self) -> None:
-        """Tend from now on."""
+        """The database is open: tend from now on."""
+        preallocate_index(self._path)
+        self._tend_on()
+
+    def _tend_on(self) -> None:
         self.tend()
-        self._cancel = asyncio.get_running_loop().call_later(self._SECONDS, self.open).cancel
+        self._cancel = asyncio.get_running_loop().call_later(self._SECONDS, self._tend_on).cancel
 
     def close(self) -> None:
         """Tend no more."""

@@ -134,6 +134,23 @@ class State:
         for callback in reversed(undo):
             callback()
 
+    def keep_pages(self, count: int) -> None:
+        """Have `count` pages, or at least half of them, that are allocated and free: rows need no space on the disk.
+
+        Raises NoSpace.
+        """
+        (free,) = self.row("PRAGMA freelist_count") or (0,)
+        if free >= count // 2 or self._depth:
+            return
+        (size,) = self.row("PRAGMA page_size") or (0,)
+        with self.transaction(durable=False) as connection:
+            connection.execute("CREATE TABLE ballast (content BLOB)")
+            connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (count * size,))
+        with self.transaction(durable=False) as connection:
+            connection.execute("DROP TABLE ballast")
+        # Only then is the file as long as that.
+        self.rows("PRAGMA wal_checkpoint(PASSIVE)")
+
     @property
     def in_transaction(self) -> bool:
         """Whether a transaction is open."""
