@@ -65,7 +65,7 @@ def find_orphans(engine: Engine) -> list[str]:
         record = _read(path / "exec.json")
         if not any(container in record for container in known):
             found.append(f"{path} with {record!r}")
-    found += [f"volume {path}" for path in _children(root / "d" / "volumes") if path.name not in volumes]
+    found += [f"volume {path}" for path in _children(root / "d" / "volumes") if path.name not in {*volumes, ".trash"}]
     for cgroup in _cgroup_directories(instance):
         for child in _children(cgroup):
             if child.is_dir() and not any(container in child.name for container in running):
@@ -168,9 +168,11 @@ def _tables(instance: str) -> Iterator[str]:
 
 
 def _files(root: Path) -> Iterator[str]:
-    for directory in ("d/containers", "d/snapshots", "d/trash", "d/volumes", "x/bundles", "x/execs", "x/exits"):
+    trash = root / "d/volumes/.trash"
+    for directory in ("d/containers", "d/snapshots", "d/trash", "d/volumes", "x/bundles", "x/execs", "x/exits", trash):
         for child in _children(root / directory):
-            yield f"file {child}"
+            if child != trash:
+                yield f"file {child}"
     for runtime in (root / "x").glob("runtime-*"):
         for child in _children(runtime):
             yield f"runtime state {child}"

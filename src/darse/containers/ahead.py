@@ -10,13 +10,13 @@ One that waits costs two megabytes, so few of them wait, and not for long. With 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from darse.containers.model import Container
+from darse.linux.contained import discard_tree
 from darse.runtime.conmon import Station
 from darse.runtime.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import OCIRuntime
@@ -147,7 +147,7 @@ async def _end(waiting: _Waiting, station: Station) -> None:
 def clear(station: Station) -> None:
     """Remove what a conmon has left: all of a spare, all but the record of what a client has created."""
     if not (station.directory / RECORD).exists():
-        shutil.rmtree(station.directory, ignore_errors=True)
+        discard_tree(station.directory)
         return
     for path in (*station.exits.iterdir(), *station.directory.iterdir()):
         if path != station.exits and path.name != RECORD:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from darse.containers.context import Context
 from darse.containers.model import Container, Status
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.ids import NAME_PATTERN
+from darse.linux.contained import discard_tree, remove_tree
 from darse.runtime import checkpoint
 from darse.wire.checkpoints import CheckpointCreate, CheckpointSummary
 
@@ -62,7 +62,7 @@ class Checkpoints:
                         leave_running=not request.Exit,
                     )
             except BaseException:
-                shutil.rmtree(path, ignore_errors=True)
+                discard_tree(path)
                 raise
             context.publish(container, "checkpoint")
 
@@ -80,7 +80,7 @@ class Checkpoints:
         """Remove a checkpoint. Raises NotFound and InvalidParameter."""
         container = self._context.store.get(reference)
         async with self._context.locks.hold(container.id):
-            await asyncio.to_thread(shutil.rmtree, await self.find(container, place))
+            await asyncio.to_thread(remove_tree, await self.find(container, place))
 
     async def find(self, container: Container, place: CheckpointPlace) -> Path:
         """The directory of a checkpoint. Raises NotFound and InvalidParameter."""
@@ -97,7 +97,7 @@ class Checkpoints:
             # Only what an interrupted checkpoint has left may go: somebody else's directory may not.
             if not path.is_dir() or not (path / "dump.log").exists():
                 raise Conflict(f"{path} exists and is no checkpoint")
-            shutil.rmtree(path)
+            remove_tree(path)
         try:
             path.mkdir(mode=0o700, parents=True)
         except OSError as error:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import shutil
 import signal
 import socket
 from collections import deque
@@ -31,6 +30,7 @@ from darse.engine.errors import Conflict, EngineError, NotFound
 from darse.engine.exhaustion import in_words, reason
 from darse.engine.ids import new_id, short_id
 from darse.linux import trace
+from darse.linux.contained import discard_tree
 from darse.linux.process import Process, kill_with_descendants, runs
 from darse.runtime import conmon, validate
 from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused, Station
@@ -126,7 +126,7 @@ class ExecService:
                     one.station.exits.mkdir(mode=0o700, parents=True)
                 one.save()
         except EngineError:
-            shutil.rmtree(one.station.directory, ignore_errors=True)
+            discard_tree(one.station.directory)
             raise
         self._execs[record.id] = one
         if spare is None:
@@ -170,7 +170,7 @@ class ExecService:
         one = self._execs.pop(exec_id, None)
         if one is not None:
             self._finished.remove(exec_id)
-            shutil.rmtree(one.station.directory, ignore_errors=True)
+            discard_tree(one.station.directory)
 
     async def start(self, exec_id: str, request: ExecStartRequest) -> Attachment | None:
         """Run an exec; return its streams, or None when it is to be detached.
@@ -286,7 +286,7 @@ class ExecService:
             record = _read_record(directory)
             if record is None or self._store.find(record.container_id) is None:
                 _dismiss(monitor)
-                shutil.rmtree(directory, ignore_errors=True)
+                discard_tree(directory)
                 continue
             one = self._open(record)
             self._execs[record.id] = one
@@ -307,7 +307,7 @@ class ExecService:
         """The container is removed, and its execs with it."""
         for one in [one for one in self._execs.values() if one.record.container_id == container_id]:
             del self._execs[one.record.id]
-            shutil.rmtree(one.station.directory, ignore_errors=True)
+            discard_tree(one.station.directory)
 
     async def close(self) -> None:
         """Stop watching; the execs go on."""
@@ -400,7 +400,7 @@ class ExecService:
         while len(self._finished) > _KEPT_FINISHED:
             old = self._execs.pop(self._finished.popleft(), None)
             if old is not None:
-                shutil.rmtree(old.station.directory, ignore_errors=True)
+                discard_tree(old.station.directory)
 
     def _get(self, exec_id: str) -> Exec:
         one = self._execs.get(exec_id)

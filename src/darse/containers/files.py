@@ -6,13 +6,12 @@ mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/`
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from pathlib import Path
 
 import msgspec
 
 from darse.linux import trace
+from darse.linux.contained import remove_tree
 from darse.runtime.conmon import Station
 
 
@@ -52,8 +51,7 @@ class ContainerFiles(msgspec.Struct, frozen=True):
 
     def clear_station(self) -> None:
         """Remove what the last run left."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.station.directory)
+        remove_tree(self.station.directory)
         self.station.exit_file.unlink(missing_ok=True)
 
     def write_hostname(self, hostname: str) -> None:
@@ -78,8 +76,7 @@ class ContainerFiles(msgspec.Struct, frozen=True):
     def remove(self) -> None:
         """Remove everything; what is gone already is fine."""
         self.clear_station()
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self.data)
+        remove_tree(self.data)
 
 
 class FileLayout:

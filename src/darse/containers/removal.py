@@ -9,7 +9,7 @@ from darse.containers.context import Context
 from darse.containers.execs import ExecService
 from darse.containers.lifecycle import Lifecycle
 from darse.containers.model import Container, Purpose, Status
-from darse.engine.errors import Conflict
+from darse.engine.errors import Conflict, EngineError
 from darse.engine.filters import Filters
 from darse.wire.containers import ContainersPruned
 
@@ -83,7 +83,11 @@ class Removal:
                 continue
             if until is not None and container.record.created_ns >= until:
                 continue
-            size, _ = await self._context.snapshots.usage(container.id)
+            try:
+                size, _ = await self._context.snapshots.usage(container.id)
+            except (OSError, EngineError) as error:
+                self._context.log.warning("container %s: its size is not known: %s", container.id[:12], error)
+                size = 0
             try:
                 await self.discard(container, volumes=False)
             except Conflict:

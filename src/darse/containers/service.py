@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,11 +35,12 @@ from darse.containers.options import AttachOptions
 from darse.containers.probing import HealthChecks
 from darse.containers.removal import Removal
 from darse.containers.restart import refuse_restarting
-from darse.engine.errors import Conflict, InvalidParameter, NotFound, NotModified
+from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from darse.engine.filters import Filters
 from darse.images import ImageUser
 from darse.images.platforms import Platform
 from darse.images.snapshots import DRIVER
+from darse.linux.contained import remove_tree
 from darse.linux.trace import Operation
 from darse.networks.model import Holder
 from darse.runtime import conmon
@@ -293,8 +293,14 @@ class ContainerService:
             ),
         )
 
-    async def _sizes(self, container: Container) -> views.Sizes:
-        return views.Sizes(*await self._context.snapshots.usage(container.id))
+    async def _sizes(self, container: Container) -> views.Sizes | None:
+        """Bytes of a container's files; None when they cannot be counted, which is no reason to show none of others."""
+        try:
+            return views.Sizes(*await self._context.snapshots.usage(container.id))
+        except (OSError, EngineError) as error:
+            if container.state.status is not Status.REMOVING:
+                self._context.log.warning("container %s: its size is not known: %s", container.id[:12], error)
+            return None
 
     async def list_containers(
         self, filters: Filters, *, everything: bool, limit: int, size: bool
@@ -307,11 +313,11 @@ class ContainerService:
             for container in sorted(self._store, key=lambda one: -one.record.created_ns)
             if (everything or container.state.active) and chosen.matches(container)
         ]
+        shown = containers[:limit] if limit > 0 else containers
+        sizes = await asyncio.gather(*map(self._sizes, shown)) if size else [None] * len(shown)
         return [
-            views.summary(
-                one, self._endpoints.settings(one), await self._sizes(one) if size else None, self._links.names(one)
-            )
-            for one in (containers[:limit] if limit > 0 else containers)
+            views.summary(one, self._endpoints.settings(one), sizes_of_one, self._links.names(one))
+            for one, sizes_of_one in zip(shown, sizes, strict=True)
         ]
 
     def _built_on(self, reference: str) -> set[str]:
@@ -394,7 +400,7 @@ class ContainerService:
         known = {container.id for container in self._store}
         for directory in list(files.containers.iterdir()):
             if directory.name not in known and not self._shipping.adopt(directory):
-                shutil.rmtree(directory)
+                remove_tree(directory)
 
     async def recover(self) -> None:
         """Bring every container together with what the kernel has; then clean up what belongs to none."""
@@ -419,7 +425,7 @@ class ContainerService:
                     runtime.forget(directory.name)
         for directory in list(context.files.bundles.iterdir()):
             if directory.name not in known:
-                shutil.rmtree(directory)
+                remove_tree(directory)
         for path in list(context.files.exits.iterdir()):
             if path.name not in known:
                 path.unlink()

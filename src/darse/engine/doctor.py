@@ -17,6 +17,7 @@ from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts
 from darse.runtime.launch import CONMON
 from darse.runtime.seccomp import DEFAULT_PROFILE
+from darse.runtime.trash import Trash
 from darse.wire.system import Finding
 
 _PROGRAMS = (
@@ -112,6 +113,19 @@ def examine(config: EngineConfig, facts: HostFacts, cgroups: Cgroups) -> list[Fi
         _watches(),
         _forwarding(config),
         _foreign_firewall(config),
+    ]
+
+
+def left_in(trash: Trash) -> list[Finding]:
+    """What could not be removed."""
+    return [
+        Finding(
+            "problem",
+            str(trash.directory / name),
+            f"to be removed, and cannot be: {reason}",
+            "unmount what is mounted in it, or clear immutable flags (lsattr, chattr -i): it is tried again every hour",
+        )
+        for name, reason in sorted(trash.left.items())
     ]
 
 

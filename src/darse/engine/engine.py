@@ -133,6 +133,8 @@ class Engine:
             forget_mounts(self.config.exec_root / _REMAPPED)
         await self.containers.remove_finished()
         self.containers.open()
+        self.images.trash.empty_in_background()
+        self.volumes.trash.empty_in_background()
 
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""
@@ -145,6 +147,8 @@ class Engine:
         await self.networks.close()
         self._threads.close()
         self.context.inotify.close()
+        await self.images.trash.close()
+        await self.volumes.trash.close()
         await self.images.close()
         self._leave_host()
         if not self.containers.running():

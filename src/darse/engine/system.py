@@ -211,7 +211,8 @@ class SystemService:
         """What the host has and lacks, and what to do about it."""
         context = self._context
         of_host = await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
-        return of_host + context.networks.examine()
+        left = [*doctor.left_in(context.images.trash), *doctor.left_in(context.volumes.trash)]
+        return of_host + context.networks.examine() + left
 
     def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Hold the store of images against itself, and repair what can be; see `darse.images.checking`."""

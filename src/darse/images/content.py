@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -19,21 +18,24 @@ from darse.images.partials import Partial, Partials
 from darse.images.references import is_digest
 from darse.linux.files import sync_directory
 from darse.linux.inode_flags import spread_subdirectories
+from darse.runtime.trash import Trash
 
 
 class ContentStore:
     """Blobs under `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, trash: Trash | None = None) -> None:
+        """`trash` takes what is to be removed in the background; one below `root` unless given."""
         self._blobs = root / "blobs" / "sha256"
         self.ingest = root / "ingest"
+        self.trash = trash or Trash(root / "trash")
         self.partials = Partials(root / "partials")
 
     def open(self) -> None:
         """Make the directories and drop what an interrupted ingest left."""
         self._blobs.mkdir(parents=True, exist_ok=True)
-        if self.ingest.exists():
-            shutil.rmtree(self.ingest)
+        self.trash.open()
+        self.trash.take(self.ingest)
         self.ingest.mkdir(mode=0o700)
         # Layers are unpacked in here, and only renamed later: where their files are is decided now.
         spread_subdirectories(self.ingest)

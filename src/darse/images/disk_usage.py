@@ -11,7 +11,7 @@ from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
 from darse.images.layers import LayerStore
 from darse.images.shifted import ShiftedLayers
-from darse.linux.files import tree_blocks
+from darse.linux.files import measure
 
 SCHEMA = Schema(
     "layer_disk_usage",
@@ -34,7 +34,7 @@ class DiskUsage:
         present = self._layers.sizes().keys()
         new = {}
         for chain_id in present - measured.keys():
-            new[chain_id] = await asyncio.to_thread(tree_blocks, self._layers.path(chain_id).parent)
+            new[chain_id] = (await asyncio.to_thread(measure, self._layers.path(chain_id).parent)).on_disk
         gone = measured.keys() - present
         if new or gone:
             with self._state.transaction(durable=False) as connection:
@@ -45,4 +45,4 @@ class DiskUsage:
     async def total(self) -> int:
         """Bytes on the disk of all layers and their copies, documents and partial downloads."""
         layers = sum((await self.of_layers()).values())
-        return layers + await self._shifted.disk_usage() + self._content.disk_usage()
+        return layers + await self._shifted.disk_usage() + await asyncio.to_thread(self._content.disk_usage)

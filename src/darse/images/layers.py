@@ -124,7 +124,7 @@ class LayerStore:
         self._directory.mkdir(exist_ok=True)
         self._directory.chmod(0o700)
         for path in self.strangers():
-            remove_tree(path)
+            self._content.trash.take(path)
 
     # What there is
 

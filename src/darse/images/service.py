@@ -32,7 +32,7 @@ from darse.images.snapshots import SnapshotService
 from darse.images.store import Found, ImageStore
 from darse.images.unused import Hold, Unused
 from darse.images.views import ImageViews
-from darse.linux.contained import remove_tree
+from darse.runtime.trash import Trash
 
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -47,12 +47,13 @@ class ImageService(ImageViews):
         root = data_root / "images"
         self._events = events
         self.store = ImageStore(state)
-        self.content = ContentStore(root)
+        self.trash = Trash(data_root / "trash")
+        self.content = ContentStore(root, self.trash)
         self.layers = LayerStore(root, state, self.content)
         self.layer_blobs = LayerBlobs(state)
         self.shifted = ShiftedLayers(root, self.layers, self.content)
         owners = SnapshotOwners(state, self.layers, self.shifted)
-        self.snapshots = SnapshotService(data_root, state, self.layers, owners)
+        self.snapshots = SnapshotService(data_root, state, self.layers, owners, self.trash)
         self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
         self.disk_usage = DiskUsage(state, self.content, self.layers, self.shifted)
         self.recorder = Recorder(self.store, self.content, self.layers)
@@ -80,7 +81,7 @@ class ImageService(ImageViews):
         self.shifted.open()
         self.snapshots.open(containers)
         for directory in self.unused.forget().directories:
-            remove_tree(directory)
+            self.trash.take(directory)
         # A pull whose image was recorded, and that was killed before it dropped what it had fetched.
         self.content.partials.drop(lambda digest: self.layer_blobs.diff_id(digest) is None)
 

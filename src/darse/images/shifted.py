@@ -26,7 +26,7 @@ from darse.engine.locks import KeyedLocks
 from darse.images.content import ContentStore
 from darse.images.layers import LayerStore
 from darse.linux.contained import remove_tree
-from darse.linux.files import sync_directory, sync_file_system, tree_blocks
+from darse.linux.files import measure, sync_directory, sync_file_system
 
 
 class ShiftedLayers:
@@ -46,7 +46,7 @@ class ShiftedLayers:
         known = {_name(chain_id) for chain_id in self._layers.sizes()}
         for copy in self._all():
             if copy.name not in known:
-                remove_tree(copy)
+                self._content.trash.take(copy)
 
     def path(self, chain_id: str, owners: str) -> Path:
         """Where the copy is, for overlayfs, if it is there."""
@@ -131,7 +131,7 @@ class ShiftedLayers:
         copies = self._all()
         for copy in copies:
             if copy not in self._measured:
-                self._measured[copy] = await asyncio.to_thread(tree_blocks, copy)
+                self._measured[copy] = (await asyncio.to_thread(measure, copy)).on_disk
         return sum(self._measured[copy] for copy in copies)
 
     def _all(self) -> list[Path]:

@@ -8,9 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
-import secrets
-import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +23,8 @@ from darse.images.mounted import MountedImages
 from darse.images.snapshot_owners import SnapshotOwners
 from darse.linux import trace
 from darse.linux.inode_flags import spread_subdirectories
+from darse.runtime.trash import Trash
+from darse.runtime.tree_threads import TreeSizes
 
 SCHEMA = Schema(
     "snapshots",
@@ -55,9 +54,10 @@ class Overlay(msgspec.Struct, frozen=True):
 class SnapshotService:
     """Prepares, measures and removes writable layers."""
 
-    def __init__(self, data_root: Path, state: State, layers: LayerStore, owners: SnapshotOwners) -> None:
+    def __init__(self, data_root: Path, state: State, layers: LayerStore, owners: SnapshotOwners, trash: Trash) -> None:
         self._directory = data_root / "snapshots"
-        self._trash = data_root / "trash"
+        self._trash = trash
+        self._sizes = TreeSizes()
         self._empty = data_root / "snapshots-empty"
         self._state = state
         self._layers = layers
@@ -73,19 +73,16 @@ class SnapshotService:
         self._directory.chmod(0o700)
         spread_subdirectories(self._directory)
         self._empty.mkdir(mode=0o755, exist_ok=True)
-        self._trash.mkdir(mode=0o700, exist_ok=True)
         keep = set(live)
         for path in list(self._directory.iterdir()):
             if path.name not in keep:
-                self._discard(path)
+                self._trash.take(path)
         with self._state.transaction() as connection:
             for (container_id,) in self._state.rows("SELECT container_id FROM snapshots"):
                 if container_id not in keep:
                     connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
             self.mounted.keep_only(keep)
             self.owners.keep_only(keep)
-        shutil.rmtree(self._trash)
-        self._trash.mkdir(mode=0o700)
 
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
         """Make the writable layer of a new container, and pin the layers of images that it mounts, by their ids.
@@ -170,10 +167,10 @@ class SnapshotService:
             self.owners.forget(container_id)
         directory = self._directory / container_id
         if directory.exists():
-            aside = self._trash / f"{container_id[:12]}-{secrets.token_hex(4)}"
             with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
-                os.rename(directory, aside)
-            await asyncio.to_thread(shutil.rmtree, aside)
+                aside = self._trash.take(directory)
+            if aside is not None:
+                await self._trash.remove(aside)
         if self.removed is not None:
             for image_id in images:
                 await self.removed(image_id)
@@ -182,11 +179,8 @@ class SnapshotService:
         """Return the bytes of the writable layer, and of that and the image together."""
         row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
         chain = msgspec.json.decode(row[0], type=list[str]) if row else []
-        own = await asyncio.to_thread(_tree_bytes, self._directory / container_id / "upper")
+        own = (await self._sizes.of(self._directory / container_id / "upper")).size
         return own, own + sum(self._layers.size(chain_id) for chain_id in chain)
-
-    def _discard(self, path: Path) -> None:
-        os.rename(path, self._trash / f"{path.name[:12]}-{secrets.token_hex(4)}")
 
 
 def _take_back(directory: Path) -> None:
@@ -194,19 +188,3 @@ def _take_back(directory: Path) -> None:
     for path in (directory / "upper", directory / "work", directory):
         with contextlib.suppress(OSError):
             path.rmdir()
-
-
-def _tree_bytes(root: Path) -> int:
-    """Bytes of the files below `root`; hard links count once, nothing is followed."""
-    seen: set[int] = set()
-    total = 0
-    for where, _, names in os.walk(root):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(where, name))
-            except FileNotFoundError:
-                continue  # the container just removed it
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                total += status.st_size
-    return total

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from typing import NamedTuple
 
+from darse.linux.contained import ENTRY, LEAVE, Walk
 from darse.linux.libc import call
 
 _AT_FDCWD = -100
@@ -56,23 +58,50 @@ def sync_file_system(path: Path) -> None:
         os.close(descriptor)
 
 
-def tree_blocks(root: Path) -> int:
-    """Bytes of the blocks that a tree occupies, each file once; nothing is followed. Blocks."""
-    seen: set[int] = set()
-    total = os.lstat(root).st_blocks
-    pending = [os.fspath(root)]
-    while pending:
+class Usage(NamedTuple):
+    """What a tree takes: bytes of its files, and bytes of the blocks of all that is in it, the top included."""
+
+    size: int
+    on_disk: int
+
+
+class Measurement:
+    """Measures a tree. Each file counts once, nothing is followed."""
+
+    def __init__(self) -> None:
+        self._walk: Walk | None = None
+        self._seen: dict[tuple[int, int], int] = {}
+
+    @property
+    def progress(self) -> int:
+        """A number that grows as long as the file system answers."""
+        return self._walk.seen if self._walk is not None else 0
+
+    def run(self, root: Path) -> Usage:
+        """Blocks, for as long as the tree is large. Raises OSError; what vanishes meanwhile does not count."""
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    if status.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        if status.st_ino in seen:
-                            continue
-                        seen.add(status.st_ino)
-                    total += status.st_blocks
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(entry.path)
-        except FileNotFoundError:
-            continue  # the layer is being removed
-    return total * 512  # the unit of st_blocks, see stat(2)
+            size, blocks = 0, os.fstat(top).st_blocks
+            self._walk = Walk(top)
+            for kind, _, _, status in self._walk:
+                if kind == ENTRY:
+                    if status.st_nlink > 1 and self._is_counted(status):
+                        continue
+                    size += status.st_size
+                if kind != LEAVE:
+                    blocks += status.st_blocks
+        finally:
+            os.close(top)
+        return Usage(size, blocks * 512)  # the unit of st_blocks, see stat(2)
+
+    def _is_counted(self, status: os.stat_result) -> bool:
+        """Whether a file with several names was counted already. Neighbours' inodes share a number: bits of it."""
+        key, bit = (status.st_dev, status.st_ino >> 8), 1 << (status.st_ino & 255)
+        seen = self._seen.get(key, 0)
+        self._seen[key] = seen | bit
+        return bool(seen & bit)
+
+
+def measure(root: Path) -> Usage:
+    """What a tree takes; see `Measurement`."""
+    return Measurement().run(root)

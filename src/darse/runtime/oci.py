@@ -12,13 +12,13 @@ import errno
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
 from darse.linux import trace
+from darse.linux.contained import remove_tree
 
 _COMMAND_SECONDS = 60
 
@@ -66,7 +66,7 @@ class OCIRuntime:
         directory = self.state_directory(container_id)
         if directory.exists():
             with trace.step("state", f"{self.name} forgets the container", "rm", "-r", str(directory)):
-                shutil.rmtree(directory, ignore_errors=False)
+                remove_tree(directory)
 
     def _command(self, *arguments: str) -> None:
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from typing import Protocol
 
 from darse.engine.errors import InvalidParameter, SystemFault
 from darse.linux import mounts, trace
-from darse.linux.contained import remove_tree
 from darse.linux.files import sync_directory
+from darse.runtime.trash import Trash
 from darse.volumes import copy_up
 
 # mount(8)'s words for mount(2)'s flags: (flag, whether it is set); see linux/mount.h.
@@ -54,6 +53,10 @@ _FLAGS = {
 _NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 
 
+#: The directory, among the volumes', of what is being deleted.
+TRASH = ".trash"
+
+
 class VolumeDriver(Protocol):
     """What the volume service asks of a driver."""
 
@@ -69,8 +72,8 @@ class VolumeDriver(Protocol):
     def repair(self, name: str) -> None:
         """Bring a volume that exists in order after a crash."""
 
-    def remove(self, name: str) -> None:
-        """Remove a volume and its data; fine when it is gone."""
+    def remove(self, name: str) -> Path | None:
+        """Put a volume and its data out of the way; return what is to be deleted, None when it is gone."""
 
     def path(self, name: str) -> Path:
         """The directory of the data."""
@@ -87,6 +90,8 @@ class LocalDriver:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        # Beside the volumes, whose directory may be a file system of its own. No volume's name begins with a dot.
+        self.trash = Trash(root / TRASH)
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise InvalidParameter in docker's words."""
@@ -134,16 +139,14 @@ class LocalDriver:
         else:
             self.create(name)
 
-    def remove(self, name: str) -> None:
-        """Remove the directory. It is renamed first, so that a removal that fails leaves nothing of that name."""
+    def remove(self, name: str) -> Path | None:
+        """Move the directory to the trash, so that a removal that fails leaves nothing of that name."""
         directory = self._root / name
         if not os.path.lexists(directory):
-            return
+            return None
         self.unmount(name)
         with trace.step("file", f"remove volume {name}", "rm", "-r", str(directory)):
-            removed = self._root / f".removed-{secrets.token_hex(8)}"
-            os.rename(directory, removed)
-            remove_tree(removed)
+            return self.trash.take(directory)
 
     def path(self, name: str) -> Path:
         """`<data-root>/volumes/<name>/_data`, as docker has it."""

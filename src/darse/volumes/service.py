@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from darse.engine.errors import Conflict, InvalidParameter, NotFound
+from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.engine.events import EventLog
 from darse.engine.exhaustion import in_words
 from darse.engine.filters import Filters
@@ -25,12 +25,12 @@ from darse.engine.state import Schema, State
 from darse.engine.times import rfc3339
 from darse.linux.inode_flags import spread_subdirectories
 from darse.runtime.container_mounts import BindMount, TmpfsMount
+from darse.runtime.tree_threads import TreeSizes
 from darse.volumes.binds import examine, prepare_source
-from darse.volumes.drivers import LocalDriver, VolumeDriver
+from darse.volumes.drivers import TRASH, LocalDriver, VolumeDriver
 from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import MountPlan, check_volume_name
 from darse.volumes.owners import change_owners_of
-from darse.volumes.usage import tree_bytes
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
 SCHEMA = Schema(
@@ -50,7 +50,10 @@ class VolumeService:
         self._state = state
         self._events = events
         self._root = data_root / "volumes"
-        self._drivers: dict[str, VolumeDriver] = {"local": LocalDriver(self._root)}
+        local = LocalDriver(self._root)
+        self._drivers: dict[str, VolumeDriver] = {"local": local}
+        self.trash = local.trash
+        self._sizes = TreeSizes()
         self._locks = KeyedLocks()
         # Set by the engine: the ids of the containers that use a volume, and those of them that run.
         self.users: Callable[[str], list[str]] = lambda _: []
@@ -66,8 +69,9 @@ class VolumeService:
         """Make the directory, remove what an interrupted create or remove left, unmount what nobody uses."""
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
+        self.trash.open()
         for path in list(self._root.iterdir()):
-            if path.name not in self._records:
+            if path.name not in self._records and path.name != TRASH:
                 self._mend(path.name, self._drivers["local"].remove)
         for record in self._records.values():
             driver = self._drivers[record.driver]
@@ -76,7 +80,7 @@ class VolumeService:
                 self._mend(record.name, driver.unmount)
 
     @staticmethod
-    def _mend(name: str, action: Callable[[str], None]) -> None:
+    def _mend(name: str, action: Callable[[str], object]) -> None:
         """One volume that cannot be put in order does not keep the engine from starting."""
         try:
             action(name)
@@ -177,7 +181,7 @@ class VolumeService:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             del self._records[name]
-            await asyncio.to_thread(self._drivers[record.driver].remove, name)
+            await self._delete(record)
 
     def discard_anonymous(self, plans: Iterable[MountPlan]) -> list[VolumeRecord]:
         """Forget the anonymous volumes of a container that is gone, and return those that nobody else uses.
@@ -199,7 +203,16 @@ class VolumeService:
     async def delete_data(self, discarded: Iterable[VolumeRecord]) -> None:
         """Remove the directories of volumes that were discarded. Logs what cannot be removed."""
         for record in discarded:
-            await asyncio.to_thread(self._mend, record.name, self._drivers[record.driver].remove)
+            try:
+                await self._delete(record)
+            except OSError as error:
+                _log.warning("volume %s: %s", record.name, error)
+
+    async def _delete(self, record: VolumeRecord) -> None:
+        """Delete a volume's directory. Raises OSError when it cannot even be moved to the trash."""
+        aside = await asyncio.to_thread(self._drivers[record.driver].remove, record.name)
+        if aside is not None:
+            await self.trash.remove(aside)
 
     async def prune(self, filters: Filters) -> VolumesPruned:
         """Remove volumes that no container uses: anonymous ones, or with `all=true` every one."""
@@ -210,7 +223,7 @@ class VolumeService:
                 continue
             if not (filters.labels(record.labels) and filters.without_labels(record.labels)):
                 continue
-            size = await self.size(name)
+            size = max(0, await self._size_or_unknown(name))
             try:
                 await self.remove(name, force=True)
             except Conflict:
@@ -222,17 +235,29 @@ class VolumeService:
 
     async def usage(self) -> list[Volume]:
         """Every volume with its size in bytes and number of users."""
+        names = sorted(self._records)
+        # At once: one whose file system does not answer keeps nobody waiting for the others.
+        sizes = await asyncio.gather(*(self._size_or_unknown(name) for name in names))
         volumes = []
-        for name in sorted(self._records):
-            view = self.inspect(name)
-            view.UsageData = UsageData(await self.size(name), len(self.users(name)))
-            volumes.append(view)
+        for name, size in zip(names, sizes, strict=True):
+            if name in self._records:  # not removed meanwhile
+                view = self.inspect(name)
+                view.UsageData = UsageData(size, len(self.users(name)))
+                volumes.append(view)
         return volumes
 
+    async def _size_or_unknown(self, name: str) -> int:
+        """Bytes of a volume's files; -1, the API's "not available", when they cannot be counted."""
+        try:
+            return await self.size(name)
+        except (OSError, EngineError) as error:
+            _log.warning("volume %s: its size is not known: %s", name, error)
+            return -1
+
     async def size(self, name: str) -> int:
-        """Bytes of a volume's files."""
+        """Bytes of a volume's files. Raises OSError, and SystemFault when its file system does not answer."""
         record = self._get(name)
-        return await asyncio.to_thread(tree_bytes, self._drivers[record.driver].path(name))
+        return (await self._sizes.of(self._drivers[record.driver].path(name))).size
 
     @staticmethod
     def name_anonymous(plans: Iterable[MountPlan]) -> None:

@@ -11,7 +11,9 @@ from darse.volumes.drivers import LocalDriver, _resolved, _split, _without_secre
 
 @pytest.fixture
 def driver(tmp_path: Path) -> LocalDriver:
-    return LocalDriver(tmp_path)
+    made = LocalDriver(tmp_path)
+    made.trash.open()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -43,9 +45,11 @@ def test_a_volume_is_made_and_removed(driver: LocalDriver, tmp_path: Path) -> No
     data = tmp_path / "vol" / "_data"
     assert driver.path("vol") == data
     (data / "file").write_text("x")
-    driver.remove("vol")
-    driver.remove("vol")
-    assert list(tmp_path.iterdir()) == []
+    aside = driver.remove("vol")
+    assert aside is not None
+    assert driver.remove("vol") is None
+    assert list(tmp_path.iterdir()) == [driver.trash.directory]
+    assert [path.name for path in aside.iterdir()] == ["_data"]
 
 
 def test_a_new_volume_has_nothing_of_an_older_one(driver: LocalDriver, tmp_path: Path) -> None:

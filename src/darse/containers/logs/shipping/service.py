@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import functools
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
 from darse.containers.model import Container
+from darse.linux.contained import remove_tree
 
 _MARKER = "shipping.json"
 _POSITION = "shipping.position"
@@ -106,7 +106,7 @@ class Shipping:
                 self._begin(_read(directory), directory, ended=True, orphan=True)
                 self._be_patient(directory.name, directory)
             else:
-                shutil.rmtree(directory)
+                remove_tree(directory)
 
     def first_needed(self, container_id: str) -> int | None:
         """The number of the first file of a log that was not sent yet; None when nothing is held for sending."""
@@ -183,7 +183,7 @@ class Shipping:
         if timer is not None:
             timer.cancel()
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(directory)
+            remove_tree(directory)
 
 
 def _keep(directory: Path, spools: Path) -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from darse.volumes.usage import tree_bytes
+from darse.linux.files import measure
 
 
 def test_files_count_once_and_links_not_at_all(tmp_path: Path) -> None:
@@ -15,4 +15,4 @@ def test_files_count_once_and_links_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/big").write_bytes(b"x" * 5000)
     (tree / "out").symlink_to(tmp_path / "outside")
-    assert tree_bytes(tree) == 100 + 11 + (tree / "out").lstat().st_size
+    assert measure(tree).size == 100 + 11 + (tree / "out").lstat().st_size
