@@ -286,8 +286,15 @@ def help_text(command: Command, aliases: Sequence[str] = ()) -> str:
     shown = [flag for flag in command.flags if not flag.hidden]
     if shown:
         lines += ["Options:", *flag_lines(shown), ""]
-    if command.examples:
-        lines += ["Examples:", *(f"  {line}" for line in command.examples.strip().splitlines()), ""]
+    from darse.cli import help_pages
+
+    if keys := help_pages.filter_keys(command.path):
+        import textwrap
+
+        lines += ["Filters:", *(f"  {line}" for line in textwrap.wrap(keys, terminal_width() - 2)), ""]
+    examples = command.examples.strip().splitlines() or help_pages.examples(command.path)
+    lines += ["Examples:", *(f"  {line}" for line in examples), ""] if examples else []
+    lines += ["Exit status:", *(f"  {line}" for line in help_pages.statuses(command.path)), ""]
     return "\n".join(lines)
 
 

@@ -95,9 +95,7 @@ class Format:
         if not self.is_table:
             return "".join(lines)
         text = f"{self.heading(headings)}\n{''.join(lines)}"
-        if columns:
-            text = table.fit(text, columns)
-        return table.align(text)
+        return table.fit(text, columns) if columns else table.align(text)
 
 
 def write(source: str, rows: Iterable[Row], headings: Mapping[str, str], *, may_fit: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Manual pages from the tables of commands and flags (man(7)).
 
-`python -m darse.cli.man DIRECTORY` writes `darse.1` and one page per command, `darse-container-run.1`, with pages for
-the aliases that lead there.
+`.venv/bin/python -m darse.cli.man DIRECTORY` writes `darse.1` and one page per command and alias: `man -l
+DIRECTORY/darse-run.1` shows one. The engine's pages, darsed(8) and darse-daemon.json(5), are `darse.engine.manual`'s.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from darse.cli import registry
+from darse.cli import help_pages, registry
 from darse.cli.flags import Command, Flag
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     os.makedirs(directory, exist_ok=True)
     written = 0
     for name, text in pages():
-        with open(os.path.join(directory, f"{name}.1"), "w", encoding="utf-8") as file:
+        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
             file.write(text)
         written += 1
     sys.stdout.write(f"{written} manual pages in {directory}\n")
@@ -32,15 +32,18 @@ def main() -> int:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Names of pages and their text."""
+    """Names of pages' files, and their text."""
     from darse.cli.entry import GLOBAL
 
-    yield "darse", _overview(GLOBAL)
+    yield "darse.1", _overview(GLOBAL)
     for path, entry in registry.COMMANDS.items():
         command = importlib.import_module(entry.module).COMMANDS[path][0]
-        yield page_name(path), page(command, registry.aliases_of(path))
+        yield f"{page_name(path)}.1", page(command, registry.aliases_of(path))
     for alias, path in registry.ALIASES.items():
-        yield page_name(alias), f".so man1/{page_name(path)}.1\n"
+        # A whole page rather than a reference to one: `man -l FILE` follows none.
+        command = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path][0]
+        names = [name for name in [path, *registry.aliases_of(path)] if name != alias]
+        yield f"{page_name(alias)}.1", page(command.typed_as(alias), names)
 
 
 def page_name(path: str) -> str:
@@ -59,8 +62,13 @@ def page(command: Command, aliases: Sequence[str] = ()) -> str:
     lines += [".SH DESCRIPTION", _text(first.rstrip(".")) + "."]
     lines += [".nf", *map(_text, more), ".fi"] if more else []
     lines += _options("OPTIONS", command.flags)
-    if command.examples:
-        lines += [".SH EXAMPLES", ".nf", *map(_text, command.examples.strip().splitlines()), ".fi"]
+    if keys := help_pages.filter_keys(command.path):
+        lines += [".SH FILTERS", rf"The keys of \fB\-\-filter\fR: {_text(keys)}."]
+    if shown := command.examples.strip().splitlines() or help_pages.examples(command.path):
+        lines += [".SH EXAMPLES", ".nf", *map(_text, shown), ".fi"]
+    lines.append(".SH EXIT STATUS")
+    for status, _, meaning in (line.partition(" ") for line in help_pages.statuses(command.path)):
+        lines += [".TP", rf"\fB{status}\fR", _text(meaning.strip())]
     lines += [".SH SEE ALSO", r"\fBdarse\fR(1)"]
     return "\n".join(lines) + "\n"
 

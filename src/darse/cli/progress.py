@@ -1,7 +1,8 @@
 """Messages of pulls, pushes, loads and imports: lines in a pipe; on a terminal each layer keeps its line.
 
-What is shown when follows docker's client: a pipe gets the states without the bars; a terminal gets a bar where it is
-wider than 110 columns, numbers always, and the time that is left when the engine tells when the transfer began.
+What is shown when follows docker's client: a pipe gets the states without the bars; a terminal gets a bar (docker's
+where it is wider than 110 columns, a short one down to 67), numbers always, and the time that is left when the engine
+tells when the transfer began.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from darse.cli.table import ellipsis
 from darse.cli.units import human_size
 
 _BAR = 50
-_WIDE_ENOUGH_FOR_BAR = 110
+# Columns of the terminal, and how long the bar is there: docker's where it has one, else a short one.
+_BARS = ((110, _BAR), (78, 20), (66, 10))
 _WIDE_ENOUGH_FOR_TIME = 50
 # Where the terminal does not tell.
 _UNKNOWN_WIDTH = 200
@@ -106,7 +108,9 @@ def _progress(detail: dict[str, Any] | None, columns: int) -> str:
     if total <= 0:
         return f"{current} {units}" if units else f"{human_size(current):>8}"
     done = min(int(current / total * 100) // 2, _BAR)
-    bar = f"[{'=' * done}>{' ' * (_BAR - done)}] " if columns > _WIDE_ENOUGH_FOR_BAR else ""
+    length = next((length for wide_enough, length in _BARS if columns > wide_enough), 0)
+    part = done * length // _BAR
+    bar = f"[{'=' * part}>{' ' * (length - part)}] " if length else ""
     return bar + _numbers(detail, current, total, units) + _time_left(detail, current, total, columns, done)
 
 

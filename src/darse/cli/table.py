@@ -66,27 +66,50 @@ def ellipsis(text: str, most: int) -> str:
     return text[:end] + "…"
 
 
-def fit(text: str, columns: int, *, minimum: int = 10, padding: int = 3) -> str:
-    """Shorten the cells of columns that may be, until the table is no wider than `columns`.
+def fit(text: str, columns: int) -> str:
+    """A table with its columns aligned, no wider than `columns`; the first line has the headings.
 
-    The first line has the headings. Where that is not enough the table stays as it is: wrapped is better than both.
+    First the cells of columns that may be shortened are, then columns move together, then those leave that are told
+    elsewhere or can be done without. Where all that is not enough the table stays as it is.
     """
     rows = [line.split("\t") for line in text.split("\n")]
     count = len(rows[0])
     if any(len(row) not in (count, 1) for row in rows):
-        return text
+        return align(text)
+    for padding, minimum, narrowest in ((3, 10, _NARROWEST), (1, 0, _NARROWEST), (1, 0, _NARROWEST // 2)):
+        if (fitted := _fitted(rows, columns, padding, minimum, narrowest)) is not None:
+            return fitted
+    for heading in _droppable(rows[0]):
+        number = rows[0].index(heading)
+        rows = [[cell for one, cell in enumerate(row) if one != number or len(row) == 1] for row in rows]
+        if (fitted := _fitted(rows, columns, 1, 0, _NARROWEST // 2)) is not None:
+            return fitted
+    return align(text)
+
+
+def _droppable(headings: Sequence[str]) -> list[str]:
+    """Headings of columns that a narrow terminal can be without, the least useful first."""
+    # Of what a container uses, its name says whose that is.
+    first = ["CONTAINER ID"] if "MEM %" in headings else []
+    return [one for one in [*first, "COMMAND", "CREATED", "BLOCK I/O", "NET I/O", "PORTS"] if one in headings]
+
+
+def _fitted(rows: list[list[str]], columns: int, padding: int, minimum: int, narrowest: int) -> str | None:
+    count = len(rows[0])
+    shrinkable = SHRINKABLE if narrowest == _NARROWEST else SHRINKABLE | {"STATUS", "CREATED"}
     widths = [max(width(row[one]) for row in rows if one < len(row)) for one in range(count)]
 
     def total() -> int:
         return sum(max(one + padding, minimum) for one in widths[:-1]) + widths[-1]
 
     while total() > columns:
-        choices = [one for one in range(count) if rows[0][one] in SHRINKABLE and widths[one] > _NARROWEST]
+        choices = [one for one in range(count) if rows[0][one] in shrinkable and widths[one] > narrowest]
         if not choices:
-            return text
+            return None
         widest = max(choices, key=lambda one: widths[one])
-        widths[widest] = max(_NARROWEST, widths[widest] - max(1, total() - columns))
-    return "\n".join("\t".join(_shortened(cell, widths[number]) for number, cell in enumerate(row)) for row in rows)
+        widths[widest] = max(narrowest, widths[widest] - max(1, total() - columns))
+    cut = ["\t".join(_shortened(cell, widths[number]) for number, cell in enumerate(row)) for row in rows]
+    return align("\n".join(cut), minimum=minimum, padding=padding)
 
 
 def _shortened(cell: str, most: int) -> str:

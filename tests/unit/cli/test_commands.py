@@ -282,6 +282,18 @@ def test_story() -> None:
         ("darse run busybox --", [], ["--rm"]),
         ("darse completion ", ["bash", "fish", "zsh"], []),
         ("darse help im", ["image", "images", "import"], []),
+        ("darse run --log-driver ", ["journald", "splunk", "fluentd", "none"], []),
+        ("darse network create -d ", ["bridge", "host"], ["local"]),
+        ("darse volume create -d ", ["local"], ["bridge"]),
+        ("darse ps --filter ", ["status=", "label=", "health="], ["dangling="]),
+        ("darse ps -f status=", ["status=exited", "status=running"], []),
+        ("darse ps --filter=st", ["--filter=status="], []),
+        ("darse volume prune --filter ", ["all=", "label!="], ["until="]),
+        ("darse events --filter type=", ["type=network"], []),
+        ("darse ps --format ", ["json", "table"], []),
+        ("darse inspect --format ", ["json"], ["table"]),
+        ("darse -H ", ["unix:///run/darse/darse.sock", "ssh://"], ["run"]),
+        ("darse --context ", ["default"], ["run"]),
     ],
 )
 def test_completion(line: str, some: list[str], none: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +306,7 @@ def test_completion(line: str, some: list[str], none: list[str], monkeypatch: py
 def test_completion_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     containers = [{"Names": ["/web"], "State": "running"}, {"Names": ["/db"], "State": "exited"}]
     client = SimpleNamespace(call=lambda *_: containers)
-    monkeypatch.setattr("darse.cli.client.Client", lambda _: client)
+    monkeypatch.setattr("darse.cli.client.Client", lambda *_: client)
     assert complete(["rm", ""], Settings()) == ["db", "web"]
     assert complete(["rm", "db", ""], Settings()) == ["web"]
     assert complete(["start", ""], Settings()) == ["db"]
@@ -312,10 +324,10 @@ def test_every_command_has_a_manual_page() -> None:
 
     found = dict(pages())
     assert len(found) == 1 + len(registry.COMMANDS) + len(registry.ALIASES)
-    page = found["darse-container-ls"]
+    page = found["darse-container-ls.1"]
     assert r"\fB\-a\fR, \fB\-\-all\fR" in page
     assert r"\fBdarse ps\fR" in page
-    assert found["darse-ps"] == ".so man1/darse-container-ls.1\n"
+    assert r"\fBdarse ps\fR [OPTIONS]" in found["darse-ps.1"]
     assert not [line for text in found.values() for line in text.splitlines() if line.startswith("'")]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from darse.cli import screen
 from darse.cli.client import Client
 from darse.cli.config import Endpoint
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.cli.flags import Command, string
+from darse.cli.flags import Command, string, terminal_width
 from darse.cli.invocation import Invocation
 
 _PROGRAMS = {
@@ -24,6 +25,7 @@ _PROGRAMS = {
     "catatonit": "install catatonit for --init",
     "nft": "install nftables",
 }
+_WIDEST_NAME = 20
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
 
@@ -107,14 +109,21 @@ def _seen_from_here() -> Iterator[dict[str, str]]:
 
 def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
     has_colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = max(len(one["check"]) for one in findings)
+    # A long name, a path say, has a line of its own rather than pushing all others to the right.
+    width = min(max(len(one["check"]) for one in findings), _WIDEST_NAME)
+    room = max(terminal_width() - 9 - width - 2, 30) if sys.stdout.isatty() else 10_000
     for one in findings:
         mark = f"{_MARKS.get(one['level'], one['level']):<7}"
         if has_colours:
             mark = f"\x1b[{_COLOURS.get(one['level'], '0')}m{mark}\x1b[0m"
-        yield f"{mark}  {one['check']:<{width}}  {screen.visible(one['found'])}"
+        lines = textwrap.wrap(screen.visible(one["found"]), room) or [""]
         if one.get("advice"):
-            yield f"{'':<7}  {'':<{width}}  -> {screen.visible(one['advice'])}"
+            lines += textwrap.wrap(screen.visible(one["advice"]), room, initial_indent="-> ", subsequent_indent="   ")
+        if len(one["check"]) > width:
+            yield f"{mark}  {one['check']}"
+        else:
+            yield f"{mark}  {one['check']:<{width}}  {lines.pop(0)}"
+        yield from (f"{'':<{9 + width}}  {line}" for line in lines)
     problems = sum(one["level"] == "problem" for one in findings)
     notes = sum(one["level"] == "note" for one in findings)
     yield ""

@@ -9,10 +9,11 @@ from typing import Any
 from darse.cli.client import Patience
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, listing, string
-from darse.cli.format import INSPECT_FORMAT_HELP
+from darse.cli.flags import Command, listing, string, terminal_width
+from darse.cli.format import INSPECT_FORMAT_HELP, short_id
 from darse.cli.invocation import Invocation
 from darse.cli.resuming import api_time
+from darse.cli.table import ellipsis
 
 
 def events(invocation: Invocation) -> int:
@@ -94,11 +95,14 @@ def _line(event: dict[str, Any]) -> str:
     zone = time.strftime("%z", local)
     zone = "Z" if zone == "+0000" else f"{zone[:3]}:{zone[3:]}"
     text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', local)}.{fraction:09d}{zone}"
-    text += f" {event['Type']} {event['Action']} {actor.get('ID', '')}"
     attributes = actor.get("Attributes") or {}
-    if attributes:
-        text += " (" + ", ".join(f"{key}={attributes[key]}" for key in sorted(attributes)) + ")"
-    return text
+    listed = f" ({', '.join(f'{key}={attributes[key]}' for key in sorted(attributes))})" if attributes else ""
+    line = f"{text} {event['Type']} {event['Action']} {actor.get('ID', '')}{listed}"
+    if not sys.stdout.isatty() or len(line) <= (columns := terminal_width()):
+        return line
+    # On a terminal that is too narrow: the time of day, a short id, and as much of the attributes as there is room for.
+    clock = f"{time.strftime('%H:%M:%S', local)}.{fraction // 1_000_000:03d}"
+    return ellipsis(f"{clock} {event['Type']} {event['Action']} {short_id(actor.get('ID', ''))}{listed}", columns)
 
 
 COMMANDS = {

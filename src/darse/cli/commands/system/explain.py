@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from darse.cli.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string
+from darse.cli.flags import Command, string, terminal_width
 from darse.cli.invocation import Invocation
 
 _BAR = 10
+_WIDE_ENOUGH_FOR_BAR = 110
+# What is left for words before they go below the figures.
+_NARROWEST = 30
 
 
 def explain(invocation: Invocation) -> int:
@@ -51,19 +55,32 @@ def story(operation: dict[str, Any], container: str) -> Iterator[str]:
         return
     yield ""
     kinds = max(len(step["kind"]) for step in steps)
-    yield f"{'AT':>8}  {'TOOK':>7}  {'SHARE':>5}  {'':<{_BAR}}  {'KIND':<{kinds}}  WHAT"
+    columns = terminal_width() if sys.stdout.isatty() else 0
+    bar_width = _BAR if not columns or columns >= _WIDE_ENOUGH_FOR_BAR else 0
+    indent = " " * (8 + 7 + 5 + bar_width + kinds + (10 if bar_width else 8))
+    if columns and columns - len(indent) < _NARROWEST:
+        indent = "    "
+    room = columns - len(indent) if columns else 0
+    gap = f"{'':<{bar_width}}  " if bar_width else ""
+    yield f"{'AT':>8}  {'TOOK':>7}  {'SHARE':>5}  {gap}{'KIND':<{kinds}}  WHAT"
     measured = 0
     for step in steps:
         duration = step["duration_ns"]
         measured += duration
         share = duration / total if total else 0
-        bar = "#" * round(min(share, 1) * _BAR)
-        yield (
+        bar = f"{'#' * round(min(share, 1) * bar_width):<{bar_width}}  " if bar_width else ""
+        head = (
             f"{_milliseconds(step['begin_ns'] - begun):>8}  {_milliseconds(duration):>7}  {share:>5.0%}  "
-            f"{bar:<{_BAR}}  {step['kind']:<{kinds}}  {step['summary']}"
+            f"{bar}{step['kind']:<{kinds}}"
         )
-        indent = " " * (8 + 7 + 5 + _BAR + kinds + 10)
-        for line in _shell(step["command"]):
+        first, *more = textwrap.wrap(step["summary"], room) if room else [step["summary"]]
+        if len(head) + 2 == len(indent):
+            yield f"{head}  {first}"
+        else:
+            yield head
+            more.insert(0, first)
+        yield from (f"{indent}{line}" for line in more)
+        for line in _shell(step["command"], room):
             yield f"{indent}{line}"
         if step.get("failed"):
             yield f"{indent}failed: {step['failed']}"
@@ -77,24 +94,38 @@ def _milliseconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:.2f}"
 
 
-def _shell(command: list[str]) -> Iterator[str]:
-    """A command as one types it. What has lines of its own is shown as a here-document."""
+def _shell(command: list[str], room: int = 0) -> Iterator[str]:
+    """A command as one types it, in lines of at most `room` columns where that is not 0 and words allow it.
+
+    What has lines of its own is shown as a here-document.
+    """
     if not command:
         return
     import shlex
 
     if ";" in command:
         split = command.index(";")
-        yield from _shell(command[:split])
-        yield from _shell(command[split + 1 :])
+        yield from _shell(command[:split], room)
+        yield from _shell(command[split + 1 :], room)
         return
     *words, last = command
     if words and "\n" in last:
-        yield f"$ {shlex.join(words)} <<'END'"
+        yield from _broken([shlex.quote(word) for word in words] + ["<<'END'"], room)
         yield from (f"  {line}" for line in last.splitlines())
         yield "  END"
     else:
-        yield f"$ {shlex.join(command)}"
+        yield from _broken([shlex.quote(word) for word in command], room)
+
+
+def _broken(words: list[str], room: int) -> Iterator[str]:
+    """A command in lines that a shell joins again."""
+    line = "$"
+    for word in words:
+        if room and line not in ("$", "   ") and len(line) + len(word) + 3 > room:
+            yield f"{line} \\"
+            line = "   "
+        line += f" {word}"
+    yield line
 
 
 COMMANDS = {
