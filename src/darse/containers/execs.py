@@ -19,10 +19,11 @@ from pathlib import Path
 
 import msgspec
 
-from darse.containers.ahead import RECORD, ExecsAhead, Shape, clear, station_of
+from darse.containers.ahead import ExecsAhead, Shape, clear, station_of
 from darse.containers.console import Attachment, ConsoleHub
 from darse.containers.context import Context
 from darse.containers.detach import DEFAULT, DetachKeys, parse
+from darse.containers.exec_records import Exec, ExecRecord, read_record
 from darse.containers.links import Links
 from darse.containers.model import Container, Purpose, Status
 from darse.containers.restart import refuse_restarting
@@ -33,7 +34,7 @@ from darse.linux import trace
 from darse.linux.contained import discard_tree
 from darse.linux.process import Process, kill_with_descendants, runs
 from darse.runtime import conmon, validate
-from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused, Station
+from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused
 from darse.runtime.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import LaunchFailure, failure
 from darse.runtime.spec import exec_process
@@ -45,51 +46,6 @@ _KEPT_FINISHED = 256
 _COMMIT_SECONDS = 60.0
 # How long an exec's monitor may take to write the last output of a container that has ended.
 _MONITOR_SECONDS = 5.0
-
-
-class ExecRecord(msgspec.Struct):
-    """What is stored of an exec."""
-
-    id: str
-    container_id: str
-    config: ExecConfig
-    started: bool = False
-    pid: int = 0
-    exit_code: int | None = None
-    # A health check's: no client knows of it.
-    probe: bool = False
-
-
-class Exec(msgspec.Struct):
-    """An exec in memory."""
-
-    record: ExecRecord
-    station: Station
-    hub: ConsoleHub
-    monitor: Process | None = None
-    watcher: asyncio.Task[None] | None = None
-    launch: asyncio.Task[None] | None = None
-
-    @property
-    def starting(self) -> bool:
-        """Whether its process is about to run."""
-        return self.launch is not None and not self.launch.done()
-
-    @property
-    def running(self) -> bool:
-        """Whether its process runs."""
-        return self.record.started and self.record.exit_code is None
-
-    def save(self) -> None:
-        """Write the record for an engine that comes after this one."""
-        path = self.station.directory / RECORD
-        new = path.with_suffix(".new")
-        try:
-            new.write_bytes(msgspec.json.encode(self.record))
-            os.replace(new, path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
 
 
 class ExecService:
@@ -283,7 +239,7 @@ class ExecService:
         """Take over the execs that an engine before this one left; `monitors` are the conmons that run."""
         for directory in sorted(self._directory.iterdir()):
             monitor = conmon.open_monitor(monitors.get(directory))
-            record = _read_record(directory)
+            record = read_record(directory)
             if record is None or self._store.find(record.container_id) is None:
                 _dismiss(monitor)
                 discard_tree(directory)
@@ -454,13 +410,6 @@ def _shape(container: Container, config: ExecConfig, *, attached: bool) -> Shape
 def _attaches(config: ExecConfig) -> bool:
     """Whether a client most likely attaches to it."""
     return config.AttachStdin or config.AttachStdout or config.AttachStderr
-
-
-def _read_record(directory: Path) -> ExecRecord | None:
-    try:
-        return msgspec.json.decode((directory / RECORD).read_bytes(), type=ExecRecord)
-    except (FileNotFoundError, msgspec.DecodeError):
-        return None
 
 
 def _dismiss(monitor: Process | None) -> None:
