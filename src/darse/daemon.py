@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import json
 import logging
@@ -15,13 +14,12 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from darse import __version__
 from darse.engine.config import EngineConfig
-from darse.engine.errors import EngineError, SystemFault
+from darse.engine.errors import EngineError
+from darse.engine.instance import only_engine, pidfile
 from darse.engine.options import CommandLine, parse, usage
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("darse.daemon")
 # How long operations in progress may take once the engine is told to stop.
 _DRAIN_SECONDS = 10
-_LOCK_SECONDS = 2.0
 # Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
 _HANDLERS_SECONDS = 0.1
 _OPEN_FILES = 1 << 20
@@ -59,13 +56,32 @@ def main() -> None:
     _set_up_logging(config)
     _set_up_process()
     try:
-        with _only_engine(config), _pidfile(config):
+        if command.rebuild:
+            sys.exit(_rebuild(config))
+        with only_engine(config), pidfile(config):
             # Whatever directory we were started in is nobody's to hold, nor to fill: conmon leaves a file called `oom`
             # where it runs.
             os.chdir(config.exec_root)
             asyncio.run(_serve(config, command))
     except EngineError as error:
         sys.exit(f"darsed: {error}")
+    except OSError as error:
+        _log.debug("cannot go on", exc_info=True)
+        sys.exit(f"darsed: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _rebuild(config: EngineConfig) -> int:
+    """Build the database again; the exit status is 1 when something could not be taken back."""
+    from darse.engine.rebuild import rebuild  # noqa: PLC0415
+
+    with only_engine(config):
+        lost = rebuild(config.data_root, _say)
+    return 1 if lost else 0
 
 
 async def _serve(config: EngineConfig, command: CommandLine) -> None:
@@ -145,57 +161,6 @@ def _reload(engine: Engine, command: CommandLine) -> None:
     logging.getLogger().setLevel(_level(engine.config))
     engine.events.publish("daemon", "reload", engine.system.id, {"name": socket.gethostname(), **changed})
     _log.info("reloaded the configuration: %s", ", ".join(sorted(changed)) or "nothing changed")
-
-
-@contextmanager
-def _only_engine(config: EngineConfig) -> Iterator[None]:
-    """Hold the locks of the roots: two engines on one would destroy each other's work."""
-    with contextlib.ExitStack() as held:
-        for option, directory in (("data-root", config.data_root), ("exec-root", config.exec_root)):
-            try:
-                config.make_roots()
-                lock = held.enter_context(open(directory / "lock", "w", encoding="utf-8"))
-            except OSError as error:
-                raise SystemFault(f"cannot use {directory}: {error.strerror or error}") from error
-            try:
-                _lock_within(lock.fileno(), _LOCK_SECONDS)
-            except TimeoutError:
-                raise SystemFault(f"another engine runs on {directory}: stop it, or use another --{option}") from None
-        yield
-
-
-def _lock_within(descriptor: int, seconds: float) -> None:
-    """Take a lock, waiting for it a little: a child that an engine was just spawning when it was killed holds the lock
-    until it has executed its program. Raises TimeoutError. For the main thread, before there is an event loop.
-    """
-
-    def too_late(_number: int, _frame: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, too_late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextmanager
-def _pidfile(config: EngineConfig) -> Iterator[None]:
-    path = config.pidfile
-    if path is None:
-        yield
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise SystemFault(f"cannot write the pidfile {path}: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _notify(state: str) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from darse.distribution import Credentials, Limits
 from darse.engine.config import EngineConfig
+from darse.engine.engine import SCHEMAS
 from darse.engine.errors import EngineError
-from darse.engine.events import SCHEMA as EVENTS
 from darse.engine.events import EventLog
+from darse.engine.recovery import Recovery
 from darse.engine.state import State
-from darse.images import ImageService, layers, references, snapshots, store
+from darse.images import ImageService, references
 from darse.images.registry_service import RegistryService
 
 # Little, and enough for a registry of the test on a machine that is busy with others.
@@ -29,10 +30,10 @@ class Puller:
 
     def __init__(self, root: Path, limits: Limits = LIMITS, **settings: Any) -> None:
         """`settings` are the engine's."""
-        self.state = State(root / "state.sqlite", [EVENTS, store.SCHEMA, layers.SCHEMA, snapshots.SCHEMA])
+        self.state = State(root / "state.sqlite", SCHEMAS)
         events = EventLog(self.state)
         self.images = ImageService(root, self.state, events)
-        self.images.open([])
+        self.images.open([], Recovery(root, self.state))
         self.service = RegistryService(
             EngineConfig(**{"max_download_attempts": 3, **settings}), self.images, events, limits
         )

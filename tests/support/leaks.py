@@ -173,6 +173,7 @@ def _files(root: Path) -> Iterator[str]:
         for child in _children(root / directory):
             if child != trash:
                 yield f"file {child}"
+    yield from (f"orphan {orphan}" for kind in _children(root / "d/orphans") for orphan in _children(kind))
     for runtime in (root / "x").glob("runtime-*"):
         for child in _children(runtime):
             yield f"runtime state {child}"

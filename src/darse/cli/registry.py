@@ -92,7 +92,7 @@ COMMANDS = {
     "volume ls": Entry("darse.cli.commands.volumes", "List volumes"),
     "volume prune": Entry("darse.cli.commands.volumes", "Remove unused local volumes"),
     "volume rm": Entry("darse.cli.commands.volumes", "Remove one or more volumes"),
-    "system check": Entry(f"{_S}.check", "Check that every image and layer in the engine's store is whole"),
+    "system check": Entry(f"{_S}.check", "Check that the engine's records, images and layers are whole"),
     "system df": Entry(f"{_S}.df", "Show disk usage"),
     "system dial-stdio": Entry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine", hidden=True),
     "system events": Entry(f"{_S}.events", "Get real time events from the engine"),

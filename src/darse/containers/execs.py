@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -235,11 +235,16 @@ class ExecService:
             raise Conflict(f"exec {exec_id} is not running")
         conmon.resize(one.station, height, width)
 
-    def recover(self, monitors: Mapping[Path, int]) -> None:
-        """Take over the execs that an engine before this one left; `monitors` are the conmons that run."""
+    def recover(self, monitors: Mapping[Path, int], untouched: Collection[str] = ()) -> None:
+        """Take over the execs that an engine before this one left; `monitors` are the conmons that run.
+
+        Those in the containers `untouched`, which run and have no record, go on.
+        """
         for directory in sorted(self._directory.iterdir()):
             monitor = conmon.open_monitor(monitors.get(directory))
             record = read_record(directory)
+            if record is not None and record.container_id in untouched:
+                continue
             if record is None or self._store.find(record.container_id) is None:
                 _dismiss(monitor)
                 discard_tree(directory)

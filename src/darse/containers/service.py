@@ -37,6 +37,8 @@ from darse.containers.removal import Removal
 from darse.containers.restart import refuse_restarting
 from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
 from darse.engine.filters import Filters
+from darse.engine.recovery import Recovery
+from darse.engine.state import REBUILD
 from darse.images import ImageUser
 from darse.images.platforms import Platform
 from darse.images.snapshots import DRIVER
@@ -389,35 +391,67 @@ class ContainerService:
         container = self._store.find(container_id)
         return holder(container) if container is not None and container.state.alive else None
 
-    def sweep(self) -> None:
-        """Undo creations that an engine before us did not finish, and files of containers that are gone."""
+    def sweep(self, recovery: Recovery) -> None:
+        """Undo creations and finish removals that an engine before us did not; set aside what no record names."""
         for container in self._store.everything():
             if container.state.status is Status.CREATING:
                 self._store.delete(container)
+                self._context.volumes.discard_unrecorded(container.record.mounts, recovery.unfinished)
                 self._context.volumes.discard_anonymous(container.record.mounts)
         files = self._context.files
         files.make_directories()
-        known = {container.id for container in self._store}
+        removed = recovery.unfinished.of("containers")
+        known = self.known
+        recovery.strays = self._strays(known | removed)
         for directory in list(files.containers.iterdir()):
-            if directory.name not in known and not self._shipping.adopt(directory):
+            name = directory.name
+            if name in known or name in recovery.strays or self._shipping.adopt(directory):
+                continue
+            if name in removed or _is_empty(directory):
                 remove_tree(directory)
+            else:
+                recovery.set_aside("containers", directory, "no record names this container")
+        for container_id in recovery.strays:
+            recovery.report(
+                f"container {container_id}",
+                "it runs, and no record names it",
+                f"it is left alone; to take it back, {REBUILD}",
+            )
 
-    async def recover(self) -> None:
+    @property
+    def known(self) -> set[str]:
+        """The ids of all containers that have a row, damaged ones included."""
+        return {container.id for container in self._store} | self._store.damaged
+
+    def _strays(self, known: set[str]) -> set[str]:
+        """The ids of containers that have processes, and are none of `known`."""
+        context = self._context
+        places = [context.files.bundles, *(runtime.root for runtime in context.runtimes.values())]
+        found = {path.name for place in places if place.exists() for path in place.iterdir()} - known
+        parent = context.config.cgroup_parent.strip("/")
+        return {one for one in found if context.cgroups.processes(f"/{parent}/{one}")}
+
+    async def recover(self, recovery: Recovery) -> None:
         """Bring every container together with what the kernel has; then clean up what belongs to none."""
         monitors = conmon.running_monitors()
         for container in self._store:
             try:
                 await self._lifecycle.recover(container, monitors)
-            except Exception:
-                # Whatever is damaged of one keeps only that one down.
-                self._context.log.exception("cannot recover container %s", container.id[:12])
-        await self._sweep_runs()
-        self.execs.recover(monitors)
+            except Exception as error:
+                # Whatever is damaged of one keeps only that one down. What nobody has foreseen shows its traceback.
+                if not isinstance(error, (EngineError, OSError, ValueError)):
+                    self._context.log.exception("cannot recover container %s", container.id[:12])
+                recovery.report(
+                    f"container {container.id[:12]}",
+                    f"it cannot be taken over: {error}",
+                    "remove it, or start it again",
+                )
+        await self._sweep_runs(self.known | recovery.strays)
+        self.execs.recover(monitors, self._store.damaged | recovery.strays)
 
-    async def _sweep_runs(self) -> None:
+    async def _sweep_runs(self, known: set[str]) -> None:
         """Remove directories, runtime state and cgroups of containers that no longer exist."""
         context = self._context
-        known = {container.id for container in self._store}
         for runtime in context.runtimes.values():
             for directory in list(runtime.root.iterdir()) if runtime.root.exists() else []:
                 if directory.name not in known:
@@ -449,6 +483,10 @@ class ContainerService:
         await self._rotation.close()
         await self._lifecycle.close(stop_seconds)
         await self.execs.close()
+
+
+def _is_empty(directory: Path) -> bool:
+    return directory.is_dir() and not any(directory.iterdir())
 
 
 def json_quoted(text: str) -> str:

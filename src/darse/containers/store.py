@@ -40,10 +40,17 @@ class ContainerStore:
         self._by_name: dict[str, Container] = {}
         self._sorted_ids: list[str] = []
         self._linked: dict[str, Container] = {}
+        self._damaged_names: dict[str, str] = {}
         records = msgspec.json.Decoder(Record)
         states = msgspec.json.Decoder(State)
-        for record, state in database.rows("SELECT record, state FROM containers"):
-            self._index(Container(records.decode(record), states.decode(state)))
+        for id_, name, record, state in database.rows("SELECT id, name, record, state FROM containers"):
+            try:
+                container = Container(records.decode(record), states.decode(state))
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                database.is_damaged("containers", id_, str(error))
+                self._damaged_names[name] = id_
+            else:
+                self._index(container)
 
     def __iter__(self) -> Iterator[Container]:
         """Every container that a client was told of."""
@@ -150,14 +157,20 @@ class ContainerStore:
 
     def name_is_taken(self, name: str) -> bool:
         """Whether a container has this name."""
-        return name in self._by_name
+        return name in self._by_name or name in self._damaged_names
+
+    @property
+    def damaged(self) -> set[str]:
+        """The ids of containers whose rows cannot be read; what is theirs stays as it is."""
+        return set(self._damaged_names.values())
 
     def refuse_taken(self, name: str) -> None:
         """Raise Conflict when a container has this name."""
         holder = self._by_name.get(name)
-        if holder is not None:
+        holder_id = holder.id if holder is not None else self._damaged_names.get(name)
+        if holder_id is not None:
             raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container "{holder.id}". '
+                f'Conflict. The container name "/{name}" is already in use by container "{holder_id}". '
                 "You have to remove (or rename) that container to be able to reuse that name."
             )
 

@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 from darse.engine.config import EngineConfig
+from darse.engine.recovery import Trouble
 from darse.linux import sysctl
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts
@@ -127,6 +128,13 @@ def left_in(trash: Trash) -> list[Finding]:
         )
         for name, reason in sorted(trash.left.items())
     ]
+
+
+def of_data(troubles: list[Trouble]) -> list[Finding]:
+    """What is wrong with the records and the data of the engine."""
+    if not troubles:
+        return [Finding("ok", "records and data", "belong together")]
+    return [Finding(one.level, one.subject, one.found, one.advice) for one in troubles]
 
 
 def _program(name: str, package: str, why: str, needed: bool) -> Finding:

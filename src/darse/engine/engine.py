@@ -16,11 +16,14 @@ from darse.containers.context import Context
 from darse.containers.files import FileLayout
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.store import ContainerStore
-from darse.engine import events
+from darse.engine import events, unfinished
+from darse.engine.backup import Backup
 from darse.engine.config import EngineConfig
 from darse.engine.errors import SystemFault
 from darse.engine.events import EventLog
 from darse.engine.exhaustion import Roots
+from darse.engine.records import RecordFiles
+from darse.engine.recovery import Recovery, refuse_new, refuse_older
 from darse.engine.reserve import Reserves
 from darse.engine.state import State
 from darse.engine.system import SystemService
@@ -38,7 +41,7 @@ from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
 from darse.wire.host_config import LogConfig
 
-_SCHEMAS = (
+SCHEMAS = (
     events.SCHEMA,
     image_store.SCHEMA,
     layers.SCHEMA,
@@ -47,7 +50,10 @@ _SCHEMAS = (
     network_store.SCHEMA,
     volume_service.SCHEMA,
     container_store.SCHEMA,
+    unfinished.SCHEMA,
 )
+#: The database's name in the data root.
+DATABASE = "state.sqlite"
 # Launches at once; each takes a core while the runtime works, so more would only wait.
 _LAUNCH_THREADS = 8
 # Directories of the data root that hold what containers with user namespaces see.
@@ -64,13 +70,16 @@ class Engine:
         self.config = config
         log_drivers.check(LogConfig(config.log_driver, config.log_options))
         config.make_roots()
-        database = config.data_root / "state.sqlite"
+        database = config.data_root / DATABASE
         self.reserves = Reserves(config.data_root, config.exec_root, database)
         Roots.watched = (config.data_root, config.exec_root)
         self.reserves.tend()
-        self.state = State(database, _SCHEMAS)
+        self.state = open_state(config)
         self.reserves.database = self.state
         self.state.when_full = self.reserves.tend
+        self.recovery = Recovery(config.data_root, self.state)
+        self._records = RecordFiles(config.data_root, self.state)
+        self._backup = Backup(self.state.path)
         self.events = EventLog(self.state)
         self.cgroups = Cgroups()
         self._mounted = self.cgroups.prepare()
@@ -103,7 +112,7 @@ class Engine:
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
-        self.system = SystemService(self.context, self.containers)
+        self.system = SystemService(self.context, self.containers, self.recovery)
         self.images.users = self.containers.image_users
         self.volumes.users = self.containers.volume_users
         self.volumes.running_users = lambda name: self.containers.volume_users(name, running=True)
@@ -115,16 +124,16 @@ class Engine:
         for controller in self._mounted:
             _log.info("mounted the %s controller as cgroup version 1", controller)
         self.reserves.open()
-        self.containers.sweep()
+        self.containers.sweep(self.recovery)
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
         self._prepare_runtimes()
         self._favor_moves()
-        self.images.open([container.id for container in self.context.store])
+        self.images.open(self.containers.known | self.recovery.strays, self.recovery)
         await self.images.recover()
-        await self.containers.recover()
+        await self.containers.recover(self.recovery)
         await self.networks.start(self.containers.running())
-        self.volumes.open()
+        self.volumes.open(self.recovery)
         if self.remapping is not None:
             self.remapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
             owners = self.remapping.owners
@@ -135,6 +144,9 @@ class Engine:
         self.containers.open()
         self.images.trash.empty_in_background()
         self.volumes.trash.empty_in_background()
+        self._records.open(self._backup.changed)
+        self._backup.open()
+        self.recovery.open()
 
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""
@@ -154,6 +166,9 @@ class Engine:
         if not self.containers.running():
             self.cgroups.remove_parent(self.config.cgroup_parent)
         self.events.flush()
+        await self.recovery.close()
+        await self._records.close()
+        await self._backup.close()
         self.reserves.close()
         self.state.close()
         self.reserves.keep()  # of what the database's log has given back
@@ -190,6 +205,13 @@ class Engine:
         if self._favored.exists():
             self.cgroups.favor_moves(on=False)
             self._favored.unlink()
+
+
+def open_state(config: EngineConfig) -> State:
+    """Open the database of a data root. Raises SystemFault when it cannot be used, or does not suit the data there."""
+    path = config.data_root / DATABASE
+    refuse_older(config.data_root, path)
+    return State(path, SCHEMAS, on_new=lambda: refuse_new(config.data_root, path))
 
 
 def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:

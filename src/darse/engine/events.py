@@ -113,12 +113,13 @@ class EventLog:
         """Return the logged events of a time span, oldest first."""
         self.flush()
         rows = self._state.rows(
-            "SELECT document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY time_ns, number",
+            "SELECT number, document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY time_ns, number",
             (since_ns, until_ns),
         )
+        logged = [event for _, event in self._state.decoded("events", rows, self._decode)]
         # What the disk does not take yet came after all that it has.
         unwritten = [document for time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
-        return [self._decode(document) for document in (*(row[0] for row in rows), *unwritten)]
+        return [*logged, *map(self._decode, unwritten)]
 
     async def follow(self, since_ns: int | None) -> AsyncIterator[Event]:
         """Yield logged events from `since_ns` on, then every new one; ends when the log is closed."""

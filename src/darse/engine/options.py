@@ -28,6 +28,7 @@ class CommandLine(msgspec.Struct, frozen=True):
 
     given: dict[str, Any]
     config_file: Path = DEFAULT_CONFIG_FILE
+    rebuild: bool = False
     validate: bool = False
     version: bool = False
     help: bool = False
@@ -59,7 +60,7 @@ def parse(arguments: list[str]) -> CommandLine:
         argument = rest.pop(0)
         if argument.startswith("--") and len(argument) > 2:
             name, equals, value = argument[2:].partition("=")
-            if name in ("validate", "version", "help"):
+            if name in ("rebuild", "validate", "version", "help"):
                 special[name] = _boolean(value or "true", name)
                 continue
             option = BY_FLAG.get(name)
@@ -254,6 +255,7 @@ def usage() -> str:
     own = (
         ("config-file", "text", f"Configuration file (default {DEFAULT_CONFIG_FILE})", ""),
         ("help", "flag", "Print this", "h"),
+        ("rebuild", "flag", "Build the database again from its backup and the data root, and exit", ""),
         ("validate", "flag", "Check the configuration and exit", ""),
         ("version", "flag", "Print the version and exit", "v"),
     )

@@ -6,6 +6,9 @@ follows the rows: it changes when the commit has succeeded, and is as before whe
 
 Each room owns its tables and lists the steps that build them as `Schema(room, steps)`. A step that has shipped
 never changes; a new one is appended. The number of steps applied is kept per room.
+
+A row that cannot be decoded keeps only itself down: `decoded` passes over it and remembers it, and nothing of the
+object that it describes is removed. A database that cannot be read at all is one SystemFault with the remedy.
 """
 
 from __future__ import annotations
@@ -16,14 +19,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from darse.engine.errors import NoSpace, SystemFault
 from darse.engine.exhaustion import of_database
 
-_log = logging.getLogger("darse.engine")
+T = TypeVar("T")
+#: What to do about a database that is lost or damaged, for error texts.
+REBUILD = "stop the engine and run `darse system check --rebuild`"
+_log = logging.getLogger("darse.state")
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -36,23 +42,41 @@ class Schema(msgspec.Struct, frozen=True):
 class State:
     """The database. `transaction()` to change it, `rows()`/`row()` to read it."""
 
-    def __init__(self, path: Path, schemas: Iterable[Schema]) -> None:
+    def __init__(self, path: Path, schemas: Iterable[Schema], *, on_new: Callable[[], None] = lambda: None) -> None:
         """Open or create the database at `path` and bring every room's tables up to date.
 
-        Raises SystemFault when the file was written by a newer engine.
+        `on_new` is called before a database is begun: there is no file, or nothing in it. What it raises is raised.
+        Raises SystemFault when the file cannot be used, or was written by a newer engine.
         """
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
+        self.path = path
+        # Why a row cannot be decoded, by its table and key.
+        self.damaged: dict[tuple[str, str], str] = {}
+        # Called after each transaction that was committed.
+        self.committed: Callable[[], None] = lambda: None
         self._thread = threading.get_ident()
-        self._path = path
         self._depth = 0
         self._committed: list[Callable[[], object]] = []
         self._undo: list[Callable[[], object]] = []
         # Set by the engine: makes room on a full disk, for the next attempt.
         self.when_full: Callable[[], None] = lambda: None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        path.chmod(0o600)
-        self._migrate(schemas)
+        try:
+            if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+                on_new()
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
+            if self.row("SELECT 1 FROM sqlite_master LIMIT 1") is None:
+                on_new()
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "busy_timeout=5000",
+                "temp_store=MEMORY",
+            ):
+                self._connection.execute(f"PRAGMA {pragma}")
+            path.chmod(0o600)
+            self._migrate(schemas)
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise database_fault(path, error) from error
 
     def close(self) -> None:
         """Checkpoint and close; the object is unusable afterwards."""
@@ -81,8 +105,9 @@ class State:
         except BaseException as error:
             self._depth = 0
             self._roll_back()
+            self._refuse_damaged(error)
             if isinstance(error, sqlite3.OperationalError):
-                fault = of_database(error, self._path)
+                fault = of_database(error, self.path)
                 if isinstance(fault, NoSpace):
                     self.when_full()
                 raise fault from error
@@ -96,6 +121,7 @@ class State:
             except Exception:
                 # The change is made: what follows it must not make a failure of it.
                 _log.exception("what was to follow a change of the database has failed")
+        self.committed()
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the transaction is committed; at once when none is open."""
@@ -158,12 +184,55 @@ class State:
 
     def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        return self._connection.execute(query, parameters).fetchall()
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._refuse_damaged(error)
+            raise
 
     def row(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None."""
-        result: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
+        try:
+            result: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
+        except sqlite3.DatabaseError as error:
+            self._refuse_damaged(error)
+            raise
         return result
+
+    def _refuse_damaged(self, error: BaseException) -> None:
+        """Raise SystemFault with the remedy when it is the file that is damaged."""
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if isinstance(error, sqlite3.DatabaseError) and name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise database_fault(self.path, error) from error
+
+    def decoded(
+        self, table: str, rows: Iterable[tuple[str, bytes]], decode: Callable[[bytes], T]
+    ) -> Iterator[tuple[str, T]]:
+        """Decode the documents of `rows` (key, document) of a table; pass over what is damaged, and remember it."""
+        for key, document in rows:
+            try:
+                value = decode(document)
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                self.is_damaged(table, key, str(error))
+            else:
+                yield key, value
+
+    def is_damaged(self, table: str, key: str, reason: str) -> None:
+        """Remember, and log once, that a row cannot be used."""
+        if (table, key) not in self.damaged:
+            self.damaged[table, key] = reason
+            _log.error(
+                "%s: record %s of table %s is damaged (%s); all else works, and nothing of it is removed: %s",
+                self.path,
+                key,
+                table,
+                reason,
+                REBUILD,
+            )
+
+    def damaged_in(self, table: str) -> set[str]:
+        """The keys of a table's damaged rows."""
+        return {key for where, key in self.damaged if where == table}
 
     def _migrate(self, schemas: Iterable[Schema]) -> None:
         self._connection.execute(
@@ -179,11 +248,38 @@ class State:
                 )
             for number in range(applied, len(schema.steps)):
                 with self.transaction() as connection:
-                    for statement in schema.steps[number].split(";"):
-                        if statement.strip():
-                            connection.execute(statement)
+                    for statement in _statements(schema.steps[number]):
+                        connection.execute(statement)
                     connection.execute(
                         "INSERT INTO schema_steps VALUES (?, ?) "
                         "ON CONFLICT (room) DO UPDATE SET steps = excluded.steps",
                         (schema.room, number + 1),
                     )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script; a trigger's body has semicolons of its own."""
+    pending = ""
+    for piece in script.split(";"):
+        pending += f"{piece};"
+        if sqlite3.complete_statement(pending):
+            if pending.strip(" \n;"):
+                yield pending
+            pending = ""
+
+
+def database_fault(path: Path, error: Exception) -> SystemFault:
+    """One sentence about a database that cannot be used, and what to do."""
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    if path.is_dir():
+        return SystemFault(f"{path} is a directory, and the engine's database is a file: move it away, then {REBUILD}")
+    if "readonly" in reason or "read-only" in reason.lower() or isinstance(error, PermissionError):
+        return SystemFault(
+            f"cannot write the database {path} ({reason}): let root write to it, and its file system be mounted for "
+            "writing; nothing was changed"
+        )
+    if "locked" in reason:
+        return SystemFault(f"another program uses the database {path} ({reason}): let it end")
+    if "full" in reason or "No space left" in reason:
+        return SystemFault(f"no space left on device: {path.parent} ({reason}): make room there")
+    return SystemFault(f"the database {path} is damaged ({reason}); nothing was changed: {REBUILD}")

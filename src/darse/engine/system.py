@@ -25,6 +25,7 @@ from darse.engine.config import EngineConfig
 from darse.engine.events import Event
 from darse.engine.filters import Filters
 from darse.engine.ids import new_id
+from darse.engine.recovery import Recovery
 from darse.engine.times import rfc3339
 from darse.images.snapshots import DRIVER
 from darse.linux import sysctl
@@ -78,7 +79,8 @@ _CREDENTIALS = re.compile(r"//[^/@]*@")
 class SystemService:
     """Answers about the engine."""
 
-    def __init__(self, context: Context, containers: ContainerService) -> None:
+    def __init__(self, context: Context, containers: ContainerService, recovery: Recovery) -> None:
+        self._recovery = recovery
         self._context = context
         self._containers = containers
         self.id = _engine_id(context.config.data_root)
@@ -212,12 +214,40 @@ class SystemService:
         context = self._context
         of_host = await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
         left = [*doctor.left_in(context.images.trash), *doctor.left_in(context.volumes.trash)]
-        return of_host + context.networks.examine() + left
+        troubles = await asyncio.to_thread(self._recovery.troubles)
+        return [*of_host, *context.networks.examine(), *left, *doctor.of_data(troubles)]
 
-    def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
-        """Hold the store of images against itself, and repair what can be; see `darse.images.checking`."""
+    async def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        """Tell what is wrong with records and data, then hold the store of images against itself, and repair it.
+
+        See `Recovery.troubles` and `darse.images.checking`. The last message counts the findings.
+        """
+        troubles = await asyncio.to_thread(self._recovery.troubles)
+        for one in troubles:
+            yield CheckMessage(level=one.level, subject=one.subject, finding=one.found, advice=one.advice)
         containers = [container.id for container in self._context.store]
-        return self._context.images.checking.check(containers, repair=repair)
+        async for message in self._context.images.checking.check(containers, repair=repair):
+            if message.doing == "done":
+                message.findings += len(troubles)
+                message.problems += sum(one.level == "problem" for one in troubles)
+            yield message
+
+    async def remove_orphans(self) -> AsyncIterator[CheckMessage]:
+        """Remove for good what was moved aside; the last message counts what could not be removed."""
+        orphans = self._recovery.orphans
+        problems = 0
+        found = await asyncio.to_thread(orphans.all)
+        for one in found:
+            text = "is removed"
+            try:
+                await asyncio.to_thread(orphans.remove, one)
+            except OSError as error:
+                text, problems = f"cannot be removed: {error.strerror or error}", problems + 1
+            failed = text != "is removed"
+            yield CheckMessage(
+                level="problem" if failed else "note", subject=f"orphan {one.path}", finding=text, repaired=not failed
+            )
+        yield CheckMessage(doing="done", findings=len(found), problems=problems)
 
     async def disk_usage(self, types: set[str]) -> DiskUsage:
         """What takes how much room; only the `types` asked for are looked at."""
@@ -310,9 +340,9 @@ def _engine_id(data_root: Path) -> str:
     """An id that stays with the data."""
     path = data_root / "engine-id"
     try:
-        if text := path.read_text().strip():
+        if text := path.read_text(encoding="ascii").strip():
             return text
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         pass
     made = new_id()
     new = path.with_suffix(".new")

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from darse.engine.errors import EngineError, InvalidParameter, NotFound, SystemFault
-from darse.engine.state import State
+from darse.engine.state import REBUILD, State
 from darse.images import references
 from darse.images.content import ContentStore
 from darse.images.documents import encode_manifest
@@ -30,7 +30,6 @@ from darse.images.references import Reference
 from darse.images.snapshots import SnapshotService
 from darse.images.store import ImageStore
 from darse.images.unused import Hold, Unused
-from darse.linux.contained import remove_tree
 from darse.wire.images import CheckMessage
 
 # Layers that are rebuilt at once: each takes a processor.
@@ -97,9 +96,9 @@ class Checking:
         yield CheckMessage(doing="database")
         for (text,) in self._state.rows("PRAGMA integrity_check"):
             if text != "ok":
-                yield _problem("database", str(text), "restore state.sqlite from a copy")
+                yield _problem("database", str(text), REBUILD)
         for table, *_ in self._state.rows("PRAGMA foreign_key_check"):
-            yield _problem("database", f"a row of {table} refers to what is not there", "restore it from a copy")
+            yield _problem("database", f"a row of {table} refers to what is not there", REBUILD)
 
     def _images(self, *, repair: bool) -> Iterator[CheckMessage]:
         """Hold the rows of images against their documents, which they are derived from."""
@@ -178,10 +177,8 @@ class Checking:
     # What nothing refers to
 
     def _leftovers(self, hold: Hold, *, repair: bool) -> Iterator[CheckMessage]:
-        for path in self._layers.strangers():
-            if repair:
-                remove_tree(path)
-            yield _note(f"directory {path}", "it is no layer", repaired=repair)
+        for path in self._layers.orphans():
+            yield _note(f"directory {path}", "it is no layer", "the next start moves it aside")
         needed = self._unused.layers_needed()
         for chain_id in self._layers.sizes():
             if chain_id not in needed and self._unused.is_alone(hold):
@@ -309,8 +306,8 @@ class Checking:
                     yield _problem(
                         f"container {container_id}", f"layer {chain_id} is missing", "see the layer, or remove it"
                     )
-        for container_id in self._snapshots.strangers(containers):
-            yield _note(f"writable layer {container_id}", "it is no container's", "it goes with the next start")
+        for container_id in self._snapshots.orphans(containers):
+            yield _note(f"writable layer {container_id}", "it is no container's", "the next start moves it aside")
 
 
 def _is_whole(path: Path, digest: str) -> bool:

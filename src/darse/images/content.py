@@ -1,7 +1,8 @@
 """The content store: documents by digest, in the shape of an OCI image layout; and downloads that are not whole yet.
 
 A blob is written to a temporary name while its digest is computed, flushed, and renamed to `blobs/sha256/<hex>` only
-when it is whole and what it claims to be. What a crash leaves in `ingest/` is removed at the next start.
+when it is whole and what it claims to be. What a crash leaves in `ingest/` is removed at the next start. A document
+whose image is not recorded yet is a link to a file in there, so that the next start knows that it was left half-made.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable, Iterable
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from darse.engine.errors import InvalidParameter, NotFound
@@ -30,10 +32,13 @@ class ContentStore:
         self.ingest = root / "ingest"
         self.trash = trash or Trash(root / "trash")
         self.partials = Partials(root / "partials")
+        #: At the start: the digests of documents that an engine before us has written, and may not have recorded.
+        self.unrecorded: set[str] = set()
 
     def open(self) -> None:
         """Make the directories and drop what an interrupted ingest left."""
         self._blobs.mkdir(parents=True, exist_ok=True)
+        self.unrecorded = set(self._linked())
         self.trash.open()
         self.trash.take(self.ingest)
         self.ingest.mkdir(mode=0o700)
@@ -88,6 +93,31 @@ class ContentStore:
                 file.write(content)
             self._publish(temporary, digest)
         return Descriptor(media_type, digest, len(content))
+
+    def put_unrecorded(self, content: bytes) -> Path:
+        """Store a document before what it is of is recorded; give what is returned to `recorded` afterwards."""
+        temporary, final = self.temporary(), self.path(digest_of(content))
+        if not final.exists():
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(temporary, final)
+            sync_directory(self._blobs)
+        return temporary
+
+    @staticmethod
+    def recorded(temporary: Path) -> None:
+        """What was put is recorded, or is not going to be."""
+        temporary.unlink(missing_ok=True)
+
+    def _linked(self) -> Iterator[str]:
+        """The digests of the documents that are linked from the ingest directory."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.ingest.iterdir():
+                status = path.lstat()
+                if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+                    yield digest_of(path.read_bytes())
 
     def share(self, file: Path, digest: str) -> None:
         """Let a file whose digest has been verified be the blob, too, by a hard link; the file is left. Blocks."""

@@ -25,6 +25,7 @@ from darse.archive import process
 from darse.engine.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.engine.exhaustion import exhausted
 from darse.engine.locks import KeyedLocks
+from darse.engine.recovery import Recovery
 from darse.engine.state import Schema, State
 from darse.images.content import ContentStore
 from darse.images.flushing import Flushing
@@ -119,12 +120,30 @@ class LayerStore:
         self.flushing = Flushing(state, self._directory)
 
     def open(self) -> None:
-        """Make the directory and drop what was not published, or not recorded."""
+        """Make the directory."""
         # Nobody else passes: layers hold programs that are set-uid, and device nodes (CVE-2021-41091).
         self._directory.mkdir(exist_ok=True)
         self._directory.chmod(0o700)
-        for path in self.strangers():
-            self._content.trash.take(path)
+
+    def sweep(self, recovery: Recovery) -> None:
+        """Finish removals, and set aside what no record names."""
+        removed = {self._name(chain_id) for chain_id in recovery.unfinished.of("layers")}
+        for path in self.orphans():
+            if path.name in removed:
+                self._content.trash.take(path)
+            else:
+                recovery.set_aside("layers", path, "no record names this layer")
+
+    def report_lost(self, recovery: Recovery) -> None:
+        """Report layers that the disk has lost."""
+        present = {path.name for path in self._directory.iterdir()}
+        for chain_id in self.sizes():
+            if self._name(chain_id) not in present:
+                recovery.report(
+                    f"layer {chain_id}",
+                    f"{self.path(chain_id)} is missing",
+                    "containers and images on it do not work: run `darse system check --repair`",
+                )
 
     # What there is
 
@@ -161,7 +180,7 @@ class LayerStore:
         rows = self._state.rows("SELECT chain_id FROM layers WHERE diff_id = ? AND archive_size >= 0", (diff_id,))
         return [str(chain_id) for (chain_id,) in rows]
 
-    def strangers(self) -> list[Path]:
+    def orphans(self) -> list[Path]:
         """What is in the directory and no layer."""
         known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
         return [path for path in self._directory.iterdir() if path.name not in known]
@@ -262,20 +281,26 @@ class LayerStore:
             os.close(archive)
 
     async def _publish(self, staged: StagedLayer, chain_id: str) -> None:
-        """Move a layer to its place, and record it; it is flushed later.
+        """Record a layer, and move it to its place; it is flushed later.
 
-        The record may wait, too: that of an image, which is flushed, flushes all before it.
+        The record may wait, too: that of an image, which is flushed, flushes all before it. It is first, so that a
+        crash leaves no directory that nobody knows.
         """
         final = self._directory / self._name(chain_id)
         if final.exists():
             await asyncio.to_thread(remove_tree, final)
-        os.rename(staged.path, final)
         columns = "chain_id, diff_id, size, stored_ns, archive_size, unflushed_boot"
         with self._state.transaction(durable=False) as connection:
             connection.execute(
                 f"INSERT INTO layers ({columns}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
                 (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size, self.flushing.boot),
             )
+        try:
+            os.rename(staged.path, final)
+        except OSError:
+            with self._state.transaction(durable=False) as connection:
+                connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
+            raise
         self.flushing.soon()
 
     def exchange(self, staged: StagedLayer, chain_id: str) -> None:

@@ -5,13 +5,14 @@ As a container's own image, a mounted one may lose its name and its record meanw
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from darse.engine.state import State
 from darse.images.snapshot_owners import SnapshotOwners
 
+_CHAIN = msgspec.json.Decoder(list[str])
 CREATE_TABLE = """
     CREATE TABLE mounted_images (
         container_id TEXT NOT NULL,
@@ -42,7 +43,8 @@ class MountedImages:
         row = self._state.row(
             "SELECT chain FROM mounted_images WHERE container_id = ? AND image_id = ?", (container_id, image_id)
         )
-        return msgspec.json.decode(row[0], type=list[str]) if row else []
+        rows = [(container_id, row[0])] if row else []
+        return next((chain for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode)), [])
 
     def layers_of(self, container_id: str, image_id: str) -> list[str]:
         """The directories of such an image's layers, topmost first."""
@@ -58,8 +60,9 @@ class MountedImages:
     def chains_in_use(self) -> set[str]:
         """The chain IDs that some container mounts."""
         used: set[str] = set()
-        for (chain,) in self._state.rows("SELECT DISTINCT chain FROM mounted_images"):
-            used.update(msgspec.json.decode(chain, type=list[str]))
+        rows = self._state.rows("SELECT container_id, chain FROM mounted_images")
+        for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode):
+            used.update(chain)
         return used
 
     def release(self, container_id: str) -> list[str]:
@@ -69,10 +72,3 @@ class MountedImages:
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM mounted_images WHERE container_id = ?", (container_id,))
         return images
-
-    def keep_only(self, live: Iterable[str]) -> None:
-        """Forget what belongs to none of these containers."""
-        keep = set(live)
-        for (container_id,) in self._state.rows("SELECT DISTINCT container_id FROM mounted_images"):
-            if container_id not in keep:
-                self.release(container_id)

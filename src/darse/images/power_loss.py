@@ -91,4 +91,5 @@ class PowerLoss:
                 empty.append(target)
             elif mine & ids:
                 self._store.without(target, ids)
+        self._unused.going(empty)
         self._store.delete(empty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 
@@ -52,10 +53,10 @@ class Recorder:
         document = target if digest == read.digest else manifests[digest]
         manifest = next(one.manifest for one in read.variants if one.manifest.digest == digest)
         image = self._image(config, manifest, decode(document, Manifest).layers, parent)
-        self._content.put(config, CONFIG)
-        for content in (*manifests.values(), target):
-            self._content.put(content, "")
+        unrecorded = [self._content.put_unrecorded(document) for document in (config, *manifests.values(), target)]
         with self._store.changing():
+            for path in unrecorded:
+                self._store.when_over(functools.partial(self._content.recorded, path))
             self._store.add(image)
             stored = self._store.put(read)
             for name in names:

@@ -142,6 +142,7 @@ class Removing:
         return items
 
     def _forget(self, targets: list[Target]) -> list[DeleteItem]:
+        self._unused.going(targets)
         gone = self._store.delete(targets)
         for image in gone:
             announce(self._events, "delete", image)

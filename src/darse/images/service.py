@@ -9,7 +9,9 @@ from pathlib import Path
 
 from darse.engine.errors import NotFound
 from darse.engine.events import EventLog
+from darse.engine.recovery import Recovery
 from darse.engine.state import State
+from darse.engine.unfinished import Unfinished
 from darse.images import builtin, references
 from darse.images.announcing import announce
 from darse.images.checking import Checking
@@ -54,7 +56,8 @@ class ImageService(ImageViews):
         self.shifted = ShiftedLayers(root, self.layers, self.content)
         owners = SnapshotOwners(state, self.layers, self.shifted)
         self.snapshots = SnapshotService(data_root, state, self.layers, owners, self.trash)
-        self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs)
+        unfinished = Unfinished(state)
+        self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs, unfinished)
         self.disk_usage = DiskUsage(state, self.content, self.layers, self.shifted)
         self.recorder = Recorder(self.store, self.content, self.layers)
         kept_in = self.content if keep_layer_blobs else None
@@ -74,14 +77,20 @@ class ImageService(ImageViews):
         self.remove = self._removing.remove
         self.prune = self._removing.prune
 
-    def open(self, containers: Iterable[str]) -> None:
-        """Make the directories and undo what an interrupted engine left; `containers` are the ids that exist."""
+    def open(self, containers: Iterable[str], recovery: Recovery) -> None:
+        """Make the directories, finish or undo what an interrupted engine left, and set aside what nobody knows.
+
+        `containers` are the ids of those that exist.
+        """
         self.content.open()
         self.layers.open()
+        self.layers.sweep(recovery)
         self.shifted.open()
-        self.snapshots.open(containers)
+        self.snapshots.open(containers, recovery)
+        self.unused.set_aside(recovery)
         for directory in self.unused.forget().directories:
             self.trash.take(directory)
+        self.layers.report_lost(recovery)
         # A pull whose image was recorded, and that was killed before it dropped what it had fetched.
         self.content.partials.drop(lambda digest: self.layer_blobs.diff_id(digest) is None)
 

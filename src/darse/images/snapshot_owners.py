@@ -93,8 +93,3 @@ class SnapshotOwners:
         """The container is removed."""
         if container_id in self._rows:
             self._record(container_id, "", complete=True)
-
-    def keep_only(self, live: Iterable[str]) -> None:
-        """Forget what belongs to none of these containers."""
-        for container_id in self._rows.keys() - set(live):
-            self.forget(container_id)

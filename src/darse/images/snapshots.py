@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from darse.engine.errors import NotFound
-from darse.engine.state import Schema, State
+from darse.engine.errors import NotFound, SystemFault
+from darse.engine.recovery import Recovery
+from darse.engine.state import REBUILD, Schema, State
 from darse.images import mounted, snapshot_owners
 from darse.images.differences import Difference, differences
 from darse.images.layers import LayerStore
@@ -41,6 +42,7 @@ SCHEMA = Schema(
     ),
 )
 DRIVER = "overlay2"
+_CHAIN = msgspec.json.Decoder(list[str])
 
 
 class Overlay(msgspec.Struct, frozen=True):
@@ -66,23 +68,27 @@ class SnapshotService:
         # Set by the image service: told the images of each container whose writable layer is removed.
         self.removed: Callable[[str], Awaitable[None]] | None = None
 
-    def open(self, live: Iterable[str]) -> None:
-        """Make the directories; remove what belongs to no container in `live`."""
+    def open(self, live: Iterable[str], recovery: Recovery) -> None:
+        """Make the directories; finish removals, and set aside what belongs to no container in `live`."""
         # Nobody else passes: containers may make programs set-uid (CVE-2021-41091).
         self._directory.mkdir(exist_ok=True)
         self._directory.chmod(0o700)
         spread_subdirectories(self._directory)
         self._empty.mkdir(mode=0o755, exist_ok=True)
         keep = set(live)
+        gone = recovery.unfinished.of("containers") - keep
         for path in list(self._directory.iterdir()):
-            if path.name not in keep:
+            if path.name in keep:
+                continue
+            if path.name in gone or _holds_nothing(path):
                 self._trash.take(path)
+            else:
+                recovery.set_aside("snapshots", path, "no record names the container that this writable layer is of")
         with self._state.transaction() as connection:
-            for (container_id,) in self._state.rows("SELECT container_id FROM snapshots"):
-                if container_id not in keep:
-                    connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
-            self.mounted.keep_only(keep)
-            self.owners.keep_only(keep)
+            for container_id in gone:
+                connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
+                self.mounted.release(container_id)
+                self.owners.forget(container_id)
 
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
         """Make the writable layer of a new container, and pin the layers of images that it mounts, by their ids.
@@ -117,9 +123,11 @@ class SnapshotService:
         row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
         if row is None:
             raise NotFound(f"container {container_id} has no writable layer")
-        return msgspec.json.decode(row[0], type=list[str])
+        for _, chain in self._state.decoded("snapshots", [(container_id, row[0])], _CHAIN.decode):
+            return chain
+        raise SystemFault(f"the record of the writable layer of container {container_id} is damaged: {REBUILD}")
 
-    def strangers(self, containers: Iterable[str]) -> list[str]:
+    def orphans(self, containers: Iterable[str]) -> list[str]:
         """The writable layers, rows or directories, that are none of `containers`'."""
         found = {str(row[0]) for row in self._state.rows("SELECT container_id FROM snapshots")}
         found.update(path.name for path in self._directory.iterdir())
@@ -143,9 +151,15 @@ class SnapshotService:
     def chains_in_use(self) -> set[str]:
         """The chain IDs that some container stands on, or mounts."""
         used: set[str] = set()
-        for (chain,) in self._state.rows("SELECT DISTINCT chain FROM snapshots"):
-            used.update(msgspec.json.decode(chain, type=list[str]))
+        for _, chain in self._chains():
+            used.update(chain)
         return used | self.mounted.chains_in_use()
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether the layers that some container needs are not known."""
+        self.chains_in_use()
+        return bool(self._state.damaged_in("snapshots") or self._state.damaged_in("mounted_images"))
 
     @property
     def empty(self) -> str:
@@ -155,8 +169,11 @@ class SnapshotService:
     def standing_on(self, chain_ids: Iterable[str]) -> list[str]:
         """The containers that stand on one of these layers."""
         wanted = set(chain_ids)
+        return [one for one, chain in self._chains() if not wanted.isdisjoint(chain)]
+
+    def _chains(self) -> Iterator[tuple[str, list[str]]]:
         rows = self._state.rows("SELECT container_id, chain FROM snapshots")
-        return [one for one, chain in rows if not wanted.isdisjoint(msgspec.json.decode(chain, type=list[str]))]
+        return self._state.decoded("snapshots", rows, _CHAIN.decode)
 
     async def remove(self, container_id: str) -> None:
         """Remove the writable layer; fine when it is gone."""
@@ -177,8 +194,10 @@ class SnapshotService:
 
     async def usage(self, container_id: str) -> tuple[int, int]:
         """Return the bytes of the writable layer, and of that and the image together."""
-        row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
-        chain = msgspec.json.decode(row[0], type=list[str]) if row else []
+        try:
+            chain = self.chain_of(container_id)
+        except (NotFound, SystemFault):
+            chain = []
         own = (await self._sizes.of(self._directory / container_id / "upper")).size
         return own, own + sum(self._layers.size(chain_id) for chain_id in chain)
 
@@ -188,3 +207,9 @@ def _take_back(directory: Path) -> None:
     for path in (directory / "upper", directory / "work", directory):
         with contextlib.suppress(OSError):
             path.rmdir()
+
+
+def _holds_nothing(path: Path) -> bool:
+    """Whether a writable layer is empty: a creation that was cut short leaves one."""
+    upper = path / "upper"
+    return path.is_dir() and not (upper.exists() and any(upper.iterdir()))

@@ -7,7 +7,7 @@ them is the target's default: this machine's, or else the first. Every image is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -83,14 +83,15 @@ class ImageStore:
 
     def _read(self) -> None:
         decode, decode_target = msgspec.json.Decoder(Image).decode, msgspec.json.Decoder(Target).decode
-        rows = self._state.rows
-        self._images = {id_: decode(document) for id_, document in rows("SELECT id, document FROM images")}
+        rows, decoded = self._state.rows, self._state.decoded
+        self._images = dict(decoded("images", rows("SELECT id, document FROM images"), decode))
         self._targets, self._defaults, self._names, self._tagged = {}, {}, {}, {}
-        for (document,) in rows("SELECT document FROM image_targets"):
-            self._remember(decode_target(document))
-        for reference, target, tagged_ns in rows("SELECT reference, target, tagged_ns FROM image_names"):
-            self._names[reference] = target
-            self._tagged[reference] = tagged_ns
+        for _, target in decoded("image_targets", rows("SELECT digest, document FROM image_targets"), decode_target):
+            self._remember_what_is_here(target)
+        for reference, digest, tagged_ns in rows("SELECT reference, target, tagged_ns FROM image_names"):
+            if digest in self._targets:  # else its record, or that of its image, is damaged
+                self._names[reference] = digest
+                self._tagged[reference] = tagged_ns
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -101,6 +102,11 @@ class ImageStore:
         except BaseException:
             self._read()
             raise
+
+    def when_over(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the transaction that is open is over, either way."""
+        self._state.on_commit(callback)
+        self._state.on_rollback(callback)
 
     def __iter__(self) -> Iterator[Image]:
         return iter(list(self._images.values()))
@@ -362,6 +368,20 @@ class ImageStore:
                 (target.digest, msgspec.json.encode(target)),
             )
         self._remember(target)
+
+    def _remember_what_is_here(self, target: Target) -> None:
+        """A target as its row has it, but for images whose own rows are damaged."""
+        variants = tuple(
+            one if one.image_id in self._images else msgspec.structs.replace(one, image_id="")
+            for one in target.variants
+        )
+        if any(one.image_id for one in variants):
+            self._remember(Target(target.descriptor, variants))
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether some row cannot be read: then nobody knows what is not needed any more."""
+        return bool(self._state.damaged_in("images") or self._state.damaged_in("image_targets"))
 
     def _remember(self, target: Target) -> None:
         self._targets[target.digest] = target

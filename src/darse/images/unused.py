@@ -7,14 +7,17 @@ block has named. What the block leaves behind when it fails goes with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from darse.engine.recovery import Recovery
+from darse.engine.unfinished import DOCUMENTS, Unfinished
 from darse.images.content import ContentStore
 from darse.images.layer_blobs import LayerBlobs
 from darse.images.layers import LayerStore
+from darse.images.model import Target
 from darse.images.snapshots import SnapshotService
 from darse.images.store import ImageStore
 from darse.linux.contained import remove_tree
@@ -49,7 +52,9 @@ class Unused:
         layers: LayerStore,
         snapshots: SnapshotService,
         blobs: LayerBlobs,
+        unfinished: Unfinished,
     ) -> None:
+        self._unfinished = unfinished
         self._store = store
         self._content = content
         self._layers = layers
@@ -73,8 +78,41 @@ class Unused:
             if self._left:
                 await self.remove()
 
+    def going(self, targets: Iterable[Target]) -> None:
+        """Note that the documents of these targets are to go; call it in the transaction that removes their rows."""
+        digests = {
+            digest
+            for target in targets
+            for digest in (
+                target.digest,
+                *(digest for one in target.variants for digest in (one.manifest.digest, one.image_id) if digest),
+            )
+        }
+        self._unfinished.begin(DOCUMENTS, digests)
+
+    def set_aside(self, recovery: Recovery) -> None:
+        """At the start: move documents aside that nothing needs, and that the engine has not left itself."""
+        if self._is_uncertain():
+            return
+        needed = self.documents_needed()
+        noted = {digest for kind in (DOCUMENTS, "images", "image_targets") for digest in self._unfinished.of(kind)}
+        noted |= self._content.unrecorded
+        for digest in self._content.digests():
+            if digest not in needed and digest not in noted and self._blobs.diff_id(digest) is None:
+                recovery.set_aside("documents", self._content.path(digest), "no record names this document of an image")
+        self._unfinished.done((DOCUMENTS, digest) for digest in noted & needed)
+
+    def _is_uncertain(self) -> bool:
+        """Whether a damaged record may need what nothing else needs."""
+        return self._store.is_damaged or self._snapshots.is_damaged
+
     def forget(self) -> Forgotten:
-        """Forget what is not needed; the layers' directories remain to be deleted."""
+        """Forget what is not needed; the layers' directories remain to be deleted.
+
+        Nothing, while a record is damaged: what it names is not known.
+        """
+        if self._is_uncertain():
+            return Forgotten([], [], 0)
         chains = self.layers_needed()
         gone = [chain for chain in self._layers.sizes() if chain not in chains]
         directories = self._layers.remove(gone)

@@ -15,18 +15,23 @@ _RENAME_EXCHANGE = 2
 _FALLOC_FL_KEEP_SIZE = 1
 
 
-def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace `path` by `content`; readers and crashes see the old or the new, never a part."""
+def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Replace `path` by `content`; readers and crashes see the old or the new, never a part.
+
+    What is not `durable` is not flushed, and a power loss may leave anything of it.
+    """
     new = path.with_name(f".{path.name}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(content)
-        os.fsync(descriptor)
+        if durable:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
     os.rename(new, path)
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -19,6 +19,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from darse.engine.errors import SystemFault
 from darse.linux import trace
 from darse.linux.identity import file_system_identity
 from darse.linux.libc import CLONE_FS, CLONE_NEWNS, call
@@ -120,7 +121,8 @@ def mount_overlay(
     On id-mapped mounts `owner` are the user and group that are root there.
 
     Colons and commas are separators of the option string, so paths that contain them, and lists longer than the
-    page that mount(2) copies, are passed as /proc/self/fd links of O_PATH descriptors.
+    page that mount(2) copies, are passed as /proc/self/fd links of O_PATH descriptors. Raises OSError, and SystemFault
+    for a directory that is missing.
     """
     with _short_names([*lower, upper, work]) as names:
         *lower_names, upper_name, work_name = names
@@ -139,7 +141,15 @@ def mount_overlay(
             ),
             file_system_identity(*owner) if owner is not None else nullcontext(),
         ):
-            mount("overlay", target, "overlay", 0, options)
+            try:
+                mount("overlay", target, "overlay", 0, options)
+            except FileNotFoundError as error:
+                for directory in (*lower, upper, work):
+                    if not os.path.isdir(directory):
+                        raise SystemFault(
+                            f"{directory} is missing: `darse system check` says what to do about it"
+                        ) from error
+                raise
 
 
 def mount_layers(layers: Sequence[str], target: str) -> None:

@@ -29,12 +29,10 @@ class NetworkStore:
     def __init__(self, state: State) -> None:
         self._state = state
         decode = msgspec.json.Decoder(NetworkRecord).decode
-        self._networks = {id_: decode(document) for id_, document in state.rows("SELECT id, document FROM networks")}
+        self._networks = dict(state.decoded("networks", state.rows("SELECT id, document FROM networks"), decode))
         decode_sandbox = msgspec.json.Decoder(SandboxRecord).decode
-        self.sandboxes = {
-            id_: decode_sandbox(document)
-            for id_, document in state.rows("SELECT container_id, document FROM sandboxes")
-        }
+        sandboxes = state.rows("SELECT container_id, document FROM sandboxes")
+        self.sandboxes = dict(state.decoded("sandboxes", sandboxes, decode_sandbox))
 
     def __iter__(self) -> Iterator[NetworkRecord]:
         return iter(list(self._networks.values()))

@@ -55,6 +55,8 @@ _NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 
 #: The directory, among the volumes', of what is being deleted.
 TRASH = ".trash"
+# What older engines called such a directory.
+REMOVED = ".removed-"
 
 
 class VolumeDriver(Protocol):
@@ -64,7 +66,7 @@ class VolumeDriver(Protocol):
         """Raise InvalidParameter for options it does not know."""
 
     def create(self, name: str) -> None:
-        """Make a volume; whatever an earlier one of the name has left goes first."""
+        """Make a volume; data that is there already is kept, and is the volume's."""
 
     def take_back(self, name: str) -> None:
         """Undo `create` of a volume that could not be recorded; what has data in it stays."""
@@ -110,11 +112,12 @@ class LocalDriver:
             raise InvalidParameter("options longer than mount(2) takes")
 
     def create(self, name: str) -> None:
-        """Make the directory."""
-        self.remove(name)
+        """Make the directory, unless it is there: what nobody has recorded is never deleted."""
         path = self.path(name)
+        if path.is_dir():
+            return
         with trace.step("file", f"volume {name}", "mkdir", "-p", str(path)):
-            path.parent.mkdir(mode=0o701)
+            path.parent.mkdir(mode=0o701, exist_ok=True)
             try:
                 path.parent.chmod(0o701)
                 path.mkdir(mode=0o755)

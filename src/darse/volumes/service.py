@@ -1,7 +1,8 @@
 """Volumes: their records, and their part in containers' lives.
 
-A volume is a row of the database and a directory of its driver. Creation makes the directory first and removal the
-row: what has no row is nobody's and is swept at start.
+A volume is a row of the database and a directory of its driver. Creation makes the directory first, and removal takes
+the row first, which leaves a note (`darse.engine.unfinished`): what the note names is removed by the next start. Any
+other directory without a row is a volume, as it is to dockerd, and gets its row again.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ from darse.engine.events import EventLog
 from darse.engine.exhaustion import in_words
 from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
-from darse.engine.state import Schema, State
+from darse.engine.recovery import Recovery
+from darse.engine.state import REBUILD, Schema, State
 from darse.engine.times import rfc3339
+from darse.engine.unfinished import Unfinished
 from darse.linux.inode_flags import spread_subdirectories
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.runtime.tree_threads import TreeSizes
 from darse.volumes.binds import examine, prepare_source
-from darse.volumes.drivers import TRASH, LocalDriver, VolumeDriver
+from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
 from darse.volumes.model import VolumeRecord
-from darse.volumes.mounts import MountPlan, check_volume_name
+from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
 from darse.volumes.owners import change_owners_of
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
@@ -61,20 +64,30 @@ class VolumeService:
         # Set by the engine: whose ids volumes' files are to have.
         self.owners: Callable[[], str] = lambda: ""
         decode = msgspec.json.Decoder(VolumeRecord).decode
-        self._records: dict[str, VolumeRecord] = {
-            name: decode(document) for name, document in state.rows("SELECT name, document FROM volumes")
-        }
+        self._records: dict[str, VolumeRecord] = dict(
+            state.decoded("volumes", state.rows("SELECT name, document FROM volumes"), decode)
+        )
 
-    def open(self) -> None:
-        """Make the directory, remove what an interrupted create or remove left, unmount what nobody uses."""
+    def open(self, recovery: Recovery) -> None:
+        """Make the directory, finish removals, take back what has no row, unmount what nobody uses."""
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
         self.trash.open()
-        for path in list(self._root.iterdir()):
-            if path.name not in self._records and path.name != TRASH:
+        known = self._records.keys() | self._state.damaged_in("volumes")
+        removed = recovery.unfinished.of("volumes")
+        for path in sorted(self._root.iterdir()):
+            if path.name in known or path.name == TRASH:
+                continue
+            if path.name in removed or path.name.startswith(REMOVED):
                 self._mend(path.name, self._drivers["local"].remove)
+            else:
+                self._take_back(path, recovery)
         for record in self._records.values():
             driver = self._drivers[record.driver]
+            if not driver.path(record.name).is_dir():
+                recovery.report(
+                    f"volume {record.name}", f"{driver.path(record.name)} is missing", "it is made anew, and is empty"
+                )
             self._mend(record.name, driver.repair)
             if record.options.get("device") and not self.running_users(record.name):
                 self._mend(record.name, driver.unmount)
@@ -86,6 +99,28 @@ class VolumeService:
             action(name)
         except OSError as error:
             _log.warning("volume %s: %s", name, error)
+
+    def _take_back(self, path: Path, recovery: Recovery) -> None:
+        """Make a record for a directory that has none; what can be no volume is set aside."""
+        name = path.name
+        if VOLUME_NAME.fullmatch(name) is None or not self._drivers["local"].path(name).is_dir():
+            try:
+                path.rmdir()  # a creation that was cut short: it holds nothing
+            except OSError:
+                recovery.set_aside("volumes", path, "it is no volume")
+            return
+        record = VolumeRecord(name, "local", {}, {}, path.stat().st_ctime_ns)
+        copy = recovery.recorded("volumes", name)
+        if copy is not None:
+            try:
+                read = msgspec.json.decode(copy, type=VolumeRecord)
+                record = read if read.name == name and read.driver in self._drivers else record
+            except msgspec.MsgspecError as error:
+                _log.warning("volume %s: the copy of its record is damaged: %s", name, error)
+        with self._state.transaction() as connection:
+            connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
+        self._records[name] = record
+        _log.warning("volume %s: found by its directory %s, and taken back: it had no record", name, path)
 
     @property
     def driver_names(self) -> list[str]:
@@ -136,6 +171,8 @@ class VolumeService:
                 driver.check(options)
             except InvalidParameter as error:
                 raise InvalidParameter(f"create {name}: {error}") from None
+            if name in self._state.damaged_in("volumes"):
+                raise Conflict(f"create {name}: the record of this volume is damaged: {REBUILD}")
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
             with in_words():
                 driver.create(name)
@@ -200,6 +237,12 @@ class VolumeService:
                 del self._records[record.name]
         return discarded
 
+    def discard_unrecorded(self, plans: Iterable[MountPlan], unfinished: Unfinished) -> None:
+        """Have `open` remove the anonymous volumes that a creation has made, and that it did not come to record."""
+        unfinished.begin(
+            "volumes", [plan.name for plan in plans if plan.anonymous and plan.name and plan.name not in self._records]
+        )
+
     async def delete_data(self, discarded: Iterable[VolumeRecord]) -> None:
         """Remove the directories of volumes that were discarded. Logs what cannot be removed."""
         for record in discarded:
@@ -215,7 +258,12 @@ class VolumeService:
             await self.trash.remove(aside)
 
     async def prune(self, filters: Filters) -> VolumesPruned:
-        """Remove volumes that no container uses: anonymous ones, or with `all=true` every one."""
+        """Remove volumes that no container uses: anonymous ones, or with `all=true` every one.
+
+        Raises Conflict while it is not known which volumes a container uses, for its record is damaged.
+        """
+        if self._state.damaged_in("containers"):
+            raise Conflict(f"the record of a container is damaged, and which volumes it uses is not known: {REBUILD}")
         everything = filters.flag("all") is True
         deleted, reclaimed = [], 0
         for name, record in sorted(self._records.items()):

@@ -2,16 +2,17 @@
 
 import pytest
 
-from darse.engine.events import SCHEMA as EVENTS
+from darse.engine.engine import SCHEMAS
 from darse.engine.events import EventLog
+from darse.engine.recovery import Recovery
 from darse.engine.state import State
-from darse.images import ImageService, disk_usage, layers, snapshots, store
+from darse.images import ImageService
 
 
 @pytest.fixture
 def images(tmp_path):
-    state = State(tmp_path / "state.sqlite", [EVENTS, store.SCHEMA, layers.SCHEMA, disk_usage.SCHEMA, snapshots.SCHEMA])
+    state = State(tmp_path / "state.sqlite", SCHEMAS)
     service = ImageService(tmp_path, state, EventLog(state))
-    service.open([])
+    service.open([], Recovery(tmp_path, state))
     yield service
     state.close()

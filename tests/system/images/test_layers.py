@@ -16,6 +16,7 @@ import pytest
 import zstandard
 
 from darse.engine.errors import EngineError, InvalidParameter, SystemFault
+from darse.engine.recovery import Recovery
 from darse.images.layers import FileSource
 from darse.images.model import LAYER
 from darse.linux.mounts import mount_overlay
@@ -151,13 +152,18 @@ async def test_the_same_layer_at_once_is_unpacked_once(images):
 
 async def test_what_a_crash_left_is_swept(images, tmp_path):
     kept = await unpack(images, tar(member("f")))
-    (tmp_path / "images/layers/half/fs").mkdir(parents=True)
+    recovery = Recovery(tmp_path, images.layers._state)
+    for name in ("half", "unknown"):
+        (tmp_path / f"images/layers/{name}/fs").mkdir(parents=True)
     (tmp_path / "images/ingest/half").mkdir()
+    recovery.unfinished.begin("layers", ["sha256:half"])
     images.content.open()
     images.layers.open()
+    images.layers.sweep(recovery)
     assert kept.exists()
     assert [path.name for path in (tmp_path / "images/layers").iterdir()] == [kept.parent.name]
     assert not list((tmp_path / "images/ingest").iterdir())
+    assert [orphan.name for orphan in recovery.orphans.all()] == ["unknown"]
 
 
 async def test_parents_that_are_not_listed_are_nobody_elses_to_write(images):

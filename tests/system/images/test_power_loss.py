@@ -15,6 +15,7 @@ from tests.support.engine import BUSYBOX
 from darse.archive import process
 from darse.engine.errors import NotFound
 from darse.engine.events import EventLog
+from darse.engine.recovery import Recovery
 from darse.images import ImageService, flushing
 from darse.images.model import digest_of
 
@@ -54,7 +55,7 @@ async def after_power_loss(images, tmp_path, containers=()):
     with state.transaction() as connection:
         connection.execute("UPDATE layers SET unflushed_boot = ? WHERE unflushed_boot != ''", (ELSEWHERE,))
     again = ImageService(tmp_path, state, EventLog(state))
-    again.open(containers)
+    again.open(containers, Recovery(tmp_path, state))
     await again.recover()
     return again
 
@@ -196,7 +197,7 @@ async def test_a_crash_of_the_engine_alone_costs_nothing(images, tmp_path):
     inode = images.layers.path(one.chain_ids[0]).stat().st_ino
     state = images.layers._state
     again = ImageService(tmp_path, state, EventLog(state))
-    again.open([])
+    again.open([], Recovery(tmp_path, state))
     await again.recover()
     assert again.get("one:1").id == one.id
     assert again.layers.path(one.chain_ids[0]).stat().st_ino == inode

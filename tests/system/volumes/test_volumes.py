@@ -240,13 +240,13 @@ def test_volumes_survive_a_crash_of_the_engine(engine: Engine) -> None:
     engine.docker(
         "run", "-d", "--name", "holder", "-v", "inmemory:/v", BUSYBOX, "sh", "-c", "echo 2 > /v/x; sleep 1000"
     ).ok()
-    (engine.data_root / "volumes/unfinished/_data").mkdir(parents=True)
+    (engine.data_root / "volumes/found/_data").mkdir(parents=True)
     engine.kill9()
     engine.up()
     assert engine.docker("exec", "writer", "cat", "/v/x").out == "1\n"
     assert engine.docker("exec", "holder", "cat", "/v/x").out == "2\n"
     assert mounted_at(engine.data_root / "volumes/inmemory/_data")
-    assert not (engine.data_root / "volumes/unfinished").exists()
+    assert "found" in engine.docker("volume", "ls", "-q").out.split()
     engine.docker("rm", "-f", "holder").ok()
     assert not mounted_at(engine.data_root / "volumes/inmemory/_data")
 

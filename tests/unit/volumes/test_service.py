@@ -3,17 +3,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from darse.engine import events
+from darse.engine.engine import SCHEMAS
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.events import EventLog
 from darse.engine.filters import Filters
+from darse.engine.orphans import Orphans
+from darse.engine.recovery import Recovery
 from darse.engine.state import State
 from darse.runtime.container_mounts import BindMount, TmpfsMount
 from darse.volumes.drivers import TRASH
+from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import MountPlan, parse_bind, parse_mount
-from darse.volumes.service import SCHEMA, VolumeService
+from darse.volumes.service import VolumeService
 from darse.wire.host_config import Mount
 from darse.wire.volumes import VolumeCreate
 
@@ -27,12 +31,12 @@ class Bench:
         self.open()
 
     def open(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
-        self.state = State(self.root / "state.sqlite", (events.SCHEMA, SCHEMA))
+        self.state = State(self.root / "state.sqlite", SCHEMAS)
         self.events = EventLog(self.state)
         self.service = VolumeService(self.root, self.state, self.events)
         self.service.users = lambda name: self.used.get(name, [])
         before(self.service)
-        self.service.open()
+        self.service.open(Recovery(self.root, self.state))
 
     def crash(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
         self.state.close()
@@ -147,15 +151,49 @@ async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
     assert bench.names() == ["new", "old"]
 
 
-async def test_restart_keeps_volumes_and_sweeps_what_nobody_acknowledged(bench: Bench) -> None:
-    await bench.service.create(VolumeCreate("data"))
-    (bench.root / "volumes/data/_data/file").write_text("x")
-    (bench.root / "volumes/half/_data").mkdir(parents=True)
+async def test_restart_keeps_volumes_and_sweeps_what_was_being_removed(bench: Bench) -> None:
+    for name in ("data", "gone"):
+        await bench.service.create(VolumeCreate(name))
+        (bench.root / f"volumes/{name}/_data/file").write_text("x")
     (bench.root / "volumes/.removed-1234/_data").mkdir(parents=True)
+    with bench.state.transaction() as connection:  # the first half of a removal
+        connection.execute("DELETE FROM volumes WHERE name = 'gone'")
     bench.crash()
     assert bench.names() == ["data"]
     assert [path.name for path in (bench.root / "volumes").iterdir() if path.name != TRASH] == ["data"]
     assert (bench.root / "volumes/data/_data/file").exists()
+
+
+async def test_a_directory_without_a_record_is_a_volume_again(bench: Bench) -> None:
+    (bench.root / "volumes/found/_data").mkdir(parents=True)
+    (bench.root / "volumes/found/_data/file").write_text("x")
+    (bench.root / "volumes/labelled/_data").mkdir(parents=True)
+    copy = bench.root / "records/volumes/labelled.json"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(msgspec.json.encode(VolumeRecord("labelled", "local", {}, {"a": "1"}, 7)))
+    (bench.root / "volumes/unlikely/other").mkdir(parents=True)
+    (bench.root / "volumes/begun").mkdir()
+    bench.crash()
+    assert bench.names() == ["found", "labelled"]
+    assert bench.service.inspect("labelled").Labels == {"a": "1"}
+    assert (bench.root / "volumes/found/_data/file").read_text() == "x"
+    assert not (bench.root / "volumes/begun").exists(), "it holds nothing: a creation that was cut short"
+    (orphan,) = Orphans(bench.root).all()
+    assert (orphan.kind, orphan.name, Path(orphan.path).is_dir()) == ("volumes", "unlikely", True)
+
+
+async def test_a_damaged_record_keeps_only_its_volume_down(bench: Bench) -> None:
+    for name in ("data", "hurt"):
+        await bench.service.create(VolumeCreate(name))
+        (bench.root / f"volumes/{name}/_data/file").write_text("x")
+    with bench.state.transaction() as connection:
+        connection.execute("UPDATE volumes SET document = ? WHERE name = 'hurt'", (b"\xffgarbage",))
+    bench.crash()
+    assert bench.names() == ["data"]
+    assert bench.state.damaged_in("volumes") == {"hurt"}
+    assert (bench.root / "volumes/hurt/_data/file").read_text() == "x"
+    with pytest.raises(Conflict, match="record of this volume is damaged"):
+        await bench.service.create(VolumeCreate("hurt"))
 
 
 async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""darse's own `/darse/check`: the store of images held against itself."""
+"""darse's own `/darse/check`: records and data held against each other; and `/darse/orphans`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ async def check(call: Call) -> web.StreamResponse:
 async def repair(call: Call) -> web.StreamResponse:
     """Check, and repair what can be."""
     return await stream(call.request, _lines(call.engine.system.check_store(repair=True)), "application/json")
+
+
+@ROUTES.add("DELETE", "/darse/orphans")
+async def remove_orphans(call: Call) -> web.StreamResponse:
+    """Remove for good what the engine has moved aside, for no record names it."""
+    return await stream(call.request, _lines(call.engine.system.remove_orphans()), "application/json")
 
 
 async def _lines(messages: AsyncIterator[CheckMessage]) -> AsyncIterator[bytes]:

@@ -1,7 +1,7 @@
-"""`system check`: what is damaged, missing or left over in the engine's store of images, and what to do about it.
+"""`system check`: what is damaged, missing or left over in the engine's records and data, and what to do about it.
 
 With --repair the engine repairs what it can; what has to come from a registry again is pulled from here, where the
-credentials are.
+credentials are. With --rebuild no engine is asked: `darsed --rebuild` makes the database again, while none runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from darse.cli import pulling, screen
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string, switch
+from darse.cli.flags import Command, Options, string, switch
 from darse.cli.image_names import split
 from darse.cli.invocation import Invocation
 
@@ -25,7 +25,14 @@ def check(invocation: Invocation) -> int:
     options = invocation.options
     if options.format not in ("", "json"):
         raise CliError("the format of a check is json, or none")
-    response = invocation.client.stream("POST" if options.repair else "GET", "/darse/check")
+    if options.rebuild + options.repair + options.remove_orphans > 1:
+        raise CliError("--rebuild, --repair and --remove-orphans go one at a time")
+    if options.rebuild:
+        return _rebuild(options)
+    if options.remove_orphans:
+        response = invocation.client.stream("DELETE", "/darse/orphans")
+    else:
+        response = invocation.client.stream("POST" if options.repair else "GET", "/darse/check")
     shown = _Shown()
     findings: list[dict[str, Any]] = []
     last: dict[str, Any] = {}
@@ -54,6 +61,15 @@ def check(invocation: Invocation) -> int:
         screen.control(f"{len(findings)} finding{'s' * (len(findings) != 1)}, {remaining} problem")
         screen.control(f"{'s' * (remaining != 1)} left\n")
     return 1 if remaining else 0
+
+
+def _rebuild(options: Options) -> int:
+    """Have the database built again; the status is 1 when an engine runs, or something could not be taken back."""
+    import subprocess
+
+    given = {"data-root": options.data_root, "exec-root": options.exec_root, "config-file": options.config_file}
+    flags = [f"--{name}={value}" for name, value in given.items() if value]
+    return subprocess.run([sys.executable, "-m", "darse.daemon", "--rebuild", *flags], check=False).returncode
 
 
 def _pull(invocation: Invocation, references: list[str]) -> int:
@@ -103,9 +119,14 @@ COMMANDS = {
         Command(
             "system check",
             "[OPTIONS]",
-            "Check that every image and layer in the engine's store is whole",
+            "Check that the engine's records, images and layers are whole",
             (
                 switch("repair", "Repair what can be, and pull again what is lost"),
+                switch("rebuild", "Build the database again from its backup and the data, while no engine runs"),
+                switch("remove-orphans", "Remove for good what was moved aside because no record names it"),
+                string("data-root", "With --rebuild: the engine's, where it is not that of its configuration"),
+                string("exec-root", "With --rebuild: the engine's, where it is not that of its configuration"),
+                string("config-file", "With --rebuild: the engine's configuration file"),
                 string("format", "'json' (a line for each finding), or none", "f"),
             ),
         ),
