@@ -48,9 +48,16 @@ class Creation:
         self._mounted = ImageMounts(context)
 
     async def create(
-        self, name: str | None, request: CreateRequest, platform: Platform | None = None
+        self,
+        name: str | None,
+        request: CreateRequest,
+        platform: Platform | None = None,
+        *,
+        recursive_read_only: bool = True,
     ) -> CreateResponse:
         """Create a container called `name`, or something pleasant, from the image for `platform` (this machine's).
+
+        recursive_read_only: read-only binds reach what is mounted below their source, unless told otherwise.
 
         Raises NotFound for the image and nothing else, since clients pull it then; Conflict for the name, and
         InvalidParameter. Networks are looked up at a start.
@@ -68,6 +75,9 @@ class Creation:
         endpoints = self._endpoints(host, request)
         inherited = self._volumes_from(host)
         plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited)
+        if not recursive_read_only:
+            for plan in plans:
+                plan.read_only_non_recursive |= plan.type == "bind" and not plan.rw
         _check_sources(plans)
         mounted = await self._mounted.resolve(plans)
         links = self._links.resolve(host.Links or ())
@@ -143,6 +153,7 @@ class Creation:
             host.MaskedPaths = list(MASKED_PATHS) if given.MaskedPaths is None else given.MaskedPaths
             host.ReadonlyPaths = list(READONLY_PATHS) if given.ReadonlyPaths is None else given.ReadonlyPaths
         host.ConsoleSize = given.ConsoleSize or [0, 0]
+        host.PidsLimit = given.PidsLimit if (given.PidsLimit or 0) > 0 else None
         return host
 
     def _check_options(self, request: CreateRequest, host: HostConfig) -> list[str]:

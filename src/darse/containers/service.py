@@ -95,10 +95,15 @@ class ContainerService:
     # Life
 
     async def create(
-        self, name: str | None, request: CreateRequest, platform: Platform | None = None
+        self,
+        name: str | None,
+        request: CreateRequest,
+        platform: Platform | None = None,
+        *,
+        recursive_read_only: bool = True,
     ) -> CreateResponse:
         """Create a container; see `Creation.create`."""
-        return await self._creation.create(name, request, platform)
+        return await self._creation.create(name, request, platform, recursive_read_only=recursive_read_only)
 
     async def start(self, reference: str, checkpoint: CheckpointPlace | None = None) -> None:
         """Start a container, or go on from a checkpoint of it; see `Lifecycle.start`."""

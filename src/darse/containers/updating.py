@@ -153,7 +153,7 @@ def merged(host: HostConfig, wanted: HostConfig) -> HostConfig:
         )
     given = {name: value for name in _LIMITS if (value := getattr(wanted, name))}
     if wanted.PidsLimit is not None:
-        given["PidsLimit"] = wanted.PidsLimit
+        given["PidsLimit"] = max(wanted.PidsLimit, 0)  # any negative number means no limit, as 0 does
     if wanted.RestartPolicy.Name:
         if host.AutoRemove and wanted.RestartPolicy.Name != "no":
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -147,19 +148,25 @@ class ImageViews:
             RepoDigests=self._repo_digests(names),
             Parent=image.parent,
             Comment=config.comment,
-            Created=config.created,
+            Created=config.created or msgspec.UNSET,
             DockerVersion=config.docker_version,
             Author=config.author,
             Config=WireImageConfig.of(config.config),
             Architecture=config.architecture,
             Variant=config.variant or msgspec.UNSET,
-            Os=config.os,
+            Os=config.os or "linux",
             OsVersion=config.os_version or msgspec.UNSET,
             Size=sum(self.layers.size(chain) for chain in image.chain_ids),
             GraphDriver=GraphDriver(DRIVER, graph),
             RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
             Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
         )
+
+    def made_by(self, image_id: str) -> tuple[str, dict[str, Any]]:
+        """The container that an image was made of, and its configuration, as old builders noted them."""
+        document = msgspec.json.decode(self.content.read(image_id), type=dict[str, Any])
+        container, config = document.get("container"), document.get("container_config")
+        return container if isinstance(container, str) else "", config if isinstance(config, dict) else {}
 
     def _repo_digests(self, names: list[str]) -> list[str]:
         """A name's repository, with the digest of what the name refers to."""

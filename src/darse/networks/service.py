@@ -387,11 +387,11 @@ class NetworkService:
                 deleted.append(record.name)
         return NetworksPruned(deleted or None)
 
-    def list_networks(self, filters: Filters) -> list[Network]:
-        """The networks that match, newest last. Raises InvalidParameter."""
+    def list_networks(self, filters: Filters, *, containers: bool = False) -> list[Network]:
+        """The networks that match, newest last; with their `containers` on demand. Raises InvalidParameter."""
         views.check_filters(filters)
         return [
-            views.view(record, ())
+            views.view(record, self._connected(record) if containers else ())
             for record in sorted(self.store, key=lambda one: one.created_ns)
             if views.matches(record, filters, used=self._used(record))
         ]

@@ -133,7 +133,7 @@ class ImageInspect(msgspec.Struct, kw_only=True):
     RepoDigests: list[str]
     Parent: str = ""
     Comment: str = ""
-    Created: str
+    Created: str | msgspec.UnsetType = msgspec.UNSET
     DockerVersion: str = ""
     Author: str = ""
     Config: ImageConfig

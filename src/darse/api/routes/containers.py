@@ -8,7 +8,7 @@ import contextlib
 import msgspec
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.errors import HEADERS
@@ -36,7 +36,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
     found = await call.engine.containers.list_containers(
         filters, everything=query.flag(request, "all"), limit=limit, size=query.flag(request, "size")
     )
-    return json_response(found)
+    return json_response(versions.container_list(call.version, found))
 
 
 @ROUTES.add("POST", "/containers/create")
@@ -44,16 +44,23 @@ async def create(call: Call) -> web.StreamResponse:
     """Create a container."""
     name = query.text(call.request, "name") or None
     body = await read_json(call.request, CreateRequest)
-    text = query.text(call.request, "platform")
-    platform = platforms.parse(text) if text else None
-    return json_response(await call.engine.containers.create(name, body, platform), 201)
+    versions.create_request(call.version, body)
+    text = query.text(call.request, "platform") if versions.has(call.version, "containers/create platform") else ""
+    made = await call.engine.containers.create(
+        name,
+        body,
+        platforms.parse(text) if text else None,
+        recursive_read_only=versions.recursive_read_only(call.version),
+    )
+    return json_response(made, 201)
 
 
 @ROUTES.add("GET", "/containers/{id}/json")
 async def inspect(call: Call) -> web.StreamResponse:
     """Inspect a container."""
     size = query.flag(call.request, "size")
-    return json_response(await call.engine.containers.inspect(call.match["id"], size=size))
+    found = await call.engine.containers.inspect(call.match["id"], size=size)
+    return json_response(versions.container_inspect(call.version, found))
 
 
 @ROUTES.add("POST", "/containers/{id}/start")
@@ -70,7 +77,7 @@ async def start(call: Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/stop")
 async def stop(call: Call) -> web.StreamResponse:
     """Stop a container."""
-    seconds, signal = _stop_options(call.request)
+    seconds, signal = _stop_options(call)
     await call.engine.containers.stop(call.match["id"], seconds, signal)
     return empty()
 
@@ -78,16 +85,17 @@ async def stop(call: Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/restart")
 async def restart(call: Call) -> web.StreamResponse:
     """Restart a container."""
-    seconds, signal = _stop_options(call.request)
+    seconds, signal = _stop_options(call)
     await call.engine.containers.restart(call.match["id"], seconds, signal)
     return empty()
 
 
-def _stop_options(request: web.BaseRequest) -> tuple[int | None, str | None]:
-    seconds = query.number(request, "t")
+def _stop_options(call: Call) -> tuple[int | None, str | None]:
+    seconds = query.number(call.request, "t")
     if seconds is not None and not -1 <= seconds <= 2**31:
         raise InvalidParameter(f"invalid value for t: {seconds}")
-    return seconds, query.text(request, "signal") or None
+    signal = query.text(call.request, "signal") if versions.has(call.version, "containers/stop signal") else ""
+    return seconds, signal or None
 
 
 @ROUTES.add("POST", "/containers/{id}/kill")
@@ -151,7 +159,8 @@ async def prune(call: Call) -> web.StreamResponse:
 async def wait(call: Call) -> web.StreamResponse:
     """Wait for a container's end. The head is sent when the wait is registered, so that a client can start it then."""
     request = call.request
-    ended = call.engine.containers.wait(call.match["id"], query.text(request, "condition"))
+    condition = query.text(request, "condition") if versions.has(call.version, "containers/wait condition") else ""
+    ended = call.engine.containers.wait(call.match["id"], condition)
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
     await response.prepare(request)
     connection_of(request).becomes_stream()
@@ -186,7 +195,7 @@ async def logs(call: Call) -> web.StreamResponse:
     )
     service = call.engine.containers
     log = service.logs(call.match["id"], options)
-    content_type = MULTIPLEXED if log.multiplexed and call.version >= (1, 42) else RAW
+    content_type = MULTIPLEXED if log.multiplexed and versions.has(call.version, "multiplexed media type") else RAW
     try:
         return await stream(request, log.frames(), content_type)
     finally:
@@ -209,7 +218,7 @@ def _attach_options(request: web.BaseRequest) -> AttachOptions:
 async def attach(call: Call) -> web.StreamResponse:
     """Take over the connection for a container's streams."""
     attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
-    return await hijack(call.request, attachment, multiplexed_type=call.version >= (1, 42))
+    return await hijack(call.request, attachment, multiplexed_type=versions.has(call.version, "multiplexed media type"))
 
 
 @ROUTES.add("GET", "/containers/{id}/attach/ws")
@@ -217,5 +226,8 @@ async def attach_websocket(call: Call) -> web.StreamResponse:
     """A container's streams over a websocket."""
     if call.request.headers.get("Upgrade", "").lower() != "websocket":
         raise InvalidParameter("attach/ws wants a websocket handshake")
-    attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
+    options = _attach_options(call.request)
+    if not versions.has(call.version, "containers/attach/ws streams"):
+        options = msgspec.structs.replace(options, stdin=True, stdout=True, stderr=True)
+    attachment = call.engine.containers.attach(call.match["id"], options)
     return await websocket(call.request, attachment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.hijack import hijack
@@ -17,6 +17,8 @@ ROUTES = Routes()
 async def create(call: Call) -> web.StreamResponse:
     """Create an exec."""
     config = await read_json(call.request, ExecConfig)
+    if not versions.has(call.version, "exec ConsoleSize"):
+        config.ConsoleSize = None
     return json_response({"Id": call.engine.execs.create(call.match["id"], config)}, 201)
 
 
@@ -27,7 +29,7 @@ async def start(call: Call) -> web.StreamResponse:
     attachment = await call.engine.execs.start(call.match["id"], options)
     if attachment is None:
         return empty(200)
-    return await hijack(call.request, attachment, multiplexed_type=call.version >= (1, 42))
+    return await hijack(call.request, attachment, multiplexed_type=versions.has(call.version, "multiplexed media type"))
 
 
 @ROUTES.add("POST", "/exec/{id}/resize")

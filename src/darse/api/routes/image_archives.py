@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.responses import progress, stream
 from darse.api.uploads import Upload
 from darse.archive.bodies import LONGEST_START
 from darse.engine.errors import InvalidParameter
+from darse.images.platforms import Platform
 
 ROUTES = Routes()
 # How long the first piece of an archive may fail before the head of the answer is sent; seconds.
@@ -18,7 +19,7 @@ _PATIENCE = 5
 @ROUTES.add("POST", "/images/load")
 async def load(call: Call) -> web.StreamResponse:
     """Load images from an archive."""
-    quiet, platform = query.flag(call.request, "quiet"), query.platform(call.request)
+    quiet, platform = query.flag(call.request, "quiet"), _platform(call)
     upload = Upload(call.request)
     messages = call.engine.images.load(upload.take(LONGEST_START) or upload.pieces(), quiet=quiet, platform=platform)
     return await progress(call.request, messages, errors_inside=True)
@@ -30,12 +31,16 @@ async def save_many(call: Call) -> web.StreamResponse:
     names = call.request.query.getall("names", [])
     if not names:
         raise InvalidParameter("names of images to save are wanted")
-    archive = call.engine.images.save(names, query.platform(call.request))
+    archive = call.engine.images.save(names, _platform(call))
     return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
 
 
 @ROUTES.add("GET", "/images/{name}/get")
 async def save(call: Call) -> web.StreamResponse:
     """Save an image to an archive."""
-    archive = call.engine.images.save([call.match["name"]], query.platform(call.request))
+    archive = call.engine.images.save([call.match["name"]], _platform(call))
     return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
+
+
+def _platform(call: Call) -> Platform | None:
+    return query.platform(call.request) if versions.has(call.version, "images/archives platform") else None

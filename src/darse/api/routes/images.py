@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.responses import empty, json_response
 from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
 from darse.images import platforms
 from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
-from darse.wire.images import ImageInspect, ImageSummary
 
 ROUTES = Routes()
-_MANIFESTS_SINCE, _DESCRIPTOR_SINCE, _VIRTUAL_SIZE_UNTIL = (1, 47), (1, 48), (1, 44)
 
 
 @ROUTES.add("GET", "/images/json")
@@ -23,42 +19,36 @@ async def list_images(call: Call) -> web.StreamResponse:
     """List images."""
     request = call.request
     filters = Filters.parse(request.query.get("filters"), LIST_FILTERS)
-    if call.version < (1, 41) and (name := query.text(request, "filter")):
+    if versions.has(call.version, "images/json filter") and (name := query.text(request, "filter")):
         filters = filters.adding("reference", name)
     found = call.engine.images.list_images(
         filters,
-        manifests=query.flag(request, "manifests") and call.version >= _MANIFESTS_SINCE,
-        shared_size=query.flag(request, "shared-size"),
+        manifests=query.flag(request, "manifests") and versions.has(call.version, "images/json manifests"),
+        shared_size=query.flag(request, "shared-size") and versions.has(call.version, "images/json shared-size"),
+        containers=versions.has(call.version, "images/json containers"),
     )
-    for summary in found:
-        _as_in(call.version, summary)
-    return json_response(found)
-
-
-def _as_in(version: tuple[int, int], image: ImageSummary | ImageInspect) -> None:
-    """Take and give what versions of the API differ in."""
-    if version < _DESCRIPTOR_SINCE:
-        image.Descriptor = msgspec.UNSET
-    if version < _VIRTUAL_SIZE_UNTIL:
-        image.VirtualSize = image.Size
+    return json_response(versions.image_list(call.version, found))
 
 
 @ROUTES.add("GET", "/images/{name}/json")
 async def inspect(call: Call) -> web.StreamResponse:
     """Inspect an image."""
     request = call.request
-    manifests, platform = query.flag(request, "manifests"), query.platform(call.request)
+    version = call.version
+    manifests = query.flag(request, "manifests") and versions.has(version, "images/inspect manifests")
+    platform = query.platform(request) if versions.has(version, "images/inspect platform") else None
     if manifests and platform is not None:
         raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
-    found = call.engine.images.inspect(_name(call), platform, manifests=manifests and call.version >= _DESCRIPTOR_SINCE)
-    _as_in(call.version, found)
-    return json_response(found)
+    images = call.engine.images
+    found = images.inspect(_name(call), platform, manifests=manifests)
+    return json_response(versions.image_inspect(version, found, images.made_by))
 
 
 @ROUTES.add("GET", "/images/{name}/history")
 async def history(call: Call) -> web.StreamResponse:
     """The steps that made an image."""
-    return json_response(call.engine.images.history(_name(call), query.platform(call.request)))
+    platform = query.platform(call.request) if versions.has(call.version, "images/history platform") else None
+    return json_response(call.engine.images.history(_name(call), platform))
 
 
 @ROUTES.add("POST", "/images/{name}/tag")
@@ -72,11 +62,12 @@ async def tag(call: Call) -> web.StreamResponse:
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a name, and with the last one the image."""
     request = call.request
+    wanted = request.query.getall("platforms", []) if versions.has(call.version, "images/remove platforms") else ()
     removed = await call.engine.images.remove(
         _name(call),
         force=query.flag(request, "force"),
         prune=not query.flag(request, "noprune"),
-        platforms=[platforms.parse_json(text) for text in request.query.getall("platforms", []) if text],
+        platforms=[platforms.parse_json(text) for text in wanted if text],
     )
     return json_response(removed)
 

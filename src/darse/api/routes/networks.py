@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import empty, json_response
@@ -19,7 +19,8 @@ ROUTES = Routes()
 async def list_networks(call: Call) -> web.StreamResponse:
     """List networks."""
     filters = Filters.parse(call.request.query.get("filters"), LIST_FILTERS)
-    return json_response(call.engine.networks.list_networks(filters))
+    containers = versions.has(call.version, "networks containers")
+    return json_response(call.engine.networks.list_networks(filters, containers=containers))
 
 
 @ROUTES.add("POST", "/networks/create")
@@ -57,6 +58,7 @@ async def connect(call: Call) -> web.StreamResponse:
     if not body.Container:
         raise InvalidParameter("the container to connect is wanted")
     settings = body.EndpointConfig or EndpointSettings()
+    versions.endpoint_request(call.version, settings)
     await call.engine.containers.connect(call.match["id"], body.Container, settings)
     return empty(200)
 

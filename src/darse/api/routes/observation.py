@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import json_response, stream
@@ -24,7 +24,7 @@ async def top(call: Call) -> web.StreamResponse:
 async def stats(call: Call) -> web.StreamResponse:
     """Sample what a container uses, once or as a stream."""
     request, service = call.request, call.engine.containers.observation
-    one_shot = query.flag(request, "one-shot")
+    one_shot = query.flag(request, "one-shot") and versions.has(call.version, "containers/stats one-shot")
     if query.flag(request, "stream", default=True):
         if one_shot:
             raise InvalidParameter("cannot have stream=true and one-shot=true")
@@ -42,4 +42,5 @@ async def changes(call: Call) -> web.StreamResponse:
 async def update(call: Call) -> web.StreamResponse:
     """Change a container's limits and restart policy."""
     body = await read_json(call.request, UpdateRequest)
+    versions.update_request(call.version, body)
     return json_response(await call.engine.containers.observation.update(call.match["id"], body))

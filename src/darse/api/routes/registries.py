@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.registry_auth import credentials_of, read_credentials, read_others
@@ -32,7 +32,7 @@ async def create(call: Call) -> web.StreamResponse:
     reference, every_tag = _asked(image, query.text(request, "tag"))
     messages = call.engine.registries.pull(
         reference,
-        platform=query.text(request, "platform"),
+        platform=_platform(call),
         every_tag=every_tag,
         credentials=read_credentials(request),
         others=read_others(request),
@@ -60,9 +60,13 @@ async def _import(call: Call, source: str) -> web.StreamResponse:
         name,
         request.query.getall("changes", []),
         query.text(request, "message") or f"Imported from {source}",
-        query.text(request, "platform"),
+        _platform(call),
     )
     return await progress(request, messages)
+
+
+def _platform(call: Call) -> str:
+    return query.text(call.request, "platform") if versions.has(call.version, "images/create platform") else ""
 
 
 @ROUTES.add("POST", "/images/{name}/push")
@@ -74,7 +78,9 @@ async def push(call: Call) -> web.StreamResponse:
     if tag:
         name = references.parse_name(f"{name.name}:{tag}")
     messages = call.engine.registries.push(
-        name, platform=query.platform(request), credentials=read_credentials(request)
+        name,
+        platform=query.platform(request) if versions.has(call.version, "images/push platform") else None,
+        credentials=read_credentials(request),
     )
     return await progress(request, messages, interruptible=True)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.responses import json_response, stream
 from darse.api.routes.cluster import not_here_yet
@@ -42,16 +42,17 @@ async def version(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/info")
 async def info(call: Call) -> web.StreamResponse:
     """How the engine is."""
-    return json_response(await call.engine.system.info())
+    return json_response(versions.info(call.version, await call.engine.system.info()))
 
 
 @ROUTES.add("GET", "/system/df")
 async def disk_usage(call: Call) -> web.StreamResponse:
     """What takes how much room."""
-    types = set(call.request.query.getall("type", [])) or set(USAGE_TYPES)
+    given = call.request.query.getall("type", []) if versions.has(call.version, "system/df type") else []
+    types = set(given) or set(USAGE_TYPES)
     if unknown := types - USAGE_TYPES:
         raise InvalidParameter(f"unknown object type: {min(unknown)}")
-    return json_response(await call.engine.system.disk_usage(types))
+    return json_response(versions.disk_usage(call.version, await call.engine.system.disk_usage(types)))
 
 
 @ROUTES.add("GET", "/events")

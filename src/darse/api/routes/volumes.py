@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api import query
+from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import empty, json_response
@@ -32,7 +32,7 @@ async def create(call: Call) -> web.StreamResponse:
 async def prune(call: Call) -> web.StreamResponse:
     """Remove unused volumes. Before API 1.42 that meant named ones too."""
     filters = Filters.parse(call.request.query.get("filters"), PRUNE_FILTERS)
-    if call.version < (1, 42):
+    if not versions.has(call.version, "volumes/prune all"):
         filters = Filters({"all": ["true"], "label": filters.values("label"), "label!": filters.values("label!")})
     return json_response(await call.engine.volumes.prune(filters))
 

@@ -1,0 +1,293 @@
+"""What each version of the API sends and takes, held against moby's "Engine API version history".
+
+A row is a version, a request, and what must be true of the answer. Rows come in pairs, on both sides of a change.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.support.crafted import crafted_image
+from tests.support.engine import BUSYBOX, Engine
+from tests.support.http import Response
+from tests.system.images.test_names_in_archives import archive
+
+ABSENT = object()
+SLEEP = {"Image": BUSYBOX, "Cmd": ["sleep", "99"]}
+OF_CONTAINERS = "Hostname Domainname AttachStdin AttachStdout AttachStderr Tty OpenStdin StdinOnce Image".split()
+THOUGH_EMPTY = "Cmd Entrypoint Env Labels OnBuild User Volumes WorkingDir".split()
+
+
+@pytest.fixture(scope="module")
+def prepared(session_engine: Engine) -> Iterator[Engine]:
+    """An engine with a container on each kind of network, and images with and without names and dates."""
+    engine, api = session_engine, session_engine.api
+    if engine.process is None or engine.process.poll() is not None:
+        engine.up()
+    for content in (archive("bare:1"), archive(layers=(bytes(10240),))):
+        api("POST", "/images/load", content)
+    api("POST", "/images/load", crafted_image("crafted"))
+    api("POST", "/networks/create", {"Name": "own"})
+    annotated = {"HostConfig": {"NetworkMode": "own", "Annotations": {"a": "b"}}, "Labels": {"seen": "1"}}
+    api("POST", "/containers/create?name=seen", {**SLEEP, **annotated})
+    api("POST", "/containers/create?name=plain", SLEEP)
+    for name in ("seen", "plain"):
+        assert api("POST", f"/containers/{name}/start").status == 204
+    yield engine
+    engine.remove_all()
+    for one in api("GET", "/images/json").json():
+        if BUSYBOX + ":latest" not in one["RepoTags"]:
+            api("DELETE", f"/images/{one['Id']}?force=1")
+
+
+def at(document: Any, path: str) -> Any:
+    """What is at a path of member names and numbers."""
+    for part in path.split(".") if path else ():
+        if isinstance(document, list):
+            document = document[int(part)]
+        elif part in document:
+            document = document[part]
+        else:
+            return ABSENT
+    return document
+
+
+Row = tuple[str, str, str, object]
+UNNAMED = '/images/json?filters={"dangling":["true"]}'
+NAMED = '/images/json?filters={"reference":["builtin/busybox"]}'
+SEEN = '/containers/json?filters={"label":["seen"]}'
+INSPECTED: list[Row] = [
+    ("1.24", "/images/bare:1/json", "Created", "0001-01-01T00:00:00Z"),
+    ("1.43", "/images/bare:1/json", "Created", "0001-01-01T00:00:00Z"),
+    ("1.44", "/images/bare:1/json", "Created", ABSENT),
+    ("1.51", "/images/bare:1/json", "Created", ABSENT),
+    ("1.32", "/images/bare:1/json", "Container", ""),
+    ("1.44", "/images/bare:1/json", "ContainerConfig.Hostname", ""),
+    ("1.44", "/images/bare:1/json", "ContainerConfig.Cmd", None),
+    ("1.45", "/images/bare:1/json", "Container", ABSENT),
+    ("1.45", "/images/bare:1/json", "ContainerConfig", ABSENT),
+    ("1.41", "/images/bare:1/json", "Os", "linux"),
+    ("1.47", "/images/bare:1/json", "Descriptor", ABSENT),
+    ("1.47", UNNAMED, "0.Descriptor", ABSENT),
+    ("1.42", UNNAMED, "0.RepoTags", ["<none>:<none>"]),
+    ("1.42", UNNAMED, "0.RepoDigests", ["<none>@<none>"]),
+    ("1.43", UNNAMED, "0.RepoTags", []),
+    ("1.43", UNNAMED, "0.RepoDigests", []),
+    ("1.44", UNNAMED, "0.VirtualSize", ABSENT),
+    ("1.44", "/images/bare:1/json", "VirtualSize", ABSENT),
+    ("1.44", "/system/df", "Images.0.VirtualSize", ABSENT),
+    ("1.24", NAMED, "0.Containers", -1),
+    ("1.50", NAMED, "0.Containers", -1),
+    ("1.51", NAMED, "0.Containers", 2),
+    ("1.41", NAMED + "&shared-size=1", "0.SharedSize", -1),
+    ("1.46", NAMED + "&manifests=1", "0.Manifests", ABSENT),
+    ("1.47", '/images/json?manifests=1&filters={"reference":["bare"]}', "0.Manifests.0.Kind", "image"),
+    ("1.47", "/images/bare:1/json?manifests=1", "Manifests", ABSENT),
+    ("1.48", "/images/bare:1/json?manifests=1", "Manifests.0.Kind", "image"),
+    ("1.40", "/images/json?filter=bare", "0.RepoTags", ["bare:1"]),
+    ("1.45", SEEN, "0.HostConfig.Annotations", ABSENT),
+    ("1.46", SEEN, "0.HostConfig.Annotations", {"a": "b"}),
+    ("1.45", "/containers/seen/json", "NetworkSettings.Networks.own.Aliases", None),
+    ("1.51", "/containers/seen/json", "NetworkSettings.Networks.own.Aliases", None),
+    ("1.44", "/containers/plain/json", "NetworkSettings.Networks.bridge.Aliases", None),
+    ("1.24", "/info", "BridgeNfIptables", False),
+    ("1.49", "/info", "BridgeNfIptables", False),
+    ("1.49", "/info", "BridgeNfIp6tables", False),
+    ("1.50", "/info", "BridgeNfIptables", ABSENT),
+    ("1.46", "/info", "RegistryConfig.AllowNondistributableArtifactsCIDRs", None),
+    ("1.46", "/info", "RegistryConfig.AllowNondistributableArtifactsHostnames", None),
+    ("1.49", "/info", "RegistryConfig.AllowNondistributableArtifactsCIDRs", ABSENT),
+    ("1.49", "/info", "RuncCommit.Expected", ABSENT),
+    ("1.48", "/info", "FirewallBackend", ABSENT),
+    ("1.49", "/info", "FirewallBackend.Driver", "nftables"),
+    ("1.41", "/system/df", "BuilderSize", 0),
+    ("1.42", "/system/df", "BuilderSize", ABSENT),
+    ("1.41", "/system/df?type=image", "Volumes", []),
+    ("1.42", "/system/df?type=image", "Volumes", ABSENT),
+    ("1.28", "/networks", "0.Containers", {}),
+]
+
+
+@pytest.mark.parametrize(("version", "path", "member", "expected"), INSPECTED)
+def test_members_of_answers(prepared: Engine, version: str, path: str, member: str, expected: object) -> None:
+    answer = prepared.api("GET", f"/v{version}{path}")
+    assert answer.status == 200, answer.body
+    found = at(answer.json(), member)
+    assert found is expected or found == expected
+
+
+Check = Callable[[Any], bool]
+FACTS: list[tuple[str, str, Check]] = [
+    ("1.24", "/images/bare:1/json", lambda one: all(name in one["Config"] for name in OF_CONTAINERS + THOUGH_EMPTY)),
+    ("1.49", "/images/bare:1/json", lambda one: all(name in one["Config"] for name in OF_CONTAINERS + THOUGH_EMPTY)),
+    ("1.50", "/images/bare:1/json", lambda one: not any(name in one["Config"] for name in OF_CONTAINERS)),
+    ("1.50", "/images/bare:1/json", lambda one: all(one["Config"][name] in (None, "") for name in THOUGH_EMPTY)),
+    ("1.51", "/images/bare:1/json", lambda one: all(one["Config"][name] in (None, "") for name in THOUGH_EMPTY)),
+    (
+        "1.51",
+        "/images/crafted/json",
+        lambda one: one["Config"]["Cmd"] == ["sh"] and one["Config"]["Entrypoint"] is None,
+    ),
+    ("1.43", UNNAMED, lambda found: found[0]["VirtualSize"] == found[0]["Size"]),
+    ("1.43", "/images/bare:1/json", lambda one: one["VirtualSize"] == one["Size"]),
+    ("1.43", "/system/df", lambda one: all(image["VirtualSize"] == image["Size"] for image in one["Images"])),
+    ("1.42", NAMED + "&shared-size=1", lambda found: found[0]["SharedSize"] >= 0),
+    ("1.48", "/images/bare:1/json", lambda one: one["Descriptor"]["digest"].startswith("sha256:")),
+    ("1.48", UNNAMED, lambda found: "Descriptor" in found[0]),
+    ("1.41", "/images/json?filter=bare", lambda found: len(found) > 1),
+    (
+        "1.44",
+        "/containers/seen/json",
+        lambda one: one["NetworkSettings"]["Networks"]["own"]["Aliases"] == [one["Id"][:12]],
+    ),
+    ("1.48", "/info", lambda one: one["RuncCommit"]["Expected"] == one["RuncCommit"]["ID"]),
+    ("1.48", "/info", lambda one: one["ContainerdCommit"]["Expected"] == one["ContainerdCommit"]["ID"]),
+    ("1.27", "/networks", lambda found: any(one["Containers"] for one in found)),
+    ("1.28", "/networks", lambda found: not any(one["Containers"] for one in found)),
+    ("1.47", "/images/bare:1/history?platform=nonsense%20", lambda found: len(found) > 0),
+    ("1.48", "/images/bare:1/json?platform=nonsense%20", lambda one: bool(one["Id"])),
+]
+
+
+@pytest.mark.parametrize(("version", "path", "true"), FACTS)
+def test_facts_of_answers(prepared: Engine, version: str, path: str, true: Check) -> None:
+    answer = prepared.api("GET", f"/v{version}{path}")
+    assert answer.status == 200, answer.body
+    assert true(answer.json()), answer.body
+
+
+MAC = "02:42:ac:11:00:77"
+TWO_NETWORKS = {
+    "NetworkingConfig": {"EndpointsConfig": {"own": {}, "bridge": {}}},
+    "HostConfig": {"NetworkMode": "own"},
+}
+
+
+def mounting(**mount: Any) -> dict[str, Any]:
+    return {"HostConfig": {"Mounts": [{"Target": "/m", **mount}]}}
+
+
+SUBPATH = mounting(Type="volume", Source="subs", VolumeOptions={"Subpath": "x"})
+IMAGE_MOUNT = mounting(Type="image", Source=BUSYBOX)
+MISMATCH = mounting(Type="tmpfs", BindOptions={"Propagation": "rprivate"})
+FORCED = mounting(Type="bind", Source="/tmp", ReadOnly=True, BindOptions={"ReadOnlyForceRecursive": True})
+CREATED = mounting(Type="bind", Source="/nowhere/to/be/found", BindOptions={"CreateMountpoint": False})
+STATUSES: list[tuple[str, str, str, Any, int]] = [
+    ("1.43", "POST", "/containers/create", TWO_NETWORKS, 400),
+    ("1.44", "POST", "/containers/create", TWO_NETWORKS, 201),
+    ("1.44", "POST", "/containers/create", SUBPATH, 400),
+    ("1.45", "POST", "/containers/create", SUBPATH, 201),
+    ("1.47", "POST", "/containers/create", IMAGE_MOUNT, 400),
+    ("1.48", "POST", "/containers/create", IMAGE_MOUNT, 201),
+    ("1.41", "POST", "/containers/create", MISMATCH, 201),
+    ("1.42", "POST", "/containers/create", MISMATCH, 400),
+    ("1.43", "POST", "/containers/create", FORCED, 400),
+    ("1.44", "POST", "/containers/create", FORCED, 201),
+    ("1.42", "POST", "/containers/create", CREATED, 400),
+    ("1.40", "POST", "/containers/create?platform=nonsense%20", {}, 201),
+    ("1.41", "POST", "/containers/create?platform=nonsense%20", {}, 400),
+    ("1.29", "POST", "/containers/idle/wait?condition=nonsense", None, 200),
+    ("1.30", "POST", "/containers/idle/wait?condition=nonsense", None, 400),
+    ("1.41", "POST", "/containers/idle/stop?signal=NONSENSE", None, 304),
+    ("1.45", "POST", "/images/nosuch/push?tag=1&platform=nonsense%20", None, 404),
+    ("1.46", "POST", "/images/nosuch/push?tag=1&platform=nonsense%20", None, 400),
+    ("1.47", "GET", "/images/bare:1/get?platform=nonsense%20", None, 200),
+    ("1.48", "GET", "/images/bare:1/get?platform=nonsense%20", None, 400),
+    ("1.47", "GET", "/images/bare:1/history?platform=nonsense%20", None, 200),
+    ("1.48", "GET", "/images/bare:1/history?platform=nonsense%20", None, 400),
+    ("1.49", "GET", "/images/bare:1/json?platform=nonsense%20", None, 400),
+    ("1.49", "DELETE", "/images/nosuch?platforms=nonsense%20", None, 404),
+    ("1.50", "DELETE", "/images/nosuch?platforms=nonsense%20", None, 400),
+    ("1.41", "GET", "/system/df?type=nonsense", None, 200),
+    ("1.42", "GET", "/system/df?type=nonsense", None, 400),
+    ("1.40", "GET", "/containers/idle/stats?stream=false&one-shot=1", None, 200),
+    ("1.23", "GET", "/_ping", None, 400),
+    ("1.24", "GET", "/_ping", None, 200),
+]
+
+
+@pytest.mark.parametrize(("version", "method", "path", "body", "status"), STATUSES)
+def test_what_is_taken(prepared: Engine, version: str, method: str, path: str, body: Any, status: int) -> None:
+    api = prepared.api
+    if "idle" in path:
+        api("POST", "/containers/create?name=idle", SLEEP)
+    answer = api(method, f"/v{version}{path}", {**SLEEP, **body} if body is not None else None)
+    assert answer.status == status, answer.body[:400]
+    if answer.status == 201:
+        api("DELETE", f"/containers/{answer.json()['Id']}?v=1")
+
+
+def created(engine: Engine, version: str, **body: Any) -> Any:
+    made: Response = engine.api("POST", f"/v{version}/containers/create", {**SLEEP, **body})
+    assert made.status == 201, made.body
+    found = engine.api("GET", f"/containers/{made.json()['Id']}/json").json()
+    engine.api("DELETE", f"/containers/{made.json()['Id']}?v=1")
+    return {**found, "Warnings": made.json()["Warnings"]}
+
+
+ENDPOINT = {"HostConfig": {"NetworkMode": "own"}, "NetworkingConfig": {"EndpointsConfig": {"own": {"MacAddress": MAC}}}}
+INTERVAL = {"Healthcheck": {"Test": ["CMD", "true"], "StartInterval": 5_000_000_000}}
+NON_RECURSIVE = mounting(Type="bind", Source="/tmp", BindOptions={"NonRecursive": True})
+TMPFS_WORDS = mounting(Type="tmpfs", TmpfsOptions={"Options": [["exec"]], "SizeBytes": 4096})
+FIRST_MOUNT = "HostConfig.Mounts.0"
+MEANINGS: list[tuple[str, dict[str, Any], str, object]] = [
+    ("1.39", {}, "HostConfig.IpcMode", "shareable"),
+    ("1.40", {}, "HostConfig.IpcMode", "private"),
+    ("1.39", {"HostConfig": {"IpcMode": "private"}}, "HostConfig.IpcMode", "private"),
+    ("1.39", NON_RECURSIVE, f"{FIRST_MOUNT}.BindOptions.NonRecursive", ABSENT),
+    ("1.40", NON_RECURSIVE, f"{FIRST_MOUNT}.BindOptions.NonRecursive", True),
+    ("1.41", {"HostConfig": {"ConsoleSize": [5, 7]}}, "HostConfig.ConsoleSize", [0, 0]),
+    ("1.42", {"HostConfig": {"ConsoleSize": [5, 7]}}, "HostConfig.ConsoleSize", [5, 7]),
+    ("1.42", {"HostConfig": {"KernelMemory": 64 << 20}}, "Warnings", []),
+    ("1.42", {"HostConfig": {"Annotations": {"a": "b"}}}, "HostConfig.Annotations", None),
+    ("1.43", {"HostConfig": {"Annotations": {"a": "b"}}}, "HostConfig.Annotations", {"a": "b"}),
+    ("1.43", ENDPOINT, "NetworkSettings.Networks.own.MacAddress", ""),
+    ("1.44", ENDPOINT, "NetworkSettings.Networks.own.MacAddress", MAC),
+    ("1.43", INTERVAL, "Config.Healthcheck.StartInterval", ABSENT),
+    ("1.44", INTERVAL, "Config.Healthcheck.StartInterval", 5_000_000_000),
+    ("1.45", TMPFS_WORDS, f"{FIRST_MOUNT}.TmpfsOptions.Options", ABSENT),
+    ("1.46", TMPFS_WORDS, f"{FIRST_MOUNT}.TmpfsOptions.Options", [["exec"]]),
+    ("1.24", {"HostConfig": {"PidsLimit": -1}}, "HostConfig.PidsLimit", None),
+    ("1.51", {"HostConfig": {"PidsLimit": 0}}, "HostConfig.PidsLimit", None),
+    ("1.51", {"HostConfig": {"PidsLimit": 7}}, "HostConfig.PidsLimit", 7),
+]
+
+
+@pytest.mark.parametrize(("version", "body", "member", "expected"), MEANINGS)
+def test_what_a_creation_means(
+    prepared: Engine, version: str, body: dict[str, Any], member: str, expected: object
+) -> None:
+    found = at(created(prepared, version, **body), member)
+    assert found is expected or found == expected, json.dumps(found, default=str)
+
+
+@pytest.mark.parametrize(
+    ("version", "asked", "limit"),
+    [("1.39", 9, 5), ("1.40", 9, 9), ("1.40", -1, 0), ("1.51", -2, 0), ("1.51", None, 5)],
+)
+def test_what_an_update_of_the_process_limit_means(
+    prepared: Engine, version: str, asked: int | None, limit: int
+) -> None:
+    api = prepared.api
+    api("POST", "/containers/create?name=limited", {**SLEEP, "HostConfig": {"PidsLimit": 5}})
+    assert api("POST", f"/v{version}/containers/limited/update", {"PidsLimit": asked}).status == 200
+    assert api("GET", "/containers/limited/json").json()["HostConfig"]["PidsLimit"] == limit
+    api("DELETE", "/containers/limited")
+
+
+@pytest.mark.parametrize(("version", "read_only"), [("1.43", False), ("1.44", True)])
+def test_read_only_binds_are_recursive_since_1_44(prepared: Engine, version: str, read_only: bool) -> None:
+    script = "touch /m/shm/darse-version 2>/dev/null && echo written; rm -f /m/shm/darse-version; true"
+    body = {"Cmd": ["sh", "-c", script], "HostConfig": {"Binds": ["/dev:/m:ro"]}}
+    made = prepared.api("POST", f"/v{version}/containers/create", {**SLEEP, **body}).json()["Id"]
+    assert prepared.docker("start", "-a", made).ok().out == ("" if read_only else "written\n")
+    prepared.docker("rm", made).ok()
+
+
+def test_the_table_is_long_enough(tell: Callable[[str], None]) -> None:
+    rows = len(INSPECTED) + len(FACTS) + len(STATUSES) + len(MEANINGS)
+    tell(f"API versions: {rows} rows of what they send and take")
+    assert rows >= 60
