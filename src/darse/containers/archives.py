@@ -244,7 +244,8 @@ def _job(operation: str, path: str) -> Job:
     if not path:
         raise InvalidParameter("bad parameter: path cannot be empty")
     clean = posixpath.normpath("/" + path.lstrip("/"))
-    inside = path == "." or path.endswith("/.")
+    # Slashes behind the dot change nothing.
+    inside = posixpath.basename(path.rstrip("/")) == "."
     name = "." if inside else posixpath.basename(clean) or "/"
     return Job(operation=operation, path=clean, follow=inside or path.endswith("/"), name=name)
 

@@ -21,12 +21,12 @@ from darse.networks.model import SandboxRequest
 from darse.runtime import cdi
 from darse.runtime.checkpoint import pin_network
 from darse.runtime.container_mounts import BindMount, TmpfsMount
-from darse.runtime.destinations import check_destinations
+from darse.runtime.destinations import check_destinations, with_modes
 from darse.runtime.devices import device_binds
 from darse.runtime.filters import CompiledFilters
 from darse.runtime.launch import RootMount
 from darse.runtime.oci import OCIRuntime
-from darse.runtime.pinning import pin_layers, pin_shared_memory, pin_subpaths
+from darse.runtime.pinning import pin_layers, pin_non_recursive, pin_shared_memory, pin_subpaths
 from darse.runtime.remapping import Remapping, host_message_queues, pin_sources
 from darse.runtime.spec import LAST_GROUP, SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import lookup_user
@@ -107,7 +107,9 @@ class Assembly:
         def write_spec(root_fd: int) -> bytes:
             nonlocal profile
             check_destinations(root_fd, str(files.station.rootfs), mounts)
-            pinned = pin_subpaths(pin_layers(mounts, station), station)
+            pinned = pin_subpaths(pin_layers(with_modes(root_fd, mounts), station), station)
+            if runtime.is_crun:
+                pinned = pin_non_recursive(pinned, station)
             if remapping is not None:
                 remapping.admit(station)
                 pinned = pin_sources(pinned, station)

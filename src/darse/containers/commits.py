@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from darse.engine.times import rfc3339
 from darse.images import references
 from darse.images.announcing import announce
 from darse.images.changes import apply
-from darse.images.differences import MOUNT_TARGETS
+from darse.images.differences import MOUNT_TARGETS, unchanged
 from darse.images.model import History, Image, ImageConfig, Layer, RootFS
 from darse.images.references import Reference
 from darse.wire.containers import ContainerConfig
@@ -30,6 +31,8 @@ _EXEC_SECONDS = 5.0
 _COMMIT_SECONDS = 60.0
 # What an archive without entries hashes to: two blocks of zeros.
 _EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+# Bytes of one argument of a program, execve(2), with room for the rest.
+_SKIP_LIMIT = 100_000
 # What of a container's configuration is its image's; the rest is of one container.
 _OF_IMAGES = (
     *("User", "ExposedPorts", "Env", "Cmd", "Healthcheck", "ArgsEscaped", "Volumes", "WorkingDir", "Entrypoint"),
@@ -93,7 +96,7 @@ class Commits:
                     layer = await images.layers.commit(
                         upper,
                         chain[-1] if chain else None,
-                        skip=MOUNT_TARGETS,
+                        skip=[*MOUNT_TARGETS, *await self._unchanged(container)],
                         owners=context.snapshots.owners.of(container.id),
                     )
             hold(layer.chain_id)
@@ -108,6 +111,20 @@ class Commits:
                 more = {"imageRef": str(name)} if name else {}
                 context.publish(container, "commit", comment=options.message, imageID=image.id, **more)
         return image.id
+
+    async def _unchanged(self, container: Container) -> list[str]:
+        """What of the container's files is as the image has it: the layer holds what `diff` shows, and no more.
+
+        The worker takes the paths on its command line, with colons between them: there they have to find room.
+        """
+        overlay = self._context.snapshots.overlay(container.id)
+        found = await asyncio.to_thread(unchanged, tuple(overlay.lower), overlay.upper)
+        chosen, room = [], _SKIP_LIMIT
+        for path in found:
+            room -= len(os.fsencode(path)) + 1
+            if room >= 0 and ":" not in path:
+                chosen.append(path)
+        return chosen
 
     @asynccontextmanager
     async def _still(self, container: Container, *, pause: bool) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import posixpath
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.archive.owners import Owners
 from darse.containers import names
 from darse.containers.context import Context
 from darse.containers.files import ContainerFiles
@@ -28,6 +30,7 @@ from darse.linux.mounts import mount_overlay
 from darse.networks.ports import check_ports
 from darse.networks.sandboxes import check_settings
 from darse.runtime import validate
+from darse.runtime.directories import is_there, make_directories
 from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
 from darse.volumes.binds import missing
 from darse.volumes.copy_up import copy_up
@@ -69,6 +72,8 @@ class Creation:
         warnings = self._check_options(request, host)
         image = await context.images.ensure(request.Image, platform)
         config = merged(request.container_config(), image.container_config())
+        if config.WorkingDir.startswith("/"):
+            config.WorkingDir = posixpath.normpath("/" + config.WorkingDir.lstrip("/"))
         self._check_config(config, host)
         if platform is None:
             warnings += _platform_warnings(image)
@@ -117,7 +122,7 @@ class Creation:
             if owners := context.owners_of(container.record.host):
                 await context.snapshots.change_owners(container.id, owners)
             await context.volumes.realize(container.record.mounts)
-            await self._fill_volumes(container)
+            await self._fill(container)
             with context.database.transaction():
                 context.database.on_rollback(functools.partial(setattr, container.state, "status", Status.CREATING))
                 container.state.status = Status.CREATED
@@ -220,9 +225,7 @@ class Creation:
                 raise InvalidParameter(f"invalid volumes-from specification: {text!r}")
             for plan in self._other(reference).record.mounts:
                 writable = plan.rw and mode != "ro"
-                plans[plan.destination] = msgspec.structs.replace(
-                    plan, rw=writable, anonymous=False, from_container=True
-                )
+                plans[plan.destination] = msgspec.structs.replace(plan, rw=writable, from_container=True)
         return list(plans.values())
 
     def _name(self, given: str | None) -> str:
@@ -232,8 +235,8 @@ class Creation:
         self._context.store.refuse_taken(name)
         return name
 
-    async def _fill_volumes(self, container: Container) -> None:
-        """Copy what the image has at a new volume's place into the volume."""
+    async def _fill(self, container: Container) -> None:
+        """Copy what the image has at a new volume's place into the volume, and make the working directory."""
         context = self._context
         plans = [
             plan
@@ -245,11 +248,21 @@ class Creation:
             and context.volumes.is_plain(plan.name)
             and not any(Path(plan.source).iterdir())
         ]
-        if plans:
-            overlay = context.snapshots.overlay(container.id)
-            await context.threads.run(self._fill, context.files.of(container.id), overlay, plans)
+        overlay = context.snapshots.overlay(container.id)
+        working = container.record.config.WorkingDir
+        if is_there(working, overlay.lower):
+            working = ""
+        if plans or working:
+            owner = (0, 0)
+            if text := context.owners_of(container.record.host):
+                owners = Owners.parse(text)
+                owner = owners.user(0), owners.group(0)
+            files = context.files.of(container.id)
+            await context.threads.run(self._fill_files, files, overlay, plans, working, owner)
 
-    def _fill(self, files: ContainerFiles, overlay: Overlay, plans: list[MountPlan]) -> None:
+    def _fill_files(
+        self, files: ContainerFiles, overlay: Overlay, plans: list[MountPlan], working: str, owner: tuple[int, int]
+    ) -> None:
         context = self._context
         files.prepare_station()
         try:
@@ -257,6 +270,8 @@ class Creation:
                 mount_overlay(overlay.lower, overlay.upper, overlay.work, str(files.station.rootfs))
                 root_fd = os.open(files.station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
+                    if working:
+                        make_directories(root_fd, working, *owner)
                     for plan in plans:
                         copy_up(root_fd, plan.destination, Path(plan.source))
                 finally:

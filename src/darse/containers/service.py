@@ -322,23 +322,31 @@ class ContainerService:
         ]
         shown = containers[:limit] if limit > 0 else containers
         sizes = await asyncio.gather(*map(self._sizes, shown)) if size else [None] * len(shown)
+        called = {
+            (record.image_reference, record.image_id): self._context.images.called(
+                record.image_reference, record.image_id
+            )
+            for record in (one.record for one in shown)
+        }
         return [
-            views.summary(one, self._endpoints.settings(one), sizes_of_one, self._links.names(one))
+            views.summary(
+                one,
+                called[one.record.image_reference, one.record.image_id],
+                self._endpoints.settings(one),
+                sizes_of_one,
+                self._links.names(one),
+            )
             for one, sizes_of_one in zip(shown, sizes, strict=True)
         ]
 
     def _built_on(self, reference: str) -> set[str]:
-        """The ids of an image and of those that stand on its layers; none when there is no such image."""
+        """The ids of an image and of those that were made from it; none when there is no such image."""
+        images = self._context.images
         try:
-            base = self._context.images.get(reference)
+            base = images.get(reference)
         except (NotFound, InvalidParameter):
             return set()
-        depth = len(base.chain_ids)
-        return {
-            image.id
-            for image in self._context.images.store
-            if image.id == base.id or (depth and image.chain_ids[:depth] == base.chain_ids)
-        }
+        return {image.id for image in images.store if images.store.is_made_from(image, base)}
 
     def trace(self, reference: str, name: str | None) -> Operation:
         """What was done in the last operation on a container. Raises NotFound."""

@@ -89,14 +89,14 @@ def inspect(
 
 
 def summary(
-    container: Container, network: NetworkSettings, sizes: Sizes | None, link_names: list[str]
+    container: Container, image: str, network: NetworkSettings, sizes: Sizes | None, link_names: list[str]
 ) -> ContainerSummary:
-    """A list entry; `link_names` are the names that others have given to it."""
+    """A list entry; `image` is what its image is called now, `link_names` what others have named it by links."""
     record = container.record
     return ContainerSummary(
         Id=record.id,
         Names=[f"/{record.name}", *link_names],
-        Image=record.image_reference,
+        Image=image,
         ImageID=record.image_id,
         Command=" ".join(f"'{word}'" if " " in word else word for word in record.command),
         Created=record.created_ns // 1_000_000_000,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
-import shlex
 
 import msgspec
 
@@ -19,6 +19,10 @@ _HEALTH_FIELDS = {
     "start-interval": "StartInterval",
     "retries": "Retries",
 }
+_VARIABLE = re.compile(
+    r"(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<modifier>[-+])(?P<word>[^{}]*))?\}",
+    re.ASCII,
+)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
 
@@ -44,11 +48,54 @@ def apply(config: ContainerConfig, changes: list[str]) -> ContainerConfig:
     return changed
 
 
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise InvalidParameter(f"cannot read {text!r}: {error}") from error
+def _words(config: ContainerConfig, text: str) -> list[str]:
+    """The words of an instruction, without quotes and with variables of the configuration's environment in them."""
+    return _expanded(config, text, split=True)
+
+
+def _text(config: ContainerConfig, text: str) -> str:
+    """All of an instruction's text as one word."""
+    return "".join(_expanded(config, text, split=False))
+
+
+def _expanded(config: ContainerConfig, text: str, *, split: bool) -> list[str]:
+    """Read text as a Dockerfile's: quotes and backslashes as in a shell, `$NAME`, `${NAME}`, `:-` and `:+`."""
+    values = dict(entry.partition("=")[::2] for entry in config.Env or ())
+    words: list[str] = []
+    word: str | None = None
+    quote, position = "", 0
+    while position < len(text):
+        character = text[position]
+        position += 1
+        if quote == "'":
+            piece = "" if character == quote else character
+            quote = "" if character == quote else quote
+        elif character == "\\" and position < len(text) and (not quote or text[position] in '"$\\'):
+            piece, position = text[position], position + 1
+        elif character in "'\"" and character == (quote or character):
+            piece, quote = "", "" if quote else character
+        elif character == "$" and (found := _VARIABLE.match(text, position)) is not None:
+            piece, position = _value(config, values, found), found.end()
+        elif split and not quote and character.isspace():
+            if word is not None:
+                words.append(word)
+            word = None
+            continue
+        else:
+            piece = character
+        word = (word or "") + piece
+    if quote:
+        raise InvalidParameter(f"cannot read {text!r}: a quote is not closed")
+    return words if word is None else [*words, word]
+
+
+def _value(config: ContainerConfig, values: dict[str, str], found: re.Match[str]) -> str:
+    value = values.get(found["bare"] or found["name"], "")
+    if found["modifier"] == "-":
+        return value or _text(config, found["word"])
+    if found["modifier"] == "+":
+        return _text(config, found["word"]) if value else ""
+    return value
 
 
 def _command(text: str) -> list[str]:
@@ -62,13 +109,12 @@ def _command(text: str) -> list[str]:
     return ["/bin/sh", "-c", text]
 
 
-def _pairs(text: str) -> dict[str, str]:
-    words = _words(text)
-    if "=" not in words[0]:
+def _pairs(config: ContainerConfig, text: str) -> dict[str, str]:
+    if "=" not in text.split(maxsplit=1)[0]:
         key, _, value = text.partition(" ")
-        return {key: value.strip()}
+        return {_text(config, key): _text(config, value.strip())}
     pairs = {}
-    for word in words:
+    for word in _words(config, text):
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise InvalidParameter(f"Syntax error - can't find = in {word!r}. Must be of the form: name=value")
@@ -85,14 +131,14 @@ def _entrypoint(config: ContainerConfig, text: str) -> None:
 
 
 def _env(config: ContainerConfig, text: str) -> None:
-    pairs = _pairs(text)
-    kept = [entry for entry in config.Env or [] if entry.partition("=")[0] not in pairs]
-    config.Env = kept + [f"{key}={value}" for key, value in pairs.items()]
+    pairs = {entry.partition("=")[0]: entry for entry in config.Env or ()}
+    pairs |= {key: f"{key}={value}" for key, value in _pairs(config, text).items()}
+    config.Env = list(pairs.values())
 
 
 def _expose(config: ContainerConfig, text: str) -> None:
     exposed = dict(config.ExposedPorts or {})
-    for word in _words(text):
+    for word in _words(config, text):
         port, _, protocol = word.partition("/")
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
             raise InvalidParameter(f"Invalid containerPort: {word}")
@@ -101,24 +147,24 @@ def _expose(config: ContainerConfig, text: str) -> None:
 
 
 def _label(config: ContainerConfig, text: str) -> None:
-    config.Labels = {**(config.Labels or {}), **_pairs(text)}
+    config.Labels = {**(config.Labels or {}), **_pairs(config, text)}
 
 
 def _user(config: ContainerConfig, text: str) -> None:
-    config.User = text
+    config.User = _text(config, text)
 
 
 def _volume(config: ContainerConfig, text: str) -> None:
-    words = _command(text) if text.startswith("[") else _words(text)
+    words = _command(text) if text.startswith("[") else _words(config, text)
     config.Volumes = {**(config.Volumes or {}), **{word: {} for word in words}}
 
 
 def _workdir(config: ContainerConfig, text: str) -> None:
-    config.WorkingDir = text
+    config.WorkingDir = posixpath.normpath(posixpath.join(config.WorkingDir or "/", _text(config, text)))
 
 
 def _stop_signal(config: ContainerConfig, text: str) -> None:
-    config.StopSignal = text
+    config.StopSignal = _text(config, text)
 
 
 def _on_build(config: ContainerConfig, text: str) -> None:

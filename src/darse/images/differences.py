@@ -62,21 +62,45 @@ def differences(lower: tuple[str, ...], upper: str) -> list[Difference]:
         os.close(top)
 
 
+def unchanged(lower: tuple[str, ...], upper: str) -> list[str]:
+    """List the topmost paths in `upper` that are no change, and have none in them: a layer does without. Blocks."""
+    top = os.open(upper, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        comparison = _Comparison(top, upper)
+        for _ in comparison.directory("", lower):
+            pass
+    finally:
+        os.close(top)
+    found = set(comparison.unchanged)
+    return [path for path in comparison.unchanged if not any(above in found for above in _above(path))]
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
 class _Comparison:
     def __init__(self, top: int, upper: str) -> None:
         self._top = top
         self._upper = upper
+        # What the upper directory has, and is as it was; directories after what is in them.
+        self.unchanged: list[str] = []
 
     def directory(self, path: str, layers: tuple[str, ...]) -> Iterator[Difference]:
         """Compare what is in a directory. The walk is kept on a stack: a container nests as deeply as it likes."""
         # A directory that is only changed if something in it is waits until something is.
         waiting: list[str] = []
+        entered: list[str] = []
         stack = [self._children(path, layers)]
         while stack:
             found = next(stack[-1], None)
             if found is None:
                 stack.pop()
-                del waiting[-1:]
+                if waiting and waiting.pop():
+                    self.unchanged.append(entered.pop())
+                elif entered:
+                    entered.pop()
                 continue
             difference, inner, inner_layers = found
             if difference is not None:
@@ -87,6 +111,7 @@ class _Comparison:
                 yield difference
             if inner:
                 waiting.append("" if difference is not None else inner)
+                entered.append(inner)
                 stack.append(self._children(inner, inner_layers))
 
     def _children(self, path: str, layers: tuple[str, ...]) -> Iterator[tuple[Difference | None, str, tuple[str, ...]]]:
@@ -109,6 +134,8 @@ class _Comparison:
             if status is None or _is_whiteout(status):
                 if old is not None:
                     yield Difference(child, Kind.DELETED), "", ()
+                else:
+                    self.unchanged.append(child)
                 continue
             inner = child if stat.S_ISDIR(status.st_mode) else ""
             if old is None:
@@ -116,10 +143,14 @@ class _Comparison:
                     yield Difference(child, Kind.ADDED), inner, ()
                 elif inner:
                     yield None, inner, ()
+                else:
+                    self.unchanged.append(child)
             elif self._differs(old, child, status):
                 yield Difference(child, Kind.MODIFIED), inner, old.layers
             elif inner:
                 yield None, inner, old.layers
+            else:
+                self.unchanged.append(child)
 
     def _differs(self, old: _Old, path: str, new: os.stat_result) -> bool:
         before = old.status

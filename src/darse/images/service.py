@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from darse.engine.errors import NotFound
+from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.events import EventLog
 from darse.engine.recovery import Recovery
 from darse.engine.state import State
@@ -113,10 +113,14 @@ class ImageService(ImageViews):
         """What a name, id or digest refers to: a manifest, or an index. Raises NotFound and InvalidParameter."""
         return self.store.find(reference).target.descriptor
 
-    def familiar_name(self, reference: str) -> str:
-        """How lists show the image that a container was asked for."""
-        found = self.store.find(reference)
-        return reference if found.reference is not None else found.image.id
+    def called(self, reference: str, image_id: str) -> str:
+        """How lists show the image of a container: as it was asked for, unless that means another image by now."""
+        try:
+            found = self.store.find(reference)
+        except (NotFound, InvalidParameter):
+            return image_id
+        images = self.store.images_of(found.target) if found.reference is not None else [found.image]
+        return reference if any(image.id == image_id for image in images) else image_id
 
     async def ensure(self, reference: str, platform: Platform | None = None) -> Image:
         """Return an image, assembling it first when it is a built-in one. Raises NotFound."""

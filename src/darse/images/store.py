@@ -173,6 +173,19 @@ class ImageStore:
                 best = (distance, image)
         return best[1] if best else None
 
+    def is_made_from(self, image: Image, base: Image) -> bool:
+        """Whether an image is another one, or was made from it: here, or elsewhere with layers of its own on top.
+
+        Equal layers say nothing: two images may have been made from a third, and differ in their configuration.
+        """
+        while image.id != base.id:
+            parent = self._images.get(image.parent)
+            if parent is None:
+                depth = len(base.chain_ids)
+                return 0 < depth < len(image.chain_ids) and image.chain_ids[:depth] == base.chain_ids
+            image = parent
+        return True
+
     def _find(self, text: str) -> Found:
         digest = text if text.startswith("sha256:") else f"sha256:{text}"
         prefix = text.removeprefix("sha256:")

@@ -44,6 +44,12 @@ def bind_descriptor(descriptor: int, target: str) -> None:
         mount(f"/proc/self/fd/{descriptor}", target, "", MS_BIND | MS_REC)
 
 
+def bind_alone(source: str, target: str) -> None:
+    """Bind a directory without what is mounted below it. Raises OSError."""
+    with trace.step("mount", f"bind {source} alone at {target}", "mount", "--bind", source, target):
+        mount(source, target, "", MS_BIND)
+
+
 def bind_from_process(pid: int, path: str, target: str) -> None:
     """Bind a directory as process `pid` sees it; a link in its path is an error.
 

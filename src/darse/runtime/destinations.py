@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from typing import Final
 
 from darse.engine.errors import InvalidParameter
 from darse.linux.openat2 import open_in_root
-from darse.runtime.container_mounts import BindMount, Mounts
+from darse.runtime.container_mounts import BindMount, Mounts, TmpfsMount
 
 # What lxcfs gives containers views of their own of.
 _ALLOWED: Final = frozenset(
@@ -46,6 +47,28 @@ def check_destinations(root_fd: int, root: str, mounts: Mounts) -> None:
                 raise _refusal(mount.destination, found, "it is not of type proc")
         elif found.startswith("/proc/") and found not in _ALLOWED:
             raise _refusal(mount.destination, found, "it is inside /proc")
+
+
+def with_modes(root_fd: int, mounts: Mounts) -> Mounts:
+    """Return the mounts with memory of the mode that the directory in its place has, unless another is asked for.
+
+    That is runc's doing; with crun, /root would be everybody's.
+    """
+    return [_with_mode(root_fd, one) if isinstance(one, TmpfsMount) else one for one in mounts]
+
+
+def _with_mode(root_fd: int, mount: TmpfsMount) -> TmpfsMount:
+    if any(option.startswith("mode=") for option in mount.options):
+        return mount
+    try:
+        found = open_in_root(root_fd, mount.destination, os.O_PATH | os.O_DIRECTORY)
+    except OSError:  # not there: the kernel's default is right
+        return mount
+    try:
+        mode = stat.S_IMODE(os.fstat(found).st_mode)
+    finally:
+        os.close(found)
+    return TmpfsMount(mount.destination, [*mount.options, f"mode={mode:04o}"])
 
 
 def _resolved(root_fd: int, root: str, destination: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from darse.engine.errors import Conflict, InvalidParameter
-from darse.linux.mount_trees import bind_descriptor, bind_from_process
+from darse.linux.mount_trees import bind_alone, bind_descriptor, bind_from_process
 from darse.linux.mounts import mount_layers
 from darse.linux.openat2 import open_beneath
 from darse.runtime.container_mounts import BindMount, Mounts
@@ -45,6 +45,25 @@ def pin_subpaths(mounts: Mounts, directory: Path) -> Mounts:
     """
     return [
         _pin(mount, directory / f"subpath-{number}") if isinstance(mount, BindMount) and mount.subpath else mount
+        for number, mount in enumerate(mounts)
+    ]
+
+
+def pin_non_recursive(mounts: Mounts, directory: Path) -> Mounts:
+    """Return the mounts with the sources that are to be shown alone bound below `directory`, without what is on them.
+
+    crun 1.8 shows what is mounted below such a source all the same. Call it in the launch's mount namespace.
+    """
+
+    def pin(mount: BindMount, target: Path) -> BindMount:
+        target.mkdir()
+        bind_alone(mount.source, str(target))
+        return replace(mount, source=str(target))
+
+    return [
+        pin(mount, directory / f"alone-{number}")
+        if isinstance(mount, BindMount) and not mount.recursive and os.path.isdir(mount.source)
+        else mount
         for number, mount in enumerate(mounts)
     ]
 

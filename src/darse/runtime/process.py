@@ -167,7 +167,8 @@ def environment(
             entries[name] = entry
         else:
             entries.pop(name, None)
-    entries.setdefault("HOME", f"HOME={user.home}")
+    if entries.get("HOME", "HOME=") == "HOME=":  # runc takes an empty one for none
+        entries["HOME"] = f"HOME={user.home}"
     return list(entries.values())
 
 

@@ -72,7 +72,9 @@ class FakeContainers:
         if reference != "box":
             raise NotFound(f"No such container: {reference}")
 
-    async def create(self, name: str | None, request: Any, platform: Any = None) -> CreateResponse:
+    async def create(
+        self, name: str | None, request: Any, platform: Any = None, *, recursive_read_only: bool = True
+    ) -> CreateResponse:
         self.calls.append(("create", name, request))
         return CreateResponse("f" * 64, [])
 

@@ -17,7 +17,7 @@ def test_what_is_not_named_stays() -> None:
     before = HostConfig(Memory=64 * MIB, MemorySwap=128 * MIB, CpuShares=512, PidsLimit=5, Binds=["a:/a"])
     assert merged(before, HostConfig()) == before
     after = merged(before, HostConfig(CpuShares=100, PidsLimit=-1))
-    assert (after.CpuShares, after.PidsLimit, after.Memory, after.Binds) == (100, -1, 64 * MIB, ["a:/a"])
+    assert (after.CpuShares, after.PidsLimit, after.Memory, after.Binds) == (100, 0, 64 * MIB, ["a:/a"])
     assert before.CpuShares == 512
 
 

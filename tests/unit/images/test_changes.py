@@ -30,7 +30,36 @@ def test_an_instruction_changes_the_configuration(change, field, expected):
 
 
 def test_a_later_env_replaces_an_earlier_one():
-    assert apply(ContainerConfig(Env=["A=0", "Z=9"]), ["ENV A=1", "ENV A=2"]).Env == ["Z=9", "A=2"]
+    assert apply(ContainerConfig(Env=["A=0", "Z=9"]), ["ENV A=1", "ENV A=2"]).Env == ["A=2", "Z=9"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        ("ENV PATH=/x:$PATH", "Env", ["PATH=/x:/bin", "B=b c"]),
+        ("ENV PATH /x:${PATH}", "Env", ["PATH=/x:/bin", "B=b c"]),
+        ("ENV PATH=1 OLD=$PATH", "Env", ["PATH=1", "B=b c", "OLD=/bin"]),
+        ("ENV X=$B Y=\"$B\" Z='$B'", "Env", ["PATH=/bin", "B=b c", "X=b c", "Y=b c", "Z=$B"]),
+        (
+            "ENV X=\\$B Y=${NO:-none} Z=${B:+some} V=${NO:+x}",
+            "Env",
+            ["PATH=/bin", "B=b c", "X=$B", "Y=none", "Z=some", "V="],
+        ),
+        ("ENV X=a$ Y=$1 Z=${PATH", "Env", ["PATH=/bin", "B=b c", "X=a$", "Y=$1", "Z=${PATH"]),
+        ("LABEL p=$PATH", "Labels", {"p": "/bin"}),
+        ("USER $B", "User", "b c"),
+        ("WORKDIR $PATH/x/../y/", "WorkingDir", "/bin/y"),
+        ("EXPOSE ${NO:-80}", "ExposedPorts", {"80/tcp": {}}),
+        ("CMD echo $PATH", "Cmd", ["/bin/sh", "-c", "echo $PATH"]),
+        ("ONBUILD ENV A=$PATH", "OnBuild", ["ENV A=$PATH"]),
+    ],
+)
+def test_variables_are_those_of_the_configuration(change, field, expected):
+    assert getattr(apply(ContainerConfig(Env=["PATH=/bin", "B=b c"]), [change]), field) == expected
+
+
+def test_a_relative_working_directory_is_below_the_one_before():
+    assert apply(ContainerConfig(WorkingDir="/srv"), ["WORKDIR a", "WORKDIR b/"]).WorkingDir == "/srv/a/b"
 
 
 @pytest.mark.parametrize(

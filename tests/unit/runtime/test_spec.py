@@ -328,7 +328,7 @@ def test_limits_are_lowered_to_what_the_engine_can_set() -> None:
             [],
             ["PATH=/b", "HOSTNAME=h", "TERM=vt100", "HOME=/u"],
         ),
-        (ContainerConfig(Env=["A=1", "A=2", "HOME=", "PATH"]), ["A=3", "B"], ["HOSTNAME=h", "A=3", "HOME="]),
+        (ContainerConfig(Env=["A=1", "A=2", "HOME=", "PATH"]), ["A=3", "B"], ["HOSTNAME=h", "A=3", "HOME=/u"]),
         (ContainerConfig(Env=["PATH=/b", "X=a=b"]), ["HOSTNAME"], ["PATH=/b", "X=a=b", "HOME=/u"]),
     ],
 )
