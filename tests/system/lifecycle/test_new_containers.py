@@ -196,7 +196,9 @@ def test_a_committed_layer_holds_what_diff_shows(cli: Client) -> None:
 
 def test_a_commit_expands_variables_of_the_container(cli: Client) -> None:
     cli("create", "--name", "env", "-e", "PATH=/bin", "-e", "B=2", BUSYBOX).ok()
+    before = cli("inspect", "--format", "{{json .Config.Env}}", "env").ok().line
     cli("commit", "--change", "ENV PATH=/x:$PATH", "env", "env:1").ok()
-    assert cli("image", "inspect", "--format", "{{json .Config.Env}}", "env:1").ok().line == '["PATH=/x:/bin","B=2"]'
+    after = cli("image", "inspect", "--format", "{{json .Config.Env}}", "env:1").ok().line
+    assert after == before.replace("/bin", "/x:/bin")
     cli("rm", "env").ok()
     cli("rmi", "env:1").ok()
