@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 
 from tests.faults.races import Report, pairs_with, race_in_slices
@@ -18,6 +19,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     parser.add_argument("only", nargs="*", help="pairs with this operation; of these two")
     options = parser.parse_args()
+    # So that who ends it leaves no engine behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     total = Report(options.seed)
     for report in race_in_slices(options.runs, options.seed, options.slice, pairs_with(*options.only)):
         total.add(report)

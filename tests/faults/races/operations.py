@@ -86,7 +86,10 @@ def filters(**filters: list[str]) -> str:
     return "filters=" + quote(json.dumps(filters))
 
 
-_ARCHIVE = tar({"raced": b"x" * 10_000})
+def _archive(target: Target) -> bytes:
+    # Two that unpack the same file at once may stumble over each other.
+    return tar({f"raced-{target.chance.getrandbits(64):x}": b"x" * 10_000})
+
 
 Operation = Callable[[Target], Awaitable[Answer]]
 OPERATIONS: dict[str, Operation] = {
@@ -116,7 +119,7 @@ OPERATIONS: dict[str, Operation] = {
     "stats": lambda one: one.get("stats?stream=0&one-shot=1"),
     "inspect": lambda one: one.get("json?size=1"),
     "ps -s": lambda one: one.api("GET", "/containers/json?all=1&size=1"),
-    "cp in": lambda one: one.api("PUT", f"/containers/{one.id}/archive?path=/tmp", _ARCHIVE),
+    "cp in": lambda one: one.api("PUT", f"/containers/{one.id}/archive?path=/tmp", _archive(one)),
     "cp out": lambda one: one.get("archive?path=/bin"),
     "cp stat": lambda one: one.api("HEAD", f"/containers/{one.id}/archive?path=/bin/sh"),
     "export": lambda one: one.get("export"),
