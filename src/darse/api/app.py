@@ -40,8 +40,16 @@ class Call(NamedTuple):
 Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 
+def _parameter(name: str, template: str) -> str:
+    """The expression for a parameter of a path."""
+    if name == "name" or template.startswith("/networks/{id}"):
+        return ".+"
+    # A container that another links to has that one's name for it, too: app/mysql.
+    return "[^/]+(?:/[^/]+)?" if template.startswith("/containers/{id}/") else "[^/]+"
+
+
 class Routes:
-    """A table of routes; a parameter called `name` may contain slashes."""
+    """A table of routes; a parameter called `name`, and names of networks, may contain slashes."""
 
     def __init__(self) -> None:
         self._exact: dict[tuple[str, str], Handler] = {}
@@ -56,9 +64,7 @@ class Routes:
             if "{" not in template:
                 self._exact[method, template] = handler
             else:
-                pattern = _PARAMETER.sub(
-                    lambda match: f"(?P<{match[1]}>{'.+' if match[1] == 'name' else '[^/]+'})", template
-                )
+                pattern = _PARAMETER.sub(lambda match: f"(?P<{match[1]}>{_parameter(match[1], template)})", template)
                 self._patterns.append((method, re.compile(pattern + r"\Z"), handler))
             return handler
 

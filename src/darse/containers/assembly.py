@@ -14,10 +14,10 @@ from darse.containers.context import Context
 from darse.containers.image_mounts import ImageMounts
 from darse.containers.links import Links
 from darse.containers.model import Container
-from darse.containers.name_files import NameFiles, running_other
+from darse.containers.name_files import NameFiles, network_owner, running_other
 from darse.engine.errors import InvalidParameter, Unavailable
 from darse.linux import trace
-from darse.networks.model import SandboxRequest
+from darse.networks.model import PortWishes, SandboxRequest
 from darse.runtime import cdi
 from darse.runtime.checkpoint import pin_network
 from darse.runtime.container_mounts import BindMount, TmpfsMount
@@ -177,7 +177,7 @@ class Assembly:
             if context.store.find(mode.partition(":")[2]) is container:
                 raise InvalidParameter(f"cannot join own network: --network {mode} names the container itself")
             other = running_other(self._context, mode, "network")
-            sandbox = context.networks.sandbox(other.id)
+            sandbox = context.networks.sandbox(network_owner(context, container).id)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
             return _Stack(f"/proc/{other.state.pid}/ns/net", addresses, shared)
         request = SandboxRequest(
@@ -185,9 +185,9 @@ class Assembly:
             container_name=container.name,
             endpoints={} if mode == "none" or record.config.NetworkDisabled else self._endpoints(container),
             mac=record.config.MacAddress,
-            ports=record.host.PortBindings or {},
-            exposed=list(record.config.ExposedPorts or {}),
-            publish_all=record.host.PublishAllPorts,
+            wishes=PortWishes(
+                record.host.PortBindings or {}, list(record.config.ExposedPorts or {}), record.host.PublishAllPorts
+            ),
             owner=shared or (remapping.maps if remapping is not None else None),
         )
         made = await context.networks.sandbox_create(request)

@@ -28,7 +28,7 @@ from darse.images import Image, Overlay, platforms
 from darse.images.platforms import Platform
 from darse.linux.mounts import mount_overlay
 from darse.networks.ports import check_ports
-from darse.networks.sandboxes import check_settings
+from darse.networks.sandboxes import check_settings, refuse_user_defined
 from darse.runtime import validate
 from darse.runtime.directories import is_there, make_directories
 from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
@@ -85,7 +85,7 @@ class Creation:
                 plan.read_only_non_recursive |= plan.type == "bind" and not plan.rw
         _check_sources(plans)
         mounted = await self._mounted.resolve(plans)
-        links = self._links.resolve(host.Links or ())
+        links = self._links.resolve(host.Links or (), host.NetworkMode)
         host.Links = None  # told from the record, in the targets' current names
         record = Record(
             id=new_id(),
@@ -195,9 +195,11 @@ class Creation:
 
     def _endpoints(self, host: HostConfig, request: CreateRequest) -> dict[str, EndpointSettings]:
         """The networks to connect to, that of the network mode first. Those that are not there yet may come."""
-        if host.NetworkMode in ("host", "none") or host.NetworkMode.startswith("container:"):
-            return {}
         given = dict(request.NetworkingConfig.EndpointsConfig or {})
+        if host.NetworkMode in ("host", "none") or host.NetworkMode.startswith("container:"):
+            for settings in given.values():
+                refuse_user_defined(settings)
+            return {}
         known: dict[str, EndpointSettings] = {}
         chosen: dict[str, EndpointSettings] = {}
         store = self._context.networks.store

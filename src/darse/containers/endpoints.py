@@ -8,7 +8,7 @@ import msgspec
 
 from darse.containers.context import Context
 from darse.containers.model import Container, Status
-from darse.engine.errors import Conflict, EngineError, NotFound
+from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.networks.model import Holder, NetworkRecord, SandboxGone
 from darse.wire.containers import NetworkSettings
 from darse.wire.networks import EndpointSettings
@@ -73,8 +73,18 @@ class Endpoints:
     async def _connect(self, network: str, container: Container, settings: EndpointSettings) -> None:
         networks = self._context.networks
         record = networks.store.get(network)
-        if record.driver in ("host", "null") or container.record.host.NetworkMode == "host":
+        mode = container.record.host.NetworkMode
+        if record.driver in ("host", "null") or mode == "host":
             raise Conflict(f"container cannot be disconnected from or connected to the {record.name} network")
+        if mode == "none":
+            raise InvalidParameter(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+            )
+        if mode.startswith("container:"):
+            raise InvalidParameter(
+                "container sharing network namespace with another container or host cannot be connected to any other "
+                "network"
+            )
         if record.name in container.record.endpoints:
             raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
         networks.check({record.name: settings})
@@ -87,21 +97,29 @@ class Endpoints:
                 networks.disconnect(record.id, container.id, holder(container))
             raise
 
-    async def disconnect(self, network: str, container: Container | None) -> None:
-        """Disconnect a container from a network. Raises NotFound, and Conflict when it is not connected."""
-        record = self._context.networks.store.get(network)
+    async def disconnect(self, network: str, container: Container | None, *, force: bool = False) -> None:
+        """Disconnect a container from a network; with `force` also from one that was removed.
+
+        Raises NotFound, and Conflict when it is not connected.
+        """
+        record = self._context.networks.store.find_reference(network)
+        if record is None and not (force and container is not None and network in container.record.endpoints):
+            raise NotFound(f"network {network} not found")
         if container is None:
             return
         async with self._context.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 raise NotFound(f"No such container: {container.id}")
-            self._disconnect(record, container)
+            if record is None:
+                self._save(container, _without(container.record.endpoints, network))
+            else:
+                self._disconnect(record, container)
 
     def _disconnect(self, record: NetworkRecord, container: Container) -> None:
         if record.name not in container.record.endpoints:
             raise Conflict(f"container {container.id} is not connected to network {record.name}")
         before = container.record.endpoints
-        self._save(container, {name: settings for name, settings in before.items() if name != record.name})
+        self._save(container, _without(before, record.name))
         try:
             if container.state.alive:
                 self._context.networks.disconnect(record.id, container.id, holder(container))
@@ -111,6 +129,10 @@ class Endpoints:
 
     def _save(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
         self._context.store.save_record(container, msgspec.structs.replace(container.record, endpoints=endpoints))
+
+
+def _without(endpoints: dict[str, EndpointSettings], network: str) -> dict[str, EndpointSettings]:
+    return {name: settings for name, settings in endpoints.items() if name != network}
 
 
 def holder(container: Container) -> Holder:

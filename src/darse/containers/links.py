@@ -16,6 +16,7 @@ from darse.containers.model import Container, Link
 from darse.engine.errors import Conflict, InvalidParameter, NotFound
 from darse.engine.ids import NAME_PATTERN, short_id
 
+_WITHOUT_LATE_LINKS = ("bridge", "default", "host", "none")
 # Made by image builds; they say nothing about the linked service.
 _UNTOLD = frozenset({"HOME", "PATH"})
 
@@ -43,24 +44,28 @@ class Links:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def resolve(self, wanted: Iterable[str]) -> list[Link]:
-        """Find the targets of a creation's links. Raises InvalidParameter."""
-        links: dict[str, Link] = {}
+    def resolve(self, wanted: Iterable[str], mode: str) -> list[Link]:
+        """Find the targets of a creation's links; `mode` is its network mode. Raises InvalidParameter.
+
+        On the default bridge they must be there. On other networks a link is a name, which may come true later.
+        """
+        links: dict[Link, None] = {}
         for text in wanted:
             target, alias = parse_link(text)
             try:
                 found = self._context.store.get(target)
             except NotFound:
+                if mode not in _WITHOUT_LATE_LINKS:
+                    links[Link(target, alias)] = None
+                    continue
                 raise InvalidParameter(f"could not get container for {target}: No such container: {target}") from None
             if found.record.host.NetworkMode == "host":
                 raise InvalidParameter(
                     "conflicting options: host type networking can't be used with links. "
                     "This would result in undefined behavior"
                 )
-            if alias in links and links[alias].target != found.id:
-                raise Conflict(f"the alias {alias!r} is given to two containers")
-            links[alias] = Link(found.id, alias)
-        return list(links.values())
+            links[Link(found.id, alias)] = None
+        return list(links)
 
     def shown(self, container: Container) -> list[str]:
         """The links of an inspect: `/target:/container/alias`."""
@@ -76,11 +81,11 @@ class Links:
             f"/{parent.name}/{link.alias}"
             for parent in self._parents(target)
             for link in parent.record.links
-            if link.target == target.id
+            if link.target in (target.id, target.name)
         ]
 
     def require_running(self, container: Container) -> None:
-        """Raise Conflict when a target on the default bridge does not run."""
+        """Raise Conflict when a target on the default bridge does not run, or is not on that network."""
         if container.record.host.NetworkMode != "bridge":
             return
         for link in container.record.links:
@@ -88,6 +93,11 @@ class Links:
             if target is not None and not target.state.alive:
                 raise Conflict(
                     f"Cannot link to a non running container: /{target.name} AS /{container.name}/{link.alias}"
+                )
+            if target is not None and not self._address(container, target):
+                raise Conflict(
+                    f"Cannot link to /{target.name}, as it does not belong to the default network: connect it first "
+                    f"(docker network connect bridge {target.name}), or put both on a network of their own"
                 )
 
     def hosts(self, container: Container) -> list[str]:
@@ -130,7 +140,7 @@ class Links:
         return [
             one
             for one in self._context.store.with_links()
-            if any(link.target == target.id for link in one.record.links)
+            if any(link.target in (target.id, target.name) for link in one.record.links)
         ]
 
     def _address(self, container: Container, target: Container) -> str:

@@ -8,7 +8,6 @@ from darse.containers.model import Container, Status
 from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
 from darse.wire.containers import NetworkSettings
-from darse.wire.host_config import PortMap
 
 LIST_FILTERS = (
     "ancestor",
@@ -116,11 +115,7 @@ class ContainerFilter:
             for key, bindings in ports.items()
             for binding in bindings or ()
         ]
-        return not published or any(_port_matches(value, [*host_ports, *_bound(ports)]) for value in published)
-
-
-def _bound(ports: PortMap) -> list[str]:
-    return [key for key, bindings in ports.items() if bindings]
+        return not published or any(_port_matches(value, host_ports) for value in published)
 
 
 def _port_matches(wanted: str, keys: Iterable[str]) -> bool:

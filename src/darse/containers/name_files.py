@@ -27,6 +27,23 @@ def running_other(context: Context, mode: str, kind: str) -> Container:
     return other
 
 
+def network_owner(context: Context, container: Container) -> Container:
+    """Whose network stack, and files of names, a container has: its own, or those of the one that it joins.
+
+    That one may have joined another. Raises NotFound and Conflict as `running_other`.
+    """
+    mode = container.record.host.NetworkMode
+    if not mode.startswith("container:"):
+        return container
+    other = running_other(context, mode, "network")
+    # Those further away need not run any more: who has joined them holds their stack.
+    seen = {container.id}
+    while other.id not in seen and (mode := other.record.host.NetworkMode).startswith("container:"):
+        seen.add(other.id)
+        other = context.store.get(mode.partition(":")[2])
+    return other
+
+
 class NameFiles:
     """Writes the files."""
 
@@ -42,7 +59,7 @@ class NameFiles:
         if mode == "host" or container.record.host.UTSMode == "host":
             return platform.node()
         if mode.startswith("container:"):
-            return self.hostname(running_other(self._context, mode, "network"))
+            return self.hostname(network_owner(self._context, container))
         return short_id(container.id)
 
     def write(self, container: Container, hostname: str, addresses: list[str]) -> list[BindMount]:
@@ -51,7 +68,7 @@ class NameFiles:
         mode = record.host.NetworkMode
         files = context.files.of(container.id)
         if mode.startswith("container:"):
-            files = context.files.of(running_other(context, mode, "network").id)
+            files = context.files.of(network_owner(context, container).id)
         else:
             files.write_hostname(hostname)
             files.write_names(self._hosts(container, hostname, addresses), self._resolv_conf(container))

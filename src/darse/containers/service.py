@@ -367,7 +367,7 @@ class ContainerService:
     async def disconnect(self, network: str, reference: str, *, force: bool) -> None:
         """Disconnect a container from a network; with `force` one that does not exist any more, too."""
         container = self._store.find(reference) if force else self._store.get(reference)
-        await self._endpoints.disconnect(network, container)
+        await self._endpoints.disconnect(network, container, force=force)
 
     # What other rooms ask
 

@@ -68,9 +68,17 @@ class ContainerStore:
         return list(self._by_id.values())
 
     def find(self, reference: str) -> Container | None:
-        """Return the container of a full id or a name."""
+        """Return the container of a full id, a name, or the name that another has linked it under (`app/mysql`)."""
         found = self._by_id.get(reference) or self._by_name.get(reference.removeprefix("/"))
+        if found is None and "/" in reference:
+            found = self._linked_as(reference)
         return found if found is not None and found.state.status is not Status.CREATING else None
+
+    def _linked_as(self, reference: str) -> Container | None:
+        name, _, alias = reference.removeprefix("/").partition("/")
+        parent = self._by_name.get(name)
+        links = parent.record.links if parent is not None else ()
+        return next((self.find(link.target) for link in links if alias and link.alias == alias), None)
 
     def get(self, reference: str) -> Container:
         """Return the container of an id, a name or an abbreviated id, in that order.

@@ -6,7 +6,6 @@ Texts follow moby's validation of address ranges (api/types/network/ipam.go), wh
 from __future__ import annotations
 
 import ipaddress
-import re
 import time
 from collections.abc import Callable, Iterable
 
@@ -18,18 +17,13 @@ from darse.wire.networks import IPAMConfig, NetworkCreate
 
 PREDEFINED = ("bridge", "host", "none")
 _RESERVED = (*PREDEFINED, "default", "container", "ingress")
-_NAME = re.compile(r"[\w][\w.-]*\Z", re.ASCII)
 _LARGEST_PREFIX = 30
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidParameter, and Forbidden for names with a meaning of their own."""
+    """Raise InvalidParameter for a blank name, and Forbidden for names with a meaning of their own."""
     if not name.strip():
         raise InvalidParameter("invalid name: name is empty")
-    if _NAME.match(name) is None or len(name) > 255:
-        raise InvalidParameter(
-            f"invalid name: {name!r}: only [a-zA-Z0-9_][a-zA-Z0-9_.-]* is allowed, up to 255 of them"
-        )
     if name in _RESERVED:
         raise Forbidden(f"operation is not permitted on predefined {name} network")
 

@@ -116,6 +116,13 @@ class Firewall:
             "\n".join(f"delete element ip {self._table} {self._element(port, key_only=True)}" for port in ports)
         )
 
+    def move(self, old: Iterable[PublishedPort], new: Iterable[PublishedPort]) -> None:
+        """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `withdraw` do."""
+        table = self._table
+        commands = [f"delete element ip {table} {self._element(port, key_only=True)}" for port in old]
+        commands += [f"add element ip {table} {self._element(port)}" for port in new]
+        self._nft.run("\n".join(commands))
+
     def exists(self) -> bool:
         """Whether the table is there. Raises NftError."""
         return self._nft.table_exists("ip", self._table)

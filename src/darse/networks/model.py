@@ -71,6 +71,14 @@ class PublishedPort(msgspec.Struct, frozen=True):
     container_port: int
 
 
+class PortWishes(msgspec.Struct, frozen=True):
+    """Which ports a container is to have on the host: `-p`, `EXPOSE` (such as `80/tcp`), and `-P`."""
+
+    ports: PortMap = {}
+    exposed: list[str] = []
+    publish_all: bool = False
+
+
 class SandboxRecord(msgspec.Struct, kw_only=True):
     """What is stored of a sandbox."""
 
@@ -80,22 +88,21 @@ class SandboxRecord(msgspec.Struct, kw_only=True):
     endpoints: list[Endpoint] = []
     published: list[PublishedPort] = []
     ports: PortMap = {}
+    wishes: PortWishes = PortWishes()
 
 
 class SandboxRequest(msgspec.Struct, kw_only=True):
     """What a container that starts asks for.
 
     `endpoints` are the networks by name, the first one giving the default route; none at all means a namespace with
-    a loopback only. `exposed` are container ports such as `80/tcp`. `owner` is whose the namespace is to be.
+    a loopback only. `owner` is whose the namespace is to be.
     """
 
     container_id: str
     container_name: str
     endpoints: dict[str, EndpointSettings]
     mac: str = ""
-    ports: PortMap = {}
-    exposed: list[str] = []
-    publish_all: bool = False
+    wishes: PortWishes = PortWishes()
     owner: Owner | None = None
 
 

@@ -23,7 +23,9 @@ def hosts_file(hostname: str, domain: str, addresses: Iterable[str], extra: Iter
     for entry in extra:
         name, _, address = entry.partition(":")
         lines.append(f"{host_gateway if address == HOST_GATEWAY else address.strip('[]')}\t{name}")
-    own = f"{hostname}.{domain} {hostname}" if domain else hostname
+    whole = f"{hostname}.{domain}" if domain else hostname
+    short, dot, _ = whole.partition(".")
+    own = f"{whole} {short}" if dot else whole
     lines += [f"{address}\t{own}" for address in addresses if address]
     return ("\n".join(lines) + "\n").encode()
 

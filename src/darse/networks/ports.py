@@ -14,9 +14,10 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.linux.socket_owners import who_has
 from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
 from darse.wire.host_config import PortBinding, PortMap
@@ -67,6 +68,16 @@ def _host_range(binding: PortBinding) -> range:
     return range(first, last + 1)
 
 
+def _process(protocol: str, host_ip: str, number: int) -> str:
+    found = who_has(protocol, host_ip or ANY[1], number)
+    return f" ({found.name}, process {found.pid}, has it)" if found is not None else ""
+
+
+def _freedom(binding: PortBinding) -> int:
+    """How many host ports may be chosen."""
+    return len(_host_range(binding)) or len(_EPHEMERAL)
+
+
 def _is_any6(host_ip: str) -> bool:
     """Whether this is [::], in any spelling; others of IPv6 are refused by `check_ports`."""
     return ":" in host_ip
@@ -82,9 +93,15 @@ def _also(port: PublishedPort, binding: PortBinding, number: int, protocol: str)
 class PortAllocator:
     """The ports of the host that lead to containers."""
 
-    def __init__(self, default_ip: str, instance: str = "") -> None:
-        """`instance` sets apart engines of one machine: ports that are not asked for begin elsewhere in each."""
+    def __init__(
+        self, default_ip: str, instance: str = "", owner: Callable[[str, str, int], str] = lambda *_: ""
+    ) -> None:
+        """`instance` sets apart engines of one machine: ports that are not asked for begin elsewhere in each.
+
+        `owner` names the container that has a port, by protocol, address of the host and number.
+        """
         self._default_ip = default_ip
+        self._owner = owner
         self._taken: dict[tuple[str, int], set[str]] = {}
         self._held: dict[tuple[str, int, str], socket.socket] = {}
         self._cursor = int(instance or "0", 16) % len(_EPHEMERAL)
@@ -156,23 +173,27 @@ class PortAllocator:
         for key, entries in wanted.items():
             number, protocol = split_key(key)
             bindings[f"{number}/{protocol}"] = list(entries or [PortBinding()])
-        published: list[PublishedPort] = []
+        wanted_ports = [(key, binding) for key, entries in bindings.items() for binding in entries]
+        # Those that must be one certain port come first: what is chosen freely must not be one of them.
+        order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
+        found: dict[int, PublishedPort] = {}
         try:
-            for key, entries in bindings.items():
+            for place in order:
+                key, binding = wanted_ports[place]
                 number, protocol = split_key(key)
-                shown[key] = []
-                for binding in entries:
-                    host_ip = binding.HostIp or default_ip or self._default_ip
-                    if _is_any6(host_ip) and any(_also(port, binding, number, protocol) for port in published):
-                        continue
-                    port = self._one(protocol, host_ip, binding, container_ip, number)
-                    published.append(port)
-                    shown[key] = [*(shown[key] or ()), PortBinding(port.host_ip, str(port.host_port))]
+                host_ip = binding.HostIp or default_ip or self._default_ip
+                if _is_any6(host_ip) and any(_also(port, binding, number, protocol) for port in found.values()):
+                    continue
+                found[place] = self._one(protocol, host_ip, binding, container_ip, number)
         except BaseException:
-            for port in published:
+            for port in found.values():
                 self.release(port)
             raise
-        return published, shown
+        shown.update({key: [] for key in bindings})
+        for place, port in sorted(found.items()):
+            key = wanted_ports[place][0]
+            shown[key] = [*(shown[key] or ()), PortBinding(port.host_ip, str(port.host_port))]
+        return [port for _, port in sorted(found.items())], shown
 
     def _one(
         self, protocol: str, host_ip: str, binding: PortBinding, container_ip: str, container_port: int
@@ -182,7 +203,10 @@ class PortAllocator:
         candidates = _host_range(binding)
         for number in candidates or self._ephemeral():
             if self._has(protocol, host_ip, number):
-                reason = f"Bind for {host_ip}:{number} failed: port is already allocated"
+                container = self._owner(protocol, host_ip, number)
+                reason = f"Bind for {host_ip}:{number} failed: port is already allocated" + (
+                    f" (container {container} has it)" if container else ""
+                )
             else:
                 error = self._hold(protocol, host_ip, number)
                 if error == 0:
@@ -195,6 +219,8 @@ class PortAllocator:
                 )
                 if error == errno.EADDRNOTAVAIL:
                     raise SystemFault(reason)
+                if error == errno.EADDRINUSE and len(candidates) == 1:
+                    reason += _process(protocol, host_ip, number)
             if len(candidates) == 1:
                 raise SystemFault(reason)
         raise SystemFault(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from darse.engine.config import EngineConfig
 from darse.engine.errors import Conflict
 from darse.linux.conntrack import Conntrack, Flow
 from darse.linux.nft import NftError
 from darse.networks import options
-from darse.networks.firewall import Firewall
-from darse.networks.model import NetworkRecord, PublishedPort, SandboxRequest
+from darse.networks.firewall import ANY, Firewall
+from darse.networks.model import NetworkRecord, PortWishes, PublishedPort, SandboxRecord
 from darse.networks.ports import PortAllocator
 from darse.wire.host_config import PortMap
 
@@ -25,11 +25,28 @@ class Publisher:
     (`nft flush ruleset`, a restarted firewall service).
     """
 
-    def __init__(self, config: EngineConfig, firewall: Firewall | None, rebuild: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        firewall: Firewall | None,
+        rebuild: Callable[[], None],
+        sandboxes: Mapping[str, SandboxRecord],
+    ) -> None:
         self._firewall = firewall
         self._rebuild = rebuild
-        self._ports = PortAllocator(config.ip, config.instance)
+        self._sandboxes = sandboxes
+        self._ports = PortAllocator(config.ip, config.instance, self._owner)
         self._conntrack: Conntrack | None = None
+
+    def _owner(self, protocol: str, host_ip: str, number: int) -> str:
+        """The name of the container that has a port of the host; of several, on different addresses, one."""
+        for sandbox in self._sandboxes.values():
+            for port in sandbox.published:
+                if (port.protocol, port.host_port) == (protocol, number) and (
+                    port.host_ip == host_ip or port.host_ip in ANY or host_ip in ANY
+                ):
+                    return sandbox.container_name
+        return ""
 
     def restore(self, ports: Iterable[PublishedPort]) -> None:
         """Note the ports of a running container."""
@@ -37,17 +54,17 @@ class Publisher:
             self._ports.restore(port)
 
     def publish(
-        self, request: SandboxRequest, record: NetworkRecord, container_ip: str
+        self, wishes: PortWishes, record: NetworkRecord, container_ip: str
     ) -> tuple[list[PublishedPort], PortMap]:
         """Publish a container's ports; return them, and the port map that inspect shows.
 
         Raises SystemFault in docker's words when a port is taken, and Conflict without a firewall; then none is.
         """
         published, shown = self._ports.allocate(
-            request.ports,
-            request.exposed,
+            wishes.ports,
+            wishes.exposed,
             container_ip,
-            publish_all=request.publish_all,
+            publish_all=wishes.publish_all,
             default_ip=options.host_address(record),
         )
         if not published:
@@ -72,6 +89,24 @@ class Publisher:
             self._rebuild()
             self._firewall.publish(ports)
 
+    def move(self, old: list[PublishedPort], new: list[PublishedPort]) -> None:
+        """Lead the ports `old` to another address of their container. Its record is to have `new` already."""
+        if self._firewall is not None:
+            try:
+                self._firewall.move(old, new)
+            except NftError as error:
+                self._make_anew(error)
+        addresses = {port.container_ip for port in old if port.protocol == "udp"}
+        if addresses:
+            self._forget(lambda flow: flow.answered_by in addresses, f"--reply-src {min(addresses)}")
+
+    def _make_anew(self, error: NftError) -> None:
+        _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
+        try:
+            self._rebuild()
+        except NftError:
+            _log.exception("cannot make the firewall's table anew")
+
     def forget_untranslated(self, ports: Iterable[PublishedPort]) -> None:
         """Let UDP clients that sent to these ports while the firewall's table was gone find the containers again."""
         wanted = {port.host_port: port.container_ip for port in ports if port.protocol == "udp"}
@@ -89,11 +124,7 @@ class Publisher:
             try:
                 self._firewall.withdraw(ports)
             except NftError as error:
-                _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
-                try:
-                    self._rebuild()
-                except NftError:
-                    _log.exception("cannot make the firewall's table anew")
+                self._make_anew(error)
         self._release(ports)
         addresses = {port.container_ip for port in ports if port.protocol == "udp"}
         if addresses:

@@ -18,10 +18,19 @@ from darse.linux.netns import Netns, NetnsThread, Owner
 from darse.linux.process import runs
 from darse.networks.addresses import AddressAllocator, mac_for, parse_address
 from darse.networks.drivers import Driver
-from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, SandboxRecord, SandboxRequest
+from darse.networks.model import (
+    Endpoint,
+    Holder,
+    NetworkRecord,
+    PublishedPort,
+    SandboxGone,
+    SandboxRecord,
+    SandboxRequest,
+)
 from darse.networks.pool import NetnsPool, Prepared
 from darse.networks.publishing import Publisher
 from darse.networks.store import NetworkStore
+from darse.wire.host_config import PortMap
 from darse.wire.networks import EndpointSettings
 
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
@@ -106,7 +115,10 @@ class Sandboxes:
         # The highest priority gives the default route; among equals, the first named (docker: by name).
         networks.sort(key=lambda pair: (pair[0].internal, -pair[1].GwPriority))
         sandbox = SandboxRecord(
-            container_id=request.container_id, container_name=request.container_name, sandbox_id=new_id()
+            container_id=request.container_id,
+            container_name=request.container_name,
+            sandbox_id=new_id(),
+            wishes=request.wishes,
         )
         prepared: Prepared | None = None
         try:
@@ -114,7 +126,9 @@ class Sandboxes:
                 mac = settings.MacAddress or (request.mac if number == 0 else "")
                 sandbox.endpoints.append(self._endpoint(record, settings, mac))
             self._store.reserve(sandbox)
-            self._publish(sandbox, request, [record for record, _ in networks])
+            leading = _way_out(sandbox.endpoints)
+            if leading is not None:
+                sandbox.published, sandbox.ports = self._publish(sandbox, leading)
             prepared = await self._namespace(networks[0][0] if networks else None, request.owner)
             for number, ((record, _), endpoint) in enumerate(zip(networks, sandbox.endpoints, strict=True)):
                 if self._drivers[record.driver].addressed:
@@ -145,18 +159,38 @@ class Sandboxes:
             endpoint.mac = mac or mac_for(address)
         return endpoint
 
-    def _publish(self, sandbox: SandboxRecord, request: SandboxRequest, networks: list[NetworkRecord]) -> None:
-        """Lead the host's ports to the first endpoint that the outside can reach."""
-        for record, endpoint in zip(networks, sandbox.endpoints, strict=True):
-            if endpoint.address and not record.internal:
-                try:
-                    sandbox.published, sandbox.ports = self._publisher.publish(request, record, endpoint.address)
-                except SystemFault as error:
-                    raise SystemFault(
-                        "failed to set up container networking: driver failed programming external connectivity on "
-                        f"endpoint {request.container_name} ({endpoint.endpoint_id}): {error}"
-                    ) from error
-                return
+    def _publish(self, sandbox: SandboxRecord, leading: Endpoint) -> tuple[list[PublishedPort], PortMap]:
+        """Lead the host's ports to the endpoint that leads out. Raises SystemFault in docker's words, and Conflict."""
+        try:
+            return self._publisher.publish(sandbox.wishes, self._store.get(leading.network_id), leading.address)
+        except SystemFault as error:
+            raise SystemFault(
+                "failed to set up container networking: driver failed programming external connectivity on "
+                f"endpoint {sandbox.container_name} ({leading.endpoint_id}): {error}"
+            ) from error
+
+    def _save_leading(self, sandbox: SandboxRecord) -> None:
+        """Save a sandbox whose endpoints have changed; its ports on the host follow the endpoint that leads out now.
+
+        Raises SystemFault and Conflict when they cannot, as the container had none so far.
+        """
+        leading, before = _way_out(sandbox.endpoints), sandbox.published
+        if leading is None:
+            ports: PortMap = dict.fromkeys(sandbox.ports)
+            self._store.save_sandbox(msgspec.structs.replace(sandbox, published=[], ports=ports))
+            self._publisher.withdraw(before)
+        elif not before:
+            published, ports = self._publish(sandbox, leading)
+            try:
+                self._store.save_sandbox(msgspec.structs.replace(sandbox, published=published, ports=ports))
+            except BaseException:
+                self._publisher.withdraw(published)
+                raise
+        else:
+            moved = [msgspec.structs.replace(port, container_ip=leading.address) for port in before]
+            self._store.save_sandbox(msgspec.structs.replace(sandbox, published=moved))
+            if moved != before:
+                self._publisher.move(before, moved)
 
     async def _namespace(self, first: NetworkRecord | None, owner: Owner | None) -> Prepared:
         default = self._default_bridge()
@@ -239,7 +273,7 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(container_id)
         if sandbox is None:
             raise Conflict(f"container {container_id[:12]} has ended meanwhile")
-        self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+        self._save_leading(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
         self._own(endpoint, container_id)
 
     def _enter(self, container_id: str, holder: Holder) -> Netns:
@@ -305,15 +339,8 @@ class Sandboxes:
         endpoint = next((one for one in endpoints if one.network_id == record.id), None)
         if sandbox is None or endpoint is None:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
-        gone = [port for port in sandbox.published if port.container_ip == endpoint.address]
-        sandbox = msgspec.structs.replace(
-            sandbox,
-            published=[port for port in sandbox.published if port not in gone],
-            ports=dict.fromkeys(sandbox.ports) if gone else sandbox.ports,
-            endpoints=[one for one in endpoints if one is not endpoint],
-        )
-        self._store.save_sandbox(sandbox)
-        self._publisher.withdraw(gone)
+        sandbox = msgspec.structs.replace(sandbox, endpoints=[one for one in endpoints if one is not endpoint])
+        self._save_leading(sandbox)
         self.owners.pop(endpoint.link, None)
         self._drivers[record.driver].disconnect(endpoint.link)
         self._release_address(endpoint)
@@ -368,6 +395,16 @@ def check_settings(settings: EndpointSettings) -> None:
             parse_address(settings.IPAMConfig.IPv4Address, "IPv4 address")
         if settings.IPAMConfig.IPv6Address:
             raise InvalidParameter("IPv6 addresses are not supported yet")
+
+
+def refuse_user_defined(settings: EndpointSettings) -> None:
+    """Raise InvalidParameter for what only user-defined networks have: chosen addresses, and aliases."""
+    if settings.IPAMConfig is not None and (settings.IPAMConfig.IPv4Address or settings.IPAMConfig.IPv6Address):
+        raise InvalidParameter(
+            "invalid endpoint settings: user specified IP address is supported on user defined networks only"
+        )
+    if settings.Aliases:
+        raise InvalidParameter("network-scoped aliases are only supported for user-defined networks")
 
 
 def check_mac(text: str) -> None:

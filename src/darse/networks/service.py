@@ -40,7 +40,7 @@ from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxRecord,
 from darse.networks.pool import NetnsPool
 from darse.networks.predefined import predefine
 from darse.networks.publishing import Publisher
-from darse.networks.sandboxes import Sandbox, Sandboxes, check_settings
+from darse.networks.sandboxes import Sandbox, Sandboxes, check_settings, refuse_user_defined
 from darse.networks.store import NetworkStore
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.wire.networks import EndpointSettings, Network, NetworkCreate, NetworkCreated, NetworksPruned
@@ -72,7 +72,7 @@ class NetworkService:
         self._allocators: dict[str, AddressAllocator] = {}
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
-        self._publisher = Publisher(config, self._firewall, self._rebuild_firewall)
+        self._publisher = Publisher(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
         self._thread = NetnsThread()
         self.pool = NetnsPool(self._thread, id_maps)
         self._sandboxes = Sandboxes(
@@ -224,14 +224,10 @@ class NetworkService:
             record = self.store.get(name)
             check_settings(settings)
             wanted = settings.IPAMConfig.IPv4Address if settings.IPAMConfig else ""
-            if wanted and record.name in PREDEFINED:
-                raise InvalidParameter(
-                    "invalid endpoint settings: user specified IP address is supported on user defined networks only"
-                )
+            if record.name in PREDEFINED:
+                refuse_user_defined(settings)
             if wanted and parse_address(wanted, "IPv4 address") not in record.network:
                 raise InvalidParameter(f"no configured subnet contains IP address {wanted}")
-            if settings.Aliases and record.name in PREDEFINED and len(settings.Aliases) > 1:
-                raise InvalidParameter("network-scoped aliases are only supported for user-defined networks")
 
     async def sandbox_create(self, request: SandboxRequest) -> Sandbox:
         """Make a starting container's network stack; see `Sandboxes.create`."""

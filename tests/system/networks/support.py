@@ -25,7 +25,7 @@ from darse.engine.filters import Filters
 from darse.engine.state import State
 from darse.linux.libc import call
 from darse.networks import NetworkService, store
-from darse.networks.model import Holder, SandboxRequest
+from darse.networks.model import Holder, PortWishes, SandboxRequest
 from darse.networks.sandboxes import Sandbox
 from darse.wire.host_config import PortBinding, PortMap
 from darse.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
@@ -176,7 +176,7 @@ class Host:
     ) -> Sandbox:
         """Make the sandbox of a container; the default bridge's unless `networks` are named."""
         endpoints = {network: settings or EndpointSettings() for network in networks or ("bridge",)}
-        return await self.service.sandbox_create(self.request(name, endpoints, ports=ports or {}, mac=mac))
+        return await self.service.sandbox_create(self.request(name, endpoints, wishes=PortWishes(ports or {}), mac=mac))
 
     async def network(self, name: str, subnet: str = "", *, internal: bool = False, **options: str) -> None:
         """Make a network."""

@@ -48,7 +48,7 @@ async def test_other_versions_are_refused_in_dockers_words(served: Served, versi
 
 
 @pytest.mark.parametrize(
-    "target", ["/", "/v1.43", "/nothing", "/v1/_ping", "/v1.x/_ping", "//_ping", "/_ping/", "/containers/a/b/json"]
+    "target", ["/", "/v1.43", "/nothing", "/v1/_ping", "/v1.x/_ping", "//_ping", "/_ping/", "/containers/a/b/c/json"]
 )
 async def test_unknown_paths(served: Served, target: str) -> None:
     answer = await served.request("GET", target)

@@ -81,3 +81,16 @@ def test_hosts() -> None:
 
 def test_hosts_without_a_network_have_no_line_of_their_own() -> None:
     assert b"web" not in hosts_file("web", "", [""], (), "")
+
+
+@pytest.mark.parametrize(
+    ("hostname", "domain", "line"),
+    [
+        ("foobar.example.com", "", "10.0.0.2\tfoobar.example.com foobar"),
+        ("foobar", "example.com", "10.0.0.2\tfoobar.example.com foobar"),
+        ("a.b", "c", "10.0.0.2\ta.b.c a"),
+        ("foobar", "", "10.0.0.2\tfoobar"),
+    ],
+)
+def test_hosts_has_the_whole_name_and_the_short_one(hostname: str, domain: str, line: str) -> None:
+    assert hosts_file(hostname, domain, ["10.0.0.2"], (), "").decode().splitlines()[-1] == line

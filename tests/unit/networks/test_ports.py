@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -206,3 +207,38 @@ WORDS = st.one_of(st.text(max_size=12), st.from_regex(r"[0-9]{0,6}(-[0-9]{0,6})?
 def test_any_text_is_a_port_or_refused(key: str, host_ip: str, port: str) -> None:
     with contextlib.suppress(InvalidParameter):
         check_ports({key: [PortBinding(host_ip, port)]}, [key])
+
+
+def test_certain_ports_are_taken_before_those_that_are_chosen_freely(allocator: PortAllocator) -> None:
+    """As in `-p 80 -p 40001:8080` when 40001 would be the next free one."""
+    first, _ = allocator.allocate({"80/tcp": [PortBinding()]}, (), IP, publish_all=False)
+    following = first[0].host_port + 1
+    wanted: PortMap = {
+        "80/tcp": [PortBinding()],
+        "81/tcp": [PortBinding("", f"{following}-{following + 5}")],
+        "8080/tcp": [PortBinding("", str(following))],
+    }
+    published, shown = allocator.allocate(wanted, ("90/tcp",), IP, publish_all=True)
+    ports = {port.container_port: port.host_port for port in published}
+    assert ports[8080] == following
+    assert ports[81] == following + 1
+    assert len(set(ports.values())) == 4
+    assert [port.container_port for port in published] == [90, 80, 81, 8080]
+    assert list(shown) == ["90/tcp", "80/tcp", "81/tcp", "8080/tcp"]
+
+
+def test_the_container_that_has_a_port_is_named(free: int) -> None:
+    allocator = PortAllocator("0.0.0.0", "", lambda *key: "web" if key == ("tcp", "0.0.0.0", free) else "")
+    publish(allocator, free)
+    with pytest.raises(SystemFault, match=r"port is already allocated \(container web has it\)"):
+        publish(allocator, free)
+    allocator.close()
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0", "::"])
+def test_the_process_that_has_a_port_is_named(allocator: PortAllocator, ip: str) -> None:
+    six = ":" in ip
+    with socket.create_server((ip, 0), family=socket.AF_INET6 if six else socket.AF_INET, dualstack_ipv6=six) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(SystemFault, match=rf"address already in use \(\S+, process {os.getpid()}, has it\)"):
+            publish(allocator, port)
