@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.linux import socket_owners
 from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
 from darse.wire.host_config import PortBinding, PortMap
@@ -236,7 +237,10 @@ def test_the_container_that_has_a_port_is_named(free: int) -> None:
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0", "::"])
-def test_the_process_that_has_a_port_is_named(allocator: PortAllocator, ip: str) -> None:
+def test_the_process_that_has_a_port_is_named(
+    allocator: PortAllocator, ip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_owners, "_SECONDS", 30)
     six = ":" in ip
     with socket.create_server((ip, 0), family=socket.AF_INET6 if six else socket.AF_INET, dualstack_ipv6=six) as server:
         port = server.getsockname()[1]
