@@ -6,6 +6,7 @@ mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/`
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -70,7 +71,7 @@ class ContainerFiles(msgspec.Struct, frozen=True):
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         # Not replaced by a rename: a running container has this very file mounted.
-        with trace.step("file", f"write {path.name}", "tee", str(path)):
+        with trace.step("file", f"write {path.name}", "tee", str(path), os.fsdecode(content)):
             path.write_bytes(content)
 
     def remove(self) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from darse.containers import views
 from darse.containers.archives import Archives
+from darse.containers.asked import with_asked
 from darse.containers.assembly import Assembly
 from darse.containers.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.commits import Commits
@@ -358,7 +360,17 @@ class ContainerService:
             if removed is None:
                 raise
             container_id = removed
-        return traces.last(container_id, name, self._context.files.of(container_id).data)
+        files = self._context.files.of(container_id)
+        operation = traces.last(container_id, name, files.data)
+        with contextlib.suppress(FileNotFoundError):  # it goes with the run
+            if operation.name == "start":
+                operation.steps = with_asked(operation.steps, msgspec.json.decode(files.station.config.read_bytes()))
+        return operation
+
+    def traced(self) -> list[dict[str, Any]]:
+        """What operations are on record, see `Traces.summary`."""
+        names = {container.id: container.record.name for container in self._store}
+        return self._context.traces.summary(names, lambda container_id: self._context.files.of(container_id).data)
 
     async def connect(self, network: str, reference: str, settings: EndpointSettings) -> None:
         """Connect a container to a network, now or from its next start. Raises NotFound, Conflict, InvalidParameter."""

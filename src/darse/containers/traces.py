@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,6 +21,8 @@ from darse.linux import trace
 from darse.linux.trace import Operation
 
 _REMOVED_KEPT = 128
+# How a container goes: of little interest to who asks what was done to it, unless it is asked for by name.
+_ENDINGS = frozenset({"stop", "kill", "exit", "rm"})
 _FILE = "operations.msgpack"
 
 
@@ -42,20 +45,35 @@ class Traces:
             self._encoded.setdefault(container_id, {})[name] = msgspec.msgpack.encode(operation.operation)
 
     def last(self, container_id: str, name: str | None, directory: Path) -> Operation:
-        """Return the newest operation called `name`, or the newest of all.
+        """Return the newest operation called `name`; without one the newest that is no ending, or the newest of all.
 
         Raises NotFound, naming the operations that there are.
         """
-        operations = self._encoded.get(container_id) or self._removed.get(container_id) or _read(directory / _FILE)
-        decoded = {key: msgspec.msgpack.decode(data, type=Operation) for key, data in operations.items()}
+        decoded = {operation.name: operation for operation in self.all_of(container_id, directory)}
         if name is None and decoded:
-            return max(decoded.values(), key=lambda operation: operation.started_at_ns)
+            told = [operation for operation in decoded.values() if operation.name not in _ENDINGS]
+            return max(told or decoded.values(), key=lambda operation: operation.started_at_ns)
         if name in decoded:
             return decoded[name]
         known = ", ".join(sorted(decoded)) or "none"
         raise NotFound(
             f'no "{name or "operation"}" is on record for container {container_id[:12]} (on record: {known})'
         )
+
+    def all_of(self, container_id: str, directory: Path) -> list[Operation]:
+        """Every operation on record for a container."""
+        operations = self._encoded.get(container_id) or self._removed.get(container_id) or _read(directory / _FILE)
+        return [msgspec.msgpack.decode(data, type=Operation) for data in operations.values()]
+
+    def summary(self, names: Mapping[str, str], directory_of: Callable[[str], Path]) -> list[dict[str, Any]]:
+        """Every operation on record without its steps, the newest first; `names` are those of the containers there."""
+        found = []
+        for container_id in {*names, *self._encoded, *self._removed}:
+            name = names.get(container_id) or self._names.get(container_id, "")
+            for operation in self.all_of(container_id, directory_of(container_id)):
+                document = msgspec.structs.asdict(operation) | {"steps": len(operation.steps), "container": name}
+                found.append({**document, "id": document.pop("subject")})
+        return sorted(found, key=lambda one: -int(one["started_at_ns"]))
 
     def removed_id(self, reference: str) -> str | None:
         """Return the id of a removed container that is still on record, by its name, its id or the id's beginning."""

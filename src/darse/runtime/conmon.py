@@ -179,7 +179,8 @@ class Launching:
         LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
         """
         try:
-            with trace.step("process", "the runtime creates the process", self._program, self._station.container_id):
+            words = ("create", "--bundle", str(self._station.directory), self._station.container_id)
+            with trace.step("process", "the runtime creates the process", self._program, *words):
                 answer = _read_line(self._sync, seconds)
             if last_word and answer is not None and answer.data >= 0:
                 word, self._sync = self._sync, -1

@@ -186,11 +186,27 @@ def test_system_df(cli: Client) -> None:
 
 
 def test_explain(engine: Engine) -> None:
-    engine.docker("run", "-d", "--name", "told", "-p", "80", BUSYBOX, "sleep", "100").ok()
+    engine.docker("run", "-d", "--name", "told", "-m", "64m", "-p", "80", BUSYBOX, "sleep", "100").ok()
     answer = engine.api("GET", "/darse/explain/told?last=start")
     assert answer.status == 200
     kinds = {step["kind"] for step in answer.json()["steps"]}
     assert {"mount", "rule"} <= kinds, answer.json()
+    told = "\n".join(step["summary"] for step in answer.json()["steps"])
+    asked = ("new namespaces: mount, pid, ipc, uts", "control group /", "memory: limit 67108864", "proc at /proc")
+    for what in (*asked, "capabilities: 14 are kept", "seccomp: SCMP_ACT_ERRNO"):
+        assert what in told, told
+    assert {"cgroup", "namespace", "process"} <= {step["kind"] for step in answer.json()["steps"]}
+
+
+def test_explain_lists_what_is_on_record(engine: Engine) -> None:
+    engine.darse("run", "--name", "told", BUSYBOX, "true").ok()
+    engine.darse("run", "--rm", "--name", "gone", BUSYBOX, "true").ok()
+    rows = [line.split() for line in engine.darse("explain").ok().out.splitlines()]
+    assert rows[0][:3] == ["CONTAINER", "ID", "NAMES"]
+    assert {("told", "start"), ("told", "create"), ("gone", "start")} <= {(row[1], row[2]) for row in rows[1:]}
+    # Without --last it is not how the container ended that is told.
+    assert engine.darse("explain", "told").ok().out.startswith("start told (")
+    assert engine.darse("explain", "gone").ok().out.startswith("start gone (")
 
 
 def test_doctor(engine: Engine) -> None:

@@ -83,6 +83,12 @@ def _line(event: Event) -> bytes:
     return msgspec.json.encode(event) + b"\n"
 
 
+@ROUTES.add("GET", "/darse/explain")
+async def explained(call: Call) -> web.StreamResponse:
+    """What operations are on record."""
+    return json_response(call.engine.containers.traced())
+
+
 @ROUTES.add("GET", "/darse/explain/{id}")
 async def explain(call: Call) -> web.StreamResponse:
     """What the last operation on a container did."""

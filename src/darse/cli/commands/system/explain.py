@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from darse.cli import table
 from darse.cli.client import quote
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, terminal_width
@@ -20,8 +21,10 @@ _NARROWEST = 30
 
 
 def explain(invocation: Invocation) -> int:
-    """Print the last operation on a container."""
+    """Print the last operation on a container; without one what is on record."""
     options = invocation.options
+    if not invocation.arguments:
+        return _list(invocation)
     path = f"/darse/explain/{quote(invocation.arguments[0])}"
     operation = invocation.client.call("GET", path, {"last": options.last or None})
     if options.format == "json":
@@ -32,6 +35,29 @@ def explain(invocation: Invocation) -> int:
         sys.stdout.write(_templated(options.format, operation) + "\n")
     else:
         sys.stdout.write("".join(f"{line}\n" for line in story(operation, invocation.arguments[0])))
+    return 0
+
+
+def _list(invocation: Invocation) -> int:
+    """The operations that are on record, the newest first."""
+    found = invocation.client.call("GET", "/darse/explain") or []
+    if invocation.options.last:
+        found = [one for one in found if one["name"] == invocation.options.last]
+    if invocation.options.format == "json":
+        from darse.cli.inspecting import indented
+
+        sys.stdout.write(indented(found) + "\n")
+        return 0
+    if invocation.options.format:
+        raise CliError("the format of a list of operations is json, or none")
+    rows = ["CONTAINER ID\tNAMES\tOPERATION\tWHEN\tTOOK\tSTEPS\tOUTCOME"]
+    for one in found:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one["started_at_ns"] / 1e9))
+        took = f"{_milliseconds(one['duration_ns'])} ms"
+        outcome = str(one["outcome"]).partition(":")[0]
+        rows.append("\t".join([one["id"][:12], one["container"], one["name"], when, took, str(one["steps"]), outcome]))
+    text = "\n".join(rows) + "\n"
+    sys.stdout.write(table.fit(text, terminal_width()) if sys.stdout.isatty() else table.align(text))
     return 0
 
 
@@ -132,13 +158,16 @@ COMMANDS = {
     "explain": (
         Command(
             "explain",
-            "[OPTIONS] CONTAINER",
+            "[OPTIONS] [CONTAINER]",
             "Show what was done to a container, step by step",
             (
                 string("format", "'json', or a Go template", "f"),
-                string("last", 'Which operation: "create", "start", "exec", "stop", ... (default: the newest)'),
+                string(
+                    "last",
+                    'Which operation: "create", "start", "exec", "stop", ... (default: the newest that is no ending)',
+                ),
             ),
-            1,
+            0,
             1,
         ),
         explain,
