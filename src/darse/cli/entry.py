@@ -32,6 +32,9 @@ GLOBAL = Command(
     interspersed=False,
 )
 
+_LEVEL_NAMES = "debug, info, warn, error, fatal"
+_LOG_LEVELS = frozenset({"", "trace", "warning", "panic", *_LEVEL_NAMES.split(", ")})
+
 # Statuses of processes that a signal ended are above this (POSIX.1 sh); `signal` takes a millisecond to import.
 _KILLED = 128
 
@@ -72,6 +75,8 @@ def run(arguments: list[str]) -> int:
 
         sys.stdout.write(f"darse version {__version__}\n")
         return 0
+    if options.log_level not in _LOG_LEVELS:
+        return _fail(CliError(f'unable to parse logging level: "{options.log_level}": it is one of {_LEVEL_NAMES}'))
     settings = _settings(options)
     if not words or words[0] == "help":
         return _help(words[1:], settings)

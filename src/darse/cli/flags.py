@@ -310,7 +310,7 @@ def flag_lines(flags: Sequence[Flag]) -> list[str]:
     for head, flag in sorted(zip(heads, flags, strict=True), key=lambda pair: pair[1].name):
         text = flag.help
         if flag.default not in (None, False, "", []):
-            text += f" (default {flag.default})"
+            text += f" (default {'true' if flag.default is True else flag.default})"
         lines += _wrapped(head, text, width, columns)
     return lines
 

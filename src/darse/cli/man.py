@@ -102,7 +102,7 @@ def _options(title: str, flags: Sequence[Flag]) -> list[str]:
         value = rf" \fI{_text(flag.value)}\fR" if flag.value else ""
         text = "\n.br\n".join(map(_text, flag.help.split("\n")))
         if flag.default not in (None, False, "", []):
-            text += f" (default {_text(str(flag.default))})"
+            text += f" (default {_text('true' if flag.default is True else str(flag.default))})"
         lines += [".TP", rf"{short}\fB\-\-{_text(flag.name)}\fR{value}", text]
     return lines
 

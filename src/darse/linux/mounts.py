@@ -68,10 +68,24 @@ def unmount(target: str, flags: int = 0) -> None:
 
 
 def is_mount_point(path: Path) -> bool:
-    """Whether something is mounted exactly at `path` in this mount namespace."""
+    """Whether something is mounted exactly at `path` in this mount namespace, and is what one finds there.
+
+    A mount below a directory over which another one was mounted later is still in the table, but nobody gets there: the
+    identity of the mount that `path` leads to (mnt_id of proc(5)) tells them apart.
+    """
     wanted = str(path.resolve())
+    try:
+        descriptor = os.open(wanted, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+            identity = next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+    finally:
+        os.close(descriptor)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        return any(_unescape(line.split(" ")[4]) == wanted for line in table)
+        fields = (line.split(" ", 5) for line in table)
+        return any(one[0] == identity and _unescape(one[4]) == wanted for one in fields)
 
 
 def private_bind(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 
 import pytest
 from tests.support.engine import BUSYBOX
@@ -64,3 +65,20 @@ def test_nothing_is_written_where_the_engine_was_started(new_engine):
     killed = engine.docker("run", "-m", "8m", BUSYBOX, "sh", "-c", "head -c 64m /dev/zero | tail")
     assert killed.status == 137
     assert not os.path.exists("oom")
+
+
+def test_a_mount_that_another_one_covers_is_no_mount_point(tmp_path):
+    """What starts an engine after something was mounted over its run directory: the table has the old mount still."""
+    program = f"""
+set -e
+mount -t tmpfs outer {tmp_path}; mkdir {tmp_path}/bundles; mount --bind {tmp_path}/bundles {tmp_path}/bundles
+show() {{ {sys.executable} -c 'import sys, pathlib; from darse.linux.mounts import is_mount_point, private_bind
+p = pathlib.Path(sys.argv[1]); print(is_mount_point(p))
+if sys.argv[2:]: private_bind(p); print(is_mount_point(p))' {tmp_path}/bundles $1; }}
+show
+mount -t tmpfs over {tmp_path}; mkdir {tmp_path}/bundles
+show bind
+"""
+    command = ["unshare", "--mount", "sh", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["True", "False", "True"], "")

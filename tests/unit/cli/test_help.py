@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from darse.cli import flags, help_pages, man, registry
+from darse.cli import entry, flags, help_pages, man, registry
 from darse.containers import listing
 from darse.engine import system
 from darse.images import registry_service
@@ -69,3 +69,16 @@ def test_pages_need_no_other_page() -> None:
     assert not [name for name, text in pages.items() if text.startswith(".so")]
     assert ".SH FILTERS" in pages["darse-ps.1"]
     assert ".SH EXIT STATUS" in pages["darse-run.1"]
+
+
+def test_defaults_are_shown_as_they_are_typed() -> None:
+    shown = flags.help_text(_command("network create"))
+    assert "(default true)" in " ".join(shown.split())
+    assert "True" not in shown
+
+
+def test_a_log_level_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert entry.run(["-l", "foo", "--help"]) in (0, 1)
+    assert entry.run(["-l", "foo", "version", "--client"]) == 1
+    assert 'unable to parse logging level: "foo"' in capsys.readouterr().err
+    assert entry.run(["-l", "warn", "version", "--client"]) == 0

@@ -110,6 +110,16 @@ class _Fleet:
 
 
 def stats(invocation: Invocation) -> int:
+    """Print what containers use; an interrupt leaves the last table, and the prompt below it."""
+    try:
+        return _stats(invocation)
+    except KeyboardInterrupt:
+        if sys.stdout.isatty():
+            sys.stdout.write("\n")
+        raise
+
+
+def _stats(invocation: Invocation) -> int:
     """Print what containers use. Raises CliError when a container that was named is not there."""
     options = invocation.options
     source = options.format or invocation.settings.member("statsFormat", str)
