@@ -14,11 +14,12 @@ import socket
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from darse import __version__
 from darse.engine.config import EngineConfig
 from darse.engine.errors import EngineError
+from darse.engine.exhaustion import exhausted
 from darse.engine.instance import only_engine, pidfile
 from darse.engine.options import CommandLine, parse, usage
 
@@ -91,6 +92,7 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
     from darse.api.server import ApiServer  # noqa: PLC0415
     from darse.engine.engine import Engine  # noqa: PLC0415
 
+    asyncio.get_running_loop().set_exception_handler(_report)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -128,6 +130,16 @@ def _keep_program(config: EngineConfig) -> None:
         snapshot.keep(config.data_root / "code")
     except OSError as error:
         _log.warning("cannot keep a copy of the program; restart the engine after each upgrade: %s", error)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody waits for; that there is no descriptor for a client (accept(2) is tried again) in one line."""
+    error = context.get("exception")
+    fault = exhausted(error) if isinstance(error, OSError) else None
+    if fault is None:
+        loop.default_exception_handler(context)
+    else:
+        _log.warning("%s: %s", context.get("message", "failed"), fault)
 
 
 def _set_up_process() -> None:

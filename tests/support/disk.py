@@ -20,8 +20,9 @@ _MIB = 1 << 20
 class SmallDisk:
     """A mounted file system of its own. `fill` and `fill_inodes` leave nothing; `free` gives all of it back."""
 
-    def __init__(self, mount: Path) -> None:
+    def __init__(self, mount: Path, image: Path) -> None:
         self.mount = mount
+        self._image = image
         self._ballast = mount / "ballast"
 
     def fill(self) -> None:
@@ -59,6 +60,20 @@ class SmallDisk:
         shutil.rmtree(self._ballast, ignore_errors=True)
         os.sync()
 
+    def fail(self) -> None:
+        """Have the kernel find an error: with mkfs.ext4's `-e remount-ro` it makes the file system read-only."""
+        device = os.stat(self.mount).st_dev
+        name = os.path.basename(os.path.realpath(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}"))
+        Path(f"/sys/fs/ext4/{name}/trigger_fs_error").write_text("a test")
+
+    def repair(self) -> None:
+        """Mount it anew, after a check. (A copy: other mount namespaces may hold the old one.)"""
+        subprocess.run(["umount", self.mount], check=True)
+        copy = self._image.with_name("repaired")
+        subprocess.run(["cp", "--sparse=always", self._image, copy], check=True)
+        subprocess.run(["e2fsck", "-fy", copy], check=False, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", copy, self.mount], check=True)
+
     def remount(self, option: str) -> None:
         """Change the mount: `ro` or `rw`."""
         subprocess.run(["mount", "-o", f"remount,{option}", self.mount], check=True)
@@ -82,7 +97,7 @@ def small_disk(mount: Path, mebibytes: int = 64, *options: str) -> Iterator[Smal
         # The loop device goes with its last mount.
         subprocess.run(["mount", "-o", "loop", image, mount], check=True)
         try:
-            yield SmallDisk(mount)
+            yield SmallDisk(mount, image)
         finally:
             if subprocess.run(["umount", mount], check=False, capture_output=True).returncode != 0:
                 subprocess.run(["umount", "-l", mount], check=False)

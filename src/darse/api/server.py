@@ -18,10 +18,13 @@ import asyncio
 import contextlib
 import logging
 import re
-from typing import Any
+from typing import Any, cast
+
+import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS, error_response
+from darse.engine.exhaustion import descriptors_for_clients, too_many_open_files
 
 # A registry credential in a header is some kilobytes; nothing larger is meant well.
 _LINE_LIMIT = 64 * 1024
@@ -36,6 +39,10 @@ _HAS_MORE = re.compile(rb"[\r\n](?:content-length|transfer-encoding|upgrade)[ \t
 _REQUEST = re.compile(rb"[A-Z]+ [^ \r\n]+ HTTP/1\.[01]\r\n")
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*(?:\r|\Z)", re.IGNORECASE)
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%b"
+)
 _log = logging.getLogger("darse.api")
 
 
@@ -224,6 +231,17 @@ class Connection(web.RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve a client, unless the engine needs its last descriptors for itself."""
+        super().connection_made(transport)
+        descriptor = transport.get_extra_info("socket")
+        # The kernel gives the lowest number that is free.
+        if descriptor is not None and descriptor.fileno() >= descriptors_for_clients():
+            self._refused = True
+            body = msgspec.json.encode({"message": str(too_many_open_files())})
+            cast(asyncio.Transport, transport).write(_UNAVAILABLE % (len(body), body))
+            transport.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.gone.set()

@@ -24,7 +24,7 @@ from darse.containers.model import Container, Purpose, State, Status
 from darse.containers.restart import Restarts, restarts_with_engine
 from darse.containers.updating import Updates
 from darse.engine.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
-from darse.engine.exhaustion import in_words
+from darse.engine.exhaustion import exhausted, in_words
 from darse.linux.process import Process
 from darse.runtime import conmon
 from darse.runtime.conmon import Exit, LaunchRefused
@@ -215,9 +215,15 @@ class Lifecycle:
             steps.callback(context.volumes.unmount_unused, container.record.mounts, container.id)
             # The exit file is the proof of an end until that is on record.
             steps.callback(context.unsaved.write, container.id, context.files.of(container.id).clear_station)
-            steps.callback(context.runtime_of(container).forget, container.id)
-            if not context.cgroups.remove_empty(path):
-                await asyncio.to_thread(context.cgroups.remove, path)
+            forget = functools.partial(context.runtime_of(container).forget, container.id)
+            steps.callback(context.unsaved.write, container.id, forget)
+            try:
+                if not context.cgroups.remove_empty(path):
+                    await asyncio.to_thread(context.cgroups.remove, path)
+            except OSError as error:
+                if exhausted(error) is None:
+                    raise
+                context.unsaved.write(container.id, functools.partial(context.cgroups.remove, path))
 
     def _watch(self, container: Container, monitor: Process) -> None:
         self._follow(container, self._until_exit(container, monitor))

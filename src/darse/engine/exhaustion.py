@@ -7,6 +7,7 @@ Scripts match the first words, which are those of strerror(3) in Go's spelling, 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import resource
 import sqlite3
@@ -23,6 +24,7 @@ _DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 # What the kernel answers when something is used up, or may not be written.
 _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, *_DESCRIPTORS, errno.ENOMEM, errno.EROFS)
 
+_OWN_DESCRIPTORS = 256
 # A disk with less than this is full: it may have some blocks for what keeps its structure.
 _FULL_BYTES = 1 << 20
 
@@ -95,6 +97,13 @@ def too_many_open_files() -> Exhausted:
     )
 
 
+@functools.cache
+def descriptors_for_clients() -> int:
+    """The number from which descriptors are the engine's own: to see exits, and to end and remove things."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - min(soft // 4, _OWN_DESCRIPTORS), 1)
+
+
 def of_database(error: sqlite3.Error, path: Path) -> SystemFault | Unavailable:
     """What keeps the database in the file `path` from being read or written."""
     code = getattr(error, "sqlite_errorname", "") or ""
@@ -102,11 +111,20 @@ def of_database(error: sqlite3.Error, path: Path) -> SystemFault | Unavailable:
         return no_space(path.parent)
     if code == "SQLITE_NOMEM":
         return Exhausted("cannot allocate memory: the host, or the engine's control group, has no more")
-    if code.startswith("SQLITE_READONLY"):
+    if code.startswith("SQLITE_READONLY") or (code.startswith("SQLITE_IOERR") and _is_read_only(path.parent)):
         return Exhausted(f"read-only file system: {path.parent}")
     if code.startswith("SQLITE_BUSY"):
         return Unavailable(f"the database {path} is in use by another program: try again")
     return SystemFault(f"the database {path} cannot be used: {error} ({code or type(error).__name__})")
+
+
+def _is_read_only(directory: Path) -> bool:
+    # After an error of the disk the mount may still be said to be writable: only writing tells.
+    try:
+        os.utime(directory)
+    except OSError as error:
+        return error.errno == errno.EROFS
+    return False
 
 
 def _directory_of(error: OSError) -> Path | None:

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable, Iterable
 
 from darse.engine.errors import InvalidParameter, SystemFault
+from darse.engine.exhaustion import descriptors_for_clients
 from darse.linux.socket_owners import who_has
 from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
@@ -124,10 +125,11 @@ class PortAllocator:
         kind = _TYPES.get(protocol)
         if kind is None:
             return 0
+        if len(self._held) >= descriptors_for_clients() // 2:
+            return 0  # thousands of ports are published: the descriptors are needed for other things
         try:
             holder = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
         except OSError as error:
-            # Thousands of ports are published: do without.
             return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else error.errno or errno.EIO
         try:
             if protocol == "tcp":

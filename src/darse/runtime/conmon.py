@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from darse.engine.errors import Conflict, SystemFault
+from darse.engine.exhaustion import exhausted
 from darse.linux import trace
 from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.process import Process, command_of, spawn
@@ -33,6 +34,7 @@ STDERR = 3
 _INPUT_PIECE = 32 * 1024
 _OUTPUT_MESSAGE = 64 * 1024
 _SUN_PATH = 107
+_RETRY_SECONDS = 0.25
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -280,7 +282,14 @@ async def ended(monitor: Process, station: Station) -> Exit | None:
         await monitor.wait()
         monitor.reap()
         monitor.close()
-    return read_exit(station)
+    while True:
+        try:
+            return read_exit(station)
+        except OSError as error:
+            if exhausted(error) is None:
+                raise
+        # The engine has no descriptor left: the exit is on record, and is read when it has.
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 async def end(monitor: Process, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -46,7 +47,7 @@ class Starved:
         """After a test that failed: end what still runs, and take what is on the host off it."""
         if self.ended:
             return
-        with contextlib.suppress(AssertionError, OSError):
+        with contextlib.suppress(AssertionError, OSError, subprocess.SubprocessError):
             self.disk.remount("rw")
             self.disk.free()
             if self.engine.process is None or self.engine.process.poll() is not None:
