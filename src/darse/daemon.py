@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ _DRAIN_SECONDS = 10
 # Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
 _HANDLERS_SECONDS = 0.1
 _OPEN_FILES = 1 << 20
+# With less space a copy of the program would take what the engine needs to go on.
+_PROGRAM_BYTES = 32 << 20
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
 
 
@@ -127,6 +130,9 @@ def _keep_program(config: EngineConfig) -> None:
     from darse import snapshot  # noqa: PLC0415 - not before the engine serves
 
     try:
+        if shutil.disk_usage(config.data_root).free < _PROGRAM_BYTES:
+            _log.warning("%s is nearly full: no copy of the program is kept", config.data_root)
+            return
         snapshot.keep(config.data_root / "code")
     except OSError as error:
         _log.warning("cannot keep a copy of the program; restart the engine after each upgrade: %s", error)

@@ -119,9 +119,12 @@ def preallocate_log(database: Path) -> None:
     """Give the write-ahead log of a database that is open blocks behind its end. Does nothing where it has them."""
     log = database.with_name(f"{database.name}-wal")
     try:
-        if log.stat().st_blocks * 512 < WAL_BYTES:
+        has, found = log.stat().st_blocks * 512, os.statvfs(log)
+        # Not all that there is: a start makes some directories, too.
+        size = min(WAL_BYTES, has + found.f_bavail * found.f_frsize - _LOW_BYTES)
+        if has < size:
             with open(log, "ab") as file:
-                preallocate(file.fileno(), WAL_BYTES)
+                preallocate(file.fileno(), size)
     except OSError as error:
         _log.debug("no blocks for %s: %s", log, error.strerror)
 

@@ -40,8 +40,9 @@ class ContentStore:
         self._blobs.mkdir(parents=True, exist_ok=True)
         self.unrecorded = set(self._linked())
         self.trash.open()
-        self.trash.take(self.ingest)
-        self.ingest.mkdir(mode=0o700)
+        if self.ingest.exists() and any(self.ingest.iterdir()):
+            self.trash.take(self.ingest)
+        self.ingest.mkdir(mode=0o700, exist_ok=True)  # a full disk has no space for another one
         # Layers are unpacked in here, and only renamed later: where their files are is decided now.
         spread_subdirectories(self.ingest)
         self.partials.open()
