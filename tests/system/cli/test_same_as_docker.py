@@ -106,6 +106,8 @@ def _said(done: Done) -> tuple[int, str, str]:
     out, err = (
         _AGE.sub("AGE  ", text.replace("Docker", "darse").replace("docker", "darse")) for text in (done.out, done.err)
     )
+    # A list counts an image's containers since API 1.51, which a docker of before does not speak.
+    out = re.sub(r'("Containers":)"(N/A|\d+)"', r"\1COUNT", out) if done.command[1] == "images" else out
     return done.status, re.sub("  +", "  ", out), err
 
 
