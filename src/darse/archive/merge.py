@@ -18,6 +18,7 @@ import stat
 from darse.archive.errors import Refused
 from darse.archive.stream import aligned, decompressed, is_compressed, write_all, write_segments
 from darse.archive.tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
+from darse.linux.contained import remove_entry
 
 TYPE_CHECKING = False  # not the one of typing, whose import is a third of a worker's start
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ class Unpacker:
                     raise Refused(
                         f'cannot overwrite non-directory "{self._shown(path)}" with directory "{self._destination}"'
                     ) from None
-                _remove(parent, name)
+                remove_entry(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
         directory = os.open(name, _OPEN_DIRECTORY, dir_fd=parent)
         try:
@@ -274,7 +275,7 @@ class Unpacker:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if self._keep_kinds and stat.S_ISDIR(status.st_mode):
             raise Refused(f'cannot overwrite directory "{self._shown(path)}" with non-directory "{self._destination}"')
-        _remove(parent, name)
+        remove_entry(parent, name)
 
     def _shown(self, path: str) -> str:
         return f"{self._destination.rstrip('/')}/{path}"
@@ -324,42 +325,3 @@ def relative(name: bytes) -> str:
     if b"\0" in name:
         raise Refused("a NUL in a name")
     return os.fsdecode(b"/".join(parts))
-
-
-def _remove(parent: int, name: str) -> None:
-    """Remove a file, or a directory with all that is in it: no link followed, not recursive, no mount entered."""
-    try:
-        os.unlink(name, dir_fd=parent)
-    except IsADirectoryError:
-        pass
-    else:
-        return
-    stack = [(os.open(name, _OPEN_DIRECTORY, dir_fd=parent), parent, name)]
-    try:
-        while stack:
-            directory, above, own = stack[-1]
-            deeper = _empty(directory)
-            if deeper is not None:
-                stack.append((os.open(deeper, _OPEN_DIRECTORY, dir_fd=directory), directory, deeper))
-                continue
-            os.rmdir(own, dir_fd=above)
-            stack.pop()
-            os.close(directory)
-    finally:
-        for directory, _, _ in stack:
-            os.close(directory)
-
-
-def _empty(directory: int) -> str | None:
-    """Remove what is in a directory; return the first directory that is not empty."""
-    for name in os.listdir(directory):
-        try:
-            os.unlink(name, dir_fd=directory)
-        except IsADirectoryError:
-            try:
-                os.rmdir(name, dir_fd=directory)
-            except OSError as error:
-                if error.errno != errno.ENOTEMPTY:
-                    raise
-                return name
-    return None

@@ -13,19 +13,13 @@ import stat
 import struct
 
 from darse.archive.errors import Refused
-
-# Loading what is for type checkers only takes as long as the rest of a worker's start.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from darse.linux.contained import ENTER, ENTRY, Walk
 
 CAPABILITY = "security.capability"
 _KEPT = "trusted.darse.mode-and-capability"
 # struct vfs_ns_cap_data of linux/capability.h: the magic with its flags, four words, and since version 3 a root.
 _VERSION_2, _VERSION_3, _VERSION, _EFFECTIVE = 0x02000000, 0x03000000, 0xFF000000, 0x000001
 _SIZE_2, _SIZE_3 = 20, 24
-# Two directories of a path of PATH_MAX bytes.
-_DEPTH = 2048
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _VANISHED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP))
 Ranges = tuple[tuple[int, int, int], ...]
@@ -126,37 +120,22 @@ def change_owners(top: str, owners: Owners) -> None:
     """Map the owners of a directory and of all that is in it, in place; a second time changes nothing more.
 
     What is not in the ranges stays as it is: it has been mapped already, or is nobody's inside. The ranges must not
-    overlap. The tree may be a stranger's: it is walked by descriptors, and no link is followed. Blocks. Raises OSError,
-    and Refused for a tree that is nested too deeply.
+    overlap. No link is followed. Blocks. Raises OSError.
     """
     directory = os.open(top, _DIRECTORY)
-    stack: list[tuple[int, Iterator[str]]] = [(directory, iter(os.listdir(directory)))]
     try:
         _change_directory(directory, owners)
-        while stack:
-            directory, names = stack[-1]
-            name = next(names, None)
-            if name is None:
-                stack.pop()
-                os.close(directory)
-                continue
-            try:
-                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-                if not stat.S_ISDIR(status.st_mode):
-                    _change(directory, name, status, owners)
-                    continue
-                inner = os.open(name, _DIRECTORY, dir_fd=directory)
-            except OSError as error:
-                if error.errno in _VANISHED:
-                    continue  # somebody else is at work there
-                raise
-            stack.append((inner, iter(os.listdir(inner))))
-            if len(stack) > _DEPTH:
-                raise Refused(f"{_DEPTH} directories are nested")
-            _change_directory(inner, owners)
+        for kind, where, name, status in Walk(directory):
+            if kind == ENTER:
+                _change_directory(where, owners)
+            elif kind == ENTRY:
+                try:
+                    _change(where, name, status, owners)
+                except OSError as error:
+                    if error.errno not in _VANISHED:
+                        raise
     finally:
-        for directory, _ in stack:
-            os.close(directory)
+        os.close(directory)
 
 
 def _change_directory(directory: int, owners: Owners) -> None:

@@ -13,11 +13,11 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused
+from darse.archive.errors import Refused, shown
 from darse.archive.headers import Headers, padded
 from darse.archive.stream import write_all
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Segments
-from darse.archive.unpack import shown
+from darse.linux.contained import ENTER, LEAVE, Walk
 
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
 TYPE_CHECKING = False
@@ -33,6 +33,9 @@ _PIECE = 256 * 1024
 # Holes that save less are written as zeros: not every reader knows sparse files.
 _WORTH = 64 * 1024
 _PATH_MAX = 4096
+# Names of one directory in memory, and directories open at once.
+_NAMES = 256 * 1024
+_HELD = 128
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -51,28 +54,28 @@ class Packer:
 
     def run(self) -> None:
         """Pack everything. Raises Refused for a tree that no archive holds, and OSError."""
-        # From the top; what is in a directory follows it.
-        pending = [iter(self._names(b"/"))]
-        while pending:
-            path = next(pending[-1], None)
-            if path is None:
-                pending.pop()
-            elif path not in self._skip and self._entry(path):
-                pending.append(iter(self._names(path)))
+        top = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = b"/"
+        walk = Walk(top, wide_ordered=True, batch=_NAMES, held=_HELD)
+        for kind, _, name, status in walk:
+            if kind == LEAVE:
+                directory = directory[: directory.rindex(b"/", 0, -1) + 1]
+                continue
+            path = directory + os.fsencode(name)
+            taken = path not in self._skip and self._entry(path, status)
+            if kind == ENTER:
+                directory = path + b"/"
+                if not taken:
+                    walk.skip()
+        os.close(top)
         self._emit(bytes(2 * BLOCK))
         self._flush()
 
-    @staticmethod
-    def _names(directory: bytes) -> list[bytes]:
-        prefix = directory.rstrip(b"/") + b"/"
-        return [prefix + name for name in sorted(os.listdir(directory))]
-
-    def _entry(self, path: bytes) -> bool:
+    def _entry(self, path: bytes, status: os.stat_result) -> bool:
         """Write an entry; whether it is a directory. What has gone meanwhile is left out."""
         if len(path) >= _PATH_MAX:
-            raise Refused(f"{shown(path)} is nested too deeply")
+            raise Refused(f"{shown(path)} is nested too deeply: paths have at most {_PATH_MAX - 1} bytes")
         try:
-            status = os.lstat(path)
             xattrs = _xattrs(path)
         except FileNotFoundError:
             return False

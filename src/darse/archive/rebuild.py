@@ -11,10 +11,9 @@ import stat
 from _hashlib import openssl_sha256
 from _queue import SimpleQueue
 
-from darse.archive.errors import Damaged
+from darse.archive.errors import Damaged, shown
 from darse.archive.recipe import Reader
 from darse.archive.stream import write_all
-from darse.archive.unpack import shown
 
 _PIECE = 256 * 1024
 _GATHER = 128 * 1024

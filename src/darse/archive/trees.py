@@ -11,9 +11,10 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused
+from darse.archive.errors import Refused, shown
 from darse.archive.headers import Headers
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
+from darse.linux.contained import ENTER, LEAVE, Walk
 
 TYPE_CHECKING = False  # not typing's, whose import is a third of a worker's start
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ _BUFFER = 256 * 1024
 # Files of at least this many bytes go by sendfile(2), in pieces that a signal may come between.
 _LARGE = 64 * 1024
 _PIECE = 8 * 1024 * 1024
-# Two directories of a path of PATH_MAX bytes; a container can nest deeper by renaming.
-_DEPTH = 2048
+# What tar's readers can make of a path (limits.h); a container can nest deeper by renaming.
+_PATH_MAX = 4096
+# Names of one directory in memory, and directories open at once.
+_NAMES = 256 * 1024
+_HELD = 512
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _KINDS = {
@@ -82,49 +86,37 @@ class TreePacker:
         self._buffer = bytearray()
 
     def _tree(self, top: int, name: bytes) -> None:
-        """Walk below a directory, which is closed at the end. Not recursive: a container nests as deep as it likes."""
-        stack: list[tuple[int, bytes, list[str]]] = [(top, name, [])]
+        """Pack a directory, which is closed at the end, and all below."""
         try:
-            stack[0] = self._directory(top, name)
-            while stack:
-                directory, path, names = stack[-1]
-                if not names:
-                    stack.pop()
-                    os.close(directory)
+            path = name if not name or name.endswith(b"/") else name + b"/"
+            if not self._directory(top, path, os.fstat(top)):
+                return
+            walk = Walk(top, wide_ordered=True, batch=_NAMES, held=_HELD)
+            for kind, directory, child, status in walk:
+                if kind == LEAVE:
+                    path = path[: path.rstrip(b"/").rfind(b"/") + 1]
                     continue
-                child = names.pop()
-                child_path = path + os.fsencode(child)
+                inner = path + os.fsencode(child)
+                if len(inner) >= _PATH_MAX:
+                    raise Refused(f"{shown(inner)} is nested too deeply: paths have at most {_PATH_MAX - 1} bytes")
+                if kind == ENTER:
+                    path = inner + b"/"
+                    if not self._directory(directory, path, status):
+                        walk.skip()
+                    continue
                 try:
-                    status = os.stat(child, dir_fd=directory, follow_symlinks=False)
-                    if not stat.S_ISDIR(status.st_mode):
-                        self._other(directory, child, child_path, status)
-                        continue
-                    inner = os.open(child, _OPEN_DIRECTORY, dir_fd=directory)
+                    self._other(directory, child, inner, status)
                 except OSError as error:
-                    if error.errno in _VANISHED:
-                        continue
-                    raise
-                if len(stack) >= _DEPTH:
-                    os.close(inner)
-                    raise Refused(f"{_DEPTH} directories are nested")
-                stack.append((inner, child_path, []))
-                stack[-1] = self._directory(inner, child_path)
+                    if error.errno not in _VANISHED:
+                        raise
         finally:
-            for directory, _, _ in stack:
-                os.close(directory)
+            os.close(top)
 
-    def _directory(self, directory: int, name: bytes) -> tuple[int, bytes, list[str]]:
-        """Add a directory itself; return it, what names in it begin with, and these names, the last one first."""
-        status = os.fstat(directory)
-        if name and not name.endswith(b"/"):
-            name += b"/"
+    def _directory(self, directory: int, name: bytes, status: os.stat_result) -> bool:
+        """Add a directory itself, if it has a name; whether what is in it is to be added."""
         if name:
             self._header(name, DIRECTORY, status, xattrs=_xattrs(directory))
-        if self._skip is not None and self._skip(directory, status):
-            return directory, name, []
-        names = os.listdir(directory)
-        names.sort(reverse=True)
-        return directory, name, names
+        return self._skip is None or not self._skip(directory, status)
 
     def _other(self, parent: int, base: str, name: bytes, status: os.stat_result) -> None:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))

@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused
+from darse.archive.errors import Refused, shown
 from darse.archive.owners import Owners
 from darse.archive.recipe import Writer
 from darse.archive.stream import write_all, write_segments
@@ -132,7 +132,18 @@ class Unpacker:
         return b"/".join(parts)
 
     def _parent(self, path: bytes) -> int:
-        """A descriptor of a directory; made, mode 0755, where the archive does not list it."""
+        """A descriptor of a directory; made, mode 0755, with those above it, where the archive does not list it."""
+        missing = []
+        while (found := self._found(path)) is None:
+            path, _, name = path.rpartition(b"/")
+            missing.append(name)
+        for name in reversed(missing):
+            path = path + b"/" + name if path else name
+            found = self._made(path, name, found)
+        return found
+
+    def _found(self, path: bytes) -> int | None:
+        """A descriptor of a directory that is there."""
         if not path:
             return self._root
         try:
@@ -142,22 +153,26 @@ class Unpacker:
         try:
             found = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
         except (FileNotFoundError, NotADirectoryError):
-            # A parent that is hidden, and listed by none: what is below of that name shows nothing of itself.
-            above, _, name = path.rpartition(b"/")
-            directory = self._parent(above)
-            hidden = path in self._whiteouts
-            if hidden:
-                self._replace_whiteout(path)
-            os.mkdir(name, 0o755, dir_fd=directory)
-            if self._owners is not None:
-                os.chown(name, self._owners.user(0), self._owners.group(0), dir_fd=directory, follow_symlinks=False)
-            if hidden:
-                os.setxattr(path, _OPAQUE_XATTR, b"y")
-            found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            return None
+        return self._kept(path, found)
+
+    def _made(self, path: bytes, name: bytes, above: int) -> int:
+        # A parent that is hidden, and listed by none: what is below of that name shows nothing of itself.
+        hidden = path in self._whiteouts
+        if hidden:
+            self._replace_whiteout(path)
+        os.mkdir(name, 0o755, dir_fd=above)
+        if self._owners is not None:
+            os.chown(name, self._owners.user(0), self._owners.group(0), dir_fd=above, follow_symlinks=False)
+        if hidden:
+            os.setxattr(path, _OPAQUE_XATTR, b"y")
+        return self._kept(path, os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above))
+
+    def _kept(self, path: bytes, descriptor: int) -> int:
         if len(self._descriptors) >= _DESCRIPTORS:
             os.close(self._descriptors.pop(next(iter(self._descriptors))))
-        self._descriptors[path] = found
-        return found
+        self._descriptors[path] = descriptor
+        return descriptor
 
     # Kinds
 
@@ -341,9 +356,3 @@ def _times(entry: Entry) -> tuple[int, int]:
     if not -_NANOSECONDS < time_ns < _NANOSECONDS:
         time_ns = 0
     return time_ns, time_ns
-
-
-def shown(path: bytes) -> str:
-    """A path in a message: quoted, and no longer than a line."""
-    text = ascii(path.decode("utf-8", "surrogateescape"))
-    return text if len(text) <= 200 else f"{text[:99]}…{text[-99:]}"

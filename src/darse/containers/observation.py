@@ -41,14 +41,12 @@ class Observation:
         """Change limits and restart policy; see `Updates.update`."""
         return await self._updates.update(self._store.get(reference), request)
 
-    async def changes(self, reference: str) -> list[FilesystemChange]:
-        """What a container has changed in its files, by path."""
+    async def changes(self, reference: str) -> AsyncGenerator[list[FilesystemChange]]:
+        """Yield what a container has changed in its files, some at a time."""
         container = self._store.get(reference)
-        # Names are bytes, and the API's are text.
-        return [
-            FilesystemChange(os.fsencode(path).decode(errors="replace"), kind)
-            for path, kind in await self._snapshots.differences(container.id)
-        ]
+        async for some in self._snapshots.differences(container.id):
+            # Names are bytes, and the API's are text.
+            yield [FilesystemChange(os.fsencode(path).decode(errors="replace"), kind) for path, kind in some]
 
     async def close(self) -> None:
         """End what is being watched."""

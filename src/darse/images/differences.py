@@ -6,11 +6,13 @@ something in it is; below what is gone nothing is listed. What the engine itself
 init layer) counts as being there before.
 
 The upper directory belongs to a container that may be running: it is walked by descriptors, and no link in it is
-followed. The layers change never, and only root gets to them; there, paths do.
+followed. Nothing of it is kept: differences are yielded as they are found, by name in each directory, unless that has
+more entries than are worth sorting. Paths in layers are relative to these, for they may be as long as paths can be.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -18,6 +20,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from darse.linux.contained import ENTRY, LEAVE, Walk, sorted_names
 from darse.linux.openat2 import open_without_links
 
 # Where the runtime mounts into every container. What is there in the upper directory has never been visible.
@@ -27,6 +30,7 @@ _INITIAL = frozenset((*MOUNT_TARGETS, *"/etc /dev/pts /dev/shm /dev/console /.do
 _OPAQUE = "trusted.overlay.opaque"
 _CAPABILITY = "security.capability"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
+_PATH_MAX = 4096
 _GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
@@ -46,33 +50,35 @@ class Difference(NamedTuple):
 
 
 class _Old(NamedTuple):
-    """What was there: its status, where it is, and the layers in which it is a directory, topmost first."""
+    """What was there: its status, the layer it is in and its path there, and the layers in which it is a directory."""
 
     status: os.stat_result
-    where: str
-    layers: tuple[str, ...]
+    layer: int
+    path: str
+    layers: tuple[int, ...]
 
 
-def differences(lower: tuple[str, ...], upper: str) -> list[Difference]:
-    """List the changes in `upper` against the layers `lower`, topmost first; parents come first. Blocks."""
-    top = os.open(upper, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return list(_Comparison(top, upper).directory("", lower))
-    finally:
-        os.close(top)
+def differences(lower: tuple[str, ...], upper: str, unchanged: list[str] | None = None) -> Iterator[Difference]:
+    """Yield the changes in `upper` against the layers `lower`, topmost first; parents come first. Blocks.
+
+    What is named by a path of PATH_MAX bytes or more is not listed: no program can name it either. Its first
+    directories are. `unchanged` takes what the upper directory has, and is as it was. Raises OSError.
+    """
+    with contextlib.ExitStack() as opened:
+        directories = []
+        for path in (upper, *lower):
+            directories.append(os.open(path, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+            opened.callback(os.close, directories[-1])
+        yield from _Comparison(directories[0], tuple(directories[1:]), unchanged).run()
 
 
 def unchanged(lower: tuple[str, ...], upper: str) -> list[str]:
     """List the topmost paths in `upper` that are no change, and have none in them: a layer does without. Blocks."""
-    top = os.open(upper, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        comparison = _Comparison(top, upper)
-        for _ in comparison.directory("", lower):
-            pass
-    finally:
-        os.close(top)
-    found = set(comparison.unchanged)
-    return [path for path in comparison.unchanged if not any(above in found for above in _above(path))]
+    found: list[str] = []
+    for _ in differences(lower, upper, found):
+        pass
+    known = set(found)
+    return [path for path in found if not any(above in known for above in _above(path))]
 
 
 def _above(path: str) -> Iterator[str]:
@@ -81,150 +87,166 @@ def _above(path: str) -> Iterator[str]:
 
 
 class _Comparison:
-    def __init__(self, top: int, upper: str) -> None:
-        self._top = top
+    """One comparison, by descriptors of the upper directory and of the layers."""
+
+    def __init__(self, upper: int, lower: tuple[int, ...], unchanged: list[str] | None) -> None:
         self._upper = upper
-        # What the upper directory has, and is as it was; directories after what is in them.
-        self.unchanged: list[str] = []
+        self._lower = lower
+        self._unchanged = unchanged
+        self._walk = Walk(upper, ordered=True)
+        # Of each directory on the way: its path, and the layers in which it is one.
+        self._way: list[tuple[str, tuple[int, ...]]] = [("", lower)]
+        # Of each as well: its path while nothing of it was yielded; it is changed if something in it is.
+        self._waiting = [""]
 
-    def directory(self, path: str, layers: tuple[str, ...]) -> Iterator[Difference]:
-        """Compare what is in a directory. The walk is kept on a stack: a container nests as deeply as it likes."""
-        # A directory that is only changed if something in it is waits until something is.
-        waiting: list[str] = []
-        entered: list[str] = []
-        stack = [self._children(path, layers)]
-        while stack:
-            found = next(stack[-1], None)
-            if found is None:
-                stack.pop()
-                if waiting and waiting.pop():
-                    self.unchanged.append(entered.pop())
-                elif entered:
-                    entered.pop()
+    def run(self) -> Iterator[Difference]:
+        yield from self._hidden(self._upper, "", self._lower)
+        for kind, directory, name, status in self._walk:
+            if kind == LEAVE:
+                self._way.pop()
+                self._note(self._waiting.pop())
                 continue
-            difference, inner, inner_layers = found
-            if difference is not None:
-                for one in waiting:
-                    if one:
-                        yield Difference(one, Kind.MODIFIED)
-                waiting = [""] * len(waiting)
-                yield difference
-            if inner:
-                waiting.append("" if difference is not None else inner)
-                entered.append(inner)
-                stack.append(self._children(inner, inner_layers))
-
-    def _children(self, path: str, layers: tuple[str, ...]) -> Iterator[tuple[Difference | None, str, tuple[str, ...]]]:
-        """Yield, for each name in a directory, what happened to it; and it, and its layers, if it is a directory."""
-        try:
-            directory = open_without_links(self._top, path.lstrip("/") or ".", _DIRECTORY)
-        except OSError as error:
-            if error.errno in _GONE:
-                return  # a running container removed it, or has nested deeper than paths can tell
-            raise
-        try:
-            statuses = dict(_statuses(directory))
-            hidden = _names_below(path, layers) - statuses.keys() if _is_opaque(directory) else set()
-        finally:
-            os.close(directory)
-        for name in sorted(statuses.keys() | hidden):
-            child = f"{path}/{name}"
-            status = statuses.get(name)
-            old = _look_up(child, layers)
-            if status is None or _is_whiteout(status):
-                if old is not None:
-                    yield Difference(child, Kind.DELETED), "", ()
+            above, layers = self._way[-1]
+            path = f"{above}/{name}"
+            is_listable = len(os.fsencode(path)) <= _PATH_MAX
+            inner: tuple[int, ...] = ()
+            waits = ""
+            if is_listable:
+                old = _look_up(path, layers)
+                difference = self._compare(old, directory, name, path, status)
+                if difference is not None:
+                    yield from self._with_parents(difference)
                 else:
-                    self.unchanged.append(child)
-                continue
-            inner = child if stat.S_ISDIR(status.st_mode) else ""
-            if old is None:
-                if child not in _INITIAL:
-                    yield Difference(child, Kind.ADDED), inner, ()
-                elif inner:
-                    yield None, inner, ()
-                else:
-                    self.unchanged.append(child)
-            elif self._differs(old, child, status):
-                yield Difference(child, Kind.MODIFIED), inner, old.layers
-            elif inner:
-                yield None, inner, old.layers
+                    waits = path
+                inner = old.layers if old is not None else ()
             else:
-                self.unchanged.append(child)
+                yield from self._parents()
+            if kind == ENTRY:
+                self._note(waits)
+            else:
+                self._way.append((path, inner))
+                self._waiting.append(waits)
+                if not is_listable:
+                    self._walk.skip()
+                else:
+                    yield from self._hidden(directory, path, inner)
 
-    def _differs(self, old: _Old, path: str, new: os.stat_result) -> bool:
+    def _note(self, path: str) -> None:
+        """Nothing has happened to a path, nor to what is in it; "" is none."""
+        if path and self._unchanged is not None:
+            self._unchanged.append(path)
+
+    def _with_parents(self, difference: Difference) -> Iterator[Difference]:
+        yield from self._parents()
+        yield difference
+
+    def _parents(self) -> Iterator[Difference]:
+        for position, path in enumerate(self._waiting):
+            if path:
+                self._waiting[position] = ""
+                yield Difference(path, Kind.MODIFIED)
+
+    def _compare(
+        self, old: _Old | None, directory: int, name: str, path: str, status: os.stat_result
+    ) -> Difference | None:
+        if _is_whiteout(status):
+            return Difference(path, Kind.DELETED) if old is not None else None
+        if old is None:
+            return Difference(path, Kind.ADDED) if path not in _INITIAL else None
+        where = directory if stat.S_ISDIR(status.st_mode) else (directory, name)
+        return Difference(path, Kind.MODIFIED) if self._differs(old, where, status) else None
+
+    def _hidden(self, directory: int, path: str, layers: tuple[int, ...]) -> Iterator[Difference]:
+        """What the layers have in a directory that is opaque, and the upper directory does not have in it."""
+        if not layers or not _is_opaque(directory):
+            return
+        for layer in layers:
+            below = open_without_links(layer, path.lstrip("/") or ".", _DIRECTORY)
+            try:
+                for name in sorted_names(below):
+                    child = f"{path}/{name}"
+                    if len(os.fsencode(child)) > _PATH_MAX or _is_there(directory, name):
+                        continue
+                    old = _look_up(child, layers)
+                    if old is not None and old.layer == layer:
+                        yield from self._with_parents(Difference(child, Kind.DELETED))
+            finally:
+                os.close(below)
+
+    def _differs(self, old: _Old, where: int | tuple[int, str], new: os.stat_result) -> bool:
         before = old.status
         if (before.st_mode, before.st_uid, before.st_gid) != (new.st_mode, new.st_uid, new.st_gid):
             return True
-        if stat.S_ISDIR(new.st_mode):
+        if isinstance(where, int):
             return False
         if (before.st_rdev, before.st_size) != (new.st_rdev, new.st_size) or not _same_time(before, new):
             return True
-        return stat.S_ISREG(new.st_mode) and _capability(old.where) != self._capability(path)
-
-    def _capability(self, path: str) -> bytes | None:
-        try:
-            file = open_without_links(self._top, path.lstrip("/"), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        except OSError as error:
-            if error.errno in _GONE:
-                return None
-            raise
-        try:
-            return _capability(file)
-        finally:
-            os.close(file)
+        return stat.S_ISREG(new.st_mode) and _capability(old.layer, old.path) != _capability(*where)
 
 
-def _statuses(directory: int) -> Iterator[tuple[str, os.stat_result]]:
-    for name in os.listdir(directory):
-        try:
-            yield name, os.stat(name, dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            continue  # the container just removed it
+def _is_there(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _GONE:
+            return False
+        raise
+    return True
 
 
-def _look_up(path: str, layers: tuple[str, ...]) -> _Old | None:
+def _look_up(path: str, layers: tuple[int, ...]) -> _Old | None:
     """Find what the merged `layers`, in all of which the path's parent is a directory, have there."""
     found: os.stat_result | None = None
-    where = ""
-    directories: list[str] = []
+    where = -1
+    directories: list[int] = []
+    below = path.lstrip("/")
     for layer in layers:
-        candidate = f"{layer}{path}"
         try:
-            status = os.lstat(candidate)
+            status = os.stat(below, dir_fd=layer, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if _is_whiteout(status):
             break
         if found is None:
-            found, where = status, candidate
+            found, where = status, layer
         if not stat.S_ISDIR(status.st_mode):
             break
         directories.append(layer)
-        if _is_opaque(candidate):
+        if _is_opaque_in(layer, below):
             break
-    return _Old(found, where, tuple(directories)) if found is not None else None
+    return _Old(found, where, below, tuple(directories)) if found is not None else None
 
 
-def _names_below(path: str, layers: tuple[str, ...]) -> set[str]:
-    """The names that a directory had; the layers end with one in which it is opaque."""
-    names = {name for layer in layers for name in os.listdir(f"{layer}{path}")}
-    return {name for name in names if _look_up(f"{path}/{name}", layers) is not None}
+def _is_opaque_in(layer: int, path: str) -> bool:
+    directory = open_without_links(layer, path, _DIRECTORY)
+    try:
+        return _is_opaque(directory)
+    finally:
+        os.close(directory)
 
 
 def _is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def _is_opaque(directory: int | str) -> bool:
+def _is_opaque(directory: int) -> bool:
     return _attribute(directory, _OPAQUE) == b"y"
 
 
-def _capability(file: int | str) -> bytes | None:
-    return _attribute(file, _CAPABILITY)
+def _capability(directory: int, path: str) -> bytes | None:
+    try:
+        file = open_without_links(directory, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise
+    try:
+        return _attribute(file, _CAPABILITY)
+    finally:
+        os.close(file)
 
 
-def _attribute(where: int | str, name: str) -> bytes | None:
+def _attribute(where: int, name: str) -> bytes | None:
     try:
         return os.getxattr(where, name)
     except OSError as error:

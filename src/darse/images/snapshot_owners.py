@@ -52,8 +52,8 @@ class SnapshotOwners:
     async def change(self, container_id: str, upper: Path, chain_ids: Iterable[str], owners: str) -> None:
         """Have the container's files owned by a range; "" for as in the image. Nothing of it may run.
 
-        `chain_ids` are the layers that it needs. Raises as `ShiftedLayers.ensure`, and InvalidParameter for a tree that
-        is nested too deeply.
+        `chain_ids` are the layers that it needs. Raises as `ShiftedLayers.ensure`, and InvalidParameter for
+        what cannot be mapped.
         """
         now, complete = self._rows.get(container_id, ("", True))
         if owners:

@@ -5,10 +5,10 @@ The row names the layers, so a container does not need its image's name or recor
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,7 @@ from darse.images.snapshot_owners import SnapshotOwners
 from darse.linux import trace
 from darse.linux.inode_flags import spread_subdirectories
 from darse.runtime.trash import Trash
-from darse.runtime.tree_threads import TreeSizes
+from darse.runtime.tree_threads import TreeSizes, TreeThreads
 
 SCHEMA = Schema(
     "snapshots",
@@ -43,6 +43,8 @@ SCHEMA = Schema(
 )
 DRIVER = "overlay2"
 _CHAIN = msgspec.json.Decoder(list[str])
+# That are in memory at once.
+_DIFFERENCES = 5000
 
 
 class Overlay(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class SnapshotService:
         self._directory = data_root / "snapshots"
         self._trash = trash
         self._sizes = TreeSizes()
+        self._threads = TreeThreads(4)
         self._empty = data_root / "snapshots-empty"
         self._state = state
         self._layers = layers
@@ -133,14 +136,19 @@ class SnapshotService:
         found.update(path.name for path in self._directory.iterdir())
         return sorted(found.difference(containers))
 
-    async def differences(self, container_id: str) -> list[Difference]:
-        """What the container has changed; see `darse.images.differences`. Raises NotFound."""
+    async def differences(self, container_id: str) -> AsyncIterator[list[Difference]]:
+        """Yield what the container has changed, some at a time; see `darse.images.differences`. Raises NotFound."""
         overlay = self.overlay(container_id)
-        try:
-            return await asyncio.to_thread(differences, overlay.lower, overlay.upper)
-        except FileNotFoundError:
-            # Removed meanwhile.
-            raise NotFound(f"container {container_id} has no writable layer") from None
+        found = differences(overlay.lower, overlay.upper)
+        while True:
+            try:
+                some = await self._threads.run(lambda: list(itertools.islice(found, _DIFFERENCES)))
+            except FileNotFoundError:
+                # Removed meanwhile.
+                raise NotFound(f"container {container_id} has no writable layer") from None
+            yield some
+            if len(some) < _DIFFERENCES:
+                return
 
     async def change_owners(self, container_id: str, owners: str) -> None:
         """Have its files owned by a range of ids, "" for as in images; see `SnapshotOwners.change`. Raises as that."""

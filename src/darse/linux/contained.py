@@ -32,7 +32,8 @@ _VANISHED = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE))
 # Names of one directory that are in memory at once, and those of all directories above the one that is read.
 BATCH = 32 * 1024
 _PENDING = 4 * BATCH
-_HELD = 32
+#: Descriptors that are open at once.
+HELD = 32
 
 
 class _Level:
@@ -47,6 +48,53 @@ class _Level:
         self.ordered = ordered
 
 
+class Way:
+    """Leads from a directory down into others, and back up; `directory` is a descriptor of where it is."""
+
+    def __init__(self, top: int, held: int = HELD) -> None:
+        """`top` stays the caller's. At most `held` descriptors are open."""
+        self._top = top
+        self._most_held = held
+        self._held: list[int] = []
+        # Device and inode of each directory from the top on: they tell whether `..` leads back.
+        self._passed = array("Q")
+
+    @property
+    def directory(self) -> int:
+        """It stays the way's."""
+        return self._held[-1] if self._held else self._top
+
+    def down(self, name: str) -> os.stat_result:
+        """Go into a directory, no link, and return its status. Raises OSError."""
+        directory = os.open(name, _DIRECTORY, dir_fd=self.directory)
+        self._held.append(directory)
+        if len(self._held) > self._most_held:
+            os.close(self._held.pop(0))
+        status = os.fstat(directory)
+        self._passed.append(status.st_dev)
+        self._passed.append(status.st_ino)
+        return status
+
+    def up(self) -> None:
+        """Go back. Raises OSError; ESTALE when the directory was moved to another one meanwhile."""
+        directory = self._held.pop()
+        try:
+            del self._passed[-2:]
+            if self._passed and not self._held:
+                self._held.append(os.open("..", _DIRECTORY, dir_fd=directory))
+                status = os.fstat(self._held[-1])
+                if (status.st_dev, status.st_ino) != (self._passed[-2], self._passed[-1]):
+                    raise OSError(errno.ESTALE, "directories were moved while they were read")
+        finally:
+            os.close(directory)
+
+    def close(self) -> None:
+        """Let go of all descriptors."""
+        for descriptor in self._held:
+            os.close(descriptor)
+        self._held.clear()
+
+
 class Walk:
     """One walk below a directory, depth first. Iterating over it yields steps `(kind, directory, name, status)`.
 
@@ -59,7 +107,7 @@ class Walk:
     """
 
     def __init__(
-        self, top: int, *, ordered: bool = False, wide_ordered: bool = False, batch: int = BATCH, held: int = _HELD
+        self, top: int, *, ordered: bool = False, wide_ordered: bool = False, batch: int = BATCH, held: int = HELD
     ) -> None:
         """`top` stays the caller's. `batch` is how many names of one directory are in memory at once, `held` how many
         descriptors are open.
@@ -67,14 +115,10 @@ class Walk:
         `ordered`: entries come in the order of their names, where a directory has no more than `batch`; with
         `wide_ordered` everywhere, and what is wider is read once for each batch.
         """
-        self._top = top
+        self._way = Way(top, held)
         self._ordered = ordered or wide_ordered
         self._wide_ordered = wide_ordered
         self._batch = batch
-        self._most_held = held
-        self._held: list[int] = []
-        # Device and inode of each directory from the top to where the walk is: they tell whether `..` leads back.
-        self._way = array("Q")
         # None: nothing more is to be seen of it.
         self._levels: list[_Level | None] = [_Level(ordered=self._ordered)]
         self._pending = 0
@@ -98,18 +142,18 @@ class Walk:
                     yield from self._read(level)
                 if level is None or not level.names:
                     if len(self._levels) > 1:
-                        yield LEAVE, self._directory, "", _NO_STATUS
-                        self._up()
+                        yield LEAVE, self._way.directory, "", _NO_STATUS
+                        self._way.up()
                     self._levels.pop()
                     continue
                 name = level.after = level.names.pop()
                 self._pending -= 1
                 self.seen += 1
-                status = _status(self._directory, name)
+                status = _status(self._way.directory, name)
                 if status is None:
                     continue
                 if not stat.S_ISDIR(status.st_mode):
-                    yield ENTRY, self._directory, name, status
+                    yield ENTRY, self._way.directory, name, status
                     continue
                 opened = self._down(name)
                 if opened is None:
@@ -117,20 +161,14 @@ class Walk:
                 if not level.names and not level.more:
                     self._levels[-1] = None
                 self._levels.append(_Level(ordered=self._ordered))
-                yield ENTER, self._directory, name, opened
+                yield ENTER, self._way.directory, name, opened
         finally:
-            for descriptor in self._held:
-                os.close(descriptor)
-            self._held.clear()
-
-    @property
-    def _directory(self) -> int:
-        return self._held[-1] if self._held else self._top
+            self._way.close()
 
     def _read(self, level: _Level) -> Iterator[Step]:
         """Read the next names of the directory; where there is no order, what is no directory is a step at once."""
         if level.ordered:
-            level.names, level.more = _smallest(self._directory, level.after, self._batch)
+            level.names, level.more = _smallest(self._way.directory, level.after, self._batch)
             if level.more and not self._wide_ordered:
                 level.names, level.ordered = [], False
         if not level.ordered:
@@ -140,7 +178,7 @@ class Walk:
             self._forget_pending(level)
 
     def _read_unordered(self, level: _Level) -> Iterator[Step]:
-        directory, first = self._directory, level.first
+        directory, first = self._way.directory, level.first
         names = _SmallestNames(level.after, self._batch)
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -164,31 +202,11 @@ class Walk:
 
     def _down(self, name: str) -> os.stat_result | None:
         try:
-            directory = os.open(name, _DIRECTORY, dir_fd=self._directory)
+            return self._way.down(name)
         except OSError as error:
             if error.errno in _VANISHED:
                 return None
             raise
-        self._held.append(directory)
-        if len(self._held) > self._most_held:
-            os.close(self._held.pop(0))
-        status = os.fstat(directory)
-        self._way.append(status.st_dev)
-        self._way.append(status.st_ino)
-        return status
-
-    def _up(self) -> None:
-        directory = self._held.pop()
-        try:
-            del self._way[-2:]
-            if self._way and not self._held:
-                above = os.open("..", _DIRECTORY, dir_fd=directory)
-                self._held.append(above)
-                status = os.fstat(above)
-                if (status.st_dev, status.st_ino) != (self._way[-2], self._way[-1]):
-                    raise OSError(errno.ESTALE, "directories were moved while they were read")
-        finally:
-            os.close(directory)
 
 
 class _SmallestNames:
@@ -241,6 +259,17 @@ def _smallest(directory: int, after: str, limit: int) -> tuple[list[str], bool]:
     return names, more
 
 
+def sorted_names(directory: int, batch: int = BATCH) -> Iterator[str]:
+    """Yield the names in a directory, in order where there are no more than `batch`."""
+    names, more = _smallest(directory, "", batch)
+    if not more:
+        yield from reversed(names)
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            yield entry.name
+
+
 def _status(directory: int, name: str) -> os.stat_result | None:
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -248,6 +277,27 @@ def _status(directory: int, name: str) -> os.stat_result | None:
         if error.errno in _VANISHED:
             return None
         raise
+
+
+def host_directories(top: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield directory, names of directories in it, other names: for trees of the kernel and /dev, parents first.
+
+    As os.walk(), whose recursion nested control groups exceed. The second list may be changed. What cannot be read, or
+    has a path too long to be named, is left out.
+    """
+    pending = [top]
+    while pending:
+        where = pending.pop()
+        directories: list[str] = []
+        others: list[str] = []
+        try:
+            with os.scandir(where) as entries:
+                for entry in entries:
+                    (directories if entry.is_dir(follow_symlinks=False) else others).append(entry.name)
+        except OSError:
+            continue
+        yield where, directories, others
+        pending += [os.path.join(where, name) for name in directories]
 
 
 _NO_STATUS = os.stat_result((0,) * 10)

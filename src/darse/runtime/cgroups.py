@@ -23,6 +23,7 @@ import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.linux import trace
+from darse.linux.contained import host_directories
 from darse.linux.mounts import change_file_system, mount
 
 ROOT = Path("/sys/fs/cgroup")
@@ -166,7 +167,7 @@ class Cgroups:
                 name, text = "freezer.state", "THAWED"
             else:
                 continue
-            for where, _, files in os.walk(tree.path / path.lstrip("/")):
+            for where, _, files in host_directories(str(tree.path / path.lstrip("/"))):
                 if name in files:
                     with contextlib.suppress(OSError):  # it goes away just now
                         Path(where, name).write_text(text)
@@ -233,7 +234,7 @@ class Cgroups:
 
 def _processes_below(directory: Path) -> list[int]:
     pids: list[int] = []
-    for where, _, files in os.walk(directory):
+    for where, _, files in host_directories(str(directory)):
         if "cgroup.procs" in files:
             with contextlib.suppress(OSError):  # it goes away just now
                 pids += [int(line) for line in Path(where, "cgroup.procs").read_text().split()]
@@ -241,7 +242,7 @@ def _processes_below(directory: Path) -> list[int]:
 
 
 def _remove_tree(directory: Path) -> None:
-    for where, _, _ in os.walk(directory, topdown=False):
+    for where in reversed([where for where, _, _ in host_directories(str(directory))]):
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(where)
 

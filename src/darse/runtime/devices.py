@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from darse.engine.errors import InvalidParameter
+from darse.linux.contained import host_directories
 from darse.runtime.container_mounts import BindMount
 from darse.wire.host_config import DeviceMapping, HostConfig
 
@@ -82,7 +83,7 @@ def _below(source: Path, target: str, access: str) -> list[tuple[Path, dict[str,
     """The devices of a directory, links not followed. Raises InvalidParameter for a large tree."""
     found = []
     seen = 0
-    for where, directories, names in os.walk(source):
+    for where, directories, names in host_directories(str(source)):
         seen += len(directories) + len(names)
         if seen > _MOST_ENTRIES:
             raise InvalidParameter(
@@ -121,7 +122,7 @@ def _node(path: Path) -> dict[str, Any] | None:
 
 def _host_devices() -> list[dict[str, Any]]:
     nodes = []
-    for where, directories, names in os.walk("/dev"):
+    for where, directories, names in host_directories("/dev"):
         if where == "/dev":
             directories[:] = [name for name in directories if name not in _NEVER_SHOWN]
         for name in sorted(names):

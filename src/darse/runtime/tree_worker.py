@@ -176,8 +176,15 @@ class _InRoot(Parents):
         try:
             return self.open(path)
         except FileNotFoundError:
-            # Opened first, to be refused where nothing may be made.
-            os.close(self.open(path.rpartition("/")[0]) if "/" not in path else self.make(path.rpartition("/")[0]))
+            # The lowest that is there, to be refused where nothing may be made.
+            above = path
+            while above:
+                above = above.rpartition("/")[0]
+                try:
+                    os.close(self.open(above))
+                    break
+                except FileNotFoundError:
+                    continue
             os.close(make_directories(self._root, f"{self._destination}/{path}"))
             return self.open(path)
 

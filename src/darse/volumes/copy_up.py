@@ -23,15 +23,16 @@ from pathlib import Path
 from darse.archive.pack import data_segments
 from darse.engine.errors import InvalidParameter
 from darse.linux import trace
-from darse.linux.contained import remove_tree
+from darse.linux.contained import ENTER, ENTRY, Walk, Way, remove_tree
 from darse.linux.files import sync_file_system
 from darse.linux.libc import call
 from darse.linux.openat2 import open_in_root
 
 _PARTIAL, _WHOLE = ".copy-up", ".copied"
 _PIECE = 1 << 30
-# Two descriptors are open per level.
-_DEPTH = 200
+# Files with several names whose first one is remembered; a further one is copied again, as is one with a longer path.
+_MOST_LINKS = 200_000
+_PATH_MAX = 4096
 _RENAME_NOREPLACE = 1
 _Links = dict[tuple[int, int], str]
 
@@ -39,8 +40,7 @@ _Links = dict[tuple[int, int], str]
 def copy_up(root_fd: int, destination: str, data: Path) -> bool:
     """Fill the empty directory `data` with the root's `destination`. Blocks.
 
-    Returns whether there was anything to do. Raises InvalidParameter for a destination that is a file, or nested too
-    deeply, and OSError.
+    Returns whether there was anything to do. Raises InvalidParameter for a destination that is a file, and OSError.
     """
     with _alone(data.parent):
         recover(data)
@@ -99,7 +99,7 @@ def _copy_aside(source: int, aside: Path) -> None:
     aside.mkdir(mode=0o700)
     target = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _Copy(target).directory(source, target, "", 0)
+        _Copy(source, target).run()
     finally:
         os.close(target)
     if not _is_empty(aside):
@@ -110,10 +110,9 @@ def _copy_aside(source: int, aside: Path) -> None:
 def _move_in(data: Path) -> None:
     whole = data.parent / _WHOLE
     with os.scandir(whole) as entries:
-        names = [entry.name for entry in entries]
-    for name in names:
-        with contextlib.suppress(FileExistsError):
-            _rename_noreplace(whole / name, data / name)
+        for entry in entries:
+            with contextlib.suppress(FileExistsError):
+                _rename_noreplace(whole / entry.name, data / entry.name)
     copied = os.open(whole, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     target = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -134,29 +133,35 @@ def _rename_noreplace(source: Path, target: Path) -> None:
 class _Copy:
     """One copy of a tree. `links` knows the first name, from the copy's top, of files that have several."""
 
-    def __init__(self, top: int) -> None:
-        self._top = top
+    def __init__(self, source: int, target: int) -> None:
+        self._source = source
+        self._top = target
         self._links: _Links = {}
+        # Names of the directories from the top to where the copy is.
+        self._names: list[str] = []
 
-    def directory(self, source: int, target: int, below: str, depth: int) -> None:
+    def run(self) -> None:
         """Copy what is in a directory, then what is said of the directory itself."""
-        if depth > _DEPTH:
-            raise InvalidParameter(f"cannot copy the image's files into the volume: {_DEPTH} directories are nested")
-        with os.scandir(source) as entries:
-            names = [entry.name for entry in entries]
-        for name in names:
-            self._entry(source, target, name, f"{below}{name}", depth)
-        _copy_metadata(source, target)
+        way = Way(self._top)
+        try:
+            for kind, source, name, status in Walk(self._source):
+                if kind == ENTRY:
+                    self._entry(source, way.directory, name, status)
+                elif kind == ENTER:
+                    os.mkdir(name, 0o700, dir_fd=way.directory)
+                    way.down(name)
+                    self._names.append(name)
+                else:
+                    _copy_metadata(source, way.directory)
+                    way.up()
+                    self._names.pop()
+        finally:
+            way.close()
+        _copy_metadata(self._source, self._top)
 
-    def _entry(self, source: int, target: int, name: str, path: str, depth: int) -> None:
-        status = os.stat(name, dir_fd=source, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            self._subdirectory(source, target, name, path, depth)
+    def _entry(self, source: int, target: int, name: str, status: os.stat_result) -> None:
+        if status.st_nlink > 1 and self._is_linked(target, name, status):
             return
-        if status.st_nlink > 1:
-            first = self._links.setdefault((status.st_dev, status.st_ino), path)
-            if first != path and self._link(first, target, name):
-                return
         if stat.S_ISREG(status.st_mode):
             _copy_file(source, target, name)
         elif stat.S_ISLNK(status.st_mode):
@@ -167,25 +172,24 @@ class _Copy:
             os.chmod(name, stat.S_IMODE(status.st_mode), dir_fd=target)
             _copy_node_metadata(status, target, name)
 
-    def _subdirectory(self, source: int, target: int, name: str, path: str, depth: int) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.mkdir(name, 0o700, dir_fd=target)
-        inner_source = os.open(name, flags, dir_fd=source)
-        try:
-            inner_target = os.open(name, flags, dir_fd=target)
-            try:
-                self.directory(inner_source, inner_target, f"{path}/", depth + 1)
-            finally:
-                os.close(inner_target)
-        finally:
-            os.close(inner_source)
+    def _is_linked(self, target: int, name: str, status: os.stat_result) -> bool:
+        """Whether it is a name of a file that was copied already, and is a name of the copy now."""
+        key = (status.st_dev, status.st_ino)
+        first = self._links.get(key)
+        if first is not None:
+            return self._link(first, target, name)
+        if len(self._links) < _MOST_LINKS:
+            path = "/".join((*self._names, name))
+            if len(path) < _PATH_MAX // 4:  # of four bytes a character, at most
+                self._links[key] = path
+        return False
 
     def _link(self, first: str, target: int, name: str) -> bool:
         try:
             os.link(first, name, src_dir_fd=self._top, dst_dir_fd=target, follow_symlinks=False)
         except OSError as error:
-            # A path longer than PATH_MAX, or more links than the file system counts: a copy will do.
-            if error.errno not in (errno.ENAMETOOLONG, errno.EMLINK):
+            # More links than the file system counts: a copy will do.
+            if error.errno != errno.EMLINK:
                 raise
             return False
         return True

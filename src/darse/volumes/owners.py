@@ -21,7 +21,7 @@ from darse.volumes.model import VolumeRecord
 async def change_owners_of(record: VolumeRecord, owners: str, data: Path, save: Callable[[VolumeRecord], None]) -> None:
     """Change the owners of all below `data` to those of a range; "": back to what containers see.
 
-    Raises InvalidParameter for a tree that is nested too deeply, and OSError.
+    Raises InvalidParameter for what cannot be mapped, and OSError.
     """
     before = record.owners
     try:

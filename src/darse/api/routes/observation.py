@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
+import msgspec
+
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.app import Call, Routes
@@ -35,7 +39,22 @@ async def stats(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/containers/{id}/changes")
 async def changes(call: Call) -> web.StreamResponse:
     """List what a container has changed in its files."""
-    return json_response(await call.engine.containers.observation.changes(call.match["id"]))
+    changed = call.engine.containers.observation.changes(call.match["id"])
+    first = await anext(changed)
+    second = await anext(changed, None)
+    if second is None:
+        return json_response(first)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"[" + msgspec.json.encode(first)[1:-1]
+        if second:
+            yield b"," + msgspec.json.encode(second)[1:-1]
+        async for some in changed:
+            if some:
+                yield b"," + msgspec.json.encode(some)[1:-1]
+        yield b"]\n"
+
+    return await stream(call.request, pieces(), "application/json")
 
 
 @ROUTES.add("POST", "/containers/{id}/update")
