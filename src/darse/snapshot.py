@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import darse
+from darse.linux.contained import discard_tree
 
 # The command is no part of the engine.
 _LEFT_OUT = ("cli",)
@@ -25,7 +26,7 @@ _LEFT_OUT = ("cli",)
 def keep(directory: Path) -> None:
     """Make `directory` the place from which this process and its workers load darse from now on. Raises OSError."""
     source = Path(darse.__file__).parent
-    shutil.rmtree(directory, ignore_errors=True)
+    discard_tree(directory)
     target = directory / source.name
     shutil.copytree(
         source, target, ignore=lambda _, names: [name for name in names if name in _LEFT_OUT], copy_function=_keep_file

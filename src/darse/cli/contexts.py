@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from typing import Any, NamedTuple
 
 from darse.cli.config import DEFAULT_CONTEXT, Settings, context_directories
@@ -121,7 +120,7 @@ class Contexts:
                 elif os.path.exists(target):
                     os.unlink(target)
             if not context.tls:
-                shutil.rmtree(directory, ignore_errors=True)
+                _discard(directory)
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             text = json.dumps(context.meta, separators=(",", ":"), ensure_ascii=False)
             write_atomically(path, text.encode(), 0o644)
@@ -131,7 +130,7 @@ class Contexts:
     def remove(self, name: str) -> None:
         """Forget a context."""
         for directory in (self.meta_path(name), self.tls_path(name)):
-            shutil.rmtree(directory, ignore_errors=True)
+            _discard(directory)
 
     def meta_path(self, name: str) -> str:
         """The directory of a context's meta.json."""
@@ -154,3 +153,11 @@ def _read(path: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise CliError(f"failed to read metadata: parsing {path}: it is no JSON object")
     return document
+
+
+def _discard(directory: str) -> None:
+    from pathlib import Path
+
+    from darse.linux.contained import discard_tree
+
+    discard_tree(Path(directory))

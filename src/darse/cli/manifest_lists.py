@@ -106,9 +106,11 @@ class Lists:
 
     def remove(self, reference: str) -> None:
         """Forget a list."""
-        import shutil
+        from pathlib import Path
 
-        shutil.rmtree(os.path.join(self._root, _safe(reference)), ignore_errors=True)
+        from darse.linux.contained import discard_tree
+
+        discard_tree(Path(self._root, _safe(reference)))
 
     def _path(self, reference: str, image: str) -> str:
         return os.path.join(self._root, _safe(reference), _safe(image))

@@ -318,7 +318,10 @@ def remove_tree(path: Path) -> None:
     No link is followed and no mount entered. Any depth and width, in bounded memory. Raises OSError, the first one,
     when something cannot be removed; all the rest is gone then.
     """
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
     try:
         remove_entry(directory, path.name)
     except OSError as error:
