@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from darse.linux.contained import remove_tree
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.http import ApiClient
 from tests.system.trees.making import nest, spread
@@ -81,9 +82,16 @@ def _create(engine: Engine) -> tuple[str, Path]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("shape", ["deep", "long", "wide"])
 def test_every_operation_answers(
-    engine: Engine, size: tuple[int, int, int], shape: str, tell: Callable[[str], None], tmp_path: Path
+    request: pytest.FixtureRequest,
+    engine: Engine,
+    size: tuple[int, int, int],
+    shape: str,
+    tell: Callable[[str], None],
+    tmp_path: Path,
 ) -> None:
     depth, width, seconds = size
+    # pytest keeps the directories of the last runs, and removes them by recursion.
+    request.addfinalizer(lambda: remove_tree(tmp_path / "out"))
     container, top = _create(engine)
     if shape == "wide":
         spread(top, width, "f" * 10)
