@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from darse.api.aiohttp_server import BaseRequest, StreamResponse
@@ -45,6 +45,9 @@ class Streams(Protocol):
     async def close(self) -> None:
         """The client is gone."""
 
+    def when_let_go(self, leave: Callable[[], None]) -> None:
+        """Have `leave` called if the client is let go because it does not read."""
+
 
 async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bool) -> StreamResponse:
     """Reply, and carry the streams until they end. The streams are closed when this returns.
@@ -60,11 +63,15 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
         await streams.close()
         return response
     kind = MULTIPLEXED if streams.multiplexed and multiplexed_type else RAW
-    if "upgrade" in request.headers.get("Connection", "").lower() and request.headers.get("Upgrade"):
+    # Docker asks for no `Connection: Upgrade` beside it.
+    if request.headers.get("Upgrade"):
         head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
     carrier = Carrier(connection, transport, streams)
+    streams.when_let_go(transport.abort)
+    # The streams are bounded, so the transport need not keep more than what it could not send.
+    transport.set_write_buffer_limits(high=0)
     transport.set_protocol(carrier)
     transport.write(head.encode())
     if early := connection.take_early():
@@ -79,7 +86,10 @@ async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
     """Carry the streams as binary messages, both ways, never multiplexed; as docker does for browsers."""
     from aiohttp.web_ws import WebSocketResponse  # noqa: PLC0415 - browsers' consoles are rare
 
-    connection_of(request).becomes_stream()
+    connection = connection_of(request)
+    connection.becomes_stream()
+    if connection.transport is not None:
+        streams.when_let_go(connection.transport.abort)
     response = WebSocketResponse(autoping=True, heartbeat=30)
     try:
         await response.prepare(request)
@@ -187,6 +197,8 @@ class Carrier(asyncio.Protocol):
 
     async def _carry_output(self) -> None:
         async for piece in self._streams.frames():
+            if self._lost.is_set():
+                return  # each write to a connection that is lost would be a warning
             self._transport.write(piece)
             await self._writable.wait()
 

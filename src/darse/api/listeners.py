@@ -21,6 +21,8 @@ from darse.engine.hosts import Host, parse_host
 
 _log = logging.getLogger("darse.api")
 _BACKLOG = 1024
+# asyncio takes as many connections in one turn of its loop as its backlog says: others should have theirs in between.
+_AT_ONCE = 32
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 
 
@@ -62,7 +64,8 @@ class Listeners:
         os.chown(path, 0, self._group())
         path.chmod(0o660)
         loop = asyncio.get_running_loop()
-        self._open.append(await loop.create_unix_server(self._server, sock=listener, backlog=_BACKLOG))
+        self._open.append(await loop.create_unix_server(self._server, sock=listener, backlog=_AT_ONCE))
+        listener.listen(_BACKLOG)
         self._paths.append(path)
         _log.info("listening on %s", path)
 

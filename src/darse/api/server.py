@@ -25,6 +25,7 @@ import msgspec
 from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS, error_response
 from darse.engine.exhaustion import descriptors_for_clients, too_many_open_files
+from darse.linux.memory import give_back
 
 # A registry credential in a header is some kilobytes; nothing larger is meant well.
 _LINE_LIMIT = 64 * 1024
@@ -33,6 +34,10 @@ _HEADERS_LIMIT = 128
 _HEAD_SECONDS = 30
 _IDLE_SECONDS = 300
 _LINGER_SECONDS = 1.0
+# Connections that have not brought a whole request yet. Beyond, the oldest of them is closed for each new one.
+_MOST_WITHOUT_REQUEST = 1000
+# So many clients' buffers leave holes in the C library's heap that it does not give back by itself.
+_CROWD_THAT_LEAVES = 64
 _EARLY_LIMIT = 256 * 1024
 _UPLOAD = re.compile(rb"PUT [^ \r\n]*/archive\?|POST [^ \r\n]*/images/load[? ]")
 _HAS_MORE = re.compile(rb"[\r\n](?:content-length|transfer-encoding|upgrade)[ \t]*:", re.IGNORECASE)
@@ -56,6 +61,26 @@ class Hijacked(web.StreamResponse):
         """There is nothing to end."""
 
 
+class _Departures:
+    """Gives memory back when many clients have left within a second."""
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._counting: asyncio.TimerHandle | None = None
+
+    def one_left(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count a client that has left."""
+        self._left += 1
+        if self._counting is None:
+            self._counting = loop.call_later(1.0, self._settle)
+
+    def _settle(self) -> None:
+        self._counting = None
+        left, self._left = self._left, 0
+        if left >= _CROWD_THAT_LEAVES:
+            give_back()
+
+
 class Connection(web.RequestHandler):
     """One client's connection."""
 
@@ -63,9 +88,12 @@ class Connection(web.RequestHandler):
         "_answered",
         "_at_head",
         "_body_left",
+        "_crowd",
+        "_departures",
         "_early",
         "_given_away",
         "_head_timer",
+        "_idle_timer",
         "_last_payload",
         "_refused",
         "body_aside",
@@ -74,8 +102,14 @@ class Connection(web.RequestHandler):
         "operation",
     )
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, crowd: dict[Connection, None], departures: _Departures, **options: Any
+    ) -> None:
+        """`crowd` holds the connections, oldest first, that have not brought a whole request yet."""
         super().__init__(manager, **options)
+        self._crowd = crowd
+        self._departures = departures
+        self._idle_timer: asyncio.TimerHandle | None = None
         self.gone = asyncio.Event()
         self._head_timer: asyncio.TimerHandle | None = None
         # Behind a request to upgrade: how much of its body is to come, and what came after that.
@@ -91,6 +125,30 @@ class Connection(web.RequestHandler):
         self._answered = 0
         self._last_payload: Any = None
         self.operation: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Serve a client, unless the engine needs its last descriptors for itself; expect a request."""
+        super().connection_made(transport)
+        descriptor = transport.get_extra_info("socket")
+        # The kernel gives the lowest number that is free.
+        if descriptor is not None and descriptor.fileno() >= descriptors_for_clients():
+            self._refused = True
+            body = msgspec.json.encode({"message": str(too_many_open_files())})
+            cast(asyncio.Transport, transport).write(_UNAVAILABLE % (len(body), body))
+            transport.close()
+            return
+        self._idle_timer = self._loop.call_later(_IDLE_SECONDS, self.force_close)
+        self._crowd[self] = None
+        if len(self._crowd) > _MOST_WITHOUT_REQUEST:
+            oldest = next(iter(self._crowd))
+            del self._crowd[oldest]
+            oldest.force_close()
+
+    def _has_request(self) -> None:
+        self._crowd.pop(self, None)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
 
     def becomes_stream(self) -> None:
         """The request in progress has done its work, and goes on for as long as its streams: nobody waits for that."""
@@ -215,6 +273,7 @@ class Connection(web.RequestHandler):
         if self._request_count != complete:
             _, self._last_payload = self._messages[-1]
             self._stop_timer()
+            self._has_request()
         elif self._head_timer is None and self._waits_for_request():
             self._head_timer = self._loop.call_later(_HEAD_SECONDS, self._head_is_late)
 
@@ -232,20 +291,11 @@ class Connection(web.RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve a client, unless the engine needs its last descriptors for itself."""
-        super().connection_made(transport)
-        descriptor = transport.get_extra_info("socket")
-        # The kernel gives the lowest number that is free.
-        if descriptor is not None and descriptor.fileno() >= descriptors_for_clients():
-            self._refused = True
-            body = msgspec.json.encode({"message": str(too_many_open_files())})
-            cast(asyncio.Transport, transport).write(_UNAVAILABLE % (len(body), body))
-            transport.close()
-
     def connection_lost(self, exc: BaseException | None) -> None:
         self.gone.set()
         self._stop_timer()
+        self._has_request()
+        self._departures.one_left(self._loop)
         super().connection_lost(exc)
 
     def handle_error(
@@ -285,10 +335,14 @@ class ApiServer(web.Server):
 
     def __init__(self, handler: Any) -> None:
         super().__init__(handler, access_log=None)
+        self._crowd: dict[Connection, None] = {}
+        self._departures = _Departures()
 
     def __call__(self) -> web.RequestHandler:
         return Connection(
             self,
+            self._crowd,
+            self._departures,
             loop=asyncio.get_running_loop(),
             logger=_log,
             access_log=None,

@@ -2,7 +2,12 @@
 
 conmon closes a process's stdin when any client of its socket leaves, so the engine is the only client: a hub holds
 one connection per process and shares its output among the attachments. The slowest attachment sets the pace: when
-its buffer is full the hub stops reading, then conmon stops, then the process, as with a pipe.
+its buffer is full the hub stops reading, then conmon stops, then the process, as with a pipe. Who attaches to a
+process that runs already is an onlooker: one that takes nothing for `STALLED_SECONDS` while the process waits for it
+is let go, so that it cannot stop what is not its own. What it missed is in the log.
+
+However many attachments there are, they share the pieces of the output, and the hub hands them out some at a time, so
+that other clients have their turn.
 
 The wire format of a multiplexed stream is the API's: an 8-byte header (stream, 0, 0, 0, length in big endian), then
 the data. With a terminal there is one raw stream.
@@ -12,14 +17,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from darse.containers.detach import DetachKeys
 from darse.engine.errors import Conflict
 from darse.runtime.conmon import STDERR, STDOUT, Console
 
 _HIGH_WATER = 1024 * 1024
+# Bytes that are given to a client's connection at once: it copies what the client does not take yet.
+_PIECE = 64 * 1024
+# Attachments that are woken in one turn of the event loop.
+_AT_ONCE = 64
+STALLED_SECONDS = 10.0
+_log = logging.getLogger("darse.containers")
 _STREAM_NUMBERS = {STDOUT: 1, STDERR: 2}
 
 
@@ -49,7 +63,10 @@ class Attachment:
         self._outputs = outputs
         self._keys = detach_keys
         self._history = history
-        self._buffer: list[bytes] = []
+        self._on_let_go: Callable[[], None] | None = None
+        #: Since when the client has taken nothing of what there is for it, in the event loop's time.
+        self.waits_since: float | None = None
+        self._buffer: deque[bytes] = deque()
         self._size = 0
         self._news = asyncio.Event()
         self._finished = False
@@ -61,10 +78,14 @@ class Attachment:
 
     def feed(self, stream: int, data: bytes) -> None:
         """Take output of the process."""
+        self.take(stream, frame(_STREAM_NUMBERS[stream], data) if self.multiplexed else data)
+
+    def take(self, stream: int, data: bytes) -> None:
+        """Take a piece of the output in the attachment's own form."""
         if stream not in self._outputs or self._finished:
             return
-        if self.multiplexed:
-            data = frame(_STREAM_NUMBERS[stream], data)
+        if not self._buffer:
+            self.waits_since = asyncio.get_running_loop().time()
         self._buffer.append(data)
         self._size += len(data)
         self._news.set()
@@ -74,6 +95,18 @@ class Attachment:
         self._finished = True
         self._news.set()
 
+    def let_go(self) -> None:
+        """End the attachment of a client that does not read, and drop what waits for it."""
+        self._buffer.clear()
+        self._size = 0
+        self.finish()
+        if self._on_let_go is not None:
+            self._on_let_go()
+
+    def when_let_go(self, leave: Callable[[], None]) -> None:
+        """Have `leave` called if the client is let go because it does not read."""
+        self._on_let_go = leave
+
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield output until the process has ended, the client has detached, or `close()`."""
         if self._history is not None:
@@ -81,16 +114,25 @@ class Attachment:
                 yield piece
         while True:
             if self._buffer:
-                data = b"".join(self._buffer)
-                self._buffer.clear()
-                self._size = 0
-                self._hub.balance()
-                yield data
+                yield self._next()
             elif self._finished:
                 return
             else:
                 self._news.clear()
                 await self._news.wait()
+
+    def _next(self) -> bytes:
+        pieces = [self._buffer.popleft()]
+        size = len(pieces[0])
+        while self._buffer and size + len(self._buffer[0]) <= _PIECE:
+            pieces.append(self._buffer.popleft())
+            size += len(pieces[-1])
+        self.waits_since = asyncio.get_running_loop().time() if self._buffer else None
+        was_full = self.full
+        self._size -= size
+        if was_full:
+            self._hub.read_by(self)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def write(self, data: bytes) -> None:
         """Give input to the process. Input that nobody can take any more is dropped, as a closed pipe's is."""
@@ -148,7 +190,13 @@ class ConsoleHub:
         self._on_detach = on_detach
         self._console: Console | None = None
         self._connected = asyncio.Event()
-        self._attachments: set[Attachment] = set()
+        self._attachments: dict[Attachment, None] = {}
+        # Those that the process waits for.
+        self._full: set[Attachment] = set()
+        self._onlookers: set[Attachment] = set()
+        self._patience: asyncio.TimerHandle | None = None
+        # Whether a piece of output is being handed out.
+        self._sharing = False
         self._exited = False
 
     @property
@@ -173,13 +221,15 @@ class ConsoleHub:
                 self.connect()
             except OSError as error:
                 raise Conflict(f"the container is stopping, its console cannot be reached: {error.strerror}") from error
-        self._attachments.add(attachment)
+            self._onlookers.add(attachment)
+        self._attachments[attachment] = None
 
     def remove(self, attachment: Attachment) -> None:
         """Stop sharing with `attachment`."""
         if attachment in self._attachments:
-            self._attachments.discard(attachment)
-            self.balance()
+            del self._attachments[attachment]
+            self._onlookers.discard(attachment)
+            self.read_by(attachment)
             if attachment.detached:
                 self._on_detach()
             if not self._attachments and not self._keep_connected and self._console is not None:
@@ -187,14 +237,41 @@ class ConsoleHub:
                 self._console = None
                 self._connected.clear()
 
+    def read_by(self, attachment: Attachment) -> None:
+        """A client that kept the process waiting has taken some of its output, or is gone."""
+        if attachment in self._full:
+            self._full.discard(attachment)
+            self.balance()
+
     def balance(self) -> None:
         """Read from conmon while every attachment has room."""
-        if self._console is None:
+        if self._patience is not None and not self._full:
+            self._patience.cancel()
+            self._patience = None
+        if self._console is None or self._sharing:
             return
-        if any(attachment.full for attachment in self._attachments):
+        if self._full:
             self._console.pause()
+            if self._patience is None and not self._onlookers.isdisjoint(self._full):
+                self._patience = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._let_go)
         else:
             self._console.resume()
+
+    def _let_go(self) -> None:
+        """Leave the onlookers that have taken nothing for too long, and look again after the others.
+
+        Also those whose buffers have some room yet: the process would wait for each of them next.
+        """
+        self._patience = None
+        before = asyncio.get_running_loop().time() - STALLED_SECONDS * 0.9
+        stalled = [one for one in self._onlookers if one.waits_since is not None and one.waits_since <= before]
+        if stalled:
+            _log.warning("%d clients of a container's streams do not read, and are let go", len(stalled))
+        for attachment in stalled:
+            attachment.let_go()
+            self.remove(attachment)
+        if self._full:
+            self.balance()
 
     async def write(self, data: bytes) -> None:
         """Give input to the process, once it runs. Raises ConnectionError when it takes none any more."""
@@ -213,9 +290,31 @@ class ConsoleHub:
             self._console.end_input()
 
     def _output(self, stream: int, data: bytes) -> None:
-        for attachment in self._attachments:
-            attachment.feed(stream, data)
-        if any(attachment.full for attachment in self._attachments):
+        framed = frame(_STREAM_NUMBERS[stream], data)
+        everybody = iter(list(self._attachments))
+        if len(self._attachments) <= _AT_ONCE:
+            self._share(stream, data, framed, everybody)
+            if self._full:
+                self.balance()
+        else:
+            assert self._console is not None
+            self._sharing = True
+            self._console.pause()
+            self._share_in_turns(stream, data, framed, everybody)
+
+    def _share(self, stream: int, data: bytes, framed: bytes, among: Iterator[Attachment]) -> None:
+        for attachment in among:
+            attachment.take(stream, framed if attachment.multiplexed else data)
+            if attachment.full and attachment in self._attachments:
+                self._full.add(attachment)
+
+    def _share_in_turns(self, stream: int, data: bytes, framed: bytes, rest: Iterator[Attachment]) -> None:
+        some = list(itertools.islice(rest, _AT_ONCE))
+        self._share(stream, data, framed, iter(some))
+        if some:
+            asyncio.get_running_loop().call_soon(self._share_in_turns, stream, data, framed, rest)
+        else:
+            self._sharing = False
             self.balance()
 
     def _ended(self) -> None:
@@ -241,3 +340,6 @@ class ConsoleHub:
         for attachment in list(self._attachments):
             attachment.finish()
         self._attachments.clear()
+        self._onlookers.clear()
+        self._full.clear()
+        self.balance()

@@ -36,7 +36,13 @@ class Exec(msgspec.Struct):
     hub: ConsoleHub
     monitor: Process | None = None
     watcher: asyncio.Task[None] | None = None
+    # When it goes, if nobody has started it by then.
+    expiry: asyncio.TimerHandle | None = None
     launch: asyncio.Task[None] | None = None
+    # Whether its process runs, or has been tried to.
+    begun: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    # Whether the run of the container that it was made in has ended.
+    over: bool = False
 
     @property
     def starting(self) -> bool:

@@ -2,7 +2,8 @@
 
 An exec lives as long as its container runs, so its record is a file under the exec root, beside conmon's files: it
 survives the engine and needs no fsync. A finished exec stays for inspection until `_KEPT_FINISHED` newer ones have
-finished, because clients ask for the exit code after the stream has ended.
+finished, because clients ask for the exit code after the stream has ended. One that is not started goes after five
+minutes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from darse.containers.exec_records import Exec, ExecRecord, read_record
 from darse.containers.links import Links
 from darse.containers.model import Container, Purpose, Status
 from darse.containers.restart import refuse_restarting
-from darse.engine.errors import Conflict, EngineError, NotFound
+from darse.engine.errors import Conflict, EngineError, NotFound, SystemFault
 from darse.engine.exhaustion import in_words, reason
 from darse.engine.ids import new_id, short_id
 from darse.linux import trace
@@ -36,7 +37,7 @@ from darse.linux.process import Process, kill_with_descendants, runs
 from darse.runtime import conmon, validate
 from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused
 from darse.runtime.launch import ExecLaunch, StdioPlan
-from darse.runtime.oci import LaunchFailure, failure
+from darse.runtime.oci import LaunchFailure, check_launchable, failure
 from darse.runtime.spec import exec_process
 from darse.runtime.user import lookup_user
 from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
@@ -46,6 +47,10 @@ _KEPT_FINISHED = 256
 _COMMIT_SECONDS = 60.0
 # How long an exec's monitor may take to write the last output of a container that has ended.
 _MONITOR_SECONDS = 5.0
+# How long an exec may wait for its start.
+_UNSTARTED_SECONDS = 300.0
+# How long a resize waits for the start: clients send both at once.
+_RESIZE_SECONDS = 10.0
 
 
 class ExecService:
@@ -85,6 +90,7 @@ class ExecService:
             discard_tree(one.station.directory)
             raise
         self._execs[record.id] = one
+        self._await_start(one)
         if spare is None:
             self._ahead.begin(record.id, shape, self._context.runtime_of(container))
         self._publish(one, f"exec_create: {' '.join(config.Cmd or ())}")
@@ -135,14 +141,18 @@ class ExecService:
         have a stream already. Raises NotFound, Conflict, and what the runtime's failure means when detached.
         """
         one = self._get(exec_id)
+        if one.over:
+            raise NotFound(f"No such exec instance: {exec_id}")
         if one.record.started:
             raise Conflict(f"Error: Exec command {exec_id} is already running")
         container = self._running(one.record.container_id)
         validate.check_console(request.ConsoleSize)
         one.record.started = True
+        if one.expiry is not None:
+            one.expiry.cancel()
         config = one.record.config
         config.ConsoleSize = request.ConsoleSize or config.ConsoleSize
-        attachment = None if request.Detach else self._attachment(one)
+        attachment = None if request.Detach else self._attachment(one, terminal=request.Tty)
         self._publish(one, f"exec_start: {' '.join(config.Cmd or ())}")
         if attachment is None:
             await self._run(one, container, None)
@@ -186,6 +196,7 @@ class ExecService:
                 command = (one.record.config.Cmd or [""])[0]
                 raise failure(runtime.name, str(error), command, during="exec") from error
         one.record.pid = launched.pid
+        one.begun.set()
         # It runs, so it is watched, whatever befalls what follows.
         monitor = Process(launched.monitor_pid)
         one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
@@ -199,6 +210,7 @@ class ExecService:
         runtime = self._context.runtime_of(container)
         launch = ahead or ExecLaunch(runtime, one.station, shape.stdio, attach=shape.attach)
         try:
+            check_launchable((one.record.config.Cmd or [""])[0], one.record.config.WorkingDir)
             process = msgspec.json.encode(self._process(container, one.record.config))
             # For an engine that comes after this one: the exec does not wait any more.
             with trace.step("file", "the exec's process", "tee", str(one.station.config)):
@@ -227,10 +239,15 @@ class ExecService:
         )
 
     async def resize(self, exec_id: str, height: int, width: int) -> None:
-        """Set the size of an exec's terminal. Raises NotFound, and Conflict when it does not run."""
+        """Set the size of an exec's terminal, once it runs. Raises NotFound, Conflict when it has ended, and
+        SystemFault when it does not begin in time.
+        """
         one = self._get(exec_id)
-        if one.launch is not None:
-            await asyncio.wait((one.launch,))
+        try:
+            async with asyncio.timeout(_RESIZE_SECONDS):
+                await one.begun.wait()
+        except TimeoutError:
+            raise SystemFault("timeout waiting for exec session ready") from None
         if not one.running:
             raise Conflict(f"exec {exec_id} is not running")
         conmon.resize(one.station, height, width)
@@ -252,13 +269,16 @@ class ExecService:
             one = self._open(record)
             self._execs[record.id] = one
             if record.exit_code is not None:
+                one.begun.set()
                 self._keep_finished(record.id)
             elif not record.started and not one.station.config.exists():
                 # It waited for a start that the engine before us was not asked for.
                 _dismiss(monitor)
                 clear(one.station)
+                self._await_start(one)
             elif monitor is not None:
                 record.started = True
+                one.begun.set()
                 one.watcher = asyncio.create_task(self._watch(one, monitor))
             else:
                 exit_ = conmon.read_exit(one.station)
@@ -267,8 +287,22 @@ class ExecService:
     def forget_container(self, container_id: str) -> None:
         """The container is removed, and its execs with it."""
         for one in [one for one in self._execs.values() if one.record.container_id == container_id]:
-            del self._execs[one.record.id]
-            discard_tree(one.station.directory)
+            self._drop(one)
+
+    def _await_start(self, one: Exec) -> None:
+        one.expiry = asyncio.get_running_loop().call_later(_UNSTARTED_SECONDS, self._expire, one)
+
+    def _expire(self, one: Exec) -> None:
+        """Nobody has started an exec in time."""
+        if not one.record.started and self._execs.get(one.record.id) is one:
+            self._drop(one)
+
+    def _drop(self, one: Exec) -> None:
+        del self._execs[one.record.id]
+        if one.expiry is not None:
+            one.expiry.cancel()
+        self._ahead.give_up(one.record.id)
+        discard_tree(one.station.directory)
 
     async def close(self) -> None:
         """Stop watching; the execs go on."""
@@ -293,14 +327,15 @@ class ExecService:
         )
         return Exec(record, station, hub)
 
-    def _attachment(self, one: Exec) -> Attachment:
+    def _attachment(self, one: Exec, *, terminal: bool) -> Attachment:
+        """`terminal` is what the client takes its stream for; frames go by that, whatever the exec has."""
         config = one.record.config
         outputs = {STDOUT} if config.AttachStdout or config.Tty else set()
         if config.AttachStderr:
             outputs.add(STDERR)
         keys = DetachKeys(parse(config.DetachKeys or DEFAULT)) if config.Tty else None
         attachment = Attachment(
-            one.hub, terminal=config.Tty, stdin=config.AttachStdin, outputs=frozenset(outputs), detach_keys=keys
+            one.hub, terminal=terminal, stdin=config.AttachStdin, outputs=frozenset(outputs), detach_keys=keys
         )
         one.hub.add(attachment, running=False)
         return attachment
@@ -310,8 +345,11 @@ class ExecService:
 
     def ended(self, container: Container) -> None:
         """The execs have ended with their container: a monitor of theirs that stands still keeps nobody waiting."""
-        for one in self._execs.values():
-            if one.record.container_id == container.id and one.running and one.monitor is not None:
+        for one in [one for one in self._execs.values() if one.record.container_id == container.id]:
+            one.over = True
+            if not one.record.started:
+                self._drop(one)
+            elif one.running and one.monitor is not None:
                 task = asyncio.create_task(conmon.end(one.monitor, _MONITOR_SECONDS))
                 self._endings.add(task)
                 task.add_done_callback(self._endings.discard)
@@ -342,6 +380,7 @@ class ExecService:
 
     def _finish(self, one: Exec, code: int) -> None:
         one.record.exit_code = code
+        one.begun.set()
         self._save(one)
         self._publish(one, "exec_die", exitCode=code)
         one.hub.process_exited()

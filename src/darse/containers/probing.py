@@ -66,16 +66,18 @@ class HealthChecks:
             await self._execs.kill(exec_id)
             self._execs.discard(exec_id)
         health = container.state.health
+        now = asyncio.get_running_loop().time
+        # Read once: the clock may be set while the container runs.
+        begun = now() - max(0.0, (time.time_ns() - container.state.started_ns) / NANOSECONDS)
         while health is not None:
-            await asyncio.sleep(plan.pause(health, _running_for(container)))
+            await asyncio.sleep(plan.pause(health, now() - begun))
             if container.state.status is Status.RUNNING:
-                await self._probe(container, plan)
+                await self._probe(container, plan, now() - begun)
             health = container.state.health
 
-    async def _probe(self, container: Container, plan: HealthPlan) -> None:
-        """Run the command once and record its result."""
+    async def _probe(self, container: Container, plan: HealthPlan, running_for: float) -> None:
+        """Run the command once and record its result; the container has run for that many seconds."""
         began_ns = time.time_ns()
-        running_for = _running_for(container)
         config = ExecConfig(Cmd=plan.command, AttachStdout=True, AttachStderr=True)
         try:
             exec_id = self._execs.create(container.id, config, probe=True)
@@ -90,7 +92,10 @@ class HealthChecks:
         if in_time:
             code, text = self._execs.inspect(exec_id).ExitCode, output.text()
         else:
-            code, text = -1, f"Health check exceeded timeout ({go_duration(round(plan.timeout * NANOSECONDS))})"
+            limit = go_duration(round(plan.timeout * NANOSECONDS))
+            code, text = -1, f"Health check exceeded timeout ({limit})"
+            if printed := output.text():
+                text += f": {printed}"
         result = HealthResult(rfc3339(began_ns), rfc3339(time.time_ns()), -1 if code is None else code, text)
         self._record(container, plan, result, running_for)
         if not in_time:
@@ -133,7 +138,3 @@ class _Output:
     def text(self) -> str:
         """What was kept, with a mark where more was printed."""
         return self._kept.decode(errors="replace") + ("..." if self._cut else "")
-
-
-def _running_for(container: Container) -> float:
-    return (time.time_ns() - container.state.started_ns) / NANOSECONDS

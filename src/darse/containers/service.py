@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import msgspec
 
@@ -259,7 +260,7 @@ class ContainerService:
             self._context.inotify,
             options,
             terminal=container.record.config.Tty,
-            details=",".join(f"{name}={value}" for name, value in told.items()),
+            details=",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(told.items())),
             running=lambda: container.state.alive,
         )
 

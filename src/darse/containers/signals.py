@@ -13,8 +13,8 @@ _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQU
 def parse_signal(text: str) -> int:
     """Return a signal's number from `9`, `KILL`, `SIGKILL` or `RTMIN+3`. Raises InvalidParameter."""
     name = text.upper().removeprefix("SIG")
-    if name.isascii() and name.isdigit():
-        number = int(name)
+    if text.isascii() and text.isdigit():
+        number = int(text)
         if 0 < number <= signal.SIGRTMAX:
             return number
         raise InvalidParameter(f"invalid signal: {text}")

@@ -12,6 +12,7 @@ import asyncio
 import functools
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -22,8 +23,11 @@ from darse.engine.state import Schema, State
 
 LOG_LENGTH = 4096
 _TRIM_EVERY = 256
-_SUBSCRIBER_BACKLOG = 16384
+# What a subscriber may be behind, in bytes of events. Documents are shared, so that many subscribers cost no more.
+BACKLOG_BYTES = 4 << 20
 _GATHER_SECONDS = 0.1
+# The highest that SQLite compares with. The present is no bound: the clock may have been set back.
+_END_OF_TIME = (1 << 63) - 1
 _log = logging.getLogger("darse.engine")
 
 SCHEMA = Schema(
@@ -62,15 +66,54 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     from_: str = msgspec.field(name="from", default="")
 
 
+class _Subscription:
+    """What one subscriber has not taken yet."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._waiting: deque[tuple[Event, int]] = deque()
+        self._size = 0
+        self._news = asyncio.Event()
+
+    def offer(self, event: Event, size: int) -> bool:
+        """Give it an event of `size` bytes; False when it is too far behind, which ends it."""
+        self._waiting.append((event, size))
+        self._size += size
+        if self._size > BACKLOG_BYTES:
+            self._waiting.clear()
+            self.end()
+            return False
+        self._news.set()
+        return True
+
+    def end(self) -> None:
+        """No more comes; what waits is still delivered."""
+        self.ended = True
+        self._news.set()
+
+    async def take(self) -> Event | None:
+        """The next event; None at the end."""
+        while not self._waiting:
+            if self.ended:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        event, size = self._waiting.popleft()
+        self._size -= size
+        return event
+
+
 class EventLog:
     """Publishes events and serves them to subscribers."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._subscribers: set[asyncio.Queue[Event | None]] = set()
+        self._subscribers: set[_Subscription] = set()
         self._decode = msgspec.json.Decoder(Event).decode
         self._published = 0
-        self._gathered: list[tuple[int, bytes]] = []
+        # Numbers are given at publication: what is gathered is written after what a transaction brought meanwhile.
+        self._number = 0
+        self._gathered: list[tuple[int, int, bytes]] = []
         self._writing: asyncio.TimerHandle | None = None
 
     def publish(
@@ -94,48 +137,56 @@ class EventLog:
         elif type_ == "image":
             deprecated = {"status": action, "id": id_}
         event = Event(type_, action, actor, scope, now // 1_000_000_000, now, **deprecated)
-        row = (now, msgspec.json.encode(event))
+        row = (self._next_number(), now, msgspec.json.encode(event))
         if self._state.in_transaction:
             self._write([row])
         else:
             self._gathered.append(row)
             if self._writing is None:
                 self._writing = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self.flush)
-        self._state.on_commit(functools.partial(self._tell, event))
+        self._state.on_commit(functools.partial(self._tell, event, len(row[2])))
         return event
 
-    def _tell(self, event: Event) -> None:
-        for queue in self._subscribers:
-            if queue.qsize() < _SUBSCRIBER_BACKLOG:
-                queue.put_nowait(event)
+    def _next_number(self) -> int:
+        if self._number == 0:
+            ((newest,),) = self._state.rows("SELECT max(number) FROM events")
+            self._number = newest or 0
+        self._number += 1
+        return self._number
+
+    def _tell(self, event: Event, size: int) -> None:
+        behind = [one for one in self._subscribers if not one.offer(event, size)]
+        if behind:
+            self._subscribers.difference_update(behind)
+            _log.warning(
+                "%d subscribers of events do not read: they are %d bytes behind, and end", len(behind), BACKLOG_BYTES
+            )
 
     def between(self, since_ns: int, until_ns: int) -> list[Event]:
-        """Return the logged events of a time span, oldest first."""
+        """Return the logged events of a time span, in the order in which they happened, whatever the clock said."""
         self.flush()
         rows = self._state.rows(
-            "SELECT number, document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY time_ns, number",
+            "SELECT number, document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY number",
             (since_ns, until_ns),
         )
         logged = [event for _, event in self._state.decoded("events", rows, self._decode)]
         # What the disk does not take yet came after all that it has.
-        unwritten = [document for time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
+        unwritten = [document for _, time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
         return [*logged, *map(self._decode, unwritten)]
 
     async def follow(self, since_ns: int | None) -> AsyncIterator[Event]:
         """Yield logged events from `since_ns` on, then every new one; ends when the log is closed."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        self._subscribers.add(queue)
+        subscription = _Subscription()
+        # In one turn of the event loop, so that each event is either logged already or offered.
+        logged = self.between(since_ns, _END_OF_TIME) if since_ns is not None else []
+        self._subscribers.add(subscription)
         try:
-            newest = 0
-            if since_ns is not None:
-                for event in self.between(since_ns, time.time_ns()):
-                    newest = event.timeNano
-                    yield event
-            while (event_or_end := await queue.get()) is not None:
-                if event_or_end.timeNano > newest:
-                    yield event_or_end
+            for event in logged:
+                yield event
+            while (news := await subscription.take()) is not None:
+                yield news
         finally:
-            self._subscribers.discard(queue)
+            self._subscribers.discard(subscription)
 
     @property
     def listeners(self) -> int:
@@ -144,8 +195,8 @@ class EventLog:
 
     def close(self) -> None:
         """End every subscription."""
-        for queue in self._subscribers:
-            queue.put_nowait(None)
+        for subscription in self._subscribers:
+            subscription.end()
 
     def flush(self) -> None:
         """Write what was gathered; what the disk refuses is kept, and tried again with the next."""
@@ -162,10 +213,10 @@ class EventLog:
         else:
             self._gathered = []
 
-    def _write(self, rows: list[tuple[int, bytes]]) -> None:
+    def _write(self, rows: list[tuple[int, int, bytes]]) -> None:
         # An enclosing transaction makes an event as durable as the change that it reports.
         with self._state.transaction(durable=False) as connection:
-            connection.executemany("INSERT INTO events (time_ns, document) VALUES (?, ?)", rows)
+            connection.executemany("INSERT INTO events (number, time_ns, document) VALUES (?, ?, ?)", rows)
             before, self._published = self._published, self._published + len(rows)
             if before // _TRIM_EVERY != self._published // _TRIM_EVERY:
                 connection.execute(

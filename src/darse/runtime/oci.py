@@ -123,6 +123,19 @@ class CommandNotExecutable(LaunchFailure):
     exit_code = 126
 
 
+def check_launchable(command: str, directory: str) -> None:
+    """Refuse an exec's command and working directory that no container can have, as runc does at the start.
+
+    Raises CommandNotExecutable: clients expect the stream of such an exec, and 126 as its exit code.
+    """
+    if not command:
+        raise CommandNotExecutable(f'{_PREFIX["exec"]}unable to start container process: exec: "": no command: unknown')
+    if directory and not directory.startswith("/"):
+        raise CommandNotExecutable(
+            f"{_PREFIX['exec']}unable to start container process: Cwd must be an absolute path: unknown"
+        )
+
+
 _PREFIX = {
     "create": "OCI runtime create failed: ",
     "exec": "OCI runtime exec failed: exec failed: ",

@@ -95,12 +95,13 @@ def check_together(config: ContainerConfig, host: HostConfig, macs: Iterable[str
 
 
 def check_exec(config: ExecConfig) -> None:
-    """Raise InvalidParameter for an exec that can never run."""
-    if not config.Cmd or not config.Cmd[0]:
+    """Raise InvalidParameter for an exec that no start could say more about: see `launchable` for the others."""
+    if not config.Cmd:
         raise InvalidParameter("No exec command specified")
     _check_words("Cmd", config.Cmd)
     _check_text("User", config.User)
-    _check_working_directory(config.WorkingDir)
+    _check_text("WorkingDir", config.WorkingDir)
+    _check_path("working directory", config.WorkingDir)
     check_environment(config.Env)
     check_console(config.ConsoleSize)
 

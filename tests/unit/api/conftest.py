@@ -56,6 +56,9 @@ class FakeStreams:
         self.put(b"[end]")
         self.end()
 
+    def when_let_go(self, leave: Callable[[], None]) -> None:
+        """Nobody is let go."""
+
     async def close(self) -> None:
         self.closed.set()
 

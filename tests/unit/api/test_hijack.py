@@ -173,5 +173,16 @@ async def test_websocket_carries_plain_data_both_ways(served: Served) -> None:
     assert (await asyncio.wait_for(reader.readexactly(1), 5)) == b"\x88"
 
 
-async def test_websocket_needs_a_handshake(served: Served) -> None:
+async def test_websocket_needs_a_container_and_then_a_handshake(served: Served) -> None:
+    assert (await served.request("GET", "/containers/no/attach/ws")).status == 404
     assert (await served.request("GET", "/containers/box/attach/ws")).status == 400
+    assert served.engine.containers.streams.closed.is_set()
+
+
+async def test_an_upgrade_header_alone_upgrades(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"POST /containers/box/attach?stream=1 HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\n\r\nearly")
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 101 UPGRADED")
+    assert answer.endswith(b"EARLY[end]")

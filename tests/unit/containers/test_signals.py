@@ -23,7 +23,7 @@ def test_signals_are_named_in_many_ways(text, number):
     assert parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "65", "NOPE", "SIG", "RTMIN+99", "9x", "٣"])
+@pytest.mark.parametrize("text", ["0", "-1", "65", "NOPE", "SIG", "RTMIN+99", "9x", "٣", "SIG42", "SIG9"])
 def test_what_is_no_signal_is_refused(text):
     with pytest.raises(InvalidParameter, match="invalid signal"):
         parse_signal(text)

@@ -129,3 +129,58 @@ async def test_events_that_the_disk_refuses_are_told_and_written_later(state, tm
     log.flush()
     assert _written(tmp_path) == 1
     assert _actions(log) == ["exec_start"]
+
+
+async def _next_actions(follower, count):
+    return [(await asyncio.wait_for(anext(follower), 5)).Action for _ in range(count)]
+
+
+@pytest.mark.parametrize("step", [-3600, 3600])
+async def test_followers_hear_everything_when_the_clock_is_set(state, monkeypatch, step):
+    log = EventLog(state)
+    clock = time.time_ns
+    with state.transaction():
+        log.publish("container", "create", "c")
+    follower = log.follow(0)
+    assert await _next_actions(follower, 1) == ["create"]
+    monkeypatch.setattr(time, "time_ns", lambda: clock() + step * 1_000_000_000)
+    with state.transaction():
+        log.publish("container", "start", "c")
+    assert await _next_actions(follower, 1) == ["start"]
+    # Who comes now gets them in the order in which they happened.
+    late = log.follow(0)
+    assert await _next_actions(late, 2) == ["create", "start"]
+    await follower.aclose()
+    await late.aclose()
+    monkeypatch.undo()
+    assert [event.Action for event in log.between(0, (1 << 63) - 1)] == ["create", "start"]
+
+
+async def test_what_is_gathered_keeps_its_place(state):
+    log = EventLog(state)
+    log.publish("container", "exec_start", "c")
+    with state.transaction():
+        log.publish("container", "die", "c")
+    assert _actions(log) == ["exec_start", "die"]
+    again = EventLog(state)
+    again.publish("container", "start", "c")
+    assert _actions(again) == ["exec_start", "die", "start"]
+
+
+async def test_a_subscriber_that_does_not_read_is_bounded_in_bytes_and_ends(state, caplog):
+    log = EventLog(state)
+    slow, reading = log.follow(None), log.follow(None)
+    first = asyncio.create_task(anext(slow))
+    other = asyncio.create_task(anext(reading))
+    await asyncio.sleep(0)
+    log.publish("container", "first", "c")
+    await asyncio.gather(first, other)
+    label = {"large": "x" * 20_000}
+    for _ in range(events.BACKLOG_BYTES // 20_000 + 1):
+        log.publish("container", "more", "c", label)
+        await anext(reading)
+    assert [event async for event in slow] == []
+    assert log.listeners == 1
+    assert caplog.text.count("do not read") == 1
+    await reading.aclose()
+    assert log.listeners == 0

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from darse.engine.errors import InvalidParameter
+from darse.runtime.oci import CommandNotExecutable, check_launchable
 from darse.runtime.spec import SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.user import ResolvedUser
 from darse.runtime.validate import check_config, check_exec, check_host, check_together
@@ -247,10 +248,17 @@ def test_a_hostname_needs_a_namespace_of_its_own() -> None:
         check_together(ContainerConfig(Hostname="x"), HostConfig(UTSMode="host"))
 
 
-@pytest.mark.parametrize("config", [{}, {"Cmd": []}, {"Cmd": [""]}, {"Cmd": ["x"], "Env": ["=y"]}, {"Cmd": ["x\0"]}])
+@pytest.mark.parametrize("config", [{}, {"Cmd": []}, {"Cmd": ["x"], "Env": ["=y"]}, {"Cmd": ["x\0"]}])
 def test_execs_that_cannot_run(config: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         check_exec(ExecConfig(**config))
+
+
+@pytest.mark.parametrize("config", [{"Cmd": [""]}, {"Cmd": ["true"], "WorkingDir": "rel"}])
+def test_what_an_execs_start_refuses_is_no_mistake_of_its_creation(config: dict[str, Any]) -> None:
+    check_exec(ExecConfig(**config))
+    with pytest.raises(CommandNotExecutable):
+        check_launchable(config["Cmd"][0], config.get("WorkingDir", ""))
 
 
 _NUMBERS = st.integers() | st.sampled_from([-1, 0, 1, 2**31, 2**53, 2**62, 2**63 - 1, 2**63, 2**64])

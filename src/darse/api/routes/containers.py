@@ -224,10 +224,11 @@ async def attach(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/containers/{id}/attach/ws")
 async def attach_websocket(call: Call) -> web.StreamResponse:
     """A container's streams over a websocket."""
-    if call.request.headers.get("Upgrade", "").lower() != "websocket":
-        raise InvalidParameter("attach/ws wants a websocket handshake")
     options = _attach_options(call.request)
     if not versions.has(call.version, "containers/attach/ws streams"):
         options = msgspec.structs.replace(options, stdin=True, stdout=True, stderr=True)
     attachment = call.engine.containers.attach(call.match["id"], options)
+    if call.request.headers.get("Upgrade", "").lower() != "websocket":
+        await attachment.close()
+        raise InvalidParameter("attach/ws takes a websocket handshake")
     return await websocket(call.request, attachment)

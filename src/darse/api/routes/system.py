@@ -62,6 +62,9 @@ async def events(call: Call) -> web.StreamResponse:
     filters = Filters.parse(request.query.get("filters"), EVENT_FILTERS)
     since_ns = query.time_ns(request, "since") if query.text(request, "since") else None
     until_ns = query.time_ns(request, "until")
+    if until_ns and (since_ns or 0) > until_ns:
+        since, until = query.text(request, "since"), query.text(request, "until")
+        raise InvalidParameter(f"`since` time ({since}) cannot be after `until` time ({until})")
     left_ns = until_ns - time.time_ns()
     seconds = left_ns / 1e9 if left_ns > 0 else None
     return await stream(request, _matching(call, filters, since_ns, until_ns), "application/json", seconds=seconds)
@@ -74,7 +77,8 @@ async def _matching(call: Call, filters: Filters, since_ns: int | None, until_ns
             if event_matches(event, filters):
                 yield _line(event)
         return
-    async for event in log.follow(since_ns):
+    # With an end and no beginning: all that is remembered, too.
+    async for event in log.follow(0 if until_ns and since_ns is None else since_ns):
         if event_matches(event, filters):
             yield _line(event)
 
