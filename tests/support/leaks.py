@@ -60,6 +60,7 @@ def find_orphans(engine: Engine) -> list[str]:
         found += [f"{path}" for path in _children(root / parent) if path.name.partition(".")[0] not in known]
     for parent in ("d/trash", "d/images/ingest"):
         found += [f"{path}" for path in _children(root / parent)]
+    found += [f"socket {path}" for path in (root / "x").glob("conmon-term.*")]
     for path in _children(root / "x/execs"):
         # A finished exec stays for inspection, until its container is removed.
         record = _read(path / "exec.json")
@@ -177,7 +178,7 @@ def _files(root: Path) -> Iterator[str]:
     for runtime in (root / "x").glob("runtime-*"):
         for child in _children(runtime):
             yield f"runtime state {child}"
-    for socket in (root / "x").glob("*.sock"):
+    for socket in [*(root / "x").glob("*.sock"), *(root / "x").glob("conmon-term.*")]:
         yield f"socket {socket}"
 
 

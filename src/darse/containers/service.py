@@ -489,6 +489,9 @@ class ContainerService:
         for path in list(context.files.exits.iterdir()):
             if path.name not in known:
                 path.unlink()
+        # A conmon that is killed while it hands over a terminal leaves the socket for that.
+        for path in context.files.exits.parent.glob("conmon-term.*"):
+            path.unlink(missing_ok=True)
 
     async def remove_finished(self) -> None:
         """Remove containers that ended, and asked for that, while no engine ran."""

@@ -61,6 +61,11 @@ class Station(msgspec.Struct, frozen=True):
         return self.directory / "pid"
 
     @property
+    def console_directory(self) -> Path:
+        """Where conmon makes its socket for a terminal: not `directory`, for a socket's path has at most 108 bytes."""
+        return self.directory.parents[1]
+
+    @property
     def monitor_log(self) -> Path:
         """What conmon itself prints."""
         return self.directory / "conmon.log"
@@ -124,7 +129,7 @@ class Launching:
         self._program = arguments[arguments.index("--runtime") + 1]
         self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
         theirs = {3: their_sync}
-        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3"}
+        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(station.console_directory)}
         self._start = self._attach = -1
         if attach:
             theirs[4], self._start = os.pipe2(os.O_CLOEXEC)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import termios
+from collections.abc import Callable
+from pathlib import Path
 
 import pexpect
-from tests.support.engine import BUSYBOX, Client
+from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
 
 PROMPT = "/ # "
@@ -126,3 +129,18 @@ def test_two_attached_see_the_same(cli: Client) -> None:
 def test_log_of_a_terminal(cli: Client) -> None:
     cli("run", "-t", "--name", "logged", BUSYBOX, "echo", "hi").ok()
     assert cli("logs", "logged").ok().raw == b"hi\r\n"
+
+
+def test_a_monitor_that_is_killed_leaves_no_socket(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine()
+    engine.docker("run", "-dt", "--name", "one", BUSYBOX, "sleep", "1000").ok()
+    # The parent of the container's process: where it makes the socket by which it is handed the terminal.
+    pid = engine.api("GET", "/containers/one/json").json()["State"]["Pid"]
+    monitor = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+    assert f"TMPDIR={engine.exec_root}".encode() in Path(f"/proc/{monitor}/environ").read_bytes().split(b"\0")
+    left = engine.exec_root / "conmon-term.A1B2C3"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(left))
+    engine.kill9()
+    engine.up()
+    assert not left.exists()
