@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 import msgspec
 
@@ -114,6 +115,18 @@ class Endpoints:
                 self._save(container, _without(container.record.endpoints, network))
             else:
                 self._disconnect(record, container)
+
+    def recover(self, containers: Iterable[Container]) -> None:
+        """Disconnect running containers from what their records do not name: a connect or disconnect was cut short.
+
+        A connect changes the network stack first, a disconnect the record.
+        """
+        networks = self._context.networks
+        for container in containers:
+            sandbox = networks.sandbox(container.id) if container.state.alive else None
+            for endpoint in list(sandbox.endpoints) if sandbox is not None else ():
+                if endpoint.network_name not in container.record.endpoints:
+                    networks.disconnect(endpoint.network_id, container.id, holder(container))
 
     def _disconnect(self, record: NetworkRecord, container: Container) -> None:
         if record.name not in container.record.endpoints:

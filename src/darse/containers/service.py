@@ -500,7 +500,8 @@ class ContainerService:
                 await self._auto_remove(container)
 
     def open(self) -> None:
-        """Start what restart policies want started."""
+        """Networks and volumes are there: finish what was cut short, and start what restart policies ask for."""
+        self._endpoints.recover(self._store)
         self._shipping.open()
         self._lifecycle.open()
 

@@ -204,6 +204,14 @@ def set_default_route(gateway: Address) -> Request:
     return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
 
 
+def ports_of(bridge: str) -> list[str]:
+    """The names of a bridge's ports; none when it is gone."""
+    try:
+        return os.listdir(f"/sys/class/net/{bridge}/brif")
+    except FileNotFoundError:
+        return []
+
+
 def is_plugged(name: str) -> bool:
     """Whether a link of the host is up and a port of some bridge; asked of sysfs, which waits for nobody's changes."""
     directory = f"/sys/class/net/{name}"

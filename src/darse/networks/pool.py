@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -162,6 +163,10 @@ class NetnsPool:
 def _discard(made: asyncio.Future[Prepared]) -> None:
     if not made.cancelled() and made.exception() is None:
         made.result().netns.close()
+
+
+#: What `link_name` makes.
+LINK_NAME = re.compile(r"dv[0-9a-f]{10}\Z")
 
 
 def link_name() -> str:

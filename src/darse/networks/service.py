@@ -127,6 +127,9 @@ class NetworkService:
                 self._sandboxes.reconnect(sandbox)
             except (EngineError, OSError) as error:
                 _log.error("container %s has lost its network: %s", sandbox.container_name, error)
+        for record in self.store:
+            if record.bridge:
+                self._bridges.unplug_orphans(record, self._sandboxes.owners)
         self._rebuild_firewall()
         self._started = True
         self.healer.start()

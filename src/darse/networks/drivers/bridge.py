@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import re
+from collections.abc import Container
 
 from darse.engine.config import EngineConfig
 from darse.engine.errors import Conflict, InvalidParameter
@@ -23,6 +24,7 @@ from darse.linux.netlink import (
     delete_address,
     delete_link,
     is_plugged,
+    ports_of,
     set_master,
     set_port,
     set_up,
@@ -32,7 +34,7 @@ from darse.networks import options
 from darse.networks.addresses import mac_for
 from darse.networks.drivers.bridge_programs import BridgePrograms
 from darse.networks.model import NetworkRecord
-from darse.networks.pool import link_name
+from darse.networks.pool import LINK_NAME, link_name
 
 _LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
 _SYSCTL_WORDS = ("all", "default")  # Directories of /proc/sys/net/ipv4/conf that are no links.
@@ -188,6 +190,14 @@ class BridgeDriver:
             except OSError as error:
                 if error.errno != errno.ENODEV:  # the kernel drops it just now, with the container's namespace
                     raise
+
+    def unplug_orphans(self, record: NetworkRecord, owned: Container[str]) -> None:
+        """Remove links that an engine made and did not live to record. `owned`: the links of endpoints."""
+        if record.foreign:  # others have links of that form there, too
+            return
+        for link in ports_of(record.bridge):
+            if LINK_NAME.match(link) and link not in owned:
+                self.disconnect(link)
 
     def close(self) -> None:
         """Let go of the kernel."""
