@@ -32,6 +32,10 @@ def version(invocation: Invocation) -> int:
             server = invocation.client.call("GET", "/version")
         except CliError as error:
             failure = error
+    for component in (server or {}).get("Components") or ():
+        details = component.get("Details") or {}
+        if details.get("BuildTime"):
+            details["BuildTime"] = _date(details["BuildTime"])
     if template is None:
         sys.stdout.write(_client_text(client))
         if server is not None:
@@ -43,6 +47,16 @@ def version(invocation: Invocation) -> int:
     if server is not None:
         warn_of_another_build(client["GitCommit"], server)
     return 0
+
+
+def _date(text: str) -> str:
+    """A time of the API as docker's client shows those of builds (Go's ANSIC); what is none stays as it is."""
+    import time
+
+    try:
+        return time.strftime("%a %b %e %H:%M:%S %Y", time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+    except ValueError:
+        return text
 
 
 def warn_of_another_build(commit: str, server: dict[str, Any]) -> None:
@@ -70,7 +84,7 @@ def client_version(invocation: Invocation) -> dict[str, str]:
         "GoVersion": f"python{python.major}.{python.minor}.{python.micro}",
         "Os": "linux",
         "Arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
-        "BuildTime": built,
+        "BuildTime": _date(built),
         "Context": invocation.settings.context_name(),
     }
 
