@@ -31,6 +31,8 @@ _OPAQUE = "trusted.overlay.opaque"
 _CAPABILITY = "security.capability"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _PATH_MAX = 4096
+# Of at most four bytes each.
+_SHORT = _PATH_MAX // 4
 _GONE = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 
@@ -108,7 +110,7 @@ class _Comparison:
                 continue
             above, layers = self._way[-1]
             path = f"{above}/{name}"
-            is_listable = len(os.fsencode(path)) <= _PATH_MAX
+            is_listable = len(path) < _SHORT or len(os.fsencode(path)) <= _PATH_MAX
             inner: tuple[int, ...] = ()
             waits = ""
             if is_listable:

@@ -146,14 +146,23 @@ class Walk:
                         self._way.up()
                     self._levels.pop()
                     continue
-                name = level.after = level.names.pop()
-                self._pending -= 1
-                self.seen += 1
-                status = _status(self._way.directory, name)
+                # Most names are those of files: this is what a walk's time goes to.
+                names, directory, before = level.names, self._way.directory, len(level.names)
+                name = ""
+                while names:
+                    name = names.pop()
+                    status = _status(directory, name)
+                    if status is None:
+                        continue
+                    if stat.S_ISDIR(status.st_mode):
+                        break
+                    yield ENTRY, directory, name, status
+                else:
+                    status = None
+                level.after = name
+                self._pending -= before - len(names)
+                self.seen += before - len(names)
                 if status is None:
-                    continue
-                if not stat.S_ISDIR(status.st_mode):
-                    yield ENTRY, self._way.directory, name, status
                     continue
                 opened = self._down(name)
                 if opened is None:
