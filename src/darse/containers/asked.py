@@ -1,64 +1,115 @@
 """What the OCI runtime was asked for, as steps of `darse explain`: read from the spec when somebody wants to know.
 
 The runtime makes namespaces, the control group, mounts, devices, and limits what the process may do. No step of ours
-could be timed there, so these have no time of their own; the time is that of the step in which the runtime works.
+can be timed there, so these have no time of their own; the files that the runtime writes cut its time into parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from darse.linux.trace import Step
+from darse.linux.trace import NETNS, Step
+from darse.runtime.conmon import CREATES
 
-# The last step before the process runs: what it was asked for stands behind it.
-CREATES = "the runtime creates the process"
 # Namespaces whose flag of unshare(1) and nsenter(1) is not their name in the spec.
 _FLAGS = {"network": "--net"}
+# What is over when a file of the runtime's is written for the last time, in order. The files' times are the clock
+# tick's: some milliseconds exact.
+_PARTS = (
+    ("config.json", "conmon gets ready, and the runtime reads the spec"),
+    ("seccomp.bpf", "the runtime compiles the seccomp filter"),
+)
+_LAST_PART = "the runtime ends, and conmon reports the process"
 
 
-def with_asked(steps: list[Step], spec: dict[str, Any]) -> list[Step]:
-    """The steps with what the runtime was asked for behind the one in which it worked."""
+def in_parts(steps: list[Step], state: Path, pid_file: Path) -> list[Step]:
+    """The steps with the one in which the runtime creates the process cut where the files say what it did.
+
+    state: the runtime's directory of the container (crun's); pid_file: written when the process is there. Files that
+    are not there, or were not written in this step, cut nothing.
+    """
+    ends = [(_written(state / name), summary) for name, summary in _PARTS]
+    ends.append((_written(pid_file), CREATES))
+    found = []
+    for step in steps:
+        found += _cut(step, ends) if step.summary == CREATES and not step.failed else [step]
+    return found
+
+
+def _cut(step: Step, ends: list[tuple[int, str]]) -> list[Step]:
+    last = step.begin_ns + step.duration_ns
+    parts, begin = [], step.begin_ns
+    for end, summary in [*ends, (last, _LAST_PART)]:
+        if begin < end <= last:
+            parts.append(Step(step.kind, summary, step.command if summary == CREATES else (), begin, end - begin))
+            begin = end
+    return parts if any(part.summary == CREATES for part in parts) else [step]
+
+
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def with_asked(steps: list[Step], spec: dict[str, Any], cgroups: Sequence[Path]) -> list[Step]:
+    """The steps with what the runtime was asked for behind the one in which it worked.
+
+    cgroups: the control group's directories, one in each hierarchy.
+    """
     found: list[Step] = []
     for step in steps:
         found.append(step)
         if step.summary == CREATES:
-            found += (Step(kind, summary, command, step.begin_ns, 0) for kind, summary, command in asked(spec))
+            found += (Step(kind, said, command, step.begin_ns, 0) for kind, said, command in asked(spec, cgroups))
     return found
 
 
-def asked(spec: dict[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def asked(spec: dict[str, Any], cgroups: Sequence[Path]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Kind, summary and shell command of each thing that a spec (OCI runtime specification) asks for."""
     linux, process = spec.get("linux") or {}, spec.get("process") or {}
-    yield from _namespaces(linux.get("namespaces") or ())
-    yield from _control_group(linux)
+    root = str((spec.get("root") or {}).get("path") or "rootfs")
+    program = tuple(process.get("args") or ())
+    yield from _namespaces(linux.get("namespaces") or (), program)
+    yield from _control_group(linux, cgroups)
     for mount in spec.get("mounts") or ():
-        options = ",".join(mount.get("options") or ())
-        kind, place = mount.get("type") or "bind", mount["destination"]
-        words = ("mount", "-t", kind, *(("-o", options) if options else ()))
-        yield "mount", f"{kind} at {place}", (*words, mount.get("source") or "none", f"rootfs{place}")
+        yield _mount(mount, root)
     for device in linux.get("devices") or ():
-        words = ("mknod", "-m", f"{device.get('fileMode') or 0o666:o}", f"rootfs{device['path']}", device["type"])
+        words = ("mknod", "-m", f"{device.get('fileMode') or 0o666:o}", f"{root}{device['path']}", device["type"])
         numbers = (str(device.get("major", 0)), str(device.get("minor", 0)))
         yield "file", f"device {device['path']}", (*words, *numbers)
-    yield from _confinement(linux, process)
+    yield from _confinement(linux, process, program)
 
 
-def _namespaces(namespaces: Any) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _mount(mount: dict[str, Any], root: str) -> tuple[str, str, tuple[str, ...]]:
+    options = mount.get("options") or []
+    kind, place = mount.get("type") or "bind", mount["destination"]
+    bound = kind == "bind" or "bind" in options or "rbind" in options
+    words = ("mount", *(() if bound else ("-t", kind)), *(("-o", ",".join(options)) if options else ()))
+    source = () if "remount" in options else (mount.get("source") or "none",)
+    return "mount", f"{'bind' if bound else kind} at {place}", (*words, *source, f"{root}{place}")
+
+
+def _namespaces(namespaces: Any, program: tuple[str, ...]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     new = [one["type"] for one in namespaces if not one.get("path")]
     if new:
         flags = [_FLAGS.get(kind, f"--{kind}") for kind in new]
-        yield "namespace", f"new namespaces: {', '.join(new)}", ("unshare", "--fork", *flags, "PROGRAM")
+        yield "namespace", f"new namespaces: {', '.join(new)}", ("unshare", "--fork", *flags, *program)
     for one in namespaces:
         if one.get("path"):
-            flag = f"{_FLAGS.get(one['type'], '--' + one['type'])}={one['path']}"
-            yield "namespace", f"the {one['type']} namespace is entered", ("nsenter", flag, "PROGRAM")
+            # A namespace that only a descriptor of the engine holds has the name that its own steps give it.
+            path = f"/run/netns/{NETNS}" if "/fd/" in one["path"] and one["type"] == "network" else one["path"]
+            flag = f"{_FLAGS.get(one['type'], '--' + one['type'])}={path}"
+            yield "namespace", f"the {one['type']} namespace is entered", ("nsenter", flag, *program)
 
 
-def _control_group(linux: dict[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _control_group(linux: dict[str, Any], cgroups: Sequence[Path]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     path = str(linux.get("cgroupsPath") or "")
     if path:
-        yield "cgroup", f"control group {path}", ("mkdir", "-p", f"/sys/fs/cgroup/{path.strip('/')}")
+        yield "cgroup", f"control group {path}", ("mkdir", "-p", *map(str, cgroups)) if cgroups else ()
     for controller, limits in (linux.get("resources") or {}).items():
         if controller == "devices":
             yield "cgroup", f"devices: {len(limits)} rules", ()
@@ -68,11 +119,13 @@ def _control_group(linux: dict[str, Any]) -> Iterator[tuple[str, str, tuple[str,
                 yield "cgroup", f"{controller}: {given}", ()
 
 
-def _confinement(linux: dict[str, Any], process: dict[str, Any]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _confinement(
+    linux: dict[str, Any], process: dict[str, Any], program: tuple[str, ...]
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     bounding = (process.get("capabilities") or {}).get("bounding") or []
     names = [name.removeprefix("CAP_").lower() for name in bounding]
     kept = ",".join(["-all", *(f"+{name}" for name in names)])
-    words = ("setpriv", f"--bounding-set={kept}", f"--inh-caps={kept}", "PROGRAM")
+    words = ("setpriv", f"--bounding-set={kept}", f"--inh-caps={kept}", *program)
     yield "process", f"capabilities: {len(names)} are kept", words
     seccomp = linux.get("seccomp")
     if seccomp:
@@ -81,14 +134,14 @@ def _confinement(linux: dict[str, Any], process: dict[str, Any]) -> Iterator[tup
     else:
         yield "process", "seccomp: no filter", ()
     if profile := process.get("apparmorProfile"):
-        yield "process", f"AppArmor profile {profile}", ("aa-exec", "-p", profile, "PROGRAM")
+        yield "process", f"AppArmor profile {profile}", ("aa-exec", "-p", profile, *program)
     if process.get("noNewPrivileges"):
-        yield "process", "no new privileges", ("setpriv", "--no-new-privs", "PROGRAM")
+        yield "process", "no new privileges", ("setpriv", "--no-new-privs", *program)
     user = process.get("user") or {}
     yield (
         "process",
         f"user {user.get('uid', 0)}, group {user.get('gid', 0)}",
-        (*("setpriv", f"--reuid={user.get('uid', 0)}", f"--regid={user.get('gid', 0)}", "--clear-groups", "PROGRAM"),),
+        (*("setpriv", f"--reuid={user.get('uid', 0)}", f"--regid={user.get('gid', 0)}", "--clear-groups", *program),),
     )
     hidden, fixed = linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ()
     if hidden or fixed:

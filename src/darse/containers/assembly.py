@@ -142,7 +142,7 @@ class Assembly:
                 id_maps=None if runtime.is_crun else maps,
                 last_group=LAST_GROUP if maps is None else maps.last_group,
             )
-            with trace.step("file", "write the OCI spec", "tee", str(files.station.config)):
+            with trace.step("file", f"write the OCI spec, {files.station.config}"):
                 spec = build_spec(inputs)
                 cdi.apply(spec, devices)
                 if runtime.is_crun:

@@ -213,7 +213,7 @@ class ExecService:
             check_launchable((one.record.config.Cmd or [""])[0], one.record.config.WorkingDir)
             process = msgspec.json.encode(self._process(container, one.record.config))
             # For an engine that comes after this one: the exec does not wait any more.
-            with trace.step("file", "the exec's process", "tee", str(one.station.config)):
+            with trace.step("file", f"the exec's process, for the OCI runtime: {one.station.config}"):
                 one.station.config.write_bytes(process)
         except BaseException:
             launch.abandon()

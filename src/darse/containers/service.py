@@ -13,7 +13,7 @@ import msgspec
 
 from darse.containers import views
 from darse.containers.archives import Archives
-from darse.containers.asked import with_asked
+from darse.containers.asked import in_parts, with_asked
 from darse.containers.assembly import Assembly
 from darse.containers.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.commits import Commits
@@ -46,7 +46,7 @@ from darse.images import ImageUser
 from darse.images.platforms import Platform
 from darse.images.snapshots import DRIVER
 from darse.linux.contained import remove_tree
-from darse.linux.trace import Operation
+from darse.linux.trace import Operation, Step, named
 from darse.networks.model import Holder
 from darse.runtime import conmon
 from darse.runtime.conmon import STDERR, STDOUT
@@ -354,19 +354,30 @@ class ContainerService:
     def trace(self, reference: str, name: str | None) -> Operation:
         """What was done in the last operation on a container. Raises NotFound."""
         traces = self._context.traces
+        container = None
         try:
-            container_id = self._store.get(reference).id
+            container = self._store.get(reference)
+            container_id = container.id
         except NotFound:
             removed = traces.removed_id(reference)
             if removed is None:
                 raise
             container_id = removed
-        files = self._context.files.of(container_id)
-        operation = traces.last(container_id, name, files.data)
-        with contextlib.suppress(FileNotFoundError):  # it goes with the run
-            if operation.name == "start":
-                operation.steps = with_asked(operation.steps, msgspec.json.decode(files.station.config.read_bytes()))
+        operation = traces.last(container_id, name, self._context.files.of(container_id).data)
+        if container is not None and operation.name == "start":
+            operation.steps = self._with_asked(container, operation.steps)
+        operation.steps = named(operation.steps, container_id[:12])
         return operation
+
+    def _with_asked(self, container: Container, steps: list[Step]) -> list[Step]:
+        """The steps of a start with what the runtime did, as long as the run lasts: its files go with it."""
+        station = self._context.files.of(container.id).station
+        with contextlib.suppress(FileNotFoundError):
+            spec = msgspec.json.decode(station.config.read_bytes())
+            state = self._context.runtime_of(container).state_directory(container.id)
+            cgroups = self._context.cgroups.directories(self._context.cgroup_path(container))
+            return with_asked(in_parts(steps, state, station.container_pid), spec, cgroups)
+        return steps
 
     def traced(self) -> list[dict[str, Any]]:
         """What operations are on record, see `Traces.summary`."""

@@ -98,8 +98,8 @@ def add_bridge(name: str, mac: str, mtu: int) -> Request:
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
 
 
-def add_veth(name: str, master: int, peer: str, namespace_fd: int, mtu: int) -> Request:
-    """A veth pair: one end here, on a bridge and up; the other in a namespace, and down.
+def add_veth(name: str, master: Link, peer: str, namespace_fd: int, mtu: int) -> Request:
+    """A veth pair: one end here, on the bridge `master` and up; the other in a namespace, and down.
 
     (The kernel configures the peer before the two are connected, when it cannot be brought up.)
     """
@@ -116,10 +116,11 @@ def add_veth(name: str, master: int, peer: str, namespace_fd: int, mtu: int) -> 
         _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
         + _text(IFLA_IFNAME, name)
         + _number(IFLA_MTU, mtu)
-        + _number(IFLA_MASTER, master)
+        + _number(IFLA_MASTER, master.index)
         + attribute(IFLA_LINKINFO | NESTED, info)
     )
-    command = ("ip", "link", "add", name, "mtu", str(mtu), "type", "veth", "peer", peer, "netns", "CONTAINER")
+    outer = ("ip", "link", "add", name, "mtu", str(mtu), "master", master.name, "up", "type", "veth")
+    command = (*outer, "peer", "name", peer, "mtu", str(mtu), "netns", trace.NETNS)
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
 
 
@@ -228,7 +229,9 @@ class Netlink:
     Threads may share it: a request and its answers are one turn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, program: tuple[str, ...] = ("ip",)) -> None:
+        """`program`: what stands in the commands of steps for ip(8), so that they go to this namespace."""
+        self._program = program
         self._turn = threading.Lock()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
@@ -241,7 +244,7 @@ class Netlink:
         if not requests:
             return
         said = summary or " ".join(requests[0].command[1:4])
-        with self._turn, trace.step(requests[0].kind, said, *_joined(requests)):
+        with self._turn, trace.step(requests[0].kind, said, *_joined(requests, self._program)):
             self._run(requests)
 
     def _run(self, requests: tuple[Request, ...]) -> None:
@@ -267,7 +270,8 @@ class Netlink:
                 left -= 1
                 code = -struct.unpack_from("=i", body)[0]
                 if code and failure is None:
-                    failure = OSError(code, os.strerror(code), " ".join(requests[sequence - first].command))
+                    said = " ".join(requests[sequence - first].command).replace(trace.NETNS, "CONTAINER")
+                    failure = OSError(code, os.strerror(code), said)
         if failure is not None:
             raise failure
 
@@ -331,11 +335,12 @@ class Netlink:
         self._socket.close()
 
 
-def _joined(requests: tuple[Request, ...]) -> tuple[str, ...]:
+def _joined(requests: tuple[Request, ...], program: tuple[str, ...]) -> tuple[str, ...]:
     """The commands of one batch, with `;` between them."""
     words: list[str] = []
     for request in requests:
-        words += [*((";",) if words else ()), *request.command]
+        first, *rest = request.command
+        words += [*((";",) if words else ()), *(program if first == "ip" else (first,)), *rest]
     return tuple(words)
 
 

@@ -22,6 +22,13 @@ from darse.linux.userns import IdMaps, make_network_namespace, make_user_namespa
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
+_SWITCH = "net.ipv6.conf.default.disable_ipv6"
+# ip(8) in a namespace that we made, and what makes one like it: ours has no name.
+_IP = ("ip", "-n", trace.NETNS)
+_BY_HAND = (
+    *("ip", "netns", "add", trace.NETNS, ";"),
+    *("ip", "netns", "exec", trace.NETNS, "sysctl", "-w", f"{_SWITCH}=1"),
+)
 
 
 #: Whose a network namespace is: a new user namespace's with these ids, or that of the user namespace at this path.
@@ -78,11 +85,11 @@ class NetnsThread:
         """Make a namespace with its loopback up, the host's or `owner`'s. Call it in the thread; raises OSError."""
         if owner is not None:
             return self._make_owned(owner)
-        with trace.step("namespace", "new network namespace", "ip", "netns", "add", "CONTAINER"):
+        with trace.step("namespace", "new network namespace", *_BY_HAND):
             call("unshare", CLONE_NEWNET)
             try:
                 descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                netlink = Netlink()
+                netlink = Netlink(_IP)
                 _disable_ipv6()
             finally:
                 call("setns", self._local.home, CLONE_NEWNET)
@@ -94,7 +101,7 @@ class NetnsThread:
         try:
             call("setns", made.network, CLONE_NEWNET)
             try:
-                netlink = Netlink()
+                netlink = Netlink(_IP)
                 _disable_ipv6()
             finally:
                 call("setns", self._local.home, CLONE_NEWNET)
@@ -112,7 +119,7 @@ class NetnsThread:
         try:
             call("setns", descriptor, CLONE_NEWNET)
             try:
-                netlink = Netlink()
+                netlink = Netlink(("nsenter", f"--net={path}", "ip"))
             finally:
                 call("setns", self._local.home, CLONE_NEWNET)
         except BaseException:
@@ -127,6 +134,6 @@ class NetnsThread:
 
 def _disable_ipv6() -> None:
     """Links made later get no IPv6 address of themselves; loopback keeps ::1. /proc/sys/net is the opener's."""
-    switch = Path("/proc/sys/net/ipv6/conf/default/disable_ipv6")
+    switch = Path("/proc/sys", *_SWITCH.split("."))
     if switch.exists():
         switch.write_text("1")

@@ -5,11 +5,14 @@ an operation the steps are appended to a list that travels in a context variable
 current context record into the same operation. Outside an operation a step costs one context-variable look-up.
 
 A step keeps the arguments of its shell command, not its text: quoting is work for whoever reads the story.
+
+What is prepared before it is known for whom, is recorded as it is made and appended to whoever takes it (`ahead`).
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar, Token
 from types import TracebackType
 
@@ -18,6 +21,10 @@ import msgspec
 KINDS = frozenset(
     {"namespace", "mount", "cgroup", "link", "address", "route", "rule", "process", "file", "state", "signal"}
 )
+
+
+#: Stands in a command for the name of the container's network namespace, which has none here: see `named`.
+NETNS = "\0netns"
 
 
 class Step(msgspec.Struct, array_like=True):
@@ -40,6 +47,24 @@ class Operation(msgspec.Struct):
     duration_ns: int = 0
     steps: list[Step] = []
     outcome: str = "running"
+
+
+def named(steps: Iterable[Step], netns: str) -> list[Step]:
+    """The steps with a network namespace's name in their commands, as ip-netns(8) would know it."""
+    return [
+        msgspec.structs.replace(step, command=tuple(word.replace(NETNS, netns) for word in step.command))
+        for step in steps
+    ]
+
+
+def ahead(steps: Iterable[Step]) -> None:
+    """Add to the current operation what was done for it before it began. It costs the operation no time."""
+    operation = _current.get()
+    if operation is not None:
+        now = time.time_ns()
+        for step in steps:
+            summary = f"{step.summary} (made ahead, in {step.duration_ns / 1e6:.2f} ms)"
+            operation.steps.append(Step(step.kind, summary, step.command, now, 0, step.failed))
 
 
 _current: ContextVar[Operation | None] = ContextVar("darse_operation", default=None)

@@ -33,6 +33,8 @@ class Prepared(msgspec.Struct):
 
     netns: Netns
     link: str
+    #: How it was made, when that was ahead.
+    steps: list[trace.Step] = []
 
 
 class Statistics(msgspec.Struct):
@@ -82,13 +84,7 @@ class NetnsPool:
             else:
                 self._wanted.set()
             self.statistics.taken += 1
-            link = prepared.link
-            with trace.step("namespace", "take a namespace prepared ahead", "ip", "netns", "add", "CONTAINER"):
-                pass
-            with trace.step(
-                "link", f"its link {link}, made ahead", "ip", "link", "add", link, "type", "veth", "peer", "eth0"
-            ):
-                pass
+            trace.ahead(prepared.steps)
             return prepared
         assert self._connect is not None, "there is no default bridge"
         connect = self._connect
@@ -141,7 +137,10 @@ class NetnsPool:
             while len(self._ready) < READY and not self._closing:
                 await self._nobody_waits.wait()
                 try:
-                    self._ready.append(await self._thread.run(lambda: self._make(connect, self._maps)))
+                    with trace.begin("prepare", "") as operation:
+                        prepared = await self._thread.run(lambda: self._make(connect, self._maps))
+                    prepared.steps = operation.steps
+                    self._ready.append(prepared)
                 except Exception as error:
                     # Starts go on without the pool, and say what is wrong if that persists; each tries it again.
                     _log.warning("cannot prepare a network namespace: %s", error)

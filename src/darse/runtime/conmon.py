@@ -94,6 +94,10 @@ class _Sync(msgspec.Struct):
     message: str = ""
 
 
+#: The step in which conmon starts the runtime and that does its work.
+CREATES = "the runtime creates the process"
+
+
 class LaunchRefused(Exception):
     """The runtime could not create the process; the argument is what it printed."""
 
@@ -123,10 +127,15 @@ class Launching:
     With `attach` (`--exec-attach`) it opens its attach socket and waits for `listening` before it runs the runtime.
     """
 
-    def __init__(self, arguments: list[str], station: Station, *, attach: bool = False) -> None:
-        """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
+    def __init__(
+        self, arguments: list[str], station: Station, command: tuple[str, ...], *, attach: bool = False
+    ) -> None:
+        """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError.
+
+        `command` is what it is to run: the runtime's own command line, for `darse explain`.
+        """
         self._station = station
-        self._program = arguments[arguments.index("--runtime") + 1]
+        self._command = command
         self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
         theirs = {3: their_sync}
         environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(station.console_directory)}
@@ -186,8 +195,7 @@ class Launching:
         LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
         """
         try:
-            words = ("create", "--bundle", str(self._station.directory), self._station.container_id)
-            with trace.step("process", "the runtime creates the process", self._program, *words):
+            with trace.step("process", CREATES, *self._command):
                 answer = _read_line(self._sync, seconds)
             if last_word and answer is not None and answer.data >= 0:
                 word, self._sync = self._sync, -1

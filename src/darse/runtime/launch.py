@@ -70,6 +70,9 @@ def launch_container(
         "--no-sync-log",
         *(["--restore", str(restore)] if restore is not None else []),
     ]
+    words = ("--bundle", str(station.directory), "--pid-file", str(station.container_pid), station.container_id)
+    verb = ("restore", "--image-path", str(restore), "--detach") if restore is not None else ("create",)
+    command = runtime.command(*verb, *words)
     with threads.private_mounts():
         mount_overlay(root.lower, root.upper, root.work, str(station.rootfs), root.owner)
         root_fd = os.open(station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,7 +80,7 @@ def launch_container(
             station.config.write_bytes(write_spec(root_fd))
         finally:
             os.close(root_fd)
-        return Launching(arguments, station).complete(_LAUNCH_SECONDS)
+        return Launching(arguments, station, command).complete(_LAUNCH_SECONDS)
 
 
 class ExecLaunch:
@@ -100,7 +103,9 @@ class ExecLaunch:
             *(["--exec-attach"] if attach else []),
         ]
         try:
-            self._launching = Launching(arguments, station, attach=attach)
+            words = ("--detach", "--pid-file", str(station.container_pid), "--process", str(station.config))
+            command = runtime.command("exec", *words, station.container_id)
+            self._launching = Launching(arguments, station, command, attach=attach)
             if attach:
                 try:
                     self._console = self._launching.listening(_LAUNCH_SECONDS)

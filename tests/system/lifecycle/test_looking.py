@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
@@ -196,6 +198,30 @@ def test_explain(engine: Engine) -> None:
     for what in (*asked, "capabilities: 14 are kept", "seccomp: SCMP_ACT_ERRNO"):
         assert what in told, told
     assert {"cgroup", "namespace", "process"} <= {step["kind"] for step in answer.json()["steps"]}
+
+
+def test_explain_gives_commands_that_can_be_repeated(engine: Engine) -> None:
+    container = engine.docker("run", "-d", "--name", "told", BUSYBOX, "sleep", "100").ok().line
+    steps = engine.api("GET", "/darse/explain/told?last=start").json()["steps"]
+    address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}/{{.IPPrefixLen}}{{end}}"
+    address = engine.docker("inspect", "-f", address, "told").ok().line
+    words = [word for step in steps for word in step["command"]]
+    assert not {"CONTAINER", "PROGRAM"} & set(words), words
+    assert [step for step in steps if step["summary"] == "conmon gets ready, and the runtime reads the spec"], steps
+    (creates,) = (step for step in steps if step["summary"] == "the runtime creates the process")
+    assert "create" in creates["command"]
+    engine.docker("rm", "-f", "told").ok()
+    kinds = [step["kind"] for step in steps]
+    try:
+        for step in steps[: kinds.index("file")]:
+            assert step["kind"] in ("namespace", "link", "address", "route")
+            typed = shlex.join(step["command"]).replace("';'", "\n")
+            done = subprocess.run(["sh", "-ec", typed], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (typed, done.stderr)
+        shown = subprocess.run(["ip", "-n", container[:12], "address"], capture_output=True, text=True, check=True)
+        assert f"inet {address} " in shown.stdout
+    finally:
+        subprocess.run(["ip", "netns", "delete", container[:12]], check=False, capture_output=True)
 
 
 def test_explain_lists_what_is_on_record(engine: Engine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from _pytest.capture import CaptureIO
 
@@ -91,3 +93,21 @@ def test_bars(columns: int, bar: int) -> None:
     assert shown.count("=") == bar // 2
     line = f"0123456789ab: Downloading {progress._progress({'current': 99_900_000, 'total': 100_000_000}, columns)}"
     assert len(line) < columns
+
+
+def test_explain_names_what_is_long_once() -> None:
+    subject, layers = "5" * 64, [f"/var/lib/darse/images/layers/{digit * 64}" for digit in "abc"]
+    lower = ":".join(f"{layer}/fs" for layer in layers)
+    command = ["mount", "-t", "overlay", "overlay", "-o", f"lowerdir={lower}", f"/run/darse/bundles/{subject}/rootfs"]
+    step = {"kind": "mount", "summary": "overlay", "command": command, "begin_ns": 0, "duration_ns": 1, "failed": ""}
+    operation = {"name": "start", "subject": subject, "started_at_ns": 0, "duration_ns": 10, "outcome": "done"}
+    lines = [line.strip() for line in story({**operation, "steps": [step]}, "web")]
+    assert {f"$ ID={subject}", f"$ LAYER1={layers[0]}", f"$ LAYER3={layers[2]}"} <= set(lines)
+    shown = "mount -t overlay overlay -o lowerdir=$LAYER1/fs:$LAYER2/fs:$LAYER3/fs /run/darse/bundles/$ID/rootfs"
+    assert f"$ {shown}" in lines
+    # A shell gives back what was asked for.
+    typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    done = subprocess.run(
+        ["sh", "-c", "\n".join(typed).replace("mount ", "echo ")], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.split() == command[1:]

@@ -166,7 +166,7 @@ class BridgeDriver:
     def connect(self, record: NetworkRecord, netns: Netns, interface: str) -> str:
         """See `Driver`: a veth pair, its outer end a port of the bridge."""
         name = link_name()
-        veth = add_veth(name, self.link(record).index, interface, netns.descriptor, self.mtu(record))
+        veth = add_veth(name, self.link(record), interface, netns.descriptor, self.mtu(record))
         said = f"veth pair {name}, {interface}, on {record.bridge}"
         self._netlink.run(veth, set_port(name, isolated=self.isolated(record)), summary=said)
         return name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 import textwrap
 import time
@@ -16,6 +18,8 @@ from darse.cli.invocation import Invocation
 
 _BAR = 10
 _WIDE_ENOUGH_FOR_BAR = 110
+# A directory whose name is a digest.
+_LONG = re.compile(r"/[^:,=\s]*/[0-9a-f]{64}(?=[/:,]|$)")
 # What is left for words before they go below the figures.
 _NARROWEST = 30
 
@@ -80,6 +84,10 @@ def story(operation: dict[str, Any], container: str) -> Iterator[str]:
     if not steps:
         return
     yield ""
+    names = short_names(steps, operation["subject"])
+    if names:
+        yield from (f"  $ {name}={value}" for value, name in names.items())
+        yield ""
     kinds = max(len(step["kind"]) for step in steps)
     columns = terminal_width() if sys.stdout.isatty() else 0
     bar_width = _BAR if not columns or columns >= _WIDE_ENOUGH_FOR_BAR else 0
@@ -99,14 +107,15 @@ def story(operation: dict[str, Any], container: str) -> Iterator[str]:
             f"{_milliseconds(step['begin_ns'] - begun):>8}  {_milliseconds(duration):>7}  {share:>5.0%}  "
             f"{bar}{step['kind']:<{kinds}}"
         )
-        first, *more = textwrap.wrap(step["summary"], room) if room else [step["summary"]]
+        summary = _shortened(step["summary"], names)
+        first, *more = textwrap.wrap(summary, room) if room else [summary]
         if len(head) + 2 == len(indent):
             yield f"{head}  {first}"
         else:
             yield head
             more.insert(0, first)
         yield from (f"{indent}{line}" for line in more)
-        for line in _shell(step["command"], room):
+        for line in _shell(step["command"], room, names):
             yield f"{indent}{line}"
         if step.get("failed"):
             yield f"{indent}failed: {step['failed']}"
@@ -120,27 +129,55 @@ def _milliseconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:.2f}"
 
 
-def _shell(command: list[str], room: int = 0) -> Iterator[str]:
+def short_names(steps: list[dict[str, Any]], subject: str) -> dict[str, str]:
+    """Shell variables for what is long in the commands: the container's id, and directories named by other digests.
+
+    Returns the name of each value.
+    """
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for word in (word for step in steps for word in step["command"] if "\n" not in word):
+        if subject in word:
+            names[subject] = "ID"
+        for path in _LONG.findall(word.replace(subject, "")):
+            if path not in names:
+                kind = re.sub(r"\W", "_", path.split("/")[-2]).upper().removesuffix("S")
+                counts[kind] = counts.get(kind, 0) + 1
+                names[path] = f"{kind}{counts[kind]}"
+    return names
+
+
+def _shortened(text: str, names: dict[str, str]) -> str:
+    for value, name in names.items():
+        text = text.replace(value, f"${name}")
+    return text
+
+
+def _shell(command: list[str], room: int = 0, names: dict[str, str] | None = None) -> Iterator[str]:
     """A command as one types it, in lines of at most `room` columns where that is not 0 and words allow it.
 
-    What has lines of its own is shown as a here-document.
+    What has lines of its own is shown as a here-document. `names` are variables that stand for values.
     """
     if not command:
         return
-    import shlex
-
     if ";" in command:
         split = command.index(";")
-        yield from _shell(command[:split], room)
-        yield from _shell(command[split + 1 :], room)
+        yield from _shell(command[:split], room, names)
+        yield from _shell(command[split + 1 :], room, names)
         return
     *words, last = command
     if words and "\n" in last:
-        yield from _broken([shlex.quote(word) for word in words] + ["<<'END'"], room)
+        yield from _broken([_quoted(word, names) for word in words] + ["<<'END'"], room)
         yield from (f"  {line}" for line in last.splitlines())
         yield "  END"
     else:
-        yield from _broken([shlex.quote(word) for word in command], room)
+        yield from _broken([_quoted(word, names) for word in command], room)
+
+
+def _quoted(word: str, names: dict[str, str] | None) -> str:
+    """A word for a shell; in quotes no name is put in a value's place."""
+    quoted = shlex.quote(word)
+    return _shortened(word, names) if names and quoted == word else quoted
 
 
 def _broken(words: list[str], room: int) -> Iterator[str]:
