@@ -132,7 +132,7 @@ EXAMPLES = {
     "search": "search --limit 5 postgres",
     "inspect": "inspect web\ninspect --type volume data",
     "version": "version\nversion --client",
-    "explain": "explain\nexplain web\nexplain --last start web",
+    "explain": "explain\nexplain web\nexplain --last start web\nexplain --last pull alpine",
     "doctor": "doctor",
     "completion": "completion bash > /etc/bash_completion.d/darse",
 }

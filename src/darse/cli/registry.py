@@ -104,7 +104,7 @@ COMMANDS = {
     "search": Entry(f"{_R}.search", "Search Docker Hub for images"),
     "inspect": Entry(f"{_S}.inspect", "Return low-level information on objects"),
     "version": Entry(f"{_S}.version", "Show the version information"),
-    "explain": Entry(f"{_S}.explain", "Show what was done to a container, step by step"),
+    "explain": Entry(f"{_S}.explain", "Show what was done to a container, or by a pull, step by step"),
     "doctor": Entry(f"{_S}.doctor", "Check what this host has and lacks"),
     "completion": Entry(f"{_S}.completion", "Print a completion script for bash, zsh or fish"),
 }

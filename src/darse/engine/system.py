@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,13 +23,16 @@ from darse.containers.logs.drivers import drivers
 from darse.containers.model import Status
 from darse.engine import doctor
 from darse.engine.config import EngineConfig
+from darse.engine.errors import NotFound
 from darse.engine.events import Event
 from darse.engine.filters import Filters
 from darse.engine.ids import new_id
 from darse.engine.recovery import Recovery
 from darse.engine.times import rfc3339
+from darse.images.pull_record import PULL
 from darse.images.snapshots import DRIVER
 from darse.linux import sysctl
+from darse.linux.trace import Operation
 from darse.runtime.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
 from darse.runtime.cdi import Catalogue
 from darse.runtime.launch import CONMON
@@ -86,6 +90,26 @@ class SystemService:
         self.id = _engine_id(context.config.data_root)
         # Of the files it was started from: an upgrade may replace them.
         self._commit, self._built = build.identity()
+
+    def trace(self, reference: str, name: str | None) -> Operation:
+        """The last operation on a container, or the last pull of an image. Raises NotFound.
+
+        name: which; without one a container's, and a pull where no container is called so.
+        """
+        pull = self._context.images.pulls.last(reference)
+        if name == PULL and pull is not None:
+            return pull
+        try:
+            return self._containers.trace(reference, name)
+        except NotFound:
+            if pull is None or name is not None:
+                raise
+            return pull
+
+    def traced(self) -> list[dict[str, Any]]:
+        """What operations are on record, the newest first, without their steps."""
+        found = [*self._containers.traced(), *self._context.images.pulls.summary()]
+        return sorted(found, key=lambda one: -int(one["started_at_ns"]))
 
     async def version(self) -> Version:
         """What the engine is made of."""

@@ -10,6 +10,7 @@ second download.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from darse.images.layers import LayerStore
 from darse.images.registries import in_thread
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from darse.distribution import Descriptor, Repository
     from darse.images.downloads import Download
 
@@ -62,6 +65,9 @@ class Shared:
         self.steps: list[Step] = []
         self.begun = asyncio.Event()
         self.discard = False
+        # For `darse explain`: when it had a slot, when it ended (0: not yet), and why it failed.
+        self.began_ns = self.ended_ns = 0
+        self.failure = ""
         self._slots = slots
         self.task = asyncio.create_task(self._run())
 
@@ -70,9 +76,14 @@ class Shared:
             if not self._slots.free:
                 self.steps.append(Step("Waiting"))
             async with self._slots:
+                self.began_ns = time.time_ns()
                 await self._fetch()
             self.steps.append(Step("Download complete"))
+        except Exception as error:
+            self.failure = str(error)
+            raise
         finally:
+            self.ended_ns = time.time_ns()
             self.begun.set()
 
     async def _fetch(self) -> None:
@@ -116,6 +127,9 @@ class LayerJob:
         self.users = 0
         self.shared = shared
         self.short = short(shared.download.descriptor.digest)
+        # For `darse explain`, as in `Shared`.
+        self.began_ns = self.ended_ns = 0
+        self.failure = ""
         self._layers = layers
         self._steps: list[Step] = []
         self._unpacking: asyncio.Task[None] | None = None
@@ -125,10 +139,25 @@ class LayerJob:
         """What has been so far, for a `Watch`."""
         return [Step("Pulling fs layer"), *self.shared.steps, *self._steps]
 
+    @property
+    def directory(self) -> Path:
+        """Where the layer's files are to be."""
+        return self._layers.path(self.chain_id)
+
     async def _run(self) -> None:
+        try:
+            await self._unpack()
+        except Exception as error:
+            self.failure = str(error)
+            raise
+        finally:
+            self.ended_ns = time.time_ns()
+
+    async def _unpack(self) -> None:
         """Unpack while it is fetched; what fails first ends the other. Raises RegistryError and EngineError."""
         shared = self.shared
         await shared.begun.wait()
+        self.began_ns = time.time_ns()
         unpacking = self._unpacking = asyncio.create_task(
             self._layers.ensure(self.chain_id, self.diff_id, shared.download)
         )

@@ -22,10 +22,12 @@ from darse.images.layer_jobs import LayerJob, Transfers
 from darse.images.layer_progress import Step, Watch, short, until_done
 from darse.images.model import Descriptor, chain_ids, parse_config
 from darse.images.platforms import Platform
+from darse.images.pull_record import add_layers, fetches, step
 from darse.images.references import Reference, refuse_algorithm
 from darse.images.registries import Registries, in_thread
 from darse.images.resolving import Resolved, config_of, resolve
 from darse.images.service import ImageService
+from darse.linux.trace import Operation
 from darse.wire.images import Progress
 
 if TYPE_CHECKING:
@@ -69,8 +71,9 @@ class Pulling:
         if not reference.digest:
             refuse_algorithm(reference)
         if reference.name.startswith(builtin.PREFIX):
-            async for message in self._builtin(reference, wanted):
-                yield message
+            with self._images.pulls.record(reference.familiar) as operation:
+                async for message in self._builtin(operation, reference, wanted):
+                    yield message
             return
         client = self._registries.client(credentials, others)
         try:
@@ -80,8 +83,10 @@ class Pulling:
             newer = False
             for one in named:
                 former = self._images.store.named(_pinned(one))
-                async for message in at_first(client, one, partial(self._from_one, client, one, wanted)):
-                    yield message
+                with self._images.pulls.record(_pinned(one).familiar) as operation:
+                    transfer = partial(self._from_one, operation, client, one, wanted)
+                    async for message in at_first(client, one, transfer):
+                        yield message
                 now = self._images.store.named(_pinned(one))
                 newer |= former is None or now is None or former.digest != now.digest
             shown = reference.familiar_name if every_tag else _pinned(reference).familiar
@@ -96,20 +101,27 @@ class Pulling:
         tags = await in_thread(client.cancellation, lambda: first_answer(client, reference, lambda one: one.tags()))
         return [Reference(reference.domain, reference.path, tag) for tag in tags]
 
-    async def _builtin(self, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
+    async def _builtin(self, operation: Operation, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
         """The images that come with darse are in no registry."""
-        image = await self._images.ensure(str(reference), wanted)
+        with step(operation, "layer", "assemble the image from the host's busybox, unless it is there"):
+            image = await self._images.ensure(str(reference), wanted)
+        operation.subject = image.manifest.digest
         yield {"status": f"Pulling from {reference.path}", "id": reference.tag}
         yield {"status": f"Digest: {image.manifest.digest}"}
         yield {"status": f"Status: Image is up to date for {reference.familiar}"}
 
     async def _from_one(
-        self, client: Client, reference: Reference, wanted: Platform, repository: Repository
+        self, operation: Operation, client: Client, reference: Reference, wanted: Platform, repository: Repository
     ) -> AsyncIterator[Progress]:
         asked = reference.digest or reference.tag
-        resolved = await in_thread(client.cancellation, lambda: resolve(repository, asked, wanted))
+        base = repository.session.endpoint.base
+        with step(operation, "request", f"find {asked} at {base}", *fetches(repository, "manifests", asked)):
+            resolved = await in_thread(client.cancellation, lambda: resolve(repository, asked, wanted))
+        operation.subject = resolved.target.digest
         yield {"status": f"Pulling from {reference.path}", "id": asked}
-        config = await self._config(client, repository, resolved)
+        digest = resolved.manifest.config.digest
+        with step(operation, "request", "the image's config", *fetches(repository, "blobs", digest)):
+            config = await self._config(client, repository, resolved)
         diff_ids = parse_config(config).rootfs.diff_ids
         if len(diff_ids) != len(resolved.layers):
             raise InvalidParameter(
@@ -132,12 +144,15 @@ class Pulling:
                     yield message
                 if self._images.keep_layer_blobs:
                     await self._keep(jobs)
-                self._record(reference, resolved, config, diff_ids)
+                with step(operation, "state", f"record the image, {len(lines)} layers, in one transaction"):
+                    self._record(reference, resolved, config, diff_ids)
                 discard = True
             except NoSpace:
                 discard = True  # what came would fill the disk until the next pull
                 raise
             finally:
+                add_layers(operation, jobs, repository)
+                operation.steps.sort(key=lambda one: one.begin_ns)
                 self._transfers.give_back(jobs, discard=discard)
         yield {"status": f"Digest: {resolved.target.digest}"}
 

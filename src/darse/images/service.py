@@ -23,6 +23,7 @@ from darse.images.loading import Loading
 from darse.images.model import Descriptor, Image
 from darse.images.platforms import Platform
 from darse.images.power_loss import PowerLoss
+from darse.images.pull_record import PullRecord
 from darse.images.recording import Recorder
 from darse.images.references import Reference
 from darse.images.removal import ImageUser
@@ -46,6 +47,7 @@ class ImageService(ImageViews):
     def __init__(self, data_root: Path, state: State, events: EventLog, *, keep_layer_blobs: bool = False) -> None:
         """`keep_layer_blobs`: archives of layers that came compressed are kept as they came."""
         self.keep_layer_blobs = keep_layer_blobs
+        self.pulls = PullRecord()
         root = data_root / "images"
         self._events = events
         self.store = ImageStore(state)

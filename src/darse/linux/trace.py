@@ -19,7 +19,11 @@ from types import TracebackType
 import msgspec
 
 KINDS = frozenset(
-    {"namespace", "mount", "cgroup", "link", "address", "route", "rule", "process", "file", "state", "signal"}
+    {
+        *("namespace", "mount", "cgroup", "link", "address", "route", "rule", "process", "file", "state", "signal"),
+        # Of pulls.
+        *("request", "layer"),
+    }
 )
 
 

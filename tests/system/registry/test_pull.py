@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shlex
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.engine import Client, Engine
@@ -173,3 +177,37 @@ def test_events(engine: Engine, registry: Registry) -> None:
     actors = [one["Actor"] for one in found if one["Actor"]["Attributes"]["name"] == name]
     assert actors == [{"ID": f"{name}:1", "Attributes": {"name": name, "who": "me"}}]
     engine.docker("rmi", f"{name}:1").ok()
+
+
+def test_explain_tells_of_a_pull(engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    made = Made(BASE, tar({"etc/explained": b"e" * 100_000}))
+    pushed = made.push(registry.address, "team/explained", "1")
+    name = f"{registry.address}/team/explained:1"
+    engine.darse("pull", "-q", name).ok()
+    told = engine.api("GET", f"/darse/explain/{name}?last=pull").json()
+    assert (told["name"], told["subject"], told["outcome"]) == ("pull", pushed.digest, "done")
+    summaries = [step["summary"] for step in told["steps"]]
+    for beginning in ("find 1 at ", "the image's config", "record the image, 2 layers"):
+        assert [one for one in summaries if one.startswith(beginning)], summaries
+    for digest in made.layers:
+        assert [one for one in summaries if one.startswith(f"fetch layer {digest[7:19]}, ")], summaries
+    assert sum(one.startswith("unpack layer") for one in summaries) >= 1, summaries
+    # What is shown can be typed (the first try, with TLS, has failed here, too).
+    asked = [shlex.join(step["command"]) for step in told["steps"] if step["kind"] == "request" and not step["failed"]]
+    subprocess.run(["sh", "-ec", "\n".join(asked)], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    for digest in made.layers:
+        content = (tmp_path / f"{digest[7:19]}.layer").read_bytes()
+        assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
+    out = engine.darse("explain", name).ok().out
+    assert out.startswith(f"pull {name} ({pushed.digest[7:19]}), ")
+    assert [line.split()[1:3] for line in engine.darse("explain", "--last", "pull").ok().out.splitlines()][1:]
+    engine.darse("rmi", name).ok()
+
+
+def test_explain_tells_of_a_pull_that_failed(engine: Engine, registry: Registry) -> None:
+    name = f"{registry.address}/team/nothing:1"
+    assert engine.darse("pull", name).status == 1
+    told = engine.api("GET", f"/darse/explain/{name}").json()
+    assert told["outcome"].startswith("failed: ")
+    assert any(step["failed"] for step in told["steps"] if step["summary"].startswith("find 1 at "))
+    assert "failed: " in engine.darse("explain", name).ok().out

@@ -90,13 +90,13 @@ def _line(event: Event) -> bytes:
 @ROUTES.add("GET", "/darse/explain")
 async def explained(call: Call) -> web.StreamResponse:
     """What operations are on record."""
-    return json_response(call.engine.containers.traced())
+    return json_response(call.engine.system.traced())
 
 
-@ROUTES.add("GET", "/darse/explain/{id}")
+@ROUTES.add("GET", "/darse/explain/{name}")
 async def explain(call: Call) -> web.StreamResponse:
-    """What the last operation on a container did."""
-    operation = call.engine.containers.trace(call.match["id"], query.text(call.request, "last") or None)
+    """What the last operation on a container did, or the last pull of an image."""
+    operation = call.engine.system.trace(call.match["name"], query.text(call.request, "last") or None)
     document = msgspec.to_builtins(operation)
     names = ("kind", "summary", "command", "begin_ns", "duration_ns", "failed")
     document["steps"] = [dict(zip(names, step, strict=True)) for step in document["steps"]]

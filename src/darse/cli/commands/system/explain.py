@@ -25,7 +25,7 @@ _NARROWEST = 30
 
 
 def explain(invocation: Invocation) -> int:
-    """Print the last operation on a container; without one what is on record."""
+    """Print the last operation on a container, or the last pull of an image; without one what is on record."""
     options = invocation.options
     if not invocation.arguments:
         return _list(invocation)
@@ -79,12 +79,13 @@ def story(operation: dict[str, Any], container: str) -> Iterator[str]:
     total, steps = operation["duration_ns"], operation["steps"]
     begun = operation["started_at_ns"]
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun / 1e9))
-    yield f"{operation['name']} {container} ({operation['subject'][:12]}), {when}"
+    subject = operation["subject"].removeprefix("sha256:")
+    yield f"{operation['name']} {container}{f' ({subject[:12]})' if subject else ''}, {when}"
     yield f"{operation['outcome']} in {_milliseconds(total)} ms, {len(steps)} steps"
     if not steps:
         return
     yield ""
-    names = short_names(steps, operation["subject"])
+    names = short_names(steps, subject)
     if names:
         yield from (f"  $ {name}={value}" for value, name in names.items())
         yield ""
@@ -137,9 +138,9 @@ def short_names(steps: list[dict[str, Any]], subject: str) -> dict[str, str]:
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
     for word in (word for step in steps for word in step["command"] if "\n" not in word):
-        if subject in word:
+        if subject and subject in word:
             names[subject] = "ID"
-        for path in _LONG.findall(word.replace(subject, "")):
+        for path in _LONG.findall(word.replace(subject, "") if subject else word):
             if path not in names:
                 kind = re.sub(r"\W", "_", path.split("/")[-2]).upper().removesuffix("S")
                 counts[kind] = counts.get(kind, 0) + 1
@@ -195,13 +196,14 @@ COMMANDS = {
     "explain": (
         Command(
             "explain",
-            "[OPTIONS] [CONTAINER]",
-            "Show what was done to a container, step by step",
+            "[OPTIONS] [CONTAINER|IMAGE]",
+            "Show what was done to a container, or by a pull, step by step",
             (
                 string("format", "'json', or a Go template", "f"),
                 string(
                     "last",
-                    'Which operation: "create", "start", "exec", "stop", ... (default: the newest that is no ending)',
+                    'Which operation: "create", "start", "exec", "stop", ..., or "pull" of an image '
+                    "(default: the newest that is no ending)",
                 ),
             ),
             0,
