@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_VERSION = re.compile(r"^/v1\.\d+(?=/)")
+_VERSION = re.compile(r"^/v1\.(\d+)(?=/)")
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,11 @@ class _Handler(BaseHTTPRequestHandler):
         engine = self.server.engine
         engine.asked.append(asked)
         self.is_chunked = False
+        version = _VERSION.match(url.path)
+        if version is not None and int(version[1]) > int(engine.api.removeprefix("1.")):
+            newest = f"client version 1.{version[1]} is too new. Maximum supported API version is {engine.api}"
+            self._send(400, "application/json", json.dumps({"message": newest}).encode())
+            return
         if path == "/_ping":
             self._send(200, "text/plain", b"" if self.command == "HEAD" else b"OK")
             return

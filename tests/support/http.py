@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+
+_VERSIONED = re.compile(r"/v\d")
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -49,8 +52,10 @@ class Response:
 class ApiClient:
     """Speaks to one engine. A new connection for each request, so that it can be shared."""
 
-    def __init__(self, socket_path: str) -> None:
+    def __init__(self, socket_path: str, version: str | None = "1.51") -> None:
+        """`version`: of the API, for paths that name none; None leaves it to the engine, which takes its newest."""
         self.socket_path = socket_path
+        self._prefix = "" if version is None else f"/v{version}"
 
     def __call__(
         self,
@@ -85,8 +90,8 @@ class ApiClient:
         finally:
             connection.close()
 
-    @staticmethod
     def _send(
+        self,
         connection: http.client.HTTPConnection,
         method: str,
         path: str,
@@ -101,5 +106,7 @@ class ApiClient:
         if query:
             values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in query.items()}
             path = f"{path}?{urlencode(values)}"
+        if path.startswith("/") and not _VERSIONED.match(path):
+            path = self._prefix + path
         connection.request(method, path, body, sent)  # type: ignore[arg-type]
         return connection.getresponse()

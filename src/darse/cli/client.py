@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import Any
 
-from darse.cli.config import Endpoint
+from darse.cli.config import API_VERSION, Endpoint
 from darse.cli.connecting import connect, no_answer, peer
 from darse.cli.errors import ApiError, CliError, ConnectionFailed, ConnectionLost
 
+_TOO_NEW = "Maximum supported API version is "
 _PIECE = 256 * 1024
 # How long a command that follows something waits for an engine that went away, in seconds; and how often it looks.
 _PATIENCE = 10.0
@@ -205,6 +206,9 @@ class Client:
         # Who answered first. An engine that went away is not started again by the way.
         self._met: int | None = None
         self.replaced = False
+        # An engine that is older says so, and is spoken to in its version from then on.
+        self._version = API_VERSION
+        self._agreed = False
 
     @property
     def met(self) -> bool:
@@ -303,13 +307,36 @@ class Client:
         if body is not None:
             encoded = json.dumps(body).encode()
             sent_headers["Content-Type"] = "application/json"
+        if raw_body is not None and not self._agreed:
+            self._ping()  # what is read as it is sent cannot be sent again
+        target = path + encode_query(query)
         try:
-            response = connection.send(method, path + encode_query(query), sent_headers, encoded)
+            response = connection.send(method, f"/v{self._version}{target}", sent_headers, encoded)
+            if response.status == 400 and not self._agreed:
+                response = self._again_in_its_version(response, connection, method, target, sent_headers, encoded)
         except ConnectionError as error:
             raise no_answer(self.endpoint.host, _ASK_AGAIN) from error
         if response.status >= 400:
             raise _api_error(response)
+        self._agreed = True
         return response
+
+    def _again_in_its_version(
+        self,
+        refused: Response,
+        connection: Connection,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | Iterable[bytes] | None,
+    ) -> Response:
+        """Send a request again that an older engine refused for its version. Raises ApiError for other refusals."""
+        error = _api_error(refused)
+        _, too_new, newest = error.reason.partition(_TOO_NEW)
+        if not too_new or newest == self._version or refused.headers.get("connection", "").lower() == "close":
+            raise error
+        self._version = newest
+        return connection.send(method, f"/v{newest}{target}", headers, body)
 
 
 class Patience:

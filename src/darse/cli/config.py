@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT = "default"
 DEFAULT_HOST = "unix:///run/darse/darse.sock"
+# The version of the API whose answers the commands read and print: that of docker's client 28.
+API_VERSION = "1.51"
 
 
 class Settings:

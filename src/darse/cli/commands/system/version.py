@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from darse import __version__, build
+from darse.cli.config import API_VERSION
 from darse.cli.errors import CliError
 from darse.cli.flags import Command, string, switch
 from darse.cli.invocation import Invocation
@@ -12,9 +13,6 @@ from darse.cli.invocation import Invocation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-API_VERSION = "1.51"
 
 
 def version(invocation: Invocation) -> int:
