@@ -20,17 +20,16 @@ from jsonschema import Draft202012Validator
 from tests.support.engine import REPOSITORY
 from tests.support.http import ApiClient, Response
 
-_DEFAULT = REPOSITORY.parent / "shared" / "spec" / "docker-engine-api-v1.51.yaml"
+_DEFAULT = REPOSITORY.parent / "shared" / "spec" / "docker-engine-api-v1.55.yaml"
 # (definition, member) -> what docker's engine really sends.
 KNOWN: dict[tuple[str, str], dict[str, Any]] = {
     # Unset is null, as they are pointers.
     ("ExecInspectResponse", "ExitCode"): {"type": "integer", "x-nullable": True},
     ("Resources", "MemorySwappiness"): {"type": "integer", "x-nullable": True},
     ("Resources", "OomKillDisable"): {"type": "boolean", "x-nullable": True},
-    # The form of events before API 1.22, sent to this day.
-    ("EventMessage", "status"): {"type": "string"},
-    ("EventMessage", "id"): {"type": "string"},
-    ("EventMessage", "from"): {"type": "string"},
+    # Left out when empty, and not of the specification any more.
+    ("ImageInspect", "Parent"): {"type": "string"},
+    ("ImageInspect", "DockerVersion"): {"type": "string"},
 }
 _STREAMS = ("application/vnd.docker.raw-stream", "application/vnd.docker.multiplexed-stream", "application/x-tar")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from darse.api import aiohttp_server as web
 from darse.engine.errors import InvalidParameter
@@ -39,10 +40,40 @@ def number(request: web.BaseRequest, name: str, default: int | None = None) -> i
     return int(value)
 
 
+def accepted(request: web.BaseRequest, offers: Sequence[str], default: str) -> str:
+    """Which of the media types on offer the client's `Accept` likes best (RFC 9110); the first of several.
+
+    `default` is for clients that name none of them.
+    """
+    ranges: dict[str, float] = {}
+    for part in ",".join(request.headers.getall("Accept", [])).split(","):
+        wanted, *parameters = (word.strip().lower() for word in part.split(";"))
+        ranges[wanted] = next((_quality(one) for one in parameters if one.startswith("q=")), 1.0)
+    best, chosen = (0.0, -1), default
+    for offer in offers:
+        for exactness, name in enumerate(("*/*", f"{offer.partition('/')[0]}/*", offer)):
+            quality = ranges.get(name, 0.0)
+            if quality > 0 and (quality, exactness) > best:
+                best, chosen = (quality, exactness), offer
+    return chosen
+
+
+def _quality(parameter: str) -> float:
+    try:
+        return float(parameter.removeprefix("q="))
+    except ValueError:
+        return 0.0
+
+
 def platform(request: web.BaseRequest) -> Platform | None:
     """A JSON-encoded OCI platform; None when absent. Raises InvalidParameter."""
     value = text(request, "platform")
     return platforms.parse_json(value) if value else None
+
+
+def platforms_of(request: web.BaseRequest) -> list[Platform]:
+    """JSON-encoded OCI platforms, of a parameter that may come several times. Raises InvalidParameter."""
+    return [platforms.parse_json(one) for one in request.query.getall("platform", []) if one]
 
 
 def size(request: web.BaseRequest, name: str) -> int:

@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 
 from darse.engine.errors import InvalidParameter
+from darse.engine.events import Event
 from darse.wire.containers import ContainerInspect, ContainerSummary, CreateRequest
 from darse.wire.host_config import Mount
 from darse.wire.images import ImageInspect, ImageSummary
-from darse.wire.networks import EndpointSettings
+from darse.wire.networks import EndpointSettings, Network
 from darse.wire.observation import UpdateRequest
 from darse.wire.system import DiskUsage, Info
 
@@ -44,6 +45,8 @@ _SINCE: dict[str, Version] = {
     "images/inspect platform": (1, 49),
     "images/remove platforms": (1, 50),
     "images/json containers": (1, 51),
+    "several platforms": (1, 52),
+    "system/df verbose": (1, 52),
 }
 _UNTIL: dict[str, Version] = {"networks containers": (1, 28), "images/json filter": (1, 41)}
 # What docker's JSON had of an image's configuration because it is a container's, and what it had though it was empty.
@@ -67,6 +70,37 @@ _THOUGH_EMPTY = {
     "Entrypoint": None,
     "OnBuild": None,
     "Labels": None,
+}
+# What an inspect of a container repeated of its endpoint on the default bridge, and what it had that never was set.
+_OF_DEFAULT_BRIDGE = {
+    "EndpointID": "",
+    "Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "MacAddress": "",
+}
+_NEVER_SET = {
+    "Bridge": "",
+    "HairpinMode": False,
+    "LinkLocalIPv6Address": "",
+    "LinkLocalIPv6PrefixLen": 0,
+    "SecondaryIPAddresses": None,
+    "SecondaryIPv6Addresses": None,
+}
+# Media types of a sequence of JSON documents, by the version that brought them.
+_STREAMS = (
+    ("application/jsonl", (1, 53)),
+    ("application/x-ndjson", (1, 52)),
+    ("application/json-seq", (1, 52)),
+)
+_OBJECTS = {
+    "ImageUsage": "Images",
+    "ContainerUsage": "Containers",
+    "VolumeUsage": "Volumes",
+    "BuildCacheUsage": "BuildCache",
 }
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -100,8 +134,25 @@ def create_request(version: Version, request: CreateRequest) -> None:
             )
         for settings in endpoints.values():
             endpoint_request(version, settings)
+    if version >= (1, 52):
+        host.KernelMemoryTCP = msgspec.UNSET
+        if request.MacAddress:
+            raise InvalidParameter(
+                "container-wide MAC address no longer supported; use endpoint-specific MAC address instead"
+            )
     for mount in host.Mounts or ():
         _mount_request(version, mount)
+
+
+def create_warnings(version: Version, request: CreateRequest) -> list[str]:
+    """What `version` warns of in a creation's request, and others do not."""
+    empty = [port for port, bindings in (request.HostConfig.PortBindings or {}).items() if not bindings]
+    if version < (1, 52) or not empty:
+        return []
+    return [
+        f"Following container port(s) have an empty list of port-bindings: {', '.join(empty)}. Such bindings will be "
+        "discarded in a future version."
+    ]
 
 
 def _mount_request(version: Version, mount: Mount) -> None:
@@ -136,6 +187,8 @@ def update_request(version: Version, request: UpdateRequest) -> None:
         request.PidsLimit = None
     if version >= (1, 42):
         request.KernelMemory = msgspec.UNSET
+    if version >= (1, 52):
+        request.KernelMemoryTCP = msgspec.UNSET
 
 
 def endpoint_request(version: Version, settings: EndpointSettings) -> None:
@@ -144,7 +197,7 @@ def endpoint_request(version: Version, settings: EndpointSettings) -> None:
         settings.MacAddress = ""
 
 
-def container_inspect(version: Version, found: ContainerInspect) -> ContainerInspect:
+def container_inspect(version: Version, found: ContainerInspect) -> Document:
     """An inspect as `version` has it."""
     if version < (1, 45):
         # Names by which the container is found on its own networks, its short id among them.
@@ -153,7 +206,16 @@ def container_inspect(version: Version, found: ContainerInspect) -> ContainerIns
             if name not in ("bridge", "host", "none"):
                 aliases = [*(settings.Aliases or ()), found.Id[:12]]
                 networks[name] = msgspec.structs.replace(settings, Aliases=list(dict.fromkeys(aliases)))
-    return found
+    document: Document = msgspec.to_builtins(found)
+    settings, config = document["NetworkSettings"], document["Config"]
+    if version < (1, 52):
+        bridge = settings["Networks"].get("bridge", {})
+        settings |= _NEVER_SET | {name: bridge.get(name, unset) for name, unset in _OF_DEFAULT_BRIDGE.items()}
+    else:
+        del config["MacAddress"]
+        if not config["OnBuild"]:
+            del config["OnBuild"]
+    return document
 
 
 def container_list(version: Version, found: list[ContainerSummary]) -> list[ContainerSummary]:
@@ -161,6 +223,9 @@ def container_list(version: Version, found: list[ContainerSummary]) -> list[Cont
     if version < (1, 46):
         for one in found:
             one.HostConfig.Annotations = None
+    if version < (1, 52):
+        for one in found:
+            one.Health = msgspec.UNSET
     return found
 
 
@@ -196,7 +261,29 @@ def image_inspect(version: Version, found: ImageInspect, made_by: Callable[[str]
         document["Config"] = _OF_CONTAINERS | _THOUGH_EMPTY | document["Config"]
     elif version < (1, 52):
         document["Config"] = _THOUGH_EMPTY | document["Config"]
+    else:
+        for name in ("Parent", "Comment", "DockerVersion", "Author"):
+            if not document[name]:
+                del document[name]
     return document
+
+
+# Networks
+
+
+def network_list(version: Version, found: list[Network]) -> list[Network]:
+    """A list as `version` has it."""
+    if version >= (1, 52):
+        for one in found:
+            one.Containers = msgspec.UNSET
+    return found
+
+
+def network_inspect(version: Version, found: Network) -> Network:
+    """An inspect as `version` has it."""
+    if version < (1, 52):
+        found.Status = msgspec.UNSET
+    return found
 
 
 # The engine as a whole
@@ -219,11 +306,34 @@ def info(version: Version, found: Info) -> Document:
     return document
 
 
-def disk_usage(version: Version, found: DiskUsage) -> Document:
-    """`system df` as `version` has it."""
-    found.Images = image_list(version, found.Images) if found.Images is not None else None
-    found.Containers = container_list(version, found.Containers) if found.Containers is not None else None
+def disk_usage(version: Version, found: DiskUsage, *, verbose: bool) -> Document:
+    """`system df` as `version` has it; `verbose` is with the objects themselves."""
+    if found.ImageUsage is not None:
+        image_list(version, found.ImageUsage.Items)
+    if found.ContainerUsage is not None:
+        container_list(version, found.ContainerUsage.Items)
     document: Document = msgspec.to_builtins(found)
+    objects = {kind: usage["Items"] for kind, usage in document.items()}
+    if not verbose:
+        for usage in document.values():
+            del usage["Items"]
+    if version >= (1, 53) or (version == (1, 52) and verbose):
+        return document
+    if version < (1, 52):
+        document = {}
+    if found.ImageUsage is not None:
+        document["LayersSize"] = found.ImageUsage.TotalSize
+    document |= {_OBJECTS[kind]: items for kind, items in objects.items()}
     if version < (1, 42):
         document["BuilderSize"] = 0
     return document
+
+
+def event(version: Version, published: Event) -> Event:
+    """An event as `version` has it."""
+    return published if version < (1, 52) else msgspec.structs.replace(published, status="", id="", from_="")
+
+
+def event_streams(version: Version) -> list[str]:
+    """The media types in which `version` offers events; without one of these they are called application/json."""
+    return [media_type for media_type, since in _STREAMS if version >= since]

@@ -48,12 +48,6 @@ class Endpoints:
                 IPPrefixLen=endpoint.prefix,
                 MacAddress=endpoint.mac,
             )
-            if endpoint.network_name == "bridge":
-                settings.EndpointID = endpoint.endpoint_id
-                settings.Gateway = endpoint.gateway
-                settings.IPAddress = endpoint.address
-                settings.IPPrefixLen = endpoint.prefix
-                settings.MacAddress = endpoint.mac
         return settings
 
     async def connect(self, network: str, container: Container, settings: EndpointSettings) -> None:

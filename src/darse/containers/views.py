@@ -13,6 +13,7 @@ from darse.wire.containers import (
     ContainerState,
     ContainerSummary,
     GraphDriver,
+    HealthSummary,
     MountPoint,
     NetworkSettings,
     Port,
@@ -109,7 +110,15 @@ def summary(
         HostConfig=SummaryHostConfig(NetworkMode=record.host.NetworkMode, Annotations=record.host.Annotations),
         NetworkSettings=SummaryNetworkSettings(network.Networks),
         Mounts=[_listed(point) for point in mount_points(record.mounts)],
+        Health=_health(container.state),
     )
+
+
+def _health(state: State) -> HealthSummary:
+    """A list's health: that of a container which runs and is checked."""
+    if state.health is None or not state.alive:
+        return HealthSummary()
+    return HealthSummary(state.health.Status, state.health.FailingStreak)
 
 
 def ports(mapping: PortMap) -> list[Port]:

@@ -21,7 +21,7 @@ from darse.containers import ContainerService
 from darse.containers.context import Context
 from darse.containers.logs.drivers import drivers
 from darse.containers.model import Status
-from darse.engine import doctor
+from darse.engine import doctor, usage
 from darse.engine.config import EngineConfig
 from darse.engine.errors import NotFound
 from darse.engine.events import Event
@@ -46,6 +46,7 @@ from darse.wire.system import (
     FirewallBackend,
     IndexConfig,
     Info,
+    ObjectUsage,
     Platform,
     Plugins,
     Pool,
@@ -55,7 +56,7 @@ from darse.wire.system import (
     Version,
 )
 
-API_VERSION = "1.51"
+API_VERSION = "1.52"
 MINIMUM_API_VERSION = "1.24"
 EVENT_FILTERS = (
     "config",
@@ -276,18 +277,18 @@ class SystemService:
     async def disk_usage(self, types: set[str]) -> DiskUsage:
         """What takes how much room; only the `types` asked for are looked at."""
         context = self._context
-        usage = DiskUsage()
+        found = DiskUsage()
         if "image" in types:
-            # The images' sizes are those of their list; what they take on the disk is the whole's.
-            usage.Images = context.images.list_images(Filters(), shared_size=True, containers=True)
-            usage.LayersSize = await context.images.disk_usage.total()
+            images = context.images.list_images(Filters(), shared_size=True, containers=True)
+            found.ImageUsage = usage.of_images(images, await context.images.disk_usage.total())
         if "container" in types:
-            usage.Containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)
+            containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)
+            found.ContainerUsage = usage.of_containers(containers)
         if "volume" in types:
-            usage.Volumes = await context.volumes.usage()
+            found.VolumeUsage = usage.of_volumes(await context.volumes.usage())
         if "build-cache" in types:
-            usage.BuildCache = []
-        return usage
+            found.BuildCacheUsage = ObjectUsage(0, 0, 0, 0, [])
+        return found
 
 
 def _discovered(directories: tuple[str, ...]) -> list[DeviceInfo] | msgspec.UnsetType:

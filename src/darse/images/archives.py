@@ -10,7 +10,7 @@ here, what may be a layer has gone to the layer store. Nothing is ever extracted
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -110,8 +110,10 @@ def blob_name(digest: str) -> str:
     return f"blobs/{algorithm}/{encoded}"
 
 
-def find_targets(contents: Contents, platform: Platform | None = None) -> list[FoundTarget]:
-    """List what an archive has, of each target only the images for `platform`. Raises InvalidParameter.
+def find_targets(contents: Contents, wanted: Sequence[Platform] = ()) -> list[FoundTarget]:
+    """List what an archive has, of each target only the images of the platforms `wanted`.
+
+    Raises InvalidParameter, also when a platform is not there.
 
     Of an archive with both layouts, OCI's is taken when it is whole: it has the images of all platforms.
     """
@@ -132,7 +134,7 @@ def find_targets(contents: Contents, platform: Platform | None = None) -> list[F
             "use import)"
         )
     found = [_of_this_system(one) for one in found]
-    return found if platform is None else [_of_platform(one, platform) for one in found]
+    return [_of_platforms(one, wanted) for one in found] if wanted else found
 
 
 def parents_of(contents: Contents) -> dict[str, str]:
@@ -157,13 +159,19 @@ def _of_this_system(target: FoundTarget) -> FoundTarget:
     return target._replace(images=[one for one, system in zip(target.images, systems, strict=True) if system == own])
 
 
-def _of_platform(target: FoundTarget, platform: Platform) -> FoundTarget:
-    suiting = [image for image in target.images if platforms.distance(platform, _platform_of(image)) == 0]
-    if not suiting:
-        raise InvalidParameter(
-            f"image {', '.join(target.names) or 'without a name'} was found in the archive but does not provide the "
-            f"specified platform ({platform})"
-        )
+def _of_platforms(target: FoundTarget, wanted: Sequence[Platform]) -> FoundTarget:
+    there = [_platform_of(image) for image in target.images]
+    for platform in wanted:
+        if not any(platforms.distance(platform, one) == 0 for one in there):
+            raise InvalidParameter(
+                f"image {', '.join(target.names) or 'without a name'} was found in the archive but does not provide "
+                f"the specified platform ({platform})"
+            )
+    suiting = [
+        image
+        for image, its in zip(target.images, there, strict=True)
+        if any(platforms.distance(platform, its) == 0 for platform in wanted)
+    ]
     return target._replace(images=suiting)
 
 

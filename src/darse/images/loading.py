@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
@@ -70,9 +70,9 @@ class Loading:
         self._events = events
 
     async def load(
-        self, body: AsyncIterator[bytes] | OnConnection, *, quiet: bool, platform: Platform | None = None
+        self, body: AsyncIterator[bytes] | OnConnection, *, quiet: bool, wanted: Sequence[Platform] = ()
     ) -> AsyncIterator[Progress]:
-        """Take the images out of an archive, or those for `platform`; yield the API's progress messages.
+        """Take the images out of an archive, or those of the platforms `wanted`; yield the API's progress messages.
 
         The archive comes in pieces, or is read off its connection.
         Images before one that cannot be loaded stay. Raises InvalidParameter and SystemFault.
@@ -82,7 +82,7 @@ class Loading:
             async for coming in incoming.read(body):
                 if not quiet:
                     yield _loading(coming)
-            for found in find_targets(incoming.contents, platform):
+            for found in find_targets(incoming.contents, wanted):
                 names = _names(found)
                 prepared = [await self._prepare(image, incoming, hold) for image in found.images]
                 renamed = self._renamed(names, {digest_of(config) for config, _ in prepared})

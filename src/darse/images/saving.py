@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tarfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +24,7 @@ from darse.images.layers import LayerStore
 from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Image, Target, digest_of
 from darse.images.platforms import Platform
 from darse.images.references import Reference
-from darse.images.store import Found, ImageStore
+from darse.images.store import ImageStore
 from darse.images.unused import Unused
 
 _PIECE = 1024 * 1024
@@ -65,29 +65,28 @@ class Saving:
         self._unused = unused
         self._events = events
 
-    def save(self, texts: list[str], platform: Platform | None = None) -> AsyncIterator[bytes]:
+    def save(self, texts: list[str], wanted: Sequence[Platform] = ()) -> AsyncIterator[bytes]:
         """Return an archive of what names, ids and digests mean, as a stream.
 
-        By a name all platforms that are here are saved, or only `platform`; by an id the one image. A name without a
-        tag means all tags of the repository. Raises NotFound before it begins.
+        By a name all platforms that are here are saved, or only those `wanted`; by an id the one image. A name without
+        a tag means all tags of the repository. Raises NotFound before it begins.
         """
         chosen: dict[str, _Chosen] = {}
-        for text, found in [(asked, one) for asked in texts for one in self._found(asked, platform)]:
-            whole = platform is None and (found.reference is not None or text == found.target.digest)
-            images = self._store.images_of(found.target) if whole else [found.image]
+        for text, name in [(asked, one) for asked in texts for one in self._store.tags_of(asked) or (asked,)]:
+            of_platforms = [self._store.find(name, platform) for platform in wanted or (None,)]
+            found = of_platforms[0]
+            whole = not wanted and (found.reference is not None or text == found.target.digest)
+            images = list({one.image.id: one.image for one in of_platforms}.values())
+            if whole:
+                images = self._store.images_of(found.target)
             key = f"{found.target.digest} {' '.join(image.id for image in images)}"
             one = chosen.setdefault(key, _Chosen(found.target, images, []))
-            name = found.reference
-            if name is not None and not name.digest and name not in one.names:
-                one.names.append(name)
+            reference = found.reference
+            if reference is not None and not reference.digest and reference not in one.names:
+                one.names.append(reference)
         for one in chosen.values():
             announce(self._events, "save", self._foremost(one))
         return self._saved(list(chosen.values()))
-
-    def _found(self, text: str, platform: Platform | None) -> list[Found]:
-        """What a text means: one thing, or what all tags of a repository do. Raises NotFound and InvalidParameter."""
-        tags = self._store.tags_of(text)
-        return [self._store.find(name, platform) for name in tags or (text,)]
 
     async def _saved(self, chosen: list[_Chosen]) -> AsyncIterator[bytes]:
         async with self._unused.keeping() as hold:

@@ -86,6 +86,11 @@ class AddressAllocator:
         self._taken.add(int(address))
         self._next = max(self._next, int(address) - self._first + 1)
 
+    def counts(self) -> tuple[int, int]:
+        """Addresses in use or reserved, and those of the range that are still to be had."""
+        in_range = sum(self._first <= one < self._first + self._size for one in self._taken)
+        return len(self._taken), self._size - in_range
+
     def release(self, address: Address) -> None:
         """Give an address back."""
         self._taken.discard(int(address))

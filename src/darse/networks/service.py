@@ -43,7 +43,16 @@ from darse.networks.publishing import Publisher
 from darse.networks.sandboxes import Sandbox, Sandboxes, check_settings, refuse_user_defined
 from darse.networks.store import NetworkStore
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
-from darse.wire.networks import EndpointSettings, Network, NetworkCreate, NetworkCreated, NetworksPruned
+from darse.wire.networks import (
+    EndpointSettings,
+    IPAMStatus,
+    Network,
+    NetworkCreate,
+    NetworkCreated,
+    NetworksPruned,
+    NetworkStatus,
+    SubnetStatus,
+)
 from darse.wire.system import Finding
 
 __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
@@ -398,7 +407,11 @@ class NetworkService:
     def inspect(self, reference: str) -> Network:
         """One network with the containers on it. Raises NotFound."""
         record = self.store.get(reference)
-        return views.view(record, self._connected(record))
+        network = views.view(record, self._connected(record))
+        allocator = self._allocators.get(record.id)
+        subnets = {record.subnet: SubnetStatus(*allocator.counts())} if allocator is not None else {}
+        network.Status = NetworkStatus(IPAMStatus(subnets))
+        return network
 
 
 def _allocator(record: NetworkRecord) -> AddressAllocator:

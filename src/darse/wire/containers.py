@@ -1,4 +1,4 @@
-"""Container requests and responses (Docker Engine API v1.51, definitions of the same names).
+"""Container requests and responses (Docker Engine API v1.55, definitions of the same names).
 
 Field names are the API's. `None` is the API's `null`; what the API calls optional has Go's zero value as its
 default, because clients leave fields out and send `null` for them interchangeably.
@@ -148,25 +148,11 @@ class MountPoint(Wire, kw_only=True):
 
 
 class NetworkSettings(Wire, kw_only=True):
-    """`NetworkSettings` of an inspect; the top-level address members repeat those of the default bridge."""
+    """`NetworkSettings` of an inspect."""
 
-    Bridge: str = ""
     SandboxID: str = ""
     SandboxKey: str = ""
     Ports: PortMap = msgspec.field(default_factory=dict)
-    HairpinMode: bool = False
-    LinkLocalIPv6Address: str = ""
-    LinkLocalIPv6PrefixLen: int = 0
-    SecondaryIPAddresses: list[dict[str, Any]] | None = None
-    SecondaryIPv6Addresses: list[dict[str, Any]] | None = None
-    EndpointID: str = ""
-    Gateway: str = ""
-    GlobalIPv6Address: str = ""
-    GlobalIPv6PrefixLen: int = 0
-    IPAddress: str = ""
-    IPPrefixLen: int = 0
-    IPv6Gateway: str = ""
-    MacAddress: str = ""
     Networks: dict[str, EndpointSettings] = msgspec.field(default_factory=dict)
 
 
@@ -229,6 +215,13 @@ class SummaryNetworkSettings(Wire):
     Networks: dict[str, EndpointSettings]
 
 
+class HealthSummary(Wire):
+    """The part of a health check's state that a list shows."""
+
+    Status: str = "none"
+    FailingStreak: int = 0
+
+
 class ContainerSummary(Wire, kw_only=True):
     """One entry of a list."""
 
@@ -247,3 +240,4 @@ class ContainerSummary(Wire, kw_only=True):
     HostConfig: SummaryHostConfig
     NetworkSettings: SummaryNetworkSettings
     Mounts: list[MountPoint]
+    Health: HealthSummary | msgspec.UnsetType = msgspec.UNSET

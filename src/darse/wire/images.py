@@ -1,4 +1,4 @@
-"""Image responses (Docker Engine API v1.51)."""
+"""Image responses (Docker Engine API v1.55)."""
 
 from __future__ import annotations
 

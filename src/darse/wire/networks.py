@@ -1,4 +1,4 @@
-"""Network requests and responses (Docker Engine API v1.51)."""
+"""Network requests and responses (Docker Engine API v1.55)."""
 
 from __future__ import annotations
 
@@ -108,6 +108,25 @@ class NetworkContainer(msgspec.Struct):
     IPv6Address: str
 
 
+class SubnetStatus(msgspec.Struct):
+    """Addresses of a subnet: those in use or reserved, and those of its range that are still to be had."""
+
+    IPsInUse: int
+    DynamicIPsAvailable: int
+
+
+class IPAMStatus(msgspec.Struct):
+    """What is in use of a network's subnets."""
+
+    Subnets: dict[str, SubnetStatus]
+
+
+class NetworkStatus(msgspec.Struct):
+    """What a network is doing."""
+
+    IPAM: IPAMStatus
+
+
 class Network(msgspec.Struct, kw_only=True):
     """A network as the API shows it."""
 
@@ -124,7 +143,8 @@ class Network(msgspec.Struct, kw_only=True):
     Ingress: bool = False
     ConfigFrom: ConfigReference = msgspec.field(default_factory=ConfigReference)
     ConfigOnly: bool = False
-    Containers: dict[str, NetworkContainer] = msgspec.field(default_factory=dict)
+    Containers: dict[str, NetworkContainer] | msgspec.UnsetType = msgspec.field(default_factory=dict)
+    Status: NetworkStatus | msgspec.UnsetType = msgspec.UNSET
     Options: dict[str, str]
     Labels: dict[str, str]
     Peers: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET

@@ -1,4 +1,4 @@
-"""Looking at containers: top, stats, changes and update (Docker Engine API v1.51, definitions of the same names)."""
+"""Looking at containers: top, stats, changes and update (Docker Engine API v1.55, definitions of the same names)."""
 
 from __future__ import annotations
 
@@ -117,6 +117,7 @@ class StatsResponse(Wire, kw_only=True):
 
     name: str
     id: str
+    os_type: str = "linux"
     read: str
     preread: str
     pids_stats: PidsStats

@@ -1,4 +1,4 @@
-"""Registries in the API (Docker Engine API v1.51): credentials, search results, what a registry has under a name."""
+"""Registries in the API (Docker Engine API v1.55): credentials, search results, what a registry has under a name."""
 
 from __future__ import annotations
 

@@ -1,14 +1,16 @@
-"""Answers about the engine as a whole (Docker Engine API v1.51)."""
+"""Answers about the engine as a whole (Docker Engine API v1.55)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from darse.wire.containers import ContainerSummary
 from darse.wire.images import ImageSummary
 from darse.wire.volumes import Volume
+
+T = TypeVar("T")
 
 
 class Platform(msgspec.Struct):
@@ -176,14 +178,23 @@ class Info(msgspec.Struct, kw_only=True):
     Warnings: list[str] | None
 
 
-class DiskUsage(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """Answer to `system df`; sizes in bytes."""
+class ObjectUsage(msgspec.Struct, Generic[T]):
+    """How many objects of a kind there are, how many in use, and bytes: of all, and of what a prune would free."""
 
-    LayersSize: int = 0
-    Images: list[ImageSummary] | None = None
-    Containers: list[ContainerSummary] | None = None
-    Volumes: list[Volume] | None = None
-    BuildCache: list[dict[str, Any]] | None = None
+    ActiveCount: int
+    TotalCount: int
+    Reclaimable: int
+    TotalSize: int
+    Items: list[T]
+
+
+class DiskUsage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """Answer to `system df`."""
+
+    ImageUsage: ObjectUsage[ImageSummary] | None = None
+    ContainerUsage: ObjectUsage[ContainerSummary] | None = None
+    VolumeUsage: ObjectUsage[Volume] | None = None
+    BuildCacheUsage: ObjectUsage[dict[str, Any]] | None = None
 
 
 class Finding(msgspec.Struct):

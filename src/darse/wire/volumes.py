@@ -1,4 +1,4 @@
-"""Volume requests and responses (Docker Engine API v1.51)."""
+"""Volume requests and responses (Docker Engine API v1.55)."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ A row is a version, a request, and what must be true of the answer. Rows come in
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -108,6 +109,35 @@ INSPECTED: list[Row] = [
     ("1.41", "/system/df?type=image", "Volumes", []),
     ("1.42", "/system/df?type=image", "Volumes", ABSENT),
     ("1.28", "/networks", "0.Containers", {}),
+    ("1.51", "/networks", "0.Containers", {}),
+    ("1.52", "/networks", "0.Containers", ABSENT),
+    ("1.51", "/networks/own", "Status", ABSENT),
+    ("1.51", "/images/bare:1/json", "Parent", ""),
+    ("1.52", "/images/bare:1/json", "Parent", ABSENT),
+    ("1.51", "/images/bare:1/json", "Comment", ""),
+    ("1.52", "/images/bare:1/json", "Comment", ABSENT),
+    ("1.51", "/images/bare:1/json", "DockerVersion", ""),
+    ("1.52", "/images/bare:1/json", "DockerVersion", ABSENT),
+    ("1.51", "/images/bare:1/json", "Author", ""),
+    ("1.52", "/images/bare:1/json", "Author", ABSENT),
+    ("1.51", SEEN, "0.Health", ABSENT),
+    ("1.52", SEEN, "0.Health", {"Status": "none", "FailingStreak": 0}),
+    ("1.51", "/containers/seen/json", "Config.OnBuild", None),
+    ("1.52", "/containers/seen/json", "Config.OnBuild", ABSENT),
+    ("1.51", "/containers/seen/json", "Config.MacAddress", ""),
+    ("1.52", "/containers/seen/json", "Config.MacAddress", ABSENT),
+    ("1.51", "/containers/plain/json", "NetworkSettings.HairpinMode", False),
+    ("1.52", "/containers/seen/stats?stream=false&one-shot=1", "os_type", "linux"),
+    ("1.51", "/system/df", "ImageUsage", ABSENT),
+    ("1.51", "/system/df?verbose=1", "Volumes", []),
+    ("1.52", "/system/df", "Volumes", []),
+    ("1.52", "/system/df", "VolumeUsage.TotalCount", 0),
+    ("1.52", "/system/df", "VolumeUsage.Items", ABSENT),
+    ("1.52", "/system/df?verbose=1", "Volumes", ABSENT),
+    ("1.52", "/system/df?verbose=1", "LayersSize", ABSENT),
+    ("1.52", "/system/df?verbose=1", "VolumeUsage.Items", []),
+    ("1.52", "/system/df?verbose=1", "ContainerUsage.ActiveCount", 2),
+    ("1.52", "/system/df?type=volume", "ContainerUsage", ABSENT),
 ]
 
 
@@ -117,6 +147,23 @@ def test_members_of_answers(prepared: Engine, version: str, path: str, member: s
     assert answer.status == 200, answer.body
     found = at(answer.json(), member)
     assert found is expected or found == expected
+
+
+OF_DEFAULT_BRIDGE = {
+    *("EndpointID", "Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen", "IPAddress", "IPPrefixLen", "IPv6Gateway"),
+    "MacAddress",
+}
+NEVER_SET = {
+    *("Bridge", "HairpinMode", "LinkLocalIPv6Address", "LinkLocalIPv6PrefixLen", "SecondaryIPAddresses"),
+    "SecondaryIPv6Addresses",
+}
+
+
+def repeats_the_default_bridge(one: Any) -> bool:
+    """Whether an inspect has at its top what the endpoint on the default bridge has."""
+    settings = one["NetworkSettings"]
+    bridge = settings["Networks"]["bridge"]
+    return bool(bridge["IPAddress"]) and all(settings[name] == bridge[name] for name in OF_DEFAULT_BRIDGE)
 
 
 Check = Callable[[Any], bool]
@@ -147,6 +194,22 @@ FACTS: list[tuple[str, str, Check]] = [
     ("1.48", "/info", lambda one: one["ContainerdCommit"]["Expected"] == one["ContainerdCommit"]["ID"]),
     ("1.27", "/networks", lambda found: any(one["Containers"] for one in found)),
     ("1.28", "/networks", lambda found: not any(one["Containers"] for one in found)),
+    ("1.51", "/containers/plain/json", lambda one: one["NetworkSettings"].keys() >= OF_DEFAULT_BRIDGE | NEVER_SET),
+    ("1.51", "/containers/plain/json", repeats_the_default_bridge),
+    ("1.51", "/containers/seen/json", lambda one: one["NetworkSettings"]["IPAddress"] == ""),
+    (
+        "1.52",
+        "/containers/plain/json",
+        lambda one: not one["NetworkSettings"].keys() & (OF_DEFAULT_BRIDGE | NEVER_SET),
+    ),
+    ("1.52", "/images/bare:1/json", lambda one: not any(name in one["Config"] for name in THOUGH_EMPTY)),
+    ("1.52", "/images/crafted/json", lambda one: one["Config"] == {"Cmd": ["sh"], "Env": ["PATH=/bin"]}),
+    (
+        "1.52",
+        "/networks/own",
+        lambda one: list(one["Status"]["IPAM"]["Subnets"].values()) == [{"IPsInUse": 4, "DynamicIPsAvailable": 65532}],
+    ),
+    ("1.52", "/system/df", lambda found: found["LayersSize"] == found["ImageUsage"]["TotalSize"]),
     ("1.47", "/images/bare:1/history?platform=nonsense%20", lambda found: len(found) > 0),
     ("1.48", "/images/bare:1/json?platform=nonsense%20", lambda one: bool(one["Id"])),
 ]
@@ -175,6 +238,8 @@ IMAGE_MOUNT = mounting(Type="image", Source=BUSYBOX)
 MISMATCH = mounting(Type="tmpfs", BindOptions={"Propagation": "rprivate"})
 FORCED = mounting(Type="bind", Source="/tmp", ReadOnly=True, BindOptions={"ReadOnlyForceRecursive": True})
 CREATED = mounting(Type="bind", Source="/nowhere/to/be/found", BindOptions={"CreateMountpoint": False})
+ONE_PLATFORM_TWICE = "platform=linux/amd64&platform=linux/amd64"
+TWO_PLATFORMS = "platform=linux/amd64&platform=linux/s390x"
 STATUSES: list[tuple[str, str, str, Any, int]] = [
     ("1.43", "POST", "/containers/create", TWO_NETWORKS, 400),
     ("1.44", "POST", "/containers/create", TWO_NETWORKS, 201),
@@ -204,6 +269,13 @@ STATUSES: list[tuple[str, str, str, Any, int]] = [
     ("1.41", "GET", "/system/df?type=nonsense", None, 200),
     ("1.42", "GET", "/system/df?type=nonsense", None, 400),
     ("1.40", "GET", "/containers/idle/stats?stream=false&one-shot=1", None, 200),
+    ("1.51", "GET", f"/images/bare:1/get?{TWO_PLATFORMS}", None, 400),
+    ("1.51", "GET", f"/images/get?names=bare:1&{TWO_PLATFORMS}", None, 400),
+    ("1.52", "GET", f"/images/bare:1/get?{TWO_PLATFORMS}", None, 404),
+    ("1.52", "GET", f"/images/bare:1/get?{ONE_PLATFORM_TWICE}", None, 200),
+    ("1.51", "POST", f"/images/load?{TWO_PLATFORMS}", b"", 400),
+    ("1.51", "POST", "/containers/create", {"MacAddress": MAC}, 201),
+    ("1.52", "POST", "/containers/create", {"MacAddress": MAC}, 400),
     ("1.23", "GET", "/_ping", None, 400),
     ("1.24", "GET", "/_ping", None, 200),
 ]
@@ -214,7 +286,7 @@ def test_what_is_taken(prepared: Engine, version: str, method: str, path: str, b
     api = prepared.api
     if "idle" in path:
         api("POST", "/containers/create?name=idle", SLEEP)
-    answer = api(method, f"/v{version}{path}", {**SLEEP, **body} if body is not None else None)
+    answer = api(method, f"/v{version}{path}", {**SLEEP, **body} if isinstance(body, dict) else body)
     assert answer.status == status, answer.body[:400]
     if answer.status == 201:
         api("DELETE", f"/containers/{answer.json()['Id']}?v=1")
@@ -232,6 +304,14 @@ ENDPOINT = {"HostConfig": {"NetworkMode": "own"}, "NetworkingConfig": {"Endpoint
 INTERVAL = {"Healthcheck": {"Test": ["CMD", "true"], "StartInterval": 5_000_000_000}}
 NON_RECURSIVE = mounting(Type="bind", Source="/tmp", BindOptions={"NonRecursive": True})
 TMPFS_WORDS = mounting(Type="tmpfs", TmpfsOptions={"Options": [["exec"]], "SizeBytes": 4096})
+TCP_LIMIT = [
+    "Your kernel does not support kernel memory TCP limit capabilities or the cgroup is not mounted. "
+    "Limitation discarded."
+]
+EMPTY_BINDINGS = [
+    "Following container port(s) have an empty list of port-bindings: 80/tcp. Such bindings will be discarded in a "
+    "future version."
+]
 FIRST_MOUNT = "HostConfig.Mounts.0"
 MEANINGS: list[tuple[str, dict[str, Any], str, object]] = [
     ("1.39", {}, "HostConfig.IpcMode", "shareable"),
@@ -253,6 +333,10 @@ MEANINGS: list[tuple[str, dict[str, Any], str, object]] = [
     ("1.24", {"HostConfig": {"PidsLimit": -1}}, "HostConfig.PidsLimit", None),
     ("1.51", {"HostConfig": {"PidsLimit": 0}}, "HostConfig.PidsLimit", None),
     ("1.51", {"HostConfig": {"PidsLimit": 7}}, "HostConfig.PidsLimit", 7),
+    ("1.51", {"HostConfig": {"KernelMemoryTCP": 64 << 20}}, "Warnings", TCP_LIMIT),
+    ("1.52", {"HostConfig": {"KernelMemoryTCP": 64 << 20}}, "Warnings", []),
+    ("1.51", {"HostConfig": {"PortBindings": {"80/tcp": []}}}, "Warnings", []),
+    ("1.52", {"HostConfig": {"PortBindings": {"80/tcp": []}}}, "Warnings", EMPTY_BINDINGS),
 ]
 
 
@@ -285,6 +369,37 @@ def test_read_only_binds_are_recursive_since_1_44(prepared: Engine, version: str
     made = prepared.api("POST", f"/v{version}/containers/create", {**SLEEP, **body}).json()["Id"]
     assert prepared.docker("start", "-a", made).ok().out == ("" if read_only else "written\n")
     prepared.docker("rm", made).ok()
+
+
+JSON, LINES, NEWLINES, SEQUENCE = (f"application/{name}" for name in ("json", "jsonl", "x-ndjson", "json-seq"))
+EVENT_STREAMS: list[tuple[str, str | None, str]] = [
+    ("1.51", NEWLINES, JSON),
+    ("1.51", SEQUENCE, JSON),
+    ("1.52", None, JSON),
+    ("1.52", JSON, JSON),
+    ("1.52", NEWLINES, NEWLINES),
+    ("1.52", SEQUENCE, SEQUENCE),
+    ("1.52", LINES, JSON),
+    ("1.52", f"{SEQUENCE};q=0.5, {NEWLINES}", NEWLINES),
+]
+
+
+@pytest.mark.parametrize(("version", "accept", "expected"), EVENT_STREAMS)
+def test_the_media_type_of_events(prepared: Engine, version: str, accept: str | None, expected: str) -> None:
+    path = f"/v{version}/events?since=1&until={int(time.time())}"
+    answer = prepared.api("GET", path, headers={} if accept is None else {"Accept": accept})
+    assert answer.headers["Content-Type"] == expected
+    records = answer.body.splitlines()
+    assert records
+    assert all(record.startswith(b"\x1e") == (expected == SEQUENCE) for record in records)
+    events = [json.loads(record.lstrip(b"\x1e")) for record in records]
+    assert {"container", "image"} <= {event["Type"] for event in events}
+    for event in events:
+        old = {name for name in ("status", "id", "from") if name in event}
+        if version == "1.51" and event["Type"] in ("container", "image"):
+            assert old == {"status", "id", *(["from"] if event["Type"] == "container" else [])}
+        else:
+            assert not old
 
 
 def test_the_table_is_long_enough(tell: Callable[[str], None]) -> None:

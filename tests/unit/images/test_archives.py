@@ -88,10 +88,12 @@ def test_an_index_has_the_images_of_all_platforms_that_are_whole():
     assert [image.config for image in found.images] == [THEIRS, OURS]
     assert found.images[0].layers == [FoundLayer(blob_name(LAYER_BLOB), Descriptor(LAYER, LAYER_BLOB, 5))]
     assert set(found.manifests.values()) == {ours, theirs, signature}
-    (found,) = find_targets(contents, platforms.parse("linux/s390x"))
+    (found,) = find_targets(contents, [platforms.parse("linux/s390x")])
     assert [image.config for image in found.images] == [THEIRS]
+    (found,) = find_targets(contents, [platforms.host(), platforms.parse("linux/s390x")])
+    assert [image.config for image in found.images] == [THEIRS, OURS]
     with pytest.raises(InvalidParameter, match="does not provide the specified platform \\(linux/riscv64\\)"):
-        find_targets(contents, platforms.parse("linux/riscv64"))
+        find_targets(contents, [platforms.host(), platforms.parse("linux/riscv64")])
 
 
 def test_entries_of_one_manifest_are_one_image_with_their_names_and_dockers():

@@ -45,6 +45,7 @@ async def create(call: Call) -> web.StreamResponse:
     name = query.text(call.request, "name") or None
     body = await read_json(call.request, CreateRequest)
     versions.create_request(call.version, body)
+    warnings = versions.create_warnings(call.version, body)
     text = query.text(call.request, "platform") if versions.has(call.version, "containers/create platform") else ""
     made = await call.engine.containers.create(
         name,
@@ -52,6 +53,7 @@ async def create(call: Call) -> web.StreamResponse:
         platforms.parse(text) if text else None,
         recursive_read_only=versions.recursive_read_only(call.version),
     )
+    made.Warnings += warnings
     return json_response(made, 201)
 
 

@@ -19,9 +19,9 @@ _PATIENCE = 5
 @ROUTES.add("POST", "/images/load")
 async def load(call: Call) -> web.StreamResponse:
     """Load images from an archive."""
-    quiet, platform = query.flag(call.request, "quiet"), _platform(call)
+    quiet, wanted = query.flag(call.request, "quiet"), _platforms(call)
     upload = Upload(call.request)
-    messages = call.engine.images.load(upload.take(LONGEST_START) or upload.pieces(), quiet=quiet, platform=platform)
+    messages = call.engine.images.load(upload.take(LONGEST_START) or upload.pieces(), quiet=quiet, wanted=wanted)
     return await progress(call.request, messages, errors_inside=True)
 
 
@@ -31,16 +31,23 @@ async def save_many(call: Call) -> web.StreamResponse:
     names = call.request.query.getall("names", [])
     if not names:
         raise InvalidParameter("names of images to save are wanted")
-    archive = call.engine.images.save(names, _platform(call))
+    archive = call.engine.images.save(names, _platforms(call))
     return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
 
 
 @ROUTES.add("GET", "/images/{name}/get")
 async def save(call: Call) -> web.StreamResponse:
     """Save an image to an archive."""
-    archive = call.engine.images.save([call.match["name"]], _platform(call))
+    archive = call.engine.images.save([call.match["name"]], _platforms(call))
     return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
 
 
-def _platform(call: Call) -> Platform | None:
-    return query.platform(call.request) if versions.has(call.version, "images/archives platform") else None
+def _platforms(call: Call) -> list[Platform]:
+    if not versions.has(call.version, "images/archives platform"):
+        return []
+    wanted = query.platforms_of(call.request)
+    if len(wanted) > 1 and not versions.has(call.version, "several platforms"):
+        raise InvalidParameter(
+            "multiple platform parameters are not supported in this API version; use API version 1.52 or later"
+        )
+    return wanted

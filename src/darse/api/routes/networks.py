@@ -20,7 +20,8 @@ async def list_networks(call: Call) -> web.StreamResponse:
     """List networks."""
     filters = Filters.parse(call.request.query.get("filters"), LIST_FILTERS)
     containers = versions.has(call.version, "networks containers")
-    return json_response(call.engine.networks.list_networks(filters, containers=containers))
+    found = call.engine.networks.list_networks(filters, containers=containers)
+    return json_response(versions.network_list(call.version, found))
 
 
 @ROUTES.add("POST", "/networks/create")
@@ -41,7 +42,7 @@ async def prune(call: Call) -> web.StreamResponse:
 async def inspect(call: Call) -> web.StreamResponse:
     """Inspect a network."""
     query.flag(call.request, "verbose")
-    return json_response(call.engine.networks.inspect(call.match["id"]))
+    return json_response(versions.network_inspect(call.version, call.engine.networks.inspect(call.match["id"])))
 
 
 @ROUTES.add("DELETE", "/networks/{id}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -52,7 +52,9 @@ async def disk_usage(call: Call) -> web.StreamResponse:
     types = set(given) or set(USAGE_TYPES)
     if unknown := types - USAGE_TYPES:
         raise InvalidParameter(f"unknown object type: {min(unknown)}")
-    return json_response(versions.disk_usage(call.version, await call.engine.system.disk_usage(types)))
+    verbose = query.flag(call.request, "verbose") and versions.has(call.version, "system/df verbose")
+    found = await call.engine.system.disk_usage(types)
+    return json_response(versions.disk_usage(call.version, found, verbose=verbose))
 
 
 @ROUTES.add("GET", "/events")
@@ -67,24 +69,29 @@ async def events(call: Call) -> web.StreamResponse:
         raise InvalidParameter(f"`since` time ({since}) cannot be after `until` time ({until})")
     left_ns = until_ns - time.time_ns()
     seconds = left_ns / 1e9 if left_ns > 0 else None
-    return await stream(request, _matching(call, filters, since_ns, until_ns), "application/json", seconds=seconds)
+    media_type = query.accepted(request, versions.event_streams(call.version), "application/json")
+    # A record of RFC 7464 begins with a record separator.
+    begin = b"\x1e" if media_type == "application/json-seq" else b""
+
+    def record(event: Event) -> bytes:
+        return begin + msgspec.json.encode(versions.event(call.version, event)) + b"\n"
+
+    return await stream(request, _matching(call, filters, since_ns, until_ns, record), media_type, seconds=seconds)
 
 
-async def _matching(call: Call, filters: Filters, since_ns: int | None, until_ns: int) -> AsyncIterator[bytes]:
+async def _matching(
+    call: Call, filters: Filters, since_ns: int | None, until_ns: int, record: Callable[[Event], bytes]
+) -> AsyncIterator[bytes]:
     log = call.engine.events
     if until_ns and until_ns <= time.time_ns():
         for event in log.between(since_ns or 0, until_ns):
             if event_matches(event, filters):
-                yield _line(event)
+                yield record(event)
         return
     # With an end and no beginning: all that is remembered, too.
     async for event in log.follow(0 if until_ns and since_ns is None else since_ns):
         if event_matches(event, filters):
-            yield _line(event)
-
-
-def _line(event: Event) -> bytes:
-    return msgspec.json.encode(event) + b"\n"
+            yield record(event)
 
 
 @ROUTES.add("GET", "/darse/explain")
