@@ -51,10 +51,12 @@ def accepted(request: web.BaseRequest, offers: Sequence[str], default: str) -> s
         ranges[wanted] = next((_quality(one) for one in parameters if one.startswith("q=")), 1.0)
     best, chosen = (0.0, -1), default
     for offer in offers:
-        for exactness, name in enumerate(("*/*", f"{offer.partition('/')[0]}/*", offer)):
-            quality = ranges.get(name, 0.0)
-            if quality > 0 and (quality, exactness) > best:
-                best, chosen = (quality, exactness), offer
+        # Of the ranges that an offer is in, the most exact counts.
+        names = ("*/*", f"{offer.partition('/')[0]}/*", offer)
+        exactness = max((number for number, name in enumerate(names) if name in ranges), default=-1)
+        quality = ranges[names[exactness]] if exactness >= 0 else 0.0
+        if quality > 0 and (quality, exactness) > best:
+            best, chosen = (quality, exactness), offer
     return chosen
 
 

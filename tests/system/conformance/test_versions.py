@@ -138,6 +138,13 @@ INSPECTED: list[Row] = [
     ("1.52", "/system/df?verbose=1", "VolumeUsage.Items", []),
     ("1.52", "/system/df?verbose=1", "ContainerUsage.ActiveCount", 2),
     ("1.52", "/system/df?type=volume", "ContainerUsage", ABSENT),
+    ("1.53", "/system/df", "Volumes", ABSENT),
+    ("1.53", "/system/df", "LayersSize", ABSENT),
+    ("1.53", "/system/df", "VolumeUsage.Items", ABSENT),
+    ("1.53", "/system/df?verbose=1", "VolumeUsage.Items", []),
+    # No plugins of the node resource interface, and nothing about an image that the engine has verified.
+    ("1.53", "/info", "NRI", ABSENT),
+    ("1.53", "/images/bare:1/json", "Identity", ABSENT),
 ]
 
 
@@ -380,6 +387,12 @@ EVENT_STREAMS: list[tuple[str, str | None, str]] = [
     ("1.52", NEWLINES, NEWLINES),
     ("1.52", SEQUENCE, SEQUENCE),
     ("1.52", LINES, JSON),
+    ("1.53", None, JSON),
+    ("1.53", LINES, LINES),
+    ("1.53", f"{NEWLINES}, {LINES}", LINES),
+    ("1.53", "*/*", LINES),
+    ("1.53", f"{LINES};q=0, application/*;q=0.1", NEWLINES),
+    ("1.53", f"{LINES};q=nonsense", JSON),
     ("1.52", f"{SEQUENCE};q=0.5, {NEWLINES}", NEWLINES),
 ]
 
