@@ -47,6 +47,7 @@ _SINCE: dict[str, Version] = {
     "images/json containers": (1, 51),
     "several platforms": (1, 52),
     "system/df verbose": (1, 52),
+    "images/json identity": (1, 54),
 }
 _UNTIL: dict[str, Version] = {"networks containers": (1, 28), "images/json filter": (1, 41)}
 # What docker's JSON had of an image's configuration because it is a container's, and what it had though it was empty.

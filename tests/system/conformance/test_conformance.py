@@ -279,7 +279,7 @@ def drive_networks(api: CheckedClient, engine: Engine) -> None:
 
 def drive_system(api: CheckedClient, engine: Engine) -> None:
     """The engine itself."""
-    assert api("GET", "/_ping", expect=200).headers["Api-Version"] == "1.53"
+    assert api("GET", "/_ping", expect=200).headers["Api-Version"] == "1.54"
     api("HEAD", "/_ping", expect=200)
     api("GET", "/version", expect=200)
     api("POST", "/containers/create?name=seen", {**SLEEP, "HostConfig": {"Binds": ["vol:/v"]}}, expect=201)
@@ -362,8 +362,8 @@ def shape(path: str) -> str:
 
 def test_versions_are_negotiated(engine: Engine) -> None:
     assert engine.api("GET", "/v1.24/version").status == 200
-    assert engine.api("GET", "/v1.53/version").status == 200
+    assert engine.api("GET", "/v1.54/version").status == 200
     assert "too new" in engine.api("GET", "/v1.99/version").message
     assert "too old" in engine.api("GET", "/v1.20/version").message
-    assert json.loads(engine.api("GET", "/version").body)["ApiVersion"] == "1.53"
+    assert json.loads(engine.api("GET", "/version").body)["ApiVersion"] == "1.54"
     assert engine.api("GET", "/nowhere").status == 404

@@ -142,6 +142,9 @@ INSPECTED: list[Row] = [
     ("1.53", "/system/df", "LayersSize", ABSENT),
     ("1.53", "/system/df", "VolumeUsage.Items", ABSENT),
     ("1.53", "/system/df?verbose=1", "VolumeUsage.Items", []),
+    ("1.53", '/images/json?identity=1&filters={"reference":["bare"]}', "0.Manifests", ABSENT),
+    ("1.54", '/images/json?identity=1&filters={"reference":["bare"]}', "0.Manifests.0.Kind", "image"),
+    ("1.54", '/images/json?identity=1&filters={"reference":["bare"]}', "0.Manifests.0.Identity", ABSENT),
     # No plugins of the node resource interface, and nothing about an image that the engine has verified.
     ("1.53", "/info", "NRI", ABSENT),
     ("1.53", "/images/bare:1/json", "Identity", ABSENT),
@@ -413,6 +416,17 @@ def test_the_media_type_of_events(prepared: Engine, version: str, accept: str | 
             assert old == {"status", "id", *(["from"] if event["Type"] == "container" else [])}
         else:
             assert not old
+
+
+@pytest.mark.parametrize(("version", "address"), [("1.43", ""), ("1.44", MAC), ("1.54", MAC)])
+def test_the_hardware_address_of_a_connect(prepared: Engine, version: str, address: str) -> None:
+    api = prepared.api
+    made = api("POST", "/containers/create", SLEEP).json()["Id"]
+    wanted = {"Container": made, "EndpointConfig": {"MacAddress": MAC}}
+    assert api("POST", f"/v{version}/networks/own/connect", wanted).status == 200
+    found = api("GET", f"/containers/{made}/json").json()
+    assert found["NetworkSettings"]["Networks"]["own"]["MacAddress"] == address
+    api("DELETE", f"/containers/{made}?v=1")
 
 
 def test_the_table_is_long_enough(tell: Callable[[str], None]) -> None:

@@ -21,9 +21,12 @@ async def list_images(call: Call) -> web.StreamResponse:
     filters = Filters.parse(request.query.get("filters"), LIST_FILTERS)
     if versions.has(call.version, "images/json filter") and (name := query.text(request, "filter")):
         filters = filters.adding("reference", name)
+    manifests = query.flag(request, "manifests") and versions.has(call.version, "images/json manifests")
+    # What is known of who made an image is told of its manifests; nothing is yet.
+    identity = query.flag(request, "identity") and versions.has(call.version, "images/json identity")
     found = call.engine.images.list_images(
         filters,
-        manifests=query.flag(request, "manifests") and versions.has(call.version, "images/json manifests"),
+        manifests=manifests or identity,
         shared_size=query.flag(request, "shared-size") and versions.has(call.version, "images/json shared-size"),
         containers=versions.has(call.version, "images/json containers"),
     )
