@@ -121,4 +121,4 @@ def test_events_and_system(client: docker.DockerClient) -> None:
     assert client.ping()
     assert client.info()["OSType"] == "linux"
     assert client.version()["ApiVersion"] == "1.54"
-    assert client.df()["Images"]
+    assert client.df()["ImageUsage"]["TotalCount"]
