@@ -396,8 +396,11 @@ class ContainerService:
     # What other rooms ask
 
     def image_users(self, image_id: str) -> list[ImageUser]:
-        """The containers of an image, and those that mount it."""
-        return [
+        """The containers of an image, and those that mount it.
+
+        One whose record is damaged counts as running: its image is to be there when the record is.
+        """
+        return [ImageUser(one, True) for one in self._store.damaged_of(image_id)] + [
             ImageUser(container.id, container.state.active)
             for container in self._store.everything()
             if container.record.image_id == image_id
@@ -448,6 +451,7 @@ class ContainerService:
                 remove_tree(directory)
             else:
                 recovery.set_aside("containers", directory, "no record names this container")
+        recovery.unattended = recovery.strays | self._with_processes(self._store.damaged)
         for container_id in recovery.strays:
             recovery.report(
                 f"container {container_id}",
@@ -464,9 +468,13 @@ class ContainerService:
         """The ids of containers that have processes, and are none of `known`."""
         context = self._context
         places = [context.files.bundles, *(runtime.root for runtime in context.runtimes.values())]
-        found = {path.name for place in places if place.exists() for path in place.iterdir()} - known
+        found = {path.name for place in places if place.exists() for path in place.iterdir()}
+        return self._with_processes(found - known)
+
+    def _with_processes(self, ids: set[str]) -> set[str]:
+        context = self._context
         parent = context.config.cgroup_parent.strip("/")
-        return {one for one in found if context.cgroups.processes(f"/{parent}/{one}")}
+        return {one for one in ids if context.cgroups.processes(f"/{parent}/{one}")}
 
     async def recover(self, recovery: Recovery) -> None:
         """Bring every container together with what the kernel has; then clean up what belongs to none."""

@@ -41,14 +41,18 @@ class ContainerStore:
         self._sorted_ids: list[str] = []
         self._linked: dict[str, Container] = {}
         self._damaged_names: dict[str, str] = {}
+        self._damaged_images: dict[str, str] = {}
         records = msgspec.json.Decoder(Record)
         states = msgspec.json.Decoder(State)
-        for id_, name, record, state in database.rows("SELECT id, name, record, state FROM containers"):
+        for id_, name, image_id, record, state in database.rows(
+            "SELECT id, name, image_id, record, state FROM containers"
+        ):
             try:
                 container = Container(records.decode(record), states.decode(state))
             except (msgspec.MsgspecError, TypeError, ValueError) as error:
                 database.is_damaged("containers", id_, str(error))
                 self._damaged_names[name] = id_
+                self._damaged_images[id_] = image_id
             else:
                 self._index(container)
 
@@ -171,6 +175,10 @@ class ContainerStore:
     def damaged(self) -> set[str]:
         """The ids of containers whose rows cannot be read; what is theirs stays as it is."""
         return set(self._damaged_names.values())
+
+    def damaged_of(self, image_id: str) -> list[str]:
+        """The ids of containers of an image whose rows cannot be read."""
+        return [one for one, image in self._damaged_images.items() if image == image_id]
 
     def refuse_taken(self, name: str) -> None:
         """Raise Conflict when a container has this name."""

@@ -132,7 +132,10 @@ class Engine:
         self.images.open(self.containers.known | self.recovery.strays, self.recovery)
         await self.images.recover()
         await self.containers.recover(self.recovery)
-        await self.networks.start(self.containers.running())
+        await self.networks.start(
+            self.containers.running().keys() | self.recovery.unattended,
+            [bytes(copy.sandbox) for copy in self.recovery.containers_beside()],
+        )
         self.volumes.open(self.recovery)
         if self.remapping is not None:
             self.remapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
@@ -153,7 +156,7 @@ class Engine:
         await self.registries.close()
         await self.containers.close(None if self.config.live_restore else self.config.shutdown_timeout)
         self.events.close()
-        if not self.containers.running():
+        if not self._in_use():
             # Nobody needs them; the next start brings them back.
             await self.networks.remove_from_host()
         await self.networks.close()
@@ -163,7 +166,7 @@ class Engine:
         await self.volumes.trash.close()
         await self.images.close()
         self._leave_host()
-        if not self.containers.running():
+        if not self._in_use():
             self.cgroups.remove_parent(self.config.cgroup_parent)
         self.events.flush()
         await self.recovery.close()
@@ -172,6 +175,10 @@ class Engine:
         self.reserves.close()
         self.state.close()
         self.reserves.keep()  # of what the database's log has given back
+
+    def _in_use(self) -> bool:
+        """Whether containers run, those without a sound record included."""
+        return bool(self.containers.running() or self.recovery.unattended)
 
     def _prepare_runtimes(self) -> None:
         """Run crun from a read-only mount of itself.

@@ -18,7 +18,7 @@ import msgspec
 
 from darse.engine.errors import SystemFault
 from darse.engine.orphans import KEPT_DAYS, Orphan, Orphans
-from darse.engine.records import file_of, read_serial, reading, serial_of
+from darse.engine.records import ContainerFile, file_of, read_serial, reading, serial_of
 from darse.engine.state import REBUILD, State
 from darse.engine.unfinished import Unfinished
 
@@ -53,6 +53,8 @@ class Recovery:
         self.orphans = Orphans(data_root)
         #: Ids of containers that run, and that no record names.
         self.strays: set[str] = set()
+        #: Ids of containers that run, and that the engine cannot look after: strays, and those with a damaged record.
+        self.unattended: set[str] = set()
         self._found: list[Trouble] = []
         self._timer: asyncio.TimerHandle | None = None
         self._expiring: asyncio.Future[list[Orphan]] | None = None
@@ -76,6 +78,16 @@ class Recovery:
             return file_of(self._root, kind, key).read_bytes()
         except OSError:
             return None
+
+    def containers_beside(self) -> list[ContainerFile]:
+        """The copies of the records of containers that have no row: of strays, and of those that were moved aside."""
+        ids = self.strays | {one.name for one in self.orphans.all() if one.kind in ("containers", "snapshots")}
+        found = []
+        for container_id in ids:
+            copy = self.recorded("containers", container_id)
+            with contextlib.suppress(msgspec.MsgspecError):
+                found += [msgspec.json.decode(copy, type=ContainerFile)] if copy is not None else []
+        return found
 
     def report(self, subject: str, found: str, advice: str, *, level: str = "problem") -> None:
         """Say in the log what was found, and remember it for those who ask."""
@@ -116,7 +128,7 @@ def holdings(data_root: Path) -> str:
 
 def _entries(directory: Path) -> list[str]:
     try:
-        return os.listdir(directory)
+        return [name for name in os.listdir(directory) if not name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
 

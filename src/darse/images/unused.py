@@ -61,6 +61,8 @@ class Unused:
         self._snapshots = snapshots
         self._blobs = blobs
         self._holds: list[Hold] = []
+        # Chain IDs of layers that containers without a row stand on: they may be taken back.
+        self._beside: set[str] = set()
         self._left = False
 
     @asynccontextmanager
@@ -91,7 +93,12 @@ class Unused:
         self._unfinished.begin(DOCUMENTS, digests)
 
     def set_aside(self, recovery: Recovery) -> None:
-        """At the start: move documents aside that nothing needs, and that the engine has not left itself."""
+        """At the start: move documents aside that nothing needs, and that the engine has not left itself.
+
+        What containers need that have no row, and a copy of their record, is kept from now on.
+        """
+        for copy in recovery.containers_beside():
+            self._beside.update(copy.chain, *copy.mounted.values())
         if self._is_uncertain():
             return
         needed = self.documents_needed()
@@ -129,7 +136,7 @@ class Unused:
 
     def layers_needed(self) -> set[str]:
         """The chain IDs that an image, a container, or somebody at work needs."""
-        chains = self._snapshots.chains_in_use().union(*(hold.chain_ids for hold in self._holds))
+        chains = self._snapshots.chains_in_use().union(self._beside, *(hold.chain_ids for hold in self._holds))
         return chains.union(*(image.chain_ids for image in self._store))
 
     def documents_needed(self) -> set[str]:

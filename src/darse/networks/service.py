@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
@@ -107,11 +107,12 @@ class NetworkService:
         # Set by the engine: the names of stopped and running containers that are to be connected to a network.
         self.configured: Callable[[str], list[str]] = lambda _: []
 
-    async def start(self, running: Mapping[str, int]) -> None:
+    async def start(self, running: Collection[str], beside: Iterable[bytes] = ()) -> None:
         """Have every network on the host, and forget the sandboxes of containers that do not run.
 
-        `running` gives the pid of each running container. Raises SystemFault, Conflict, and InvalidParameter for the
-        configuration.
+        `running` are the ids of the running containers; `beside` the documents of sandboxes whose rows were lost, so
+        that nobody else gets the addresses of those that run. Raises SystemFault, Conflict, and InvalidParameter for
+        the configuration.
         """
         self._forward()
         # Before anything is made, so that no change after that goes unnoticed.
@@ -119,6 +120,7 @@ class NetworkService:
         self.healer.listen(table, forwards=self._config.ip_forward)
         if self._firewall is not None:
             self._bridges.programs.flow_tables = self._firewall.flow_tables()
+        self.store.take_back(beside, running)
         for container_id in list(self.store.sandboxes):
             if container_id not in running:
                 self.store.delete_sandbox(container_id)

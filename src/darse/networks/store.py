@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
@@ -101,6 +102,14 @@ class NetworkStore:
                 "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (sandbox.container_id, msgspec.json.encode(sandbox))
             )
             self._state.on_commit(functools.partial(self.sandboxes.__setitem__, sandbox.container_id, sandbox))
+
+    def take_back(self, documents: Iterable[bytes], running: Collection[str]) -> None:
+        """Insert sandboxes of running containers that have lost their rows."""
+        for document in documents:
+            with contextlib.suppress(msgspec.MsgspecError):
+                sandbox = msgspec.json.decode(document, type=SandboxRecord | None)
+                if sandbox and sandbox.container_id in running and sandbox.container_id not in self.sandboxes:
+                    self.save_sandbox(sandbox)
 
     def delete_sandbox(
         self, container_id: str, then: Callable[[SandboxRecord], object] = lambda _: None

@@ -43,6 +43,7 @@ SCHEMA = Schema(
 LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 _ANONYMOUS = "com.docker.volume.anonymous"
+_USERS_UNKNOWN = f"the record of a container is damaged or lost, and which volumes it uses is not known: {REBUILD}"
 _log = logging.getLogger("darse.volumes")
 
 
@@ -61,6 +62,7 @@ class VolumeService:
         # Set by the engine: the ids of the containers that use a volume, and those of them that run.
         self.users: Callable[[str], list[str]] = lambda _: []
         self.running_users: Callable[[str], list[str]] = lambda _: []
+        self._strays: Callable[[], set[str]] = set
         # Set by the engine: whose ids volumes' files are to have.
         self.owners: Callable[[], str] = lambda: ""
         decode = msgspec.json.Decoder(VolumeRecord).decode
@@ -70,6 +72,7 @@ class VolumeService:
 
     def open(self, recovery: Recovery) -> None:
         """Make the directory, finish removals, take back what has no row, unmount what nobody uses."""
+        self._strays = lambda: recovery.strays
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
         self.trash.open()
@@ -200,11 +203,11 @@ class VolumeService:
             and filters.exact("driver", record.driver)
             and filters.labels(record.labels)
             and filters.without_labels(record.labels)
-            and (dangling is None or dangling == (not self.users(name)))
+            and (dangling is None or dangling == (not self._may_be_used(name)))
         ]
 
     async def remove(self, name: str, *, force: bool) -> None:
-        """Remove a volume. Raises NotFound (unless `force`) and Conflict while a container uses it."""
+        """Remove a volume. Raises NotFound (unless `force`) and Conflict while a container uses it, or may use it."""
         async with self._locks.hold(name):
             record = self._records.get(name)
             if record is None:
@@ -214,11 +217,21 @@ class VolumeService:
             users = self.users(name)
             if users:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
+            if self._users_unknown:
+                raise Conflict(f"remove {name}: {_USERS_UNKNOWN}")
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             del self._records[name]
             await self._delete(record)
+
+    @property
+    def _users_unknown(self) -> bool:
+        """Whether the record of a container is damaged or lost, so that any volume may be that container's."""
+        return bool(self._state.damaged_in("containers") or self._strays())
+
+    def _may_be_used(self, name: str) -> bool:
+        return self._users_unknown or bool(self.users(name))
 
     def discard_anonymous(self, plans: Iterable[MountPlan]) -> list[VolumeRecord]:
         """Forget the anonymous volumes of a container that is gone, and return those that nobody else uses.
@@ -227,7 +240,7 @@ class VolumeService:
         `open` sweeps. `delete_data` removes them.
         """
         found = {plan.name for plan in plans if plan.anonymous and plan.name in self._records}
-        discarded = [self._records[name] for name in sorted(found) if not self.users(name)]
+        discarded = [self._records[name] for name in sorted(found) if not self._may_be_used(name)]
         with self._state.transaction() as connection:
             for record in discarded:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (record.name,))
@@ -260,10 +273,10 @@ class VolumeService:
     async def prune(self, filters: Filters) -> VolumesPruned:
         """Remove volumes that no container uses: anonymous ones, or with `all=true` every one.
 
-        Raises Conflict while it is not known which volumes a container uses, for its record is damaged.
+        Raises Conflict while it is not known which volumes a container uses, for its record is damaged or lost.
         """
-        if self._state.damaged_in("containers"):
-            raise Conflict(f"the record of a container is damaged, and which volumes it uses is not known: {REBUILD}")
+        if self._users_unknown:
+            raise Conflict(_USERS_UNKNOWN)
         everything = filters.flag("all") is True
         deleted, reclaimed = [], 0
         for name, record in sorted(self._records.items()):

@@ -276,7 +276,7 @@ def test_a_container_whose_row_is_lost_comes_back_with_a_rebuild(bench: Bench) -
     bench.everything_is_there()
 
 
-def test_a_container_that_runs_is_not_ended_for_want_of_a_record(bench: Bench) -> None:
+def test_a_container_that_runs_is_not_ended_without_a_record(bench: Bench) -> None:
     engine = bench.engine
     engine.up()
     serial = bench.serial()
@@ -325,6 +325,63 @@ def _runs(pid: str) -> bool:
             return b"1000" in file.read()
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ["UPDATE containers SET record = x'7b' WHERE name = 'runner'"],
+        [
+            "DELETE FROM containers WHERE name = 'runner'",
+            "DELETE FROM snapshots WHERE container_id NOT IN (SELECT id FROM containers)",
+            "DELETE FROM sandboxes",
+            "DELETE FROM unfinished",
+        ],
+    ],
+    ids=["damaged", "lost"],
+)
+def test_nothing_is_taken_from_a_running_container_without_a_sound_record(bench: Bench, damage: list[str]) -> None:
+    engine = bench.engine
+    docker = engine.docker
+    engine.up()
+    serial = bench.serial()
+    docker("rm", "ended").ok()
+    run = ("run", "-d", "--name", "runner", "-p", "127.0.0.1::80", "-v", "data:/v", "-v", "/anonymous")
+    docker(*run, "mine:1", "sleep", "1000").ok()
+    docker("rmi", "-f", "mine:1").ok()
+    before = docker("inspect", "-f", "{{.State.Pid}} {{.NetworkSettings.IPAddress}}", "runner").ok().line
+    port = docker("port", "runner").ok().out
+    volumes = bench.names("volume", "ls", "-q")
+    wait_until(lambda: bench.serial() > serial, 10, "the copies of records")
+    engine.kill9()
+    with bench.editing() as database:
+        for statement in damage:
+            database.execute(statement)
+    try:
+        engine.up()
+        others = [docker("run", "-d", "builtin/busybox", "sleep", "1000").ok().line for _ in range(3)]
+        addresses = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", *others).ok().out.split()
+        assert before.split()[1] not in addresses
+        removal = docker("volume", "rm", "data")
+        assert (removal.status, "which volumes it uses is not known" in removal.err) == (1, True), removal.err
+        assert docker("volume", "prune", "-af").status == 1
+        docker("image", "prune", "-af").ok()
+        docker("rm", "-f", *others).ok()
+        assert bench.names("volume", "ls", "-q") == volumes
+        assert (bench.data / "images/layers" / bench.layer).is_dir()
+        engine.stop()
+        bench.rebuild().ok()
+        engine.up()
+        after = docker("inspect", "-f", "{{.State.Pid}} {{.NetworkSettings.IPAddress}}", "runner").ok().line
+        assert (after, docker("port", "runner").ok().out) == (before, port)
+        docker("restart", "-t", "0", "runner").ok()
+        assert docker("exec", "runner", "cat", "/file", "/v/table").ok().out == "mine\nrows\n"
+    finally:
+        if engine.process is not None and engine.process.poll() is None:
+            engine.stop()
+        bench.rebuild()
+        engine.up()
+        docker("rm", "-f", "-v", "runner").ok()
 
 
 @pytest.mark.parametrize(

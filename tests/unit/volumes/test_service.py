@@ -36,7 +36,8 @@ class Bench:
         self.service = VolumeService(self.root, self.state, self.events)
         self.service.users = lambda name: self.used.get(name, [])
         before(self.service)
-        self.service.open(Recovery(self.root, self.state))
+        self.recovery = Recovery(self.root, self.state)
+        self.service.open(self.recovery)
 
     def crash(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
         self.state.close()
@@ -194,6 +195,27 @@ async def test_a_damaged_record_keeps_only_its_volume_down(bench: Bench) -> None
     assert (bench.root / "volumes/hurt/_data/file").read_text() == "x"
     with pytest.raises(Conflict, match="record of this volume is damaged"):
         await bench.service.create(VolumeCreate("hurt"))
+
+
+@pytest.mark.parametrize("is_stray", [False, True])
+async def test_no_volume_is_removed_while_a_container_s_record_is_damaged_or_lost(
+    bench: Bench, *, is_stray: bool
+) -> None:
+    await bench.service.create(VolumeCreate("data"))
+    plans = [MountPlan(type="volume", destination="/a", anonymous=True)]
+    await bench.service.realize(plans)
+    if is_stray:
+        bench.recovery.strays = {"c1"}
+    else:
+        bench.state.is_damaged("containers", "c1", "cut off")
+    for removal in (bench.service.remove("data", force=False), bench.service.remove("data", force=True)):
+        with pytest.raises(Conflict, match=r"^remove data: the record of a container is damaged or lost"):
+            await removal
+    with pytest.raises(Conflict, match="record of a container is damaged or lost"):
+        await bench.service.prune(Filters({"all": ["true"]}))
+    assert bench.service.discard_anonymous(plans) == [], "c1 may have it by --volumes-from"
+    assert len(bench.names()) == 2
+    assert bench.names(dangling="true") == []
 
 
 async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Bench) -> None:
