@@ -27,6 +27,7 @@ from darse.engine.exhaustion import exhausted
 from darse.linux import trace
 from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.process import Process, command_of, spawn
+from darse.linux.sockets import bound_by
 
 STDOUT = 2
 STDERR = 3
@@ -210,6 +211,10 @@ class Launching:
             os.waitpid(self._monitor, 0)
             raise LaunchRefused(answer.message)
         return Launched(answer.data, self._monitor)
+
+    def handover_sockets(self) -> list[Path]:
+        """Where conmon waits for a terminal. It removes the socket when it has got one, and not when it never will."""
+        return [path for path in map(Path, bound_by(self._monitor)) if path.name.startswith("conmon-term.")]
 
     def abandon(self, seconds: float) -> None:
         """Wait until a conmon whose runtime cannot but fail has ended; kill it after `seconds`. Blocks."""

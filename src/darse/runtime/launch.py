@@ -93,6 +93,7 @@ class ExecLaunch:
     def __init__(self, runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool) -> None:
         """Start them; with `attach`, connect to the console. Blocks: call it in a thread. Raises OSError."""
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
+        self._terminal = stdio.terminal
         self._console: socket.socket | None = None
         arguments = [
             *_common(runtime, station, stdio),
@@ -140,10 +141,13 @@ class ExecLaunch:
 
     def abandon(self) -> None:
         """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
+        left = self._launching.handover_sockets() if self._terminal else []
         self._close_pipe()
         if self._console is not None:
             self._console.close()
         self._launching.abandon(_LAUNCH_SECONDS)
+        for path in left:
+            path.unlink(missing_ok=True)
 
     def _close_writer(self) -> None:
         if self._write >= 0:

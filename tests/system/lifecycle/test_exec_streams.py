@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.http import Response, connect
+from tests.support.waiting import wait_while
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
@@ -53,6 +54,14 @@ def test_framing_goes_by_the_start(running: Engine) -> None:
     answer = started(running, made(running, "echo", "out"), tty=True)
     assert answer.headers["Content-Type"] == RAW
     assert answer.body == b"out\n"
+
+
+def test_a_terminal_that_is_made_ready_and_not_used_leaves_no_socket(running: Engine) -> None:
+    assert started(running, made(running, "true", Tty=True), tty=True).status == 200
+    made(running, "true", Tty=True)
+    running.docker("rm", "-f", "cc").ok()
+    wait_while(lambda: list(running.exec_root.glob("conmon-term.*")), 10)
+    running.docker("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
 
 
 @pytest.mark.parametrize("again", [False, True])
