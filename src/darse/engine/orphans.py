@@ -5,6 +5,9 @@
 
 An orphan is moved by a rename, so what has it open or mounted goes on with it. `restore` puts back what has a place to
 go to: `darse system check --rebuild` does. The owner removes all with `darse system check --remove-orphans`.
+
+No clock decides alone that the time is over, for many machines start with a wrong one: each look at an orphan, which is
+one at a start and one a day, adds at most a day to its age.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ _log = logging.getLogger("darse.orphans")
 
 
 class Orphan(msgspec.Struct, frozen=True):
-    """What was moved aside: its kind (`volumes`, `layers`, ...), name, former place, and where it is now."""
+    """What was moved aside: its kind (`volumes`, `layers`, ...), name, former place, and where it is now.
+
+    `age_s` is how long it was kept at the last look, at `seen_s`; times in seconds of the epoch.
+    """
 
     kind: str
     name: str
@@ -34,11 +40,8 @@ class Orphan(msgspec.Struct, frozen=True):
     reason: str
     found_s: float
     path: str
-
-    @property
-    def expires_s(self) -> float:
-        """When it may be removed, in seconds of the epoch."""
-        return self.found_s + KEPT_DAYS * _DAY
+    age_s: float = 0.0
+    seen_s: float = 0.0
 
 
 class Orphans:
@@ -98,15 +101,25 @@ class Orphans:
         """Remove those whose time is over, and return them. Blocks; what cannot be removed is logged."""
         gone = []
         for orphan in self.all() if self._root.exists() else ():
-            if orphan.expires_s <= time.time():
-                try:
-                    self.remove(orphan)
-                except OSError as error:
-                    _log.warning("cannot remove the orphan %s: %s", orphan.path, error)
+            aged = _aged(orphan, time.time())
+            try:
+                if aged.age_s < KEPT_DAYS * _DAY:
+                    if os.path.lexists(orphan.path):  # not removed by its owner meanwhile
+                        write_atomically(_note(Path(orphan.path)), msgspec.json.encode(aged))
                     continue
-                _log.info("removed the orphan %s, which was kept for %d days", orphan.path, KEPT_DAYS)
-                gone.append(orphan)
+                self.remove(orphan)
+            except OSError as error:
+                _log.warning("cannot look after the orphan %s: %s", orphan.path, error)
+                continue
+            _log.info("removed the orphan %s, which was kept for %d days", orphan.path, KEPT_DAYS)
+            gone.append(orphan)
         return gone
+
+
+def _aged(orphan: Orphan, now: float) -> Orphan:
+    """An orphan after a look at it: older by the time since the last one, and by a day at most."""
+    passed = now - (orphan.seen_s or orphan.found_s)
+    return msgspec.structs.replace(orphan, age_s=orphan.age_s + min(max(passed, 0.0), _DAY), seen_s=now)
 
 
 def _entries(directory: Path) -> list[Path]:

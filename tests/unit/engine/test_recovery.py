@@ -133,9 +133,27 @@ def test_orphans_are_moved_back_and_expire(tmp_path):
     assert not orphans.restore(orphan), "its place is taken"
     note = tmp_path / f"orphans/volumes/{os.path.basename(orphan.path)}.json"
     told = json.loads(note.read_bytes())
-    note.write_text(json.dumps({**told, "found_s": time.time() - KEPT_DAYS * 86400 - 1}))
+    note.write_text(json.dumps({**told, "age_s": (KEPT_DAYS - 1) * 86400, "seen_s": time.time() - 86400}))
     assert [one.name for one in orphans.expire()] == ["odd"]
     assert orphans.all() == []
+
+
+def test_a_clock_that_is_set_expires_no_orphan(tmp_path, monkeypatch):
+    orphans = Orphans(tmp_path)
+    directory = tmp_path / "volumes/odd"
+    directory.mkdir(parents=True)
+    now = 0.0  # a machine without a clock
+    monkeypatch.setattr("darse.engine.orphans.time.time", lambda: now)
+    orphans.set_aside("volumes", directory, "it is no volume")
+    now = 1.8e9
+    assert orphans.expire() == []
+    now = 1.7e9
+    assert orphans.expire() == []
+    for day in range(1, KEPT_DAYS - 1):
+        now = 1.7e9 + day * 86400
+        assert orphans.expire() == [], day
+    now += 86400
+    assert [one.name for one in orphans.expire()] == ["odd"]
 
 
 def test_an_orphan_without_its_note_is_an_orphan(tmp_path):
