@@ -120,5 +120,5 @@ def test_events_and_system(client: docker.DockerClient) -> None:
     events.close()
     assert client.ping()
     assert client.info()["OSType"] == "linux"
-    assert client.version()["ApiVersion"] == "1.54"
+    assert client.version()["ApiVersion"] == "1.55"
     assert client.df()["ImageUsage"]["TotalCount"]

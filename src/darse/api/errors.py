@@ -7,7 +7,7 @@ import msgspec
 from darse import __version__
 from darse.api import aiohttp_server as web
 
-API_VERSION = (1, 54)
+API_VERSION = (1, 55)
 HEADERS = {
     "Api-Version": ".".join(map(str, API_VERSION)),
     "Docker-Experimental": "false",

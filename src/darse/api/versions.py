@@ -48,6 +48,7 @@ _SINCE: dict[str, Version] = {
     "several platforms": (1, 52),
     "system/df verbose": (1, 52),
     "images/json identity": (1, 54),
+    "images/attestations": (1, 55),
 }
 _UNTIL: dict[str, Version] = {"networks containers": (1, 28), "images/json filter": (1, 41)}
 # What docker's JSON had of an image's configuration because it is a container's, and what it had though it was empty.
@@ -190,6 +191,10 @@ def update_request(version: Version, request: UpdateRequest) -> None:
         request.KernelMemory = msgspec.UNSET
     if version >= (1, 52):
         request.KernelMemoryTCP = msgspec.UNSET
+    if version < (1, 55):
+        request.BlkioWeightDevice = None
+        request.BlkioDeviceReadBps = request.BlkioDeviceWriteBps = None
+        request.BlkioDeviceReadIOps = request.BlkioDeviceWriteIOps = None
 
 
 def endpoint_request(version: Version, settings: EndpointSettings) -> None:

@@ -38,13 +38,16 @@ _LIMITS = (
     "MemorySwap",
     "MemoryReservation",
 )
-_FIXED = (
-    "CgroupParent",
+# Of these a list replaces what is set, an empty one takes it away, and null leaves it.
+_OF_DEVICES = (
     "BlkioWeightDevice",
     "BlkioDeviceReadBps",
     "BlkioDeviceWriteBps",
     "BlkioDeviceReadIOps",
     "BlkioDeviceWriteIOps",
+)
+_FIXED = (
+    "CgroupParent",
     "Devices",
     "DeviceCgroupRules",
     "DeviceRequests",
@@ -64,7 +67,7 @@ class Updates:
         self._context = context
 
     async def update(self, container: Container, request: UpdateRequest) -> UpdateResponse:
-        """Change what `request` names; what is 0, empty or null in it stays.
+        """Change what `request` names; what is 0, empty or null in it stays, but for lists of devices that are empty.
 
         Raises InvalidParameter, and Conflict for what does not go together with limits that are set, or when the
         container is being removed or uses more memory than it may from now on.
@@ -94,7 +97,9 @@ class Updates:
 
     def _checked(self, request: UpdateRequest) -> tuple[HostConfig, list[str]]:
         """What is asked for, as far as this host can do it, and warnings about the rest."""
-        values = {name: getattr(request, name) for name in (*_LIMITS, "PidsLimit", "RestartPolicy", *_IGNORED)}
+        values = {
+            name: getattr(request, name) for name in (*_LIMITS, *_OF_DEVICES, "PidsLimit", "RestartPolicy", *_IGNORED)
+        }
         wanted = HostConfig(**values)
         validate.check_restart(wanted)
         warnings: list[str] = []
@@ -152,6 +157,7 @@ def merged(host: HostConfig, wanted: HostConfig) -> HostConfig:
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
         )
     given = {name: value for name in _LIMITS if (value := getattr(wanted, name))}
+    given |= {name: value or None for name in _OF_DEVICES if (value := getattr(wanted, name)) is not None}
     if wanted.PidsLimit is not None:
         given["PidsLimit"] = max(wanted.PidsLimit, 0)  # any negative number means no limit, as 0 does
     if wanted.RestartPolicy.Name:

@@ -56,7 +56,7 @@ from darse.wire.system import (
     Version,
 )
 
-API_VERSION = "1.54"
+API_VERSION = "1.55"
 MINIMUM_API_VERSION = "1.24"
 EVENT_FILTERS = (
     "config",

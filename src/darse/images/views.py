@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from darse.engine.errors import InvalidParameter
 from darse.engine.filters import Filters
 from darse.engine.times import parse_time, rfc3339
-from darse.images import manifest_views, references
+from darse.images import attestations, manifest_views, references
 from darse.images.content import ContentStore
 from darse.images.layers import LayerStore
 from darse.images.model import History, Image, Target
@@ -26,7 +26,7 @@ from darse.images.removal import ImageUser
 from darse.images.snapshots import DRIVER
 from darse.images.store import ImageStore
 from darse.wire.containers import GraphDriver
-from darse.wire.images import HistoryEntry, ImageInspect, ImageSummary, ManifestSummary, Metadata
+from darse.wire.images import AttestationStatement, HistoryEntry, ImageInspect, ImageSummary, ManifestSummary, Metadata
 from darse.wire.images import ImageConfig as WireImageConfig
 from darse.wire.images import RootFS as WireRootFS
 
@@ -161,6 +161,12 @@ class ImageViews:
             RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
             Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
         )
+
+    def attestations(
+        self, reference: str, platform: Platform | None = None, *, types: Collection[str] = (), statements: bool = False
+    ) -> list[AttestationStatement]:
+        """What others state about an image; see the module `attestations`. Raises NotFound and SystemFault."""
+        return attestations.of_image(self.store, self.content, reference, platform, types=types, statements=statements)
 
     def made_by(self, image_id: str) -> tuple[str, dict[str, Any]]:
         """The container that an image was made of, and its configuration, as old builders noted them."""

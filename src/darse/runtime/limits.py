@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from darse.engine.errors import Conflict, SystemFault
 from darse.linux import trace
@@ -30,10 +30,28 @@ _V1: Final = (
     ("pids.limit", "pids", ("pids.max",), "max"),
     ("blockIO.weight", "blkio", ("blkio.weight", "blkio.bfq.weight"), "500"),
 )
+# Limits of single devices: key in the resources, file in version 1, name in version 2's io.max.
+_THROTTLES: Final = (
+    ("blockIO.throttleReadBpsDevice", "blkio.throttle.read_bps_device", "rbps"),
+    ("blockIO.throttleWriteBpsDevice", "blkio.throttle.write_bps_device", "wbps"),
+    ("blockIO.throttleReadIOPSDevice", "blkio.throttle.read_iops_device", "riops"),
+    ("blockIO.throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops"),
+)
+_WEIGHTS: Final = "blockIO.weightDevice"
 _MEMORY: Final = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
 
 Resources = Mapping[str, Any]
-Writes = list[tuple[Path, str]]
+
+
+class Write(NamedTuple):
+    """A text for a file; `undo` is what takes it back, by default what is in the file's first line."""
+
+    file: Path
+    text: str
+    undo: str | None = None
+
+
+Writes = list[Write]
 
 
 def change_limits(cgroups: Cgroups, path: str, before: Resources, after: Resources) -> None:
@@ -46,15 +64,16 @@ def change_limits(cgroups: Cgroups, path: str, before: Resources, after: Resourc
     if not changed:
         return
     writes = _unified(cgroups, path, new, changed) if cgroups.unified else _legacy(cgroups, path, new, changed)
-    undo: Writes = []
-    for file, text in writes:
+    writes += _of_devices(cgroups, path, old, new)
+    undo: list[tuple[Path, str]] = []
+    for file, text, was in writes:
         try:
-            undo.append((file, file.read_text().partition("\n")[0]))
+            undo.append((file, file.read_text().partition("\n")[0] if was is None else was))
             _write(file, text)
         except OSError as error:
-            for undone, was in reversed(undo):
+            for undone, before_it in reversed(undo):
                 with contextlib.suppress(OSError):  # what was refused is as it was
-                    _write(undone, was)
+                    _write(undone, before_it)
             raise _refusal(file, text, error) from error
 
 
@@ -95,16 +114,16 @@ def _legacy(cgroups: Cgroups, path: str, new: Mapping[str, Any], changed: set[st
     writes: Writes = []
     for key, controller, names, unlimited in _V1:
         if key in changed and (file := file_of(controller, names)) is not None:
-            writes.append((file, str(new.get(key, unlimited))))
+            writes.append(Write(file, str(new.get(key, unlimited))))
     # The limit of memory may at no time be above that of memory and swap: the one that grows goes first.
     memory = [
-        (file, str(new.get(key, -1)))
+        Write(file, str(new.get(key, -1)))
         for key, name in zip(("memory.limit", "memory.swap"), _MEMORY, strict=True)
         if key in changed and (file := file_of("memory", (name,))) is not None
     ]
     if len(memory) == 2:
-        wanted = int(memory[1][1])
-        if wanted < 0 or wanted > int(memory[1][0].read_text()):
+        wanted = int(memory[1].text)
+        if wanted < 0 or wanted > int(memory[1].file.read_text()):
             memory.reverse()
     return memory + writes
 
@@ -114,7 +133,7 @@ def _unified(cgroups: Cgroups, path: str, new: Mapping[str, Any], changed: set[s
     writes: Writes = []
 
     def write(name: str, text: str) -> None:
-        writes.append((directory / name, text))
+        writes.append(Write(directory / name, text))
 
     if changed & {"memory.limit", "memory.swap"}:
         limit, swap = new.get("memory.limit", -1), new.get("memory.swap", -1)
@@ -139,8 +158,50 @@ def _unified(cgroups: Cgroups, path: str, new: Mapping[str, Any], changed: set[s
         if (directory / "io.bfq.weight").exists():
             write("io.bfq.weight", str(weight))
         elif (directory / "io.weight").exists():
-            write("io.weight", str(1 + (weight - 10) * 9999 // 990))
+            write("io.weight", str(_io_weight(weight)))
     return writes
+
+
+def _io_weight(weight: int) -> int:
+    """`io.weight` (1 to 10000) of version 1's weight (10 to 1000)."""
+    return 1 + (weight - 10) * 9999 // 990
+
+
+def _of_devices(cgroups: Cgroups, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Writes:
+    """What changes of the limits of single devices: a line for each, so that others keep theirs."""
+    directory = cgroups.hierarchies[0].path / path.lstrip("/")
+    if not cgroups.unified:
+        of_blocks = [one.path for one in cgroups.hierarchies if "blkio" in one.controllers]
+        if not of_blocks:
+            return []
+        directory = of_blocks[0] / path.lstrip("/")
+    writes: Writes = []
+    for key, file, name in _THROTTLES:
+        for device, was, wanted in _changes(old.get(key, ()), new.get(key, ()), "rate"):
+            if cgroups.unified:
+                text, undo = (f"{device} {name}={rate or 'max'}" for rate in (wanted, was))
+                writes.append(Write(directory / "io.max", text, undo))
+            else:
+                writes.append(Write(directory / file, f"{device} {wanted}", f"{device} {was}"))
+    # The last of them is there only with the schedulers of kernels before 5.
+    candidates = ("io.bfq.weight", "io.weight", "blkio.bfq.weight_device", "blkio.weight_device")
+    weights = next((one for one in candidates if (directory / one).exists()), "")
+    none = "0" if weights == "blkio.weight_device" else "default"
+    for device, was, wanted in _changes(old.get(_WEIGHTS, ()), new.get(_WEIGHTS, ()), "weight"):
+        texts = [str(_io_weight(one) if weights == "io.weight" else one) if one else none for one in (wanted, was)]
+        if weights:
+            writes.append(Write(directory / weights, f"{device} {texts[0]}", f"{device} {texts[1]}"))
+    return writes
+
+
+def _changes(
+    old: Iterable[Mapping[str, int]], new: Iterable[Mapping[str, int]], member: str
+) -> Iterator[tuple[str, int, int]]:
+    """The devices (`major:minor`) whose limit differs, with what was and what is to be; 0 is none."""
+    before, after = ({f"{one['major']}:{one['minor']}": one.get(member, 0) for one in limits} for limits in (old, new))
+    for device in before | after:
+        if (was := before.get(device, 0)) != (wanted := after.get(device, 0)):
+            yield device, was, wanted
 
 
 def cpu_weight(shares: int) -> int:

@@ -70,6 +70,14 @@ class ManifestSummary(msgspec.Struct, kw_only=True):
     AttestationData: AttestationData | msgspec.UnsetType = msgspec.UNSET
 
 
+class AttestationStatement(msgspec.Struct):
+    """An in-toto statement about an image; its text only on demand."""
+
+    Descriptor: Descriptor
+    PredicateType: str
+    Statement: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
 class ImageSummary(msgspec.Struct, kw_only=True, gc=False):
     """One entry of a list; -1 means not calculated."""
 

@@ -23,7 +23,7 @@ class FilesystemChange(Wire):
 
 
 class UpdateRequest(Resources):
-    """Body of an update: limits that are 0, empty or null stay as they are."""
+    """Body of an update: limits that are 0, empty or null stay as they are, but empty lists of devices' limits."""
 
     RestartPolicy: RestartPolicy = msgspec.field(default_factory=RestartPolicy)
 

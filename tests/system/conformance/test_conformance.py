@@ -198,6 +198,8 @@ def drive_images(api: CheckedClient, engine: Engine) -> None:
     api("GET", "/images/json?all=1&digests=1&shared-size=1", expect=200)
     api("GET", f"/images/{BUSYBOX}/json", expect=200)
     api("GET", f"/images/{BUSYBOX}/history", expect=200)
+    api("GET", f"/images/{BUSYBOX}/attestations", expect=200)
+    api("GET", "/images/nothing/attestations", expect=404)
     api("POST", f"/images/{BUSYBOX}/tag?repo=test/conformance&tag=1", expect=201)
     saved = api("GET", "/images/test/conformance:1/get", expect=200)
     api("GET", "/images/get?names=test/conformance:1", expect=200)
@@ -279,7 +281,7 @@ def drive_networks(api: CheckedClient, engine: Engine) -> None:
 
 def drive_system(api: CheckedClient, engine: Engine) -> None:
     """The engine itself."""
-    assert api("GET", "/_ping", expect=200).headers["Api-Version"] == "1.54"
+    assert api("GET", "/_ping", expect=200).headers["Api-Version"] == "1.55"
     api("HEAD", "/_ping", expect=200)
     api("GET", "/version", expect=200)
     api("POST", "/containers/create?name=seen", {**SLEEP, "HostConfig": {"Binds": ["vol:/v"]}}, expect=201)
@@ -362,8 +364,8 @@ def shape(path: str) -> str:
 
 def test_versions_are_negotiated(engine: Engine) -> None:
     assert engine.api("GET", "/v1.24/version").status == 200
-    assert engine.api("GET", "/v1.54/version").status == 200
+    assert engine.api("GET", "/v1.55/version").status == 200
     assert "too new" in engine.api("GET", "/v1.99/version").message
     assert "too old" in engine.api("GET", "/v1.20/version").message
-    assert json.loads(engine.api("GET", "/version").body)["ApiVersion"] == "1.54"
+    assert json.loads(engine.api("GET", "/version").body)["ApiVersion"] == "1.55"
     assert engine.api("GET", "/nowhere").status == 404

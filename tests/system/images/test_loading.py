@@ -88,8 +88,8 @@ async def load(images, content, **options):
     return "".join(message.get("stream", "") for message in messages)
 
 
-async def saved(images, *names, platform=None):
-    return b"".join([piece async for piece in images.save(list(names), platform)])
+async def saved(images, *names, wanted=()):
+    return b"".join([piece async for piece in images.save(list(names), wanted)])
 
 
 def stored(tmp_path):
@@ -122,12 +122,12 @@ async def test_an_index_keeps_its_platforms_and_gives_them_back(images, tmp_path
 async def test_one_platform_of_several_is_saved_loaded_and_removed(images, tmp_path):
     archive, _ = two_platforms()
     theirs = platforms.parse(f"linux/{OTHER}")
-    await load(images, archive, platform=theirs)
+    await load(images, archive, wanted=[theirs])
     assert content_of(images, "multi.example/x:1", "arch") == OTHER
     with pytest.raises(NotFound, match=f"does not provide the specified platform \\(linux/{HOST}\\)"):
         images.get("multi.example/x:1", platforms.host())
     await load(images, archive)
-    one = await saved(images, "multi.example/x:1", platform=theirs)
+    one = await saved(images, "multi.example/x:1", wanted=[theirs])
     removed = await images.remove("multi.example/x:1", force=False, prune=True, platforms=[theirs])
     assert not [item for item in removed if item.Untagged]
     assert content_of(images, "multi.example/x:1", "arch") == HOST
@@ -135,7 +135,7 @@ async def test_one_platform_of_several_is_saved_loaded_and_removed(images, tmp_p
     await load(images, one)
     assert images.get("multi.example/x:1").config.architecture == OTHER
     with pytest.raises(InvalidParameter, match="does not provide the specified platform"):
-        await load(images, archive, platform=platforms.parse("linux/riscv64"))
+        await load(images, archive, wanted=[platforms.parse("linux/riscv64")])
 
 
 async def test_lists_show_an_indexs_manifests(images):

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine, docker_program
@@ -66,6 +67,35 @@ def test_rates_of_block_devices(engine: Engine, flag: str, value: str, v1: str, 
     found = limit(run(engine, "slow", flag, f"{device}:{value}"), f"blkio/blkio.throttle.{v1}_device", "io.max")
     line = next(line for line in found.splitlines() if line.startswith(f"{os.major(number)}:{os.minor(number)} "))
     assert line.split()[1] == v2.partition("=")[2] or v2 in line.split()
+
+
+def test_rates_of_block_devices_are_updated(engine: Engine) -> None:
+    """A list replaces what is set, an empty one takes it away, and what is not named stays; also at the next start."""
+    device = disk()
+    number = f"{os.major(os.stat(device).st_rdev)}:{os.minor(os.stat(device).st_rdev)}"
+    container = run(engine, "slow", "--device-read-bps", f"{device}:1mb", "--device-write-iops", f"{device}:7")
+
+    def update(body: dict[str, Any]) -> None:
+        answer = engine.api("POST", "/v1.55/containers/slow/update", body)
+        assert (answer.status, answer.json()) == (200, {"Warnings": []})
+
+    def rates() -> tuple[str, str]:
+        """The rates for reads in bytes and for writes in operations, as the kernel has them."""
+        files = [limit(container, f"blkio/blkio.throttle.{one}_device", "io.max") for one in ("read_bps", "write_iops")]
+        words = [dict(line.split(" ", 1) for line in text.splitlines()).get(number, "") for text in files]
+        named = [dict(word.split("=") for word in one.split() if "=" in word) for one in words]
+        return named[0].get("rbps", words[0]), named[1].get("wiops", words[1])
+
+    assert rates() == ("1048576", "7")
+    update({"BlkioDeviceReadBps": [{"Path": device, "Rate": 2 << 20}], "BlkioDeviceWriteIOps": None})
+    assert rates() == ("2097152", "7")
+    update({"BlkioDeviceReadBps": [], "PidsLimit": 9})
+    assert rates() in (("", "7"), ("max", "7"))
+    host = engine.api("GET", "/containers/slow/json").json()["HostConfig"]
+    assert host["BlkioDeviceReadBps"] is None
+    assert host["BlkioDeviceWriteIOps"] == [{"Path": device, "Rate": 7}]
+    refused = engine.api("POST", "/v1.55/containers/slow/update", {"BlkioDeviceReadBps": [{"Path": "/dev/zero"}]})
+    assert (refused.status, "is not a block device" in refused.message) == (400, True)
 
 
 def test_what_only_version_1_has(engine: Engine) -> None:

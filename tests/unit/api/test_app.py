@@ -12,7 +12,7 @@ from tests.unit.api.conftest import Served
 async def test_ping_tells_the_version_and_the_platform(served: Served) -> None:
     answer = await served.request("GET", "/_ping")
     assert (answer.status, answer.body) == (200, b"OK")
-    assert answer.headers["api-version"] == "1.54"
+    assert answer.headers["api-version"] == "1.55"
     assert answer.headers["ostype"] == "linux"
     assert answer.headers["docker-experimental"] == "false"
     assert answer.headers["swarm"] == "inactive"
@@ -24,7 +24,7 @@ async def test_ping_by_head_has_no_body(served: Served) -> None:
     assert (answer.status, answer.body) == (200, b"")
 
 
-@pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.43", "/v1.54"])
+@pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.43", "/v1.55"])
 async def test_every_supported_version_is_served(served: Served, prefix: str) -> None:
     assert (await served.request("GET", f"{prefix}/containers/json")).json == []
 
@@ -32,8 +32,8 @@ async def test_every_supported_version_is_served(served: Served, prefix: str) ->
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ("1.55", "client version 1.55 is too new. Maximum supported API version is 1.54"),
-        ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.54"),
+        ("1.56", "client version 1.56 is too new. Maximum supported API version is 1.55"),
+        ("2.0", "client version 2.0 is too new. Maximum supported API version is 1.55"),
         (
             "1.23",
             "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a "
@@ -44,7 +44,7 @@ async def test_every_supported_version_is_served(served: Served, prefix: str) ->
 async def test_other_versions_are_refused_in_dockers_words(served: Served, version: str, message: str) -> None:
     answer = await served.request("GET", f"/v{version}/containers/json")
     assert (answer.status, answer.message) == (400, message)
-    assert answer.headers["api-version"] == "1.54"
+    assert answer.headers["api-version"] == "1.55"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from darse.containers.updating import merged
 from darse.engine.errors import Conflict, InvalidParameter
-from darse.wire.host_config import HostConfig, RestartPolicy
+from darse.wire.host_config import HostConfig, RestartPolicy, ThrottleDevice
 
 MIB = 1 << 20
 
@@ -56,3 +56,10 @@ def test_both_memory_limits_can_grow_together() -> None:
     before = HostConfig(Memory=64 * MIB, MemorySwap=128 * MIB)
     assert merged(before, HostConfig(Memory=256 * MIB, MemorySwap=-1)).MemorySwap == -1
     assert merged(before, HostConfig(Memory=256 * MIB, MemorySwap=512 * MIB)).Memory == 256 * MIB
+
+
+def test_a_list_of_devices_replaces_what_is_set_and_an_empty_one_takes_it_away() -> None:
+    first, second = [ThrottleDevice("/dev/a", 1)], [ThrottleDevice("/dev/b", 2)]
+    before = HostConfig(BlkioDeviceReadBps=first, BlkioDeviceWriteBps=first, BlkioDeviceReadIOps=first)
+    after = merged(before, HostConfig(BlkioDeviceReadBps=second, BlkioDeviceWriteBps=[]))
+    assert (after.BlkioDeviceReadBps, after.BlkioDeviceWriteBps, after.BlkioDeviceReadIOps) == (second, None, first)

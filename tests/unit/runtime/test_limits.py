@@ -102,3 +102,76 @@ def test_what_is_refused_leaves_all_as_it_was(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (512, 20), (262144, 10000)])
 def test_weights(shares: int, weight: int) -> None:
     assert cpu_weight(shares) == weight
+
+
+BEFORE = {
+    "blockIO": {
+        "throttleReadBpsDevice": [{"major": 7, "minor": 0, "rate": 100}, {"major": 7, "minor": 1, "rate": 5}],
+        "throttleWriteIOPSDevice": [{"major": 7, "minor": 0, "rate": 9}],
+        "weightDevice": [{"major": 7, "minor": 0, "weight": 10}],
+    }
+}
+AFTER = {
+    "blockIO": {
+        "throttleReadBpsDevice": [{"major": 7, "minor": 0, "rate": 200}, {"major": 7, "minor": 1, "rate": 5}],
+        "weightDevice": [{"major": 7, "minor": 1, "weight": 1000}],
+    }
+}
+THROTTLES = [f"blkio/blkio.throttle.{way}_device" for way in ("read_bps", "write_bps", "read_iops", "write_iops")]
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "written"),
+    [
+        (
+            2,
+            ["io.max", "io.weight"],
+            [
+                "io.max: 7:0 rbps=200",
+                "io.max: 7:0 wiops=max",
+                "io.weight: 7:0 default",
+                "io.weight: 7:1 10000",
+            ],
+        ),
+        (
+            2,
+            ["io.max", "io.bfq.weight"],
+            ["io.max: 7:0 rbps=200", "io.max: 7:0 wiops=max", "io.bfq.weight: 7:0 default", "io.bfq.weight: 7:1 1000"],
+        ),
+        (
+            1,
+            [*THROTTLES, "blkio/blkio.weight_device"],
+            [
+                "blkio.throttle.read_bps_device: 7:0 200",
+                "blkio.throttle.write_iops_device: 7:0 0",
+                "blkio.weight_device: 7:0 0",
+                "blkio.weight_device: 7:1 1000",
+            ],
+        ),
+    ],
+)
+def test_limits_of_single_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, files: list[str], written: list[str]
+) -> None:
+    cgroups = trees(tmp_path, dict.fromkeys(files, ""), version)
+    seen: list[str] = []
+    monkeypatch.setattr("darse.runtime.limits._write", lambda file, text: seen.append(f"{file.name}: {text}"))
+    change_limits(cgroups, "/c", BEFORE, AFTER)
+    assert seen == written
+
+
+def test_a_refused_limit_of_a_device_leaves_the_others_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cgroups = trees(tmp_path, {"io.max": "7:5 rbps=1 wbps=max riops=max wiops=max\n"}, 2)
+    seen: list[str] = []
+
+    def write(_: Path, text: str) -> None:
+        if text == "7:0 wiops=max":
+            raise OSError(19, "No such device")
+        seen.append(text)
+
+    monkeypatch.setattr("darse.runtime.limits._write", write)
+    with pytest.raises(SystemFault, match="No such device"):
+        change_limits(cgroups, "/c", BEFORE, AFTER)
+    assert seen == ["7:0 rbps=200", "7:0 wiops=9", "7:0 rbps=100"]

@@ -6,7 +6,7 @@ from darse.api import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.app import Call, Routes
 from darse.api.responses import empty, json_response
-from darse.engine.errors import InvalidParameter
+from darse.engine.errors import InvalidParameter, NotFound
 from darse.engine.filters import Filters
 from darse.images import platforms
 from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
@@ -52,6 +52,24 @@ async def history(call: Call) -> web.StreamResponse:
     """The steps that made an image."""
     platform = query.platform(call.request) if versions.has(call.version, "images/history platform") else None
     return json_response(call.engine.images.history(_name(call), platform))
+
+
+@ROUTES.add("GET", "/images/{name}/attestations")
+async def attestations(call: Call) -> web.StreamResponse:
+    """What others state about an image."""
+    if not versions.has(call.version, "images/attestations"):
+        raise NotFound("page not found")
+    request = call.request
+    wanted = query.platforms_of(request)
+    if len(wanted) > 1:
+        raise InvalidParameter("multiple platform parameters are not supported: give one")
+    found = call.engine.images.attestations(
+        _name(call),
+        wanted[0] if wanted else None,
+        types=request.query.getall("type", []),
+        statements=query.flag(request, "statement"),
+    )
+    return json_response(found)
 
 
 @ROUTES.add("POST", "/images/{name}/tag")

@@ -1,0 +1,66 @@
+"""Attestations of images: in-toto statements that BuildKit puts beside an image's manifests in its index.
+
+An attestation manifest names the manifest that it is about (`vnd.docker.reference.digest`); each of its layers is a
+statement, whose type an annotation tells. Loading an archive keeps the manifests, and nothing keeps the statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import msgspec
+
+from darse.engine.errors import NotFound, SystemFault
+from darse.images import manifest_views, platforms
+from darse.images.content import ContentStore
+from darse.images.documents import Manifest, decode
+from darse.images.model import Descriptor
+from darse.images.platforms import Platform
+from darse.images.store import ImageStore
+from darse.wire.images import AttestationStatement
+
+_PREDICATE_TYPE = "in-toto.io/predicate-type"
+
+
+def of_image(
+    store: ImageStore,
+    content: ContentStore,
+    reference: str,
+    platform: Platform | None = None,
+    *,
+    types: Collection[str] = (),
+    statements: bool = False,
+) -> list[AttestationStatement]:
+    """The statements about an image of `platform`, or of this machine's; of the predicate `types` only, if any.
+
+    With `statements` they have their text. Raises NotFound: no such image, none for the platform, or what is asked for
+    did not come with the image; SystemFault for a statement that is no JSON.
+    """
+    target = store.find(reference).target
+    if not target.is_index:
+        return []
+    image = store.find(reference, platform or platforms.host()).image
+    digests = {one.manifest.digest for one in target.variants if one.image_id == image.id}
+    found = []
+    for variant in target.variants:
+        if variant.attests not in digests:
+            continue
+        if not content.has(variant.manifest.digest):
+            raise NotFound(f"attestation manifest {variant.manifest.digest} of {reference} did not come with the image")
+        for layer in decode(content.read(variant.manifest.digest), Manifest).layers:
+            kind = (layer.annotations or {}).get(_PREDICATE_TYPE, "")
+            if kind and (not types or kind in types):
+                text = _statement(content, layer) if statements else msgspec.UNSET
+                found.append(AttestationStatement(manifest_views.descriptor(layer), kind, text))
+    return found
+
+
+def _statement(content: ContentStore, layer: Descriptor) -> msgspec.Raw:
+    """A statement as it is. Raises NotFound and SystemFault."""
+    if not content.has(layer.digest):
+        raise NotFound(f"attestation statement {layer.digest} is not available locally")
+    text = content.read(layer.digest)
+    try:
+        return msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        raise SystemFault(f"attestation statement {layer.digest} is no JSON: {error}") from error
