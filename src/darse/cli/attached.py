@@ -75,7 +75,11 @@ def follow(
             return int(state["ExitCode"])
         waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
         # Its log shows what it prints from now on: where that begins is known to the nanosecond.
-        connection, response = client.hijack(f"{container}/attach", query | printed.follow())
+        again = _attach_again(client, container, query | printed.follow(), paused=state["Paused"])
+        if again is None:
+            printed.end()
+            return _status_of(waiting.json())
+        connection, response = again
         printed.ends_with(connection)
         patience.progress()
         begin, session.redraw = (lambda: None), tty
@@ -97,6 +101,21 @@ def _state(client: Client, container: str, name: str) -> dict[str, Any]:
         text = f"{name} has ended and was removed while the engine was away: its exit status is lost"
         raise CliError(text) from error
     return state
+
+
+def _attach_again(
+    client: Client, container: str, query: dict[str, Any], *, paused: bool
+) -> tuple[Connection, Response] | None:
+    """Attach to a container that ran a moment ago; None when it is just ending or has been removed.
+
+    Raises ApiError when it cannot be attached for another reason; that it is `paused`, say.
+    """
+    try:
+        return client.hijack(f"{container}/attach", query)
+    except ApiError as error:
+        if error.http_status in (404, 409) and not paused:
+            return None
+        raise
 
 
 class _Printed:

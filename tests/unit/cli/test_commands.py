@@ -345,3 +345,10 @@ def test_every_command_explains_itself() -> None:
         shorts = [flag.short for flag in command.flags if flag.short]
         assert len(set(shorts)) == len(shorts)
         assert help_text(command).startswith(f"\nUsage:  darse {path}")
+
+
+def test_start_names_only_the_containers_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["start", "here", "missing"], {("POST", "/containers/here/start"): {}})
+    captured = capsys.readouterr()
+    assert captured.out == "here\n"
+    assert captured.err.splitlines()[-1] == "Error: failed to start containers: missing"

@@ -19,10 +19,18 @@ def start(invocation: Invocation) -> int:
     place = {"checkpoint": options.checkpoint, "checkpoint-dir": options.checkpoint_dir}
     wanted = {name: value for name, value in place.items() if value}
     if not (options.attach or options.interactive):
-        status = invocation.for_each(lambda name: client.call("POST", f"/containers/{quote(name)}/start", query=wanted))
-        if status:
-            names = ", ".join(invocation.arguments)
-            sys.stderr.write(f"Error: failed to start containers: {names}\n")
+        failed: list[str] = []
+
+        def one(name: str) -> None:
+            try:
+                client.call("POST", f"/containers/{quote(name)}/start", query=wanted)
+            except CliError:
+                failed.append(name)
+                raise
+
+        status = invocation.for_each(one)
+        if failed:
+            sys.stderr.write(f"Error: failed to start containers: {', '.join(failed)}\n")
         return status
     if len(invocation.arguments) > 1:
         raise CliError("you cannot start and attach multiple containers at once")
