@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,29 @@ def test_of_an_installation(tmp_path: Path) -> None:
 def test_of_this_one() -> None:
     if os.path.exists(Path(build.__file__).parents[2] / ".git"):
         assert len(build.identity()[0]) == 12
+
+
+def test_a_wheel_and_a_source_archive_say_it(tmp_path: Path) -> None:
+    root = Path(build.__file__).parents[2]
+    if not (root / "setup.py").exists():
+        pytest.skip("darse is installed without its sources")
+    copy = tmp_path / "clone"
+    shutil.copytree(
+        root / "src" / "darse", copy / "src" / "darse", ignore=shutil.ignore_patterns("__pycache__", "_build")
+    )
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(root / name, copy)
+    for words in (("init",), ("add", "-A"), ("commit", "-m", "one")):
+        _git(copy, *words)
+    head = _git(copy, "rev-parse", "HEAD")[:12]
+    built = ("build", "--build-base", str(tmp_path / "b"))
+    for command in (built, ("sdist", "--formats=tar", "-d", str(tmp_path / "s"))):
+        subprocess.run([sys.executable, "setup.py", "-q", *command], cwd=copy, check=True, capture_output=True)
+    assert build.identity(str(tmp_path / "b" / "lib" / "darse"))[0] == head
+    (archive,) = (tmp_path / "s").iterdir()
+    with tarfile.open(archive) as members:
+        (name,) = (name for name in members.getnames() if name.endswith("/src/darse/_build"))
+        file = members.extractfile(name)
+        assert file is not None
+        assert file.read().decode().startswith(f"{head}\n")
+    assert not (copy / "src" / "darse" / "_build").exists()

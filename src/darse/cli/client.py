@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import Any
@@ -198,9 +200,13 @@ class Connection:
 class Client:
     """The engine, as commands see it."""
 
-    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> None:
-        """`headers` go with every request, for what stands between here and the engine."""
+    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] | None = None, *, debug: bool = False) -> None:
+        """`headers` go with every request, for what stands between here and the engine.
+
+        debug: each request, its status and the milliseconds to the head of its answer are printed to standard error.
+        """
         self.endpoint = endpoint
+        self._debug = debug
         self._headers = dict(headers or {})
         self._kept: Connection | None = None
         # Who answered first. An engine that went away is not started again by the way.
@@ -234,8 +240,6 @@ class Client:
 
     def comes_back(self, seconds: float) -> bool:
         """Wait until an engine answers at the address again; False when none does within `seconds`."""
-        import time
-
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -309,13 +313,18 @@ class Client:
             sent_headers["Content-Type"] = "application/json"
         if raw_body is not None and not self._agreed:
             self._ping()  # what is read as it is sent cannot be sent again
-        target = path + encode_query(query)
+        target, begin = path + encode_query(query), time.perf_counter()
         try:
             response = connection.send(method, f"/v{self._version}{target}", sent_headers, encoded)
             if response.status == 400 and not self._agreed:
                 response = self._again_in_its_version(response, connection, method, target, sent_headers, encoded)
         except ConnectionError as error:
             raise no_answer(self.endpoint.host, _ASK_AGAIN) from error
+        if self._debug:
+            took = (time.perf_counter() - begin) * 1000
+            sys.stderr.write(
+                f"debug: {method} {self.endpoint.host} /v{self._version}{target}: {response.status} in {took:.1f} ms\n"
+            )
         if response.status >= 400:
             raise _api_error(response)
         self._agreed = True
@@ -359,8 +368,6 @@ class Patience:
 
         `lost` is raised itself where no engine has answered at all yet.
         """
-        import time
-
         if not self._client.met:
             raise lost
         error = ConnectionLost(sentence)

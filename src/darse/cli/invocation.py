@@ -30,7 +30,8 @@ class Invocation:
         if self._client is None:
             from darse.cli.client import Client
 
-            self._client = Client(self.settings.endpoint(), self.settings.member("HttpHeaders", dict))
+            headers = self.settings.member("HttpHeaders", dict)
+            self._client = Client(self.settings.endpoint(), headers, debug=self.settings.debug)
         return self._client
 
     def for_each(self, action: Callable[[str], Any], *, show: bool = True) -> int:

@@ -52,6 +52,19 @@ def no_echo(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
+@contextmanager
+def no_echo_of_controls(descriptor: int) -> Iterator[None]:
+    """Show no `^C` for what is typed (ECHOCTL, termios(3)), and restore the terminal in any case."""
+    before = termios.tcgetattr(descriptor)
+    quiet = termios.tcgetattr(descriptor)
+    quiet[3] &= ~termios.ECHOCTL
+    try:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
 def require_terminal_for(flag_stdin: bool, flag_tty: bool) -> None:
     """Refuse `-it` when standard input is no terminal, in docker's words."""
     if flag_stdin and flag_tty and not is_terminal(0):

@@ -63,12 +63,21 @@ class Checking:
         `containers` are the ids that exist. The last message counts the findings.
         """
         findings = problems = 0
+        # Of what was there at the beginning: repairs take some away.
+        layers, documents = self._layers.sizes(), self._content.digests()
+        looked_at = CheckMessage(
+            doing="done",
+            images=len(self._store),
+            documents=len(documents),
+            layers=len(layers),
+            bytes=sum(layers.values()) + sum(map(self._content.size, documents)),
+        )
         async with self._unused.keeping() as hold:
             async for message in self._everything(list(containers), hold, repair=repair):
                 yield message
                 findings += message.finding != ""
                 problems += message.finding != "" and not message.repaired and message.level == "problem"
-        yield CheckMessage(doing="done", findings=findings, problems=problems)
+        yield msgspec.structs.replace(looked_at, findings=findings, problems=problems)
 
     async def _everything(self, containers: list[str], hold: Hold, *, repair: bool) -> AsyncIterator[CheckMessage]:
         waiting = self._layers.flushing.waiting()

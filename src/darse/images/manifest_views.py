@@ -49,7 +49,7 @@ def _manifest(
     users: Callable[[str], list[ImageUser]],
 ) -> ManifestSummary:
     image = store.by_id(variant.image_id) if variant.image_id else None
-    stored = content.size(variant.manifest.digest)
+    stored = given = content.size(variant.manifest.digest)
     platform = platforms.of_document(variant.manifest.platform)
     summary = ManifestSummary(
         ID=variant.manifest.digest,
@@ -68,12 +68,14 @@ def _manifest(
     unpacked, containers = 0, []
     if image is not None:
         stored += image.config_size + sum(content.size(layer.blob.digest) for layer in image.layers)
+        # Archives are rebuilt of the unpacked layers when somebody asks for them: content, though on no disk.
+        given += image.config_size + sum(layer.blob.size for layer in image.layers)
         unpacked = sum(layers.size(chain) for chain in image.chain_ids)
         containers = [user.container_id for user in users(image.id)]
         platform = platform or image.platform
     assert platform is not None
     summary.Kind = "image"
-    summary.Size = ManifestSize(stored, stored + unpacked)
+    summary.Size = ManifestSize(given, stored + unpacked)
     summary.ImageData = ImageData(_wire(platform), containers, UnpackedSize(unpacked))
     return summary
 

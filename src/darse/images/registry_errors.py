@@ -9,8 +9,13 @@ from darse.images.references import Reference
 
 
 def of_pull(error: RegistryError, reference: Reference) -> EngineError:
-    """Why a pull failed; with a mirror's answer, why the registry itself could not be asked."""
+    """Why a pull failed; with a mirror's answer, why the registry itself could not be asked.
+
+    When no registry answers, what can be had without one.
+    """
     failure = _of_pull(error, reference)
+    if isinstance(error, errors.Unreachable):
+        return type(failure)(f"{failure}: builtin/busybox needs no registry")
     return type(failure)(f"{failure} (asked of a mirror; {error.unasked})") if error.unasked else failure
 
 

@@ -185,7 +185,7 @@ class CheckMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A line of a check: how far it is (`doing`, `done` of `total`), or a finding (`level` problem or note).
 
     `pull` is what to pull to make good what was found. The last one has the counts of `findings` and of `problems`
-    that remain.
+    that remain, and what was looked at: how many `images`, `documents` and `layers`, and the `bytes` of both.
     """
 
     doing: str = ""
@@ -199,6 +199,10 @@ class CheckMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
     pull: str = ""
     findings: int = 0
     problems: int = 0
+    images: int = 0
+    documents: int = 0
+    layers: int = 0
+    bytes: int = 0
 
 
 Progress = dict[str, Any]

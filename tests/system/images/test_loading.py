@@ -148,6 +148,12 @@ async def test_lists_show_an_indexs_manifests(images):
     assert set(found) == {HOST, OTHER}
     assert all(one.Available and one.Kind == "image" for one in found.values())
     assert summary.Size == sum(one.ImageData.Size.Unpacked for one in found.values())
+    for image in images.store:
+        (size,) = (one.Size for one in found.values() if image.manifest.digest == one.ID)
+        archives = sum(layer.blob.size for layer in image.layers)
+        # The archives can be had, and take no space: they are rebuilt of the unpacked layers.
+        assert size.Content == image.manifest.size + image.config_size + archives
+        assert size.Total < archives + sum(images.layers.size(chain) for chain in image.chain_ids) + size.Content
     assert images.history("multi.example/x:1", platforms.parse(f"linux/{OTHER}"))[0].Id != summary.Id
 
 

@@ -358,8 +358,11 @@ def test_stats_refresh_in_place_on_a_terminal(cli: Client, engine: Engine) -> No
         run(engine, "joining")
         screen.expect("joining")
         engine.darse("rm", "-f", "drawn").ok()
+        screen.setecho(True)
         screen.sendintr()
         screen.expect([pexpect.EOF])
+        if cli.name == "darse":
+            assert b"^C" not in screen.before
     finally:
         screen.close(force=True)
 

@@ -76,6 +76,7 @@ def test_what_needs_no_proxy_goes_without(new_engine: NewEngine, registry: Regis
         done = engine.docker("pull", f"{NAME}/team/app:1")
         assert done.status == 1
         assert "no such host" in done.err
+        assert done.err.rstrip().endswith("builtin/busybox needs no registry")
         assert proxy.requests == []
 
 

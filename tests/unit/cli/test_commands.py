@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from darse.cli import registry
 from darse.cli.commands.system.explain import story
 from darse.cli.completion import complete, split_line
 from darse.cli.config import Settings
 from darse.cli.errors import ApiError, CliError
 from darse.cli.progress import display
+from darse.engine.option_table import OPTIONS
 from tests.unit.cli.fake import run
 
 _IMAGE: dict[str, Any] = {
@@ -28,6 +31,16 @@ _IMAGE: dict[str, Any] = {
 }
 _DANGLING = {**_IMAGE, "Id": "sha256:" + "cd" * 32, "RepoTags": [], "RepoDigests": []}
 _IMAGES = {("GET", "/images/json"): [_IMAGE, _DANGLING]}
+
+
+def test_every_command_and_flag_has_a_description() -> None:
+    missing = []
+    for path, entry in registry.COMMANDS.items():
+        command, _ = importlib.import_module(entry.module).COMMANDS[path]
+        missing += [f"{path} --{flag.name}" for flag in command.flags if not flag.help.strip() and not flag.hidden]
+        missing += [path] if not command.summary.strip() else []
+    missing += [f"darsed --{option.flag}" for option in OPTIONS if option.kind != "object" and not option.help.strip()]
+    assert missing == []
 
 
 def test_images(capsys: pytest.CaptureFixture[str]) -> None:

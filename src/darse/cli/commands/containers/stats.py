@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from typing import Any
 
-from darse.cli import screen, stats_rows
+from darse.cli import screen, stats_rows, terminal
 from darse.cli.client import Patience, quote
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.flags import Command, string, switch
@@ -112,9 +113,11 @@ class _Fleet:
 def stats(invocation: Invocation) -> int:
     """Print what containers use; an interrupt leaves the last table, and the prompt below it."""
     try:
-        return _stats(invocation)
+        # The cursor stands below the table: there is nothing to tidy up but the `^C`, which is not shown.
+        with terminal.no_echo_of_controls(0) if sys.stdin.isatty() else nullcontext():
+            return _stats(invocation)
     except KeyboardInterrupt:
-        if sys.stdout.isatty():
+        if sys.stdout.isatty() and not sys.stdin.isatty():
             sys.stdout.write("\n")
         raise
 

@@ -15,6 +15,7 @@ from darse.cli.errors import CliError
 from darse.cli.flags import Command, Options, string, switch
 from darse.cli.image_names import split
 from darse.cli.invocation import Invocation
+from darse.cli.units import human_size
 
 _MARKS = {"problem": "PROBLEM", "note": "note"}
 _COLOURS = {"PROBLEM": "31", "note": "33", "repaired": "32"}
@@ -58,9 +59,17 @@ def check(invocation: Invocation) -> int:
     if options.repair and wanted:
         remaining = _pull(invocation, list(wanted))
     if options.format != "json":
+        if "images" in last or "layers" in last:
+            screen.control(f"{_looked_at(last)}: ")
         screen.control(f"{len(findings)} finding{'s' * (len(findings) != 1)}, {remaining} problem")
         screen.control(f"{'s' * (remaining != 1)} left\n")
     return 1 if remaining else 0
+
+
+def _looked_at(last: dict[str, Any]) -> str:
+    counts = [(int(last.get(f"{kind}s", 0)), kind) for kind in ("image", "layer", "document")]
+    said = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
+    return f"{said}, {human_size(int(last.get('bytes', 0)))} looked at"
 
 
 def _rebuild(options: Options) -> int:
