@@ -89,11 +89,12 @@ class Control:
         with container.under_way(Purpose.ENDING), self._context.traces.record("stop", container.id):
             process = _process_of(container)
             try:
-                self._send(container, number)
+                _signal(process, number)
                 self._unfreeze(container)
                 self._context.publish(container, "kill", signal=int(number))
                 if not await _ends(ended, process, None if seconds < 0 else seconds):
-                    self._send(container, signal.SIGKILL)
+                    # This very process: the container may have ended just now, and been started again.
+                    _signal(process, signal.SIGKILL)
                     self._context.publish(container, "kill", signal=int(signal.SIGKILL))
             finally:
                 if process is not None:
@@ -158,8 +159,7 @@ class Control:
         process = _process_of(container)
         if process is not None:
             try:
-                with contextlib.suppress(ProcessLookupError):  # it is just ending; whoever waits will hear
-                    process.send(number)
+                _signal(process, number)
             finally:
                 process.close()
 
@@ -209,12 +209,20 @@ class Control:
             self._context.publish(container, action)
 
 
+def _signal(process: Process | None, number: int) -> None:
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):  # it is just ending; whoever waits will hear
+            process.send(number)
+
+
 def _process_of(container: Container) -> Process | None:
     """Hold the container's first process; None when that is gone."""
     state = container.state
+    if not state.pid:  # it has ended just now
+        return None
     try:
         process = Process(state.pid)
-    except (ProcessLookupError, ValueError):
+    except ProcessLookupError:
         return None
     # Once its monitor has reaped the process the pid may be another's.
     if parent_of(state.pid) == state.monitor_pid:
