@@ -79,7 +79,7 @@ class Settings:
         """Where the engine is by flags and environment alone: the context `default`."""
         environment = os.environ
         host = self.host or environment.get(self.host_variable(), "")
-        if host in ("", DEFAULT_HOST):
+        if host in ("", "unix://", DEFAULT_HOST):
             return Endpoint(DEFAULT_HOST, is_default=True)
         verify = self.tls_verify if self.tls_verify is not None else bool(environment.get("DOCKER_TLS_VERIFY"))
         tls = verify or bool(self.tls) or bool(environment.get("DOCKER_TLS"))

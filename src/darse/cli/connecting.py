@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import subprocess
 
 _LAST_WORDS_SECONDS = 5
+# Where engines listen without TLS when nothing else is said (IANA: docker).
+_TCP_PORT = 2375
 
 
 def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
@@ -69,8 +71,14 @@ def peer(connection: socket.socket) -> int:
 
 
 def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.socket:
-    name, _, port = address.rstrip("/").rpartition(":")
-    plain = socket.create_connection((name.strip("[]") or "127.0.0.1", int(port)))
+    try:
+        name, port = tcp_address(address)
+    except ValueError as error:
+        text = (
+            f"unable to parse docker host `{endpoint.host}`: it is tcp://HOST[:PORT], with IPv6 addresses in brackets"
+        )
+        raise CliError(text) from error
+    plain = socket.create_connection((name, port))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not (endpoint.tls or secure):
         return plain
@@ -86,7 +94,17 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
         context.verify_mode = ssl.CERT_NONE
     if os.path.exists(endpoint.certificate):
         context.load_cert_chain(endpoint.certificate, endpoint.key)
-    return context.wrap_socket(plain, server_hostname=name.strip("[]"))
+    return context.wrap_socket(plain, server_hostname=name)
+
+
+def tcp_address(address: str) -> tuple[str, int]:
+    """The host and port of HOST[:PORT], completed as docker's client does. Raises ValueError for what is none."""
+    from urllib.parse import urlsplit  # 5 ms, for those only who need it
+
+    parts = urlsplit(f"//{address}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"{address} has more than a host and a port")
+    return parts.hostname or "127.0.0.1", _TCP_PORT if parts.port is None else parts.port
 
 
 _DARSE_SOCKET, _DOCKER_SOCKET = "/run/darse/darse.sock", "/var/run/docker.sock"

@@ -253,7 +253,11 @@ def _count(command: Command, rest: list[str]) -> None:
 
 
 def _usage(command: Command) -> str:
-    return f"Usage:  darse {command.path} {command.usage}".rstrip()
+    return f"Usage:  {_called(command)} {command.usage}".rstrip()
+
+
+def _called(command: Command) -> str:
+    return f"darse {command.path}".rstrip()
 
 
 def argument_error(command: Command, flag: Flag, text: str, reason: str) -> CliError:
@@ -265,7 +269,7 @@ def argument_error(command: Command, flag: Flag, text: str, reason: str) -> CliE
 def usage_error(command: Command, text: str) -> CliError:
     """What a wrong flag ends with."""
     return CliError(
-        f"{text}\n\n{_usage(command)}\n\nRun 'darse {command.path} --help' for more information",
+        f"{text}\n\n{_usage(command)}\n\nRun '{_called(command)} --help' for more information",
         USAGE_STATUS,
     )
 

@@ -14,6 +14,7 @@ from darse.cli import registry
 from darse.cli.commands.system.explain import story
 from darse.cli.completion import complete, split_line
 from darse.cli.config import Settings
+from darse.cli.entry import run as run_darse
 from darse.cli.errors import ApiError, CliError
 from darse.cli.progress import display
 from darse.engine.option_table import OPTIONS
@@ -365,3 +366,10 @@ def test_start_names_only_the_containers_that_failed(capsys: pytest.CaptureFixtu
     captured = capsys.readouterr()
     assert captured.out == "here\n"
     assert captured.err.splitlines()[-1] == "Error: failed to start containers: missing"
+
+
+def test_a_wrong_global_flag_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_darse(["--nope", "ps"]) == 125
+    assert capsys.readouterr().err == (
+        "unknown flag: --nope\n\nUsage:  darse [OPTIONS] COMMAND\n\nRun 'darse --help' for more information\n"
+    )
