@@ -72,3 +72,4 @@ docs: setup-test ## check the documentation's links and examples, and write manu
 clean:           ## remove what the set-up and the tests made in this directory
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist
 	@find . -name __pycache__ -prune -exec rm -rf {} + ; rm -rf src/*.egg-info
+	@$(PYTHON) setup/what_stays.py

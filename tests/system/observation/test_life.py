@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pexpect
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
@@ -108,6 +109,26 @@ def test_every_action_is_told_with_docker_s_attributes(engine: Engine) -> None:
     assert attributes[22]["exitCode"] == "137"
     plain = [0, 1, 2, 3, 4, 5, 14, 15, 18, 19, 20, 23]
     assert [attributes[number] for number in plain] == [{}] * len(plain)
+
+
+def test_attach_shows_the_prompt_of_a_shell_at_once(engine: Engine) -> None:
+    """After a detach nothing new is printed by a shell that waits: its screen is drawn anew, as docker has it done."""
+    screen = engine.darse.terminal("run", "-it", "--name", "shell", BUSYBOX, "sh")
+    try:
+        screen.expect("# ")
+        screen.send("\x10\x11")
+        screen.expect([pexpect.EOF])
+    finally:
+        screen.close(force=True)
+    for _ in range(3):
+        again = engine.darse.terminal("attach", "shell")
+        try:
+            again.expect("# ")
+            again.send("\x10\x11")
+            again.expect([pexpect.EOF])
+        finally:
+            again.close(force=True)
+    engine.darse("rm", "-f", "shell").ok()
 
 
 def test_attach_and_detach_are_told(engine: Engine) -> None:
