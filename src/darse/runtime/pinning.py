@@ -73,8 +73,7 @@ def _pin(mount: BindMount, target: Path) -> BindMount:
     try:
         found = open_beneath(root, mount.subpath, os.O_PATH)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InvalidParameter(f"cannot access path {mount.source}/{mount.subpath}: {reason}") from error
+        raise _inaccessible(mount, error) from error
     finally:
         os.close(root)
     try:
@@ -83,7 +82,10 @@ def _pin(mount: BindMount, target: Path) -> BindMount:
             target.mkdir()
         else:
             target.touch()
-        bind_descriptor(found, str(target))
+        try:
+            bind_descriptor(found, str(target))
+        except FileNotFoundError as error:  # a container has removed it since it was opened
+            raise _inaccessible(mount, error) from error
     finally:
         os.close(found)
     return replace(
@@ -92,6 +94,11 @@ def _pin(mount: BindMount, target: Path) -> BindMount:
         subpath="",
         recursive_read_only=mount.recursive_read_only and is_directory,
     )
+
+
+def _inaccessible(mount: BindMount, error: OSError) -> InvalidParameter:
+    reason = (error.strerror or str(error)).lower()
+    return InvalidParameter(f"cannot access path {mount.source}/{mount.subpath}: {reason}")
 
 
 def pin_shared_memory(pid: int, directory: Path) -> str:
