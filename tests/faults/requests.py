@@ -126,7 +126,7 @@ _MEMBERS = {
     "": "nonsense",
 }
 MEMBERS = {template: members.split() for template, members in _MEMBERS.items()}
-VERSIONS = "1.24 1.41 1.51 1.99 0.1 1 1.51.1 99999999999999999999.1".split()
+VERSIONS = "1.24 1.41 1.51 1.55 1.99 0.1 1 1.51.1 99999999999999999999.1".split()
 CONTENT_TYPES = ["application/json", "text/plain", "application/x-tar", "", "application/json; charset=utf-7"]
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.support.crafted import crafted_image
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.http import Response
+from tests.support.waiting import wait_until
 from tests.system.images.test_names_in_archives import archive
 
 ABSENT = object()
@@ -437,6 +438,23 @@ def test_the_hardware_address_of_a_connect(prepared: Engine, version: str, addre
     assert api("POST", f"/v{version}/networks/own/connect", wanted).status == 200
     found = api("GET", f"/containers/{made}/json").json()
     assert found["NetworkSettings"]["Networks"]["own"]["MacAddress"] == address
+    api("DELETE", f"/containers/{made}?v=1")
+
+
+def test_the_health_in_lists_is_that_of_what_runs(prepared: Engine) -> None:
+    api = prepared.api
+    check = {"Test": ["CMD", "true"], "Interval": 100_000_000}
+    made = api("POST", "/containers/create", {**SLEEP, "Healthcheck": check}).json()["Id"]
+
+    def health() -> Any:
+        (found,) = api("GET", f'/v1.52/containers/json?all=1&filters={{"id":["{made}"]}}').json()
+        return found["Health"]
+
+    assert health() == {"Status": "none", "FailingStreak": 0}
+    api("POST", f"/containers/{made}/start")
+    wait_until(lambda: health() == {"Status": "healthy", "FailingStreak": 0}, what="a healthy container")
+    api("POST", f"/containers/{made}/stop?t=0")
+    assert health() == {"Status": "none", "FailingStreak": 0}
     api("DELETE", f"/containers/{made}?v=1")
 
 

@@ -70,7 +70,7 @@ def _requests(draw: st.DrawFn) -> bytes:
         before, _, rest = path.partition("{")
         path = before + urllib.parse.quote(draw(_names), safe=draw(st.sampled_from(["", "/"]))) + rest.partition("}")[2]
     query = draw(st.dictionaries(st.sampled_from(_NAMES), _names | _documents.map(json.dumps), max_size=4))
-    target = draw(st.sampled_from(["", "/v1.51", "/v1.24", "/v9.9"])) + path
+    target = draw(st.sampled_from(["", "/v1.55", "/v1.51", "/v1.24", "/v9.9"])) + path
     target += f"?{urllib.parse.urlencode(query, errors='replace')}" if query else ""
     body = draw(st.binary(max_size=50) | _documents.map(lambda document: json.dumps(document).encode()))
     kind = draw(st.sampled_from(["application/json", "text/plain", "", "application/json; charset=utf-8"]))

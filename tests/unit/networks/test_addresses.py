@@ -70,6 +70,16 @@ def test_a_range_narrows_what_is_given_but_not_what_may_be_asked_for() -> None:
     assert allocator.allocate(Address("10.1.0.9")) == Address("10.1.0.9")
 
 
+def test_counts_are_of_the_subnet_and_of_the_range() -> None:
+    """As docker counts: what nobody can have is in use; only what the range has left is available."""
+    allocator = AddressAllocator(Network("10.1.0.0/16"), [Address("10.1.0.1")])
+    assert allocator.counts() == (3, 65533)
+    narrow = AddressAllocator(Network("10.1.0.0/24"), [Address("10.1.0.1")], Network("10.1.0.64/30"))
+    narrow.allocate()
+    narrow.allocate(Address("10.1.0.9"))
+    assert narrow.counts() == (5, 3)
+
+
 def test_restored_addresses_are_taken() -> None:
     allocator = AddressAllocator(Network("10.1.0.0/24"), [Address("10.1.0.1")])
     allocator.restore(Address("10.1.0.2"))
