@@ -69,7 +69,7 @@ def follow(
             return _status_of(waiting.json())
         except ConnectionFailed as lost:
             patience.wait(lost, f"the engine went away; {name} runs on: `darse attach {name}`")
-        state = _state(client, container, name)
+        state = _state(client, container, name, printed.begun_ns)
         printed.show_missed()
         if not state["Running"]:
             return int(state["ExitCode"])
@@ -91,16 +91,29 @@ def _status_of(ended: dict[str, Any]) -> int:
     return int(ended["StatusCode"])
 
 
-def _state(client: Client, container: str, name: str) -> dict[str, Any]:
-    """The state of a container after the engine came back. Raises CliError when it has been removed."""
+def _state(client: Client, container: str, name: str, since_ns: int) -> dict[str, Any]:
+    """The state of a container after the engine came back. Raises CliError when it was removed without a trace."""
     try:
         state: dict[str, Any] = client.call("GET", f"{container}/json")["State"]
     except ApiError as error:
         if error.http_status != 404:
             raise
-        text = f"{name} has ended and was removed while the engine was away: its exit status is lost"
-        raise CliError(text) from error
+        status = _died_with(client, container.rpartition("/")[2], since_ns)
+        if status is None:
+            text = f"{name} has ended and was removed while the engine was away: its exit status is lost"
+            raise CliError(text) from error
+        return {"Running": False, "ExitCode": status}
     return state
+
+
+def _died_with(client: Client, container: str, since_ns: int) -> int | None:
+    """The status of a removed container's last run since a time, by the engine's events; None when they have none."""
+    filters = {"container": {container: True}, "event": {"die": True}}
+    query = {"since": api_time(since_ns), "until": api_time(time.time_ns()), "filters": filters}
+    statuses = [
+        event["Actor"]["Attributes"].get("exitCode") for event in client.stream("GET", "/events", query).messages()
+    ]
+    return int(statuses[-1]) if statuses and statuses[-1] else None
 
 
 def _attach_again(
@@ -124,7 +137,7 @@ class _Printed:
     def __init__(self, client: Client, container: str, name: str, *, tty: bool, shown: tuple[bool, bool]) -> None:
         self._client, self._path, self._name, self._tty = client, f"{container}/logs", name, tty
         numbers = [1] if tty else [number for number, on in zip((1, 2), shown, strict=True) if on]
-        now = time.time_ns()
+        self.begun_ns = now = time.time_ns()
         self._attached = {number: AttachedStream(now) for number in numbers}
         self._stamped: dict[int, StampedStream] = {}
         self._following: threading.Thread | None = None

@@ -95,6 +95,17 @@ def test_a_container_that_ends_while_no_engine_runs(line: str, own_engine: Engin
         assert (process.returncode, out.endswith(b"over\n")) == (7, True), (out, err)
 
 
+def test_a_container_that_is_gone_with_its_end_keeps_its_status(own_engine: Engine, darse: Client) -> None:
+    process = darse.popen("run", "--rm", "--name", "counter", BUSYBOX, "sh", "-c", "echo begun; sleep 1; exit 7")
+    assert _lines(process, 1) == [b"begun\n"]
+    monitor = own_engine.api("GET", "/containers/counter/json").json()["State"]["Pid"]
+    own_engine.kill9()
+    wait_until(lambda: not _runs(monitor), 10, "the container's end")
+    own_engine.up()
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, b"printed meanwhile cannot be shown: No such container" in err) == (7, True), err
+
+
 def _runs(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
