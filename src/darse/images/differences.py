@@ -60,6 +60,10 @@ class _Old(NamedTuple):
     layers: tuple[int, ...]
 
 
+# A container can have millions of them; the rest is kept in the layer, which is right as well.
+_MOST_UNCHANGED = 100_000
+
+
 def differences(lower: tuple[str, ...], upper: str, unchanged: list[str] | None = None) -> Iterator[Difference]:
     """Yield the changes in `upper` against the layers `lower`, topmost first; parents come first. Blocks.
 
@@ -135,7 +139,7 @@ class _Comparison:
 
     def _note(self, path: str) -> None:
         """Nothing has happened to a path, nor to what is in it; "" is none."""
-        if path and self._unchanged is not None:
+        if path and self._unchanged is not None and len(self._unchanged) < _MOST_UNCHANGED:
             self._unchanged.append(path)
 
     def _with_parents(self, difference: Difference) -> Iterator[Difference]:
