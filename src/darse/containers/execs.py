@@ -427,7 +427,10 @@ class ExecService:
     def _process(self, container: Container, config: ExecConfig) -> dict[str, object]:
         """The OCI process of an exec; users are looked up in the container's own root, as it is mounted now."""
         record = container.record
-        root_fd = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            root_fd = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError as error:  # it is ending: a process gives up its root before it is a zombie
+            raise Conflict(f"container {container.id} is not running") from error
         try:
             user = lookup_user(root_fd, config.User or record.config.User, record.host.GroupAdd or ())
         finally:

@@ -51,18 +51,22 @@ async def _exec(target: Target, *, terminal: bool = False, detach: bool = False)
     path, start = f"/exec/{exec_id}/start", {"Detach": detach, "Tty": terminal}
     if detach:
         return await target.api("POST", path, start)
-    resize = target.api("POST", f"/exec/{exec_id}/resize?h=30&w=90") if terminal else asyncio.sleep(0)
+    resize = asyncio.create_task(target.api("POST", f"/exec/{exec_id}/resize?h=30&w=90")) if terminal else None
     streams = asyncio.create_task(target.api("POST", path, start, upgrade=True))
-    resized, _ = await asyncio.gather(resize, asyncio.wait((streams,), timeout=_PAUSED_SECONDS))
-    while not streams.done():
-        # In a container that is paused it goes on when that does.
-        state = await target.get("json")
-        if state.status == 200 and state.json()["State"]["Paused"]:
-            streams.cancel()
-            return Answer(101, b"")
-        await asyncio.wait((streams,), timeout=_PAUSED_SECONDS)
-    started = streams.result()
-    return resized if resized is not None and resized.status > started.status else started
+    try:
+        while not (await asyncio.wait((streams,), timeout=_PAUSED_SECONDS))[0]:
+            # In a container that is paused it goes on when that does.
+            state = await target.get("json")
+            if state.status == 200 and state.json()["State"]["Paused"]:
+                return Answer(101, b"")
+        started = streams.result()
+        if resize is None or started.status != 101:
+            return started
+        return max(await resize, started, key=lambda answer: answer.status)
+    finally:
+        # The resize of an exec that does not start waits for its start as long as a client waits here.
+        for task in (streams, *([resize] if resize is not None else [])):
+            task.cancel()
 
 
 async def _commit(target: Target) -> Answer:

@@ -1,6 +1,7 @@
 """What happens to layers that were not flushed: when the power went out, and when it did not."""
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -183,7 +184,7 @@ async def test_a_full_disk_after_a_power_loss_loses_nothing(images, tmp_path, mo
     one = await load(images, "one:1", tar(a="lower"))
 
     async def full(*_, **__):
-        return {"fault": "No space left on device"}
+        return {"fault": "no space left on device", "errno": errno.ENOSPC}
 
     monkeypatch.setattr(process, "unpack", full)
     again = await after_power_loss(images, tmp_path)

@@ -139,7 +139,7 @@ def test_attributes_and_details(cli: Client) -> None:
     values = ("--label", "one=1", "--label", "two=2", "-e", "APP_A=a", "-e", "OTHER=o")
     container = cli("run", "-d", "--name", "told", *options, *values, BUSYBOX, "echo", "hi").ok().line
     cli("wait", "told").ok()
-    assert cli("logs", "--details", "told").ok().line == f"one=1,APP_A=a,tag=told/{container[:12]} hi"
+    assert cli("logs", "--details", "told").ok().line == f"APP_A=a,one=1,tag=told%2F{container[:12]} hi"
 
 
 def test_drivers_and_options_that_do_not_exist(cli: Client) -> None:

@@ -115,7 +115,7 @@ def test_what_only_version_1_has(engine: Engine) -> None:
 
 def test_kernel_memory_is_ignored_with_a_warning(engine: Engine) -> None:
     body = {"Image": BUSYBOX, "HostConfig": {"KernelMemory": 64 * MIB}}
-    (warning,) = engine.api("POST", "/containers/create", body).json()["Warnings"]
+    (warning,) = engine.api("POST", "/v1.41/containers/create", body).json()["Warnings"]
     assert warning.startswith("Your kernel does not support kernel memory limit capabilities")
 
 

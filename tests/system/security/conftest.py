@@ -76,7 +76,7 @@ class ShiftingEngine(RemappingEngine):
 
 
 class DefaultRemappingEngine(Engine):
-    """An engine with an /etc of its own, which begins as the host's: it may add a user."""
+    """An engine with an /etc of its own, which begins as the host's without the user that it may add."""
 
     def __init__(self) -> None:
         super().__init__("--userns-remap", "default")
@@ -86,7 +86,8 @@ class DefaultRemappingEngine(Engine):
 
     def command(self) -> list[str]:
         options = f"lowerdir=/etc,upperdir={self.root}/upper,workdir={self.root}/work"
-        script = 'mount -t overlay overlay -o "$0" /etc && exec "$@"'
+        without = f"test -e {self.root}/upper/passwd || userdel dockremap 2>/dev/null"
+        script = f'mount -t overlay overlay -o "$0" /etc && {{ {without}; exec "$@"; }}'
         return ["unshare", "--mount", "--propagation", "slave", "sh", "-c", script, options, *super().command()]
 
 

@@ -62,7 +62,7 @@ def test_cve_2024_21626_working_directory_of_an_image_is_a_link(cli: Client) -> 
         load(cli, crafted_image("leaky", {"WorkingDir": "/w"}, [link("w", f"/proc/self/fd/{number}")]))
         done = cli("run", "--rm", "leaky", "cat", "../../../../../../etc/hostname")
         assert (done.status, done.out) == (125, "")
-        assert "chdir" in done.err
+        assert "Cannot mkdir: /w is not a directory" in done.err
 
 
 def test_descriptors_of_the_engine_are_not_inherited(cli: Client) -> None:
