@@ -23,7 +23,7 @@ from darse.engine.events import EventLog
 from darse.engine.exhaustion import reason
 from darse.engine.filters import Filters
 from darse.engine.locks import KeyedLocks
-from darse.engine.state import State
+from darse.engine.state import REBUILD, State
 from darse.linux import sysctl
 from darse.linux.netlink_notices import TableNotices
 from darse.linux.netns import NetnsThread
@@ -324,6 +324,8 @@ class NetworkService:
         async with self._locks.hold("create"), choosing_subnets():
             if self.store.by_name(request.Name) is not None:
                 raise Conflict(f"network with name {request.Name} already exists")
+            if self.store.is_damaged(request.Name):
+                raise Conflict(f"network with name {request.Name} already exists, and its record is damaged: {REBUILD}")
             record = define(request, driver.name, self.store, self._choose_subnet)
             driver.check(record)
             # The row comes first: a bridge without one would stay on the host for ever after a crash.

@@ -42,6 +42,11 @@ class NetworkStore:
         """Return the network of a name."""
         return next((record for record in self._networks.values() if record.name == name), None)
 
+    def is_damaged(self, name: str) -> bool:
+        """Whether the row of a network of this name cannot be read."""
+        damaged = self._state.damaged_in("networks")
+        return any(id_ in damaged for (id_,) in self._state.rows("SELECT id FROM networks WHERE name = ?", (name,)))
+
     def find(self, network_id: str) -> NetworkRecord | None:
         """Return the network of a whole id."""
         return self._networks.get(network_id)
