@@ -135,6 +135,7 @@ class Engine:
         await self.networks.start(
             self.containers.running().keys() | self.recovery.unattended,
             [bytes(copy.sandbox) for copy in self.recovery.containers_beside()],
+            self.recovery.recorded("networks", ""),
         )
         self.volumes.open(self.recovery)
         if self.remapping is not None:

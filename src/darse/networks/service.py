@@ -107,12 +107,12 @@ class NetworkService:
         # Set by the engine: the names of stopped and running containers that are to be connected to a network.
         self.configured: Callable[[str], list[str]] = lambda _: []
 
-    async def start(self, running: Collection[str], beside: Iterable[bytes] = ()) -> None:
+    async def start(self, running: Collection[str], beside: Iterable[bytes] = (), copies: bytes | None = None) -> None:
         """Have every network on the host, and forget the sandboxes of containers that do not run.
 
         `running` are the ids of the running containers; `beside` the documents of sandboxes whose rows were lost, so
-        that nobody else gets the addresses of those that run. Raises SystemFault, Conflict, and InvalidParameter for
-        the configuration.
+        that nobody else gets the addresses of those that run; `copies` the copies of networks.
+        Raises SystemFault, Conflict, and InvalidParameter for the configuration.
         """
         self._forward()
         # Before anything is made, so that no change after that goes unnoticed.
@@ -120,6 +120,7 @@ class NetworkService:
         self.healer.listen(table, forwards=self._config.ip_forward)
         if self._firewall is not None:
             self._bridges.programs.flow_tables = self._firewall.flow_tables()
+        self.store.mend(copies, PREDEFINED)
         self.store.take_back(beside, running)
         for container_id in list(self.store.sandboxes):
             if container_id not in running:

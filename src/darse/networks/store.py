@@ -108,6 +108,17 @@ class NetworkStore:
             )
             self._state.on_commit(functools.partial(self.sandboxes.__setitem__, sandbox.container_id, sandbox))
 
+    def mend(self, copies: bytes | None, names: Collection[str]) -> None:
+        """Take networks of these names whose rows are damaged from `copies`, the document of all networks.
+
+        The engine cannot go on without the predefined ones, and running containers go by their ids.
+        """
+        with contextlib.suppress(msgspec.MsgspecError):
+            for record in msgspec.json.decode(copies or b"[]", type=list[NetworkRecord]):
+                if record.name in names and self.is_damaged(record.name):
+                    self.save(record)
+                    self._state.damaged.pop(("networks", record.id), None)
+
     def take_back(self, documents: Iterable[bytes], running: Collection[str]) -> None:
         """Insert sandboxes of running containers that have lost their rows."""
         for document in documents:
