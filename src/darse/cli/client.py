@@ -306,6 +306,9 @@ class Client:
         raw_body: Iterable[bytes] | None,
         headers: Mapping[str, str] | None,
     ) -> Response:
+        for collection, kind in _NAMED:
+            if path.startswith(collection) and path[len(collection) :][:1] in ("", "/"):
+                raise CliError(f"invalid {kind} name or ID: value is empty")
         sent_headers = {**self._headers, **(headers or {})}
         encoded: bytes | Iterable[bytes] | None = raw_body
         if body is not None:
@@ -346,6 +349,10 @@ class Client:
             raise error
         self._version = newest
         return connection.send(method, f"/v{newest}{target}", headers, body)
+
+
+# Whose paths have a name: without one, as of an unset variable of a shell, another path would be asked for.
+_NAMED = (("/containers/", "container"), ("/networks/", "network"), ("/volumes/", "volume"))
 
 
 class Patience:
