@@ -15,7 +15,7 @@ def of_pull(error: RegistryError, reference: Reference) -> EngineError:
     """
     failure = _of_pull(error, reference)
     if isinstance(error, errors.Unreachable):
-        return type(failure)(f"{failure}: builtin/busybox needs no registry")
+        return type(failure)(f"{failure}; builtin/busybox needs no registry")
     return type(failure)(f"{failure} (asked of a mirror; {error.unasked})") if error.unasked else failure
 
 

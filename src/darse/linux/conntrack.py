@@ -51,7 +51,7 @@ class Conntrack:
 
     def forget_udp(self, wanted: Callable[[Flow], bool], summary: str) -> int:
         """Forget the UDP flows that `wanted` picks; return how many. Raises OSError."""
-        with trace.step("rule", f"forget UDP flows {summary}", "conntrack", "-D", "-p", "udp", summary):
+        with trace.step("rule", f"forget UDP flows {summary}", "conntrack", "-D", "-p", "udp", *summary.split()):
             flows = [flow for flow in self._flows() if wanted(flow)]
             for flow in flows:
                 # One that has ended by itself is no failure.

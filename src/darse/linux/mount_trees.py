@@ -40,7 +40,8 @@ class _MountAttributes(ctypes.Structure):
 
 def bind_descriptor(descriptor: int, target: str) -> None:
     """Bind what a descriptor of this mount namespace refers to, with what is mounted below it. Raises OSError."""
-    with trace.step("mount", f"bind at {target}", "mount", "--rbind", f"/proc/self/fd/{descriptor}", target):
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    with trace.step("mount", f"bind at {target}", "mount", "--rbind", path, target):
         mount(f"/proc/self/fd/{descriptor}", target, "", MS_BIND | MS_REC)
 
 
@@ -70,7 +71,8 @@ def bind_id_mapped(source: str, target: str, user_namespace: int) -> None:
     What is root's on the disk is there the namespace's root's, and the other way round for what is written. What is
     mounted below `source` is not shown. Raises OSError: EINVAL where the file system (or a kernel before 5.12) cannot.
     """
-    with trace.step("mount", f"id-mapped bind of {source}", "mount", "-o", "bind,X-mount.idmap=…", source, target):
+    options = f"bind,X-mount.idmap=/proc/{os.getpid()}/fd/{user_namespace}"
+    with trace.step("mount", f"id-mapped bind of {source}", "mount", "-o", options, source, target):
         flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
         tree = _syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(source), flags)
         try:

@@ -141,6 +141,8 @@ def mount_overlay(
     with _short_names([*lower, upper, work]) as names:
         *lower_names, upper_name, work_name = names
         options = f"lowerdir={':'.join(lower_names)},upperdir={upper_name},workdir={work_name},{_SELF_CONTAINED}"
+        # With the paths themselves, also where they are passed as descriptors.
+        shown = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{_SELF_CONTAINED}"
         with (
             trace.step(
                 "mount",
@@ -150,7 +152,7 @@ def mount_overlay(
                 "overlay",
                 "overlay",
                 "-o",
-                options,
+                shown,
                 target,
             ),
             file_system_identity(*owner) if owner is not None else nullcontext(),
@@ -170,7 +172,8 @@ def mount_layers(layers: Sequence[str], target: str) -> None:
     """Mount an overlay of two or more directories, topmost first, that nobody can write to."""
     with _short_names(layers) as names:
         options = f"lowerdir={':'.join(names)},{_SELF_CONTAINED}"
-        command = ("mount", "-t", "overlay", "-r", "overlay", "-o", options, target)
+        shown = f"lowerdir={':'.join(layers)},{_SELF_CONTAINED}"
+        command = ("mount", "-t", "overlay", "-r", "overlay", "-o", shown, target)
         with trace.step("mount", f"read-only overlay of {len(layers)} layers", *command):
             mount("overlay", target, "overlay", MS_RDONLY, options)
 

@@ -38,7 +38,9 @@ class Nftables:
 
     def run(self, commands: str) -> str:
         """Do a transaction and return what it printed. Raises NftError with the library's words."""
-        with trace.step("rule", commands.splitlines()[0][:80], "nft", commands):
+        # What has several lines is shown as a here-document.
+        words = ("nft", "-f", "-") if "\n" in commands else ("nft",)
+        with trace.step("rule", commands.splitlines()[0][:80], *words, commands):
             status: Any = self._library.nft_run_cmd_from_buffer(self._context, os.fsencode(commands))
             output: bytes = self._library.nft_ctx_get_output_buffer(self._context)
             if status != 0:

@@ -69,10 +69,11 @@ def load_default_profile() -> str:
     try:
         if any(line.startswith(f"{DEFAULT_PROFILE} ") for line in _LOADED.read_text().splitlines()):
             return DEFAULT_PROFILE
-        with trace.step("file", f"load the AppArmor profile {DEFAULT_PROFILE}", _PARSER, "-Kr"):
+        profile = _TEMPLATE.format(name=DEFAULT_PROFILE)
+        with trace.step("file", f"load the AppArmor profile {DEFAULT_PROFILE}", _PARSER, "-Kr", profile):
             subprocess.run(
                 [_PARSER, "-Kr"],
-                input=_TEMPLATE.format(name=DEFAULT_PROFILE),
+                input=profile,
                 check=True,
                 capture_output=True,
                 text=True,

@@ -84,7 +84,8 @@ class Cgroups:
         for controller in left_over:
             target = ROOT / controller
             target.mkdir(exist_ok=True)
-            with trace.step("mount", f"cgroup v1 controller {controller}", "mount", "-t", "cgroup", "-o", controller):
+            command = ("mount", "-t", "cgroup", "-o", controller, "cgroup", str(target))
+            with trace.step("mount", f"cgroup v1 controller {controller}", *command):
                 try:
                     mount("cgroup", str(target), "cgroup", 0, controller)
                 except OSError as error:
