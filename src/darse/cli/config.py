@@ -7,6 +7,7 @@ one of config.json, then the default socket: docker's order, with a variable of 
 from __future__ import annotations
 
 import os
+import sys
 
 from darse.cli.errors import CliError
 
@@ -38,9 +39,13 @@ class Settings:
 
     @property
     def file(self) -> dict[str, Any]:
-        """config.json; empty when there is none. Raises CliError when it is no JSON."""
+        """config.json; empty when there is none. One that cannot be read is a warning, as docker's client has it."""
         if self._file is None:
-            self._file = read_json(os.path.join(self.directory, "config.json"))
+            try:
+                self._file = read_json(os.path.join(self.directory, "config.json"))
+            except CliError as error:
+                sys.stderr.write(f"WARNING: Error loading config file: {error}\n")
+                self._file = {}
         return self._file
 
     def member(self, name: str, kind: type[T]) -> T:
@@ -149,10 +154,12 @@ class Endpoint:
 
 
 def read_json(path: str) -> dict[str, Any]:
-    """A JSON object of a file; empty when there is none. Raises CliError when it is no JSON."""
+    """A JSON object of a file; empty when there is none. Raises CliError when it is something else."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
+    except UnicodeDecodeError as error:
+        raise CliError(f"{path}: byte {error.start} is no UTF-8: mend it, or move it away") from error
     except OSError:
         return {}
     if not text.strip():
@@ -161,6 +168,10 @@ def read_json(path: str) -> dict[str, Any]:
 
     try:
         document = json.loads(text)
-    except ValueError as error:
-        raise CliError(f"cannot read {path}: {error}") from error
-    return document if isinstance(document, dict) else {}
+    except json.JSONDecodeError as error:
+        raise CliError(
+            f"{path}: no JSON at line {error.lineno}, column {error.colno}: mend it, or move it away"
+        ) from error
+    if not isinstance(document, dict):
+        raise CliError(f"{path}: a JSON object is required: mend it, or move it away")
+    return document

@@ -9,6 +9,7 @@ import pytest
 
 from darse.cli.client import Client
 from darse.cli.config import Endpoint, Settings
+from darse.cli.config_file import change
 from darse.cli.creating.environment import with_proxies
 from darse.cli.errors import CliError
 from tests.support.fake_engine import FakeEngine
@@ -129,3 +130,24 @@ def test_signatures_are_not_asked_for_digests_and_with_the_flag(monkeypatch: pyt
     assert run(["pull", "--disable-content-trust", "x"], answers).asked
     monkeypatch.setenv("DOCKER_CONTENT_TRUST", "0")
     assert run(["pull", "x"], answers).asked
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"{", "no JSON at line 1, column 2"),
+        (b"[]", "a JSON object is required"),
+        (b'{"a":"\xff"}', "byte 6 is no UTF-8"),
+    ],
+)
+def test_a_damaged_file_is_a_warning_and_is_not_written_over(
+    content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    assert Settings().file == {}
+    assert capsys.readouterr().err.startswith(f"WARNING: Error loading config file: {path}: {reason}")
+    with pytest.raises(CliError, match=reason):
+        change(str(tmp_path), lambda document: document.update(a="b"))
+    assert path.read_bytes() == content

@@ -96,6 +96,8 @@ _BUILDS = (
 async def not_here_yet(call: Call) -> web.StreamResponse:
     """Say that a later version brings this; clients read 501 as "not here"."""
     text = f"{call.request.method} {call.request.path} is not part of this version of darse"
+    if "/swarm" in call.request.path:
+        text += "; swarm mode comes with a later one"
     if call.request.path.endswith("/build"):
         text += f"; {_BUILDS}"
     raise NotImplementedHere(text)
