@@ -315,6 +315,31 @@ async def test_refusals_of_the_token_server(puller: Puller, registry: HostileReg
     assert "incorrect username or password" in said
 
 
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"errors": [{"code": "UNAUTHORIZED", "message": "no such user"}]}, "unauthorized: no such user"),
+        ({"Errors": [{"Code": "UNAUTHORIZED", "Message": "no such user"}]}, "unauthorized: no such user"),
+        ({"ERRORS": [{"CODE": "DENIED", "mEsSaGe": "not for you"}]}, "denied: not for you"),
+        ({"Details": "incorrect username or password"}, "incorrect username or password"),
+    ],
+)
+async def test_members_of_a_refusal_are_matched_without_case(
+    puller: Puller, registry: HostileRegistry, document: dict[str, object], said: str
+) -> None:
+    registry.replace("manifest", challenge(registry))
+    registry.replace("token", Answer(401, json.dumps(document).encode()))
+    told = await puller.refused(f"{registry.address}/some/image:1", credentials=Credentials("ada", "wrong"))
+    assert said in told
+    assert "unknown:" not in told
+
+
+async def test_members_of_a_token_are_matched_without_case(puller: Puller, registry: HostileRegistry) -> None:
+    registry.replace("manifest", challenge(registry))
+    registry.replace("token", Answer(body=b'{"Token": "good", "EXPIRES_IN": 60}'))
+    await puller.pull(f"{registry.address}/some/image:1", credentials=Credentials("ada", "secret"))
+
+
 def challenge(registry: HostileRegistry, realm: str = "") -> Callable[[Handler], Answer]:
     """Ask for a token, until the right one is shown."""
     wanted = {"Www-Authenticate": f'Bearer realm="{realm or registry.url + "/token"}",service="s",scope="x"'}

@@ -33,7 +33,7 @@ from darse.runtime import validate
 from darse.runtime.directories import is_there, make_directories
 from darse.runtime.spec import MASKED_PATHS, READONLY_PATHS
 from darse.volumes.binds import missing
-from darse.volumes.copy_up import copy_up
+from darse.volumes.copy_up import copy_up, is_empty
 from darse.volumes.mounts import MountPlan, parse_mounts
 from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig
 from darse.wire.host_config import HostConfig
@@ -245,10 +245,9 @@ class Creation:
             for plan in container.record.mounts
             if plan.type == "volume"
             and not plan.no_copy
-            and not plan.subpath
             and not plan.from_container
             and context.volumes.is_plain(plan.name)
-            and not any(Path(plan.source).iterdir())
+            and is_empty(Path(plan.source), plan.subpath)
         ]
         overlay = context.snapshots.overlay(container.id)
         working = container.record.config.WorkingDir
@@ -275,7 +274,7 @@ class Creation:
                     if working:
                         make_directories(root_fd, working, *owner)
                     for plan in plans:
-                        copy_up(root_fd, plan.destination, Path(plan.source))
+                        copy_up(root_fd, plan.destination, Path(plan.source), plan.subpath)
                 finally:
                     os.close(root_fd)
         finally:

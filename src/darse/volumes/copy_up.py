@@ -26,44 +26,78 @@ from darse.linux import trace
 from darse.linux.contained import ENTER, ENTRY, Walk, Way, remove_tree
 from darse.linux.files import sync_file_system
 from darse.linux.libc import call
-from darse.linux.openat2 import open_in_root
+from darse.linux.openat2 import open_beneath, open_in_root
 
-_PARTIAL, _WHOLE = ".copy-up", ".copied"
+_PARTIAL, _WHOLE, _INTO = ".copy-up", ".copied", ".copied-into"
 _PIECE = 1 << 30
 # Files with several names whose first one is remembered; a further one is copied again, as is one with a longer path.
 _MOST_LINKS = 200_000
 _PATH_MAX = 4096
 _RENAME_NOREPLACE = 1
+# EXDEV and ELOOP: a link that leads out of the volume, or in circles.
+_NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.EXDEV, errno.ELOOP)
 _Links = dict[tuple[int, int], str]
 
 
-def copy_up(root_fd: int, destination: str, data: Path) -> bool:
-    """Fill the empty directory `data` with the root's `destination`. Blocks.
+def copy_up(root_fd: int, destination: str, data: Path, subpath: str = "") -> bool:
+    """Fill the empty directory `data`, or the one that `subpath` is in it, with the root's `destination`. Blocks.
 
-    Returns whether there was anything to do. Raises InvalidParameter for a destination that is a file, and OSError.
+    Returns whether there was anything to do: nothing is, where the subpath is no directory, which is the start's to
+    refuse. Raises InvalidParameter for a destination that is a file, and OSError.
     """
-    with _alone(data.parent):
+    with _alone(data.parent), contextlib.ExitStack() as stack:
         recover(data)
-        if not _is_empty(data):
+        target = _open_target(data, subpath)
+        if target is None:
+            return False
+        stack.callback(os.close, target)
+        if not _is_empty(target):
             return False
         source = _open_source(root_fd, destination)
         if source is None:
             return False
-        try:
-            with trace.step("file", f"copy {destination} into the volume", "cp", "-a", f"{destination}/.", str(data)):
-                _copy_aside(source, data.parent / _PARTIAL)
-                os.rename(data.parent / _PARTIAL, data.parent / _WHOLE)
-                _move_in(data)
-        finally:
-            os.close(source)
+        stack.callback(os.close, source)
+        shown = str(data / subpath)
+        with trace.step("file", f"copy {destination} into the volume", "cp", "-a", f"{destination}/.", shown):
+            _copy_aside(source, data.parent / _PARTIAL)
+            if subpath:
+                _note_where(data.parent, subpath)
+            os.rename(data.parent / _PARTIAL, data.parent / _WHOLE)
+            _move_in(data.parent, target)
     return True
 
 
 def recover(data: Path) -> None:
     """Complete, or throw away, what an interrupted copy-up has left beside `data`."""
-    remove_tree(data.parent / _PARTIAL)
-    if os.path.lexists(data.parent / _WHOLE):
-        _move_in(data)
+    volume = data.parent
+    remove_tree(volume / _PARTIAL)
+    if not os.path.lexists(volume / _WHOLE):
+        (volume / _INTO).unlink(missing_ok=True)
+        return
+    try:
+        subpath = os.fsdecode((volume / _INTO).read_bytes())
+    except FileNotFoundError:
+        subpath = ""
+    target = _open_target(data, subpath)
+    if target is None:
+        # A container has removed the directory meanwhile.
+        _discard(volume)
+        return
+    try:
+        _move_in(volume, target)
+    finally:
+        os.close(target)
+
+
+def is_empty(data: Path, subpath: str = "") -> bool:
+    """Whether a volume's directory, or the one that `subpath` is in it, is there and has nothing in it."""
+    target = _open_target(data, subpath)
+    if target is None:
+        return False
+    try:
+        return _is_empty(target)
+    finally:
+        os.close(target)
 
 
 @contextlib.contextmanager
@@ -77,9 +111,24 @@ def _alone(directory: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _is_empty(directory: Path) -> bool:
+def _is_empty(directory: Path | int) -> bool:
     with os.scandir(directory) as entries:
         return next(entries, None) is None
+
+
+def _open_target(data: Path, subpath: str) -> int | None:
+    """Open the directory that is to be filled; None where the subpath is none in the volume."""
+    top = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if not subpath:
+        return top
+    try:
+        return open_beneath(top, subpath, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY:
+            raise
+        return None
+    finally:
+        os.close(top)
 
 
 def _open_source(root_fd: int, destination: str) -> int | None:
@@ -107,27 +156,39 @@ def _copy_aside(source: int, aside: Path) -> None:
         sync_file_system(aside)
 
 
-def _move_in(data: Path) -> None:
-    whole = data.parent / _WHOLE
-    with os.scandir(whole) as entries:
-        for entry in entries:
-            with contextlib.suppress(FileExistsError):
-                _rename_noreplace(whole / entry.name, data / entry.name)
-    copied = os.open(whole, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    target = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _note_where(volume: Path, subpath: str) -> None:
+    """Written before the copy is called whole: without one, what a crash leaves of the note means nothing."""
+    with open(volume / _INTO, "wb") as file:
+        file.write(os.fsencode(subpath))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move_in(volume: Path, target: int) -> None:
+    copied = os.open(volume / _WHOLE, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        with os.scandir(copied) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileExistsError):
+                    _rename_noreplace(copied, entry.name, target)
         _copy_metadata(copied, target)
         os.fsync(target)
     finally:
         os.close(copied)
-        os.close(target)
-    remove_tree(whole)
+    _discard(volume)
 
 
-def _rename_noreplace(source: Path, target: Path) -> None:
-    """renameat2(2) with RENAME_NOREPLACE. Raises FileExistsError."""
-    here = ctypes.c_int(-100)  # AT_FDCWD; both paths are absolute
-    call("renameat2", here, os.fsencode(source), here, os.fsencode(target), _RENAME_NOREPLACE, operand=str(target))
+def _discard(volume: Path) -> None:
+    """Remove the copy, and after it the note of where it belongs."""
+    remove_tree(volume / _WHOLE)
+    (volume / _INTO).unlink(missing_ok=True)
+
+
+def _rename_noreplace(source: int, name: str, target: int) -> None:
+    """renameat2(2) with RENAME_NOREPLACE, from one directory to another. Raises FileExistsError."""
+    encoded = os.fsencode(name)
+    old, new = ctypes.c_int(source), ctypes.c_int(target)
+    call("renameat2", old, encoded, new, encoded, _RENAME_NOREPLACE, operand=name)
 
 
 class _Copy:

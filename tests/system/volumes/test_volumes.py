@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.engine import BUSYBOX, Engine
+from tests.support.engine import BUSYBOX, Done, Engine
 
 
 def sh(engine: Engine, script: str, *options: str) -> str:
@@ -160,6 +160,20 @@ def test_subpaths(engine: Engine) -> None:
         # docker's client makes 127 of "no such file or directory".
         assert status in (125, 127), bad
         assert "cannot access path" in text
+
+
+def test_an_empty_subpath_takes_what_the_image_has(engine: Engine) -> None:
+    sh(engine, "mkdir -p /v/sub /v/full; touch /v/full/own", "-v", "tree:/v")
+
+    def at(subpath: str, more: str = "") -> Done:
+        mount = f"type=volume,src=tree,dst=/bin,volume-subpath={subpath}{more}"
+        return engine.docker("run", "--rm", "--mount", mount, BUSYBOX, "ls", "/bin")
+
+    assert at("sub", ",volume-nocopy").status == 127
+    assert "ls" in at("sub").ok().out.split()
+    assert at("full").status == 127
+    assert "ls" in sh(engine, "ls /v/sub", "-v", "tree:/v").split()
+    assert sh(engine, "ls /v", "-v", "tree:/v").split() == ["full", "sub"]
 
 
 def test_a_subpath_that_is_swapped_for_a_link_never_shows_the_host(engine: Engine, tmp_path: Path) -> None:

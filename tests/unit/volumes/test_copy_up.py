@@ -11,7 +11,7 @@ import pytest
 
 from darse.engine.errors import InvalidParameter
 from darse.volumes import copy_up as module
-from darse.volumes.copy_up import copy_up, recover
+from darse.volumes.copy_up import copy_up, is_empty, recover
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners and devices")
 
@@ -28,8 +28,8 @@ class Place:
         self.data.mkdir(parents=True)
         self.fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
 
-    def fill(self, destination: str = "/data") -> bool:
-        return copy_up(self.fd, destination, self.data)
+    def fill(self, destination: str = "/data", subpath: str = "") -> bool:
+        return copy_up(self.fd, destination, self.data, subpath)
 
     def beside(self) -> list[str]:
         return sorted(path.name for path in self.volume.iterdir())
@@ -200,13 +200,62 @@ def test_a_crash_while_moving_is_completed(place: Place, monkeypatch: pytest.Mon
     assert place.beside() == ["_data"]
 
 
+@needs_root
+def test_an_empty_directory_in_a_volume_is_filled(place: Place) -> None:
+    (place.data / "sub/deep").mkdir(parents=True)
+    (place.data / "beside").write_text("kept")
+    (place.data / "link").symlink_to("sub/deep")
+    (place.source / "file").write_text("x")
+    os.chown(place.source, 7, 8)
+    assert place.fill(subpath="link")
+    assert (place.data / "sub/deep/file").read_text() == "x"
+    assert ((place.data / "sub/deep").stat().st_uid, place.data.stat().st_uid) == (7, 0)
+    assert place.beside() == ["_data"]
+    assert not place.fill(subpath="sub")  # it has `deep`
+    assert sorted(os.listdir(place.data)) == ["beside", "link", "sub"]
+
+
+def test_a_subpath_that_is_no_directory_of_the_volume_is_left_to_the_start(place: Place, tmp_path: Path) -> None:
+    (place.source / "file").write_text("x")
+    (tmp_path / "host").mkdir()
+    (place.data / "out").symlink_to(tmp_path / "host")
+    (place.data / "up").symlink_to("../../host")
+    (place.data / "circle").symlink_to("circle")
+    (place.data / "plain").write_text("x")
+    for subpath in ("out", "up", "circle", "plain", "none", "plain/below"):
+        assert not is_empty(place.data, subpath)
+        assert not place.fill(subpath=subpath)
+    assert not os.listdir(tmp_path / "host")
+    assert place.beside() == ["_data"]
+
+
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_crash_while_a_subpath_is_filled_is_completed_there(
+    place: Place, monkeypatch: pytest.MonkeyPatch, after: int, gone: bool
+) -> None:
+    (place.data / "sub").mkdir()
+    for name in "abc":
+        (place.source / name).write_text(name)
+    with monkeypatch.context() as patch:
+        crash_in(patch, "_rename_noreplace", after)
+        with pytest.raises(KeyboardInterrupt):
+            place.fill(subpath="sub")
+    if gone:
+        (place.data / "sub").rename(place.data / "moved")
+    recover(place.data)
+    assert len(os.listdir(place.data / ("moved" if gone else "sub"))) == (after if gone else 3)
+    assert os.listdir(place.data) == ["moved" if gone else "sub"]
+    assert place.beside() == ["_data"]
+
+
 def test_what_a_container_put_there_meanwhile_is_not_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     (place.source / "config").write_text("image's")
     original = module._move_in
 
-    def with_rival(data: Path) -> None:
-        (data / "config").write_text("container's")
-        original(data)
+    def with_rival(volume: Path, target: int) -> None:
+        (place.data / "config").write_text("container's")
+        original(volume, target)
 
     monkeypatch.setattr(module, "_move_in", with_rival)
     place.fill()
