@@ -34,6 +34,10 @@ def only_engine(config: EngineConfig) -> Iterator[None]:
                 file = held.enter_context(open(directory / "lock", "w", encoding="utf-8"))
             except OSError as error:
                 raise SystemFault(f"cannot use {directory}: {error.strerror or error}") from error
+            if os.path.samefile(config.data_root, config.exec_root):
+                raise SystemFault(
+                    f"--data-root and --exec-root are the same directory, {directory}: each needs its own"
+                )
             try:
                 with contextlib.suppress(_NotLockable):
                     _lock_within(root, _LOCK_SECONDS)

@@ -197,6 +197,12 @@ def test_a_lock_that_is_deleted_lets_no_second_engine_in(tmp_path, monkeypatch):
         pass
 
 
+def test_one_directory_cannot_be_both_roots(tmp_path):
+    config = EngineConfig(data_root=tmp_path / "d", exec_root=tmp_path / "d")
+    with pytest.raises(SystemFault, match="the same directory"), only_engine(config):
+        pass
+
+
 def test_a_pidfile_of_something_else_is_taken(tmp_path):
     path = tmp_path / "pid"
     path.write_text("1\n")
