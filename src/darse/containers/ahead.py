@@ -10,6 +10,7 @@ One that waits costs two megabytes, so few of them wait, and not for long. With 
 from __future__ import annotations
 
 import asyncio
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from darse.containers.model import Container
 from darse.linux.contained import discard_tree
 from darse.runtime.conmon import Station
 from darse.runtime.launch import ExecLaunch, StdioPlan
+from darse.runtime.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
 # What is stored of an exec, in its station's directory.
@@ -51,8 +53,9 @@ def station_of(directory: Path, exec_id: str, container_id: str) -> Station:
 class ExecsAhead:
     """The execs that wait, by id. Call from the event loop."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, null: NullDevice) -> None:
         self._directory = directory
+        self._null = null
         self._waiting: dict[str, _Waiting] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._closed = False
@@ -66,7 +69,8 @@ class ExecsAhead:
         station = station_of(self._directory, exec_id, shape.container_id)
         if spare:
             station.exits.mkdir(mode=0o700, parents=True)
-        launch = asyncio.create_task(asyncio.to_thread(ExecLaunch, runtime, station, shape.stdio, attach=shape.attach))
+        start = functools.partial(ExecLaunch, runtime, station, shape.stdio, attach=shape.attach, null=self._null)
+        launch = asyncio.create_task(asyncio.to_thread(start))
         self._waiting[exec_id] = _Waiting(shape, launch, spare, self._expiry(exec_id))
 
     def adopt(self, shape: Shape) -> str | None:

@@ -25,6 +25,7 @@ from darse.linux.mounts import NamespaceThreads
 from darse.networks import NetworkService
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts
+from darse.runtime.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.remapping import Remapping
 from darse.volumes import VolumeService
@@ -46,6 +47,7 @@ class Context(msgspec.Struct, frozen=True):
     cgroups: Cgroups
     facts: HostFacts
     threads: NamespaceThreads
+    null: NullDevice
     files: FileLayout
     seccomp_profile: str = ""
     remapping: Remapping | None = None

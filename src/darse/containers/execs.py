@@ -63,7 +63,7 @@ class ExecService:
         self._directory = context.files.execs
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
-        self._ahead = ExecsAhead(self._directory)
+        self._ahead = ExecsAhead(self._directory, context.null)
         self._endings: set[asyncio.Task[None]] = set()
         context.observers.add(self._ahead)
         context.observers.add(self)
@@ -208,7 +208,8 @@ class ExecService:
         self, one: Exec, container: Container, shape: Shape, ahead: ExecLaunch | None
     ) -> tuple[Launched, socket.socket | None]:
         runtime = self._context.runtime_of(container)
-        launch = ahead or ExecLaunch(runtime, one.station, shape.stdio, attach=shape.attach)
+        null = self._context.null
+        launch = ahead or ExecLaunch(runtime, one.station, shape.stdio, attach=shape.attach, null=null)
         try:
             check_launchable((one.record.config.Cmd or [""])[0], one.record.config.WorkingDir)
             process = msgspec.json.encode(self._process(container, one.record.config))

@@ -35,6 +35,7 @@ from darse.networks import NetworkService
 from darse.networks import store as network_store
 from darse.runtime.cgroups import Cgroups
 from darse.runtime.hostfacts import HostFacts, read_host_facts
+from darse.runtime.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.remapping import Remapping, find_subordinates, forget_mounts, make_default_user, read_maps
 from darse.volumes import VolumeService
@@ -92,6 +93,7 @@ class Engine:
         id_maps = self.remapping.maps if self.remapping else None
         self.networks = NetworkService(config, self.state, self.events, id_maps)
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
+        self._null = NullDevice(self._threads)
         self._files = FileLayout(config.data_root, config.exec_root)
         self.context = Context(
             config=config,
@@ -106,6 +108,7 @@ class Engine:
             cgroups=self.cgroups,
             facts=self.facts,
             threads=self._threads,
+            null=self._null,
             files=self._files,
             seccomp_profile=_seccomp_profile(config),
             remapping=self.remapping,
@@ -127,6 +130,7 @@ class Engine:
         self.containers.sweep(self.recovery)
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
+        self._null.prepare(self.config.exec_root)
         self._prepare_runtimes()
         self._favor_moves()
         self.images.open(self.containers.known | self.recovery.strays, self.recovery)

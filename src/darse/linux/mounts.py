@@ -225,6 +225,10 @@ class NamespaceThreads:
             self._executor, lambda: context.run(function, *arguments, **options)
         )
 
+    def call(self, function: Callable[[], T]) -> T:
+        """Call `function` in one of the threads, within the caller's context. Blocks; not for one of the threads."""
+        return self._executor.submit(contextvars.copy_context().run, function).result()
+
     @contextmanager
     def private_mounts(self) -> Iterator[None]:
         """Be in a new copy of the host's mount namespace for the duration of the block."""

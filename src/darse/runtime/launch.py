@@ -16,6 +16,7 @@ import msgspec
 
 from darse.linux.mounts import NamespaceThreads, mount_overlay
 from darse.runtime.conmon import Launched, Launching, Station
+from darse.runtime.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
 CONMON = "/usr/bin/conmon"
@@ -90,7 +91,9 @@ class ExecLaunch:
     write to: with the engine it ends, and the runtime finds nothing to run.
     """
 
-    def __init__(self, runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool) -> None:
+    def __init__(
+        self, runtime: OCIRuntime, station: Station, stdio: StdioPlan, *, attach: bool, null: NullDevice
+    ) -> None:
         """Start them; with `attach`, connect to the console. Blocks: call it in a thread. Raises OSError."""
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
         self._terminal = stdio.terminal
@@ -106,7 +109,9 @@ class ExecLaunch:
         try:
             words = ("--detach", "--pid-file", str(station.container_pid), "--process", str(station.config))
             command = runtime.command("exec", *words, station.container_id)
-            self._launching = Launching(arguments, station, command, attach=attach)
+            self._launching = null.shown_to(
+                lambda: Launching(arguments, station, command, attach=attach), station.directory
+            )
             if attach:
                 try:
                     self._console = self._launching.listening(_LAUNCH_SECONDS)
