@@ -101,7 +101,13 @@ def _release(fifo: Path) -> bool:
     return True
 
 
-_NOT_FOUND = re.compile(r"executable file [`'\"]?(?P<name>.*?)[`'\"]? not found")
+_NOT_FOUND = re.compile(r"executable file (?:.* )?not found")
+# crun: chdir `/x`: No such file or directory. runc: chdir to cwd ("/x") set in config.json failed: no such …
+_NO_WORKING_DIRECTORY = re.compile(
+    r"chdir (?:`(?P<crun>.*)`: |to cwd \((?P<runc>\".*\")\) set in config.json failed: )(?P<reason>.*)"
+)
+# A line of runc's log as text: `time="…" level=error msg="…"`, quoted as Go does.
+_LOG_LINE = re.compile(r'time="[^"]*" level=\w+ msg=(?P<quoted>".*")$')
 _NO_ENTRY = re.compile(r"No such file or directory", re.IGNORECASE)
 # crun says "Operation not permitted" of a directory.
 _DENIED = re.compile(r"permission denied|open executable: Operation not permitted|is a directory", re.IGNORECASE)
@@ -150,6 +156,15 @@ def failure(runtime: str, message: str, command: str, *, during: str = "create")
     """
     text = _plain(message)
     prefix = _PREFIX[during] + runtime
+    directory = _NO_WORKING_DIRECTORY.search(text)
+    if directory is not None:
+        shown = directory["runc"] or json.dumps(directory["crun"])
+        reason = directory["reason"].lower()
+        kind = CommandNotExecutable if _DENIED.search(reason) else CommandNotFound
+        return kind(
+            f"{prefix}: unable to start container process: chdir to cwd ({shown}) set in config.json failed: "
+            f"{reason}: unknown"
+        )
     name = json.dumps(command)
     if _NOT_FOUND.search(text):
         return CommandNotFound(
@@ -169,13 +184,18 @@ def failure(runtime: str, message: str, command: str, *, during: str = "create")
 
 
 def _plain(message: str) -> str:
-    """Take the text out of a runtime's JSON log lines; plain text stays as it is."""
+    """Take the text out of a runtime's log lines, of JSON or of logfmt; plain text stays as it is."""
     texts = []
     for line in message.strip().splitlines():
         with contextlib.suppress(ValueError):
             entry = json.loads(line)
             if isinstance(entry, dict) and "msg" in entry:
                 texts.append(str(entry["msg"]))
+                continue
+        logged = _LOG_LINE.match(line)
+        if logged is not None:
+            with contextlib.suppress(ValueError):
+                texts.append(json.loads(logged["quoted"]))
                 continue
         texts.append(re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z:? ?", "", line))
     return "; ".join(texts)

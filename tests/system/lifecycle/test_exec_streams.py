@@ -101,6 +101,23 @@ def test_what_no_container_can_run_is_126(running: Engine, command: str, argumen
     assert said in done.out + done.err
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_statuses_and_reasons_are_dockers_with_each_runtime(engine: Engine, runtime: str) -> None:
+    engine.docker("run", "-d", "--name", "cc", "--runtime", runtime, BUSYBOX, "sleep", "1000").ok()
+    for arguments, status, said in (
+        (["cc", "nosuch"], 127, 'exec: "nosuch": executable file not found in $PATH'),
+        (
+            ["-w", "/none", "cc", "pwd"],
+            127,
+            'chdir to cwd ("/none") set in config.json failed: no such file or directory',
+        ),
+        (["cc", "/etc"], 126, 'exec: "/etc": permission denied'),
+    ):
+        done = engine.docker("exec", *arguments)
+        assert (done.status, said in done.out + done.err, "level=" in done.out) == (status, True, False), done
+    engine.docker("rm", "-f", "cc").ok()
+
+
 def test_an_upgrade_header_alone_upgrades_an_exec(running: Engine) -> None:
     exec_id = made(running, "cat", AttachStdin=True)
     body = json.dumps({"Tty": False}).encode()
