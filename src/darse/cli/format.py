@@ -15,6 +15,8 @@ from darse.cli.errors import CliError
 from darse.cli.templates import Methods, Template, TemplateError
 from darse.cli.templates import values as go
 
+# The seconds of 0001-01-01, which a time in Go is without being set.
+_ZERO_TIME = -62_135_596_800
 FORMAT_HELP = """Format output using a custom template:
 'table':            Print output in table format with column headers (default)
 'table TEMPLATE':   Print output in table format using the given Go template
@@ -49,11 +51,15 @@ def labels_text(labels: Mapping[str, str] | None) -> str:
 
 def local_time(seconds: float) -> str:
     """A time as Go prints it: `2026-01-02 03:04:05 +0000 UTC`."""
-    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds))
+    moment = time.localtime(seconds)
+    # Not %Y: of the year 1, an image's without a date, the C library prints one digit.
+    return f"{moment.tm_year:04}-{time.strftime('%m-%d %H:%M:%S %z %Z', moment)}"
 
 
 def ago(seconds: float) -> str:
-    """How long ago a time was."""
+    """How long ago a time was; nothing for Go's zero time."""
+    if seconds == _ZERO_TIME:
+        return ""
     from darse.durations import human_duration
 
     return human_duration(time.time() - seconds) + " ago"

@@ -136,6 +136,7 @@ class Lifecycle:
                 hub.connect()
             plan.created()
             started_ns = time.time_ns()  # before the process can end
+            container.begun = time.monotonic()
             if restore is None:
                 plan.runtime.start(container.id)
             container.state = State(
@@ -300,9 +301,10 @@ class Lifecycle:
             state.pid = state.monitor_pid = 0
             if state.health is not None:
                 state.health.Status = "unhealthy"  # as docker has it
-            self._restart_or_rest(container, lasted=(state.finished_ns - state.started_ns) / 1e9)
+            lasted = container.lasted()
+            self._restart_or_rest(container, lasted=lasted)
             try:
-                context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_))
+                context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_, lasted))
             finally:
                 # Whatever that fails by: nobody waits for a process that is gone.
                 self._tell_ended(container)
@@ -321,16 +323,15 @@ class Lifecycle:
         if hub is not None:
             hub.process_exited()
 
-    def _save_end(self, container: Container, exit_: Exit) -> None:
-        context, state = self._context, container.state
+    def _save_end(self, container: Container, exit_: Exit, lasted: float) -> None:
+        context = self._context
         with context.database.transaction():
             # In one transaction with the exit: one flush of the disk instead of two.
             context.networks.sandbox_release(container.id)
             context.store.save_state(container)
             if exit_.oom_killed and not container.oom_kills:
                 context.publish(container, "oom")
-            took = (state.finished_ns - state.started_ns) // 1_000_000_000
-            context.publish(container, "die", exitCode=exit_.code, execDuration=took)
+            context.publish(container, "die", exitCode=exit_.code, execDuration=int(lasted))
 
     async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
         """Bring one container's state together with what the kernel has, after an engine ended in whatever way.

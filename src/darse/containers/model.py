@@ -151,6 +151,7 @@ class Container:
         "_overs",
         "_removals",
         "_under_way",
+        "begun",
         "monitor",
         "oom_kills",
         "record",
@@ -164,6 +165,8 @@ class Container:
         self.monitor: Process | None = None
         self._under_way: Counter[Purpose] = Counter()
         self._overs: dict[Purpose, list[asyncio.Future[None]]] = {}
+        # time.monotonic() when this engine started it last; 0 where it has not.
+        self.begun = 0.0
         # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
         self.restart_delay = 0.0
         # Processes that the kernel has killed for want of memory, of which we have told; with cgroup version 2 only.
@@ -180,6 +183,12 @@ class Container:
     def name(self) -> str:
         """The name, without the API's slash."""
         return self.record.name
+
+    def lasted(self) -> float:
+        """Seconds that the run took that has just ended; the wall clock may have been set meanwhile."""
+        if self.begun:
+            return time.monotonic() - self.begun
+        return (self.state.finished_ns - self.state.started_ns) / 1e9
 
     @contextmanager
     def under_way(self, purpose: Purpose) -> Iterator[None]:

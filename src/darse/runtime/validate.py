@@ -280,7 +280,9 @@ def _check_names(host: HostConfig) -> None:
         name, colon, address = entry.partition(":")
         if not colon or _DOMAIN.match(name) is None:
             raise InvalidParameter(f'bad format for add-host: "{entry}"')
-        if address != "host-gateway" and not _is_address(address.removeprefix("[").removesuffix("]")):
+        numbers = address.removeprefix("[").removesuffix("]")
+        # A zone means nothing in /etc/hosts of another namespace; docker takes none.
+        if address != "host-gateway" and ("%" in numbers or not _is_address(numbers)):
             raise InvalidParameter(f'invalid IP address in add-host: "{address}"')
 
 

@@ -23,6 +23,7 @@ _CREATE = r"""
 --add-host a=1.2.3.4 --add-host b:host-gateway --add-host "c:[::1]" --add-host d=::1
 --add-host bad
 --add-host a:xx
+--add-host h:fe80::1%eth0
 --annotation a=b --annotation c=d=e
 --annotation bare
 --annotation =x
@@ -72,6 +73,7 @@ _CREATE = r"""
 --device-read-iops /dev/sda:-1
 --dns 1.1.1.1 --dns ::1 --dns-option x --dns-opt y --dns-search a.b
 --dns bad
+--dns fe80::1%eth0
 --dns-search .
 --dns-search "a b"
 --domainname dom

@@ -9,7 +9,7 @@ import pytest
 
 from darse.cli.container_rows import HEADINGS, ContainerRow, ports_text
 from darse.cli.errors import CliError
-from darse.cli.format import Format, natural, short_id
+from darse.cli.format import Format, ago, local_time, natural, short_id
 from darse.cli.table import align, ellipsis, fit, width
 from darse.cli.templates.times import time_text
 from darse.cli.units import binary_size, human_size
@@ -214,3 +214,11 @@ def test_times_of_go() -> None:
 def test_ids_and_order() -> None:
     assert short_id("sha256:" + "ab" * 32) == "ab" * 6
     assert sorted(["a10", "a2", "b", "1"], key=natural) == ["1", "a2", "a10", "b"]
+
+
+def test_an_image_without_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docker's client prints Go's zero time with four digits, and no time that has passed since."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert (local_time(-62_135_596_800), ago(-62_135_596_800)) == ("0001-01-01 00:00:00 +0000 UTC", "")
+    assert local_time(0) == "1970-01-01 00:00:00 +0000 UTC"

@@ -108,3 +108,24 @@ def test_starts_wait_until_they_are_possible_and_a_cancelled_one_does_not_come()
 
 def test_nobody_who_was_stopped_is_wanted():
     assert not Restarts(lambda _: asyncio.sleep(0)).wanted(container("always", manually_stopped=True), 1)
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+def test_how_long_a_run_lasted_does_not_go_by_the_wall_clock(step: int, monkeypatch: pytest.MonkeyPatch):
+    one = container("always", started_ns=10**18, finished_ns=10**18 + step * 10**9)
+    monkeypatch.setattr("darse.containers.model.time.monotonic", lambda: 112.0)
+    one.begun = 100.0
+    assert one.lasted() == 12.0
+
+
+def test_the_run_of_an_engine_before_goes_by_what_is_on_record():
+    assert container("always", started_ns=10**18, finished_ns=10**18 + 5 * 10**9).lasted() == 5.0
+
+
+def test_a_start_that_lies_in_the_future_is_just_now(monkeypatch: pytest.MonkeyPatch):
+    now = 10**18
+    monkeypatch.setattr("darse.containers.model.time.time_ns", lambda: now)
+    state = State(Status.RUNNING, started_ns=now + 10**12, finished_ns=now + 10**12)
+    assert state.describe() == "Up Less than a second"
+    state.status = Status.EXITED
+    assert state.describe() == "Exited (0) Less than a second ago"

@@ -132,6 +132,7 @@ def refusal(**options: Any) -> str:
         ({"Dns": ["8.8.8.8\nnameserver 6.6.6.6"]}, "invalid IP address: 8.8.8.8\nnameserver 6.6.6.6"),
         ({"Dns": ["fe80::1%a\nb"]}, "invalid IP address: fe80::1%a\nb"),
         ({"ExtraHosts": ["evil"]}, 'bad format for add-host: "evil"'),
+        ({"ExtraHosts": ["h:fe80::1%eth0"]}, 'invalid IP address in add-host: "fe80::1%eth0"'),
         ({"ExtraHosts": ["a b:1.2.3.4"]}, 'bad format for add-host: "a b:1.2.3.4"'),
         ({"ExtraHosts": ["a:1.2.3.4\n5.6.7.8 b"]}, 'invalid IP address in add-host: "1.2.3.4\n5.6.7.8 b"'),
         ({"DnsSearch": ["a\nb"]}, "invalid DnsSearch: 'a\\nb'"),

@@ -54,14 +54,14 @@ def pairs(entries: list[str]) -> dict[str, str]:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an address of IPv4 or IPv6."""
+    """Whether it is an address of IPv4 or IPv6, without a zone: Go's net.ParseIP takes none."""
     import ipaddress
 
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text
 
 
 def is_domain(text: str) -> bool:
