@@ -73,6 +73,17 @@ def test_a_joined_container_is_looked_up_at_the_start(engine: Engine) -> None:
     assert engine.api("POST", "/containers/joins/start").status == 204
 
 
+@pytest.mark.parametrize("kind", ["PidMode", "IpcMode"])
+def test_namespaces_of_a_container_that_does_not_run_are_refused_at_the_start(engine: Engine, kind: str) -> None:
+    shared = {"IpcMode": "shareable"} if kind == "IpcMode" else {}
+    assert create(engine, "target", HostConfig=shared).status == 201
+    assert create(engine, "joins", HostConfig={kind: "container:target"}).status == 201
+    refused = engine.api("POST", "/containers/joins/start")
+    assert (refused.status, "namespace of a non running container" in refused.message) == (409, True), refused.message
+    engine.api("POST", "/containers/target/start")
+    assert engine.api("POST", "/containers/joins/start").status == 204
+
+
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -21,6 +21,9 @@ def test_the_docker_cli_finds_its_phrase(message, kind, phrase):
     error = failure("crun", message, "nosuch")
     assert type(error) is kind
     assert phrase in str(error)
+    # This engine has neither tasks nor shims.
+    assert "task" not in str(error)
+    assert "shim" not in str(error)
 
 
 RUNC = 'time="2026-01-02T03:04:05Z" level=error msg="exec failed: unable to start container process: {}"'
