@@ -98,6 +98,7 @@ class ExecLaunch:
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
         self._terminal = stdio.terminal
         self._console: socket.socket | None = None
+        self._handover: set[Path] = set()
         arguments = [
             *_common(runtime, station, stdio),
             "--exec",
@@ -115,6 +116,9 @@ class ExecLaunch:
             if attach:
                 try:
                     self._console = self._launching.listening(_LAUNCH_SECONDS)
+                    if self._terminal:
+                        # A monitor that ends by itself, with the container, does not remove them and cannot be asked.
+                        self._handover = set(self._launching.handover_sockets())
                 except BaseException:
                     self._launching.kill()
                     raise
@@ -146,7 +150,9 @@ class ExecLaunch:
 
     def abandon(self) -> None:
         """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
-        left = self._launching.handover_sockets() if self._terminal else []
+        left = self._handover
+        if self._terminal:
+            left |= set(self._launching.handover_sockets())
         self._close_pipe()
         if self._console is not None:
             self._console.close()
