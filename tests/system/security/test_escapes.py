@@ -45,7 +45,8 @@ def test_cve_2024_21626_working_directory_is_a_leaked_descriptor(cli: Client) ->
     """WORKDIR /proc/self/fd/N: runc had the host's cgroup directory open when it went there."""
     for number in _DESCRIPTORS:
         done = cli("run", "--rm", "-w", f"/proc/self/fd/{number}", BUSYBOX, "cat", "../../../../../../etc/hostname")
-        assert done.status == 125, done
+        # Docker's client makes 127 of a descriptor that is not there, and 125 of one that is no directory.
+        assert (done.status, done.out) == (127 if "no such file" in done.err else 125, ""), done
         assert "chdir" in done.err
 
 
@@ -53,7 +54,7 @@ def test_cve_2024_21626_working_directory_of_an_exec(cli: Client) -> None:
     cli("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
     for number in _DESCRIPTORS:
         done = cli("exec", "-w", f"/proc/self/fd/{number}", "cc", "pwd")
-        assert done.status == 126, done
+        assert done.status == (127 if "no such file" in done.out + done.err else 126), done
         assert "chdir" in done.out + done.err
 
 
