@@ -68,8 +68,10 @@ async def test_a_start_s_story(host: Host) -> None:
         await host.sandbox("one")
     told = [" ".join(step.command) for step in operation.steps]
     assert told[0].startswith(f"ip netns add {trace.NETNS} ;")
-    assert any(command.startswith("ip link add dv") for command in told)
-    assert any("ip address add" in command and "ip route replace default via" in command for command in told)
+    assert any(command.startswith("ip link add dv") for command in told), "; ".join(told)
+    assert any(" address add " in command and " route replace default via " in command for command in told), "; ".join(
+        told
+    )
     await host.network("net")
     with trace.begin("start", "two") as operation:
         await host.sandbox("two", "net")

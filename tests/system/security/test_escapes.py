@@ -54,7 +54,7 @@ def test_cve_2024_21626_working_directory_of_an_exec(cli: Client) -> None:
     cli("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
     for number in _DESCRIPTORS:
         done = cli("exec", "-w", f"/proc/self/fd/{number}", "cc", "pwd")
-        assert done.status == (127 if "no such file" in done.out + done.err else 126), done
+        assert done.status == 127, done
         assert "chdir" in done.out + done.err
 
 
