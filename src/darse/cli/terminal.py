@@ -7,7 +7,7 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from darse.cli.errors import CliError
 
@@ -39,25 +39,21 @@ def raw_mode(descriptor: int) -> Iterator[None]:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-@contextmanager
-def no_echo(descriptor: int) -> Iterator[None]:
+def no_echo(descriptor: int) -> AbstractContextManager[None]:
     """Show nothing of what is typed, a password say, and restore the terminal in any case."""
-    before = termios.tcgetattr(descriptor)
-    quiet = termios.tcgetattr(descriptor)
-    quiet[3] &= ~termios.ECHO
-    try:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+    return _without(descriptor, termios.ECHO)
+
+
+def no_echo_of_controls(descriptor: int) -> AbstractContextManager[None]:
+    """Show no `^C` for what is typed (ECHOCTL, termios(3)), and restore the terminal in any case."""
+    return _without(descriptor, termios.ECHOCTL)
 
 
 @contextmanager
-def no_echo_of_controls(descriptor: int) -> Iterator[None]:
-    """Show no `^C` for what is typed (ECHOCTL, termios(3)), and restore the terminal in any case."""
+def _without(descriptor: int, flag: int) -> Iterator[None]:
     before = termios.tcgetattr(descriptor)
     quiet = termios.tcgetattr(descriptor)
-    quiet[3] &= ~termios.ECHOCTL
+    quiet[3] &= ~flag
     try:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
         yield
