@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import sqlite3
 from pathlib import Path
 
 from darse.engine.records import reading
-from darse.linux.files import sync_directory
+from darse.linux.files import publish
 
 #: Its name in the data root.
 NAME = "state.backup.sqlite"
@@ -94,13 +93,7 @@ def copy_database(source: Path, target: Path) -> None:
             (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise sqlite3.DatabaseError(f"the database is damaged: {verdict}")
-        descriptor = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(new, target)
-        sync_directory(target.parent)
+        publish(new, target)
     finally:
         new.unlink(missing_ok=True)
         new.with_name(f"{new.name}-journal").unlink(missing_ok=True)

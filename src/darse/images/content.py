@@ -18,7 +18,7 @@ from darse.engine.errors import InvalidParameter, NotFound
 from darse.images.model import Descriptor, digest_of
 from darse.images.partials import Partial, Partials
 from darse.images.references import is_digest
-from darse.linux.files import sync_directory
+from darse.linux.files import publish, sync_directory
 from darse.linux.inode_flags import spread_subdirectories
 from darse.runtime.trash import Trash
 
@@ -154,10 +154,4 @@ class ContentStore:
         if final.exists():
             temporary.unlink()
             return
-        descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, final)
-        sync_directory(self._blobs)
+        publish(temporary, final)

@@ -45,6 +45,17 @@ def preallocate(descriptor: int, size: int) -> None:
     call("fallocate", descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
 
 
+def publish(new: Path, path: Path) -> None:
+    """Give a whole file its name, durably: its content is on the disk before the name is. Raises OSError."""
+    descriptor = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(new, path)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Flush a directory's entries to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
