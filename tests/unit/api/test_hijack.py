@@ -186,3 +186,11 @@ async def test_an_upgrade_header_alone_upgrades(served: Served) -> None:
     answer = await asyncio.wait_for(reader.read(), 5)
     assert answer.startswith(b"HTTP/1.1 101 UPGRADED")
     assert answer.endswith(b"EARLY[end]")
+
+
+@pytest.mark.parametrize("upgrade", [{"Connection": "Upgrade", "Upgrade": "tcp"}, {}])
+async def test_a_refused_attachment_is_told_as_text(served: Served, upgrade: dict[str, str]) -> None:
+    """Docker writes the plain message where the stream would begin."""
+    answer = await served.request("POST", "/containers/no/attach?stream=1", headers=upgrade)
+    assert (answer.status, answer.headers["content-type"]) == (404, "application/vnd.docker.raw-stream")
+    assert answer.body == b"No such container: no\r\n"

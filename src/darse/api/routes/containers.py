@@ -19,7 +19,7 @@ from darse.containers.checkpoints import CheckpointPlace
 from darse.containers.listing import LIST_FILTERS, PRUNE_FILTERS
 from darse.containers.logs import LogOptions
 from darse.containers.options import AttachOptions
-from darse.engine.errors import InvalidParameter
+from darse.engine.errors import EngineError, InvalidParameter
 from darse.engine.filters import Filters
 from darse.images import platforms
 from darse.wire.containers import CreateRequest
@@ -219,7 +219,11 @@ def _attach_options(request: web.BaseRequest) -> AttachOptions:
 @ROUTES.add("POST", "/containers/{id}/attach")
 async def attach(call: Call) -> web.StreamResponse:
     """Take over the connection for a container's streams."""
-    attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
+    try:
+        attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
+    except EngineError as error:
+        # Docker writes the plain message where the stream would begin.
+        return web.Response(body=f"{error}\r\n".encode(), status=error.status, content_type=RAW)
     return await hijack(call.request, attachment, multiplexed_type=versions.has(call.version, "multiplexed media type"))
 
 
