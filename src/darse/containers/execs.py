@@ -39,7 +39,7 @@ from darse.runtime.conmon import STDERR, STDOUT, Launched, LaunchRefused
 from darse.runtime.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import LaunchFailure, check_launchable, failure
 from darse.runtime.spec import exec_process
-from darse.runtime.user import lookup_user
+from darse.runtime.user import ResolvedUser, lookup_user
 from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
 
 _KEPT_FINISHED = 256
@@ -68,15 +68,19 @@ class ExecService:
         context.observers.add(self._ahead)
         context.observers.add(self)
 
-    def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
+    async def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
         """Prepare an exec and return its id; `probe` marks a health check's.
 
-        Raises NotFound, Conflict when the container does not run or is paused, and InvalidParameter.
+        Raises NotFound, Conflict when the container does not run or is paused, and InvalidParameter, also for a user
+        or group that the container does not have.
         """
         container = self._running(reference)
         validate.check_exec(config)
         if config.DetachKeys:
             parse(config.DetachKeys)
+        if config.User:
+            await asyncio.to_thread(self._user, container, config)
+            container = self._running(container.id)
         shape = _shape(container, config, attached=_attaches(config))
         spare = None if probe else self._ahead.adopt(shape)
         record = ExecRecord(spare or new_id(), container.id, config, probe=probe)
@@ -138,19 +142,19 @@ class ExecService:
         """Run an exec; return its streams, or None when it is to be detached.
 
         A command that cannot be run is reported on the stream, with exit code 126 or 127, as clients expect who
-        have a stream already. Raises NotFound, Conflict, and what the runtime's failure means when detached.
+        have a stream already. Raises NotFound, Conflict, InvalidParameter when its user or group is there no more,
+        and what the runtime's failure means when detached.
         """
         one = self._get(exec_id)
-        if one.over:
-            raise NotFound(f"No such exec instance: {exec_id}")
-        if one.record.started:
-            raise Conflict(f"Error: Exec command {exec_id} is already running")
-        container = self._running(one.record.container_id)
+        container = self._startable(one)
         validate.check_console(request.ConsoleSize)
+        config = one.record.config
+        if config.User:
+            await asyncio.to_thread(self._user, container, config)
+            container = self._startable(one)
         one.record.started = True
         if one.expiry is not None:
             one.expiry.cancel()
-        config = one.record.config
         config.ConsoleSize = request.ConsoleSize or config.ConsoleSize
         attachment = None if request.Detach else self._attachment(one, terminal=request.Tty)
         self._publish(one, f"exec_start: {' '.join(config.Cmd or ())}")
@@ -161,6 +165,14 @@ class ExecService:
             # through a buffer, and lose what has come along with it.
             one.launch = asyncio.create_task(self._run(one, container, attachment))
         return attachment
+
+    def _startable(self, one: Exec) -> Container:
+        """The running container of an exec that was not started yet. Raises NotFound, Conflict."""
+        if one.over:
+            raise NotFound(f"No such exec instance: {one.record.id}")
+        if one.record.started:
+            raise Conflict(f"Error: Exec command {one.record.id} is already running")
+        return self._running(one.record.container_id)
 
     async def _run(self, one: Exec, container: Container, attachment: Attachment | None) -> None:
         """Launch; say on the stream, where there is one, why that was impossible."""
@@ -425,23 +437,28 @@ class ExecService:
             "container", action, one.record.container_id, attributes | {"execID": one.record.id} | more
         )
 
-    def _process(self, container: Container, config: ExecConfig) -> dict[str, object]:
-        """The OCI process of an exec; users are looked up in the container's own root, as it is mounted now."""
+    @staticmethod
+    def _user(container: Container, config: ExecConfig) -> ResolvedUser:
+        """The user of an exec, looked up in the container's own root, as it is mounted now."""
         record = container.record
         try:
             root_fd = os.open(f"/proc/{container.state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError as error:  # it is ending: a process gives up its root before it is a zombie
             raise Conflict(f"container {container.id} is not running") from error
         try:
-            user = lookup_user(root_fd, config.User or record.config.User, record.host.GroupAdd or ())
+            return lookup_user(root_fd, config.User or record.config.User, record.host.GroupAdd or ())
         finally:
             os.close(root_fd)
+
+    def _process(self, container: Container, config: ExecConfig) -> dict[str, object]:
+        """The OCI process of an exec."""
+        record = container.record
         hostname = record.config.Hostname or short_id(record.id)
         return exec_process(
             config,
             record.config,
             record.host,
-            user,
+            self._user(container, config),
             facts=self._context.facts,
             hostname=hostname,
             no_new_privileges=self._context.config.no_new_privileges,

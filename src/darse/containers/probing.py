@@ -80,7 +80,7 @@ class HealthChecks:
         began_ns = time.time_ns()
         config = ExecConfig(Cmd=plan.command, AttachStdout=True, AttachStderr=True)
         try:
-            exec_id = self._execs.create(container.id, config, probe=True)
+            exec_id = await self._execs.create(container.id, config, probe=True)
             streams = await self._execs.start(exec_id, ExecStartRequest())
         except (Conflict, NotFound):
             return  # paused, or ended just now

@@ -92,6 +92,35 @@ def test_a_resize_waits_for_the_start(running: Engine) -> None:
 
 
 @pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ("nobody-knows", "unable to find user nobody-knows: no matching entries in passwd file"),
+        ("0:no-group", "unable to find group no-group: no matching entries in group file"),
+        ("3000000000", "uids and gids must be in range 0-2147483647"),
+    ],
+)
+def test_a_user_who_is_not_there_is_refused_before_there_is_a_stream(running: Engine, user: str, said: str) -> None:
+    answer = running.api("POST", "/containers/cc/exec", {"Cmd": ["true"], "User": user})
+    assert (answer.status, answer.message) == (400, said)
+    for command in (running.docker, running.darse):
+        done = command("exec", "-u", user, "cc", "true")
+        assert (done.status, done.out) == (1, "")
+        assert said in done.err
+
+
+def test_a_user_who_has_gone_before_the_start_is_refused_there(running: Engine) -> None:
+    exec_id = made(running, "true", User="www-data")
+    running.docker("exec", "cc", "sh", "-c", "sed -i.bak /www-data/d /etc/passwd").ok()
+    answer = started(running, exec_id, tty=False)
+    assert (answer.status, answer.message) == (
+        400,
+        "unable to find user www-data: no matching entries in passwd file",
+    )
+    running.docker("exec", "cc", "mv", "/etc/passwd.bak", "/etc/passwd").ok()
+    assert started(running, exec_id, tty=False).status == 200
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"), [(["cc", ""], 'exec: ""'), (["-w", "rel", "cc", "true"], "Cwd must be an absolute path")]
 )
 @pytest.mark.parametrize("command", ["docker", "darse"])

@@ -19,7 +19,7 @@ async def create(call: Call) -> web.StreamResponse:
     config = await read_json(call.request, ExecConfig)
     if not versions.has(call.version, "exec ConsoleSize"):
         config.ConsoleSize = None
-    return json_response({"Id": call.engine.execs.create(call.match["id"], config)}, 201)
+    return json_response({"Id": await call.engine.execs.create(call.match["id"], config)}, 201)
 
 
 @ROUTES.add("POST", "/exec/{id}/start")
