@@ -79,7 +79,8 @@ class Creation:
             warnings += _platform_warnings(image)
         endpoints = self._endpoints(host, request)
         inherited = self._volumes_from(host)
-        plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited)
+        data_root = os.path.realpath(context.config.data_root)
+        plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited, data_root=data_root)
         if not recursive_read_only:
             for plan in plans:
                 plan.read_only_non_recursive |= plan.type == "bind" and not plan.rw

@@ -15,10 +15,13 @@ _RESTRICTIONS = ((os.ST_RDONLY, "ro"), (os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What the spec must know of a source: those of ro, nosuid, nodev and noexec that its mount has, and what it is."""
+    """What the spec must know of a source: those of ro, nosuid, nodev and noexec that its mount has, what it is, and
+    how mount events pass.
+    """
 
     restrictions: tuple[str, ...]
     is_directory: bool
+    propagation: str = "rprivate"
 
 
 def prepare_source(plan: MountPlan) -> Source:
@@ -38,15 +41,22 @@ def prepare_source(plan: MountPlan) -> Source:
             raise InvalidParameter(
                 f"error while creating mount source path '{source}': mkdir {error.filename or source}: {reason}"
             ) from error
-    if plan.propagation in ("shared", "rshared", "slave", "rslave"):
-        _check_propagation(os.path.realpath(source), plan.propagation)
-    return examine(source)
+    propagation = plan.propagation
+    if propagation in ("shared", "rshared", "slave", "rslave"):
+        try:
+            _check_propagation(os.path.realpath(source), propagation)
+        except InvalidParameter:
+            if not plan.default_propagation:
+                raise
+            propagation = "rprivate"
+    return examine(source, propagation)
 
 
-def examine(source: str) -> Source:
+def examine(source: str, propagation: str = "rprivate") -> Source:
     """Look at a source that is there. Raises OSError."""
     flags = os.statvfs(source).f_flag
-    return Source(tuple(word for flag, word in _RESTRICTIONS if flags & flag), os.path.isdir(source))
+    restrictions = tuple(word for flag, word in _RESTRICTIONS if flags & flag)
+    return Source(restrictions, os.path.isdir(source), propagation)
 
 
 def missing(source: str) -> InvalidParameter:

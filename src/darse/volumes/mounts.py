@@ -61,7 +61,7 @@ class MountPlan(msgspec.Struct, kw_only=True):
     """One mount of a container, as it is stored.
 
     `source` is a host path for binds, and an image's id; a volume's is found by its name. `name` is a volume's, or what
-    the image was called.
+    the image was called. `default_propagation`: none was asked for, so that another may take its place.
     """
 
     type: str
@@ -72,6 +72,7 @@ class MountPlan(msgspec.Struct, kw_only=True):
     rw: bool = True
     mode: str = ""
     propagation: str = ""
+    default_propagation: bool = False
     no_copy: bool = False
     subpath: str = ""
     tmpfs_options: list[str] = []
@@ -91,6 +92,8 @@ def parse_mounts(
     volumes: Mapping[str, object] | None,
     image_volumes: Mapping[str, object] | None,
     inherited: Iterable[MountPlan] = (),
+    *,
+    data_root: str = "",
 ) -> list[MountPlan]:
     """Return the mounts, parents before what is mounted inside them. Raises InvalidParameter in docker's words."""
     plans: dict[str, MountPlan] = {plan.destination: plan for plan in inherited}
@@ -100,6 +103,8 @@ def parse_mounts(
         if plan.destination in explicit:
             raise InvalidParameter(f"Duplicate mount point: {plan.destination}")
         explicit.add(plan.destination)
+        if plan.type == "bind" and data_root:
+            _let_unmounts_through(plan, data_root)
         plans[plan.destination] = plan
 
     for text in host.Binds or ():
@@ -141,7 +146,7 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPlan:
         if plan.no_copy:
             raise InvalidParameter(f"invalid mode: {mode}")
         plan.source = _host_path(source)
-        plan.propagation = plan.propagation or "rprivate"
+        _default_propagation(plan)
         plan.make_source = True
     else:
         check_volume_name(source)
@@ -150,6 +155,26 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPlan:
         plan.name, plan.driver = source, volume_driver or "local"
         plan.mode = mode or "z"
     return plan
+
+
+def _default_propagation(plan: MountPlan) -> None:
+    if not plan.propagation:
+        plan.propagation, plan.default_propagation = "rprivate", True
+
+
+def _let_unmounts_through(plan: MountPlan, data_root: str) -> None:
+    """A private copy of the data root would keep mounted what the engine unmounts there; docker's rule and words."""
+    source = plan.source.rstrip("/") + "/"
+    if not (f"{data_root}/".startswith(source) or source.startswith(f"{data_root}/")):
+        return
+    if plan.default_propagation:
+        plan.propagation = "rslave"
+    elif plan.propagation not in ("rslave", "rshared"):
+        raise InvalidParameter(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within '
+            f'the daemon root, daemon root: "{data_root}", bind mount source: "{plan.source}", '
+            f'propagation: "{plan.propagation}"'
+        )
 
 
 def _apply_mode(plan: MountPlan, word: str) -> str | None:
@@ -224,7 +249,8 @@ def _bind_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
         raise invalid(f"invalid mount path: '{mount.Source}' mount path must be absolute")
     options = mount.BindOptions
     plan.source = _host_path(mount.Source)
-    plan.propagation = (options.Propagation if options else "") or "rprivate"
+    plan.propagation = options.Propagation if options else ""
+    _default_propagation(plan)
     if plan.propagation not in _PROPAGATIONS:
         raise invalid(f"invalid propagation mode: {plan.propagation}")
     if options is None:

@@ -372,7 +372,7 @@ class VolumeService:
             source,
             plan.destination,
             plan.rw,
-            plan.propagation or "rprivate",
+            found.propagation,
             recursive=not plan.non_recursive,
             recursive_read_only=found.is_directory and not (plan.read_only_non_recursive or plan.non_recursive),
             subpath=plan.subpath,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Done, Engine
+from tests.support.waiting import wait_while
 
 
 def sh(engine: Engine, script: str, *options: str) -> str:
@@ -137,6 +139,54 @@ def test_a_bind_keeps_the_host_s_restrictions_and_read_only_goes_all_the_way(eng
     assert "Read-only file system" in done.err
     writable = f"type=bind,src={host_mounts},dst=/b,ro,bind-recursive=writable"
     engine.docker("run", "--rm", "--mount", writable, BUSYBOX, "touch", "/b/inner/x").ok()
+
+
+@contextlib.contextmanager
+def engine_on_a_mount(place: Path, propagation: str) -> Iterator[Engine]:
+    """An engine whose roots are on a mount of their own."""
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "darse-test", place], check=True)
+    try:
+        subprocess.run(["mount", f"--make-{propagation}", place], check=True)
+        (place / "r").mkdir()
+        engine = Engine.start(root=place / "r")
+        yield engine
+        engine.close()
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def bound_root(engine: Engine) -> str:
+    """Run a container that sees the data root; return the propagation that inspect shows."""
+    engine.docker("run", "-d", "--name", "sees", "-v", f"{engine.data_root}:/root-of-it", BUSYBOX, "sleep", "1000").ok()
+    return engine.docker("inspect", "-f", "{{(index .Mounts 0).Propagation}}", "sees").ok().line
+
+
+def test_a_container_that_sees_the_data_root_holds_no_mount_of_others(tmp_path: Path) -> None:
+    """A volume of memory that is mounted at its start goes from it with the volume's last user."""
+    with engine_on_a_mount(tmp_path / "m", "shared") as engine:
+        engine.docker("volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "memory").ok()
+        engine.docker("run", "-d", "--name", "uses", "-v", "memory:/m", BUSYBOX, "sleep", "1000").ok()
+        assert bound_root(engine) == "rslave"
+        seen = ("exec", "sees", "grep", "-c", " /root-of-it/volumes/memory/_data ", "/proc/self/mountinfo")
+        assert engine.docker(*seen).line == "1"
+        engine.docker("rm", "-f", "uses").ok()
+        wait_while(lambda: engine.docker(*seen).line == "1")
+
+
+def test_a_data_root_on_a_private_mount_is_bound_privately(tmp_path: Path) -> None:
+    """docker shows what was meant all the same. What is asked for by its name is not taken back."""
+    with engine_on_a_mount(tmp_path / "m", "private") as engine:
+        assert bound_root(engine) == "rslave"
+        line = engine.docker("exec", "sees", "grep", " /root-of-it ", "/proc/self/mountinfo").ok().out
+        assert "master:" not in line
+        for propagation, said in (
+            ("rslave", "is not a shared or slave mount"),
+            ("rprivate", 'must use either propagation mode "rslave" or "rshared"'),
+        ):
+            bind = f"{engine.data_root}:/r:{propagation}"
+            refused = engine.docker("run", "--rm", "-v", bind, BUSYBOX, "true")
+            assert (refused.status, said in refused.err) == (125, True), refused.err
 
 
 def test_subpaths(engine: Engine) -> None:

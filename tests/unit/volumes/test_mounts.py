@@ -254,6 +254,43 @@ def test_one_destination_asked_for_twice_is_an_error(host: HostConfig) -> None:
         parse_mounts(host, None, None)
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("/", "rslave"),
+        ("/var/lib", "rslave"),
+        ("/var/lib/darse", "rslave"),
+        ("/var/lib/darse/volumes/v/_data", "rslave"),
+        ("/var/lib/darse2", "rprivate"),
+        ("/var/li", "rprivate"),
+        ("/srv", "rprivate"),
+    ],
+)
+def test_binds_of_the_data_root_let_unmounts_through(source: str, expected: str) -> None:
+    host = HostConfig(Binds=[f"{source}:/a"], Mounts=[Mount("/b", source, "bind")])
+    plans = parse_mounts(host, None, None, data_root="/var/lib/darse")
+    assert [(plan.propagation, plan.default_propagation) for plan in plans] == [(expected, True)] * 2
+
+
+@pytest.mark.parametrize(
+    ("propagation", "refused"),
+    [("rslave", False), ("rshared", False), ("rprivate", True), ("private", True), ("slave", True), ("shared", True)],
+)
+def test_a_propagation_that_would_hold_unmounts_back_is_refused(propagation: str, refused: bool) -> None:
+    options = BindOptions(Propagation=propagation)
+    for host in (
+        HostConfig(Binds=[f"/:/a:{propagation}"]),
+        HostConfig(Mounts=[Mount("/a", "/", "bind", BindOptions=options)]),
+    ):
+        if refused:
+            said = r'"rslave" or "rshared" .* daemon root: "/d", bind mount source: "/", propagation: "' + propagation
+            with pytest.raises(InvalidParameter, match=said):
+                parse_mounts(host, None, None, data_root="/d")
+        else:
+            [plan] = parse_mounts(host, None, None, data_root="/d")
+            assert (plan.propagation, plan.default_propagation) == (propagation, False)
+
+
 def test_tmpfs_has_docker_s_defaults_and_is_not_listed() -> None:
     [plan] = parse_mounts(HostConfig(Tmpfs={"/t": "exec,size=1m"}), None, None)
     assert plan.tmpfs_options == ["nosuid", "nodev", "exec", "size=1m"]
