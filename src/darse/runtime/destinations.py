@@ -1,9 +1,12 @@
-"""Where mounts may not go: over /proc, and inside of it.
+"""Where mounts may not go: over /proc, inside of it, and where a link in the place of /dev leads.
 
 A volume in the place of /proc, or of a directory in there, would hide what the runtime masks, and show programs that
 trust it what an image's author likes: which AppArmor profile they have, say (CVE-2019-16884). Images name volumes, and
 links in them lead from innocent names to /proc (CVE-2019-19921), so destinations are looked at where they end. The rule
 and its exceptions are runc's (libcontainer/rootfs_linux.go); crun has none.
+
+crun 1.8 and runc 1.1 open the root's /dev by its name to fill it, while they still have the host's root: with a link
+there, they make the devices and links of a container in a directory of the host.
 """
 
 from __future__ import annotations
@@ -36,10 +39,15 @@ _ALLOWED: Final = frozenset(
 
 
 def check_destinations(root_fd: int, root: str, mounts: Mounts) -> None:
-    """Raise InvalidParameter, in runc's words, for a mount that would change /proc.
+    """Raise InvalidParameter, in runc's words, for a mount that would change /proc, and for a /dev that is a link.
 
     `root` is where the root file system that `root_fd` is of is mounted.
     """
+    if _is_link(root_fd, "dev"):
+        raise InvalidParameter(
+            'error mounting to rootfs at "/dev": "/dev" must be a directory, and is a symbolic link in the root file '
+            "system of this container"
+        )
     for mount in mounts:
         found = _resolved(root_fd, root, mount.destination)
         if found == "/proc":
@@ -88,6 +96,13 @@ def _resolved(root_fd: int, root: str, destination: str) -> str:
             os.close(descriptor)
         return posixpath.join(end, missing) if missing else end
     return f"/{missing}"
+
+
+def _is_link(root_fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=root_fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _is_proc(source: str) -> bool:

@@ -65,3 +65,14 @@ def test_memory_over(root: Path) -> None:
 @pytest.mark.parametrize("destination", ["/proc/uptime", "/proc/meminfo", "/up/proc/stat"])
 def test_what_lxcfs_shows(root: Path, destination: str) -> None:
     check(root, destination)
+
+
+@pytest.mark.parametrize("target", ["/etc", "etc", "../../etc", "/nothing"])
+def test_a_link_in_the_place_of_dev(root: Path, target: str) -> None:
+    check(root, "/data")
+    (root / "dev").mkdir()
+    check(root, "/data")
+    (root / "dev").rmdir()
+    (root / "dev").symlink_to(target)
+    with pytest.raises(InvalidParameter, match='"/dev" must be a directory'):
+        check(root, "/data")
