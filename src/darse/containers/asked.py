@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from darse.linux.trace import NETNS, Step
-from darse.runtime.conmon import CREATES
+from darse.runtime.launch import CREATES
 
 # Namespaces whose flag of unshare(1) and nsenter(1) is not their name in the spec.
 _FLAGS = {"network": "--net"}
-# What is over when a file of the runtime's is written for the last time, in order. The files' times are the clock
-# tick's: some milliseconds exact.
+# What is over when a file of the runtime's is written for the last time, in order.
 _PARTS = (
     ("config.json", "conmon gets ready, and the runtime reads the spec"),
     ("seccomp.bpf", "the runtime compiles the seccomp filter"),
 )
 _LAST_PART = "the runtime ends, and conmon reports the process"
+# The time of a file is that of the last clock tick before it was written; ticks are at most this apart (CONFIG_HZ=100).
+_TICK_NS = 10_000_000
 
 
 def in_parts(steps: list[Step], state: Path, pid_file: Path) -> list[Step]:
@@ -41,8 +42,10 @@ def in_parts(steps: list[Step], state: Path, pid_file: Path) -> list[Step]:
 def _cut(step: Step, ends: list[tuple[int, str]]) -> list[Step]:
     last = step.begin_ns + step.duration_ns
     parts, begin = [], step.begin_ns
-    for end, summary in [*ends, (last, _LAST_PART)]:
-        if begin < end <= last:
+    for written, summary in [*ends, (last, _LAST_PART)]:
+        if step.begin_ns - _TICK_NS < written <= last:
+            # Of two ends between the same ticks the later one has a part without a time.
+            end = max(written, begin)
             parts.append(Step(step.kind, summary, step.command if summary == CREATES else (), begin, end - begin))
             begin = end
     return parts if any(part.summary == CREATES for part in parts) else [step]

@@ -24,7 +24,6 @@ import msgspec
 
 from darse.engine.errors import Conflict, SystemFault
 from darse.engine.exhaustion import exhausted
-from darse.linux import trace
 from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.process import Process, command_of, spawn
 from darse.linux.sockets import bound_by
@@ -95,10 +94,6 @@ class _Sync(msgspec.Struct):
     message: str = ""
 
 
-#: The step in which conmon starts the runtime and that does its work.
-CREATES = "the runtime creates the process"
-
-
 class LaunchRefused(Exception):
     """The runtime could not create the process; the argument is what it printed."""
 
@@ -128,15 +123,9 @@ class Launching:
     With `attach` (`--exec-attach`) it opens its attach socket and waits for `listening` before it runs the runtime.
     """
 
-    def __init__(
-        self, arguments: list[str], station: Station, command: tuple[str, ...], *, attach: bool = False
-    ) -> None:
-        """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError.
-
-        `command` is what it is to run: the runtime's own command line, for `darse explain`.
-        """
+    def __init__(self, arguments: list[str], station: Station, *, attach: bool = False) -> None:
+        """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
         self._station = station
-        self._command = command
         self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
         theirs = {3: their_sync}
         environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(station.console_directory)}
@@ -196,8 +185,7 @@ class Launching:
         LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
         """
         try:
-            with trace.step("process", CREATES, *self._command):
-                answer = _read_line(self._sync, seconds)
+            answer = _read_line(self._sync, seconds)
             if last_word and answer is not None and answer.data >= 0:
                 word, self._sync = self._sync, -1
                 return Launched(answer.data, self._monitor, word)

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from darse.linux import trace
 from darse.linux.mounts import NamespaceThreads, mount_overlay
 from darse.runtime.conmon import Launched, Launching, Station
 from darse.runtime.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
 CONMON = "/usr/bin/conmon"
+#: The step in which conmon starts the runtime and that does its work.
+CREATES = "the runtime creates the process"
 # The runtime answers within milliseconds; only a hung file system or runtime takes longer than this.
 _LAUNCH_SECONDS = 120.0
 
@@ -81,7 +84,8 @@ def launch_container(
             station.config.write_bytes(write_spec(root_fd))
         finally:
             os.close(root_fd)
-        return Launching(arguments, station, command).complete(_LAUNCH_SECONDS)
+        with trace.step("process", CREATES, *command):
+            return Launching(arguments, station).complete(_LAUNCH_SECONDS)
 
 
 class ExecLaunch:
@@ -109,10 +113,8 @@ class ExecLaunch:
         ]
         try:
             words = ("--detach", "--pid-file", str(station.container_pid), "--process", str(station.config))
-            command = runtime.command("exec", *words, station.container_id)
-            self._launching = null.shown_to(
-                lambda: Launching(arguments, station, command, attach=attach), station.directory
-            )
+            self._command = runtime.command("exec", *words, station.container_id)
+            self._launching = null.shown_to(lambda: Launching(arguments, station, attach=attach), station.directory)
             if attach:
                 try:
                     self._console = self._launching.listening(_LAUNCH_SECONDS)
@@ -139,7 +141,8 @@ class ExecLaunch:
         try:
             self._launching.feed(self._write, process)
             self._close_writer()
-            launched = self._launching.complete(_LAUNCH_SECONDS, last_word=True)
+            with trace.step("process", CREATES, *self._command):
+                launched = self._launching.complete(_LAUNCH_SECONDS, last_word=True)
         except BaseException:
             if self._console is not None:
                 self._console.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from darse.containers.asked import asked, in_parts
 from darse.linux import trace
 from darse.linux.trace import Step, named
-from darse.runtime.conmon import CREATES
+from darse.runtime.launch import CREATES
 
 _MS = 1_000_000
 _SPEC = {
@@ -60,8 +60,19 @@ def test_the_runtimes_work_is_cut_where_its_files_were_written(tmp_path: Path) -
 def test_files_of_another_time_cut_nothing(tmp_path: Path) -> None:
     step = Step("process", CREATES, ("crun", "create"), 1_700_000_000_000_000_000, 20 * _MS)
     assert in_parts([step], tmp_path, tmp_path / "pid") == [step]
-    _write(tmp_path / "pid", step.begin_ns - 1)
-    assert in_parts([step], tmp_path, tmp_path / "pid") == [step]
+    for at in (step.begin_ns - 50 * _MS, step.begin_ns + 21 * _MS):
+        _write(tmp_path / "pid", at)
+        assert in_parts([step], tmp_path, tmp_path / "pid") == [step]
+
+
+def test_parts_shorter_than_a_clock_tick_are_told(tmp_path: Path) -> None:
+    begin = 1_700_000_000_000_000_000
+    step = Step("process", CREATES, ("crun", "create"), begin, 9 * _MS)
+    for name, after in (("config.json", -1), ("seccomp.bpf", 3), ("pid", 3)):
+        _write(tmp_path / name, begin + after * _MS)
+    parts = in_parts([step], tmp_path, tmp_path / "pid")
+    assert [part.duration_ns // _MS for part in parts] == [0, 3, 0, 6]
+    assert [part.summary == CREATES for part in parts] == [False, False, True, False]
 
 
 def test_what_was_made_ahead_costs_the_operation_nothing() -> None:
