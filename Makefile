@@ -68,8 +68,8 @@ bench: root setup-test ## measure against dockerd, where it is installed
 
 docs: setup-test ## check the documentation's links and examples, and write manual pages into build/man
 	@$(BIN)/python docs/check.py
-	@$(BIN)/python -m darse.cli.man build/man/man1
-	@$(BIN)/python -m darse.engine.manual build/man
+	@$(BIN)/python -m darse.cli.command_line.man build/man/man1
+	@$(BIN)/python -m darse.engine.configuration.manual build/man
 
 clean:           ## remove what the set-up and the tests made in this directory
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from darse.linux.mounts import change_file_system
+from darse.linux.fs.mounts import change_file_system
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SYS_MEMBARRIER = {"x86_64": 324, "aarch64": 283}[platform.machine()]

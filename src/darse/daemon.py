@@ -18,11 +18,11 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from darse import __version__
-from darse.engine.config import EngineConfig
-from darse.engine.errors import EngineError
-from darse.engine.exhaustion import exhausted
+from darse.core.config import EngineConfig
+from darse.core.errors import EngineError
+from darse.core.exhaustion import exhausted
+from darse.engine.configuration.command_line import CommandLine, parse, usage
 from darse.engine.instance import only_engine, pidfile
-from darse.engine.options import CommandLine, parse, usage
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine

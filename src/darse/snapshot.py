@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 import darse
-from darse.linux.contained import discard_tree
+from darse.linux.fs.contained import discard_tree
 
 # The command is no part of the engine.
 _LEFT_OUT = ("cli",)

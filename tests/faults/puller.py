@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from darse.core.config import EngineConfig
+from darse.core.errors import EngineError
+from darse.core.events import EventLog
+from darse.core.state import State
 from darse.distribution import Credentials, Limits
-from darse.engine.config import EngineConfig
 from darse.engine.engine import SCHEMAS
-from darse.engine.errors import EngineError
-from darse.engine.events import EventLog
-from darse.engine.recovery import Recovery
-from darse.engine.state import State
 from darse.images import ImageService, references
-from darse.images.registry_service import RegistryService
+from darse.images.transfer.service import RegistryService
+from darse.recovery.startup import Recovery
 
 # Little, and enough for a registry of the test on a machine that is busy with others.
 LIMITS = Limits(connect=10, silence=2, document=3, least_rate=1000, rate_period=1, pause=0.01, longest_pause=0.5)

@@ -16,7 +16,7 @@ from tests.support.registry import Registry, needs_registry
 from tests.support.small_images import HOST, document, repository
 
 from darse.distribution import Uploads
-from darse.distribution.documents import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
+from darse.distribution.manifests import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 
 pytestmark = [needs_registry, pytest.mark.heavy]
 LIMIT = 150 * 1024 * 1024

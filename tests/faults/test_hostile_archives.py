@@ -18,12 +18,12 @@ import pytest
 from tests.faults.hostile_archives import HOSTILE
 from tests.support.engine import Engine
 
-from darse.engine.errors import InvalidParameter
-from darse.engine.events import SCHEMA as EVENTS
-from darse.engine.state import State
-from darse.images import layers
-from darse.images.content import ContentStore
-from darse.images.layers import FileSource, LayerStore
+from darse.core.errors import InvalidParameter
+from darse.core.events import SCHEMA as EVENTS
+from darse.core.state import State
+from darse.images.content.store import ContentStore
+from darse.images.layers import store as layer_store
+from darse.images.layers.store import FileSource, LayerStore
 
 # Of a worker, in KiB: its interpreter, buffers, and what decompressors keep of what came before.
 _RESIDENT = 250 * 1024
@@ -31,7 +31,7 @@ _RESIDENT = 250 * 1024
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[LayerStore]:
-    state = State(tmp_path / "state.sqlite", [EVENTS, layers.SCHEMA])
+    state = State(tmp_path / "state.sqlite", [EVENTS, layer_store.SCHEMA])
     content = ContentStore(tmp_path / "images")
     content.open()
     made = LayerStore(tmp_path / "images", state, content)

@@ -13,9 +13,9 @@ from tests.faults.hostile_registry import CHUNK, Answer, Behaviour, Handler, Hos
 from tests.faults.puller import Puller
 from tests.support.small_images import Made, document, tar
 
+from darse.core.errors import EngineError
 from darse.distribution import Credentials
-from darse.distribution.documents import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, digest_of
-from darse.engine.errors import EngineError
+from darse.distribution.manifests import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, digest_of
 
 MADE = Made(tar({"etc/one": os.urandom(400_000)}), tar({"etc/two": b"2" * 1000}))
 FIRST, SECOND = MADE.layers

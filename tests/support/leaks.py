@@ -22,7 +22,7 @@ _LINKS = Path("/sys/class/net")
 
 
 def instance_of(exec_root: Path) -> str:
-    """The name of the engine in what it makes; the same rule as in darse.engine.config."""
+    """The name of the engine in what it makes; the same rule as in darse.core.config."""
     return hashlib.sha256(str(exec_root).encode()).hexdigest()[:8]
 
 

@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Mapping
 
 from darse.distribution import Client, Document, Repository, Settings, Uploads, references
-from darse.distribution.documents import (
+from darse.distribution.manifests import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
     DOCKER_MANIFEST,

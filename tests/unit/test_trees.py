@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SOURCES = Path(__file__).parents[2] / "src/darse"
-WALKER = SOURCES / "linux/contained.py"
+WALKER = SOURCES / "linux/fs/contained.py"
 _METHODS = frozenset(("rglob", "walk", "rmtree", "fwalk"))
 _LISTINGS = frozenset(("scandir", "listdir", "iterdir"))
 
@@ -52,7 +52,7 @@ def test_trees_are_walked_in_one_module() -> None:
         if path != WALKER
         for fault in faults(ast.parse(path.read_text()))
     ]
-    assert not found, "use darse.linux.contained:\n" + "\n".join(found)
+    assert not found, "use darse.linux.fs.contained:\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The API's door: finds the route, negotiates the version, and turns errors into the API's bodies.
 
-Every path is served with and without a `/v1.NN` prefix. The routes are a table of our own: the API's paths have
-names with slashes in them, which the usual routers take apart.
+Every path is served with and without a `/v1.NN` prefix.
 """
 
 from __future__ import annotations
@@ -10,103 +9,41 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from darse.api import aiohttp_server as web
 from darse.api.errors import API_VERSION, HEADERS, error_response
+from darse.api.routes import (
+    archives,
+    checkpoints,
+    cluster,
+    commit,
+    containers,
+    distribution,
+    execs,
+    image_archives,
+    images,
+    networks,
+    observation,
+    system,
+    system_check,
+    volumes,
+)
+from darse.api.routing import Call, Routes
 from darse.api.server import connection_of
-from darse.engine.errors import EngineError, InvalidParameter
-from darse.engine.exhaustion import exhausted, reason
+from darse.core.errors import EngineError, InvalidParameter
+from darse.core.exhaustion import exhausted, reason
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine
 
 MINIMUM_VERSION = (1, 24)
 _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/|\Z)", re.ASCII)
-_PARAMETER = re.compile(r"\{(\w+)\}")
 _log = logging.getLogger("darse.api")
-
-
-class Call(NamedTuple):
-    """A request that found its route."""
-
-    engine: Engine
-    request: web.BaseRequest
-    version: tuple[int, int]
-    match: dict[str, str]
-
-
-Handler = Callable[[Call], Awaitable[web.StreamResponse]]
-
-
-def _parameter(name: str, template: str) -> str:
-    """The expression for a parameter of a path."""
-    if name == "name" or template.startswith("/networks/{id}"):
-        return ".+"
-    # A container that another links to has that one's name for it, too: app/mysql.
-    return "[^/]+(?:/[^/]+)?" if template.startswith("/containers/{id}/") else "[^/]+"
-
-
-class Routes:
-    """A table of routes; a parameter called `name`, and names of networks, may contain slashes."""
-
-    def __init__(self) -> None:
-        self._exact: dict[tuple[str, str], Handler] = {}
-        self._patterns: list[tuple[str, re.Pattern[str], Handler]] = []
-        self.templates: list[tuple[str, str]] = []
-
-    def add(self, method: str, template: str) -> Callable[[Handler], Handler]:
-        """Register a handler."""
-
-        def register(handler: Handler) -> Handler:
-            self.templates.append((method, template))
-            if "{" not in template:
-                self._exact[method, template] = handler
-            else:
-                pattern = _PARAMETER.sub(lambda match: f"(?P<{match[1]}>{_parameter(match[1], template)})", template)
-                self._patterns.append((method, re.compile(pattern + r"\Z"), handler))
-            return handler
-
-        return register
-
-    def extend(self, other: Routes) -> None:
-        """Take over another table's routes."""
-        self._exact |= other._exact
-        self._patterns += other._patterns
-        self.templates += other.templates
-
-    def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
-        """Return the handler of a path and its parameters."""
-        exact = self._exact.get((method, path))
-        if exact is not None:
-            return exact, {}
-        for wanted, pattern, handler in self._patterns:
-            if wanted == method and (match := pattern.match(path)) is not None:
-                return handler, match.groupdict()
-        return None
 
 
 def all_routes() -> Routes:
     """Every route of the API."""
-    # They import this module.
-    from darse.api.routes import (  # noqa: PLC0415
-        archives,
-        checking,
-        checkpoints,
-        cluster,
-        commit,
-        containers,
-        execs,
-        image_archives,
-        images,
-        networks,
-        observation,
-        registries,
-        system,
-        volumes,
-    )
-
     routes = Routes()
     for module in (
         system,
@@ -116,10 +53,10 @@ def all_routes() -> Routes:
         archives,
         commit,
         execs,
-        registries,
+        distribution,
         images,
         image_archives,
-        checking,
+        system_check,
         networks,
         volumes,
         cluster,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import msgspec
 
-from darse.engine.errors import EngineError, InvalidParameter
+from darse.core.errors import EngineError, InvalidParameter
 
 if TYPE_CHECKING:
     from darse.api.aiohttp_server import BaseRequest

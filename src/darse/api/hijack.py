@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from darse.api.aiohttp_server import BaseRequest, StreamResponse
 from darse.api.server import Connection, Hijacked, connection_of
-from darse.linux.hangup import HangupWatch
+from darse.linux.net.hangup import HangupWatch
 
 if TYPE_CHECKING:
     from aiohttp.web_ws import WebSocketResponse
@@ -29,7 +29,7 @@ _INPUT_LIMIT = 256 * 1024
 
 
 class Streams(Protocol):
-    """The streams of a process, as `darse.containers.console.Attachment` has them."""
+    """The streams of a process, as `darse.containers.streams.console.Attachment` has them."""
 
     multiplexed: bool
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from darse.api.server import ApiServer
 from darse.api.tls import TLSTransport, server_context
-from darse.engine.config import EngineConfig
-from darse.engine.errors import InvalidParameter, SystemFault
-from darse.engine.exhaustion import reason
-from darse.engine.hosts import Host, parse_host
+from darse.core.config import EngineConfig
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.core.exhaustion import reason
+from darse.engine.configuration.hosts import Host, parse_host
 
 _log = logging.getLogger("darse.api")
 _BACKLOG = 1024

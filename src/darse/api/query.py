@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 
 from darse.api import aiohttp_server as web
-from darse.engine.errors import InvalidParameter
-from darse.engine.times import parse_time
+from darse.core.errors import InvalidParameter
+from darse.core.times import parse_time
 from darse.images import platforms
 from darse.images.platforms import Platform
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from darse.api import aiohttp_server as web
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.wire.registries import AuthConfig
 
 if TYPE_CHECKING:

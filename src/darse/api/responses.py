@@ -11,8 +11,8 @@ import msgspec
 from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS
 from darse.api.server import connection_of, until_gone
-from darse.engine.errors import EngineError
-from darse.engine.exhaustion import exhausted, reason
+from darse.core.errors import EngineError
+from darse.core.exhaustion import exhausted, reason
 
 _encode = msgspec.json.encode
 

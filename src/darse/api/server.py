@@ -24,8 +24,8 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS, error_response
-from darse.engine.exhaustion import descriptors_for_clients, too_many_open_files
-from darse.linux.memory import give_back
+from darse.core.exhaustion import descriptors_for_clients, too_many_open_files
+from darse.linux.proc.memory import give_back
 
 # A registry credential in a header is some kilobytes; nothing larger is meant well.
 _LINE_LIMIT = 64 * 1024

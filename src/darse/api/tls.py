@@ -17,7 +17,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from darse.engine.config import TLS
+from darse.core.config import TLS
 
 _HANDSHAKE_SECONDS = 30
 _PIECE = 256 * 1024

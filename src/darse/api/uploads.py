@@ -1,8 +1,8 @@
 """Archives that clients send: read piece by piece, or by those whom they are for, straight off the connection.
 
-The second is how half a gigabyte comes in without the event loop touching it; see `darse.archive.bodies`. It takes a
-connection of our own kernel's (a unix or TCP socket, no TLS) of which we know that nothing was read beyond the head:
-`Connection` keeps what follows such a request aside until it is clear who reads it.
+The second is how half a gigabyte comes in without the event loop touching it; see `darse.archive.request_body`. It
+takes a connection of our own kernel's (a unix or TCP socket, no TLS) of which we know that nothing was read beyond the
+head: `Connection` keeps what follows such a request aside until it is clear who reads it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 
 from darse.api.aiohttp_server import BaseRequest
 from darse.api.server import connection_of
-from darse.archive.bodies import CHUNKED
 from darse.archive.process import OnConnection
-from darse.runtime.tree_worker import START_LIMIT
+from darse.archive.request_body import CHUNKED
+from darse.runtime.rootfs.helper_main import START_LIMIT
 
 
 class Upload:
-    """The archive in a request's body; as `darse.containers.archives.Source` has it."""
+    """The archive in a request's body; as `darse.containers.filesystem.archives.Source` has it."""
 
     def __init__(self, request: BaseRequest) -> None:
         self._request = request

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
-from darse.engine.events import Event
+from darse.core.errors import InvalidParameter
+from darse.core.events import Event
 from darse.wire.containers import ContainerInspect, ContainerSummary, CreateRequest
 from darse.wire.host_config import Mount
 from darse.wire.images import ImageInspect, ImageSummary

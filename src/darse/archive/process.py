@@ -33,7 +33,7 @@ Worker = asyncio.subprocess.Process
 class OnConnection(msgspec.Struct, frozen=True):
     """An archive on its way: the connection it comes on, what was read of it already, and its length.
 
-    `start` and `length` are those of `darse.archive.bodies.Body`.
+    `start` and `length` are those of `darse.archive.request_body.Body`.
     """
 
     connection: int

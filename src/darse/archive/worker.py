@@ -13,7 +13,7 @@ It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (b
 it is refused; or `fault`, why this host could not hold it; or `damaged`; or `closed`, when nobody takes the archive any
 more.
 
-It confines itself to DIRECTORY before it reads a byte, see `darse.linux.confinement`: no path in the archive can name
+It confines itself to DIRECTORY before it reads a byte, see `darse.linux.proc.sandbox`: no path in the archive can name
 anything outside, what is made there cannot be run or opened as a device, and a decoder that is made to run a
 stranger's code finds neither files, nor a network, nor privileges but to change the owners and attributes of what it
 makes. The answer's digest is checked by the engine against what the image's config says.
@@ -25,41 +25,41 @@ import gc
 import os
 import sys
 
-from darse.archive import recipe
+from darse.archive import tar_split
+from darse.archive.apply_layer import HOST_FAULTS, Unpacker
 from darse.archive.errors import Damaged, Refused
-from darse.archive.owners import Owners
-from darse.archive.pack import Packer
-from darse.archive.rebuild import Rebuilder
+from darse.archive.id_mapping import Owners
+from darse.archive.layer_diff import Packer
+from darse.archive.reassemble import Rebuilder
 from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
-from darse.archive.unpack import HOST_FAULTS, Unpacker
-from darse.linux import confinement
+from darse.linux.proc import sandbox
 
 # Bytes of address space: buffers, threads' stacks, and what decompressors may want.
 _MEMORY = 1 << 30
 _OPEN_FILES = 256
 _UNPACK = frozenset(
     (
-        confinement.CAP_CHOWN,
-        confinement.CAP_DAC_OVERRIDE,
-        confinement.CAP_FOWNER,
-        confinement.CAP_FSETID,
-        confinement.CAP_MKNOD,
-        confinement.CAP_SETFCAP,
+        sandbox.CAP_CHOWN,
+        sandbox.CAP_DAC_OVERRIDE,
+        sandbox.CAP_FOWNER,
+        sandbox.CAP_FSETID,
+        sandbox.CAP_MKNOD,
+        sandbox.CAP_SETFCAP,
         # For attributes of the class `trusted`; the calls for which it is good otherwise are denied.
-        confinement.CAP_SYS_ADMIN,
+        sandbox.CAP_SYS_ADMIN,
     )
 )
-_READ = frozenset((confinement.CAP_DAC_READ_SEARCH,))
+_READ = frozenset((sandbox.CAP_DAC_READ_SEARCH,))
 
 
 def unpack(options: dict[str, str]) -> dict[str, object]:
     """Unpack stdin; return the answer."""
     stream = Stream(0, int(options.get("size", -1)), int(options.get("limit", -1)))
     stream.prepare()
-    confinement.enter(options["directory"], _UNPACK, memory=_MEMORY, open_files=_OPEN_FILES)
+    sandbox.enter(options["directory"], _UNPACK, memory=_MEMORY, open_files=_OPEN_FILES)
     stream.start()
-    writer = recipe.Writer(int(options["extra"]))
+    writer = tar_split.Writer(int(options["extra"]))
     reader = Reader(Blocks(stream.buffers()), writer.raw)
     unpacker = Unpacker(reader, writer, _owners(options))
     unpacker.run()
@@ -70,8 +70,8 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
 
 def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
     """Rebuild the archive whose recipe is stdin; return the answer."""
-    confinement.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
-    reader = recipe.Reader(0)
+    sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
+    reader = tar_split.Reader(0)
     rebuilder = Rebuilder(reader, target)
     rebuilder.start()
     rebuilder.run()
@@ -80,10 +80,10 @@ def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
 
 def pack(options: dict[str, str]) -> dict[str, object]:
     """Pack the directory; the answer is empty."""
-    confinement.enter(
+    sandbox.enter(
         options["directory"],
         # Attributes of the class `trusted` are shown to administrators only.
-        _READ | {confinement.CAP_SYS_ADMIN},
+        _READ | {sandbox.CAP_SYS_ADMIN},
         memory=_MEMORY,
         open_files=_OPEN_FILES,
         writable=False,

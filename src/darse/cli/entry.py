@@ -6,10 +6,10 @@ import importlib
 import os
 import sys
 
-from darse.cli import registry
-from darse.cli.config import Settings
+from darse.cli.command_line import index
+from darse.cli.command_line.flags import Command, HelpWanted, argument_error, help_text, listing, parse, string, switch
 from darse.cli.errors import CliError, InvalidArgument
-from darse.cli.flags import Command, HelpWanted, argument_error, help_text, listing, parse, string, switch
+from darse.cli.settings.config import Settings
 
 GLOBAL = Command(
     "",
@@ -45,7 +45,7 @@ def main() -> None:
         # UTF-8 in every locale, and bytes that are no UTF-8 as they are: pipes expect what docker writes.
         stream.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     if sys.stdout.isatty() or sys.stderr.isatty():
-        from darse.cli import screen
+        from darse.cli.terminal import screen
 
         sys.stdout, sys.stderr = screen.guarded(sys.stdout), screen.guarded(sys.stderr)
     try:
@@ -80,7 +80,7 @@ def run(arguments: list[str]) -> int:
     settings = _settings(options)
     if not words or words[0] == "help":
         return _help(words[1:], settings)
-    found = registry.resolve(words)
+    found = index.resolve(words)
     if found is None:
         return _no_command(words, settings)
     typed, path, rest = found
@@ -103,16 +103,16 @@ def _settings(options: object) -> Settings:
 
 
 def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> int:
-    from darse.cli.invocation import Invocation
+    from darse.cli.command_line.invocation import Invocation
 
-    module = importlib.import_module(registry.COMMANDS[path].module)
+    module = importlib.import_module(index.COMMANDS[path].module)
     command, function = module.COMMANDS[path]
     shown = command.typed_as(typed)
     try:
         options, arguments = parse(shown, rest)
         return int(function(Invocation(typed, options, arguments, settings)) or 0)
     except HelpWanted:
-        names = [alias for alias in [path, *registry.aliases_of(path)] if alias != typed]
+        names = [alias for alias in [path, *index.aliases_of(path)] if alias != typed]
         sys.stdout.write(help_text(shown, names))
         return 0
     except InvalidArgument as error:
@@ -131,14 +131,14 @@ def _fail(error: CliError) -> int:
 
 def _no_command(words: list[str], settings: Settings) -> int:
     """A group, a plugin's command, or none."""
-    if words[0] in registry.GROUPS and (len(words) == 1 or words[1] in ("--help", "-h")):
+    if words[0] in index.GROUPS and (len(words) == 1 or words[1] in ("--help", "-h")):
         return _group(words[0])
-    from darse.cli import plugins, unknown
+    from darse.cli.command_line import plugins, unknown
 
     try:
         # docker's one alias: `builder` may name another plugin.
         name = words[0] if words[0] != "builder" else settings.member("aliases", dict).get("builder", "builder")
-        path = None if words[0] in registry.GROUPS else plugins.find(settings, name)
+        path = None if words[0] in index.GROUPS else plugins.find(settings, name)
         if path is not None:
             return plugins.run(settings, path, name, words[1:])
         return unknown.refuse(words, settings)
@@ -149,25 +149,25 @@ def _no_command(words: list[str], settings: Settings) -> int:
 def _help(words: list[str], settings: Settings) -> int:
     if not words:
         return _overview(settings)
-    found = registry.resolve(words)
+    found = index.resolve(words)
     if found is None:
         return _no_command([*words, "--help"], settings)
     return _run_command(found[0], found[1], ["--help"], settings)
 
 
 def _overview(settings: Settings) -> int:
-    from darse.cli import plugins
-    from darse.cli.flags import flag_lines
+    from darse.cli.command_line import plugins
+    from darse.cli.command_line.flags import flag_lines
 
-    top = {path: registry.COMMANDS[registry.ALIASES.get(path, path)].summary for path in _top_level()}
+    top = {path: index.COMMANDS[index.ALIASES.get(path, path)].summary for path in _top_level()}
     lines = ["", "Usage:  darse [OPTIONS] COMMAND", "", GLOBAL.summary, "", "Common Commands:"]
-    lines += [f"  {name:<12}{top[name]}" for name in registry.COMMON]
+    lines += [f"  {name:<12}{top[name]}" for name in index.COMMON]
     lines += ["", "Management Commands:"]
-    lines += [f"  {name:<12}{text}" for name, text in sorted(registry.GROUPS.items())]
+    lines += [f"  {name:<12}{text}" for name, text in sorted(index.GROUPS.items())]
     if found := list(plugins.summaries(settings)):
         lines += ["", "Plugins:", *(f"  {name:<12}{text}" for name, text in found)]
     lines += ["", "Commands:"]
-    lines += [f"  {name:<12}{text}" for name, text in sorted(top.items()) if name not in registry.COMMON]
+    lines += [f"  {name:<12}{text}" for name, text in sorted(top.items()) if name not in index.COMMON]
     lines += ["", "Global Options:", *flag_lines(GLOBAL.flags), ""]
     lines += ["Run 'darse COMMAND --help' for more information on a command.", ""]
     sys.stdout.write("\n".join(lines))
@@ -175,12 +175,12 @@ def _overview(settings: Settings) -> int:
 
 
 def _top_level() -> list[str]:
-    return [path for path in [*registry.COMMANDS, *registry.ALIASES] if " " not in path]
+    return [path for path in [*index.COMMANDS, *index.ALIASES] if " " not in path]
 
 
 def _group(name: str) -> int:
-    lines = ["", f"Usage:  darse {name} COMMAND", "", registry.GROUPS[name], "", "Commands:"]
-    for path, entry in sorted(registry.COMMANDS.items()):
+    lines = ["", f"Usage:  darse {name} COMMAND", "", index.GROUPS[name], "", "Commands:"]
+    for path, entry in sorted(index.COMMANDS.items()):
         if path.startswith(f"{name} ") and not entry.hidden:
             lines.append(f"  {path.partition(' ')[2]:<12}{entry.summary}")
     lines += ["", f"Run 'darse {name} COMMAND --help' for more information on a command.", ""]

@@ -24,9 +24,9 @@ from enum import Enum, StrEnum, auto
 
 import msgspec
 
+from darse.core.errors import Conflict
 from darse.durations import human_duration
-from darse.engine.errors import Conflict
-from darse.linux.process import Process
+from darse.linux.proc.process import Process
 from darse.volumes.mounts import MountPlan
 from darse.wire.containers import ContainerConfig, Health, WaitResponse
 from darse.wire.host_config import HostConfig

@@ -12,20 +12,19 @@ from urllib.parse import quote_plus
 import msgspec
 
 from darse.containers import views
-from darse.containers.archives import Archives
-from darse.containers.asked import in_parts, with_asked
-from darse.containers.assembly import Assembly
-from darse.containers.checkpoints import CheckpointPlace, Checkpoints
-from darse.containers.commits import Commits
-from darse.containers.console import Attachment
-from darse.containers.context import Context
-from darse.containers.creation import Creation, check_name
-from darse.containers.detach import DEFAULT, DetachKeys, parse
-from darse.containers.endpoints import Endpoints, holder
-from darse.containers.execs import ExecService
-from darse.containers.lifecycle import Lifecycle
-from darse.containers.links import Links
-from darse.containers.listing import ContainerFilter
+from darse.containers.dependencies import Dependencies
+from darse.containers.exec.service import ExecService
+from darse.containers.explain.runtime_steps import in_parts, with_asked
+from darse.containers.filesystem.archives import Archives
+from darse.containers.filesystem.checkpoints import CheckpointPlace, Checkpoints
+from darse.containers.filesystem.commit import Commits
+from darse.containers.health.monitor import HealthMonitor
+from darse.containers.lifecycle.create import Creation, check_name
+from darse.containers.lifecycle.preparation import StartPreparation
+from darse.containers.lifecycle.remove import Removal
+from darse.containers.lifecycle.restart import refuse_restarting
+from darse.containers.lifecycle.service import Lifecycle
+from darse.containers.list_filters import ContainerFilter
 from darse.containers.logs import LogOptions, LogStream
 from darse.containers.logs.attributes import attributes
 from darse.containers.logs.drivers import is_readable
@@ -33,25 +32,26 @@ from darse.containers.logs.files import LogFiles
 from darse.containers.logs.rotation import LogRotation
 from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Purpose, Status
-from darse.containers.observation import Observation
-from darse.containers.options import AttachOptions
-from darse.containers.probing import HealthChecks
-from darse.containers.removal import Removal
-from darse.containers.restart import refuse_restarting
-from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
-from darse.engine.filters import Filters
-from darse.engine.recovery import Recovery
-from darse.engine.state import REBUILD
+from darse.containers.networking.endpoints import Endpoints, holder
+from darse.containers.networking.links import Links
+from darse.containers.stats.observation import Observation
+from darse.containers.streams.console import Attachment
+from darse.containers.streams.detach_keys import DEFAULT, DetachKeys, parse
+from darse.containers.streams.options import AttachOptions
+from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound, NotModified
+from darse.core.filters import Filters
+from darse.core.state import REBUILD
+from darse.core.trace import Operation, Step, named
 from darse.images import ImageUser
 from darse.images.platforms import Platform
-from darse.images.snapshots import DRIVER
-from darse.linux.contained import remove_tree
-from darse.linux.trace import Operation, Step, named
+from darse.images.snapshots.service import DRIVER
+from darse.linux.fs.contained import remove_tree
 from darse.networks.model import Holder
-from darse.runtime import conmon
-from darse.runtime.conmon import STDERR, STDOUT
-from darse.runtime.process import apparmor_profile
-from darse.runtime.security import read_security_options
+from darse.recovery.startup import Recovery
+from darse.runtime.monitor import conmon
+from darse.runtime.monitor.conmon import STDERR, STDOUT
+from darse.runtime.oci.process import apparmor_profile
+from darse.runtime.oci.security import read_security_options
 from darse.wire.containers import (
     ContainerInspect,
     ContainersPruned,
@@ -69,7 +69,7 @@ _CONDITIONS = ("", "not-running", "next-exit", "removed")
 class ContainerService:
     """What the API asks of containers."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Dependencies) -> None:
         self._context = context
         self._store = context.store
         self._links = Links(context)
@@ -77,12 +77,12 @@ class ContainerService:
         self.execs = ExecService(context, self._links)
         self.archives = Archives(context)
         self.commits = Commits(context)
-        self._lifecycle = Lifecycle(context, Assembly(context, self._links), self._auto_remove)
+        self._lifecycle = Lifecycle(context, StartPreparation(context, self._links), self._auto_remove)
         self._control = self._lifecycle.control
         self._removal = Removal(context, self._lifecycle, self.execs)
         self._endpoints = Endpoints(context)
         self.checkpoints = Checkpoints(context)
-        self._health = HealthChecks(context, self.execs)
+        self._health = HealthMonitor(context, self.execs)
         self._rotation = LogRotation(context)
         self._shipping = Shipping(context, self._rotation.tidy)
         self._rotation.first_needed = self._shipping.first_needed

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import msgspec
 
 from darse.containers.model import Container, Record, State, Status
-from darse.engine.errors import Conflict, InvalidParameter, NotFound
-from darse.engine.ids import may_be_id_prefix
-from darse.engine.state import Schema
-from darse.engine.state import State as Database
+from darse.core.errors import Conflict, InvalidParameter, NotFound
+from darse.core.ids import may_be_id_prefix
+from darse.core.state import Schema
+from darse.core.state import State as Database
 
 SCHEMA = Schema(
     "containers",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from darse.containers.files import ContainerFiles
+from darse.containers.filesystem.layout import ContainerFiles
 from darse.containers.model import Container, State, Status
-from darse.engine.times import ZERO, rfc3339
+from darse.core.times import ZERO, rfc3339
 from darse.volumes.mounts import mount_points
 from darse.wire.containers import (
     ContainerInspect,

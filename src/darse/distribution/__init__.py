@@ -20,26 +20,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from darse.distribution.auth import Credentials
     from darse.distribution.client import Client, SearchResult
-    from darse.distribution.documents import Descriptor, Document, Index, Manifest, Platform
     from darse.distribution.errors import RegistryError
     from darse.distribution.hosts import Endpoint, Hosts, Settings
-    from darse.distribution.patience import Cancellation, Limits
+    from darse.distribution.manifests import Descriptor, Document, Index, Manifest, Platform
     from darse.distribution.references import Reference
     from darse.distribution.repository import Repository
+    from darse.distribution.timeouts import Cancellation, Limits
     from darse.distribution.uploads import Uploads
 
 _HOMES = {
-    "Cancellation": "patience",
+    "Cancellation": "timeouts",
     "Client": "client",
     "Credentials": "auth",
-    "Descriptor": "documents",
-    "Document": "documents",
+    "Descriptor": "manifests",
+    "Document": "manifests",
     "Endpoint": "hosts",
     "Hosts": "hosts",
-    "Index": "documents",
-    "Limits": "patience",
-    "Manifest": "documents",
-    "Platform": "documents",
+    "Index": "manifests",
+    "Limits": "timeouts",
+    "Manifest": "manifests",
+    "Platform": "manifests",
     "Reference": "references",
     "RegistryError": "errors",
     "Repository": "repository",

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from darse.distribution.error_response import folded, refusal
 from darse.distribution.errors import NotFound, Refused, Unauthorized, Untrustworthy
-from darse.distribution.refusals import folded, refusal
 from darse.distribution.transport import Response, Transport, split_url
 
 CLIENT_ID = "darse"

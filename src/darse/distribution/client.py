@@ -11,10 +11,10 @@ import msgspec
 from darse.distribution.auth import Credentials
 from darse.distribution.errors import NotFound, Refused, RegistryError, Unauthorized, Unreachable, Untrustworthy
 from darse.distribution.hosts import HUB, HUB_INDEX, Endpoint, Hosts, Settings
-from darse.distribution.patience import Cancellation, Limits
 from darse.distribution.references import DEFAULT_DOMAIN, Reference
 from darse.distribution.repository import Repository, paged
 from darse.distribution.session import Session
+from darse.distribution.timeouts import Cancellation, Limits
 from darse.distribution.transport import Response, Transport, split_url
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from darse.distribution import documents
-from darse.distribution.documents import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Document, Index, Manifest, digest_of
+from darse.distribution import manifests
 from darse.distribution.errors import NotFound, RegistryError, Untrustworthy
+from darse.distribution.manifests import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Document, Index, Manifest, digest_of
 from darse.distribution.repository import Repository
 
 
@@ -29,7 +29,7 @@ def subject_of(document: Document) -> Descriptor | None:
     if b'"subject"' not in document.content:
         return None
     try:
-        return documents.parse(document).subject
+        return manifests.parse(document).subject
     except RegistryError:
         return None  # the registry takes what this client cannot read, or refuses it
 
@@ -47,7 +47,7 @@ def referrers(repository: Repository, digest: str, artifact_type: str = "") -> l
             document = _kept_by_clients(repository, digest)
         except NotFound:
             return []
-    index = documents.parse(document)
+    index = manifests.parse(document)
     if not isinstance(index, Index):
         raise Untrustworthy(f"the registry's list of what refers to {digest} is no index")
     # A registry need not filter, and the clients' index is never filtered.
@@ -57,7 +57,7 @@ def referrers(repository: Repository, digest: str, artifact_type: str = "") -> l
 def _kept_by_clients(repository: Repository, digest: str) -> Document:
     """The index of what refers to `digest`, as clients keep it. Raises NotFound, and RegistryError."""
     document = repository.manifest(fallback_tag(digest))
-    if not isinstance(documents.parse(document), Index):
+    if not isinstance(manifests.parse(document), Index):
         raise Untrustworthy(f"the registry's list of what refers to {digest} is no index")
     return document
 
@@ -77,6 +77,6 @@ def with_referrer(repository: Repository, subject: Descriptor, document: Documen
 
 def _described(document: Document) -> Descriptor:
     """A referring manifest as lists have it: with what it is, and its annotations."""
-    parsed = documents.parse(document)
+    parsed = manifests.parse(document)
     kind = parsed.artifact_type or (parsed.config.media_type if isinstance(parsed, Manifest) else "")
     return msgspec.structs.replace(document.descriptor, artifact_type=kind, annotations=parsed.annotations)

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from darse.distribution.documents import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, digest_of
 from darse.distribution.errors import NotFound, RegistryError, Untrustworthy
-from darse.distribution.patience import Cancellation
+from darse.distribution.manifests import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, digest_of
 from darse.distribution.references import is_digest
 from darse.distribution.session import Session
+from darse.distribution.timeouts import Cancellation
 from darse.distribution.transport import Response
 
 _PAGE = 1000

@@ -11,10 +11,10 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from darse.distribution.auth import Authenticator, Credentials
+from darse.distribution.error_response import refusal
 from darse.distribution.errors import RegistryError, Unauthorized, Unreachable, Untrustworthy
 from darse.distribution.hosts import Endpoint
-from darse.distribution.patience import Cancellation, pause_before
-from darse.distribution.refusals import refusal
+from darse.distribution.timeouts import Cancellation, pause_before
 from darse.distribution.transport import Body, Response, Transport
 
 T = TypeVar("T")

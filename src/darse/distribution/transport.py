@@ -25,9 +25,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from darse import __version__
+from darse.distribution.connection_errors import explain
 from darse.distribution.errors import RegistryError, Untrustworthy
-from darse.distribution.failures import explain
-from darse.distribution.patience import Cancellation, Limits
+from darse.distribution.timeouts import Cancellation, Limits
 
 USER_AGENT = f"darse/{__version__}"
 _BUFFER = 256 * 1024

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, urlencode
 
-from darse.distribution.documents import Document
 from darse.distribution.errors import RegistryError, Untrustworthy
+from darse.distribution.manifests import Document
 from darse.distribution.referrers import fallback_tag, subject_of, with_referrer
 from darse.distribution.repository import Repository
 from darse.distribution.session import Session

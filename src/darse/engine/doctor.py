@@ -11,14 +11,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from darse.engine.config import EngineConfig
-from darse.engine.recovery import Trouble
+from darse.core.config import EngineConfig
 from darse.linux import sysctl
-from darse.runtime.cgroups import Cgroups
-from darse.runtime.hostfacts import HostFacts
-from darse.runtime.launch import CONMON
-from darse.runtime.seccomp import DEFAULT_PROFILE
-from darse.runtime.trash import Trash
+from darse.recovery.startup import Trouble
+from darse.runtime.cgroups.hierarchies import Cgroups
+from darse.runtime.monitor.launch import CONMON
+from darse.runtime.rootfs.trash import Trash
+from darse.runtime.seccomp.profiles import DEFAULT_PROFILE
+from darse.runtime.sysinfo import SysInfo
 from darse.wire.system import Finding
 
 _PROGRAMS = (
@@ -68,7 +68,7 @@ _LOW_OPEN_FILES = 4096
 _LOW_WATCHES = 8192
 
 
-def warnings(config: EngineConfig, facts: HostFacts) -> list[str]:
+def warnings(config: EngineConfig, facts: SysInfo) -> list[str]:
     """What `info` warns of, in docker's words."""
     texts = [text for controller, _, text in _CONTROLLERS if controller not in facts.controllers]
     if "memory" in facts.controllers and not facts.swap_accounting:
@@ -81,7 +81,7 @@ def warnings(config: EngineConfig, facts: HostFacts) -> list[str]:
     return texts
 
 
-def _lacking(facts: HostFacts) -> list[str]:
+def _lacking(facts: SysInfo) -> list[str]:
     """What the controllers that there are cannot do."""
     unified = facts.cgroup_version == 2
     texts = []
@@ -95,7 +95,7 @@ def _lacking(facts: HostFacts) -> list[str]:
     return texts
 
 
-def examine(config: EngineConfig, facts: HostFacts, cgroups: Cgroups) -> list[Finding]:
+def examine(config: EngineConfig, facts: SysInfo, cgroups: Cgroups) -> list[Finding]:
     """Look at the host; takes tens of milliseconds, for it runs a program or two."""
     return [
         *(_program(*program) for program in _PROGRAMS),
@@ -209,7 +209,7 @@ def _space(data_root: Path) -> Finding:
     return Finding("ok", "disk space", text)
 
 
-def _cgroup_layout(facts: HostFacts, cgroups: Cgroups) -> Finding:
+def _cgroup_layout(facts: SysInfo, cgroups: Cgroups) -> Finding:
     if facts.cgroup_version == 2:
         return Finding("ok", "control groups", "version 2")
     layout = "hybrid" if any(tree.version == 2 for tree in cgroups.hierarchies) else "version 1"
@@ -221,7 +221,7 @@ def _cgroup_layout(facts: HostFacts, cgroups: Cgroups) -> Finding:
     )
 
 
-def _controllers(facts: HostFacts) -> list[Finding]:
+def _controllers(facts: SysInfo) -> list[Finding]:
     findings = [
         Finding("problem", f"{controller} controller", f"missing: {options} will be refused", f"enable {controller}")
         for controller, options, _ in _CONTROLLERS
@@ -235,7 +235,7 @@ def _controllers(facts: HostFacts) -> list[Finding]:
     return findings
 
 
-def _capabilities(facts: HostFacts) -> Finding:
+def _capabilities(facts: SysInfo) -> Finding:
     missing = sorted(_CAPABILITIES - facts.capabilities)
     if not missing:
         return Finding("ok", "capabilities", "all that are needed")
@@ -249,7 +249,7 @@ def _capabilities(facts: HostFacts) -> Finding:
     return Finding("problem", "capabilities", f"missing: {', '.join(missing)}", "run darsed as root, unconfined")
 
 
-def _apparmor(facts: HostFacts) -> Finding:
+def _apparmor(facts: SysInfo) -> Finding:
     if facts.apparmor:
         return Finding("ok", "AppArmor", "enabled")
     return Finding(
@@ -260,7 +260,7 @@ def _apparmor(facts: HostFacts) -> Finding:
     )
 
 
-def _open_files(facts: HostFacts) -> Finding:
+def _open_files(facts: SysInfo) -> Finding:
     limit = facts.open_files_hard
     if 0 <= limit < _LOW_OPEN_FILES:
         return Finding("problem", "open files", f"limited to {limit}", "raise LimitNOFILE of the engine's service")

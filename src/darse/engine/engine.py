@@ -12,32 +12,34 @@ from pathlib import Path
 
 from darse.containers import ContainerService
 from darse.containers import store as container_store
-from darse.containers.context import Context
-from darse.containers.files import FileLayout
+from darse.containers.dependencies import Dependencies
+from darse.containers.filesystem.layout import FileLayout
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.store import ContainerStore
-from darse.engine import events, unfinished
-from darse.engine.backup import Backup
-from darse.engine.config import EngineConfig
-from darse.engine.errors import SystemFault
-from darse.engine.events import EventLog
-from darse.engine.exhaustion import Roots
-from darse.engine.records import RecordFiles
-from darse.engine.recovery import Recovery, refuse_new, refuse_older
-from darse.engine.reserve import Reserves
-from darse.engine.state import State
+from darse.core import events, unfinished
+from darse.core.config import EngineConfig
+from darse.core.errors import SystemFault
+from darse.core.events import EventLog
+from darse.core.exhaustion import Roots
+from darse.core.state import State
 from darse.engine.system import SystemService
-from darse.images import ImageService, disk_usage, layers, snapshots
+from darse.images import ImageService
 from darse.images import store as image_store
-from darse.images.registry_service import RegistryService
-from darse.linux.mounts import MNT_DETACH, NamespaceThreads, bind_read_only, is_mount_point, private_bind, unmount
+from darse.images.layers import disk_usage, store
+from darse.images.snapshots import service
+from darse.images.transfer.service import RegistryService
+from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, bind_read_only, is_mount_point, private_bind, unmount
 from darse.networks import NetworkService
 from darse.networks import store as network_store
-from darse.runtime.cgroups import Cgroups
-from darse.runtime.hostfacts import HostFacts, read_host_facts
-from darse.runtime.null_device import NullDevice
-from darse.runtime.oci import OCIRuntime
+from darse.recovery.backup import Backup
+from darse.recovery.records import RecordFiles
+from darse.recovery.reserve import Reserves
+from darse.recovery.startup import Recovery, refuse_new, refuse_older
+from darse.runtime.cgroups.hierarchies import Cgroups
+from darse.runtime.monitor.null_device import NullDevice
+from darse.runtime.oci.program import OCIRuntime
 from darse.runtime.remapping import Remapping, find_subordinates, forget_mounts, make_default_user, read_maps
+from darse.runtime.sysinfo import SysInfo, read_sysinfo
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
 from darse.wire.host_config import LogConfig
@@ -45,9 +47,9 @@ from darse.wire.host_config import LogConfig
 SCHEMAS = (
     events.SCHEMA,
     image_store.SCHEMA,
-    layers.SCHEMA,
+    store.SCHEMA,
     disk_usage.SCHEMA,
-    snapshots.SCHEMA,
+    service.SCHEMA,
     network_store.SCHEMA,
     volume_service.SCHEMA,
     container_store.SCHEMA,
@@ -84,7 +86,7 @@ class Engine:
         self.events = EventLog(self.state)
         self.cgroups = Cgroups()
         self._mounted = self.cgroups.prepare()
-        self.facts: HostFacts = read_host_facts(self.cgroups)
+        self.facts: SysInfo = read_sysinfo(self.cgroups)
         self.runtimes = find_runtimes(config)
         self.images = ImageService(config.data_root, self.state, self.events, keep_layer_blobs=config.keep_layer_blobs)
         self.registries = RegistryService(config, self.images, self.events)
@@ -95,7 +97,7 @@ class Engine:
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._null = NullDevice(self._threads)
         self._files = FileLayout(config.data_root, config.exec_root)
-        self.context = Context(
+        self.context = Dependencies(
             config=config,
             database=self.state,
             store=ContainerStore(self.state),

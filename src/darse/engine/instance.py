@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from darse.engine.config import EngineConfig
-from darse.engine.errors import SystemFault
-from darse.linux.process import command_of
+from darse.core.config import EngineConfig
+from darse.core.errors import SystemFault
+from darse.linux.proc.process import command_of
 
 _LOCK_SECONDS = 2.0
 

@@ -1,9 +1,9 @@
 """`darsed --rebuild`: the database made again, while no engine runs.
 
 It begins with the database itself where that is sound, or else with its backup. What lies beside the data (see
-`darse.engine.records`), orphans included, is added to it: where the database is sound and not older than the data, only
-what that lacks; otherwise what is beside the data counts, for it is the newer of the two. What there is no copy of is
-derived from the data: volumes from their directories, layers from their recipes, images from their documents.
+`darse.recovery.records`), orphans included, is added to it: where the database is sound and not older than the data,
+only what that lacks; otherwise what is beside the data counts, for it is the newer of the two. What there is no copy
+of is derived from the data: volumes from their directories, layers from their recipes, images from their documents.
 
 The new database is made aside and renamed to its place; the old one is kept among the orphans. Nothing else that lies
 in the data root is changed, but orphans go back to their places.
@@ -22,20 +22,20 @@ from typing import TypeVar
 import msgspec
 
 from darse.archive.errors import Damaged
-from darse.archive.recipe import Reader
+from darse.archive.tar_split import Reader
 from darse.containers.model import Record, Status
 from darse.containers.model import State as ContainerState
-from darse.engine.backup import NAME as BACKUP
-from darse.engine.backup import copy_database
+from darse.core.events import Event
+from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
-from darse.engine.events import Event
-from darse.engine.orphans import Orphans
 from darse.engine.rebuild_images import ImagesAgain
-from darse.engine.records import ContainerFile, LayerFile, file_of, read_serial, reading, serial_of
-from darse.engine.recovery import holdings
-from darse.engine.state import State
-from darse.linux.files import sync_directory
+from darse.linux.fs.files import sync_directory
 from darse.networks.model import NetworkRecord, SandboxRecord
+from darse.recovery.backup import NAME as BACKUP
+from darse.recovery.backup import copy_database
+from darse.recovery.orphans import Orphans
+from darse.recovery.records import ContainerFile, LayerFile, file_of, read_serial, reading, serial_of
+from darse.recovery.startup import holdings
 from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME
 

@@ -13,9 +13,8 @@ from typing import TypeVar
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
-from darse.engine.records import ImageRow, ImagesFile, file_of
-from darse.images.documents import Index, Manifest, decode, target_with
+from darse.core.errors import InvalidParameter
+from darse.images.content.manifests import Index, Manifest, decode, target_with
 from darse.images.model import (
     INDEX,
     INDEXES,
@@ -30,6 +29,7 @@ from darse.images.model import (
     digest_of,
     parse_config,
 )
+from darse.recovery.records import ImageRow, ImagesFile, file_of
 
 T = TypeVar("T")
 # No document of an image is larger; layers' archives that are kept lie beside them.

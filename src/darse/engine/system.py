@@ -18,24 +18,24 @@ import msgspec
 
 from darse import __version__, build
 from darse.containers import ContainerService
-from darse.containers.context import Context
+from darse.containers.dependencies import Dependencies
 from darse.containers.logs.drivers import drivers
 from darse.containers.model import Status
-from darse.engine import doctor, usage
-from darse.engine.config import EngineConfig
-from darse.engine.errors import NotFound
-from darse.engine.events import Event
-from darse.engine.filters import Filters
-from darse.engine.ids import new_id
-from darse.engine.recovery import Recovery
-from darse.engine.times import rfc3339
-from darse.images.pull_record import PULL
-from darse.images.snapshots import DRIVER
+from darse.core.config import EngineConfig
+from darse.core.errors import NotFound
+from darse.core.events import Event
+from darse.core.filters import Filters
+from darse.core.ids import new_id
+from darse.core.times import rfc3339
+from darse.core.trace import Operation
+from darse.engine import disk_usage, doctor
+from darse.images.snapshots.service import DRIVER
+from darse.images.transfer.trace import PULL
 from darse.linux import sysctl
-from darse.linux.trace import Operation
-from darse.runtime.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
-from darse.runtime.cdi import Catalogue
-from darse.runtime.launch import CONMON
+from darse.recovery.startup import Recovery
+from darse.runtime.monitor.launch import CONMON
+from darse.runtime.oci.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
+from darse.runtime.oci.cdi import Catalogue
 from darse.wire.images import CheckMessage
 from darse.wire.system import (
     Commit,
@@ -84,7 +84,7 @@ _CREDENTIALS = re.compile(r"//[^/@]*@")
 class SystemService:
     """Answers about the engine."""
 
-    def __init__(self, context: Context, containers: ContainerService, recovery: Recovery) -> None:
+    def __init__(self, context: Dependencies, containers: ContainerService, recovery: Recovery) -> None:
         self._recovery = recovery
         self._context = context
         self._containers = containers
@@ -245,7 +245,7 @@ class SystemService:
     async def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Tell what is wrong with records and data, then hold the store of images against itself, and repair it.
 
-        See `Recovery.troubles` and `darse.images.checking`. The last message counts the findings.
+        See `Recovery.troubles` and `darse.images.gc.fsck`. The last message counts the findings.
         """
         troubles = await asyncio.to_thread(self._recovery.troubles)
         for one in troubles:
@@ -280,12 +280,12 @@ class SystemService:
         found = DiskUsage()
         if "image" in types:
             images = context.images.list_images(Filters(), shared_size=True, containers=True)
-            found.ImageUsage = usage.of_images(images, await context.images.disk_usage.total())
+            found.ImageUsage = disk_usage.of_images(images, await context.images.disk_usage.total())
         if "container" in types:
             containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)
-            found.ContainerUsage = usage.of_containers(containers)
+            found.ContainerUsage = disk_usage.of_containers(containers)
         if "volume" in types:
-            found.VolumeUsage = usage.of_volumes(await context.volumes.usage())
+            found.VolumeUsage = disk_usage.of_volumes(await context.volumes.usage())
         if "build-cache" in types:
             found.BuildCacheUsage = ObjectUsage(0, 0, 0, 0, [])
         return found

@@ -10,10 +10,10 @@ from collections.abc import Collection
 
 import msgspec
 
-from darse.engine.errors import NotFound, SystemFault
+from darse.core.errors import NotFound, SystemFault
 from darse.images import manifest_views, platforms
-from darse.images.content import ContentStore
-from darse.images.documents import Manifest, decode
+from darse.images.content.manifests import Manifest, decode
+from darse.images.content.store import ContentStore
 from darse.images.model import Descriptor
 from darse.images.platforms import Platform
 from darse.images.store import ImageStore

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from darse.engine.errors import Unavailable
+from darse.core.errors import Unavailable
 from darse.images.model import History, ImageConfig, RootFS
 from darse.wire.containers import ContainerConfig
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import msgspec
 
 from darse.images import model, platforms
-from darse.images.content import ContentStore
-from darse.images.layers import LayerStore
+from darse.images.content.store import ContentStore
+from darse.images.gc.delete_policy import ImageUser
+from darse.images.layers.store import LayerStore
 from darse.images.model import Target, Variant
 from darse.images.platforms import Platform
-from darse.images.removal import ImageUser
 from darse.images.store import ImageStore
 from darse.wire import images as wire
 from darse.wire.images import AttestationData, ImageData, ManifestSize, ManifestSummary, UnpackedSize

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.images import platforms
 from darse.images.platforms import Platform
 from darse.wire.containers import ContainerConfig

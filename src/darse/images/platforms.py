@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),

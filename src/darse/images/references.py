@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from darse.core.errors import InvalidParameter
 from darse.distribution import references
 from darse.distribution.errors import InvalidReference
 from darse.distribution.references import DEFAULT_DOMAIN, Reference, is_digest
-from darse.engine.errors import InvalidParameter
 
 __all__ = ["DEFAULT_DOMAIN", "Reference", "is_digest", "parse", "parse_name", "parse_tag", "refuse_algorithm"]
 

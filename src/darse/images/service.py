@@ -7,35 +7,35 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from darse.engine.errors import InvalidParameter, NotFound
-from darse.engine.events import EventLog
-from darse.engine.recovery import Recovery
-from darse.engine.state import State
-from darse.engine.unfinished import Unfinished
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.events import EventLog
+from darse.core.state import State
+from darse.core.unfinished import Unfinished
 from darse.images import builtin, references
-from darse.images.announcing import announce
-from darse.images.checking import Checking
-from darse.images.content import ContentStore
-from darse.images.disk_usage import DiskUsage
-from darse.images.layer_blobs import LayerBlobs
-from darse.images.layers import LayerStore
-from darse.images.loading import Loading
+from darse.images.archive.load import ImageLoader
+from darse.images.archive.save import ImageSaver
+from darse.images.content.store import ContentStore
+from darse.images.events import publish_image_event
+from darse.images.gc.collector import GarbageCollector, Lease
+from darse.images.gc.crash_recovery import CrashRecovery
+from darse.images.gc.delete import ImageDeletion
+from darse.images.gc.delete_policy import ImageUser
+from darse.images.gc.fsck import StoreCheck
+from darse.images.layers.compressed import CompressedDigests
+from darse.images.layers.disk_usage import DiskUsage
+from darse.images.layers.remapped import RemappedLayers
+from darse.images.layers.store import LayerStore
 from darse.images.model import Descriptor, Image
 from darse.images.platforms import Platform
-from darse.images.power_loss import PowerLoss
-from darse.images.pull_record import PullRecord
-from darse.images.recording import Recorder
 from darse.images.references import Reference
-from darse.images.removal import ImageUser
-from darse.images.removing import Removing
-from darse.images.saving import Saving
-from darse.images.shifted import ShiftedLayers
-from darse.images.snapshot_owners import SnapshotOwners
-from darse.images.snapshots import SnapshotService
-from darse.images.store import Found, ImageStore
-from darse.images.unused import Hold, Unused
+from darse.images.snapshots.owners import SnapshotOwners
+from darse.images.snapshots.service import SnapshotService
+from darse.images.store import FoundImage, ImageStore
+from darse.images.transfer.trace import PullRecord
 from darse.images.views import ImageViews
-from darse.runtime.trash import Trash
+from darse.images.writer import ImageWriter
+from darse.recovery.startup import Recovery
+from darse.runtime.rootfs.trash import Trash
 
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -54,22 +54,26 @@ class ImageService(ImageViews):
         self.trash = Trash(data_root / "trash")
         self.content = ContentStore(root, self.trash)
         self.layers = LayerStore(root, state, self.content)
-        self.layer_blobs = LayerBlobs(state)
-        self.shifted = ShiftedLayers(root, self.layers, self.content)
+        self.layer_blobs = CompressedDigests(state)
+        self.shifted = RemappedLayers(root, self.layers, self.content)
         owners = SnapshotOwners(state, self.layers, self.shifted)
         self.snapshots = SnapshotService(data_root, state, self.layers, owners, self.trash)
         unfinished = Unfinished(state)
-        self.unused = Unused(self.store, self.content, self.layers, self.snapshots, self.layer_blobs, unfinished)
+        self.unused = GarbageCollector(
+            self.store, self.content, self.layers, self.snapshots, self.layer_blobs, unfinished
+        )
         self.disk_usage = DiskUsage(state, self.content, self.layers, self.shifted)
-        self.recorder = Recorder(self.store, self.content, self.layers)
+        self.recorder = ImageWriter(self.store, self.content, self.layers)
         kept_in = self.content if keep_layer_blobs else None
-        self._loading = Loading(self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events, kept_in)
-        self._saving = Saving(self.store, self.content, self.layers, self.unused, events)
-        self._removing = Removing(self.store, self.content, events, self.unused, self.disk_usage, self.layer_blobs)
-        self.checking = Checking(
+        self._loading = ImageLoader(
+            self.store, self.layers, self.layer_blobs, self.recorder, self.unused, events, kept_in
+        )
+        self._saving = ImageSaver(self.store, self.content, self.layers, self.unused, events)
+        self._removing = ImageDeletion(self.store, self.content, events, self.unused, self.disk_usage, self.layer_blobs)
+        self.checking = StoreCheck(
             state, self.store, self.content, self.layers, self.snapshots, self.layer_blobs, self.unused
         )
-        self.recover = PowerLoss(self.store, self.layers, self.snapshots, self.unused).recover
+        self.recover = CrashRecovery(self.store, self.layers, self.snapshots, self.unused).recover
         self.close = self.layers.flushing.close
         self._assembling = asyncio.Lock()
         self.snapshots.removed = self._removing.container_removed
@@ -107,7 +111,7 @@ class ImageService(ImageViews):
     def users(self, users: Callable[[str], list[ImageUser]]) -> None:
         self._removing.users = users
 
-    def find(self, reference: str, platform: Platform | None = None) -> Found:
+    def find(self, reference: str, platform: Platform | None = None) -> FoundImage:
         """Return what a name, id, digest or prefix means. Raises NotFound and InvalidParameter."""
         return self.store.find(reference, platform)
 
@@ -147,7 +151,7 @@ class ImageService(ImageViews):
             document = builtin.config_document(config, blob.digest)
             with self.store.changing():
                 image, _ = self.recorder.record_made(document, [blob], names=[name])
-                announce(self._events, "tag", image, name.familiar)
+                publish_image_event(self._events, "tag", image, name.familiar)
 
     # How it comes
 
@@ -168,7 +172,7 @@ class ImageService(ImageViews):
         """
         return self.recorder.record(target, media_type, config=config, manifests=manifests, names=names)[0]
 
-    def keeping_content(self) -> AbstractAsyncContextManager[Hold]:
+    def keeping_content(self) -> AbstractAsyncContextManager[Lease]:
         """Let nothing that is written inside of it be taken by a removal beside it.
 
         `async with images.keeping_content() as hold: hold(*chain_ids)` names the layers that are needed, those that
@@ -184,4 +188,4 @@ class ImageService(ImageViews):
         reference = references.parse_tag(f"{repository}:{tag}" if tag else repository)
         with self.store.changing():
             self.store.tag(reference, found.target)
-            announce(self._events, "tag", found.image, reference.familiar)
+            publish_image_event(self._events, "tag", found.image, reference.familiar)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter, NotFound
-from darse.engine.ids import may_be_id_prefix
-from darse.engine.state import Schema, State
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.ids import may_be_id_prefix
+from darse.core.state import Schema, State
 from darse.images import platforms, references
 from darse.images.model import Image, Target
 from darse.images.platforms import Platform
@@ -61,7 +61,7 @@ SCHEMA = Schema(
 )
 
 
-class Found(msgspec.Struct, frozen=True):
+class FoundImage(msgspec.Struct, frozen=True):
     """What a text means: an image, the target that was looked at for it, and the name where the text is one."""
 
     image: Image
@@ -146,7 +146,7 @@ class ImageStore:
             or (any_platform and any(variant.image_id == image_id for variant in target.variants))
         ]
 
-    def find(self, text: str, platform: Platform | None = None) -> Found:
+    def find(self, text: str, platform: Platform | None = None) -> FoundImage:
         """Return the image that `text` means: a name, an image's id, a target's or manifest's digest, or a prefix.
 
         Raises NotFound in docker's words, also when it is not there for `platform`; and InvalidParameter for what can
@@ -162,7 +162,7 @@ class ImageStore:
             raise NotFound(
                 f"image with reference {text} was found but does not provide the specified platform ({platform})"
             )
-        return Found(image, found.target, found.reference)
+        return FoundImage(image, found.target, found.reference)
 
     def variant(self, target: Target | None, platform: Platform) -> Image | None:
         """The image of a target that suits a platform best; None when there is none."""
@@ -186,7 +186,7 @@ class ImageStore:
             image = parent
         return True
 
-    def _find(self, text: str) -> Found:
+    def _find(self, text: str) -> FoundImage:
         digest = text if text.startswith("sha256:") else f"sha256:{text}"
         prefix = text.removeprefix("sha256:")
         if (found := self._by_digest(digest)) is not None:
@@ -197,7 +197,7 @@ class ImageStore:
             reference = references.parse(text)
             target = self._by_name(reference)
             if target is not None:
-                return Found(self.default(target), target, reference)
+                return FoundImage(self.default(target), target, reference)
         if may_be_id_prefix(prefix):
             matches = self._by_prefix(f"sha256:{prefix}")
             if len(matches) == 1:
@@ -207,21 +207,21 @@ class ImageStore:
         shown = text if text.startswith("sha256:") or "@" in text else _with_tag(text)
         raise NotFound(f"No such image: {shown}")
 
-    def _by_digest(self, digest: str) -> Found | None:
+    def _by_digest(self, digest: str) -> FoundImage | None:
         image = self._images.get(digest)
         if image is not None:
             targets = self.targets_of(image.id) or self.targets_of(image.id, any_platform=True)
-            return Found(image, max(targets, key=self._rank))
+            return FoundImage(image, max(targets, key=self._rank))
         target = self._targets.get(digest)
         if target is not None:
-            return Found(self.default(target), target)
+            return FoundImage(self.default(target), target)
         for target in self._targets.values():
             for variant in target.variants:
                 if variant.manifest.digest == digest and variant.image_id:
-                    return Found(self._images[variant.image_id], target)
+                    return FoundImage(self._images[variant.image_id], target)
         return None
 
-    def _by_prefix(self, prefix: str) -> list[Found]:
+    def _by_prefix(self, prefix: str) -> list[FoundImage]:
         """Ids come first: a prefix is ambiguous among them, or among what else has digests."""
         digests = [id_ for id_ in self._images if id_.startswith(prefix)]
         if not digests:

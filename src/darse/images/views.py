@@ -13,17 +13,17 @@ from typing import Any
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
-from darse.engine.filters import Filters
-from darse.engine.times import parse_time, rfc3339
+from darse.core.errors import InvalidParameter
+from darse.core.filters import Filters
+from darse.core.times import parse_time, rfc3339
 from darse.images import attestations, manifest_views, references
-from darse.images.content import ContentStore
-from darse.images.layers import LayerStore
+from darse.images.content.store import ContentStore
+from darse.images.gc.delete_policy import ImageUser
+from darse.images.layers.store import LayerStore
 from darse.images.model import History, Image, Target
 from darse.images.platforms import Platform
 from darse.images.references import Reference
-from darse.images.removal import ImageUser
-from darse.images.snapshots import DRIVER
+from darse.images.snapshots.service import DRIVER
 from darse.images.store import ImageStore
 from darse.wire.containers import GraphDriver
 from darse.wire.images import AttestationStatement, HistoryEntry, ImageInspect, ImageSummary, ManifestSummary, Metadata

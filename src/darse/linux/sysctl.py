@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from darse.linux import trace
+from darse.core import trace
 
 
 def read(name: str) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from darse.engine.config import AddressPool
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter
+from darse.core.config import AddressPool
+from darse.core.errors import Conflict, Forbidden, InvalidParameter
 
 Network = ipaddress.IPv4Network
 Address = ipaddress.IPv4Address

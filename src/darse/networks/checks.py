@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.engine.config import EngineConfig
+from darse.core.config import EngineConfig
 from darse.linux import sysctl
 from darse.networks.drivers import BridgeDriver
 from darse.networks.firewall import Firewall

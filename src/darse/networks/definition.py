@@ -9,8 +9,8 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterable
 
-from darse.engine.errors import Forbidden, InvalidParameter
-from darse.engine.ids import new_id
+from darse.core.errors import Forbidden, InvalidParameter
+from darse.core.ids import new_id
 from darse.networks import options
 from darse.networks.model import NetworkRecord
 from darse.wire.networks import IPAMConfig, NetworkCreate

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from darse.linux.nft import Nftables, NftError
+from darse.linux.net.nft import Nftables, NftError
 from darse.networks import options
 from darse.networks.drivers.bridge_programs import SEEN
 from darse.networks.model import NetworkRecord, PublishedPort

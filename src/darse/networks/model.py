@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from darse.engine.errors import Conflict
-from darse.linux.netns import Owner
+from darse.core.errors import Conflict
+from darse.linux.net.netns import Owner
 from darse.wire.host_config import PortMap
 from darse.wire.networks import EndpointSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.networks.model import NetworkRecord
 
 BRIDGE_NAME = "com.docker.network.bridge.name"

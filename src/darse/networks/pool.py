@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from darse.linux import trace
-from darse.linux.netns import Netns, NetnsThread, Owner
-from darse.linux.userns import IdMaps
+from darse.core import trace
+from darse.linux.net.netns import Netns, NetnsThread, Owner
+from darse.linux.proc.userns import IdMaps
 
 READY = 4
 # Seconds; the start that has taken one needs the processors more than the next one needs the pool.

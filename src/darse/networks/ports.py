@@ -16,9 +16,9 @@ import re
 import socket
 from collections.abc import Callable, Iterable
 
-from darse.engine.errors import InvalidParameter, SystemFault
-from darse.engine.exhaustion import descriptors_for_clients
-from darse.linux.socket_owners import who_has
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.core.exhaustion import descriptors_for_clients
+from darse.linux.net.socket_owners import who_has
 from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
 from darse.wire.host_config import PortBinding, PortMap

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
-from darse.engine.exhaustion import reason
-from darse.engine.ids import new_id
-from darse.linux.netlink import add_address, set_default_route, set_mac, set_up
-from darse.linux.netns import Netns, NetnsThread, Owner
-from darse.linux.process import runs
+from darse.core.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
+from darse.core.exhaustion import reason
+from darse.core.ids import new_id
+from darse.linux.net.netns import Netns, NetnsThread, Owner
+from darse.linux.net.rtnetlink import add_address, set_default_route, set_mac, set_up
+from darse.linux.proc.process import runs
 from darse.networks.addresses import AddressAllocator, mac_for, parse_address
 from darse.networks.drivers import Driver
 from darse.networks.model import (
@@ -28,7 +28,7 @@ from darse.networks.model import (
     SandboxRequest,
 )
 from darse.networks.pool import NetnsPool, Prepared
-from darse.networks.publishing import Publisher
+from darse.networks.port_mapper import PortMapper
 from darse.networks.store import NetworkStore
 from darse.wire.host_config import PortMap
 from darse.wire.networks import EndpointSettings
@@ -66,7 +66,7 @@ class Sandboxes:
         store: NetworkStore,
         drivers: Mapping[str, Driver],
         allocators: Mapping[str, AddressAllocator],
-        publisher: Publisher,
+        publisher: PortMapper,
         pool: NetnsPool,
         thread: NetnsThread,
         default_bridge: Callable[[], NetworkRecord | None],

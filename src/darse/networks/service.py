@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
-from darse.engine.config import EngineConfig
-from darse.engine.errors import (
+from darse.core.config import EngineConfig
+from darse.core.errors import (
     Conflict,
     EngineError,
     Forbidden,
@@ -19,30 +19,30 @@ from darse.engine.errors import (
     NotImplementedHere,
     SystemFault,
 )
-from darse.engine.events import EventLog
-from darse.engine.exhaustion import reason
-from darse.engine.filters import Filters
-from darse.engine.locks import KeyedLocks
-from darse.engine.state import REBUILD, State
+from darse.core.events import EventLog
+from darse.core.exhaustion import reason
+from darse.core.filters import Filters
+from darse.core.locks import KeyedLocks
+from darse.core.state import REBUILD, State
 from darse.linux import sysctl
-from darse.linux.netlink_notices import TableNotices
-from darse.linux.netns import NetnsThread
-from darse.linux.nft import Nftables
-from darse.linux.userns import IdMaps
+from darse.linux.net.netns import NetnsThread
+from darse.linux.net.nft import Nftables
+from darse.linux.net.notifications import TableNotices
+from darse.linux.proc.userns import IdMaps
 from darse.networks import checks, views
 from darse.networks.addresses import AddressAllocator, choose_subnet, parse_address
+from darse.networks.default_networks import predefine
 from darse.networks.definition import PREDEFINED, check_name, check_request, define
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
 from darse.networks.firewall import Firewall
-from darse.networks.healing import Healer
-from darse.networks.hostlock import choosing_subnets
 from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool
-from darse.networks.predefined import predefine
-from darse.networks.publishing import Publisher
+from darse.networks.port_mapper import PortMapper
 from darse.networks.sandboxes import Sandbox, Sandboxes, check_settings, refuse_user_defined
 from darse.networks.store import NetworkStore
+from darse.networks.subnet_lock import choosing_subnets
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
+from darse.networks.watcher import Healer
 from darse.wire.networks import (
     EndpointSettings,
     IPAMStatus,
@@ -81,7 +81,7 @@ class NetworkService:
         self._allocators: dict[str, AddressAllocator] = {}
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
-        self._publisher = Publisher(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
+        self._publisher = PortMapper(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
         self._thread = NetnsThread()
         self.pool = NetnsPool(self._thread, id_maps)
         self._sandboxes = Sandboxes(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter, NotFound
-from darse.engine.ids import may_be_id_prefix
-from darse.engine.state import Schema, State
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.ids import may_be_id_prefix
+from darse.core.state import Schema, State
 from darse.networks.model import NetworkRecord, SandboxRecord
 
 SCHEMA = Schema(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from darse.engine.errors import InvalidParameter
-from darse.engine.filters import Filters
-from darse.engine.times import rfc3339
+from darse.core.errors import InvalidParameter
+from darse.core.filters import Filters
+from darse.core.times import rfc3339
 from darse.networks.definition import PREDEFINED
 from darse.networks.model import NetworkRecord, SandboxRecord
 from darse.wire.networks import IPAM, IPAMConfig, Network, NetworkContainer

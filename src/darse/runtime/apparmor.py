@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from darse.linux import trace
+from darse.core import trace
 
 DEFAULT_PROFILE: Final = "darse-default"
 _LOADED: Final = Path("/sys/kernel/security/apparmor/profiles")

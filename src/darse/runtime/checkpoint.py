@@ -1,6 +1,7 @@
 """Freezing a container's processes to files, by the OCI runtime and CRIU; see runc-checkpoint(8), criu(8).
 
-Restoring them is a launch (`darse.runtime.launch`): conmon runs the runtime's `restore` instead of its `create`.
+Restoring them is a launch (`darse.runtime.monitor.launch`): conmon runs the runtime's `restore` instead of its
+`create`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from darse.engine.errors import SystemFault, Unavailable
-from darse.linux import trace
-from darse.linux.mounts import MS_BIND, mount
-from darse.runtime.oci import OCIRuntime
+from darse.core import trace
+from darse.core.errors import SystemFault, Unavailable
+from darse.linux.fs.mounts import MS_BIND, mount
+from darse.runtime.oci.program import OCIRuntime
 
 _NSENTER: Final = "/usr/bin/nsenter"
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

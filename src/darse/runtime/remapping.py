@@ -6,7 +6,8 @@ through id-mapped mounts, made once when the engine starts. So images, volumes a
 and without remapping, and nothing is unpacked twice.
 
 Where the kernel or the file system has no such mounts, the disk has the owners of the range, as dockerd's always has:
-layers are copied once (`darse.images.shifted`), writable layers and volumes change owners when they are first needed.
+layers are copied once (`darse.images.layers.remapped`), writable layers and volumes change owners when they are first
+needed.
 
 What is the host's stays the host's: a bind shows its owners as they are, which are nobody's in the container.
 """
@@ -27,12 +28,12 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from darse.archive.owners import Owners
-from darse.engine.errors import InvalidParameter, SystemFault
-from darse.engine.exhaustion import reason
-from darse.linux import trace
-from darse.linux.mount_trees import bind_id_mapped
-from darse.linux.mounts import (
+from darse.archive.id_mapping import Owners
+from darse.core import trace
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.core.exhaustion import reason
+from darse.linux.fs.mount_trees import bind_id_mapped
+from darse.linux.fs.mounts import (
     MNT_DETACH,
     MS_BIND,
     MS_NODEV,
@@ -44,8 +45,8 @@ from darse.linux.mounts import (
     private_bind,
     unmount,
 )
-from darse.linux.userns import IdMaps, IdRange, make_user_namespace
-from darse.runtime.container_mounts import BindMount, Mounts
+from darse.linux.proc.userns import IdMaps, IdRange, make_user_namespace
+from darse.runtime.oci.mounts import BindMount, Mounts
 
 #: The user of `--userns-remap=default`, as dockerd calls it.
 DEFAULT_USER: Final = "dockremap"

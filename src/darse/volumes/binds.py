@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
-from darse.linux import trace
+from darse.core import trace
+from darse.core.errors import InvalidParameter
 from darse.volumes.mounts import MountPlan
 
 _RESTRICTIONS = ((os.ST_RDONLY, "ro"), (os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))

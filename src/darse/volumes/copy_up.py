@@ -20,13 +20,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from darse.archive.pack import data_segments
-from darse.engine.errors import InvalidParameter
-from darse.linux import trace
-from darse.linux.contained import ENTER, ENTRY, Walk, Way, remove_tree
-from darse.linux.files import sync_file_system
+from darse.archive.layer_diff import data_segments
+from darse.core import trace
+from darse.core.errors import InvalidParameter
+from darse.linux.fs.contained import ENTER, ENTRY, Walk, Way, remove_tree
+from darse.linux.fs.files import sync_file_system
+from darse.linux.fs.openat2 import open_beneath, open_in_root
 from darse.linux.libc import call
-from darse.linux.openat2 import open_beneath, open_in_root
 
 _PARTIAL, _WHOLE, _INTO = ".copy-up", ".copied", ".copied-into"
 _PIECE = 1 << 30

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from darse.engine.errors import InvalidParameter, SystemFault
-from darse.linux import mounts, trace
-from darse.linux.files import sync_directory
-from darse.runtime.trash import Trash
+from darse.core import trace
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.linux.fs import mounts
+from darse.linux.fs.files import sync_directory
+from darse.runtime.rootfs.trash import Trash
 from darse.volumes import copy_up
 
 # mount(8)'s words for mount(2)'s flags: (flag, whether it is set); see linux/mount.h.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.wire.containers import MountPoint
 from darse.wire.host_config import HostConfig, Mount
 

@@ -1,7 +1,7 @@
 """Volumes: their records, and their part in containers' lives.
 
 A volume is a row of the database and a directory of its driver. Creation makes the directory first, and removal takes
-the row first, which leaves a note (`darse.engine.unfinished`): what the note names is removed by the next start. Any
+the row first, which leaves a note (`darse.core.unfinished`): what the note names is removed by the next start. Any
 other directory without a row is a volume, as it is to dockerd, and gets its row again.
 """
 
@@ -17,23 +17,23 @@ from pathlib import Path
 
 import msgspec
 
-from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
-from darse.engine.events import EventLog
-from darse.engine.exhaustion import in_words
-from darse.engine.filters import Filters
-from darse.engine.locks import KeyedLocks
-from darse.engine.recovery import Recovery
-from darse.engine.state import REBUILD, Schema, State
-from darse.engine.times import rfc3339
-from darse.engine.unfinished import Unfinished
-from darse.linux.inode_flags import spread_subdirectories
-from darse.runtime.container_mounts import BindMount, TmpfsMount
-from darse.runtime.tree_threads import TreeSizes
+from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
+from darse.core.events import EventLog
+from darse.core.exhaustion import in_words
+from darse.core.filters import Filters
+from darse.core.locks import KeyedLocks
+from darse.core.state import REBUILD, Schema, State
+from darse.core.times import rfc3339
+from darse.core.unfinished import Unfinished
+from darse.linux.fs.inode_flags import spread_subdirectories
+from darse.recovery.startup import Recovery
+from darse.runtime.oci.mounts import BindMount, TmpfsMount
+from darse.runtime.rootfs.threads import TreeSizes
 from darse.volumes.binds import examine, prepare_source
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
 from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
-from darse.volumes.owners import change_owners_of
+from darse.volumes.ownership import change_owners_of
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
 SCHEMA = Schema(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.support.engine import BUSYBOX, Engine
 
-from darse.cli.completion import complete
-from darse.cli.config import Settings
+from darse.cli.command_line.completion import complete
+from darse.cli.settings.config import Settings
 
 
 @pytest.fixture

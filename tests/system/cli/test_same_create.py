@@ -542,13 +542,13 @@ def _flags(program: str, command: str) -> dict[str, str]:
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_no_flag_of_dockers_is_missing(command: str) -> None:
     """Those that it hides from some engines are accepted, too."""
-    from darse.cli import registry
+    from darse.cli.command_line import index
 
     program = docker_program()
     assert program
-    entry = registry.resolve([command])
+    entry = index.resolve([command])
     assert entry is not None
-    module = __import__(registry.COMMANDS[entry[1]].module, fromlist=["COMMANDS"])
+    module = __import__(index.COMMANDS[entry[1]].module, fromlist=["COMMANDS"])
     ours = {flag.name: flag.short for flag in module.COMMANDS[entry[1]][0].flags}
     theirs = _flags(program, command)
     theirs.pop("help", None)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from tests.support.engine import BUSYBOX
 
-from darse.linux.mounts import change_file_system
+from darse.linux.fs.mounts import change_file_system
 
 
 def test_crun_runs_from_where_nobody_can_write(new_engine):
@@ -72,7 +72,7 @@ def test_a_mount_that_another_one_covers_is_no_mount_point(tmp_path):
     program = f"""
 set -e
 mount -t tmpfs outer {tmp_path}; mkdir {tmp_path}/bundles; mount --bind {tmp_path}/bundles {tmp_path}/bundles
-show() {{ {sys.executable} -c 'import sys, pathlib; from darse.linux.mounts import is_mount_point, private_bind
+show() {{ {sys.executable} -c 'import sys, pathlib; from darse.linux.fs.mounts import is_mount_point, private_bind
 p = pathlib.Path(sys.argv[1]); print(is_mount_point(p))
 if sys.argv[2:]: private_bind(p); print(is_mount_point(p))' {tmp_path}/bundles $1; }}
 show

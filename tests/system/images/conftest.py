@@ -2,11 +2,11 @@
 
 import pytest
 
+from darse.core.events import EventLog
+from darse.core.state import State
 from darse.engine.engine import SCHEMAS
-from darse.engine.events import EventLog
-from darse.engine.recovery import Recovery
-from darse.engine.state import State
 from darse.images import ImageService
+from darse.recovery.startup import Recovery
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.support import small_images
 from tests.support.engine import BUSYBOX
 from tests.support.registry import Registry, needs_registry
 
-from darse.engine.errors import NotFound
+from darse.core.errors import NotFound
 from darse.images.model import MANIFEST, digest_of
 
 

@@ -15,11 +15,11 @@ import tarfile
 import pytest
 import zstandard
 
-from darse.engine.errors import EngineError, InvalidParameter, SystemFault
-from darse.engine.recovery import Recovery
-from darse.images.layers import FileSource
+from darse.core.errors import EngineError, InvalidParameter, SystemFault
+from darse.images.layers.store import FileSource
 from darse.images.model import LAYER
-from darse.linux.mounts import mount_overlay
+from darse.linux.fs.mounts import mount_overlay
+from darse.recovery.startup import Recovery
 
 
 def member(name, kind=tarfile.REGTYPE, content=b"", *, link="", mode=0o644, device=(0, 0), headers=None, uid=0):

@@ -11,9 +11,9 @@ import tarfile
 import pytest
 import zstandard
 
-from darse.engine.errors import EngineError, InvalidParameter, NotFound
+from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.images import platforms
-from darse.images.archives import blob_name
+from darse.images.archive.layout import blob_name
 from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, digest_of
 
 HOST = platforms.host().architecture
@@ -158,7 +158,7 @@ async def test_lists_show_an_indexs_manifests(images):
 
 
 def _no_filters():
-    from darse.engine.filters import Filters
+    from darse.core.filters import Filters
 
     return Filters()
 

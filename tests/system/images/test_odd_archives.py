@@ -29,11 +29,11 @@ from tests.faults.hostile_archives import (
     symlink,
 )
 
-from darse.engine.events import SCHEMA as EVENTS
-from darse.engine.state import State
-from darse.images import layers
-from darse.images.content import ContentStore
-from darse.images.layers import FileSource, LayerStore
+from darse.core.events import SCHEMA as EVENTS
+from darse.core.state import State
+from darse.images.content.store import ContentStore
+from darse.images.layers import store as layer_store
+from darse.images.layers.store import FileSource, LayerStore
 
 # In each, GNU tar and the store must see the same.
 FORMS: dict[str, bytes] = {
@@ -105,7 +105,7 @@ FORMS: dict[str, bytes] = {
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayerStore]:
     root = tmp_path_factory.mktemp("store")
-    state = State(root / "state.sqlite", [EVENTS, layers.SCHEMA])
+    state = State(root / "state.sqlite", [EVENTS, layer_store.SCHEMA])
     content = ContentStore(root / "images")
     content.open()
     made = LayerStore(root / "images", state, content)

@@ -14,11 +14,12 @@ import pytest
 from tests.support.engine import BUSYBOX
 
 from darse.archive import process
-from darse.engine.errors import NotFound
-from darse.engine.events import EventLog
-from darse.engine.recovery import Recovery
-from darse.images import ImageService, flushing
+from darse.core.errors import NotFound
+from darse.core.events import EventLog
+from darse.images import ImageService
+from darse.images.layers import sync
 from darse.images.model import digest_of
+from darse.recovery.startup import Recovery
 
 ELSEWHERE = "00000000-0000-4000-8000-000000000000"
 
@@ -67,7 +68,7 @@ async def findings(images, containers=()):
 
 async def test_layers_are_marked_until_they_are_flushed_together(images, monkeypatch):
     synced = []
-    monkeypatch.setattr(flushing, "sync_file_system", synced.append)
+    monkeypatch.setattr(sync, "sync_file_system", synced.append)
     one = await load(images, "one:1", tar(a="lower"), tar(b="upper"))
     assert marks(images) == dict.fromkeys(one.chain_ids, images.layers.flushing.boot)
     assert sorted(images.layers.flushing.waiting()) == sorted(one.chain_ids)
@@ -80,7 +81,7 @@ async def test_layers_are_marked_until_they_are_flushed_together(images, monkeyp
 
 
 async def test_a_flush_begins_when_no_layer_comes_any_more(images, monkeypatch):
-    monkeypatch.setattr(flushing, "_QUIET", 0.01)
+    monkeypatch.setattr(sync, "_QUIET", 0.01)
     await load(images, "one:1", tar(a="lower"), tar(b="upper"))
     flushed = asyncio.Event()
     now = images.layers.flushing.now
@@ -98,7 +99,7 @@ async def test_what_cannot_be_flushed_stays_marked_and_a_check_tells(images, mon
     def fail(_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(flushing, "sync_file_system", fail)
+    monkeypatch.setattr(sync, "sync_file_system", fail)
     one = await load(images, "one:1", tar(a="lower"))
     assert await findings(images) == ["it cannot be flushed to the disk"]
     assert sorted(images.layers.flushing.waiting()) == sorted(one.chain_ids)
@@ -113,7 +114,7 @@ async def test_a_layer_that_came_again_meanwhile_is_not_called_flushed(images, m
         at_work.set()
         assert go_on.wait(20)
 
-    monkeypatch.setattr(flushing, "sync_file_system", slow)
+    monkeypatch.setattr(sync, "sync_file_system", slow)
     flush = asyncio.create_task(images.layers.flushing.now())
     assert await asyncio.to_thread(at_work.wait, 20)
     await images.remove("one:1", force=False, prune=True)

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from tests.support import small_images
 
-from darse.engine.errors import Conflict, EngineError, InvalidParameter, NotFound
-from darse.engine.filters import Filters
+from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
+from darse.core.filters import Filters
 from darse.images import ImageUser
 from darse.images.model import digest_of
 

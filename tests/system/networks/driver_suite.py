@@ -11,7 +11,7 @@ import pytest
 from tests.support.waiting import wait_until
 from tests.system.networks.support import run_inside
 
-from darse.linux.netns import Netns, NetnsThread
+from darse.linux.net.netns import Netns, NetnsThread
 from darse.networks.drivers import Driver
 from darse.networks.model import NetworkRecord
 

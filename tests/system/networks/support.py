@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from darse.engine import events
-from darse.engine.config import EngineConfig
-from darse.engine.events import EventLog
-from darse.engine.filters import Filters
-from darse.engine.state import State
+from darse.core import events
+from darse.core.config import EngineConfig
+from darse.core.events import EventLog
+from darse.core.filters import Filters
+from darse.core.state import State
 from darse.linux.libc import call
 from darse.networks import NetworkService, store
 from darse.networks.model import Holder, PortWishes, SandboxRequest

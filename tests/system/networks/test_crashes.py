@@ -20,7 +20,7 @@ BUSY = """
 import asyncio, itertools, sys
 from pathlib import Path
 import msgspec
-from darse.engine.filters import Filters
+from darse.core.filters import Filters
 from tests.system.networks.support import Host, host_port
 
 async def main():

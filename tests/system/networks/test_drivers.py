@@ -11,8 +11,8 @@ import pytest
 from tests.system.networks.driver_suite import DriverSuite, unique_name
 from tests.system.networks.support import run_inside
 
-from darse.engine.config import EngineConfig
-from darse.engine.errors import Conflict
+from darse.core.config import EngineConfig
+from darse.core.errors import Conflict
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
 from darse.networks.model import NetworkRecord
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from tests.system.networks.support import Host, ask, host_port, is_shut
 
-from darse.engine.errors import SystemFault
+from darse.core.errors import SystemFault
 from darse.networks.model import Holder
 from darse.wire.networks import EndpointSettings
 

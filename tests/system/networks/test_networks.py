@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from tests.system.networks.support import Host, ask, bridge_ports, run_inside
 
-from darse.engine.config import AddressPool
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotImplementedHere
-from darse.engine.filters import Filters
+from darse.core.config import AddressPool
+from darse.core.errors import Conflict, Forbidden, InvalidParameter, NotFound, NotImplementedHere
+from darse.core.filters import Filters
 from darse.networks.model import Holder, SandboxGone
 from darse.wire.networks import EndpointIPAMConfig, EndpointSettings, NetworkCreate
 

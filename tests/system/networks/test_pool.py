@@ -8,7 +8,7 @@ import os
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, bridge_ports
 
-from darse.linux import trace
+from darse.core import trace
 from darse.networks.pool import READY
 
 

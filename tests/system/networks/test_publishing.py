@@ -10,7 +10,7 @@ import pytest
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Echo, Host, Outside, ask, host_port, inside, is_shut, run_inside
 
-from darse.engine.errors import Conflict, SystemFault
+from darse.core.errors import Conflict, SystemFault
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, ask, bridge_ports, host_port, inside, is_shut
 
-from darse.engine.errors import Conflict
-from darse.linux.process import parent_of
+from darse.core.errors import Conflict
+from darse.linux.proc.process import parent_of
 from darse.networks.model import Holder
 from darse.networks.pool import READY
 

@@ -11,8 +11,8 @@ import pytest
 from tests.support.registry import Certificates, Registry, needs_registry
 
 from darse.distribution import Client, Credentials, Document, Limits, Repository, Settings, Uploads, references
-from darse.distribution.documents import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 from darse.distribution.errors import NotFound, Unauthorized, Unreachable
+from darse.distribution.manifests import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 from darse.distribution.repository import begins_at
 
 pytestmark = needs_registry

@@ -13,7 +13,7 @@ from tests.support.registry import Registry, needs_registry
 from tests.support.small_images import Made, document, repository, tar
 
 from darse.distribution import Document, Uploads
-from darse.distribution.documents import DOCKER_LAYER, OCI_CONFIG, OCI_MANIFEST
+from darse.distribution.manifests import DOCKER_LAYER, OCI_CONFIG, OCI_MANIFEST
 from darse.distribution.referrers import fallback_tag, referrers
 
 pytestmark = needs_registry

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from darse.runtime.cgroups import Cgroups
-from darse.runtime.container_mounts import Mounts
-from darse.runtime.hostfacts import HostFacts, read_host_facts
-from darse.runtime.spec import SharedNamespaces, SpecInputs, build_spec
-from darse.runtime.user import lookup_user
+from darse.runtime.cgroups.hierarchies import Cgroups
+from darse.runtime.oci.mounts import Mounts
+from darse.runtime.oci.spec import SharedNamespaces, SpecInputs, build_spec
+from darse.runtime.oci.user import lookup_user
+from darse.runtime.sysinfo import SysInfo, read_sysinfo
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig
 
@@ -28,7 +28,7 @@ SECONDS = 60
 class Bundle:
     """A directory with a root file system and a config.json."""
 
-    def __init__(self, directory: Path, facts: HostFacts) -> None:
+    def __init__(self, directory: Path, facts: SysInfo) -> None:
         self.directory = directory
         self.rootfs = directory / "rootfs"
         self.facts = facts
@@ -88,17 +88,17 @@ class Bundle:
 
 
 @pytest.fixture(scope="session")
-def facts() -> HostFacts:
+def facts() -> SysInfo:
     """What this host can do."""
     if CRUN is None or not BUSYBOX.exists():
         pytest.skip("crun and busybox-static are needed")
     cgroups = Cgroups()
     cgroups.prepare()
-    return read_host_facts(cgroups)
+    return read_sysinfo(cgroups)
 
 
 @pytest.fixture
-def new_bundle(tmp_path: Path, facts: HostFacts) -> Iterator[Callable[[], Bundle]]:
+def new_bundle(tmp_path: Path, facts: SysInfo) -> Iterator[Callable[[], Bundle]]:
     """Makes bundles; their cgroups are gone afterwards."""
     made: list[Bundle] = []
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.system.runtime_spec.conftest import Bundle
 
-from darse.runtime.container_mounts import BindMount, TmpfsMount
-from darse.runtime.spec import SharedNamespaces
+from darse.runtime.oci.mounts import BindMount, TmpfsMount
+from darse.runtime.oci.spec import SharedNamespaces
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import DeviceMapping, HostConfig, Ulimit
 

@@ -14,7 +14,7 @@ from tests.support.engine import BUSYBOX, Engine
 from tests.support.http import ApiClient
 from tests.system.trees.making import nest, spread
 
-from darse.linux.contained import remove_tree
+from darse.linux.fs.contained import remove_tree
 
 # What the engine may take beyond what it took before.
 _MOST_MEGABYTES = 150

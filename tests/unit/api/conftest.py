@@ -14,11 +14,11 @@ import pytest
 
 from darse.api.app import Api
 from darse.api.server import ApiServer
-from darse.engine import events
-from darse.engine.config import EngineConfig
-from darse.engine.errors import NotFound, NotModified
-from darse.engine.events import EventLog
-from darse.engine.state import State
+from darse.core import events
+from darse.core.config import EngineConfig
+from darse.core.errors import NotFound, NotModified
+from darse.core.events import EventLog
+from darse.core.state import State
 from darse.wire.containers import CreateResponse, WaitResponse
 
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from darse.api.app import Api, all_routes
 from darse.api.body import decode
 from darse.api.server import ApiServer
-from darse.engine import events
-from darse.engine.config import EngineConfig
-from darse.engine.errors import InvalidParameter
-from darse.engine.events import EventLog
-from darse.engine.state import State
+from darse.core import events
+from darse.core.config import EngineConfig
+from darse.core.errors import InvalidParameter
+from darse.core.events import EventLog
+from darse.core.state import State
 from darse.wire.containers import CreateRequest
 from darse.wire.execs import ExecConfig
 from darse.wire.networks import NetworkConnect, NetworkCreate

@@ -120,7 +120,7 @@ async def test_bad_names_and_queries(served: Served, target: str, status: int) -
 
 
 async def _missing(reference: str, *, size: bool) -> None:
-    from darse.engine.errors import NotFound
+    from darse.core.errors import NotFound
 
     raise NotFound(f"No such container: {reference}")
 

@@ -10,7 +10,7 @@ import pytest
 
 from darse.api import body
 from darse.api.body import decode
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.wire.containers import CreateRequest
 from darse.wire.execs import ExecConfig
 from darse.wire.host_config import Mount, PortBinding

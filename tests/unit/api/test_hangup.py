@@ -3,7 +3,7 @@
 import asyncio
 import socket
 
-from darse.linux.hangup import HangupWatch
+from darse.linux.net.hangup import HangupWatch
 
 
 async def test_the_end_of_input_is_no_hangup_and_a_close_is():

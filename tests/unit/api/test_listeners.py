@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from darse.api.listeners import Listeners
-from darse.engine.config import EngineConfig
-from darse.engine.errors import InvalidParameter, SystemFault
+from darse.core.config import EngineConfig
+from darse.core.errors import InvalidParameter, SystemFault
 from tests.unit.api.conftest import Served, read_answer
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: sockets are root's")

@@ -9,8 +9,8 @@ import pytest
 from yarl import URL
 
 from darse.api import query
-from darse.engine.errors import InvalidParameter
-from darse.engine.times import parse_time
+from darse.core.errors import InvalidParameter
+from darse.core.times import parse_time
 
 
 def asked(text: str) -> Any:

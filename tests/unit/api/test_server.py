@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from darse.api import body, server
-from darse.engine.errors import SystemFault
+from darse.core.errors import SystemFault
 from darse.wire.containers import WaitResponse
 from tests.unit.api.conftest import Served, read_answer
 

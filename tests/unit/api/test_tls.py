@@ -15,7 +15,7 @@ import pytest
 
 from darse.api import tls
 from darse.api.tls import TLSTransport, server_context
-from darse.engine.config import TLS
+from darse.core.config import TLS
 from tests.unit.api.conftest import Served, read_answer
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")

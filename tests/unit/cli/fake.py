@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from darse.cli.config import Settings
-from darse.cli.entry import importlib, registry
+from darse.cli.command_line import index
+from darse.cli.command_line.flags import parse
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.entry import importlib
 from darse.cli.errors import ApiError
-from darse.cli.flags import parse
-from darse.cli.invocation import Invocation
+from darse.cli.settings.config import Settings
 
 
 class FakeStream:
@@ -56,10 +57,10 @@ class FakeClient:
 
 def run(line: list[str], answers: dict[tuple[str, str], Any], config: dict[str, Any] | None = None) -> FakeClient:
     """Run a command line on canned answers; errors are raised as CliError."""
-    found = registry.resolve(line)
+    found = index.resolve(line)
     assert found is not None
     typed, path, rest = found
-    command, function = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path]
+    command, function = importlib.import_module(index.COMMANDS[path].module).COMMANDS[path]
     options, arguments = parse(command.typed_as(typed), rest)
     settings = Settings()
     settings._file = config or {}

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from darse.cli import registry
+from darse.cli.command_line import index
+from darse.cli.command_line.completion import complete, split_line
 from darse.cli.commands.system.explain import story
-from darse.cli.completion import complete, split_line
-from darse.cli.config import Settings
 from darse.cli.entry import run as run_darse
 from darse.cli.errors import ApiError, CliError
-from darse.cli.progress import display
-from darse.engine.option_table import OPTIONS
+from darse.cli.output.progress import display
+from darse.cli.settings.config import Settings
+from darse.engine.configuration.table import OPTIONS
 from tests.unit.cli.fake import run
 
 _IMAGE: dict[str, Any] = {
@@ -36,7 +36,7 @@ _IMAGES = {("GET", "/images/json"): [_IMAGE, _DANGLING]}
 
 def test_every_command_and_flag_has_a_description() -> None:
     missing = []
-    for path, entry in registry.COMMANDS.items():
+    for path, entry in index.COMMANDS.items():
         command, _ = importlib.import_module(entry.module).COMMANDS[path]
         missing += [f"{path} --{flag.name}" for flag in command.flags if not flag.help.strip() and not flag.hidden]
         missing += [path] if not command.summary.strip() else []
@@ -320,7 +320,7 @@ def test_completion(line: str, some: list[str], none: list[str], monkeypatch: py
 def test_completion_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     containers = [{"Names": ["/web"], "State": "running"}, {"Names": ["/db"], "State": "exited"}]
     client = SimpleNamespace(call=lambda *_: containers)
-    monkeypatch.setattr("darse.cli.client.Client", lambda *_: client)
+    monkeypatch.setattr("darse.cli.engine.client.Client", lambda *_: client)
     assert complete(["rm", ""], Settings()) == ["db", "web"]
     assert complete(["rm", "db", ""], Settings()) == ["web"]
     assert complete(["start", ""], Settings()) == ["db"]
@@ -333,11 +333,11 @@ def test_completion_splits_what_is_typed() -> None:
 
 
 def test_every_command_has_a_manual_page() -> None:
-    from darse.cli import registry
-    from darse.cli.man import pages
+    from darse.cli.command_line import index
+    from darse.cli.command_line.man import pages
 
     found = dict(pages())
-    assert len(found) == 1 + len(registry.COMMANDS) + len(registry.ALIASES)
+    assert len(found) == 1 + len(index.COMMANDS) + len(index.ALIASES)
     page = found["darse-container-ls.1"]
     assert r"\fB\-a\fR, \fB\-\-all\fR" in page
     assert r"\fBdarse ps\fR" in page
@@ -348,10 +348,10 @@ def test_every_command_has_a_manual_page() -> None:
 def test_every_command_explains_itself() -> None:
     import importlib
 
-    from darse.cli import registry
-    from darse.cli.flags import help_text
+    from darse.cli.command_line import index
+    from darse.cli.command_line.flags import help_text
 
-    for path, entry in registry.COMMANDS.items():
+    for path, entry in index.COMMANDS.items():
         command, function = importlib.import_module(entry.module).COMMANDS[path]
         assert command.path == path
         assert callable(function)

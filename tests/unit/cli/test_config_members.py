@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from darse.cli.client import Client
-from darse.cli.config import Endpoint, Settings
-from darse.cli.config_file import change
 from darse.cli.creating.environment import with_proxies
+from darse.cli.engine.client import Client
 from darse.cli.errors import CliError
+from darse.cli.settings.config import Endpoint, Settings
+from darse.cli.settings.config_file import change
 from tests.support.fake_engine import FakeEngine
 from tests.unit.cli.fake import run
 

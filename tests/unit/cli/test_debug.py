@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from darse.cli.client import Client
-from darse.cli.config import Endpoint
+from darse.cli.engine.client import Client
+from darse.cli.settings.config import Endpoint
 
 
 def _answer(listener: socket.socket) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from darse.cli import entry, registry
+from darse.cli import entry
+from darse.cli.command_line import index
 from tests.support.fake_engine import Answer, Death, FakeEngine
 
 # What asks no engine anything, by its nature. A command that is in no list here is one that asks.
-_ON_ITS_OWN = {path for path in registry.COMMANDS if path.startswith(("context ", "manifest "))} | {
+_ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "manifest "))} | {
     "completion",
     "logout",
     "system restart",  # connects, to learn who is there
@@ -49,14 +50,14 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def _line(path: str, directory: Path) -> list[str]:
-    command, _ = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path]
+    command, _ = importlib.import_module(index.COMMANDS[path].module).COMMANDS[path]
     words = [word.replace("{}", str(directory)) for word in _ARGUMENTS.get(path, ["x"] * command.minimum)]
     force = ["--force"] if path.endswith("prune") else []
     return [*path.split(), *force, *words]
 
 
 @pytest.mark.parametrize("death", _DEATHS.values(), ids=_DEATHS.keys())
-@pytest.mark.parametrize("path", sorted(set(registry.COMMANDS) - _ON_ITS_OWN - {"system dial-stdio"}))
+@pytest.mark.parametrize("path", sorted(set(index.COMMANDS) - _ON_ITS_OWN - {"system dial-stdio"}))
 def test_a_command_whose_engine_goes_away_fails(
     path: str, death: Death, engine: FakeEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,17 +7,18 @@ import shlex
 
 import pytest
 
-from darse.cli import entry, flags, help_pages, man, registry
-from darse.containers import listing
+from darse.cli import entry
+from darse.cli.command_line import flags, help_pages, index, man
+from darse.containers import list_filters
 from darse.engine import system
-from darse.images import registry_service
 from darse.images import service as images
+from darse.images.transfer import service
 from darse.networks import views
 from darse.volumes import service as volumes
 
 _SUPPORTED = {
-    "container ls": listing.LIST_FILTERS,
-    "container prune": listing.PRUNE_FILTERS,
+    "container ls": list_filters.LIST_FILTERS,
+    "container prune": list_filters.PRUNE_FILTERS,
     "image ls": images.LIST_FILTERS,
     "image prune": [key for key in images.PRUNE_FILTERS if key != "dangling"],  # `--all` sets it
     "network ls": views.LIST_FILTERS,
@@ -25,13 +26,13 @@ _SUPPORTED = {
     "volume ls": volumes.LIST_FILTERS,
     "volume prune": volumes.PRUNE_FILTERS,
     "system events": system.EVENT_FILTERS,
-    "system prune": listing.PRUNE_FILTERS,
-    "search": registry_service.SEARCH_FILTERS,
+    "system prune": list_filters.PRUNE_FILTERS,
+    "search": service.SEARCH_FILTERS,
 }
 
 
 def _command(path: str) -> flags.Command:
-    command: flags.Command = importlib.import_module(registry.COMMANDS[path].module).COMMANDS[path][0]
+    command: flags.Command = importlib.import_module(index.COMMANDS[path].module).COMMANDS[path][0]
     return command
 
 
@@ -41,11 +42,11 @@ def test_filter_keys_are_the_engines(path: str) -> None:
 
 
 def test_every_filter_has_its_keys() -> None:
-    have = {path for path in registry.COMMANDS if any(flag.name == "filter" for flag in _command(path).flags)}
+    have = {path for path in index.COMMANDS if any(flag.name == "filter" for flag in _command(path).flags)}
     assert have == set(help_pages.FILTERS)
 
 
-@pytest.mark.parametrize("path", registry.COMMANDS)
+@pytest.mark.parametrize("path", index.COMMANDS)
 def test_examples_parse(path: str) -> None:
     command = _command(path)
     lines = command.examples.strip().splitlines() or help_pages.examples(path)
@@ -55,7 +56,7 @@ def test_examples_parse(path: str) -> None:
         words = shlex.split(typed.partition(" < ")[0].partition(" > ")[0])
         if not words:
             continue  # what is done in the shell besides
-        found = registry.resolve(words[1:])
+        found = index.resolve(words[1:])
         assert found is not None
         flags.parse(_command(found[1]), found[2])
     shown = flags.help_text(command)

@@ -7,9 +7,10 @@ import subprocess
 import pytest
 from _pytest.capture import CaptureIO
 
-from darse.cli import flags, progress, stats_rows
+from darse.cli.command_line import flags
 from darse.cli.commands.system.explain import story
-from darse.cli.table import align, fit, width
+from darse.cli.output import progress, stats_rows
+from darse.cli.output.table import align, fit, width
 from tests.unit.cli.fake import run
 
 _PS = (

@@ -3,7 +3,7 @@
 import pytest
 
 from darse.containers.logs.drivers import Retention, check, retention, with_defaults
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.wire.host_config import LogConfig
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from darse.containers.logs import LogOptions, LogStream
 from darse.containers.logs.files import LogFiles
-from darse.linux.inotify import Inotify
+from darse.linux.fs.inotify import Inotify
 
 
 def _line(second, stream, tag, text):

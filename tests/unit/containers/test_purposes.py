@@ -8,7 +8,7 @@ import pytest
 
 from darse.containers import model
 from darse.containers.model import Container, Purpose, Record, State, Status
-from darse.engine.errors import Conflict
+from darse.core.errors import Conflict
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig
 

@@ -5,8 +5,8 @@ import pytest
 
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.store import SCHEMA, ContainerStore
-from darse.engine.errors import Conflict, InvalidParameter, NotFound
-from darse.engine.state import State as Database
+from darse.core.errors import Conflict, InvalidParameter, NotFound
+from darse.core.state import State as Database
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from darse.containers.ahead import station_of
-from darse.containers.exec_records import Exec, ExecRecord
-from darse.containers.execs import ExecService
-from darse.containers.observers import Observers
-from darse.engine.errors import NotFound
+from darse.containers.exec.pool import monitor_directory_of
+from darse.containers.exec.records import Exec, ExecRecord
+from darse.containers.exec.service import ExecService
+from darse.containers.lifecycle.listeners import LifecycleListeners
+from darse.core.errors import NotFound
 from darse.wire.execs import ExecConfig
 
 FIVE_MINUTES = 300.0
@@ -29,13 +29,13 @@ async def test_it_goes_after_five_minutes(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     # An engine that takes over counts from its own start.
     for name in ("waits", "runs"):
-        station = station_of(tmp_path, name, "c1")
+        station = monitor_directory_of(tmp_path, name, "c1")
         station.exits.mkdir(parents=True)
         Exec(ExecRecord(name, "c1", ExecConfig(Cmd=["true"])), station, cast(Any, None)).save()
     context = SimpleNamespace(
         files=SimpleNamespace(execs=tmp_path),
         store=SimpleNamespace(find=lambda reference: SimpleNamespace(id=reference)),
-        observers=Observers(),
+        observers=LifecycleListeners(),
         null=None,
     )
     service = ExecService(cast(Any, context), cast(Any, None))

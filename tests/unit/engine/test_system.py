@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from darse.engine.config import EngineConfig
-from darse.engine.events import Actor, Event
-from darse.engine.filters import Filters
+from darse.core.config import EngineConfig
+from darse.core.events import Actor, Event
+from darse.core.filters import Filters
 from darse.engine.system import event_matches, registry_config
 
 CONTAINER = Event(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.images.platforms import distance, host, of_document, parse, parse_json
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.images import references
 
 

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from darse.engine.errors import InvalidParameter, NotFound
-from darse.engine.state import Schema, State
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.state import Schema, State
 from darse.images import platforms, references, store
-from darse.images.documents import target_with
+from darse.images.content.manifests import target_with
 from darse.images.model import CONFIG, INDEX, MANIFEST, Descriptor, Image, ImageConfig, Target, Variant, digest_of
 from darse.images.store import ImageStore
 

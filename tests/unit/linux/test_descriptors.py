@@ -15,7 +15,7 @@ import pytest
 
 import darse
 from darse.linux.descriptors import Descriptor, DescriptorClosed, open_in_thread
-from darse.linux.process import Process
+from darse.linux.proc.process import Process
 
 _REGISTRATIONS = {"add_reader", "add_writer", "remove_reader", "remove_writer"}
 # These take a socket of which the loop keeps the number, as long as the call lasts.

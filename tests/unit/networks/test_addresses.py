@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darse.engine.config import AddressPool
-from darse.engine.errors import Conflict, Forbidden, InvalidParameter
+from darse.core.config import AddressPool
+from darse.core.errors import Conflict, Forbidden, InvalidParameter
 from darse.networks.addresses import AddressAllocator, choose_subnet, mac_for
 
 POOLS = (AddressPool("172.17.0.0/16", 16), AddressPool("10.0.0.0/22", 24))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darse.engine.errors import EngineError, Forbidden, InvalidParameter
+from darse.core.errors import EngineError, Forbidden, InvalidParameter
 from darse.networks import options
 from darse.networks.definition import check_name, check_request, define
 from darse.networks.model import NetworkRecord

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darse.engine.errors import InvalidParameter, SystemFault
-from darse.linux import socket_owners
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.linux.net import socket_owners
 from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
 from darse.wire.host_config import PortBinding, PortMap

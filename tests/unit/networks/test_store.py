@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from darse.core.state import State
 from darse.engine.engine import SCHEMAS
-from darse.engine.state import State
 from darse.networks.model import NetworkRecord
 from darse.networks.store import NetworkStore
 

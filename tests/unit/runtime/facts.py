@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.runtime.capabilities import ALL
-from darse.runtime.hostfacts import RLIMITS, HostFacts
+from darse.runtime.oci.capabilities import ALL
+from darse.runtime.sysinfo import RLIMITS, SysInfo
 
 _FEATURES = [
     "memory reservation",
@@ -21,7 +21,7 @@ _FEATURES = [
 ]
 
 
-def facts(**changes: Any) -> HostFacts:
+def facts(**changes: Any) -> SysInfo:
     """The host, with `changes`."""
     values: dict[str, Any] = {
         "cgroup_version": 1,
@@ -43,7 +43,7 @@ def facts(**changes: Any) -> HostFacts:
         "kernel_version": (6, 1),
         "architecture": "x86_64",
     }
-    return HostFacts(**{**values, **changes})
+    return SysInfo(**{**values, **changes})
 
 
 WEAK = facts(capabilities=frozenset(ALL) - {"CAP_SYS_RESOURCE"}, lowest_oom_score=0)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from darse.runtime import seccomp
-from darse.runtime.capabilities import ALL, DEFAULT
+from darse.runtime.oci.capabilities import ALL, DEFAULT
+from darse.runtime.seccomp import profiles
 from tests.unit.runtime import docker_seccomp as docker
 
 pytestmark = [
-    pytest.mark.skipif(not seccomp.DEFAULT_PROFILE.exists(), reason="containers-common is not installed"),
+    pytest.mark.skipif(not profiles.DEFAULT_PROFILE.exists(), reason="containers-common is not installed"),
     pytest.mark.skipif(platform.machine() != "x86_64", reason="docker's calls are written down for x86-64"),
 ]
 # What ours grants and docker's does not, and the other way round, each with its reason.
@@ -31,7 +31,7 @@ SETS = [
 
 
 def rules(capabilities: frozenset[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(bytes(seccomp.default_profile(capabilities)))["syscalls"]
+    found: list[dict[str, Any]] = json.loads(bytes(profiles.default_profile(capabilities)))["syscalls"]
     return found
 
 

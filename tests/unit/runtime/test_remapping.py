@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from darse.engine.errors import InvalidParameter
-from darse.linux.userns import IdMaps, IdRange
+from darse.core.errors import InvalidParameter
+from darse.linux.proc.userns import IdMaps, IdRange
 from darse.runtime.remapping import Subordinates, find_subordinates, first_free, read_maps
 
 NOBODY = pwd.getpwnam("nobody")

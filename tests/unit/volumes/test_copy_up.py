@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.volumes import copy_up as module
 from darse.volumes.copy_up import copy_up, is_empty, recover
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from darse.engine.errors import InvalidParameter
-from darse.linux import mounts
+from darse.core.errors import InvalidParameter
+from darse.linux.fs import mounts
 from darse.volumes.drivers import LocalDriver, _resolved, _split, _without_secrets
 
 

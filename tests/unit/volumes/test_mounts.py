@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 from darse.volumes.mounts import (
     MountPlan,
     check_volume_name,

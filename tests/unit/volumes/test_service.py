@@ -6,14 +6,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from darse.core.errors import Conflict, InvalidParameter, NotFound
+from darse.core.events import EventLog
+from darse.core.filters import Filters
+from darse.core.state import State
 from darse.engine.engine import SCHEMAS
-from darse.engine.errors import Conflict, InvalidParameter, NotFound
-from darse.engine.events import EventLog
-from darse.engine.filters import Filters
-from darse.engine.orphans import Orphans
-from darse.engine.recovery import Recovery
-from darse.engine.state import State
-from darse.runtime.container_mounts import BindMount, TmpfsMount
+from darse.recovery.orphans import Orphans
+from darse.recovery.startup import Recovery
+from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.volumes.drivers import TRASH
 from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import MountPlan, parse_bind, parse_mount

@@ -8,8 +8,8 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api import query
-from darse.api.app import Call, Routes
 from darse.api.responses import empty, stream
+from darse.api.routing import Call, Routes
 from darse.api.uploads import Upload
 from darse.wire.archives import ContainerPathStat
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query
-from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import empty, json_response
-from darse.containers.checkpoints import CheckpointPlace
+from darse.api.routing import Call, Routes
+from darse.containers.filesystem.checkpoints import CheckpointPlace
 from darse.wire.checkpoints import CheckpointCreate
 
 ROUTES = Routes()

@@ -7,9 +7,9 @@ that there is none.
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
-from darse.api.app import Call, Routes
 from darse.api.responses import json_response
-from darse.engine.errors import NotFound, NotImplementedHere, Unavailable
+from darse.api.routing import Call, Routes
+from darse.core.errors import NotFound, NotImplementedHere, Unavailable
 
 ROUTES = Routes()
 _MANAGERS = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query
-from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import json_response
-from darse.containers.commits import CommitOptions
-from darse.engine.errors import InvalidParameter
+from darse.api.routing import Call, Routes
+from darse.containers.filesystem.commit import CommitOptions
+from darse.core.errors import InvalidParameter
 from darse.wire.containers import ContainerConfig
 
 ROUTES = Routes()

@@ -9,18 +9,18 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.errors import HEADERS
 from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
 from darse.api.responses import empty, json_response, stream
+from darse.api.routing import Call, Routes
 from darse.api.server import connection_of, until_gone
-from darse.containers.checkpoints import CheckpointPlace
-from darse.containers.listing import LIST_FILTERS, PRUNE_FILTERS
+from darse.containers.filesystem.checkpoints import CheckpointPlace
+from darse.containers.list_filters import LIST_FILTERS, PRUNE_FILTERS
 from darse.containers.logs import LogOptions
-from darse.containers.options import AttachOptions
-from darse.engine.errors import EngineError, InvalidParameter
-from darse.engine.filters import Filters
+from darse.containers.streams.options import AttachOptions
+from darse.core.errors import EngineError, InvalidParameter
+from darse.core.filters import Filters
 from darse.images import platforms
 from darse.wire.containers import CreateRequest
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.responses import progress, stream
+from darse.api.routing import Call, Routes
 from darse.api.uploads import Upload
-from darse.archive.bodies import LONGEST_START
-from darse.engine.errors import InvalidParameter
+from darse.archive.request_body import LONGEST_START
+from darse.core.errors import InvalidParameter
 from darse.images.platforms import Platform
 
 ROUTES = Routes()

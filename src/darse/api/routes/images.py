@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.responses import empty, json_response
-from darse.engine.errors import InvalidParameter, NotFound
-from darse.engine.filters import Filters
+from darse.api.routing import Call, Routes
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.filters import Filters
 from darse.images import platforms
 from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import empty, json_response
-from darse.engine.errors import InvalidParameter
-from darse.engine.filters import Filters
+from darse.api.routing import Call, Routes
+from darse.core.errors import InvalidParameter
+from darse.core.filters import Filters
 from darse.networks.service import LIST_FILTERS, PRUNE_FILTERS
 from darse.wire.networks import EndpointSettings, NetworkConnect, NetworkCreate, NetworkDisconnect
 

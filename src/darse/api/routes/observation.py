@@ -8,10 +8,10 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import json_response, stream
-from darse.engine.errors import InvalidParameter
+from darse.api.routing import Call, Routes
+from darse.core.errors import InvalidParameter
 from darse.wire.observation import UpdateRequest
 
 ROUTES = Routes()

@@ -9,12 +9,12 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.responses import json_response, stream
 from darse.api.routes.cluster import not_here_yet
-from darse.engine.errors import InvalidParameter
-from darse.engine.events import Event
-from darse.engine.filters import Filters
+from darse.api.routing import Call, Routes
+from darse.core.errors import InvalidParameter
+from darse.core.events import Event
+from darse.core.filters import Filters
 from darse.engine.system import EVENT_FILTERS, USAGE_TYPES, event_matches
 
 ROUTES = Routes()

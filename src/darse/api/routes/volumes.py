@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
-from darse.api.app import Call, Routes
 from darse.api.body import read_json
 from darse.api.responses import empty, json_response
-from darse.engine.filters import Filters
+from darse.api.routing import Call, Routes
+from darse.core.filters import Filters
 from darse.volumes.service import LIST_FILTERS, PRUNE_FILTERS
 from darse.wire.volumes import VolumeCreate, VolumeList
 

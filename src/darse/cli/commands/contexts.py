@@ -7,16 +7,16 @@ import os
 import sys
 from typing import Any, ClassVar
 
-from darse.cli import config_file
-from darse.cli.config import DEFAULT_CONTEXT
-from darse.cli.contexts import DEFAULT_DESCRIPTION, TLS_FILES, Context, Contexts, check_name
+from darse.cli.command_line.flags import Command, listing, string, switch, usage_error
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, listing, string, switch, usage_error
-from darse.cli.format import FORMAT_HELP, INSPECT_FORMAT_HELP, Row, natural, write
-from darse.cli.inspecting import Found
-from darse.cli.inspecting import inspect as print_objects
-from darse.cli.invocation import Invocation
-from darse.cli.table import ellipsis
+from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, Row, natural, write
+from darse.cli.output.inspect import Found
+from darse.cli.output.inspect import inspect as print_objects
+from darse.cli.output.table import ellipsis
+from darse.cli.settings import config_file
+from darse.cli.settings.config import DEFAULT_CONTEXT
+from darse.cli.settings.contexts import DEFAULT_DESCRIPTION, TLS_FILES, Context, Contexts, check_name
 
 _HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION", "DockerEndpoint": "DOCKER ENDPOINT", "Error": "ERROR"}
 _TABLE = "table {{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}"
@@ -248,7 +248,7 @@ def inspect(invocation: Invocation) -> int:
 
 def export(invocation: Invocation) -> int:
     """Write a context to a file, which must not be there, or to standard output."""
-    from darse.cli.context_archives import pack
+    from darse.cli.settings.context_archives import pack
 
     name, *rest = invocation.arguments
     content = pack(Contexts(invocation.settings).get(name))
@@ -270,7 +270,7 @@ def export(invocation: Invocation) -> int:
 
 def import_(invocation: Invocation) -> int:
     """Take a context over from a file, or from standard input."""
-    from darse.cli.context_archives import unpack
+    from darse.cli.settings.context_archives import unpack
 
     name, path = invocation.arguments
     contexts = Contexts(invocation.settings)

@@ -6,14 +6,14 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar
 
-from darse.cli import pruning
-from darse.cli.client import quote
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.command_line.key_values import comma_separated, key_values, strict_key_values
+from darse.cli.commands import pruning
+from darse.cli.engine.client import quote
 from darse.cli.errors import ApiError, CliError
-from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, listing, number, string, switch
-from darse.cli.format import FORMAT_HELP, Row, labels_text, natural, write
-from darse.cli.invocation import Invocation
-from darse.cli.key_values import comma_separated, key_values, strict_key_values
+from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
 
 _HEADINGS = {
     "ID": "NETWORK ID",

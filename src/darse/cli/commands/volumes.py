@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli import pruning
-from darse.cli.client import quote
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, Flag, listing, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.command_line.key_values import key_values
+from darse.cli.commands import pruning
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, Flag, listing, string, switch
-from darse.cli.format import FORMAT_HELP, natural, write
-from darse.cli.invocation import Invocation
-from darse.cli.key_values import key_values
-from darse.cli.volume_rows import HEADINGS, VolumeRow
+from darse.cli.output.format import FORMAT_HELP, natural, write
+from darse.cli.output.volume_rows import HEADINGS, VolumeRow
 
 
 def create(invocation: Invocation) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.cli.client import quote
-from darse.cli.config import Settings
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
+from darse.cli.settings.config import Settings
 
 _SOCKET = "/var/run/docker.sock"
 _DIRECTORY = "/run/secrets/docker"
@@ -14,7 +14,7 @@ _DIRECTORY = "/run/secrets/docker"
 
 def add(body: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """Put the engine's socket into a create request; return the credentials to `put` afterwards. Raises CliError."""
-    from darse.cli import credentials
+    from darse.cli.settings import credentials
 
     scheme, _, path = settings.endpoint().host.partition("://")
     if scheme != "unix":
@@ -33,7 +33,7 @@ def put(client: Any, container_id: str, found: dict[str, Any]) -> None:
     import json
     import tarfile
 
-    from darse.cli import credentials
+    from darse.cli.settings import credentials
 
     document = {"auths": {server: credentials.entry(one) for server, one in found.items()}}
     content = json.dumps(document, indent="\t").encode()

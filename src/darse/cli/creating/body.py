@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.cli.config import Settings
+from darse.cli.command_line.flags import Options
 from darse.cli.creating.devices import device, device_requests, is_named_device, rates, rules, weights
 from darse.cli.creating.environment import environment, labels, with_proxies
 from darse.cli.creating.limits import limits, restart_policy, swappiness, ulimit
@@ -15,7 +15,7 @@ from darse.cli.creating.ports import port_specs
 from darse.cli.creating.security import isolation
 from darse.cli.creating.values import duration, pairs, size
 from darse.cli.errors import CliError, InvalidArgument
-from darse.cli.flags import Options
+from darse.cli.settings.config import Settings
 
 
 def create_body(options: Options, arguments: list[str], settings: Settings) -> dict[str, Any]:

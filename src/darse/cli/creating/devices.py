@@ -6,9 +6,9 @@ import posixpath
 import re
 from typing import Any
 
+from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import bytes_of
 from darse.cli.errors import CliError, InvalidArgument
-from darse.cli.flags import Options
 
 _RULE = r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from darse.cli.config import Settings
 from darse.cli.errors import CliError, InvalidArgument
+from darse.cli.settings.config import Settings
 
 # Variables, and the members of an entry of `proxies` that set them.
 _PROXIES = {

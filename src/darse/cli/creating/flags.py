@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.cli.flags import Flag, listing, number, platform_flag, string, switch
+from darse.cli.command_line.flags import Flag, listing, number, platform_flag, string, switch
 
 
 def windows(name: str) -> Flag:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import size
 from darse.cli.errors import CliError, InvalidArgument
-from darse.cli.flags import Options
 
 _RLIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()

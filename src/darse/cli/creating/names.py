@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import is_address, is_domain
 from darse.cli.errors import InvalidArgument
-from darse.cli.flags import Options
 
 
 def names(options: Options) -> dict[str, Any]:

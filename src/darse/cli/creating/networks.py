@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from darse.cli.command_line.flags import Options
 from darse.cli.errors import CliError, InvalidArgument
-from darse.cli.flags import Options
 
 _MAC = r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}"
 # Flags for the first network: how a conflict is told, and the network's own setting.

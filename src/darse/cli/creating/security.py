@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import pairs
 from darse.cli.errors import CliError, InvalidArgument
-from darse.cli.flags import Options
 
 _SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from darse.containers.logs.tags import render_tag
 from darse.containers.model import Container
-from darse.engine.expressions import CostlyExpression, Expression, InvalidExpression
+from darse.core.expressions import CostlyExpression, Expression, InvalidExpression
 
 log = logging.getLogger(__name__)
 

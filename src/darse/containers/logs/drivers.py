@@ -14,8 +14,8 @@ import msgspec
 
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.tags import check_tag
-from darse.engine.errors import InvalidParameter
-from darse.engine.expressions import CostlyExpression, Expression, InvalidExpression
+from darse.core.errors import InvalidParameter
+from darse.core.expressions import CostlyExpression, Expression, InvalidExpression
 from darse.wire.host_config import LogConfig
 
 _TOLD: Final = frozenset("labels labels-regex env env-regex tag".split())

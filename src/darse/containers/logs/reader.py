@@ -18,10 +18,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
 
-from darse.containers.console import frame
 from darse.containers.logs.files import LogFiles, OpenLog
+from darse.containers.streams.console import frame
 from darse.linux.descriptors import open_in_thread
-from darse.linux.inotify import Inotify
+from darse.linux.fs.inotify import Inotify
 
 _BLOCK = 256 * 1024
 _TIME_LENGTH = len("2026-01-02T03:04:05.123456789+00:00")

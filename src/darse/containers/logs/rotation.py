@@ -14,13 +14,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from darse.containers.context import Context
+from darse.containers.dependencies import Dependencies
 from darse.containers.logs.drivers import Retention, retention
 from darse.containers.logs.files import LogFiles
 from darse.containers.model import Container
-from darse.linux.inotify import Subscription
-from darse.runtime import conmon
-from darse.runtime.conmon import Station
+from darse.linux.fs.inotify import Subscription
+from darse.runtime.monitor import conmon
+from darse.runtime.monitor.conmon import MonitorDirectory
 
 # More than conmon writes in a second, in bytes; a wrong guess costs an overshoot, not a line.
 _FASTEST_GROWTH = 1_000_000_000
@@ -30,7 +30,7 @@ _SHORTEST_PAUSE = 0.005
 class LogRotation:
     """Rotates the logs of the containers that run."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Dependencies) -> None:
         self._context = context
         # The number of the first file of a log that is still to be sent somewhere; None when nothing is.
         self.first_needed: Callable[[str], int | None] = lambda _: None
@@ -107,10 +107,10 @@ class _RotatedLog:
     def __init__(
         self,
         rotation: LogRotation,
-        context: Context,
+        context: Dependencies,
         container_id: str,
         files: LogFiles,
-        station: Station,
+        station: MonitorDirectory,
         kept: Retention,
     ) -> None:
         self._rotation = rotation
@@ -181,7 +181,7 @@ class _RotatedLog:
 
     def _reopen(self) -> None:
         self._awaits_file = True
-        with contextlib.suppress(conmon.NotListening):  # it has ended: the next run begins a new file
+        with contextlib.suppress(conmon.MonitorUnavailable):  # it has ended: the next run begins a new file
             conmon.reopen_log(self._station)
 
     def _retire(self) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Final
 
 from darse.containers.model import Container
-from darse.engine.errors import InvalidParameter
-from darse.engine.ids import short_id
+from darse.core.errors import InvalidParameter
+from darse.core.ids import short_id
 
 _ACTION: Final = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _FIELDS: Final[dict[str, Callable[[Container], str]]] = {

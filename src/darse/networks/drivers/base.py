@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from darse.linux.netns import Netns
+from darse.linux.net.netns import Netns
 from darse.networks.model import NetworkRecord
 
 

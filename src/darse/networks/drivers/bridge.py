@@ -12,10 +12,11 @@ import ipaddress
 import re
 from collections.abc import Container
 
-from darse.engine.config import EngineConfig
-from darse.engine.errors import Conflict, InvalidParameter
+from darse.core.config import EngineConfig
+from darse.core.errors import Conflict, InvalidParameter
 from darse.linux import sysctl
-from darse.linux.netlink import (
+from darse.linux.net.netns import Netns
+from darse.linux.net.rtnetlink import (
     Link,
     Netlink,
     add_address,
@@ -29,7 +30,6 @@ from darse.linux.netlink import (
     set_port,
     set_up,
 )
-from darse.linux.netns import Netns
 from darse.networks import options
 from darse.networks.addresses import mac_for
 from darse.networks.drivers.bridge_programs import BridgePrograms

@@ -1,7 +1,7 @@
 """What a bridge refuses by itself, when the firewall's table is gone and no engine runs that would bring it back.
 
-Two programs of traffic control on each bridge (linux/tc.py). They are the bridge's: whoever flushes the ruleset does
-not reach them, they need no process, and they go when the bridge goes.
+Two programs of traffic control on each bridge (linux/net/tc.py). They are the bridge's: whoever flushes the ruleset
+does not reach them, they need no process, and they go when the bridge goes.
 
     out of the bridge   what the host itself sends, what came from the bridge, and what the firewall's table let pass,
                         which it marks as the last thing it does. Nothing else: not from other networks' bridges, not
@@ -21,8 +21,8 @@ import logging
 import os
 
 from darse.linux import ebpf
-from darse.linux.netlink import Link, Netlink
-from darse.linux.tc import add_clsact, set_program
+from darse.linux.net.rtnetlink import Link, Netlink
+from darse.linux.net.tc import add_clsact, set_program
 
 #: The bit of a packet's mark that says: the engine's table has seen it. Of nobody known to use marks.
 SEEN = 0x20000000

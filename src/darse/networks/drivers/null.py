@@ -6,7 +6,7 @@ stays in the engine's namespace. There is one network of each kind.
 
 from __future__ import annotations
 
-from darse.linux.netns import Netns
+from darse.linux.net.netns import Netns
 from darse.networks.model import NetworkRecord
 
 

@@ -16,7 +16,7 @@ from darse.containers.logs.shipping.journald import JournaldReceiver
 from darse.containers.logs.shipping.messages import Message, Part
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.splunk import SplunkReceiver
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 MOMENT = b"2026-01-02T03:04:05.123456789+00:00"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.flags import Command, listing, string, switch
-from darse.cli.image_names import checked
-from darse.cli.invocation import Invocation
+from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.images.names import checked
 
 
 def commit(invocation: Invocation) -> int:

@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from darse.archive.errors import Refused
-from darse.archive.merge import NoLinks, Unpacker, entries
-from darse.archive.trees import TreePacker
-from darse.cli import copying
-from darse.cli.client import Response, quote
-from darse.cli.copying import Place, split_path
+from darse.archive.extract import NoLinks, Unpacker, entries
+from darse.archive.tar_writer import TreePacker
+from darse.cli.command_line.flags import Command, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.containers import copy_paths
+from darse.cli.commands.containers.copy_paths import Place, split_path
+from darse.cli.engine.client import Response, quote
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, switch
-from darse.cli.invocation import Invocation
-from darse.cli.units import human_size
+from darse.cli.output.units import human_size
 
 _PIECE = 256 * 1024
 _DIRECTORY, _LINK, _NO_FILE = 1 << 31, 1 << 27, 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
@@ -28,7 +28,7 @@ _STAT = "x-docker-container-path-stat"
 
 def copy(invocation: Invocation) -> int:
     """Copy in the direction that the arguments say."""
-    source, destination = map(copying.split_argument, invocation.arguments)
+    source, destination = map(copy_paths.split_argument, invocation.arguments)
     if source[0] and destination[0]:
         raise CliError("copying between containers is not supported")
     if source[0]:
@@ -74,8 +74,8 @@ class _Progress:
 def _from_container(invocation: Invocation, container: str, path: str, destination: str) -> int:
     to_stream = destination == "-"
     if not to_stream:
-        destination = copying.absolute(destination)
-        copying.check_output(destination)
+        destination = copy_paths.absolute(destination)
+        copy_paths.check_output(destination)
     name = ""
     if invocation.options.follow_link:
         path, name = _followed(invocation, container, path)
@@ -86,7 +86,7 @@ def _from_container(invocation: Invocation, container: str, path: str, destinati
         sys.stdout.buffer.flush()
         return 0
     is_directory = bool(_stat_of(response)["mode"] & _DIRECTORY)
-    where = copying.target(Place(path, True, is_directory, name), copying.local_destination(destination))
+    where = copy_paths.target(Place(path, True, is_directory, name), copy_paths.local_destination(destination))
     progress = _Progress(invocation, "Copying from container")
     pieces = progress.count(response.pieces())
     # Whose archive has another first name than the one that was asked for, is renamed twice.
@@ -101,10 +101,10 @@ def _followed(invocation: Invocation, container: str, path: str) -> tuple[str, s
     found = _stat(invocation, container, path)
     if found is None or not found["mode"] & _LINK:
         return path, ""
-    return copying.after_link(path, os.path.join(split_path(path)[0], found["linkTarget"]))
+    return copy_paths.after_link(path, os.path.join(split_path(path)[0], found["linkTarget"]))
 
 
-def _unpack(pieces: Iterator[bytes], where: copying.Target, rename: Any) -> None:
+def _unpack(pieces: Iterator[bytes], where: copy_paths.Target, rename: Any) -> None:
     try:
         top = os.open(where.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.umask(0)
@@ -140,8 +140,8 @@ def _to_container(invocation: Invocation, source: str, container: str, path: str
             raise CliError(f'destination "{container}:{path}" must be a directory')
         pieces, directory = _stdin(), destination.path
     else:
-        place = copying.local_source(copying.absolute(source), follow=invocation.options.follow_link)
-        where = copying.target(place, destination)
+        place = copy_paths.local_source(copy_paths.absolute(source), follow=invocation.options.follow_link)
+        where = copy_paths.target(place, destination)
         directory = where.directory
         pieces = _packed(place, where.new or place.name or split_path(place.path)[1])
     body = progress.count(pieces)

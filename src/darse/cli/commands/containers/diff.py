@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.client import quote
-from darse.cli.flags import Command
-from darse.cli.invocation import Invocation
+from darse.cli.command_line.flags import Command
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
 
 _LETTERS = "CAD"
 

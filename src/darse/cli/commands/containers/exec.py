@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.cli.attached import Session
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.environment import environment
+from darse.cli.engine.client import quote
 from darse.cli.errors import ConnectionFailed, ConnectionLost
-from darse.cli.flags import Command, listing, string, switch
-from darse.cli.invocation import Invocation
-from darse.cli.terminal import require_terminal_for, size
+from darse.cli.terminal.attach import Session
+from darse.cli.terminal.modes import require_terminal_for, size
 
 
 def execute(invocation: Invocation) -> int:

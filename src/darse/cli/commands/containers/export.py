@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, string
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string
-from darse.cli.invocation import Invocation
-from darse.cli.output import write_whole
+from darse.cli.output.files import write_whole
 
 
 def export(invocation: Invocation) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.client import Patience, quote
+from darse.cli.command_line.flags import Command, number, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import Patience, quote
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.cli.flags import Command, number, string, switch
-from darse.cli.invocation import Invocation
 
 
 def _path(name: str) -> str:

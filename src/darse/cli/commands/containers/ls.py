@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.container_rows import HEADINGS, ContainerRow, default_format
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, listing, number, string, switch
-from darse.cli.format import FORMAT_HELP, write
-from darse.cli.invocation import Invocation
+from darse.cli.output.container_rows import HEADINGS, ContainerRow, default_format
+from darse.cli.output.format import FORMAT_HELP, write
 from darse.cli.templates import Template, TemplateError
 
 

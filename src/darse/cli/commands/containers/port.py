@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command
-from darse.cli.format import natural
-from darse.cli.invocation import Invocation
+from darse.cli.output.format import natural
 
 
 def port(invocation: Invocation) -> int:

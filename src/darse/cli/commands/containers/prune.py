@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.flags import Command, listing, switch
-from darse.cli.invocation import Invocation, confirm
-from darse.cli.pruning import filters_of
-from darse.cli.units import human_size
+from darse.cli.command_line.flags import Command, listing, switch
+from darse.cli.command_line.invocation import Invocation, confirm
+from darse.cli.commands.pruning import filters_of
+from darse.cli.output.units import human_size
 
 _WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
 

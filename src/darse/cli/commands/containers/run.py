@@ -8,15 +8,15 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from darse.cli import content_trust
-from darse.cli.attached import follow
+from darse.cli.command_line.flags import Command, Options, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.body import create_body
 from darse.cli.creating.flags import SHARED
 from darse.cli.errors import ApiError, CliError, ConnectionFailed, InvalidArgument
-from darse.cli.flags import Command, Options, string, switch
-from darse.cli.image_names import ImageName, in_docker_words, split
-from darse.cli.invocation import Invocation
-from darse.cli.terminal import require_terminal_for, size
+from darse.cli.images.names import ImageName, in_docker_words, split
+from darse.cli.settings import content_trust
+from darse.cli.terminal.attach import follow
+from darse.cli.terminal.modes import require_terminal_for, size
 
 _FAILED, _NOT_EXECUTABLE, _NOT_FOUND = 125, 126, 127
 
@@ -177,10 +177,10 @@ def _created(invocation: Invocation, body: dict[str, Any]) -> str:
 
 def _pull(invocation: Invocation, image: ImageName) -> None:
     """Get an image; its progress goes to standard error, where it cannot mix with the container's output."""
-    from darse.cli import pulling
+    from darse.cli.engine import pull
 
     options = invocation.options
-    pulling.pull(
+    pull.pull(
         invocation.client,
         invocation.settings,
         image,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.attached import follow
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string, switch
-from darse.cli.invocation import Invocation
+from darse.cli.terminal.attach import follow
 
 
 def start(invocation: Invocation) -> int:

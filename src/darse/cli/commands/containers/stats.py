@@ -11,12 +11,13 @@ import time
 from contextlib import nullcontext
 from typing import Any
 
-from darse.cli import screen, stats_rows, terminal
-from darse.cli.client import Patience, quote
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import Patience, quote
 from darse.cli.errors import CliError, ConnectionFailed
-from darse.cli.flags import Command, string, switch
-from darse.cli.format import FORMAT_HELP, Format
-from darse.cli.invocation import Invocation
+from darse.cli.output import stats_rows
+from darse.cli.output.format import FORMAT_HELP, Format
+from darse.cli.terminal import modes, screen
 
 _REFRESH_SECONDS = 0.5
 _FIRST_SECONDS = 2.0
@@ -114,7 +115,7 @@ def stats(invocation: Invocation) -> int:
     """Print what containers use; an interrupt leaves the last table, and the prompt below it."""
     try:
         # The cursor stands below the table: there is nothing to tidy up but the `^C`, which is not shown.
-        with terminal.no_echo_of_controls(0) if sys.stdin.isatty() else nullcontext():
+        with modes.no_echo_of_controls(0) if sys.stdin.isatty() else nullcontext():
             return _stats(invocation)
     except KeyboardInterrupt:
         if sys.stdout.isatty() and not sys.stdin.isatty():
@@ -170,7 +171,7 @@ def _draw(layout: Format, shown: list[_Watched], *, truncate: bool, live: bool, 
     """Print a table; the figures are `unknown` while there is no engine."""
     columns = 0
     if layout.is_table and sys.stdout.isatty():
-        from darse.cli.flags import terminal_width
+        from darse.cli.command_line.flags import terminal_width
 
         columns = terminal_width()
     rows = [

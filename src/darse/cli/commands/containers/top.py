@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli import table
-from darse.cli.client import quote
-from darse.cli.flags import Command, terminal_width
-from darse.cli.invocation import Invocation
+from darse.cli.command_line.flags import Command, terminal_width
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
+from darse.cli.output import table
 
 
 def top(invocation: Invocation) -> int:

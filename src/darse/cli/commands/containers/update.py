@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, string
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.flags import SHARED
 from darse.cli.creating.limits import limits, restart_policy
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string
-from darse.cli.invocation import Invocation
 
 _LIMITS = frozenset(
     {

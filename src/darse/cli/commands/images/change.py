@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli import platforms, pruning
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, listing, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.command_line.key_values import comma_separated
+from darse.cli.commands import pruning
+from darse.cli.engine.client import quote
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, listing, switch
-from darse.cli.image_names import split_tag
-from darse.cli.invocation import Invocation
-from darse.cli.key_values import comma_separated
+from darse.cli.images import platforms
+from darse.cli.images.names import split_tag
 
 
 def tag(invocation: Invocation) -> int:

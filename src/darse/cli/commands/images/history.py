@@ -7,13 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from darse.cli import platforms
-from darse.cli.client import quote
-from darse.cli.flags import Command, string, switch
-from darse.cli.format import FORMAT_HELP, Row, ago, write
-from darse.cli.invocation import Invocation
-from darse.cli.table import ellipsis
-from darse.cli.units import human_size
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
+from darse.cli.images import platforms
+from darse.cli.output.format import FORMAT_HELP, Row, ago, write
+from darse.cli.output.table import ellipsis
+from darse.cli.output.units import human_size
 
 _HEADINGS = {
     "ID": "IMAGE",

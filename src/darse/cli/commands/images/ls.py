@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli import registry
+from darse.cli.command_line import index
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, listing, string, switch
-from darse.cli.format import FORMAT_HELP, write
-from darse.cli.image_rows import HEADINGS, default_format, rows
-from darse.cli.invocation import Invocation
+from darse.cli.output.format import FORMAT_HELP, write
+from darse.cli.output.image_rows import HEADINGS, default_format, rows
 
 
 def list_images(invocation: Invocation) -> int:
@@ -34,7 +34,7 @@ def list_images(invocation: Invocation) -> int:
     ]
     is_default = source in ("", "table") and not options.no_trunc
     write(default_format(source, quiet=options.quiet, digest=options.digests), all_rows, HEADINGS, may_fit=is_default)
-    if wanted and not images and invocation.path == "images" and f"image {wanted}" in registry.COMMANDS:
+    if wanted and not images and invocation.path == "images" and f"image {wanted}" in index.COMMANDS:
         sys.stderr.write(f'\nNo images found matching "{wanted}": did you mean "darse image {wanted}"?\n')
     return 0
 
@@ -49,7 +49,7 @@ def _tree(invocation: Invocation, filters: dict[str, list[str]]) -> int:
     ):
         if given:
             raise CliError(f"--{name} is not yet supported with --tree")
-    from darse.cli.image_tree import print_tree
+    from darse.cli.output.image_tree import print_tree
 
     query = {"all": options.all, "filters": filters or None, "manifests": True}
     print_tree(invocation.client.call("GET", "/images/json", query), untagged=options.all or "dangling" in filters)

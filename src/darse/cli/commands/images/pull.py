@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from darse.cli import content_trust, credentials, platforms, progress, pulling
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, platform_flag, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
+from darse.cli.engine.pull import pull as pull_image
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, platform_flag, string, switch
-from darse.cli.image_names import ImageName, checked, in_docker_words
-from darse.cli.invocation import Invocation
+from darse.cli.images import platforms
+from darse.cli.images.names import ImageName, checked, in_docker_words
+from darse.cli.output import progress
+from darse.cli.settings import content_trust, credentials
 
 _ONE_PLATFORM = (
     "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n"
@@ -43,7 +46,7 @@ def pull(invocation: Invocation) -> int:
     options = invocation.options
     content_trust.refuse(options, invocation.arguments[0])
     name = _named(invocation)
-    pulling.pull(invocation.client, invocation.settings, name, platform=options.platform, quiet=options.quiet)
+    pull_image(invocation.client, invocation.settings, name, platform=options.platform, quiet=options.quiet)
     sys.stdout.write(f"{name}\n")
     return 0
 

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from darse.cli import platforms
+from darse.cli.command_line.flags import Command, listing, platform_flag, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, listing, platform_flag, string, switch
-from darse.cli.invocation import Invocation
-from darse.cli.output import write_whole
-from darse.cli.progress import display
+from darse.cli.images import platforms
+from darse.cli.output.files import write_whole
+from darse.cli.output.progress import display
 
 _PIECE = 256 * 1024
 

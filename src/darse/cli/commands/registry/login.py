@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from darse.cli import credentials
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.cli.flags import Command, string, switch
-from darse.cli.image_names import HUB
-from darse.cli.invocation import Invocation
-from darse.cli.terminal import is_terminal, no_echo
+from darse.cli.images.names import HUB
+from darse.cli.settings import credentials
+from darse.cli.terminal.modes import is_terminal, no_echo
 
 _HUB_HINT = (
     "Docker Hub takes a Docker ID or e-mail address, and a password or, better, a personal access token\n"

@@ -6,13 +6,13 @@ import json
 import sys
 from typing import Any
 
-from darse.cli import manifest_lists
+from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.command_line.key_values import comma_separated
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, listing, string, switch
-from darse.cli.invocation import Invocation
-from darse.cli.key_values import comma_separated
-from darse.cli.manifest_lists import Entry, Lists
-from darse.cli.manifests_remote import Registry
+from darse.cli.images import manifest_lists
+from darse.cli.images.manifest_lists import Entry, Lists
+from darse.cli.images.registry_manifests import Registry
 from darse.distribution import Reference, references
 from darse.distribution.errors import InvalidReference
 

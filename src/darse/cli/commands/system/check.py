@@ -10,12 +10,13 @@ import os
 import sys
 from typing import Any
 
-from darse.cli import pulling, screen
+from darse.cli.command_line.flags import Command, Options, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine import pull
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, Options, string, switch
-from darse.cli.image_names import split
-from darse.cli.invocation import Invocation
-from darse.cli.units import human_size
+from darse.cli.images.names import split
+from darse.cli.output.units import human_size
+from darse.cli.terminal import screen
 
 _MARKS = {"problem": "PROBLEM", "note": "note"}
 _COLOURS = {"PROBLEM": "31", "note": "33", "repaired": "32"}
@@ -43,7 +44,7 @@ def check(invocation: Invocation) -> int:
             findings.append(message)
         if options.format == "json":
             if message.get("finding"):
-                from darse.cli.inspecting import compact
+                from darse.cli.output.inspect import compact
 
                 sys.stdout.write(compact(message) + "\n")
         elif message.get("finding"):
@@ -84,7 +85,7 @@ def _rebuild(options: Options) -> int:
 def _pull(invocation: Invocation, references: list[str]) -> int:
     """Pull what is to come from registries again, look once more, and return how many problems are left."""
     for reference in references:
-        pulling.pull(invocation.client, invocation.settings, split(reference), stream=sys.stderr)
+        pull.pull(invocation.client, invocation.settings, split(reference), stream=sys.stderr)
     response = invocation.client.stream("GET", "/darse/check")
     last: dict[str, Any] = {}
     for message in response.messages():

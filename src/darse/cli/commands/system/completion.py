@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.completion import SCRIPTS, complete, split_line
+from darse.cli.command_line.completion import SCRIPTS, complete, split_line
+from darse.cli.command_line.flags import Command, Flag
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, Flag
-from darse.cli.invocation import Invocation
 
 
 def completion(invocation: Invocation) -> int:

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from darse.cli import container_rows, image_rows, volume_rows
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string, switch
-from darse.cli.format import FORMAT_HELP, Format, Row, write
-from darse.cli.image_names import familiar
-from darse.cli.invocation import Invocation
+from darse.cli.images.names import familiar
+from darse.cli.output import container_rows, image_rows, volume_rows
+from darse.cli.output.format import FORMAT_HELP, Format, Row, write
+from darse.cli.output.units import human_size
 from darse.cli.templates import Methods, Template, TemplateError
-from darse.cli.units import human_size
 
 _HEADINGS = {
     "Type": "TYPE",

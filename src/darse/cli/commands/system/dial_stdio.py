@@ -6,9 +6,9 @@ import os
 import selectors
 import socket
 
-from darse.cli.client import Connection
-from darse.cli.flags import Command
-from darse.cli.invocation import Invocation
+from darse.cli.command_line.flags import Command
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import Connection
 
 _PIECE = 64 * 1024
 

@@ -6,14 +6,14 @@ import sys
 import time
 from typing import Any
 
-from darse.cli.client import Patience
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, listing, string, terminal_width
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import Patience
+from darse.cli.engine.resume import api_time
 from darse.cli.errors import CliError, ConnectionFailed
-from darse.cli.filters import parse_filters
-from darse.cli.flags import Command, listing, string, terminal_width
-from darse.cli.format import INSPECT_FORMAT_HELP, short_id
-from darse.cli.invocation import Invocation
-from darse.cli.resuming import api_time
-from darse.cli.table import ellipsis
+from darse.cli.output.format import INSPECT_FORMAT_HELP, short_id
+from darse.cli.output.table import ellipsis
 
 
 def events(invocation: Invocation) -> int:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from darse.cli import table
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, string, terminal_width
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string, terminal_width
-from darse.cli.invocation import Invocation
+from darse.cli.output import table
 
 _BAR = 10
 _WIDE_ENOUGH_FOR_BAR = 110
@@ -32,7 +32,7 @@ def explain(invocation: Invocation) -> int:
     path = f"/darse/explain/{quote(invocation.arguments[0])}"
     operation = invocation.client.call("GET", path, {"last": options.last or None})
     if options.format == "json":
-        from darse.cli.inspecting import indented
+        from darse.cli.output.inspect import indented
 
         sys.stdout.write(indented(operation) + "\n")
     elif options.format:
@@ -48,7 +48,7 @@ def _list(invocation: Invocation) -> int:
     if invocation.options.last:
         found = [one for one in found if one["name"] == invocation.options.last]
     if invocation.options.format == "json":
-        from darse.cli.inspecting import indented
+        from darse.cli.output.inspect import indented
 
         sys.stdout.write(indented(found) + "\n")
         return 0

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from darse.cli.command_line.flags import Command, string
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.system.version import client_version
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, string
-from darse.cli.format import INSPECT_FORMAT_HELP
-from darse.cli.invocation import Invocation
+from darse.cli.output.format import INSPECT_FORMAT_HELP
 
 
 def info(invocation: Invocation) -> int:
@@ -158,7 +158,7 @@ def _security_lines(server: dict[str, Any]) -> Iterator[str]:
 
 
 def _host_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[str]:
-    from darse.cli.units import binary_size
+    from darse.cli.output.units import binary_size
 
     yield f" CPUs: {server['NCPU']}"
     yield f" Total Memory: {binary_size(server['MemTotal'])}"

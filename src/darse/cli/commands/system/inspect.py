@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from darse.cli import platforms
-from darse.cli.client import quote
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import quote
 from darse.cli.errors import ApiError, CliError
-from darse.cli.flags import Command, string, switch
-from darse.cli.format import INSPECT_FORMAT_HELP
-from darse.cli.inspecting import Found
-from darse.cli.inspecting import inspect as print_objects
-from darse.cli.invocation import Invocation
+from darse.cli.images import platforms
+from darse.cli.output.format import INSPECT_FORMAT_HELP
+from darse.cli.output.inspect import Found
+from darse.cli.output.inspect import inspect as print_objects
 
 # Kind, path of the API, Go type; in the order in which a name is looked for.
 _KINDS = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli import pruning
+from darse.cli.command_line.flags import Command, listing, switch
+from darse.cli.command_line.invocation import Invocation, confirm
+from darse.cli.commands import pruning
+from darse.cli.commands.pruning import filters_of
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, listing, switch
-from darse.cli.format import natural
-from darse.cli.invocation import Invocation, confirm
-from darse.cli.pruning import filters_of
-from darse.cli.units import human_size
+from darse.cli.output.format import natural
+from darse.cli.output.units import human_size
 
 
 def prune(invocation: Invocation) -> int:

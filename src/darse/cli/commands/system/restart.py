@@ -10,12 +10,12 @@ import select
 import signal
 import sys
 
-from darse.cli.client import Connection
-from darse.cli.connecting import peer
+from darse.cli.command_line.flags import Command
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import Connection
+from darse.cli.engine.connection import peer
+from darse.cli.engine.start_engine import start
 from darse.cli.errors import CliError
-from darse.cli.flags import Command
-from darse.cli.invocation import Invocation
-from darse.cli.start_engine import start
 
 _PATIENCE = 60
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from darse import __version__, build
-from darse.cli.config import API_VERSION
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.flags import Command, string, switch
-from darse.cli.invocation import Invocation
+from darse.cli.settings.config import API_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _template(source: str) -> Any:
 
 
 def _print_template(template: Any, client: dict[str, str], server: dict[str, Any] | None) -> None:
-    from darse.cli.table import align
+    from darse.cli.output.table import align
     from darse.cli.templates import TemplateError
     from darse.cli.templates import values as go
     from darse.cli.templates.docker_types import type_of

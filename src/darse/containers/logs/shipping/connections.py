@@ -32,7 +32,7 @@ import msgspec
 
 from darse.containers.logs.shipping.addresses import Address, TLSFiles
 from darse.linux.descriptors import Descriptor
-from darse.linux.sockets import TCP_USER_TIMEOUT, peer_window, unsettled_bytes
+from darse.linux.net.sockets import TCP_USER_TIMEOUT, peer_window, unsettled_bytes
 
 _CONNECT_SECONDS: Final = 10
 # A host that acknowledges nothing for so long is gone.

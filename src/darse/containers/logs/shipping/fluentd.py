@@ -21,7 +21,7 @@ from darse.containers.logs.shipping.connections import StreamConnection
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 24224

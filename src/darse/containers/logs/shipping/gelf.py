@@ -18,7 +18,7 @@ from darse.containers.logs.shipping.connections import DatagramConnection, Strea
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 _OPTIONS: Final = frozenset(
     "gelf-address gelf-compression-type gelf-compression-level gelf-tcp-max-reconnect gelf-tcp-reconnect-delay "

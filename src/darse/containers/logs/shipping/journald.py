@@ -18,7 +18,7 @@ from darse.containers.logs.shipping.connections import DatagramConnection
 from darse.containers.logs.shipping.messages import Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 _SOCKET: Final = Path("/run/systemd/journal/socket")
 _OPTIONS: Final = frozenset("tag labels labels-regex env env-regex".split())

@@ -9,7 +9,7 @@ import msgspec
 from darse.containers.logs.attributes import attributes
 from darse.containers.logs.tags import render_tag
 from darse.containers.model import Container
-from darse.engine.times import rfc3339
+from darse.core.times import rfc3339
 
 DEFAULT_TAG = "{{.ID}}"
 

@@ -17,14 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from darse.containers.context import Context
+from darse.containers.dependencies import Dependencies
 from darse.containers.logs.files import LogFiles
 from darse.containers.logs.shipping.origin import Origin, origin_of
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
 from darse.containers.model import Container
-from darse.linux.contained import remove_tree
+from darse.linux.fs.contained import remove_tree
 
 _MARKER = "shipping.json"
 _POSITION = "shipping.position"
@@ -45,7 +45,7 @@ class _Active(msgspec.Struct):
 class Shipping:
     """Sends logs; told of containers' lives."""
 
-    def __init__(self, context: Context, sent: Callable[[str], None]) -> None:
+    def __init__(self, context: Dependencies, sent: Callable[[str], None]) -> None:
         """`sent(container_id)` is called when files of a container's log were sent, and need not be kept for that."""
         self._context = context
         self._sent = sent

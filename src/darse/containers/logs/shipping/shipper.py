@@ -18,7 +18,7 @@ from darse.containers.logs.files import LogFiles
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import Receiver
 from darse.containers.logs.shipping.spool import Position, PositionFile, Spool
-from darse.linux.inotify import Inotify, Subscription
+from darse.linux.fs.inotify import Inotify, Subscription
 
 _log = logging.getLogger("darse.logs")
 

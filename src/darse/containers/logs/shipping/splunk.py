@@ -18,7 +18,7 @@ from darse.containers.logs.shipping.addresses import TLSFiles
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 if TYPE_CHECKING:
     import aiohttp

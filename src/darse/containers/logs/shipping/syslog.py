@@ -16,7 +16,7 @@ from darse.containers.logs.shipping.connections import DatagramConnection, Strea
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
-from darse.engine.errors import InvalidParameter
+from darse.core.errors import InvalidParameter
 
 _FACILITIES: Final = (
     "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp - - - - "

@@ -1,0 +1,112 @@
+"""What goes over the network to registries: pull, push, search, login; and imports, which share pull's path."""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api import query, versions
+from darse.api.body import read_json
+from darse.api.registry_auth import credentials_of, read_credentials, read_others
+from darse.api.responses import json_response, progress
+from darse.api.routing import Call, Routes
+from darse.core.errors import InvalidParameter
+from darse.core.filters import Filters
+from darse.images import references
+from darse.images.references import Reference
+from darse.images.transfer.service import SEARCH_FILTERS
+from darse.wire.registries import AuthConfig, AuthResponse
+
+ROUTES = Routes()
+_PIECE = 256 * 1024
+_SEARCH_LIMIT = 100
+
+
+@ROUTES.add("POST", "/images/create")
+async def create(call: Call) -> web.StreamResponse:
+    """Pull (`fromImage`), or import a root file system (`fromSrc`: `-` for the body, or a URL)."""
+    request = call.request
+    if source := query.text(request, "fromSrc"):
+        return await _import(call, source)
+    image = query.text(request, "fromImage")
+    if not image:
+        raise InvalidParameter("either fromImage or fromSrc is wanted")
+    reference, every_tag = _asked(image, query.text(request, "tag"))
+    messages = call.engine.registries.pull(
+        reference,
+        platform=_platform(call),
+        every_tag=every_tag,
+        credentials=read_credentials(request),
+        others=read_others(request),
+    )
+    return await progress(request, messages, interruptible=True)
+
+
+def _asked(image: str, tag: str) -> tuple[Reference, bool]:
+    """What is to be pulled; without any tag or digest, all tags."""
+    name = references.parse_name(image.removesuffix(":"))
+    if tag:
+        separator = "@" if tag.startswith("sha256:") else ":"
+        name = references.parse_name(f"{name.name}{separator}{tag}")
+    every_tag = not name.tag and not name.digest
+    return references.parse(str(name)), every_tag
+
+
+async def _import(call: Call, source: str) -> web.StreamResponse:
+    request = call.request
+    repository, tag = query.text(request, "repo"), query.text(request, "tag")
+    name = f"{repository}:{tag}" if repository and tag else repository
+    content = request.content.iter_chunked(_PIECE) if source == "-" else call.engine.registries.download(source)
+    messages = call.engine.images.import_(
+        content,
+        name,
+        request.query.getall("changes", []),
+        query.text(request, "message") or f"Imported from {source}",
+        _platform(call),
+    )
+    return await progress(request, messages)
+
+
+def _platform(call: Call) -> str:
+    return query.text(call.request, "platform") if versions.has(call.version, "images/create platform") else ""
+
+
+@ROUTES.add("POST", "/images/{name}/push")
+async def push(call: Call) -> web.StreamResponse:
+    """Push an image; without a tag, all tags of the name."""
+    request = call.request
+    name = references.parse_name(call.match["name"])
+    tag = query.text(request, "tag")
+    if tag:
+        name = references.parse_name(f"{name.name}:{tag}")
+    messages = call.engine.registries.push(
+        name,
+        platform=query.platform(request) if versions.has(call.version, "images/push platform") else None,
+        credentials=read_credentials(request),
+    )
+    return await progress(request, messages, interruptible=True)
+
+
+@ROUTES.add("POST", "/auth")
+async def login(call: Call) -> web.StreamResponse:
+    """Try credentials on a registry."""
+    given = await read_json(call.request, AuthConfig)
+    token = await call.engine.registries.login(given.serveraddress, credentials_of(given))
+    return json_response(AuthResponse("Login Succeeded", token))
+
+
+@ROUTES.add("GET", "/images/search")
+async def search(call: Call) -> web.StreamResponse:
+    """Look for repositories."""
+    request = call.request
+    limit = query.number(request, "limit", 0) or 25
+    if not 1 <= limit <= _SEARCH_LIMIT:
+        raise InvalidParameter(f"limit {limit} is outside the range of [1, {_SEARCH_LIMIT}]")
+    filters = Filters.parse(request.query.get("filters"), SEARCH_FILTERS)
+    found = await call.engine.registries.search(query.text(request, "term"), limit, filters, read_credentials(request))
+    return json_response(found)
+
+
+@ROUTES.add("GET", "/distribution/{name}/json")
+async def distribution(call: Call) -> web.StreamResponse:
+    """What a registry has under a name, without pulling it."""
+    reference = references.parse(call.match["name"])
+    return json_response(await call.engine.registries.inspect(reference, read_credentials(call.request)))

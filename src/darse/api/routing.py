@@ -1,0 +1,76 @@
+"""The table of routes: from a method and a path to the handler that serves it.
+
+The table is our own: the API's paths have names with slashes in them, which the usual routers take apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from darse.api import aiohttp_server as web
+
+if TYPE_CHECKING:
+    from darse.engine.engine import Engine
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+class Call(NamedTuple):
+    """A request that found its route."""
+
+    engine: Engine
+    request: web.BaseRequest
+    version: tuple[int, int]
+    match: dict[str, str]
+
+
+Handler = Callable[[Call], Awaitable[web.StreamResponse]]
+
+
+def _parameter(name: str, template: str) -> str:
+    """The expression for a parameter of a path."""
+    if name == "name" or template.startswith("/networks/{id}"):
+        return ".+"
+    # A container that another links to has that one's name for it, too: app/mysql.
+    return "[^/]+(?:/[^/]+)?" if template.startswith("/containers/{id}/") else "[^/]+"
+
+
+class Routes:
+    """A table of routes; a parameter called `name`, and names of networks, may contain slashes."""
+
+    def __init__(self) -> None:
+        self._exact: dict[tuple[str, str], Handler] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Handler]] = []
+        self.templates: list[tuple[str, str]] = []
+
+    def add(self, method: str, template: str) -> Callable[[Handler], Handler]:
+        """Register a handler."""
+
+        def register(handler: Handler) -> Handler:
+            self.templates.append((method, template))
+            if "{" not in template:
+                self._exact[method, template] = handler
+            else:
+                pattern = _PARAMETER.sub(lambda match: f"(?P<{match[1]}>{_parameter(match[1], template)})", template)
+                self._patterns.append((method, re.compile(pattern + r"\Z"), handler))
+            return handler
+
+        return register
+
+    def extend(self, other: Routes) -> None:
+        """Take over another table's routes."""
+        self._exact |= other._exact
+        self._patterns += other._patterns
+        self.templates += other.templates
+
+    def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
+        """Return the handler of a path and its parameters."""
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact, {}
+        for wanted, pattern, handler in self._patterns:
+            if wanted == method and (match := pattern.match(path)) is not None:
+                return handler, match.groupdict()
+        return None

@@ -1,0 +1,97 @@
+"""Rebuilds a layer's archive from its recipe and its files, below the current root directory, which is the layer's.
+
+What comes out is hashed on the way: the end tells whether it was the archive that the recipe was made of.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import stat
+from _hashlib import openssl_sha256
+from _queue import SimpleQueue
+
+from darse.archive.errors import Damaged, shown
+from darse.archive.stream import write_all
+from darse.archive.tar_split import Reader
+
+_PIECE = 256 * 1024
+_GATHER = 128 * 1024
+_AHEAD = 16
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+class Rebuilder:
+    """Writes one archive to a descriptor, or to nowhere."""
+
+    def __init__(self, recipe: Reader, target: int | None) -> None:
+        self._recipe = recipe
+        self._target = target
+        self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._hash = openssl_sha256(usedforsecurity=False)
+        self._length = 0
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._to_hash: SimpleQueue[bytes | None] = SimpleQueue()
+        self._free: SimpleQueue[None] = SimpleQueue()
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        for _ in range(_AHEAD):
+            self._free.put(None)
+
+    def start(self) -> None:
+        """Start the thread that hashes."""
+        _thread.start_new_thread(self._digest, ())
+
+    def run(self) -> None:
+        """Rebuild everything. Raises Damaged, and OSError."""
+        for raw, path, size, segments in self._recipe:
+            self._emit(raw)
+            if path:
+                self._file(path, segments or [(0, size)])
+        self._flush()
+        self._to_hash.put(None)
+        self._done.acquire()
+        head = self._recipe.head
+        if (self._hash.digest(), self._length) != (head.digest, head.length):
+            raise Damaged("its files have changed: they do not give back its archive")
+
+    def _file(self, path: bytes, segments: list[tuple[int, int]]) -> None:
+        try:
+            file = os.open(path, _FLAGS, dir_fd=self._root)
+        except OSError as error:
+            raise Damaged(f"{shown(path)} cannot be read: {error.strerror}") from error
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise Damaged(f"{shown(path)} is no regular file")
+            for start, count in segments:
+                offset, end = start, start + count
+                while offset < end:
+                    piece = os.pread(file, min(end - offset, _PIECE), offset)
+                    if not piece:
+                        raise Damaged(f"{shown(path)} is shorter than it was")
+                    offset += len(piece)
+                    self._emit(piece)
+        finally:
+            os.close(file)
+
+    def _emit(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        if self._gathered_size >= _GATHER:
+            self._flush()
+
+    def _flush(self) -> None:
+        data = b"".join(self._gathered)
+        self._gathered, self._gathered_size = [], 0
+        self._length += len(data)
+        self._free.get()
+        self._to_hash.put(data)
+        if self._target is not None:
+            write_all(self._target, data)
+
+    def _digest(self) -> None:
+        while (data := self._to_hash.get()) is not None:
+            self._hash.update(data)
+            self._free.put(None)
+        self._done.release()

@@ -1,0 +1,176 @@
+"""What help and manual pages say of a command besides its flags: examples, the keys of its filters, exit statuses."""
+
+from __future__ import annotations
+
+# Keys of `--filter`, with the values of those that have few; a test holds them against the engine's.
+_LABELS = {"label": "", "label!": ""}
+_BOOLEAN = "true false"
+FILTERS: dict[str, dict[str, str]] = {
+    "container ls": {
+        "ancestor": "",
+        "before": "",
+        "exited": "",
+        "expose": "",
+        "health": "none starting healthy unhealthy",
+        "id": "",
+        "is-task": _BOOLEAN,
+        "isolation": "default",
+        "name": "",
+        "network": "",
+        "publish": "",
+        "since": "",
+        "status": "created restarting running removing paused exited dead",
+        "volume": "",
+        **_LABELS,
+    },
+    "container prune": {"until": "", **_LABELS},
+    "image ls": {"before": "", "dangling": _BOOLEAN, "reference": "", "since": "", "until": "", **_LABELS},
+    "image prune": {"until": "", **_LABELS},
+    "network ls": {
+        "dangling": _BOOLEAN,
+        "driver": "bridge host null",
+        "id": "",
+        "name": "",
+        "scope": "local",
+        "type": "builtin custom",
+        **_LABELS,
+    },
+    "network prune": {"until": "", **_LABELS},
+    "volume ls": {"dangling": _BOOLEAN, "driver": "local", "name": "", **_LABELS},
+    "volume prune": {"all": _BOOLEAN, **_LABELS},
+    "system events": {
+        "config": "",
+        "container": "",
+        "daemon": "",
+        "event": "create start die stop kill oom destroy pull push tag mount connect",
+        "image": "",
+        "label": "",
+        "network": "",
+        "node": "",
+        "plugin": "",
+        "scope": "local swarm",
+        "secret": "",
+        "service": "",
+        "type": "container image volume network daemon",
+        "volume": "",
+    },
+    "system prune": {"until": "", **_LABELS},
+    "search": {"is-automated": _BOOLEAN, "is-official": _BOOLEAN, "stars": ""},
+}
+
+EXAMPLES = {
+    "checkpoint create": "checkpoint create web before-upgrade",
+    "checkpoint ls": "checkpoint ls web",
+    "checkpoint rm": "checkpoint rm web before-upgrade",
+    "container attach": "attach sess\nattach --no-stdin --sig-proxy=false web",
+    "container commit": "commit -m 'with vim' box box:vim\ncommit -c 'CMD [\"sh\"]' box box:2",
+    "container cp": "cp web:/etc/nginx/nginx.conf .\ncp ./site web:/usr/share/nginx/html\ncp web:/var/log - | tar t",
+    "container create": "create --name web -p 8080:80 nginx",
+    "container diff": "diff web",
+    "container exec": "exec -it web sh\nexec -u www-data -w /tmp web id",
+    "container export": "export -o files.tar web",
+    "container inspect": "container inspect web\ncontainer inspect -f '{{.State.ExitCode}}' web",
+    "container kill": "kill web\nkill -s HUP web",
+    "container logs": "logs -f --tail 20 web\nlogs --since 10m -t web",
+    "container ls": "ps -a\nps --filter status=exited --format '{{.Names}}'",
+    "container pause": "pause web",
+    "container port": "port web\nport web 80/tcp",
+    "container prune": "container prune --filter until=24h",
+    "container rename": "rename web old-web",
+    "container restart": "restart -t 5 web",
+    "container rm": "rm web\nrm -f -v web",
+    "container start": "start web\nstart -ai sess",
+    "container stats": "stats\nstats --no-stream --format '{{.Name}} {{.MemUsage}}' web",
+    "container stop": "stop web\nstop -t 30 -s INT web",
+    "container top": "top web\ntop web -o pid,rss,args",
+    "container unpause": "unpause web",
+    "container update": "update --memory 512m --cpus 1.5 web",
+    "container wait": "wait web",
+    "context export": "context export far far.tar",
+    "context import": "context import far far.tar",
+    "context inspect": "context inspect far",
+    "context ls": "context ls",
+    "context rm": "context rm far",
+    "context show": "context show",
+    "context update": "context update far --description 'the one in the cellar'",
+    "context use": "context use far",
+    "image history": "history --no-trunc nginx",
+    "image import": "import files.tar box:1\nimport -c 'CMD [\"sh\"]' - box:1 < files.tar",
+    "image inspect": "image inspect -f '{{.Config.Env}}' nginx",
+    "image load": "load -i images.tar\nload < images.tar",
+    "image ls": "images\nimages --filter dangling=true -q\nimages --tree",
+    "image prune": "image prune -a --filter until=168h",
+    "image rm": "rmi nginx:1.23\nrmi -f box:1",
+    "image save": "save -o images.tar nginx redis",
+    "image tag": "tag app registry.example.com/team/app:1",
+    "manifest annotate": "manifest annotate team/app:1 team/app:1-arm64 --arch arm64",
+    "manifest create": "manifest create team/app:1 team/app:1-amd64 team/app:1-arm64",
+    "manifest inspect": "manifest inspect nginx",
+    "manifest push": "manifest push team/app:1",
+    "manifest rm": "manifest rm team/app:1",
+    "network connect": "network connect --alias db backend postgres",
+    "network create": "network create backend\nnetwork create --subnet 10.9.0.0/24 --gateway 10.9.0.1 lab",
+    "network disconnect": "network disconnect backend postgres",
+    "network inspect": "network inspect backend",
+    "network ls": "network ls --filter driver=bridge",
+    "network prune": "network prune",
+    "network rm": "network rm backend",
+    "volume create": "volume create data",
+    "volume inspect": "volume inspect -f '{{.Mountpoint}}' data",
+    "volume ls": "volume ls --filter dangling=true",
+    "volume prune": "volume prune -a",
+    "volume rm": "volume rm data",
+    "system check": "system check\nsystem check --repair",
+    "system df": "system df -v",
+    "system dial-stdio": "system dial-stdio",
+    "system events": "events --since 1h --filter type=container\nevents --format json",
+    "system info": "info\ninfo -f '{{.Driver}}'",
+    "system prune": "system prune --volumes",
+    "system restart": "system restart",
+    "login": "login registry.example.com\nlogin -u me --password-stdin registry.example.com < token",
+    "logout": "logout registry.example.com",
+    "search": "search --limit 5 postgres",
+    "inspect": "inspect web\ninspect --type volume data",
+    "version": "version\nversion --client",
+    "explain": "explain\nexplain web\nexplain --last start web\nexplain --last pull alpine",
+    "doctor": "doctor",
+    "completion": "completion bash > /etc/bash_completion.d/darse",
+}
+
+_USUAL = ("0    all was done", "1    something was not, and has been said on standard error", "125  a flag is wrong")
+_PROCESS = (
+    "125  the engine, or a flag, is at fault",
+    "126  the program cannot be run",
+    "127  there is no such program",
+    "N    the process's own status; 128+N when signal N has ended it",
+)
+_OWN: dict[str, tuple[str, ...]] = {
+    "container run": _PROCESS,
+    "container exec": (*_PROCESS, "1    the engine went away; the process runs on"),
+    "container attach": ("N    the container's own status; 0 after detaching", *_USUAL[1:]),
+    "container start": (*_USUAL, "N    with --attach: the container's own status"),
+    "doctor": ("0    no problem was found", "1    one was", _USUAL[2]),
+    "system check": ("0    all is whole", "1    problems remain", _USUAL[2]),
+}
+
+
+def canonical(path: str) -> str:
+    """The path of a command that may have been typed by another name."""
+    from darse.cli.command_line import index
+
+    return index.ALIASES.get(path, path)
+
+
+def examples(path: str) -> list[str]:
+    """Command lines that show a command's use."""
+    return [f"darse {line}" for line in EXAMPLES.get(canonical(path), "").splitlines()]
+
+
+def filter_keys(path: str) -> str:
+    """The keys of a command's filter; empty when it has none."""
+    return ", ".join(sorted(FILTERS.get(canonical(path), {})))
+
+
+def statuses(path: str) -> tuple[str, ...]:
+    """What a command's exit statuses mean, a line each."""
+    return _OWN.get(canonical(path), _USUAL)

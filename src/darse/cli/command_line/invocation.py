@@ -1,0 +1,59 @@
+"""What a command's function gets: its options and arguments, and the engine."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.command_line.flags import Options
+from darse.cli.errors import CliError
+from darse.cli.settings.config import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class Invocation:
+    """One run of a command."""
+
+    def __init__(self, path: str, options: Options, arguments: list[str], settings: Settings) -> None:
+        self.path = path
+        self.options = options
+        self.arguments = arguments
+        self.settings = settings
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """The engine; connected to when it is first used."""
+        if self._client is None:
+            from darse.cli.engine.client import Client
+
+            headers = self.settings.member("HttpHeaders", dict)
+            self._client = Client(self.settings.endpoint(), headers, debug=self.settings.debug)
+        return self._client
+
+    def for_each(self, action: Callable[[str], Any], *, show: bool = True) -> int:
+        """Do something with each argument, go on after errors, and return the exit status.
+
+        Prints each argument that went well, as docker does.
+        """
+        status = 0
+        for argument in self.arguments:
+            try:
+                action(argument)
+            except CliError as error:
+                sys.stderr.write(f"{error}\n")
+                status = max(status, error.status)
+            else:
+                if show:
+                    sys.stdout.write(f"{argument}\n")
+        return status
+
+
+def confirm(text: str) -> bool:
+    """Ask a question; anything but y is no."""
+    sys.stdout.write(f"{text} [y/N] ")
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,1 @@
+"""Talking to the engine: connections, requests, starting it on demand, resuming after it restarts."""

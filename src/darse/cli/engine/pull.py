@@ -1,0 +1,39 @@
+"""Asking the engine to pull an image: for `pull`, and for `run` and `create` of an image that is missing."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from darse.cli.engine.client import Client
+from darse.cli.errors import ApiError
+from darse.cli.images.names import ImageName, in_docker_words
+from darse.cli.output import progress
+from darse.cli.settings import credentials
+from darse.cli.settings.config import Settings
+
+
+def pull(
+    client: Client,
+    settings: Settings,
+    name: ImageName,
+    *,
+    platform: str = "",
+    quiet: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """Pull; show the progress on `stream` (standard output) unless `quiet`. Without tag and digest pull all tags.
+
+    Raises CliError.
+    """
+    query = {"fromImage": name.repository, "tag": name.digest or name.tag or None, "platform": platform.lower() or None}
+    try:
+        response = client.stream("POST", "/images/create", query, headers=credentials.header(settings, name.domain))
+    except ApiError as error:
+        raise in_docker_words(error) from error
+    messages = response.messages()
+    if quiet:
+        for message in messages:
+            progress.raise_error(message)
+    else:
+        progress.display(messages, stream)
+    response.close()

@@ -1,0 +1,1 @@
+"""Image references and platforms as users write them, and manifest lists."""

@@ -1,0 +1,1 @@
+"""What commands print: rows, tables, `--format`, progress, sizes, whole files."""

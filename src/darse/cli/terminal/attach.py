@@ -1,0 +1,313 @@
+"""A container's or exec's streams on this terminal: what run, start, attach and exec have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from darse.cli.engine.client import Client, Connection, Patience, Response
+from darse.cli.engine.resume import AttachedStream, StampedStream, api_time
+from darse.cli.errors import ApiError, CliError, ConnectionFailed
+from darse.cli.terminal import modes
+from darse.cli.terminal.streams import Demultiplexer, Relay, SignalPipe, proxied_signals, write_all
+
+DEFAULT_KEYS = "ctrl-p,ctrl-q"
+
+
+def follow(
+    client: Client,
+    container: str,
+    *,
+    name: str,
+    tty: bool,
+    stdin: bool,
+    stdout: bool = True,
+    stderr: bool = True,
+    keys: str = "",
+    proxy_signals: bool,
+    condition: str,
+    begin: Callable[[], None] = lambda: None,
+    redraw: bool = False,
+) -> int:
+    """Be the terminal of a container until it ends or is detached from; return its status.
+
+    `container` is its path in the API, `name` what users call it, `condition` what of the API's wait to wait for,
+    `begin` starts it. Attached and waited for before that, a container that ends at once is not missed. When the
+    engine goes away the container runs on; it is attached again, and what it printed meanwhile comes from its log.
+    Raises ConnectionLost when the engine does not come back in time.
+    """
+    query = {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None}
+    printed = _Printed(client, container, name, tty=tty, shown=(stdout, stderr))
+    patience = Patience(client)
+    waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
+    connection, response = client.hijack(f"{container}/attach", query)
+    session = Session(
+        client,
+        f"{container}/resize",
+        tty=tty,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        keys=keys,
+        kill_path=f"{container}/kill" if proxy_signals else "",
+        on_output=printed.note,
+        redraw=redraw,
+    )
+    while True:
+        session.run(connection, response, begin)
+        connection.close()
+        if session.detached:
+            return 0
+        printed.end()
+        try:
+            return _status_of(waiting.json())
+        except ConnectionFailed as lost:
+            patience.wait(lost, f"the engine went away; {name} runs on: `darse attach {name}`")
+        state = _state(client, container, name, printed.begun_ns)
+        printed.show_missed()
+        if not state["Running"]:
+            return int(state["ExitCode"])
+        waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
+        # Its log shows what it prints from now on: where that begins is known to the nanosecond.
+        again = _attach_again(client, container, query | printed.follow(), paused=state["Paused"])
+        if again is None:
+            printed.end()
+            return _status_of(waiting.json())
+        connection, response = again
+        printed.ends_with(connection)
+        patience.progress()
+        begin, session.redraw = (lambda: None), tty
+
+
+def _status_of(ended: dict[str, Any]) -> int:
+    if ended.get("Error"):
+        raise CliError(ended["Error"]["Message"], 125)
+    return int(ended["StatusCode"])
+
+
+def _state(client: Client, container: str, name: str, since_ns: int) -> dict[str, Any]:
+    """The state of a container after the engine came back. Raises CliError when it was removed without a trace."""
+    try:
+        state: dict[str, Any] = client.call("GET", f"{container}/json")["State"]
+    except ApiError as error:
+        if error.http_status != 404:
+            raise
+        status = _died_with(client, container.rpartition("/")[2], since_ns)
+        if status is None:
+            text = f"{name} has ended and was removed while the engine was away: its exit status is lost"
+            raise CliError(text) from error
+        return {"Running": False, "ExitCode": status}
+    return state
+
+
+def _died_with(client: Client, container: str, since_ns: int) -> int | None:
+    """The status of a removed container's last run since a time, by the engine's events; None when they have none."""
+    filters = {"container": {container: True}, "event": {"die": True}}
+    query = {"since": api_time(since_ns), "until": api_time(time.time_ns()), "filters": filters}
+    statuses = [
+        event["Actor"]["Attributes"].get("exitCode") for event in client.stream("GET", "/events", query).messages()
+    ]
+    return int(statuses[-1]) if statuses and statuses[-1] else None
+
+
+def _attach_again(
+    client: Client, container: str, query: dict[str, Any], *, paused: bool
+) -> tuple[Connection, Response] | None:
+    """Attach to a container that ran a moment ago; None when it is just ending or has been removed.
+
+    Raises ApiError when it cannot be attached for another reason; that it is `paused`, say.
+    """
+    try:
+        return client.hijack(f"{container}/attach", query)
+    except ApiError as error:
+        if error.http_status in (404, 409) and not paused:
+            return None
+        raise
+
+
+class _Printed:
+    """What a container has printed here, and its log, from where that goes on once no engine has carried it."""
+
+    def __init__(self, client: Client, container: str, name: str, *, tty: bool, shown: tuple[bool, bool]) -> None:
+        self._client, self._path, self._name, self._tty = client, f"{container}/logs", name, tty
+        numbers = [1] if tty else [number for number, on in zip((1, 2), shown, strict=True) if on]
+        self.begun_ns = now = time.time_ns()
+        self._attached = {number: AttachedStream(now) for number in numbers}
+        self._stamped: dict[int, StampedStream] = {}
+        self._following: threading.Thread | None = None
+        self._no_reader: BrokenPipeError | None = None
+        self._connection: Connection | None = None
+
+    def note(self, descriptor: int, data: bytes) -> None:
+        """Take what was printed."""
+        if descriptor in self._attached:
+            self._attached[descriptor].note(data)
+
+    def show_missed(self) -> None:
+        """Show what the log has more than was shown, or say why that cannot be."""
+        if self._stamped or not self._attached:
+            return  # the log itself goes on where it broke off
+        stamped = {number: StampedStream(show_stamps=False) for number in self._attached}
+        logs = {number: bytearray() for number in self._attached}
+        since = min(stream.since_ns for stream in self._attached.values())
+        try:
+            for number, data in self._log(since):
+                logs[number] += stamped[number].feed(data, is_frame=not self._tty)
+        except ApiError as error:
+            self._say(f"what {self._name} printed meanwhile cannot be shown: {error.reason}")
+            return
+        self._stamped = stamped
+        for number, log in logs.items():
+            missed = self._attached[number].missed(bytes(log))
+            if missed is None:
+                self._say(f"what {self._name} printed meanwhile is in `darse logs {self._name}`")
+            else:
+                write_all(number, missed)
+
+    def follow(self) -> dict[str, bool]:
+        """Show what the log has and gets from now on; return which streams are not to be attached for that reason."""
+        if not self._stamped:
+            return {}
+        self._following = threading.Thread(target=self._follow, daemon=True)
+        self._following.start()
+        return {"stdout": False, "stderr": False}
+
+    def ends_with(self, connection: Connection) -> None:
+        """Let this connection end when our output has no reader any more."""
+        self._connection = connection
+        if self._no_reader is not None:
+            connection.socket.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Wait until the log has been shown to its end. Raises BrokenPipeError when our output has no reader."""
+        if self._following is not None:
+            self._following.join()
+        if self._no_reader is not None:
+            raise self._no_reader
+
+    def _follow(self) -> None:
+        since = min(stream.since_ns() for stream in self._stamped.values()) or self._first_ns()
+        for stream in self._stamped.values():
+            stream.again()
+        try:
+            for number, data in self._log(since, follow=True):
+                write_all(number, self._stamped[number].feed(data, is_frame=not self._tty))
+        except BrokenPipeError as error:
+            self._no_reader = error
+            if self._connection is not None:
+                with contextlib.suppress(OSError):
+                    self._connection.socket.shutdown(socket.SHUT_RDWR)
+        except CliError:
+            return  # the wait for the container's end fails as well, and says how
+
+    def _first_ns(self) -> int:
+        return min(stream.since_ns for stream in self._attached.values())
+
+    def _log(self, since: int, *, follow: bool = False) -> Iterator[tuple[int, bytes]]:
+        """The container's log from a time on, with times: pieces of its streams."""
+        query = {"stdout": 1 in self._attached, "stderr": 2 in self._attached, "timestamps": True, "follow": follow}
+        response = self._client.stream("GET", self._path, {**query, "since": api_time(since)})
+        found: list[tuple[int, bytes]] = []
+        demultiplexer = Demultiplexer(lambda number, data: found.append((number, data)))
+        for piece in response.pieces():
+            if self._tty:
+                yield 1, piece
+            else:
+                demultiplexer.feed(piece)
+                yield from found
+                found.clear()
+
+    @staticmethod
+    def _say(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
+class Session:
+    """One attached stream, and what goes with it: raw mode, sizes, signals, detach keys."""
+
+    def __init__(
+        self,
+        client: Client,
+        resize_path: str,
+        *,
+        tty: bool,
+        stdin: bool,
+        stdout: bool = True,
+        stderr: bool = True,
+        keys: str = "",
+        kill_path: str = "",
+        on_output: Callable[[int, bytes], None] | None = None,
+        redraw: bool = False,
+    ) -> None:
+        """`kill_path` is where signals are passed on to; empty to leave them their meaning here.
+
+        `on_output` gets what is printed; with `redraw` the process is made to draw its screen anew.
+        """
+        self._client = client
+        self._resize_path = resize_path
+        self._kill_path = kill_path
+        self._tty = tty
+        self._stdin = stdin
+        self._shown = (stdout, stderr)
+        self._on_output = on_output
+        self.redraw = redraw
+        self._watcher = modes.KeyWatcher(modes.parse_keys(keys or DEFAULT_KEYS))
+        self._signals: SignalPipe | None = None
+
+    @property
+    def detached(self) -> bool:
+        """Whether the user typed the detach keys."""
+        return self._watcher.detached
+
+    def run(self, connection: Connection, response: Response, begin: Callable[[], None]) -> None:
+        """Call `begin` (which starts the process) with everything in place, and relay to the end."""
+        multiplexed = not self._tty
+        relay = Relay(
+            connection,
+            multiplexed=multiplexed,
+            stdin=self._stdin,
+            stdout=self._shown[0],
+            stderr=self._shown[1],
+            on_signal=self._on_signal,
+            on_input=self._watcher.watch if self._tty else None,
+            on_output=self._on_output,
+        )
+        del response  # its head has been read; what follows is the stream
+        with contextlib.ExitStack() as stack:
+            numbers = proxied_signals() if self._kill_path and not self._tty else []
+            if self._tty:
+                numbers.append(signal.SIGWINCH)
+            self._signals = SignalPipe(numbers)
+            stack.callback(self._signals.close)
+            begin()
+            if self._tty and self._stdin and modes.is_terminal(0):
+                stack.enter_context(modes.raw_mode(0))
+            if self._tty:
+                if self.redraw:
+                    # Programs draw when their terminal changes its size: there and back.
+                    self.resize(1)
+                self.resize()
+            relay.run(self._signals)
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGWINCH:
+            self.resize()
+        elif self._kill_path:
+            # The process may have ended just now.
+            with contextlib.suppress(CliError):
+                self._client.call("POST", self._kill_path, {"signal": str(number)})
+
+    def resize(self, more: int = 0) -> None:
+        """Give the process's terminal the size of ours, or that and so many lines and columns `more`."""
+        height, width = modes.size()
+        if height and width:
+            # Before the process runs, or after it, there is nothing to resize.
+            with contextlib.suppress(CliError):
+                self._client.call("POST", self._resize_path, {"h": height + more, "w": width + more})

@@ -1,0 +1,97 @@
+"""What the parts of the containers room share: the other rooms, the store, and a few answers about one container."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from darse.containers.explain.store import TraceStore
+from darse.containers.filesystem.layout import FileLayout
+from darse.containers.filesystem.leases import RootfsLeases
+from darse.containers.lifecycle.listeners import LifecycleListeners
+from darse.containers.lifecycle.pending_writes import PendingWrites
+from darse.containers.logs import LogStream
+from darse.containers.model import Container
+from darse.containers.store import ContainerStore
+from darse.core.config import EngineConfig
+from darse.core.errors import InvalidParameter
+from darse.core.events import EventLog
+from darse.core.locks import KeyedLocks
+from darse.core.state import State as Database
+from darse.images import ImageService, SnapshotService
+from darse.linux.fs.inotify import Inotify
+from darse.linux.fs.mounts import NamespaceThreads
+from darse.networks import NetworkService
+from darse.runtime.cgroups.hierarchies import Cgroups
+from darse.runtime.monitor.null_device import NullDevice
+from darse.runtime.oci.program import OCIRuntime
+from darse.runtime.remapping import Remapping
+from darse.runtime.sysinfo import SysInfo
+from darse.volumes import VolumeService
+from darse.wire.host_config import HostConfig
+
+
+class Dependencies(msgspec.Struct, frozen=True):
+    """Everything that container operations work with."""
+
+    config: EngineConfig
+    database: Database
+    store: ContainerStore
+    events: EventLog
+    images: ImageService
+    snapshots: SnapshotService
+    networks: NetworkService
+    volumes: VolumeService
+    runtimes: dict[str, OCIRuntime]
+    cgroups: Cgroups
+    facts: SysInfo
+    threads: NamespaceThreads
+    null: NullDevice
+    files: FileLayout
+    seccomp_profile: str = ""
+    remapping: Remapping | None = None
+    traces: TraceStore = msgspec.field(default_factory=TraceStore)
+    file_uses: RootfsLeases = msgspec.field(default_factory=RootfsLeases)
+    locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
+    inotify: Inotify = msgspec.field(default_factory=Inotify)
+    unsaved: PendingWrites = msgspec.field(default_factory=PendingWrites)
+    observers: LifecycleListeners = msgspec.field(default_factory=LifecycleListeners)
+    followers: dict[str, set[LogStream]] = msgspec.field(default_factory=dict)
+    log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))
+
+    def runtime_of(self, container: Container) -> OCIRuntime:
+        """The OCI runtime that a container was created for. Raises InvalidParameter when it is not configured."""
+        name = container.record.host.Runtime
+        runtime = self.runtimes.get(name)
+        if runtime is None:
+            raise InvalidParameter(f"unknown or invalid runtime name: {name}")
+        return runtime
+
+    def remapping_of(self, host: HostConfig) -> Remapping | None:
+        """How the ids of a container are mapped; None when they are the host's."""
+        return None if host.UsernsMode == "host" else self.remapping
+
+    def owners_of(self, host: HostConfig) -> str:
+        """How a container's owners are mapped on the disk (`Owners.parse`); empty: not."""
+        remapping = self.remapping_of(host)
+        return remapping.owners if remapping is not None else ""
+
+    def cgroup_path(self, container: Container) -> str:
+        """The container's cgroup, absolute within each hierarchy."""
+        parent = container.record.host.CgroupParent or self.config.cgroup_parent
+        return f"/{parent.strip('/')}/{container.id}"
+
+    def event_attributes(self, container: Container) -> dict[str, str]:
+        """What an event says of its container: image, name and labels."""
+        record = container.record
+        return {**(record.config.Labels or {}), "image": record.image_reference, "name": record.name}
+
+    def publish(self, container: Container, action: str, **more: object) -> None:
+        """Publish an event about a container."""
+        self.events.publish("container", action, container.id, {**self.event_attributes(container), **more})
+
+    def notify_ended(self, container_id: str) -> None:
+        """Tell those who follow the container's log that no more comes."""
+        for follower in self.followers.get(container_id, ()):
+            follower.container_ended()

@@ -1,0 +1,74 @@
+"""What is kept of an exec: its record, a file that an engine which takes over reads, and what runs of it, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import msgspec
+
+from darse.containers.exec.pool import RECORD
+from darse.containers.streams.console import ConsoleHub
+from darse.linux.proc.process import Process
+from darse.runtime.monitor.conmon import MonitorDirectory
+from darse.wire.execs import ExecConfig
+
+
+class ExecRecord(msgspec.Struct):
+    """What is stored of an exec."""
+
+    id: str
+    container_id: str
+    config: ExecConfig
+    started: bool = False
+    pid: int = 0
+    exit_code: int | None = None
+    # A health check's: no client knows of it.
+    probe: bool = False
+
+
+class Exec(msgspec.Struct):
+    """An exec in memory."""
+
+    record: ExecRecord
+    station: MonitorDirectory
+    hub: ConsoleHub
+    monitor: Process | None = None
+    watcher: asyncio.Task[None] | None = None
+    # When it goes, if nobody has started it by then.
+    expiry: asyncio.TimerHandle | None = None
+    launch: asyncio.Task[None] | None = None
+    # Whether its process runs, or has been tried to.
+    begun: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
+    # Whether the run of the container that it was made in has ended.
+    over: bool = False
+
+    @property
+    def starting(self) -> bool:
+        """Whether its process is about to run."""
+        return self.launch is not None and not self.launch.done()
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.record.started and self.record.exit_code is None
+
+    def save(self) -> None:
+        """Write the record for an engine that comes after this one."""
+        path = self.station.directory / RECORD
+        new = path.with_suffix(".new")
+        try:
+            new.write_bytes(msgspec.json.encode(self.record))
+            os.replace(new, path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
+def read_record(directory: Path) -> ExecRecord | None:
+    """The record in an exec's directory; None when there is none, or a damaged one."""
+    try:
+        return msgspec.json.decode((directory / RECORD).read_bytes(), type=ExecRecord)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None

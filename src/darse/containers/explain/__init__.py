@@ -1,0 +1,1 @@
+"""Recorded operations of containers, for `darse explain`."""

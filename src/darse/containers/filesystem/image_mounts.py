@@ -1,0 +1,53 @@
+"""Images shown as directories (`--mount type=image`): read-only overlays of their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from darse.containers.dependencies import Dependencies
+from darse.core.errors import NotFound
+from darse.runtime.oci.mounts import BindMount
+from darse.runtime.remapping import Remapping
+from darse.volumes.mounts import MountPlan
+
+
+class ImageMounts:
+    """Finds the images that containers mount."""
+
+    def __init__(self, context: Dependencies) -> None:
+        self._context = context
+
+    async def resolve(self, plans: Iterable[MountPlan]) -> dict[str, list[str]]:
+        """Put the images' ids into their plans; return their layers' chain IDs by them. Raises NotFound."""
+        found: dict[str, list[str]] = {}
+        for plan in plans:
+            if plan.type != "image":
+                continue
+            if plan.from_container:
+                found[plan.source] = self._inherited(plan.source)
+                continue
+            image = await self._context.images.ensure(plan.name)
+            plan.source = image.id
+            found[image.id] = list(image.chain_ids)
+        return found
+
+    def _inherited(self, image_id: str) -> list[str]:
+        """Of an image that another container mounts; it may have been removed by force."""
+        pinned = self._context.snapshots.mounted
+        for container in self._context.store:
+            if image_id in pinned.images_of(container.id):
+                return pinned.chain_of(container.id, image_id)
+        raise NotFound(f"No such image: {image_id}")
+
+    def ready(self, plan: MountPlan, container_id: str, remapping: Remapping | None = None) -> BindMount:
+        """The mount of an image for the spec, or a look from outside."""
+        empty = self._context.snapshots.empty
+        layers = self._context.snapshots.mounted.layers_of(container_id, plan.source)
+        if layers:
+            # An overlay needs two, and a single layer must not show its whiteouts either.
+            layers = layers if len(layers) > 1 else [*layers, empty]
+        if remapping is not None:
+            empty, layers = remapping.shown(empty), [remapping.shown(layer) for layer in layers]
+        return BindMount(
+            "" if layers else empty, plan.destination, False, "rprivate", subpath=plan.subpath, layers=layers
+        )

@@ -1,0 +1,103 @@
+"""The files that the engine makes for a container: where they are, and what is in them.
+
+`<data-root>/containers/<id>/` holds what outlives a stop: the log, and hostname, hosts and resolv.conf, which are
+mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/` hold what lives as long as a run.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from darse.core import trace
+from darse.linux.fs.contained import remove_tree
+from darse.runtime.monitor.conmon import MonitorDirectory
+
+
+class ContainerFiles(msgspec.Struct, frozen=True):
+    """The places of one container's files."""
+
+    container_id: str
+    data: Path
+    station: MonitorDirectory
+
+    @property
+    def log(self) -> Path:
+        """What the container printed."""
+        return self.data / f"{self.container_id}.log"
+
+    @property
+    def hostname(self) -> Path:
+        """Mounted at /etc/hostname."""
+        return self.data / "hostname"
+
+    @property
+    def hosts(self) -> Path:
+        """Mounted at /etc/hosts."""
+        return self.data / "hosts"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """Mounted at /etc/resolv.conf."""
+        return self.data / "resolv.conf"
+
+    def prepare_station(self) -> None:
+        """Make an empty directory for a new run."""
+        self.clear_station()
+        with trace.step("file", "directory for the run", "mkdir", "-p", str(self.station.rootfs)):
+            self.station.directory.mkdir(mode=0o700)
+            self.station.rootfs.mkdir()
+
+    def clear_station(self) -> None:
+        """Remove what the last run left."""
+        remove_tree(self.station.directory)
+        self.station.exit_file.unlink(missing_ok=True)
+
+    def write_hostname(self, hostname: str) -> None:
+        """Write the file that is mounted at /etc/hostname."""
+        self._write(self.hostname, f"{hostname}\n".encode())
+
+    def write_names(self, hosts: bytes, resolv_conf: bytes) -> None:
+        """Write what name lookups in the container read."""
+        self.write_hosts(hosts)
+        self._write(self.resolv_conf, resolv_conf)
+
+    def write_hosts(self, hosts: bytes) -> None:
+        """Write the file that is mounted at /etc/hosts."""
+        self._write(self.hosts, hosts)
+
+    @staticmethod
+    def _write(path: Path, content: bytes) -> None:
+        # Not replaced by a rename: a running container has this very file mounted.
+        with trace.step("file", f"write {path.name}", "tee", str(path), os.fsdecode(content)):
+            path.write_bytes(content)
+
+    def remove(self) -> None:
+        """Remove everything; what is gone already is fine."""
+        self.clear_station()
+        remove_tree(self.data)
+
+
+class FileLayout:
+    """Where all containers' files are."""
+
+    def __init__(self, data_root: Path, exec_root: Path) -> None:
+        self.containers = data_root / "containers"
+        self.bundles = exec_root / "bundles"
+        self.exits = exec_root / "exits"
+        self.execs = exec_root / "execs"
+
+    def make_directories(self) -> None:
+        """Create what every container needs."""
+        for directory in (self.containers, self.bundles, self.exits, self.execs):
+            directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    def of(self, container_id: str) -> ContainerFiles:
+        """The files of one container."""
+        return ContainerFiles(
+            container_id,
+            self.containers / container_id,
+            MonitorDirectory(self.bundles / container_id, self.exits, container_id),
+        )

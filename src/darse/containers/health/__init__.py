@@ -1,0 +1,1 @@
+"""Health checks: their rules, and the monitor that runs them."""

@@ -1,0 +1,1 @@
+"""The life of a container: create, start, stop, restart, update, remove."""

@@ -1,0 +1,259 @@
+"""What is asked of a container that runs: to stop, to take a signal, to pause.
+
+Ending always ends. A frozen process takes no signal, so whoever kills thaws before and after, and what is ending is
+not paused. Who has killed waits for the monitor, which writes what is left of the output and the exit code; but not
+for one that stands still: then the control group says what is left of the container, and ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import signal
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.lifecycle.restart import RestartManager, refuse_restarting
+from darse.containers.lifecycle.signals import asks_to_end, parse_signal, stop_signal
+from darse.containers.model import Container, Purpose, Status
+from darse.core.errors import Conflict, NotModified, SystemFault
+from darse.linux.proc.process import Process, parent_of
+from darse.runtime.monitor import conmon
+from darse.wire.containers import WaitResponse
+
+_DEFAULT_STOP_SECONDS = 10
+# Until a monitor has said that its killed container has ended. Then we look ourselves.
+_MONITOR_SECONDS = 1.0
+# After SIGKILL only the kernel's own work (a hung disk) keeps a process alive.
+_KILL_SECONDS = 10.0
+# How long a pause waits for execs that are just being launched.
+_EXEC_SECONDS = 5.0
+
+_Ended = asyncio.Future[WaitResponse]
+
+
+class Control:
+    """Signals, stops and pauses."""
+
+    def __init__(self, context: Dependencies, restarts: RestartManager) -> None:
+        self._context = context
+        self._restarts = restarts
+
+    async def stop(self, container: Container, seconds: int | None, signal_name: str | None) -> None:
+        """Ask a container to end, and kill it after `seconds` (-1: never; None: its own timeout).
+
+        Raises NotModified when it does not run, and SystemFault when not even SIGKILL ends it.
+        """
+        if not container.state.active:
+            raise NotModified("container is not running")
+        number = parse_signal(signal_name) if signal_name else stop_signal(container.record.config)
+        await self._stopped_by_hand(container)
+        if not container.state.alive:
+            self._context.publish(container, "stop")
+            return
+        await self._ask_and_kill(container, number, stop_seconds(container) if seconds is None else seconds)
+
+    async def stop_all(self, most_seconds: int) -> None:
+        """Stop every container because the engine ends: restart policies bring them back with the next engine.
+
+        None gets more than `most_seconds` after its signal. One that does not end keeps nobody from ending.
+        """
+        running = [container for container in self._context.store if container.state.alive]
+        stops = (
+            self._ask_and_kill(one, stop_signal(one.record.config), _at_most(most_seconds, stop_seconds(one)))
+            for one in running
+        )
+        for one, result in zip(running, await asyncio.gather(*stops, return_exceptions=True), strict=True):
+            if isinstance(result, Exception):
+                self._context.log.error("container %s does not stop", one.id[:12], exc_info=result)
+
+    async def _stopped_by_hand(self, container: Container) -> None:
+        """No restart policy may bring the container back, not even when it is the next engine that sees its end.
+
+        Who waits for the next start rests now. A start that is under way would forget the mark: it is waited for.
+        """
+        self._restarts.cancel(container)
+        async with self._context.locks.hold(container.id):
+            state = container.state
+            state.manually_stopped = True
+            if state.status is Status.RESTARTING:
+                self._restarts.cancel(container)  # the start that we waited for has failed, and made an appointment
+                state.status = Status.EXITED
+            if container.record.host.RestartPolicy.Name not in ("", "no"):
+                write = functools.partial(self._context.store.save_state, container)
+                self._context.unsaved.write(container.id, write)
+
+    async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
+        ended = container.next_exit()
+        with container.under_way(Purpose.ENDING), self._context.traces.record("stop", container.id):
+            process = _process_of(container)
+            try:
+                _signal(process, number)
+                self._unfreeze(container)
+                self._context.publish(container, "kill", signal=int(number))
+                if not await _ends(ended, process, None if seconds < 0 else seconds):
+                    # This very process: the container may have ended just now, and been started again.
+                    _signal(process, signal.SIGKILL)
+                    self._context.publish(container, "kill", signal=int(signal.SIGKILL))
+            finally:
+                if process is not None:
+                    process.close()
+            await self._await_end(container, ended)
+        self._context.publish(container, "stop")
+
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal; SIGKILL returns when the container has ended.
+
+        Raises Conflict when it does not run, and SystemFault when not even SIGKILL ends it.
+        """
+        number = parse_signal(signal_name or "SIGKILL")
+        if not container.state.active:
+            raise Conflict(f"container {container.id} is not running")
+        if asks_to_end(number, container.record.config):
+            await self._stopped_by_hand(container)
+        if not container.state.alive:
+            return
+        if number != signal.SIGKILL:
+            with self._context.traces.record("kill", container.id):
+                self._send(container, number)
+                self._context.publish(container, "kill", signal=int(number))
+            return
+        ended = container.next_exit()
+        with container.under_way(Purpose.ENDING), self._context.traces.record("kill", container.id):
+            self._send(container, number)
+            self._context.publish(container, "kill", signal=int(number))
+            self._unfreeze(container)
+            await self._await_end(container, ended)
+
+    async def _await_end(self, container: Container, ended: _Ended) -> None:
+        """Return when a container that was killed, or whose process is gone, has ended; see to it that it does."""
+        context = self._context
+        path = context.cgroup_path(container)
+        # A commit holds what it reads frozen, and that is no state.
+        context.cgroups.thaw(path)
+        if await _ends(ended, None, _MONITOR_SECONDS):
+            return
+        monitor = container.monitor
+        if monitor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                monitor.send(signal.SIGCONT)
+        left = await asyncio.to_thread(context.cgroups.end, path, _KILL_SECONDS)
+        if left:
+            raise SystemFault(
+                f"container {container.id} did not end within {_KILL_SECONDS:.0f} s of SIGKILL: its processes {left} "
+                f"are stuck in the kernel: see /proc/{left[0]}/stack and /proc/{left[0]}/cgroup for what they wait for"
+            )
+        if await _ends(ended, None, _MONITOR_SECONDS):
+            return
+        if monitor is not None and container.monitor is monitor:
+            context.log.warning("container %s has ended, its monitor has not: it is killed", container.id[:12])
+            await conmon.end(monitor, _MONITOR_SECONDS)
+            # One that not even that ends (in a frozen control group, say) is left alone.
+            monitor.close()
+        if not await _ends(ended, None, _KILL_SECONDS):
+            raise SystemFault(f"container {container.id} has ended, and the engine does not come to record it")
+
+    @staticmethod
+    def _send(container: Container, number: int) -> None:
+        process = _process_of(container)
+        if process is not None:
+            try:
+                _signal(process, number)
+            finally:
+                process.close()
+
+    async def pause(self, container: Container) -> None:
+        """Freeze the container's processes. Raises Conflict when it does not run, is ending, or is paused."""
+        async with self._context.locks.hold(container.id):
+            await container.is_over(Purpose.EXEC, _EXEC_SECONDS)
+            if container.state.status is Status.PAUSED:
+                raise Conflict(f"Container {container.name} is already paused")
+            refuse_restarting(container)
+            if container.state.status is not Status.RUNNING:
+                raise Conflict(f"Container {container.name} is not running")
+            if container.undergoes(Purpose.ENDING):
+                raise Conflict(f"Container {container.name} is being stopped or killed, and cannot be paused")
+            self._freeze(container, Status.PAUSED, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Let a paused container go on. Raises Conflict when it is not paused."""
+        async with self._context.locks.hold(container.id):
+            if container.state.status is not Status.PAUSED:
+                raise Conflict(f"Container {container.name} is not paused")
+            self._freeze(container, Status.RUNNING, "unpause")
+
+    def _unfreeze(self, container: Container) -> None:
+        """Let a container that is to end go on, so that it can."""
+        if container.state.status is Status.PAUSED:
+            self._freeze(container, Status.RUNNING, "unpause")
+
+    def _freeze(self, container: Container, status: Status, action: str) -> None:
+        context = self._context
+        path = context.cgroup_path(container)
+        with context.traces.record(action, container.id):
+            try:
+                context.cgroups.freeze(path, status is Status.PAUSED)
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):
+                    raise
+                # It has just ended, and its control group is gone.
+                if status is Status.PAUSED:
+                    raise Conflict(f"Container {container.name} is not running") from None
+            container.state.status = status
+            context.unsaved.write(container.id, functools.partial(self._save, container, action))
+
+    def _save(self, container: Container, action: str) -> None:
+        with self._context.database.transaction():
+            self._context.store.save_state(container)
+            self._context.publish(container, action)
+
+
+def _signal(process: Process | None, number: int) -> None:
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError):  # it is just ending; whoever waits will hear
+            process.send(number)
+
+
+def _process_of(container: Container) -> Process | None:
+    """Hold the container's first process; None when that is gone."""
+    state = container.state
+    if not state.pid:  # it has ended just now
+        return None
+    try:
+        process = Process(state.pid)
+    except ProcessLookupError:
+        return None
+    # Once its monitor has reaped the process the pid may be another's.
+    if parent_of(state.pid) == state.monitor_pid:
+        return process
+    process.close()
+    return None
+
+
+async def _ends(ended: _Ended, process: Process | None, seconds: float | None) -> bool:
+    """Whether a container's end is on record, or its `process` gone, within `seconds`."""
+    waits: list[asyncio.Future[object]] = [asyncio.ensure_future(_outcome(ended))]
+    if process is not None:
+        waits.append(asyncio.ensure_future(process.wait()))
+    try:
+        done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waits:
+            one.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    return bool(done)
+
+
+async def _outcome(ended: _Ended) -> WaitResponse:
+    return await asyncio.shield(ended)
+
+
+def stop_seconds(container: Container) -> int:
+    """How long a container may take to end after its stop signal; -1 is for ever."""
+    timeout = container.record.config.StopTimeout
+    return _DEFAULT_STOP_SECONDS if timeout is None else timeout
+
+
+def _at_most(most: int, seconds: int) -> int:
+    return most if seconds < 0 else min(most, seconds)

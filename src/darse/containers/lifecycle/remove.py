@@ -1,0 +1,108 @@
+"""Removing containers: one, one that asked for it, or all that do not run."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.exec.service import ExecService
+from darse.containers.lifecycle.service import Lifecycle
+from darse.containers.model import Container, Purpose, Status
+from darse.core.errors import Conflict, EngineError
+from darse.core.filters import Filters
+from darse.wire.containers import ContainersPruned
+
+
+class Removal:
+    """Removes containers with everything that is theirs."""
+
+    def __init__(self, context: Dependencies, lifecycle: Lifecycle, execs: ExecService) -> None:
+        self._context = context
+        self._lifecycle = lifecycle
+        self._execs = execs
+
+    async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
+        """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
+
+        A start that is under way is waited for. Raises Conflict when it runs, and is not to be killed; with `force`
+        SystemFault when not even SIGKILL ends it.
+        """
+        if not force:
+            await self.discard(container, volumes=volumes)
+            return
+        context = self._context
+        # None begins to start any more, and one that has begun is not kept from it by a copy that takes long.
+        with container.under_way(Purpose.REMOVAL):
+            if context.locks.held(container.id):
+                await context.file_uses.end(container.id)
+            async with context.locks.hold(container.id):
+                pass
+            if container.state.active:
+                await self._lifecycle.control.kill(container, "SIGKILL")
+            await self.discard(container, volumes=volumes)
+
+    async def discard(self, container: Container, *, volumes: bool) -> None:
+        """Remove a container that does not run.
+
+        The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start.
+        Raises Conflict when it runs.
+        """
+        context = self._context
+        _refuse_active(container)  # its lock may be held for long
+        async with context.locks.hold(container.id):
+            if container.state.status is Status.REMOVING:
+                return
+            _refuse_active(container)
+            with context.traces.record("rm", container.id):
+                status, container.state.status = container.state.status, Status.REMOVING
+                with context.database.transaction():
+                    context.database.on_rollback(functools.partial(setattr, container.state, "status", status))
+                    context.store.delete(container)
+                    mounts = container.record.mounts if volumes else []
+                    discarded = context.volumes.discard_anonymous(mounts)
+                    context.publish(container, "destroy")
+                context.unsaved.forget(container.id)
+                container.is_removed()
+                context.observers.removed(container)
+                self._lifecycle.forget(container)
+                self._execs.forget_container(container.id)
+                await context.file_uses.end(container.id)
+                await context.snapshots.remove(container.id)
+                await asyncio.to_thread(context.files.of(container.id).remove)
+                await context.volumes.delete_data(discarded)
+        context.traces.forget(container.id, container.name)
+
+    async def prune(self, filters: Filters) -> ContainersPruned:
+        """Remove every container that does not run and matches."""
+        deleted, reclaimed = [], 0
+        until = filters.until_ns()
+        for container in self._context.store:
+            labels = container.record.config.Labels
+            if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
+                continue
+            if until is not None and container.record.created_ns >= until:
+                continue
+            try:
+                size, _ = await self._context.snapshots.usage(container.id)
+            except (OSError, EngineError) as error:
+                self._context.log.warning("container %s: its size is not known: %s", container.id[:12], error)
+                size = 0
+            try:
+                await self.discard(container, volumes=False)
+            except Conflict:
+                continue  # started since we looked
+            deleted.append(container.id)
+            reclaimed += size
+        self._context.events.publish("container", "prune", "", {"reclaimed": reclaimed})
+        return ContainersPruned(deleted or None, reclaimed)
+
+
+def _refuse_active(container: Container) -> None:
+    if container.state.active:
+        state = container.state.status.value
+        advice = "unpause and then stop the container" if state == "paused" else "stop the container"
+        raise Conflict(
+            f'cannot remove container "/{container.name}": container is {state}: '
+            f"{advice} before removing or force remove"
+        )

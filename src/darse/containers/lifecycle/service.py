@@ -1,0 +1,436 @@
+"""From created to running to exited: starts, and what happens when a container's process ends.
+
+Every step of a start is such that the engine may die after it: until the runtime has let the process go, recovery
+finds a process that still waits and undoes the start; from then on it finds a running container and adopts it. The
+end of a process is in conmon's exit file, so it is never missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.health.policy import first_health
+from darse.containers.lifecycle.control import Control
+from darse.containers.lifecycle.preparation import StartPreparation
+from darse.containers.lifecycle.restart import RestartManager, restarts_with_engine
+from darse.containers.lifecycle.update import ContainerUpdates
+from darse.containers.model import Container, Purpose, State, Status
+from darse.containers.streams.console import ConsoleHub
+from darse.core.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
+from darse.core.exhaustion import exhausted, in_words
+from darse.linux.proc.process import Process
+from darse.runtime.monitor import conmon
+from darse.runtime.monitor.conmon import CreateFailed, Exit
+from darse.runtime.monitor.launch import StdioPlan, launch_container
+from darse.runtime.oci.program import LaunchFailure, failure
+
+# Between two attempts to remove a container that asked for it, while the host has run out of what that needs.
+_REMOVAL_SECONDS = 2.0
+
+
+# How long processes that were killed may take before somebody is told of it; how long a monitor may, whose are gone.
+_END_SECONDS = 2.0
+
+
+class Lifecycle:
+    """The running side of containers."""
+
+    def __init__(
+        self, context: Dependencies, assembly: StartPreparation, on_auto_remove: Callable[[Container], Awaitable[None]]
+    ):
+        """`on_auto_remove` is called after the end of a container that asked for its removal."""
+        self._context = context
+        self._assembly = assembly
+        self._on_auto_remove = on_auto_remove
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        # Watchers whose container has ended, and that are recording and removing it.
+        self._endings: set[asyncio.Task[None]] = set()
+        self._hubs: dict[str, ConsoleHub] = {}
+        self._closing = asyncio.Event()
+        self._restarts = RestartManager(self._start_again)
+        self.control = Control(context, self._restarts)
+        self.updates = ContainerUpdates(context)
+
+    def hub(self, container: Container) -> ConsoleHub:
+        """The console of a container, made when first needed."""
+        hub = self._hubs.get(container.id)
+        if hub is None:
+            station = self._context.files.of(container.id).station
+            config = container.record.config
+            hub = ConsoleHub(
+                lambda: conmon.connect(station),
+                terminal=config.Tty,
+                stdin_once=config.StdinOnce,
+                keep_connected=config.OpenStdin and config.StdinOnce and not config.Tty,
+                on_detach=lambda: self._context.publish(container, "detach"),
+            )
+            self._hubs[container.id] = hub
+        return hub
+
+    def forget(self, container: Container) -> None:
+        """The container is removed: nobody will hear of it any more."""
+        self._restarts.cancel(container)
+        hub = self._hubs.pop(container.id, None)
+        if hub is not None:
+            hub.process_exited()
+
+    async def start(self, container: Container, restore: Path | None = None) -> None:
+        """Start a created or ended container, or let it go on from the checkpoint in the directory `restore`.
+
+        Raises NotModified when it runs, Conflict when it is paused or being removed, LaunchFailure when its command
+        cannot be run, and SystemFault.
+        """
+        context = self._context
+        async with context.locks.hold(container.id):
+            if container.state.status is Status.PAUSED:
+                raise Conflict("cannot start a paused container, try unpause instead")
+            if container.state.status is Status.REMOVING or container.undergoes(Purpose.REMOVAL):
+                raise Conflict("container is marked for removal and cannot be started")
+            if container.state.active:
+                raise NotModified("container is already running")
+            container.state.restart_count = 0
+            container.restart_delay = 0.0
+            with context.traces.record("start", container.id):
+                try:
+                    with in_words():
+                        await self._start(container, restore)
+                except Exception as error:
+                    self._start_failed(container, error)
+                    raise
+        await context.traces.save(container.id, context.files.of(container.id).data)
+
+    async def _start(self, container: Container, restore: Path | None = None) -> None:
+        context = self._context
+        files = context.files.of(container.id)
+        async with AsyncExitStack() as undo:
+            # Its last end must be on record before the directory of that run goes.
+            context.unsaved.settle(container.id)
+            undo.push_async_callback(self._release, container)
+            plan = await self._assembly.prepare(container)
+            await context.file_uses.wait_idle(container.id)
+            files.prepare_station()
+            try:
+                launched = await context.threads.run(
+                    launch_container,
+                    context.threads,
+                    plan.runtime,
+                    files.station,
+                    root=plan.root,
+                    stdio=_stdio(container),
+                    log_path=files.log if container.record.host.LogConfig.Type != "none" else None,
+                    name=container.name,
+                    write_spec=plan.write_spec,
+                    restore=restore,
+                )
+            except CreateFailed as refused:
+                command = container.record.command[0] if container.record.command else ""
+                raise failure(plan.runtime.name, str(refused), command) from refused
+            container.monitor = monitor = Process(launched.monitor_pid)
+            hub = self._hubs.get(container.id)
+            if hub is not None and hub.wanted:
+                hub.connect()
+            plan.created()
+            started_ns = time.time_ns()  # before the process can end
+            container.begun = time.monotonic()
+            if restore is None:
+                plan.runtime.start(container.id)
+            container.state = State(
+                Status.RUNNING,
+                pid=launched.pid,
+                monitor_pid=launched.monitor_pid,
+                started_ns=started_ns,
+                finished_ns=container.state.finished_ns,
+                restart_count=container.state.restart_count,
+                health=first_health(container.record.config),
+            )
+            context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
+            context.networks.sandbox_started(container.id)
+            undo.pop_all()
+        self._watch(container, monitor)
+        context.observers.started(container)
+
+    async def _start_again(self, container: Container) -> None:
+        """Start a container whose turn has come by its restart policy."""
+        context = self._context
+        async with context.locks.hold(container.id):
+            if container.state.status is not Status.RESTARTING or container.undergoes(Purpose.REMOVAL):
+                return
+            with context.traces.record("start", container.id):
+                try:
+                    with in_words():
+                        await self._start(container)
+                except Exception as error:
+                    if not isinstance(error, EngineError):
+                        context.log.exception("container %s was not started again", container.id[:12])
+                    self._start_failed(container, error)
+
+    def _start_failed(self, container: Container, error: Exception) -> None:
+        state = container.state
+        state.exit_code = error.exit_code if isinstance(error, LaunchFailure) else 128
+        state.error = str(error)
+        if state.status is Status.RESTARTING:
+            state.finished_ns = time.time_ns()
+            self._restart_or_rest(container, lasted=0.0)
+        write = functools.partial(self._save, container, "die", exitCode=state.exit_code)
+        self._context.unsaved.write(container.id, write)
+
+    def _save(self, container: Container, action: str, **attributes: object) -> None:
+        """Write a container's state, and that this has happened to it."""
+        with self._context.database.transaction():
+            self._context.store.save_state(container)
+            self._context.publish(container, action, **attributes)
+
+    def _restart_or_rest(self, container: Container, *, lasted: float) -> None:
+        """After an end: wait for the next start if the restart policy says so. The caller saves the state."""
+        state = container.state
+        state.status = Status.EXITED
+        if self._restarts.wanted(container, state.exit_code):
+            state.status = Status.RESTARTING
+            state.restart_count += 1
+            self._restarts.schedule(container, lasted)
+
+    async def _release(self, container: Container) -> None:
+        """Give back what a start that failed holds: process, network, cgroup, the runtime's state."""
+        context = self._context
+        async with AsyncExitStack() as steps:
+            steps.push_async_callback(self._clean, container)
+            release = functools.partial(context.networks.sandbox_release, container.id)
+            steps.callback(context.unsaved.write, container.id, release)
+            monitor, container.monitor = container.monitor, None
+            if monitor is not None:
+                await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
+                await conmon.end(monitor, _END_SECONDS)
+                monitor.reap()
+                monitor.close()
+
+    async def _clean(self, container: Container) -> None:
+        """Remove what a run has left; every step is taken, whatever befalls the others."""
+        context = self._context
+        path = context.cgroup_path(container)
+        async with AsyncExitStack() as steps:
+            steps.callback(context.volumes.unmount_unused, container.record.mounts, container.id)
+            # The exit file is the proof of an end until that is on record.
+            steps.callback(context.unsaved.write, container.id, context.files.of(container.id).clear_station)
+            forget = functools.partial(context.runtime_of(container).forget, container.id)
+            steps.callback(context.unsaved.write, container.id, forget)
+            try:
+                if not context.cgroups.remove_empty(path):
+                    await asyncio.to_thread(context.cgroups.remove, path)
+            except OSError as error:
+                if exhausted(error) is None:
+                    raise
+                context.unsaved.write(container.id, functools.partial(context.cgroups.remove, path))
+
+    def _watch(self, container: Container, monitor: Process) -> None:
+        self._follow(container, self._until_exit(container, monitor))
+
+    def _follow(self, container: Container, until_ended: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(until_ended, name=f"watch {container.id[:12]}")
+        self._watchers[container.id] = task
+        task.add_done_callback(functools.partial(self._watcher_done, container.id))
+
+    def _watcher_done(self, container_id: str, task: asyncio.Task[None]) -> None:
+        if self._watchers.get(container_id) is task:
+            del self._watchers[container_id]
+        self._endings.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._context.log.error("watching container %s failed", container_id[:12], exc_info=error)
+
+    async def _until_exit(self, container: Container, monitor: Process) -> None:
+        exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
+        await self._ended(container, exit_)
+
+    async def _ended(self, container: Container, exit_: Exit | None) -> None:
+        """What follows the end of a container's monitor: its processes end, the end is recorded, it may be removed.
+
+        A monitor without an `exit_` did not live to see the container's end. Nothing says that the container has ended,
+        and nothing starts it again, as long as it has processes.
+        """
+        killed = False
+        if exit_ is None or container.record.host.PidMode:
+            # (In a pid namespace of its own nothing outlives the container's first process.)
+            killed = await self._end_processes(container)
+        if exit_ is None:
+            killed = killed or container.undergoes(Purpose.ENDING)
+            exit_ = conmon.unrecorded_exit(self._context.files.of(container.id).station, killed=killed)
+        self._endings.add(self._watchers.pop(container.id))
+        async with self._context.locks.hold(container.id):
+            await self._exited(container, exit_)
+        # (This and a restart policy exclude each other.)
+        if container.record.host.AutoRemove and not container.undergoes(Purpose.RESTART):
+            await self._remove_ended(container)
+
+    async def _remove_ended(self, container: Container) -> None:
+        """Remove a container that asked for it; when the host has run out of something, try again until it is gone."""
+        while not self._closing.is_set():
+            try:
+                await self._on_auto_remove(container)
+            except Exhausted as error:
+                self._context.log.warning("container %s is not removed yet: %s", container.id[:12], error)
+                container.is_removed()  # its client has the exit status, and needs no more
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), _REMOVAL_SECONDS)
+            else:
+                return
+
+    async def _end_processes(self, container: Container) -> bool:
+        """End what is left of a container, however long that takes; whether there was anything."""
+        context = self._context
+        path = context.cgroup_path(container)
+        if not context.cgroups.processes(path):
+            return False
+        while left := await asyncio.to_thread(context.cgroups.end, path, _END_SECONDS):
+            context.log.warning("processes of container %s do not end: %s", container.id[:12], left)
+        return True
+
+    async def _exited(self, container: Container, exit_: Exit) -> None:
+        """Record the end of a container, then tell those who wait for it, then clean up."""
+        context = self._context
+        container.monitor = None
+        with context.traces.record("exit", container.id):
+            state = container.state
+            state.exit_code = exit_.code
+            # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the one that starts are told by.
+            state.finished_ns = max(exit_.finished_ns, state.started_ns + 1)
+            state.oom_killed |= exit_.oom_killed
+            state.pid = state.monitor_pid = 0
+            if state.health is not None:
+                state.health.Status = "unhealthy"  # as docker has it
+            lasted = container.lasted()
+            self._restart_or_rest(container, lasted=lasted)
+            try:
+                context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_, lasted))
+            finally:
+                # Whatever that fails by: nobody waits for a process that is gone.
+                self._tell_ended(container)
+            try:
+                await self._clean(container)
+            except (EngineError, OSError):
+                # The next start removes it, or the next engine's.
+                context.log.exception("what container %s has left is not all removed", container.id[:12])
+
+    def _tell_ended(self, container: Container) -> None:
+        context = self._context
+        container.has_exited()
+        context.notify_ended(container.id)
+        context.observers.ended(container)
+        hub = self._hubs.pop(container.id, None)
+        if hub is not None:
+            hub.process_exited()
+
+    def _save_end(self, container: Container, exit_: Exit, lasted: float) -> None:
+        context = self._context
+        with context.database.transaction():
+            # In one transaction with the exit: one flush of the disk instead of two.
+            context.networks.sandbox_release(container.id)
+            context.store.save_state(container)
+            if exit_.oom_killed and not container.oom_kills:
+                context.publish(container, "oom")
+            context.publish(container, "die", exitCode=exit_.code, execDuration=int(lasted))
+
+    async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
+        """Bring one container's state together with what the kernel has, after an engine ended in whatever way.
+
+        `monitors` are the conmons that run, by their stations' directories.
+        """
+        context = self._context
+        station = context.files.of(container.id).station
+        monitor = conmon.open_monitor(monitors.get(station.directory))
+        if monitor is not None and context.runtime_of(container).is_waiting(container.id):
+            # A start that was cut short: nobody was told that it ran.
+            await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
+            await conmon.end(monitor, _END_SECONDS)
+            monitor.close()
+            if container.state.alive:
+                raise SystemFault(f"container {container.id} runs and waits for its start")
+            await self._clean(container)
+            self._resume_restart(container)
+            return
+        if monitor is not None:
+            await self._adopt(container, monitor)
+            return
+        if not container.state.alive and not station.directory.exists():
+            self._resume_restart(container)
+            return
+        exit_ = conmon.read_exit(station)
+        if container.state.alive or exit_ is not None:
+            await self._recover_ended(container, exit_)
+        else:
+            await self._clean(container)
+            self._resume_restart(container)
+
+    async def _recover_ended(self, container: Container, exit_: Exit | None) -> None:
+        """A container that ended, or lost its monitor, while no engine ran. Processes that do not end are waited for
+        behind the engine's start.
+        """
+        context = self._context
+        path = context.cgroup_path(container)
+        found = context.cgroups.processes(path)
+        if found and await asyncio.to_thread(context.cgroups.end, path, _END_SECONDS):
+            self._follow(container, self._ended(container, exit_))
+            return
+        station = context.files.of(container.id).station
+        await self._exited(container, exit_ or conmon.unrecorded_exit(station, killed=bool(found)))
+
+    def _resume_restart(self, container: Container) -> None:
+        """Go on with what an engine before this one has scheduled, or start what starts with the engine."""
+        if restarts_with_engine(container):
+            container.state.status = Status.RESTARTING
+            write = functools.partial(self._context.store.save_state, container)
+            self._context.unsaved.write(container.id, write)
+        if container.state.status is Status.RESTARTING:
+            self._restarts.start_soon(container)
+
+    def open(self) -> None:
+        """Networks and volumes are there: start what restart policies want started."""
+        self._restarts.open()
+
+    async def _adopt(self, container: Container, monitor: Process) -> None:
+        context = self._context
+        station = context.files.of(container.id).station
+        container.monitor = monitor
+        if not container.state.alive:
+            # Started, and the engine ended before it could write so.
+            container.state = State(
+                Status.RUNNING,
+                pid=int(station.container_pid.read_text()),
+                monitor_pid=monitor.pid,
+                started_ns=station.container_pid.stat().st_mtime_ns,
+                finished_ns=container.state.finished_ns,
+                restart_count=container.state.restart_count,
+                health=first_health(container.record.config),
+            )
+            context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
+        if container.state.status is Status.RUNNING:
+            # A commit that was cut short has left it standing still.
+            context.cgroups.freeze(context.cgroup_path(container), frozen=False)
+        self.updates.recover(container)
+        self._watch(container, monitor)
+        context.observers.started(container)
+
+    async def close(self, stop_seconds: int | None) -> None:
+        """Let go of the containers, which go on; or stop them all first, within `stop_seconds` each."""
+        self._closing.set()
+        await self._restarts.close()
+        if stop_seconds is not None:
+            await self.control.stop_all(stop_seconds)
+        watchers = list(self._watchers.values())
+        for watcher in watchers:
+            watcher.cancel()
+        # What has begun to end is ended: its client was told of a removal already.
+        await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
+        self._context.unsaved.close()
+
+
+def _stdio(container: Container) -> StdioPlan:
+    config = container.record.config
+    return StdioPlan(
+        terminal=config.Tty, stdin=config.OpenStdin, keep_stdin_open=config.OpenStdin and not config.StdinOnce
+    )

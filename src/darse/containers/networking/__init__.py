@@ -1,0 +1,1 @@
+"""A container's place on networks: endpoints, links, hosts and resolv.conf."""

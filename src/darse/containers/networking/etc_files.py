@@ -1,0 +1,125 @@
+"""hostname, hosts and resolv.conf of a container: what is in them, and their mounts."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from pathlib import Path
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.model import Container
+from darse.containers.networking.links import Links
+from darse.core.errors import Conflict, NotFound
+from darse.core.ids import short_id
+from darse.networks import names
+from darse.runtime.oci.spec import BindMount
+
+
+def running_other(context: Dependencies, mode: str, kind: str) -> Container:
+    """The container whose namespace `container:REFERENCE` joins. Raises NotFound, and Conflict when it does not run."""
+    reference = mode.partition(":")[2]
+    try:
+        other = context.store.get(reference)
+    except NotFound as error:
+        raise NotFound(f"cannot join {kind} namespace of container: {error}") from error
+    if not other.state.alive:
+        raise Conflict(f"cannot join {kind} namespace of a non running container: {other.id}")
+    return other
+
+
+def network_owner(context: Dependencies, container: Container) -> Container:
+    """Whose network stack, and files of names, a container has: its own, or those of the one that it joins.
+
+    That one may have joined another. Raises NotFound and Conflict as `running_other`.
+    """
+    mode = container.record.host.NetworkMode
+    if not mode.startswith("container:"):
+        return container
+    other = running_other(context, mode, "network")
+    # Those further away need not run any more: who has joined them holds their stack.
+    seen = {container.id}
+    while other.id not in seen and (mode := other.record.host.NetworkMode).startswith("container:"):
+        seen.add(other.id)
+        other = context.store.get(mode.partition(":")[2])
+    return other
+
+
+class EtcFiles:
+    """Writes the files."""
+
+    def __init__(self, context: Dependencies, links: Links) -> None:
+        self._context = context
+        self._links = links
+
+    def hostname(self, container: Container) -> str:
+        """What the container is called inside."""
+        config, mode = container.record.config, container.record.host.NetworkMode
+        if config.Hostname:
+            return config.Hostname
+        if mode == "host" or container.record.host.UTSMode == "host":
+            return platform.node()
+        if mode.startswith("container:"):
+            return self.hostname(network_owner(self._context, container))
+        return short_id(container.id)
+
+    def write(self, container: Container, hostname: str, addresses: list[str]) -> list[BindMount]:
+        """Write the files for a start, and return their mounts; one's own mounts at their places win."""
+        context, record = self._context, container.record
+        mode = record.host.NetworkMode
+        files = context.files.of(container.id)
+        if mode.startswith("container:"):
+            files = context.files.of(network_owner(context, container).id)
+        else:
+            files.write_hostname(hostname)
+            files.write_names(self._hosts(container, hostname, addresses), self._resolv_conf(container))
+        taken = {plan.destination for plan in record.mounts}
+        return [
+            BindMount(str(path), target, writable=not record.host.ReadonlyRootfs, propagation="rprivate")
+            for path, target in (
+                (files.resolv_conf, "/etc/resolv.conf"),
+                (files.hostname, "/etc/hostname"),
+                (files.hosts, "/etc/hosts"),
+            )
+            if target not in taken
+        ]
+
+    def started(self, container: Container) -> None:
+        """A container may have a new address: tell those who link to it."""
+        for parent in self._links.parents(container):
+            sandbox = self._context.networks.sandbox(parent.id)
+            addresses = [endpoint.address for endpoint in sandbox.endpoints] if sandbox else []
+            hosts = self._hosts(parent, self.hostname(parent), addresses)
+            self._context.files.of(parent.id).write_hosts(hosts)
+
+    def ended(self, container: Container) -> None:
+        """Its name stays where it was."""
+
+    def removed(self, container: Container) -> None:
+        """Links to it lead nowhere from now on."""
+
+    def _hosts(self, container: Container, hostname: str, addresses: list[str]) -> bytes:
+        config, record = self._context.config, container.record
+        default = self._context.networks.default_bridge()
+        gateway = config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
+        extra = record.host.ExtraHosts or ()
+        if record.host.NetworkMode == "host":
+            host_entries = _read(Path("/etc/hosts")).encode()
+            return host_entries + (names.hosts_file(hostname, "", (), extra, gateway) if extra else b"")
+        extra = [*extra, *self._links.hosts(container)]
+        return names.hosts_file(hostname, record.config.Domainname, addresses, extra, gateway)
+
+    def _resolv_conf(self, container: Container) -> bytes:
+        config, host = self._context.config, container.record.host
+        return names.resolv_conf(
+            names.host_resolv_conf(lambda path: _read(Path(path))),
+            host.Dns or config.dns,
+            host.DnsSearch or config.dns_search,
+            host.DnsOptions or config.dns_options,
+            keep_loopback=host.NetworkMode == "host",
+        )
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text(errors="replace")
+    return ""

@@ -1,0 +1,1 @@
+"""Usage of containers: statistics and processes."""

@@ -1,0 +1,1 @@
+"""Standard streams of containers and execs: attach, detach keys."""

@@ -1,0 +1,285 @@
+"""The engine's state: one SQLite database in WAL mode, opened once, used from the event loop's thread.
+
+Every change of an object is one transaction with `synchronous=FULL`, so what a client was told survives the
+power going out. A transaction takes well under a millisecond, so it runs inline; nothing awaits inside one. Memory
+follows the rows: it changes when the commit has succeeded, and is as before when it fails.
+
+Each room owns its tables and lists the steps that build them as `Schema(room, steps)`. A step that has shipped
+never changes; a new one is appended. The number of steps applied is kept per room.
+
+A row that cannot be decoded keeps only itself down: `decoded` passes over it and remembers it, and nothing of the
+object that it describes is removed. A database that cannot be read at all is one SystemFault with the remedy.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from darse.core.errors import NoSpace, SystemFault
+from darse.core.exhaustion import of_database
+
+T = TypeVar("T")
+#: What to do about a database that is lost or damaged, for error texts.
+REBUILD = "stop the engine and run `darse system check --rebuild`"
+_log = logging.getLogger("darse.state")
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """The tables of one room: SQL scripts, each applied once, in order."""
+
+    room: str
+    steps: Sequence[str]
+
+
+class State:
+    """The database. `transaction()` to change it, `rows()`/`row()` to read it."""
+
+    def __init__(self, path: Path, schemas: Iterable[Schema], *, on_new: Callable[[], None] = lambda: None) -> None:
+        """Open or create the database at `path` and bring every room's tables up to date.
+
+        `on_new` is called before a database is begun: there is no file, or nothing in it. What it raises is raised.
+        Raises SystemFault when the file cannot be used, or was written by a newer engine.
+        """
+        self.path = path
+        # Why a row cannot be decoded, by its table and key.
+        self.damaged: dict[tuple[str, str], str] = {}
+        # Called after each transaction that was committed.
+        self.committed: Callable[[], None] = lambda: None
+        self._thread = threading.get_ident()
+        self._depth = 0
+        self._committed: list[Callable[[], object]] = []
+        self._undo: list[Callable[[], object]] = []
+        # Set by the engine: makes room on a full disk, for the next attempt.
+        self.when_full: Callable[[], None] = lambda: None
+        try:
+            if not path.exists() or (path.is_file() and path.stat().st_size == 0):
+                on_new()
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
+            if self.row("SELECT 1 FROM sqlite_master LIMIT 1") is None:
+                on_new()
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "foreign_keys=ON",
+                "busy_timeout=5000",
+                "temp_store=MEMORY",
+            ):
+                self._connection.execute(f"PRAGMA {pragma}")
+            path.chmod(0o600)
+            self._migrate(schemas)
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise database_fault(path, error) from error
+
+    def close(self) -> None:
+        """Checkpoint and close; the object is unusable afterwards."""
+        self._connection.close()
+
+    @contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Commit on success, roll back on an exception. Joins an enclosing transaction.
+
+        What is kept in memory beside the rows follows them by `on_commit` and `on_rollback`. What is not `durable`
+        survives the engine, however that ends, and may be lost when the power goes out: right for what means nothing
+        after a reboot, and for events that report no change. It saves the flush of the disk.
+
+        Raises NoSpace when the disk is full, and otherwise what `exhaustion.of_database` makes of SQLite's errors: also
+        when it is the commit that fails, and then nothing was changed.
+        """
+        if self._depth:
+            yield self._connection
+            return
+        try:
+            with self._flushing(durable):
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._depth = 1
+                yield self._connection
+                self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._depth = 0
+            self._roll_back()
+            self._refuse_damaged(error)
+            if isinstance(error, sqlite3.OperationalError):
+                fault = of_database(error, self.path)
+                if isinstance(fault, NoSpace):
+                    self.when_full()
+                raise fault from error
+            raise
+        self._depth = 0
+        self._undo.clear()
+        callbacks, self._committed = self._committed, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                # The change is made: what follows it must not make a failure of it.
+                _log.exception("what was to follow a change of the database has failed")
+        self.committed()
+
+    def on_commit(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the transaction is committed; at once when none is open."""
+        if self._depth:
+            self._committed.append(callback)
+        else:
+            callback()
+
+    def on_rollback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when the transaction that is open fails, the newest first.
+
+        For a change in memory that the rest of the transaction has to see. Nobody else does: nothing awaits inside.
+        """
+        if self._depth:
+            self._undo.append(callback)
+
+    @contextmanager
+    def _flushing(self, durable: bool) -> Iterator[None]:
+        if durable:
+            yield
+            return
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:  # inside one the pragma does nothing
+                self._connection.execute("ROLLBACK")
+            self._connection.execute("PRAGMA synchronous=FULL")
+
+    def _roll_back(self) -> None:
+        # After some errors, a full disk among them, SQLite has rolled back by itself; after others it has not.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._committed.clear()
+        undo, self._undo = self._undo, []
+        for callback in reversed(undo):
+            callback()
+
+    def keep_pages(self, count: int) -> None:
+        """Have `count` pages, or at least half of them, that are allocated and free: rows need no space on the disk.
+
+        Raises NoSpace.
+        """
+        (free,) = self.row("PRAGMA freelist_count") or (0,)
+        if free >= count // 2 or self._depth:
+            return
+        (size,) = self.row("PRAGMA page_size") or (0,)
+        with self.transaction(durable=False) as connection:
+            connection.execute("CREATE TABLE ballast (content BLOB)")
+            connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (count * size,))
+        with self.transaction(durable=False) as connection:
+            connection.execute("DROP TABLE ballast")
+        # Only then is the file as long as that.
+        self.rows("PRAGMA wal_checkpoint(PASSIVE)")
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        return self._depth > 0
+
+    def rows(self, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query."""
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._refuse_damaged(error)
+            raise
+
+    def row(self, query: str, parameters: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """Return the first row of a query, or None."""
+        try:
+            result: tuple[Any, ...] | None = self._connection.execute(query, parameters).fetchone()
+        except sqlite3.DatabaseError as error:
+            self._refuse_damaged(error)
+            raise
+        return result
+
+    def _refuse_damaged(self, error: BaseException) -> None:
+        """Raise SystemFault with the remedy when it is the file that is damaged."""
+        name = getattr(error, "sqlite_errorname", "") or ""
+        if isinstance(error, sqlite3.DatabaseError) and name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise database_fault(self.path, error) from error
+
+    def decoded(
+        self, table: str, rows: Iterable[tuple[str, bytes]], decode: Callable[[bytes], T]
+    ) -> Iterator[tuple[str, T]]:
+        """Decode the documents of `rows` (key, document) of a table; pass over what is damaged, and remember it."""
+        for key, document in rows:
+            try:
+                value = decode(document)
+            except (msgspec.MsgspecError, TypeError, ValueError) as error:
+                self.is_damaged(table, key, str(error))
+            else:
+                yield key, value
+
+    def is_damaged(self, table: str, key: str, reason: str) -> None:
+        """Remember, and log once, that a row cannot be used."""
+        if (table, key) not in self.damaged:
+            self.damaged[table, key] = reason
+            _log.error(
+                "%s: record %s of table %s is damaged (%s); all else works, and nothing of it is removed: %s",
+                self.path,
+                key,
+                table,
+                reason,
+                REBUILD,
+            )
+
+    def damaged_in(self, table: str) -> set[str]:
+        """The keys of a table's damaged rows."""
+        return {key for where, key in self.damaged if where == table}
+
+    def _migrate(self, schemas: Iterable[Schema]) -> None:
+        self._connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_steps (room TEXT PRIMARY KEY, steps INTEGER NOT NULL)"
+        )
+        for schema in schemas:
+            found = self.row("SELECT steps FROM schema_steps WHERE room = ?", (schema.room,))
+            applied = found[0] if found else 0
+            if applied > len(schema.steps):
+                raise SystemFault(
+                    f"the state of {schema.room!r} was written by a newer darsed "
+                    f"(step {applied}, this one knows {len(schema.steps)}): upgrade darse"
+                )
+            for number in range(applied, len(schema.steps)):
+                with self.transaction() as connection:
+                    for statement in _statements(schema.steps[number]):
+                        connection.execute(statement)
+                    connection.execute(
+                        "INSERT INTO schema_steps VALUES (?, ?) "
+                        "ON CONFLICT (room) DO UPDATE SET steps = excluded.steps",
+                        (schema.room, number + 1),
+                    )
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script; a trigger's body has semicolons of its own."""
+    pending = ""
+    for piece in script.split(";"):
+        pending += f"{piece};"
+        if sqlite3.complete_statement(pending):
+            if pending.strip(" \n;"):
+                yield pending
+            pending = ""
+
+
+def database_fault(path: Path, error: Exception) -> SystemFault:
+    """One sentence about a database that cannot be used, and what to do."""
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    if path.is_dir():
+        return SystemFault(f"{path} is a directory, and the engine's database is a file: move it away, then {REBUILD}")
+    if "readonly" in reason or "read-only" in reason.lower() or isinstance(error, PermissionError):
+        return SystemFault(
+            f"cannot write the database {path} ({reason}): let root write to it, and its file system be mounted for "
+            "writing; nothing was changed"
+        )
+    if "locked" in reason:
+        return SystemFault(f"another program uses the database {path} ({reason}): let it end")
+    if "full" in reason or "No space left" in reason:
+        return SystemFault(f"no space left on device: {path.parent} ({reason}): make room there")
+    return SystemFault(f"the database {path} is damaged ({reason}); nothing was changed: {REBUILD}")

@@ -1,0 +1,266 @@
+"""From dockerd's flags and `daemon.json` to an EngineConfig: one table of options for both.
+
+An option may be given in one of the two places only, as with dockerd: whoever edits the file should not find it
+ignored. Flags are read as dockerd's parser (spf13/pflag) reads them: a boolean takes its value with `=` only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from darse.core.config import TLS, EngineConfig
+from darse.core.errors import InvalidParameter
+from darse.engine.configuration.hosts import parse_host
+from darse.engine.configuration.table import BY_FLAG, BY_KEY, BY_SHORT, OPTIONS, Option
+
+DEFAULT_CONFIG_FILE = Path("/etc/darse/daemon.json")
+_CERTIFICATES = "/etc/darse"
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+
+
+class CommandLine(msgspec.Struct, frozen=True):
+    """What `darsed` was called with: raw values by file key, and what is no option of the engine."""
+
+    given: dict[str, Any]
+    config_file: Path = DEFAULT_CONFIG_FILE
+    rebuild: bool = False
+    validate: bool = False
+    version: bool = False
+    help: bool = False
+
+    def load(self) -> EngineConfig:
+        """Read the file and make the configuration. Raises InvalidParameter."""
+        in_file = read_file(self.config_file, must_exist=self.config_file != DEFAULT_CONFIG_FILE)
+        conflicts = sorted(set(self.given) & set(in_file) - {"runtimes"})
+        if conflicts:
+            texts = ", ".join(
+                f"{key}: (from flag: {_shown(self.given[key])}, from file: {_shown(in_file[key])})" for key in conflicts
+            )
+            raise InvalidParameter(
+                f"unable to configure the engine with file {self.config_file}: the following directives are specified "
+                f"both as a flag and in the configuration file: {texts}"
+            )
+        merged = {**in_file, **self.given}
+        if "runtimes" in in_file and "runtimes" in self.given:
+            merged["runtimes"] = {**in_file["runtimes"], **self.given["runtimes"]}
+        return build(merged)
+
+
+def parse(arguments: list[str]) -> CommandLine:
+    """Read a command line. Raises InvalidParameter in pflag's words."""
+    given: dict[str, Any] = {}
+    special: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument.startswith("--") and len(argument) > 2:
+            name, equals, value = argument[2:].partition("=")
+            if name in ("rebuild", "validate", "version", "help"):
+                special[name] = _boolean(value or "true", name)
+                continue
+            option = BY_FLAG.get(name)
+            if option is None and name != "config-file":
+                raise InvalidParameter(f"unknown flag: --{name}\nSee 'darsed --help'.")
+            if not equals:
+                value = "true" if option and option.kind == "flag" else _next(rest, f"flag needs an argument: --{name}")
+            if option is None:
+                special["config_file"] = Path(value).absolute()
+            else:
+                _give(given, option, value)
+        elif argument.startswith("-") and len(argument) > 1:
+            _shorts(argument[1:], rest, given, special)
+        else:
+            raise InvalidParameter(f"\"darsed\" accepts no arguments, and got {argument!r}.\nSee 'darsed --help'.")
+    return CommandLine(given, **special)
+
+
+def _shorts(letters: str, rest: list[str], given: dict[str, Any], special: dict[str, Any]) -> None:
+    while letters:
+        letter, letters = letters[0], letters[1:]
+        if letter in "vh":
+            special["version" if letter == "v" else "help"] = True
+            continue
+        option = BY_SHORT.get(letter)
+        if option is None:
+            raise InvalidParameter(f"unknown shorthand flag: {letter!r} in -{letter}{letters}\nSee 'darsed --help'.")
+        if option.kind == "flag" and not letters.startswith("="):
+            _give(given, option, "true")
+            continue
+        value = (
+            letters.removeprefix("=") if letters else _next(rest, f"flag needs an argument: {letter!r} in -{letter}")
+        )
+        _give(given, option, value)
+        return
+
+
+def _next(rest: list[str], complaint: str) -> str:
+    if not rest:
+        raise InvalidParameter(f"{complaint}\nSee 'darsed --help'.")
+    return rest.pop(0)
+
+
+def _give(given: dict[str, Any], option: Option, text: str) -> None:
+    """Take a flag's value."""
+    key = option.file_key
+    if option.kind == "list":
+        # pool and label values have commas of their own; pflag's other lists do not split either
+        given.setdefault(key, []).append(text)
+    elif option.kind == "pairs":
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}" flag: NAME=VALUE is wanted')
+        given.setdefault(key, {})[name] = value
+    elif option.kind == "flag":
+        given[key] = _boolean(text, option.flag)
+    elif option.kind == "number":
+        try:
+            given[key] = int(text)
+        except ValueError:
+            raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}" flag: no number') from None
+    else:
+        given[key] = text
+
+
+def _boolean(text: str, flag: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise InvalidParameter(f'invalid argument "{text}" for "--{flag}" flag: true or false is wanted')
+
+
+def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    """Read daemon.json; values have the type of their option's kind. Raises InvalidParameter."""
+    complaint = f"unable to configure the engine with file {path}: "
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        if must_exist:
+            raise InvalidParameter(f"{complaint}open {path}: no such file or directory") from None
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidParameter(f"{complaint}{error}") from error
+    if not text.strip():
+        return {}
+    try:
+        document = json.loads(text, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:
+        raise InvalidParameter(f"{complaint}invalid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InvalidParameter(f"{complaint}an object is wanted")
+    unknown = sorted(set(document) - set(BY_KEY))
+    if unknown:
+        raise InvalidParameter(
+            f"{complaint}the following directives don't match any configuration option: {', '.join(unknown)}"
+        )
+    for key, value in document.items():
+        if not _fits(BY_KEY[key].kind, value):
+            raise InvalidParameter(f"{complaint}{key}: {_WANTED[BY_KEY[key].kind]} is wanted, not {json.dumps(value)}")
+    return document
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return document
+
+
+_WANTED = {
+    "text": "a string",
+    "flag": "true or false",
+    "number": "a number",
+    "list": "a list",
+    "pairs": "an object",
+    "object": "an object",
+}
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == "flag":
+        return isinstance(value, bool)
+    if kind == "number":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind == "text":
+        return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+    if kind == "list":
+        return isinstance(value, list) and all(isinstance(one, (str, dict)) for one in value)
+    return isinstance(value, dict)
+
+
+def _shown(value: Any) -> str:
+    """A value as Go prints it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{' '.join(map(str, value))}]" if isinstance(value, list) else str(value)
+
+
+def build(raw: dict[str, Any]) -> EngineConfig:
+    """Make the configuration of raw values by file key. Raises InvalidParameter."""
+    fields: dict[str, Any] = {}
+    for key, value in raw.items():
+        option = BY_KEY[key]
+        if option.kind == "list" and key != "default-address-pools" and not all(isinstance(one, str) for one in value):
+            raise InvalidParameter(f"{key}: a list of strings is wanted")
+        fields.update(option.read(str(value) if option.kind == "text" else value))
+    tls = {name: fields.pop(f"_{name}", None) for name in ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")}
+    if fields.get("bip") and fields.get("bridge"):
+        raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
+    config = EngineConfig(tls=_tls(tls), **fields)
+    insists = config.allow_plain_tcp or False in (tls["tls"], tls["tlsverify"])
+    return msgspec.structs.replace(config, allow_plain_tcp=_check_hosts(config, insists=insists))
+
+
+def _tls(given: dict[str, Any]) -> TLS | None:
+    if not (given["tls"] or given["tlsverify"]):
+        return None
+    directory = Path(os.environ.get("DOCKER_CERT_PATH") or _CERTIFICATES)
+    authority, certificate, key = (
+        Path(given[name] or directory / file)
+        for name, file in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
+    )
+    verify = bool(given["tlsverify"])
+    needed = [("tlscert", certificate), ("tlskey", key), *([("tlscacert", authority)] if verify else [])]
+    for name, path in needed:
+        if not path.is_file():
+            raise InvalidParameter(f"--{name}: {path} is not there")
+    return TLS(certificate, key, authority if verify else None, verify)
+
+
+def _check_hosts(config: EngineConfig, *, insists: bool) -> bool:
+    """Return whether tcp is served without TLS. Raises InvalidParameter, also when nobody insists on that."""
+    plain = False
+    for text in config.hosts:
+        host = parse_host(text, default_socket=config.exec_root / "darse.sock", tls=config.tls is not None)
+        if host.scheme == "tcp" and config.tls is None:
+            plain = True
+            if not insists:
+                raise InvalidParameter(
+                    f"refusing to listen on {text} without TLS: whoever reaches the port would be root on this host. "
+                    "Use --tlsverify with --tlscacert, --tlscert and --tlskey, or insist with --tls=false"
+                )
+    return plain
+
+
+def usage() -> str:
+    """The text of `darsed --help`."""
+    lines = ["Usage:  darsed [OPTIONS]", "", "The darse engine: serves the Docker Engine API.", "", "Options:"]
+    arguments = {"flag": "", "number": " int", "text": " string", "list": " list", "pairs": " map"}
+    own = (
+        ("config-file", "text", f"Configuration file (default {DEFAULT_CONFIG_FILE})", ""),
+        ("help", "flag", "Print this", "h"),
+        ("rebuild", "flag", "Build the database again from its backup and the data root, and exit", ""),
+        ("validate", "flag", "Check the configuration and exit", ""),
+        ("version", "flag", "Print the version and exit", "v"),
+    )
+    rows = [*own, *((option.flag, option.kind, option.help, option.short) for option in OPTIONS if option.flag)]
+    for name, kind, text, short in sorted(rows):
+        left = f"  {f'-{short}, ' if short else '    '}--{name}{arguments[kind]}"
+        lines.append(f"{left:<44} {text}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Image archives (`docker save`, OCI layout): reading, loading, saving."""

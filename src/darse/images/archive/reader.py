@@ -1,0 +1,349 @@
+"""Reads an image archive as it comes: documents stay in memory, layers go straight to workers that unpack them.
+
+What a layer is for, and so where it belongs, is often said only at the archive's end. So layers are *staged* (unpacked,
+and their digests known) as they pass by, and published when the documents have told which image they are of. Nothing is
+written twice, and the archive need not be sought in. What turns out to be of no use is dropped.
+
+The archive is read in a thread, since its parts come from a loop in Python that the event loop should not wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import posixpath
+import re
+import socket
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from darse.archive.errors import Refused
+from darse.archive.extract import entries, entries_in_place
+from darse.archive.process import OnConnection
+from darse.archive.request_body import Body
+from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD
+from darse.archive.tar import LINK, REGULAR, SYMLINK, Entry, Reader
+from darse.core.errors import EngineError, InvalidParameter, SystemFault
+from darse.core.exhaustion import exhausted, reason
+from darse.images.archive.layout import Contents, normal
+from darse.images.layers.pipe_source import PipeSource
+from darse.images.layers.store import LayerStore, StagedLayer
+
+_SMALL = 8 * 1024 * 1024
+_DOCUMENTS = 64 * 1024 * 1024
+_MEMBERS = 200_000
+_LAYERS = 4096
+# Bytes of the body that go to the thread at once, and how many times as much may be on its way: a client's pieces are
+# small, and each change of threads costs as much as copying one.
+_BATCH = 256 * 1024
+_AHEAD = 8
+# Layers that are unpacked at once: one arrives, and those before it end.
+_WORKERS = 3
+_DIGEST_IN_NAME = re.compile(r"(?:\A|/)([0-9a-f]{64})(?:\.tar)?\Z")
+_COMPRESSED = (GZIP, ZSTD, XZ, BZIP2)
+_MAGIC = 6
+# How often progress is told, in seconds, and how many times at most: a client that reads its answer only when it has
+# sent everything must not be waited for.
+_PROGRESS_EVERY = 0.2
+_PROGRESS_LIMIT = 250
+
+
+class ReadProgress:
+    """How much of a layer has come: `total` bytes of its archive are expected."""
+
+    def __init__(self, member: str, total: int) -> None:
+        self.member = member
+        self.total = total
+        self.current = 0
+
+    @property
+    def id(self) -> str:
+        """Twelve digits that tell it from others."""
+        found = _DIGEST_IN_NAME.search(self.member) or _DIGEST_IN_NAME.search(posixpath.dirname(self.member))
+        return found[1][:12] if found else self.member[:12]
+
+
+class ArchiveReader:
+    """One archive. Use it as a context manager: what was staged and not taken is dropped at the end."""
+
+    def __init__(
+        self,
+        layers: LayerStore,
+        present: Callable[[str], str | None],
+        temporary: Callable[[], Path] | None = None,
+    ) -> None:
+        """`present(digest)` tells the diff ID of a layer that is here, if `digest` is that, or a form of it.
+
+        temporary: makes names for files that compressed layers are copied to; there are no copies unless told.
+        """
+        # Copies of compressed layers as they came, by member; they are gone when this ends.
+        self.copies: dict[str, Path] = {}
+        self._temporary = temporary
+        self.contents = Contents()
+        # The digests of compressed layers, by member.
+        self.digests: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
+        # Layers that are in the layer store, by member: their diff IDs.
+        self._published: dict[str, str] = {}
+        self._layers = layers
+        self._find_present = present
+        self._stagings: dict[str, asyncio.Task[StagedLayer | EngineError]] = {}
+        self._slots = asyncio.Semaphore(_WORKERS)
+        self._loop = asyncio.get_running_loop()
+        self._bytes = 0
+        self._members = 0
+        self._progress: ReadProgress | None = None
+
+    async def __aenter__(self) -> ArchiveReader:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for copy in self.copies.values():
+            copy.unlink(missing_ok=True)
+        for task in self._stagings.values():
+            task.cancel()
+        for outcome in await asyncio.gather(*self._stagings.values(), return_exceptions=True):
+            if isinstance(outcome, StagedLayer):
+                await self._layers.discard(outcome)
+
+    def read(self, body: AsyncIterator[bytes] | OnConnection) -> AsyncGenerator[ReadProgress, None]:
+        """Read all of it into `contents`; yield how it goes now and then. Raises InvalidParameter, SystemFault."""
+        return self._read_connection(body) if isinstance(body, OnConnection) else self._read_pieces(body)
+
+    async def _read_connection(self, body: OnConnection) -> AsyncGenerator[ReadProgress, None]:
+        connection = socket.socket(fileno=os.dup(body.connection))
+        with connection:
+            thread = asyncio.create_task(asyncio.to_thread(self._read_off, connection.fileno(), body))
+            told = 0
+            try:
+                while not thread.done():
+                    await asyncio.wait((thread,), timeout=_PROGRESS_EVERY)
+                    if self._progress is not None and told < _PROGRESS_LIMIT:
+                        told += 1
+                        yield self._progress
+            except BaseException:
+                # It sees the end of the archive; what else it waits for are workers, who see theirs.
+                with contextlib.suppress(OSError):  # the client has gone
+                    connection.shutdown(socket.SHUT_RD)
+                await asyncio.gather(thread, return_exceptions=True)
+                raise
+            await thread
+
+    async def _read_pieces(self, body: AsyncIterator[bytes]) -> AsyncGenerator[ReadProgress, None]:
+        pieces: SimpleQueue[list[bytes] | None] = SimpleQueue()
+        free = asyncio.Semaphore(_AHEAD)
+        thread = asyncio.create_task(asyncio.to_thread(self._read_all, self._taken(pieces, free)))
+        # When it fails, nobody else makes room for the piece that is waited with.
+        thread.add_done_callback(lambda _: free.release())
+        told, told_at = 0, time.monotonic()
+        batch: list[bytes] = []
+        size = 0
+        try:
+            async for piece in body:
+                if thread.done():
+                    continue  # the client is told why when it has sent everything
+                batch.append(piece)
+                size += len(piece)
+                if size < _BATCH:
+                    continue
+                await free.acquire()
+                pieces.put(batch)
+                batch, size = [], 0
+                now = time.monotonic()
+                if self._progress is not None and now - told_at > _PROGRESS_EVERY and told < _PROGRESS_LIMIT:
+                    told, told_at = told + 1, now
+                    yield self._progress
+        except BaseException:
+            pieces.put(None)
+            # It ends soon: what it waits for are workers, who see the end of their archives.
+            await asyncio.gather(thread, return_exceptions=True)
+            raise
+        pieces.put(batch)
+        pieces.put(None)
+        await thread
+
+    async def staged(self, member: str) -> StagedLayer:
+        """Return what a member was unpacked to. Raises InvalidParameter and SystemFault when it could not be."""
+        if member in self.contents.empty and member not in self._stagings:
+            # Nothing came, and nothing was unpacked while the archive was read.
+            await self._slots.acquire()
+            source = PipeSource(0)
+            os.close(source.writing)
+            self._stagings[member] = asyncio.create_task(self._stage(member, source))
+        outcome = await self._stagings[member]
+        if isinstance(outcome, EngineError):
+            raise outcome
+        return outcome
+
+    def taken(self, member: str, diff_id: str) -> None:
+        """Say that the layer of a member was published."""
+        del self._stagings[member]
+        self._published[member] = diff_id
+
+    def known_diff_id(self, member: str) -> str | None:
+        """The diff ID of a member's layer, where that is in the layer store; None where it is staged."""
+        return self._published.get(member)
+
+    # In the thread
+
+    def _taken(self, pieces: SimpleQueue[list[bytes] | None], free: asyncio.Semaphore) -> Iterator[bytes]:
+        while (batch := pieces.get()) is not None:
+            yield from batch
+            self._loop.call_soon_threadsafe(free.release)
+
+    def _read_all(self, pieces: Iterator[bytes]) -> None:
+        self._read(lambda: entries(pieces))
+
+    def _read_off(self, connection: int, incoming: OnConnection) -> None:
+        pieces: Iterator[memoryview] = iter(())
+
+        def begun() -> Reader:
+            nonlocal pieces
+            body = Body(connection, incoming.start, incoming.length)
+            start, pieces = body.begin(_MAGIC), body.pieces()
+            return entries_in_place(pieces, start)
+
+        try:
+            self._read(begun)
+        finally:
+            # The client is told of what went wrong when it has sent everything.
+            with contextlib.suppress(Refused, OSError):
+                for _ in pieces:
+                    pass
+
+    def _read(self, begin: Callable[[], Reader]) -> None:
+        try:
+            reader = begin()
+            for entry in reader:
+                self._members += 1
+                if self._members > _MEMBERS:
+                    raise InvalidParameter(f"invalid archive: it has more than {_MEMBERS} members")
+                self._member(entry, reader)
+        except Refused as error:
+            raise InvalidParameter(f"invalid archive: {error}") from error
+        except ConnectionError as error:
+            raise InvalidParameter(f"invalid archive: the client has gone: {error.strerror}") from error
+
+    def _member(self, entry: Entry, reader: Reader) -> None:
+        name = normal(os.fsdecode(entry.path))
+        if entry.kind == SYMLINK:
+            self.contents.links[name] = posixpath.join(posixpath.dirname(name), os.fsdecode(entry.link))
+        elif entry.kind == LINK:
+            self.contents.links[name] = os.fsdecode(entry.link)
+        elif entry.kind == REGULAR and not entry.size:
+            self.contents.empty.add(name)
+            self.sizes[name] = 0
+        elif entry.kind == REGULAR and entry.segments is None:
+            self._file(name, entry.size, reader.content())
+
+    def _file(self, name: str, size: int, content: Iterator[memoryview]) -> None:
+        first = next(content)
+        if _is_document(bytes(first[:512])):
+            self._document(name, size, first, content)
+        elif size >= 512 or bytes(first[:_MAGIC]).startswith(_COMPRESSED):
+            self._layer(name, size, first, content)
+        # Anything else is of no use to anybody: VERSION, in archives of old dockers.
+        _skip(content)
+
+    def _document(self, name: str, size: int, first: memoryview, content: Iterator[memoryview]) -> None:
+        self._bytes += size
+        if size > _SMALL or self._bytes > _DOCUMENTS:
+            raise InvalidParameter(f"invalid archive: document {name} of {size} bytes is too large")
+        self.contents.documents[name] = b"".join((first, *map(bytes, content)))
+        self.contents.layers.discard(name)
+        self.contents.links.pop(name, None)
+
+    def _layer(self, name: str, size: int, first: memoryview, content: Iterator[memoryview]) -> None:
+        if name in self.contents.layers:
+            raise InvalidParameter(f"invalid archive: {name} comes twice")
+        if len(self.contents.layers) >= _LAYERS:
+            raise InvalidParameter(f"invalid archive: it has more than {_LAYERS} layers")
+        self.contents.layers.add(name)
+        self.contents.documents.pop(name, None)
+        self.contents.links.pop(name, None)
+        self.sizes[name] = size
+        is_compressed = bytes(first[:_MAGIC]).startswith(_COMPRESSED)
+        copy = self._copy(name) if is_compressed and self._temporary is not None else None
+        pipe = asyncio.run_coroutine_threadsafe(self._begin(name, size), self._loop).result()
+        if pipe < 0 and copy is None:
+            _skip(content)
+            return
+        checksum = hashlib.sha256() if is_compressed else None
+        self._progress = progress = ReadProgress(name, size)
+        try:
+            for piece in _chain(first, content):
+                if checksum is not None:
+                    checksum.update(piece)
+                if copy is not None:
+                    copy.write(piece)
+                if pipe >= 0 and not _fed(pipe, piece):
+                    os.close(pipe)
+                    pipe = -1  # the worker says why
+                progress.current += len(piece)
+        except OSError as error:
+            fault = exhausted(error, self._temporary().parent if self._temporary is not None else None, size)
+            raise type(fault or SystemFault())(f"cannot keep layer {name}: {fault or reason(error)}") from error
+        finally:
+            if copy is not None:
+                copy.close()
+            if pipe >= 0:
+                os.close(pipe)
+        if checksum is not None:
+            self.digests[name] = f"sha256:{checksum.hexdigest()}"
+
+    def _copy(self, name: str) -> BinaryIO:
+        assert self._temporary is not None
+        path = self._temporary()
+        self.copies[name] = path
+        return open(path, "xb")
+
+    # In the event loop, for the thread
+
+    async def _begin(self, name: str, size: int) -> int:
+        """Begin to unpack a layer, and return where its archive is to be written; -1 when it is here."""
+        found = _DIGEST_IN_NAME.search(name)
+        if found is not None and (diff_id := self._find_present(f"sha256:{found[1]}")) is not None:
+            self._published[name] = diff_id
+            return -1
+        await self._slots.acquire()
+        source = PipeSource(size)
+        self._stagings[name] = asyncio.create_task(self._stage(name, source))
+        return source.writing
+
+    async def _stage(self, name: str, source: PipeSource) -> StagedLayer | EngineError:
+        try:
+            return await self._layers.stage(source, name)
+        except EngineError as error:
+            return error
+        finally:
+            source.close()
+            self._slots.release()
+
+
+def _is_document(start: bytes) -> bool:
+    return start.lstrip()[:1] in (b"{", b"[", b'"') and start[257:262] != b"ustar"
+
+
+def _chain(first: memoryview, content: Iterator[memoryview]) -> Iterator[memoryview]:
+    yield first
+    yield from content
+
+
+def _skip(content: Iterator[memoryview]) -> None:
+    for _ in content:
+        pass
+
+
+def _fed(pipe: int, piece: memoryview) -> bool:
+    """Write all of a piece; False when nobody reads any more."""
+    try:
+        while piece:
+            piece = piece[os.write(pipe, piece) :]
+    except BrokenPipeError:
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""How images go into archives: docker's layout and OCI's in one, as docker writes since 25.0.
+
+Layers are rebuilt from what is unpacked, so they are plain archives in there, whatever they were when they came; the
+manifests, and an index over them, are written for that. Where every layer came as a plain archive, or archives are
+kept, the documents are those that came. Documents are first: who reads an archive as it comes knows what follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tarfile
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from darse.core.errors import SystemFault
+from darse.core.events import EventLog
+from darse.images.archive.layout import blob_name
+from darse.images.content.manifests import ArchiveManifestEntry, Index, Manifest, decode, encode_manifest
+from darse.images.content.store import ContentStore
+from darse.images.events import publish_image_event
+from darse.images.gc.collector import GarbageCollector
+from darse.images.layers.store import LayerStore
+from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Image, Target, digest_of
+from darse.images.platforms import Platform
+from darse.images.references import Reference
+from darse.images.store import ImageStore
+
+_PIECE = 1024 * 1024
+
+
+class _Chosen(NamedTuple):
+    """A target to be written, with those of its images that are wanted and the names that it is to carry."""
+
+    target: Target
+    images: list[Image]
+    names: list[Reference]
+
+
+class _Plan:
+    """What is to be written: documents by member name, and layers by digest."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, bytes] = {}
+        # Of each layer: its descriptor, and the chain ID that it is rebuilt from, or "" for a blob as it is.
+        self.layers: dict[str, tuple[Descriptor, str]] = {}
+
+    def blob(self, content: bytes, media_type: str) -> Descriptor:
+        """Add a document."""
+        descriptor = Descriptor(media_type, digest_of(content), len(content))
+        self.documents[blob_name(descriptor.digest)] = content
+        return descriptor
+
+
+class ImageSaver:
+    """Writes archives of images."""
+
+    def __init__(
+        self, store: ImageStore, content: ContentStore, layers: LayerStore, unused: GarbageCollector, events: EventLog
+    ) -> None:
+        self._store = store
+        self._content = content
+        self._layers = layers
+        self._unused = unused
+        self._events = events
+
+    def save(self, texts: list[str], wanted: Sequence[Platform] = ()) -> AsyncIterator[bytes]:
+        """Return an archive of what names, ids and digests mean, as a stream.
+
+        By a name all platforms that are here are saved, or only those `wanted`; by an id the one image. A name without
+        a tag means all tags of the repository. Raises NotFound before it begins.
+        """
+        chosen: dict[str, _Chosen] = {}
+        for text, name in [(asked, one) for asked in texts for one in self._store.tags_of(asked) or (asked,)]:
+            of_platforms = [self._store.find(name, platform) for platform in wanted or (None,)]
+            found = of_platforms[0]
+            whole = not wanted and (found.reference is not None or text == found.target.digest)
+            images = list({one.image.id: one.image for one in of_platforms}.values())
+            if whole:
+                images = self._store.images_of(found.target)
+            key = f"{found.target.digest} {' '.join(image.id for image in images)}"
+            one = chosen.setdefault(key, _Chosen(found.target, images, []))
+            reference = found.reference
+            if reference is not None and not reference.digest and reference not in one.names:
+                one.names.append(reference)
+        for one in chosen.values():
+            publish_image_event(self._events, "save", self._foremost(one))
+        return self._saved(list(chosen.values()))
+
+    async def _saved(self, chosen: list[_Chosen]) -> AsyncIterator[bytes]:
+        async with self._unused.keeping() as hold:
+            for one in chosen:
+                hold(*(chain_id for image in one.images for chain_id in image.chain_ids))
+            plan = self._planned(chosen)
+            yield b"".join(_member(name, content) for name, content in plan.documents.items())
+            for descriptor, chain_id in plan.layers.values():
+                yield _header(blob_name(descriptor.digest), descriptor.size)
+                written = 0
+                async for piece in self._layer(descriptor, chain_id):
+                    written += len(piece)
+                    yield piece
+                if written != descriptor.size:
+                    raise SystemFault(f"layer {descriptor.digest} has {written} bytes instead of {descriptor.size}")
+                yield bytes(-descriptor.size % tarfile.BLOCKSIZE)
+            yield bytes(2 * tarfile.BLOCKSIZE)
+
+    async def _layer(self, descriptor: Descriptor, chain_id: str) -> AsyncIterator[bytes]:
+        if chain_id:
+            async for piece in self._layers.archive(chain_id):
+                yield piece
+        else:
+            with open(self._content.path(descriptor.digest), "rb") as file:
+                while piece := await asyncio.to_thread(file.read, _PIECE):
+                    yield piece
+
+    def _planned(self, chosen: list[_Chosen]) -> _Plan:
+        plan = _Plan()
+        entries: list[Descriptor] = []
+        table: list[ArchiveManifestEntry] = []
+        blobs = _Plan()
+        together = {image.id for one in chosen for image in one.images}
+        for one in chosen:
+            manifests = {image.id: self._manifest(one.target, image, blobs) for image in one.images}
+            top = self._top(one, manifests, blobs)
+            top = msgspec.structs.replace(top, annotations=None, platform=None)
+            entries += [msgspec.structs.replace(top, annotations=_naming(name)) for name in one.names] or [top]
+            foremost = self._foremost(one)
+            layers = decode(blobs.documents[blob_name(manifests[foremost.id].digest)], Manifest).layers
+            names = [name.familiar for name in one.names]
+            parent = self._parent(foremost, together) or msgspec.UNSET
+            paths = [blob_name(layer.digest) for layer in layers]
+            table.append(ArchiveManifestEntry(blob_name(foremost.id), names, paths, parent))
+        index = {"schemaVersion": 2} | msgspec.to_builtins(Index(entries, media_type=INDEX))
+        plan.documents = {
+            "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+            "index.json": msgspec.json.encode(index),
+            "manifest.json": msgspec.json.encode(table),
+            **blobs.documents,
+        }
+        plan.layers = blobs.layers
+        return plan
+
+    def _parent(self, image: Image, together: set[str]) -> str:
+        """The nearest image of those in the archive that an image was made from; "" for none."""
+        parent = image.parent
+        while parent and parent not in together:
+            above = self._store.by_id(parent)
+            parent = above.parent if above is not None else ""
+        return parent
+
+    def _manifest(self, target: Target, image: Image, plan: _Plan) -> Descriptor:
+        """Add an image, and return its manifest in the archive."""
+        variant = next((one.manifest for one in target.variants if one.image_id == image.id), image.manifest)
+        original = self._content.read(variant.digest)
+        came_as = decode(original, Manifest).layers
+        blobs = []
+        for blob, layer in zip(came_as, image.layers, strict=True):
+            kept = self._content.has(blob.digest)
+            blobs.append(blob if kept else self._rebuilt(layer.diff_id, layer.chain_id))
+            plan.layers[blobs[-1].digest] = (blobs[-1], "" if kept else layer.chain_id)
+        plan.blob(self._content.read(image.id), CONFIG)
+        if [blob.digest for blob in blobs] == [blob.digest for blob in came_as]:
+            made = plan.blob(original, variant.media_type)
+        else:
+            config = Descriptor(CONFIG, image.id, image.config_size)
+            made = plan.blob(encode_manifest(config, blobs, MANIFEST), MANIFEST)
+        return msgspec.structs.replace(made, platform=variant.platform or msgspec.to_builtins(image.platform))
+
+    def _rebuilt(self, diff_id: str, chain_id: str) -> Descriptor:
+        return Descriptor(LAYER, diff_id, self._layers.archive_size(chain_id))
+
+    def _top(self, one: _Chosen, manifests: dict[str, Descriptor], plan: _Plan) -> Descriptor:
+        """What the archive's names refer to: the manifest, or an index of several."""
+        if not one.target.is_index or len(one.images) == 1:
+            return manifests[one.images[0].id]
+        original = self._content.read(one.target.digest)
+        if {listed.digest for listed in decode(original, Index).manifests} == {
+            made.digest for made in manifests.values()
+        }:
+            return plan.blob(original, one.target.descriptor.media_type)
+        index = {"schemaVersion": 2} | msgspec.to_builtins(Index(list(manifests.values()), media_type=INDEX))
+        return plan.blob(msgspec.json.encode(index), INDEX)
+
+    def _foremost(self, one: _Chosen) -> Image:
+        """The image that docker's layout has, and events are about."""
+        default = self._store.default(one.target)
+        return default if default in one.images else one.images[0]
+
+
+def _naming(name: Reference) -> dict[str, str]:
+    return {"io.containerd.image.name": str(name), "org.opencontainers.image.ref.name": name.tag}
+
+
+def _member(name: str, content: bytes) -> bytes:
+    return _header(name, len(content)) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size = size
+    member.mode = 0o644
+    return member.tobuf(tarfile.PAX_FORMAT)

@@ -1,0 +1,343 @@
+"""Holds the store against itself: `darse system check`.
+
+Every document is hashed, every layer rebuilt and hashed, and every reference followed: from names to targets, images,
+layers and directories, and from containers to the layers that they stand on. What is found is told as it is found.
+
+With repair, what nothing needs is removed, what follows from something else is derived again, and a layer that is
+damaged is made again of another copy of its archive. Where there is none, and the image came from a registry, the layer
+is removed, so that the next pull (or `run`) brings it back; the finding says what to pull. Anything else is left as it
+is, and told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
+from darse.core.state import REBUILD, State
+from darse.images import references
+from darse.images.content.manifests import encode_manifest
+from darse.images.content.store import ContentStore
+from darse.images.gc.collector import GarbageCollector, Lease
+from darse.images.layers.compressed import CompressedDigests
+from darse.images.layers.pipe_source import PipeSource
+from darse.images.layers.store import FileSource, LayerStore
+from darse.images.model import CONFIG, MANIFEST, Descriptor, Image, chain_ids, digest_of, parse_config
+from darse.images.references import Reference
+from darse.images.snapshots.service import SnapshotService
+from darse.images.store import ImageStore
+from darse.wire.images import CheckMessage
+
+# Layers that are rebuilt at once: each takes a processor.
+_AT_ONCE = 2
+
+
+class StoreCheck:
+    """Checks one store."""
+
+    def __init__(
+        self,
+        state: State,
+        store: ImageStore,
+        content: ContentStore,
+        layers: LayerStore,
+        snapshots: SnapshotService,
+        blobs: CompressedDigests,
+        unused: GarbageCollector,
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._content = content
+        self._layers = layers
+        self._snapshots = snapshots
+        self._blobs = blobs
+        self._unused = unused
+
+    async def check(self, containers: Iterable[str], *, repair: bool) -> AsyncIterator[CheckMessage]:
+        """Check everything and yield what there is to say: findings, and how far it is, as it goes.
+
+        `containers` are the ids that exist. The last message counts the findings.
+        """
+        findings = problems = 0
+        # Of what was there at the beginning: repairs take some away.
+        layers, documents = self._layers.sizes(), self._content.digests()
+        looked_at = CheckMessage(
+            doing="done",
+            images=len(self._store),
+            documents=len(documents),
+            layers=len(layers),
+            bytes=sum(layers.values()) + sum(map(self._content.size, documents)),
+        )
+        async with self._unused.keeping() as hold:
+            async for message in self._everything(list(containers), hold, repair=repair):
+                yield message
+                findings += message.finding != ""
+                problems += message.finding != "" and not message.repaired and message.level == "problem"
+        yield msgspec.structs.replace(looked_at, findings=findings, problems=problems)
+
+    async def _everything(self, containers: list[str], hold: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        waiting = self._layers.flushing.waiting()
+        if waiting:
+            yield CheckMessage(doing="flush", total=len(waiting))
+            await self._layers.flushing.now()
+            for chain_id in self._layers.flushing.waiting():
+                yield _problem(f"layer {chain_id}", "it cannot be flushed to the disk", "see the engine's log")
+        for message in self._database():
+            yield message
+        for message in self._images(repair=repair):
+            yield message
+        async for message in self._documents(hold, repair=repair):
+            yield message
+        for message in self._leftovers(hold, repair=repair):
+            yield message
+        async for message in self._all_layers(hold, repair=repair):
+            yield message
+        for message in self._containers(containers):
+            yield message
+
+    # The database
+
+    def _database(self) -> Iterator[CheckMessage]:
+        yield CheckMessage(doing="database")
+        for (text,) in self._state.rows("PRAGMA integrity_check"):
+            if text != "ok":
+                yield _problem("database", str(text), REBUILD)
+        for table, *_ in self._state.rows("PRAGMA foreign_key_check"):
+            yield _problem("database", f"a row of {table} refers to what is not there", REBUILD)
+
+    def _images(self, *, repair: bool) -> Iterator[CheckMessage]:
+        """Hold the rows of images against their documents, which they are derived from."""
+        yield CheckMessage(doing="images", total=len(self._store))
+        for image in self._store:
+            try:
+                config = parse_config(self._content.read(image.id))
+            except EngineError:
+                continue  # `_documents` tells
+            derived = msgspec.structs.replace(image, config=config)
+            chain = tuple(chain_ids(config.rootfs.diff_ids))
+            if derived == image and image.chain_ids == chain:
+                continue
+            repaired = repair and image.chain_ids == chain
+            if repaired:
+                self._store.replace(derived)
+            yield _problem(f"image {image.id}", "its row is not what its config says", _again(image), repaired=repaired)
+
+    # Documents
+
+    async def _documents(self, hold: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        made = {image.manifest.digest: image for image in self._store}
+        present = set(self._content.digests())
+        needed = self._unused.documents_needed()
+        required = self._required()
+        yield CheckMessage(doing="documents", total=len(present))
+        for digest in sorted(present | required):
+            sound = digest in present and await asyncio.to_thread(_is_whole, self._content.path(digest), digest)
+            if digest in present and digest not in needed:
+                if not self._unused.is_alone(hold):
+                    continue  # it may be of an image that is coming
+                if repair:
+                    self._content.remove([digest])
+                yield _note(f"document {digest}", "nothing needs it", repaired=repair)
+            elif not sound and digest in required:
+                repaired = repair and self._derive(digest, made.get(digest))
+                text = "is damaged" if digest in present else "is missing"
+                advice, pull = self._origin(digest)
+                yield _problem(f"document {digest}", text, advice, repaired=repaired, pull="" if repaired else pull)
+            elif not sound:
+                # A manifest of another platform, or an attestation: the next pull brings it again.
+                if repair:
+                    self._content.remove([digest])
+                yield _problem(f"document {digest}", "is damaged", "pull its image again", repaired=repair)
+
+    def _required(self) -> set[str]:
+        """The documents that must be here: those of which images were made."""
+        digests: set[str] = set()
+        for image in self._store:
+            digests.update((image.id, image.manifest.digest))
+        for target in self._store.targets():
+            digests.add(target.digest)
+            digests.update(variant.manifest.digest for variant in target.variants if variant.image_id)
+        return digests
+
+    def _derive(self, digest: str, image: Image | None) -> bool:
+        """Write a manifest again that was made here; whether that is what it was."""
+        if image is None:
+            return False
+        config = Descriptor(CONFIG, image.id, image.config_size)
+        document = encode_manifest(config, [layer.blob for layer in image.layers], MANIFEST)
+        if digest_of(document) != digest:
+            return False
+        self._content.remove([digest])
+        self._content.put(document, MANIFEST)
+        return True
+
+    def _origin(self, digest: str) -> tuple[str, str]:
+        """What to do about a lost document, and what to pull for it."""
+        for target in self._store.targets():
+            digests = {target.digest, *(one.manifest.digest for one in target.variants)}
+            if digest in digests | {one.image_id for one in target.variants}:
+                return self._advice(self._store.default(target))
+        return "pull or load its image again", ""
+
+    # What nothing refers to
+
+    def _leftovers(self, hold: Lease, *, repair: bool) -> Iterator[CheckMessage]:
+        for path in self._layers.orphans():
+            yield _note(f"directory {path}", "it is no layer", "the next start moves it aside")
+        needed = self._unused.layers_needed()
+        for chain_id in self._layers.sizes():
+            if chain_id not in needed and self._unused.is_alone(hold):
+                yield _note(f"layer {chain_id}", "nothing needs it", "it goes with the next removal")
+        for digest, size in self._content.partials.sizes().items():
+            yield CheckMessage(doing=f"partial download {digest}, {size} bytes: the next pull goes on with it")
+
+    # Layers
+
+    async def _all_layers(self, hold: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        chain_ids_ = sorted(set(self._layers.sizes()).union(*(image.chain_ids for image in self._store)))
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def verify(chain_id: str) -> tuple[str, str]:
+            async with slots:
+                return chain_id, await self._damage(chain_id)
+
+        tasks = [asyncio.create_task(verify(chain_id)) for chain_id in chain_ids_]
+        try:
+            for number, task in enumerate(asyncio.as_completed(tasks)):
+                yield CheckMessage(doing="layers", done=number, total=len(tasks))
+                chain_id, damage = await task
+                if damage:
+                    yield await self._damaged(chain_id, damage, hold, repair=repair)
+        finally:
+            for one in tasks:
+                one.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _damage(self, chain_id: str) -> str:
+        """Say what is wrong with a layer, or return ""."""
+        if not self._layers.exists(chain_id):
+            return "is missing"
+        if not self._layers.path(chain_id).is_dir():
+            return "its directory is missing"
+        if chain_id not in self._layers.rebuildable():
+            return ""  # of an older engine, which kept the archive: a document
+        try:
+            await self._layers.verify(chain_id)
+        except NotFound:
+            return ""  # removed meanwhile
+        except SystemFault as error:
+            return str(error).partition("is damaged: ")[2] or str(error)
+        return ""
+
+    async def _damaged(self, chain_id: str, damage: str, hold: Lease, *, repair: bool) -> CheckMessage:
+        users = [image for image in self._store if chain_id in image.chain_ids]
+        advice, pull = self._advice(users[0]) if users else ("remove the containers that stand on it", "")
+        repaired = False
+        if repair and not users and chain_id not in self._snapshots.chains_in_use():
+            await self._drop(chain_id)
+            repaired = True
+        elif repair and users:
+            hold(chain_id)
+            repaired = await self._make_again(chain_id, users[0])
+            if not repaired and pull:
+                await self._drop(chain_id)
+        return _problem(f"layer {chain_id}", damage, advice, repaired=repaired, pull="" if repaired else pull)
+
+    async def _make_again(self, chain_id: str, image: Image) -> bool:
+        """Make a layer of another copy of its archive; whether there was one."""
+        layer = next(one for one in image.layers if one.chain_id == chain_id)
+        others = [other for other in self._layers.of_diff_id(layer.diff_id) if other != chain_id]
+        for other in others:
+            if not await self._damage(other):
+                await self._drop(chain_id)
+                source = PipeSource(self._layers.archive_size(other))
+                made = self._layers.ensure(chain_id, layer.diff_id, source)
+                await source.fed_by(self._layers.archive(other), made)
+                return True
+        if not self._content.has(layer.blob.digest):
+            return False
+        try:
+            staged = await self._layers.stage(FileSource(self._content.path(layer.blob.digest)), layer.diff_id)
+        except InvalidParameter:
+            return False
+        if staged.diff_id == layer.diff_id:
+            await self._drop(chain_id)
+            await self._layers.publish(staged, chain_id)
+            return True
+        await self._layers.discard(staged)
+        return False
+
+    async def _drop(self, chain_id: str) -> None:
+        await self._unused.delete(self._layers.remove([chain_id]))
+
+    def _advice(self, image: Image) -> tuple[str, str]:
+        """How an image comes back: what to do, and what to pull for it where that is known."""
+        pull = self._pull_of(image)
+        return (f"pull {pull} again" if pull else _again(image)), pull
+
+    def _pull_of(self, image: Image) -> str:
+        """A reference by which a registry is known to have an image; "" when none is."""
+        repositories = {
+            known.repository for layer in image.layers for known in self._blobs.known(layer.diff_id) if known.repository
+        }
+        for target in self._store.targets_of(image.id, any_platform=True):
+            for name in self._store.names_of(target):
+                reference = references.parse(name)
+                if reference.name in repositories:
+                    return Reference(reference.domain, reference.path, digest=target.digest).familiar
+        return ""
+
+    # Containers
+
+    def _chains_of(self, container_id: str) -> list[str]:
+        """The chain IDs of the layers that a container stands on, and of those that it mounts."""
+        mounted = self._snapshots.mounted
+        chains = [mounted.chain_of(container_id, image_id) for image_id in mounted.images_of(container_id)]
+        return [chain_id for chain in [self._snapshots.chain_of(container_id), *chains] for chain_id in chain]
+
+    def _containers(self, containers: list[str]) -> Iterator[CheckMessage]:
+        yield CheckMessage(doing="containers", total=len(containers))
+        for container_id in containers:
+            try:
+                overlay = self._snapshots.overlay(container_id)
+            except NotFound:
+                yield _problem(f"container {container_id}", "it has no writable layer", "remove it")
+                continue
+            for path in (overlay.upper, overlay.work):
+                if not Path(path).is_dir():
+                    yield _problem(f"container {container_id}", f"{path} is missing", "remove it")
+            for chain_id in self._chains_of(container_id):
+                if not self._layers.exists(chain_id):
+                    yield _problem(
+                        f"container {container_id}", f"layer {chain_id} is missing", "see the layer, or remove it"
+                    )
+        for container_id in self._snapshots.orphans(containers):
+            yield _note(f"writable layer {container_id}", "it is no container's", "the next start moves it aside")
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    import hashlib  # noqa: PLC0415
+
+    try:
+        with open(path, "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
+    except OSError:
+        return False
+
+
+def _again(image: Image) -> str:
+    return f"remove the image (rmi -f {image.id[7:19]}), and load or build it again"
+
+
+def _problem(subject: str, found: str, advice: str, *, repaired: bool = False, pull: str = "") -> CheckMessage:
+    return CheckMessage(
+        level="problem", subject=subject, finding=found, advice="" if repaired else advice, repaired=repaired, pull=pull
+    )
+
+
+def _note(subject: str, found: str, advice: str = "", *, repaired: bool = False) -> CheckMessage:
+    return CheckMessage(level="note", subject=subject, finding=found, advice=advice, repaired=repaired)

@@ -1,0 +1,1 @@
+"""Unpacked layers by chain ID: the store, their diffs, remapped copies, durability and sizes."""

@@ -1,0 +1,1 @@
+"""Writable layers of containers over the layers of an image, and images mounted into containers."""

@@ -1,0 +1,74 @@
+"""Images that containers show as directories: which layers, pinned from a container's creation to its removal.
+
+As a container's own image, a mounted one may lose its name and its record meanwhile; the row keeps its layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from darse.core.state import State
+from darse.images.snapshots.owners import SnapshotOwners
+
+_CHAIN = msgspec.json.Decoder(list[str])
+CREATE_TABLE = """
+    CREATE TABLE mounted_images (
+        container_id TEXT NOT NULL,
+        image_id TEXT NOT NULL,
+        chain BLOB NOT NULL,
+        PRIMARY KEY (container_id, image_id)
+    ) WITHOUT ROWID
+"""
+
+
+class MountedImages:
+    """The rows of mounted images, and where their layers are."""
+
+    def __init__(self, state: State, owners: SnapshotOwners) -> None:
+        self._state = state
+        self._owners = owners
+
+    def pin(self, container_id: str, images: Mapping[str, Sequence[str]]) -> None:
+        """Keep the layers of these images, by id, for a container."""
+        with self._state.transaction() as connection:
+            for image_id, chain in images.items():
+                connection.execute(
+                    "INSERT INTO mounted_images VALUES (?, ?, ?)", (container_id, image_id, msgspec.json.encode(chain))
+                )
+
+    def chain_of(self, container_id: str, image_id: str) -> list[str]:
+        """The chain IDs of an image that a container mounts, lowest first."""
+        row = self._state.row(
+            "SELECT chain FROM mounted_images WHERE container_id = ? AND image_id = ?", (container_id, image_id)
+        )
+        rows = [(container_id, row[0])] if row else []
+        return next((chain for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode)), [])
+
+    def layers_of(self, container_id: str, image_id: str) -> list[str]:
+        """The directories of such an image's layers, topmost first."""
+        return [
+            self._owners.layer(container_id, chain_id) for chain_id in reversed(self.chain_of(container_id, image_id))
+        ]
+
+    def images_of(self, container_id: str) -> list[str]:
+        """The ids of the images that a container mounts."""
+        rows = self._state.rows("SELECT image_id FROM mounted_images WHERE container_id = ?", (container_id,))
+        return [str(row[0]) for row in rows]
+
+    def chains_in_use(self) -> set[str]:
+        """The chain IDs that some container mounts."""
+        used: set[str] = set()
+        rows = self._state.rows("SELECT container_id, chain FROM mounted_images")
+        for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode):
+            used.update(chain)
+        return used
+
+    def release(self, container_id: str) -> list[str]:
+        """Forget what a container mounts; return the images' ids."""
+        images = self.images_of(container_id)
+        if images:
+            with self._state.transaction() as connection:
+                connection.execute("DELETE FROM mounted_images WHERE container_id = ?", (container_id,))
+        return images

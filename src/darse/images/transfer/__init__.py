@@ -1,0 +1,1 @@
+"""Pull and push: resolving, mirrors, layer transfers, progress."""

@@ -1,0 +1,57 @@
+"""What a registry has under a name: its descriptor and platforms. Blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from darse.distribution import manifests
+from darse.distribution.manifests import (
+    CONFIG_LIMIT,
+    MANIFESTS,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Document,
+    Index,
+    Manifest,
+    Platform,
+)
+from darse.images.model import parse_config
+from darse.images.transfer.mirrors import first_answer
+from darse.wire.registries import DistributionDescriptor, DistributionInspect
+
+if TYPE_CHECKING:
+    from darse.distribution import Client, Reference, Repository
+
+
+def inspect(client: Client, reference: Reference) -> DistributionInspect:
+    """Ask the registry; nothing is stored. Raises RegistryError, and InvalidParameter for a config that is none."""
+    return first_answer(client, reference, lambda one: _inspect(one, reference))
+
+
+def _inspect(repository: Repository, reference: Reference) -> DistributionInspect:
+    document = repository.manifest(reference.digest or reference.tag)
+    read = manifests.parse(document)
+    described = DistributionDescriptor(type_of(document, read), document.digest, len(document.content))
+    if isinstance(read, Index):
+        offered = [one.platform for one in read.manifests if one.platform is not None]
+        return DistributionInspect(described, [_shown(one) for one in offered])
+    manifests.check_is_image(read)
+    config = parse_config(repository.small_blob(read.config, CONFIG_LIMIT))
+    platform = Platform(config.architecture, config.os, config.variant, config.os_version)
+    return DistributionInspect(described, [_shown(platform)] if config.architecture else [])
+
+
+def type_of(document: Document, read: Manifest | Index) -> str:
+    """The document's media type: its own word, the registry's, or what it looks like."""
+    known = (*MANIFESTS, *manifests.INDEXES)
+    for media_type in (read.media_type, document.media_type):
+        if media_type in known:
+            return media_type
+    return OCI_INDEX if isinstance(read, Index) else OCI_MANIFEST
+
+
+def _shown(platform: Platform) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(platform)
+    return found

@@ -1,0 +1,108 @@
+"""The engine's dealings with registries: pull, push, login, search, and looking without pulling."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from darse.core.config import EngineConfig
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.events import EventLog
+from darse.core.filters import Filters
+from darse.distribution import errors
+from darse.distribution.errors import RegistryError
+from darse.images import references
+from darse.images.references import Reference
+from darse.images.service import ImageService
+from darse.images.transfer import inspect, registry_errors
+from darse.images.transfer.manager import TransferManager
+from darse.images.transfer.pull import Puller
+from darse.images.transfer.push import Pusher
+from darse.images.transfer.registries import Registries, in_thread
+from darse.wire.registries import DistributionInspect
+
+if TYPE_CHECKING:
+    from darse.distribution import Credentials, Limits, SearchResult
+
+SEARCH_FILTERS = ("is-automated", "is-official", "stars")
+
+
+class RegistryService:
+    """What the API asks of registries."""
+
+    def __init__(
+        self, config: EngineConfig, images: ImageService, events: EventLog, limits: Limits | None = None
+    ) -> None:
+        """`limits` are the patience with registries."""
+        self._registries = Registries(config, limits)
+        self._transfers = TransferManager(images.content, images.layers, lambda: config.max_concurrent_downloads)
+        self.push = Pusher(images, self._registries, events, lambda: config.max_concurrent_uploads).push
+        self.pull = Puller(images, self._registries, self._transfers, events).pull
+
+    async def close(self) -> None:
+        """End every transfer; what was fetched stays for the next time."""
+        await self._transfers.close()
+
+    async def login(self, server: str, credentials: Credentials) -> str:
+        """Try credentials on a registry; return its identity token, or "". Raises Unauthorized, and SystemFault."""
+        client = self._registries.client(credentials)
+        try:
+            return await in_thread(client.cancellation, lambda: client.login(server))
+        except RegistryError as error:
+            raise registry_errors.of_login(error) from error
+
+    async def search(
+        self, term: str, limit: int, filters: Filters, credentials: Credentials | None
+    ) -> list[SearchResult]:
+        """Repositories that have to do with a term, which may begin with a registry. Raises EngineError."""
+        if not term:
+            raise InvalidParameter("a term to search for is wanted")
+        if "://" in term:
+            raise InvalidParameter(f'invalid repository name (ex: "registry.domain.tld/myrepos"): {term}')
+        first, slash, rest = term.partition("/")
+        named = bool(slash) and (any(sign in first for sign in ".:") or first == "localhost")
+        domain, sought = (first, rest) if named else (references.DEFAULT_DOMAIN, term)
+        official, automated = filters.flag("is-official"), filters.flag("is-automated")
+        stars = max((_number(text) for text in filters.values("stars")), default=0)
+        client = self._registries.client(credentials)
+        try:
+            found = await in_thread(client.cancellation, lambda: client.search(domain, sought, limit))
+        except RegistryError as error:
+            raise registry_errors.of_any(error) from error
+        results = [
+            one
+            for one in found
+            if official in (None, one.is_official) and automated in (None, one.is_automated) and one.star_count >= stars
+        ]
+        for one in results:
+            if named:
+                one.name = f"{domain}/{one.name}"
+        return results
+
+    async def inspect(self, reference: Reference, credentials: Credentials | None) -> DistributionInspect:
+        """What a registry has under a name. Raises EngineError."""
+        client = self._registries.client(credentials)
+        try:
+            return await in_thread(client.cancellation, lambda: inspect.inspect(client, reference))
+        except RegistryError as error:
+            raise registry_errors.of_pull(error, reference) from error
+
+    async def download(self, url: str) -> AsyncIterator[bytes]:
+        """The content of a URL, for an import; without a scheme it is http. Raises NotFound and InvalidParameter."""
+        url = url if "://" in url else f"http://{url}"
+        client = self._registries.client()
+        try:
+            response = await in_thread(client.cancellation, lambda: client.fetch(url))
+            with response:
+                while piece := await in_thread(client.cancellation, response.read_some):
+                    yield piece
+        except errors.NotFound as error:
+            raise NotFound(f"cannot import from {url}: {error}") from error
+        except RegistryError as error:
+            raise InvalidParameter(f"cannot import from {url}: {error}") from error
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise InvalidParameter(f"invalid filter 'stars={text}'")
+    return int(text)

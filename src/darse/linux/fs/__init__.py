@@ -1,0 +1,1 @@
+"""File systems: mounts, paths that others control, whole files, removal of trees, inotify."""

@@ -1,0 +1,123 @@
+"""Files that must be whole after a crash: written aside, flushed, then renamed into place."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from darse.linux.fs.contained import ENTRY, LEAVE, Walk
+from darse.linux.libc import call
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_FALLOC_FL_KEEP_SIZE = 1
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
+    """Replace `path` by `content`; readers and crashes see the old or the new, never a part.
+
+    What is not `durable` is not flushed, and a power loss may leave anything of it.
+    """
+    new = path.with_name(f".{path.name}.new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        if durable:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(new, path)
+    if durable:
+        sync_directory(path.parent)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two files or directories change places at once: renameat2(2) with RENAME_EXCHANGE. Raises OSError."""
+    here = ctypes.c_int(_AT_FDCWD)
+    call("renameat2", here, os.fsencode(one), here, os.fsencode(other), _RENAME_EXCHANGE, operand=str(other))
+
+
+def preallocate(descriptor: int, size: int) -> None:
+    """fallocate(2) with FALLOC_FL_KEEP_SIZE: blocks for `size` bytes from the file's beginning, its length the same."""
+    call("fallocate", descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size))
+
+
+def publish(new: Path, path: Path) -> None:
+    """Give a whole file its name, durably: its content is on the disk before the name is. Raises OSError."""
+    descriptor = os.open(new, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(new, path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file_system(path: Path) -> None:
+    """syncfs(2): flush everything of the file system that `path` is on; for trees of many files."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        call("syncfs", descriptor, operand=str(path))
+    finally:
+        os.close(descriptor)
+
+
+class Usage(NamedTuple):
+    """What a tree takes: bytes of its files, and bytes of the blocks of all that is in it, the top included."""
+
+    size: int
+    on_disk: int
+
+
+class Measurement:
+    """Measures a tree. Each file counts once, nothing is followed."""
+
+    def __init__(self) -> None:
+        self._walk: Walk | None = None
+        self._seen: dict[tuple[int, int], int] = {}
+
+    @property
+    def progress(self) -> int:
+        """A number that grows as long as the file system answers."""
+        return self._walk.seen if self._walk is not None else 0
+
+    def run(self, root: Path) -> Usage:
+        """Blocks, for as long as the tree is large. Raises OSError; what vanishes meanwhile does not count."""
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            size, blocks = 0, os.fstat(top).st_blocks
+            self._walk = Walk(top)
+            for kind, _, _, status in self._walk:
+                if kind == ENTRY:
+                    if status.st_nlink > 1 and self._is_counted(status):
+                        continue
+                    size += status.st_size
+                if kind != LEAVE:
+                    blocks += status.st_blocks
+        finally:
+            os.close(top)
+        return Usage(size, blocks * 512)  # the unit of st_blocks, see stat(2)
+
+    def _is_counted(self, status: os.stat_result) -> bool:
+        """Whether a file with several names was counted already. Neighbours' inodes share a number: bits of it."""
+        key, bit = (status.st_dev, status.st_ino >> 8), 1 << (status.st_ino & 255)
+        seen = self._seen.get(key, 0)
+        self._seen[key] = seen | bit
+        return bool(seen & bit)
+
+
+def measure(root: Path) -> Usage:
+    """What a tree takes; see `Measurement`."""
+    return Measurement().run(root)

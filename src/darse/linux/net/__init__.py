@@ -1,0 +1,1 @@
+"""Networking: rtnetlink, network namespaces, nftables, traffic control, sockets."""

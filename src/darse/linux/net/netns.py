@@ -1,0 +1,139 @@
+"""Network namespaces as descriptors: made and entered by threads of their own, never bound to a path.
+
+A namespace lives as long as a process or a descriptor holds it (network_namespaces(7)), so one that is made ahead
+and never used goes with the engine, whatever ends that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from darse.core import trace
+from darse.linux.libc import call
+from darse.linux.net.rtnetlink import Netlink, set_up
+from darse.linux.proc.userns import IdMaps, make_network_namespace, make_user_namespace
+
+T = TypeVar("T")
+CLONE_NEWNET = 0x40000000
+_SWITCH = "net.ipv6.conf.default.disable_ipv6"
+# ip(8) in a namespace that we made, and what makes one like it: ours has no name.
+_IP = ("ip", "-n", trace.NETNS)
+_BY_HAND = (
+    *("ip", "netns", "add", trace.NETNS, ";"),
+    *("ip", "netns", "exec", trace.NETNS, "sysctl", "-w", f"{_SWITCH}=1"),
+)
+
+
+#: Whose a network namespace is: a new user namespace's with these ids, or that of the user namespace at this path.
+Owner = IdMaps | str
+
+
+class Netns:
+    """A namespace, and a netlink socket into it; with a descriptor of the user namespace that owns it, or -1."""
+
+    def __init__(self, descriptor: int, netlink: Netlink, user: int = -1) -> None:
+        self.descriptor = descriptor
+        self.netlink = netlink
+        self._user = user
+
+    @property
+    def path(self) -> str:
+        """A path that other processes can open while this object is open."""
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    @property
+    def user_path(self) -> str:
+        """The same for the user namespace that owns it; empty when that is the host's."""
+        return f"/proc/{os.getpid()}/fd/{self._user}" if self._user >= 0 else ""
+
+    def close(self) -> None:
+        """Let go of the namespace."""
+        self.netlink.close()
+        os.close(self.descriptor)
+        if self._user >= 0:
+            os.close(self._user)
+            self._user = -1
+
+
+class NetnsThread:
+    """One thread that goes into namespaces and comes back."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._executor = ThreadPoolExecutor(1, "netns", initializer=self._enter)
+
+    def _enter(self) -> None:
+        self._local.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run a function in the thread, within the caller's context (its trace)."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: context.run(function))
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run a function in the thread and wait for it: for what takes less than a millisecond."""
+        return self._executor.submit(contextvars.copy_context().run, function).result()
+
+    def make(self, owner: Owner | None = None) -> Netns:
+        """Make a namespace with its loopback up, the host's or `owner`'s. Call it in the thread; raises OSError."""
+        if owner is not None:
+            return self._make_owned(owner)
+        with trace.step("namespace", "new network namespace", *_BY_HAND):
+            call("unshare", CLONE_NEWNET)
+            try:
+                descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                netlink = Netlink(_IP)
+                _disable_ipv6()
+            finally:
+                call("setns", self._local.home, CLONE_NEWNET)
+        netlink.run(set_up(1, "lo"))
+        return Netns(descriptor, netlink)
+
+    def _make_owned(self, owner: Owner) -> Netns:
+        made = make_user_namespace(owner, network=True) if isinstance(owner, IdMaps) else make_network_namespace(owner)
+        try:
+            call("setns", made.network, CLONE_NEWNET)
+            try:
+                netlink = Netlink(_IP)
+                _disable_ipv6()
+            finally:
+                call("setns", self._local.home, CLONE_NEWNET)
+        except BaseException:
+            os.close(made.user)
+            os.close(made.network)
+            raise
+        netns = Netns(made.network, netlink, made.user)
+        netlink.run(set_up(1, "lo"))
+        return netns
+
+    def enter(self, path: str) -> Netns:
+        """Open an existing namespace. Call it in the thread; raises OSError."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            call("setns", descriptor, CLONE_NEWNET)
+            try:
+                netlink = Netlink(("nsenter", f"--net={path}", "ip"))
+            finally:
+                call("setns", self._local.home, CLONE_NEWNET)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return Netns(descriptor, netlink)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._executor.shutdown()
+
+
+def _disable_ipv6() -> None:
+    """Links made later get no IPv6 address of themselves; loopback keeps ::1. /proc/sys/net is the opener's."""
+    switch = Path("/proc/sys", *_SWITCH.split("."))
+    if switch.exists():
+        switch.write_text("1")

@@ -1,0 +1,1 @@
+"""Processes: spawning, pidfds, user namespaces, credentials, sandboxed workers."""

@@ -1,0 +1,1 @@
+"""Control groups: hierarchies, changes of limits, counters."""

@@ -1,0 +1,443 @@
+"""conmon, the monitor of one container or one exec: it owns the stdio, writes the log and records the exit status.
+
+conmon outlives the engine, so everything it is told is in files: `attach` (a SOCK_SEQPACKET socket; each message of
+output begins with a byte naming the stream), `ctl` (a fifo that takes terminal sizes), `oom`, and the exit file,
+whose modification time is when the process ended. The messages on the pipes at launch are those of API version 1.
+
+See conmon(8) and src/ of github.com/containers/conmon, version 2.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from darse.core.errors import Conflict, SystemFault
+from darse.core.exhaustion import exhausted
+from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.net.sockets import bound_by
+from darse.linux.proc.process import Process, command_of, spawn
+
+STDOUT = 2
+STDERR = 3
+# conmon reads its socket in pieces of 32 KiB and loses the rest of a longer message.
+_INPUT_PIECE = 32 * 1024
+_OUTPUT_MESSAGE = 64 * 1024
+_SUN_PATH = 107
+_RETRY_SECONDS = 0.25
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+
+class MonitorDirectory(msgspec.Struct, frozen=True):
+    """The directory of one conmon, and the names of its files."""
+
+    directory: Path
+    exits: Path
+    container_id: str
+
+    @property
+    def config(self) -> Path:
+        """The OCI spec, or an exec's process."""
+        return self.directory / "config.json"
+
+    @property
+    def rootfs(self) -> Path:
+        """Where the container's root is mounted, in the container's monitor's mount namespace only."""
+        return self.directory / "rootfs"
+
+    @property
+    def container_pid(self) -> Path:
+        """The pid of the container's or exec's process."""
+        return self.directory / "pid"
+
+    @property
+    def console_directory(self) -> Path:
+        """Where conmon makes its socket for a terminal: not `directory`, for a socket's path has at most 108 bytes."""
+        return self.directory.parents[1]
+
+    @property
+    def monitor_log(self) -> Path:
+        """What conmon itself prints."""
+        return self.directory / "conmon.log"
+
+    @property
+    def exit_file(self) -> Path:
+        """The exit status; conmon names it after the container."""
+        return self.exits / self.container_id
+
+    @property
+    def oom_file(self) -> Path:
+        """Present when the kernel killed the container for want of memory."""
+        return self.directory / "oom"
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """How a monitored process ended: its status, and when, in nanoseconds since the epoch."""
+
+    code: int
+    finished_ns: int
+    oom_killed: bool
+
+
+class _Sync(msgspec.Struct):
+    data: int
+    message: str = ""
+
+
+class CreateFailed(Exception):
+    """The runtime could not create the process; the argument is what it printed."""
+
+
+class MonitorExited(SystemFault):
+    """conmon ended without a word."""
+
+
+class MonitorUnavailable(Conflict):
+    """conmon takes no messages: the process has just ended."""
+
+
+class CreateResult(msgspec.Struct, frozen=True):
+    """A process that waits for its start: its pid and its monitor's, on the host.
+
+    An exec runs already; on `last_word`, a descriptor, its monitor says that it has ended.
+    """
+
+    pid: int
+    monitor_pid: int
+    last_word: int = -1
+
+
+class ConmonProcess:
+    """A conmon that was started: `complete` waits for its word, `abandon` for its end.
+
+    With `attach` (`--exec-attach`) it opens its attach socket and waits for `listening` before it runs the runtime.
+    """
+
+    def __init__(self, arguments: list[str], station: MonitorDirectory, *, attach: bool = False) -> None:
+        """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
+        self._station = station
+        self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
+        theirs = {3: their_sync}
+        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(station.console_directory)}
+        self._start = self._attach = -1
+        if attach:
+            theirs[4], self._start = os.pipe2(os.O_CLOEXEC)
+            self._attach, theirs[5] = os.pipe2(os.O_CLOEXEC)
+            environment |= {"_OCI_STARTPIPE": "4", "_OCI_ATTACHPIPE": "5"}
+        try:
+            self._monitor = spawn(arguments, environment, theirs, stderr=station.monitor_log)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            # Its death is an end of file here.
+            for descriptor in theirs.values():
+                os.close(descriptor)
+
+    def listening(self, seconds: float) -> socket.socket | None:
+        """Connect to the attach socket and let conmon run the runtime. Blocks: call it in a thread.
+
+        Returns None when conmon has died or says nothing for `seconds`; `complete` tells why. Raises OSError.
+        """
+        # A conmon that died takes no word.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._start, b"0")
+            if _read_line(self._attach, seconds) is not None:
+                connection = connect(self._station)
+                os.write(self._start, b"0")
+                return connection
+        return None
+
+    def feed(self, pipe: int, content: bytes) -> None:
+        """Write to a pipe from which the runtime reads, as long as conmon has not said its word. Blocks."""
+        os.set_blocking(pipe, False)
+        poll = select.poll()
+        poll.register(pipe, select.POLLOUT)
+        poll.register(self._sync, select.POLLIN)
+        rest = memoryview(content)
+        while rest and not self.answered:
+            with contextlib.suppress(BlockingIOError):
+                rest = rest[os.write(pipe, rest) :]
+                continue
+            poll.poll()
+
+    @property
+    def answered(self) -> bool:
+        """Whether conmon has said its word, or died."""
+        poll = select.poll()
+        poll.register(self._sync, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def complete(self, seconds: float, *, last_word: bool = False) -> CreateResult:
+        """Return when the runtime has created the process. Blocks: call it in a thread.
+
+        With `last_word`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. Raises
+        LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
+        """
+        try:
+            answer = _read_line(self._sync, seconds)
+            if last_word and answer is not None and answer.data >= 0:
+                word, self._sync = self._sync, -1
+                return CreateResult(answer.data, self._monitor, word)
+        finally:
+            self._close()
+        if answer is None:
+            _end(self._monitor)
+            said = self._station.monitor_log.read_text(errors="replace").strip()
+            raise MonitorExited(f"conmon ended before the container was created: {said or 'it printed nothing'}")
+        if answer.data < 0:
+            os.waitpid(self._monitor, 0)
+            raise CreateFailed(answer.message)
+        return CreateResult(answer.data, self._monitor)
+
+    def handover_sockets(self) -> list[Path]:
+        """Where conmon waits for a terminal. It removes the socket when it has got one, and not when it never will."""
+        return [path for path in map(Path, bound_by(self._monitor)) if path.name.startswith("conmon-term.")]
+
+    def abandon(self, seconds: float) -> None:
+        """Wait until a conmon whose runtime cannot but fail has ended; kill it after `seconds`. Blocks."""
+        while _read_line(self._sync, seconds) is not None:
+            pass
+        self.kill()
+
+    def kill(self) -> None:
+        """End conmon at once."""
+        self._close()
+        _end(self._monitor)
+
+    def _close(self) -> None:
+        for descriptor in (self._sync, self._start, self._attach):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._sync = self._start = self._attach = -1
+
+
+def _read_line(descriptor: int, seconds: float) -> _Sync | None:
+    deadline = time.monotonic() + seconds
+    text = b""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while b"\n" not in text:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        piece = os.read(descriptor, 65536)
+        if not piece:
+            return None
+        text += piece
+    # A process that ends at once has its exit code on the line after.
+    return msgspec.json.decode(text.partition(b"\n")[0], type=_Sync, strict=False)
+
+
+def _end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 9)
+    os.waitpid(pid, 0)
+
+
+def read_exit(station: MonitorDirectory) -> Exit | None:
+    """Return how the process ended; None while conmon has not said so."""
+    try:
+        text = station.exit_file.read_text()
+        finished_ns = station.exit_file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    return Exit(int(text) if text.strip() else 255, finished_ns, station.oom_file.exists())
+
+
+def running_monitors() -> dict[Path, int]:
+    """Find the conmons on this host: the pid of each by its station's directory, from their command lines.
+
+    Asked once, when an engine takes over from one that ended: no file could say it as surely, because the engine may
+    end between spawning a conmon and writing one.
+    """
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            arguments = command_of(int(entry))
+            if arguments and os.path.basename(arguments[0]) == "conmon" and "--bundle" in arguments[:-1]:
+                found[Path(arguments[arguments.index("--bundle") + 1])] = int(entry)
+    return found
+
+
+def open_monitor(pid: int | None) -> Process | None:
+    """Hold a monitor that `running_monitors` found; None when it is gone."""
+    if pid is None:
+        return None
+    try:
+        return Process(pid)
+    except ProcessLookupError:
+        return None
+
+
+async def ended(monitor: Process, station: MonitorDirectory) -> Exit | None:
+    """Wait for the monitor's end and return what it recorded; None when it was killed before it could.
+
+    Who closes the monitor ends the wait, too.
+    """
+    with contextlib.suppress(DescriptorClosed):
+        await monitor.wait()
+        monitor.reap()
+        monitor.close()
+    while True:
+        try:
+            return read_exit(station)
+        except OSError as error:
+            if exhausted(error) is None:
+                raise
+        # The engine has no descriptor left: the exit is on record, and is read when it has.
+        await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def end(monitor: Process, seconds: float) -> None:
+    """See a monitor end whose processes have ended; one that stands still goes on, or is killed after `seconds`."""
+    with contextlib.suppress(ProcessLookupError, DescriptorClosed):
+        monitor.send(signal.SIGCONT)
+        if not await monitor.ends_within(seconds):
+            monitor.send(signal.SIGKILL)
+            await monitor.ends_within(seconds)
+
+
+async def wait_exit_notification(word: int) -> None:
+    """Wait until an exec's monitor has recorded how its process ended, which is a moment before its own end.
+
+    conmon says so on its pipe after it has written the exit file. `word` is closed.
+    """
+    pipe = Descriptor(word)
+    try:
+        await pipe.readable()
+    finally:
+        pipe.close()
+
+
+def unrecorded_exit(station: MonitorDirectory, *, killed: bool) -> Exit:
+    """How a process ended whose monitor did not live to say: by SIGKILL where we `killed` it, and nobody knows else.
+
+    255 is what dockerd says of a container that ended while nobody watched.
+    """
+    return Exit(128 + signal.SIGKILL if killed else 255, time.time_ns(), station.oom_file.exists())
+
+
+def resize(station: MonitorDirectory, height: int, width: int) -> None:
+    """Set the size of the terminal, in characters. Raises NotListening."""
+    _tell(station, b"1 %d %d\n" % (height, width))
+
+
+def reopen_log(station: MonitorDirectory) -> None:
+    """Have conmon make its log file anew, after the old one was renamed. Raises NotListening.
+
+    It writes to the old one until the new one is at its place, whatever is there before.
+    """
+    _tell(station, b"2 0 0\n")
+
+
+def _tell(station: MonitorDirectory, message: bytes) -> None:
+    try:
+        control = os.open(station.directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise MonitorUnavailable(f"the monitor does not listen ({error.strerror})") from error
+    try:
+        os.write(control, message)
+    except OSError as error:
+        raise MonitorUnavailable(f"the monitor does not listen ({error.strerror})") from error
+    finally:
+        os.close(control)
+
+
+def connect(station: MonitorDirectory) -> socket.socket:
+    """Connect to conmon's attach socket. Raises OSError when conmon does not listen any more."""
+    path = station.directory / "attach"
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    try:
+        if len(os.fsencode(path)) <= _SUN_PATH:
+            connection.connect(str(path))
+        else:
+            # A long path is named through its directory's descriptor (unix(7) limits sun_path to 108 bytes).
+            directory = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+            try:
+                connection.connect(f"/proc/self/fd/{directory}/{path.name}")
+            finally:
+                os.close(directory)
+    except BaseException:
+        connection.close()
+        raise
+    connection.setblocking(False)
+    return connection
+
+
+class Console:
+    """A connection to conmon's attach socket, driven by the event loop.
+
+    `on_output(stream, data)` is called for each message, `on_end()` once, when conmon has closed or gone.
+    """
+
+    def __init__(
+        self, connection: socket.socket, on_output: Callable[[int, bytes], None], on_end: Callable[[], None]
+    ) -> None:
+        """Take over a socket that `connect()` returned."""
+        self._on_output = on_output
+        self._on_end = on_end
+        self._socket = connection
+        self._descriptor = Descriptor(connection.fileno(), connection.close)
+        self._ended = False
+        self._writable = asyncio.Lock()
+        self.resume()
+
+    def pause(self) -> None:
+        """Take no more output for now; conmon, and then the container, wait when the socket is full."""
+        self._descriptor.deafen()
+
+    def resume(self) -> None:
+        """Take output again."""
+        if not self._ended:
+            self._descriptor.listen(self._readable)
+
+    def _readable(self) -> None:
+        try:
+            message = self._socket.recv(_OUTPUT_MESSAGE)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            message = b""
+        if message:
+            self._on_output(message[0], message[1:])
+        else:
+            self.pause()
+            self._ended = True
+            self._on_end()
+
+    async def write(self, data: bytes) -> None:
+        """Send input, waiting while conmon does not take it. Raises ConnectionError when it is gone."""
+        async with self._writable:
+            for begin in range(0, len(data), _INPUT_PIECE):
+                await self._send(data[begin : begin + _INPUT_PIECE])
+
+    async def _send(self, piece: bytes) -> None:
+        while not self._descriptor.closed:
+            try:
+                self._socket.send(piece)
+            except BlockingIOError:
+                with contextlib.suppress(DescriptorClosed):
+                    await self._descriptor.writable()
+            else:
+                return
+        raise BrokenPipeError(errno.EPIPE, "the console is closed")
+
+    def end_input(self) -> None:
+        """Tell conmon that no more input comes; it closes the process's stdin."""
+        with contextlib.suppress(OSError):  # conmon has closed it already
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Leave."""
+        self._ended = True
+        self._descriptor.close()

@@ -1,0 +1,198 @@
+"""Launching a container: its mount namespace, its root, its monitor, in that order and in one thread.
+
+The thread leaves the host's mount namespace, mounts the root file system there, lets the caller write the OCI spec
+(which needs the mounted root to look up users) and spawns conmon, which inherits the namespace. When conmon and the
+container are gone the kernel drops the mount; there is nothing for a crash to leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from darse.core import trace
+from darse.linux.fs.mounts import NamespaceThreads, mount_overlay
+from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory
+from darse.runtime.monitor.null_device import NullDevice
+from darse.runtime.oci.program import OCIRuntime
+
+CONMON = "/usr/bin/conmon"
+#: The step in which conmon starts the runtime and that does its work.
+CREATES = "the runtime creates the process"
+# The runtime answers within milliseconds; only a hung file system or runtime takes longer than this.
+_LAUNCH_SECONDS = 120.0
+
+
+class RootMount(msgspec.Struct, frozen=True):
+    """The directories of a container's overlay, topmost lower one first.
+
+    On id-mapped mounts `owner` are the user and group of the host that are the container's root.
+    """
+
+    lower: Sequence[str]
+    upper: str
+    work: str
+    owner: tuple[int, int] | None = None
+
+
+class StdioPlan(msgspec.Struct, frozen=True):
+    """What conmon does with the process's stdio."""
+
+    terminal: bool
+    stdin: bool
+    keep_stdin_open: bool
+
+
+def launch_container(
+    threads: NamespaceThreads,
+    runtime: OCIRuntime,
+    station: MonitorDirectory,
+    *,
+    root: RootMount,
+    stdio: StdioPlan,
+    log_path: Path | None,
+    name: str,
+    write_spec: Callable[[int], bytes],
+    restore: Path | None = None,
+) -> CreateResult:
+    """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
+
+    With `restore`, the directory of a checkpoint, its processes go on at once from where they were. Without a
+    `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec, given a
+    descriptor of the mounted root. Raises what it raises, OSError for a failed mount, and LaunchRefused and
+    MonitorLost as `ConmonProcess.complete` does.
+    """
+    arguments = [
+        *_common(runtime, station, stdio),
+        *("--name", name),
+        *("--log-path", f"k8s-file:{log_path}" if log_path is not None else "off"),
+        *("--persist-dir", str(station.directory)),
+        "--no-sync-log",
+        *(["--restore", str(restore)] if restore is not None else []),
+    ]
+    words = ("--bundle", str(station.directory), "--pid-file", str(station.container_pid), station.container_id)
+    verb = ("restore", "--image-path", str(restore), "--detach") if restore is not None else ("create",)
+    command = runtime.command(*verb, *words)
+    with threads.private_mounts():
+        mount_overlay(root.lower, root.upper, root.work, str(station.rootfs), root.owner)
+        root_fd = os.open(station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            station.config.write_bytes(write_spec(root_fd))
+        finally:
+            os.close(root_fd)
+        with trace.step("process", CREATES, *command):
+            return ConmonProcess(arguments, station).complete(_LAUNCH_SECONDS)
+
+
+class ExecLaunch:
+    """An exec whose monitor is there and whose runtime waits for the process that it is to run.
+
+    The runtime has read all about the container by then, and reads the process from a pipe that only the engine can
+    write to: with the engine it ends, and the runtime finds nothing to run.
+    """
+
+    def __init__(
+        self, runtime: OCIRuntime, station: MonitorDirectory, stdio: StdioPlan, *, attach: bool, null: NullDevice
+    ) -> None:
+        """Start them; with `attach`, connect to the console. Blocks: call it in a thread. Raises OSError."""
+        self._read, self._write = os.pipe2(os.O_CLOEXEC)
+        self._terminal = stdio.terminal
+        self._console: socket.socket | None = None
+        self._handover: set[Path] = set()
+        arguments = [
+            *_common(runtime, station, stdio),
+            "--exec",
+            # An open of a pipe by this name waits for no writer, unlike one of a fifo (proc_pid_fd(5)).
+            *("--exec-process-spec", f"/proc/{os.getpid()}/fd/{self._read}"),
+            *("--log-path", "off"),
+            *(["--exec-attach"] if attach else []),
+        ]
+        try:
+            words = ("--detach", "--pid-file", str(station.container_pid), "--process", str(station.config))
+            self._command = runtime.command("exec", *words, station.container_id)
+            self._launching = null.shown_to(lambda: ConmonProcess(arguments, station, attach=attach), station.directory)
+            if attach:
+                try:
+                    self._console = self._launching.listening(_LAUNCH_SECONDS)
+                    if self._terminal:
+                        # A monitor that ends by itself, with the container, does not remove them and cannot be asked.
+                        self._handover = set(self._launching.handover_sockets())
+                except BaseException:
+                    self._launching.kill()
+                    raise
+        except BaseException:
+            self._close_pipe()
+            raise
+
+    @property
+    def failed(self) -> bool:
+        """Whether the runtime has given up before it was told what to run."""
+        return self._launching.answered
+
+    def run(self, process: bytes) -> tuple[CreateResult, socket.socket | None]:
+        """Run an OCI process, as JSON; return it with its console. Blocks: call it in a thread.
+
+        The console was connected before the process ran, so it misses nothing. Raises as `ConmonProcess.complete` does.
+        """
+        try:
+            self._launching.feed(self._write, process)
+            self._close_writer()
+            with trace.step("process", CREATES, *self._command):
+                launched = self._launching.complete(_LAUNCH_SECONDS, last_word=True)
+        except BaseException:
+            if self._console is not None:
+                self._console.close()
+            raise
+        finally:
+            self._close_pipe()
+        return launched, self._console
+
+    def abandon(self) -> None:
+        """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
+        left = self._handover
+        if self._terminal:
+            left |= set(self._launching.handover_sockets())
+        self._close_pipe()
+        if self._console is not None:
+            self._console.close()
+        self._launching.abandon(_LAUNCH_SECONDS)
+        for path in left:
+            path.unlink(missing_ok=True)
+
+    def _close_writer(self) -> None:
+        if self._write >= 0:
+            os.close(self._write)
+            self._write = -1
+
+    def _close_pipe(self) -> None:
+        self._close_writer()
+        os.close(self._read)
+
+
+def _common(runtime: OCIRuntime, station: MonitorDirectory, stdio: StdioPlan) -> list[str]:
+    arguments = [
+        CONMON,
+        *("--api-version", "1"),
+        *("--cid", station.container_id),
+        *("--cuuid", station.container_id),
+        *("--runtime", runtime.program),
+        *(word for option in runtime.global_options for word in ("--runtime-arg", option)),
+        *("--bundle", str(station.directory)),
+        *("--container-pidfile", str(station.container_pid)),
+        *("--exit-dir", str(station.exits)),
+        "--full-attach",
+        # Our own child, not a daemon's: saves a fork, and the engine is told of its end either way.
+        "--sync",
+    ]
+    if stdio.terminal:
+        # Without --stdin: conmon would close the terminal, which is one descriptor for both ways, with the input.
+        arguments.append("--terminal")
+    elif stdio.stdin:
+        arguments.append("--stdin")
+    if stdio.keep_stdin_open:
+        arguments.append("--leave-stdin-open")
+    return arguments

@@ -1,0 +1,1 @@
+"""Processes of a container as ps(1) shows them."""

@@ -1,0 +1,87 @@
+"""What is to be removed, out of the way: a directory whose contents nobody needs, removed one by one.
+
+A tree gets here by a rename, so from one moment to the next nothing knows it any more, and is removed at leisure. What
+an engine before has left is removed in the background. What cannot be removed stays, is logged once with the reason,
+and is tried again later; it keeps neither the engine from starting nor anything else from being removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+from pathlib import Path
+
+from darse.linux.fs.contained import remove_tree
+from darse.runtime.rootfs.threads import TreeThreads
+
+_AGAIN_SECONDS = 3600.0
+_log = logging.getLogger("darse.trash")
+
+
+class Trash:
+    """One such directory, on the file system of what it takes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        # What could not be removed, and why.
+        self.left: dict[str, str] = {}
+        self._under_way: set[str] = set()
+        self._threads = TreeThreads(4)
+        self._emptying: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Make the directory. What is in it waits for `empty`."""
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+
+    def take(self, path: Path) -> Path | None:
+        """Rename a file or a directory into it; return where it is, or None when it is gone. Raises OSError."""
+        aside = self.directory / f"{path.name.lstrip('.')[:12]}-{secrets.token_hex(8)}"
+        try:
+            os.rename(path, aside)
+        except FileNotFoundError:
+            if os.path.lexists(path):
+                raise  # it is the trash that is not there
+            return None
+        return aside
+
+    async def discard(self, path: Path) -> None:
+        """Take what is at a path, and remove it. What cannot be removed stays here; see the class.
+
+        Raises OSError when it cannot even be renamed.
+        """
+        aside = self.take(path)
+        if aside is not None:
+            await self.remove(aside)
+
+    async def remove(self, aside: Path) -> None:
+        """Remove what was taken."""
+        if aside.name in self._under_way:
+            return
+        self._under_way.add(aside.name)
+        try:
+            await self._threads.run(remove_tree, aside)
+            self.left.pop(aside.name, None)
+        except OSError as error:
+            if aside.name not in self.left:
+                _log.warning("cannot remove %s, and will try again: %s", aside, error)
+            self.left[aside.name] = error.strerror or str(error)
+        finally:
+            self._under_way.discard(aside.name)
+
+    def empty_in_background(self) -> None:
+        """Remove all that is in it, now and, what is left then, every hour. Needs the loop."""
+        self._emptying = asyncio.create_task(self._empty())
+
+    async def _empty(self) -> None:
+        while True:
+            for name in await self._threads.run(os.listdir, self.directory):
+                await self.remove(self.directory / name)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def close(self) -> None:
+        """Let what is left be for the next engine."""
+        if self._emptying is not None:
+            self._emptying.cancel()
+            await asyncio.wait((self._emptying,))

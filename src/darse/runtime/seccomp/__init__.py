@@ -1,0 +1,1 @@
+"""seccomp profiles, and compiled filters that are used again."""

@@ -1,0 +1,38 @@
+"""The command speaks one version of the API, and that of an older engine when there is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from darse.cli.engine.client import Client
+from darse.cli.errors import ApiError
+from darse.cli.settings.config import Endpoint
+from tests.support.fake_engine import Answer, FakeEngine
+
+
+@pytest.mark.parametrize("api", ["1.24", "1.47", "1.51", "1.55"])
+def test_older_engines_are_spoken_to_in_their_version(tmp_path: Path, api: str) -> None:
+    with FakeEngine(tmp_path, api) as engine:
+        engine.answers["GET", "/info"] = {"Name": "it"}
+        client = Client(Endpoint(engine.host))
+        for _ in range(2):
+            assert client.call("GET", "/info") == {"Name": "it"}
+    assert len(engine.asked) == (2 if api in ("1.51", "1.55") else 3)
+
+
+def test_an_upload_to_an_older_engine_comes_whole(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path, "1.47") as engine:
+        engine.answers["POST", "/images/load"] = Answer([{"stream": "x"}])
+        Client(Endpoint(engine.host)).stream("POST", "/images/load", raw_body=iter([b"a", b"b"])).body()
+    assert engine.asked[-1].body == b"ab"
+    assert [one.path for one in engine.asked].count("/images/load") == 1
+
+
+def test_other_refusals_are_not_asked_again(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path) as engine:
+        engine.answers["GET", "/info"] = Answer({"message": "no"}, 400)
+        with pytest.raises(ApiError, match="no"):
+            Client(Endpoint(engine.host)).call("GET", "/info")
+    assert len(engine.asked) == 1

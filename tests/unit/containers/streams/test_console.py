@@ -1,0 +1,210 @@
+"""One connection to conmon, many clients."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from darse.containers.streams import console
+from darse.containers.streams.console import _HIGH_WATER, _PIECE, Attachment, ConsoleHub, frame
+from darse.runtime.monitor.conmon import STDERR, STDOUT
+
+
+class _Conmon:
+    """The other end of the socket."""
+
+    def __init__(self):
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.ours.setblocking(False)
+
+    def says(self, stream, data):
+        self.theirs.send(bytes((stream,)) + data)
+
+
+@pytest.fixture
+def conmon():
+    conmon = _Conmon()
+    yield conmon
+    conmon.theirs.close()
+
+
+def _hub(conmon, **options):
+    settings = {"terminal": False, "stdin_once": False, "keep_connected": False, "on_detach": lambda: None}
+    return ConsoleHub(lambda: conmon.ours, **(settings | options))
+
+
+def _attach(hub, *, running=True, **options):
+    settings = {"terminal": False, "stdin": True, "outputs": frozenset({STDOUT, STDERR}), "detach_keys": None}
+    attachment = Attachment(hub, **(settings | options))
+    hub.add(attachment, running=running)
+    return attachment
+
+
+async def _collect(attachment):
+    return b"".join([piece async for piece in attachment.frames()])
+
+
+async def test_every_client_gets_the_streams_it_asked_for(conmon):
+    hub = _hub(conmon)
+    both, errors = _attach(hub), _attach(hub, outputs=frozenset({STDERR}))
+    conmon.says(STDOUT, b"out")
+    conmon.says(STDERR, b"err")
+    conmon.theirs.close()
+    hub.process_exited()
+    assert await _collect(both) == frame(1, b"out") + frame(2, b"err")
+    assert await _collect(errors) == frame(2, b"err")
+
+
+async def test_a_client_from_before_the_start_misses_nothing(conmon):
+    hub = _hub(conmon)
+    attachment = _attach(hub, running=False)
+    conmon.says(STDOUT, b"first")
+    hub.connect()
+    conmon.theirs.close()
+    hub.process_exited()
+    assert await _collect(attachment) == frame(1, b"first")
+
+
+async def test_the_stream_ends_only_when_the_exit_is_on_record(conmon):
+    hub = _hub(conmon)
+    collecting = asyncio.create_task(_collect(_attach(hub)))
+    conmon.theirs.close()
+    done, _ = await asyncio.wait({collecting}, timeout=0.05)
+    assert not done
+    hub.process_exited()
+    assert await asyncio.wait_for(collecting, 5) == b""
+
+
+async def test_input_reaches_the_process_and_its_end_closes_stdin_of_one_client_only(conmon):
+    hub = _hub(conmon, stdin_once=True, keep_connected=True)
+    attachment = _attach(hub)
+    await attachment.write(b"hello")
+    assert conmon.theirs.recv(100) == b"hello"
+    await attachment.close_stdin()
+    assert conmon.theirs.recv(100) == b""
+
+
+async def test_stdin_that_is_kept_open_stays_open(conmon):
+    hub = _hub(conmon)
+    attachment = _attach(hub)
+    await attachment.close_stdin()
+    await attachment.write(b"still")
+    assert conmon.theirs.recv(100) == b"still"
+
+
+async def test_the_slowest_client_sets_the_pace(conmon):
+    hub = _hub(conmon)
+    attachment = _attach(hub)
+    conmon.theirs.setblocking(False)
+    sent = 0
+    for _ in range(2000):
+        try:
+            conmon.says(STDOUT, b"x" * 8192)
+            sent += 8192
+        except BlockingIOError:
+            if attachment.full:
+                break
+            await asyncio.sleep(0)
+    assert attachment.full
+    assert sent < _HIGH_WATER * 3
+    pieces = attachment.frames()
+    assert len(await anext(pieces)) <= _PIECE
+    assert not attachment.full
+
+
+async def _fill(conmon, attachment):
+    """Have the process print until it has to wait for the attachment."""
+    conmon.theirs.setblocking(False)
+    while True:
+        try:
+            conmon.says(STDOUT, b"x" * 8192)
+        except BlockingIOError:
+            if attachment.full:
+                return
+            await asyncio.sleep(0)
+
+
+async def test_an_onlooker_that_does_not_read_is_let_go(conmon, monkeypatch):
+    monkeypatch.setattr(console, "STALLED_SECONDS", 0.1)
+    hub = _hub(conmon)
+    left = asyncio.Event()
+    stalled, reading = _attach(hub), _attach(hub)
+    stalled.when_let_go(left.set)
+    pieces = []
+
+    async def read():
+        async for piece in reading.frames():
+            pieces.append(piece)
+
+    task = asyncio.create_task(read())
+    await _fill(conmon, stalled)
+    await asyncio.wait_for(left.wait(), 5)
+    assert await _collect(stalled) == b""
+    conmon.theirs.setblocking(True)
+    await asyncio.to_thread(conmon.says, STDOUT, b"goes on")
+    conmon.theirs.close()
+    hub.process_exited()
+    await asyncio.wait_for(task, 5)
+    assert b"".join(pieces).endswith(b"goes on")
+
+
+async def test_who_was_there_before_the_start_sets_the_pace_for_ever(conmon, monkeypatch):
+    monkeypatch.setattr(console, "STALLED_SECONDS", 0.05)
+    hub = _hub(conmon)
+    attachment = _attach(hub, running=False)
+    hub.connect()
+    await _fill(conmon, attachment)
+    done, _ = await asyncio.wait({asyncio.create_task(_drained(conmon))}, timeout=0.3)
+    assert not done
+    assert attachment.full
+
+
+async def _drained(conmon):
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            conmon.says(STDOUT, b"x")
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_slow_client_that_reads_is_kept(conmon, monkeypatch):
+    monkeypatch.setattr(console, "STALLED_SECONDS", 0.2)
+    hub = _hub(conmon)
+    attachment = _attach(hub)
+    pieces = attachment.frames()
+    for _ in range(5):
+        await _fill(conmon, attachment)
+        await asyncio.sleep(0.1)
+        assert await anext(pieces)
+    assert hub.wanted
+
+
+async def test_a_crowd_gets_everything_in_order_and_others_their_turn(conmon):
+    hub = _hub(conmon, terminal=True)
+    crowd = [_attach(hub, terminal=True) for _ in range(500)]
+    collecting = [asyncio.create_task(_collect(one)) for one in crowd]
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(count())
+    for number in range(20):
+        conmon.says(STDOUT, b"%d," % number)
+    conmon.theirs.close()
+    hub.process_exited()
+    expected = b"".join(b"%d," % number for number in range(20))
+    assert set(await asyncio.wait_for(asyncio.gather(*collecting), 20)) == {expected}
+    others.cancel()
+    assert turns > 20 * 500 / console._AT_ONCE
+
+
+async def test_nobody_attached_costs_nothing(conmon):
+    hub = _hub(conmon)
+    attachment = _attach(hub)
+    await attachment.close()
+    assert conmon.theirs.recv(100) == b""
