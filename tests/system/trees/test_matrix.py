@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -32,36 +33,51 @@ def engine() -> Iterator[Engine]:
 
 
 class _Watch:
-    """Pings the engine all the time, and looks at its memory."""
+    """Pings the engine all the time, and looks at its memory.
+
+    It does so in a process of its own: this one is busy with what the commands print, which are millions of lines.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        assert engine.pid is not None
+        self._before = _resident(engine.pid)
+        self._ours, theirs = multiprocessing.Pipe()
+        context = multiprocessing.get_context("fork")
+        self._process = context.Process(target=_ping_until_asked, args=(theirs, str(engine.socket), engine.pid))
         self.slowest = 0.0
-        self.memory = 0
-
-    def _run(self) -> None:
-        api = ApiClient(str(self._engine.socket))
-        while not self._over.wait(0.02):
-            begun = time.monotonic()
-            assert api("GET", "/_ping").status == 200
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            self.memory = max(self.memory, _resident(self._engine.pid))
+        self.grown = 0
 
     def __enter__(self) -> _Watch:
-        self.before = _resident(self._engine.pid)
-        self._thread.start()
+        self._process.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        self.look()
+        self._process.terminate()
+        self._process.join()
 
-    @property
-    def grown(self) -> int:
-        """Megabytes."""
-        return (max(self.memory, self.before) - self.before) >> 20
+    def look(self) -> float:
+        """How many seconds the slowest answer took since the last look; `grown` is in megabytes."""
+        self._ours.send(None)
+        slowest, memory = self._ours.recv()
+        self.slowest = max(self.slowest, slowest)
+        self.grown = max(self.grown, (memory - self._before) >> 20)
+        return float(slowest)
+
+
+def _ping_until_asked(asked: Connection, socket: str, pid: int) -> None:
+    """The process of a `_Watch`: send the slowest answer and the most memory, each time that somebody asks."""
+    api = ApiClient(socket)
+    slowest, memory = 0.0, 0
+    while True:
+        if asked.poll(0.02):
+            asked.recv()
+            asked.send((slowest, memory))
+            slowest = 0.0
+        begun = time.monotonic()
+        assert api("GET", "/_ping").status == 200
+        slowest = max(slowest, time.monotonic() - begun)
+        memory = max(memory, _resident(pid))
 
 
 def _resident(pid: int) -> int:
@@ -104,7 +120,7 @@ def test_every_operation_answers(
     def timed(name: str, *arguments: str, **options: Any) -> Any:
         begun = time.monotonic()
         done = docker(*arguments, timeout=seconds, **options)
-        figures.append(f"{name} {time.monotonic() - begun:.1f} s")
+        figures.append(f"{name} {time.monotonic() - begun:.1f} s ({watch.look() * 1000:.0f} ms)")
         return done
 
     with _Watch(engine) as watch:
