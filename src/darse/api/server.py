@@ -10,6 +10,9 @@ connection is hijacked or the request is answered otherwise.
 The body of an archive for a container, or of images, is kept aside, too, and reading stops, until it is clear who reads
 it: aiohttp, or those whom it is for (`darse.api.uploads`). Only on connections that have brought nothing but requests
 without a body before, for on these a read begins where a request does, and no body can pass for a request's head.
+
+Nothing here depends on attributes that aiohttp keeps to itself. It says that a request has come by asking the server's
+`request_factory` for it, and it reads through the connection's `transport`, which is exchanged while reading must stop.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -27,6 +30,11 @@ from darse.api.errors import HEADERS, error_response
 from darse.core.exhaustion import descriptors_for_clients, too_many_open_files
 from darse.linux.proc.memory import give_back
 
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.streams import StreamReader
+
 # A registry credential in a header is some kilobytes; nothing larger is meant well.
 _LINE_LIMIT = 64 * 1024
 _FIELD_LIMIT = 64 * 1024
@@ -34,6 +42,8 @@ _HEADERS_LIMIT = 128
 _HEAD_SECONDS = 30
 _IDLE_SECONDS = 300
 _LINGER_SECONDS = 1.0
+# After the end of input and an answer: a request that came before that end begins within this time.
+_NEXT_REQUEST_SECONDS = 0.01
 # Connections that have not brought a whole request yet. Beyond, the oldest of them is closed for each new one.
 _MOST_WITHOUT_REQUEST = 1000
 # So many clients' buffers leave holes in the C library's heap that it does not give back by itself.
@@ -81,12 +91,26 @@ class _Departures:
             give_back()
 
 
+class _Paused:
+    """A transport whose reading aiohttp cannot resume; everything else goes to the transport itself."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def resume_reading(self) -> None:
+        """Leave what comes where it is: aiohttp reads on whenever it has room, as at the end of a body."""
+
+
 class Connection(web.RequestHandler):
     """One client's connection."""
 
     __slots__ = (
         "_answered",
         "_at_head",
+        "_begun",
         "_body_left",
         "_crowd",
         "_departures",
@@ -94,7 +118,7 @@ class Connection(web.RequestHandler):
         "_given_away",
         "_head_timer",
         "_idle_timer",
-        "_last_payload",
+        "_payload",
         "_refused",
         "body_aside",
         "gone",
@@ -122,8 +146,10 @@ class Connection(web.RequestHandler):
         self._given_away = False
         self._refused = False
         self.input_ended = False
+        # Requests handed to a handler, answers sent, and the body of the latest request.
+        self._begun = 0
         self._answered = 0
-        self._last_payload: Any = None
+        self._payload: StreamReader | None = None
         self.operation: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,7 +163,7 @@ class Connection(web.RequestHandler):
             cast(asyncio.Transport, transport).write(_UNAVAILABLE % (len(body), body))
             transport.close()
             return
-        self._idle_timer = self._loop.call_later(_IDLE_SECONDS, self.force_close)
+        self._idle_timer = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self.force_close)
         self._crowd[self] = None
         if len(self._crowd) > _MOST_WITHOUT_REQUEST:
             oldest = next(iter(self._crowd))
@@ -193,6 +219,7 @@ class Connection(web.RequestHandler):
             return False
         self._at_head = False
         self.transport.pause_reading()
+        self.transport = cast(asyncio.Transport, _Paused(self.transport))
         self.body_aside = rest
         self._parse(head + end)
         return True
@@ -201,20 +228,28 @@ class Connection(web.RequestHandler):
         """Read the body that was kept aside as any other."""
         rest, self.body_aside = self.body_aside, None
         if rest is not None and self.transport is not None:
-            self.transport.resume_reading()
+            self._resume_socket()
             self._parse(rest)
+
+    def _resume_socket(self) -> None:
+        """Read from the client again."""
+        if isinstance(self.transport, _Paused):
+            self.transport = self.transport.transport
+        if self.transport is not None:
+            self.transport.resume_reading()
 
     def give_away(self) -> None:
         """Leave the body, and the connection's input with it, to another reader; it is closed after the answer."""
         self.body_aside = None
         self._given_away = True
-        self._last_payload.feed_eof()
+        assert self._payload is not None
+        self._payload.feed_eof()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
         """Answer what was asked for completely; streams end, as they do with dockerd."""
         self.input_ended = True
         self.gone.set()
-        return self._answered < self._request_count and self._last_payload.is_eof()
+        return self._payload is not None and self._answered < self._begun and self._payload.is_eof()
 
     def take_early(self) -> bytes:
         """Take what followed the request to upgrade."""
@@ -240,21 +275,19 @@ class Connection(web.RequestHandler):
             self.data_received(early)
         if self._refused:
             await self._linger()
-        if self.input_ended and self._answered == self._request_count:
-            self.close()
+        if self.input_ended:
+            asyncio.get_running_loop().call_later(_NEXT_REQUEST_SECONDS, self._close_if_idle)
         return finished
 
-    def _resume_transport_reading(self) -> None:
-        """aiohttp reads on whenever it thinks that it has room, as at the end of a body; not what is another's."""
-        if self.body_aside is None and not self._given_away:
-            super()._resume_transport_reading()
+    def _close_if_idle(self) -> None:
+        if self._answered == self._begun:
+            self.force_close()
 
     def _take_back(self) -> None:
         """Read on, to drop what comes: nobody wants the rest of the body."""
         self._refused = True
         self.body_aside = None
-        if self.transport is not None:
-            self.transport.resume_reading()
+        self._resume_socket()
 
     async def _linger(self) -> None:
         """Let the client read why it was refused: closing with its data unread would reset the connection."""
@@ -268,22 +301,23 @@ class Connection(web.RequestHandler):
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser; the head of a request that has begun must be complete in time."""
-        complete = self._request_count
         super().data_received(data)
-        if self._request_count != complete:
-            _, self._last_payload = self._messages[-1]
-            self._stop_timer()
-            self._has_request()
-        elif self._head_timer is None and self._waits_for_request():
-            self._head_timer = self._loop.call_later(_HEAD_SECONDS, self._head_is_late)
+        # An empty line ends every head.
+        if self._head_timer is None and self._begun == self._answered and data and not data.endswith(b"\r\n\r\n"):
+            self._head_timer = asyncio.get_running_loop().call_later(_HEAD_SECONDS, self._head_is_late)
 
-    def _waits_for_request(self) -> bool:
-        # Before its first request a connection's task may not have come to wait yet.
-        return self._request_count == 0 or (self._waiter is not None and not self._waiter.done())
+    def request_begins(self, payload: StreamReader) -> None:
+        """A request's head is complete, and those before it are answered."""
+        self._begun += 1
+        self._payload = payload
+        self._stop_timer()
+        self._has_request()
+        if self.input_ended and not payload.is_eof():
+            self.force_close()  # the rest of its body cannot come
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        if self._waits_for_request():
+        if self._begun == self._answered:
             self.force_close()
 
     def _stop_timer(self) -> None:
@@ -295,7 +329,7 @@ class Connection(web.RequestHandler):
         self.gone.set()
         self._stop_timer()
         self._has_request()
-        self._departures.one_left(self._loop)
+        self._departures.one_left(asyncio.get_running_loop())
         super().connection_lost(exc)
 
     def handle_error(
@@ -334,7 +368,7 @@ class ApiServer(web.Server):
     """Makes connections."""
 
     def __init__(self, handler: Any) -> None:
-        super().__init__(handler, access_log=None)
+        super().__init__(handler, request_factory=_make_request, access_log=None)
         self._crowd: dict[Connection, None] = {}
         self._departures = _Departures()
 
@@ -353,6 +387,19 @@ class ApiServer(web.Server):
             max_headers=_HEADERS_LIMIT,
             auto_decompress=False,
         )
+
+
+def _make_request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    """Make a request as aiohttp does, and tell its connection."""
+    assert isinstance(protocol, Connection)
+    protocol.request_begins(payload)
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 
 async def until_gone(request: web.BaseRequest) -> None:
