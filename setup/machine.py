@@ -21,6 +21,8 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+# The versions of all Python packages, so that every clone has the same.
+CONSTRAINTS = ROOT / "constraints.txt"
 OLDEST = (3, 11)
 
 # Package -> why. Installed without recommended packages.
@@ -108,20 +110,20 @@ def can_make_venv() -> bool:
 
 
 def make_venv(purpose: str) -> None:
-    """Make `.venv` with darse in it, editable; again when pyproject.toml has changed since."""
+    """Make `.venv` with darse in it, editable; again when its requirements have changed since."""
     stamp = VENV / f"darse-{purpose}.stamp"
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    required = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + CONSTRAINTS.read_bytes()).hexdigest()
     whole = VENV / "darse-test.stamp"
     done = [path.read_text() for path in {stamp, whole} if path.exists()]
-    if wanted not in done or not (VENV / "bin" / "darsed").exists():
+    if required not in done or not (VENV / "bin" / "darsed").exists():
         if not (VENV / "bin" / "pip").exists():
             say("Making the virtual environment .venv")
             command([sys.executable, "-m", "venv", "--clear", str(VENV)], "the virtual environment could not be made")
         say("Installing Python packages from PyPI into .venv")
         target = f"{ROOT}[dev]" if purpose == "test" else str(ROOT)
-        pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", target]
-        command(pip, "pip could not install the Python packages")
-        stamp.write_text(wanted)
+        pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+        command([*pip, "-c", str(CONSTRAINTS), "-e", target], "pip could not install the Python packages")
+        stamp.write_text(required)
     # Editable sources are compiled here: the command's start is a matter of milliseconds.
     subprocess.run([str(VENV / "bin" / "python"), "-m", "compileall", "-q", str(ROOT / "src")], check=False)
 
