@@ -37,8 +37,8 @@ RLIMITS = {
     "stack": resource.RLIMIT_STACK,
 }
 
-# What a version 1 hierarchy can do, by the file that does it.
 _PROCESSORS = Path("/sys/devices/system/cpu")
+# What a version 1 hierarchy can do, by the file that does it.
 _V1_FEATURES = {
     "memory reservation": ("memory", "memory.soft_limit_in_bytes"),
     "memory swappiness": ("memory", "memory.swappiness"),
@@ -145,8 +145,14 @@ def read_sysinfo(cgroups: Cgroups) -> SysInfo:
         kernel=platform.release(),
         kernel_version=release_numbers(platform.release()),
         architecture=platform.machine(),
-        thermal_counters=tuple(sorted(map(str, _PROCESSORS.glob("cpu[0-9]*/thermal_throttle")))),
+        thermal_counters=find_thermal_counters(_PROCESSORS),
     )
+
+
+def find_thermal_counters(processors: Path) -> tuple[str, ...]:
+    """The directories of each processor's counters, in the order of the processors."""
+    found = processors.glob("cpu[0-9]*/thermal_throttle")
+    return tuple(str(path) for path in sorted(found, key=lambda path: int(path.parent.name.removeprefix("cpu"))))
 
 
 def _has_block_weights(root: Path) -> bool:

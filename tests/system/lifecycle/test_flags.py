@@ -11,6 +11,9 @@ import pytest
 from tests.support.crafted import crafted_image
 from tests.support.engine import BUSYBOX, Client, Engine
 
+from darse.runtime.oci.spec import MASKED_PATHS, READONLY_PATHS
+from darse.runtime.sysinfo import find_thermal_counters
+
 
 def shell(cli: Client, script: str, *options: str) -> str:
     return cli("run", "--rm", *options, BUSYBOX, "sh", "-c", script).ok().out
@@ -87,6 +90,18 @@ def test_labels_and_annotations(cli: Client, engine: Engine, tmp_path: Path) -> 
     assert container["HostConfig"]["Annotations"] == {"harbour.test/dock": "7"}
     spec = engine.exec_root / "bundles" / container["Id"] / "config.json"
     assert json.loads(spec.read_text())["annotations"]["harbour.test/dock"] == "7"
+
+
+def test_inspect_shows_what_is_masked_and_read_only(cli: Client) -> None:
+    """The counters of temperature too, which are per processor, and nothing for a privileged container."""
+    cli("create", "--name", "masks", BUSYBOX).ok()
+    host = inspected(cli, "masks")["HostConfig"]
+    counters = find_thermal_counters(Path("/sys/devices/system/cpu"))
+    assert host["MaskedPaths"] == [*MASKED_PATHS, *counters]
+    assert host["ReadonlyPaths"] == list(READONLY_PATHS)
+    cli("create", "--name", "sees", "--privileged", BUSYBOX).ok()
+    host = inspected(cli, "sees")["HostConfig"]
+    assert (host["MaskedPaths"], host["ReadonlyPaths"]) == (None, None)
 
 
 def test_what_is_masked_can_be_shown(cli: Client) -> None:

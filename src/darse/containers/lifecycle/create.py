@@ -30,7 +30,7 @@ from darse.linux.fs.mounts import mount_overlay
 from darse.networks.ports import check_ports
 from darse.networks.sandboxes import check_settings, refuse_user_defined
 from darse.runtime.oci import validate
-from darse.runtime.oci.spec import MASKED_PATHS, READONLY_PATHS
+from darse.runtime.oci.spec import READONLY_PATHS, masked_paths
 from darse.runtime.rootfs.directories import is_there, make_directories
 from darse.volumes.binds import missing
 from darse.volumes.copy_up import copy_up, is_empty
@@ -156,7 +156,7 @@ class Creation:
         if not given.RestartPolicy.Name:
             host.RestartPolicy = msgspec.structs.replace(given.RestartPolicy, Name="no")
         if not given.Privileged:
-            host.MaskedPaths = list(MASKED_PATHS) if given.MaskedPaths is None else given.MaskedPaths
+            host.MaskedPaths = masked_paths(facts) if given.MaskedPaths is None else given.MaskedPaths
             host.ReadonlyPaths = list(READONLY_PATHS) if given.ReadonlyPaths is None else given.ReadonlyPaths
         host.ConsoleSize = given.ConsoleSize or [0, 0]
         host.PidsLimit = given.PidsLimit if (given.PidsLimit or 0) > 0 else None

@@ -34,24 +34,25 @@ __all__ = [
     "TmpfsMount",
     "build_spec",
     "exec_process",
+    "masked_paths",
 ]
 
 # What of the host's kernel a container could read or change through /proc and /sys (moby's oci/defaults.go).
 # Counters of interrupts, power and temperature tell what others do (GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p); those
 # of temperature are per processor, see HostFacts.
 MASKED_PATHS: Final = (
-    "/proc/asound",
     "/proc/acpi",
+    "/proc/asound",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
-    "/sys/firmware",
+    "/proc/timer_list",
+    "/proc/timer_stats",
     "/sys/devices/virtual/powercap",
+    "/sys/firmware",
 )
 READONLY_PATHS: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # Architectures of images whose programs make sockets by socketcall(2) only: Go's and Debian's for 32-bit x86.
@@ -155,9 +156,7 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
         if config.Domainname:
             linux["sysctl"]["kernel.domainname"] = config.Domainname
     if not (host.Privileged or security.unmasked):
-        linux["maskedPaths"] = (
-            [*MASKED_PATHS, *inputs.facts.thermal_counters] if host.MaskedPaths is None else host.MaskedPaths
-        )
+        linux["maskedPaths"] = masked_paths(inputs.facts) if host.MaskedPaths is None else host.MaskedPaths
         linux["readonlyPaths"] = list(READONLY_PATHS) if host.ReadonlyPaths is None else host.ReadonlyPaths
     profile = _seccomp(inputs, security, frozenset(granted))
     if profile is not None:
@@ -166,6 +165,11 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
     if annotations:
         spec["annotations"] = annotations
     return spec
+
+
+def masked_paths(facts: SysInfo) -> list[str]:
+    """What is masked on this host when a container does not say it itself."""
+    return [*MASKED_PATHS, *facts.thermal_counters]
 
 
 def _namespaces(shared: SharedNamespaces) -> list[dict[str, str]]:

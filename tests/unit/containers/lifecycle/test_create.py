@@ -1,10 +1,17 @@
 """A container's configuration over its image's."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
-from darse.containers.lifecycle.create import check_name, merged
+from darse.containers.lifecycle.create import Creation, check_name, merged
+from darse.core.config import EngineConfig
 from darse.core.errors import InvalidParameter
+from darse.runtime.oci.spec import MASKED_PATHS
 from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig
+from tests.unit.runtime.facts import facts
 
 IMAGE = ContainerConfig(
     Entrypoint=["/entry"],
@@ -52,3 +59,15 @@ def test_a_name_may_have_the_apis_slash():
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(InvalidParameter, match="Invalid container name"):
         check_name(name)
+
+
+def test_counters_of_temperature_are_masked_where_nothing_else_is_said():
+    context = SimpleNamespace(
+        config=EngineConfig(),
+        facts=facts(thermal_counters=("/sys/cpu0/thermal_throttle",)),
+        networks=SimpleNamespace(default_bridge=object),
+    )
+    creation = cast(Any, Creation(cast(Any, context), cast(Any, None)))
+    assert creation._with_defaults(HostConfig()).MaskedPaths == [*MASKED_PATHS, "/sys/cpu0/thermal_throttle"]
+    assert creation._with_defaults(HostConfig(MaskedPaths=["/proc/keys"])).MaskedPaths == ["/proc/keys"]
+    assert creation._with_defaults(HostConfig(Privileged=True)).MaskedPaths is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,8 +22,10 @@ from darse.runtime.oci.spec import (
     TmpfsMount,
     build_spec,
     exec_process,
+    masked_paths,
 )
 from darse.runtime.oci.user import ResolvedUser
+from darse.runtime.sysinfo import find_thermal_counters
 from darse.wire.containers import ContainerConfig
 from darse.wire.execs import ExecConfig
 from darse.wire.host_config import DeviceMapping, HostConfig, Ulimit
@@ -189,6 +192,31 @@ def test_system_paths_can_be_unmasked_or_chosen() -> None:
     assert "maskedPaths" not in built(host=HostConfig(SecurityOpt=["systempaths=unconfined"]))["linux"]
     linux = built(host=HostConfig(MaskedPaths=["/proc/keys"], ReadonlyPaths=[]))["linux"]
     assert (linux["maskedPaths"], linux["readonlyPaths"]) == (["/proc/keys"], [])
+
+
+def test_what_is_masked_is_docker_s_in_docker_s_order(tmp_path: Path) -> None:
+    """Those of temperature are per processor."""
+    for number in (0, 1, 10, 2):
+        (tmp_path / f"cpu{number}/thermal_throttle").mkdir(parents=True)
+    (tmp_path / "cpu3").mkdir()
+    counters = find_thermal_counters(tmp_path)
+    assert counters == tuple(f"{tmp_path}/cpu{number}/thermal_throttle" for number in (0, 1, 2, 10))
+    assert masked_paths(facts(thermal_counters=counters)) == [
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/interrupts",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+        "/proc/scsi",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+        *counters,
+    ]
+    assert READONLY_PATHS == ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 def test_an_init_is_put_before_the_command_in_a_new_pid_namespace_only() -> None:
