@@ -14,6 +14,8 @@ from tests.support.engine import Client, Engine
 from tests.support.registry import Registry, needs_registry
 from tests.support.small_images import HOST, OTHER, Made, push_index, tar
 
+from darse.cli.output.units import human_size
+
 pytestmark = needs_registry
 
 
@@ -139,3 +141,7 @@ def test_the_tree(multi: Multi) -> None:
     assert {words[1] for words in below} == {f"linux/{HOST}", f"linux/{OTHER}"}
     here = next(words for words in below if words[1] == f"linux/{OTHER}")
     assert here[2] == multi.there.document.digest.removeprefix("sha256:")[:12]
+    # Content is what a registry would get, also of archives that are on no disk: manifest, config and layers.
+    made = multi.there
+    content = sum(map(len, (made.document.content, made.config, *made.blobs.values())))
+    assert here[4] == human_size(content, 3)

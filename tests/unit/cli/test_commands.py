@@ -373,3 +373,21 @@ def test_a_wrong_global_flag_shows_the_usage(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == (
         "unknown flag: --nope\n\nUsage:  darse [OPTIONS] COMMAND\n\nRun 'darse --help' for more information\n"
     )
+
+
+@pytest.mark.parametrize(("command", "status", "before"), [("run", 125, "darse: "), ("create", 1, "")])
+def test_without_an_engine_no_help_of_the_command_is_pointed_to(
+    command: str,
+    status: int,
+    before: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """docker's client does that for `run`, and it does not help."""
+    monkeypatch.setenv("DARSE_HOST", f"unix://{tmp_path}/none.sock")
+    assert run_darse([command, "x"]) == status
+    assert capsys.readouterr().err == (
+        f"{before}Cannot connect to the darse engine at unix://{tmp_path}/none.sock. Is darsed running? "
+        "(No such file or directory)\n"
+    )
