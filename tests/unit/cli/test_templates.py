@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darse.cli.output.inspect import Found, inspect
 from darse.cli.templates import Methods, ParseError, Template, TemplateError, values
+from darse.cli.templates.docker_types import type_of
 from darse.cli.templates.quoting import quote, unquote
 
 _LINES = [
@@ -158,3 +160,43 @@ def test_anything_gives_text_or_an_error_in_words(template: str, document: Any) 
 def test_floats_read_back(number: float) -> None:
     text = Template("{{.}}").execute(values.Value(values.FLOAT_TYPE, number))
     assert float(text) == number
+
+
+_CONTAINER = {
+    "NetworkSettings": {"Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "18081"}]}},
+    "Config": {"ExposedPorts": {"80/tcp": {}}, "Labels": {"a": "b"}},
+    "HostConfig": {
+        "Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 200}],
+        "BlkioWeightDevice": [{"Path": "/dev/vda", "Weight": 300}],
+        "BlkioDeviceReadBps": [{"Path": "/dev/vda", "Rate": 1048576}],
+        "Mounts": [{"Type": "tmpfs", "Target": "/t", "TmpfsOptions": {"Mode": 0o1770}}],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        # A string is no nat.Port, so that docker shows the JSON itself, and all of the template of it.
+        ('{{index .NetworkSettings.Ports "80/tcp"}}', "[map[HostIp:0.0.0.0 HostPort:18081]]"),
+        ('{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}', "18081"),
+        ('{{index .Config.ExposedPorts "80/tcp"}} {{.Config.ExposedPorts}}', "map[] map[80/tcp:map[]]"),
+        ("{{.NetworkSettings.Ports}} {{.Config.ExposedPorts}}", "map[80/tcp:[{0.0.0.0 18081}]] map[80/tcp:{}]"),
+        ("{{range $p, $c := .NetworkSettings.Ports}}{{index $.NetworkSettings.Ports $p}}{{end}}", "[{0.0.0.0 18081}]"),
+        ('{{index .Config.Labels "a"}}', "b"),
+        # What shows itself.
+        ("{{.HostConfig.Ulimits}} {{index .HostConfig.Ulimits 0}}", "[nofile=100:200] nofile=100:200"),
+        ("{{(index .HostConfig.Ulimits 0).String}}", "nofile=100:200"),
+        ("{{.HostConfig.BlkioWeightDevice}} {{.HostConfig.BlkioDeviceReadBps}}", "[/dev/vda:300] [/dev/vda:1048576]"),
+        ("{{(index .HostConfig.Mounts 0).TmpfsOptions}}", "{0 -rwxrwx--- []}"),
+    ],
+)
+def test_inspect_shows_what_docker_s_types_show(template: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    inspect(["c"], template, lambda _: Found(_CONTAINER, "container.InspectResponse"))
+    assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_addresses_of_registries_show_themselves() -> None:
+    info = {"RegistryConfig": {"InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"]}}
+    value = values.typed(info, type_of("system.dockerInfo"))
+    assert Template("{{.RegistryConfig.InsecureRegistryCIDRs}}").execute(value) == "[::1/128 127.0.0.0/8]"

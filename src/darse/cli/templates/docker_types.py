@@ -8,6 +8,9 @@ omitempty, and `&` an embedded type.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from darse.cli.templates import values as go
 from darse.cli.templates.times import time_text
 from darse.cli.templates.values import Method, StructField, Type, Value
@@ -35,6 +38,8 @@ def _composite(name: str) -> Type | None:
         found = Type(go.POINTER, name)
         _cache[name] = found
         found.elem = type_of(name[1:])
+        if name in _TEXTS:
+            found.methods = _string_method(_TEXTS[name])
     elif name.startswith("["):
         found = Type(go.SLICE, name)
         _cache[name] = found
@@ -56,7 +61,7 @@ def _named(name: str) -> Type:
         return found
     if name == "time.Time":
         found = _cache[name] = Type(go.STRING, name)
-        found.methods = {"String": Method(lambda text: Value(go.STRING_TYPE, time_text(text)))}
+        found.methods = _string_method(time_text)
         return found
     kind, *fields = _definitions()[name]
     if kind == "struct":
@@ -65,14 +70,39 @@ def _named(name: str) -> Type:
         return found
     underlying = type_of(kind)
     found = _cache[name] = Type(underlying.kind, name, underlying.elem, underlying.key)
-    if name == "time.Duration":
-        found.methods = {"String": Method(lambda number: Value(go.STRING_TYPE, go_duration(number)))}
+    if name in _TEXTS:
+        found.methods = _string_method(_TEXTS[name])
     elif name == "nat.Port":
         found.methods = {
             "Port": Method(lambda text: Value(go.STRING_TYPE, text.partition("/")[0])),
             "Proto": Method(lambda text: Value(go.STRING_TYPE, text.partition("/")[2] or "tcp")),
         }
     return found
+
+
+def _string_method(text_of: Callable[[Any], str]) -> dict[str, Method]:
+    return {"String": Method(lambda data: Value(go.STRING_TYPE, text_of(data)))}
+
+
+def _file_mode(mode: int) -> str:
+    """As fs.FileMode shows itself: its own bits first, of which the API sends none, then the permissions."""
+    own = "".join(letter for bit, letter in enumerate("dalTLDpSugct?") if mode & 1 << (31 - bit))
+    return (own or "-") + "".join(letter if mode & 1 << (8 - bit) else "-" for bit, letter in enumerate("rwx" * 3))
+
+
+def _limit(pointed: Value) -> str:
+    return f"{pointed.data['Name']}={pointed.data['Soft']}:{pointed.data['Hard']}"
+
+
+# What types show of themselves (fmt.Stringer).
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "time.Duration": go_duration,
+    "fs.FileMode": _file_mode,
+    "*registry.NetIPNet": lambda pointed: str(pointed.data),
+    "*units.Ulimit": _limit,
+    "*blkiodev.WeightDevice": lambda pointed: f"{pointed.data['Path']}:{pointed.data['Weight']}",
+    "*blkiodev.ThrottleDevice": lambda pointed: f"{pointed.data['Path']}:{pointed.data['Rate']}",
+}
 
 
 def _field(text: str) -> StructField:

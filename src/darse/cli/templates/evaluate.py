@@ -274,9 +274,10 @@ class Evaluator:
         assert inner is not None
         if is_nil and inner.type.kind == go.INTERFACE:
             raise self._fail(f"nil pointer evaluating {type_}.{name}")
-        method = None if is_nil else inner.type.methods.get(name)
-        if method is not None:
-            function = Function(lambda *given: method.call(inner.data, *given), method.parameters)
+        owner = None if is_nil else _with_method(receiver, name)
+        if owner is not None:
+            method = owner.type.methods[name]
+            function = Function(lambda *given: method.call(owner.data, *given), method.parameters)
             return self._invoke(dot, function, name, node, arguments, final)
         if inner.type.kind == go.STRUCT:
             found = go.field(inner, name)
@@ -419,6 +420,17 @@ class Evaluator:
 
 def _first(pair: tuple[str, object]) -> str:
     return pair[0]
+
+
+def _with_method(receiver: Value, name: str) -> Value | None:
+    """What has a method of this name: what is pointed to, or else a pointer on the way there."""
+    found, value = None, receiver
+    while True:
+        if name in value.type.methods:
+            found = value
+        if value.type.kind not in (go.POINTER, go.INTERFACE) or value.data is None:
+            return found
+        value = value.data
 
 
 def _assignable(given: Type, wanted: Type) -> bool:

@@ -91,7 +91,8 @@ def _map_entry(item: Value, key: Value | None) -> Value | None:
     assert item.type.elem is not None
     if key is None:
         raise CallError(f"value is nil; should be of type {item.type.key}")
-    if key.type.kind != go.STRING:
+    if item.type.key is None or key.type.name != item.type.key.name:
+        # Not by what it is made of: a string is no nat.Port.
         raise CallError(f"value has type {key.type}; should be {item.type.key}")
     found = (item.data or {}).get(key.data)
     return found if found is not None else go.zero(item.type.elem)
