@@ -109,6 +109,18 @@ def test_exec_on_a_terminal(cli: Client) -> None:
     assert ended(terminal) == 12
 
 
+def test_an_exec_that_is_left_runs_on(cli: Client) -> None:
+    """And the command fails, as docker's does."""
+    cli("run", "-d", "--name", "host", BUSYBOX, "sleep", "100").ok()
+    for options, keys in (([], "\x10\x11"), (["--detach-keys", "ctrl-a"], "\x01")):
+        terminal = cli.terminal("exec", "-it", *options, "host", "sh")
+        terminal.expect_exact(PROMPT)
+        terminal.send(keys)
+        terminal.expect_exact("read escape sequence")
+        assert ended(terminal) == 1
+    assert cli("top", "host", "-o", "pid,comm").ok().out.split().count("sh") == 2
+
+
 def test_two_attached_see_the_same(cli: Client) -> None:
     cli("run", "-dit", "--name", "shared", BUSYBOX, "sh").ok()
     first, second = cli.terminal("attach", "shared"), cli.terminal("attach", "shared")
@@ -119,10 +131,11 @@ def test_two_attached_see_the_same(cli: Client) -> None:
     second.sendline("echo all $((2 + 2))")
     second.expect_exact("all 4")
     first.expect_exact("all 4")
-    first.send("\x10\x11")
-    second.send("\x10\x11")
-    # docker's attach calls it an error to be left so.
-    assert ended(first) == ended(second)
+    for terminal in (first, second):
+        terminal.send("\x10\x11")
+        # docker's attach calls it an error to be left so, and so do we.
+        terminal.expect_exact("read escape sequence")
+        assert ended(terminal) == 1
     assert cli("inspect", "-f", "{{.State.Running}}", "shared").ok().line == "true"
 
 

@@ -146,8 +146,8 @@ _PROCESS = (
 )
 _OWN: dict[str, tuple[str, ...]] = {
     "container run": _PROCESS,
-    "container exec": (*_PROCESS, "1    the engine went away; the process runs on"),
-    "container attach": ("N    the container's own status; 0 after detaching", *_USUAL[1:]),
+    "container exec": (*_PROCESS, "1    detached from, or the engine went away; the process runs on"),
+    "container attach": ("N    the container's own status; 1 after detaching", *_USUAL[1:]),
     "container start": (*_USUAL, "N    with --attach: the container's own status"),
     "doctor": ("0    no problem was found", "1    one was", _USUAL[2]),
     "system check": ("0    all is whole", "1    problems remain", _USUAL[2]),

@@ -20,6 +20,13 @@ from darse.cli.terminal.streams import Demultiplexer, Relay, SignalPipe, proxied
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 
 
+class Detached(CliError):
+    """The keys to detach were typed; docker's `attach` and `exec` fail then, its `run` and `start` do not."""
+
+    def __init__(self) -> None:
+        super().__init__("read escape sequence")
+
+
 def follow(
     client: Client,
     container: str,
@@ -34,11 +41,12 @@ def follow(
     condition: str,
     begin: Callable[[], None] = lambda: None,
     redraw: bool = False,
+    may_detach: bool = True,
 ) -> int:
     """Be the terminal of a container until it ends or is detached from; return its status.
 
     `container` is its path in the API, `name` what users call it, `condition` what of the API's wait to wait for,
-    `begin` starts it. Attached and waited for before that, a container that ends at once is not missed. When the
+    `begin` starts it. Raises Detached unless `may_detach`. Attached and waited for before that, a container that ends at once is not missed. When the
     engine goes away the container runs on; it is attached again, and what it printed meanwhile comes from its log.
     Raises ConnectionLost when the engine does not come back in time.
     """
@@ -63,6 +71,8 @@ def follow(
         session.run(connection, response, begin)
         connection.close()
         if session.detached:
+            if not may_detach:
+                raise Detached
             return 0
         printed.end()
         try:

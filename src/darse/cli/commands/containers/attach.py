@@ -29,6 +29,7 @@ def attach(invocation: Invocation) -> int:
         proxy_signals=options.sig_proxy,
         condition="next-exit",
         redraw=True,
+        may_detach=False,
     )
 
 

@@ -9,7 +9,7 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.environment import environment
 from darse.cli.engine.client import quote
 from darse.cli.errors import ConnectionFailed, ConnectionLost
-from darse.cli.terminal.attach import Session
+from darse.cli.terminal.attach import Detached, Session
 from darse.cli.terminal.modes import require_terminal_for, size
 
 
@@ -46,7 +46,7 @@ def execute(invocation: Invocation) -> int:
     session.run(connection, response, lambda: None)
     connection.close()
     if session.detached:
-        return 0
+        raise Detached
     return _status(client, path, name)
 
 
