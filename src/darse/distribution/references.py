@@ -79,7 +79,7 @@ def parse(text: str) -> Reference:
 def parse_name(text: str) -> Reference:
     """Read a reference and add nothing to it. Raises InvalidReference."""
     if not text:
-        raise InvalidReference("invalid reference format: repository name must have at least one component")
+        raise InvalidReference("invalid reference format")
     if _ID.match(text):
         raise InvalidReference(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     first, slash, rest = text.partition("/")

@@ -94,6 +94,44 @@ _LOOKING = [
     ["ps", "what"],
 ]
 
+_ID = "0123456789abcdef" * 4
+_REFUSED = [
+    # Nothing where something must be, as of an unset variable of a shell.
+    *(["run", "-d", "-a", stream, BUSYBOX, "true"] for stream in ("stdin", "stdout")),
+    ["run", ""],
+    ["create", ""],
+    ["tag", "", "x"],
+    ["tag", BUSYBOX, ""],
+    ["tag", "", ""],
+    ["pull", ""],
+    ["push", ""],
+    ["commit", ""],
+    ["cp", "", "."],
+    ["cp", "web:/etc/hosts", ""],
+    ["rename", "web", ""],
+    ["rename", "", "x"],
+    ["port", "web", ""],
+    ["network", "connect", "bridge", ""],
+    ["network", "connect", "", "web"],
+    ["network", "disconnect", "bridge", ""],
+    ["network", "create", ""],
+    ["volume", "rm", ""],
+    ["context", "use", ""],
+    ["context", "create", ""],
+    ["context", "update", ""],
+    ["context", "export", ""],
+    # Names are checked before anything is looked for, the source first.
+    ["tag", "missing", "UPPER"],
+    ["tag", "UPPER", "x"],
+    ["tag", "UPPER", "LOWER"],
+    ["tag", BUSYBOX, "a:b:c"],
+    ["tag", BUSYBOX, f"x@sha256:{_ID}"],
+    ["tag", BUSYBOX, _ID],
+    ["tag", BUSYBOX, "sha256:x"],
+    ["tag", _ID, "x"],
+    ["tag", f"sha256:{_ID}", "x"],
+]
+
 
 def _prepare(engine: Engine) -> None:
     run = ("run", "-d", "--name", "web", "-l", "a=b", "-l", "x.y-z=1", "-v", "vol:/data", "--restart", "on-failure:3")
@@ -117,6 +155,17 @@ def test_what_is_printed(engine: Engine) -> None:
     for line in _LOOKING:
         theirs, ours = _said(engine.docker(*line)), _said(engine.darse(*line))
         if theirs != ours:
+            different.append(f"{line}:\n  docker {theirs}\n  darse  {ours}")
+    assert not different, "\n".join(different)
+
+
+def test_what_is_refused(engine: Engine) -> None:
+    engine.docker.needs(28, "these words for it")
+    _prepare(engine)
+    different = []
+    for line in _REFUSED:
+        theirs, ours = _said(engine.docker(*line)), _said(engine.darse(*line))
+        if theirs != ours or (theirs[0] == 0) != (line == ["port", "web", ""]):
             different.append(f"{line}:\n  docker {theirs}\n  darse  {ours}")
     assert not different, "\n".join(different)
 

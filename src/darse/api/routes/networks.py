@@ -57,7 +57,7 @@ async def connect(call: Call) -> web.StreamResponse:
     """Connect a container."""
     body = await read_json(call.request, NetworkConnect)
     if not body.Container:
-        raise InvalidParameter("the container to connect is wanted")
+        raise InvalidParameter("invalid container name or ID: value is empty")
     settings = body.EndpointConfig or EndpointSettings()
     versions.endpoint_request(call.version, settings)
     await call.engine.containers.connect(call.match["id"], body.Container, settings)
@@ -69,6 +69,6 @@ async def disconnect(call: Call) -> web.StreamResponse:
     """Disconnect a container."""
     body = await read_json(call.request, NetworkDisconnect)
     if not body.Container:
-        raise InvalidParameter("the container to disconnect is wanted")
+        raise InvalidParameter("invalid container name or ID: value is empty")
     await call.engine.containers.disconnect(call.match["id"], body.Container, force=body.Force)
     return empty(200)

@@ -11,7 +11,7 @@ from darse.cli.command_line.flags import Command, listing, number, string, switc
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import comma_separated, key_values, strict_key_values
 from darse.cli.commands import pruning
-from darse.cli.engine.client import quote
+from darse.cli.engine.client import quote, require_name
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
 
@@ -187,10 +187,16 @@ def remove(invocation: Invocation) -> int:
     return 0
 
 
+def _require(network: str, container: str) -> None:
+    require_name(network, "network")
+    require_name(container, "container")
+
+
 def connect(invocation: Invocation) -> int:
     """Connect a container to a network."""
     options = invocation.options
     network, container = invocation.arguments
+    _require(network, container)
     settings = {
         "IPAMConfig": {
             "IPv4Address": options.ip,
@@ -211,6 +217,7 @@ def connect(invocation: Invocation) -> int:
 def disconnect(invocation: Invocation) -> int:
     """Disconnect a container from a network."""
     network, container = invocation.arguments
+    _require(network, container)
     invocation.client.call(
         "POST",
         f"/networks/{quote(network)}/disconnect",

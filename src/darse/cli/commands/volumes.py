@@ -9,7 +9,7 @@ from darse.cli.command_line.flags import Command, Flag, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import key_values
 from darse.cli.commands import pruning
-from darse.cli.engine.client import quote
+from darse.cli.engine.client import quote, require_name
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, natural, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
@@ -58,8 +58,7 @@ def remove(invocation: Invocation) -> int:
     options = invocation.options
 
     def one(name: str) -> None:
-        if not name:
-            raise CliError("invalid volume name: value is empty")
+        require_name(name, "volume")
         invocation.client.call("DELETE", f"/volumes/{quote(name)}", {"force": options.force})
 
     return invocation.for_each(one)

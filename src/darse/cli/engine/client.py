@@ -308,7 +308,7 @@ class Client:
     ) -> Response:
         for collection, kind in _NAMED:
             if path.startswith(collection) and path[len(collection) :][:1] in ("", "/"):
-                raise CliError(f"invalid {kind} name or ID: value is empty")
+                require_name("", kind)
         sent_headers = {**self._headers, **(headers or {})}
         encoded: bytes | Iterable[bytes] | None = raw_body
         if body is not None:
@@ -353,6 +353,12 @@ class Client:
 
 # Whose paths have a name: without one, as of an unset variable of a shell, another path would be asked for.
 _NAMED = (("/containers/", "container"), ("/networks/", "network"), ("/volumes/", "volume"))
+
+
+def require_name(name: str, kind: str) -> None:
+    """Raise CliError for an empty name."""
+    if not name:
+        raise CliError(f"invalid {kind} name or ID: value is empty")
 
 
 class Patience:

@@ -85,6 +85,12 @@ def checked(text: str) -> ImageName:
     return split(text)
 
 
+def check_any(text: str) -> None:
+    """Raise CliError for what can be neither the name nor the ID of an image."""
+    if re.fullmatch("(sha256:)?[0-9a-f]{64}", text) is None:
+        checked(text)
+
+
 def split_tag(text: str) -> tuple[str, str]:
     """A name and its tag, which may be empty; a registry's port is no tag."""
     head, colon, tag = text.rpartition(":")

@@ -60,6 +60,8 @@ class Context(NamedTuple):
 
 def check_name(name: str) -> None:
     """Raise CliError for what cannot be a context's name."""
+    if not name:
+        raise CliError("context name cannot be empty")
     if name == DEFAULT_CONTEXT:
         raise CliError('"default" is a reserved context name')
     if len(name) < 2 or name[0] not in _LETTERS or set(name) - _LETTERS - set("_.+-"):

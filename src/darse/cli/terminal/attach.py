@@ -46,9 +46,9 @@ def follow(
     """Be the terminal of a container until it ends or is detached from; return its status.
 
     `container` is its path in the API, `name` what users call it, `condition` what of the API's wait to wait for,
-    `begin` starts it. Raises Detached unless `may_detach`. Attached and waited for before that, a container that ends at once is not missed. When the
+    `begin` starts it. Attached and waited for before that, a container that ends at once is not missed. When the
     engine goes away the container runs on; it is attached again, and what it printed meanwhile comes from its log.
-    Raises ConnectionLost when the engine does not come back in time.
+    Raises Detached unless `may_detach`, and ConnectionLost when the engine does not come back in time.
     """
     query = {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None}
     printed = _Printed(client, container, name, tty=tty, shown=(stdout, stderr))

@@ -6,6 +6,7 @@ import sys
 
 from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.client import require_name
 from darse.cli.images.names import checked
 
 
@@ -13,6 +14,7 @@ def commit(invocation: Invocation) -> int:
     """Make the image, and print its id."""
     options = invocation.options
     container, *rest = invocation.arguments
+    require_name(container, "container")
     name = rest[0] if rest else ""
     if name:
         checked(name)

@@ -28,6 +28,9 @@ _STAT = "x-docker-container-path-stat"
 
 def copy(invocation: Invocation) -> int:
     """Copy in the direction that the arguments say."""
+    for end, argument in zip(("source", "destination"), invocation.arguments, strict=True):
+        if not argument:
+            raise CliError(f"{end} can not be empty")
     source, destination = map(copy_paths.split_argument, invocation.arguments)
     if source[0] and destination[0]:
         raise CliError("copying between containers is not supported")

@@ -15,7 +15,7 @@ def port(invocation: Invocation) -> int:
     """Print which ports of the host lead to a container."""
     name, *wanted = invocation.arguments
     ports = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]["Ports"] or {}
-    if not wanted:
+    if not any(wanted):
         lines = [f"{key} -> {_address(binding)}\n" for key, bindings in ports.items() for binding in bindings or ()]
         sys.stdout.writelines(sorted(lines, key=natural))
         return 0

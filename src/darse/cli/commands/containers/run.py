@@ -28,7 +28,7 @@ def run(invocation: Invocation) -> int:
     if not options.detach:
         require_terminal_for(options.interactive, options.tty)
     elif options.attach:
-        raise CliError("conflicting options: cannot specify both --attach and --detach", _FAILED)
+        raise CliError("conflicting options: cannot specify both --attach and --detach")
     try:
         _check(options)
         content_trust.refuse(options, invocation.arguments[0])
@@ -157,6 +157,8 @@ def _container_id_file(path: str) -> Iterator[Callable[[str], object]]:
 def _created(invocation: Invocation, body: dict[str, Any]) -> str:
     options, client = invocation.options, invocation.client
     query = {"name": options.name or None, "platform": options.platform or None}
+    if not body["Image"]:
+        raise CliError("invalid reference format")
     image = split(body["Image"]).tagged()
     if options.pull == "always":
         _pull(invocation, image)

@@ -11,20 +11,22 @@ from darse.cli.commands import pruning
 from darse.cli.engine.client import quote
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
-from darse.cli.images.names import split_tag
+from darse.cli.images.names import check_any, checked, split, split_tag
 
 
 def tag(invocation: Invocation) -> int:
     """Give an image another name."""
     source, target = invocation.arguments
+    for text, check in ((source, check_any), (target, checked)):
+        try:
+            check(text)
+        except CliError as error:
+            raise CliError(f'Error parsing reference: "{text}" is not a valid repository/tag: {error}') from error
+    if split(target).digest:
+        raise CliError("refusing to create a tag with a digest reference")
     repository, name = split_tag(target)
     query = {"repo": repository, "tag": name or None}
-    try:
-        invocation.client.call("POST", f"/images/{quote(source, safe='/:@')}/tag", query)
-    except ApiError as error:
-        if not error.reason.startswith("invalid reference format"):
-            raise
-        raise CliError(f'Error parsing reference: "{target}" is not a valid repository/tag: {error.reason}') from error
+    invocation.client.call("POST", f"/images/{quote(source, safe='/:@')}/tag", query)
     return 0
 
 
