@@ -43,6 +43,10 @@ _SESSION: list[tuple[dict[str, str], str]] = [
     ({}, "create xx --docker host=foo"),
     ({}, "create xx --docker ca=/nonexistent,host=tcp://h:1"),
     ({}, "create xx --docker host"),
+    ({}, "create xx --docker host=ssh://a:b@h"),
+    ({}, "create xx --docker host=ssh://h/x.sock?y=z"),
+    ({}, "create xx --docker host=ssh://h#y"),
+    ({}, "create xx --docker host=ssh://me@"),
     ({}, "create xx --docker host=tcp://h:1,from=none"),
     ({}, "create xx --docker host=tcp://h:1,skip-tls-verify=maybe"),
     ({}, "create"),
@@ -177,6 +181,7 @@ def far(engine: Engine, tmp_path: Path) -> tuple[Client, Path]:
     [
         ("me@far:2222", ["-T", "-o", "ConnectTimeout=30", "-l", "me", "-p", "2222", "--", "far"]),
         ("far", ["-T", "-o", "ConnectTimeout=30", "--", "far"]),
+        ("you%40home@far", ["-T", "-o", "ConnectTimeout=30", "-l", "you@home", "--", "far"]),
         ("[::1]", ["-T", "-o", "ConnectTimeout=30", "--", "::1"]),
         ("[::1]:22", ["-T", "-o", "ConnectTimeout=30", "-p", "22", "--", "::1"]),
     ],
@@ -218,7 +223,17 @@ def test_a_far_side_without_commands(far: tuple[Client, Path], engine: Engine, t
 
 def test_what_is_no_address_of_ssh(far: tuple[Client, Path]) -> None:
     client, record = far
-    for address in ("", "far:port", "me@"):
+    for address, said in {
+        "": "hostname is empty",
+        "me@": "hostname is empty",
+        "me:secret@far": "plain-text password is not supported",
+        "me:@far": "plain-text password is not supported",
+        "far?x=1#y": 'query parameters are not allowed: "x=1"',
+        "far#y": 'fragments are not allowed: "y"',
+    }.items():
+        done = client("-H", f"ssh://{address}", "ps")
+        assert (done.status, done.err) == (1, f"ssh host connection is not valid: invalid SSH URL: {said}\n")
+    for address in ("far:port", "[::1", "::1]"):
         assert "it is ssh://[USER@]HOST[:PORT][/SOCKET]" in client("-H", f"ssh://{address}", "ps").err
     assert not record.exists()
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from darse.cli.command_line.flags import Command, listing, string, switch, usage_error
 from darse.cli.command_line.invocation import Invocation
+from darse.cli.engine.connection import ssh_address
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, Row, natural, write
 from darse.cli.output.inspect import Found
@@ -188,6 +189,11 @@ def _described(contexts: Contexts, given: dict[str, str]) -> tuple[dict[str, Any
     host = given.get("host", "")
     if host and "://" not in host:
         raise CliError(f"unable to apply docker endpoint options: unable to parse docker host `{host}`")
+    if host.startswith("ssh://"):
+        try:
+            ssh_address(host.removeprefix("ssh://"))
+        except CliError as error:
+            raise CliError(f"invalid docker endpoint options: {error}") from error
     host = host or contexts.get(DEFAULT_CONTEXT).endpoint["Host"]
     return {"Host": host, "SkipTLSVerify": skip in _TRUE}, tls
 

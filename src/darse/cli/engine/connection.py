@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from typing import NamedTuple
 
 from darse.cli.errors import CliError, ConnectionFailed, ConnectionLost
 from darse.cli.settings.config import Endpoint
@@ -146,24 +147,57 @@ def _remote_command(path: str) -> str:
     )
 
 
+class SshAddress(NamedTuple):
+    """Where ssh leads, and the path of a socket there."""
+
+    user: str
+    host: str
+    port: str
+    path: str
+
+
+def ssh_address(address: str) -> SshAddress:
+    """Take [USER@]HOST[:PORT][/SOCKET] apart. Raises CliError in docker's words."""
+    rest, _, fragment = address.partition("#")
+    rest, _, query = rest.partition("?")
+    authority, _, path = rest.partition("/")
+    login, _, host = authority.rpartition("@")
+    user, has_password, _ = login.partition(":")
+    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if not colon:
+        name, port = host, ""
+    problem = ""
+    if has_password:
+        problem = "plain-text password is not supported"  # others see it among the processes
+    elif not name.strip("[]"):
+        problem = "hostname is empty"
+    elif query:
+        problem = f'query parameters are not allowed: "{query}"'
+    elif fragment:
+        problem = f'fragments are not allowed: "{fragment}"'
+    if problem:
+        raise CliError(f"ssh host connection is not valid: invalid SSH URL: {problem}")
+    if name.startswith("[") != name.endswith("]") or (port and not port.isdigit()):
+        raise CliError(f"unable to parse docker host `ssh://{address}`: it is ssh://[USER@]HOST[:PORT][/SOCKET]")
+    if "%" in user:
+        from urllib.parse import unquote
+
+        user = unquote(user)
+    return SshAddress(user, name.strip("[]"), port, path)
+
+
 def _connect_ssh(address: str) -> socket.socket:
     """Reach the engine through a program on the far side."""
     import shlex
     import subprocess
 
-    authority, _, path = address.partition("/")
-    user, at, host = authority.rpartition("@")
-    name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
-    if not colon:
-        name, port = host, ""
-    if not name or (port and not port.isdigit()):
-        raise CliError(f"unable to parse docker host `ssh://{address}`: it is ssh://[USER@]HOST[:PORT][/SOCKET]")
+    user, name, port, path = ssh_address(address)
     remote = f"sh -c {shlex.quote(_remote_command(path))}"
-    options = ["-T", "-o", "ConnectTimeout=30", *(["-l", user] if at else []), *(["-p", port] if port else [])]
+    options = ["-T", "-o", "ConnectTimeout=30", *(["-l", user] if user else []), *(["-p", port] if port else [])]
     ours, theirs = socket.socketpair()
     with theirs:
         # It ends with its standard input; what it has to say of its troubles it says to the user itself.
-        command = ["ssh", *options, "--", name.strip("[]"), remote]
+        command = ["ssh", *options, "--", name, remote]
         _ssh_processes.append(subprocess.Popen(command, stdin=theirs.fileno(), stdout=theirs.fileno()))
     return ours
 
