@@ -23,7 +23,12 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
         pip = [f"{scratch}/bin/python", "-m", "pip", "--disable-pip-version-check"]
         subprocess.run([*pip, "install", "-q", f"{ROOT}[dev]"], check=True)
-        freeze = subprocess.run([*pip, "freeze", "--exclude", "darse"], stdout=subprocess.PIPE, text=True, check=True)
+        freeze = subprocess.run(
+            [*pip, "freeze", "--all", "--exclude", "darse", "--exclude", "pip"],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
     (ROOT / "constraints.txt").write_text(HEAD + freeze.stdout)
 
 
