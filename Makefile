@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
-.PHONY: help setup setup-test root run stop catalog clients test test-unit test-system test-heavy test-guest
+.PHONY: help setup setup-test root run stop catalog clients test test-unit test-pythons test-system test-heavy test-guest
 .PHONY: lint format bench docs constraints clean
 
 help:            ## list the commands
@@ -46,6 +46,9 @@ test: root setup-test catalog  ## all tests but the heavy ones, and coverage
 
 test-unit: setup-test  ## the tests that need no root
 	@$(PYTEST) -q -n $(JOBS) tests/unit
+
+test-pythons: setup-test  ## the same on Python 3.11 to 3.13, where they are installed
+	@$(BIN)/python tests/pythons.py -n $(JOBS)
 
 test-system: root setup-test catalog  ## the tests with real engines and containers
 	@$(PYTEST) -q -n $(JOBS) -m "not heavy" tests/system tests/faults tests/clients

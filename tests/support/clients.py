@@ -3,7 +3,8 @@
     make clients                                    # all that this machine has the tools for
     .venv/bin/python -m tests.support.clients crane
 
-Nothing here is needed by other tests; those of a client that is not there are skipped by its name.
+Nothing here is needed by other tests; those of a client that is not there are skipped by its name. A client of which
+the cache has another version is brought again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +46,11 @@ SOURCES = {
 PACKAGES = {"dockerode": "4", "testcontainers": "11"}
 
 
+# Go compiles so many packages at a time: each takes up to a gigabyte of memory, and other work goes on meanwhile.
+_COMPILERS = 2
+_NPM = ("npm", "install", "--silent", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=60000")
+
+
 def found(program: str) -> str | None:
     """A client's path: in the cache, installed, or beside the virtual environment."""
     places = [str(CACHE / "bin"), os.environ["PATH"], str(REPOSITORY / ".venv" / "libexec")]
@@ -51,7 +58,7 @@ def found(program: str) -> str | None:
 
 
 def build(name: str) -> None:
-    """Build a program. Raises CalledProcessError, and FileNotFoundError without Go.
+    """Build a program. Raises CalledProcessError.
 
     `go install MODULE@VERSION` refuses modules that exclude or replace others, so it is built in the module's own
     directory, with a copy of its go.mod: that directory is read-only.
@@ -71,31 +78,58 @@ def build(name: str) -> None:
         flags = "-s -w"
         if source.version_variable:
             flags += f" -X {source.version_variable}={source.version}"
-        options = ["-mod=mod", f"-modfile={scratch}/go.mod", "-buildvcs=false", "-ldflags", flags]
-        subprocess.run(
-            ["go", "build", *options, "-o", str(CACHE / "bin" / name), source.package], cwd=directory, check=True
+        options = [f"-p={_COMPILERS}", "-mod=mod", f"-modfile={scratch}/go.mod", "-buildvcs=false", "-ldflags", flags]
+        made = str(CACHE / "bin" / f".{name}")
+        subprocess.run(["go", "build", *options, "-o", made, source.package], cwd=directory, check=True)
+    # Its version is written down last: what is interrupted is built again.
+    stamp = _stamp(name)
+    stamp.unlink(missing_ok=True)
+    os.replace(made, CACHE / "bin" / name)
+    stamp.write_text(source.version)
+
+
+def fetch(name: str) -> None:
+    """Fetch a package with npm. Raises CalledProcessError."""
+    subprocess.run([*_NPM, "--prefix", str(NODE_MODULES.parent), f"{name}@{PACKAGES[name]}"], check=True)
+
+
+def is_there(name: str) -> bool:
+    """Whether a client need not be brought: it is in the cache in this version, or was installed by other means."""
+    if name in PACKAGES:
+        described = NODE_MODULES / name / "package.json"
+        return described.exists() and json.loads(described.read_text())["version"].split(".")[0] == PACKAGES[name]
+    if (CACHE / "bin" / name).exists():
+        return _stamp(name).exists() and _stamp(name).read_text() == SOURCES[name].version
+    return found(name) is not None
+
+
+def _stamp(name: str) -> Path:
+    return CACHE / "bin" / f".{name}.version"
+
+
+def main(names: list[str]) -> int:
+    """Bring the clients that are named, or all, but those that are there; return how many could not be brought."""
+    failed = 0
+    for name in names or [*SOURCES, *PACKAGES]:
+        if is_there(name):
+            continue
+        tool, version, bring = (
+            ("go", SOURCES[name].version, build) if name in SOURCES else ("npm", PACKAGES[name], fetch)
         )
-
-
-def main(names: list[str]) -> None:
-    """Bring the clients that are named, or all, but those that are there."""
-    wanted = names or [*SOURCES, *PACKAGES]
-    for name in wanted:
-        if name in SOURCES and found(name) is None:
-            if shutil.which("go") is None:
-                print(f"{name} is left out: Go is not installed")
-                continue
-            print(f"building {name} {SOURCES[name].version}", flush=True)
-            build(name)
-        elif name in PACKAGES and not (NODE_MODULES / name).exists():
-            if shutil.which("npm") is None:
-                print(f"{name} is left out: npm is not installed")
-                continue
-            prefix = str(NODE_MODULES.parent)
-            subprocess.run(
-                ["npm", "install", "--silent", "--no-audit", "--prefix", prefix, f"{name}@{PACKAGES[name]}"], check=True
-            )
+        if shutil.which(tool) is None:
+            print(f"{name} is left out: {tool} is not installed")
+            continue
+        print(f"bringing {name} {version} with {tool}", flush=True)
+        begun = time.monotonic()
+        try:
+            bring(name)
+        except subprocess.CalledProcessError as error:
+            failed += 1
+            print(f"{name} is left out: {tool} ended with {error.returncode}; is there a network?", flush=True)
+        else:
+            print(f"{name} is there after {time.monotonic() - begun:.0f} s", flush=True)
+    return failed
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
