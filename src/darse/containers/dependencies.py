@@ -25,7 +25,7 @@ from darse.linux.fs.mounts import NamespaceThreads
 from darse.networks import NetworkService
 from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor.null_device import NullDevice
-from darse.runtime.oci.program import OCIRuntime
+from darse.runtime.oci import OCIRuntime
 from darse.runtime.remapping import Remapping
 from darse.runtime.sysinfo import SysInfo
 from darse.volumes import VolumeService

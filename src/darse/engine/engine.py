@@ -28,7 +28,7 @@ from darse.images import store as image_store
 from darse.images.layers import disk_usage, store
 from darse.images.snapshots import service
 from darse.images.transfer.service import RegistryService
-from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, bind_read_only, is_mount_point, private_bind, unmount
+from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, is_mount_point, private_bind, unmount
 from darse.networks import NetworkService
 from darse.networks import store as network_store
 from darse.recovery.backup import Backup
@@ -37,7 +37,8 @@ from darse.recovery.reserve import Reserves
 from darse.recovery.startup import Recovery, refuse_new, refuse_older
 from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor.null_device import NullDevice
-from darse.runtime.oci.program import OCIRuntime
+from darse.runtime.oci import OCIRuntime
+from darse.runtime.oci.program import PATH, oci_runtime
 from darse.runtime.remapping import Remapping, find_subordinates, forget_mounts, make_default_user, read_maps
 from darse.runtime.sysinfo import SysInfo, read_sysinfo
 from darse.volumes import VolumeService
@@ -133,7 +134,7 @@ class Engine:
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
         self._null.prepare(self.config.exec_root)
-        self._prepare_runtimes()
+        self._install_runtimes()
         self._favor_moves()
         self.images.open(self.containers.known | self.recovery.strays, self.recovery)
         await self.images.recover()
@@ -187,18 +188,11 @@ class Engine:
         """Whether containers run, those without a sound record included."""
         return bool(self.containers.running() or self.recovery.unattended)
 
-    def _prepare_runtimes(self) -> None:
-        """Run crun from a read-only mount of itself.
-
-        Against being overwritten by a container (CVE-2019-5736) crun copies itself and starts a second time, unless
-        nobody can write to where it is; so each create and exec is spared a start.
-        """
+    def _install_runtimes(self) -> None:
         directory = self.config.exec_root / "bin"
         directory.mkdir(mode=0o700, exist_ok=True)
         for runtime in self.runtimes.values():
-            if runtime.is_crun:
-                bind_read_only(Path(runtime.program), directory / runtime.name)
-                runtime.program = str(directory / runtime.name)
+            runtime.install(directory)
 
     def _favor_moves(self) -> None:
         """See `Cgroups.favor_moves`. A file says that it was us who switched it on, also after a crash."""
@@ -213,9 +207,10 @@ class Engine:
         """Take back the mounts and the switch that no running container needs."""
         if self.remapping is not None:
             self.remapping.close()
-        for path in [self._files.bundles, *(Path(runtime.program) for runtime in self.runtimes.values())]:
-            if path.is_relative_to(self.config.exec_root) and is_mount_point(path):
-                unmount(str(path), MNT_DETACH)
+        if is_mount_point(self._files.bundles):
+            unmount(str(self._files.bundles), MNT_DETACH)
+        for runtime in self.runtimes.values():
+            runtime.uninstall()
         if self._favored.exists():
             self.cgroups.favor_moves(on=False)
             self._favored.unlink()
@@ -233,11 +228,11 @@ def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:
     programs = {"crun": "crun", "runc": "runc", **config.runtimes}
     found = {}
     for name, program in programs.items():
-        path = shutil.which(program, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        path = shutil.which(program, path=PATH)
         if path is not None:
             root = config.exec_root / f"runtime-{name}"
             root.mkdir(mode=0o700, exist_ok=True)
-            found[name] = OCIRuntime(name, path, root, config.runtime_arguments.get(name, ()))
+            found[name] = oci_runtime(name, path, root, config.runtime_arguments.get(name, ()))
     if config.default_runtime not in found:
         raise SystemFault(
             f"the OCI runtime {config.default_runtime} is not installed: install its package, or choose another with "

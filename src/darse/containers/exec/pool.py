@@ -21,7 +21,7 @@ from darse.linux.fs.contained import discard_tree
 from darse.runtime.monitor.conmon import MonitorDirectory
 from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
 from darse.runtime.monitor.null_device import NullDevice
-from darse.runtime.oci.program import OCIRuntime
+from darse.runtime.oci import OCIRuntime
 
 # What is stored of an exec, in its station's directory.
 RECORD = "exec.json"

@@ -38,7 +38,7 @@ from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult
 from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import validate
-from darse.runtime.oci.program import LaunchFailure, check_launchable, failure
+from darse.runtime.oci.errors import LaunchFailure, check_launchable, failure
 from darse.runtime.oci.spec import exec_process
 from darse.runtime.oci.user import ResolvedUser, lookup_user
 from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest

@@ -49,7 +49,7 @@ class Checkpoints:
             if container.record.config.Tty:
                 raise InvalidParameter("checkpoint not supported on containers with tty")
             runtime = context.runtime_of(container)
-            await asyncio.to_thread(checkpoint.require_support, runtime)
+            await asyncio.to_thread(runtime.require_checkpoints)
             self._make_room(path, container)
             try:
                 with context.traces.record("checkpoint", container.id):

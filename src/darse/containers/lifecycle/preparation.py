@@ -18,18 +18,15 @@ from darse.containers.networking.links import Links
 from darse.core import trace
 from darse.core.errors import InvalidParameter, Unavailable
 from darse.networks.model import PortWishes, SandboxRequest
-from darse.runtime.checkpoint import pin_network
 from darse.runtime.monitor.launch import RootMount
-from darse.runtime.oci import cdi
+from darse.runtime.oci import OCIRuntime, cdi
 from darse.runtime.oci.devices import device_binds
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
-from darse.runtime.oci.program import OCIRuntime
 from darse.runtime.oci.spec import LAST_GROUP, SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.oci.user import lookup_user
 from darse.runtime.remapping import Remapping, host_message_queues, pin_sources
-from darse.runtime.rootfs.bind_sources import pin_layers, pin_non_recursive, pin_shared_memory, pin_subpaths
+from darse.runtime.rootfs.bind_sources import pin_layers, pin_shared_memory, pin_subpaths
 from darse.runtime.rootfs.mount_targets import check_destinations, with_modes
-from darse.runtime.seccomp.cache import SeccompCache
 from darse.volumes.mounts import MountPlan
 from darse.wire.networks import EndpointSettings
 
@@ -65,7 +62,6 @@ class StartPreparation:
         self._mounted = ImageMounts(context)
         self._names = EtcFiles(context, links)
         context.observers.add(self._names)
-        self._filters = SeccompCache()
 
     async def prepare(self, container: Container) -> LaunchSpec:
         """Make what a container's start stands on. What it makes, `Lifecycle` gives back when the start fails.
@@ -108,17 +104,12 @@ class StartPreparation:
             nonlocal profile
             check_destinations(root_fd, str(files.station.rootfs), mounts)
             pinned = pin_subpaths(pin_layers(with_modes(root_fd, mounts), station), station)
-            if runtime.is_crun:
-                pinned = pin_non_recursive(pinned, station)
             if remapping is not None:
                 remapping.admit(station)
                 pinned = pin_sources(pinned, station)
                 if record.host.IpcMode == "host":
                     pinned = [*pinned, host_message_queues(station)]
             maps = remapping.maps if remapping is not None else None
-            spaces = namespaces
-            if namespaces.network and not runtime.is_crun:
-                spaces = replace(namespaces, network=pin_network(namespaces.network, station))
             inputs = SpecInputs(
                 config=record.config,
                 host=record.host,
@@ -127,7 +118,7 @@ class StartPreparation:
                 rootfs=str(files.station.rootfs),
                 hostname=hostname,
                 cgroup_path=context.cgroup_path(container),
-                namespaces=spaces,
+                namespaces=namespaces,
                 mounts=pinned,
                 shm_source=(
                     pin_shared_memory(shared_memory, station) if isinstance(shared_memory, int) else shared_memory
@@ -138,20 +129,18 @@ class StartPreparation:
                 no_new_privileges=context.config.no_new_privileges,
                 default_ulimits=context.config.default_ulimits,
                 link_variables=self._links.environment(container),
-                # crun joins a namespace by its path alone; told its maps as well, it gives the host's /dev/null away.
-                id_maps=None if runtime.is_crun else maps,
+                id_maps=maps,
                 last_group=LAST_GROUP if maps is None else maps.last_group,
             )
             with trace.step("file", f"write the OCI spec, {files.station.config}"):
-                spec = build_spec(inputs)
+                spec = build_spec(runtime.adapt_spec(inputs, station))
                 cdi.apply(spec, devices)
-                if runtime.is_crun:
-                    profile = self._filters.insert(spec)
+                profile = runtime.insert_filter(spec)
                 return msgspec.json.encode(spec)
 
         def created() -> None:
             if profile is not None:
-                self._filters.learn(profile, runtime.state_directory(container.id))
+                runtime.keep_filter(container.id, profile)
 
         return LaunchSpec(runtime, root, write_spec, created)
 

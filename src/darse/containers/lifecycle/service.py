@@ -29,7 +29,7 @@ from darse.linux.proc.process import Process
 from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import CreateFailed, Exit
 from darse.runtime.monitor.launch import StdioPlan, launch_container
-from darse.runtime.oci.program import LaunchFailure, failure
+from darse.runtime.oci.errors import LaunchFailure, failure
 
 # Between two attempts to remove a container that asked for it, while the host has run out of what that needs.
 _REMOVAL_SECONDS = 2.0
@@ -140,7 +140,7 @@ class Lifecycle:
             started_ns = time.time_ns()  # before the process can end
             container.begun = time.monotonic()
             if restore is None:
-                plan.runtime.start(container.id)
+                await plan.runtime.start(container.id)
             container.state = State(
                 Status.RUNNING,
                 pid=launched.pid,
@@ -218,7 +218,7 @@ class Lifecycle:
             steps.callback(context.volumes.unmount_unused, container.record.mounts, container.id)
             # The exit file is the proof of an end until that is on record.
             steps.callback(context.unsaved.write, container.id, context.files.of(container.id).clear_station)
-            forget = functools.partial(context.runtime_of(container).forget, container.id)
+            forget = functools.partial(context.runtime_of(container).delete_state, container.id)
             steps.callback(context.unsaved.write, container.id, forget)
             try:
                 if not context.cgroups.remove_empty(path):
@@ -343,7 +343,7 @@ class Lifecycle:
         context = self._context
         station = context.files.of(container.id).station
         monitor = conmon.open_monitor(monitors.get(station.directory))
-        if monitor is not None and context.runtime_of(container).is_waiting(container.id):
+        if monitor is not None and context.runtime_of(container).is_created(container.id):
             # A start that was cut short: nobody was told that it ran.
             await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
             await conmon.end(monitor, _END_SECONDS)

@@ -18,7 +18,7 @@ from darse.core import trace
 from darse.linux.fs.mounts import NamespaceThreads, mount_overlay
 from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory
 from darse.runtime.monitor.null_device import NullDevice
-from darse.runtime.oci.program import OCIRuntime
+from darse.runtime.oci import OCIRuntime
 
 CONMON = "/usr/bin/conmon"
 #: The step in which conmon starts the runtime and that does its work.

@@ -1,44 +1,60 @@
-"""OCI runtimes as programs: where they keep a container's state, how to start one, and what their errors mean.
+"""OCI runtimes as installed programs: crun, and runc with everything that has its command line.
 
-A runtime's `create` and `exec` are run by conmon. `start` of crun is done here without a process: the container's
-first process waits in `exec.fifo` of the runtime's state directory, and one byte written there lets it go (crun's
-own `start` does no more). Other runtimes are asked by their command line.
+crun's `start` is done here without a process: the container's first process waits in `exec.fifo` of the runtime's
+state directory, and one byte written there lets it go (crun's own `start` does no more). runc is asked by its command
+line, in a thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
-import json
 import os
-import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
 
 from darse.core import trace
-from darse.core.errors import EngineError, InvalidParameter, SystemFault
+from darse.core.errors import SystemFault, Unavailable
 from darse.linux.fs.contained import remove_tree
+from darse.linux.fs.mounts import MNT_DETACH, MS_BIND, bind_read_only, is_mount_point, mount, unmount
+from darse.runtime.oci import OCIRuntime
+from darse.runtime.oci.spec import SpecInputs
+from darse.runtime.rootfs.bind_sources import pin_non_recursive
+from darse.runtime.seccomp.cache import SeccompCache
 
+#: Where runtimes look for the programs that they call.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _COMMAND_SECONDS = 60
 
 
-class OCIRuntime:
-    """One installed runtime with the directory it keeps its state in.
+def oci_runtime(name: str, program: str, root: Path, arguments: Sequence[str] = ()) -> OCIRuntime:
+    """The installed runtime `program` under the name that containers choose it by.
 
-    `arguments` are the administrator's (`runtimeArgs`), and go before the runtime's command.
+    `root` is the directory for its state; `arguments` are the administrator's (`runtimeArgs`), and go before the
+    runtime's command.
     """
+    kind = Crun if os.path.basename(program) == "crun" else Runc
+    return kind(name, program, root, arguments)
+
+
+class _Program:
+    """What both kinds share."""
 
     def __init__(self, name: str, program: str, root: Path, arguments: Sequence[str] = ()) -> None:
         self.name = name
         self.program = program
         self.root = root
         self.arguments = tuple(arguments)
-        self.is_crun = os.path.basename(program) == "crun"
 
     @property
     def global_options(self) -> tuple[str, ...]:
-        """What every call of the program begins with."""
+        """The options before the command, of every call."""
         return (f"--root={self.root}", *self.arguments)
 
     def command(self, *arguments: str) -> tuple[str, ...]:
@@ -46,29 +62,24 @@ class OCIRuntime:
         return (self.program, *self.global_options, *arguments)
 
     def state_directory(self, container_id: str) -> Path:
-        """Where the runtime remembers a container."""
+        """Where the runtime keeps the state of a container."""
         return self.root / container_id
 
-    def is_waiting(self, container_id: str) -> bool:
-        """Whether the container was created and not started."""
-        return (self.state_directory(container_id) / "exec.fifo").exists()
+    def is_created(self, container_id: str) -> bool:
+        """Whether the container is created and not started: its first process waits at the fifo."""
+        return self._exec_fifo(container_id).exists()
 
-    def start(self, container_id: str) -> None:
-        """Let a created container run its process. Blocks for other runtimes than crun; raises SystemFault."""
-        fifo = self.state_directory(container_id) / "exec.fifo"
-        command = self.command("start", container_id)
-        with trace.step("process", "start the container's process", *command):
-            if not (self.is_crun and _release(fifo)):
-                self._command("start", container_id)
-
-    def forget(self, container_id: str) -> None:
-        """Remove what the runtime remembers of a container that has ended."""
+    def delete_state(self, container_id: str) -> None:
+        """Remove the state of a container that has ended. Raises OSError."""
         directory = self.state_directory(container_id)
         if directory.exists():
             with trace.step("state", f"{self.name} forgets the container", "rm", "-r", str(directory)):
                 remove_tree(directory)
 
-    def _command(self, *arguments: str) -> None:
+    def _exec_fifo(self, container_id: str) -> Path:
+        return self.state_directory(container_id) / "exec.fifo"
+
+    def _run(self, *arguments: str) -> None:
         try:
             subprocess.run(
                 self.command(*arguments),
@@ -84,7 +95,98 @@ class OCIRuntime:
             raise SystemFault(f"{self.name} {arguments[0]} did not end within {_COMMAND_SECONDS} s") from error
 
 
-def _release(fifo: Path) -> bool:
+class Crun(_Program):
+    """crun(1)."""
+
+    def __init__(self, name: str, program: str, root: Path, arguments: Sequence[str] = ()) -> None:
+        super().__init__(name, program, root, arguments)
+        self._filters = SeccompCache()
+        self._sealed: Path | None = None
+
+    def install(self, directory: Path) -> None:
+        """Run crun from a read-only mount of itself below `directory`.
+
+        Against being overwritten by a container (CVE-2019-5736) crun copies itself and starts a second time, unless
+        nobody can write to where it is; so each create and exec is spared a start.
+        """
+        self._sealed = directory / self.name
+        bind_read_only(Path(self.program), self._sealed)
+        self.program = str(self._sealed)
+
+    def uninstall(self) -> None:
+        """Undo `install`; containers that run do not need it."""
+        if self._sealed is not None and is_mount_point(self._sealed):
+            unmount(str(self._sealed), MNT_DETACH)
+
+    async def start(self, container_id: str) -> None:
+        """See `OCIRuntime.start`."""
+        fifo = self._exec_fifo(container_id)
+        with trace.step("process", "start the container's process", *self.command("start", container_id)):
+            if not _open_fifo(fifo):
+                await asyncio.to_thread(self._run, "start", container_id)
+
+    def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
+        """See `OCIRuntime.adapt_spec`.
+
+        crun joins a user namespace by its path alone; told its maps as well, it gives the host's /dev/null away.
+        """
+        return replace(inputs, mounts=pin_non_recursive(inputs.mounts, directory), id_maps=None)
+
+    def insert_filter(self, spec: dict[str, Any]) -> bytes | None:
+        """See `OCIRuntime.insert_filter`."""
+        return self._filters.insert(spec)
+
+    def keep_filter(self, container_id: str, profile: bytes) -> None:
+        """See `OCIRuntime.keep_filter`."""
+        self._filters.learn(profile, self.state_directory(container_id))
+
+    def require_checkpoints(self) -> None:
+        """See `OCIRuntime.require_checkpoints`."""
+        version = [self.program, "--version"]
+        printed = subprocess.run(version, capture_output=True, text=True, timeout=10, check=False).stdout
+        if "+CRIU" not in printed:
+            raise Unavailable(
+                f"checkpoints: the container's runtime {self.name} is built without CRIU (hint: create the "
+                "container with --runtime runc)"
+            )
+
+
+class Runc(_Program):
+    """runc(8), and every other program with its command line."""
+
+    def install(self, directory: Path) -> None:
+        """Nothing is to be done: the program is run from where it is."""
+
+    def uninstall(self) -> None:
+        """Nothing is to be undone."""
+
+    async def start(self, container_id: str) -> None:
+        """See `OCIRuntime.start`."""
+        with trace.step("process", "start the container's process", *self.command("start", container_id)):
+            await asyncio.to_thread(self._run, "start", container_id)
+
+    def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
+        """See `OCIRuntime.adapt_spec`."""
+        network = inputs.namespaces.network
+        if not network:
+            return inputs
+        named = _name_network(network, directory)
+        return replace(inputs, namespaces=replace(inputs.namespaces, network=named))
+
+    def insert_filter(self, spec: dict[str, Any]) -> bytes | None:
+        """runc takes no compiled filter."""
+        return None
+
+    def keep_filter(self, container_id: str, profile: bytes) -> None:
+        """runc keeps no compiled filter."""
+
+    def require_checkpoints(self) -> None:
+        """See `OCIRuntime.require_checkpoints`."""
+        if shutil.which("criu", path=PATH) is None:
+            raise Unavailable("checkpoints need the program criu: install the package criu")
+
+
+def _open_fifo(fifo: Path) -> bool:
     """Write the byte that the container's first process waits for; False when nobody reads there yet."""
     try:
         descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -101,101 +203,14 @@ def _release(fifo: Path) -> bool:
     return True
 
 
-_NOT_FOUND = re.compile(r"executable file (?:.* )?not found")
-# crun: chdir `/x`: No such file or directory. runc: chdir to cwd ("/x") set in config.json failed: no such …
-_NO_WORKING_DIRECTORY = re.compile(
-    r"chdir (?:`(?P<crun>.*)`: |to cwd \((?P<runc>\".*\")\) set in config.json failed: )(?P<reason>.*)"
-)
-# A line of runc's log as text: `time="…" level=error msg="…"`, quoted as Go does.
-_LOG_LINE = re.compile(r'time="[^"]*" level=\w+ msg=(?P<quoted>".*")$')
-_NO_ENTRY = re.compile(r"No such file or directory", re.IGNORECASE)
-# crun says "Operation not permitted" of a directory.
-_DENIED = re.compile(r"permission denied|open executable: Operation not permitted|is a directory", re.IGNORECASE)
+def _name_network(path: str, directory: Path) -> str:
+    """Bind a network namespace to a name below `directory` that lasts as long as the container; return it.
 
-
-class LaunchFailure(InvalidParameter):
-    """The container's own command cannot run; `exit_code` is what a shell would say (127, 126)."""
-
-    exit_code = 127
-
-
-class CommandNotFound(LaunchFailure):
-    """There is no such executable in the container."""
-
-
-class CommandNotExecutable(LaunchFailure):
-    """The executable exists and may not be run."""
-
-    exit_code = 126
-
-
-def check_launchable(command: str, directory: str) -> None:
-    """Refuse an exec's command and working directory that no container can have, as runc does at the start.
-
-    Raises CommandNotExecutable: clients expect the stream of such an exec, and 126 as its exit code.
+    CRIU must find the namespace where the spec has it, and the engine's descriptor, by which new ones are named, is
+    closed by then. Call it in the launch's mount namespace. Raises OSError.
     """
-    if not command:
-        raise CommandNotExecutable(f'{_PREFIX["exec"]}unable to start container process: exec: "": no command: unknown')
-    if directory and not directory.startswith("/"):
-        raise CommandNotExecutable(
-            f"{_PREFIX['exec']}unable to start container process: Cwd must be an absolute path: unknown"
-        )
-
-
-_PREFIX = {
-    "create": "OCI runtime create failed: ",
-    "exec": "OCI runtime exec failed: exec failed: ",
-}
-
-
-def failure(runtime: str, message: str, command: str, *, during: str = "create") -> EngineError:
-    """Turn what a runtime printed into the error that clients know.
-
-    The docker CLI derives its exit status from phrases of runc's: "executable file not found" and "no such file or
-    directory" mean 127, "permission denied" means 126.
-    """
-    text = _plain(message)
-    prefix = _PREFIX[during] + runtime
-    directory = _NO_WORKING_DIRECTORY.search(text)
-    if directory is not None:
-        shown = directory["runc"] or json.dumps(directory["crun"])
-        reason = directory["reason"].lower()
-        kind = CommandNotExecutable if _DENIED.search(reason) else CommandNotFound
-        return kind(
-            f"{prefix}: unable to start container process: chdir to cwd ({shown}) set in config.json failed: "
-            f"{reason}: unknown"
-        )
-    name = json.dumps(command)
-    if _NOT_FOUND.search(text):
-        return CommandNotFound(
-            f"{prefix}: unable to start container process: exec: {name}: executable file not found in $PATH: unknown"
-        )
-    started = f"`{command}`" in text or "exec" in text or "open executable" in text
-    if started and _DENIED.search(text):
-        return CommandNotExecutable(
-            f"{prefix}: unable to start container process: exec: {name}: permission denied: unknown"
-        )
-    if started and _NO_ENTRY.search(text):
-        return CommandNotFound(
-            f"{prefix}: unable to start container process: exec: {name}: "
-            "stat {0}: no such file or directory: unknown".format(command)
-        )
-    return SystemFault(f"{prefix}: {text}: unknown")
-
-
-def _plain(message: str) -> str:
-    """Take the text out of a runtime's log lines, of JSON or of logfmt; plain text stays as it is."""
-    texts = []
-    for line in message.strip().splitlines():
-        with contextlib.suppress(ValueError):
-            entry = json.loads(line)
-            if isinstance(entry, dict) and "msg" in entry:
-                texts.append(str(entry["msg"]))
-                continue
-        logged = _LOG_LINE.match(line)
-        if logged is not None:
-            with contextlib.suppress(ValueError):
-                texts.append(json.loads(logged["quoted"]))
-                continue
-        texts.append(re.sub(r"^\d{4}-\d\d-\d\dT[\d:.]+Z:? ?", "", line))
-    return "; ".join(texts)
+    target = directory / "netns"
+    target.touch()
+    with trace.step("mount", "name the network namespace", "mount", "--bind", path, str(target)):
+        mount(path, str(target), "", MS_BIND)
+    return str(target)

@@ -1,65 +1,89 @@
-"""What runtimes print, in the words that clients read."""
+"""crun and runc as programs: what the engine does itself, and what it leaves to their command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from darse.core.errors import SystemFault
-from darse.runtime.oci.program import CommandNotExecutable, CommandNotFound, failure
+from darse.runtime.oci import OCIRuntime
+from darse.runtime.oci.program import Crun, Runc, oci_runtime
+
+ID = "c" * 64
 
 
-@pytest.mark.parametrize(
-    ("message", "kind", "phrase"),
-    [
-        ("executable file `nosuch` not found in $PATH: No such file or directory", CommandNotFound, "executable file"),
-        ("open executable: Operation not permitted", CommandNotExecutable, "permission denied"),
-        ("open executable: Permission denied", CommandNotExecutable, "permission denied"),
-        ("exec: `nosuch`: No such file or directory", CommandNotFound, "no such file or directory"),
-        ("cgroups in hybrid mode not supported", SystemFault, "hybrid mode"),
-        ('{"msg":"mount `proc`: Permission denied"}\n', SystemFault, "mount `proc`"),
-    ],
-)
-def test_the_docker_cli_finds_its_phrase(message, kind, phrase):
-    error = failure("crun", message, "nosuch")
-    assert type(error) is kind
-    assert phrase in str(error)
-    # This engine has neither tasks nor shims.
-    assert "task" not in str(error)
-    assert "shim" not in str(error)
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[int]:
+    """A fifo, open for writing: the program of `slow` ends when a line is written to it."""
+    os.mkfifo(tmp_path / "gate")
+    descriptor = os.open(tmp_path / "gate", os.O_RDWR)
+    yield descriptor
+    os.close(descriptor)
 
 
-RUNC = 'time="2026-01-02T03:04:05Z" level=error msg="exec failed: unable to start container process: {}"'
-NO_DIRECTORY = 'chdir to cwd ("/none") set in config.json failed: '
+def slow(tmp_path: Path, name: str) -> OCIRuntime:
+    program = tmp_path / name
+    program.write_text(f'#!/bin/sh\nread line < {tmp_path}/gate\necho "$@" > {tmp_path}/called\n')
+    program.chmod(0o755)
+    runtime = oci_runtime(name, str(program), tmp_path / "state")
+    runtime.state_directory(ID).mkdir(parents=True)
+    return runtime
 
 
-@pytest.mark.parametrize(
-    ("message", "kind", "said"),
-    [
-        (
-            RUNC.format(r"exec: \"x\": executable file not found in $PATH"),
-            CommandNotFound,
-            'exec: "x": executable file',
-        ),
-        ("chdir `/none`: No such file or directory", CommandNotFound, f"{NO_DIRECTORY}no such file or directory"),
-        ("chdir `/none`: Permission denied", CommandNotExecutable, f"{NO_DIRECTORY}permission denied"),
-        (
-            RUNC.format(NO_DIRECTORY.replace('"', '\\"') + "no such file or directory"),
-            CommandNotFound,
-            f"{NO_DIRECTORY}no such file or directory",
-        ),
-        (
-            RUNC.format(r"a \"word\" in quotes"),
-            SystemFault,
-            'exec failed: unable to start container process: a "word" in',
-        ),
-    ],
-)
-def test_both_runtimes_give_the_reason(message, kind, said):
-    error = failure("any", message, "x", during="exec")
-    assert type(error) is kind
-    assert said in str(error)
-    assert "level=" not in str(error)
+def test_the_kind_goes_by_the_program_whatever_its_name_is(tmp_path: Path) -> None:
+    assert isinstance(oci_runtime("fast", "/usr/bin/crun", tmp_path), Crun)
+    assert isinstance(oci_runtime("crun", "/usr/bin/kata-runtime", tmp_path), Runc)
 
 
-def test_a_failed_exec_says_so():
-    assert str(failure("crun", "executable file `x` not found in $PATH", "x", during="exec")).startswith(
-        "OCI runtime exec failed: exec failed: crun: unable to start container process: exec: "
-    )
+def test_a_command_begins_with_the_global_options(tmp_path: Path) -> None:
+    runtime = oci_runtime("runc", "/usr/bin/runc", tmp_path, ["--debug"])
+    assert runtime.command("start", ID) == ("/usr/bin/runc", f"--root={tmp_path}", "--debug", "start", ID)
+
+
+@pytest.mark.parametrize("name", ["runc", "crun"])
+async def test_a_start_by_the_program_does_not_block_the_loop(tmp_path: Path, gate: int, name: str) -> None:
+    runtime = slow(tmp_path, name)
+    if name == "crun":
+        os.mkfifo(runtime.state_directory(ID) / "exec.fifo")  # nobody reads there yet: crun's own `start` waits for it
+    start = asyncio.ensure_future(runtime.start(ID))
+    await asyncio.sleep(0)
+    # The program runs, and cannot end before this very loop lets it.
+    async with asyncio.timeout(10):
+        os.write(gate, b"\n")
+        await start
+    assert (tmp_path / "called").read_text().split() == [f"--root={runtime.root}", "start", ID]
+
+
+async def test_crun_lets_go_of_a_process_that_waits_at_its_fifo(tmp_path: Path) -> None:
+    runtime = oci_runtime("crun", "/nonexistent/crun", tmp_path)
+    runtime.state_directory(ID).mkdir()
+    fifo = runtime.state_directory(ID) / "exec.fifo"
+    os.mkfifo(fifo)
+    assert runtime.is_created(ID)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        await runtime.start(ID)
+        assert os.read(reader, 10) == b"0"
+    finally:
+        os.close(reader)
+    assert not runtime.is_created(ID)
+
+
+async def test_a_start_that_fails_says_what_the_program_printed(tmp_path: Path) -> None:
+    program = tmp_path / "runc"
+    program.write_text("#!/bin/sh\necho no such container >&2\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(SystemFault, match=r"^runc start: no such container$"):
+        await oci_runtime("runc", str(program), tmp_path).start(ID)
+
+
+def test_the_state_of_a_container_is_deleted_once(tmp_path: Path) -> None:
+    runtime = oci_runtime("runc", "/usr/bin/runc", tmp_path)
+    (runtime.state_directory(ID) / "below").mkdir(parents=True)
+    runtime.delete_state(ID)
+    runtime.delete_state(ID)
+    assert not runtime.state_directory(ID).exists()

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from darse.core.errors import InvalidParameter
-from darse.runtime.oci.program import CommandNotExecutable, check_launchable
+from darse.runtime.oci.errors import CommandNotExecutable, check_launchable
 from darse.runtime.oci.spec import SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.oci.user import ResolvedUser
 from darse.runtime.oci.validate import check_config, check_exec, check_host, check_together
