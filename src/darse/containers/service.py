@@ -14,7 +14,7 @@ import msgspec
 from darse.containers import views
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
-from darse.containers.explain.runtime_steps import in_parts, with_asked
+from darse.containers.explain.runtime_steps import ControlGroup, in_parts, with_asked
 from darse.containers.filesystem.archives import Archives
 from darse.containers.filesystem.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.filesystem.commit import Commits
@@ -375,8 +375,8 @@ class ContainerService:
         with contextlib.suppress(FileNotFoundError):
             spec = msgspec.json.decode(station.config.read_bytes())
             state = self._context.runtime_of(container).state_directory(container.id)
-            cgroups = self._context.cgroups.directories(self._context.cgroup_path(container))
-            return with_asked(in_parts(steps, state, station.container_pid), spec, cgroups)
+            group = ControlGroup(self._context.cgroups, self._context.cgroup_path(container))
+            return with_asked(in_parts(steps, state, station.container_pid), spec, group)
         return steps
 
     def traced(self) -> list[dict[str, Any]]:

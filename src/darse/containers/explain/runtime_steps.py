@@ -6,11 +6,14 @@ can be timed there, so these have no time of their own; the files that the runti
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from darse.core.trace import NETNS, Step
+from darse.runtime.cgroups import update
+from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor.launch import CREATES
 
 # Namespaces whose flag of unshare(1) and nsenter(1) is not their name in the spec.
@@ -58,26 +61,30 @@ def _written(path: Path) -> int:
         return 0
 
 
-def with_asked(steps: list[Step], spec: dict[str, Any], cgroups: Sequence[Path]) -> list[Step]:
-    """The steps with what the runtime was asked for behind the one in which it worked.
+class ControlGroup(NamedTuple):
+    """A container's control group: the host's hierarchies, and its path in each."""
 
-    cgroups: the control group's directories, one in each hierarchy.
-    """
+    cgroups: Cgroups
+    path: str
+
+
+def with_asked(steps: list[Step], spec: dict[str, Any], group: ControlGroup) -> list[Step]:
+    """The steps with what the runtime was asked for behind the one in which it worked."""
     found: list[Step] = []
     for step in steps:
         found.append(step)
         if step.summary == CREATES:
-            found += (Step(kind, said, command, step.begin_ns, 0) for kind, said, command in asked(spec, cgroups))
+            found += (Step(kind, said, command, step.begin_ns, 0) for kind, said, command in asked(spec, group))
     return found
 
 
-def asked(spec: dict[str, Any], cgroups: Sequence[Path]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def asked(spec: dict[str, Any], group: ControlGroup) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Kind, summary and shell command of each thing that a spec (OCI runtime specification) asks for."""
     linux, process = spec.get("linux") or {}, spec.get("process") or {}
     root = str((spec.get("root") or {}).get("path") or "rootfs")
     program = tuple(process.get("args") or ())
     yield from _namespaces(linux.get("namespaces") or (), program)
-    yield from _control_group(linux, cgroups)
+    yield from _control_group(linux, group)
     for mount in spec.get("mounts") or ():
         yield _mount(mount, root)
     for device in linux.get("devices") or ():
@@ -85,6 +92,7 @@ def asked(spec: dict[str, Any], cgroups: Sequence[Path]) -> Iterator[tuple[str, 
         numbers = (str(device.get("major", 0)), str(device.get("minor", 0)))
         yield "file", f"device {device['path']}", (*words, *numbers)
     yield from _confinement(linux, process, program)
+    yield from _covered(linux, root)
 
 
 def _mount(mount: dict[str, Any], root: str) -> tuple[str, str, tuple[str, ...]]:
@@ -109,17 +117,58 @@ def _namespaces(namespaces: Any, program: tuple[str, ...]) -> Iterator[tuple[str
             yield "namespace", f"the {one['type']} namespace is entered", ("nsenter", flag, *program)
 
 
-def _control_group(linux: dict[str, Any], cgroups: Sequence[Path]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    path = str(linux.get("cgroupsPath") or "")
+def _control_group(linux: dict[str, Any], group: ControlGroup) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    cgroups, path = group
     if path:
-        yield "cgroup", f"control group {path}", ("mkdir", "-p", *map(str, cgroups)) if cgroups else ()
+        directories = cgroups.directories(path)
+        yield "cgroup", f"control group {path}", ("mkdir", "-p", *map(str, directories)) if directories else ()
     for controller, limits in (linux.get("resources") or {}).items():
         if controller == "devices":
-            yield "cgroup", f"devices: {len(limits)} rules", ()
+            yield "cgroup", f"devices: {len(limits)} rules", _in_a_row(_device_rules(limits, group))
         elif isinstance(limits, dict):
             given = ", ".join(f"{name} {one}" for name, one in limits.items() if one not in (None, []))
             if given:
-                yield "cgroup", f"{controller}: {given}", ()
+                writes = update.limits(cgroups, path, {controller: limits})
+                yield "cgroup", f"{controller}: {given}", _in_a_row(_echo(text, file) for file, text in writes)
+
+
+def _device_rules(rules: Iterable[dict[str, Any]], group: ControlGroup) -> Iterator[tuple[str, ...]]:
+    """Writes to the files of version 1; version 2 has none, and the runtime attaches a BPF program."""
+    tree = next((tree for tree in group.cgroups.hierarchies if "devices" in tree.controllers), None)
+    if tree is None:
+        return
+    for rule in rules:
+        numbers = ":".join(str(one) if (one := rule.get(name)) is not None else "*" for name in ("major", "minor"))
+        file = tree.path / group.path.lstrip("/") / ("devices.allow" if rule.get("allow") else "devices.deny")
+        yield _echo(f"{rule.get('type') or 'a'} {numbers} {rule.get('access') or 'rwm'}", file)
+
+
+def _echo(text: str, file: Path) -> tuple[str, ...]:
+    return ("sh", "-c", f"echo '{text}' > {file}" if "*" in text else f"echo {text} > {file}")
+
+
+def _in_a_row(commands: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """One after the other, as `explain` splits them again."""
+    words: list[str] = []
+    for command in commands:
+        words += [";", *command] if words else command
+    return tuple(words)
+
+
+def _covered(linux: dict[str, Any], root: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """What of /proc and /sys is hidden or read-only; paths that the kernel does not have are passed over."""
+    hidden, fixed = (list(linux.get(kind) or ()) for kind in ("maskedPaths", "readonlyPaths"))
+    commands: list[tuple[str, ...]] = []
+    for path in filter(os.path.exists, hidden):
+        if os.path.isdir(path):
+            commands.append(("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", f"{root}{path}"))
+        else:
+            commands.append(("mount", "--bind", "/dev/null", f"{root}{path}"))
+    for path in filter(os.path.exists, fixed):
+        commands.append(("mount", "--rbind", f"{root}{path}", f"{root}{path}"))
+        commands.append(("mount", "-o", "remount,bind,ro", f"{root}{path}"))
+    if hidden or fixed:
+        yield "mount", f"{len(hidden)} paths are hidden, {len(fixed)} are read-only", _in_a_row(commands)
 
 
 def _confinement(
@@ -146,6 +195,3 @@ def _confinement(
         f"user {user.get('uid', 0)}, group {user.get('gid', 0)}",
         (*("setpriv", f"--reuid={user.get('uid', 0)}", f"--regid={user.get('gid', 0)}", "--clear-groups", *program),),
     )
-    hidden, fixed = linux.get("maskedPaths") or (), linux.get("readonlyPaths") or ()
-    if hidden or fixed:
-        yield "mount", f"{len(hidden)} paths are hidden, {len(fixed)} are read-only", ()

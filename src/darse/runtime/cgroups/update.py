@@ -27,6 +27,8 @@ _V1: Final = (
     ("cpu.cpus", "cpuset", ("cpuset.cpus",), ""),
     ("cpu.mems", "cpuset", ("cpuset.mems",), ""),
     ("memory.reservation", "memory", ("memory.soft_limit_in_bytes",), "-1"),
+    ("memory.swappiness", "memory", ("memory.swappiness",), "60"),
+    ("memory.disableOOMKiller", "memory", ("memory.oom_control",), "0"),
     ("pids.limit", "pids", ("pids.max",), "max"),
     ("blockIO.weight", "blkio", ("blkio.weight", "blkio.bfq.weight"), "500"),
 )
@@ -60,13 +62,8 @@ def change_limits(cgroups: Cgroups, path: str, before: Resources, after: Resourc
     Raises Conflict when the container uses more than it may from now on, SystemFault for what else the kernel refuses.
     """
     old, new = _flat(before), _flat(after)
-    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
-    if not changed:
-        return
-    writes = _unified(cgroups, path, new, changed) if cgroups.unified else _legacy(cgroups, path, new, changed)
-    writes += _of_devices(cgroups, path, old, new)
     undo: list[tuple[Path, str]] = []
-    for file, text, was in writes:
+    for file, text, was in _writes(cgroups, path, old, new):
         try:
             undo.append((file, file.read_text().partition("\n")[0] if was is None else was))
             _write(file, text)
@@ -77,10 +74,23 @@ def change_limits(cgroups: Cgroups, path: str, before: Resources, after: Resourc
             raise _refusal(file, text, error) from error
 
 
+def limits(cgroups: Cgroups, path: str, resources: Resources) -> list[tuple[Path, str]]:
+    """The files of the cgroup `path` by which it gets all the limits of a `linux.resources` object, and their texts."""
+    return [(file, text) for file, text, _ in _writes(cgroups, path, {}, _flat(resources))]
+
+
+def _writes(cgroups: Cgroups, path: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Writes:
+    changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    if not changed:
+        return []
+    writes = _unified(cgroups, path, new, changed) if cgroups.unified else _legacy(cgroups, path, new, changed)
+    return writes + _of_devices(cgroups, path, old, new)
+
+
 def _flat(resources: Resources) -> dict[str, Any]:
     """The limits by names such as `cpu.quota`, of those kinds that can be changed."""
     return {
-        f"{kind}.{name}": value
+        f"{kind}.{name}": int(value) if isinstance(value, bool) else value
         for kind in ("cpu", "memory", "pids", "blockIO")
         for name, value in resources.get(kind, {}).items()
     }
