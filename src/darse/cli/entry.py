@@ -158,6 +158,7 @@ def _help(words: list[str], settings: Settings) -> int:
 def _overview(settings: Settings) -> int:
     from darse.cli.command_line import plugins
     from darse.cli.command_line.flags import flag_lines
+    from darse.cli.command_line.help_pages import fitted
 
     top = {path: index.COMMANDS[index.ALIASES.get(path, path)].summary for path in _top_level()}
     lines = ["", "Usage:  darse [OPTIONS] COMMAND", "", GLOBAL.summary, "", "Common Commands:"]
@@ -170,7 +171,7 @@ def _overview(settings: Settings) -> int:
     lines += [f"  {name:<12}{text}" for name, text in sorted(top.items()) if name not in index.COMMON]
     lines += ["", "Global Options:", *flag_lines(GLOBAL.flags), ""]
     lines += ["Run 'darse COMMAND --help' for more information on a command.", ""]
-    sys.stdout.write("\n".join(lines))
+    sys.stdout.write("\n".join(fitted(lines)))
     return 0
 
 
@@ -179,10 +180,12 @@ def _top_level() -> list[str]:
 
 
 def _group(name: str) -> int:
+    from darse.cli.command_line.help_pages import fitted
+
     lines = ["", f"Usage:  darse {name} COMMAND", "", index.GROUPS[name], "", "Commands:"]
     for path, entry in sorted(index.COMMANDS.items()):
         if path.startswith(f"{name} ") and not entry.hidden:
             lines.append(f"  {path.partition(' ')[2]:<12}{entry.summary}")
     lines += ["", f"Run 'darse {name} COMMAND --help' for more information on a command.", ""]
-    sys.stdout.write("\n".join(lines))
+    sys.stdout.write("\n".join(fitted(lines)))
     return 0

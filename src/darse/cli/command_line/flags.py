@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 USAGE_STATUS = 125
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+# What a description gets at least, however narrow the terminal is.
+_NARROWEST = 20
 
 
 class Flag:
@@ -296,10 +298,10 @@ def help_text(command: Command, aliases: Sequence[str] = ()) -> str:
         import textwrap
 
         lines += ["Filters:", *(f"  {line}" for line in textwrap.wrap(keys, terminal_width() - 2)), ""]
-    examples = command.examples.strip().splitlines() or help_pages.examples(command.path)
-    lines += ["Examples:", *(f"  {line}" for line in examples), ""] if examples else []
+    if examples := command.examples.strip().splitlines() or help_pages.examples(command.path):
+        lines += ["Examples:", *(part for line in examples for part in help_pages.example_lines(line)), ""]
     lines += ["Exit status:", *(f"  {line}" for line in help_pages.statuses(command.path)), ""]
-    return "\n".join(lines)
+    return "\n".join(help_pages.fitted(lines))
 
 
 def flag_lines(flags: Sequence[Flag]) -> list[str]:
@@ -322,7 +324,7 @@ def flag_lines(flags: Sequence[Flag]) -> list[str]:
 def _wrapped(head: str, text: str, width: int, columns: int) -> list[str]:
     import textwrap
 
-    body = [part for line in text.split("\n") for part in textwrap.wrap(line, max(columns - width, 30)) or [""]]
+    body = [part for line in text.split("\n") for part in textwrap.wrap(line, max(columns - width, _NARROWEST)) or [""]]
     first = f"{head:<{width}}{body[0]}" if len(head) < width else head
     rest = body[1:] if len(head) < width else body
     return [first, *(f"{'':<{width}}{line}" for line in rest)]

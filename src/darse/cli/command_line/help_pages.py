@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
+from darse.cli.command_line.flags import terminal_width
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# What the second column of a page gets at least, however narrow the terminal is.
+_NARROWEST = 20
 # Keys of `--filter`, with the values of those that have few; a test holds them against the engine's.
 _LABELS = {"label": "", "label!": ""}
 _BOOLEAN = "true false"
@@ -174,3 +184,35 @@ def filter_keys(path: str) -> str:
 def statuses(path: str) -> tuple[str, ...]:
     """What a command's exit statuses mean, a line each."""
     return _OWN.get(canonical(path), _USUAL)
+
+
+def example_lines(line: str) -> Iterator[str]:
+    """A command line of a page, in several that a shell joins again where it is longer than the terminal is wide."""
+    columns = terminal_width() if sys.stdout.isatty() else 0
+    if not columns or len(line) + 2 <= columns:
+        yield f"  {line}"
+        return
+    import shlex
+
+    from darse.cli.output import shell
+
+    yield from shell.lines(shlex.split(line, posix=False), "  ", columns, prompt="")
+
+
+def fitted(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a page, those that are longer than the terminal is wide in several.
+
+    They go on below the second column where there is one, and a bit to the right otherwise.
+    """
+    columns = terminal_width() if sys.stdout.isatty() else 0
+    for line in lines:
+        if not columns or len(line) <= columns:
+            yield line
+            continue
+        import re
+        import textwrap
+
+        begin = len(line) - len(line.lstrip())
+        first = re.match(r" *\S+( \S+)*  +", line)
+        second = first.end() if first is not None and columns - first.end() >= _NARROWEST else begin + 4 * (begin > 0)
+        yield from textwrap.wrap(line, columns, subsequent_indent=" " * second, break_on_hyphens=False)

@@ -6,7 +6,7 @@ lines that have a cell there, and is as wide as the widest of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # What `docker ps` may lose on a narrow terminal: never names, ids and states.
 SHRINKABLE = frozenset(
@@ -66,23 +66,24 @@ def ellipsis(text: str, most: int) -> str:
     return text[:end] + "…"
 
 
-def fit(text: str, columns: int) -> str:
+def fit(text: str, columns: int, *, spare: Sequence[str] = (), elastic: Mapping[str, int] | None = None) -> str:
     """A table with its columns aligned, no wider than `columns`; the first line has the headings.
 
     First the cells of columns that may be shortened are, then columns move together, then those leave that are told
-    elsewhere or can be done without. Where all that is not enough the table stays as it is.
+    elsewhere or can be done without, `spare` ones first. Where all that is not enough the table stays as it is.
+    `elastic` are further columns that may be shortened, to so many columns of the terminal.
     """
     rows = [line.split("\t") for line in text.split("\n")]
     count = len(rows[0])
     if any(len(row) not in (count, 1) for row in rows):
         return align(text)
     for padding, minimum, narrowest in ((3, 10, _NARROWEST), (1, 0, _NARROWEST), (1, 0, _NARROWEST // 2)):
-        if (fitted := _fitted(rows, columns, padding, minimum, narrowest)) is not None:
+        if (fitted := _fitted(rows, columns, padding, minimum, narrowest, elastic or {})) is not None:
             return fitted
-    for heading in _droppable(rows[0]):
+    for heading in [one for one in spare if one in rows[0]] + _droppable(rows[0]):
         number = rows[0].index(heading)
         rows = [[cell for one, cell in enumerate(row) if one != number or len(row) == 1] for row in rows]
-        if (fitted := _fitted(rows, columns, 1, 0, _NARROWEST // 2)) is not None:
+        if (fitted := _fitted(rows, columns, 1, 0, _NARROWEST // 2, elastic or {})) is not None:
             return fitted
     return align(text)
 
@@ -94,20 +95,23 @@ def _droppable(headings: Sequence[str]) -> list[str]:
     return [one for one in [*first, "COMMAND", "CREATED", "BLOCK I/O", "NET I/O", "PORTS"] if one in headings]
 
 
-def _fitted(rows: list[list[str]], columns: int, padding: int, minimum: int, narrowest: int) -> str | None:
+def _fitted(
+    rows: list[list[str]], columns: int, padding: int, minimum: int, narrowest: int, elastic: Mapping[str, int]
+) -> str | None:
     count = len(rows[0])
     shrinkable = SHRINKABLE if narrowest == _NARROWEST else SHRINKABLE | {"STATUS", "CREATED"}
+    least = {**dict.fromkeys(shrinkable, narrowest), **elastic}
     widths = [max(width(row[one]) for row in rows if one < len(row)) for one in range(count)]
 
     def total() -> int:
         return sum(max(one + padding, minimum) for one in widths[:-1]) + widths[-1]
 
     while total() > columns:
-        choices = [one for one in range(count) if rows[0][one] in shrinkable and widths[one] > narrowest]
+        choices = [one for one in range(count) if widths[one] > least.get(rows[0][one], widths[one])]
         if not choices:
             return None
         widest = max(choices, key=lambda one: widths[one])
-        widths[widest] = max(narrowest, widths[widest] - max(1, total() - columns))
+        widths[widest] = max(least[rows[0][widest]], widths[widest] - max(1, total() - columns))
     cut = ["\t".join(_shortened(cell, widths[number]) for number, cell in enumerate(row)) for row in rows]
     return align("\n".join(cut), minimum=minimum, padding=padding)
 

@@ -56,9 +56,8 @@ class TraceStore:
         if name in decoded:
             return decoded[name]
         known = ", ".join(sorted(decoded)) or "none"
-        raise NotFound(
-            f'no "{name or "operation"}" is on record for container {container_id[:12]} (on record: {known})'
-        )
+        asked = f'"{name}"' if name else "operation"
+        raise NotFound(f"no {asked} is on record for container {container_id[:12]} (on record: {known})")
 
     def all_of(self, container_id: str, directory: Path) -> list[Operation]:
         """Every operation on record for a container."""

@@ -111,7 +111,7 @@ def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
     has_colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     # A long name, a path say, has a line of its own rather than pushing all others to the right.
     width = min(max(len(one["check"]) for one in findings), _WIDEST_NAME)
-    room = max(terminal_width() - 9 - width - 2, 30) if sys.stdout.isatty() else 10_000
+    room = max(terminal_width() - 9 - width - 2, 20) if sys.stdout.isatty() else 10_000
     for one in findings:
         mark = f"{_MARKS.get(one['level'], one['level']):<7}"
         if has_colours:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import sys
 import textwrap
 import time
@@ -14,14 +12,14 @@ from darse.cli.command_line.flags import Command, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
-from darse.cli.output import table
+from darse.cli.output import shell, table
 
 _BAR = 10
 _WIDE_ENOUGH_FOR_BAR = 110
-# A directory whose name is a digest.
-_LONG = re.compile(r"/[^:,=\s]*/[0-9a-f]{64}(?=[/:,]|$)")
 # What is left for words before they go below the figures.
 _NARROWEST = 30
+# What of a list is left for names before other columns leave it.
+_NAMES = 20
 
 
 def explain(invocation: Invocation) -> int:
@@ -61,7 +59,11 @@ def _list(invocation: Invocation) -> int:
         outcome = str(one["outcome"]).partition(":")[0]
         rows.append("\t".join([one["id"][:12], one["container"], one["name"], when, took, str(one["steps"]), outcome]))
     text = "\n".join(rows) + "\n"
-    sys.stdout.write(table.fit(text, terminal_width()) if sys.stdout.isatty() else table.align(text))
+    if sys.stdout.isatty():
+        text = table.fit(text, terminal_width(), spare=("STEPS", "CONTAINER ID", "TOOK"), elastic={"NAMES": _NAMES})
+    else:
+        text = table.align(text)
+    sys.stdout.write(text)
     return 0
 
 
@@ -80,17 +82,18 @@ def story(operation: dict[str, Any], container: str) -> Iterator[str]:
     begun = operation["started_at_ns"]
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(begun / 1e9))
     subject = operation["subject"].removeprefix("sha256:")
-    yield f"{operation['name']} {container}{f' ({subject[:12]})' if subject else ''}, {when}"
-    yield f"{operation['outcome']} in {_milliseconds(total)} ms, {len(steps)} steps"
+    columns = terminal_width() if sys.stdout.isatty() else 0
+    yield from _wrapped(f"{operation['name']} {container}{f' ({subject[:12]})' if subject else ''}, {when}", columns)
+    yield from _wrapped(f"{operation['outcome']} in {_milliseconds(total)} ms, {len(steps)} steps", columns)
     if not steps:
         return
     yield ""
-    names = short_names(steps, subject)
+    names = shell.short_names(steps, subject)
     if names:
-        yield from (f"  $ {name}={value}" for value, name in names.items())
+        for value, name in names.items():
+            yield from shell.folded(f"  $ {name}={value}", columns)
         yield ""
     kinds = max(len(step["kind"]) for step in steps)
-    columns = terminal_width() if sys.stdout.isatty() else 0
     bar_width = _BAR if not columns or columns >= _WIDE_ENOUGH_FOR_BAR else 0
     indent = " " * (8 + 7 + 5 + bar_width + kinds + (10 if bar_width else 8))
     if columns and columns - len(indent) < _NARROWEST:
@@ -108,88 +111,29 @@ def story(operation: dict[str, Any], container: str) -> Iterator[str]:
             f"{_milliseconds(step['begin_ns'] - begun):>8}  {_milliseconds(duration):>7}  {share:>5.0%}  "
             f"{bar}{step['kind']:<{kinds}}"
         )
-        summary = _shortened(step["summary"], names)
-        first, *more = textwrap.wrap(summary, room) if room else [summary]
+        summary = shell.shortened(step["summary"], names)
+        first, *more = _wrapped(summary, room)
         if len(head) + 2 == len(indent):
             yield f"{head}  {first}"
         else:
-            yield head
+            yield head.rstrip()
             more.insert(0, first)
         yield from (f"{indent}{line}" for line in more)
-        for line in _shell(step["command"], room, names):
-            yield f"{indent}{line}"
+        yield from shell.typed(step["command"], indent, columns, names)
         if step.get("failed"):
-            yield f"{indent}failed: {step['failed']}"
+            yield from (f"{indent}{line}" for line in _wrapped(f"failed: {step['failed']}", room))
     yield ""
     # Steps may overlap, in threads; then there is no rest to tell of.
     rest = max(total - measured, 0)
     yield f"{_milliseconds(rest):>8} ms of it ({rest / total if total else 0:.0%}) in the engine itself"
 
 
+def _wrapped(text: str, columns: int) -> list[str]:
+    return (textwrap.wrap(text, columns, break_on_hyphens=False) if columns else []) or [text]
+
+
 def _milliseconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e6:.2f}"
-
-
-def short_names(steps: list[dict[str, Any]], subject: str) -> dict[str, str]:
-    """Shell variables for what is long in the commands: the container's id, and directories named by other digests.
-
-    Returns the name of each value.
-    """
-    names: dict[str, str] = {}
-    counts: dict[str, int] = {}
-    for word in (word for step in steps for word in step["command"] if "\n" not in word):
-        if subject and subject in word:
-            names[subject] = "ID"
-        for path in _LONG.findall(word.replace(subject, "") if subject else word):
-            if path not in names:
-                kind = re.sub(r"\W", "_", path.split("/")[-2]).upper().removesuffix("S")
-                counts[kind] = counts.get(kind, 0) + 1
-                names[path] = f"{kind}{counts[kind]}"
-    return names
-
-
-def _shortened(text: str, names: dict[str, str]) -> str:
-    for value, name in names.items():
-        text = text.replace(value, f"${name}")
-    return text
-
-
-def _shell(command: list[str], room: int = 0, names: dict[str, str] | None = None) -> Iterator[str]:
-    """A command as one types it, in lines of at most `room` columns where that is not 0 and words allow it.
-
-    What has lines of its own is shown as a here-document. `names` are variables that stand for values.
-    """
-    if not command:
-        return
-    if ";" in command:
-        split = command.index(";")
-        yield from _shell(command[:split], room, names)
-        yield from _shell(command[split + 1 :], room, names)
-        return
-    *words, last = command
-    if words and "\n" in last:
-        yield from _broken([_quoted(word, names) for word in words] + ["<<'END'"], room)
-        yield from (f"  {line}" for line in last.splitlines())
-        yield "  END"
-    else:
-        yield from _broken([_quoted(word, names) for word in command], room)
-
-
-def _quoted(word: str, names: dict[str, str] | None) -> str:
-    """A word for a shell; in quotes no name is put in a value's place."""
-    quoted = shlex.quote(word)
-    return _shortened(word, names) if names and quoted == word else quoted
-
-
-def _broken(words: list[str], room: int) -> Iterator[str]:
-    """A command in lines that a shell joins again."""
-    line = "$"
-    for word in words:
-        if room and line not in ("$", "   ") and len(line) + len(word) + 3 > room:
-            yield f"{line} \\"
-            line = "   "
-        line += f" {word}"
-    yield line
 
 
 COMMANDS = {
