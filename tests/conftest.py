@@ -65,6 +65,7 @@ def engine(session_engine: Engine) -> Iterator[Engine]:
         session_engine.up()
     yield session_engine
     session_engine.remove_all()
+    session_engine.refuse_stalls()
 
 
 @pytest.fixture
@@ -97,6 +98,7 @@ def hub(session_hub: Hub) -> Iterator[Hub]:
         session_hub.engine.up()
     yield session_hub
     session_hub.engine.remove_all()
+    session_hub.engine.refuse_stalls()
 
 
 @pytest.fixture(params=["docker", "darse"])

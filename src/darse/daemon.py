@@ -21,6 +21,7 @@ from darse import __version__
 from darse.core.config import EngineConfig
 from darse.core.errors import EngineError
 from darse.core.exhaustion import exhausted
+from darse.core.stalls import StallDetector
 from darse.engine.configuration.command_line import CommandLine, parse, usage
 from darse.engine.instance import only_engine, pidfile
 
@@ -66,7 +67,9 @@ def main() -> None:
             # Whatever directory we were started in is nobody's to hold, nor to fill: conmon leaves a file called `oom`
             # where it runs.
             os.chdir(config.exec_root)
-            asyncio.run(_serve(config, command))
+            stalls = StallDetector(config.debug_loop_stalls / 1000) if config.debug_loop_stalls else None
+            with asyncio.Runner(loop_factory=stalls.make_loop if stalls else None) as runner:
+                runner.run(_serve(config, command, stalls))
     except EngineError as error:
         sys.exit(f"darsed: {error}")
     except OSError as error:
@@ -88,7 +91,7 @@ def _rebuild(config: EngineConfig) -> int:
     return 1 if lost else 0
 
 
-async def _serve(config: EngineConfig, command: CommandLine) -> None:
+async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetector | None) -> None:
     # Imported late: a mistake in the options is answered without loading the engine.
     from darse.api.app import Api  # noqa: PLC0415
     from darse.api.listeners import Listeners  # noqa: PLC0415
@@ -111,6 +114,8 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
             await listeners.listen()
             gc.freeze()
             gc.enable()
+            if stalls is not None:
+                stalls.start()
             _notify("READY=1")
             _log.info("darsed %s is ready", __version__)
             await asyncio.to_thread(_keep_program, config)
@@ -121,6 +126,8 @@ async def _serve(config: EngineConfig, command: CommandLine) -> None:
             listeners.close()
             await api.drain(_DRAIN_SECONDS)
             await server.shutdown(_HANDLERS_SECONDS)
+            if stalls is not None:
+                stalls.stop()
     finally:
         await engine.close()
 

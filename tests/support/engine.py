@@ -3,13 +3,14 @@
 engine = Engine.start()            # ready when this returns
 engine.docker("run", "--rm", "builtin/busybox", "true")
 engine.kill9(); engine.restart()   # crash it
-engine.close()                     # stops it and asserts that nothing is left on the host
+engine.close()                     # stops it, asserts that nothing is left, and that nothing has blocked its event loop
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -35,6 +36,9 @@ BIN = REPOSITORY / ".venv" / "bin"
 BUSYBOX = "builtin/busybox"
 _READY_SECONDS = 60
 _STOP_SECONDS = 60
+# What may block an engine's event loop: twice as much while its coverage is taken, which makes Python as slow.
+_STALL_MILLISECONDS = 200 if os.environ.get("DARSE_COVERAGE") else 100
+_STALL = re.compile(r"^.*the event loop was blocked for .*(?:\n(?:in \d+ of|no stack| ).*)*", re.MULTILINE)
 # The environment's own settings must not reach the engines and clients under test.
 _DROPPED = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DARSE_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
@@ -154,6 +158,7 @@ class Engine:
         self.log_path = self.root / "log"
         self.api = ApiClient(str(self.socket))
         self._docker: Client | None = None
+        self._stalls = 0
 
     @classmethod
     def start(cls, *flags: str, **options: Any) -> Engine:
@@ -216,6 +221,7 @@ class Engine:
             "-m",
             "darse.daemon",
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
+            f"--debug-loop-stalls={_STALL_MILLISECONDS}",
             *self.flags,
         ]
 
@@ -262,8 +268,20 @@ class Engine:
                 assert status == 0, f"the engine ended with {status}:\n{self.log()}"
         finally:
             left = self.leaks()
+            stalls = self._new_stalls()
             self._sweep()
         assert not check or not left, "the engine left behind:\n  " + "\n  ".join(left)
+        assert not stalls, "\n".join(stalls)
+
+    def refuse_stalls(self) -> None:
+        """Assert that nothing has blocked the engine's event loop since the last time that this was asked."""
+        stalls = self._new_stalls()
+        assert not stalls, "\n".join(stalls)
+
+    def _new_stalls(self) -> list[str]:
+        found = _STALL.findall(self.log_path.read_text(errors="replace")) if self.log_path.exists() else []
+        new, self._stalls = found[self._stalls :], len(found)
+        return new
 
     def leaks(self, seconds: float = 10) -> list[str]:
         """What is left on the host, after the kernel has had `seconds` to finish its own tidying."""

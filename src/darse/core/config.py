@@ -56,6 +56,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     group: str = ""
     pidfile: Path | None = None
     debug: bool = False
+    # Milliseconds; 0 reports none.
+    debug_loop_stalls: int = 0
     log_level: str = "info"
     log_format: str = "text"
     experimental: bool = False

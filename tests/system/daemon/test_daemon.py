@@ -54,6 +54,21 @@ def test_version_and_help() -> None:
     assert "--data-root" in darsed("--help").stdout
 
 
+def test_what_blocks_the_event_loop_fails_the_tests_of_an_engine() -> None:
+    # One that is short enough to see is in every engine: of a millisecond.
+    engine = Engine.start("--debug-loop-stalls=1")
+    try:
+        for number in range(5):
+            engine.api("POST", f"/containers/create?name=one-{number}", {"Image": BUSYBOX})
+        engine.api("GET", "/containers/json?all=1&size=1")
+        with pytest.raises(AssertionError, match=r"the event loop was blocked for \d+ ms"):
+            engine.refuse_stalls()
+        engine.refuse_stalls()  # it is said once
+    finally:
+        with pytest.raises(AssertionError, match="the event loop was blocked"):
+            engine.close()
+
+
 def test_a_build_is_told_what_builds(engine: Engine) -> None:
     refused = engine.api("POST", "/build")
     assert refused.status == 501

@@ -53,6 +53,12 @@ OPTIONS = (
     Option("cpu-rt-runtime", "number", v.number("cpu_rt_runtime"), "Real-time budget in a period: microseconds"),
     Option("data-root", "text", v.path("data_root"), "Where images, volumes and containers are kept"),
     Option("debug", "flag", v.same("debug"), "Log everything", short="D"),
+    Option(
+        "debug-loop-stalls",
+        "number",
+        v.number("debug_loop_stalls"),
+        "Log the stack of whatever blocks the engine's event loop for that many milliseconds (default 0: do not)",
+    ),
     Option("default-address-pool", "list", v.address_pools, "base=CIDR,size=N", "default-address-pools"),
     Option("default-cgroupns-mode", "text", v.choice("default_cgroupns_mode", "host", "private"), "Of containers"),
     Option("default-gateway", "text", v.address("default_gateway"), "The default bridge's containers' gateway"),
