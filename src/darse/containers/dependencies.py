@@ -26,7 +26,7 @@ from darse.networks import NetworkService
 from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
-from darse.runtime.remapping import Remapping
+from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.sysinfo import SysInfo
 from darse.volumes import VolumeService
 from darse.wire.host_config import HostConfig
@@ -50,7 +50,7 @@ class Dependencies(msgspec.Struct, frozen=True):
     null: NullDevice
     files: FileLayout
     seccomp_profile: str = ""
-    remapping: Remapping | None = None
+    id_mapping: IdMapping = msgspec.field(default_factory=IdentityMapping)
     traces: TraceStore = msgspec.field(default_factory=TraceStore)
     file_uses: RootfsLeases = msgspec.field(default_factory=RootfsLeases)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
@@ -68,14 +68,9 @@ class Dependencies(msgspec.Struct, frozen=True):
             raise InvalidParameter(f"unknown or invalid runtime name: {name}")
         return runtime
 
-    def remapping_of(self, host: HostConfig) -> Remapping | None:
-        """How the ids of a container are mapped; None when they are the host's."""
-        return None if host.UsernsMode == "host" else self.remapping
-
-    def owners_of(self, host: HostConfig) -> str:
-        """How a container's owners are mapped on the disk (`Owners.parse`); empty: not."""
-        remapping = self.remapping_of(host)
-        return remapping.owners if remapping is not None else ""
+    def id_mapping_of(self, host: HostConfig) -> IdMapping:
+        """How the ids of a container are mapped."""
+        return IdentityMapping() if host.UsernsMode == "host" else self.id_mapping
 
     def cgroup_path(self, container: Container) -> str:
         """The container's cgroup, absolute within each hierarchy."""

@@ -39,7 +39,8 @@ from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.oci.program import PATH, oci_runtime
-from darse.runtime.remapping import Remapping, find_subordinates, forget_mounts, make_default_user, read_maps
+from darse.runtime.remapping import IdentityMapping, IdMapping, Remapping, unmount_mapped
+from darse.runtime.subordinate_ids import find_subordinates, make_default_user, read_maps
 from darse.runtime.sysinfo import SysInfo, read_sysinfo
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
@@ -92,9 +93,8 @@ class Engine:
         self.images = ImageService(config.data_root, self.state, self.events, keep_layer_blobs=config.keep_layer_blobs)
         self.registries = RegistryService(config, self.images, self.events)
         self.volumes = VolumeService(config.data_root, self.state, self.events)
-        self.remapping = _remapping(config)
-        id_maps = self.remapping.maps if self.remapping else None
-        self.networks = NetworkService(config, self.state, self.events, id_maps)
+        self.id_mapping = _id_mapping(config)
+        self.networks = NetworkService(config, self.state, self.events, self.id_mapping.maps)
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._null = NullDevice(self._threads)
         self._files = FileLayout(config.data_root, config.exec_root)
@@ -114,7 +114,7 @@ class Engine:
             null=self._null,
             files=self._files,
             seccomp_profile=_seccomp_profile(config),
-            remapping=self.remapping,
+            id_mapping=self.id_mapping,
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
@@ -145,12 +145,9 @@ class Engine:
             self.recovery.recorded("networks", ""),
         )
         self.volumes.open(self.recovery)
-        if self.remapping is not None:
-            self.remapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
-            owners = self.remapping.owners
-            self.volumes.owners = lambda: owners
-        else:
-            forget_mounts(self.config.exec_root / _REMAPPED)
+        unmount_mapped(self.config.exec_root / _REMAPPED)
+        self.id_mapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
+        self.volumes.owners = lambda: self.id_mapping.owners
         await self.containers.remove_finished()
         self.containers.open()
         self.images.trash.empty_in_background()
@@ -205,8 +202,7 @@ class Engine:
 
     def _leave_host(self) -> None:
         """Take back the mounts and the switch that no running container needs."""
-        if self.remapping is not None:
-            self.remapping.close()
+        self.id_mapping.close()
         if is_mount_point(self._files.bundles):
             unmount(str(self._files.bundles), MNT_DETACH)
         for runtime in self.runtimes.values():
@@ -241,16 +237,16 @@ def find_runtimes(config: EngineConfig) -> dict[str, OCIRuntime]:
     return found
 
 
-def _remapping(config: EngineConfig) -> Remapping | None:
+def _id_mapping(config: EngineConfig) -> IdMapping:
     """What `--userns-remap` asks for. Raises InvalidParameter and SystemFault."""
     if not config.userns_remap:
-        return None
+        return IdentityMapping()
     if config.userns_remap == "default":
         make_default_user()
     owners = find_subordinates(config.userns_remap)
     if owners is None:
         _log.warning("user namespaces: root cannot be remapped with itself; user namespaces are OFF")
-        return None
+        return IdentityMapping()
     return Remapping(read_maps(owners), config.exec_root / _REMAPPED)
 
 

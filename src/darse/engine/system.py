@@ -226,7 +226,7 @@ class SystemService:
         options = [f"name=seccomp,profile={config.seccomp_profile or 'builtin'}"]
         if facts.apparmor:
             options.insert(0, "name=apparmor")
-        if self._context.remapping is not None:
+        if self._context.id_mapping.maps is not None:
             options.append("name=userns")
         if config.no_new_privileges:
             options.append("name=no-new-privileges")

@@ -1,4 +1,4 @@
-"""`--userns-remap`: containers' users are unprivileged ones of the host; see user_namespaces(7), subuid(5).
+"""`--userns-remap`: containers' users are unprivileged ones of the host; see user_namespaces(7).
 
 Each container has a user namespace of its own. Its ids are the subordinate ids of a user: its root is the first of
 them. On the disk everything keeps the owners that the image gives it: containers get to their layers and volumes
@@ -10,22 +10,20 @@ layers are copied once (`darse.images.layers.remapped`), writable layers and vol
 needed.
 
 What is the host's stays the host's: a bind shows its owners as they are, which are nobody's in the container.
+
+`IdMapping` is what the start of a container asks; `IdentityMapping` and `Remapping` are the two answers.
 """
 
 from __future__ import annotations
 
 import errno
-import grp
 import logging
 import os
-import pwd
 import stat
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from darse.archive.id_mapping import Owners
@@ -46,152 +44,123 @@ from darse.linux.fs.mounts import (
     unmount,
 )
 from darse.linux.proc.userns import IdMaps, IdRange, make_user_namespace
+from darse.runtime.monitor.launch import RootMount
+from darse.runtime.oci.devices import device_binds
 from darse.runtime.oci.mounts import BindMount, Mounts
+from darse.runtime.oci.spec import SpecInputs
+from darse.runtime.oci.validate import check_remapped
+from darse.wire.host_config import HostConfig
 
-#: The user of `--userns-remap=default`, as dockerd calls it.
-DEFAULT_USER: Final = "dockremap"
-SUBUID, SUBGID = Path("/etc/subuid"), Path("/etc/subgid")
-_LARGEST = 2**32 - 1
-# setfsuid(2) answers with the id before, in which larger ones cannot be told from errors.
-_LARGEST_MAPPED = 2**31 - 1
-_SECONDS = 60
 # What a file system or a kernel that has no id-mapped mounts says.
 _CANNOT = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
 _log = logging.getLogger("darse.runtime.remapping")
-# login.defs(5): SUB_UID_MIN, SUB_UID_COUNT.
-_FIRST, _COUNT = 100000, 65536
 
 
-class Subordinates(msgspec.Struct, frozen=True):
-    """Whose ids containers get: a user's and a group's, each by name and number as subuid(5) knows them by."""
+class IdMapping(Protocol):
+    """How the ids in containers relate to those of the host."""
 
-    user: tuple[str, str]
-    group: tuple[str, str]
+    #: The maps of containers' user namespaces; None when containers have the host's.
+    maps: IdMaps | None
+    #: How owners are mapped on the disk, as `Owners.parse` reads it; empty: they are not.
+    owners: str
 
+    @property
+    def root_on_disk(self) -> tuple[int, int]:
+        """The user and group that own, on the disk, what is the container's root's."""
 
-def find_subordinates(text: str) -> Subordinates | None:
-    """Read `--userns-remap`: `default`, USER, UID, USER:GROUP or UID:GID; None when that is root, as for dockerd.
+    def open(self, roots: Sequence[Path]) -> None:
+        """Prepare the directories that containers see when the engine starts. Raises SystemFault."""
 
-    Raises InvalidParameter.
-    """
-    wanted, colon, group = (DEFAULT_USER, "", "") if text == "default" else text.partition(":")
-    if not wanted or (colon and not group) or ":" in group:
-        raise InvalidParameter(f'invalid user/group specification string "{text}"')
-    user = _user(wanted)
-    if user.pw_uid == 0:
-        return None
-    # Without a group, the group of the user's name.
-    found = _group(group or user.pw_name)
-    return Subordinates((user.pw_name, str(user.pw_uid)), (found.gr_name, str(found.gr_gid)))
+    def close(self) -> None:
+        """Undo `open`; containers that run keep what they have."""
 
+    def check_options(self, host: HostConfig) -> None:
+        """Raise InvalidParameter for options of a container that do not go with the mapping."""
 
-def _user(text: str) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwuid(int(text)) if text.isdecimal() and int(text) <= _LARGEST else pwd.getpwnam(text)
-    except KeyError:
-        kind = "uid" if text.isdecimal() else "user"
-        raise InvalidParameter(f"userns-remap: {kind} {text} has no entry in /etc/passwd") from None
+    def mapped_path(self, path: str) -> str:
+        """Where a container sees what the engine has at `path`. Raises SystemFault."""
 
+    def map_root(self, root: RootMount) -> RootMount:
+        """The overlay of a container's root as the container may mount it. Raises SystemFault."""
 
-def _group(text: str) -> grp.struct_group:
-    try:
-        return grp.getgrgid(int(text)) if text.isdecimal() and int(text) <= _LARGEST else grp.getgrnam(text)
-    except KeyError:
-        kind = "gid" if text.isdecimal() else "group"
-        raise InvalidParameter(f"userns-remap: {kind} {text} has no entry in /etc/group") from None
+    def map_mounts(self, mounts: Mounts, host: HostConfig, own: str, volumes: Collection[str]) -> Mounts:
+        """The mounts of a container's start, those of devices that it cannot make included.
 
+        Sources below the directory `own` are files of the engine for the container, whose root they are to belong to;
+        those at the destinations `volumes` are the engine's volumes; all others are the host's. Raises SystemFault and
+        InvalidParameter.
+        """
 
-def read_maps(owners: Subordinates, subuid: Path = SUBUID, subgid: Path = SUBGID) -> IdMaps:
-    """The maps of containers' namespaces: each range of the files after the one before it.
+    def shared_user_namespace(self, others: Mapping[str, int]) -> str:
+        """The user namespace of the containers whose namespaces one joins, by name and pid; empty: it has its own.
 
-    Raises InvalidParameter in docker's words.
-    """
-    users = _ranges(subuid, owners.user)
-    # subgid(5) goes by the user, and people write the group.
-    groups = _ranges(subgid, owners.user) or _ranges(subgid, owners.group)
-    for kind, found in (("subuid", users), ("subgid", groups)):
-        if not found:
-            raise InvalidParameter(f'Can\'t create ID mappings: no {kind} ranges found for user "{owners.user[0]}"')
-    return IdMaps(users, groups)
+        Raises InvalidParameter when they do not have one user namespace.
+        """
+
+    def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
+        """What a spec is to be made from, with the ids of this mapping.
+
+        Call it in the launch's mount namespace: mounts that it makes are made below `directory`, the bundle. Raises
+        OSError.
+        """
 
 
-def _ranges(path: Path, names: tuple[str, str]) -> tuple[IdRange, ...]:
-    found: list[IdRange] = []
-    inside = 0
-    for line in path.read_text().splitlines() if path.exists() else ():
-        name, _, numbers = line.strip().partition(":")
-        first, _, count = numbers.partition(":")
-        if name not in names or name.startswith("#"):
-            continue
-        if not (first.isdecimal() and count.isdecimal()) or int(count) < 1 or int(first) + int(count) > _LARGEST:
-            raise InvalidParameter(f"Can't create ID mappings: {path} has a malformed line: {line.strip()!r}")
-        if int(first) + int(count) - 1 > _LARGEST_MAPPED:
-            raise InvalidParameter(f"Can't create ID mappings: {path} gives {name} ids above {_LARGEST_MAPPED}")
-        if int(first) == 0:
-            raise InvalidParameter(f"Can't create ID mappings: {path} gives {name} the host's root")
-        found.append(IdRange(inside, int(first), int(count)))
-        inside += int(count)
-    return tuple(found)
+class IdentityMapping:
+    """The ids in containers are those of the host."""
 
+    maps: IdMaps | None = None
+    owners = ""
+    root_on_disk = (0, 0)
 
-def make_default_user(subuid: Path = SUBUID, subgid: Path = SUBGID) -> None:
-    """Have the user of `--userns-remap=default`, and subordinate ids for it that nobody else has.
+    def open(self, roots: Sequence[Path]) -> None:
+        """Nothing is to be prepared."""
 
-    Raises InvalidParameter for malformed files, and SystemFault.
-    """
-    try:
-        pwd.getpwnam(DEFAULT_USER)
-    except KeyError:
-        shell = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
-        _administer(f"add the user {DEFAULT_USER}", "useradd", "--system", "--user-group", *shell, DEFAULT_USER)
-    names = (DEFAULT_USER, str(pwd.getpwnam(DEFAULT_USER).pw_uid))
-    wanted = [
-        (option, path)
-        for option, path in (("--add-subuids", subuid), ("--add-subgids", subgid))
-        if not _ranges(path, names)
-    ]
-    if wanted:
-        first = first_free(subuid, subgid)
-        text = f"{first}-{first + _COUNT - 1}"
-        options = [word for option, _ in wanted for word in (option, text)]
-        _administer(f"give {DEFAULT_USER} subordinate ids", "usermod", *options, DEFAULT_USER)
+    def close(self) -> None:
+        """Nothing is to be undone."""
 
+    def check_options(self, host: HostConfig) -> None:
+        """All options go with it."""
 
-def first_free(*files: Path) -> int:
-    """The first id, not below what shadow begins with, from which on nobody has subordinate ids."""
-    ends = [_FIRST]
-    for path in files:
-        for line in path.read_text().splitlines() if path.exists() else ():
-            _, first, count = [*line.split(":"), "", ""][:3]
-            if first.isdecimal() and count.isdecimal():
-                ends.append(int(first) + int(count))
-    return max(ends)
+    def mapped_path(self, path: str) -> str:
+        """Where it is."""
+        return path
 
+    def map_root(self, root: RootMount) -> RootMount:
+        """As it is."""
+        return root
 
-def _administer(what: str, program: str, *arguments: str) -> None:
-    """Run one of shadow's programs, which know how to lock these files. Raises SystemFault."""
-    command = [f"/usr/sbin/{program}", *arguments]
-    with trace.step("file", what, *command):
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-            raise SystemFault(f"userns-remap: cannot {what}: {said}") from error
+    def map_mounts(self, mounts: Mounts, host: HostConfig, own: str, volumes: Collection[str]) -> Mounts:
+        """As they are: the runtime makes the nodes of devices."""
+        return mounts
+
+    def shared_user_namespace(self, others: Mapping[str, int]) -> str:
+        """There are no user namespaces."""
+        return ""
+
+    def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
+        """As they are."""
+        return inputs
 
 
 class Remapping:
-    """The maps of an engine's containers, and the engine's directories as containers see them."""
+    """Containers have user namespaces: the maps of these, and the engine's directories as containers see them."""
 
     def __init__(self, maps: IdMaps, directory: Path) -> None:
         """`directory` is where the id-mapped mounts go."""
-        self.maps = maps
-        #: How owners are mapped on the disk, as `Owners.parse` reads it; empty with id-mapped mounts.
+        self.maps: IdMaps | None = maps
+        #: Empty with id-mapped mounts, see `IdMapping.owners`.
         self.owners = ""
+        self._maps = maps
         self._directory = directory
-        self._shown: dict[Path, Path] = {}
+        self._mapped: dict[Path, Path] = {}
+
+    @property
+    def root_on_disk(self) -> tuple[int, int]:
+        """See `IdMapping.root_on_disk`."""
+        return self._maps.root if self.owners else (0, 0)
 
     def open(self, roots: Sequence[Path]) -> None:
-        """Make the mounts of these directories, or have owners mapped on the disk where one cannot be mounted so.
+        """Mount these directories id-mapped, or have owners mapped on the disk where one cannot be mounted so.
 
         Raises SystemFault.
         """
@@ -201,7 +170,7 @@ class Remapping:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         private_bind(self._directory)
         try:
-            namespace = make_user_namespace(self.maps, network=False).user
+            namespace = make_user_namespace(self._maps, network=False).user
         except OSError as error:
             raise SystemFault(f"userns-remap: {reason(error)} (hint: sysctl user.max_user_namespaces)") from error
         try:
@@ -215,13 +184,13 @@ class Remapping:
                         raise SystemFault(f"userns-remap: cannot mount {root} id-mapped: {error.strerror}") from error
                     self._map_on_disk(root)
                     return
-                self._shown[root] = target
+                self._mapped[root] = target
         finally:
             os.close(namespace)
 
     def _map_on_disk(self, root: Path) -> None:
         self.close()
-        owners = owners_of(self.maps)
+        owners = owners_of(self._maps)
         if owners.overlap:
             raise SystemFault(
                 f"userns-remap: {root} has no id-mapped mounts, and without them the subordinate ids must be other "
@@ -235,8 +204,8 @@ class Remapping:
         self.owners = str(owners)
 
     def _require_passage(self) -> None:
-        """Containers' root is nobody special on the host, and must be let through to its files."""
-        user, group = self.maps.root
+        """Refuse directories that containers' root, an unprivileged user of the host, has no search permission for."""
+        user, group = self._maps.root
         for parent in self._directory.parents:
             status = parent.stat()
             bit = stat.S_IXOTH
@@ -251,33 +220,76 @@ class Remapping:
                 )
 
     def close(self) -> None:
-        """Take the mounts back; what containers have of them stays theirs."""
-        self._shown = {}
-        forget_mounts(self._directory)
+        """Unmount them; containers that run keep theirs."""
+        self._mapped = {}
+        unmount_mapped(self._directory)
 
-    def shown(self, path: str) -> str:
-        """What is at `path` for containers: the same through an id-mapped mount. Raises SystemFault."""
+    def check_options(self, host: HostConfig) -> None:
+        """See `IdMapping.check_options`."""
+        check_remapped(host)
+
+    def mapped_path(self, path: str) -> str:
+        """See `IdMapping.mapped_path`: the same through an id-mapped mount."""
         if self.owners:
             return path
-        for root, target in self._shown.items():
+        for root, target in self._mapped.items():
             if path == str(root) or path.startswith(f"{root}/"):
                 return f"{target}{path[len(str(root)) :]}"
         raise SystemFault(f"{path} is in no directory that containers are shown")
 
-    def give(self, path: str) -> str:
-        """As `shown`, for one of the files that the engine makes for a container, whose root it is to belong to."""
+    def map_root(self, root: RootMount) -> RootMount:
+        """See `IdMapping.map_root`.
+
+        With id-mapped mounts it is containers' root who mounts the overlay, because it owns the upper directory there.
+        """
+        return RootMount(
+            [self.mapped_path(lower) for lower in root.lower],
+            self.mapped_path(root.upper),
+            self.mapped_path(root.work),
+            None if self.owners else self._maps.root,
+        )
+
+    def map_mounts(self, mounts: Mounts, host: HostConfig, own: str, volumes: Collection[str]) -> Mounts:
+        """See `IdMapping.map_mounts`. No container makes nodes in a user namespace: those of the host are bound."""
+
+        def mapped(one: BindMount) -> BindMount:
+            if one.source.startswith(f"{own}/"):
+                return replace(one, source=self._chown_and_map(one.source))
+            if one.destination in volumes:
+                return replace(one, source=self.mapped_path(one.source))
+            return one
+
+        return [mapped(one) if isinstance(one, BindMount) else one for one in [*mounts, *device_binds(host)]]
+
+    def _chown_and_map(self, path: str) -> str:
+        """As `mapped_path`, for a file that the engine makes for a container, whose root is to own it."""
         if self.owners:
-            os.chown(path, *self.maps.root)
-        return self.shown(path)
+            os.chown(path, *self._maps.root)
+        return self.mapped_path(path)
 
-    @property
-    def mounter(self) -> tuple[int, int] | None:
-        """Who mounts overlays: with id-mapped mounts containers' root, who is theirs; otherwise the host's: None."""
-        return None if self.owners else self.maps.root
+    def shared_user_namespace(self, others: Mapping[str, int]) -> str:
+        """See `IdMapping.shared_user_namespace`."""
+        owners = {Path(f"/proc/{pid}/ns/user").readlink(): pid for pid in others.values()}
+        if not owners:
+            return ""
+        if len(owners) > 1 or Path("/proc/self/ns/user").readlink() in owners:
+            raise InvalidParameter(
+                f"cannot join namespaces of {', '.join(others)} from a user namespace: they must all belong to one "
+                "(hint: --userns=host)"
+            )
+        return f"/proc/{next(iter(owners.values()))}/ns/user"
 
-    def admit(self, directory: Path) -> None:
-        """Let containers' root pass through a directory of the engine."""
-        os.chown(directory, -1, self.maps.root[1])
+    def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
+        """See `IdMapping.adapt_spec`."""
+        self._grant_access(directory)
+        mounts = _pin_sources(inputs.mounts, directory)
+        if inputs.host.IpcMode == "host":
+            mounts = [*mounts, _host_message_queues(directory)]
+        return replace(inputs, mounts=mounts, id_maps=self._maps, last_group=self._maps.last_group)
+
+    def _grant_access(self, directory: Path) -> None:
+        """Let containers' root search a directory of the engine."""
+        os.chown(directory, -1, self._maps.root[1])
         directory.chmod(0o710)
 
 
@@ -296,14 +308,14 @@ def make_users(owners: str) -> int:
     return make_user_namespace(IdMaps(users, groups), network=False).user
 
 
-def forget_mounts(directory: Path) -> None:
-    """Unmount what this engine, or one before it that has crashed, shows there."""
+def unmount_mapped(directory: Path) -> None:
+    """Unmount the id-mapped mounts of this engine, or of one before it that has crashed."""
     if directory.exists() and is_mount_point(directory):
         unmount(str(directory), MNT_DETACH)
 
 
-def pin_sources(mounts: Mounts, directory: Path) -> Mounts:
-    """Bind the sources of binds below `directory`: where they are, containers' root may not pass.
+def _pin_sources(mounts: Mounts, directory: Path) -> Mounts:
+    """Bind the sources of binds below `directory`: where they are, containers' root may have no search permission.
 
     Call it in the launch's mount namespace.
     """
@@ -324,7 +336,7 @@ def _pin(one: BindMount, target: Path) -> BindMount:
     return replace(one, source=str(target))
 
 
-def host_message_queues(directory: Path) -> BindMount:
+def _host_message_queues(directory: Path) -> BindMount:
     """The host's POSIX message queues as a mount for a container that shares its IPC namespace.
 
     Only the namespace's owner mounts them. Call it in the launch's mount namespace.

@@ -1,90 +1,87 @@
-"""Whose subordinate ids `--userns-remap` means, and which they are."""
+"""What the ids of a container are, with and without `--userns-remap`."""
 
 from __future__ import annotations
 
-import grp
-import pwd
+import os
 from pathlib import Path
 
 import pytest
 
-from darse.core.errors import InvalidParameter
+from darse.core.errors import InvalidParameter, SystemFault
 from darse.linux.proc.userns import IdMaps, IdRange
-from darse.runtime.remapping import Subordinates, find_subordinates, first_free, read_maps
+from darse.runtime.monitor.launch import RootMount
+from darse.runtime.oci.mounts import BindMount
+from darse.runtime.remapping import IdentityMapping, Remapping, owners_of
+from darse.wire.host_config import DeviceMapping, HostConfig
 
-NOBODY = pwd.getpwnam("nobody")
-NOGROUP = grp.getgrgid(NOBODY.pw_gid)
-OWNERS = Subordinates(("alice", "1000"), ("staff", "50"))
+MAPS = IdMaps((IdRange(0, 100000, 65536),), (IdRange(0, 200000, 65536),))
+ROOT = RootMount(["/data/layers/1"], "/data/snapshots/c/upper", "/data/snapshots/c/work")
+BINDS = [
+    BindMount("/data/containers/c/hosts", "/etc/hosts", writable=True, propagation="rprivate"),
+    BindMount("/data/volumes/v/_data", "/v", writable=True, propagation="rprivate"),
+    BindMount("/srv", "/srv", writable=True, propagation="rprivate"),
+]
+NULL = HostConfig(Devices=[DeviceMapping("/dev/null", "/dev/null", "rwm")])
 
 
-@pytest.mark.parametrize("text", [f"nobody:{NOGROUP.gr_name}", f"{NOBODY.pw_uid}:{NOGROUP.gr_gid}"])
-def test_by_name_and_by_number(text: str) -> None:
-    assert find_subordinates(text) == Subordinates(
-        ("nobody", str(NOBODY.pw_uid)), (NOGROUP.gr_name, str(NOGROUP.gr_gid))
+@pytest.fixture
+def mounted(tmp_path: Path) -> Remapping:
+    """A remapping whose id-mapped mounts are there."""
+    mapping = Remapping(MAPS, tmp_path)
+    mapping._mapped = {Path("/data/layers"): tmp_path / "0", Path("/data"): tmp_path / "1"}
+    return mapping
+
+
+def test_without_remapping_everything_stays_as_it_is(tmp_path: Path) -> None:
+    mapping = IdentityMapping()
+    mapping.check_options(HostConfig(Privileged=True))
+    assert mapping.mapped_path("/data/x") == "/data/x"
+    assert mapping.map_root(ROOT) == ROOT
+    assert mapping.map_mounts(BINDS, NULL, "/data/containers", {"/v"}) == BINDS
+    assert mapping.shared_user_namespace({"other": os.getpid()}) == ""
+    assert (mapping.maps, mapping.owners, mapping.root_on_disk) == (None, "", (0, 0))
+
+
+def test_containers_see_the_engines_directories_through_mounts_and_their_root_mounts_the_overlay(
+    mounted: Remapping, tmp_path: Path
+) -> None:
+    assert mounted.map_root(ROOT) == RootMount(
+        [f"{tmp_path}/0/1"], f"{tmp_path}/1/snapshots/c/upper", f"{tmp_path}/1/snapshots/c/work", (100000, 200000)
     )
+    with pytest.raises(SystemFault, match="/other is in no directory"):
+        mounted.mapped_path("/other")
 
 
-@pytest.mark.parametrize("text", ["root", "0", "root:root"])
-def test_root_is_not_remapped(text: str) -> None:
-    assert find_subordinates(text) is None
+def test_files_of_the_engine_and_volumes_are_mapped_and_what_is_the_hosts_is_not(
+    mounted: Remapping, tmp_path: Path
+) -> None:
+    found = mounted.map_mounts(BINDS, NULL, "/data/containers", {"/v"})
+    assert [(one.source, one.destination) for one in found if isinstance(one, BindMount)] == [
+        (f"{tmp_path}/1/containers/c/hosts", "/etc/hosts"),
+        (f"{tmp_path}/1/volumes/v/_data", "/v"),
+        ("/srv", "/srv"),
+        ("/dev/null", "/dev/null"),  # nobody makes nodes in a user namespace
+    ]
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("no-such-user", "user no-such-user has no entry in /etc/passwd"),
-        ("4123456789", "uid 4123456789 has no entry in /etc/passwd"),
-        ("99999999999", "uid 99999999999 has no entry in /etc/passwd"),
-        ("nobody:no-such-group", "group no-such-group has no entry in /etc/group"),
-        ("nobody:", "invalid user/group specification string"),
-        (":nogroup", "invalid user/group specification string"),
-        ("a:b:c", "invalid user/group specification string"),
-    ],
-)
-def test_refused(text: str, said: str) -> None:
-    with pytest.raises(InvalidParameter, match=said):
-        find_subordinates(text)
+def test_owners_that_are_mapped_on_the_disk_need_no_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chowned = []
+    monkeypatch.setattr("darse.runtime.remapping.os.chown", lambda *arguments: chowned.append(arguments))
+    mapping = Remapping(MAPS, tmp_path)
+    mapping.owners = str(owners_of(MAPS))
+    assert mapping.root_on_disk == (100000, 200000)
+    assert mapping.map_root(ROOT) == ROOT
+    assert mapping.map_mounts(BINDS, HostConfig(), "/data/containers", {"/v"}) == BINDS
+    assert chowned == [("/data/containers/c/hosts", 100000, 200000)]
 
 
-def read(tmp_path: Path, users: str, groups: str) -> IdMaps:
-    (tmp_path / "subuid").write_text(users)
-    (tmp_path / "subgid").write_text(groups)
-    return read_maps(OWNERS, tmp_path / "subuid", tmp_path / "subgid")
+def test_options_that_need_the_hosts_namespaces_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="privileged mode is incompatible"):
+        Remapping(MAPS, tmp_path).check_options(HostConfig(Privileged=True))
 
 
-def test_ranges_follow_each_other(tmp_path: Path) -> None:
-    maps = read(tmp_path, "bob:1:5\nalice:100000:65536\n1000:300000:10\n", "alice:200000:65536\n")
-    assert maps.users == (IdRange(0, 100000, 65536), IdRange(65536, 300000, 10))
-    assert maps.groups == (IdRange(0, 200000, 65536),)
-    assert maps.root == (100000, 200000)
-    assert maps.last_group == 65535
-
-
-def test_groups_by_the_groups_name(tmp_path: Path) -> None:
-    assert read(tmp_path, "alice:1000:9", "staff:2000:9").groups == (IdRange(0, 2000, 9),)
-
-
-def test_the_default_users_range_is_nobody_elses(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("alice:100000:65536\nbob:165536:65536\n")
-    (tmp_path / "b").write_text("alice:100000:65536\ncarol:300000:10\nbroken\n")
-    assert first_free(tmp_path / "a") == 231072
-    assert first_free(tmp_path / "a", tmp_path / "b") == 300010
-    assert first_free(tmp_path / "none") == 100000
-
-
-@pytest.mark.parametrize(
-    ("users", "groups", "said"),
-    [
-        ("", "alice:1:2", 'no subuid ranges found for user "alice"'),
-        ("alice:1:2", "# alice:1:2", 'no subgid ranges found for user "alice"'),
-        ("alice:x:2", "alice:1:2", "malformed line"),
-        ("alice:1", "alice:1:2", "malformed line"),
-        ("alice:1:0", "alice:1:2", "malformed line"),
-        ("alice:1:4294967295", "alice:1:2", "malformed line"),
-        ("alice:2147483000:65536", "alice:1:2", "ids above 2147483647"),
-        ("alice:0:65536", "alice:1:2", "the host's root"),
-    ],
-)
-def test_files_that_will_not_do(tmp_path: Path, users: str, groups: str, said: str) -> None:
-    with pytest.raises(InvalidParameter, match=said):
-        read(tmp_path, users, groups)
+def test_namespaces_of_the_host_cannot_be_joined_from_a_user_namespace(tmp_path: Path) -> None:
+    mapping = Remapping(MAPS, tmp_path)
+    assert mapping.shared_user_namespace({}) == ""
+    with pytest.raises(InvalidParameter, match=r"cannot join namespaces of web from a user namespace: .*--userns=host"):
+        mapping.shared_user_namespace({"web": os.getpid()})

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from darse.containers.dependencies import Dependencies
 from darse.core.errors import NotFound
 from darse.runtime.oci.mounts import BindMount
-from darse.runtime.remapping import Remapping
+from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.volumes.mounts import MountPlan
 
 
@@ -39,15 +39,15 @@ class ImageMounts:
                 return pinned.chain_of(container.id, image_id)
         raise NotFound(f"No such image: {image_id}")
 
-    def ready(self, plan: MountPlan, container_id: str, remapping: Remapping | None = None) -> BindMount:
-        """The mount of an image for the spec, or a look from outside."""
+    def ready(self, plan: MountPlan, container_id: str, mapping: IdMapping | None = None) -> BindMount:
+        """The mount of an image as a container sees it through `mapping`, or as the engine does."""
+        mapping = mapping or IdentityMapping()
         empty = self._context.snapshots.empty
         layers = self._context.snapshots.mounted.layers_of(container_id, plan.source)
         if layers:
             # An overlay needs two, and a single layer must not show its whiteouts either.
             layers = layers if len(layers) > 1 else [*layers, empty]
-        if remapping is not None:
-            empty, layers = remapping.shown(empty), [remapping.shown(layer) for layer in layers]
+        empty, layers = mapping.mapped_path(empty), [mapping.mapped_path(layer) for layer in layers]
         return BindMount(
             "" if layers else empty, plan.destination, False, "rprivate", subpath=plan.subpath, layers=layers
         )

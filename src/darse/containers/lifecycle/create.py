@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from darse.archive.id_mapping import Owners
 from darse.containers import name_generator
 from darse.containers.dependencies import Dependencies
 from darse.containers.filesystem.image_mounts import ImageMounts
@@ -120,7 +119,7 @@ class Creation:
             undo.push_async_callback(context.snapshots.remove, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)
-            if owners := context.owners_of(container.record.host):
+            if owners := context.id_mapping_of(container.record.host).owners:
                 await context.snapshots.change_owners(container.id, owners)
             await context.volumes.realize(container.record.mounts)
             await self._fill(container)
@@ -168,8 +167,7 @@ class Creation:
         validate.check_together(request, host, [settings.MacAddress for settings in given.values()])
         log_drivers.check(host.LogConfig)
         warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
-        if self._context.remapping_of(host) is not None:
-            validate.check_remapped(host)
+        self._context.id_mapping_of(host).check_options(host)
         for mode in (host.PidMode, host.IpcMode):
             if mode.startswith("container:"):
                 self._other(mode.partition(":")[2])
@@ -255,10 +253,7 @@ class Creation:
         if is_there(working, overlay.lower):
             working = ""
         if plans or working:
-            owner = (0, 0)
-            if text := context.owners_of(container.record.host):
-                owners = Owners.parse(text)
-                owner = owners.user(0), owners.group(0)
+            owner = context.id_mapping_of(container.record.host).root_on_disk
             files = context.files.of(container.id)
             await context.threads.run(self._fill_files, files, overlay, plans, working, owner)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.filesystem.image_mounts import ImageMounts
@@ -20,11 +19,10 @@ from darse.core.errors import InvalidParameter, Unavailable
 from darse.networks.model import PortWishes, SandboxRequest
 from darse.runtime.monitor.launch import RootMount
 from darse.runtime.oci import OCIRuntime, cdi
-from darse.runtime.oci.devices import device_binds
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
-from darse.runtime.oci.spec import LAST_GROUP, SharedNamespaces, SpecInputs, build_spec
+from darse.runtime.oci.spec import SharedNamespaces, SpecInputs, build_spec
 from darse.runtime.oci.user import lookup_user
-from darse.runtime.remapping import Remapping, host_message_queues, pin_sources
+from darse.runtime.remapping import IdMapping
 from darse.runtime.rootfs.bind_sources import pin_layers, pin_shared_memory, pin_subpaths
 from darse.runtime.rootfs.mount_targets import check_destinations, with_modes
 from darse.volumes.mounts import MountPlan
@@ -72,25 +70,19 @@ class StartPreparation:
         files = context.files.of(container.id)
         runtime = context.runtime_of(container)
         self._links.require_running(container)
-        remapping = context.remapping_of(container.record.host)
-        await context.snapshots.change_owners(container.id, context.owners_of(container.record.host))
+        mapping = context.id_mapping_of(container.record.host)
+        await context.snapshots.change_owners(container.id, mapping.owners)
         self._allow_real_time(container)
-        stack = await self._network(container, remapping)
+        stack = await self._network(container, mapping)
         hostname = self._names.hostname(container)
         binds = self._names.write(container, hostname, stack.addresses)
-        mounts = [*binds, *[await self._ready(plan, container.id, remapping) for plan in container.record.mounts]]
+        mounts = [*binds, *[await self._ready(plan, container.id, mapping) for plan in container.record.mounts]]
         shared_memory = self._shared_memory(container)
         station = files.station.directory
         overlay = context.snapshots.overlay(container.id)
-        root = RootMount(overlay.lower, overlay.upper, overlay.work)
-        if remapping is not None:
-            mounts = self._as_remapped(remapping, container, mounts)
-            root = RootMount(
-                [remapping.shown(lower) for lower in root.lower],
-                remapping.shown(root.upper),
-                remapping.shown(root.work),
-                remapping.mounter,
-            )
+        root = mapping.map_root(RootMount(overlay.lower, overlay.upper, overlay.work))
+        own = str(context.files.containers)
+        mapped = mapping.map_mounts(mounts, container.record.host, own, self._plain_volumes(container))
         namespaces = self._namespaces(container, stack)
         init_program = self._init_program(container)
         record = container.record
@@ -102,14 +94,8 @@ class StartPreparation:
 
         def write_spec(root_fd: int) -> bytes:
             nonlocal profile
-            check_destinations(root_fd, str(files.station.rootfs), mounts)
-            pinned = pin_subpaths(pin_layers(with_modes(root_fd, mounts), station), station)
-            if remapping is not None:
-                remapping.admit(station)
-                pinned = pin_sources(pinned, station)
-                if record.host.IpcMode == "host":
-                    pinned = [*pinned, host_message_queues(station)]
-            maps = remapping.maps if remapping is not None else None
+            check_destinations(root_fd, str(files.station.rootfs), mapped)
+            pinned = pin_subpaths(pin_layers(with_modes(root_fd, mapped), station), station)
             inputs = SpecInputs(
                 config=record.config,
                 host=record.host,
@@ -129,11 +115,9 @@ class StartPreparation:
                 no_new_privileges=context.config.no_new_privileges,
                 default_ulimits=context.config.default_ulimits,
                 link_variables=self._links.environment(container),
-                id_maps=maps,
-                last_group=LAST_GROUP if maps is None else maps.last_group,
             )
             with trace.step("file", f"write the OCI spec, {files.station.config}"):
-                spec = build_spec(runtime.adapt_spec(inputs, station))
+                spec = build_spec(runtime.adapt_spec(mapping.adapt_spec(inputs, station), station))
                 cdi.apply(spec, devices)
                 profile = runtime.insert_filter(spec)
                 return msgspec.json.encode(spec)
@@ -151,20 +135,20 @@ class StartPreparation:
             parent = str(Path(self._context.cgroup_path(container)).parent)
             cgroups.allow_real_time(parent, period=config.cpu_rt_period, runtime=config.cpu_rt_runtime)
 
-    async def _ready(self, plan: MountPlan, container_id: str, remapping: Remapping | None) -> Mount:
+    async def _ready(self, plan: MountPlan, container_id: str, mapping: IdMapping) -> Mount:
         if plan.type == "image":
-            return self._mounted.ready(plan, container_id, remapping)
+            return self._mounted.ready(plan, container_id, mapping)
         return await self._context.volumes.ready(plan, container_id)
 
-    async def _network(self, container: Container, remapping: Remapping | None) -> _Stack:
+    async def _network(self, container: Container, mapping: IdMapping) -> _Stack:
         context, record = self._context, container.record
         mode = record.host.NetworkMode
         if mode == "host":
             return _Stack(None, [])
-        shared = self._shared_user_namespace(container) if remapping is not None else ""
+        if mode.startswith("container:") and context.store.find(mode.partition(":")[2]) is container:
+            raise InvalidParameter(f"cannot join own network: --network {mode} names the container itself")
+        shared = mapping.shared_user_namespace(self._joined(container))
         if mode.startswith("container:"):
-            if context.store.find(mode.partition(":")[2]) is container:
-                raise InvalidParameter(f"cannot join own network: --network {mode} names the container itself")
             other = running_other(self._context, mode, "network")
             sandbox = context.networks.sandbox(network_owner(context, container).id)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
@@ -177,7 +161,7 @@ class StartPreparation:
             wishes=PortWishes(
                 record.host.PortBindings or {}, list(record.config.ExposedPorts or {}), record.host.PublishAllPorts
             ),
-            owner=shared or (remapping.maps if remapping is not None else None),
+            owner=shared or mapping.maps,
         )
         made = await context.networks.sandbox_create(request)
         return _Stack(made.path, made.addresses, made.user_path)
@@ -201,28 +185,15 @@ class StartPreparation:
         self._context.store.save_record(container)
         return found
 
-    def _shared_user_namespace(self, container: Container) -> str:
-        """The user namespace that owns another namespace which the container joins; empty when it joins none.
-
-        Raises InvalidParameter when the two cannot have one user namespace.
-        """
+    def _joined(self, container: Container) -> dict[str, int]:
+        """The containers whose namespaces one joins: their pids by their names."""
         host = container.record.host
-        found = {
-            other.id: other
+        found = [
+            running_other(self._context, mode, kind)
             for mode, kind in ((host.NetworkMode, "network"), (host.PidMode, "PID"), (host.IpcMode, "IPC"))
             if mode.startswith("container:")
-            for other in [running_other(self._context, mode, kind)]
-        }
-        owners = {Path(f"/proc/{other.state.pid}/ns/user").readlink(): other for other in found.values()}
-        if not owners:
-            return ""
-        if len(owners) > 1 or Path("/proc/self/ns/user").readlink() in owners:
-            names = ", ".join(other.name for other in found.values())
-            raise InvalidParameter(
-                f"cannot join namespaces of {names} from a user namespace: they must all belong to one (hint: "
-                "--userns=host)"
-            )
-        return f"/proc/{next(iter(owners.values())).state.pid}/ns/user"
+        ]
+        return {other.name: other.state.pid for other in found}
 
     def _namespaces(self, container: Container, stack: _Stack) -> SharedNamespaces:
         host = container.record.host
@@ -250,25 +221,13 @@ class StartPreparation:
             cgroup=cgroup,
         )
 
-    def _as_remapped(self, remapping: Remapping, container: Container, mounts: list[Mount]) -> list[Mount]:
-        """The mounts with what the engine keeps seen through id-mapped mounts, and devices of the host bound."""
-        volumes = self._context.volumes
-        plain = {
+    def _plain_volumes(self, container: Container) -> set[str]:
+        """Where the container has volumes that are directories of the engine's."""
+        return {
             plan.destination
             for plan in container.record.mounts
-            if plan.type == "volume" and volumes.is_plain(plan.name)
+            if plan.type == "volume" and self._context.volumes.is_plain(plan.name)
         }
-        own = str(self._context.files.containers)
-        return [
-            one
-            if not isinstance(one, BindMount)
-            else replace(one, source=remapping.give(one.source))
-            if one.source.startswith(f"{own}/")
-            else replace(one, source=remapping.shown(one.source))
-            if one.destination in plain
-            else one
-            for one in [*mounts, *device_binds(container.record.host)]
-        ]
 
     def _shared_memory(self, container: Container) -> str | int:
         """What to show as /dev/shm: a path of the host, that of a process, or for "" memory of the container's own."""
