@@ -60,8 +60,8 @@ test-heavy: root setup-test  ## the long ones: many crashes, many requests, a cl
 test-guest: root setup-test  ## system tests in a guest with systemd, cgroup v2 and AppArmor
 	@$(BIN)/python tests/support/guest.py
 
-lint: setup-test ## format, lint, types, layering
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+lint: setup-test ## format, lint, types, layering, language
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python lint/check.py
 
 format:          ## rewrite the sources as `make lint` wants them
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

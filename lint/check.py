@@ -1,0 +1,187 @@
+"""The part of `make lint` that no other linter has: the language of the project, and the size of its parts.
+
+    names      no word of lint/words.py in the name of a module, class, function or flag
+    texts      no phrase of lint/words.py in messages, help and documentation
+    classes    no two public classes with one name
+    functions  none longer than 60 lines
+    folders    none with more than 25 modules directly inside
+
+lint/baseline.txt lists the violations that were there when a check began. A new one is an error, and so is an entry
+that no longer occurs: `lint/check.py --shrink` takes it out. Nothing is ever added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from words import DOC_PHRASES, FORMER_FLAGS, NAMES, PHRASES
+
+ROOT = Path(__file__).resolve().parent.parent
+BASELINE = Path(__file__).with_name("baseline.txt")
+LONGEST_FUNCTION = 60
+MOST_MODULES = 25
+CHECKS = ("names", "texts", "classes", "functions", "folders")
+# The functions that declare flags of the command, and of the engine; their first argument is the flag's name.
+_FLAG_MAKERS = {"Flag", "Option", "choice", "duration", "integer", "listing", "string", "switch"}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+
+class Violation(NamedTuple):
+    """Something that a check refuses. `subject` stays the same when the code is moved to another file or line."""
+
+    check: str
+    subject: str
+    place: str = ""
+    advice: str = ""
+
+    @property
+    def entry(self) -> str:
+        """Its line in the baseline."""
+        return f"{self.check}: {self.subject}"
+
+
+def main() -> int:
+    """Print what is wrong, and how much there is of what; the exit status is 1 when something is."""
+    parser = argparse.ArgumentParser(description="check the project's language and the size of its parts")
+    parser.add_argument("--shrink", action="store_true", help="take entries that no longer occur out of the baseline")
+    shrink = parser.parse_args().shrink
+    found = list(violations(ROOT))
+    listed = Counter(BASELINE.read_text(encoding="utf-8").splitlines()) if BASELINE.exists() else Counter()
+    new, gone = compare(found, listed)
+    if shrink and gone:
+        BASELINE.write_text("".join(f"{line}\n" for line in sorted((listed - gone).elements())), encoding="utf-8")
+        print(f"{gone.total()} entries taken out of {BASELINE.relative_to(ROOT)}")
+        gone.clear()
+    for violation in new:
+        advice = f" ({violation.advice})" if violation.advice else ""
+        print(f"{violation.place}: {violation.entry}{advice}")
+    for entry, count in sorted(gone.items()):
+        print(f"{BASELINE.relative_to(ROOT)}: no longer there{f' {count} times' if count > 1 else ''}: {entry}")
+    if gone:
+        print("run lint/check.py --shrink")
+    counts = Counter(violation.check for violation in found)
+    print("banned or too large: " + ", ".join(f"{check} {counts[check]}" for check in CHECKS), end="")
+    print(f"; {len(new)} new, {gone.total()} gone")
+    return 1 if new or gone else 0
+
+
+def compare(found: list[Violation], listed: Counter[str]) -> tuple[list[Violation], Counter[str]]:
+    """The violations that are not listed, and the entries that no longer occur."""
+    left = Counter(listed)
+    new = []
+    for violation in found:
+        if left[violation.entry]:
+            left[violation.entry] -= 1
+        else:
+            new.append(violation)
+    return new, +left
+
+
+def violations(root: Path) -> Iterator[Violation]:
+    """Everything that is refused below a project's root."""
+    package = root / "src" / "darse"
+    classes: dict[str, list[str]] = {}
+    for path in sorted(package.rglob("*.py")):
+        place = str(path.relative_to(root))
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source)
+        yield from check_name(path.parent.name if path.stem == "__init__" else path.stem, "module", place)
+        yield from _names(tree, place)
+        yield from _texts(tree, place)
+        yield from _functions(tree, place)
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                classes.setdefault(node.name, []).append(f"{place}:{node.lineno}")
+    for name, places in classes.items():
+        for place in places[1:]:
+            yield Violation("classes", name, place, f"also {places[0]}")
+    for folder in [package, *sorted(path for path in package.rglob("*") if path.is_dir())]:
+        modules = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+        if len(modules) > MOST_MODULES:
+            yield Violation("folders", str(folder.relative_to(root)), str(folder.relative_to(root)), f"{len(modules)}")
+    for page in sorted([*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob(".github/**/*.md")]):
+        yield from check_text(page.read_text(encoding="utf-8"), str(page.relative_to(root)), 1, is_page=True)
+
+
+def words_of(name: str) -> str:
+    """The words of an identifier or a flag, in small letters."""
+    return " ".join(word.lower() for word in _WORD.findall(name))
+
+
+def check_name(name: str, kind: str, place: str) -> Iterator[Violation]:
+    """Refuse the banned words in a name."""
+    words = f" {words_of(name)} "
+    for banned, term in NAMES.items():
+        if f" {banned} " in words:
+            yield Violation("names", f"{kind} {name}", place, f"not {banned!r} but: {term}")
+
+
+def check_text(text: str, place: str, line: int, *, is_page: bool) -> Iterator[Violation]:
+    """Refuse the banned phrases in a text that begins in a line of a file."""
+    for match in (_PAGE_PHRASE if is_page else _PHRASE).finditer(text):
+        banned = " ".join(match[0].lower().split())
+        around = " ".join(text[max(0, match.start() - 30) : match.end() + 30].split())
+        number = line + text.count("\n", 0, match.start())
+        plainly = (PHRASES | DOC_PHRASES)[banned]
+        yield Violation("texts", f"{banned}: {around}", f"{place}:{number}", f"plainly: {plainly}")
+
+
+def _pattern(phrases: Iterable[str]) -> re.Pattern[str]:
+    longest_first = sorted(phrases, key=len, reverse=True)
+    either = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in longest_first)
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
+
+
+_PHRASE, _PAGE_PHRASE = _pattern(PHRASES), _pattern(PHRASES | DOC_PHRASES)
+
+
+def _names(tree: ast.Module, place: str) -> Iterator[Violation]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from check_name(node.name, "class", f"{place}:{node.lineno}")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from check_name(node.name, "function", f"{place}:{node.lineno}")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FLAG_MAKERS:
+            match node.args:
+                case [ast.Constant(str(flag)), *_] if flag not in FORMER_FLAGS:
+                    yield from check_name(flag, "flag", f"{place}:{node.lineno}")
+
+
+def _texts(tree: ast.Module, place: str) -> Iterator[Violation]:
+    """The string constants, but docstrings."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield from check_text(node.value, place, node.lineno, is_page=False)
+
+
+def _functions(tree: ast.Module, place: str) -> Iterator[Violation]:
+    def walk(node: ast.AST, prefix: str) -> Iterator[Violation]:
+        for child in ast.iter_child_nodes(node):
+            inner = prefix
+            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                inner = f"{prefix}{child.name}."
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert child.end_lineno is not None
+                if (lines := child.end_lineno - child.lineno + 1) > LONGEST_FUNCTION:
+                    yield Violation("functions", inner[:-1], f"{place}:{child.lineno}", f"{lines} lines")
+            yield from walk(child, inner)
+
+    yield from walk(tree, "")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

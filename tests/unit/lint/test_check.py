@@ -1,0 +1,94 @@
+"""The linter of the project's language finds what it is to refuse, and its list of exceptions only gets shorter."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests.support.engine import REPOSITORY
+
+PROGRAM = REPOSITORY / "lint" / "check.py"
+LONG = "def long():\n" + "    pass\n" * 60
+
+
+@pytest.fixture(scope="module")
+def check() -> ModuleType:
+    sys.path.insert(0, str(PROGRAM.parent))
+    try:
+        spec = importlib.util.spec_from_file_location("lint_check", PROGRAM)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(PROGRAM.parent))
+    return module
+
+
+def entries(check: ModuleType, root: Path, files: dict[str, str]) -> list[str]:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return [violation.entry for violation in check.violations(root)]
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "entry"),
+    [
+        ("patience.py", "", "names: module patience"),
+        ("a.py", "class ExecsAhead: ...", "names: class ExecsAhead"),
+        ("a.py", "async def _be_patient(): ...", "names: function _be_patient"),
+        ("a.py", 'Option("power-loss", "flag")', "names: flag power-loss"),
+        ("a.py", 'raise ValueError("a name is wanted")', "texts: is wanted: a name is wanted"),
+        ("a.py", 'print(f"{1}: for  want\\nof it")', "texts: for want of: : for want of it"),
+        ("a.py", LONG, "functions: long"),
+        ("a.py", "class A:\n" + "".join(f"    {line}\n" for line in LONG.splitlines()), "functions: A.long"),
+    ],
+)
+def test_what_is_refused(check: ModuleType, tmp_path: Path, name: str, source: str, entry: str) -> None:
+    assert entries(check, tmp_path, {f"src/darse/{name}": source}) == [entry]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""A text for developers: a name is wanted."""',
+        "def outpatients(): ...",
+        'Option("cgroup-favor-moves", "flag")',
+        LONG.replace("    pass\n", "", 1),
+        "class _Private: ...",
+    ],
+)
+def test_what_is_not(check: ModuleType, tmp_path: Path, source: str) -> None:
+    assert entries(check, tmp_path, {"src/darse/a.py": source, "src/darse/b.py": "class _Private: ..."}) == []
+
+
+def test_two_public_classes_of_one_name(check: ModuleType, tmp_path: Path) -> None:
+    files = {"src/darse/a.py": "class State: ...", "src/darse/b.py": "class State: ..."}
+    assert entries(check, tmp_path, files) == ["classes: State"]
+
+
+def test_a_folder_with_many_modules(check: ModuleType, tmp_path: Path) -> None:
+    files = {f"src/darse/room/m{number}.py": "" for number in range(25)} | {"src/darse/room/__init__.py": ""}
+    assert entries(check, tmp_path, files) == []
+    assert entries(check, tmp_path, {"src/darse/room/one_more.py": ""}) == ["folders: src/darse/room"]
+
+
+def test_pages_are_read(check: ModuleType, tmp_path: Path) -> None:
+    files = {"docs/a.md": "# Seen through\n", "README.md": "`--cgroup-favor-moves`\n"}
+    assert entries(check, tmp_path, files) == [
+        "texts: cgroup-favor-moves: `--cgroup-favor-moves`",
+        "texts: seen through: # Seen through",
+    ]
+
+
+def test_the_list_holds_for_as_many_as_it_has_and_gets_shorter(check: ModuleType) -> None:
+    found = [check.Violation("names", "class A"), check.Violation("names", "class A")]
+    assert check.compare(found, Counter({"names: class A": 2})) == ([], Counter())
+    assert check.compare(found, Counter({"names: class A": 1})) == (found[1:], Counter())
+    assert check.compare(found[1:], Counter({"names: class A": 2})) == ([], Counter({"names: class A": 1}))
