@@ -1,14 +1,22 @@
-"""`make docs`: every relative link of the documentation leads somewhere, headings included."""
+"""`make docs`: what the documentation refers to is there: links, their headings, and modules of the sources.
+
+The glossary's terms are in order, each once.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("src", "tests", "bench", "setup", "docs", "lint")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+# `networks/store.py`, `darse.networks.store`; a code span of the glossary's last column may be a folder.
+_FILE = re.compile(r"(?<![\w/.*])((?:\w+/)*\w+\.py)\b")
+_MODULE = re.compile(r"`darse((?:\.[a-z_]+)+)")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -21,10 +29,12 @@ def main() -> int:
         text=True,
         check=True,
     ).stdout.split()
-    broken = [problem for name in listed for problem in check(ROOT / name)]
+    pages = [ROOT / name for name in listed]
+    broken = [problem for page in pages for problem in [*check(page), *missing_modules(page)]]
+    broken += check_glossary(ROOT / "docs" / "glossary.md")
     for problem in broken:
         print(problem)
-    print(f"{len(listed)} pages checked, {len(broken)} broken links")
+    print(f"{len(listed)} pages checked, {len(broken)} problems")
     return 1 if broken else 0
 
 
@@ -41,6 +51,35 @@ def check(page: Path) -> list[str]:
         elif heading and file.suffix == ".md" and heading not in anchors(file):
             problems.append(f"{page.relative_to(ROOT)}: {target}: no such heading")
     return problems
+
+
+def missing_modules(page: Path) -> list[str]:
+    """The modules that a page names and the sources do not have; the changelog names what there was."""
+    if page.name == "CHANGELOG.md":
+        return []
+    text = page.read_text(encoding="utf-8")
+    files = [f"/{path.relative_to(ROOT)}" for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")]
+    problems = [name for name in _FILE.findall(text) if not any(file.endswith(f"/{name}") for file in files)]
+    for dotted in _MODULE.findall(text):
+        path = ROOT / "src" / "darse" / dotted[1:].replace(".", "/")
+        # It may be a name in a module.
+        if not (path.is_dir() or path.with_suffix(".py").exists() or path.parent.with_suffix(".py").exists()):
+            problems.append(f"darse{dotted}")
+    return [f"{page.relative_to(ROOT)}: {name}: no such module" for name in problems]
+
+
+def check_glossary(page: Path) -> list[str]:
+    """Terms that are out of order or there twice, and places that are not there."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if line.startswith("|")
+    ][2:]
+    terms = [row[0].strip("`").lower() for row in rows]
+    problems = [f"{term}: comes after {before}" for before, term in pairwise(terms) if term <= before]
+    places = [place for row in rows for place in re.findall(r"`([^`]+)`", row[-1])]
+    problems += [f"{place}: no such place" for place in places if not (ROOT / "src" / "darse" / place).exists()]
+    return [f"{page.relative_to(ROOT)}: {problem}" for problem in problems]
 
 
 def anchors(page: Path) -> set[str]:
