@@ -49,22 +49,24 @@ class Listeners:
 
     async def _unix(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         _remove_stale(path)
-        try:
+        with contextlib.ExitStack() as undo:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+            undo.callback(listener.close)
             # Nobody may connect between the bind and the change of owner.
             mask = os.umask(0o177)
             try:
                 listener.bind(str(path))
+            except OSError as error:
+                raise SystemFault(f"cannot listen on {path}: {reason(error)}") from error
             finally:
                 os.umask(mask)
-        except OSError as error:
-            listener.close()
-            raise SystemFault(f"cannot listen on {path}: {reason(error)}") from error
-        os.chown(path, 0, self._group())
-        path.chmod(0o660)
-        loop = asyncio.get_running_loop()
-        self._open.append(await loop.create_unix_server(self._server, sock=listener, backlog=_AT_ONCE))
+            undo.callback(path.unlink)
+            os.chown(path, 0, self._group())
+            path.chmod(0o660)
+            loop = asyncio.get_running_loop()
+            self._open.append(await loop.create_unix_server(self._server, sock=listener, backlog=_AT_ONCE))
+            undo.pop_all()
         listener.listen(_BACKLOG)
         self._paths.append(path)
         _log.info("listening on %s", path)

@@ -110,7 +110,11 @@ def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> 
     shown = command.typed_as(typed)
     try:
         options, arguments = parse(shown, rest)
-        return int(function(Invocation(typed, options, arguments, settings)) or 0)
+        invocation = Invocation(typed, options, arguments, settings)
+        try:
+            return int(function(invocation) or 0)
+        finally:
+            invocation.close()
     except HelpWanted:
         names = [alias for alias in [path, *index.aliases_of(path)] if alias != typed]
         sys.stdout.write(help_text(shown, names))

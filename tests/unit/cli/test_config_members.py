@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,9 @@ def test_the_default_socket_starts_an_engine_however_it_is_named(
 
 
 def test_every_request_has_the_users_headers(tmp_path: Path) -> None:
-    with FakeEngine(tmp_path) as engine:
+    with FakeEngine(tmp_path) as engine, closing(Client(Endpoint(engine.host), {"X-Team": "blue"})) as client:
         engine.answers["GET", "/version"] = {}
-        Client(Endpoint(engine.host), {"X-Team": "blue"}).call("GET", "/version")
+        client.call("GET", "/version")
         assert engine.asked[-1].headers["x-team"] == "blue"
 
 

@@ -301,10 +301,13 @@ def _known(kind: str, verb: str, settings: Settings) -> list[str]:
         from darse.cli.settings.contexts import Contexts
 
         return Contexts(settings).names()
+    client = _asked(settings)
     try:
-        return _listed(_asked(settings), kind, verb)
+        return _listed(client, kind, verb)
     except CliError:
         return []
+    finally:
+        client.close()
 
 
 def _asked(settings: Settings) -> Any:

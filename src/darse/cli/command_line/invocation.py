@@ -34,6 +34,11 @@ class Invocation:
             self._client = Client(self.settings.endpoint(), headers, debug=self.settings.debug)
         return self._client
 
+    def close(self) -> None:
+        """Close the connections to the engine, where there are any."""
+        if self._client is not None:
+            self._client.close()
+
     def for_each(self, action: Callable[[str], Any], *, show: bool = True) -> int:
         """Do something with each argument, go on after errors, and return the exit status.
 

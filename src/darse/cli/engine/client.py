@@ -192,6 +192,10 @@ class Connection:
         data, self._buffer = self._buffer, b""
         return data
 
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self.socket.fileno() < 0
+
     def close(self) -> None:
         """Close."""
         self.socket.close()
@@ -209,6 +213,7 @@ class Client:
         self._debug = debug
         self._headers = dict(headers or {})
         self._kept: Connection | None = None
+        self._opened: list[Connection] = []
         # Who answered first. An engine that went away is not started again by the way.
         self._met: int | None = None
         self.replaced = False
@@ -223,6 +228,8 @@ class Client:
 
     def _connect(self) -> Connection:
         connection = Connection(self.endpoint, may_start=self._met is None)
+        self._opened = [earlier for earlier in self._opened if not earlier.is_closed()]
+        self._opened.append(connection)
         if self._met is None:
             self._met = connection.peer
         elif connection.peer != self._met:
@@ -237,6 +244,12 @@ class Client:
                 return kept
             kept.close()
         return self._connect()
+
+    def close(self) -> None:
+        """Close every connection, those of answers that were not read to their end included."""
+        for connection in self._opened:
+            connection.close()
+        self._opened.clear()
 
     def comes_back(self, seconds: float) -> bool:
         """Wait until an engine answers at the address again; False when none does within `seconds`."""

@@ -61,6 +61,9 @@ def _connect_unix(endpoint: Endpoint, path: str, *, may_start: bool) -> socket.s
         raise CliError(
             f"permission denied while trying to connect to the darse engine at {endpoint.host}: {advice(path)}"
         ) from error
+    except OSError:
+        connection.close()
+        raise
     return connection
 
 

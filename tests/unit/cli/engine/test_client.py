@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,25 +15,32 @@ from tests.support.fake_engine import Answer, FakeEngine
 
 @pytest.mark.parametrize("api", ["1.24", "1.47", "1.51", "1.55"])
 def test_older_engines_are_spoken_to_in_their_version(tmp_path: Path, api: str) -> None:
-    with FakeEngine(tmp_path, api) as engine:
+    with FakeEngine(tmp_path, api) as engine, closing(Client(Endpoint(engine.host))) as client:
         engine.answers["GET", "/info"] = {"Name": "it"}
-        client = Client(Endpoint(engine.host))
         for _ in range(2):
             assert client.call("GET", "/info") == {"Name": "it"}
     assert len(engine.asked) == (2 if api in ("1.51", "1.55") else 3)
 
 
 def test_an_upload_to_an_older_engine_comes_whole(tmp_path: Path) -> None:
-    with FakeEngine(tmp_path, "1.47") as engine:
+    with FakeEngine(tmp_path, "1.47") as engine, closing(Client(Endpoint(engine.host))) as client:
         engine.answers["POST", "/images/load"] = Answer([{"stream": "x"}])
-        Client(Endpoint(engine.host)).stream("POST", "/images/load", raw_body=iter([b"a", b"b"])).body()
+        client.stream("POST", "/images/load", raw_body=iter([b"a", b"b"])).body()
     assert engine.asked[-1].body == b"ab"
     assert [one.path for one in engine.asked].count("/images/load") == 1
 
 
 def test_other_refusals_are_not_asked_again(tmp_path: Path) -> None:
-    with FakeEngine(tmp_path) as engine:
+    with FakeEngine(tmp_path) as engine, closing(Client(Endpoint(engine.host))) as client:
         engine.answers["GET", "/info"] = Answer({"message": "no"}, 400)
         with pytest.raises(ApiError, match="no"):
-            Client(Endpoint(engine.host)).call("GET", "/info")
+            client.call("GET", "/info")
     assert len(engine.asked) == 1
+
+
+def test_a_client_closes_what_was_not_read_to_its_end(tmp_path: Path) -> None:
+    with FakeEngine(tmp_path) as engine:
+        engine.answers["GET", "/info"] = {"Name": "it"}
+        with closing(Client(Endpoint(engine.host))) as client:
+            responses = [client.stream("GET", "/info") for _ in range(2)]
+    assert all(response._connection.is_closed() for response in responses)

@@ -27,6 +27,7 @@ def conmon():
     conmon = _Conmon()
     yield conmon
     conmon.theirs.close()
+    conmon.ours.close()
 
 
 def _hub(conmon, **options):

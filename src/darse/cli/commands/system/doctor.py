@@ -55,8 +55,9 @@ def _asked(endpoint: Endpoint) -> Iterator[dict[str, str]]:
         certificate=endpoint.certificate,
         key=endpoint.key,
     )
+    client = Client(quiet)
     try:
-        findings: list[dict[str, Any]] = Client(quiet).call("GET", "/darse/doctor")
+        findings: list[dict[str, Any]] = client.call("GET", "/darse/doctor")
     except ApiError as error:
         yield _finding("note", "engine", f"{endpoint.host} is no darse engine ({error.reason})", "set DARSE_HOST")
     except CliError as error:
@@ -65,6 +66,8 @@ def _asked(endpoint: Endpoint) -> Iterator[dict[str, str]]:
         yield _finding("ok", "engine", f"answers at {endpoint.host}")
         yield from findings
         return
+    finally:
+        client.close()
     yield from _seen_from_here()
 
 

@@ -32,6 +32,7 @@ def restart(invocation: Invocation) -> int:
         raise CliError("only root can restart the engine: sudo darse system restart")
     connection = Connection(endpoint, may_start=False)
     pid = peer(connection.socket)
+    connection.close()
     words, environment = _command_of(pid)
     # The program that reads it is the engine itself, or Python with the engine as its module.
     names = [position for position, word in enumerate(words) if os.path.basename(word) in ("darsed", "darse.daemon")]
