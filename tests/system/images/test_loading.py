@@ -13,6 +13,7 @@ import zstandard
 
 from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.images import platforms
+from darse.images.archive import reader
 from darse.images.archive.layout import blob_name
 from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, digest_of
 
@@ -262,16 +263,28 @@ async def test_a_member_that_no_image_needs_may_be_anything(images, tmp_path):
     assert stored(tmp_path)["ingest"] == 0
 
 
-async def test_progress_is_told_unless_it_is_quiet(images):
+async def test_progress_is_reported_unless_it_is_quiet(images, monkeypatch):
     layer = tar([("f", b"x" * 3_000_000)])
     archive = oci_archive(*oci_image(HOST, layer))
+    loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
-    async def slowly():
-        async for piece in body(archive, 200_000):
-            await asyncio.sleep(0.05)
+    class Progress(reader.ReadProgress):
+        def __init__(self, member, total):
+            super().__init__(member, total)
+            loop.call_soon_threadsafe(begun.set)
+
+    monkeypatch.setattr(reader, "_PROGRESS_EVERY", 0)
+    monkeypatch.setattr(reader, "ReadProgress", Progress)
+
+    async def with_a_rest_that_waits_for_the_layer():
+        half = len(archive) // 2
+        async for piece in body(archive[:half], 200_000):
+            yield piece
+        await asyncio.wait_for(begun.wait(), 5)
+        async for piece in body(archive[half:], 200_000):
             yield piece
 
-    messages = [message async for message in images.load(slowly(), quiet=False)]
+    messages = [message async for message in images.load(with_a_rest_that_waits_for_the_layer(), quiet=False)]
     bars = [message for message in messages if message.get("status") == "Loading layer"]
     assert bars
     assert all(bar["id"] == digest_of(layer)[7:19] for bar in bars)

@@ -10,8 +10,12 @@ async def test_the_end_of_input_is_no_hangup_and_a_close_is():
     ours, theirs = socket.socketpair()
     gone = asyncio.Event()
     watch = HangupWatch(ours.fileno(), gone.set)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(ours, ended.set)
     theirs.shutdown(socket.SHUT_WR)
-    await asyncio.sleep(0.05)
+    # The loop hears of both in one look at its descriptors.
+    await asyncio.wait_for(ended.wait(), 5)
+    asyncio.get_running_loop().remove_reader(ours)
     assert not gone.is_set()
     theirs.close()
     await asyncio.wait_for(gone.wait(), 5)

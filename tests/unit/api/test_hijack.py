@@ -126,7 +126,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write_eof()
 
 
-async def test_output_waits_for_a_slow_client(served: Served) -> None:
+async def test_output_waits_for_a_slow_client(served: Served, until: Until) -> None:
     streams = served.engine.containers.streams
     given = 0
 
@@ -137,8 +137,12 @@ async def test_output_waits_for_a_slow_client(served: Served) -> None:
             yield b"x" * 65536
 
     streams.frames = frames
-    _, reader, _ = await served.upgrade("/containers/box/attach?stream=1&stdout=1")
-    await asyncio.sleep(0.05)
+    _, reader, writer = await served.upgrade("/containers/box/attach?stream=1&stdout=1")
+    (connection,) = served.server.connections
+    assert connection.transport is not None
+    transport = connection.transport
+    # The client's buffer is full, so it reads no more, and so is that of the engine's side.
+    await until(lambda: not writer.transport.is_reading() and transport.get_write_buffer_size() > 0)
     assert given < 200, "the frames were not held back"
     size = 0
     while piece := await asyncio.wait_for(reader.read(1 << 20), 10):

@@ -68,12 +68,13 @@ async def test_a_head_that_is_never_complete_ends_the_connection(
     assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_a_slow_stream_outlives_the_limits(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_HEAD_SECONDS", 0.02)
+async def test_the_limits_end_where_a_stream_begins(served: Served) -> None:
     reader, writer = await served.connect()
     writer.write(b"POST /containers/box/wait HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
-    await asyncio.sleep(0.1)  # the time that must not matter
+    (connection,) = served.server.connections
+    assert connection._head_timer is None
+    assert connection._idle_timer is None
     served.engine.containers.ended.set_result(WaitResponse(3))
     assert b'"StatusCode":3' in await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 5)
 
@@ -177,7 +178,9 @@ async def test_a_client_may_end_its_input_behind_its_requests(served: Served, co
     assert (await asyncio.wait_for(reader.read(), 5)).count(b"\r\n\r\nOK") == count
 
 
-async def test_an_operation_is_answered_to_a_client_that_ended_its_input(served: Served) -> None:
+async def test_an_operation_is_answered_to_a_client_that_ended_its_input(
+    served: Served, until: Callable[[Callable[[], bool]], Any]
+) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def start(reference: str) -> None:
@@ -189,7 +192,8 @@ async def test_an_operation_is_answered_to_a_client_that_ended_its_input(served:
     writer.write(b"POST /containers/box/start HTTP/1.1\r\nHost: x\r\n\r\n")
     await begun.wait()
     writer.write_eof()
-    await asyncio.sleep(0.01)
+    (connection,) = served.server.connections
+    await until(lambda: connection.input_ended)
     go_on.set()
     assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 204 ")
 

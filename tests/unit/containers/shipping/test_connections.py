@@ -1,6 +1,7 @@
 """What connections know of what has arrived."""
 
 import asyncio
+import select
 import socket
 import struct
 
@@ -50,6 +51,18 @@ async def until(condition):
             await asyncio.sleep(0.002)
 
 
+def is_full(connection):
+    """Whether the kernel takes nothing more of what is sent."""
+    return not select.select([], [connection._socket], [], 0)[1]
+
+
+async def end_of_input(peer):
+    """Return when the other side has said that nothing follows, with what it sent before still unread."""
+    poll = select.poll()
+    poll.register(peer, select.POLLRDHUP)
+    assert await asyncio.to_thread(poll.poll, 5000)
+
+
 async def test_what_was_read_before_the_end_is_delivered(listener):
     connection, peer, lost = await connected(listener)
     await connection.send(PIECES)
@@ -76,7 +89,7 @@ async def test_what_the_other_kernel_has_not_taken_is_not_delivered(listener):
     connection, peer, lost = await connected(listener)
     total = [bytes(1000)] * 20_000
     sending = asyncio.create_task(connection.send(total))
-    await asyncio.sleep(0.1)
+    await until(lambda: is_full(connection))
     assert not sending.done()
     assert connection.delivered < 20_000
     peer.close()
@@ -101,9 +114,8 @@ async def test_parting_in_peace(listener):
     connection, peer, _ = await connected(listener)
     await connection.send(PIECES)
     finishing = asyncio.create_task(connection.finish())
-    await asyncio.sleep(0.01)
     assert read(peer, 20_000)
-    assert peer.recv(1) == b""
+    assert await asyncio.to_thread(peer.recv, 1) == b""
     peer.close()
     await finishing
     assert connection.delivered == 2000
@@ -114,7 +126,7 @@ async def test_a_reset_while_parting_is_a_loss(listener):
     connection, peer, _ = await connected(listener)
     await connection.send(PIECES)
     finishing = asyncio.create_task(connection.finish())
-    await asyncio.sleep(0.01)
+    await end_of_input(peer)
     if peer.family == socket.AF_INET:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     peer.close()
@@ -160,7 +172,7 @@ async def test_unix_datagrams_wait_for_their_reader(tmp_path):
                 await connection.send((piece,))
 
         sending = asyncio.create_task(send_all())
-        await asyncio.sleep(0.05)
+        await until(lambda: is_full(connection))
         assert not sending.done()
         assert connection.delivered == 0
         received = [await asyncio.to_thread(peer.recv, 100) for _ in PIECES]
