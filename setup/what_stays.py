@@ -12,12 +12,14 @@ def places() -> list[tuple[Path, str]]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     catalog = os.environ.get("DARSE_CATALOG_CACHE") or cache / "darse-catalog"
     clients = os.environ.get("DARSE_CLIENTS_CACHE") or Path.home() / ".cache" / "darse-clients"
+    pythons = os.environ.get("DARSE_PYTHONS_CACHE") or Path.home() / ".cache" / "darse-pythons"
     return [
         (Path("/var/lib/darse"), "the engine's images, containers and volumes"),
         (Path("/run/darse"), "its socket and running state"),
         (Path("/etc/darse"), "its configuration"),
         (Path(catalog), "images for the tests"),
         (Path(clients), "clients for the tests"),
+        (Path(pythons), "environments for the tests"),
     ]
 
 
