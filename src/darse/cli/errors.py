@@ -1,14 +1,14 @@
-"""How a command fails: what it prints and the status it ends with."""
+"""How a command fails: what it prints and the status it ends with.
+
+A failure of the command itself and one of its client are the same to the user, so they are one type.
+"""
 
 from __future__ import annotations
 
+from darse.client.errors import ApiError, ConnectionFailed, ConnectionLost
+from darse.client.errors import ClientError as CliError
 
-class CliError(Exception):
-    """Ends the command; `str()` is printed on standard error."""
-
-    def __init__(self, message: str = "", status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
+__all__ = ["ApiError", "CliError", "ConnectionFailed", "ConnectionLost", "InvalidArgument"]
 
 
 class InvalidArgument(CliError):
@@ -19,24 +19,3 @@ class InvalidArgument(CliError):
         self.text = text
         self.flag = flag
         self.reason = reason
-
-
-class ApiError(CliError):
-    """The engine refused a request."""
-
-    def __init__(self, message: str, http_status: int) -> None:
-        super().__init__(f"Error response from daemon: {message}")
-        self.reason = message
-        self.http_status = http_status
-
-
-class ConnectionFailed(CliError):
-    """No engine answers."""
-
-
-class ConnectionLost(ConnectionFailed):
-    """The engine went away before its answer was complete."""
-
-    def __init__(self, message: str, after: str = "") -> None:
-        """`after`: what runs on, and how to come back to it."""
-        super().__init__(f"{message}: {after}" if after else message)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from darse.cli.creating.environment import with_proxies
-from darse.cli.engine.client import Client
 from darse.cli.errors import CliError
-from darse.cli.settings.config import Endpoint, Settings
+from darse.cli.settings.config import Settings
 from darse.cli.settings.config_file import change
+from darse.client.blocking import Client
+from darse.client.endpoint import Endpoint
 from tests.support.fake_engine import FakeEngine
 from tests.unit.cli.fake import run
 

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from darse.cli.engine.client import Client
-from darse.cli.settings.config import Endpoint
+from darse.client.blocking import Client
+from darse.client.endpoint import Endpoint
 
 
 def _answer(listener: socket.socket) -> None:

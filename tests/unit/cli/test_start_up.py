@@ -26,7 +26,7 @@ def _imported(*line: str) -> set[str]:
 def test_what_needs_no_engine_loads_no_client(line: list[str]) -> None:
     loaded = _imported(*line)
     assert not loaded & (_HEAVY - {"re", "enum", "typing"} if "--help" in line else _HEAVY)
-    assert not [name for name in loaded if name.startswith(("darse.cli.engine.client", "darse.cli.templates"))]
+    assert not [name for name in loaded if name.startswith(("darse.client.blocking", "darse.cli.templates"))]
 
 
 def test_help_of_run_loads_no_registry() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from darse.cli.command_line import index
 from darse.cli.command_line.flags import Command, Flag
 from darse.cli.errors import CliError
-from darse.cli.settings.config import Endpoint, Settings
+from darse.cli.settings.config import Settings
+from darse.client.endpoint import Endpoint
 
 # What the arguments of a command are, by the words of its usage.
 _OBJECTS = {
@@ -243,8 +244,8 @@ def _copied(current: str, settings: Settings) -> list[str]:
 
 def _listing(client: Any, container: str, directory: str) -> list[str]:
     """The names in a directory of a container, with `/` behind those of directories. Raises CliError."""
-    from darse.cli.engine.client import quote
     from darse.cli.terminal.streams import Demultiplexer
+    from darse.client.http import quote
 
     path = f"/containers/{quote(container)}"
     if client.call("GET", f"{path}/json")["State"]["Running"]:
@@ -254,7 +255,7 @@ def _listing(client: Any, container: str, directory: str) -> list[str]:
         demultiplexer = Demultiplexer(lambda _, data: output.extend(data))
         connection, _ = client.hijack(f"{exec_path}/start", None, {"Detach": False, "Tty": False})
         demultiplexer.feed(connection.early())
-        while piece := connection.some(1 << 16, end_ok=True):
+        while piece := connection.socket.recv(1 << 16):
             demultiplexer.feed(piece)
         if client.call("GET", f"{exec_path}/json")["ExitCode"] == 0:
             names = output.decode(errors="replace").splitlines()
@@ -312,7 +313,7 @@ def _known(kind: str, verb: str, settings: Settings) -> list[str]:
 
 def _asked(settings: Settings) -> Any:
     """The engine, which is not started for a tab."""
-    from darse.cli.engine.client import Client
+    from darse.client.blocking import Client
 
     endpoint = settings.endpoint()
     quiet = Endpoint(

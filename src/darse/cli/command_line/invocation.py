@@ -28,7 +28,7 @@ class Invocation:
     def client(self) -> Any:
         """The engine; connected to when it is first used."""
         if self._client is None:
-            from darse.cli.engine.client import Client
+            from darse.client.blocking import Client
 
             headers = self.settings.member("HttpHeaders", dict)
             self._client = Client(self.settings.endpoint(), headers, debug=self.settings.debug)

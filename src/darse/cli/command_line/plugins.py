@@ -99,7 +99,7 @@ def run(settings: Settings, path: str, name: str, arguments: list[str]) -> int:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """Our engine, in docker's variables. An engine on the default socket is started first."""
-    from darse.cli.engine.connection import connect
+    from darse.client.connection import connect
 
     endpoint = settings.endpoint()
     if endpoint.is_default:

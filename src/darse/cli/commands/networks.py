@@ -11,9 +11,10 @@ from darse.cli.command_line.flags import Command, listing, number, string, switc
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import comma_separated, key_values, strict_key_values
 from darse.cli.commands import pruning
-from darse.cli.engine.client import quote, require_name
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
+from darse.client.blocking import require_name
+from darse.client.http import quote
 
 _HEADINGS = {
     "ID": "NETWORK ID",

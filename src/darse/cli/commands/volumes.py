@@ -9,10 +9,11 @@ from darse.cli.command_line.flags import Command, Flag, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import key_values
 from darse.cli.commands import pruning
-from darse.cli.engine.client import quote, require_name
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, natural, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
+from darse.client.blocking import require_name
+from darse.client.http import quote
 
 
 def create(invocation: Invocation) -> int:

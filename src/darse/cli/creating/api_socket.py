@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
+from darse.client.http import quote
 
 _SOCKET = "/var/run/docker.sock"
 _DIRECTORY = "/run/secrets/docker"

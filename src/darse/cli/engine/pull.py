@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from darse.cli.engine.client import Client
 from darse.cli.errors import ApiError
 from darse.cli.images.names import ImageName, in_docker_words
 from darse.cli.output import progress
 from darse.cli.settings import credentials
 from darse.cli.settings.config import Settings
+from darse.client.blocking import Client
 
 
 def pull(

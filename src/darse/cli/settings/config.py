@@ -10,6 +10,7 @@ import os
 import sys
 
 from darse.cli.errors import CliError
+from darse.client.endpoint import DEFAULT_HOST, Endpoint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 
 DEFAULT_CONTEXT = "default"
-DEFAULT_HOST = "unix:///run/darse/darse.sock"
-# The version of the API whose answers the commands read and print: that of docker's client 28.
-API_VERSION = "1.51"
 
 
 class Settings:
@@ -85,7 +83,7 @@ class Settings:
         environment = os.environ
         host = self.host or environment.get(self.host_variable(), "")
         if host in ("", "unix://", DEFAULT_HOST):
-            return Endpoint(DEFAULT_HOST, is_default=True)
+            return Endpoint(DEFAULT_HOST, is_default=True, start=_start)
         verify = self.tls_verify if self.tls_verify is not None else bool(environment.get("DOCKER_TLS_VERIFY"))
         tls = verify or bool(self.tls) or bool(environment.get("DOCKER_TLS"))
         certificates = environment.get("DOCKER_CERT_PATH") or self.directory
@@ -113,6 +111,7 @@ class Settings:
         return Endpoint(
             host,
             is_default=host == DEFAULT_HOST,
+            start=_start if host == DEFAULT_HOST else None,
             tls=os.path.isdir(certificates) or bool(endpoint.get("SkipTLSVerify")),
             verify=not endpoint.get("SkipTLSVerify", False),
             ca=os.path.join(certificates, "ca.pem"),
@@ -130,27 +129,11 @@ def context_directories(directory: str, name: str) -> tuple[str, str]:
     return os.path.join(root, "meta", digest), os.path.join(root, "tls", digest)
 
 
-class Endpoint:
-    """An engine's address and, for tcp, its transport security."""
+def _start(path: str) -> None:
+    """Start an engine on the default socket."""
+    from darse.cli.engine.start_engine import start_engine
 
-    def __init__(
-        self,
-        host: str,
-        *,
-        is_default: bool = False,
-        tls: bool = False,
-        verify: bool = False,
-        ca: str = "",
-        certificate: str = "",
-        key: str = "",
-    ) -> None:
-        self.host = host
-        self.is_default = is_default
-        self.tls = tls
-        self.verify = verify
-        self.ca = ca
-        self.certificate = certificate
-        self.key = key
+    start_engine(path)
 
 
 def read_json(path: str) -> dict[str, Any]:

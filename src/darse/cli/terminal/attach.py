@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from darse.cli.engine.client import Client, Connection, Patience, Response
 from darse.cli.engine.resume import AttachedStream, StampedStream, api_time
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal import modes
 from darse.cli.terminal.streams import Demultiplexer, Relay, SignalPipe, proxied_signals, write_all
+from darse.client.blocking import Client, Connection, Patience, Response
 
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Callable
 
-from darse.cli.engine.client import Connection
+from darse.client.blocking import Connection
 
 _PIECE = 64 * 1024
 

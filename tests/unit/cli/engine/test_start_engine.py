@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from darse.cli.engine import permission
 from darse.cli.engine.start_engine import _reason
+from darse.client import permission
 
 _TRACEBACK = """2026-01-01 INFO    darse.daemon: begun
 Traceback (most recent call last):

@@ -6,8 +6,8 @@ import sys
 
 from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import require_name
 from darse.cli.images.names import checked
+from darse.client.blocking import require_name
 
 
 def commit(invocation: Invocation) -> int:

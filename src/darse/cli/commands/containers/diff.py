@@ -6,7 +6,7 @@ import sys
 
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
+from darse.client.http import quote
 
 _LETTERS = "CAD"
 

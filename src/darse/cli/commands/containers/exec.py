@@ -7,10 +7,10 @@ from typing import Any
 from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.environment import environment
-from darse.cli.engine.client import quote
 from darse.cli.errors import ConnectionFailed, ConnectionLost
 from darse.cli.terminal.attach import Detached, Session
 from darse.cli.terminal.modes import require_terminal_for, size
+from darse.client.http import quote
 
 
 def execute(invocation: Invocation) -> int:

@@ -6,9 +6,9 @@ import sys
 
 from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
 from darse.cli.output.files import write_whole
+from darse.client.http import quote
 
 
 def export(invocation: Invocation) -> int:

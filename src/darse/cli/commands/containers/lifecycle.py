@@ -6,8 +6,9 @@ import sys
 
 from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import Patience, quote
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
+from darse.client.blocking import Patience
+from darse.client.http import quote
 
 
 def _path(name: str) -> str:

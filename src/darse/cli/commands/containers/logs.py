@@ -8,10 +8,11 @@ import time
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.values import duration
-from darse.cli.engine.client import Patience, quote
 from darse.cli.engine.resume import StampedStream, api_time
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.terminal.streams import Demultiplexer, write_all
+from darse.client.blocking import Patience
+from darse.client.http import quote
 
 _RELATIVE = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+\Z")
 

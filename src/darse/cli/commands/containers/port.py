@@ -6,9 +6,9 @@ import sys
 
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
 from darse.cli.output.format import natural
+from darse.client.http import quote
 
 
 def port(invocation: Invocation) -> int:

@@ -6,9 +6,9 @@ import sys
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
 from darse.cli.terminal.attach import follow
+from darse.client.http import quote
 
 
 def start(invocation: Invocation) -> int:

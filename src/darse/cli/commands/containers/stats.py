@@ -13,11 +13,12 @@ from typing import Any
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import Patience, quote
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.output import stats_rows
 from darse.cli.output.format import FORMAT_HELP, Format
 from darse.cli.terminal import modes, screen
+from darse.client.blocking import Patience
+from darse.client.http import quote
 
 _REFRESH_SECONDS = 0.5
 _FIRST_SECONDS = 2.0

@@ -6,8 +6,8 @@ import sys
 
 from darse.cli.command_line.flags import Command, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.output import table
+from darse.client.http import quote
 
 
 def top(invocation: Invocation) -> int:

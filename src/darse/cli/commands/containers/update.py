@@ -8,8 +8,8 @@ from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.flags import SHARED
 from darse.cli.creating.limits import limits, restart_policy
-from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
+from darse.client.http import quote
 
 _LIMITS = frozenset(
     {

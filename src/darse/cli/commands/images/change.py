@@ -8,10 +8,10 @@ from darse.cli.command_line.flags import Command, listing, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import comma_separated
 from darse.cli.commands import pruning
-from darse.cli.engine.client import quote
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
 from darse.cli.images.names import check_any, checked, split, split_tag
+from darse.client.http import quote
 
 
 def tag(invocation: Invocation) -> int:

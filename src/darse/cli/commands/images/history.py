@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.images import platforms
 from darse.cli.output.format import FORMAT_HELP, Row, ago, write
 from darse.cli.output.table import ellipsis
 from darse.cli.output.units import human_size
+from darse.client.http import quote
 
 _HEADINGS = {
     "ID": "IMAGE",

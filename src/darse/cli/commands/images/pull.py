@@ -7,13 +7,13 @@ from typing import Any
 
 from darse.cli.command_line.flags import Command, platform_flag, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.engine.pull import pull as pull_image
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
 from darse.cli.images.names import ImageName, checked, in_docker_words
 from darse.cli.output import progress
 from darse.cli.settings import content_trust, credentials
+from darse.client.http import quote
 
 _ONE_PLATFORM = (
     "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n"

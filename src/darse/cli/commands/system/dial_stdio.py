@@ -8,7 +8,7 @@ import socket
 
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import Connection
+from darse.client.blocking import Connection
 
 _PIECE = 64 * 1024
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from darse.cli.command_line.flags import Command, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import Client
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.cli.settings.config import Endpoint
 from darse.cli.terminal import screen
+from darse.client.blocking import Client
+from darse.client.endpoint import Endpoint
 
 _PROGRAMS = {
     "crun": "install crun (or runc): it makes the containers",
@@ -82,7 +82,7 @@ def _unreachable(endpoint: Endpoint, error: CliError) -> dict[str, str]:
         advice = "any command that needs it starts it" if can_start else "start it: sudo darsed"
         return _finding("note" if can_start else "problem", "engine", f"none runs: there is no {path}", advice)
     if scheme == "unix" and not os.access(path, os.W_OK):
-        from darse.cli.engine.permission import advice as of_permission
+        from darse.client.permission import advice as of_permission
 
         return _finding("problem", "engine", f"you may not use {path}", of_permission(path))
     if isinstance(error, ConnectionFailed) and scheme == "unix" and not _is_socket(path):

@@ -9,11 +9,11 @@ from typing import Any
 from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, listing, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import Patience
 from darse.cli.engine.resume import api_time
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.output.format import INSPECT_FORMAT_HELP, short_id
 from darse.cli.output.table import ellipsis
+from darse.client.blocking import Patience
 
 
 def events(invocation: Invocation) -> int:

@@ -10,9 +10,9 @@ from typing import Any
 
 from darse.cli.command_line.flags import Command, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.errors import CliError
 from darse.cli.output import shell, table
+from darse.client.http import quote
 
 _BAR = 10
 _WIDE_ENOUGH_FOR_BAR = 110

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import quote
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
 from darse.cli.output.format import INSPECT_FORMAT_HELP
 from darse.cli.output.inspect import Found
 from darse.cli.output.inspect import inspect as print_objects
+from darse.client.http import quote
 
 # Kind, path of the API, Go type; in the order in which a name is looked for.
 _KINDS = {

@@ -12,10 +12,10 @@ import sys
 
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.engine.client import Connection
-from darse.cli.engine.connection import peer
 from darse.cli.engine.start_engine import start
 from darse.cli.errors import CliError
+from darse.client.blocking import Connection
+from darse.client.connection import peer
 
 _PATIENCE = 60
 

@@ -8,7 +8,7 @@ from darse import __version__, build
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.settings.config import API_VERSION
+from darse.client.endpoint import API_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

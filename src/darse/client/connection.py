@@ -7,8 +7,8 @@ import socket
 import sys
 from typing import NamedTuple
 
-from darse.cli.errors import CliError, ConnectionFailed, ConnectionLost
-from darse.cli.settings.config import Endpoint
+from darse.client.endpoint import Endpoint
+from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ _TCP_PORT = 2375
 
 
 def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
-    """Connect to an engine. Raises ConnectionFailed when none is there, CliError for addresses that are none.
+    """Connect to an engine. Raises ConnectionFailed when none is there, ClientError for addresses that are none.
 
-    may_start: an engine is started when none answers on the default socket.
+    may_start: an engine is started where none answers and `endpoint` says how.
     """
     scheme, separator, rest = endpoint.host.partition("://")
     if not separator:
@@ -38,7 +38,7 @@ def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
         raise ConnectionFailed(
             f"Cannot connect to the darse engine at {endpoint.host}. Is darsed running? ({error.strerror or error})"
         ) from error
-    raise CliError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
+    raise ClientError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
 
 
 def _connect_unix(endpoint: Endpoint, path: str, *, may_start: bool) -> socket.socket:
@@ -47,18 +47,16 @@ def _connect_unix(endpoint: Endpoint, path: str, *, may_start: bool) -> socket.s
         connection.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         connection.close()
-        if not (endpoint.is_default and may_start):
+        if endpoint.start is None or not may_start:
             raise
-        from darse.cli.engine.start_engine import start_engine
-
-        start_engine(path)
+        endpoint.start(path)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(path)
     except PermissionError as error:
         connection.close()
-        from darse.cli.engine.permission import advice
+        from darse.client.permission import advice
 
-        raise CliError(
+        raise ClientError(
             f"permission denied while trying to connect to the darse engine at {endpoint.host}: {advice(path)}"
         ) from error
     except OSError:
@@ -81,7 +79,7 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
         text = (
             f"unable to parse docker host `{endpoint.host}`: it is tcp://HOST[:PORT], with IPv6 addresses in brackets"
         )
-        raise CliError(text) from error
+        raise ClientError(text) from error
     plain = socket.create_connection((name, port))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not (endpoint.tls or secure):
@@ -160,7 +158,7 @@ class SshAddress(NamedTuple):
 
 
 def ssh_address(address: str) -> SshAddress:
-    """Take [USER@]HOST[:PORT][/SOCKET] apart. Raises CliError in docker's words."""
+    """Take [USER@]HOST[:PORT][/SOCKET] apart. Raises ClientError in docker's words."""
     rest, _, fragment = address.partition("#")
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
@@ -179,9 +177,9 @@ def ssh_address(address: str) -> SshAddress:
     elif fragment:
         problem = f'fragments are not allowed: "{fragment}"'
     if problem:
-        raise CliError(f"ssh host connection is not valid: invalid SSH URL: {problem}")
+        raise ClientError(f"ssh host connection is not valid: invalid SSH URL: {problem}")
     if name.startswith("[") != name.endswith("]") or (port and not port.isdigit()):
-        raise CliError(f"unable to parse docker host `ssh://{address}`: it is ssh://[USER@]HOST[:PORT][/SOCKET]")
+        raise ClientError(f"unable to parse docker host `ssh://{address}`: it is ssh://[USER@]HOST[:PORT][/SOCKET]")
     if "%" in user:
         from urllib.parse import unquote
 

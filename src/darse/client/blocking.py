@@ -1,9 +1,4 @@
-"""A small HTTP/1.1 client over unix sockets, tcp, TLS and ssh.
-
-http.client takes 20 ms to import, a fifth of a container's life; what the API needs of HTTP is little: requests with
-a body of known or unknown length, responses that are whole, chunked or until the end, and connections that become
-streams.
-"""
+"""The blocking client: one connection is kept for requests, each stream has a connection of its own."""
 
 from __future__ import annotations
 
@@ -13,14 +8,29 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from socket import MSG_DONTWAIT, MSG_PEEK
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from darse.cli.engine.connection import connect, no_answer, peer
-from darse.cli.errors import ApiError, CliError, ConnectionFailed, ConnectionLost
-from darse.cli.settings.config import API_VERSION, Endpoint
+from darse.client.connection import connect, no_answer, peer
+from darse.client.endpoint import API_VERSION, Endpoint
+from darse.client.errors import ApiError, ClientError, ConnectionFailed, ConnectionLost
+from darse.client.http import (
+    PIECE,
+    ConnectionEnded,
+    Documents,
+    Parser,
+    chunk,
+    decode,
+    encode_query,
+    no_http,
+    refused,
+    request_head,
+)
 
+if TYPE_CHECKING:
+    from darse.client.http import Head, Reading
+
+T = TypeVar("T")
 _TOO_NEW = "Maximum supported API version is "
-_PIECE = 256 * 1024
 # How long a command that follows something waits for an engine that went away, in seconds; and how often it looks.
 _PATIENCE = 10.0
 _INTERVAL = 0.05
@@ -31,57 +41,32 @@ _LOOK_FIRST = "containers run on; what was asked for may have been done or not, 
 class Response:
     """A response whose body is read as it is asked for."""
 
-    def __init__(self, connection: Connection, status: int, headers: dict[str, str], *, has_body: bool = True) -> None:
-        """`has_body` is false for the answer to a HEAD: its headers describe a body that does not come."""
-        self._has_body = has_body
-        self.status = status
-        self.headers = headers
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self.closes = head.closes
         self._connection = connection
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the body as it comes. Raises ConnectionLost when the connection ends before the body does."""
-        connection = self._connection
-        if not self._has_body or self.status in (101, 204, 304) or self.headers.get("content-length") == "0":
-            return
-        if self.headers.get("transfer-encoding", "").lower() == "chunked":
-            while size := _chunk_size(connection.line()):
-                left = size
-                while left:
-                    piece = connection.some(min(left, _PIECE))
-                    left -= len(piece)
-                    yield piece
-                connection.line()
-            connection.line()
-        elif "content-length" in self.headers:
-            left = int(self.headers["content-length"])
-            while left:
-                piece = connection.some(min(left, _PIECE))
-                left -= len(piece)
-                yield piece
-        else:
-            while piece := connection.some(_PIECE, end_ok=True):  # no length: the end is the end
-                yield piece
+        while piece := self._connection.piece():
+            yield piece
 
     def body(self) -> bytes:
         """The whole body."""
         return b"".join(self.pieces())
 
     def json(self) -> Any:
-        """The body as JSON; None when it is empty. Raises CliError for what is no JSON."""
+        """The body as JSON; None when it is empty. Raises ClientError for what is no JSON."""
         body = self.body()
-        return _decoded(body) if body.strip() else None
+        return decode(body) if body.strip() else None
 
     def messages(self) -> Iterator[Any]:
         """Yield the JSON documents of a stream, as they come."""
-        buffer = b""
+        documents = Documents()
         for piece in self.pieces():
-            buffer += piece
-            *lines, buffer = buffer.split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield _decoded(line)
-        if buffer.strip():
-            yield _decoded(buffer)
+            yield from map(decode, documents.feed(piece))
+        yield from map(decode, documents.end())
 
     def close(self) -> None:
         """End the connection."""
@@ -96,7 +81,7 @@ class Connection:
         self._endpoint = endpoint
         self.socket = connect(endpoint, may_start=may_start)
         self.peer = peer(self.socket)
-        self._buffer = b""
+        self._parser = Parser()
         self._after_loss = _ASK_AGAIN
 
     def send(
@@ -108,70 +93,47 @@ class Connection:
     ) -> Response:
         """Send a request and read the head of its response. Raises ConnectionFailed when none comes."""
         self._after_loss = _ASK_AGAIN if method in ("GET", "HEAD") else _LOOK_FIRST
-        lines = [f"{method} {path} HTTP/1.1", "Host: darse", "User-Agent: darse"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        if body is None:
-            body = b""
-            if method in ("POST", "PUT"):
-                lines.append("Content-Length: 0")
-        elif isinstance(body, bytes):
-            lines.append(f"Content-Length: {len(body)}")
-        else:
-            lines.append("Transfer-Encoding: chunked")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode()
-        if isinstance(body, bytes):
-            self.socket.sendall(head + body)
+        head = request_head(method, path, headers, body)
+        if body is None or isinstance(body, bytes):
+            self.socket.sendall(head + (body or b""))
         else:
             self.socket.sendall(head)
             self._send_chunks(body)
-        return self._head(has_body=method != "HEAD")
+        try:
+            return Response(self, self._read(self._parser.head(has_body=method != "HEAD")))
+        except ConnectionEnded as error:
+            raise (self.lost() if self._parser.buffer else no_answer(self._endpoint.host, self._after_loss)) from error
 
     def _send_chunks(self, pieces: Iterable[bytes]) -> None:
         try:
             for piece in pieces:
                 if piece:
-                    self.socket.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
-            self.socket.sendall(b"0\r\n\r\n")
+                    self.socket.sendall(chunk(piece))
+            self.socket.sendall(chunk(b""))
         except ConnectionError:
             return  # the engine has answered already, and its answer says why; or it is gone, and there is none
 
-    def _head(self, *, has_body: bool) -> Response:
-        if not self._buffer and not self._receive():
-            raise no_answer(self._endpoint.host, self._after_loss)
-        status_line = self.line()
+    def piece(self) -> bytes:
+        """Read what comes next of the body; empty at its end. Raises ConnectionLost when the connection ends first."""
         try:
-            status = int(status_line.split(b" ", 2)[1])
-        except (ValueError, IndexError):
-            raise CliError(f"what answers at {self._endpoint.host} is no engine: it does not speak HTTP") from None
-        headers = {}
-        while line := self.line():
-            name, _, value = line.partition(b":")
-            headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-        return Response(self, status, headers, has_body=has_body)
+            return self._read(self._parser.piece())
+        except ConnectionEnded as error:
+            raise self.lost() from error
 
-    def line(self) -> bytes:
-        """Read a line, without its end. Raises ConnectionLost when the connection ends before it."""
-        while b"\n" not in self._buffer:
-            if not self._receive():
-                raise self.lost()
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line.rstrip(b"\r")
-
-    def some(self, most: int, *, end_ok: bool = False) -> bytes:
-        """Read at most `most` bytes, at least one. Raises ConnectionLost at the end unless `end_ok`."""
-        if not self._buffer and not self._receive() and not end_ok:
-            raise self.lost()
-        piece, self._buffer = self._buffer[:most], self._buffer[most:]
-        return piece
-
-    def _receive(self) -> bool:
-        """Read what has come, at least one byte; False at the connection's end, however it ended."""
+    def _read(self, reading: Reading[T]) -> T:
+        """Give the parser what it asks for."""
         try:
-            piece = self.socket.recv(_PIECE)
-        except OSError:
-            return False
-        self._buffer += piece
-        return bool(piece)
+            next(reading)
+            while True:
+                try:
+                    piece = self.socket.recv(PIECE)
+                except OSError:
+                    piece = b""  # the connection's end, however it ended
+                reading.send(piece)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        except ValueError as error:
+            no_http(self._endpoint.host, error)
 
     def lost(self) -> ConnectionLost:
         """The error of a connection that ended in the middle of an answer."""
@@ -189,7 +151,7 @@ class Connection:
 
     def early(self) -> bytes:
         """What of a hijacked stream came with the head of the response."""
-        data, self._buffer = self._buffer, b""
+        data, self._parser.buffer = self._parser.buffer, b""
         return data
 
     def is_closed(self) -> bool:
@@ -282,7 +244,7 @@ class Client:
         connection = self._connection()
         response = self._send(connection, method, path, query, body, raw_body, headers)
         document = response.json()
-        if response.headers.get("connection", "").lower() == "close":
+        if response.closes:
             connection.close()
         else:
             self._kept = connection
@@ -342,13 +304,13 @@ class Client:
                 f"debug: {method} {self.endpoint.host} /v{self._version}{target}: {response.status} in {took:.1f} ms\n"
             )
         if response.status >= 400:
-            raise _api_error(response)
+            raise refused(response.status, response.body())
         self._agreed = True
         return response
 
     def _again_in_its_version(
         self,
-        refused: Response,
+        response: Response,
         connection: Connection,
         method: str,
         target: str,
@@ -356,9 +318,9 @@ class Client:
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
         """Send a request again that an older engine refused for its version. Raises ApiError for other refusals."""
-        error = _api_error(refused)
+        error = refused(response.status, response.body())
         _, too_new, newest = error.reason.partition(_TOO_NEW)
-        if not too_new or newest == self._version or refused.headers.get("connection", "").lower() == "close":
+        if not too_new or newest == self._version or response.closes:
             raise error
         self._version = newest
         return connection.send(method, f"/v{newest}{target}", headers, body)
@@ -369,9 +331,9 @@ _NAMED = (("/containers/", "container"), ("/networks/", "network"), ("/volumes/"
 
 
 def require_name(name: str, kind: str) -> None:
-    """Raise CliError for an empty name."""
+    """Raise ClientError for an empty name."""
     if not name:
-        raise CliError(f"invalid {kind} name or ID: value is empty")
+        raise ClientError(f"invalid {kind} name or ID: value is empty")
 
 
 class Patience:
@@ -415,49 +377,4 @@ def patience() -> float:
     try:
         return float(text) if text else _PATIENCE
     except ValueError:
-        raise CliError(f"DARSE_RECONNECT is a number of seconds, not {text!r}") from None
-
-
-def _chunk_size(line: bytes) -> int:
-    try:
-        return int(line.split(b";")[0], 16)
-    except ValueError:
-        raise CliError("the engine's answer is no HTTP: a chunk has no size") from None
-
-
-def _decoded(document: bytes) -> Any:
-    try:
-        return json.loads(document)
-    except ValueError as error:
-        raise CliError(f"the engine's answer is no JSON: {error}") from error
-
-
-def _api_error(response: Response) -> ApiError:
-    body = response.body()
-    try:
-        message = json.loads(body)["message"]
-    except (ValueError, KeyError, TypeError):
-        message = body.decode(errors="replace").strip() or f"status {response.status}"
-    return ApiError(message, response.status)
-
-
-def encode_query(query: Mapping[str, Any] | None) -> str:
-    """A query string; None values are left out, lists repeat their name, filters become JSON."""
-    pairs = []
-    for name, value in (query or {}).items():
-        values = value if isinstance(value, list) else [value]
-        for one in values:
-            if one is None or one is False:
-                continue
-            text = "1" if one is True else json.dumps(one) if isinstance(one, dict) else str(one)
-            pairs.append(f"{name}={quote(text)}")
-    return "?" + "&".join(pairs) if pairs else ""
-
-
-_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-
-def quote(text: str, safe: str = "") -> str:
-    """Percent-encode (RFC 3986); urllib.parse takes 5 ms to import."""
-    allowed = _SAFE | set(safe.encode())
-    return "".join(chr(byte) if byte in allowed else f"%{byte:02X}" for byte in text.encode())
+        raise ClientError(f"DARSE_RECONNECT is a number of seconds, not {text!r}") from None

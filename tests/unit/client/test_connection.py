@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from darse.cli.engine.connection import connect, tcp_address
 from darse.cli.errors import CliError, ConnectionFailed
-from darse.cli.settings.config import DEFAULT_HOST, Endpoint, Settings
+from darse.cli.settings.config import Settings
+from darse.client.connection import connect, tcp_address
+from darse.client.endpoint import DEFAULT_HOST, Endpoint
 
 
 @pytest.mark.parametrize(

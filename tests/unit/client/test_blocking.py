@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from darse.cli.engine.client import Client
 from darse.cli.errors import ApiError
-from darse.cli.settings.config import Endpoint
+from darse.client.blocking import Client
+from darse.client.endpoint import Endpoint
 from tests.support.fake_engine import Answer, FakeEngine
 
 
