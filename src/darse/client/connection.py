@@ -12,6 +12,7 @@ from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ssl
     import subprocess
 
 _LAST_WORDS_SECONDS = 5
@@ -84,6 +85,11 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not (endpoint.tls or secure):
         return plain
+    return tls_context(endpoint).wrap_socket(plain, server_hostname=name)
+
+
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+    """How an endpoint is trusted, and how we prove to it who we are."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -96,7 +102,7 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
         context.verify_mode = ssl.CERT_NONE
     if os.path.exists(endpoint.certificate):
         context.load_cert_chain(endpoint.certificate, endpoint.key)
-    return context.wrap_socket(plain, server_hostname=name)
+    return context
 
 
 def tcp_address(address: str) -> tuple[str, int]:

@@ -244,8 +244,8 @@ def _copied(current: str, settings: Settings) -> list[str]:
 
 def _listing(client: Any, container: str, directory: str) -> list[str]:
     """The names in a directory of a container, with `/` behind those of directories. Raises CliError."""
-    from darse.cli.terminal.streams import Demultiplexer
     from darse.client.http import quote
+    from darse.client.streams import Demultiplexer
 
     path = f"/containers/{quote(container)}"
     if client.call("GET", f"{path}/json")["State"]["Running"]:

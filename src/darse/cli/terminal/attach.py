@@ -14,8 +14,9 @@ from typing import Any
 from darse.cli.engine.resume import AttachedStream, StampedStream, api_time
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal import modes
-from darse.cli.terminal.streams import Demultiplexer, Relay, SignalPipe, proxied_signals, write_all
+from darse.cli.terminal.streams import Relay, SignalPipe, proxied_signals, write_all
 from darse.client.blocking import Client, Connection, Patience, Response
+from darse.client.streams import Demultiplexer
 
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 

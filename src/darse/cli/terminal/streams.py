@@ -13,28 +13,9 @@ import socket
 from collections.abc import Callable
 
 from darse.client.blocking import Connection
+from darse.client.streams import Demultiplexer
 
 _PIECE = 64 * 1024
-
-
-class Demultiplexer:
-    """Splits a multiplexed stream; `write(descriptor, data)` gets each piece."""
-
-    def __init__(self, write: Callable[[int, bytes], None]) -> None:
-        self._write = write
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        """Take what came from the engine."""
-        self._buffer += data
-        while len(self._buffer) >= 8:
-            size = int.from_bytes(self._buffer[4:8], "big")
-            if len(self._buffer) < 8 + size:
-                return
-            stream = self._buffer[0]
-            piece = bytes(self._buffer[8 : 8 + size])
-            del self._buffer[: 8 + size]
-            self._write(2 if stream in (2, 3) else 1, piece)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

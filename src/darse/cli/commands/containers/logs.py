@@ -10,9 +10,10 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.values import duration
 from darse.cli.engine.resume import StampedStream, api_time
 from darse.cli.errors import CliError, ConnectionFailed
-from darse.cli.terminal.streams import Demultiplexer, write_all
+from darse.cli.terminal.streams import write_all
 from darse.client.blocking import Patience
 from darse.client.http import quote
+from darse.client.streams import Demultiplexer
 
 _RELATIVE = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+\Z")
 

@@ -1,0 +1,101 @@
+"""`/images`, `/commit` and `/auth`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from darse.client.http import quote
+from darse.client.request import BytesRequest, DocumentsRequest, Filters, Request, require
+from darse.wire.images import DeleteItem, HistoryEntry, ImageInspect, ImagesPruned, ImageSummary
+from darse.wire.registries import AuthConfig, AuthResponse, DistributionInspect
+
+
+class ProgressDetail(msgspec.Struct, omit_defaults=True):
+    """How far one step is, in bytes; `total` is 0 where nobody knows."""
+
+    current: int = 0
+    total: int = 0
+
+
+class Progress(msgspec.Struct, omit_defaults=True):
+    """A message of a pull, push, load, import or build (moby's pkg/jsonmessage)."""
+
+    id: str = ""
+    status: str = ""
+    stream: str = ""
+    progressDetail: ProgressDetail | None = None
+    error: str = ""
+    aux: dict[str, Any] | None = None
+
+
+def _path(image: str, operation: str) -> str:
+    return f"/images/{quote(require(image, 'image'), safe='/:@')}{operation}"
+
+
+def _auth(credentials: str) -> dict[str, str]:
+    return {"X-Registry-Auth": credentials} if credentials else {}
+
+
+def list_images(
+    *, all: bool = False, digests: bool = False, filters: Filters | None = None
+) -> Request[list[ImageSummary]]:
+    """List the images."""
+    query = {"all": all, "digests": digests, "filters": filters}
+    return Request("GET", "/images/json", list[ImageSummary], query)
+
+
+def inspect(image: str) -> Request[ImageInspect]:
+    """All about an image."""
+    return Request("GET", _path(image, "/json"), ImageInspect)
+
+
+def history(image: str) -> Request[list[HistoryEntry]]:
+    """The steps that made an image, the last one first."""
+    return Request("GET", _path(image, "/history"), list[HistoryEntry])
+
+
+def pull(image: str, *, tag: str = "", platform: str = "", credentials: str = "") -> DocumentsRequest[Progress]:
+    """Get an image from its registry; `credentials` is an encoded X-Registry-Auth."""
+    query = {"fromImage": require(image, "image"), "tag": tag or None, "platform": platform or None}
+    return DocumentsRequest("POST", "/images/create", Progress, query, None, _auth(credentials))
+
+
+def push(image: str, *, tag: str = "", platform: str = "", credentials: str = "") -> DocumentsRequest[Progress]:
+    """Bring an image to its registry; `credentials` is an encoded X-Registry-Auth."""
+    query = {"tag": tag or None, "platform": platform or None}
+    # The API refuses a push that has no such header.
+    headers = _auth(credentials or "e30=")
+    return DocumentsRequest("POST", _path(image, "/push"), Progress, query, None, headers)
+
+
+def tag(image: str, repository: str, tag: str = "latest") -> Request[None]:
+    """Give an image one more name."""
+    return Request("POST", _path(image, "/tag"), type(None), {"repo": repository, "tag": tag})
+
+
+def remove(image: str, *, force: bool = False, no_prune: bool = False) -> Request[list[DeleteItem]]:
+    """Remove a name of an image, and with its last name the image."""
+    return Request("DELETE", _path(image, ""), list[DeleteItem], {"force": force, "noprune": no_prune})
+
+
+def prune(*, filters: Filters | None = None) -> Request[ImagesPruned]:
+    """Remove the images that have no name and no container."""
+    return Request("POST", "/images/prune", ImagesPruned, {"filters": filters})
+
+
+def save(*names: str) -> BytesRequest:
+    """Images as an archive."""
+    return BytesRequest("GET", "/images/get", bytes, {"names": list(names)})
+
+
+def distribution(image: str, *, credentials: str = "") -> Request[DistributionInspect]:
+    """What a registry has under a name."""
+    path = f"/distribution/{quote(require(image, 'image'), safe='/:@')}/json"
+    return Request("GET", path, DistributionInspect, {}, None, _auth(credentials))
+
+
+def log_in(config: AuthConfig) -> Request[AuthResponse]:
+    """Check credentials with a registry."""
+    return Request("POST", "/auth", AuthResponse, {}, config)
