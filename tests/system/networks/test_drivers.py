@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from tests.system.networks.driver_suite import DriverSuite, unique_name
-from tests.system.networks.support import run_inside
+from tests.system.networks.support import inside, run_inside
 
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict
+from darse.linux.net.netns import NetnsThread
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
 from darse.networks.model import NetworkRecord
 
@@ -71,3 +72,26 @@ class TestBridge(DriverSuite):
     def test_the_bridge_keeps_its_hardware_address(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
         before = Path(f"/sys/class/net/{restored.bridge}/address").read_text()
         assert before.startswith("02:42:c6:13:")
+
+    def test_links_are_asked_for_in_the_engines_own_namespace(self, record: NetworkRecord) -> None:
+        """/sys may show the links of another one, as it does to an engine that `nsenter --net` starts."""
+        thread = NetnsThread()
+        engines, containers = thread.call(thread.make), thread.call(thread.make)
+        try:
+            driver = inside(engines.path, lambda: BridgeDriver(EngineConfig()))
+            inside(engines.path, lambda: driver.restore(record))
+            link, orphan = (driver.connect(record, containers, interface) for interface in ("eth0", "eth1"))
+            assert driver.is_plugged(link)
+            for damage in ("nomaster", "down"):
+                run_inside(engines.path, "ip", "link", "set", link, damage)
+                assert not driver.is_plugged(link)
+                assert driver.reconnect(record, link)
+                assert driver.is_plugged(link)
+            driver.unplug_orphans(record, [link])
+            assert driver.is_plugged(link)
+            assert not driver.reconnect(record, orphan)
+            driver.close()
+        finally:
+            for netns in (engines, containers):
+                netns.close()
+            thread.close()

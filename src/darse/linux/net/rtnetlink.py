@@ -14,6 +14,7 @@ import ipaddress
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -63,6 +64,8 @@ class Link(msgspec.Struct, frozen=True):
     up: bool
     #: "bridge", "veth", …; empty for hardware.
     kind: str = ""
+    #: Index of what it is a port of, a bridge or another; 0: of nothing.
+    master: int = 0
 
 
 def attribute(type_: int, data: bytes) -> bytes:
@@ -205,24 +208,6 @@ def set_default_route(gateway: Address) -> Request:
     return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
 
 
-def ports_of(bridge: str) -> list[str]:
-    """The names of a bridge's ports; none when it is gone."""
-    try:
-        return os.listdir(f"/sys/class/net/{bridge}/brif")
-    except FileNotFoundError:
-        return []
-
-
-def is_plugged(name: str) -> bool:
-    """Whether a link of the host is up and a port of some bridge; asked of sysfs, which waits for nobody's changes."""
-    directory = f"/sys/class/net/{name}"
-    try:
-        with open(f"{directory}/flags", encoding="ascii") as flags:
-            return bool(int(flags.read(), 16) & IFF_UP) and os.path.lexists(f"{directory}/master")
-    except OSError:  # There is no such link, or it goes while it is asked about (EINVAL).
-        return False
-
-
 class Netlink:
     """A socket to the kernel's routing tables, of the network namespace that the calling thread is in.
 
@@ -289,6 +274,11 @@ class Netlink:
     def links(self) -> list[Link]:
         """Every link of the namespace."""
         return [_link(body) for body in self._get(RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), NLM_F_DUMP)]
+
+    def ports_of(self, master: Link) -> list[Link]:
+        """The ports of a bridge; the kernel tells of no other links."""
+        payload = _IFINFO.pack(0, 0, 0, 0, 0) + _number(IFLA_MASTER, master.index)
+        return [_link(body) for body in self._get(RTM_GETLINK, payload, NLM_F_DUMP)]
 
     def addresses(self, index: int) -> list[Interface]:
         """The IPv4 addresses of a link."""
@@ -372,4 +362,5 @@ def _link(body: bytes) -> Link:
     found = attributes(body[_IFINFO.size :])
     name = found[IFLA_IFNAME].rstrip(b"\0").decode()
     kind = attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
-    return Link(index, name, bool(flags & IFF_UP), kind)
+    master = int.from_bytes(found.get(IFLA_MASTER, b""), sys.byteorder)
+    return Link(index, name, bool(flags & IFF_UP), kind, master)

@@ -24,8 +24,6 @@ from darse.linux.net.rtnetlink import (
     add_veth,
     delete_address,
     delete_link,
-    is_plugged,
-    ports_of,
     set_master,
     set_port,
     set_up,
@@ -147,7 +145,8 @@ class BridgeDriver:
 
     def is_plugged(self, link: str) -> bool:
         """Whether a link is up and a port of some bridge."""
-        return is_plugged(link)
+        found = self._netlink.link(link)
+        return found is not None and _is_plugged(found)
 
     def isolated(self, record: NetworkRecord) -> bool:
         """Whether the bridge itself has to keep its ports apart.
@@ -173,11 +172,12 @@ class BridgeDriver:
 
     def reconnect(self, record: NetworkRecord, link: str) -> bool:
         """See `Driver`: a bridge that was deleted has lost its ports."""
-        if is_plugged(link):
-            return True
-        port, bridge = self._netlink.link(link), self.link(record)
+        port = self._netlink.link(link)
         if port is None:
             return False
+        if _is_plugged(port):
+            return True
+        bridge = self.link(record)
         changes = (set_master(link, bridge.index, bridge.name), set_port(link, isolated=self.isolated(record)))
         self._netlink.run(*changes)
         return True
@@ -195,11 +195,16 @@ class BridgeDriver:
         """Remove links that an engine made and did not live to record. `owned`: the links of endpoints."""
         if record.foreign:  # others have links of that form there, too
             return
-        for link in ports_of(record.bridge):
-            if LINK_NAME.match(link) and link not in owned:
-                self.disconnect(link)
+        bridge = self._netlink.link(record.bridge)
+        for port in self._netlink.ports_of(bridge) if bridge is not None else ():
+            if LINK_NAME.match(port.name) and port.name not in owned:
+                self.disconnect(port.name)
 
     def close(self) -> None:
         """Let go of the kernel."""
         self.programs.close()
         self._netlink.close()
+
+
+def _is_plugged(link: Link) -> bool:
+    return link.up and link.master != 0
