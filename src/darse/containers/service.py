@@ -46,6 +46,7 @@ from darse.images import ImageUser
 from darse.images.platforms import Platform
 from darse.images.snapshots.service import DRIVER
 from darse.linux.fs.contained import remove_tree
+from darse.linux.fs.files import read_regular
 from darse.networks.model import Holder
 from darse.recovery.startup import Recovery
 from darse.runtime.monitor import conmon
@@ -373,7 +374,7 @@ class ContainerService:
         """The steps of a start with what the runtime did, as long as the run lasts: its files go with it."""
         station = self._context.files.of(container.id).station
         with contextlib.suppress(FileNotFoundError):
-            spec = msgspec.json.decode(station.config.read_bytes())
+            spec = msgspec.json.decode(read_regular(station.config))
             state = self._context.runtime_of(container).state_directory(container.id)
             group = ControlGroup(self._context.cgroups, self._context.cgroup_path(container))
             return with_asked(in_parts(steps, state, station.container_pid), spec, group)

@@ -34,7 +34,7 @@ from darse.networks import store as network_store
 from darse.recovery.backup import Backup
 from darse.recovery.records import RecordFiles
 from darse.recovery.reserve import Reserves
-from darse.recovery.startup import Recovery, refuse_new, refuse_older
+from darse.recovery.startup import Recovery, refuse_irregular, refuse_new, refuse_older
 from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
@@ -215,6 +215,7 @@ class Engine:
 def open_state(config: EngineConfig) -> State:
     """Open the database of a data root. Raises SystemFault when it cannot be used, or does not suit the data there."""
     path = config.data_root / DATABASE
+    refuse_irregular(path)
     refuse_older(config.data_root, path)
     return State(path, SCHEMAS, on_new=lambda: refuse_new(config.data_root, path))
 

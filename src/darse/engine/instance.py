@@ -17,6 +17,7 @@ from pathlib import Path
 
 from darse.core.config import EngineConfig
 from darse.core.errors import SystemFault
+from darse.linux.fs.files import open_own
 from darse.linux.proc.process import command_of
 
 _LOCK_SECONDS = 2.0
@@ -31,7 +32,7 @@ def only_engine(config: EngineConfig) -> Iterator[None]:
                 config.make_roots()
                 root = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 held.callback(os.close, root)
-                file = held.enter_context(open(directory / "lock", "w", encoding="utf-8"))
+                file = held.enter_context(open(directory / "lock", "wb", opener=open_own))
             except OSError as error:
                 raise SystemFault(f"cannot use {directory}: {error.strerror or error}") from error
             if os.path.samefile(config.data_root, config.exec_root):
@@ -82,6 +83,8 @@ def pidfile(config: EngineConfig) -> Iterator[None]:
     if path is None:
         yield
         return
+    if path.is_fifo():
+        raise SystemFault(f"cannot write the pidfile {path}: it is not a regular file")
     holder = _holder(path)
     if holder:
         raise SystemFault(

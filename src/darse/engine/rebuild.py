@@ -29,7 +29,7 @@ from darse.core.events import Event
 from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
 from darse.engine.rebuild_images import ImagesAgain
-from darse.linux.fs.files import sync_directory
+from darse.linux.fs.files import open_regular, read_regular, sync_directory
 from darse.networks.model import NetworkRecord, SandboxRecord
 from darse.recovery.backup import NAME as BACKUP
 from darse.recovery.backup import copy_database
@@ -63,7 +63,7 @@ def rebuild(data_root: Path, say: Say) -> int:
         lost = _Rebuild(data_root, state, say, is_truth=is_truth).run()
     finally:
         state.close()
-    for path in (database, database.with_name(f"{DATABASE}-wal")):
+    for path in (database, *(database.with_name(f"{DATABASE}{suffix}") for suffix in ("-wal", "-journal"))):
         if os.path.lexists(path):
             say(f"the old database is kept: {orphans.set_aside('database', path, 'the database was built again').path}")
     database.with_name(f"{DATABASE}-shm").unlink(missing_ok=True)
@@ -157,7 +157,7 @@ class _Rebuild:
     def _copy(self, kind: str, key: str, type_: type[T]) -> T | None:
         """An object's copy beside the data; None when there is none, or a damaged one."""
         try:
-            return msgspec.json.decode(file_of(self._root, kind, key).read_bytes(), type=type_)
+            return msgspec.json.decode(read_regular(file_of(self._root, kind, key)), type=type_)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError) as error:
@@ -192,7 +192,7 @@ class _Rebuild:
     def _layer_of_recipe(self, chain_id: str) -> LayerFile | None:
         directory = self._root / "images" / "layers" / chain_id.removeprefix("sha256:")
         try:
-            with open(directory / "recipe", "rb") as file:
+            with open(directory / "recipe", "rb", opener=open_regular) as file:
                 head = Reader(file.fileno()).head
             stored_ns = directory.stat().st_mtime_ns
         except (OSError, Damaged):

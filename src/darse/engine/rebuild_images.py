@@ -29,6 +29,7 @@ from darse.images.model import (
     digest_of,
     parse_config,
 )
+from darse.linux.fs.files import read_regular
 from darse.recovery.records import ImageRow, ImagesFile, file_of
 
 T = TypeVar("T")
@@ -157,7 +158,7 @@ class ImagesAgain:
         found = {}
         for path in self._blobs():
             try:
-                content = path.read_bytes() if path.stat().st_size <= _LARGEST else b""
+                content = read_regular(path) if path.stat().st_size <= _LARGEST else b""
             except OSError:
                 continue
             if content and digest_of(content) == f"sha256:{path.name}":
@@ -166,7 +167,7 @@ class ImagesAgain:
 
     def _copy(self) -> ImagesFile | None:
         try:
-            return msgspec.json.decode(file_of(self._root, "images", "").read_bytes(), type=ImagesFile)
+            return msgspec.json.decode(read_regular(file_of(self._root, "images", "")), type=ImagesFile)
         except (OSError, msgspec.MsgspecError):
             return None
 

@@ -32,6 +32,7 @@ from darse.engine import disk_usage, doctor
 from darse.images.snapshots.service import DRIVER
 from darse.images.transfer.trace import PULL
 from darse.linux import sysctl
+from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.recovery.startup import Recovery
 from darse.runtime.monitor.launch import CONMON
 from darse.runtime.oci.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
@@ -365,14 +366,12 @@ def _engine_id(data_root: Path) -> str:
     """An id that stays with the data."""
     path = data_root / "engine-id"
     try:
-        if text := path.read_text(encoding="ascii").strip():
+        if text := read_regular(path).decode("ascii").strip():
             return text
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (FileNotFoundError, NotRegular, UnicodeDecodeError):
         pass
     made = new_id()
-    new = path.with_suffix(".new")
-    new.write_text(made)
-    os.replace(new, path)
+    write_atomically(path, made.encode())
     return made
 
 

@@ -82,7 +82,7 @@ def copy_database(source: Path, target: Path) -> None:
     Blocks. Raises OSError, and sqlite3.Error, also when the copy is not sound; then `target` is as before.
     """
     new = target.with_name(f".{target.name}.new")
-    new.unlink(missing_ok=True)
+    _discard(new)
     try:
         with contextlib.closing(reading(source)) as original, contextlib.closing(sqlite3.connect(new)) as copy:
             new.chmod(0o600)
@@ -95,5 +95,9 @@ def copy_database(source: Path, target: Path) -> None:
                 raise sqlite3.DatabaseError(f"the database is damaged: {verdict}")
         publish(new, target)
     finally:
-        new.unlink(missing_ok=True)
-        new.with_name(f"{new.name}-journal").unlink(missing_ok=True)
+        _discard(new)
+
+
+def _discard(database: Path) -> None:
+    for suffix in ("", "-journal", "-wal"):
+        database.with_name(f"{database.name}{suffix}").unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from darse.linux.fs.contained import remove_tree
-from darse.linux.fs.files import write_atomically
+from darse.linux.fs.files import read_regular, write_atomically
 
 #: Days after which an orphan is removed.
 KEPT_DAYS = 14
@@ -76,7 +76,7 @@ class Orphans:
                 if _is_note(path):
                     continue
                 try:
-                    orphan = msgspec.json.decode(_note(path).read_bytes(), type=Orphan)
+                    orphan = msgspec.json.decode(read_regular(_note(path)), type=Orphan)
                     found.append(msgspec.structs.replace(orphan, path=str(path)))
                 except (OSError, msgspec.MsgspecError):
                     found.append(Orphan(kind.name, path.name, "", "its note is lost", path.lstat().st_ctime, str(path)))

@@ -21,6 +21,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ import msgspec
 from darse.core.errors import EngineError
 from darse.core.state import State
 from darse.core.unfinished import KINDS, Unfinished
-from darse.linux.fs.files import write_atomically
+from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
 #: Seconds after a change until it is written.
 _QUIET = 2.0
@@ -251,7 +252,16 @@ class RecordFiles:
 
 def reading(path: Path) -> sqlite3.Connection:
     """A connection to a database that writes nothing. Raises sqlite3.Error."""
+    found = irregular(path)
+    if found is not None:
+        raise sqlite3.OperationalError(f"not a regular file: {found}")
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+
+
+def irregular(database: Path) -> Path | None:
+    """The file of a database that is none, but a FIFO, say, for whose other end SQLite would wait."""
+    files = (database.with_name(f"{database.name}{suffix}") for suffix in ("", "-wal", "-shm", "-journal"))
+    return next((file for file in files if os.path.lexists(file) and not file.is_file()), None)
 
 
 def serial_of(connection: sqlite3.Connection) -> int:
@@ -263,7 +273,7 @@ def serial_of(connection: sqlite3.Connection) -> int:
 def read_serial(data_root: Path) -> int:
     """The number of the newest batch that was written; 0 when there is none, or the file is damaged."""
     try:
-        return int((data_root / "records" / "serial").read_text())
+        return int(read_regular(data_root / "records" / "serial"))
     except (OSError, ValueError):
         return 0
 
@@ -293,8 +303,8 @@ def data_of(data_root: Path, kind: str, key: str) -> list[Path]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == content:
+    with contextlib.suppress(FileNotFoundError, NotRegular):
+        if read_regular(path) == content:
             return
     # Not flushed: the database is, and so is its backup.
     write_atomically(path, content, durable=False)

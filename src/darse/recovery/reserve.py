@@ -19,7 +19,7 @@ from pathlib import Path
 
 from darse.core.errors import EngineError
 from darse.core.state import State
-from darse.linux.fs.files import preallocate
+from darse.linux.fs.files import open_own, open_regular, preallocate
 
 # SQLite checkpoints at 1,000 pages of 4 KiB; this is half as much again.
 WAL_BYTES = 6 << 20
@@ -79,7 +79,7 @@ class Reserve:
             return False
         # What is kept for root (see tune2fs(8), -m) is not counted: whether there is any, only taking some tells.
         try:
-            with open(self._blocks, "ab") as file:
+            with open(self._blocks, "ab", opener=open_own) as file:
                 size = os.fstat(file.fileno()).st_size
                 os.posix_fallocate(file.fileno(), size, 64 << 10)
                 os.ftruncate(file.fileno(), size)
@@ -91,8 +91,8 @@ class Reserve:
         """Make what is missing of it; `least` bytes are better than none."""
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
-            if not self._blocks.exists() or self._blocks.stat().st_size < self._size:
-                with open(self._blocks, "ab") as file:
+            if not self._blocks.is_file() or self._blocks.stat().st_size < self._size:
+                with open(self._blocks, "ab", opener=open_own) as file:
                     _allocate(file.fileno(), self._size, self._size if least is None else least)
             for number in range(_INODES):
                 path = self._directory / f"inode-{number}"
@@ -123,7 +123,7 @@ def preallocate_log(database: Path) -> None:
         # Not all that there is: a start makes some directories, too.
         size = min(WAL_BYTES, has + found.f_bavail * found.f_frsize - _LOW_BYTES)
         if has < size:
-            with open(log, "ab") as file:
+            with open(log, "ab", opener=open_regular) as file:
                 preallocate(file.fileno(), size)
     except OSError as error:
         _log.debug("no blocks for %s: %s", log, error.strerror)

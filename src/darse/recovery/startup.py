@@ -19,8 +19,9 @@ import msgspec
 from darse.core.errors import SystemFault
 from darse.core.state import REBUILD, State
 from darse.core.unfinished import Unfinished
+from darse.linux.fs.files import read_regular
 from darse.recovery.orphans import KEPT_DAYS, Orphan, Orphans
-from darse.recovery.records import ContainerFile, file_of, read_serial, reading, serial_of
+from darse.recovery.records import ContainerFile, file_of, irregular, read_serial, reading, serial_of
 
 _log = logging.getLogger("darse.recovery")
 _DAY = 86400.0
@@ -75,7 +76,7 @@ class Recovery:
     def recorded(self, kind: str, key: str) -> bytes | None:
         """The copy of an object's record, if there is one."""
         try:
-            return file_of(self._root, kind, key).read_bytes()
+            return read_regular(file_of(self._root, kind, key))
         except OSError:
             return None
 
@@ -142,6 +143,15 @@ def refuse_new(data_root: Path, database: Path) -> None:
             f"the database {database} {what}, and {data_root} holds {found}; nothing was changed: run `darse system "
             "check --rebuild`, which builds the database again from its backup and from what lies there, or use "
             "another --data-root"
+        )
+
+
+def refuse_irregular(database: Path) -> None:
+    """Refuse a database one of whose files is none. Raises SystemFault."""
+    found = irregular(database)
+    if found is not None and not found.is_dir():
+        raise SystemFault(
+            f"{found} is not a regular file, and belongs to the engine's database: move it away; {REBUILD}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from darse.core import trace
 from darse.core.errors import SystemFault
+from darse.linux.fs.files import read_regular
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.oci.program import PATH
 
@@ -55,7 +56,7 @@ def is_complete(directory: Path) -> bool:
 def _reasons(log: Path) -> list[str]:
     """The errors of a log of CRIU's, the last few of them."""
     try:
-        text = log.read_text(errors="replace")
+        text = read_regular(log).decode(errors="replace")
     except FileNotFoundError:
         return []
     return [line.partition("Error ")[2] for line in text.splitlines() if "Error (" in line][-3:]

@@ -24,7 +24,7 @@ from darse.archive.layer_diff import data_segments
 from darse.core import trace
 from darse.core.errors import InvalidParameter
 from darse.linux.fs.contained import ENTER, ENTRY, Walk, Way, remove_tree
-from darse.linux.fs.files import sync_file_system
+from darse.linux.fs.files import open_own, read_regular, sync_file_system
 from darse.linux.fs.openat2 import open_beneath, open_in_root
 from darse.linux.libc import call
 
@@ -75,7 +75,7 @@ def recover(data: Path) -> None:
         (volume / _INTO).unlink(missing_ok=True)
         return
     try:
-        subpath = os.fsdecode((volume / _INTO).read_bytes())
+        subpath = os.fsdecode(read_regular(volume / _INTO))
     except FileNotFoundError:
         subpath = ""
     target = _open_target(data, subpath)
@@ -158,7 +158,7 @@ def _copy_aside(source: int, aside: Path) -> None:
 
 def _note_where(volume: Path, subpath: str) -> None:
     """Written before the copy is called whole: without one, what a crash leaves of the note means nothing."""
-    with open(volume / _INTO, "wb") as file:
+    with open(volume / _INTO, "wb", opener=open_own) as file:
         file.write(os.fsencode(subpath))
         file.flush()
         os.fsync(file.fileno())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import msgspec
 
 from darse.containers.exec.pool import RECORD
 from darse.containers.streams.console import ConsoleHub
+from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.linux.proc.process import Process
 from darse.runtime.monitor.conmon import MonitorDirectory
 from darse.wire.execs import ExecConfig
@@ -56,19 +56,12 @@ class Exec(msgspec.Struct):
 
     def save(self) -> None:
         """Write the record for an engine that comes after this one."""
-        path = self.station.directory / RECORD
-        new = path.with_suffix(".new")
-        try:
-            new.write_bytes(msgspec.json.encode(self.record))
-            os.replace(new, path)
-        except BaseException:
-            new.unlink(missing_ok=True)
-            raise
+        write_atomically(self.station.directory / RECORD, msgspec.json.encode(self.record), durable=False)
 
 
 def read_record(directory: Path) -> ExecRecord | None:
     """The record in an exec's directory; None when there is none, or a damaged one."""
     try:
-        return msgspec.json.decode((directory / RECORD).read_bytes(), type=ExecRecord)
-    except (FileNotFoundError, msgspec.DecodeError):
+        return msgspec.json.decode(read_regular(directory / RECORD), type=ExecRecord)
+    except (FileNotFoundError, NotADirectoryError, NotRegular, msgspec.DecodeError):
         return None

@@ -19,6 +19,7 @@ import msgspec
 from darse.core import trace
 from darse.core.errors import NotFound
 from darse.core.trace import Operation
+from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
 _REMOVED_KEPT = 128
 # How a container goes: of little interest to who asks what was done to it, unless it is asked for by name.
@@ -97,12 +98,12 @@ class TraceStore:
 
 def _read(path: Path) -> dict[str, bytes]:
     try:
-        return msgspec.msgpack.decode(path.read_bytes(), type=dict[str, bytes])
-    except FileNotFoundError:
+        return msgspec.msgpack.decode(read_regular(path), type=dict[str, bytes])
+    except (FileNotFoundError, NotRegular, msgspec.MsgspecError):
         return {}
 
 
 def _write(path: Path, operations: dict[str, bytes]) -> None:
     # Removed meanwhile, or the disk is full: it is for `explain` only.
     with contextlib.suppress(OSError):
-        path.write_bytes(msgspec.msgpack.encode(operations))
+        write_atomically(path, msgspec.msgpack.encode(operations), durable=False)

@@ -6,6 +6,7 @@ mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/`
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import msgspec
 
 from darse.core import trace
 from darse.linux.fs.contained import remove_tree
+from darse.linux.fs.files import open_own
 from darse.runtime.monitor.conmon import MonitorDirectory
 
 
@@ -46,6 +48,8 @@ class ContainerFiles(msgspec.Struct, frozen=True):
     def prepare_station(self) -> None:
         """Make an empty directory for a new run."""
         self.clear_station()
+        if self.log.is_fifo():  # conmon would wait for its other end
+            self.log.unlink()
         with trace.step("file", "directory for the run", "mkdir", "-p", str(self.station.rootfs)):
             self.station.directory.mkdir(mode=0o700)
             self.station.rootfs.mkdir()
@@ -71,8 +75,12 @@ class ContainerFiles(msgspec.Struct, frozen=True):
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
         # Not replaced by a rename: a running container has this very file mounted.
-        with trace.step("file", f"write {path.name}", "tee", str(path), os.fsdecode(content)):
-            path.write_bytes(content)
+        opener = functools.partial(open_own, mode=0o644)
+        with (
+            trace.step("file", f"write {path.name}", "tee", str(path), os.fsdecode(content)),
+            open(path, "wb", opener=opener) as file,
+        ):
+            file.write(content)
 
     def remove(self) -> None:
         """Remove everything; what is gone already is fine."""

@@ -25,6 +25,7 @@ from darse.containers.model import Container, Purpose, State, Status
 from darse.containers.streams.console import ConsoleHub
 from darse.core.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
 from darse.core.exhaustion import exhausted, in_words
+from darse.linux.fs.files import read_regular
 from darse.linux.proc.process import Process
 from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import CreateFailed, Exit
@@ -400,7 +401,7 @@ class Lifecycle:
             # Started, and the engine ended before it could write so.
             container.state = State(
                 Status.RUNNING,
-                pid=int(station.container_pid.read_text()),
+                pid=int(read_regular(station.container_pid)),
                 monitor_pid=monitor.pid,
                 started_ns=station.container_pid.stat().st_mtime_ns,
                 finished_ns=container.state.finished_ns,

@@ -16,6 +16,7 @@ import msgspec
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container, Status
 from darse.core.errors import Conflict, EngineError, InvalidParameter
+from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.runtime.cgroups.update import change_limits
 from darse.runtime.oci import validate
 from darse.runtime.oci.resources import linux_resources
@@ -114,7 +115,7 @@ class ContainerUpdates:
     async def _apply(self, container: Container, host: HostConfig) -> None:
         context = self._context
         before, after = (linux_resources(one, [], context.facts) for one in (container.record.host, host))
-        self._mark_file(container).write_bytes(msgspec.json.encode(after))
+        write_atomically(self._mark_file(container), msgspec.json.encode(after), durable=False)
         try:
             await asyncio.to_thread(change_limits, context.cgroups, context.cgroup_path(container), before, after)
         except EngineError as error:
@@ -124,8 +125,8 @@ class ContainerUpdates:
     def recover(self, container: Container) -> None:
         """Finish or undo what an engine before this one was changing: the record says which. Raises SystemFault."""
         try:
-            marked: dict[str, Any] = msgspec.json.decode(self._mark_file(container).read_bytes())
-        except (FileNotFoundError, msgspec.DecodeError):
+            marked: dict[str, Any] = msgspec.json.decode(read_regular(self._mark_file(container)))
+        except (FileNotFoundError, NotRegular, msgspec.DecodeError):
             return  # the end of a file that is not whole came before anything was changed
         context = self._context
         recorded = linux_resources(container.record.host, [], context.facts)

@@ -17,6 +17,8 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from darse.linux.fs.files import open_own, open_regular
+
 _COMPRESSED = ".gz"
 # Unfinished: never read, removed by the next compression.
 _PARTIAL = ".gz.partial"
@@ -117,20 +119,20 @@ class LogFiles(msgspec.Struct, frozen=True):
         """Drop the newest rotated file, and leave an empty one in its place: numbers are never used again."""
         path = self.path(sequence)
         blank = path.with_name(path.name + _PARTIAL)
-        os.close(os.open(blank, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.close(open_own(blank, os.O_CREAT | os.O_WRONLY))
         blank.rename(path)
 
     @staticmethod
     def _open_plain(path: Path) -> int | None:
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return open_regular(path)
         except FileNotFoundError:
             return None
 
     def _open_compressed(self, sequence: int) -> int | None:
         path = self.path(sequence)
         try:
-            packed = open(path.with_name(path.name + _COMPRESSED), "rb")  # noqa: SIM115 - closed below
+            packed = open(path.with_name(path.name + _COMPRESSED), "rb", opener=open_regular)  # noqa: SIM115 - closed below
         except FileNotFoundError:
             return None
         with packed, tempfile.TemporaryFile(dir=self.current.parent) as plain:
@@ -160,8 +162,7 @@ def _compress(path: Path) -> None:
     finished = path.with_name(path.name + _COMPRESSED)
     if not finished.exists():
         partial = path.with_name(path.name + _PARTIAL)
-        with open(path, "rb") as source, open(partial, "wb") as target:
-            os.fchmod(target.fileno(), 0o600)
+        with open(path, "rb", opener=open_regular) as source, open(partial, "wb", opener=open_own) as target:
             with _gzip(target, "wb") as packed:
                 shutil.copyfileobj(source, packed, 1024 * 1024)
             target.flush()

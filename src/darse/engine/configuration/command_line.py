@@ -137,6 +137,9 @@ def _boolean(text: str, flag: str) -> bool:
 def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     """Read daemon.json; values have the type of their option's kind. Raises InvalidParameter."""
     complaint = f"unable to configure the engine with file {path}: "
+    # Whoever names a pipe has a writer for it.
+    if not must_exist and path.is_fifo():
+        raise InvalidParameter(f"{complaint}it is not a regular file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -26,6 +26,7 @@ from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Image
 from darse.images.platforms import Platform
 from darse.images.references import Reference
 from darse.images.store import ImageStore
+from darse.linux.fs.files import open_regular
 
 _PIECE = 1024 * 1024
 
@@ -110,7 +111,7 @@ class ImageSaver:
             async for piece in self._layers.archive(chain_id):
                 yield piece
         else:
-            with open(self._content.path(descriptor.digest), "rb") as file:
+            with open(self._content.path(descriptor.digest), "rb", opener=open_regular) as file:
                 while piece := await asyncio.to_thread(file.read, _PIECE):
                     yield piece
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from darse.core.errors import Conflict, InvalidParameter
+from darse.linux.fs.files import open_own
 
 _PIECE = 1024 * 1024
 # A download that nobody came back to for a week.
@@ -33,7 +34,7 @@ class Ingest:
         self._checksum = hashlib.sha256()
         self.offset = 0
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = open_own(path, os.O_RDWR | os.O_CREAT)
         except BaseException:
             writers.discard(digest)
             raise

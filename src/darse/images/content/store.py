@@ -18,7 +18,7 @@ from darse.core.errors import InvalidParameter, NotFound
 from darse.images.content.ingest import Ingest, Ingests
 from darse.images.model import Descriptor, digest_of
 from darse.images.references import is_digest
-from darse.linux.fs.files import publish, sync_directory
+from darse.linux.fs.files import publish, read_regular, sync_directory
 from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.runtime.rootfs.trash import Trash
 
@@ -81,7 +81,7 @@ class ContentStore:
     def read(self, digest: str) -> bytes:
         """Return a small blob. Raises NotFound."""
         try:
-            return self.path(digest).read_bytes()
+            return read_regular(self.path(digest))
         except FileNotFoundError:
             raise NotFound(f"content {digest} is not in the store") from None
 

@@ -30,6 +30,7 @@ from darse.images.model import CONFIG, MANIFEST, Descriptor, Image, chain_ids, d
 from darse.images.references import Reference
 from darse.images.snapshots.service import SnapshotService
 from darse.images.store import ImageStore
+from darse.linux.fs.files import open_regular
 from darse.wire.images import CheckMessage
 
 # Layers that are rebuilt at once: each takes a processor.
@@ -323,7 +324,7 @@ def _is_whole(path: Path, digest: str) -> bool:
     import hashlib  # noqa: PLC0415
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_regular) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}" == digest
     except OSError:
         return False

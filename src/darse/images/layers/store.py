@@ -30,7 +30,7 @@ from darse.images.content.store import ContentStore
 from darse.images.layers.sync import LayerSync
 from darse.images.model import LAYER, Descriptor, Layer, chain_above
 from darse.linux.fs.contained import remove_tree
-from darse.linux.fs.files import exchange
+from darse.linux.fs.files import NotRegular, exchange, open_regular
 from darse.recovery.startup import Recovery
 
 SCHEMA = Schema(
@@ -355,9 +355,11 @@ class LayerStore:
     def _open_recipe(self, chain_id: str) -> int:
         self.archive_size(chain_id)
         try:
-            return os.open(self._directory / self._name(chain_id) / "recipe", os.O_RDONLY | os.O_CLOEXEC)
+            return open_regular(self._directory / self._name(chain_id) / "recipe")
         except FileNotFoundError:
             raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is missing") from None
+        except NotRegular as error:
+            raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is {error}") from None
 
     def _check_rebuilt(self, chain_id: str, answer: dict[str, str]) -> None:
         row = self._state.row("SELECT diff_id FROM layers WHERE chain_id = ?", (chain_id,))

@@ -23,6 +23,7 @@ from darse.images.references import Reference
 from darse.images.transfer.manager import ResizableSemaphore
 from darse.images.transfer.progress import ProgressStep, short
 from darse.images.transfer.registries import in_thread
+from darse.linux.fs.files import open_regular
 
 if TYPE_CHECKING:
     from darse.distribution import Repository, Uploads
@@ -125,7 +126,7 @@ class LayerUpload:
         from darse.distribution import Uploads  # noqa: PLC0415
 
         def pieces() -> Iterator[bytes]:
-            with open(kept, "rb") as file:
+            with open(kept, "rb", opener=open_regular) as file:
                 while piece := file.read(_PIECE):
                     self._sent += len(piece)
                     yield piece

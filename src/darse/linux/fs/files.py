@@ -1,9 +1,11 @@
-"""Files that must be whole after a crash: written aside, flushed, then renamed into place."""
+"""The engine's own files: opened without waiting for anybody, and written so that they are whole after a crash."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,45 @@ from darse.linux.libc import call
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _FALLOC_FL_KEEP_SIZE = 1
+# To open a FIFO waits for its other end, for ever if need be (fifo(7)); a link leads anywhere.
+_CAREFUL = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NotRegular(OSError):
+    """Where a file should be is something else: a FIFO, a socket, a device, a directory, a link."""
+
+    def __init__(self, path: Path | str) -> None:
+        """`path` is where."""
+        super().__init__(f"not a regular file: {path}")
+
+
+def open_regular(path: Path | str, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+    """Open a file of the engine's directories; an `opener` of open(), too. Raises OSError, and never waits."""
+    try:
+        descriptor = os.open(path, flags | _CAREFUL, mode)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ELOOP, errno.ENODEV):
+            raise NotRegular(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular(path)
+    return descriptor
+
+
+def open_own(path: Path | str, flags: int, mode: int = 0o600) -> int:
+    """Open a file that nobody but the engine makes; what else has its name is removed. Raises OSError."""
+    try:
+        return open_regular(path, flags, mode)
+    except NotRegular:
+        os.unlink(path)
+    return open_regular(path, flags, mode)
+
+
+def read_regular(path: Path) -> bytes:
+    """What is in a file of the engine's directories. Raises OSError, and never waits."""
+    with open(path, "rb", opener=open_regular) as file:
+        return file.read()
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
@@ -21,15 +62,18 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600, *, durable: 
     What is not `durable` is not flushed, and a power loss may leave anything of it.
     """
     new = path.with_name(f".{path.name}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    descriptor = open_own(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
         with open(descriptor, "wb", closefd=False) as file:
             file.write(content)
         if durable:
             os.fsync(descriptor)
+        os.rename(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
     finally:
         os.close(descriptor)
-    os.rename(new, path)
     if durable:
         sync_directory(path.parent)
 

@@ -25,6 +25,7 @@ import msgspec
 from darse.core.errors import Conflict, SystemFault
 from darse.core.exhaustion import exhausted
 from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.fs.files import NotRegular, read_regular
 from darse.linux.net.sockets import bound_by
 from darse.linux.proc.process import Process, command_of, spawn
 
@@ -193,7 +194,7 @@ class ConmonProcess:
             self._close()
         if answer is None:
             _end(self._monitor)
-            said = self._station.monitor_log.read_text(errors="replace").strip()
+            said = read_regular(self._station.monitor_log).decode(errors="replace").strip()
             raise MonitorExited(f"conmon ended before the container was created: {said or 'it printed nothing'}")
         if answer.data < 0:
             os.waitpid(self._monitor, 0)
@@ -247,11 +248,11 @@ def _end(pid: int) -> None:
 def read_exit(station: MonitorDirectory) -> Exit | None:
     """Return how the process ended; None while conmon has not said so."""
     try:
-        text = station.exit_file.read_text()
+        text = read_regular(station.exit_file)
         finished_ns = station.exit_file.stat().st_mtime_ns
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegular):
         return None
-    return Exit(int(text) if text.strip() else 255, finished_ns, station.oom_file.exists())
+    return Exit(int(text) if text.strip().isdigit() else 255, finished_ns, station.oom_file.exists())
 
 
 def running_monitors() -> dict[Path, int]:

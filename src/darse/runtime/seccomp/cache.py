@@ -14,6 +14,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from darse.linux.fs.files import read_regular
 from darse.runtime.seccomp import bpf
 
 _ANNOTATION = "run.oci.seccomp_bpf_data"
@@ -49,7 +50,7 @@ class SeccompCache:
     def learn(self, profile: bytes, state_directory: Path) -> None:
         """Keep the program that the runtime compiled from `profile` for a container it has created."""
         try:
-            program = (state_directory / _PROGRAM).read_bytes()
+            program = read_regular(state_directory / _PROGRAM)
         except FileNotFoundError:
             return  # another runtime, which keeps none
         if program and len(self._programs) + len(self._learned) < _KEPT:

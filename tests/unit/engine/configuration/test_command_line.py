@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +192,16 @@ def test_an_empty_file_is_no_mistake(tmp_path: Path) -> None:
     file = tmp_path / "daemon.json"
     file.write_text("\n")
     assert read_file(file, must_exist=True) == {}
+
+
+def test_only_a_pipe_that_somebody_names_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    os.mkfifo(file)
+    with pytest.raises(InvalidParameter, match="not a regular file"):
+        read_file(file, must_exist=False)
+    with ThreadPoolExecutor(1) as writer:
+        writer.submit(file.write_text, '{"debug": true}')
+        assert read_file(file, must_exist=True) == {"debug": True}
 
 
 def test_flag_and_file_must_not_both_say_it(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
 from darse.containers.model import Container
 from darse.linux.fs.contained import remove_tree
+from darse.linux.fs.files import read_regular
 
 _MARKER = "shipping.json"
 _POSITION = "shipping.position"
@@ -200,7 +201,7 @@ def _work(origin: Origin, directory: Path) -> Work:
 
 
 def _read(directory: Path) -> Origin:
-    return msgspec.json.decode((directory / _MARKER).read_bytes(), type=Origin)
+    return msgspec.json.decode(read_regular(directory / _MARKER), type=Origin)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from darse.containers.logs.files import LogFiles, OpenLog
 from darse.containers.logs.shipping.messages import Assembler, Message, Unfinished
+from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
 # Bytes of the log that are read at a time: small, for the event loop has other work too.
 _BLOCK = 64 * 1024
@@ -120,17 +121,10 @@ class PositionFile(msgspec.Struct, frozen=True):
     def load(self) -> Position:
         """What was noted last; the log's beginning when nothing was, or when the host's crash spoilt it."""
         try:
-            return msgspec.msgpack.decode(self.path.read_bytes(), type=Position)
-        except (FileNotFoundError, msgspec.MsgspecError):
+            return msgspec.msgpack.decode(read_regular(self.path), type=Position)
+        except (FileNotFoundError, NotRegular, msgspec.MsgspecError):
             return Position()
 
     def save(self, position: Position) -> None:
         """Note what was delivered. Raises FileNotFoundError when the container's files are gone."""
-        new = self.path.with_name(self.path.name + ".new")
-        with open(new, "wb", opener=_private) as file:
-            file.write(msgspec.msgpack.encode(position))
-        new.rename(self.path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        write_atomically(self.path, msgspec.msgpack.encode(position), durable=False)
