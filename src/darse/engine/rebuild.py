@@ -5,8 +5,9 @@ It begins with the database itself where that is sound, or else with its backup.
 only what that lacks; otherwise what is beside the data counts, for it is the newer of the two. What there is no copy
 of is derived from the data: volumes from their directories, layers from their recipes, images from their documents.
 
-The new database is made aside and renamed to its place; the old one is kept among the orphans. Nothing else that lies
-in the data root is changed, but orphans go back to their places.
+The new database is made aside and renamed to its place; the old one is kept among the orphans. A rebuild that is
+killed between these two has left the new one whole, and the next begins with that. Nothing else that lies in the data
+root is changed, but orphans go back to their places.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from darse.core.events import Event
 from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
 from darse.engine.rebuild_images import ImagesAgain
-from darse.linux.fs.files import open_regular, read_regular, sync_directory
+from darse.linux.fs.files import open_regular, publish, read_regular, sync_directory
 from darse.networks.model import NetworkRecord, SandboxRecord
 from darse.recovery.backup import NAME as BACKUP
 from darse.recovery.backup import copy_database
@@ -41,6 +42,8 @@ from darse.volumes.mounts import VOLUME_NAME
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+# The new database, until it is at its place; with a dot before it, one that is not whole.
+_WHOLE = "state.rebuilt.sqlite"
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -48,26 +51,30 @@ def rebuild(data_root: Path, say: Say) -> int:
     """Make the database of a data root again; return how many things could not be taken back.
 
     Hold the roots' locks meanwhile. `say` is told what is done, a line each. Raises SystemFault, OSError and
-    sqlite3.Error; then the old database is in its place.
+    sqlite3.Error; then the old database is in its place, or the next rebuild goes on.
     """
-    database = data_root / DATABASE
-    new = data_root / ".state.rebuilt.sqlite"
+    database, whole, new = (data_root / name for name in (DATABASE, _WHOLE, f".{_WHOLE}"))
     _remove(new)
+    if os.path.lexists(database):
+        _remove(whole)
     orphans = Orphans(data_root)
     for orphan in orphans.all():
         if orphan.kind != "database" and orphans.restore(orphan):
             say(f"back in its place: {orphan.origin}")
-    is_truth = _begin(database, data_root / BACKUP, new, read_serial(data_root), say)
+    is_truth = _begin(data_root, new, say)
     state = State(new, SCHEMAS)
     try:
         lost = _Rebuild(data_root, state, say, is_truth=is_truth).run()
     finally:
         state.close()
+    publish(new, whole)
+    say("the database is made again")
     for path in (database, *(database.with_name(f"{DATABASE}{suffix}") for suffix in ("-wal", "-journal"))):
         if os.path.lexists(path):
             say(f"the old database is kept: {orphans.set_aside('database', path, 'the database was built again').path}")
     database.with_name(f"{DATABASE}-shm").unlink(missing_ok=True)
-    os.rename(new, database)
+    os.rename(whole, database)
+    _remove(whole)  # what a reader has left beside it
     sync_directory(data_root)
     say(f"{database} is built again: {holdings(data_root) or 'there is nothing in the data root'}")
     return lost
@@ -78,9 +85,14 @@ def _remove(path: Path) -> None:
         path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
-def _begin(database: Path, backup: Path, new: Path, newest: int, say: Say) -> bool:
+def _begin(data_root: Path, new: Path, say: Say) -> bool:
     """Copy what to begin with to `new`; whether it is the database itself, and not older than the data."""
-    for source, name in ((database, "the database"), (backup, "the backup")):
+    database, whole, backup = (data_root / name for name in (DATABASE, _WHOLE, BACKUP))
+    newest = read_serial(data_root)
+    sources = {database: "the database", whole: "the database of a rebuild that was cut short,", backup: "the backup"}
+    if not whole.exists():
+        del sources[whole]
+    for source, name in sources.items():
         try:
             with contextlib.closing(reading(source)) as connection:
                 if connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None:
@@ -91,9 +103,10 @@ def _begin(database: Path, backup: Path, new: Path, newest: int, say: Say) -> bo
         except (OSError, sqlite3.Error) as error:
             say(f"{name} {source} cannot be used: {error}")
             continue
-        is_truth = source == database and number >= newest
-        if source == database and not is_truth and _is_newer(backup, number):
-            say(f"the database {database} is older than its backup")
+        # A rebuild counts one up, and no engine has run since.
+        is_truth = number >= newest if source == database else source == whole and number > newest
+        if source != backup and not is_truth and _is_newer(backup, number):
+            say(f"{name} {source} is older than the backup")
             continue
         say(f"beginning with {name} {source}" + ("" if is_truth else f", batch {number} of {newest}"))
         return is_truth

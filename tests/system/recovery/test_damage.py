@@ -6,6 +6,7 @@ After each start every object on the disk is byte for byte as before, or moved a
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from collections.abc import Callable
 import pytest
 from tests.support.waiting import wait_until
 from tests.system.recovery.bench import Bench
+
+from darse.engine.rebuild import rebuild
 
 REMEDY = "darse system check --rebuild"
 
@@ -121,6 +124,28 @@ def test_without_backup_and_copies_the_data_itself_comes_back(bench: Bench) -> N
     assert len(bench.names("images", "-q")) == 2
     image = docker("images", "-q").ok().out.split()[0]
     assert docker("run", "--rm", "-v", "data:/v", image, "cat", "/v/table").ok().line == "rows"
+
+
+@pytest.mark.parametrize("said", ["the database is made again", "the old database is kept"])
+def test_a_rebuild_that_was_killed_is_taken_up_by_the_next_one(bench: Bench, said: str) -> None:
+    """With nothing but the database to go by: what it knew is in the new one, or in the one that was set aside."""
+    shutil.rmtree(bench.data / "records")
+    (bench.data / "state.backup.sqlite").unlink()
+    log = bench.database.with_name("state.sqlite-wal")
+    log.touch()
+    pid = os.fork()
+    if not pid:
+        rebuild(bench.data, lambda line: os._exit(9) if line.startswith(said) else None)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    assert bench.database.exists() == (said == "the database is made again")
+    before = bench.prints()
+    done = bench.rebuild()
+    assert done.status == 0, done.out + done.err
+    bench.engine.up()
+    bench.nothing_is_lost(before, bench.engine.log())
+    bench.everything_is_there()
+    assert sorted(path.name for path in bench.data.iterdir() if "rebuilt" in path.name) == []
 
 
 def test_a_newer_database_is_left_alone(bench: Bench) -> None:
