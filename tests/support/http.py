@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -79,14 +80,22 @@ class ApiClient:
 
     def stream(self, method: str, path: str, body: object = None, *, timeout: float = 30) -> Iterator[Any]:
         """The JSON documents of an endless answer (events, progress), as they come."""
+        with self.begun(method, path, body, timeout=timeout) as answer:
+            for line in answer:
+                if line.strip():
+                    yield json.loads(line)
+
+    @contextlib.contextmanager
+    def begun(
+        self, method: str, path: str, body: object = None, *, timeout: float = 30
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer whose head is there, and whose body the caller reads."""
         connection = _UnixConnection(self.socket_path, timeout)
         try:
             answer = self._send(connection, method, path, body, None, None)
             if answer.status >= http.client.BAD_REQUEST:
                 raise AssertionError(f"{method} {path}: {answer.status} {answer.read()!r}")
-            for line in answer:
-                if line.strip():
-                    yield json.loads(line)
+            yield answer
         finally:
             connection.close()
 
