@@ -6,11 +6,13 @@ import gzip
 import io
 import json
 import lzma
+import socket
 import tarfile
 
 import pytest
 import zstandard
 
+from darse.archive.process import OnConnection
 from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.images import platforms
 from darse.images.archive import reader
@@ -70,6 +72,11 @@ def oci_archive(blobs, top, name="multi.example/x:1"):
     members = [(blob_name(digest_of(blob)), blob) for blob in blobs]
     index = {"schemaVersion": 2, "manifests": [{**top, "annotations": {"io.containerd.image.name": name}}]}
     return tar([*members, ("index.json", encoded(index)), ("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')])
+
+
+def docker_archive(config, layer, name="one.example/x:1"):
+    manifest = encoded([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}])
+    return tar([("config.json", config), ("layer.tar", layer), ("manifest.json", manifest)])
 
 
 def two_platforms():
@@ -261,6 +268,20 @@ async def test_a_member_that_no_image_needs_may_be_anything(images, tmp_path):
     archive = oci_archive([bytes(range(256)) * 100, b"plain text", *blobs], top)
     assert await load(images, archive) == "Loaded image: multi.example/x:1\n"
     assert stored(tmp_path)["ingest"] == 0
+
+
+async def test_what_comes_off_a_connection_is_whole_wherever_a_read_ends(images):
+    layer = tar([("f", b"x")])
+    config = config_of(layer, config={"Labels": {f"label{number}": "x" * 50 for number in range(50)}})
+    archive = docker_archive(config, layer)
+    for cut in range(512, len(archive), 512):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.sendall(archive[cut:])
+            incoming = OnConnection(theirs.fileno(), archive[:cut], len(archive))
+            assert [message async for message in images.load(incoming, quiet=True)]
+        assert images.get("one.example/x:1").id == digest_of(config), cut
+        assert content_of(images, "one.example/x:1", "f") == "x"
 
 
 async def test_progress_is_reported_unless_it_is_quiet(images, monkeypatch):

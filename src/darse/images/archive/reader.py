@@ -254,7 +254,8 @@ class ArchiveReader:
         self._bytes += size
         if size > _SMALL or self._bytes > _DOCUMENTS:
             raise InvalidParameter(f"invalid archive: document {name} of {size} bytes is too large")
-        self.contents.documents[name] = b"".join((first, *map(bytes, content)))
+        # Each piece is valid until the next one is asked for.
+        self.contents.documents[name] = b"".join((bytes(first), *map(bytes, content)))
         self.contents.layers.discard(name)
         self.contents.links.pop(name, None)
 
