@@ -50,7 +50,8 @@ class _Alive(http.client.HTTPConnection):
 @pytest.fixture(scope="module")
 def target() -> Iterator[Engine]:
     """An engine with volumes, networks and containers whose names make backtracking engines work for ever."""
-    engine = Engine.start()
+    # Without coverage, which costs processor time and loads libraries.
+    engine = Engine.start(coverage=False)
     yield engine
     engine.close()
 

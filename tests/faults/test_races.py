@@ -15,8 +15,10 @@ def _seed() -> int:
     return int(os.environ.get("DARSE_RACE_SEED") or random.SystemRandom().getrandbits(32))
 
 
+@pytest.mark.timeout(900)
 def test_every_pair_once(new_engine: Callable[..., Engine], tell: Callable[[str], None]) -> None:
-    report = race(new_engine(), len(PAIRS), _seed())
+    # What a race covers is chance, and what coverage costs is half of the time.
+    report = race(new_engine(coverage=False), len(PAIRS), _seed())
     tell(str(report))
     assert not report.failures, "\n".join(report.failures)
 

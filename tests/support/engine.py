@@ -39,6 +39,7 @@ _STOP_SECONDS = 60
 # What may block an engine's event loop: twice as much while its coverage is taken, which makes Python as slow.
 _STALL_MILLISECONDS = 200 if os.environ.get("DARSE_COVERAGE") else 100
 _STALL = re.compile(r"^.*the event loop was blocked for .*(?:\n(?:in \d+ of|no stack| ).*)*", re.MULTILINE)
+_MEASURING = ("-m", "coverage", "run", "--parallel-mode", f"--rcfile={REPOSITORY}/pyproject.toml")
 # The environment's own settings must not reach the engines and clients under test.
 _DROPPED = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DARSE_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
@@ -140,11 +141,13 @@ class Engine:
         root: Path | None = None,
         environment: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
+        coverage: bool = True,
     ) -> None:
         """Choose the roots; `flags` are passed to darsed after those for the roots.
 
         environment: variables that it has besides.
         within: a command that it is started with, and replaces: to run it in other namespaces, say.
+        coverage: whether it is measured where the tests are.
         """
         self.root = root or Path(tempfile.mkdtemp(prefix="dz-", dir=os.environ.get("DARSE_TEST_ROOT", "/tmp")))
         self.data_root = self.root / "d"
@@ -154,7 +157,9 @@ class Engine:
         self.flags = flags
         self.environment = dict(environment or {})
         self.within = tuple(within)
+        self._coverage = os.environ.get("DARSE_COVERAGE", "") if coverage else ""
         self.process: subprocess.Popen[bytes] | None = None
+        self._killed = False
         self.log_path = self.root / "log"
         self.api = ApiClient(str(self.socket))
         self._docker: Client | None = None
@@ -191,6 +196,7 @@ class Engine:
         """Start the process and wait until it says that it is ready (sd_notify). Raises AssertionError."""
         notify = self.root / "notify"
         notify.unlink(missing_ok=True)
+        self._killed = False
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self.log_path, "ab") as log:
             ready.bind(str(notify))
             self.process = subprocess.Popen(
@@ -198,7 +204,7 @@ class Engine:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "NOTIFY_SOCKET": str(notify), **_coverage_environment(), **self.environment},
+                env={**self._process_environment(), "NOTIFY_SOCKET": str(notify), **self.environment},
                 start_new_session=True,
             )
             pidfd = os.pidfd_open(self.process.pid)
@@ -213,13 +219,18 @@ class Engine:
                     self.process.wait()
                 raise AssertionError(f"the engine did not get ready (exit status {status}):\n{self.log()}")
 
+    def _process_environment(self) -> dict[str, str]:
+        # A crash of the interpreter shows in the log where it was.
+        found = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+        if self._coverage:
+            found["COVERAGE_FILE"] = f"{self._coverage}/engine-{uuid.uuid4().hex}"
+        return found
+
     def command(self) -> list[str]:
         """The command line of the engine."""
         return [
             *self.within,
-            *_python(),
-            "-m",
-            "darse.daemon",
+            *(sys.executable, *(_MEASURING if self._coverage else ()), "-m", "darse.daemon"),
             *("--data-root", str(self.data_root), "--exec-root", str(self.exec_root)),
             f"--debug-loop-stalls={_STALL_MILLISECONDS}",
             *self.flags,
@@ -230,6 +241,7 @@ class Engine:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+        self._killed = True
 
     def stop(self, signal_number: int = signal.SIGTERM) -> int:
         """Stop the engine in order and return its exit status; containers run on."""
@@ -249,7 +261,9 @@ class Engine:
         return self.log_path.read_text(errors="replace")[-last:] if self.log_path.exists() else ""
 
     def remove_all(self) -> None:
-        """Remove all containers, volumes and networks."""
+        """Remove all containers, volumes and networks. Raises AssertionError when the engine has ended by itself."""
+        status = self.process.poll() if self.process is not None else None
+        assert status is None, f"the engine has ended by itself, with {status}:\n{self.log()}"
         for container in self.api("GET", "/containers/json?all=1").json():
             gone = self.api("DELETE", f"/containers/{container['Id']}?force=1&v=1")
             assert gone.status in (204, 404), (container["Names"], gone.status, gone.body)
@@ -262,7 +276,9 @@ class Engine:
     def close(self, *, check: bool = True) -> None:
         """Remove everything, stop, remove the roots; assert that nothing is left on the host."""
         try:
-            if self.process is not None and self.process.poll() is None:
+            status = self.process.poll() if self.process is not None else 0
+            crashed = status is not None and status < 0 and not self._killed
+            if status is None or crashed:
                 self.remove_all()
                 status = self.stop()
                 assert status == 0, f"the engine ended with {status}:\n{self.log()}"
@@ -334,14 +350,3 @@ def docker_program() -> str | None:
     """docker's client: the installed one, or the one that the set-up has fetched."""
     fetched = REPOSITORY / ".venv" / "libexec" / "docker"
     return shutil.which("docker") or (str(fetched) if fetched.exists() else None)
-
-
-def _python() -> list[str]:
-    if os.environ.get("DARSE_COVERAGE"):
-        return [sys.executable, "-m", "coverage", "run", "--parallel-mode", f"--rcfile={REPOSITORY}/pyproject.toml"]
-    return [sys.executable]
-
-
-def _coverage_environment() -> dict[str, str]:
-    directory = os.environ.get("DARSE_COVERAGE")
-    return {"COVERAGE_FILE": f"{directory}/engine-{uuid.uuid4().hex}"} if directory else {}

@@ -67,7 +67,11 @@ def race(engine: Engine, runs: int, seed: int, among: list[tuple[str, str]] | No
     """Race on a running engine; what is left on the host afterwards is the caller's to look for."""
     report = Report(seed)
     engine.api("GET", "/containers/json")  # what a first request loads stays open
-    asyncio.run(_race(engine, report, runs, among or PAIRS, random.Random(seed)))
+    try:
+        asyncio.run(_race(engine, report, runs, among or PAIRS, random.Random(seed)))
+    except BaseException:
+        print(report, *report.failures, engine.log(), sep="\n", file=sys.stderr)
+        raise
     engine.remove_all()
     for line in engine.log(1 << 24).splitlines():
         if line.startswith("Traceback") or "was never retrieved" in line:
