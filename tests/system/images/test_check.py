@@ -157,7 +157,8 @@ async def test_nothing_is_taken_from_a_load_beside_it(images):
         assert images.content.has(digest_of(b"coming"))
 
 
-def test_the_command_tells_and_its_status_says_it(engine):
+def test_the_command_tells_and_its_status_says_it(new_engine):
+    engine = new_engine()
     engine.docker("run", "--rm", BUSYBOX, "true").ok()
     done = engine.darse("system", "check").ok()
     assert re.fullmatch(
