@@ -87,7 +87,7 @@ async def _no_such_plugin(call: Call) -> web.StreamResponse:
 
 
 # What clients without buildx show to who wants to build.
-_BUILDS = (
+BUILDS = (
     "with docker's buildx plugin builds run today: `docker buildx create --use --driver docker-container`, then "
     "`docker buildx build --load -t NAME .`"
 )
@@ -99,7 +99,7 @@ async def not_here_yet(call: Call) -> web.StreamResponse:
     if "/swarm" in call.request.path:
         text += "; swarm mode comes with a later one"
     if call.request.path.endswith("/build"):
-        text += f"; {_BUILDS}"
+        text += f"; {BUILDS}"
     raise NotImplementedHere(text)
 
 
