@@ -27,8 +27,9 @@ def on_a_fresh_machine(script: str) -> str:
 
 
 def test_make_run_says_what_it_installs_and_shows_a_container() -> None:
-    hints = "sed -n 's/^To [^:]*: *//p' said"  # the first is to be typed as it is, the second needs a terminal
-    script = f"make run | tee said; eval \"$({hints} | head -1)\"; $({hints} | tail -1 | cut -d' ' -f1) --help"
+    see, more = (f"$(sed -n 's/^To {word}[^:]*: *//p' said)" for word in ("see", "try"))
+    # The second hint is for a terminal; that its command is there must do.
+    script = f"make run | tee said; {see}; set -- {more}; $1 --help"
     script += "; echo SECOND; SECONDS=0; make run; echo took $SECONDS; make stop; make stop"
     first, _, second = on_a_fresh_machine(script).partition("SECOND\n")
     assert "start darse-hello (" in first
