@@ -40,7 +40,7 @@ def test_make_run_says_what_it_installs_and_shows_a_container() -> None:
     assert "Installing" not in second
     assert "Hello from darse!" in second
     assert int(second.partition("SECONDS=")[2].split()[0]) < 5
-    assert second.rstrip().endswith("no engine is running")
+    assert second.rstrip().endswith("no engine is running: nothing to stop")
 
 
 def test_without_root_there_is_a_message() -> None:
