@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _SEARCH_LIMIT = 4 * 1024 * 1024
 _HUB_SEARCH = "https://index.docker.io"
+# Stands where a description would: its absence, and that of stars, says nothing of the repository.
+_OF_CATALOG = "(the catalog tells names only)"
 
 
 class SearchResult(msgspec.Struct, omit_defaults=False):
@@ -146,7 +148,9 @@ def _search(session: Session, term: str, limit: int) -> list[SearchResult]:
         hub = session.endpoint.is_mirror
         found = [
             SearchResult(
-                name.removeprefix("library/") if hub else name, is_official=hub and name.startswith("library/")
+                name.removeprefix("library/") if hub else name,
+                description=_OF_CATALOG,
+                is_official=hub and name.startswith("library/"),
             )
             for name in names
             if short in name.lower()

@@ -391,3 +391,24 @@ def test_without_an_engine_no_help_of_the_command_is_pointed_to(
         f"{before}Cannot connect to the darse engine at unix://{tmp_path}/none.sock. Is darsed running? "
         "(No such file or directory)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (
+            {"images": 12, "layers": 40, "documents": 53, "bytes": 812_345_678},
+            "12 images, 40 layers, 53 documents, 812.3MB looked at: 0 findings, 0 problems left",
+        ),
+        (
+            {"images": 1, "layers": 1, "documents": 1, "bytes": 999},
+            "1 image, 1 layer, 1 document, 999B looked at: 0 findings, 0 problems left",
+        ),
+    ],
+)
+def test_a_check_says_how_much_it_looked_at(
+    counts: dict[str, int], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = [{"doing": "layers"}, {"doing": "done", "problems": 0, **counts}]
+    run(["system", "check"], {("GET", "/darse/check"): messages})
+    assert capsys.readouterr().out.splitlines()[-1] == said
