@@ -106,6 +106,18 @@ class State(msgspec.Struct):
         """Whether there is a process, or its restart policy is about to start one; the API calls both running."""
         return self.alive or self.status is Status.RESTARTING
 
+    def started(self, pid: int, monitor_pid: int, started_ns: int, health: Health | None) -> State:
+        """The state of a container whose process has just been started; what is on record of its last end stays."""
+        return State(
+            Status.RUNNING,
+            pid=pid,
+            monitor_pid=monitor_pid,
+            started_ns=started_ns,
+            finished_ns=self.finished_ns,
+            restart_count=self.restart_count,
+            health=health,
+        )
+
     def describe(self) -> str:
         """The status column of a list."""
         now = time.time_ns()

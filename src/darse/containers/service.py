@@ -20,7 +20,6 @@ from darse.containers.filesystem.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.filesystem.commit import Commits
 from darse.containers.health.monitor import HealthMonitor
 from darse.containers.lifecycle.create import Creation, check_name
-from darse.containers.lifecycle.preparation import StartPreparation
 from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.restart import refuse_restarting
 from darse.containers.lifecycle.service import Lifecycle
@@ -78,7 +77,7 @@ class ContainerService:
         self.execs = ExecService(context, self._links)
         self.archives = Archives(context)
         self.commits = Commits(context)
-        self._lifecycle = Lifecycle(context, StartPreparation(context, self._links), self._auto_remove)
+        self._lifecycle = Lifecycle(context, self._links, self._auto_remove)
         self._control = self._lifecycle.control
         self._removal = Removal(context, self._lifecycle, self.execs)
         self._endpoints = Endpoints(context)
@@ -211,7 +210,7 @@ class ContainerService:
         outputs = {STDOUT} if options.stdout or (config.Tty and options.stderr) else set()
         if options.stderr:
             outputs.add(STDERR)
-        hub = self._lifecycle.hub(container)
+        hub = self._lifecycle.hubs.of(container)
         attachment = Attachment(
             hub,
             terminal=config.Tty,

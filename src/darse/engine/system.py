@@ -7,7 +7,6 @@ import functools
 import os
 import platform
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator
@@ -34,6 +33,7 @@ from darse.images.transfer.trace import PULL
 from darse.linux import sysctl
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.recovery.startup import Recovery
+from darse.runtime.init import find_init
 from darse.runtime.monitor.launch import CONMON
 from darse.runtime.oci.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
 from darse.runtime.oci.cdi import Catalogue
@@ -77,7 +77,6 @@ EVENT_FILTERS = (
 )
 USAGE_TYPES = frozenset({"container", "image", "volume", "build-cache"})
 
-_SEARCHED = "/usr/libexec/podman:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DOCKER_HUB = "docker.io"
 _CREDENTIALS = re.compile(r"//[^/@]*@")
 
@@ -159,9 +158,7 @@ class SystemService:
         counts = context.store.counts()
         total, running, paused = sum(counts.values()), counts[Status.RUNNING], counts[Status.PAUSED]
         has = facts.controllers.__contains__
-        init = (
-            config.init_path or shutil.which("catatonit", path=_SEARCHED) or shutil.which("tini", path=_SEARCHED) or ""
-        )
+        init = config.init_path or find_init() or ""
         return Info(
             ID=self.id,
             Containers=total,

@@ -65,7 +65,7 @@ class ExecService:
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
         self._ahead = ExecPool(self._directory, context.null)
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[bool]] = set()
         context.observers.add(self._ahead)
         context.observers.add(self)
 

@@ -1,8 +1,7 @@
-"""From created to running to exited: starts, and what happens when a container's process ends.
+"""From created to running to exited: who may start when, and what happens when a container's process ends.
 
-Every step of a start is such that the engine may die after it: until the runtime has let the process go, recovery
-finds a process that still waits and undoes the start; from then on it finds a running container and adopts it. The
-end of a process is in conmon's exit file, so it is never missed.
+The steps of a start are in `start`, their undo in `teardown`. The end of a process is in conmon's exit file, so it is
+never missed.
 """
 
 from __future__ import annotations
@@ -12,25 +11,26 @@ import contextlib
 import functools
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.health.policy import first_health
 from darse.containers.lifecycle.control import Control
-from darse.containers.lifecycle.preparation import StartPreparation
 from darse.containers.lifecycle.restart import RestartManager, restarts_with_engine
+from darse.containers.lifecycle.start import ContainerStart
+from darse.containers.lifecycle.teardown import Teardown
 from darse.containers.lifecycle.update import ContainerUpdates
-from darse.containers.model import Container, Purpose, State, Status
-from darse.containers.streams.console import ConsoleHub
+from darse.containers.model import Container, Purpose, Status
+from darse.containers.networking.etc_files import EtcFiles
+from darse.containers.networking.links import Links
+from darse.containers.streams.hubs import ConsoleHubs
 from darse.core.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
-from darse.core.exhaustion import exhausted, in_words
+from darse.core.exhaustion import in_words
 from darse.linux.fs.files import read_regular
 from darse.linux.proc.process import Process
 from darse.runtime.monitor import conmon
-from darse.runtime.monitor.conmon import CreateFailed, Exit
-from darse.runtime.monitor.launch import StdioPlan, launch_container
-from darse.runtime.oci.errors import LaunchFailure, failure
+from darse.runtime.monitor.conmon import Exit
+from darse.runtime.oci.errors import LaunchFailure
 
 # Between two attempts to remove a container that asked for it, while the host has run out of what that needs.
 _REMOVAL_SECONDS = 2.0
@@ -44,43 +44,28 @@ class Lifecycle:
     """The running side of containers."""
 
     def __init__(
-        self, context: Dependencies, assembly: StartPreparation, on_auto_remove: Callable[[Container], Awaitable[None]]
-    ):
+        self, context: Dependencies, links: Links, on_auto_remove: Callable[[Container], Awaitable[None]]
+    ) -> None:
         """`on_auto_remove` is called after the end of a container that asked for its removal."""
         self._context = context
-        self._assembly = assembly
         self._on_auto_remove = on_auto_remove
+        self.hubs = ConsoleHubs(context)
+        self._teardown = Teardown(context)
+        etc_files = EtcFiles(context, links)
+        context.observers.add(etc_files)
+        self._steps = ContainerStart(context, links, etc_files, self._teardown, self.hubs)
         self._watchers: dict[str, asyncio.Task[None]] = {}
         # Watchers whose container has ended, and that are recording and removing it.
         self._endings: set[asyncio.Task[None]] = set()
-        self._hubs: dict[str, ConsoleHub] = {}
         self._closing = asyncio.Event()
         self._restarts = RestartManager(self._start_again)
         self.control = Control(context, self._restarts)
         self.updates = ContainerUpdates(context)
 
-    def hub(self, container: Container) -> ConsoleHub:
-        """The console of a container, made when first needed."""
-        hub = self._hubs.get(container.id)
-        if hub is None:
-            station = self._context.files.of(container.id).station
-            config = container.record.config
-            hub = ConsoleHub(
-                lambda: conmon.connect(station),
-                terminal=config.Tty,
-                stdin_once=config.StdinOnce,
-                keep_connected=config.OpenStdin and config.StdinOnce and not config.Tty,
-                on_detach=lambda: self._context.publish(container, "detach"),
-            )
-            self._hubs[container.id] = hub
-        return hub
-
     def forget(self, container: Container) -> None:
         """The container is removed: nobody will hear of it any more."""
         self._restarts.cancel(container)
-        hub = self._hubs.pop(container.id, None)
-        if hub is not None:
-            hub.process_exited()
+        self.hubs.close(container)
 
     async def start(self, container: Container, restore: Path | None = None) -> None:
         """Start a created or ended container, or let it go on from the checkpoint in the directory `restore`.
@@ -108,54 +93,10 @@ class Lifecycle:
         await context.traces.save(container.id, context.files.of(container.id).data)
 
     async def _start(self, container: Container, restore: Path | None = None) -> None:
-        context = self._context
-        files = context.files.of(container.id)
-        async with AsyncExitStack() as undo:
-            # Its last end must be on record before the directory of that run goes.
-            context.unsaved.settle(container.id)
-            undo.push_async_callback(self._release, container)
-            plan = await self._assembly.prepare(container)
-            await context.file_uses.wait_idle(container.id)
-            files.prepare_station()
-            try:
-                launched = await context.threads.run(
-                    launch_container,
-                    context.threads,
-                    plan.runtime,
-                    files.station,
-                    root=plan.root,
-                    stdio=_stdio(container),
-                    log_path=files.log if container.record.host.LogConfig.Type != "none" else None,
-                    name=container.name,
-                    write_spec=plan.write_spec,
-                    restore=restore,
-                )
-            except CreateFailed as refused:
-                command = container.record.command[0] if container.record.command else ""
-                raise failure(plan.runtime.name, str(refused), command) from refused
-            container.monitor = monitor = Process(launched.monitor_pid)
-            hub = self._hubs.get(container.id)
-            if hub is not None and hub.wanted:
-                hub.connect()
-            plan.created()
-            started_ns = time.time_ns()  # before the process can end
-            container.begun = time.monotonic()
-            if restore is None:
-                await plan.runtime.start(container.id)
-            container.state = State(
-                Status.RUNNING,
-                pid=launched.pid,
-                monitor_pid=launched.monitor_pid,
-                started_ns=started_ns,
-                finished_ns=container.state.finished_ns,
-                restart_count=container.state.restart_count,
-                health=first_health(container.record.config),
-            )
-            context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
-            context.networks.sandbox_started(container.id)
-            undo.pop_all()
+        save = functools.partial(self._save, container, "start")
+        monitor = await self._steps.run(container, restore, save)
         self._watch(container, monitor)
-        context.observers.started(container)
+        self._context.observers.started(container)
 
     async def _start_again(self, container: Container) -> None:
         """Start a container whose turn has come by its restart policy."""
@@ -196,38 +137,6 @@ class Lifecycle:
             state.status = Status.RESTARTING
             state.restart_count += 1
             self._restarts.schedule(container, lasted)
-
-    async def _release(self, container: Container) -> None:
-        """Give back what a start that failed holds: process, network, cgroup, the runtime's state."""
-        context = self._context
-        async with AsyncExitStack() as steps:
-            steps.push_async_callback(self._clean, container)
-            release = functools.partial(context.networks.sandbox_release, container.id)
-            steps.callback(context.unsaved.write, container.id, release)
-            monitor, container.monitor = container.monitor, None
-            if monitor is not None:
-                await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
-                await conmon.end(monitor, _END_SECONDS)
-                monitor.reap()
-                monitor.close()
-
-    async def _clean(self, container: Container) -> None:
-        """Remove what a run has left; every step is taken, whatever befalls the others."""
-        context = self._context
-        path = context.cgroup_path(container)
-        async with AsyncExitStack() as steps:
-            steps.callback(context.volumes.unmount_unused, container.record.mounts, container.id)
-            # The exit file is the proof of an end until that is on record.
-            steps.callback(context.unsaved.write, container.id, context.files.of(container.id).clear_station)
-            forget = functools.partial(context.runtime_of(container).delete_state, container.id)
-            steps.callback(context.unsaved.write, container.id, forget)
-            try:
-                if not context.cgroups.remove_empty(path):
-                    await asyncio.to_thread(context.cgroups.remove, path)
-            except OSError as error:
-                if exhausted(error) is None:
-                    raise
-                context.unsaved.write(container.id, functools.partial(context.cgroups.remove, path))
 
     def _watch(self, container: Container, monitor: Process) -> None:
         self._follow(container, self._until_exit(container, monitor))
@@ -312,7 +221,7 @@ class Lifecycle:
                 # Whatever that fails by: nobody waits for a process that is gone.
                 self._tell_ended(container)
             try:
-                await self._clean(container)
+                await self._teardown.remove_run(container)
             except (EngineError, OSError):
                 # The next start removes it, or the next engine's.
                 context.log.exception("what container %s has left is not all removed", container.id[:12])
@@ -322,9 +231,7 @@ class Lifecycle:
         container.has_exited()
         context.notify_ended(container.id)
         context.observers.ended(container)
-        hub = self._hubs.pop(container.id, None)
-        if hub is not None:
-            hub.process_exited()
+        self.hubs.close(container)
 
     def _save_end(self, container: Container, exit_: Exit, lasted: float) -> None:
         context = self._context
@@ -346,12 +253,10 @@ class Lifecycle:
         monitor = conmon.open_monitor(monitors.get(station.directory))
         if monitor is not None and context.runtime_of(container).is_created(container.id):
             # A start that was cut short: nobody was told that it ran.
-            await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
-            await conmon.end(monitor, _END_SECONDS)
-            monitor.close()
+            await self._teardown.end_monitor(container, monitor)
             if container.state.alive:
                 raise SystemFault(f"container {container.id} runs and waits for its start")
-            await self._clean(container)
+            await self._teardown.remove_run(container)
             self._resume_restart(container)
             return
         if monitor is not None:
@@ -364,7 +269,7 @@ class Lifecycle:
         if container.state.alive or exit_ is not None:
             await self._recover_ended(container, exit_)
         else:
-            await self._clean(container)
+            await self._teardown.remove_run(container)
             self._resume_restart(container)
 
     async def _recover_ended(self, container: Container, exit_: Exit | None) -> None:
@@ -399,14 +304,11 @@ class Lifecycle:
         container.monitor = monitor
         if not container.state.alive:
             # Started, and the engine ended before it could write so.
-            container.state = State(
-                Status.RUNNING,
-                pid=int(read_regular(station.container_pid)),
-                monitor_pid=monitor.pid,
-                started_ns=station.container_pid.stat().st_mtime_ns,
-                finished_ns=container.state.finished_ns,
-                restart_count=container.state.restart_count,
-                health=first_health(container.record.config),
+            container.state = container.state.started(
+                int(read_regular(station.container_pid)),
+                monitor.pid,
+                station.container_pid.stat().st_mtime_ns,
+                first_health(container.record.config),
             )
             context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
         if container.state.status is Status.RUNNING:
@@ -428,10 +330,3 @@ class Lifecycle:
         # What has begun to end is ended: its client was told of a removal already.
         await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
         self._context.unsaved.close()
-
-
-def _stdio(container: Container) -> StdioPlan:
-    config = container.record.config
-    return StdioPlan(
-        terminal=config.Tty, stdin=config.OpenStdin, keep_stdin_open=config.OpenStdin and not config.StdinOnce
-    )

@@ -299,13 +299,21 @@ async def ended(monitor: Process, station: MonitorDirectory) -> Exit | None:
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def end(monitor: Process, seconds: float) -> None:
-    """See a monitor end whose processes have ended; one that stands still goes on, or is killed after `seconds`."""
-    with contextlib.suppress(ProcessLookupError, DescriptorClosed):
-        monitor.send(signal.SIGCONT)
-        if not await monitor.ends_within(seconds):
+async def end(monitor: Process, seconds: float) -> bool:
+    """Wait until a monitor whose processes have ended has ended, too; return whether it has.
+
+    One that is stopped is continued, and killed after `seconds`.
+    """
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            monitor.send(signal.SIGCONT)
+        if await monitor.ends_within(seconds):
+            return True
+        with contextlib.suppress(ProcessLookupError):
             monitor.send(signal.SIGKILL)
-            await monitor.ends_within(seconds)
+        return await monitor.ends_within(seconds)
+    except DescriptorClosed:  # somebody else has seen it end
+        return True
 
 
 async def wait_exit_notification(word: int) -> None:

@@ -47,45 +47,52 @@ class StdioPlan(msgspec.Struct, frozen=True):
     keep_stdin_open: bool
 
 
-def launch_container(
-    threads: NamespaceThreads,
-    runtime: OCIRuntime,
-    station: MonitorDirectory,
-    *,
-    root: RootMount,
-    stdio: StdioPlan,
-    log_path: Path | None,
-    name: str,
-    write_spec: Callable[[int], bytes],
-    restore: Path | None = None,
-) -> CreateResult:
+class ContainerLaunch(msgspec.Struct, frozen=True):
+    """What a container is launched with.
+
+    `write_spec(root_fd)` writes config.json, given a descriptor of the mounted root. Without a `log_path` the output
+    goes to those who are attached only. With `restore`, the directory of a checkpoint, its processes go on at once from
+    where they were.
+    """
+
+    runtime: OCIRuntime
+    files: MonitorDirectory
+    name: str
+    root: RootMount
+    stdio: StdioPlan
+    write_spec: Callable[[int], None]
+    log_path: Path | None
+    restore: Path | None = None
+
+
+def launch_container(threads: NamespaceThreads, launch: ContainerLaunch) -> CreateResult:
     """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
 
-    With `restore`, the directory of a checkpoint, its processes go on at once from where they were. Without a
-    `log_path` the output goes to those who are attached only. `write_spec(root_fd)` returns the OCI spec, given a
-    descriptor of the mounted root. Raises what it raises, OSError for a failed mount, and LaunchRefused and
-    MonitorLost as `ConmonProcess.complete` does.
+    Raises what `write_spec` raises, OSError for a failed mount, and CreateFailed and MonitorExited as
+    `ConmonProcess.complete` does.
     """
+    files, restore = launch.files, launch.restore
     arguments = [
-        *_common(runtime, station, stdio),
-        *("--name", name),
-        *("--log-path", f"k8s-file:{log_path}" if log_path is not None else "off"),
-        *("--persist-dir", str(station.directory)),
+        *_common(launch.runtime, files, launch.stdio),
+        *("--name", launch.name),
+        *("--log-path", f"k8s-file:{launch.log_path}" if launch.log_path is not None else "off"),
+        *("--persist-dir", str(files.directory)),
         "--no-sync-log",
         *(["--restore", str(restore)] if restore is not None else []),
     ]
-    words = ("--bundle", str(station.directory), "--pid-file", str(station.container_pid), station.container_id)
+    words = ("--bundle", str(files.directory), "--pid-file", str(files.container_pid), files.container_id)
     verb = ("restore", "--image-path", str(restore), "--detach") if restore is not None else ("create",)
-    command = runtime.command(*verb, *words)
+    command = launch.runtime.command(*verb, *words)
+    root = launch.root
     with threads.private_mounts():
-        mount_overlay(root.lower, root.upper, root.work, str(station.rootfs), root.owner)
-        root_fd = os.open(station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        mount_overlay(root.lower, root.upper, root.work, str(files.rootfs), root.owner)
+        root_fd = os.open(files.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            station.config.write_bytes(write_spec(root_fd))
+            launch.write_spec(root_fd)
         finally:
             os.close(root_fd)
         with trace.step("process", CREATES, *command):
-            return ConmonProcess(arguments, station).complete(_LAUNCH_SECONDS)
+            return ConmonProcess(arguments, files).complete(_LAUNCH_SECONDS)
 
 
 class ExecLaunch:

@@ -81,12 +81,13 @@ class SpecInputs(msgspec.Struct, frozen=True):
     config: ContainerConfig
     host: HostConfig
     facts: SysInfo
-    user: ResolvedUser
     rootfs: str
     hostname: str
     cgroup_path: str
     namespaces: SharedNamespaces
     mounts: Mounts
+    #: Looked up in the container's root.
+    user: ResolvedUser = ResolvedUser()
     shm_source: str = ""
     init_program: str = ""
     seccomp_profile: str = ""

@@ -1,0 +1,78 @@
+"""Undoing what a run of a container stands on, one method for each thing that a start makes.
+
+They are the same after a start that has failed, after the container's end, and when an engine takes over from one that
+was killed in between. Each may be called when there is nothing to undo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.model import Container
+from darse.core.exhaustion import exhausted
+from darse.linux.proc.process import Process
+from darse.runtime.monitor import conmon
+from darse.volumes.mounts import MountPlan
+
+# How long processes that were killed, and then their monitor, may take.
+_END_SECONDS = 2.0
+
+
+class Teardown:
+    """The undo of each step."""
+
+    def __init__(self, context: Dependencies) -> None:
+        self._context = context
+
+    async def end_monitor(self, container: Container, monitor: Process) -> None:
+        """Kill a container's processes, and see its monitor end."""
+        context = self._context
+        await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
+        if await conmon.end(monitor, _END_SECONDS):
+            monitor.reap()
+        monitor.close()
+
+    async def remove_cgroup(self, container: Container) -> None:
+        """Remove the container's cgroup, with what processes are in it. Raises SystemFault when these do not end."""
+        context = self._context
+        path = context.cgroup_path(container)
+        try:
+            if not context.cgroups.remove_empty(path):
+                await asyncio.to_thread(context.cgroups.remove, path)
+        except OSError as error:
+            if exhausted(error) is None:
+                raise
+            context.unsaved.write(container.id, functools.partial(context.cgroups.remove, path))
+
+    def delete_runtime_state(self, container: Container) -> None:
+        """Delete the OCI runtime's state of the container."""
+        delete = functools.partial(self._context.runtime_of(container).delete_state, container.id)
+        self._context.unsaved.write(container.id, delete)
+
+    def clear_bundle(self, container: Container) -> None:
+        """Remove the bundle and the exit file, which is the proof of an end until that is on record."""
+        self._context.unsaved.write(container.id, self._context.files.of(container.id).clear_station)
+
+    def unmount_volumes(self, container: Container, plans: Iterable[MountPlan]) -> None:
+        """Unmount the container's volumes that no other container uses."""
+        self._context.volumes.unmount_unused(plans, container.id)
+
+    def release_sandbox(self, container: Container) -> None:
+        """Give back the network sandbox: links, addresses and ports."""
+        release = functools.partial(self._context.networks.sandbox_release, container.id)
+        self._context.unsaved.write(container.id, release)
+
+    async def remove_run(self, container: Container) -> None:
+        """Undo all that a run has left but its sandbox, which goes with the record of the end.
+
+        Every step is taken, whatever becomes of the others. Raises SystemFault, and OSError.
+        """
+        async with AsyncExitStack() as undo:
+            undo.callback(self.unmount_volumes, container, container.record.mounts)
+            undo.callback(self.clear_bundle, container)
+            undo.callback(self.delete_runtime_state, container)
+            undo.push_async_callback(self.remove_cgroup, container)
