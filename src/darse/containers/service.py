@@ -500,7 +500,7 @@ class ContainerService:
         for runtime in context.runtimes.values():
             for directory in list(runtime.root.iterdir()) if runtime.root.exists() else []:
                 if directory.name not in known:
-                    context.cgroups.remove(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
+                    await context.cgroups.remove(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
                     runtime.delete_state(directory.name)
         for directory in list(context.files.bundles.iterdir()):
             if directory.name not in known:

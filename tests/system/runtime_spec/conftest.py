@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -109,7 +110,7 @@ def new_bundle(tmp_path: Path, facts: SysInfo) -> Iterator[Callable[[], Bundle]]
     yield make
     cgroups = Cgroups()
     for bundle in made:
-        cgroups.remove(f"/darse-test/{bundle.name}")
+        asyncio.run(cgroups.remove(f"/darse-test/{bundle.name}"))
     cgroups.remove_parent("/darse-test")
 
 

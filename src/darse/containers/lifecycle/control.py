@@ -138,7 +138,7 @@ class Control:
         if monitor is not None:
             with contextlib.suppress(ProcessLookupError):
                 monitor.send(signal.SIGCONT)
-        left = await asyncio.to_thread(context.cgroups.end, path, _KILL_SECONDS)
+        left = await context.cgroups.kill_and_wait(path, _KILL_SECONDS)
         if left:
             raise SystemFault(
                 f"container {container.id} did not end within {_KILL_SECONDS:.0f} s of SIGKILL: its processes {left} "

@@ -196,7 +196,7 @@ class Lifecycle:
         path = context.cgroup_path(container)
         if not context.cgroups.processes(path):
             return False
-        while left := await asyncio.to_thread(context.cgroups.end, path, _END_SECONDS):
+        while left := await context.cgroups.kill_and_wait(path, _END_SECONDS):
             context.log.warning("processes of container %s do not end: %s", container.id[:12], left)
         return True
 
@@ -279,7 +279,7 @@ class Lifecycle:
         context = self._context
         path = context.cgroup_path(container)
         found = context.cgroups.processes(path)
-        if found and await asyncio.to_thread(context.cgroups.end, path, _END_SECONDS):
+        if found and await context.cgroups.kill_and_wait(path, _END_SECONDS):
             self._follow(container, self._ended(container, exit_))
             return
         station = context.files.of(container.id).station

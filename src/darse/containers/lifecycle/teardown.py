@@ -6,7 +6,6 @@ was killed in between. Each may be called when there is nothing to undo.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -31,7 +30,7 @@ class Teardown:
     async def end_monitor(self, container: Container, monitor: Process) -> None:
         """Kill a container's processes, and see its monitor end."""
         context = self._context
-        await asyncio.to_thread(context.cgroups.end, context.cgroup_path(container), _END_SECONDS)
+        await context.cgroups.kill_and_wait(context.cgroup_path(container), _END_SECONDS)
         if await conmon.end(monitor, _END_SECONDS):
             monitor.reap()
         monitor.close()
@@ -42,11 +41,11 @@ class Teardown:
         path = context.cgroup_path(container)
         try:
             if not context.cgroups.remove_empty(path):
-                await asyncio.to_thread(context.cgroups.remove, path)
+                await context.cgroups.remove(path)
         except OSError as error:
             if exhausted(error) is None:
                 raise
-            context.unsaved.write(container.id, functools.partial(context.cgroups.remove, path))
+            context.unsaved.write(container.id, functools.partial(context.cgroups.remove_tree, path))
 
     def delete_runtime_state(self, container: Container) -> None:
         """Delete the OCI runtime's state of the container."""

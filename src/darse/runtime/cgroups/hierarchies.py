@@ -10,12 +10,11 @@ an empty version 2 tree beside it). A hybrid host whose version 2 tree still hol
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import os
-import select
 import signal
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,11 +24,13 @@ from darse.core import trace
 from darse.core.errors import SystemFault
 from darse.linux.fs.contained import host_directories
 from darse.linux.fs.mounts import change_file_system, mount
+from darse.linux.proc.process import Process
 
 ROOT = Path("/sys/fs/cgroup")
 # Processes that were killed and their children are looked for again after this time at the latest.
 _KILL_ROUND = 0.1
 _KILL_SECONDS = 5.0
+_LEAVE_SECONDS = 0.0005
 
 
 class Hierarchy(msgspec.Struct, frozen=True):
@@ -189,18 +190,19 @@ class Cgroups:
         self.thaw(path)
         return sorted(pids)
 
-    def end(self, path: str, seconds: float) -> list[int]:
+    async def kill_and_wait(self, path: str, seconds: float) -> list[int]:
         """SIGKILL every process of the cgroup, and wait until all have ended; return the pids of those that do not.
 
-        That takes `seconds` at most. Blocks: call it in a thread where processes may be left.
+        That takes `seconds` at most.
         """
-        deadline = time.monotonic() + seconds
+        now = asyncio.get_running_loop().time
+        deadline = now() + seconds
         while pids := self.kill(path):
-            if time.monotonic() >= deadline:
+            if now() >= deadline:
                 return pids
-            _await_ends(pids, min(_KILL_ROUND, max(0.0, deadline - time.monotonic())))
-            # Nothing tells when one that has ended leaves the cgroup, some microseconds later.
-            time.sleep(0.0005)
+            await _wait_ends(pids, min(_KILL_ROUND, max(0.0, deadline - now())))
+            # No event says when a process that has ended leaves the cgroup, some microseconds later.
+            await asyncio.sleep(_LEAVE_SECONDS)
         return []
 
     def remove_empty(self, path: str) -> bool:
@@ -211,17 +213,20 @@ class Cgroups:
                 empty &= _remove_empty(directory)
         return empty
 
-    def remove(self, path: str) -> None:
+    async def remove(self, path: str) -> None:
         """Kill what is left in the cgroup and remove it from every tree; missing directories are fine.
 
-        Blocks, some seconds at most: call it in a thread where `remove_empty` has refused. Raises SystemFault when
-        processes survive SIGKILL (in uninterruptible sleep).
+        Raises SystemFault when processes survive SIGKILL (in uninterruptible sleep).
         """
         if self.remove_empty(path):
             return
-        left = self.end(path, _KILL_SECONDS)
+        left = await self.kill_and_wait(path, _KILL_SECONDS)
         if left:
             raise SystemFault(f"cgroup {path} still holds processes that do not end: {left}")
+        self.remove_tree(path)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove the cgroup and those below it from every tree. Raises OSError when processes are in them."""
         for directory in self.directories(path):
             with trace.step("cgroup", f"remove {directory} and what is below it", "rmdir", str(directory)):
                 _remove_tree(directory)
@@ -260,17 +265,16 @@ def _remove_empty(directory: Path) -> bool:
     return True
 
 
-def _await_ends(pids: Iterable[int], seconds: float) -> None:
+async def _wait_ends(pids: Iterable[int], seconds: float) -> None:
     """Wait, by their pidfds, until all these processes have ended, or `seconds` have passed."""
-    deadline = time.monotonic() + seconds
+    now = asyncio.get_running_loop().time
+    deadline = now() + seconds
     for pid in pids:
         try:
-            descriptor = os.pidfd_open(pid)
+            process = Process(pid)
         except OSError:
             continue  # it has ended; or it is a thread of one that is in the list, too (version 1)
         try:
-            poll = select.poll()  # select(2) takes no descriptor above 1023
-            poll.register(descriptor, select.POLLIN)
-            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+            await process.ends_within(max(0.0, deadline - now()))
         finally:
-            os.close(descriptor)
+            process.close()

@@ -1,0 +1,66 @@
+"""Killing what is in a cgroup, on trees of plain files that list processes of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from darse.core.errors import SystemFault
+from darse.runtime.cgroups import hierarchies
+from darse.runtime.cgroups.hierarchies import Cgroups, Hierarchy
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def cgroups(tmp_path: Path, child: subprocess.Popen[bytes]) -> Cgroups:
+    """One tree with the cgroup /c, in which the child is and stays, as one in uninterruptible sleep would."""
+    made = Cgroups()
+    made.hierarchies = (Hierarchy(tmp_path, 2, frozenset()),)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/cgroup.procs").write_text(f"{child.pid}\n")
+    return made
+
+
+async def test_the_loop_goes_on_while_processes_are_killed_and_waited_for(
+    cgroups: Cgroups, child: subprocess.Popen[bytes]
+) -> None:
+    ending = asyncio.ensure_future(cgroups.kill_and_wait("/c", 0.2))
+    turns = 0
+    while not ending.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await ending == [child.pid]
+    assert turns > 10
+    assert child.wait() == -9
+
+
+async def test_nothing_is_waited_for_when_all_have_left(cgroups: Cgroups, tmp_path: Path) -> None:
+    (tmp_path / "c/cgroup.procs").write_text("")
+    assert await cgroups.kill_and_wait("/c", 1000) == []
+    assert await cgroups.kill_and_wait("/none", 1000) == []
+
+
+async def test_a_removal_says_which_processes_do_not_end(
+    cgroups: Cgroups, child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hierarchies, "_KILL_SECONDS", 0.05)
+    with pytest.raises(SystemFault, match=rf"cgroup /c still holds processes that do not end: \[{child.pid}\]"):
+        await cgroups.remove("/c")
+
+
+async def test_empty_cgroups_are_removed_with_those_below(cgroups: Cgroups, tmp_path: Path) -> None:
+    (tmp_path / "c/cgroup.procs").unlink()
+    (tmp_path / "c/below").mkdir()
+    await cgroups.remove("/c")
+    await cgroups.remove("/c")
+    assert not (tmp_path / "c").exists()
