@@ -24,6 +24,7 @@ from darse.linux.fs.inotify import Inotify
 from darse.linux.fs.mounts import NamespaceThreads
 from darse.networks import NetworkService
 from darse.runtime.cgroups.hierarchies import Cgroups
+from darse.runtime.monitor import HeldProcess, Monitor
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.remapping import IdentityMapping, IdMapping
@@ -44,6 +45,7 @@ class Dependencies(msgspec.Struct, frozen=True):
     networks: NetworkService
     volumes: VolumeService
     runtimes: dict[str, OCIRuntime]
+    monitor: Monitor
     cgroups: Cgroups
     facts: SysInfo
     threads: NamespaceThreads
@@ -67,6 +69,15 @@ class Dependencies(msgspec.Struct, frozen=True):
         if runtime is None:
             raise InvalidParameter(f"unknown or invalid runtime name: {name}")
         return runtime
+
+    def hold_monitor(self, pid: int | None) -> HeldProcess | None:
+        """Hold a monitor that `Monitor.running` has found; None when it is gone."""
+        if pid is None:
+            return None
+        try:
+            return self.monitor.hold(pid)
+        except ProcessLookupError:
+            return None
 
     def id_mapping_of(self, host: HostConfig) -> IdMapping:
         """How the ids of a container are mapped."""

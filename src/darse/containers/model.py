@@ -26,7 +26,7 @@ import msgspec
 
 from darse.core.errors import Conflict
 from darse.durations import human_duration
-from darse.linux.proc.process import Process
+from darse.runtime.monitor import HeldProcess
 from darse.volumes.mounts import MountPlan
 from darse.wire.containers import ContainerConfig, Health, WaitResponse
 from darse.wire.host_config import HostConfig
@@ -174,10 +174,10 @@ class Container:
     def __init__(self, record: Record, state: State) -> None:
         self.record = record
         self.state = state
-        self.monitor: Process | None = None
+        self.monitor: HeldProcess | None = None
         self._under_way: Counter[Purpose] = Counter()
         self._overs: dict[Purpose, list[asyncio.Future[None]]] = {}
-        # time.monotonic() when this engine started it last; 0 where it has not.
+        # The event loop's time when this engine started it last; 0 where it has not.
         self.begun = 0.0
         # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
         self.restart_delay = 0.0
@@ -199,7 +199,7 @@ class Container:
     def lasted(self) -> float:
         """Seconds that the run took that has just ended; the wall clock may have been set meanwhile."""
         if self.begun:
-            return time.monotonic() - self.begun
+            return asyncio.get_running_loop().time() - self.begun
         return (self.state.finished_ns - self.state.started_ns) / 1e9
 
     @contextmanager

@@ -478,7 +478,7 @@ class ContainerService:
 
     async def recover(self, recovery: Recovery) -> None:
         """Bring every container together with what the kernel has; then clean up what belongs to none."""
-        monitors = conmon.running_monitors()
+        monitors = self._context.monitor.running()
         for container in self._store:
             try:
                 await self._lifecycle.recover(container, monitors)

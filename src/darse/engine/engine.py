@@ -36,6 +36,7 @@ from darse.recovery.records import RecordFiles
 from darse.recovery.reserve import Reserves
 from darse.recovery.startup import Recovery, refuse_irregular, refuse_new, refuse_older
 from darse.runtime.cgroups.hierarchies import Cgroups
+from darse.runtime.monitor.launch import Conmon
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.oci.program import PATH, oci_runtime
@@ -108,6 +109,7 @@ class Engine:
             networks=self.networks,
             volumes=self.volumes,
             runtimes=self.runtimes,
+            monitor=Conmon(self._threads),
             cgroups=self.cgroups,
             facts=self.facts,
             threads=self._threads,

@@ -37,6 +37,7 @@ async def test_it_goes_after_five_minutes(tmp_path: Path, monkeypatch: pytest.Mo
         store=SimpleNamespace(find=lambda reference: SimpleNamespace(id=reference)),
         observers=LifecycleListeners(),
         null=None,
+        hold_monitor=lambda pid: None,
     )
     service = ExecService(cast(Any, context), cast(Any, None))
     service.recover({})

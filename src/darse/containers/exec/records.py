@@ -10,7 +10,7 @@ import msgspec
 from darse.containers.exec.pool import RECORD
 from darse.containers.streams.console import ConsoleHub
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
-from darse.linux.proc.process import Process
+from darse.runtime.monitor import HeldProcess
 from darse.runtime.monitor.conmon import MonitorDirectory
 from darse.wire.execs import ExecConfig
 
@@ -34,7 +34,7 @@ class Exec(msgspec.Struct):
     record: ExecRecord
     station: MonitorDirectory
     hub: ConsoleHub
-    monitor: Process | None = None
+    monitor: HeldProcess | None = None
     watcher: asyncio.Task[None] | None = None
     # When it goes, if nobody has started it by then.
     expiry: asyncio.TimerHandle | None = None

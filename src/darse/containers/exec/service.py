@@ -33,8 +33,8 @@ from darse.core.errors import Conflict, EngineError, NotFound, SystemFault
 from darse.core.exhaustion import in_words, reason
 from darse.core.ids import new_id, short_id
 from darse.linux.fs.contained import discard_tree
-from darse.linux.proc.process import Process, kill_with_descendants, runs
-from darse.runtime.monitor import conmon
+from darse.linux.proc.process import kill_with_descendants, runs
+from darse.runtime.monitor import HeldProcess, conmon
 from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult
 from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import validate
@@ -211,7 +211,7 @@ class ExecService:
         one.record.pid = launched.pid
         one.begun.set()
         # It runs, so it is watched, whatever befalls what follows.
-        monitor = Process(launched.monitor_pid)
+        monitor = self._context.monitor.hold(launched.monitor_pid)
         one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
         if connection is not None:
             one.hub.connect(connection)
@@ -272,7 +272,7 @@ class ExecService:
         Those in the containers `untouched`, which run and have no record, go on.
         """
         for directory in sorted(self._directory.iterdir()):
-            monitor = conmon.open_monitor(monitors.get(directory))
+            monitor = self._context.hold_monitor(monitors.get(directory))
             record = read_record(directory)
             if record is not None and record.container_id in untouched:
                 continue
@@ -371,7 +371,7 @@ class ExecService:
     def removed(self, container: Container) -> None:
         """`forget_container` is called for that."""
 
-    async def _watch(self, one: Exec, monitor: Process, last_word: int = -1, shape: ExecKey | None = None) -> None:
+    async def _watch(self, one: Exec, monitor: HeldProcess, last_word: int = -1, shape: ExecKey | None = None) -> None:
         one.monitor = monitor
         if last_word >= 0:
             await conmon.wait_exit_notification(last_word)
@@ -478,7 +478,7 @@ def _attaches(config: ExecConfig) -> bool:
     return config.AttachStdin or config.AttachStdout or config.AttachStderr
 
 
-def _dismiss(monitor: Process | None) -> None:
+def _dismiss(monitor: HeldProcess | None) -> None:
     if monitor is not None:
         with contextlib.suppress(ProcessLookupError):
             monitor.send(signal.SIGKILL)

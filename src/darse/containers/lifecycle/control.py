@@ -18,8 +18,7 @@ from darse.containers.lifecycle.restart import RestartManager, refuse_restarting
 from darse.containers.lifecycle.signals import asks_to_end, parse_signal, stop_signal
 from darse.containers.model import Container, Purpose, Status
 from darse.core.errors import Conflict, NotModified, SystemFault
-from darse.linux.proc.process import Process, parent_of
-from darse.runtime.monitor import conmon
+from darse.runtime.monitor import HeldProcess, conmon
 from darse.wire.containers import WaitResponse
 
 _DEFAULT_STOP_SECONDS = 10
@@ -87,7 +86,7 @@ class Control:
     async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
         ended = container.next_exit()
         with container.under_way(Purpose.ENDING), self._context.traces.record("stop", container.id):
-            process = _process_of(container)
+            process = self._process_of(container)
             try:
                 _signal(process, number)
                 self._unfreeze(container)
@@ -154,14 +153,19 @@ class Control:
         if not await _ends(ended, None, _KILL_SECONDS):
             raise SystemFault(f"container {container.id} has ended, and the engine does not come to record it")
 
-    @staticmethod
-    def _send(container: Container, number: int) -> None:
-        process = _process_of(container)
+    def _send(self, container: Container, number: int) -> None:
+        process = self._process_of(container)
         if process is not None:
             try:
                 _signal(process, number)
             finally:
                 process.close()
+
+    def _process_of(self, container: Container) -> HeldProcess | None:
+        """Hold the container's first process; None when that is gone."""
+        state = container.state
+        # (No pid: it has ended just now.)
+        return self._context.monitor.hold_child(state.pid, state.monitor_pid) if state.pid else None
 
     async def pause(self, container: Container) -> None:
         """Freeze the container's processes. Raises Conflict when it does not run, is ending, or is paused."""
@@ -209,29 +213,13 @@ class Control:
             self._context.publish(container, action)
 
 
-def _signal(process: Process | None, number: int) -> None:
+def _signal(process: HeldProcess | None, number: int) -> None:
     if process is not None:
         with contextlib.suppress(ProcessLookupError):  # it is just ending; whoever waits will hear
             process.send(number)
 
 
-def _process_of(container: Container) -> Process | None:
-    """Hold the container's first process; None when that is gone."""
-    state = container.state
-    if not state.pid:  # it has ended just now
-        return None
-    try:
-        process = Process(state.pid)
-    except ProcessLookupError:
-        return None
-    # Once its monitor has reaped the process the pid may be another's.
-    if parent_of(state.pid) == state.monitor_pid:
-        return process
-    process.close()
-    return None
-
-
-async def _ends(ended: _Ended, process: Process | None, seconds: float | None) -> bool:
+async def _ends(ended: _Ended, process: HeldProcess | None, seconds: float | None) -> bool:
     """Whether a container's end is on record, or its `process` gone, within `seconds`."""
     waits: list[asyncio.Future[object]] = [asyncio.ensure_future(_outcome(ended))]
     if process is not None:

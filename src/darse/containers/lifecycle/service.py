@@ -27,8 +27,7 @@ from darse.containers.streams.hubs import ConsoleHubs
 from darse.core.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
 from darse.core.exhaustion import in_words
 from darse.linux.fs.files import read_regular
-from darse.linux.proc.process import Process
-from darse.runtime.monitor import conmon
+from darse.runtime.monitor import HeldProcess, conmon
 from darse.runtime.monitor.conmon import Exit
 from darse.runtime.oci.errors import LaunchFailure
 
@@ -138,7 +137,7 @@ class Lifecycle:
             state.restart_count += 1
             self._restarts.schedule(container, lasted)
 
-    def _watch(self, container: Container, monitor: Process) -> None:
+    def _watch(self, container: Container, monitor: HeldProcess) -> None:
         self._follow(container, self._until_exit(container, monitor))
 
     def _follow(self, container: Container, until_ended: Coroutine[None, None, None]) -> None:
@@ -153,7 +152,7 @@ class Lifecycle:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._context.log.error("watching container %s failed", container_id[:12], exc_info=error)
 
-    async def _until_exit(self, container: Container, monitor: Process) -> None:
+    async def _until_exit(self, container: Container, monitor: HeldProcess) -> None:
         exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
         await self._ended(container, exit_)
 
@@ -250,7 +249,7 @@ class Lifecycle:
         """
         context = self._context
         station = context.files.of(container.id).station
-        monitor = conmon.open_monitor(monitors.get(station.directory))
+        monitor = context.hold_monitor(monitors.get(station.directory))
         if monitor is not None and context.runtime_of(container).is_created(container.id):
             # A start that was cut short: nobody was told that it ran.
             await self._teardown.end_monitor(container, monitor)
@@ -298,7 +297,7 @@ class Lifecycle:
         """Networks and volumes are there: start what restart policies want started."""
         self._restarts.open()
 
-    async def _adopt(self, container: Container, monitor: Process) -> None:
+    async def _adopt(self, container: Container, monitor: HeldProcess) -> None:
         context = self._context
         station = context.files.of(container.id).station
         container.monitor = monitor

@@ -6,6 +6,7 @@ process that still waits and undoes the start; from then on it finds a running c
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,12 @@ from darse.containers.networking.links import Links
 from darse.containers.streams.hubs import ConsoleHubs
 from darse.core.errors import InvalidParameter, Unavailable
 from darse.core.undo import Undo
-from darse.linux.proc.process import Process
 from darse.networks.model import PortWishes, SandboxRequest
 from darse.runtime.bundle import Bundle
 from darse.runtime.init import find_init
+from darse.runtime.monitor import HeldProcess
 from darse.runtime.monitor.conmon import CreateFailed, CreateResult
-from darse.runtime.monitor.launch import ContainerLaunch, RootMount, StdioPlan, launch_container
+from darse.runtime.monitor.launch import ContainerLaunch, RootMount, StdioPlan
 from darse.runtime.oci import OCIRuntime, cdi
 from darse.runtime.oci.errors import failure
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
@@ -59,7 +60,7 @@ class ContainerStart:
         self._hubs = hubs
         self._image_mounts = ImageMounts(context)
 
-    async def run(self, container: Container, restore: Path | None, save: Callable[[], None]) -> Process:
+    async def run(self, container: Container, restore: Path | None, save: Callable[[], None]) -> HeldProcess:
         """Start a container that does not run, or restore it from a checkpoint's directory; return its monitor.
 
         `save` puts the start on record, and is tried again when the disk refuses it. When the start fails nothing of it
@@ -238,21 +239,23 @@ class ContainerStart:
         undo.add(self._teardown.clear_bundle, container)
         self._context.files.of(container.id).prepare_station()
 
-    async def _launch(self, container: Container, launch: ContainerLaunch, undo: Undo) -> tuple[CreateResult, Process]:
+    async def _launch(
+        self, container: Container, launch: ContainerLaunch, undo: Undo
+    ) -> tuple[CreateResult, HeldProcess]:
         """Have the monitor and the runtime create the container; its process waits."""
         context = self._context
         undo.add(self._teardown.delete_runtime_state, container)
         undo.add(self._teardown.remove_cgroup, container)
         try:
-            launched = await context.threads.run(launch_container, context.threads, launch)
+            launched = await context.monitor.launch_container(launch)
         except CreateFailed as refused:
             command = container.record.command[0] if container.record.command else ""
             raise failure(launch.runtime.name, str(refused), command) from refused
-        container.monitor = monitor = Process(launched.monitor_pid)
+        container.monitor = monitor = context.monitor.hold(launched.monitor_pid)
         undo.add(self._end_monitor, container, monitor)
         return launched, monitor
 
-    async def _end_monitor(self, container: Container, monitor: Process) -> None:
+    async def _end_monitor(self, container: Container, monitor: HeldProcess) -> None:
         container.monitor = None
         await self._teardown.end_monitor(container, monitor)
 
@@ -262,7 +265,7 @@ class ContainerStart:
         """Let the process go; a restored one runs already. From here on an engine that takes over adopts it."""
         self._hubs.connect_waiting(container)
         started_ns = time.time_ns()  # before the process can end
-        container.begun = time.monotonic()
+        container.begun = asyncio.get_running_loop().time()
         if launch.restore is None:
             await launch.runtime.start(container.id)
         undo.add(setattr, container, "state", container.state)

@@ -13,8 +13,7 @@ from contextlib import AsyncExitStack
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container
 from darse.core.exhaustion import exhausted
-from darse.linux.proc.process import Process
-from darse.runtime.monitor import conmon
+from darse.runtime.monitor import HeldProcess, conmon
 from darse.volumes.mounts import MountPlan
 
 # How long processes that were killed, and then their monitor, may take.
@@ -27,7 +26,7 @@ class Teardown:
     def __init__(self, context: Dependencies) -> None:
         self._context = context
 
-    async def end_monitor(self, container: Container, monitor: Process) -> None:
+    async def end_monitor(self, container: Container, monitor: HeldProcess) -> None:
         """Kill a container's processes, and see its monitor end."""
         context = self._context
         await context.cgroups.kill_and_wait(context.cgroup_path(container), _END_SECONDS)

@@ -27,7 +27,8 @@ from darse.core.exhaustion import exhausted
 from darse.linux.descriptors import Descriptor, DescriptorClosed
 from darse.linux.fs.files import NotRegular, read_regular
 from darse.linux.net.sockets import bound_by
-from darse.linux.proc.process import Process, command_of, spawn
+from darse.linux.proc.process import command_of, spawn
+from darse.runtime.monitor import HeldProcess
 
 STDOUT = 2
 STDERR = 3
@@ -183,7 +184,7 @@ class ConmonProcess:
         """Return when the runtime has created the process. Blocks: call it in a thread.
 
         With `last_word`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. Raises
-        LaunchRefused with the runtime's words, and MonitorLost when conmon dies or says nothing for `seconds`.
+        CreateFailed with what the runtime printed, and MonitorExited when conmon dies or says nothing for `seconds`.
         """
         try:
             answer = _read_line(self._sync, seconds)
@@ -270,17 +271,7 @@ def running_monitors() -> dict[Path, int]:
     return found
 
 
-def open_monitor(pid: int | None) -> Process | None:
-    """Hold a monitor that `running_monitors` found; None when it is gone."""
-    if pid is None:
-        return None
-    try:
-        return Process(pid)
-    except ProcessLookupError:
-        return None
-
-
-async def ended(monitor: Process, station: MonitorDirectory) -> Exit | None:
+async def ended(monitor: HeldProcess, station: MonitorDirectory) -> Exit | None:
     """Wait for the monitor's end and return what it recorded; None when it was killed before it could.
 
     Who closes the monitor ends the wait, too.
@@ -299,7 +290,7 @@ async def ended(monitor: Process, station: MonitorDirectory) -> Exit | None:
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def end(monitor: Process, seconds: float) -> bool:
+async def end(monitor: HeldProcess, seconds: float) -> bool:
     """Wait until a monitor whose processes have ended has ended, too; return whether it has.
 
     One that is stopped is continued, and killed after `seconds`.
@@ -337,12 +328,12 @@ def unrecorded_exit(station: MonitorDirectory, *, killed: bool) -> Exit:
 
 
 def resize(station: MonitorDirectory, height: int, width: int) -> None:
-    """Set the size of the terminal, in characters. Raises NotListening."""
+    """Set the size of the terminal, in characters. Raises MonitorUnavailable."""
     _tell(station, b"1 %d %d\n" % (height, width))
 
 
 def reopen_log(station: MonitorDirectory) -> None:
-    """Have conmon make its log file anew, after the old one was renamed. Raises NotListening.
+    """Have conmon make its log file anew, after the old one was renamed. Raises MonitorUnavailable.
 
     It writes to the old one until the new one is at its place, whatever is there before.
     """

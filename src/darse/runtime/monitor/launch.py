@@ -16,7 +16,9 @@ import msgspec
 
 from darse.core import trace
 from darse.linux.fs.mounts import NamespaceThreads, mount_overlay
-from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory
+from darse.linux.proc.process import Process, parent_of
+from darse.runtime.monitor import HeldProcess
+from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory, running_monitors
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
@@ -93,6 +95,37 @@ def launch_container(threads: NamespaceThreads, launch: ContainerLaunch) -> Crea
             os.close(root_fd)
         with trace.step("process", CREATES, *command):
             return ConmonProcess(arguments, files).complete(_LAUNCH_SECONDS)
+
+
+class Conmon:
+    """conmon(8) as the monitor, see `darse.runtime.monitor.Monitor`."""
+
+    def __init__(self, threads: NamespaceThreads) -> None:
+        self._threads = threads
+
+    async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
+        """See `Monitor.launch_container`."""
+        return await self._threads.run(launch_container, self._threads, launch)
+
+    def hold(self, pid: int) -> HeldProcess:
+        """See `Monitor.hold`."""
+        return Process(pid)
+
+    def hold_child(self, pid: int, monitor_pid: int) -> HeldProcess | None:
+        """See `Monitor.hold_child`."""
+        try:
+            process = Process(pid)
+        except ProcessLookupError:
+            return None
+        # Once its monitor has reaped the process the pid may be another's.
+        if parent_of(pid) == monitor_pid:
+            return process
+        process.close()
+        return None
+
+    def running(self) -> dict[Path, int]:
+        """See `Monitor.running`."""
+        return running_monitors()
 
 
 class ExecLaunch:

@@ -6,39 +6,29 @@ import os
 import signal
 import subprocess
 
-from darse.containers.lifecycle.control import _process_of, _signal
-from darse.containers.model import Container, Record, State, Status
-from darse.wire.containers import ContainerConfig
-from darse.wire.host_config import HostConfig
+from darse.containers.lifecycle.control import _signal
+from darse.linux.fs.mounts import NamespaceThreads
+from darse.runtime.monitor.launch import Conmon
 
 
-def _container(state: State) -> Container:
-    record = Record(
-        id="1" * 64,
-        name="one",
-        created_ns=0,
-        image_id="",
-        image_reference="",
-        config=ContainerConfig(),
-        host=HostConfig(),
-        endpoints={},
-        mounts=[],
-    )
-    return Container(record, state)
+def test_a_process_that_has_ended_is_not_held() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+        assert Conmon(NamespaceThreads(1)).hold_child(process.pid, os.getpid()) is None
 
 
-def test_a_container_that_has_just_ended_has_no_process() -> None:
-    assert _process_of(_container(State(Status.EXITED))) is None
+def test_a_process_of_another_parent_is_not_held() -> None:
+    with subprocess.Popen(["sleep", "100"]) as process:
+        assert Conmon(NamespaceThreads(1)).hold_child(process.pid, os.getpid() + 1) is None
+        process.kill()
 
 
 def test_a_signal_goes_to_the_process_that_was_held_and_to_no_later_run() -> None:
     with subprocess.Popen(["sleep", "100"]) as first, subprocess.Popen(["sleep", "100"]) as second:
-        container = _container(State(Status.RUNNING, pid=first.pid, monitor_pid=os.getpid()))
-        process = _process_of(container)
+        process = Conmon(NamespaceThreads(1)).hold_child(first.pid, os.getpid())
         assert process is not None
         first.kill()
         first.wait()
-        container.state.pid = second.pid  # started again
         _signal(process, signal.SIGKILL)
         process.close()
         assert second.poll() is None

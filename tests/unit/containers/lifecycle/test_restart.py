@@ -111,9 +111,9 @@ def test_nobody_who_was_stopped_is_wanted():
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
-def test_how_long_a_run_lasted_does_not_go_by_the_wall_clock(step: int, monkeypatch: pytest.MonkeyPatch):
+async def test_how_long_a_run_lasted_does_not_go_by_the_wall_clock(step: int, monkeypatch: pytest.MonkeyPatch):
     one = container("always", started_ns=10**18, finished_ns=10**18 + step * 10**9)
-    monkeypatch.setattr("darse.containers.model.time.monotonic", lambda: 112.0)
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 112.0)
     one.begun = 100.0
     assert one.lasted() == 12.0
 
