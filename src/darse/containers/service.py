@@ -77,16 +77,16 @@ class ContainerService:
         self.execs = ExecService(context, self._links)
         self.archives = Archives(context)
         self.commits = Commits(context)
-        self._lifecycle = Lifecycle(context, self._links, self._auto_remove)
-        self._control = self._lifecycle.control
-        self._removal = Removal(context, self._lifecycle, self.execs)
+        self.lifecycle = Lifecycle(context, self._links, self._auto_remove)
+        self._control = self.lifecycle.control
+        self._removal = Removal(context, self.lifecycle, self.execs)
         self._endpoints = Endpoints(context)
         self.checkpoints = Checkpoints(context)
         self._health = HealthMonitor(context, self.execs)
         self._rotation = LogRotation(context)
         self._shipping = Shipping(context, self._rotation.tidy)
         self._rotation.first_needed = self._shipping.first_needed
-        self.observation = Observation(context, self._lifecycle.updates)
+        self.observation = Observation(context, self.lifecycle.updates)
         context.observers.add(self._health)
         context.observers.add(self._shipping)
         context.observers.add(self._rotation)
@@ -117,7 +117,7 @@ class ContainerService:
     async def _start(self, container: Container, restore: Path | None = None) -> None:
         """Start a container. One that asked for its removal goes when that fails, for whatever reason."""
         try:
-            await self._lifecycle.start(container, restore)
+            await self.lifecycle.start(container, restore)
         except NotModified:
             raise
         except Exception:
@@ -210,7 +210,7 @@ class ContainerService:
         outputs = {STDOUT} if options.stdout or (config.Tty and options.stderr) else set()
         if options.stderr:
             outputs.add(STDERR)
-        hub = self._lifecycle.hubs.of(container)
+        hub = self.lifecycle.hubs.of(container)
         attachment = Attachment(
             hub,
             terminal=config.Tty,
@@ -481,7 +481,7 @@ class ContainerService:
         monitors = self._context.monitor.running()
         for container in self._store:
             try:
-                await self._lifecycle.recover(container, monitors)
+                await self.lifecycle.recover(container, monitors)
             except Exception as error:
                 # Whatever is damaged of one keeps only that one down. What nobody has foreseen shows its traceback.
                 if not isinstance(error, (EngineError, OSError, ValueError)):
@@ -522,7 +522,7 @@ class ContainerService:
         """Networks and volumes are there: finish what was cut short, and start what restart policies ask for."""
         self._endpoints.recover(self._store)
         self._shipping.open()
-        self._lifecycle.open()
+        self.lifecycle.open()
 
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them first, within `stop_seconds` each."""
@@ -530,7 +530,7 @@ class ContainerService:
         await self.observation.close()
         await self._shipping.close()
         await self._rotation.close()
-        await self._lifecycle.close(stop_seconds)
+        await self.lifecycle.close(stop_seconds)
         await self.execs.close()
 
 
