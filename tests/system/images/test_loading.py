@@ -290,9 +290,11 @@ async def test_progress_is_reported_unless_it_is_quiet(images, monkeypatch):
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
     class Progress(reader.ReadProgress):
-        def __init__(self, member, total):
-            super().__init__(member, total)
-            loop.call_soon_threadsafe(begun.set)
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            # Not when it is made: the reader has it only then.
+            if name == "current" and value:
+                loop.call_soon_threadsafe(begun.set)
 
     monkeypatch.setattr(reader, "_PROGRESS_EVERY", 0)
     monkeypatch.setattr(reader, "ReadProgress", Progress)
