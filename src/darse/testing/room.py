@@ -7,9 +7,11 @@ layers, and containers use the host's network unless a test says otherwise.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from unittest import mock
 
 import msgspec
 
@@ -21,6 +23,7 @@ from darse.containers.service import ContainerService
 from darse.containers.store import ContainerStore
 from darse.core import events, unfinished
 from darse.core.config import EngineConfig
+from darse.core.errors import NoSpace
 from darse.core.events import EventLog
 from darse.core.state import State as Database
 from darse.images import ImageService
@@ -49,6 +52,12 @@ _SCHEMAS = (
     container_store.SCHEMA,
     unfinished.SCHEMA,
 )
+_FEATURES = frozenset(
+    {
+        *("memory reservation", "memory swappiness", "oom kill disable", "cpu shares", "cpu quota", "cpuset", "pids"),
+        *("block weight", "block weight device", "block throttle"),
+    }
+)
 
 
 def sysinfo() -> SysInfo:
@@ -56,7 +65,7 @@ def sysinfo() -> SysInfo:
     return SysInfo(
         cgroup_version=2,
         controllers=frozenset({"memory", "cpu", "cpuset", "pids", "io"}),
-        features=frozenset(),
+        features=_FEATURES,
         capabilities=frozenset(),
         cpus=4,
         cpu_ids=frozenset(range(4)),
@@ -147,6 +156,20 @@ class ContainerRoom:
         """The state that is on record; None when there is none."""
         row = self.database.row("SELECT state FROM containers WHERE id = ?", (container.id,))
         return msgspec.json.decode(row[0], type=State) if row is not None else None
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """For the duration of the block the disk has no room for any transaction: each fails at its commit."""
+        transaction = self.database.transaction
+
+        @contextmanager
+        def fails(*, durable: bool = True) -> Iterator[sqlite3.Connection]:
+            with transaction(durable=durable) as connection:
+                yield connection
+                raise NoSpace("no space left on device")
+
+        with mock.patch.object(self.database, "transaction", fails):
+            yield
 
     async def recover(self) -> None:
         """Take over the containers, as an engine that starts again."""

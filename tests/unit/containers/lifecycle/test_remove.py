@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from pathlib import Path
 
 import pytest
 
 from darse.containers.model import Status
-from darse.core.errors import Conflict
+from darse.core.errors import Conflict, NoSpace
 from darse.testing.clock import in_fake_time
-from darse.testing.room import ContainerRoom, container_room
-
-
-def refuse_writes(room: ContainerRoom, table: str) -> None:
-    """Have the database refuse every removal from, and change of, a table."""
-    for verb in ("DELETE", "UPDATE"):
-        room.database._connection.execute(
-            f"CREATE TEMP TRIGGER refuse_{table}_{verb} BEFORE {verb} ON main.{table} "
-            "BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        )
+from darse.testing.room import container_room
 
 
 @in_fake_time
@@ -52,13 +42,11 @@ async def test_one_that_runs_is_removed_by_force_only(tmp_path: Path) -> None:
 async def test_a_removal_that_cannot_be_written_is_none(tmp_path: Path) -> None:
     async with container_room(tmp_path) as room:
         web = room.add()
-        refuse_writes(room, "containers")
-        with pytest.raises(sqlite3.IntegrityError):
+        with room.full_disk(), pytest.raises(NoSpace):
             await room.service.remove("web", force=False, volumes=True)
         assert web.state.status is Status.CREATED
         assert room.dependencies.store.get("web") is web
         assert room.actions() == []
-        room.database._connection.execute("DROP TRIGGER refuse_containers_DELETE")
         await room.service.remove("web", force=False, volumes=True)
         assert room.recorded(web) is None
 
@@ -67,8 +55,7 @@ async def test_a_removal_that_cannot_be_written_is_none(tmp_path: Path) -> None:
 async def test_a_rename_that_cannot_be_written_leaves_the_name(tmp_path: Path) -> None:
     async with container_room(tmp_path) as room:
         web = room.add()
-        refuse_writes(room, "containers")
-        with pytest.raises(sqlite3.IntegrityError):
+        with room.full_disk(), pytest.raises(NoSpace):
             room.service.rename("web", "other")
         assert (web.name, room.dependencies.store.find("other")) == ("web", None)
 
