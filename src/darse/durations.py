@@ -1,4 +1,7 @@
-"""Durations in words. Apart from all rooms: engine and command say them alike, and the command imports no engine."""
+"""Durations and times in words.
+
+Apart from all rooms: engine and command say them alike, and the command imports no engine.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,12 @@ def go_duration(nanoseconds: int) -> str:
 def _decimal(number: int, size: int) -> str:
     whole, rest = divmod(number, size)
     return f"{whole}.{rest:0{len(str(size)) - 1}d}".rstrip("0") if rest else str(whole)
+
+
+def go_time(text: str) -> str:
+    """An RFC 3339 time as Go's time.Time.String shows it: `2026-01-02 03:04:05.6 +0000 UTC`."""
+    day, _, clock = (text or "0001-01-01T00:00:00Z").partition("T")
+    if clock.endswith("Z"):
+        return f"{day} {clock[:-1]} +0000 UTC"
+    offset = clock[-6:].replace(":", "")
+    return f"{day} {clock[:-6]} {offset} {'UTC' if offset == '+0000' else offset}"

@@ -62,9 +62,9 @@ class NetworkRow(Row):
         return str((self.document.get("Labels") or {}).get(name, ""))
 
     def CreatedAt(self) -> str:
-        from darse.cli.templates.times import time_text
+        from darse.durations import go_time
 
-        return time_text(self.document["Created"])
+        return go_time(self.document["Created"])
 
 
 def _boolean(value: object) -> str:

@@ -9,9 +9,6 @@ from typing import Any, ClassVar
 
 from darse.cli.output.format import Row, ago, labels_text, local_time, short_id
 from darse.cli.output.table import ellipsis
-from darse.cli.templates.values import POINTER, STRING_TYPE, Type, Value
-
-NO_PLATFORM = Value(Type(POINTER, "*formatter.Platform", STRING_TYPE), None)
 
 HEADINGS = {
     "ID": "CONTAINER ID",
@@ -83,7 +80,7 @@ class ContainerRow(Row):
         return named if digest else image
 
     def Command(self) -> str:
-        from darse.cli.templates.quoting import quote
+        from darse.quoting import quote
 
         command = self.document.get("Command", "")
         return quote(ellipsis(command, 20) if self.truncate else command)
@@ -94,10 +91,10 @@ class ContainerRow(Row):
     def RunningFor(self) -> str:
         return ago(self.document.get("Created", 0))
 
-    def Platform(self) -> str | Value:
+    def Platform(self) -> str | None:
         platform = (self.document.get("ImageManifestDescriptor") or {}).get("platform")
         if not platform:
-            return NO_PLATFORM
+            return None
         parts = (platform.get("os"), platform.get("architecture"), platform.get("variant"))
         return "/".join(part for part in parts if part)
 

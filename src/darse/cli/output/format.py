@@ -1,20 +1,22 @@
 """Lists as docker prints them: `--format` as a table, as JSON or as a template, and the default tables.
 
-A row is an object whose methods are the placeholders; the headings say what each is called in a table.
+A row is an object whose methods are the placeholders; the headings say what each is called in a table. Most formats
+have nothing but `{{.Name}}` between text, the default ones among them: these need no template language, and load none.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from darse.cli.errors import CliError
 from darse.cli.output import table
-from darse.cli.templates import Methods, Template, TemplateError
-from darse.cli.templates import values as go
 from darse.cli.terminal import screen
+
+if TYPE_CHECKING:
+    from darse.cli.templates import Template
 
 # The seconds of 0001-01-01, which a time in Go is without being set.
 _ZERO_TIME = -62_135_596_800
@@ -28,8 +30,16 @@ INSPECT_FORMAT_HELP = """Format output using a custom template:
 'TEMPLATE':         Print output using the given Go template."""
 
 
-class Row(Methods):
-    """A row of a list: what the API says of one object."""
+class Row:
+    """A row of a list: what the API says of one object. Its public methods are what templates can show of it.
+
+    A method returns a str, a list of them or of rows, or None for what docker shows as `<nil>`.
+    """
+
+    # The name of docker's type, which errors show.
+    GO_NAME: ClassVar[str] = "*formatter.Context"
+    # What comes first in JSON; the rest follows by name.
+    JSON_ORDER: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, document: Mapping[str, Any], *, truncate: bool = True) -> None:
         self.document = document
@@ -38,6 +48,10 @@ class Row(Methods):
     def id_text(self, identifier: str) -> str:
         """An id, short where ids are to be."""
         return short_id(identifier) if self.truncate else identifier
+
+    def for_json(self) -> Row:
+        """What JSON is made of: itself, but where docker prints other values there."""
+        return self
 
 
 def short_id(identifier: str) -> str:
@@ -66,6 +80,18 @@ def ago(seconds: float) -> str:
     return human_duration(time.time() - seconds) + " ago"
 
 
+def placeholders(text: str) -> list[str] | None:
+    """The text before each `{{.Name}}` and the name in turn, and the text at the end; None when there is more."""
+    first, *rest = text.split("{{")
+    pieces = [first]
+    for piece in rest:
+        name, braces, after = piece.partition("}}")
+        if not braces or name[:1] != "." or not name[1:].isidentifier():
+            return None
+        pieces += [name[1:], after]
+    return pieces
+
+
 class Format:
     """A `--format`, ready for use. Raises CliError when it is no template."""
 
@@ -73,23 +99,58 @@ class Format:
         self.is_table = source.startswith("table")
         text = source[len("table") :] if self.is_table else "{{json .}}" if source == "json" else source
         self.text = text.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
-        try:
-            self._template = Template(self.text)
-        except TemplateError as error:
-            raise CliError(f"template parsing error: {error}") from error
+        self._pieces = placeholders(self.text)
+        self._parsed: Template | None = None
+        self._methods: dict[type[Row], list[Callable[[Any], Any]]] = {}
+        if self._pieces is None:
+            self._template()
+
+    def _template(self) -> Template:
+        from darse.cli.templates import Template, TemplateError
+
+        if self._parsed is None:
+            try:
+                self._parsed = Template(self.text)
+            except TemplateError as error:
+                raise CliError(f"template parsing error: {error}") from error
+        return self._parsed
 
     def row(self, row: Row) -> str:
         """A line. Raises CliError."""
+        if self._pieces is not None:
+            cells = [method(row) for method in self._methods_of(type(row))]
+            if len(cells) == len(self._pieces) // 2 and all(isinstance(cell, str) for cell in cells):
+                return self._filled(self._pieces, cells)
+        from darse.cli.templates import TemplateError
+
         try:
-            return self._template.of_object(row)
+            return self._template().execute(row)
         except TemplateError as error:
             raise CliError(f"template parsing error: {error}") from error
 
+    @staticmethod
+    def _filled(pieces: list[str], cells: list[str]) -> str:
+        """The pieces with cells in place of names."""
+        filled = pieces.copy()
+        filled[1::2] = cells
+        return "".join(filled)
+
+    def _methods_of(self, class_: type[Row]) -> list[Callable[[Any], Any]]:
+        """The methods that the placeholders name; fewer than these when one is not that simple."""
+        if class_ not in self._methods:
+            names = self._pieces[1::2] if self._pieces else []
+            found = [getattr(class_, name) for name in names if name[0].isupper() and hasattr(class_, name)]
+            self._methods[class_] = [one for one in found if callable(one) and one.__code__.co_argcount == 1]
+        return self._methods[class_]
+
     def heading(self, headings: Mapping[str, str]) -> str:
         """The first line of a table."""
-        value = go.of_headings(headings)
+        if self._pieces is not None and all(name in headings for name in self._pieces[1::2]):
+            return self._filled(self._pieces, [headings[name] for name in self._pieces[1::2]])
+        from darse.cli.templates import TemplateError
+
         try:
-            return self._template.execute(value, for_heading=True)
+            return self._template().heading(headings)
         except TemplateError:
             return ""  # as docker has it: a heading that cannot be made is left out
 

@@ -1,7 +1,7 @@
 """`inspect` of any object: JSON as the engine sent it, or a template.
 
-A template is tried on docker's Go type of the object first (`.ID`, `{{.State}}`), and when that does not fit on the
-JSON itself (`.Id`, fields that Go's types do not have), as `docker inspect` does it.
+A template is tried on the API's type of the object first (`.ID`, `{{.State}}`), and when that does not fit on the JSON
+itself (`.Id`, fields that the type does not have), as `docker inspect` does it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from darse.cli.errors import CliError
-from darse.cli.templates import Template, TemplateError
-from darse.cli.templates import values as go
+
+if TYPE_CHECKING:
+    from darse.cli.templates import Template
 
 # A template that cannot be read ends with this status.
 _BAD_TEMPLATE = 64
 
 
 class Found:
-    """An object: its document, and the name of its Go type, which is empty when it has none."""
+    """An object: its document, and the name of its type in the API, which is empty when it has none."""
 
     def __init__(self, document: Any, type_name: str) -> None:
         self.document = document
@@ -56,6 +57,8 @@ def inspect(references: Iterable[str], source: str, get: Callable[[str], Found])
 def _template(source: str) -> Template | None:
     if source in ("", "json"):
         return None
+    from darse.cli.templates import Template, TemplateError
+
     try:
         return Template(source)
     except TemplateError as error:
@@ -63,15 +66,15 @@ def _template(source: str) -> Template | None:
 
 
 def _rendered(template: Template, found: Found) -> str:
-    from darse.cli.templates.docker_types import type_of
+    from darse.cli.templates import TemplateError
 
     if found.type_name:
         try:
-            return template.execute(go.typed(found.document, type_of(found.type_name)))
+            return template.of_type(found.document, found.type_name)
         except TemplateError:
             pass  # perhaps it fits the JSON itself
     try:
-        return template.execute(go.of_json(found.document, exact_numbers=True), missing_key_is_error=True)
+        return template.of_json(found.document)
     except TemplateError as error:
         raise CliError(f"template parsing error: {error}") from error
 

@@ -1,50 +1,63 @@
-"""Go's text/template, for `--format`: docker's users write their formats in it.
+"""The language of `--format`: Go's text/template with docker's functions, as their documentation describes them.
 
-It follows Go's own lexer, parser and evaluator function by function, for formats depend on details: when spaces are
-trimmed, what is true, how a map is printed, what an error says. `tests/unit/cli/data` has what Go itself prints.
+`scanner` and `parser` make blocks of the text, of expressions that `evaluate` has. `values` says what these look at and
+`api_types` what is known of the API's objects, `functions` is the table of functions, `printing` has printf and JSON.
+A format may be somebody else's: the depth, the steps and the output of a template are bounded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from darse.cli.templates import evaluate
-from darse.cli.templates import values as go
-from darse.cli.templates.errors import ExecError, ParseError, TemplateError
-from darse.cli.templates.functions import FUNCTIONS, HEADING_FUNCTIONS
+from darse.cli.templates.evaluate import State
+from darse.cli.templates.functions import FUNCTIONS, HEADING_FUNCTIONS, Function
 from darse.cli.templates.parser import parse
-from darse.cli.templates.values import Methods, Type, Value
+from darse.cli.templates.values import NIL, Headings, TemplateError, of_json
 
-__all__ = ["ExecError", "Methods", "ParseError", "Template", "TemplateError", "Type", "Value"]
+__all__ = ["Template", "TemplateError"]
 
 
 class Template:
     """A parsed template."""
 
     def __init__(self, text: str, name: str = "") -> None:
-        """Parse. Raises ParseError."""
-        self._text = text
-        self._name = name
+        """Parse. Raises TemplateError."""
+        self._text, self._name = text, name
         try:
-            self._trees = parse(name, text, FUNCTIONS)
+            self._blocks = parse(name, text, FUNCTIONS)
         except RecursionError:
-            raise ParseError(f"template: {name}:1: max expression depth exceeded") from None
+            raise TemplateError(f"template: {name}:1: max expression depth exceeded") from None
 
-    def execute(self, value: Value | None, *, missing_key_is_error: bool = False, for_heading: bool = False) -> str:
-        """The text for a value. Raises ExecError."""
-        functions = HEADING_FUNCTIONS if for_heading else FUNCTIONS
-        evaluator = evaluate.Evaluator(
-            self._name, self._text, self._trees, functions, missing_key_is_error=missing_key_is_error
-        )
+    def execute(
+        self,
+        value: Any,
+        read: Callable[[Any], Any] = lambda value: value,
+        *,
+        strict: bool = False,
+        functions: Mapping[str, Function] = FUNCTIONS,
+    ) -> str:
+        """The text for what is read of a value; `strict`: what is not there is an error. Raises TemplateError."""
+        state = State(self._name, self._text, self._blocks, functions, strict=strict)
         try:
-            return evaluator.run(value)
+            dot = read(value)
+            dot = None if dot is NIL else dot
+            state.variables.append(["$", dot])
+            self._blocks[self._name](state, dot)
         except RecursionError:
-            raise ExecError(f"template: {self._name}: exceeded maximum template depth") from None
+            raise TemplateError(f"template: {self._name}: exceeded maximum template depth") from None
+        return "".join(state.output)
 
-    def of_json(self, document: Any, *, missing_key_is_error: bool = False) -> str:
-        """The text for a JSON document, read as Go reads JSON into `any`. Raises ExecError."""
-        return self.execute(go.of_json(document), missing_key_is_error=missing_key_is_error)
+    def of_json(self, document: Any) -> str:
+        """The text for a JSON document, in which what is not there is an error. Raises TemplateError."""
+        return self.execute(document, lambda one: of_json(one, exact=True), strict=True)
 
-    def of_object(self, data: Methods) -> str:
-        """The text for one of our objects. Raises ExecError."""
-        return self.execute(go.of_python(data))
+    def of_type(self, document: Any, name: str) -> str:
+        """The text for an object of the API, of a type that `api_types` has. Raises TemplateError."""
+        from darse.cli.templates.api_types import typed
+
+        return self.execute(document, lambda one: typed(one, name))
+
+    def heading(self, headings: Mapping[str, str]) -> str:
+        """The heading of a table whose rows the template makes. Raises TemplateError."""
+        return self.execute(Headings("formatter.SubHeaderContext", headings, ""), functions=HEADING_FUNCTIONS)

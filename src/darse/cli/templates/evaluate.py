@@ -1,455 +1,244 @@
-"""Executes a parsed template on a value, as Go's text/template/exec.go does, with its error texts."""
+"""Expressions of templates, and how they are evaluated: fields, functions with their arguments, pipelines."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
-from darse.cli.templates import nodes
-from darse.cli.templates import values as go
-from darse.cli.templates.errors import CallError, ExecError
-from darse.cli.templates.functions import REFLECTED, Function
-from darse.cli.templates.printing import show
-from darse.cli.templates.quoting import quote
-from darse.cli.templates.values import Type, Value
+from darse.cli.templates.functions import ANY, INT, STRING, STRINGS, Function
+from darse.cli.templates.printing import LONGEST, bounded
+from darse.cli.templates.values import NIL, CallError, List, Nil, Struct, TemplateError, methods, type_name
+from darse.quoting import quote
 
-_DEEPEST = 150
-
-
-class _Missing:
-    """No value comes from the pipeline (Go's missingVal)."""
+# What a command gets from the one before it in a pipeline when it is the first; None is a value, too.
+MISSING: Any = object()
+# A template may be somebody else's: it ends, and its output does.
+_MOST_STEPS, _MOST_OUTPUT = 1_000_000, 4 * LONGEST
 
 
-_MISSING = _Missing()
-Final = Value | None | _Missing
-
-
-class _Break(Exception):
-    pass
-
-
-class _Continue(Exception):
-    pass
-
-
-class Evaluator:
+class State:
     """One execution of a template."""
 
     def __init__(
-        self,
-        name: str,
-        text: str,
-        trees: Mapping[str, Sequence[nodes.Node]],
-        functions: Mapping[str, Function],
-        *,
-        missing_key_is_error: bool,
+        self, name: str, source: str, blocks: Mapping[str, Block], functions: Mapping[str, Function], *, strict: bool
     ) -> None:
-        self._name = self._tree = name
-        self._text = text
-        self._trees = trees
-        self._functions = functions
-        self._missing_key_is_error = missing_key_is_error
-        self._out: list[str] = []
-        self._node: nodes.Node | None = None
-        self._variables: list[tuple[str, Value | None]] = []
-        self._depth = 0
+        self._name, self._source = name, source
+        self.blocks, self.functions, self.strict = blocks, functions, strict
+        # The name of the block that runs, its variables as pairs of name and value, and the part that is evaluated.
+        self.running, self.variables, self.at = name, list[list[Any]](), Expression(0, "")
+        # What the innermost `range` over JSON is at: errors do not show its type.
+        self.element: Any = None
+        self.output: list[str] = []
+        self._length = self._steps = 0
 
-    def run(self, data: Value | None) -> str:
-        """The text. Raises ExecError."""
-        if self._name not in self._trees:
-            raise ExecError(f"template: {self._name}: {quote(self._name)} is an incomplete or empty template")
-        self._variables = [("$", data)]
-        self._walk_all(data, self._trees[self._name])
-        return "".join(self._out)
+    def fail(self, message: str) -> NoReturn:
+        """Raise TemplateError for the part that is evaluated."""
+        before = self._source[: self.at.position]
+        line, column = before.count("\n") + 1, len(before.rpartition("\n")[2].encode(errors="surrogateescape"))
+        where = f"{self._name}:{line}:{column}: executing {quote(self.running)} at <{self.at.text}>"
+        raise TemplateError(f"template: {where}: {message}")
 
-    def _fail(self, message: str) -> ExecError:
-        if self._node is None:
-            return ExecError(f"template: {self._tree}: {message}")
-        before = self._text[: self._node.position]
-        column = len(before[before.rfind("\n") + 1 :].encode(errors="surrogateescape"))
-        place = f"{self._name}:{1 + before.count(chr(10))}:{column}"
-        return ExecError(f"template: {place}: executing {quote(self._tree)} at <{self._node}>: {message}")
+    def write(self, text: str) -> None:
+        """Add to the output."""
+        self._length += len(text)
+        if self._length > _MOST_OUTPUT:
+            self.fail(f"the output is longer than {_MOST_OUTPUT} characters")
+        self.output.append(text)
 
-    # Nodes.
+    def step(self) -> None:
+        """Count a turn of a loop, or a call of a template."""
+        self._steps += 1
+        if self._steps > _MOST_STEPS:
+            self.fail(f"the template takes more than {_MOST_STEPS} steps")
 
-    def _walk_all(self, dot: Value | None, body: Sequence[nodes.Node]) -> None:
-        for node in body:
-            self._node = node
-            self._walk(dot, node)
+    def variable(self, name: str) -> list[Any]:
+        """The innermost variable of a name."""
+        found = [variable for variable in self.variables if variable[0] == name]
+        return found[-1] if found else self.fail(f"undefined variable: {name}")
 
-    def _walk(self, dot: Value | None, node: nodes.Node) -> None:
-        if isinstance(node, nodes.Text):
-            self._out.append(node.text)
-        elif isinstance(node, nodes.Action):
-            value = self._pipeline(dot, node.pipe)
-            if not node.pipe.variables:
-                self._node = node
-                self._out.append(_printable(value))
-        elif isinstance(node, nodes.Branch):
-            if node.kind == "range":
-                self._range(dot, node)
-            else:
-                self._branch(dot, node)
-        elif isinstance(node, nodes.Call):
-            self._call_template(dot, node)
-        elif isinstance(node, nodes.Keyword):
-            raise _Break if node.word == "break" else _Continue
 
-    def _branch(self, dot: Value | None, node: nodes.Branch) -> None:
-        mark = len(self._variables)
-        value = self._pipeline(dot, node.pipe)
-        if go.is_true(go.indirect_interface(value)):
-            self._walk_all(value if node.kind == "with" else dot, node.then)
-        elif node.otherwise is not None:
-            self._walk_all(dot, node.otherwise)
-        del self._variables[mark:]
+Block = Callable[[State, Any], None]
 
-    def _range(self, dot: Value | None, node: nodes.Branch) -> None:
-        outside = len(self._variables)
-        value, _ = go.indirect(self._pipeline(dot, node.pipe))
-        mark = len(self._variables)
-        items = self._items(node, value)
-        try:
-            for index, item in items:
-                self._bind(node.pipe, index, item)
-                try:
-                    self._walk_all(item, node.then)
-                except _Continue:
-                    pass
-                finally:
-                    del self._variables[mark:]
-        except _Break:
-            pass
-        if not items and node.otherwise is not None:
-            self._walk_all(dot, node.otherwise)
-        del self._variables[outside:]
 
-    def _items(self, node: nodes.Branch, value: Value | None) -> list[tuple[Value | None, Value | None]]:
+class Jump(Exception):
+    """`{{break}}` or `{{continue}}` on its way to its `range`."""
+
+
+class Expression:
+    """Something with a value; errors show its position and text."""
+
+    def __init__(self, position: int, text: str) -> None:
+        self.position, self.text = position, text
+
+    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+        """Its value as the first word of a command, `final` being the value of the command before."""
+        raise NotImplementedError
+
+    def evaluate(self, state: State, dot: Any) -> Any:
+        """Its value as a word among others."""
+        return self.apply(state, dot, _ALONE, MISSING)
+
+
+class Command(Expression):
+    """A word and its arguments."""
+
+    def __init__(self, position: int, text: str, first: Expression, arguments: Sequence[Expression]) -> None:
+        super().__init__(position, text)
+        self.first, self.arguments = first, arguments
+
+
+class Plain(Expression):
+    """What takes no arguments: the dot, a variable, or a constant with its value, also as an integer if it has one."""
+
+    def __init__(self, position: int, text: str, constant: tuple[Any, int | None] | None = None) -> None:
+        super().__init__(position, text)
+        self.constant = constant
+
+    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+        state.at = self
+        if command.arguments or final is not MISSING:
+            state.fail(f"can't give argument to non-function {self.text}")
+        if self.constant is None:
+            return state.variable(self.text)[1] if self.text[:1] == "$" else dot
+        value = self.constant[0]
         if value is None:
-            return []
-        if value.type.kind in (go.INT, go.UINT):
-            if len(node.pipe.variables) > 1:
-                raise self._fail(f"can't use {show(value)} to iterate over more than one variable")
-            return [(None, Value(value.type, number)) for number in range(value.data)]
-        if value.type.kind == go.SLICE:
-            return [(Value(go.INT_TYPE, number), one) for number, one in enumerate(value.data or ())]
-        if value.type.kind == go.MAP:
-            key = value.type.key or go.STRING_TYPE
-            return [(Value(key, name), one) for name, one in sorted((value.data or {}).items(), key=_first)]
-        raise self._fail(f"range can't iterate over {show(value)}")
+            state.fail("nil is not a command")
+        return state.fail(f"{self.text} overflows int") if type(value) is int and value >= 1 << 63 else value
 
-    def _bind(self, pipe: nodes.Pipe, index: Value | None, item: Value | None) -> None:
-        """Give the loop's variables their values: one gets the item, two the index and the item."""
-        names = [one.names[0] for one in pipe.variables]
-        values = [item] if len(names) == 1 else [index, item]
-        for number, (name, value) in enumerate(zip(names, values, strict=False)):
-            if pipe.assigns:
-                self._assign(name, value)
+
+class Fields(Expression):
+    """Fields, each of what the one before it holds: `.A.B`, `$x.A`, `(f 1).A`."""
+
+    def __init__(self, position: int, text: str, base: Expression, names: Sequence[str]) -> None:
+        super().__init__(position, text)
+        self._base, self._names = base, names
+
+    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+        holder, value = None, self._base.evaluate(state, dot)
+        if isinstance(self._base, Plain):
+            state.at = self
+        for name in self._names[:-1]:
+            holder, value = value, _field(state, dot, holder, value, name, _ALONE, MISSING)
+        return _field(state, dot, holder, value, self._names[-1], command, final)
+
+
+class Call(Expression):
+    """A function by its name."""
+
+    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+        state.at, name = self, self.text
+        function = state.functions[name]
+        arguments = _arguments(state, dot, name, command, final, function.parameters, function.more)
+        if name in ("and", "or"):  # they evaluate no more arguments than they need
+            value = None
+            for value in arguments:
+                if bool(value) is (name == "or"):
+                    break
+            return value
+        values = list(arguments)
+        if name == "call":  # its error shows the source
+            values.insert(0, command.arguments[0].text if command.arguments else "it")
+        try:
+            result = function.call(*values)
+            if isinstance(result, str):
+                bounded((result,))
+        except CallError as error:
+            state.at = command
+            state.fail(f"error calling {name}: {error}")
+        return result
+
+
+class Pipeline(Expression):
+    """Commands, each of which gets the value of the one before it; `names` are the variables to declare or to set."""
+
+    def __init__(
+        self, position: int, text: str, commands: Sequence[Command], names: Sequence[str] = (), *, sets: bool = False
+    ) -> None:
+        super().__init__(position, text)
+        self.commands, self.names, self._sets = commands, names, sets
+
+    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+        if command.arguments or final is not MISSING:
+            state.fail(f"can't give argument to non-function {self.text}")
+        state.at = self
+        value = MISSING
+        for one in self.commands:
+            value = one.first.apply(state, dot, one, value)
+            value = None if value is NIL else value
+        for name in self.names:
+            if self._sets:
+                state.variable(name)[1] = value
             else:
-                self._variables[number - len(names)] = (name, value)
-
-    def _call_template(self, dot: Value | None, node: nodes.Call) -> None:
-        if node.name not in self._trees:
-            raise self._fail(f"template {quote(node.name)} not defined")
-        if self._depth == _DEEPEST:
-            raise self._fail(f"exceeded maximum template depth ({_DEEPEST})")
-        dot = self._pipeline(dot, node.pipe) if node.pipe is not None else None
-        outside = self._variables, self._tree
-        self._variables, self._tree = [("$", dot)], node.name
-        self._depth += 1
-        self._walk_all(dot, self._trees[node.name])
-        self._depth -= 1
-        self._variables, self._tree = outside
-
-    # Pipelines and commands.
-
-    def _assign(self, name: str, value: Value | None) -> None:
-        for number in range(len(self._variables) - 1, -1, -1):
-            if self._variables[number][0] == name:
-                self._variables[number] = (name, value)
-                return
-        raise self._fail(f"undefined variable: {name}")
-
-    def _pipeline(self, dot: Value | None, pipe: nodes.Pipe) -> Value | None:
-        self._node = pipe
-        value: Final = _MISSING
-        for command in pipe.commands:
-            value = go.indirect_interface(self._command(dot, command, value))
-        assert not isinstance(value, _Missing)
-        for variable in pipe.variables:
-            if pipe.assigns:
-                self._assign(variable.names[0], value)
-            else:
-                self._variables.append((variable.names[0], value))
+                state.variables.append([name, value])
         return value
 
-    def _command(self, dot: Value | None, command: nodes.Command, final: Final) -> Value | None:
-        first, *arguments = command.operands
-        if isinstance(first, nodes.Identifier):
-            return self._function(dot, first, command, arguments, final)
-        if isinstance(first, (nodes.Field, nodes.Chain, nodes.Variable)):
-            return self._look_up(dot, first, arguments, final)
-        if isinstance(first, nodes.Pipe):
-            self._no_arguments(first, arguments, final)
-            return self._pipeline(dot, first)
-        self._node = first
-        self._no_arguments(first, arguments, final)
-        if isinstance(first, nodes.Nil):
-            raise self._fail("nil is not a command")
-        return self._literal(dot, first)
 
-    def _no_arguments(self, first: nodes.Node, arguments: Sequence[nodes.Node], final: Final) -> None:
-        if arguments or not isinstance(final, _Missing):
-            raise self._fail(f"can't give argument to non-function {first}")
-
-    def _literal(self, dot: Value | None, node: nodes.Node) -> Value | None:
-        if isinstance(node, nodes.Dot):
-            return dot
-        if isinstance(node, nodes.Bool):
-            return Value(go.BOOL_TYPE, node.value)
-        if isinstance(node, nodes.String):
-            return Value(go.STRING_TYPE, node.value)
-        assert isinstance(node, nodes.Number)
-        return self._number(node)
-
-    def _number(self, node: nodes.Number) -> Value:
-        self._node = node
-        if node.complex is not None:
-            return Value(go.COMPLEX_TYPE, node.complex)
-        if node.is_float_text and node.text[0] != "'":
-            return Value(go.FLOAT_TYPE, node.float)
-        if node.int is None:
-            raise self._fail(f"{node.text} overflows int")
-        return Value(go.INT_TYPE, node.int)
-
-    # Fields.
-
-    def _look_up(
-        self,
-        dot: Value | None,
-        node: nodes.Field | nodes.Chain | nodes.Variable,
-        arguments: Sequence[nodes.Node],
-        final: Final,
-    ) -> Value | None:
-        self._node = node
-        names = node.names
-        if isinstance(node, nodes.Field):
-            value = dot
-        elif isinstance(node, nodes.Variable):
-            value = self._variable(names[0])
-            names = names[1:]
-            if not names:
-                self._no_arguments(node, arguments, final)
-                return value
-        else:
-            if isinstance(node.node, nodes.Nil):
-                raise self._fail(f"indirection through explicit nil in {node}")
-            value = self._argument(dot, None, node.node)
-        for name in names[:-1]:
-            value = self._field(dot, name, node, (), _MISSING, value)
-        return self._field(dot, names[-1], node, arguments, final, value)
-
-    def _variable(self, name: str) -> Value | None:
-        found: Value | None
-        for known, found in reversed(self._variables):
-            if known == name:
-                return found
-        raise self._fail(f"undefined variable: {name}")
-
-    def _field(
-        self,
-        dot: Value | None,
-        name: str,
-        node: nodes.Node,
-        arguments: Sequence[nodes.Node],
-        final: Final,
-        receiver: Value | None,
-    ) -> Value | None:
-        if receiver is None:
-            if self._missing_key_is_error:
-                raise self._fail(f"nil data; no entry for key {quote(name)}")
-            return None
-        type_ = receiver.type
-        inner, is_nil = go.indirect(receiver)
-        assert inner is not None
-        if is_nil and inner.type.kind == go.INTERFACE:
-            raise self._fail(f"nil pointer evaluating {type_}.{name}")
-        owner = None if is_nil else _with_method(receiver, name)
-        if owner is not None:
-            method = owner.type.methods[name]
-            function = Function(lambda *given: method.call(owner.data, *given), method.parameters)
-            return self._invoke(dot, function, name, node, arguments, final)
-        if inner.type.kind == go.STRUCT:
-            found = go.field(inner, name)
-            if found is not None:
-                if arguments or not isinstance(final, _Missing):
-                    raise self._fail(f"{name} has arguments but cannot be invoked as function")
-                return found
-        elif inner.type.kind == go.MAP:
-            return self._entry(inner, name, bool(arguments) or not isinstance(final, _Missing))
-        elif inner.type.kind == go.POINTER:
-            elem = inner.type.elem
-            if elem is None or elem.kind != go.STRUCT or go.field(go.zero(elem), name) is not None:
-                raise self._fail(f"nil pointer evaluating {type_}.{name}")
-        raise self._fail(f"can't evaluate field {name} in type {type_}")
-
-    def _entry(self, inner: Value, name: str, has_arguments: bool) -> Value | None:
-        if has_arguments:
-            raise self._fail(f"{name} is not a method but has arguments")
-        data = inner.data or {}
-        if name in data:
-            return data[name]  # type: ignore[no-any-return]
-        if self._missing_key_is_error:
-            raise self._fail(f"map has no entry for key {quote(name)}")
-        return None
-
-    # Calls.
-
-    def _function(
-        self,
-        dot: Value | None,
-        node: nodes.Identifier,
-        where: nodes.Node,
-        arguments: Sequence[nodes.Node],
-        final: Final,
-    ) -> Value | None:
-        self._node = node
-        function = self._functions[node.name]
-        if node.name in ("and", "or"):
-            self._check_count(function, node.name, arguments, final)
-            return self._logic(dot, node.name, arguments, final)
-        if node.name == "call":
-            name = Value(go.STRING_TYPE, str(arguments[0] if arguments else where))
-            function = function._replace(call=partial(function.call, name))
-        return self._invoke(dot, function, node.name, where, arguments, final)
-
-    def _logic(self, dot: Value | None, name: str, arguments: Sequence[nodes.Node], final: Final) -> Value | None:
-        """`and` and `or` look no further than they must."""
-        value: Value | None = None
-        for one in arguments:
-            value = self._argument(dot, REFLECTED, one)
-            if go.is_true(go.indirect_interface(value)) == (name == "or"):
-                return value
-        return value if isinstance(final, _Missing) else final
-
-    def _check_count(self, function: Function, name: str, arguments: Sequence[nodes.Node], final: Final) -> None:
-        wanted, given = len(function.parameters), len(arguments) + (not isinstance(final, _Missing))
-        if function.more is not None:
-            if given < wanted:
-                raise self._fail(f"wrong number of args for {name}: want at least {wanted} got {len(arguments)}")
-        elif given != wanted:
-            raise self._fail(f"wrong number of args for {name}: want {wanted} got {given}")
-
-    def _invoke(
-        self,
-        dot: Value | None,
-        function: Function,
-        name: str,
-        where: nodes.Node,
-        arguments: Sequence[nodes.Node],
-        final: Final,
-    ) -> Value | None:
-        self._check_count(function, name, arguments, final)
-        fixed = len(function.parameters)
-
-        def parameter(number: int) -> Type:
-            type_ = function.parameters[number] if number < fixed else function.more
-            assert type_ is not None
-            return type_
-
-        values = [self._argument(dot, parameter(number), one) for number, one in enumerate(arguments)]
-        if not isinstance(final, _Missing):
-            values.append(self._fit(final, parameter(len(values))))
-        try:
-            return function.call(*values)
-        except CallError as error:
-            self._node = where
-            raise self._fail(f"error calling {name}: {error}") from error
-
-    def _argument(self, dot: Value | None, wanted: Type | None, node: nodes.Node) -> Value | None:
-        self._node = node
-        if isinstance(node, nodes.Dot):
-            return self._fit(dot, wanted)
-        if isinstance(node, nodes.Nil):
-            if wanted is None or wanted is REFLECTED or wanted.kind in go.NILLABLE:
-                return None if wanted is None or wanted is REFLECTED else Value(wanted, None)
-            raise self._fail(f"cannot assign nil to {wanted}")
-        if isinstance(node, (nodes.Field, nodes.Variable, nodes.Chain)):
-            return self._fit(self._look_up(dot, node, (), _MISSING), wanted)
-        if isinstance(node, nodes.Pipe):
-            return self._fit(self._pipeline(dot, node), wanted)
-        if isinstance(node, nodes.Identifier):
-            return self._fit(self._function(dot, node, node, (), _MISSING), wanted)
-        return self._constant(dot, wanted, node)
-
-    def _constant(self, dot: Value | None, wanted: Type | None, node: nodes.Node) -> Value | None:
-        if wanted is None or wanted is REFLECTED or wanted.kind == go.INTERFACE:
-            return self._literal(dot, node)
-        if wanted.kind == go.STRING:
-            if isinstance(node, nodes.String):
-                return Value(wanted, node.value)
-            raise self._fail(f"expected string; found {node}")
-        if wanted.kind == go.INT:
-            if isinstance(node, nodes.Number) and node.int is not None:
-                return Value(wanted, node.int)
-            raise self._fail(f"expected integer; found {node}")
-        raise self._fail(f"can't handle {node} for arg of type {wanted}")
-
-    def _fit(self, value: Value | None, wanted: Type | None) -> Value | None:
-        """The value as a parameter of this type takes it."""
-        if wanted is None or wanted is REFLECTED:
-            return value
-        if value is None:
-            if wanted.kind in go.NILLABLE:
-                return Value(wanted, None)
-            raise self._fail(f"invalid value; expected {wanted}")
-        if wanted.kind == go.INTERFACE or _assignable(value.type, wanted):
-            return value
-        if value.type.kind == go.INTERFACE and value.data is not None:
-            value = value.data
-            assert value is not None
-            if _assignable(value.type, wanted):
-                return value
-        if value.type.kind == go.POINTER and value.type.elem is not None and _assignable(value.type.elem, wanted):
-            if value.data is None:
-                raise self._fail(f"dereference of nil pointer of type {wanted}")
-            pointed: Value = value.data
-            return pointed
-        raise self._fail(f"wrong type for value; expected {wanted}; got {value.type}")
+_ALONE = Command(0, "", Expression(0, ""), ())
 
 
-def _first(pair: tuple[str, object]) -> str:
-    return pair[0]
-
-
-def _with_method(receiver: Value, name: str) -> Value | None:
-    """What has a method of this name: what is pointed to, or else a pointer on the way there."""
-    found, value = None, receiver
-    while True:
-        if name in value.type.methods:
-            found = value
-        if value.type.kind not in (go.POINTER, go.INTERFACE) or value.data is None:
-            return found
-        value = value.data
-
-
-def _assignable(given: Type, wanted: Type) -> bool:
-    """Go's assignability, for the parameters that our functions have: string, int and []string."""
-    if given.name == wanted.name:
-        return True
-    if wanted.kind != go.SLICE or given.kind != go.SLICE:
-        return False
-    # A named slice type such as strslice.StrSlice is assignable to []string.
-    return not given.name.startswith("[]") and given.elem is not None and given.elem.name == "string"
-
-
-def _printable(value: Value | None) -> str:
-    """What an action shows."""
+def _field(state: State, dot: Any, holder: Any, value: Any, name: str, command: Command, final: Any) -> Any:
+    """A field of a value, which is itself a field of `holder`."""
     if value is None:
-        return "<no value>"
-    if value.type.kind == go.POINTER and "String" not in value.type.methods:
-        inner, is_nil = go.indirect(value)
-        return "<nil>" if is_nil else show(inner)
-    if value.type.kind == go.INTERFACE and value.data is None:
-        return "<nil>"
-    return show(value)
+        return state.fail(f"nil data; no entry for key {quote(name)}") if state.strict else None
+    method = methods(type(value)).get(name)
+    if method is not None:
+        parameters = (STRING,) * (method.__code__.co_argcount - 1)
+        found = method(value, *_arguments(state, dot, name, command, final, parameters, ""))
+        if type(found) is list:
+            return List(f"[]{type_name(found[0])}" if found else STRINGS, found)
+        return Nil("*formatter.Platform") if found is None else found
+    if isinstance(value, Nil):
+        state.fail(f"nil pointer evaluating {value.GO_NAME}.{name}")
+    field = value.find(name) if isinstance(value, Struct) else None
+    if field is None and not isinstance(value, dict):
+        is_hidden = type(holder) is dict or value is state.element
+        state.fail(f"can't evaluate field {name} in type {'interface {}' if is_hidden else type_name(value)}")
+    if command.arguments or final is not MISSING:
+        state.fail(f"{name} is not a method but has arguments")
+    if field is not None:
+        return value.value(field)
+    if state.strict and name not in value:
+        state.fail(f"map has no entry for key {quote(name)}")
+    return value.get(name)
+
+
+def _arguments(
+    state: State, dot: Any, name: str, command: Command, final: Any, parameters: Sequence[str], more: str
+) -> Iterator[Any]:
+    """The arguments of a function or a method, which must be of the types of its parameters."""
+    given = len(command.arguments) + (final is not MISSING)
+    if given < len(parameters) or (given > len(parameters) and not more):
+        at_least = "at least " if more else ""
+        state.fail(f"wrong number of args for {name}: want {at_least}{len(parameters)} got {given}")
+    types = itertools.chain(parameters, itertools.repeat(more))
+    for node, type_ in zip(command.arguments, types, strict=False):
+        state.at = node
+        if isinstance(node, Plain) and node.constant and type_ != ANY:
+            yield _constant(state, node.text, type_, *node.constant)
+        elif node.text == "nil":
+            yield None
+        else:
+            yield _fitting(state, node.evaluate(state, dot), type_)
+    if final is not MISSING:
+        yield _fitting(state, final, next(types))
+
+
+def _constant(state: State, text: str, type_: str, value: Any, integer: int | None) -> Any:
+    """A constant where a type is required."""
+    if value is None:
+        return List(STRINGS, [], is_nil=True) if type_ == STRINGS else state.fail(f"cannot assign nil to {type_}")
+    if type_ == INT:
+        return state.fail(f"expected integer; found {text}") if integer is None else integer
+    if type_ == STRING:
+        return value if isinstance(value, str) else state.fail(f"expected string; found {text}")
+    return state.fail(f"can't handle {text} for arg of type {type_}")
+
+
+def _fitting(state: State, value: Any, type_: str) -> Any:
+    """A value where a type is required."""
+    if type_ == ANY or (value is not None and type_name(value) == type_):
+        return value
+    if value is not None:
+        state.fail(f"wrong type for value; expected {type_}; got {type_name(value)}")
+    return List(STRINGS, [], is_nil=True) if type_ == STRINGS else state.fail(f"invalid value; expected {type_}")

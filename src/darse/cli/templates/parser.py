@@ -1,339 +1,343 @@
-"""From tokens to nodes, as Go's text/template/parse/parse.go does it, with its error texts."""
+"""The grammar of templates: from tokens to blocks that write, one for each template that a text defines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+import math
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from darse.cli.templates import lexer as lex
-from darse.cli.templates import nodes
-from darse.cli.templates.errors import ParseError
-from darse.cli.templates.quoting import quote, unquote
+from darse.cli.templates.evaluate import Block, Call, Command, Expression, Fields, Jump, Pipeline, Plain, State
+from darse.cli.templates.printing import show
+from darse.cli.templates.scanner import CONSTANTS, Scanner, Token
+from darse.cli.templates.values import CallError, Nil, kind
+from darse.quoting import quote, unquote
 
-_OPERANDS = frozenset(
-    {
-        *(lex.BOOL, lex.CHARACTER, lex.COMPLEX, lex.DOT, lex.FIELD, lex.IDENTIFIER, lex.NUMBER, lex.NIL),
-        *(lex.RAW_STRING, lex.STRING, lex.VARIABLE, lex.OPEN),
-    }
-)
-_NOT_EXECUTABLE = (nodes.Bool, nodes.Dot, nodes.Nil, nodes.Number, nodes.String)
-_LITERALS = (nodes.Bool, nodes.String, nodes.Number, nodes.Nil, nodes.Dot)
-_DEEPEST = 1000
+_INT = 1 << 63
 
 
-def parse(name: str, text: str, functions: Container[str]) -> dict[str, list[nodes.Node]]:
-    """The template `name` and those it defines. Raises ParseError."""
-    return _Parser(name, text, functions).parse()
+def parse(name: str, text: str, functions: Collection[str]) -> dict[str, Block]:
+    """The blocks of a template by name. Raises TemplateError."""
+    parser = _Parser(name, text, functions)
+    parser.add(name, parser.statements()[0])
+    return parser.blocks
 
 
-def _is_empty(body: list[nodes.Node]) -> bool:
-    return all(isinstance(node, nodes.Text) and not node.text.strip() for node in body)
-
-
-class _Parser:
-    def __init__(self, name: str, text: str, functions: Container[str]) -> None:
-        self._name = name
+class _Parser(Scanner):
+    def __init__(self, name: str, text: str, functions: Collection[str]) -> None:
+        super().__init__(name, text)
         self._functions = functions
-        self._lexer = lex.Lexer(text)
-        self._pushed: list[lex.Token] = []
-        self._last = lex.Token(lex.EOF, 0, "", 1)
-        self._variables = ["$"]
-        self._action_line = 0
-        self._range_depth = 0
-        self._depth = 0
-        self._trees: dict[str, list[nodes.Node]] = {}
+        self.blocks: dict[str, Block] = {}
+        self._blank: dict[str, bool] = {}
+        # Whether the statements that were read last write nothing, the variables in scope, and the loops around.
+        self._is_blank, self._variables, self._loops = True, ["$"], 0
 
-    # Tokens.
-
-    def _next(self) -> lex.Token:
-        if self._pushed:
-            return self._pushed.pop()
-        self._last = self._lexer.next()
-        return self._last
-
-    def _back(self, *tokens: lex.Token) -> None:
-        """Give tokens back; the first of them comes first again."""
-        self._pushed.extend(reversed(tokens))
-
-    def _peek(self) -> lex.Token:
-        token = self._next()
-        self._back(token)
-        return token
-
-    def _next_word(self) -> lex.Token:
-        while (token := self._next()).type == lex.SPACE:
-            pass
-        return token
-
-    def _peek_word(self) -> lex.Token:
-        token = self._next_word()
-        self._back(token)
-        return token
-
-    def _fail(self, message: str) -> ParseError:
-        return ParseError(f"template: {self._name}:{self._last.line}: {message}")
-
-    def _unexpected(self, token: lex.Token, context: str) -> ParseError:
-        if token.type != lex.ERROR:
-            return self._fail(f"unexpected {token.shown()} in {context}")
-        extra = ""
-        if self._action_line not in (0, token.line):
-            extra = f" in action started at {self._name}:{self._action_line}"
-            if token.text.endswith(" action"):
-                extra = extra.removeprefix(" in action")
-        return self._fail(token.text + extra)
-
-    def _expect(self, type_: str, context: str) -> lex.Token:
-        token = self._next_word()
-        if token.type != type_:
-            raise self._unexpected(token, context)
-        return token
-
-    # Templates.
-
-    def parse(self) -> dict[str, list[nodes.Node]]:
-        body: list[nodes.Node] = []
-        while self._peek().type != lex.EOF:
-            if self._peek().type == lex.LEFT:
-                delimiter = self._next()
-                word = self._next_word()
-                if word.type == "define":
-                    self._definition()
-                    continue
-                self._back(delimiter, word)
-            node = self._text_or_action()
-            if isinstance(node, nodes.Keyword) and node.word in ("end", "else"):
-                raise self._fail(f"unexpected {node}")
-            body.append(node)
-        self._add(self._name, body)
-        return self._trees
-
-    def _add(self, name: str, body: list[nodes.Node]) -> None:
-        if name not in self._trees or _is_empty(self._trees[name]):
-            self._trees[name] = body
-        elif not _is_empty(body):
-            raise self._fail(f"template: multiple definition of template {quote(name)}")
-
-    def _definition(self) -> None:
-        name = self._template_name(self._next_word(), "define clause")
-        self._expect(lex.RIGHT, "define clause")
-        self._add(name, self._own_body("define clause"))
-
-    def _own_body(self, context: str) -> list[nodes.Node]:
-        """The body of a definition: variables and ranges around it are not known in it."""
-        outside = self._variables, self._range_depth
-        self._variables, self._range_depth = ["$"], 0
-        body, end = self._list()
-        if end.word != "end":
-            raise self._fail(f"unexpected {end} in {context}")
-        self._variables, self._range_depth = outside
-        return body
-
-    def _template_name(self, token: lex.Token, context: str) -> str:
-        if token.type not in (lex.STRING, lex.RAW_STRING):
-            raise self._unexpected(token, context)
-        return self._unquoted(token)
-
-    def _unquoted(self, token: lex.Token) -> str:
-        try:
-            return unquote(token.text)
-        except ValueError as error:
-            raise self._fail(str(error)) from error
-
-    def _list(self) -> tuple[list[nodes.Node], nodes.Keyword]:
-        body: list[nodes.Node] = []
-        while self._peek_word().type != lex.EOF:
-            node = self._text_or_action()
-            if isinstance(node, nodes.Keyword) and node.word in ("end", "else"):
-                return body, node
-            body.append(node)
-        raise self._fail("unexpected EOF")
-
-    def _text_or_action(self) -> nodes.Node:
-        token = self._next_word()
-        if token.type == lex.TEXT:
-            return nodes.Text(token.position, token.text)
-        if token.type != lex.LEFT:
-            raise self._unexpected(token, "input")
-        self._action_line = token.line
-        node = self._action()
-        self._action_line = 0
-        return node
-
-    # Actions.
-
-    def _action(self) -> nodes.Node:
-        token = self._next_word()
-        controls: dict[str, Callable[[lex.Token], nodes.Node]] = {
-            **{"block": self._block, "template": self._template, "else": self._else, "end": self._end},
-            **{"break": self._jump, "continue": self._jump},
-            **{"if": self._branch, "range": self._branch, "with": self._branch},
-        }
-        control = controls.get(token.type)
-        if control is not None:
-            return control(token)
-        self._back(token)
-        return nodes.Action(token.position, self._pipeline("command", lex.RIGHT))
-
-    def _jump(self, token: lex.Token) -> nodes.Node:
-        after = self._next_word()
-        if after.type != lex.RIGHT:
-            raise self._unexpected(after, f"{{{{{token.text}}}}}")
-        if not self._range_depth:
-            raise self._fail(f"{{{{{token.text}}}}} outside {{{{range}}}}")
-        return nodes.Keyword(token.position, token.text)
-
-    def _end(self, _token: lex.Token) -> nodes.Node:
-        return nodes.Keyword(self._expect(lex.RIGHT, "end").position, "end")
-
-    def _else(self, _token: lex.Token) -> nodes.Node:
-        following = self._peek_word()
-        if following.type in ("if", "with"):
-            return nodes.Keyword(following.position, "else")
-        return nodes.Keyword(self._expect(lex.RIGHT, "else").position, "else")
-
-    def _branch(self, token: lex.Token) -> nodes.Node:
-        context = token.type
-        known = len(self._variables)
-        pipe = self._pipeline(context, lex.RIGHT)
-        self._range_depth += context == "range"
-        then, following = self._list()
-        self._range_depth -= context == "range"
-        otherwise: list[nodes.Node] | None = None
-        if following.word == "else":
-            if context in ("if", "with") and self._peek().type == context:
-                otherwise = [self._branch(self._next())]
+    def statements(self, context: str = "") -> tuple[Block, str]:
+        """What writes up to `{{end}}`, `{{else}}` or, without a context, the end of the text; and which of these."""
+        parts: list[Block] = []
+        is_blank = True
+        while True:
+            token = self.next()
+            word = self.peek().kind if token.kind == "{{" else token.kind
+            if word == "define" and not context:
+                self._template(self.next().text)
+            elif word in ("end", "else", "EOF"):
+                self.next()
+                if word == "end":
+                    self._right("end")
+                if word == "EOF" and context:
+                    self.fail("unexpected EOF")
+                if word != "EOF" and (not context or (word == "else" and context.endswith("clause"))):
+                    self.fail(f"unexpected {{{{{word}}}}}" + (f" in {context}" if context else ""))
+                self._is_blank = is_blank
+                return _sequence(parts), word
+            elif word == "text":
+                is_blank = is_blank and not token.text.strip()
+                parts.append(_text(token.text))
             else:
-                otherwise, following = self._list()
-                if following.word != "end":
-                    raise self._fail(f"expected end; found {following}")
-        del self._variables[known:]
-        return nodes.Branch(pipe.position, context, pipe, then, otherwise)
+                is_blank = False
+                parts.append(self._statement(word))
 
-    def _block(self, _token: lex.Token) -> nodes.Node:
-        token = self._next_word()
-        name = self._template_name(token, "block clause")
-        pipe = self._pipeline("block clause", lex.RIGHT)
-        self._add(name, self._own_body("block clause"))
-        return nodes.Call(token.position, name, pipe)
+    def add(self, name: str, block: Block) -> None:
+        """Keep the block that was read last; one that writes nothing may be defined again."""
+        if not self._is_blank and not self._blank.get(name, True):
+            self.fail(f"template: multiple definition of template {quote(name)}")
+        if name not in self.blocks or not self._is_blank:
+            self.blocks[name], self._blank[name] = block, self._is_blank
 
-    def _template(self, _token: lex.Token) -> nodes.Node:
-        token = self._next_word()
-        name = self._template_name(token, "template clause")
-        following = self._next_word()
-        if following.type == lex.RIGHT:
-            return nodes.Call(token.position, name, None)
-        self._back(following)
-        return nodes.Call(token.position, name, self._pipeline("template clause", lex.RIGHT))
+    def _right(self, context: str) -> None:
+        """Read the braces that close."""
+        if self.peek().kind != "}}":
+            self.unexpected(context)
+        self.next()
 
-    # Pipelines.
+    def _statement(self, word: str) -> Block:
+        if word in ("if", "with", "range"):
+            return self._branch(self.next().text)
+        if word in ("template", "block"):
+            return self._template(self.next().text)
+        if word not in ("break", "continue"):
+            return _action(self._pipeline("command"))
+        self.next()
+        self._right(f"{{{{{word}}}}}")
+        if not self._loops:
+            self.fail(f"{{{{{word}}}}} outside {{{{range}}}}")
+        return _jump(word)
 
-    def _pipeline(self, context: str, end: str) -> nodes.Pipe:
-        pipe = nodes.Pipe(self._peek_word().position)
-        self._declarations(pipe, context)
-        while True:
-            token = self._next_word()
-            if token.type == end:
-                break
-            if token.type not in _OPERANDS:
-                raise self._unexpected(token, context)
-            self._back(token)
-            pipe.commands.append(self._command())
-        if not pipe.commands:
-            raise self._fail(f"missing value for {context}")
-        for number, command in enumerate(pipe.commands[1:], 2):
-            if isinstance(command.operands[0], _NOT_EXECUTABLE):
-                raise self._fail(f"non executable command in pipeline stage {number}")
-        return pipe
+    def _branch(self, word: str) -> Block:
+        outer = len(self._variables)
+        pipeline = self._pipeline(word)
+        self._loops += word == "range"
+        body, end = self.statements(word)
+        self._loops -= word == "range"
+        otherwise = _sequence(())
+        if end == "else" and self.peek().kind in ("if", "with"):
+            if self.peek().kind != word:
+                self.unexpected("input")
+            otherwise = self._branch(self.next().text)  # it reads the end of both
+        elif end == "else":
+            self._right("else")
+            otherwise, end = self.statements(word)
+            if end == "else":
+                self.fail("expected end; found {{else}}")
+        del self._variables[outer:]
+        return _loop(pipeline, body, otherwise) if word == "range" else _condition(word, pipeline, body, otherwise)
 
-    def _declarations(self, pipe: nodes.Pipe, context: str) -> None:
-        while self._peek_word().type == lex.VARIABLE:
-            variable = self._next()
-            after = self._next()
-            following = after if after.type != lex.SPACE else self._next_word()
-            is_assignment = following.type in (lex.ASSIGN, lex.DECLARE)
-            if not is_assignment and not (following.type == lex.CHAR and following.text == ","):
-                self._back(variable, *([after] if after.type == lex.SPACE else []), following)
-                return
-            pipe.variables.append(nodes.Variable(variable.position, variable.text.split(".")))
-            self._variables.append(variable.text)
-            if is_assignment:
-                pipe.assigns = following.type == lex.ASSIGN
-                return
-            if context != "range" or len(pipe.variables) >= 2:
-                raise self._fail(f"too many declarations in {context}")
-            if self._peek_word().type not in (lex.VARIABLE, lex.RIGHT, lex.CLOSE):
-                raise self._fail("range can only initialize variables")
+    def _template(self, word: str) -> Block:
+        """`define`, `block` and `template`: the first two define one, the last two call it."""
+        context = f"{word} clause"
+        if self.peek().kind != "string":
+            self.unexpected(context)
+        token = self.next()
+        name, pipeline = self._unquoted(token.text), None
+        if word == "define" or (word == "template" and self.peek().kind == "}}"):
+            self._right(context)
+        else:
+            pipeline = self._pipeline(context)
+        if word != "template":
+            outer = self._variables, self._loops
+            self._variables, self._loops = ["$"], 0
+            self.add(name, self.statements(context)[0])
+            self._variables, self._loops = outer
+        text = f"template {quote(name)} {pipeline.text}" if pipeline else f"template {quote(name)}"
+        return _call(Expression(token.position, f"{{{{{text}}}}}"), name, pipeline)
 
-    def _command(self) -> nodes.Command:
-        command = nodes.Command(self._peek_word().position)
-        while True:
-            self._skip_spaces()
-            operand = self._operand()
-            if operand is not None:
-                command.operands.append(operand)
-            token = self._next()
-            if token.type == lex.SPACE:
-                continue
-            if token.type in (lex.RIGHT, lex.CLOSE):
-                self._back(token)
-            elif token.type != lex.PIPE:
-                raise self._unexpected(token, "operand")
-            break
-        if not command.operands:
-            raise self._fail("empty command")
-        return command
+    def _pipeline(self, context: str, closer: str = "}}") -> Pipeline:
+        position = self.peek().position
+        names, sign = self._declaration(context)
+        commands: list[Command] = []
+        while self.peek().kind != closer:
+            commands.append(self._command(context))
+            if len(commands) > 1 and isinstance(first := commands[-1].first, Plain) and first.text[0] != "$":
+                self.fail(f"non executable command in pipeline stage {len(commands)}")
+        self.next()
+        if not commands:
+            self.fail(f"missing value for {context}")
+        text = f"{', '.join(names)} {sign} " if names else ""
+        text += " | ".join(command.text for command in commands)
+        return Pipeline(position, text, commands, names, sets=sign == "=")
 
-    def _skip_spaces(self) -> None:
-        self._back(self._next_word())
+    def _declaration(self, context: str) -> tuple[list[str], str]:
+        """The variables that a pipeline declares or sets, and the sign."""
+        names: list[str] = []
+        while self.peek().kind == "variable" and (sign := self.peek(1).kind) in (":=", "=", ","):
+            names.append(self.next().text)
+            self._variables.append(names[-1])
+            self.next()
+            if sign != ",":
+                return names, sign
+            if context != "range" or len(names) > 1:
+                self.fail(f"too many declarations in {context}")
+            if self.peek().kind not in ("variable", "}}"):
+                self.fail("range can only initialize variables")
+        return [], ""
 
-    def _operand(self) -> nodes.Node | None:
-        node = self._term()
-        if node is None or self._peek().type != lex.FIELD:
-            return node
-        position, names = self._peek().position, []
-        while self._peek().type == lex.FIELD:
-            names.append(self._next().text[1:])
-        if isinstance(node, nodes.Field):
-            return nodes.Field(position, node.names + names)
-        if isinstance(node, nodes.Variable):
-            return nodes.Variable(position, node.names + names)
-        if isinstance(node, _LITERALS):
-            raise self._fail(f"unexpected . after term {quote(str(node))}")
-        return nodes.Chain(position, node, names)
+    def _command(self, context: str) -> Command:
+        words: list[Expression] = []
+        position = self.peek().position
+        while not words or self.peek().kind not in ("|", "}}", ")"):
+            if words and not self.peek().is_apart:
+                self.unexpected("operand")
+            words.append(self._operand() or self.unexpected("operand" if words else context))
+        if self.peek().kind == "|":
+            self.next()
+        text = " ".join(f"({word.text})" if isinstance(word, Pipeline) else word.text for word in words)
+        return Command(position, text, words[0], words[1:])
 
-    def _term(self) -> nodes.Node | None:
-        token = self._next_word()
-        position, text = token.position, token.text
-        match token.type:
-            case lex.IDENTIFIER:
-                if text not in self._functions:
-                    raise self._fail(f"function {quote(text)} not defined")
-                return nodes.Identifier(position, text)
-            case lex.DOT:
-                return nodes.Dot(position)
-            case lex.NIL:
-                return nodes.Nil(position)
-            case lex.VARIABLE:
-                if text not in self._variables:
-                    raise self._fail(f"undefined variable {quote(text)}")
-                return nodes.Variable(position, [text])
-            case lex.FIELD:
-                return nodes.Field(position, [text[1:]])
-            case lex.BOOL:
-                return nodes.Bool(position, text == "true")
-            case lex.CHARACTER | lex.COMPLEX | lex.NUMBER:
-                try:
-                    return nodes.Number(position, text)
-                except ValueError as error:
-                    raise self._fail(str(error)) from error
-            case lex.OPEN:
-                if self._depth >= _DEEPEST:
-                    raise self._fail("max expression depth exceeded")
-                self._depth += 1
-                pipe = self._pipeline("parenthesized pipeline", lex.CLOSE)
-                self._depth -= 1
-                return pipe
-            case lex.STRING | lex.RAW_STRING:
-                return nodes.String(position, text, self._unquoted(token))
-        self._back(token)
-        return None
+    def _operand(self) -> Expression | None:
+        """A value with the fields that follow it; None when the next token begins none."""
+        token = self.peek()
+        is_field = token.kind == "field"
+        base = Plain(token.position, "") if is_field else self._term(token)
+        fields: list[Token] = []
+        while self.peek().kind == "field" and (not self.peek().is_apart or (is_field and not fields)):
+            fields.append(self.next())
+        if base is None or not fields:
+            return base
+        if isinstance(base, Plain) and token.kind not in ("field", "variable"):
+            self.fail(f"unexpected . after term {quote(base.text)}")
+        text = (f"({base.text})" if token.kind == "(" else base.text) + "".join(field.text for field in fields)
+        position = fields[1 if is_field and len(fields) > 1 else 0].position  # of the part after the first
+        return Fields(position, text, base, [field.text[1:] for field in fields])
+
+    def _term(self, token: Token) -> Expression | None:
+        text, position = token.text, token.position
+        if token.kind not in ("(", ".", "variable", "function", "constant", "number", "string", "character"):
+            return None
+        self.next()
+        if token.kind == "(":
+            return self._pipeline("parenthesized pipeline", ")")
+        if token.kind == "variable" and text not in self._variables:
+            self.fail(f"undefined variable {quote(text)}")
+        if token.kind in (".", "variable"):
+            return Plain(position, text)
+        if token.kind == "function":
+            if text not in self._functions:
+                self.fail(f"function {quote(text)} not defined")
+            return Call(position, text)
+        if token.kind == "number":
+            return Plain(position, text, self._number(text))
+        value: Any = CONSTANTS[text] if token.kind == "constant" else self._unquoted(text)
+        if token.kind != "character":
+            return Plain(position, text, (value, None))
+        if len(value) != 1:
+            self.fail(f"malformed character constant: {text}" if value else "invalid syntax")
+        code = ord(value)
+        code -= 0xDC00 if 0xDC80 <= code < 0xDD00 else 0  # a byte
+        return Plain(position, text, (code, code))
+
+    def _unquoted(self, text: str) -> str:
+        try:
+            return unquote(text)
+        except ValueError as error:
+            self.fail(str(error))
+
+    def _number(self, text: str) -> tuple[Any, int | None]:
+        """The value of a number, and what it is as an integer, if it is one."""
+        try:
+            value = _value(text)
+        except ValueError:
+            self.fail(f"illegal number syntax: {quote(text)}")
+        is_whole = not value.imag and value == int(value.real)
+        if (isinstance(value, float) and not set(text) & set(".eEpP")) or (
+            type(value) is int and not -_INT <= value < 2 * _INT
+        ):
+            self.fail(f"integer overflow: {quote(text)}")
+        return value, int(value.real) if is_whole and abs(value.real) < _INT else None
+
+
+def _value(text: str) -> int | float | complex:
+    """A number as Python reads it, but that `017` is octal as in C. Raises ValueError."""
+    if text[-1] == "i":
+        return complex(text[:-1] + "j") + 0
+    digits = text.lstrip("+-").lower()
+    try:
+        return int(text, 8 if digits[:1] == "0" and digits[1:2] in tuple("01234567_") else 0)
+    except ValueError:
+        value = float.fromhex(text.replace("_", "")) if digits.startswith("0x") and "p" in digits else float(text)
+        if math.isinf(value):
+            raise
+        return value
+
+
+def _sequence(parts: Sequence[Block]) -> Block:
+    def run(state: State, dot: Any) -> None:
+        for part in parts:
+            part(state, dot)
+
+    return run
+
+
+def _text(text: str) -> Block:
+    return lambda state, _: state.write(text)
+
+
+def _jump(word: str) -> Block:
+    def run(_: State, __: Any) -> None:
+        raise Jump(word)
+
+    return run
+
+
+def _action(pipeline: Pipeline) -> Block:
+    """Writes a value, unless it goes into a variable."""
+
+    def run(state: State, dot: Any) -> None:
+        value = pipeline.evaluate(state, dot)
+        if not pipeline.names:
+            try:
+                state.write("<no value>" if value is None else show(value, depth=1))
+            except CallError as error:
+                state.fail(str(error))
+
+    return run
+
+
+def _condition(word: str, pipeline: Pipeline, body: Block, otherwise: Block) -> Block:
+    """`if` and `with`."""
+
+    def run(state: State, dot: Any) -> None:
+        outer = len(state.variables)
+        value = pipeline.evaluate(state, dot)
+        (body if value else otherwise)(state, value if value and word == "with" else dot)
+        del state.variables[outer:]
+
+    return run
+
+
+def _loop(pipeline: Pipeline, body: Block, otherwise: Block) -> Block:
+    """`range`"""
+
+    def run(state: State, dot: Any) -> None:
+        outer, element = len(state.variables), state.element
+        value = pipeline.evaluate(state, dot)
+        variables = [state.variable(name) for name in pipeline.names]
+        inner, is_empty = len(state.variables), True
+        for key, item in _items(state, value, len(variables)):
+            is_empty = False
+            state.step()
+            state.element = item if type(value) in (list, dict) else None
+            for variable, one in zip(variables, (key, item)[-len(variables) :], strict=False):
+                variable[1] = one
+            try:
+                body(state, item)
+            except Jump as jump:
+                if jump.args[0] == "break":
+                    break
+            finally:
+                del state.variables[inner:]
+        if is_empty:
+            otherwise(state, dot)
+        state.element = element
+        del state.variables[outer:]
+
+    return run
+
+
+def _items(state: State, value: Any, variables: int) -> Iterable[tuple[Any, Any]]:
+    """What a `range` goes through, each with its key."""
+    if isinstance(value, dict):
+        return [(key, value[key]) for key in sorted(value)]
+    if value is None or isinstance(value, (list, Nil)):
+        return enumerate(value if isinstance(value, list) else ())
+    if kind(value) != "int":
+        state.fail(f"range can't iterate over {show(value)}")
+    if variables > 1:
+        state.fail(f"can't use {value} to iterate over more than one variable")
+    return enumerate(range(value))
+
+
+def _call(at: Expression, name: str, pipeline: Pipeline | None) -> Block:
+    """`template`: another block, with a dot and variables of its own."""
+
+    def run(state: State, dot: Any) -> None:
+        state.at = at
+        state.step()
+        if name not in state.blocks:
+            state.fail(f"template {quote(name)} not defined")
+        value = pipeline.evaluate(state, dot) if pipeline else None
+        outer = state.running, state.variables
+        state.running, state.variables = name, [["$", value]]
+        state.blocks[name](state, value)
+        state.running, state.variables = outer
+
+    return run

@@ -1,392 +1,270 @@
-"""Go's fmt: `%v` and its kin. `print` in templates, and what an action shows, are `sprint`."""
+"""Values as text: `print` and `printf` with the verbs and flags of Go's package fmt, and JSON as docker prints it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from darse.cli.templates import values as go
-from darse.cli.templates.quoting import quote
-from darse.cli.templates.values import Value
+from darse.cli.templates.values import NIL, CallError, Nil, Number, Struct, methods, type_name
+from darse.quoting import quote
 
-# Where a pointer inside of something points to is of no use to anybody; Go prints the address.
-_ADDRESS = "0xc000000000"
-
-
-def show(value: Value | None, *, top: bool = True) -> str:
-    """`%v`."""
-    if value is None:
-        return "<nil>"
-    type_, data = value
-    stringer = type_.methods.get("String")
-    if stringer is not None and (type_.kind != go.POINTER or data is not None):
-        text = stringer.call(data)
-        assert text is not None
-        return str(text.data)
-    kind = type_.kind
-    if kind in go.BASIC:
-        return _show_basic(kind, data)
-    if kind == go.INTERFACE:
-        return show(data, top=top)
-    if kind == go.POINTER:
-        return _show_pointer(value, top)
-    if kind == go.SLICE:
-        return "[" + " ".join(show(one, top=False) for one in data or ()) + "]"
-    if kind == go.MAP:
-        pairs = (f"{key}:{show((data or {})[key], top=False)}" for key in sorted(data or {}))
-        return "map[" + " ".join(pairs) + "]"
-    return "{" + " ".join(show(go.field(value, one.name), top=False) for one in type_.fields) + "}"
+# A template must not fill the memory: no text that it makes is longer.
+LONGEST = 16 << 20
+_INDEX = r"(?:\[([^\]]*)\])?"
+_DIRECTIVE = rf"%([-+# 0]*)(?:{_INDEX}(\*)|(\d*))(?:(\.)(?:{_INDEX}(\*)|(\d*)))?{_INDEX}(.?)"
 
 
-def _show_basic(kind: str, data: object) -> str:
-    if kind == go.BOOL:
-        return "true" if data else "false"
-    if kind == go.FLOAT:
-        assert isinstance(data, float)
-        return format_float(data, "g", None)
-    if kind == go.COMPLEX:
-        assert isinstance(data, complex)
-        real, imaginary = (format_float(part, "g", None) for part in (data.real, data.imag))
-        return f"({real}{'' if imaginary[0] in '+-' else '+'}{imaginary}i)"
-    return str(data)
+def bounded(pieces: Iterable[str], separator: str = "") -> str:
+    """The pieces as one text. Raises CallError when it grows too long."""
+    kept, length = [], 0
+    for piece in pieces:
+        length += len(piece) + len(separator)
+        if length > LONGEST:
+            raise CallError(f"the text is longer than {LONGEST} characters")
+        kept.append(piece)
+    return separator.join(kept)
 
 
-def _show_pointer(value: Value, top: bool) -> str:
-    if value.data is None:
-        return "<nil>"
-    if top and value.data.type.kind in (go.STRUCT, go.SLICE, go.MAP):
-        return "&" + show(value.data, top=False)
-    return _ADDRESS
+class Directive:
+    """A directive of a format: `%-8.2f` has flags `-`, width 8, precision 2 and verb f."""
 
+    def __init__(self, verb: str, flags: str = "", width: int = 0, precision: int | None = None) -> None:
+        self.verb, self.flags, self.width, self.precision = verb, flags, width, precision
 
-def format_float(
-    number: float, verb: str, precision: int | None, *, smallest_exponent: int = -4, largest_exponent: int = 6
-) -> str:
-    """Go's strconv.FormatFloat; without precision the shortest text that reads back as the same number.
+    def verbed(self, verb: str, without: str = "") -> Directive:
+        """The same for another verb, without a flag."""
+        return Directive(verb, self.flags.replace(without, ""), self.width, self.precision)
 
-    Numbers whose exponent is below `smallest_exponent`, or not below `largest_exponent`, are shown with it.
-    """
-    if math.isnan(number) or math.isinf(number):
-        return "NaN" if math.isnan(number) else "+Inf" if number > 0 else "-Inf"
-    if precision is not None or verb in "ef":
-        return f"{number:.{6 if precision is None else precision}{verb}}"
-    digits, power = shortest_digits(number)
-    sign = "-" if math.copysign(1, number) < 0 else ""
-    if smallest_exponent <= power < largest_exponent:
-        return sign + _plain(digits, power)
-    tail = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{sign}{digits[0]}{tail}e{'-' if power < 0 else '+'}{abs(power):02d}"
-
-
-def _plain(digits: str, power: int) -> str:
-    """Digits without an exponent."""
-    if power < 0:
-        return "0." + "0" * (-power - 1) + digits
-    whole = digits[: power + 1].ljust(power + 1, "0")
-    return f"{whole}.{digits[power + 1 :]}" if digits[power + 1 :] else whole
-
-
-def shortest_digits(number: float) -> tuple[str, int]:
-    """The fewest digits that read back as the same number, and the exponent of the first of them."""
-    mantissa, _, exponent = repr(abs(number)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    if not digits:
-        return "0", 0
-    power = len(whole) - 1 if whole.strip("0") else len(digits) - len(fraction) - 1
-    return digits.rstrip("0"), power + int(exponent or 0)
-
-
-def sprint(arguments: Sequence[Value | None]) -> str:
-    """fmt.Sprint: spaces between operands when neither is a string."""
-    out, was_text = "", True
-    for number, one in enumerate(arguments):
-        inner = go.indirect_interface(one)
-        is_text = inner is not None and inner.type.kind == go.STRING
-        if number and not is_text and not was_text:
-            out += " "
-        out += show(inner)
-        was_text = is_text
-    return out
-
-
-def sprintln(arguments: Sequence[Value | None]) -> str:
-    """fmt.Sprintln: spaces between all operands, and a newline."""
-    return " ".join(show(go.indirect_interface(one)) for one in arguments) + "\n"
-
-
-class _Directive:
-    """One `%…verb`: flags, width and precision."""
-
-    def __init__(self) -> None:
-        self.flags = ""
-        self.width: int | None = None
-        self.precision: int | None = None
-
-    def pad(self, text: str, *, numeric: bool = False) -> str:
-        """Fill up to the width."""
-        if self.width is None or len(text) >= self.width:
-            return text
-        if "-" in self.flags:
-            return text.ljust(self.width)
-        if "0" in self.flags and numeric:
-            sign = text[:1] if text[:1] in ("+", "-", " ") else ""
-            return sign + text[len(sign) :].rjust(self.width - len(sign), "0")
-        return text.rjust(self.width, "0" if "0" in self.flags and not numeric else " ")
-
-
-def sprintf(template: str, arguments: Sequence[Value | None]) -> str:
-    """fmt.Sprintf."""
-    return _Printer(template, arguments).run()
-
-
-class _Printer:
-    def __init__(self, template: str, arguments: Sequence[Value | None]) -> None:
-        self._template = template
-        self._arguments = arguments
-        self._at = 0
-        self._used = 0
-        self._reordered = False
-
-    def run(self) -> str:
-        out = []
-        while self._at < len(self._template):
-            found = self._template.find("%", self._at)
-            if found < 0:
-                out.append(self._template[self._at :])
-                break
-            out.append(self._template[self._at : found])
-            self._at = found + 1
-            out.append(self._directive())
-        if not self._reordered and self._used < len(self._arguments):
-            extra = (_with_type(go.indirect_interface(one)) for one in self._arguments[self._used :])
-            out.append("%!(EXTRA " + ", ".join(extra) + ")")
-        return "".join(out)
-
-    def _directive(self) -> str:
-        directive = _Directive()
-        template = self._template
-        while self._at < len(template) and template[self._at] in "+-# 0":
-            directive.flags += template[self._at]
-            self._at += 1
-        self._index()
-        directive.width = self._number()
-        if directive.width is not None and directive.width < 0:
-            directive.flags, directive.width = directive.flags + "-", -directive.width
-        if template.startswith(".", self._at):
-            self._at += 1
-            self._index()
-            directive.precision = self._number() or 0
-        self._index()
-        if self._at >= len(template):
-            return "%!(NOVERB)"
-        verb = template[self._at]
-        self._at += 1
-        if verb == "%":
-            return "%"
-        if self._used >= len(self._arguments):
-            return f"%!{verb}(BADINDEX)" if self._reordered else f"%!{verb}(MISSING)"
-        argument = go.indirect_interface(self._arguments[self._used])
-        self._used += 1
-        return _format(directive, verb, argument)
-
-    def _index(self) -> None:
-        """`[n]`: which argument is next."""
-        end = self._template.find("]", self._at)
-        if self._template.startswith("[", self._at) and self._template[self._at + 1 : end].isdigit():
-            self._used = int(self._template[self._at + 1 : end]) - 1
-            self._reordered = True
-            self._at = end + 1
-
-    def _number(self) -> int | None:
-        if self._template.startswith("*", self._at):
-            self._at += 1
-            argument = self._arguments[self._used] if self._used < len(self._arguments) else None
-            self._used += 1
-            return argument.data if argument is not None and argument.type.kind == go.INT else None
-        begin = self._at
-        while self._at < len(self._template) and self._template[self._at] in "0123456789":
-            self._at += 1
-        return int(self._template[begin : self._at]) if self._at > begin else None
-
-
-def _with_type(value: Value | None, directive: _Directive | None = None) -> str:
-    if value is None:
-        return "<nil>"
-    return f"{value.type.name}={_apply(directive or _Directive(), 'v', value)}"
-
-
-def _format(directive: _Directive, verb: str, value: Value | None) -> str:
-    if verb == "T":
-        return directive.pad(value.type.name if value is not None else "<nil>")
-    if value is None:
-        return directive.pad("<nil>") if verb == "v" else f"%!{verb}(<nil>)"
-    text = _apply(directive, verb, value)
-    return f"%!{verb}({_with_type(value, directive)})" if text is None else text
-
-
-def _apply(directive: _Directive, verb: str, value: Value) -> str | None:
-    """The value as the verb wants it; None when the verb is not for its type."""
-    kind, data = value.type.kind, value.data
-    if verb == "v":
-        if "#" in directive.flags:
-            return directive.pad(_source(value))
-        if kind == go.STRING:
-            return directive.pad(_cut(directive, data))
-        if kind in (go.INT, go.UINT, go.FLOAT) and "String" not in value.type.methods:
-            plain = _Directive()  # %+v means the names of fields, no sign
-            plain.flags, plain.width = directive.flags.replace("+", ""), directive.width
-            plain.precision = directive.precision
-            return _number_text(plain, "d" if kind != go.FLOAT else "g", kind, data)
-        if kind in go.BASIC or "String" in value.type.methods or (kind in go.NILLABLE and data is None):
-            return directive.pad(show(value))
-    if verb in "sqxX" and "String" in value.type.methods:
-        value = Value(go.STRING_TYPE, show(value))
-        kind, data = go.STRING, value.data
-    if kind in (go.SLICE, go.MAP, go.STRUCT) or (kind == go.POINTER and data is not None):
-        return _format_parts(directive, verb, value)
-    if kind == go.STRING:
-        return _format_string(directive, verb, data)
-    if kind == go.BOOL:
-        return directive.pad("true" if data else "false") if verb == "t" else None
-    if kind in (go.INT, go.UINT, go.FLOAT):
-        return _number_text(directive, verb, kind, data)
-    return None
-
-
-def _format_parts(directive: _Directive, verb: str, value: Value) -> str:
-    """Lists and the like: the verb is for what is in them."""
-    kind, data = value.type.kind, value.data
-    if kind == go.POINTER:
-        return "&" + _format_parts(directive, verb, data) if data.type.kind not in go.BASIC else _ADDRESS
-    if kind == go.SLICE:
-        return "[" + " ".join(_inner(directive, verb, one) for one in data or ()) + "]"
-    if kind == go.MAP:
-        keys = sorted(data or {})
-        pairs = (
-            f"{_inner(directive, verb, go.Value(go.STRING_TYPE, key))}:{_inner(directive, verb, data[key])}"
-            for key in keys
+    def pad(self, text: str) -> str:
+        """`text` in the width of the directive."""
+        return (
+            text.ljust(self.width) if "-" in self.flags else text.rjust(self.width, "0" if "0" in self.flags else " ")
         )
-        return "map[" + " ".join(pairs) + "]"
-    names = (f"{one.name}:" if "+" in directive.flags and verb == "v" else "" for one in value.type.fields)
-    shown = (_inner(directive, verb, go.field(value, one.name)) for one in value.type.fields)
-    return "{" + " ".join(name + one for name, one in zip(names, shown, strict=True)) + "}"
+
+    def number(self, value: float, digits: str) -> str:
+        """The digits of a number with its sign, in the width of the directive."""
+        sign = "-" if repr(value)[0] == "-" else "+" if "+" in self.flags else " " if " " in self.flags else ""
+        zeros = self.width - len(sign) if "0" in self.flags and "-" not in self.flags else 0
+        return self.pad(sign + digits.rjust(zeros, "0"))
+
+    def of_c(self, value: float) -> str:
+        """A number as C's printf has it, which is Go's but for the prefix of octal."""
+        precision = "" if self.precision is None else f".{self.precision}"
+        return (f"%{self.flags}{self.width}{precision}{self.verb}" % value).replace("0o", "0")
 
 
-def _inner(directive: _Directive, verb: str, value: Value | None) -> str:
-    value = go.indirect_interface(value)
-    if value is None:
-        return "<nil>"
-    if value.type.kind == go.POINTER and value.data is None:
-        return directive.pad("<nil>")
-    return directive.pad(_ADDRESS) if value.type.kind == go.POINTER else _format(directive, verb, value)
+_PLAIN = Directive("v")
 
 
-def _cut(directive: _Directive, text: str) -> str:
-    return text if directive.precision is None else text[: directive.precision]
-
-
-def _format_string(directive: _Directive, verb: str, text: str) -> str | None:
-    if verb == "s":
-        return directive.pad(_cut(directive, text))
-    if verb == "q":
-        text = _cut(directive, text)
-        if "#" in directive.flags and "`" not in text and text.isprintable():
-            return directive.pad(f"`{text}`")
-        return directive.pad(quote(text, ascii_only="+" in directive.flags))
-    if verb in "xX":
-        data = text.encode(errors="surrogateescape")
-        digits = (data if directive.precision is None else data[: directive.precision]).hex(
-            *(" ",) if " " in directive.flags else ()
-        )
-        prefix = "0x" if "#" in directive.flags else ""
-        text = prefix + digits
-        return directive.pad(text.upper() if verb == "X" else text)
-    return None
-
-
-_BASES = {"d": "d", "b": "b", "o": "o", "O": "o", "x": "x", "X": "X"}
-_PREFIXES = {"b": "0b", "o": "0", "O": "0o", "x": "0x", "X": "0X"}
-
-
-def _number_text(directive: _Directive, verb: str, kind: str, number: float) -> str | None:
-    if kind == go.FLOAT:
-        return _float_text(directive, verb, number)
-    whole = int(number)
-    if verb in "cqU":
-        return _character(directive, verb, whole)
-    if verb not in _BASES:
-        return None
-    digits = format(abs(whole), _BASES[verb])
-    if directive.precision is not None:
-        digits = digits.rjust(directive.precision, "0")
-        directive.flags = directive.flags.replace("0", "")
-    if verb == "O" or ("#" in directive.flags and verb in _PREFIXES):
-        digits = _PREFIXES[verb] + digits
-    return directive.pad(_sign(directive, whole < 0) + digits, numeric=True)
-
-
-def _sign(directive: _Directive, negative: bool) -> str:
-    if negative:
-        return "-"
-    return "+" if "+" in directive.flags else " " if " " in directive.flags else ""
-
-
-def _character(directive: _Directive, verb: str, code: int) -> str:
-    character = chr(code) if 0 <= code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF else "\ufffd"
-    if verb == "c":
-        return directive.pad(character)
-    if verb == "q":
-        return directive.pad(quote(character, "'", ascii_only="+" in directive.flags))
-    text = f"U+{code:04X}"
-    return directive.pad(f"{text} '{character}'" if "#" in directive.flags else text)
-
-
-def _float_text(directive: _Directive, verb: str, number: float) -> str | None:
-    if verb in "xXb":
-        text = (_binary(number) if verb == "b" else _hexadecimal(abs(number))).removeprefix("-")
-        text = text.upper() if verb == "X" else text
-        return directive.pad(_sign(directive, math.copysign(1, number) < 0) + text, numeric=True)
-    if verb not in "eEfFgGv":
-        return None
-    lower = "f" if verb == "F" else verb.lower()
-    if lower in "ef" or directive.precision is None:
-        text = format_float(abs(number), lower, directive.precision)
+def show(value: Any, one: Directive = _PLAIN, depth: int = 0) -> str:
+    """A value as a directive shows it, without one as `print` does; `depth` is that of the lists around it."""
+    if type(value) is str and one is _PLAIN:
+        return value
+    if one.verb == "T":
+        return one.pad("<nil>" if value is None or value is NIL else type_name(value))
+    is_source = one.verb == "v" and "#" in one.flags
+    if value is None or isinstance(value, Nil):
+        name = "" if value is None or value is NIL else f"{value.GO_NAME}="
+        nil = f"{value.GO_NAME}(nil)" if value is not None and is_source else "<nil>"
+        return nil if depth else one.pad("<nil>") if one.verb == "v" else f"%!{one.verb}({name}<nil>)"
+    if one.verb in "vsqxX" and "String" in methods(type(value)) and not is_source:
+        value = value.String()
+    if is_source and isinstance(value, str):
+        return quote(value)
+    if isinstance(value, (str, int, float, complex)):
+        text = _scalar(value, one.verbed("v", "#") if is_source else one)
+        return f"%!{one.verb}({type_name(value)}={show(value, one.verbed('v', '#'))})" if text is None else text
+    if isinstance(value, list):
+        head, brackets, items = "", "[]", (show(item, one, depth + 1) for item in value)
+    elif isinstance(value, dict):
+        head, brackets = "map", "[]"
+        items = (f"{show(key, one, depth + 1)}:{show(value[key], one, depth + 1)}" for key in sorted(value))
     else:
-        text = format_float(abs(number), "g", directive.precision)
-    text = text.removeprefix("+")
-    if verb in "EG":
-        text = text.upper()
-    return directive.pad(_sign(directive, math.copysign(1, number) < 0) + text, numeric=not math.isinf(number))
+        names = is_source or "+" in one.flags
+        head, brackets = "&" if value.GO_NAME[0] == "*" and not depth else "", "{}"
+        items = ((f"{name}:" if names else "") + show(item, one, depth + 1) for name, item in _members(value))
+    if is_source:
+        name = type_name(value)
+        return f"{'&' if name[0] == '*' else ''}{name.lstrip('*')}{{{bounded(items, ', ')}}}"
+    return f"{head}{brackets[0]}{bounded(items, ' ')}{brackets[1]}"
 
 
-def _hexadecimal(number: float) -> str:
-    mantissa, _, exponent = number.hex().partition("p")
-    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent[0]}{int(exponent[1:]):02d}"
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of a struct, or those of a row that take no argument, in the order of docker's JSON."""
+    if isinstance(value, Struct):
+        yield from ((field[0], value.value(field)) for field in value.fields)
+        return
+    value = value.for_json()
+    names = sorted(methods(type(value)))
+    for name in sorted(names, key=[*value.JSON_ORDER, *names].index):
+        if methods(type(value))[name].__code__.co_argcount == 1:
+            yield name, getattr(value, name)()
 
 
-def _binary(number: float) -> str:
-    mantissa, exponent = math.frexp(abs(number))
-    return f"{int(mantissa * (1 << 53))}p{exponent - 53:+d}"
+def _scalar(value: Any, one: Directive) -> str | None:
+    """A value that is no collection; None when the directive's verb is for others."""
+    if isinstance(value, bool):
+        return one.pad(str(value).lower()) if one.verb in "tv" else None
+    if isinstance(value, str):
+        return _string(value, one)
+    if one.verb == "v":
+        one = one.verbed("v", "+")  # it asks for the names of fields
+    if isinstance(value, complex):
+        parts = _float(value.real, one), _float(value.imag, Directive(one.verb, "+", one.width, one.precision))
+        return None if None in parts else f"({parts[0]}{parts[1]}i)"
+    return _integer(value, one) if isinstance(value, int) else _float(value, one)
 
 
-def _source(value: Value | None) -> str:
-    """`%#v`: Go's source."""
-    inner = go.indirect_interface(value)
-    if inner is None:
-        return "interface {}(nil)" if value is not None else "<nil>"
-    type_, data = inner
-    if type_.kind == go.STRING:
-        return quote(data)
-    if type_.kind in go.BASIC:
-        return _show_basic(type_.kind, data)
-    if data is None:
-        return f"{type_.name}(nil)"
-    if type_.kind == go.SLICE:
-        return f"{type_.name}{{{', '.join(_source(one) for one in data)}}}"
-    if type_.kind == go.MAP:
-        return f"{type_.name}{{{', '.join(f'{quote(key)}:{_source(data[key])}' for key in sorted(data))}}}"
-    if type_.kind == go.POINTER:
-        return "&" + _source(data)
-    fields = (f"{one.name}:{_source(go.field(inner, one.name))}" for one in type_.fields)
-    return f"{type_.name}{{{', '.join(fields)}}}"
+def _string(text: str, one: Directive) -> str | None:
+    if one.verb in "xX":
+        prefix = "0x" if "#" in one.flags else ""
+        data = text.encode(errors="surrogateescape")[: one.precision]
+        digits = prefix + (data.hex(" ").replace(" ", f" {prefix}") if " " in one.flags else data.hex()) if data else ""
+        return one.pad(digits.upper() if one.verb == "X" else digits)
+    text = text[: one.precision]
+    if one.verb == "q":
+        is_raw = "#" in one.flags and "`" not in text and text.isprintable()
+        text = f"`{text}`" if is_raw else quote(text, ascii_only="+" in one.flags)
+    return one.pad(text) if one.verb in "vsq" else None
+
+
+def _integer(value: int, one: Directive) -> str | None:
+    if one.verb in "cq":
+        character = chr(value) if 0 <= value < 0x110000 and not 0xD800 <= value < 0xE000 else "\ufffd"
+        return one.pad(character if one.verb == "c" else quote(character, "'", ascii_only="+" in one.flags))
+    if one.verb == "U":
+        return one.verbed("U", "0").pad(f"U+{value:04X}" + (f" '{chr(value)}'" if "#" in one.flags else ""))
+    if one.verb in "bO":
+        return one.number(value, format(abs(value), "#o" if one.verb == "O" else "#b" if "#" in one.flags else "b"))
+    verb = one.verb.replace("v", "d")
+    return one.verbed(verb, "" if one.precision is None else "0").of_c(value) if verb in "doxX" else None
+
+
+def _shortest(number: float, low: int, high: int) -> str:
+    """The fewest digits that read back as `number`, with an exponent where that is not from `low` to below `high`."""
+    digits = repr(number).partition("e")[0].replace(".", "").strip("-0") or "0"
+    scientific = f"{number:.{len(digits) - 1}e}"
+    exponent = int(scientific.partition("e")[2])
+    if not low <= exponent < high:
+        return scientific
+    if exponent >= len(digits):
+        return ("-" if number < 0 else "") + digits.ljust(exponent + 1, "0")
+    return f"{number:.{len(digits) - 1 - exponent}f}"
+
+
+def _float(value: float, one: Directive) -> str | None:
+    verb = one.verb.replace("v", "g")
+    if verb in "eEfF" or (verb in "gG" and (one.precision is not None or "#" in one.flags)):
+        return one.verbed(verb).of_c(value)
+    if verb in "gG":
+        text = _shortest(abs(value), -4, 6)
+    elif verb in "xX":
+        mantissa, _, exponent = abs(value).hex().partition("p")
+        text = f"{mantissa.rstrip('0').rstrip('.')}p{exponent[0]}{exponent[1:]:0>2}"
+    elif verb == "b":
+        fraction, power = math.frexp(abs(value))
+        text = f"{int(fraction * 2**53)}p{power - 53:+d}"
+    else:
+        return None
+    return one.number(value, text.upper() if verb in "GX" else text)
+
+
+def sprint(values: Sequence[Any]) -> str:
+    """The values in a row, a space between two that are no strings."""
+    texts = [isinstance(value, str) for value in values]
+    spaces = ["" if is_text or before else " " for is_text, before in zip(texts, [True, *texts], strict=False)]
+    return bounded(space + show(value) for space, value in zip(spaces, values, strict=True))
+
+
+class _Arguments:
+    """The arguments of a printf, and which of them is next."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self.values, self.next, self.in_order = values, 0, True
+
+    def take(self, index: str | None) -> tuple[Any, str]:
+        """The next argument, or the one that `[index]` names; and what is wrong when there is none."""
+        if index is not None:
+            self.in_order = False
+            if not (index.isdecimal() and 0 < int(index) <= len(self.values)):
+                return None, "BADINDEX"
+            self.next = int(index) - 1
+        self.next += 1
+        return (self.values[self.next - 1], "") if self.next <= len(self.values) else (None, "MISSING")
+
+    def number(self, index: str | None, star: str | None, digits: str | None) -> int | None:
+        """A width or a precision: digits, or `*` for an argument; None when that is no such number."""
+        value = self.take(index)[0] if star else int(digits or 0)
+        return value if type(value) is int and abs(value) <= LONGEST else None
+
+    def directive(self, match: re.Match[str]) -> str:
+        """The text for a directive."""
+        flags, *width_parts, point, precision_index, precision_star, precision_digits, index, verb = match.groups()
+        width = self.number(*width_parts)
+        precision = self.number(precision_index, precision_star, precision_digits) if point else None
+        wrong = "" if width is not None else "%!(BADWIDTH)"
+        if precision is None or precision < 0:
+            precision, wrong = None, f"{wrong}%!(BADPREC)" if point else wrong
+        if not verb or verb == "%":
+            return wrong + (verb or "%!(NOVERB)")
+        value, problem = self.take(index)
+        if problem:
+            return f"{wrong}%!{verb}({problem})"
+        flags += "-" if width and width < 0 else ""
+        return wrong + show(value, Directive(verb, flags, abs(width or 0), precision))
+
+
+def sprintf(text: str, values: Sequence[Any]) -> str:
+    """`text` with its directives replaced by the values."""
+    arguments = _Arguments(values)
+
+    def pieces() -> Iterator[str]:
+        end = 0
+        for match in re.finditer(_DIRECTIVE, text, re.DOTALL):
+            yield text[end : match.start()]
+            yield arguments.directive(match)
+            end = match.end()
+        yield text[end:]
+        extra = values[arguments.next :] if arguments.in_order else ()
+        named = ("<nil>" if one is None or one is NIL else f"{type_name(one)}={show(one)}" for one in extra)
+        yield f"%!(EXTRA {bounded(named, ', ')})" if extra else ""
+
+    return bounded(pieces())
+
+
+def encode(value: Any) -> str:
+    """A value as JSON: maps sorted by key, structs in the order of their fields."""
+    if value is None or isinstance(value, Nil) or getattr(value, "is_nil", False):
+        return "null"
+    if isinstance(value, str):
+        return str(value) if isinstance(value, Number) else _json_string(value)
+    if isinstance(value, int):
+        return str(value).lower() if isinstance(value, bool) else str(int(value))
+    if isinstance(value, (float, complex)):
+        return "" if isinstance(value, complex) else _shortest(value, -6, 21).replace("e-0", "e-")
+    if isinstance(value, list):
+        return f"[{bounded(map(encode, value), ',')}]"
+    if isinstance(value, Struct):
+        return f"{{{bounded(_json_members(value), ',')}}}"
+    pairs = ((key, value[key]) for key in sorted(value)) if isinstance(value, dict) else _members(value)
+    text = f"{{{bounded((f'{_json_string(name)}:{encode(item)}' for name, item in pairs), ',')}}}"
+    if isinstance(value, dict):
+        return text
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _json_string(text: str) -> str:
+    import json
+
+    return json.dumps(text, ensure_ascii=False).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _json_members(struct: Struct) -> Iterator[str]:
+    for field in struct.fields:
+        value = struct.value(field)
+        if not field[1]:
+            yield from _json_members(value)
+        elif value or not field[3]:
+            yield f'"{field[1]}":{encode(value)}'

@@ -12,8 +12,7 @@ from darse.cli.output.container_rows import HEADINGS, ContainerRow, ports_text
 from darse.cli.output.format import Format, ago, local_time, natural, short_id
 from darse.cli.output.table import align, ellipsis, fit, width
 from darse.cli.output.units import binary_size, human_size
-from darse.cli.templates.times import time_text
-from darse.durations import go_duration, human_duration
+from darse.durations import go_duration, go_time, human_duration
 from tests.unit.cli.fake import run
 
 _NOW = int(time.time())
@@ -203,8 +202,8 @@ def test_durations(seconds: float, text: str) -> None:
 
 
 def test_times_of_go() -> None:
-    assert time_text("2026-01-02T03:04:05.6Z") == "2026-01-02 03:04:05.6 +0000 UTC"
-    assert time_text("2026-01-02T03:04:05+02:00") == "2026-01-02 03:04:05 +0200 +0200"
+    assert go_time("2026-01-02T03:04:05.6Z") == "2026-01-02 03:04:05.6 +0000 UTC"
+    assert go_time("2026-01-02T03:04:05+02:00") == "2026-01-02 03:04:05 +0200 +0200"
     assert go_duration(90_000_000_000) == "1m30s"
     assert go_duration(3_600_000_000_000) == "1h0m0s"
     assert go_duration(1_500_000) == "1.5ms"

@@ -1,4 +1,4 @@
-"""`inspect`: templates on docker's Go types, then on the JSON; errors and statuses as docker's."""
+"""`inspect`: templates on docker's types, then on the JSON; errors and statuses as docker's."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ from darse.cli.command_line.flags import Command, listing, number, string, switc
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow, default_format
-from darse.cli.output.format import FORMAT_HELP, write
-from darse.cli.templates import Template, TemplateError
+from darse.cli.output.format import FORMAT_HELP, placeholders, write
 
 
 def list_containers(invocation: Invocation) -> int:
@@ -43,13 +42,18 @@ def list_containers(invocation: Invocation) -> int:
 
 def _uses_size(source: str) -> bool:
     """Whether a template asks for sizes, which take the engine long to find out. Raises CliError."""
+    pieces = placeholders(source)
+    if pieces is not None and all(name in HEADINGS for name in pieces[1::2]):
+        return "Size" in pieces[1::2]
+    from darse.cli.templates import Template, TemplateError
+
     probe = ContainerRow({})
     try:
         template = Template(source)
     except TemplateError as error:
         raise CliError(f"failed to parse template: {error}") from error
     try:
-        template.of_object(probe)
+        template.execute(probe)
     except TemplateError as error:
         raise CliError(f"failed to execute template: {error}") from error
     return probe.size_was_asked

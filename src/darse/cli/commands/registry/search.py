@@ -35,7 +35,7 @@ class SearchRow(Row):
     def IsOfficial(self) -> str:
         return "[OK]" if self.document.get("is_official") else ""
 
-    def _for_json(self) -> SearchRow:
+    def for_json(self) -> SearchRow:
         return _JsonRow(self.document, truncate=self.truncate)
 
 
@@ -45,7 +45,7 @@ class _JsonRow(SearchRow):
     def IsOfficial(self) -> str:
         return "true" if self.document.get("is_official") else "false"
 
-    def _for_json(self) -> SearchRow:
+    def for_json(self) -> SearchRow:
         return self
 
 

@@ -9,12 +9,10 @@ from typing import Any, ClassVar
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.errors import CliError
 from darse.cli.images.names import familiar
 from darse.cli.output import container_rows, image_rows, volume_rows
 from darse.cli.output.format import FORMAT_HELP, Format, Row, write
 from darse.cli.output.units import human_size
-from darse.cli.templates import Methods, Template, TemplateError
 
 _HEADINGS = {
     "Type": "TYPE",
@@ -64,13 +62,14 @@ class UsageRow(Row):
         return f"{text} ({self._reclaimable * 100 // self._size}%)" if self._percent and self._size > 0 else text
 
 
-class AllUsage(Methods):
+class AllUsage(Row):
     """What `system df -v --format` looks into."""
 
     GO_NAME: ClassVar[str] = "*formatter.diskUsageContext"
     JSON_ORDER: ClassVar[tuple[str, ...]] = ("Images", "Containers", "Volumes", "BuildCache")
 
     def __init__(self, usage: Mapping[str, Any], *, truncate: bool) -> None:
+        super().__init__(usage, truncate=truncate)
         self._images = [image_row(one, truncate) for one in usage.get("Images") or ()]
         self._containers = [
             container_rows.ContainerRow({**one, "SizeRootFs": 0}, truncate=truncate)
@@ -154,11 +153,7 @@ def _verbose(usage: Mapping[str, Any], source: str) -> None:
             write(form, rows, headings, may_fit=True)
         sys.stdout.write(f"\nBuild cache usage: 0B\n\n{_CACHE_HEADINGS}\n")
         return
-    try:
-        template = Template("{{json .}}" if source == "json" else Format(source).text)
-        sys.stdout.write(template.of_object(everything))
-    except TemplateError as error:
-        raise CliError(f"template parsing error: {error}") from error
+    sys.stdout.write(Format(source).row(everything))
 
 
 COMMANDS = {

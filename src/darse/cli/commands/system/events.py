@@ -68,19 +68,16 @@ def _shower(source: str) -> Any:
     if not source:
         return _line
     from darse.cli.templates import Template, TemplateError
-    from darse.cli.templates import values as go
-    from darse.cli.templates.docker_types import type_of
 
-    message = type_of("events.Message")
     try:
         template = Template("{{json .}}" if source == "json" else source)
-        template.execute(go.typed({}, type_of("*events.Message")))
+        template.of_type({}, "*events.Message")
     except TemplateError as error:
         raise CliError(f"Error parsing format: {error}", 64) from error
 
     def show(event: dict[str, Any]) -> str:
         try:
-            return template.execute(go.typed(event, message))
+            return template.of_type(event, "events.Message")
         except TemplateError as error:
             raise CliError(str(error)) from error
 

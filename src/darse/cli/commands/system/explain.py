@@ -71,7 +71,7 @@ def _templated(source: str, operation: Any) -> str:
     from darse.cli.templates import Template, TemplateError
 
     try:
-        return Template(source).of_json(operation, missing_key_is_error=True)
+        return Template(source).of_json(operation)
     except TemplateError as error:
         raise CliError(f"template parsing error: {error}", 64) from error
 

@@ -67,11 +67,9 @@ def _template(source: str) -> Any:
 
 def _print_template(template: Any, document: dict[str, Any]) -> None:
     from darse.cli.templates import TemplateError
-    from darse.cli.templates import values as go
-    from darse.cli.templates.docker_types import type_of
 
     try:
-        sys.stdout.write(template.execute(go.typed(document, type_of("system.dockerInfo"))) + "\n")
+        sys.stdout.write(template.of_type(document, "system.dockerInfo") + "\n")
     except TemplateError as error:
         sys.stdout.write("\n")
         raise CliError(str(error)) from error

@@ -164,14 +164,11 @@ def _template(source: str) -> Any:
 def _print_template(template: Any, client: dict[str, str], server: dict[str, Any] | None) -> None:
     from darse.cli.output.table import align
     from darse.cli.templates import TemplateError
-    from darse.cli.templates import values as go
-    from darse.cli.templates.docker_types import type_of
 
     if server is not None and not server.get("Components"):
         server["Components"] = [_engine(server)]
-    value = go.typed({"Client": client, "Server": server}, type_of("system.versionInfo"))
     try:
-        text = template.execute(value)
+        text = template.of_type({"Client": client, "Server": server}, "system.versionInfo")
     except TemplateError as error:
         sys.stdout.write("\n")
         raise CliError(str(error)) from error

@@ -1,8 +1,9 @@
-"""Templates print what Go prints.
+"""Templates print what docker prints.
 
-`data/templates.jsonl` was made by running Go's own text/template, with docker's functions, on these templates and on
-the data of its first line: decoded as Go decodes JSON into `any`, and (`strict`) with Decoder.UseNumber and the
-option missingkey=error, as `docker inspect` does it.
+`cases.jsonl` is the table of all cases. Its first line has the documents: `data`, which the templates look at, and the
+`answers` of an engine. Lines with a `template` have what Go's text/template with docker's functions printed of it, or
+said: `data` being decoded as Go decodes JSON into `any`, or (`strict`) with Decoder.UseNumber and missingkey=error, as
+`docker inspect` does it. Lines with a `line` have what docker 28.2 printed on these answers.
 """
 
 from __future__ import annotations
@@ -15,39 +16,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darse.cli.errors import CliError
+from darse.cli.output.format import Row
 from darse.cli.output.inspect import Found, inspect
-from darse.cli.templates import Methods, ParseError, Template, TemplateError, values
-from darse.cli.templates.docker_types import type_of
-from darse.cli.templates.quoting import quote, unquote
+from darse.cli.templates import Template, TemplateError
+from darse.cli.templates.values import of_json
+from darse.quoting import quote, unquote
+from tests.unit.cli.fake import run
 
-_LINES = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "data" / "templates.jsonl").read_text(encoding="utf-8").split("\n")
-    if line
+_DOCUMENTS, *_CASES = [
+    json.loads(line) for line in (Path(__file__).parent / "cases.jsonl").read_text(encoding="utf-8").split("\n") if line
 ]
-_DATA, _CASES = _LINES[0]["data"], _LINES[1:]
+_TEMPLATES = [case for case in _CASES if "template" in case]
+_LINES = [case for case in _CASES if "line" in case]
 
 
 def _outcome(template: str, data: Any, *, strict: bool = False) -> dict[str, str]:
-    value = values.of_json(data, exact_numbers=strict)
     try:
-        return {"output": Template(template).execute(value, missing_key_is_error=strict)}
+        return {"output": Template(template).execute(data, lambda one: of_json(one, exact=strict), strict=strict)}
     except TemplateError as error:
         return {"error": str(error)}
 
 
 def test_prints_and_fails_as_go_does() -> None:
     wrong = []
-    for case in _CASES:
+    for case in _TEMPLATES:
         wanted = {key: case[key] for key in ("output", "error") if key in case}
-        got = _outcome(case["template"], _DATA, strict=case.get("strict", False))
+        got = _outcome(case["template"], _DOCUMENTS["data"], strict=case.get("strict", False))
         if got != wanted:
             wrong.append(f"{case['template']!r}: wanted {wanted}, got {got}")
     assert not wrong, "\n".join(wrong)
-    assert len(_CASES) > 1000
+    assert len(_TEMPLATES) > 1700
 
 
-class _Row(Methods):
+@pytest.mark.parametrize("case", _LINES, ids=lambda case: " ".join(case["line"]))
+def test_commands_print_and_fail_as_docker_does(case: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    status, error = 0, ""
+    try:
+        run(case["line"], {("GET", path): answer for path, answer in _DOCUMENTS["answers"].items()})
+    except CliError as caught:
+        status, error = caught.status, f"{caught}\n"
+    assert (status, capsys.readouterr().out, error) == (case["status"], case["out"], case["err"])
+
+
+class _Row(Row):
     GO_NAME = "*formatter.ContainerContext"
 
     def ID(self) -> str:  # noqa: N802
@@ -71,22 +83,48 @@ class _Row(Methods):
     ],
 )
 def test_looks_into_rows(template: str, text: str) -> None:
-    assert Template(template).of_object(_Row()) == text
+    assert Template(template).execute(_Row({})) == text
 
 
 def test_a_row_has_no_other_fields() -> None:
     with pytest.raises(TemplateError) as caught:
-        Template("{{.Foo}}").of_object(_Row())
+        Template("{{.Foo}}").execute(_Row({}))
     assert str(caught.value) == (
         'template: :1:2: executing "" at <.Foo>: can\'t evaluate field Foo in type *formatter.ContainerContext'
     )
 
 
 def test_deep_nesting_is_refused_not_a_crash() -> None:
-    with pytest.raises(ParseError, match="max expression depth exceeded"):
+    with pytest.raises(TemplateError, match="max expression depth exceeded"):
         Template("{{" + "(" * 5000 + "1" + ")" * 5000 + "}}")
-    with pytest.raises(TemplateError):
+    with pytest.raises(TemplateError, match="exceeded maximum template depth"):
         Template('{{define "R"}}{{template "R" .}}{{end}}{{template "R" .}}').execute(None)
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    with pytest.raises(TemplateError, match="exceeded maximum template depth"):
+        Template("{{.}}").of_json(deep)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{{range 1000000000}}{{end}}", "takes more than 1000000 steps"),
+        ('{{define "a"}}{{range 9}}{{template "b"}}{{end}}{{end}}{{define "b"}}{{range 9999999}}{{end}}{{end}}'
+         '{{template "a"}}', "takes more than 1000000 steps"),
+        ('{{range 1000000}}{{printf "%99999s" .}}{{end}}', "output is longer than 67108864 characters"),
+        ('{{$x := "ab"}}{{range 99}}{{$x = print $x $x}}{{end}}', "error calling print: the text is longer"),
+        ('{{$x := "ab"}}{{range 99}}{{$x = json $x}}{{end}}', "error calling json: the text is longer"),
+        ('{{$x := pad "a" 9999999 1}}{{join (split $x "") $x}}', "error calling join: the text is longer"),
+        ('{{pad "a" 99999999999 1}}', "error calling pad: the text is longer"),
+        ('{{printf "%9999999d%9999999d" 1 2}}', "error calling printf: the text is longer"),
+        ('{{printf "%*d" 99999999999 1}}', None),
+    ],
+)  # fmt: skip
+def test_templates_are_bounded(template: str, message: str | None) -> None:
+    outcome = _outcome(template, None)
+    assert message is None or message in outcome["error"]
+    assert len(outcome.get("output", "")) < 100
 
 
 _JSON = st.recursive(
@@ -158,7 +196,7 @@ def test_anything_gives_text_or_an_error_in_words(template: str, document: Any) 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_read_back(number: float) -> None:
-    text = Template("{{.}}").execute(values.Value(values.FLOAT_TYPE, number))
+    text = Template("{{.}}").execute(number)
     assert float(text) == number
 
 
@@ -198,5 +236,5 @@ def test_inspect_shows_what_docker_s_types_show(template: str, text: str, capsys
 
 def test_addresses_of_registries_show_themselves() -> None:
     info = {"RegistryConfig": {"InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"]}}
-    value = values.typed(info, type_of("system.dockerInfo"))
-    assert Template("{{.RegistryConfig.InsecureRegistryCIDRs}}").execute(value) == "[::1/128 127.0.0.0/8]"
+    text = Template("{{.RegistryConfig.InsecureRegistryCIDRs}}").of_type(info, "system.dockerInfo")
+    assert text == "[::1/128 127.0.0.0/8]"
