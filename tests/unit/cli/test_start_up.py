@@ -32,3 +32,21 @@ def test_what_needs_no_engine_loads_no_client(line: list[str]) -> None:
 def test_help_of_run_loads_no_registry() -> None:
     loaded = _imported("run", "--help")
     assert not loaded & {"msgspec", "ssl", "tempfile", "darse.distribution", "darse.cli.engine.pull"}
+
+
+@pytest.mark.parametrize(
+    ("line", "loads"),
+    [
+        (["ps"], False),
+        (["ps", "-q"], False),
+        (["ps", "--format", r"table {{.ID}}\t{{.Size}}"], False),
+        (["ps", "--format", "json"], True),
+        (["inspect", "c"], False),
+        (["inspect", "-f", "{{.Id}}", "c"], True),
+    ],
+)
+def test_templates_are_loaded_by_formats_that_need_them(line: list[str], loads: bool) -> None:
+    answers = {("GET", "/containers/json"): [], ("GET", "/containers/c/json"): {"Id": "c"}}
+    code = f"import sys; from tests.unit.cli.fake import run; run({line!r}, {answers!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=_SOURCE.parent, capture_output=True, text=True, check=True)
+    assert ("darse.cli.templates" in done.stdout.split()) is loads
