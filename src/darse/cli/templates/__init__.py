@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from darse.cli.templates.evaluate import State
+from darse.cli.templates.evaluate import Execution
 from darse.cli.templates.functions import FUNCTIONS, HEADING_FUNCTIONS, Function
 from darse.cli.templates.parser import parse
 from darse.cli.templates.values import NIL, Headings, TemplateError, of_json
@@ -38,7 +38,7 @@ class Template:
         functions: Mapping[str, Function] = FUNCTIONS,
     ) -> str:
         """The text for what is read of a value; `strict`: what is not there is an error. Raises TemplateError."""
-        state = State(self._name, self._text, self._blocks, functions, strict=strict)
+        state = Execution(self._name, self._text, self._blocks, functions, strict=strict)
         try:
             dot = read(value)
             dot = None if dot is NIL else dot

@@ -143,7 +143,7 @@ _TYPES = {
 }
 
 
-class Time(str):
+class _Time(str):
     """A moment in RFC 3339."""
 
     GO_NAME = "time.Time"
@@ -152,7 +152,7 @@ class Time(str):
         return go_time(str(self))
 
 
-class Duration(int):
+class _Duration(int):
     """Nanoseconds."""
 
     GO_NAME = "time.Duration"
@@ -161,7 +161,7 @@ class Duration(int):
         return go_duration(int(self))
 
 
-class FileMode(int):
+class _FileMode(int):
     """A kind of file and its permissions; the API sends no kind."""
 
     GO_NAME = "fs.FileMode"
@@ -172,7 +172,7 @@ class FileMode(int):
         return (kinds or "-") + "".join(granted)
 
 
-class Port(str):
+class _Port(str):
     """A port with its protocol, `80/tcp`."""
 
     GO_NAME = "nat.Port"
@@ -184,14 +184,14 @@ class Port(str):
         return self.partition("/")[2] or "tcp"
 
 
-class Ulimit(Struct):
+class _Ulimit(Struct):
     """A limit of a process."""
 
     def String(self) -> str:
         return f"{self.document['Name']}={self.document['Soft']}:{self.document['Hard']}"
 
 
-class Device(Struct):
+class _Device(Struct):
     """A block device with its weight or rate."""
 
     def String(self) -> str:
@@ -199,10 +199,10 @@ class Device(Struct):
 
 
 _SCALARS: dict[str, type[Any]] = {
-    **{"string": str, "bool": bool, "int": int, "time.Time": Time},
-    **{"time.Duration": Duration, "fs.FileMode": FileMode, "nat.Port": Port},
+    **{"string": str, "bool": bool, "int": int, "time.Time": _Time},
+    **{"time.Duration": _Duration, "fs.FileMode": _FileMode, "nat.Port": _Port},
 }
-_CLASSES = {"units.Ulimit": Ulimit, "blkiodev.WeightDevice": Device, "blkiodev.ThrottleDevice": Device}
+_CLASSES = {"units.Ulimit": _Ulimit, "blkiodev.WeightDevice": _Device, "blkiodev.ThrottleDevice": _Device}
 _fields: dict[str, list[Field]] = {}
 
 

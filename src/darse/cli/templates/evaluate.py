@@ -17,7 +17,7 @@ MISSING: Any = object()
 _MOST_STEPS, _MOST_OUTPUT = 1_000_000, 4 * LONGEST
 
 
-class State:
+class Execution:
     """One execution of a template."""
 
     def __init__(
@@ -26,7 +26,7 @@ class State:
         self._name, self._source = name, source
         self.blocks, self.functions, self.strict = blocks, functions, strict
         # The name of the block that runs, its variables as pairs of name and value, and the part that is evaluated.
-        self.running, self.variables, self.at = name, list[list[Any]](), Expression(0, "")
+        self.running, self.variables, self.at = name, list[list[Any]](), Operand(0, "")
         # What the innermost `range` over JSON is at: errors do not show its type.
         self.element: Any = None
         self.output: list[str] = []
@@ -58,44 +58,44 @@ class State:
         return found[-1] if found else self.fail(f"undefined variable: {name}")
 
 
-Block = Callable[[State, Any], None]
+Block = Callable[[Execution, Any], None]
 
 
 class Jump(Exception):
     """`{{break}}` or `{{continue}}` on its way to its `range`."""
 
 
-class Expression:
+class Operand:
     """Something with a value; errors show its position and text."""
 
     def __init__(self, position: int, text: str) -> None:
         self.position, self.text = position, text
 
-    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
         """Its value as the first word of a command, `final` being the value of the command before."""
         raise NotImplementedError
 
-    def evaluate(self, state: State, dot: Any) -> Any:
+    def evaluate(self, state: Execution, dot: Any) -> Any:
         """Its value as a word among others."""
         return self.apply(state, dot, _ALONE, MISSING)
 
 
-class Command(Expression):
+class Command(Operand):
     """A word and its arguments."""
 
-    def __init__(self, position: int, text: str, first: Expression, arguments: Sequence[Expression]) -> None:
+    def __init__(self, position: int, text: str, first: Operand, arguments: Sequence[Operand]) -> None:
         super().__init__(position, text)
         self.first, self.arguments = first, arguments
 
 
-class Plain(Expression):
+class Plain(Operand):
     """What takes no arguments: the dot, a variable, or a constant with its value, also as an integer if it has one."""
 
     def __init__(self, position: int, text: str, constant: tuple[Any, int | None] | None = None) -> None:
         super().__init__(position, text)
         self.constant = constant
 
-    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
         state.at = self
         if command.arguments or final is not MISSING:
             state.fail(f"can't give argument to non-function {self.text}")
@@ -107,14 +107,14 @@ class Plain(Expression):
         return state.fail(f"{self.text} overflows int") if type(value) is int and value >= 1 << 63 else value
 
 
-class Fields(Expression):
+class Fields(Operand):
     """Fields, each of what the one before it holds: `.A.B`, `$x.A`, `(f 1).A`."""
 
-    def __init__(self, position: int, text: str, base: Expression, names: Sequence[str]) -> None:
+    def __init__(self, position: int, text: str, base: Operand, names: Sequence[str]) -> None:
         super().__init__(position, text)
         self._base, self._names = base, names
 
-    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
         holder, value = None, self._base.evaluate(state, dot)
         if isinstance(self._base, Plain):
             state.at = self
@@ -123,10 +123,10 @@ class Fields(Expression):
         return _field(state, dot, holder, value, self._names[-1], command, final)
 
 
-class Call(Expression):
+class Call(Operand):
     """A function by its name."""
 
-    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
         state.at, name = self, self.text
         function = state.functions[name]
         arguments = _arguments(state, dot, name, command, final, function.parameters, function.more)
@@ -149,7 +149,7 @@ class Call(Expression):
         return result
 
 
-class Pipeline(Expression):
+class Pipeline(Operand):
     """Commands, each of which gets the value of the one before it; `names` are the variables to declare or to set."""
 
     def __init__(
@@ -158,7 +158,7 @@ class Pipeline(Expression):
         super().__init__(position, text)
         self.commands, self.names, self._sets = commands, names, sets
 
-    def apply(self, state: State, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
         if command.arguments or final is not MISSING:
             state.fail(f"can't give argument to non-function {self.text}")
         state.at = self
@@ -174,10 +174,10 @@ class Pipeline(Expression):
         return value
 
 
-_ALONE = Command(0, "", Expression(0, ""), ())
+_ALONE = Command(0, "", Operand(0, ""), ())
 
 
-def _field(state: State, dot: Any, holder: Any, value: Any, name: str, command: Command, final: Any) -> Any:
+def _field(state: Execution, dot: Any, holder: Any, value: Any, name: str, command: Command, final: Any) -> Any:
     """A field of a value, which is itself a field of `holder`."""
     if value is None:
         return state.fail(f"nil data; no entry for key {quote(name)}") if state.strict else None
@@ -204,7 +204,7 @@ def _field(state: State, dot: Any, holder: Any, value: Any, name: str, command: 
 
 
 def _arguments(
-    state: State, dot: Any, name: str, command: Command, final: Any, parameters: Sequence[str], more: str
+    state: Execution, dot: Any, name: str, command: Command, final: Any, parameters: Sequence[str], more: str
 ) -> Iterator[Any]:
     """The arguments of a function or a method, which must be of the types of its parameters."""
     given = len(command.arguments) + (final is not MISSING)
@@ -224,7 +224,7 @@ def _arguments(
         yield _fitting(state, final, next(types))
 
 
-def _constant(state: State, text: str, type_: str, value: Any, integer: int | None) -> Any:
+def _constant(state: Execution, text: str, type_: str, value: Any, integer: int | None) -> Any:
     """A constant where a type is required."""
     if value is None:
         return List(STRINGS, [], is_nil=True) if type_ == STRINGS else state.fail(f"cannot assign nil to {type_}")
@@ -235,7 +235,7 @@ def _constant(state: State, text: str, type_: str, value: Any, integer: int | No
     return state.fail(f"can't handle {text} for arg of type {type_}")
 
 
-def _fitting(state: State, value: Any, type_: str) -> Any:
+def _fitting(state: Execution, value: Any, type_: str) -> Any:
     """A value where a type is required."""
     if type_ == ANY or (value is not None and type_name(value) == type_):
         return value

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from darse.cli.templates.evaluate import Block, Call, Command, Expression, Fields, Jump, Pipeline, Plain, State
+from darse.cli.templates.evaluate import Block, Call, Command, Execution, Fields, Jump, Operand, Pipeline, Plain
 from darse.cli.templates.printing import show
 from darse.cli.templates.scanner import CONSTANTS, Scanner, Token
 from darse.cli.templates.values import CallError, Nil, kind
@@ -119,7 +119,7 @@ class _Parser(Scanner):
             self.add(name, self.statements(context)[0])
             self._variables, self._loops = outer
         text = f"template {quote(name)} {pipeline.text}" if pipeline else f"template {quote(name)}"
-        return _call(Expression(token.position, f"{{{{{text}}}}}"), name, pipeline)
+        return _call(Operand(token.position, f"{{{{{text}}}}}"), name, pipeline)
 
     def _pipeline(self, context: str, closer: str = "}}") -> Pipeline:
         position = self.peek().position
@@ -152,7 +152,7 @@ class _Parser(Scanner):
         return [], ""
 
     def _command(self, context: str) -> Command:
-        words: list[Expression] = []
+        words: list[Operand] = []
         position = self.peek().position
         while not words or self.peek().kind not in ("|", "}}", ")"):
             if words and not self.peek().is_apart:
@@ -163,7 +163,7 @@ class _Parser(Scanner):
         text = " ".join(f"({word.text})" if isinstance(word, Pipeline) else word.text for word in words)
         return Command(position, text, words[0], words[1:])
 
-    def _operand(self) -> Expression | None:
+    def _operand(self) -> Operand | None:
         """A value with the fields that follow it; None when the next token begins none."""
         token = self.peek()
         is_field = token.kind == "field"
@@ -179,7 +179,7 @@ class _Parser(Scanner):
         position = fields[1 if is_field and len(fields) > 1 else 0].position  # of the part after the first
         return Fields(position, text, base, [field.text[1:] for field in fields])
 
-    def _term(self, token: Token) -> Expression | None:
+    def _term(self, token: Token) -> Operand | None:
         text, position = token.text, token.position
         if token.kind not in ("(", ".", "variable", "function", "constant", "number", "string", "character"):
             return None
@@ -240,7 +240,7 @@ def _value(text: str) -> int | float | complex:
 
 
 def _sequence(parts: Sequence[Block]) -> Block:
-    def run(state: State, dot: Any) -> None:
+    def run(state: Execution, dot: Any) -> None:
         for part in parts:
             part(state, dot)
 
@@ -252,7 +252,7 @@ def _text(text: str) -> Block:
 
 
 def _jump(word: str) -> Block:
-    def run(_: State, __: Any) -> None:
+    def run(_: Execution, __: Any) -> None:
         raise Jump(word)
 
     return run
@@ -261,7 +261,7 @@ def _jump(word: str) -> Block:
 def _action(pipeline: Pipeline) -> Block:
     """Writes a value, unless it goes into a variable."""
 
-    def run(state: State, dot: Any) -> None:
+    def run(state: Execution, dot: Any) -> None:
         value = pipeline.evaluate(state, dot)
         if not pipeline.names:
             try:
@@ -275,7 +275,7 @@ def _action(pipeline: Pipeline) -> Block:
 def _condition(word: str, pipeline: Pipeline, body: Block, otherwise: Block) -> Block:
     """`if` and `with`."""
 
-    def run(state: State, dot: Any) -> None:
+    def run(state: Execution, dot: Any) -> None:
         outer = len(state.variables)
         value = pipeline.evaluate(state, dot)
         (body if value else otherwise)(state, value if value and word == "with" else dot)
@@ -287,7 +287,7 @@ def _condition(word: str, pipeline: Pipeline, body: Block, otherwise: Block) -> 
 def _loop(pipeline: Pipeline, body: Block, otherwise: Block) -> Block:
     """`range`"""
 
-    def run(state: State, dot: Any) -> None:
+    def run(state: Execution, dot: Any) -> None:
         outer, element = len(state.variables), state.element
         value = pipeline.evaluate(state, dot)
         variables = [state.variable(name) for name in pipeline.names]
@@ -313,7 +313,7 @@ def _loop(pipeline: Pipeline, body: Block, otherwise: Block) -> Block:
     return run
 
 
-def _items(state: State, value: Any, variables: int) -> Iterable[tuple[Any, Any]]:
+def _items(state: Execution, value: Any, variables: int) -> Iterable[tuple[Any, Any]]:
     """What a `range` goes through, each with its key."""
     if isinstance(value, dict):
         return [(key, value[key]) for key in sorted(value)]
@@ -326,10 +326,10 @@ def _items(state: State, value: Any, variables: int) -> Iterable[tuple[Any, Any]
     return enumerate(range(value))
 
 
-def _call(at: Expression, name: str, pipeline: Pipeline | None) -> Block:
+def _call(at: Operand, name: str, pipeline: Pipeline | None) -> Block:
     """`template`: another block, with a dot and variables of its own."""
 
-    def run(state: State, dot: Any) -> None:
+    def run(state: Execution, dot: Any) -> None:
         state.at = at
         state.step()
         if name not in state.blocks:

@@ -144,14 +144,17 @@ def _integer(value: int, one: Directive) -> str | None:
 
 def _shortest(number: float, low: int, high: int) -> str:
     """The fewest digits that read back as `number`, with an exponent where that is not from `low` to below `high`."""
-    digits = repr(number).partition("e")[0].replace(".", "").strip("-0") or "0"
-    scientific = f"{number:.{len(digits) - 1}e}"
-    exponent = int(scientific.partition("e")[2])
+    mantissa, _, power = repr(abs(number)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0") or "0"
+    exponent = len(digits) - len(fraction) - 1 + int(power or 0) if number else 0
+    digits, sign = digits.rstrip("0") or "0", repr(number)[: repr(number).startswith("-")]
     if not low <= exponent < high:
-        return scientific
-    if exponent >= len(digits):
-        return ("-" if number < 0 else "") + digits.ljust(exponent + 1, "0")
-    return f"{number:.{len(digits) - 1 - exponent}f}"
+        return f"{sign}{digits[0]}{digits[1:] and '.'}{digits[1:]}e{exponent:+03d}"
+    if exponent < 0:
+        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
+    whole, fraction = digits[: exponent + 1].ljust(exponent + 1, "0"), digits[exponent + 1 :]
+    return f"{sign}{whole}{fraction and '.'}{fraction}"
 
 
 def _float(value: float, one: Directive) -> str | None:
