@@ -16,7 +16,7 @@ _LEFT = re.compile(r"\{\{(-(?=[ \t\r\n]))?")
 _RIGHT = re.compile(r"[ \t\r\n]*\}\}|[ \t\r\n]+-\}\}[ \t\r\n]*")
 _COMMENT = re.compile(r"[ \t\r\n]?/\*(?:.*?\*/(?P<right>\}\}|[ \t\r\n]-\}\}[ \t\r\n]*)?)?", re.DOTALL)
 _TOKEN = re.compile(
-    r"[ \t\r\n]*(?:(?P<number>[+-]|\.?[0-9])|(?P<name>[.$]?\w+|[.$])"
+    r"[ \t\r\n]*(?:(?P<number>[+-]|\.?[0-9]|\.\Z)|(?P<name>[.$]?\w+|[.$])"
     r"""|(?P<string>"(?:[^"\\\n]|\\[^\n])*"|`[^`]*`)|(?P<character>'(?:[^'\\\n]|\\[^\n])*')"""
     r"|(?P<sign>:=|.)?)",
     re.DOTALL,
@@ -45,7 +45,7 @@ class Token:
 
     def shown(self) -> str:
         """How an error shows it."""
-        if self.kind in KEYWORDS or self.text in (".", "nil"):
+        if self.kind in KEYWORDS or self.kind == "." or self.text == "nil":
             return f"<{self.text}>"
         return quote(self.text[:10]) + ("..." if len(self.text) > 10 else "")
 
