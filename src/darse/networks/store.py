@@ -109,15 +109,21 @@ class NetworkStore:
             self._state.on_commit(functools.partial(self.sandboxes.__setitem__, sandbox.container_id, sandbox))
 
     def mend(self, copies: bytes | None, names: Collection[str]) -> None:
-        """Take networks of these names whose rows are damaged from `copies`, the document of all networks.
+        """Take networks whose rows are damaged from `copies`, the document of all networks: containers run on them.
 
-        The engine cannot go on without the predefined ones, and running containers go by their ids.
+        The rows stay as they are, and are reported; but those of these `names`, which the engine itself changes at
+        each start, are written again.
         """
+        damaged = self._state.damaged_in("networks")
         with contextlib.suppress(msgspec.MsgspecError):
             for record in msgspec.json.decode(copies or b"[]", type=list[NetworkRecord]):
-                if record.name in names and self.is_damaged(record.name):
+                if record.id not in damaged:
+                    continue
+                if record.name in names:
                     self.save(record)
-                    self._state.damaged.pop(("networks", record.id), None)
+                    del self._state.damaged["networks", record.id]
+                else:
+                    self._networks[record.id] = record
 
     def take_back(self, documents: Iterable[bytes], running: Collection[str]) -> None:
         """Insert sandboxes of running containers that have lost their rows."""

@@ -22,6 +22,7 @@ def test_the_name_of_a_network_with_a_damaged_record_is_not_free(tmp_path: Path)
     assert not store.is_damaged("other")
     copy = NetworkRecord(id="abc", name="net", driver="bridge", created_ns=1, subnet="10.0.0.0/24")
     store.mend(msgspec.json.encode([copy]), {"bridge"})
+    assert store.by_name("net") == copy
     assert store.is_damaged("net")
     store.mend(msgspec.json.encode([copy]), {"net"})
     assert (store.by_name("net"), store.is_damaged("net"), NetworkStore(state).by_name("net")) == (copy, False, copy)
