@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from darse.linux.fs.files import open_own
 from darse.linux.proc.process import command_of
 
 _LOCK_SECONDS = 2.0
+_log = logging.getLogger("darse.engine")
 
 
 @contextmanager
@@ -96,7 +98,12 @@ def pidfile(config: EngineConfig) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
     except OSError as error:
-        raise SystemFault(f"cannot write the pidfile {path}: {error.strerror or error}") from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise SystemFault(f"cannot write the pidfile {path}: {error.strerror or error}") from error
+        # On a full disk, too, the engine starts: it is what makes room.
+        _log.warning("cannot write the pidfile %s: %s; the engine runs without it", path, error.strerror)
+        with contextlib.suppress(OSError):
+            path.unlink()
     try:
         yield
     finally:
