@@ -86,6 +86,8 @@ class ContainerService:
         self._rotation = LogRotation(context)
         self._shipping = Shipping(context, self._rotation.tidy)
         self._rotation.first_needed = self._shipping.first_needed
+        # Exit codes of containers that ended and went before anybody could wait for them in this engine.
+        self._unwatched_ends: dict[str, int] = {}
         self.observation = Observation(context, self.lifecycle.updates)
         context.observers.add(self._health)
         context.observers.add(self._shipping)
@@ -172,14 +174,21 @@ class ContainerService:
 
         Raises NotFound, and InvalidParameter for an unknown condition.
         """
-        container = self._store.get(reference)
         if condition not in _CONDITIONS:
             raise InvalidParameter(f"invalid condition: {json_quoted(condition)}")
+        future: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
+        try:
+            container = self._store.get(reference)
+        except NotFound:
+            code = self._unwatched_ends.get(self._context.traces.removed_id(reference) or "")
+            if code is None or condition == "next-exit":
+                raise
+            future.set_result(WaitResponse(code))
+            return future
         if condition == "removed":
             return container.removal()
         if condition == "next-exit" or container.state.active:
             return container.next_exit()
-        future: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
         future.set_result(WaitResponse(container.state.exit_code))
         return future
 
@@ -516,6 +525,7 @@ class ContainerService:
         """Remove containers that ended, and asked for that, while no engine ran."""
         for container in self._store:
             if container.record.host.AutoRemove and container.state.status is Status.EXITED:
+                self._unwatched_ends[container.id] = container.state.exit_code
                 await self._auto_remove(container)
 
     def open(self) -> None:

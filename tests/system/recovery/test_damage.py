@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from tests.support.engine import BUSYBOX
 from tests.support.waiting import wait_until
 from tests.system.recovery.bench import Bench
 
@@ -409,6 +413,39 @@ def test_nothing_is_taken_from_a_running_container_without_a_sound_record(bench:
         docker("rm", "-f", "-v", "runner").ok()
 
 
+def test_a_network_with_a_damaged_row_goes_on_as_its_copy_says(bench: Bench) -> None:
+    engine = bench.engine
+    docker = engine.docker
+    engine.up()
+    server = ("nc", "-ll", "-p", "80", "-e", "echo", "served")
+    docker("run", "-d", "--name", "runner", "--network", "net", "-p", "127.0.0.1::80", BUSYBOX, *server).ok()
+    port = int(docker("port", "runner", "80").ok().line.rpartition(":")[2])
+    address = docker("inspect", "-f", "{{.NetworkSettings.Networks.net.IPAddress}}", "runner").ok().line
+    ask = ("run", "--rm", "--network", "net", BUSYBOX, "nc", address, "80")
+    assert docker(*ask).ok().line == "served"
+    engine.kill9()
+    with bench.editing() as database:
+        assert database.execute(ROWS["network"][1]).rowcount == 1
+    try:
+        engine.up()
+        assert "has lost its network" not in engine.log()
+        with socket.create_connection(("127.0.0.1", port), 5) as client:
+            assert client.recv(100) == b"served\n"
+        assert docker(*ask).ok().line == "served"
+        damaged = [
+            one for one in json.loads(engine.darse("doctor", "--format", "json").out) if "networks" in one["found"]
+        ]
+        assert [one["level"] for one in damaged] == ["problem"]
+        assert docker("network", "create", "net").status == 1
+        engine.stop()
+        bench.rebuild().ok()
+        engine.up()
+        assert docker(*ask).ok().line == "served"
+        assert "table networks" not in engine.darse("doctor", "--format", "json").out
+    finally:
+        docker("rm", "-f", "runner")
+
+
 @pytest.mark.parametrize(
     ("place", "content"),
     [("engine-id", b"\xff\xfe"), ("records/serial", b"many"), ("records/images.json", b"{"), ("orphans", b"a file")],
@@ -443,3 +480,41 @@ def test_a_pidfile_of_an_engine_that_runs_is_refused(bench: Bench) -> None:
     assert done.returncode == 1
     assert f"delete {pidfile}: process with PID {bench.engine.pid} is still running" in done.stderr
     assert pidfile.read_text() == f"{bench.engine.pid}\n"
+
+
+def test_a_pidfile_on_a_full_disk_is_a_warning(bench: Bench, tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=1", "tmpfs", str(tmp_path)], check=True)
+    try:
+        bench.engine.flags = ("--pidfile", str(tmp_path / "pid"))
+        bench.engine.up()
+        assert f"cannot write the pidfile {tmp_path / 'pid'}: No space left on device" in bench.engine.log()
+        bench.everything_is_there()
+        assert bench.engine.stop() == 0
+    finally:
+        bench.engine.flags = ()
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_wait_for_a_container_that_went_while_no_engine_ran_is_answered(bench: Bench) -> None:
+    engine = bench.engine
+    engine.up()
+    script = "trap 'exit 5' TERM; while :; do sleep 0.1; done"
+    container = engine.docker("run", "-d", "--rm", "--name", "brief", BUSYBOX, "sh", "-c", script).ok().line
+    pid = int(engine.docker("inspect", "-f", "{{.State.Pid}}", "brief").ok().line)
+    engine.kill9()
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of the container")
+    engine.up()
+    assert engine.docker("inspect", "brief").status == 1
+    for reference in ("brief", container, container[:12]):
+        assert engine.docker("wait", reference).ok().line == "5"
+        assert engine.api("POST", f"/containers/{reference}/wait?condition=removed").json()["StatusCode"] == 5
+    assert engine.api("POST", f"/containers/{reference}/wait?condition=next-exit").status == 404
+    docker = engine.docker
+    docker("run", "-d", "--name", "brief", BUSYBOX, "sh", "-c", "exit 6").ok()
+    try:
+        assert docker("wait", "brief").ok().line == "6"
+        assert docker("wait", container).ok().line == "5"
+    finally:
+        docker("rm", "-f", "brief").ok()
+    assert docker("wait", "brief").status == 1
