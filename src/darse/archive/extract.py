@@ -126,6 +126,8 @@ class Unpacker:
         self._open: tuple[str, int] | None = None
         self._directories: list[tuple[str, int, int]] = []
         self.size = 0
+        #: The file that could not be written to its end, and was removed.
+        self.removed = ""
 
     def unpack(self, reader: Reader) -> None:
         """Unpack everything. Raises Refused for what the archive is to blame for, and OSError."""
@@ -205,6 +207,11 @@ class Unpacker:
             self.size += entry.length
             self._finish(file, entry)
             os.utime(file, ns=(entry.time_ns, entry.time_ns))
+        except BaseException:
+            # A part must not pass for the whole.
+            os.unlink(name, dir_fd=parent)
+            self.removed = self._shown(path)
+            raise
         finally:
             os.close(file)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from tests.support.engine import BUSYBOX, Client
+from tests.support.engine import BUSYBOX, Client, Engine
 
 
 @pytest.fixture(params=["running", "stopped"])
@@ -172,6 +172,20 @@ def test_read_only(cli: Client, tmp_path: Path, running: bool) -> None:
     if running:
         cli("cp", f"{tmp_path}/f", "cc:/memory/f").ok()
         assert cli("exec", "cc", "cat", "/memory/f").ok().out == "x"
+
+
+def test_no_part_of_a_file_is_left_on_a_full_disk(engine: Engine, tmp_path: Path) -> None:
+    engine.docker(
+        "run", "--name", "cc", BUSYBOX, "sh", "-c", "mkdir /d; echo x > /d/a; head -c 3m /dev/zero > /d/b"
+    ).ok()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        done = engine.darse("cp", "cc:/d/.", str(tmp_path))
+        assert done.status == 1
+        assert f"{tmp_path}/b: no space left on device: what was written of it is removed" in done.err
+        assert os.listdir(tmp_path) == ["a"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_special_files_and_attributes_arrive(cli: Client) -> None:

@@ -109,14 +109,20 @@ def _followed(invocation: Invocation, container: str, path: str) -> tuple[str, s
 
 
 def _unpack(pieces: Iterator[bytes], where: copy_paths.Target, rename: Any) -> None:
+    removed = ""
     try:
         top = os.open(where.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.umask(0)
-        Unpacker(NoLinks(top), where.directory, keep_kinds=True, own=False, rename=rename).unpack(entries(pieces))
+        unpacker = Unpacker(NoLinks(top), where.directory, keep_kinds=True, own=False, rename=rename)
+        try:
+            unpacker.unpack(entries(pieces))
+        finally:
+            removed = unpacker.removed
     except Refused as error:
         raise CliError(str(error)) from error
     except OSError as error:
-        raise CliError(f"{error.filename or where.directory}: {(error.strerror or str(error)).lower()}") from error
+        text = f"{removed or error.filename or where.directory}: {(error.strerror or str(error)).lower()}"
+        raise CliError(text + (": what was written of it is removed" if removed else "")) from error
 
 
 def _renamer(*pairs: tuple[str, str]) -> Any:
