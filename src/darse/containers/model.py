@@ -256,6 +256,12 @@ class Container:
         _resolve(self._removals, response)
 
 
+def refuse_restarting(container: Container) -> None:
+    """Raise Conflict when the container has no process just now."""
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+
+
 def _future(waiters: list[asyncio.Future[WaitResponse]]) -> asyncio.Future[WaitResponse]:
     future: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
     waiters.append(future)

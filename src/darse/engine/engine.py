@@ -121,28 +121,28 @@ class Engine:
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
         self.system = SystemService(self.context, self.containers, self.recovery)
-        self.images.users = self.containers.image_users
-        self.volumes.users = self.containers.volume_users
-        self.volumes.running_users = lambda name: self.containers.volume_users(name, running=True)
-        self.networks.configured = self.containers.network_users
-        self.networks.healer.holder_of = self.containers.holder_of
+        self.images.users = self.containers.references.image_users
+        self.volumes.users = self.containers.references.volume_users
+        self.volumes.running_users = lambda name: self.containers.references.volume_users(name, running=True)
+        self.networks.configured = self.containers.references.network_users
+        self.networks.healer.holder_of = self.containers.references.holder_of
 
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
         for controller in self._mounted:
             _log.info("mounted the %s controller as cgroup version 1", controller)
         self.reserves.open()
-        self.containers.sweep(self.recovery)
+        self.containers.recovery.sweep(self.recovery)
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
         self._null.prepare(self.config.exec_root)
         self._install_runtimes()
         self._favor_moves()
-        self.images.open(self.containers.known | self.recovery.strays, self.recovery)
+        self.images.open(self.containers.recovery.known | self.recovery.strays, self.recovery)
         await self.images.recover()
-        await self.containers.recover(self.recovery)
+        await self.containers.recovery.recover(self.recovery)
         await self.networks.start(
-            self.containers.running().keys() | self.recovery.unattended,
+            self.containers.references.running().keys() | self.recovery.unattended,
             [bytes(copy.sandbox) for copy in self.recovery.containers_beside()],
             self.recovery.recorded("networks", ""),
         )
@@ -150,7 +150,7 @@ class Engine:
         unmount_mapped(self.config.exec_root / _REMAPPED)
         self.id_mapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
         self.volumes.owners = lambda: self.id_mapping.owners
-        await self.containers.remove_finished()
+        await self.containers.recovery.remove_finished()
         self.containers.open()
         self.images.trash.empty_in_background()
         self.volumes.trash.empty_in_background()
@@ -185,7 +185,7 @@ class Engine:
 
     def _in_use(self) -> bool:
         """Whether containers run, those without a sound record included."""
-        return bool(self.containers.running() or self.recovery.unattended)
+        return bool(self.containers.references.running() or self.recovery.unattended)
 
     def _install_runtimes(self) -> None:
         directory = self.config.exec_root / "bin"

@@ -101,7 +101,7 @@ class SystemService:
         if name == PULL and pull is not None:
             return pull
         try:
-            return self._containers.trace(reference, name)
+            return self._containers.explain.last_operation(reference, name)
         except NotFound:
             if pull is None or name is not None:
                 raise
@@ -109,7 +109,7 @@ class SystemService:
 
     def traced(self) -> list[dict[str, Any]]:
         """What operations are on record, the newest first, without their steps."""
-        found = [*self._containers.traced(), *self._context.images.pulls.summary()]
+        found = [*self._containers.explain.list_operations(), *self._context.images.pulls.summary()]
         return sorted(found, key=lambda one: -int(one["started_at_ns"]))
 
     async def version(self) -> Version:
@@ -280,7 +280,7 @@ class SystemService:
             images = context.images.list_images(Filters(), shared_size=True, containers=True)
             found.ImageUsage = disk_usage.of_images(images, await context.images.disk_usage.total())
         if "container" in types:
-            containers = await self._containers.list_containers(Filters(), everything=True, limit=0, size=True)
+            containers = await self._containers.listing.list_containers(Filters(), everything=True, limit=0, size=True)
             found.ContainerUsage = disk_usage.of_containers(containers)
         if "volume" in types:
             found.VolumeUsage = disk_usage.of_volumes(await context.volumes.usage())

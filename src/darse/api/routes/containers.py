@@ -33,7 +33,7 @@ async def list_containers(call: Call) -> web.StreamResponse:
     request = call.request
     filters = Filters.parse(request.query.get("filters"), LIST_FILTERS)
     limit = query.number(request, "limit", 0) or 0
-    found = await call.engine.containers.list_containers(
+    found = await call.engine.containers.listing.list_containers(
         filters, everything=query.flag(request, "all"), limit=limit, size=query.flag(request, "size")
     )
     return json_response(versions.container_list(call.version, found))
@@ -61,7 +61,7 @@ async def create(call: Call) -> web.StreamResponse:
 async def inspect(call: Call) -> web.StreamResponse:
     """Inspect a container."""
     size = query.flag(call.request, "size")
-    found = await call.engine.containers.inspect(call.match["id"], size=size)
+    found = await call.engine.containers.listing.inspect_container(call.match["id"], size=size)
     return json_response(versions.container_inspect(call.version, found))
 
 
@@ -132,7 +132,7 @@ async def rename(call: Call) -> web.StreamResponse:
 async def resize(call: Call) -> web.StreamResponse:
     """Resize a container's terminal."""
     height, width = query.size(call.request, "h"), query.size(call.request, "w")
-    call.engine.containers.resize(call.match["id"], height, width)
+    call.engine.containers.streams.resize_terminal(call.match["id"], height, width)
     return empty(200)
 
 
@@ -195,14 +195,14 @@ async def logs(call: Call) -> web.StreamResponse:
         tail=lines,
         details=query.flag(request, "details"),
     )
-    service = call.engine.containers
-    log = service.logs(call.match["id"], options)
+    service = call.engine.containers.streams
+    log = service.read_log(call.match["id"], options)
     content_type = MULTIPLEXED if log.multiplexed and versions.has(call.version, "multiplexed media type") else RAW
     try:
         return await stream(request, log.frames(), content_type)
     finally:
         await log.close()
-        service.log_closed(log, call.match["id"])
+        service.close_log(log, call.match["id"])
 
 
 def _attach_options(request: web.BaseRequest) -> AttachOptions:
@@ -220,7 +220,7 @@ def _attach_options(request: web.BaseRequest) -> AttachOptions:
 async def attach(call: Call) -> web.StreamResponse:
     """Take over the connection for a container's streams."""
     try:
-        attachment = call.engine.containers.attach(call.match["id"], _attach_options(call.request))
+        attachment = call.engine.containers.streams.attach(call.match["id"], _attach_options(call.request))
     except EngineError as error:
         # Docker writes the plain message where the stream would begin.
         return web.Response(body=f"{error}\r\n".encode(), status=error.status, content_type=RAW)
@@ -233,7 +233,7 @@ async def attach_websocket(call: Call) -> web.StreamResponse:
     options = _attach_options(call.request)
     if not versions.has(call.version, "containers/attach/ws streams"):
         options = msgspec.structs.replace(options, stdin=True, stdout=True, stderr=True)
-    attachment = call.engine.containers.attach(call.match["id"], options)
+    attachment = call.engine.containers.streams.attach(call.match["id"], options)
     if call.request.headers.get("Upgrade", "").lower() != "websocket":
         await attachment.close()
         raise InvalidParameter("attach/ws takes a websocket handshake")

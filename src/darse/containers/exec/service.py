@@ -23,8 +23,7 @@ import msgspec
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.pool import ExecKey, ExecPool, clear, monitor_directory_of
 from darse.containers.exec.records import Exec, ExecRecord, read_record
-from darse.containers.lifecycle.restart import refuse_restarting
-from darse.containers.model import Container, Purpose, Status
+from darse.containers.model import Container, Purpose, Status, refuse_restarting
 from darse.containers.networking.links import Links
 from darse.containers.streams.console import Attachment, ConsoleHub
 from darse.containers.streams.detach_keys import DEFAULT, DetachKeys, parse

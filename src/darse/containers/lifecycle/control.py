@@ -14,9 +14,9 @@ import functools
 import signal
 
 from darse.containers.dependencies import Dependencies
-from darse.containers.lifecycle.restart import RestartManager, refuse_restarting
+from darse.containers.lifecycle.restart import RestartManager
 from darse.containers.lifecycle.signals import asks_to_end, parse_signal, stop_signal
-from darse.containers.model import Container, Purpose, Status
+from darse.containers.model import Container, Purpose, Status, refuse_restarting
 from darse.core.errors import Conflict, NotModified, SystemFault
 from darse.runtime.monitor import HeldProcess, conmon
 from darse.wire.containers import WaitResponse

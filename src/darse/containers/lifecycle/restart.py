@@ -14,7 +14,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from darse.containers.model import Container, Status
-from darse.core.errors import Conflict
 from darse.wire.host_config import RestartPolicy
 
 _FIRST_DELAY = 0.1
@@ -37,12 +36,6 @@ def restarts_with_engine(container: Container) -> bool:
     if policy.Name == "always":
         return True
     return not state.manually_stopped and restarts_after_end(policy, state.exit_code, state.restart_count)
-
-
-def refuse_restarting(container: Container) -> None:
-    """Raise Conflict when the container has no process just now."""
-    if container.state.status is Status.RESTARTING:
-        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
 
 
 class RestartManager:

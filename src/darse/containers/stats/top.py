@@ -6,8 +6,7 @@ import asyncio
 import time
 
 from darse.containers.dependencies import Dependencies
-from darse.containers.lifecycle.restart import refuse_restarting
-from darse.containers.model import Container
+from darse.containers.model import Container, refuse_restarting
 from darse.core.errors import Conflict, InvalidParameter, SystemFault
 from darse.linux.proc.procinfo import read_process
 from darse.runtime.processes import ps_columns

@@ -1,0 +1,130 @@
+"""Taking over the containers of an engine before this one: what was cut short, what runs, and what nobody knows."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.exec.service import ExecService
+from darse.containers.lifecycle.service import Lifecycle
+from darse.containers.logs.shipping.service import Shipping
+from darse.containers.model import Container, Status
+from darse.core.errors import EngineError
+from darse.core.state import REBUILD
+from darse.linux.fs.contained import remove_tree
+from darse.recovery.startup import Recovery
+
+
+class ContainerRecovery:
+    """Brings records and the host together when the engine starts."""
+
+    def __init__(
+        self,
+        context: Dependencies,
+        lifecycle: Lifecycle,
+        execs: ExecService,
+        shipping: Shipping,
+        auto_remove: Callable[[Container], Awaitable[None]],
+    ) -> None:
+        """`auto_remove` removes a container that asked for it."""
+        self._context = context
+        self._store = context.store
+        self._lifecycle = lifecycle
+        self._execs = execs
+        self._shipping = shipping
+        self._auto_remove = auto_remove
+        #: Exit codes of containers that ended and went before anybody could wait for them in this engine.
+        self.unwatched_ends: dict[str, int] = {}
+
+    def sweep(self, recovery: Recovery) -> None:
+        """Undo creations and finish removals that an engine before us did not; set aside what no record names."""
+        for container in self._store.everything():
+            if container.state.status is Status.CREATING:
+                self._store.delete(container)
+                self._context.volumes.discard_unrecorded(container.record.mounts, recovery.unfinished)
+                self._context.volumes.discard_anonymous(container.record.mounts)
+        files = self._context.files
+        files.make_directories()
+        removed = recovery.unfinished.of("containers")
+        known = self.known
+        recovery.strays = self._strays(known | removed)
+        for directory in list(files.containers.iterdir()):
+            name = directory.name
+            if name in known or name in recovery.strays or self._shipping.adopt(directory):
+                continue
+            if name in removed or _is_empty(directory):
+                remove_tree(directory)
+            else:
+                recovery.set_aside("containers", directory, "no record names this container")
+        recovery.unattended = recovery.strays | self._with_processes(self._store.damaged)
+        for container_id in recovery.strays:
+            recovery.report(
+                f"container {container_id}",
+                "it runs, and no record names it",
+                f"it is left alone; to take it back, {REBUILD}",
+            )
+
+    @property
+    def known(self) -> set[str]:
+        """The ids of all containers that have a row, damaged ones included."""
+        return {container.id for container in self._store} | self._store.damaged
+
+    def _strays(self, known: set[str]) -> set[str]:
+        """The ids of containers that have processes, and are none of `known`."""
+        context = self._context
+        places = [context.files.bundles, *(runtime.root for runtime in context.runtimes.values())]
+        found = {path.name for place in places if place.exists() for path in place.iterdir()}
+        return self._with_processes(found - known)
+
+    def _with_processes(self, ids: set[str]) -> set[str]:
+        context = self._context
+        parent = context.config.cgroup_parent.strip("/")
+        return {one for one in ids if context.cgroups.processes(f"/{parent}/{one}")}
+
+    async def recover(self, recovery: Recovery) -> None:
+        """Bring every container together with what the kernel has; then clean up what belongs to none."""
+        monitors = self._context.monitor.running()
+        for container in self._store:
+            try:
+                await self._lifecycle.recover(container, monitors)
+            except Exception as error:
+                # Whatever is damaged of one keeps only that one down. What nobody has foreseen shows its traceback.
+                if not isinstance(error, (EngineError, OSError, ValueError)):
+                    self._context.log.exception("cannot recover container %s", container.id[:12])
+                recovery.report(
+                    f"container {container.id[:12]}",
+                    f"it cannot be taken over: {error}",
+                    "remove it, or start it again",
+                )
+        await self._sweep_runs(self.known | recovery.strays)
+        self._execs.recover(monitors, self._store.damaged | recovery.strays)
+
+    async def _sweep_runs(self, known: set[str]) -> None:
+        """Remove directories, runtime state and cgroups of containers that no longer exist."""
+        context = self._context
+        for runtime in context.runtimes.values():
+            for directory in list(runtime.root.iterdir()) if runtime.root.exists() else []:
+                if directory.name not in known:
+                    await context.cgroups.remove(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
+                    runtime.delete_state(directory.name)
+        for directory in list(context.files.bundles.iterdir()):
+            if directory.name not in known:
+                remove_tree(directory)
+        for path in list(context.files.exits.iterdir()):
+            if path.name not in known:
+                path.unlink()
+        # A conmon that is killed while it hands over a terminal leaves the socket for that.
+        for path in context.files.exits.parent.glob("conmon-term.*"):
+            path.unlink(missing_ok=True)
+
+    async def remove_finished(self) -> None:
+        """Remove containers that ended, and asked for that, while no engine ran."""
+        for container in self._store:
+            if container.record.host.AutoRemove and container.state.status is Status.EXITED:
+                self.unwatched_ends[container.id] = container.state.exit_code
+                await self._auto_remove(container)
+
+
+def _is_empty(directory: Path) -> bool:
+    return directory.is_dir() and not any(directory.iterdir())

@@ -1,0 +1,105 @@
+"""Attaching to the streams of containers, reading their logs, and the size of their terminals."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote_plus
+
+from darse.containers.dependencies import Dependencies
+from darse.containers.logs import LogOptions, LogStream
+from darse.containers.logs.attributes import attributes
+from darse.containers.logs.drivers import is_readable
+from darse.containers.logs.files import LogFiles
+from darse.containers.model import Container, Status, refuse_restarting
+from darse.containers.streams.console import Attachment
+from darse.containers.streams.detach_keys import DEFAULT, DetachKeys, parse
+from darse.containers.streams.hubs import ConsoleHubs
+from darse.containers.streams.options import AttachOptions
+from darse.core.errors import Conflict, InvalidParameter
+from darse.runtime.monitor import conmon
+from darse.runtime.monitor.conmon import STDERR, STDOUT
+
+
+class StreamService:
+    """Attachments, log readers and terminals."""
+
+    def __init__(self, context: Dependencies, hubs: ConsoleHubs) -> None:
+        self._context = context
+        self._store = context.store
+        self._hubs = hubs
+
+    def attach(self, reference: str, options: AttachOptions) -> Attachment:
+        """Connect to a container's streams, from now on or from its start.
+
+        Raises NotFound, InvalidParameter for detach keys, and Conflict when it is paused or just ending.
+        """
+        container = self._store.get(reference)
+        if container.state.status is Status.PAUSED:
+            raise Conflict(f"container {reference} is paused, unpause the container before attach")
+        refuse_restarting(container)
+        config = container.record.config
+        keys = DetachKeys(parse(options.detach_keys or DEFAULT))
+        outputs = {STDOUT} if options.stdout or (config.Tty and options.stderr) else set()
+        if options.stderr:
+            outputs.add(STDERR)
+        hub = self._hubs.of(container)
+        attachment = Attachment(
+            hub,
+            terminal=config.Tty,
+            stdin=options.stdin and options.stream and config.OpenStdin,
+            outputs=frozenset(outputs),
+            detach_keys=keys if config.Tty else None,
+            history=self._history(container, options) if options.logs else None,
+        )
+        if options.stream:
+            hub.add(attachment, running=container.state.alive)
+        else:
+            attachment.finish()
+        self._context.publish(container, "attach")
+        return attachment
+
+    def _history(self, container: Container, options: AttachOptions) -> AsyncIterator[bytes]:
+        log = LogOptions(stdout=options.stdout, stderr=options.stderr)
+        return self._log_stream(container, log).frames()
+
+    def read_log(self, reference: str, options: LogOptions) -> LogStream:
+        """Read a container's log. Raises NotFound, InvalidParameter and Conflict when it keeps none."""
+        container = self._store.get(reference)
+        if not (options.stdout or options.stderr):
+            raise InvalidParameter("Bad parameters: you must choose at least one stream")
+        if not is_readable(container.record.host.LogConfig):
+            raise Conflict("configured logging driver does not support reading")
+        stream = self._log_stream(container, options)
+        if options.follow:
+            followers = self._context.followers.setdefault(container.id, set())
+            followers.add(stream)
+        return stream
+
+    def close_log(self, stream: LogStream, reference: str) -> None:
+        """The reader of a log is done."""
+        container = self._store.find(reference)
+        for container_id in [container.id] if container else list(self._context.followers):
+            followers = self._context.followers.get(container_id)
+            if followers is not None:
+                followers.discard(stream)
+                if not followers:
+                    del self._context.followers[container_id]
+
+    def _log_stream(self, container: Container, options: LogOptions) -> LogStream:
+        told = attributes(container)
+        return LogStream(
+            LogFiles(self._context.files.of(container.id).log),
+            self._context.inotify,
+            options,
+            terminal=container.record.config.Tty,
+            details=",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(told.items())),
+            running=lambda: container.state.alive,
+        )
+
+    def resize_terminal(self, reference: str, height: int, width: int) -> None:
+        """Set the size of a container's terminal. Raises Conflict when it does not run."""
+        container = self._store.get(reference)
+        if not container.state.alive:
+            raise Conflict(f"container {container.id} is not running")
+        conmon.resize(self._context.files.of(container.id).station, height, width)
+        self._context.publish(container, "resize", height=height, width=width)
