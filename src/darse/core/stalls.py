@@ -33,11 +33,11 @@ class _Turn:
 
     __slots__ = ("begin", "delay", "delays", "stacks")
 
-    def __init__(self, begin: float, delay: int) -> None:
+    def __init__(self, begin: float, delay: int, delays: dict[str, int]) -> None:
         self.begin = begin
         # Nanoseconds that the loop's thread, and the others by their ids, had waited for a processor before.
         self.delay = delay
-        self.delays: dict[str, int] = {}
+        self.delays = delays
         self.stacks: Counter[str] = Counter()
 
 
@@ -65,6 +65,7 @@ class StallDetector:
         self._limit = limit
         self._turn: _Turn | None = None
         self._watching = False
+        self._delays: dict[str, int] = {}
         self._thread_id = 0
         self._kernel_id = ""
         self._schedstat = -1
@@ -79,6 +80,7 @@ class StallDetector:
         self._thread_id = threading.get_ident()
         self._kernel_id = str(threading.get_native_id())
         self._schedstat = _open_schedstat("thread-self")
+        self._delays = _read_delays(self._kernel_id)
         self._watching = True
         threading.Thread(target=self._watch, name="stalls", daemon=True).start()
 
@@ -93,7 +95,7 @@ class StallDetector:
     def begin_turn(self) -> None:
         """The loop goes to work."""
         if self._watching:
-            self._turn = _Turn(time.monotonic(), _read_delay(self._schedstat))
+            self._turn = _Turn(time.monotonic(), _read_delay(self._schedstat), self._delays)
 
     def end_turn(self) -> None:
         """The loop is about to wait: report the turn when it was too long."""
@@ -104,9 +106,8 @@ class StallDetector:
         if duration < self._limit:
             return
         waited = _read_delay(self._schedstat) - turn.delay
-        if turn.delays:
-            now = _read_delays(self._kernel_id)
-            waited += sum(now.get(thread, before) - before for thread, before in turn.delays.items())
+        for thread, delay in _read_delays(self._kernel_id).items():
+            waited += delay - turn.delays.get(thread, 0)
         blocked = duration - waited / 1e9
         if blocked >= self._limit:
             _report(blocked, duration, turn.stacks)
@@ -115,10 +116,9 @@ class StallDetector:
         pause = self._limit / _LOOKS
         before: _Turn | None = None
         while not self._stop.wait(pause):
+            self._delays = _read_delays(self._kernel_id)
             turn = self._turn
             if turn is not None and turn is before:
-                if not turn.delays:
-                    turn.delays = _read_delays(self._kernel_id)
                 turn.stacks[_stack(sys._current_frames().get(self._thread_id))] += 1
             before = turn
 
