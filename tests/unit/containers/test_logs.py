@@ -70,6 +70,23 @@ async def test_since_and_until_bound_the_time(log):
     assert await _read(log, since_ns=(_BASE + 2) * 10**9, until_ns=(_BASE + 4) * 10**9) == b"two\nthree\n"
 
 
+async def test_others_go_on_while_a_filter_drops_a_long_log(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(_line(1, "stdout", "F", "x" * 60) * 200_000)
+    turns = 0
+
+    async def turn():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(turn())
+    assert await _read(path, stdout=False) == b""
+    others.cancel()
+    assert turns > 10
+
+
 async def test_a_container_that_never_ran_has_no_log(tmp_path):
     assert await _read(tmp_path / "absent") == b""
 

@@ -14,7 +14,8 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -24,7 +25,9 @@ from darse.linux.descriptors import open_in_thread
 from darse.linux.fs.inotify import Inotify
 
 _BLOCK = 256 * 1024
-_TIME_LENGTH = len("2026-01-02T03:04:05.123456789+00:00")
+# After so many bytes of lines that nobody wants others get their turn.
+_SCAN = 16 * _BLOCK
+T = TypeVar("T")
 
 
 class LogOptions(msgspec.Struct, frozen=True):
@@ -125,16 +128,14 @@ class LogStream:
     async def _read(self, log: OpenLog, offset: int, end: tuple[int, int] | None) -> AsyncIterator[bytes]:
         """Yield what one file has, until it is at its end and grows no more."""
         limit = end[1] if end is not None and end[0] == log.sequence else None
-        rest = b""
+        scan = _Scan(log.descriptor, self._format, offset, limit)
         while True:
             # Asked before reading: what was written before the end is then surely read.
             more_may_come = self._options.follow and self._running() and not self._closed
             rotated = self._files.has_successor(log)
-            while block := os.pread(log.descriptor, _BLOCK if limit is None else min(_BLOCK, limit - offset), offset):
-                offset += len(block)
-                *lines, rest = (rest + block).split(b"\n")
-                if output := self._format.lines(lines):
-                    yield output
+            while not await _finish(asyncio.to_thread(scan.go_on)):
+                if scan.output:
+                    yield scan.output
                 if self._format.past_until or self._closed:
                     return
             if rotated or limit is not None:
@@ -157,6 +158,43 @@ class LogStream:
         """The client is gone."""
         self._closed = True
         self.container_ended()
+
+
+async def _finish(work: Coroutine[None, None, T]) -> T:
+    """Await what a thread does with a descriptor that is closed next; so its end also when this is cancelled."""
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+class _Scan:
+    """Goes through a file in a thread: a filter may drop all of its gigabytes."""
+
+    def __init__(self, descriptor: int, format_: _Formatter, offset: int, limit: int | None) -> None:
+        """Begin at `offset`, and do not read beyond `limit`."""
+        self.output = b""
+        self._descriptor = descriptor
+        self._format = format_
+        self._offset = offset
+        self._limit = limit
+        self._rest = b""
+
+    def go_on(self) -> bool:
+        """Read until there is output, or for a while; whether the end was reached."""
+        self.output = b""
+        stop = self._offset + _SCAN
+        while self._offset < stop and not self.output and not self._format.past_until:
+            size = _BLOCK if self._limit is None else min(_BLOCK, self._limit - self._offset)
+            block = os.pread(self._descriptor, size, self._offset)
+            if not block:
+                return True
+            self._offset += len(block)
+            *lines, self._rest = (self._rest + block).split(b"\n")
+            self.output = self._format.lines(lines)
+        return False
 
 
 def _close(log: OpenLog | None) -> None:
