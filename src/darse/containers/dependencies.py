@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol
 
 import msgspec
 
-from darse.containers.explain.store import TraceStore
-from darse.containers.filesystem.layout import FileLayout
-from darse.containers.filesystem.leases import RootfsLeases
-from darse.containers.lifecycle.listeners import LifecycleListeners
-from darse.containers.lifecycle.pending_writes import PendingWrites
-from darse.containers.logs import LogStream
+from darse.containers.layout import FileLayout
+from darse.containers.leases import RootfsLeases
+from darse.containers.listeners import LifecycleListeners
 from darse.containers.model import Container
+from darse.containers.pending_writes import PendingWrites
 from darse.containers.store import ContainerStore
+from darse.containers.traces import TraceStore
 from darse.core.config import EngineConfig
 from darse.core.errors import InvalidParameter
 from darse.core.events import EventLog
@@ -31,6 +31,13 @@ from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.sysinfo import SysInfo
 from darse.volumes import VolumeService
 from darse.wire.host_config import HostConfig
+
+
+class LogFollower(Protocol):
+    """A reader that follows a container's log."""
+
+    def container_ended(self) -> None:
+        """No more comes."""
 
 
 class Dependencies(msgspec.Struct, frozen=True):
@@ -59,7 +66,7 @@ class Dependencies(msgspec.Struct, frozen=True):
     inotify: Inotify = msgspec.field(default_factory=Inotify)
     unsaved: PendingWrites = msgspec.field(default_factory=PendingWrites)
     observers: LifecycleListeners = msgspec.field(default_factory=LifecycleListeners)
-    followers: dict[str, set[LogStream]] = msgspec.field(default_factory=dict)
+    followers: dict[str, set[LogFollower]] = msgspec.field(default_factory=dict)
     log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))
 
     def runtime_of(self, container: Container) -> OCIRuntime:

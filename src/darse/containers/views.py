@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from darse.containers.filesystem.layout import ContainerFiles
+from darse.containers.layout import ContainerFiles
 from darse.containers.model import Container, State, Status
 from darse.core.times import ZERO, rfc3339
 from darse.volumes.mounts import mount_points

@@ -13,7 +13,7 @@ from pathlib import Path
 from darse.containers import ContainerService
 from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
-from darse.containers.filesystem.layout import FileLayout
+from darse.containers.layout import FileLayout
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.store import ContainerStore
 from darse.core import events, unfinished

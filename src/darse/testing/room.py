@@ -17,7 +17,7 @@ import msgspec
 
 from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
-from darse.containers.filesystem.layout import FileLayout
+from darse.containers.layout import FileLayout
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.service import ContainerService
 from darse.containers.store import ContainerStore

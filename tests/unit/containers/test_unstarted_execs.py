@@ -12,7 +12,7 @@ import pytest
 from darse.containers.exec.pool import monitor_directory_of
 from darse.containers.exec.records import Exec, ExecRecord
 from darse.containers.exec.service import ExecService
-from darse.containers.lifecycle.listeners import LifecycleListeners
+from darse.containers.listeners import LifecycleListeners
 from darse.core.errors import NotFound
 from darse.wire.execs import ExecConfig
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from darse.archive.process import OnConnection
 from darse.containers.dependencies import Dependencies
-from darse.containers.filesystem.image_mounts import ImageMounts
+from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.model import Container, Status
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.times import rfc3339

@@ -14,8 +14,8 @@ import msgspec
 
 from darse.containers import name_generator
 from darse.containers.dependencies import Dependencies
-from darse.containers.filesystem.image_mounts import ImageMounts
-from darse.containers.filesystem.layout import ContainerFiles
+from darse.containers.layout import ContainerFiles
+from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.lifecycle.signals import parse_signal
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.model import Container, Record, State, Status

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from darse.containers.dependencies import Dependencies
-from darse.containers.filesystem.image_mounts import ImageMounts
 from darse.containers.health.policy import first_health
+from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.lifecycle.namespaces import donor_of_shared_memory, joined_containers, shared_namespaces
 from darse.containers.lifecycle.teardown import Teardown
 from darse.containers.model import Container

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from darse.containers.explain.store import TraceStore
+from darse.containers.traces import TraceStore
 from darse.core.errors import NotFound
 
 

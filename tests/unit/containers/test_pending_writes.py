@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from darse.containers.lifecycle.pending_writes import PendingWrites
+from darse.containers.pending_writes import PendingWrites
 from darse.core.errors import NoSpace
 
 
