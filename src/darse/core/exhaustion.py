@@ -60,6 +60,10 @@ def exhausted(error: OSError, directory: Path | None = None, needed: int = 0) ->
     directory: what was written to, where `error` does not name a file.
     needed: how many bytes were to be written, where that is known.
     """
+    if error.errno == errno.EAGAIN and isinstance(error.filename, str):
+        # fork(2), for what has a name cannot be read or written to no avail.
+        what = "the host, or the engine's control group, allows no more processes"
+        return Exhausted(f"resource temporarily unavailable: cannot start {error.filename}: {what}")
     if error.errno not in _EXHAUSTED:
         return None
     if error.errno in _DESCRIPTORS:

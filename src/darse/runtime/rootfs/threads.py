@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -34,13 +36,21 @@ class TreeThreads:
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Run `function` in a thread, within the caller's context (its trace). Cancelled, it goes on alone."""
         await self._free.acquire()
-        return await start_thread(self._free.release, function, *arguments, **options)
+        try:
+            running = start_thread(self._free.release, function, *arguments, **options)
+        except OSError:
+            self._free.release()
+            raise
+        return await running
 
 
 def start_thread(
     ended: Callable[[], None], function: Callable[P, T], *arguments: P.args, **options: P.kwargs
 ) -> asyncio.Future[T]:
-    """Start a thread that the interpreter does not wait for. `ended` is called in the loop when it is through."""
+    """Start a thread that the interpreter does not wait for. `ended` is called in the loop when it is through.
+
+    Raises BlockingIOError when the host has no room for a thread.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
@@ -63,7 +73,10 @@ def start_thread(
         with contextlib.suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle, result, failure)
 
-    threading.Thread(target=work, name="tree", daemon=True).start()
+    try:
+        threading.Thread(target=work, name="tree", daemon=True).start()
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), "a thread") from error
     return future
 
 
