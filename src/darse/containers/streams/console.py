@@ -30,7 +30,7 @@ from darse.runtime.monitor.conmon import STDERR, STDOUT, Console
 _HIGH_WATER = 1024 * 1024
 # Bytes that are given to a client's connection at once: it copies what the client does not take yet.
 _PIECE = 64 * 1024
-# Attachments that are woken in one turn of the event loop.
+# Attachments that are woken, or left, in one turn of the event loop.
 _AT_ONCE = 64
 STALLED_SECONDS = 10.0
 _log = logging.getLogger("darse.containers")
@@ -267,10 +267,18 @@ class ConsoleHub:
         stalled = [one for one in self._onlookers if one.waits_since is not None and one.waits_since <= before]
         if stalled:
             _log.warning("%d clients of a container's streams do not read, and are let go", len(stalled))
-        for attachment in stalled:
-            attachment.let_go()
-            self.remove(attachment)
-        if self._full:
+        self._leave_in_turns(iter(stalled))
+
+    def _leave_in_turns(self, stalled: Iterator[Attachment]) -> None:
+        """Leave some of them; the others when other clients have had their turn: each is a connection to be ended."""
+        some = list(itertools.islice(stalled, _AT_ONCE))
+        for attachment in some:
+            if attachment in self._attachments:
+                attachment.let_go()
+                self.remove(attachment)
+        if some:
+            asyncio.get_running_loop().call_soon(self._leave_in_turns, stalled)
+        elif self._full:
             self.balance()
 
     async def write(self, data: bytes) -> None:

@@ -150,6 +150,23 @@ async def test_an_onlooker_that_does_not_read_is_let_go(conmon, monkeypatch):
     assert b"".join(pieces).endswith(b"goes on")
 
 
+async def test_a_crowd_that_does_not_read_is_let_go_some_at_a_time(conmon, monkeypatch):
+    monkeypatch.setattr(console, "STALLED_SECONDS", 0.1)
+    hub = _hub(conmon)
+    left = []
+    crowd = [_attach(hub) for _ in range(3 * console._AT_ONCE)]
+    for one in crowd:
+        one.when_let_go(lambda: left.append(None))
+    await _fill(conmon, crowd[-1])
+    in_one_turn = before = 0
+    async with asyncio.timeout(5):
+        while len(left) < len(crowd):
+            await asyncio.sleep(0)
+            in_one_turn, before = max(in_one_turn, len(left) - before), len(left)
+    assert in_one_turn <= console._AT_ONCE
+    assert not hub.wanted
+
+
 async def test_who_was_there_before_the_start_sets_the_pace_for_ever(conmon, monkeypatch):
     monkeypatch.setattr(console, "STALLED_SECONDS", 0.05)
     hub = _hub(conmon)
