@@ -101,5 +101,5 @@ class StreamService:
         container = self._store.get(reference)
         if not container.state.alive:
             raise Conflict(f"container {container.id} is not running")
-        conmon.resize(self._context.files.of(container.id).station, height, width)
+        conmon.resize(self._context.files.of(container.id).bundle, height, width)
         self._context.publish(container, "resize", height=height, width=width)

@@ -61,11 +61,11 @@ class Dependencies(msgspec.Struct, frozen=True):
     seccomp_profile: str = ""
     id_mapping: IdMapping = msgspec.field(default_factory=IdentityMapping)
     traces: TraceStore = msgspec.field(default_factory=TraceStore)
-    file_uses: RootfsLeases = msgspec.field(default_factory=RootfsLeases)
+    rootfs_leases: RootfsLeases = msgspec.field(default_factory=RootfsLeases)
     locks: KeyedLocks = msgspec.field(default_factory=KeyedLocks)
     inotify: Inotify = msgspec.field(default_factory=Inotify)
-    unsaved: PendingWrites = msgspec.field(default_factory=PendingWrites)
-    observers: LifecycleListeners = msgspec.field(default_factory=LifecycleListeners)
+    pending_writes: PendingWrites = msgspec.field(default_factory=PendingWrites)
+    listeners: LifecycleListeners = msgspec.field(default_factory=LifecycleListeners)
     followers: dict[str, set[LogFollower]] = msgspec.field(default_factory=dict)
     log: logging.Logger = msgspec.field(default_factory=lambda: logging.getLogger("darse.containers"))
 

@@ -23,7 +23,7 @@ class ContainerFiles(msgspec.Struct, frozen=True):
 
     container_id: str
     data: Path
-    station: MonitorDirectory
+    bundle: MonitorDirectory
 
     @property
     def log(self) -> Path:
@@ -45,19 +45,19 @@ class ContainerFiles(msgspec.Struct, frozen=True):
         """Mounted at /etc/resolv.conf."""
         return self.data / "resolv.conf"
 
-    def prepare_station(self) -> None:
+    def prepare_bundle(self) -> None:
         """Make an empty directory for a new run."""
-        self.clear_station()
+        self.clear_bundle()
         if self.log.is_fifo():  # conmon would wait for its other end
             self.log.unlink()
-        with trace.step("file", "directory for the run", "mkdir", "-p", str(self.station.rootfs)):
-            self.station.directory.mkdir(mode=0o700)
-            self.station.rootfs.mkdir()
+        with trace.step("file", "directory for the run", "mkdir", "-p", str(self.bundle.rootfs)):
+            self.bundle.directory.mkdir(mode=0o700)
+            self.bundle.rootfs.mkdir()
 
-    def clear_station(self) -> None:
+    def clear_bundle(self) -> None:
         """Remove what the last run left."""
-        remove_tree(self.station.directory)
-        self.station.exit_file.unlink(missing_ok=True)
+        remove_tree(self.bundle.directory)
+        self.bundle.exit_file.unlink(missing_ok=True)
 
     def write_hostname(self, hostname: str) -> None:
         """Write the file that is mounted at /etc/hostname."""
@@ -84,7 +84,7 @@ class ContainerFiles(msgspec.Struct, frozen=True):
 
     def remove(self) -> None:
         """Remove everything; what is gone already is fine."""
-        self.clear_station()
+        self.clear_bundle()
         remove_tree(self.data)
 
 

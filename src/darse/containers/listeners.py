@@ -25,33 +25,33 @@ class LifecycleListener(Protocol):
 
 
 class LifecycleListeners:
-    """All observers. One that fails is logged, and keeps no container from its life."""
+    """All listeners. One that fails is logged, and keeps no container from its life."""
 
     def __init__(self) -> None:
-        self._observers: list[LifecycleListener] = []
+        self._listeners: list[LifecycleListener] = []
 
-    def add(self, observer: LifecycleListener) -> None:
-        """Tell `observer` too from now on."""
-        self._observers.append(observer)
+    def add(self, listener: LifecycleListener) -> None:
+        """Tell `listener` too from now on."""
+        self._listeners.append(listener)
 
     def started(self, container: Container) -> None:
         """A container runs."""
-        for observer in self._observers:
-            self._tell(observer.started, container)
+        for listener in self._listeners:
+            self._tell(listener.started, container)
 
     def ended(self, container: Container) -> None:
         """A container has ended."""
-        for observer in self._observers:
-            self._tell(observer.ended, container)
+        for listener in self._listeners:
+            self._tell(listener.ended, container)
 
     def removed(self, container: Container) -> None:
         """A container is gone."""
-        for observer in self._observers:
-            self._tell(observer.removed, container)
+        for listener in self._listeners:
+            self._tell(listener.removed, container)
 
     @staticmethod
     def _tell(hear: Callable[[Container], None], container: Container) -> None:
         try:
             hear(container)
         except Exception:
-            _log.exception("an observer of container %s failed", container.id[:12])
+            _log.exception("an listener of container %s failed", container.id[:12])

@@ -38,7 +38,7 @@ class ContainerListing:
             {
                 "ID": container.id,
                 "LowerDir": ":".join(overlay.lower),
-                "MergedDir": str(self._context.files.of(container.id).station.rootfs),
+                "MergedDir": str(self._context.files.of(container.id).bundle.rootfs),
                 "UpperDir": overlay.upper,
                 "WorkDir": overlay.work,
             },

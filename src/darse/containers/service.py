@@ -68,9 +68,9 @@ class ContainerService:
         self._rotation.first_needed = self._shipping.first_needed
         self.recovery = ContainerRecovery(context, self.lifecycle, self.execs, self._shipping, self._auto_remove)
         self.observation = Observation(context, self.lifecycle.updates)
-        context.observers.add(self._health)
-        context.observers.add(self._shipping)
-        context.observers.add(self._rotation)
+        context.listeners.add(self._health)
+        context.listeners.add(self._shipping)
+        context.listeners.add(self._rotation)
 
     async def _auto_remove(self, container: Container) -> None:
         with contextlib.suppress(Conflict):  # somebody has started it again

@@ -29,13 +29,13 @@ async def test_it_goes_after_five_minutes(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(asyncio.get_running_loop(), "call_later", call_later)
     # An engine that takes over counts from its own start.
     for name in ("waits", "runs"):
-        station = monitor_directory_of(tmp_path, name, "c1")
-        station.exits.mkdir(parents=True)
-        Exec(ExecRecord(name, "c1", ExecConfig(Cmd=["true"])), station, cast(Any, None)).save()
+        bundle = monitor_directory_of(tmp_path, name, "c1")
+        bundle.exits.mkdir(parents=True)
+        Exec(ExecRecord(name, "c1", ExecConfig(Cmd=["true"])), bundle, cast(Any, None)).save()
     context = SimpleNamespace(
         files=SimpleNamespace(execs=tmp_path),
         store=SimpleNamespace(find=lambda reference: SimpleNamespace(id=reference)),
-        observers=LifecycleListeners(),
+        listeners=LifecycleListeners(),
         null=None,
         hold_monitor=lambda pid: None,
     )

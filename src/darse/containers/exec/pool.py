@@ -23,7 +23,7 @@ from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
-# What is stored of an exec, in its station's directory.
+# What is stored of an exec, in its bundle's directory.
 RECORD = "exec.json"
 _MOST = 8
 _SECONDS = 5.0
@@ -66,10 +66,10 @@ class ExecPool:
             return
         if spare and self._spare(shape.container_id) is not None:
             return
-        station = monitor_directory_of(self._directory, exec_id, shape.container_id)
+        bundle = monitor_directory_of(self._directory, exec_id, shape.container_id)
         if spare:
-            station.exits.mkdir(mode=0o700, parents=True)
-        start = functools.partial(ExecLaunch, runtime, station, shape.stdio, attach=shape.attach, null=self._null)
+            bundle.exits.mkdir(mode=0o700, parents=True)
+        start = functools.partial(ExecLaunch, runtime, bundle, shape.stdio, attach=shape.attach, null=self._null)
         launch = asyncio.create_task(asyncio.to_thread(start))
         self._waiting[exec_id] = _Waiting(shape, launch, spare, self._expiry(exec_id))
 
@@ -104,8 +104,8 @@ class ExecPool:
         if waiting is None:
             return
         waiting.expiry.cancel()
-        station = monitor_directory_of(self._directory, exec_id, waiting.shape.container_id)
-        end = asyncio.create_task(_end(waiting, station))
+        bundle = monitor_directory_of(self._directory, exec_id, waiting.shape.container_id)
+        end = asyncio.create_task(_end(waiting, bundle))
         self._ending[exec_id] = end
         end.add_done_callback(lambda _: self._ending.pop(exec_id))
 
@@ -141,18 +141,18 @@ def _ready(launch: asyncio.Task[ExecLaunch]) -> bool:
     return launch.exception() is None and not launch.result().failed
 
 
-async def _end(waiting: _Waiting, station: MonitorDirectory) -> None:
+async def _end(waiting: _Waiting, bundle: MonitorDirectory) -> None:
     await asyncio.wait((waiting.launch,))
     if waiting.launch.exception() is None:
         await asyncio.to_thread(waiting.launch.result().abandon)
-    await asyncio.to_thread(clear, station)
+    await asyncio.to_thread(clear, bundle)
 
 
-def clear(station: MonitorDirectory) -> None:
+def clear(bundle: MonitorDirectory) -> None:
     """Remove what a conmon has left: all of a spare, all but the record of what a client has created."""
-    if not (station.directory / RECORD).exists():
-        discard_tree(station.directory)
+    if not (bundle.directory / RECORD).exists():
+        discard_tree(bundle.directory)
         return
-    for path in (*station.exits.iterdir(), *station.directory.iterdir()):
-        if path != station.exits and path.name != RECORD:
+    for path in (*bundle.exits.iterdir(), *bundle.directory.iterdir()):
+        if path != bundle.exits and path.name != RECORD:
             path.unlink(missing_ok=True)

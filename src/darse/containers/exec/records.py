@@ -32,7 +32,7 @@ class Exec(msgspec.Struct):
     """An exec in memory."""
 
     record: ExecRecord
-    station: MonitorDirectory
+    bundle: MonitorDirectory
     hub: ConsoleHub
     monitor: HeldProcess | None = None
     watcher: asyncio.Task[None] | None = None
@@ -56,7 +56,7 @@ class Exec(msgspec.Struct):
 
     def save(self) -> None:
         """Write the record for an engine that comes after this one."""
-        write_atomically(self.station.directory / RECORD, msgspec.json.encode(self.record), durable=False)
+        write_atomically(self.bundle.directory / RECORD, msgspec.json.encode(self.record), durable=False)
 
 
 def read_record(directory: Path) -> ExecRecord | None:

@@ -63,10 +63,10 @@ class ExecService:
         self._directory = context.files.execs
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
-        self._ahead = ExecPool(self._directory, context.null)
+        self._pool = ExecPool(self._directory, context.null)
         self._endings: set[asyncio.Task[bool]] = set()
-        context.observers.add(self._ahead)
-        context.observers.add(self)
+        context.listeners.add(self._pool)
+        context.listeners.add(self)
 
     async def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
         """Prepare an exec and return its id; `probe` marks a health check's.
@@ -82,21 +82,21 @@ class ExecService:
             await asyncio.to_thread(self._user, container, config)
             container = self._running(container.id)
         shape = _shape(container, config, attached=_attaches(config))
-        spare = None if probe else self._ahead.adopt(shape)
+        spare = None if probe else self._pool.adopt(shape)
         record = ExecRecord(spare or new_id(), container.id, config, probe=probe)
         one = self._open(record)
         try:
             with in_words():
                 if spare is None:
-                    one.station.exits.mkdir(mode=0o700, parents=True)
+                    one.bundle.exits.mkdir(mode=0o700, parents=True)
                 one.save()
         except EngineError:
-            discard_tree(one.station.directory)
+            discard_tree(one.bundle.directory)
             raise
         self._execs[record.id] = one
         self._await_start(one)
         if spare is None:
-            self._ahead.begin(record.id, shape, self._context.runtime_of(container))
+            self._pool.begin(record.id, shape, self._context.runtime_of(container))
         self._publish(one, f"exec_create: {' '.join(config.Cmd or ())}")
         return record.id
 
@@ -136,7 +136,7 @@ class ExecService:
         one = self._execs.pop(exec_id, None)
         if one is not None:
             self._finished.remove(exec_id)
-            discard_tree(one.station.directory)
+            discard_tree(one.bundle.directory)
 
     async def start(self, exec_id: str, request: ExecStartRequest) -> Attachment | None:
         """Run an exec; return its streams, or None when it is to be detached.
@@ -196,7 +196,7 @@ class ExecService:
             # It may have been paused since this was asked for.
             self._running(container.id)
             shape = _shape(container, one.record.config, attached=attached)
-            ahead = await self._ahead.take(one.record.id, shape)
+            ahead = await self._pool.take(one.record.id, shape)
             run = functools.partial(self._launch_blocking, one, container, shape, ahead)
             try:
                 launched, connection = await asyncio.to_thread(run)
@@ -221,13 +221,13 @@ class ExecService:
     ) -> tuple[CreateResult, socket.socket | None]:
         runtime = self._context.runtime_of(container)
         null = self._context.null
-        launch = ahead or ExecLaunch(runtime, one.station, shape.stdio, attach=shape.attach, null=null)
+        launch = ahead or ExecLaunch(runtime, one.bundle, shape.stdio, attach=shape.attach, null=null)
         try:
             check_launchable((one.record.config.Cmd or [""])[0], one.record.config.WorkingDir)
             process = msgspec.json.encode(self._process(container, one.record.config))
             # For an engine that comes after this one: the exec does not wait any more.
-            with trace.step("file", f"the exec's process, for the OCI runtime: {one.station.config}"):
-                one.station.config.write_bytes(process)
+            with trace.step("file", f"the exec's process, for the OCI runtime: {one.bundle.config}"):
+                one.bundle.config.write_bytes(process)
         except BaseException:
             launch.abandon()
             raise
@@ -263,7 +263,7 @@ class ExecService:
             raise SystemFault("timeout waiting for exec session ready") from None
         if not one.running:
             raise Conflict(f"exec {exec_id} is not running")
-        conmon.resize(one.station, height, width)
+        conmon.resize(one.bundle, height, width)
 
     def recover(self, monitors: Mapping[Path, int], untouched: Collection[str] = ()) -> None:
         """Take over the execs that an engine before this one left; `monitors` are the conmons that run.
@@ -284,17 +284,17 @@ class ExecService:
             if record.exit_code is not None:
                 one.begun.set()
                 self._keep_finished(record.id)
-            elif not record.started and not one.station.config.exists():
+            elif not record.started and not one.bundle.config.exists():
                 # It waited for a start that the engine before us was not asked for.
                 _dismiss(monitor)
-                clear(one.station)
+                clear(one.bundle)
                 self._await_start(one)
             elif monitor is not None:
                 record.started = True
                 one.begun.set()
                 one.watcher = asyncio.create_task(self._watch(one, monitor))
             else:
-                exit_ = conmon.read_exit(one.station)
+                exit_ = conmon.read_exit(one.bundle)
                 self._finish(one, exit_.code if exit_ else 255)
 
     def forget_container(self, container_id: str) -> None:
@@ -314,12 +314,12 @@ class ExecService:
         del self._execs[one.record.id]
         if one.expiry is not None:
             one.expiry.cancel()
-        self._ahead.give_up(one.record.id)
-        discard_tree(one.station.directory)
+        self._pool.give_up(one.record.id)
+        discard_tree(one.bundle.directory)
 
     async def close(self) -> None:
         """Stop watching; the execs go on."""
-        await self._ahead.close()
+        await self._pool.close()
         for ending in self._endings:
             ending.cancel()
         launches = [one.launch for one in self._execs.values() if one.launch is not None]
@@ -330,15 +330,15 @@ class ExecService:
         await asyncio.gather(*watchers, return_exceptions=True)
 
     def _open(self, record: ExecRecord) -> Exec:
-        station = monitor_directory_of(self._directory, record.id, record.container_id)
+        bundle = monitor_directory_of(self._directory, record.id, record.container_id)
         hub = ConsoleHub(
-            lambda: conmon.connect(station),
+            lambda: conmon.connect(bundle),
             terminal=record.config.Tty,
             stdin_once=True,
             keep_connected=not record.config.Tty and record.config.AttachStdin,
             on_detach=lambda: self._publish(self._execs[record.id], "exec_detach"),
         )
-        return Exec(record, station, hub)
+        return Exec(record, bundle, hub)
 
     def _attachment(self, one: Exec, *, terminal: bool) -> Attachment:
         """`terminal` is what the client takes its stream for; frames go by that, whatever the exec has."""
@@ -374,22 +374,22 @@ class ExecService:
         one.monitor = monitor
         if last_word >= 0:
             await conmon.wait_exit_notification(last_word)
-            exit_ = conmon.read_exit(one.station)
+            exit_ = conmon.read_exit(one.bundle)
             if exit_ is not None:
                 self._finish(one, exit_.code)
-        exit_ = await conmon.ended(monitor, one.station)
+        exit_ = await conmon.ended(monitor, one.bundle)
         container = self._store.find(one.record.container_id)
         if one.record.exit_code is None:
             if exit_ is None and container is not None and container.state.alive:
                 # Its monitor was killed, and nobody would hear of its processes' end.
                 self._kill(one, container)
-            self._finish(one, (exit_ or conmon.unrecorded_exit(one.station, killed=True)).code)
+            self._finish(one, (exit_ or conmon.unrecorded_exit(one.bundle, killed=True)).code)
         if shape is None or one.record.probe or container is None or container.state.status is not Status.RUNNING:
             return
         # While others are on their way, processors have better to do.
         others = (other for other in self._execs.values() if other.record.container_id == container.id)
         if container.state.pid == shape.container_pid and not any(other.starting for other in others):
-            self._ahead.begin(new_id(), shape, self._context.runtime_of(container), spare=True)
+            self._pool.begin(new_id(), shape, self._context.runtime_of(container), spare=True)
 
     def _finish(self, one: Exec, code: int) -> None:
         one.record.exit_code = code
@@ -413,7 +413,7 @@ class ExecService:
         while len(self._finished) > _KEPT_FINISHED:
             old = self._execs.pop(self._finished.popleft(), None)
             if old is not None:
-                discard_tree(old.station.directory)
+                discard_tree(old.bundle.directory)
 
     def _get(self, exec_id: str) -> Exec:
         one = self._execs.get(exec_id)

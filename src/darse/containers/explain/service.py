@@ -42,12 +42,12 @@ class ExplainService:
 
     def _with_asked(self, container: Container, steps: list[Step]) -> list[Step]:
         """The steps of a start with what the runtime did, as long as the run lasts: its files go with it."""
-        station = self._context.files.of(container.id).station
+        bundle = self._context.files.of(container.id).bundle
         with contextlib.suppress(FileNotFoundError):
-            spec = msgspec.json.decode(read_regular(station.config))
+            spec = msgspec.json.decode(read_regular(bundle.config))
             state = self._context.runtime_of(container).state_directory(container.id)
             group = ControlGroup(self._context.cgroups, self._context.cgroup_path(container))
-            return with_asked(in_parts(steps, state, station.container_pid), spec, group)
+            return with_asked(in_parts(steps, state, bundle.container_pid), spec, group)
         return steps
 
     def list_operations(self) -> list[dict[str, Any]]:

@@ -161,7 +161,7 @@ class Archives:
                                 worker = RootfsHelper(view, job, source.take() if source is not None else None)
                             finally:
                                 view.close()
-                        stack.enter_context(context.file_uses.use(container.id, worker.end))
+                        stack.enter_context(context.rootfs_leases.use(container.id, worker.end))
                         stack.push_async_callback(worker.close)
                         break
                 # Its process has ended, and the engine is about to learn of it.

@@ -75,7 +75,7 @@ class Commits:
                 if container.state.status is Status.REMOVING:
                     raise NotFound(f"No such container: {container.id}")
                 work = asyncio.create_task(self._commit(container, base, config, name, options))
-                stack.enter_context(context.file_uses.use(container.id, lambda: _end(work)))
+                stack.enter_context(context.rootfs_leases.use(container.id, lambda: _end(work)))
                 stack.push_async_callback(_end, work)
             await asyncio.wait((work,))
             if work.cancelled():

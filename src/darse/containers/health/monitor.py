@@ -109,9 +109,11 @@ class HealthMonitor:
             return
         before = health.Status
         after = plan.judge(health, result, running_for)
-        if after == before and context.unsaved.waits(container.id):
+        if after == before and context.pending_writes.waits(container.id):
             return  # what waits writes the whole state
-        context.unsaved.write(container.id, functools.partial(self._save, container, after if after != before else ""))
+        context.pending_writes.write(
+            container.id, functools.partial(self._save, container, after if after != before else "")
+        )
 
     def _save(self, container: Container, news: str) -> None:
         context = self._context

@@ -81,7 +81,7 @@ class Control:
                 state.status = Status.EXITED
             if container.record.host.RestartPolicy.Name not in ("", "no"):
                 write = functools.partial(self._context.store.save_state, container)
-                self._context.unsaved.write(container.id, write)
+                self._context.pending_writes.write(container.id, write)
 
     async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
         ended = container.next_exit()
@@ -205,7 +205,7 @@ class Control:
                 if status is Status.PAUSED:
                     raise Conflict(f"Container {container.name} is not running") from None
             container.state.status = status
-            context.unsaved.write(container.id, functools.partial(self._save, container, action))
+            context.pending_writes.write(container.id, functools.partial(self._save, container, action))
 
     def _save(self, container: Container, action: str) -> None:
         with self._context.database.transaction():

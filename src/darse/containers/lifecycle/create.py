@@ -261,11 +261,11 @@ class Creation:
         self, files: ContainerFiles, overlay: Overlay, plans: list[MountPlan], working: str, owner: tuple[int, int]
     ) -> None:
         context = self._context
-        files.prepare_station()
+        files.prepare_bundle()
         try:
             with context.threads.private_mounts():
-                mount_overlay(overlay.lower, overlay.upper, overlay.work, str(files.station.rootfs))
-                root_fd = os.open(files.station.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                mount_overlay(overlay.lower, overlay.upper, overlay.work, str(files.bundle.rootfs))
+                root_fd = os.open(files.bundle.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
                     if working:
                         make_directories(root_fd, working, *owner)
@@ -274,7 +274,7 @@ class Creation:
                 finally:
                     os.close(root_fd)
         finally:
-            files.clear_station()
+            files.clear_bundle()
 
 
 def merged(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:

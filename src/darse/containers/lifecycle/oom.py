@@ -19,7 +19,7 @@ from darse.linux.fs.inotify import Subscription
 
 
 class OutOfMemory:
-    """An observer of containers' lives."""
+    """An listener of containers' lives."""
 
     def __init__(self, context: Dependencies) -> None:
         self._context = context
@@ -28,13 +28,13 @@ class OutOfMemory:
     def started(self, container: Container) -> None:
         """Watch conmon's directory, and the kernel's counter where there is one."""
         context = self._context
-        station = context.files.of(container.id).station
+        bundle = context.files.of(container.id).bundle
         counter = context.cgroups.memory_events(context.cgroup_path(container))
         # After a take-over: what is on record has been told.
         container.oom_kills = _kills(counter) if container.state.oom_killed else 0
         subscriptions = self._subscriptions[container.id] = []
         try:
-            for path in (station.directory, *([counter] if counter is not None else [])):
+            for path in (bundle.directory, *([counter] if counter is not None else [])):
                 subscriptions.append(context.inotify.subscribe(path, lambda: self._look(container, counter)))
         except OSError as error:
             # Its end will still tell; `darse doctor` knows the limit.
@@ -42,14 +42,14 @@ class OutOfMemory:
         self._look(container, counter)
 
     def _look(self, container: Container, counter: Path | None) -> None:
-        context, file = self._context, self._context.files.of(container.id).station.oom_file
+        context, file = self._context, self._context.files.of(container.id).bundle.oom_file
         if not container.state.alive:
             return
         kills = _kills(counter)
         if kills > container.oom_kills or (counter is None and file.exists()):
             container.oom_kills = kills
             container.state.oom_killed = True
-            context.unsaved.write(container.id, functools.partial(self._save, container))
+            context.pending_writes.write(container.id, functools.partial(self._save, container))
         if counter is None or container.oom_kills:
             file.unlink(missing_ok=True)
 

@@ -35,7 +35,7 @@ class Removal:
         # None begins to start any more, and one that has begun is not kept from it by a copy that takes long.
         with container.under_way(Purpose.REMOVAL):
             if context.locks.held(container.id):
-                await context.file_uses.end(container.id)
+                await context.rootfs_leases.end(container.id)
             async with context.locks.hold(container.id):
                 pass
             if container.state.active:
@@ -62,12 +62,12 @@ class Removal:
                     mounts = container.record.mounts if volumes else []
                     discarded = context.volumes.discard_anonymous(mounts)
                     context.publish(container, "destroy")
-                context.unsaved.forget(container.id)
+                context.pending_writes.forget(container.id)
                 container.is_removed()
-                context.observers.removed(container)
+                context.listeners.removed(container)
                 self._lifecycle.forget(container)
                 self._execs.forget_container(container.id)
-                await context.file_uses.end(container.id)
+                await context.rootfs_leases.end(container.id)
                 await context.snapshots.remove(container.id)
                 await asyncio.to_thread(context.files.of(container.id).remove)
                 await context.volumes.delete_data(discarded)

@@ -51,7 +51,7 @@ class Lifecycle:
         self.hubs = ConsoleHubs(context)
         self._teardown = Teardown(context)
         etc_files = EtcFiles(context, links)
-        context.observers.add(etc_files)
+        context.listeners.add(etc_files)
         self._steps = ContainerStart(context, links, etc_files, self._teardown, self.hubs)
         self._watchers: dict[str, asyncio.Task[None]] = {}
         # Watchers whose container has ended, and that are recording and removing it.
@@ -95,7 +95,7 @@ class Lifecycle:
         save = functools.partial(self._save, container, "start")
         monitor = await self._steps.run(container, restore, save)
         self._watch(container, monitor)
-        self._context.observers.started(container)
+        self._context.listeners.started(container)
 
     async def _start_again(self, container: Container) -> None:
         """Start a container whose turn has come by its restart policy."""
@@ -120,7 +120,7 @@ class Lifecycle:
             state.finished_ns = time.time_ns()
             self._restart_or_rest(container, lasted=0.0)
         write = functools.partial(self._save, container, "die", exitCode=state.exit_code)
-        self._context.unsaved.write(container.id, write)
+        self._context.pending_writes.write(container.id, write)
 
     def _save(self, container: Container, action: str, **attributes: object) -> None:
         """Write a container's state, and that this has happened to it."""
@@ -153,7 +153,7 @@ class Lifecycle:
             self._context.log.error("watching container %s failed", container_id[:12], exc_info=error)
 
     async def _until_exit(self, container: Container, monitor: HeldProcess) -> None:
-        exit_ = await conmon.ended(monitor, self._context.files.of(container.id).station)
+        exit_ = await conmon.ended(monitor, self._context.files.of(container.id).bundle)
         await self._ended(container, exit_)
 
     async def _ended(self, container: Container, exit_: Exit | None) -> None:
@@ -168,7 +168,7 @@ class Lifecycle:
             killed = await self._end_processes(container)
         if exit_ is None:
             killed = killed or container.undergoes(Purpose.ENDING)
-            exit_ = conmon.unrecorded_exit(self._context.files.of(container.id).station, killed=killed)
+            exit_ = conmon.unrecorded_exit(self._context.files.of(container.id).bundle, killed=killed)
         self._endings.add(self._watchers.pop(container.id))
         async with self._context.locks.hold(container.id):
             await self._exited(container, exit_)
@@ -215,7 +215,7 @@ class Lifecycle:
             lasted = container.lasted()
             self._restart_or_rest(container, lasted=lasted)
             try:
-                context.unsaved.write(container.id, functools.partial(self._save_end, container, exit_, lasted))
+                context.pending_writes.write(container.id, functools.partial(self._save_end, container, exit_, lasted))
             finally:
                 # Whatever that fails by: nobody waits for a process that is gone.
                 self._tell_ended(container)
@@ -229,7 +229,7 @@ class Lifecycle:
         context = self._context
         container.has_exited()
         context.notify_ended(container.id)
-        context.observers.ended(container)
+        context.listeners.ended(container)
         self.hubs.close(container)
 
     def _save_end(self, container: Container, exit_: Exit, lasted: float) -> None:
@@ -245,11 +245,11 @@ class Lifecycle:
     async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
         """Bring one container's state together with what the kernel has, after an engine ended in whatever way.
 
-        `monitors` are the conmons that run, by their stations' directories.
+        `monitors` are the conmons that run, by their bundles' directories.
         """
         context = self._context
-        station = context.files.of(container.id).station
-        monitor = context.hold_monitor(monitors.get(station.directory))
+        bundle = context.files.of(container.id).bundle
+        monitor = context.hold_monitor(monitors.get(bundle.directory))
         if monitor is not None and context.runtime_of(container).is_created(container.id):
             # A start that was cut short: nobody was told that it ran.
             await self._teardown.end_monitor(container, monitor)
@@ -261,10 +261,10 @@ class Lifecycle:
         if monitor is not None:
             await self._adopt(container, monitor)
             return
-        if not container.state.alive and not station.directory.exists():
+        if not container.state.alive and not bundle.directory.exists():
             self._resume_restart(container)
             return
-        exit_ = conmon.read_exit(station)
+        exit_ = conmon.read_exit(bundle)
         if container.state.alive or exit_ is not None:
             await self._recover_ended(container, exit_)
         else:
@@ -281,15 +281,15 @@ class Lifecycle:
         if found and await context.cgroups.kill_and_wait(path, _END_SECONDS):
             self._follow(container, self._ended(container, exit_))
             return
-        station = context.files.of(container.id).station
-        await self._exited(container, exit_ or conmon.unrecorded_exit(station, killed=bool(found)))
+        bundle = context.files.of(container.id).bundle
+        await self._exited(container, exit_ or conmon.unrecorded_exit(bundle, killed=bool(found)))
 
     def _resume_restart(self, container: Container) -> None:
         """Go on with what an engine before this one has scheduled, or start what starts with the engine."""
         if restarts_with_engine(container):
             container.state.status = Status.RESTARTING
             write = functools.partial(self._context.store.save_state, container)
-            self._context.unsaved.write(container.id, write)
+            self._context.pending_writes.write(container.id, write)
         if container.state.status is Status.RESTARTING:
             self._restarts.start_soon(container)
 
@@ -299,23 +299,23 @@ class Lifecycle:
 
     async def _adopt(self, container: Container, monitor: HeldProcess) -> None:
         context = self._context
-        station = context.files.of(container.id).station
+        bundle = context.files.of(container.id).bundle
         container.monitor = monitor
         if not container.state.alive:
             # Started, and the engine ended before it could write so.
             container.state = container.state.started(
-                int(read_regular(station.container_pid)),
+                int(read_regular(bundle.container_pid)),
                 monitor.pid,
-                station.container_pid.stat().st_mtime_ns,
+                bundle.container_pid.stat().st_mtime_ns,
                 first_health(container.record.config),
             )
-            context.unsaved.write(container.id, functools.partial(self._save, container, "start"))
+            context.pending_writes.write(container.id, functools.partial(self._save, container, "start"))
         if container.state.status is Status.RUNNING:
             # A commit that was cut short has left it standing still.
             context.cgroups.freeze(context.cgroup_path(container), frozen=False)
         self.updates.recover(container)
         self._watch(container, monitor)
-        context.observers.started(container)
+        context.listeners.started(container)
 
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them all first, within `stop_seconds` each."""
@@ -328,4 +328,4 @@ class Lifecycle:
             watcher.cancel()
         # What has begun to end is ended: its client was told of a removal already.
         await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
-        self._context.unsaved.close()
+        self._context.pending_writes.close()

@@ -70,7 +70,7 @@ class ContainerStart:
         context = self._context
         async with Undo(f"start of container {container.id[:12]}") as undo:
             # Its last end must be on record before the directory of that run goes.
-            context.unsaved.settle(container.id)
+            context.pending_writes.settle(container.id)
             runtime = context.runtime_of(container)
             mapping = context.id_mapping_of(container.record.host)
             joined = self._resolve(container)
@@ -81,12 +81,12 @@ class ContainerStart:
             mounts = [*etc_mounts, *await self._mount_volumes(container, mapping, undo)]
             bundle = self._plan_bundle(container, runtime, mapping, network, mounts)
             launch = self._plan_launch(container, runtime, mapping, bundle, restore)
-            await context.file_uses.wait_idle(container.id)
+            await context.rootfs_leases.wait_idle(container.id)
             self._make_bundle(container, undo)
             launched, monitor = await self._launch(container, launch, undo)
             bundle.keep_filter()
             await self._start_process(container, launch, launched, undo)
-            context.unsaved.write(container.id, save)
+            context.pending_writes.write(container.id, save)
             context.networks.sandbox_started(container.id)
         return monitor
 
@@ -185,7 +185,7 @@ class ContainerStart:
             config=record.config,
             host=record.host,
             facts=context.facts,
-            rootfs=str(files.station.rootfs),
+            rootfs=str(files.bundle.rootfs),
             hostname=self._etc_files.hostname(container),
             cgroup_path=context.cgroup_path(container),
             namespaces=shared_namespaces(context, container, network=network.path, user=network.user),
@@ -200,7 +200,7 @@ class ContainerStart:
         )
         requests = record.host.DeviceRequests
         return Bundle(
-            files.station,
+            files.bundle,
             runtime,
             mapping,
             inputs,
@@ -224,7 +224,7 @@ class ContainerStart:
         overlay = self._context.snapshots.overlay(container.id)
         return ContainerLaunch(
             runtime,
-            files.station,
+            files.bundle,
             container.name,
             mapping.map_root(RootMount(overlay.lower, overlay.upper, overlay.work)),
             StdioPlan(
@@ -237,7 +237,7 @@ class ContainerStart:
 
     def _make_bundle(self, container: Container, undo: Undo) -> None:
         undo.add(self._teardown.clear_bundle, container)
-        self._context.files.of(container.id).prepare_station()
+        self._context.files.of(container.id).prepare_bundle()
 
     async def _launch(
         self, container: Container, launch: ContainerLaunch, undo: Undo

@@ -44,16 +44,16 @@ class Teardown:
         except OSError as error:
             if exhausted(error) is None:
                 raise
-            context.unsaved.write(container.id, functools.partial(context.cgroups.remove_tree, path))
+            context.pending_writes.write(container.id, functools.partial(context.cgroups.remove_tree, path))
 
     def delete_runtime_state(self, container: Container) -> None:
         """Delete the OCI runtime's state of the container."""
         delete = functools.partial(self._context.runtime_of(container).delete_state, container.id)
-        self._context.unsaved.write(container.id, delete)
+        self._context.pending_writes.write(container.id, delete)
 
     def clear_bundle(self, container: Container) -> None:
         """Remove the bundle and the exit file, which is the proof of an end until that is on record."""
-        self._context.unsaved.write(container.id, self._context.files.of(container.id).clear_station)
+        self._context.pending_writes.write(container.id, self._context.files.of(container.id).clear_bundle)
 
     def unmount_volumes(self, container: Container, plans: Iterable[MountPlan]) -> None:
         """Unmount the container's volumes that no other container uses."""
@@ -62,7 +62,7 @@ class Teardown:
     def release_sandbox(self, container: Container) -> None:
         """Give back the network sandbox: links, addresses and ports."""
         release = functools.partial(self._context.networks.sandbox_release, container.id)
-        self._context.unsaved.write(container.id, release)
+        self._context.pending_writes.write(container.id, release)
 
     async def remove_run(self, container: Container) -> None:
         """Undo all that a run has left but its sandbox, which goes with the record of the end.

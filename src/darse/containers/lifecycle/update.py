@@ -134,7 +134,7 @@ class ContainerUpdates:
         self._unmark(container)
 
     def _mark_file(self, container: Container) -> Path:
-        return self._context.files.of(container.id).station.directory / _MARK
+        return self._context.files.of(container.id).bundle.directory / _MARK
 
     def _unmark(self, container: Container) -> None:
         self._mark_file(container).unlink(missing_ok=True)

@@ -43,7 +43,7 @@ class LogRotation:
         if kept.max_size == 0:
             return
         files = self._context.files.of(container.id)
-        log = _RotatedLog(self, self._context, container.id, LogFiles(files.log), files.station, kept)
+        log = _RotatedLog(self, self._context, container.id, LogFiles(files.log), files.bundle, kept)
         self._logs[container.id] = log
         log.begin()
 
@@ -110,14 +110,14 @@ class _RotatedLog:
         context: Dependencies,
         container_id: str,
         files: LogFiles,
-        station: MonitorDirectory,
+        bundle: MonitorDirectory,
         kept: Retention,
     ) -> None:
         self._rotation = rotation
         self._container_id = container_id
         self._context = context
         self._files = files
-        self._station = station
+        self._bundle = bundle
         self._kept = kept
         self._watch: Subscription | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -182,7 +182,7 @@ class _RotatedLog:
     def _reopen(self) -> None:
         self._awaits_file = True
         with contextlib.suppress(conmon.MonitorUnavailable):  # it has ended: the next run begins a new file
-            conmon.reopen_log(self._station)
+            conmon.reopen_log(self._bundle)
 
     def _retire(self) -> None:
         """conmon writes to the new file: the old one is subject to retention."""

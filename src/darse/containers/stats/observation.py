@@ -22,8 +22,8 @@ class Observation:
         self._top = Top(context)
         self._stats = Stats(context)
         self._updates = updates
-        context.observers.add(self._stats)
-        context.observers.add(OutOfMemory(context))
+        context.listeners.add(self._stats)
+        context.listeners.add(OutOfMemory(context))
 
     async def top(self, reference: str, arguments: str) -> TopResponse:
         """The processes of a container; see `Top.top`."""

@@ -19,10 +19,10 @@ class ConsoleHubs:
         """The hub of a container, made when first needed."""
         hub = self._hubs.get(container.id)
         if hub is None:
-            station = self._context.files.of(container.id).station
+            bundle = self._context.files.of(container.id).bundle
             config = container.record.config
             hub = ConsoleHub(
-                lambda: conmon.connect(station),
+                lambda: conmon.connect(bundle),
                 terminal=config.Tty,
                 stdin_once=config.StdinOnce,
                 keep_connected=config.OpenStdin and config.StdinOnce and not config.Tty,

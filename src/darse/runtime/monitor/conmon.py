@@ -125,19 +125,19 @@ class ConmonProcess:
     With `attach` (`--exec-attach`) it opens its attach socket and waits for `listening` before it runs the runtime.
     """
 
-    def __init__(self, arguments: list[str], station: MonitorDirectory, *, attach: bool = False) -> None:
+    def __init__(self, arguments: list[str], bundle: MonitorDirectory, *, attach: bool = False) -> None:
         """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
-        self._station = station
+        self._bundle = bundle
         self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
         theirs = {3: their_sync}
-        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(station.console_directory)}
+        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(bundle.console_directory)}
         self._start = self._attach = -1
         if attach:
             theirs[4], self._start = os.pipe2(os.O_CLOEXEC)
             self._attach, theirs[5] = os.pipe2(os.O_CLOEXEC)
             environment |= {"_OCI_STARTPIPE": "4", "_OCI_ATTACHPIPE": "5"}
         try:
-            self._monitor = spawn(arguments, environment, theirs, stderr=station.monitor_log)
+            self._monitor = spawn(arguments, environment, theirs, stderr=bundle.monitor_log)
         except BaseException:
             self._close()
             raise
@@ -155,7 +155,7 @@ class ConmonProcess:
         with contextlib.suppress(BrokenPipeError):
             os.write(self._start, b"0")
             if _read_line(self._attach, seconds) is not None:
-                connection = connect(self._station)
+                connection = connect(self._bundle)
                 os.write(self._start, b"0")
                 return connection
         return None
@@ -195,7 +195,7 @@ class ConmonProcess:
             self._close()
         if answer is None:
             _end(self._monitor)
-            said = read_regular(self._station.monitor_log).decode(errors="replace").strip()
+            said = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
             raise MonitorExited(f"conmon ended before the container was created: {said or 'it printed nothing'}")
         if answer.data < 0:
             os.waitpid(self._monitor, 0)
@@ -246,18 +246,18 @@ def _end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def read_exit(station: MonitorDirectory) -> Exit | None:
+def read_exit(bundle: MonitorDirectory) -> Exit | None:
     """Return how the process ended; None while conmon has not said so."""
     try:
-        text = read_regular(station.exit_file)
-        finished_ns = station.exit_file.stat().st_mtime_ns
+        text = read_regular(bundle.exit_file)
+        finished_ns = bundle.exit_file.stat().st_mtime_ns
     except (FileNotFoundError, NotRegular):
         return None
-    return Exit(int(text) if text.strip().isdigit() else 255, finished_ns, station.oom_file.exists())
+    return Exit(int(text) if text.strip().isdigit() else 255, finished_ns, bundle.oom_file.exists())
 
 
 def running_monitors() -> dict[Path, int]:
-    """Find the conmons on this host: the pid of each by its station's directory, from their command lines.
+    """Find the conmons on this host: the pid of each by its bundle's directory, from their command lines.
 
     Asked once, when an engine takes over from one that ended: no file could say it as surely, because the engine may
     end between spawning a conmon and writing one.
@@ -271,7 +271,7 @@ def running_monitors() -> dict[Path, int]:
     return found
 
 
-async def ended(monitor: HeldProcess, station: MonitorDirectory) -> Exit | None:
+async def ended(monitor: HeldProcess, bundle: MonitorDirectory) -> Exit | None:
     """Wait for the monitor's end and return what it recorded; None when it was killed before it could.
 
     Who closes the monitor ends the wait, too.
@@ -282,7 +282,7 @@ async def ended(monitor: HeldProcess, station: MonitorDirectory) -> Exit | None:
         monitor.close()
     while True:
         try:
-            return read_exit(station)
+            return read_exit(bundle)
         except OSError as error:
             if exhausted(error) is None:
                 raise
@@ -319,30 +319,30 @@ async def wait_exit_notification(word: int) -> None:
         pipe.close()
 
 
-def unrecorded_exit(station: MonitorDirectory, *, killed: bool) -> Exit:
+def unrecorded_exit(bundle: MonitorDirectory, *, killed: bool) -> Exit:
     """How a process ended whose monitor did not live to say: by SIGKILL where we `killed` it, and nobody knows else.
 
     255 is what dockerd says of a container that ended while nobody watched.
     """
-    return Exit(128 + signal.SIGKILL if killed else 255, time.time_ns(), station.oom_file.exists())
+    return Exit(128 + signal.SIGKILL if killed else 255, time.time_ns(), bundle.oom_file.exists())
 
 
-def resize(station: MonitorDirectory, height: int, width: int) -> None:
+def resize(bundle: MonitorDirectory, height: int, width: int) -> None:
     """Set the size of the terminal, in characters. Raises MonitorUnavailable."""
-    _tell(station, b"1 %d %d\n" % (height, width))
+    _tell(bundle, b"1 %d %d\n" % (height, width))
 
 
-def reopen_log(station: MonitorDirectory) -> None:
+def reopen_log(bundle: MonitorDirectory) -> None:
     """Have conmon make its log file anew, after the old one was renamed. Raises MonitorUnavailable.
 
     It writes to the old one until the new one is at its place, whatever is there before.
     """
-    _tell(station, b"2 0 0\n")
+    _tell(bundle, b"2 0 0\n")
 
 
-def _tell(station: MonitorDirectory, message: bytes) -> None:
+def _tell(bundle: MonitorDirectory, message: bytes) -> None:
     try:
-        control = os.open(station.directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        control = os.open(bundle.directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MonitorUnavailable(f"the monitor does not listen ({error.strerror})") from error
     try:
@@ -353,9 +353,9 @@ def _tell(station: MonitorDirectory, message: bytes) -> None:
         os.close(control)
 
 
-def connect(station: MonitorDirectory) -> socket.socket:
+def connect(bundle: MonitorDirectory) -> socket.socket:
     """Connect to conmon's attach socket. Raises OSError when conmon does not listen any more."""
-    path = station.directory / "attach"
+    path = bundle.directory / "attach"
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
         if len(os.fsencode(path)) <= _SUN_PATH:

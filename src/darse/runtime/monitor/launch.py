@@ -136,7 +136,7 @@ class ExecLaunch:
     """
 
     def __init__(
-        self, runtime: OCIRuntime, station: MonitorDirectory, stdio: StdioPlan, *, attach: bool, null: NullDevice
+        self, runtime: OCIRuntime, bundle: MonitorDirectory, stdio: StdioPlan, *, attach: bool, null: NullDevice
     ) -> None:
         """Start them; with `attach`, connect to the console. Blocks: call it in a thread. Raises OSError."""
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
@@ -144,7 +144,7 @@ class ExecLaunch:
         self._console: socket.socket | None = None
         self._handover: set[Path] = set()
         arguments = [
-            *_common(runtime, station, stdio),
+            *_common(runtime, bundle, stdio),
             "--exec",
             # An open of a pipe by this name waits for no writer, unlike one of a fifo (proc_pid_fd(5)).
             *("--exec-process-spec", f"/proc/{os.getpid()}/fd/{self._read}"),
@@ -152,9 +152,9 @@ class ExecLaunch:
             *(["--exec-attach"] if attach else []),
         ]
         try:
-            words = ("--detach", "--pid-file", str(station.container_pid), "--process", str(station.config))
-            self._command = runtime.command("exec", *words, station.container_id)
-            self._launching = null.shown_to(lambda: ConmonProcess(arguments, station, attach=attach), station.directory)
+            words = ("--detach", "--pid-file", str(bundle.container_pid), "--process", str(bundle.config))
+            self._command = runtime.command("exec", *words, bundle.container_id)
+            self._launching = null.shown_to(lambda: ConmonProcess(arguments, bundle, attach=attach), bundle.directory)
             if attach:
                 try:
                     self._console = self._launching.listening(_LAUNCH_SECONDS)
@@ -213,17 +213,17 @@ class ExecLaunch:
         os.close(self._read)
 
 
-def _common(runtime: OCIRuntime, station: MonitorDirectory, stdio: StdioPlan) -> list[str]:
+def _common(runtime: OCIRuntime, bundle: MonitorDirectory, stdio: StdioPlan) -> list[str]:
     arguments = [
         CONMON,
         *("--api-version", "1"),
-        *("--cid", station.container_id),
-        *("--cuuid", station.container_id),
+        *("--cid", bundle.container_id),
+        *("--cuuid", bundle.container_id),
         *("--runtime", runtime.program),
         *(word for option in runtime.global_options for word in ("--runtime-arg", option)),
-        *("--bundle", str(station.directory)),
-        *("--container-pidfile", str(station.container_pid)),
-        *("--exit-dir", str(station.exits)),
+        *("--bundle", str(bundle.directory)),
+        *("--container-pidfile", str(bundle.container_pid)),
+        *("--exit-dir", str(bundle.exits)),
         "--full-attach",
         # Our own child, not a daemon's: saves a fork, and the engine is told of its end either way.
         "--sync",

@@ -48,7 +48,7 @@ async def test_an_end_is_heard_of_at_once_and_on_record_when_there_is_room_again
         web = room.add()
         await room.service.start("web")
         ended = web.next_exit()
-        exit_file = room.dependencies.files.of(web.id).station.exit_file
+        exit_file = room.dependencies.files.of(web.id).bundle.exit_file
         with room.full_disk():
             room.host.containers[web.id].exit(3)
             assert (await ended).StatusCode == 3

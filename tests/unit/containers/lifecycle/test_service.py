@@ -36,7 +36,7 @@ async def test_an_end_is_on_record_with_its_exit_code(tmp_path: Path) -> None:
         assert (web.state.status, web.state.exit_code, web.state.pid) == (Status.EXITED, 7, 0)
         assert room.recorded(web) == web.state
         assert room.actions() == ["start", "die"]
-        assert not room.dependencies.files.of(web.id).station.directory.exists()
+        assert not room.dependencies.files.of(web.id).bundle.directory.exists()
 
 
 @in_fake_time
@@ -184,15 +184,15 @@ async def test_a_start_that_was_cut_short_is_undone_by_the_next_engine(tmp_path:
     async with container_room(tmp_path) as room:
         web = room.add()
         files = room.dependencies.files.of(web.id)
-        files.prepare_station()
+        files.prepare_bundle()
         room.runtime.state_directory(web.id).mkdir(parents=True)
         (room.runtime.state_directory(web.id) / "exec.fifo").touch()
-        room.host.create(files.station)
+        room.host.create(files.bundle)
         await room.close()
         after = ContainerRoom(tmp_path, room.host)
         await after.recover()
         assert after.dependencies.store.get("web").state.status is Status.CREATED
         assert all(one.exit_code is not None for one in room.host.processes.values())
-        assert not files.station.directory.exists()
+        assert not files.bundle.directory.exists()
         assert not after.runtime.state_directory(web.id).exists()
         await after.close()
