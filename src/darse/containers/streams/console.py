@@ -25,7 +25,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from darse.containers.streams.detach_keys import DetachKeys
 from darse.core.errors import Conflict
-from darse.runtime.monitor.conmon import STDERR, STDOUT, Console
+from darse.runtime.monitor.conmon import STDERR, STDOUT
+from darse.runtime.monitor.console import Console
 
 _HIGH_WATER = 1024 * 1024
 # Bytes that are given to a client's connection at once: it copies what the client does not take yet.
