@@ -45,6 +45,7 @@ def _counting(darse: Client) -> None:
 
 
 def _lines(process: subprocess.Popen[bytes], count: int) -> list[bytes]:
+    """Lines of a process whose output has no buffer here, where what comes with them would be lost to `communicate`."""
     assert process.stdout is not None
     return [process.stdout.readline() for _ in range(count)]
 
@@ -58,12 +59,12 @@ def test_output_goes_on_where_it_broke_off(
     command: tuple[str, ...], end: Callable[[], object], own_engine: Engine, darse: Client
 ) -> None:
     if command[0] == "run":
-        process = darse.popen(*command, "counter", BUSYBOX, "sh", "-c", _COUNT.format(400, "usleep 10000"))
+        process = darse.popen(*command, "counter", BUSYBOX, "sh", "-c", _COUNT.format(400, "usleep 10000"), bufsize=0)
     else:
         first = "" if command[0] == "logs" else "sleep 1; "  # attached before its first line
         program = first + _COUNT.format(400, "usleep 10000")
         darse("run", "-d", "--name", "counter", BUSYBOX, "sh", "-c", program).ok()
-        process = darse.popen(*command, "counter")
+        process = darse.popen(*command, "counter", bufsize=0)
     seen = b"".join(_lines(process, 30))
     end()
     own_engine.up()
@@ -76,10 +77,10 @@ def test_output_goes_on_where_it_broke_off(
 def test_a_container_that_ends_while_no_engine_runs(line: str, own_engine: Engine, darse: Client) -> None:
     program = ("sh", "-c", "sleep 1; echo begun; sleep 1; echo over; exit 7")
     if line.startswith("run"):
-        process = darse.popen(*line.split(), BUSYBOX, *program)
+        process = darse.popen(*line.split(), BUSYBOX, *program, bufsize=0)
     else:
         darse("run", "-d", "--name", "counter", BUSYBOX, *program).ok()
-        process = darse.popen(*line.split())
+        process = darse.popen(*line.split(), bufsize=0)
     if line.startswith("wait"):
         wait_until(lambda: _has_asked(process.pid), what="the request to wait")
     else:
@@ -96,7 +97,9 @@ def test_a_container_that_ends_while_no_engine_runs(line: str, own_engine: Engin
 
 
 def test_a_container_that_is_gone_with_its_end_keeps_its_status(own_engine: Engine, darse: Client) -> None:
-    process = darse.popen("run", "--rm", "--name", "counter", BUSYBOX, "sh", "-c", "echo begun; sleep 1; exit 7")
+    process = darse.popen(
+        "run", "--rm", "--name", "counter", BUSYBOX, "sh", "-c", "echo begun; sleep 1; exit 7", bufsize=0
+    )
     assert _lines(process, 1) == [b"begun\n"]
     monitor = own_engine.api("GET", "/containers/counter/json").json()["State"]["Pid"]
     own_engine.kill9()
@@ -117,7 +120,9 @@ def _runs(pid: int) -> bool:
 def test_events_go_on(end: Callable[[], object], own_engine: Engine, darse: Client) -> None:
     names = [f"{end.__name__}-{number}" for number in range(4)]
     since = f"{time.time():.6f}"
-    process = darse.popen("events", "--since", since, "--format", "{{.Action}} {{.Actor.ID}}", "-f", "type=volume")
+    process = darse.popen(
+        "events", "--since", since, "--format", "{{.Action}} {{.Actor.ID}}", "-f", "type=volume", bufsize=0
+    )
     for name in names[:2]:
         darse("volume", "create", name).ok()
     seen = _lines(process, 2)
@@ -149,7 +154,7 @@ def test_an_engine_that_does_not_come_back(
 ) -> None:
     _counting(darse)
     darse.environment["DARSE_RECONNECT"] = "0.3"
-    process = darse.popen(*shlex.split(line))
+    process = darse.popen(*shlex.split(line), bufsize=0)
     if line not in ("wait counter", "events"):
         _lines(process, 1)
     else:
@@ -169,7 +174,7 @@ def _has_asked(pid: int) -> bool:
 
 def test_stats_go_on(end: Callable[[], object], own_engine: Engine, darse: Client) -> None:
     _counting(darse)
-    process = darse.popen("stats", "--format", "{{.Name}} {{.PIDs}}")
+    process = darse.popen("stats", "--format", "{{.Name}} {{.PIDs}}", bufsize=0)
     assert process.stdout is not None
     wait_until(lambda: b"counter " in process.stdout.readline(), what="a figure")  # type: ignore[union-attr]
     end()
