@@ -90,7 +90,7 @@ def decode(data: bytes, type_: type[T]) -> T:
     except ValueError as error:  # a number of thousands of digits
         raise InvalidParameter(f"invalid JSON: {error}") from None
     if not isinstance(document, dict):
-        raise InvalidParameter("invalid JSON: an object is wanted")
+        raise InvalidParameter("invalid JSON: must be an object")
     return convert(document, type_)
 
 

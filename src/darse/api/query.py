@@ -82,7 +82,7 @@ def size(request: web.BaseRequest, name: str) -> int:
     """A terminal's height or width. Raises InvalidParameter."""
     value = number(request, name)
     if value is None or not 0 <= value <= 65535:
-        raise InvalidParameter(f"invalid value for {name}: a number from 0 to 65535 is wanted")
+        raise InvalidParameter(f"invalid value for {name}: must be a number from 0 to 65535")
     return value
 
 

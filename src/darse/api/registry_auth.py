@@ -73,5 +73,5 @@ def credentials_of(given: AuthConfig) -> Credentials:
         try:
             username, _, password = base64.b64decode(given.auth, validate=True).decode().partition(":")
         except (binascii.Error, UnicodeDecodeError):
-            raise InvalidParameter("invalid auth: base64 of USER:PASSWORD is wanted") from None
+            raise InvalidParameter("invalid auth: must be base64 of USER:PASSWORD") from None
     return Credentials(username, password, given.identitytoken, given.registrytoken)

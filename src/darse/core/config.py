@@ -84,7 +84,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cpu_rt_period: int = 0
     cdi_spec_dirs: tuple[str, ...] = ("/etc/cdi", "/var/run/cdi")
     seccomp_profile: str = ""
-    cgroup_favor_moves: bool = True
+    cgroup_favordynmods: bool = True
     no_new_privileges: bool = False
     userns_remap: str = ""
     log_driver: str = "json-file"

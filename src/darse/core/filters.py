@@ -34,7 +34,7 @@ class Filters:
         if raw is None:
             return cls()
         if not isinstance(raw, dict):
-            raise InvalidParameter("invalid filter: an object of lists is wanted")
+            raise InvalidParameter("invalid filter: must be an object of lists")
         values: dict[str, list[str]] = {}
         known = set(accepted)
         for key, entries in raw.items():
@@ -43,7 +43,7 @@ class Filters:
             if isinstance(entries, dict) and all(isinstance(on, bool) for on in entries.values()):
                 entries = [value for value, on in entries.items() if on]  # noqa: PLW2901
             if not isinstance(entries, list) or not all(isinstance(value, str) for value in entries):
-                raise InvalidParameter(f"invalid filter '{key}': a list of strings is wanted")
+                raise InvalidParameter(f"invalid filter '{key}': must be a list of strings")
             if any("\0" in value for value in entries):
                 raise InvalidParameter(f"invalid filter '{key}': a value holds a NUL")
             values[key] = entries

@@ -137,7 +137,7 @@ class Engine:
         private_bind(self._files.bundles)
         self._null.prepare(self.config.exec_root)
         self._install_runtimes()
-        self._favor_moves()
+        self._set_favordynmods()
         self.images.open(self.containers.recovery.known | self.recovery.strays, self.recovery)
         await self.images.recover()
         await self.containers.recovery.recover(self.recovery)
@@ -193,9 +193,9 @@ class Engine:
         for runtime in self.runtimes.values():
             runtime.install(directory)
 
-    def _favor_moves(self) -> None:
-        """See `Cgroups.favor_moves`. A file says that it was us who switched it on, also after a crash."""
-        if self.config.cgroup_favor_moves and self.cgroups.favor_moves(on=True):
+    def _set_favordynmods(self) -> None:
+        """See `Cgroups.set_favordynmods`. A file says that it was us who switched it on, also after a crash."""
+        if self.config.cgroup_favordynmods and self.cgroups.set_favordynmods(on=True):
             self._favored.touch()
 
     @property
@@ -210,7 +210,7 @@ class Engine:
         for runtime in self.runtimes.values():
             runtime.uninstall()
         if self._favored.exists():
-            self.cgroups.favor_moves(on=False)
+            self.cgroups.set_favordynmods(on=False)
             self._favored.unlink()
 
 

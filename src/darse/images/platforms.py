@@ -69,7 +69,7 @@ def parse(text: str) -> Platform:
     parts = text.split("/")
     if len(parts) > 3 or not all(_WORD.fullmatch(part) for part in parts):
         raise InvalidParameter(
-            f'"{text}" is an invalid component of a platform specification: os[/architecture[/variant]] is wanted'
+            f'"{text}" is an invalid component of a platform specification: must be os[/architecture[/variant]]'
         )
     if len(parts) > 1:
         return normalized(*parts)

@@ -87,7 +87,7 @@ def _record(config: EngineConfig, existing: NetworkRecord | None, interface: ipa
         try:
             inside = ipaddress.IPv4Network(config.fixed_cidr, strict=False)
         except ValueError:
-            raise InvalidParameter(f"invalid --fixed-cidr {config.fixed_cidr}: a subnet is wanted") from None
+            raise InvalidParameter(f"invalid --fixed-cidr {config.fixed_cidr}: must be a subnet") from None
         if not inside.subnet_of(subnet):
             raise InvalidParameter(f"invalid --fixed-cidr {config.fixed_cidr}: it is not within the bridge's {subnet}")
     if config.default_gateway and ipaddress.IPv4Address(config.default_gateway) not in subnet:
@@ -124,5 +124,5 @@ def _bip(text: str) -> ipaddress.IPv4Interface:
     except ValueError:
         interface = None
     if interface is None or "/" not in text or interface.ip == interface.network.network_address:
-        raise InvalidParameter(f"invalid --bip {text}: an address with a prefix length is wanted, as 10.1.0.1/24")
+        raise InvalidParameter(f"invalid --bip {text}: must be an address with a prefix length, as 10.1.0.1/24")
     return interface

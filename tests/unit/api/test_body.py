@@ -86,9 +86,9 @@ def test_a_member_without_effect_is_logged_once(
     [
         (b"", "invalid JSON"),
         (b"{", "invalid JSON"),
-        (b"[]", "an object is wanted"),
-        (b"null", "an object is wanted"),
-        (b'"x"', "an object is wanted"),
+        (b"[]", "must be an object"),
+        (b"null", "must be an object"),
+        (b'"x"', "must be an object"),
         (b"{} {}", "invalid JSON"),
         (b'{"Image":5}', "Expected `str`, got `int` - at `$.Image`"),
         (b'{"HostConfig":{"Memory":"5"}}', "Expected `int`, got `str`"),

@@ -28,7 +28,7 @@ async def create(call: Call) -> web.StreamResponse:
         return await _import(call, source)
     image = query.text(request, "fromImage")
     if not image:
-        raise InvalidParameter("either fromImage or fromSrc is wanted")
+        raise InvalidParameter("either fromImage or fromSrc is required")
     reference, every_tag = _asked(image, query.text(request, "tag"))
     messages = call.engine.registries.pull(
         reference,

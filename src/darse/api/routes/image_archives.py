@@ -30,7 +30,7 @@ async def save_many(call: Call) -> web.StreamResponse:
     """Save images to an archive."""
     names = call.request.query.getall("names", [])
     if not names:
-        raise InvalidParameter("names of images to save are wanted")
+        raise InvalidParameter("names of images to save are required")
     archive = call.engine.images.save(names, _platforms(call))
     return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
 

@@ -112,5 +112,5 @@ class Checkpoints:
         if not directory:
             return self._context.files.of(container.id).data / "checkpoints"
         if not directory.startswith("/"):
-            raise InvalidParameter(f"invalid checkpoint directory {directory}: an absolute path is wanted")
+            raise InvalidParameter(f"invalid checkpoint directory {directory}: must be an absolute path")
         return Path(directory)

@@ -16,7 +16,7 @@ import msgspec
 from darse.core.config import TLS, EngineConfig
 from darse.core.errors import InvalidParameter
 from darse.engine.configuration.hosts import parse_host
-from darse.engine.configuration.table import BY_FLAG, BY_KEY, BY_SHORT, OPTIONS, Option
+from darse.engine.configuration.table import BY_FLAG, BY_KEY, BY_SHORT, FORMER, OPTIONS, Option
 
 DEFAULT_CONFIG_FILE = Path("/etc/darse/daemon.json")
 _CERTIFICATES = "/etc/darse"
@@ -63,7 +63,7 @@ def parse(arguments: list[str]) -> CommandLine:
             if name in ("rebuild", "validate", "version", "help"):
                 special[name] = _boolean(value or "true", name)
                 continue
-            option = BY_FLAG.get(name)
+            option = BY_FLAG.get(FORMER.get(name, name))
             if option is None and name != "config-file":
                 raise InvalidParameter(f"unknown flag: --{name}\nSee 'darsed --help'.")
             if not equals:
@@ -113,7 +113,7 @@ def _give(given: dict[str, Any], option: Option, text: str) -> None:
     elif option.kind == "pairs":
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}" flag: NAME=VALUE is wanted')
+            raise InvalidParameter(f'invalid argument "{text}" for "--{option.flag}" flag: must be NAME=VALUE')
         given.setdefault(key, {})[name] = value
     elif option.kind == "flag":
         given[key] = _boolean(text, option.flag)
@@ -131,7 +131,7 @@ def _boolean(text: str, flag: str) -> bool:
         return True
     if text.lower() in _FALSE:
         return False
-    raise InvalidParameter(f'invalid argument "{text}" for "--{flag}" flag: true or false is wanted')
+    raise InvalidParameter(f'invalid argument "{text}" for "--{flag}" flag: must be true or false')
 
 
 def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
@@ -155,7 +155,8 @@ def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InvalidParameter(f"{complaint}invalid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidParameter(f"{complaint}an object is wanted")
+        raise InvalidParameter(f"{complaint}must be an object")
+    document = _with_present_names(document, complaint)
     unknown = sorted(set(document) - set(BY_KEY))
     if unknown:
         raise InvalidParameter(
@@ -163,8 +164,16 @@ def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         )
     for key, value in document.items():
         if not _fits(BY_KEY[key].kind, value):
-            raise InvalidParameter(f"{complaint}{key}: {_WANTED[BY_KEY[key].kind]} is wanted, not {json.dumps(value)}")
+            raise InvalidParameter(f"{complaint}{key}: must be {_WANTED[BY_KEY[key].kind]}, not {json.dumps(value)}")
     return document
+
+
+def _with_present_names(document: dict[str, Any], complaint: str) -> dict[str, Any]:
+    """The document with the names that its options have now. Raises InvalidParameter for one that has both."""
+    for former, key in FORMER.items():
+        if former in document and key in document:
+            raise InvalidParameter(f"{complaint}{former} is the former name of {key}: only one of them may be given")
+    return {FORMER.get(key, key): value for key, value in document.items()}
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -210,7 +219,7 @@ def build(raw: dict[str, Any]) -> EngineConfig:
     for key, value in raw.items():
         option = BY_KEY[key]
         if option.kind == "list" and key != "default-address-pools" and not all(isinstance(one, str) for one in value):
-            raise InvalidParameter(f"{key}: a list of strings is wanted")
+            raise InvalidParameter(f"{key}: must be a list of strings")
         fields.update(option.read(str(value) if option.kind == "text" else value))
     tls = {name: fields.pop(f"_{name}", None) for name in ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")}
     if fields.get("bip") and fields.get("bridge"):

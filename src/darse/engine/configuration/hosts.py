@@ -29,7 +29,7 @@ def parse_host(text: str, *, default_socket: Path, tls: bool) -> Host:
         path = Path(rest) if rest else default_socket
         if len(str(path).encode()) > 107 or not path.is_absolute():
             raise InvalidParameter(
-                f"invalid bind address ({text}): an absolute path of at most 107 bytes is wanted for a unix socket"
+                f"invalid bind address ({text}): must be an absolute path of at most 107 bytes for a unix socket"
             )
         return Host("unix", path=path)
     if scheme == "fd":

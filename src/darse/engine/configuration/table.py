@@ -22,6 +22,8 @@ class Option(msgspec.Struct, frozen=True):
     help: str
     key: str = ""
     short: str = ""
+    #: The name that it had, as a flag and in the file; still accepted.
+    former: str = ""
 
     @property
     def file_key(self) -> str:
@@ -43,10 +45,11 @@ OPTIONS = (
     Option("bip", "text", v.interface("bip"), "Address and subnet of the default bridge, as 10.1.0.1/24"),
     Option("bridge", "text", v.same("bridge"), "Default bridge's name, or none for no default bridge", short="b"),
     Option(
-        "cgroup-favor-moves",
+        "cgroup-favordynmods",
         "flag",
-        v.same("cgroup_favor_moves"),
+        v.same("cgroup_favordynmods"),
         "Switch the kernel to fast moves between control groups (favordynmods) while the engine runs (default true)",
+        former="cgroup-favor-moves",
     ),
     Option("cgroup-parent", "text", v.same("cgroup_parent_option"), "Parent of containers' control groups"),
     Option("cpu-rt-period", "number", v.number("cpu_rt_period"), "Of containers' parent group: microseconds"),
@@ -155,4 +158,6 @@ OPTIONS = (
 )  # fmt: skip
 BY_KEY = {option.file_key: option for option in OPTIONS}
 BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}
+#: The keys of options by the names that they had.
+FORMER = {option.former: option.file_key for option in OPTIONS if option.former}
 BY_SHORT = {option.short: option for option in OPTIONS if option.short}

@@ -63,7 +63,7 @@ def path(field: str) -> Reader:
 
     def read(value: str) -> Fields:
         if not value:
-            raise InvalidParameter(f"invalid {field.replace('_', '-')}: a path is wanted")
+            raise InvalidParameter(f"invalid {field.replace('_', '-')}: must be a path")
         return {field: Path.cwd() / value}
 
     return read
@@ -91,7 +91,7 @@ def choice(field: str, *allowed: str) -> Reader:
     def read(value: str) -> Fields:
         if value not in allowed:
             name = field.replace("_", " ")
-            raise InvalidParameter(f"invalid {name}: {value!r}: one of {', '.join(allowed)} is wanted")
+            raise InvalidParameter(f"invalid {name}: {value!r}: must be one of {', '.join(allowed)}")
         return {field: value}
 
     return read
@@ -169,7 +169,7 @@ def address_pools(value: list[Any]) -> Fields:
             base = ipaddress.IPv4Network(fields["base"], strict=False)
             size = int(fields["size"])
         except (KeyError, TypeError, ValueError):
-            raise InvalidParameter(f"invalid default address pool {entry!r}: base=CIDR,size=N is wanted") from None
+            raise InvalidParameter(f"invalid default address pool {entry!r}: must be base=CIDR,size=N") from None
         if not base.prefixlen <= size <= 30:
             raise InvalidParameter(f"invalid default address pool {entry!r}: networks of size {size} do not fit")
         pools.append(AddressPool(str(base), size))
@@ -213,7 +213,7 @@ def runtimes(value: Mapping[str, Any]) -> Fields:
     for name, entry in value.items():
         members = {"path": entry} if isinstance(entry, str) else entry
         if not isinstance(members, dict) or not isinstance(members.get("path"), str) or not members["path"]:
-            raise InvalidParameter(f"invalid runtime configuration for runtime {name}: a path is wanted")
+            raise InvalidParameter(f"invalid runtime configuration for runtime {name}: must be a path")
         if members.get("options") or members.get("runtimeType"):
             raise InvalidParameter(
                 f"invalid runtime configuration for runtime {name}: options and shims are not supported"
@@ -269,9 +269,7 @@ def insecure(value: list[str]) -> Fields:
             try:
                 host = str(ipaddress.ip_network(host, strict=False))
             except ValueError:
-                raise InvalidParameter(
-                    f"insecure registry {text} is not valid: a host or a network is wanted"
-                ) from None
+                raise InvalidParameter(f"insecure registry {text} is not valid: must be a host or a network") from None
         elif _HOST.match(host) is None:
             raise InvalidParameter(f'insecure registry {text} is not valid: invalid host "{host}"')
         found.append(host)
@@ -322,7 +320,7 @@ def features(value: Mapping[str, Any]) -> Fields:
     found = {}
     for name, on in value.items():
         if str(on).lower() not in ("true", "false"):
-            raise InvalidParameter(f"invalid feature {name}={on}: true or false is wanted")
+            raise InvalidParameter(f"invalid feature {name}={on}: must be true or false")
         found[name] = str(on).lower() == "true"
     return {"features": found}
 
@@ -331,5 +329,5 @@ def log_options(value: Mapping[str, Any]) -> Fields:
     """Default options of containers' logs."""
     for key, text in value.items():
         if not isinstance(text, str):
-            raise InvalidParameter(f"invalid log option {key}: a string is wanted")
+            raise InvalidParameter(f"invalid log option {key}: must be a string")
     return {"log_options": dict(value)}

@@ -64,7 +64,7 @@ class Ingest:
         if self.offset != size or actual != self.digest:
             found = f"{self.offset} bytes of digest {actual}"
             self.discard()
-            raise InvalidParameter(f"content {self.digest} of {size} bytes is wanted, and {found} came")
+            raise InvalidParameter(f"content {self.digest} must have {size} bytes, and {found} came")
 
     def discard(self) -> None:
         """Remove it."""

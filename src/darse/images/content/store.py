@@ -50,7 +50,7 @@ class ContentStore:
     def path(self, digest: str) -> Path:
         """Where the blob `digest` is or would be. Raises InvalidParameter for what is no sha256 digest."""
         if not is_digest(digest):
-            raise InvalidParameter(f"unsupported digest {digest[:100]!r}: sha256 is wanted")
+            raise InvalidParameter(f"unsupported digest {digest[:100]!r}: must be sha256")
         return self._blobs / digest.removeprefix("sha256:")
 
     def has(self, digest: str) -> bool:

@@ -56,7 +56,7 @@ class RegistryService:
     ) -> list[SearchResult]:
         """Repositories that have to do with a term, which may begin with a registry. Raises EngineError."""
         if not term:
-            raise InvalidParameter("a term to search for is wanted")
+            raise InvalidParameter("a term to search for is required")
         if "://" in term:
             raise InvalidParameter(f'invalid repository name (ex: "registry.domain.tld/myrepos"): {term}')
         first, slash, rest = term.partition("/")

@@ -96,7 +96,7 @@ class Cgroups:
         self.hierarchies = mounted_hierarchies()
         return left_over
 
-    def favor_moves(self, *, on: bool) -> bool:
+    def set_favordynmods(self, *, on: bool) -> bool:
         """Make moving processes between cgroups fast, or stop that; return whether anything changed.
 
         Each container and exec begins with such a move, and by default the kernel waits for all processors to pass a

@@ -168,7 +168,7 @@ def check_request(request: DeviceRequest) -> None:
     if request.Driver == DRIVER:
         for name in request.DeviceIDs or ():
             if _QUALIFIED.match(name) is None:
-                raise InvalidParameter(f'invalid CDI device name "{name}": vendor.com/class=name is wanted')
+                raise InvalidParameter(f'invalid CDI device name "{name}": must be vendor.com/class=name')
     elif not any("gpu" in words for words in request.Capabilities or ()):
         raise no_driver(request)
 

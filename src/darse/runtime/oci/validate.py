@@ -161,7 +161,7 @@ def check_host(host: HostConfig, facts: SysInfo, runtimes: Mapping[str, object])
     for path in [*(host.MaskedPaths or ()), *(host.ReadonlyPaths or ())]:
         _check_text("MaskedPaths", path)
         if not path.startswith("/") or posixpath.normpath(path) in ("/", "//") or "/../" in f"{path}/":
-            raise InvalidParameter(f"invalid masked or read-only path: {path!r}: an absolute path below / is wanted")
+            raise InvalidParameter(f"invalid masked or read-only path: {path!r}: must be an absolute path below /")
         _check_path("masked or read-only path", path)
     for key, value in (host.Annotations or {}).items():
         _check_text("Annotations", key)

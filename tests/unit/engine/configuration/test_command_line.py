@@ -96,7 +96,7 @@ def test_flags(arguments: list[str], expected: dict[str, Any]) -> None:
         (["--default-shm-size=large"], "invalid size: 'large'"),
         (["--default-ulimit=nofile=x"], "invalid ulimit argument: nofile=x"),
         (["--default-ulimit=nofile=2:1"], "soft limit must be less than or equal"),
-        (["--default-ulimit=nofile"], "NAME=VALUE is wanted"),
+        (["--default-ulimit=nofile"], "must be NAME=VALUE"),
         (["--add-runtime=crun=/x"], "reserved"),
         (["--label=a"], "bad attribute format: a"),
         (["--label=a=1", "--label=a=2"], "conflict labels for a=1 and a=2"),
@@ -163,17 +163,17 @@ def test_file(tmp_path: Path, document: dict[str, Any], expected: dict[str, Any]
     ("text", "words"),
     [
         ("{", "invalid JSON"),
-        ("[]", "an object is wanted"),
+        ("[]", "must be an object"),
         ('{"foo": 1, "bar": 2}', "the following directives don't match any configuration option: bar, foo"),
-        ('{"debug": "true"}', 'debug: true or false is wanted, not "true"'),
-        ('{"mtu": "1500"}', "mtu: a number is wanted"),
-        ('{"mtu": true}', "mtu: a number is wanted"),
-        ('{"dns": "1.1.1.1"}', "dns: a list is wanted"),
-        ('{"dns": [{}]}', "dns: a list of strings is wanted"),
-        ('{"log-opts": []}', "log-opts: an object is wanted"),
+        ('{"debug": "true"}', 'debug: must be true or false, not "true"'),
+        ('{"mtu": "1500"}', "mtu: must be a number"),
+        ('{"mtu": true}', "mtu: must be a number"),
+        ('{"dns": "1.1.1.1"}', "dns: must be a list"),
+        ('{"dns": [{}]}', "dns: must be a list of strings"),
+        ('{"log-opts": []}', "log-opts: must be an object"),
         ('{"log-opts": {"max-file": 3}}', "invalid log option max-file"),
         ('{"debug": true, "debug": false}', "'debug' is given twice"),
-        ('{"runtimes": {"kata": {"runtimeType": "x"}}}', "a path is wanted"),
+        ('{"runtimes": {"kata": {"runtimeType": "x"}}}', "must be a path"),
         ('{"runtimes": {"kata": {"path": "/k", "runtimeArgs": "-v"}}}', "runtimeArgs are strings"),
         ('{"runtimes": {"kata": {"path": "/k", "runtimeArgs": [1]}}}', "runtimeArgs are strings"),
         ('{"runtimes": {"kata": {"path": "/k", "options": {"a": 1}}}}', "not supported"),
@@ -271,3 +271,22 @@ def test_engines_of_one_machine_are_told_apart() -> None:
     assert len(other.instance) == 8
     assert other.bridge_name == f"dz{other.instance}"
     assert len(other.bridge_name) < 16, "a link's name has 15 characters"
+
+
+@pytest.mark.parametrize("name", ["cgroup-favordynmods", "cgroup-favor-moves"])
+def test_an_option_is_accepted_by_the_name_that_it_had(tmp_path: Path, name: str) -> None:
+    assert parse([f"--{name}=false", "--config-file", "/dev/null"]).load().cgroup_favordynmods is False
+    file = tmp_path / "daemon.json"
+    file.write_text(f'{{"{name}": false}}')
+    assert parse(["--config-file", str(file)]).load().cgroup_favordynmods is False
+    assert "cgroup-favor-moves" not in usage()
+
+
+def test_an_option_is_not_accepted_by_both_its_names(tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text('{"cgroup-favor-moves": false, "cgroup-favordynmods": true}')
+    with pytest.raises(InvalidParameter, match="only one of them may be given"):
+        parse(["--config-file", str(file)]).load()
+    file.write_text('{"cgroup-favordynmods": true}')
+    with pytest.raises(InvalidParameter, match="both as a flag and in the configuration file"):
+        parse(["--cgroup-favor-moves=false", "--config-file", str(file)]).load()

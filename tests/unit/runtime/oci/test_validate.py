@@ -138,7 +138,7 @@ def refusal(**options: Any) -> str:
         ({"DnsSearch": ["a\nb"]}, "invalid DnsSearch: 'a\\nb'"),
         (
             {"MaskedPaths": ["relative"]},
-            "invalid masked or read-only path: 'relative': an absolute path below / is wanted",
+            "invalid masked or read-only path: 'relative': must be an absolute path below /",
         ),
         ({"Annotations": {"": "x"}}, "invalid Annotations: the empty string is not permitted as an annotation key"),
         ({"ConsoleSize": [1, 70000]}, "ConsoleSize must be [height, width], each at most 65535"),
