@@ -224,6 +224,11 @@ def test_pull_and_events(project: Project, hub: Hub) -> None:
     hub.engine.docker("rmi", "-f", "busybox").ok()
     project("pull", "-q")
     assert hub.engine.docker("images", "-q", "busybox").ok().out
+
+    def listeners() -> int:
+        return int(hub.engine.api("GET", "/info").json()["NEventsListener"])
+
+    before = listeners()
     watching = subprocess.Popen(
         [str(COMPOSE), "events", "--json"],
         cwd=project._directory,
@@ -232,6 +237,7 @@ def test_pull_and_events(project: Project, hub: Hub) -> None:
         text=True,
     )
     try:
+        wait_until(lambda: listeners() > before, what="compose's subscription")
         project("up", "-d", "store")
         assert watching.stdout is not None
         seen: set[str] = set()

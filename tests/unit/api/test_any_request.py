@@ -97,7 +97,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         events=EventLog(state),
     )
 
-    async def start() -> Served:
+    async def start() -> tuple[Served, asyncio.Server]:
         engine.containers = _Containers()
         engine.containers.ended.set_result({"StatusCode": 0})
         engine.containers.streams.end()
@@ -105,10 +105,10 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         engine.events.close()
         api = Api(engine)  # type: ignore[arg-type]
         server = ApiServer(api.handle)
-        await loop.create_unix_server(server, str(directory / "socket"))
-        return Served(directory / "socket", engine, api, server)
+        listener = await loop.create_unix_server(server, str(directory / "socket"))
+        return Served(directory / "socket", engine, api, server), listener
 
-    served = runner.run(start())
+    served, listener = runner.run(start())
 
     async def exchange(data: bytes, *, end: bool) -> int | None:
         reader, writer = await served.connect()
@@ -131,6 +131,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return int(line.split()[1]) if line else None
 
     yield lambda data, end=False: runner.run(exchange(data, end=end))
+    listener.close()
     runner.run(served.server.shutdown(1))
     state.close()
     runner.close()

@@ -131,7 +131,7 @@ async def test_splunk_answers_for_what_it_has(form):
 
 
 async def test_fluentd_waits_for_each_answer():
-    received = asyncio.Event()
+    received, left = asyncio.Event(), asyncio.Event()
 
     async def serve(reader, writer):
         data = await reader.read(65536)
@@ -141,9 +141,11 @@ async def test_fluentd_waits_for_each_answer():
         for part in (b"\x81\xa3a", b"ck" + chunk[:5], chunk[5:]):
             writer.write(part)
             await writer.drain()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a part that comes by itself
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        left.set()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -156,6 +158,7 @@ async def test_fluentd_waits_for_each_answer():
     await sending
     assert receiver.delivered == receiver.settled == 1
     receiver.close()
+    await left.wait()
     server.close()
 
 
