@@ -68,7 +68,10 @@ class FakeContainers:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
-        self.streams = FakeStreams()
+        #: What attachments and logs are.
+        self.attachment = FakeStreams()
+        # The services that the API asks for listing and streams.
+        self.listing = self.streams = self
         self.ended: asyncio.Future[WaitResponse] = asyncio.get_running_loop().create_future()
 
     def _know(self, reference: str) -> None:
@@ -101,22 +104,22 @@ class FakeContainers:
     def attach(self, reference: str, options: Any) -> FakeStreams:
         self._know(reference)
         self.calls.append(("attach", options))
-        return self.streams
+        return self.attachment
 
     def wait(self, reference: str, condition: str) -> asyncio.Future[WaitResponse]:
         self._know(reference)
         self.calls.append(("wait", condition))
         return self.ended
 
-    def logs(self, reference: str, options: Any) -> FakeStreams:
+    def read_log(self, reference: str, options: Any) -> FakeStreams:
         self._know(reference)
         self.calls.append(("logs", options))
-        return self.streams
+        return self.attachment
 
-    def log_closed(self, stream: FakeStreams, reference: str) -> None:
-        self.calls.append(("log_closed", reference))
+    def close_log(self, stream: FakeStreams, reference: str) -> None:
+        self.calls.append(("close_log", reference))
 
-    def resize(self, reference: str, height: int, width: int) -> None:
+    def resize_terminal(self, reference: str, height: int, width: int) -> None:
         self._know(reference)
         self.calls.append(("resize", height, width))
 

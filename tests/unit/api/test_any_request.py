@@ -100,7 +100,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     async def start() -> tuple[Served, asyncio.Server]:
         engine.containers = _Containers()
         engine.containers.ended.set_result({"StatusCode": 0})
-        engine.containers.streams.end()
+        engine.containers.attachment.end()
         engine.containers.kill = refusing
         engine.events.close()
         api = Api(engine)  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     async def exchange(data: bytes, *, end: bool) -> int | None:
         reader, writer = await served.connect()
-        served.engine.containers.streams.end()
+        served.engine.containers.attachment.end()
         writer.write(data)
         if end:
             writer.write_eof()
@@ -121,7 +121,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
             engine.events.close()
         try:
             line = await asyncio.wait_for(reader.readline(), 5)
-            served.engine.containers.streams.end()
+            served.engine.containers.attachment.end()
             engine.events.close()
             await asyncio.wait_for(reader.read(), 5)
         except ConnectionError:

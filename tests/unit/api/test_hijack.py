@@ -25,7 +25,7 @@ Until = Callable[[Callable[[], bool]], Any]
     ],
 )
 async def test_content_type(served: Served, version: str, multiplexed: bool, expected: bytes) -> None:
-    served.engine.containers.streams = FakeStreams(multiplexed=multiplexed)
+    served.engine.containers.attachment = FakeStreams(multiplexed=multiplexed)
     head, _, _ = await served.upgrade(f"{version}/containers/box/attach?stream=1&stdout=1")
     assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n")
     assert b"Content-Type: " + expected + b"\r\n" in head
@@ -44,7 +44,7 @@ async def test_output_goes_on_after_the_clients_half_close(served: Served) -> No
     writer.write(b"hello ")
     writer.write_eof()
     assert await asyncio.wait_for(reader.read(), 5) == b"HELLO [end]"
-    assert served.engine.containers.streams.closed.is_set()
+    assert served.engine.containers.attachment.closed.is_set()
 
 
 async def test_input_that_came_with_the_request_is_not_lost(served: Served) -> None:
@@ -67,22 +67,22 @@ async def test_input_and_its_end_may_come_with_the_request(served: Served) -> No
 
 async def test_the_end_of_output_ends_the_connection(served: Served) -> None:
     _, reader, _ = await served.upgrade("/containers/box/attach?stream=1&stdout=1")
-    served.engine.containers.streams.put(b"bye")
-    served.engine.containers.streams.end()
+    served.engine.containers.attachment.put(b"bye")
+    served.engine.containers.attachment.end()
     assert await asyncio.wait_for(reader.read(), 5) == b"bye"
 
 
 async def test_a_client_that_vanishes_closes_its_streams(served: Served, until: Until) -> None:
     _, _, writer = await served.upgrade("/containers/box/attach?stream=1&stdout=1")
     writer.transport.abort()
-    await until(served.engine.containers.streams.closed.is_set)
+    await until(served.engine.containers.attachment.closed.is_set)
     await until(lambda: not served.server.connections)
 
 
 async def test_a_client_that_vanishes_after_its_half_close_is_noticed_by_the_next_output(
     served: Served, until: Until
 ) -> None:
-    streams = served.engine.containers.streams
+    streams = served.engine.containers.attachment
     streams.close_stdin = streams.input_ended.wait
     _, _, writer = await served.upgrade("/containers/box/attach?stream=1&stdin=1&stdout=1")
     writer.write_eof()
@@ -93,7 +93,7 @@ async def test_a_client_that_vanishes_after_its_half_close_is_noticed_by_the_nex
 
 
 async def test_a_client_that_vanishes_while_its_input_waits_is_noticed(served: Served, until: Until) -> None:
-    streams = served.engine.containers.streams
+    streams = served.engine.containers.attachment
     streams.room.clear()
     _, _, writer = await served.upgrade("/containers/box/attach?stream=1&stdin=1&stdout=1")
     sending = asyncio.create_task(_send(writer, b"x" * (8 * 1024 * 1024)))
@@ -104,7 +104,7 @@ async def test_a_client_that_vanishes_while_its_input_waits_is_noticed(served: S
 
 
 async def test_input_waits_for_a_slow_process(served: Served, until: Until) -> None:
-    streams = served.engine.containers.streams
+    streams = served.engine.containers.attachment
     streams.room.clear()
     _, reader, writer = await served.upgrade("/containers/box/attach?stream=1&stdin=1&stdout=1")
     data = os.urandom(8 * 1024 * 1024)
@@ -127,7 +127,7 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
 
 
 async def test_output_waits_for_a_slow_client(served: Served, until: Until) -> None:
-    streams = served.engine.containers.streams
+    streams = served.engine.containers.attachment
     given = 0
 
     async def frames() -> Any:
@@ -161,7 +161,7 @@ async def test_a_refusal_is_an_ordinary_answer_and_the_connection_goes_on(served
 
 
 async def test_websocket_carries_plain_data_both_ways(served: Served) -> None:
-    served.engine.containers.streams = streams = FakeStreams(multiplexed=True)
+    served.engine.containers.attachment = streams = FakeStreams(multiplexed=True)
     reader, writer = await served.connect()
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
@@ -180,7 +180,7 @@ async def test_websocket_carries_plain_data_both_ways(served: Served) -> None:
 async def test_websocket_needs_a_container_and_then_a_handshake(served: Served) -> None:
     assert (await served.request("GET", "/containers/no/attach/ws")).status == 404
     assert (await served.request("GET", "/containers/box/attach/ws")).status == 400
-    assert served.engine.containers.streams.closed.is_set()
+    assert served.engine.containers.attachment.closed.is_set()
 
 
 async def test_an_upgrade_header_alone_upgrades(served: Served) -> None:

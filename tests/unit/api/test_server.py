@@ -101,13 +101,13 @@ async def test_a_wait_is_given_up_when_its_client_leaves(
 async def test_following_a_log_ends_when_its_client_leaves(
     served: Served, until: Callable[[Callable[[], bool]], Any]
 ) -> None:
-    streams = served.engine.containers.streams
+    streams = served.engine.containers.attachment
     reader, writer = await served.connect()
     writer.write(b"GET /containers/box/logs?follow=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n")
     writer.close()
     await until(streams.closed.is_set)
-    await until(lambda: ("log_closed", "box") in served.engine.containers.calls)
+    await until(lambda: ("close_log", "box") in served.engine.containers.calls)
 
 
 async def test_an_event_is_sent_at_once(served: Served) -> None:
@@ -121,7 +121,7 @@ async def test_an_event_is_sent_at_once(served: Served) -> None:
 
 
 async def test_a_stream_that_fails_in_the_middle_ends_the_connection_and_sends_no_second_answer(served: Served) -> None:
-    streams = served.engine.containers.streams
+    streams = served.engine.containers.attachment
 
     async def frames() -> AsyncIterator[bytes]:
         yield b"first"
@@ -141,7 +141,7 @@ async def test_a_stream_that_fails_at_once_is_an_ordinary_error(served: Served) 
         raise SystemFault("the disk is gone")
         yield b""
 
-    served.engine.containers.streams.frames = frames
+    served.engine.containers.attachment.frames = frames
     answer = await served.request("GET", "/containers/box/logs?stdout=1")
     assert (answer.status, answer.message) == (500, "the disk is gone")
 

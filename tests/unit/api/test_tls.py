@@ -115,10 +115,10 @@ async def test_output_goes_on_after_the_clients_close_notify(served: Served, por
     received = await client.read()
     client.end_input()
     # After unwrap() has begun, OpenSSL reads no more for us: what matters is that the server goes on.
-    await asyncio.wait_for(served.engine.containers.streams.input_ended.wait(), 5)
-    await asyncio.wait_for(served.engine.containers.streams.closed.wait(), 5)
+    await asyncio.wait_for(served.engine.containers.attachment.input_ended.wait(), 5)
+    await asyncio.wait_for(served.engine.containers.attachment.closed.wait(), 5)
     assert received == b"HELLO"
-    assert bytes(served.engine.containers.streams.received) == b"hello"
+    assert bytes(served.engine.containers.attachment.received) == b"hello"
     client.close()
 
 
@@ -134,7 +134,7 @@ async def test_large_bodies_both_ways(served: Served, port: int, certificates: P
     writer.write(data)
     assert await asyncio.wait_for(reader.readexactly(len(data)), 20) == data.upper()
     writer.close()
-    await asyncio.wait_for(served.engine.containers.streams.closed.wait(), 5)
+    await asyncio.wait_for(served.engine.containers.attachment.closed.wait(), 5)
 
 
 async def test_a_client_without_a_certificate_is_refused(port: int, certificates: Path) -> None:
