@@ -28,8 +28,8 @@ from darse.client.http import (
 from darse.client.streams import STDOUT, Frames
 
 if TYPE_CHECKING:
-    from darse.client.http import Head, Reading
-    from darse.client.request import AttachRequest, BytesRequest, DocumentsRequest, Request, StreamsRequest
+    from darse.client.http import Reading, ResponseHead
+    from darse.client.request import ApiRequest, AttachRequest, BytesRequest, DocumentsRequest, StreamsRequest
 
 T = TypeVar("T")
 _IDLE = 8
@@ -51,7 +51,7 @@ class AsyncClient:
             connection.close()
         self._idle.clear()
 
-    async def do(self, request: Request[T]) -> T:
+    async def do(self, request: ApiRequest[T]) -> T:
         """Do a request and return its typed answer.
 
         Raises ApiError when the engine refuses it, ConnectionFailed when none answers.
@@ -95,13 +95,13 @@ class AsyncClient:
                     yield frame
 
     @contextlib.asynccontextmanager
-    async def attach(self, request: AttachRequest) -> AsyncIterator[Attachment]:
+    async def attach(self, request: AttachRequest) -> AsyncIterator[AttachedStreams]:
         """The streams of a process, for as long as the context lasts."""
         async with self._answer(request) as (connection, head):
-            yield Attachment(connection, multiplexed=head.headers.get("content-type") == _MULTIPLEXED)
+            yield AttachedStreams(connection, multiplexed=head.headers.get("content-type") == _MULTIPLEXED)
 
     @contextlib.asynccontextmanager
-    async def _answer(self, request: Request[Any]) -> AsyncIterator[tuple[_Connection, Head]]:
+    async def _answer(self, request: ApiRequest[Any]) -> AsyncIterator[tuple[_Connection, ResponseHead]]:
         """A connection whose answer has begun; closed at the end."""
         connection, head = await self._send(request)
         try:
@@ -109,7 +109,7 @@ class AsyncClient:
         finally:
             connection.close()
 
-    async def _send(self, request: Request[Any]) -> tuple[_Connection, Head]:
+    async def _send(self, request: ApiRequest[Any]) -> tuple[_Connection, ResponseHead]:
         headers = dict(request.headers)
         body = None
         if request.body is not None:
@@ -137,7 +137,7 @@ class AsyncClient:
         return _Connection(self.endpoint, *await _open(self.endpoint))
 
 
-class Attachment:
+class AttachedStreams:
     """The standard streams of a process that a connection belongs to."""
 
     def __init__(self, connection: _Connection, *, multiplexed: bool) -> None:
@@ -189,7 +189,7 @@ class _Connection:
     def close(self) -> None:
         self._writer.close()
 
-    async def head(self, method: str) -> Head:
+    async def head(self, method: str) -> ResponseHead:
         try:
             return await self._read(self._parser.head(has_body=method != "HEAD"))
         except ConnectionEnded as error:

@@ -27,7 +27,7 @@ from darse.client.http import (
 )
 
 if TYPE_CHECKING:
-    from darse.client.http import Head, Reading
+    from darse.client.http import Reading, ResponseHead
 
 T = TypeVar("T")
 _TOO_NEW = "Maximum supported API version is "
@@ -41,7 +41,7 @@ _LOOK_FIRST = "containers run on; what was asked for may have been done or not, 
 class Response:
     """A response whose body is read as it is asked for."""
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection, head: ResponseHead) -> None:
         self.status = head.status
         self.headers = head.headers
         self.closes = head.closes

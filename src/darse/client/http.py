@@ -28,7 +28,7 @@ class ConnectionEnded(Exception):
     """The connection ended where more was due."""
 
 
-class Head:
+class ResponseHead:
     """The status and the headers of a response; names of headers are in lower case."""
 
     def __init__(self, status: int, headers: dict[str, str]) -> None:
@@ -51,7 +51,7 @@ class Parser:
         self._framing = "none"
         self._chunk_begun = False
 
-    def head(self, *, has_body: bool = True) -> Reading[Head]:
+    def head(self, *, has_body: bool = True) -> Reading[ResponseHead]:
         """Read a head. `has_body` is false for the answer to a HEAD: its headers describe a body that does not come.
 
         Raises ConnectionEnded, and ValueError for what is no HTTP.
@@ -63,7 +63,7 @@ class Parser:
         while line := (yield from self._line()):
             name, _, value = line.partition(b":")
             headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-        head = Head(int(fields[1]), headers)
+        head = ResponseHead(int(fields[1]), headers)
         self._left, self._chunk_begun = 0, False
         if not has_body or head.status in (101, 204, 304):
             self._framing = "none"

@@ -14,7 +14,7 @@ Filters = Mapping[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Request(Generic[T]):
+class ApiRequest(Generic[T]):
     """A request with one answer, of type `result`; `None` is an answer that has no body, or none of interest."""
 
     method: str
@@ -26,15 +26,15 @@ class Request(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class DocumentsRequest(Request[T]):
+class DocumentsRequest(ApiRequest[T]):
     """A request whose answer is a stream of JSON documents: events, statistics, progress."""
 
 
-class BytesRequest(Request[bytes]):
+class BytesRequest(ApiRequest[bytes]):
     """A request whose answer is a stream of bytes: an archive."""
 
 
-class StreamsRequest(Request[bytes]):
+class StreamsRequest(ApiRequest[bytes]):
     """A request whose connection becomes the standard streams of a process, or shows what it printed.
 
     `upgrade`: the connection takes input, too.

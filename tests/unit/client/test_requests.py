@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from darse.client.errors import ClientError
-from darse.client.request import BytesRequest, Request, StreamsRequest
+from darse.client.request import ApiRequest, BytesRequest, StreamsRequest
 from darse.client.requests import containers, images, networks, system, volumes
 from darse.wire.containers import CreateRequest
 from darse.wire.execs import ExecConfig
@@ -30,7 +30,7 @@ _BODIES: dict[str, Any] = {
 }
 
 
-def _functions(module: ModuleType) -> list[Callable[..., Request[Any]]]:
+def _functions(module: ModuleType) -> list[Callable[..., ApiRequest[Any]]]:
     return [
         function
         for name, function in inspect.getmembers(module, inspect.isfunction)
@@ -41,7 +41,7 @@ def _functions(module: ModuleType) -> list[Callable[..., Request[Any]]]:
 ALL = [function for module in (containers, images, networks, system, volumes) for function in _functions(module)]
 
 
-def _called(function: Callable[..., Request[Any]]) -> Request[Any]:
+def _called(function: Callable[..., ApiRequest[Any]]) -> ApiRequest[Any]:
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
@@ -50,7 +50,7 @@ def _called(function: Callable[..., Request[Any]]) -> Request[Any]:
 
 
 @pytest.mark.parametrize("function", ALL, ids=lambda function: f"{function.__module__}.{function.__name__}")
-def test_the_declared_type_is_that_of_the_result(function: Callable[..., Request[Any]]) -> None:
+def test_the_declared_type_is_that_of_the_result(function: Callable[..., ApiRequest[Any]]) -> None:
     request = _called(function)
     declared = typing.get_type_hints(function)["return"]
     if isinstance(request, BytesRequest | StreamsRequest):
@@ -61,7 +61,7 @@ def test_the_declared_type_is_that_of_the_result(function: Callable[..., Request
 
 
 @pytest.mark.parametrize("function", [containers.inspect, containers.start, networks.inspect, volumes.remove])
-def test_an_empty_name_is_refused(function: Callable[[str], Request[Any]]) -> None:
+def test_an_empty_name_is_refused(function: Callable[[str], ApiRequest[Any]]) -> None:
     with pytest.raises(ClientError, match="value is empty"):
         function("")
 

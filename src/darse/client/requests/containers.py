@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from darse.client.http import quote
 from darse.client.request import (
+    ApiRequest,
     AttachRequest,
     BytesRequest,
     DocumentsRequest,
     Filters,
-    Request,
     StreamsRequest,
     require,
 )
@@ -28,90 +28,90 @@ def _path(container: str, operation: str) -> str:
     return f"/containers/{quote(require(container, 'container'))}{operation}"
 
 
-def create(config: CreateRequest, *, name: str = "", platform: str = "") -> Request[CreateResponse]:
+def create(config: CreateRequest, *, name: str = "", platform: str = "") -> ApiRequest[CreateResponse]:
     """Create a container; without a name it gets one."""
-    return Request(
+    return ApiRequest(
         "POST", "/containers/create", CreateResponse, {"name": name or None, "platform": platform or None}, config
     )
 
 
 def list_containers(
     *, all: bool = False, limit: int | None = None, size: bool = False, filters: Filters | None = None
-) -> Request[list[ContainerSummary]]:
+) -> ApiRequest[list[ContainerSummary]]:
     """List the containers that run, or all."""
     query = {"all": all, "limit": limit, "size": size, "filters": filters}
-    return Request("GET", "/containers/json", list[ContainerSummary], query)
+    return ApiRequest("GET", "/containers/json", list[ContainerSummary], query)
 
 
-def inspect(container: str, *, size: bool = False) -> Request[ContainerInspect]:
+def inspect(container: str, *, size: bool = False) -> ApiRequest[ContainerInspect]:
     """All about a container."""
-    return Request("GET", _path(container, "/json"), ContainerInspect, {"size": size})
+    return ApiRequest("GET", _path(container, "/json"), ContainerInspect, {"size": size})
 
 
-def start(container: str, *, detach_keys: str = "") -> Request[None]:
+def start(container: str, *, detach_keys: str = "") -> ApiRequest[None]:
     """Start a container; nothing happens to one that runs."""
-    return Request("POST", _path(container, "/start"), type(None), {"detachKeys": detach_keys or None})
+    return ApiRequest("POST", _path(container, "/start"), type(None), {"detachKeys": detach_keys or None})
 
 
-def stop(container: str, *, seconds: int | None = None, signal: str = "") -> Request[None]:
+def stop(container: str, *, seconds: int | None = None, signal: str = "") -> ApiRequest[None]:
     """Ask a container to end, and kill it when it has not within `seconds`; -1 waits for ever."""
-    return Request("POST", _path(container, "/stop"), type(None), {"t": seconds, "signal": signal or None})
+    return ApiRequest("POST", _path(container, "/stop"), type(None), {"t": seconds, "signal": signal or None})
 
 
-def restart(container: str, *, seconds: int | None = None, signal: str = "") -> Request[None]:
+def restart(container: str, *, seconds: int | None = None, signal: str = "") -> ApiRequest[None]:
     """Stop and start a container."""
-    return Request("POST", _path(container, "/restart"), type(None), {"t": seconds, "signal": signal or None})
+    return ApiRequest("POST", _path(container, "/restart"), type(None), {"t": seconds, "signal": signal or None})
 
 
-def kill(container: str, *, signal: str = "KILL") -> Request[None]:
+def kill(container: str, *, signal: str = "KILL") -> ApiRequest[None]:
     """Send a signal to a container's first process."""
-    return Request("POST", _path(container, "/kill"), type(None), {"signal": signal})
+    return ApiRequest("POST", _path(container, "/kill"), type(None), {"signal": signal})
 
 
-def pause(container: str) -> Request[None]:
+def pause(container: str) -> ApiRequest[None]:
     """Freeze a container's processes."""
-    return Request("POST", _path(container, "/pause"), type(None))
+    return ApiRequest("POST", _path(container, "/pause"), type(None))
 
 
-def unpause(container: str) -> Request[None]:
+def unpause(container: str) -> ApiRequest[None]:
     """Let a container's processes go on."""
-    return Request("POST", _path(container, "/unpause"), type(None))
+    return ApiRequest("POST", _path(container, "/unpause"), type(None))
 
 
-def rename(container: str, name: str) -> Request[None]:
+def rename(container: str, name: str) -> ApiRequest[None]:
     """Give a container another name."""
-    return Request("POST", _path(container, "/rename"), type(None), {"name": name})
+    return ApiRequest("POST", _path(container, "/rename"), type(None), {"name": name})
 
 
-def remove(container: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> Request[None]:
+def remove(container: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> ApiRequest[None]:
     """Remove a container; `force` kills one that runs, `volumes` removes its anonymous volumes, too."""
-    return Request("DELETE", _path(container, ""), type(None), {"force": force, "v": volumes, "link": link})
+    return ApiRequest("DELETE", _path(container, ""), type(None), {"force": force, "v": volumes, "link": link})
 
 
-def wait(container: str, *, condition: str = "not-running") -> Request[WaitResponse]:
+def wait(container: str, *, condition: str = "not-running") -> ApiRequest[WaitResponse]:
     """Answer when a container has reached a condition: not-running, next-exit or removed."""
-    return Request("POST", _path(container, "/wait"), WaitResponse, {"condition": condition})
+    return ApiRequest("POST", _path(container, "/wait"), WaitResponse, {"condition": condition})
 
 
-def update(container: str, limits: UpdateRequest) -> Request[UpdateResponse]:
+def update(container: str, limits: UpdateRequest) -> ApiRequest[UpdateResponse]:
     """Change a container's limits and restart policy."""
-    return Request("POST", _path(container, "/update"), UpdateResponse, {}, limits)
+    return ApiRequest("POST", _path(container, "/update"), UpdateResponse, {}, limits)
 
 
-def resize(container: str, *, height: int, width: int) -> Request[None]:
+def resize(container: str, *, height: int, width: int) -> ApiRequest[None]:
     """Tell a container's terminal its size, in characters."""
-    return Request("POST", _path(container, "/resize"), type(None), {"h": height, "w": width})
+    return ApiRequest("POST", _path(container, "/resize"), type(None), {"h": height, "w": width})
 
 
-def top(container: str, *, ps_args: str = "-ef") -> Request[TopResponse]:
+def top(container: str, *, ps_args: str = "-ef") -> ApiRequest[TopResponse]:
     """The processes of a container."""
-    return Request("GET", _path(container, "/top"), TopResponse, {"ps_args": ps_args})
+    return ApiRequest("GET", _path(container, "/top"), TopResponse, {"ps_args": ps_args})
 
 
-def changes(container: str) -> Request[list[FilesystemChange] | None]:
+def changes(container: str) -> ApiRequest[list[FilesystemChange] | None]:
     """What a container has changed in the files of its image."""
     result: type[list[FilesystemChange] | None] = list[FilesystemChange] | None  # type: ignore[assignment]
-    return Request("GET", _path(container, "/changes"), result)
+    return ApiRequest("GET", _path(container, "/changes"), result)
 
 
 def stats(container: str, *, one_shot: bool = False) -> DocumentsRequest[StatsResponse]:
@@ -175,14 +175,14 @@ def export(container: str) -> BytesRequest:
     return BytesRequest("GET", _path(container, "/export"), bytes)
 
 
-def prune(*, filters: Filters | None = None) -> Request[ContainersPruned]:
+def prune(*, filters: Filters | None = None) -> ApiRequest[ContainersPruned]:
     """Remove the containers that do not run."""
-    return Request("POST", "/containers/prune", ContainersPruned, {"filters": filters})
+    return ApiRequest("POST", "/containers/prune", ContainersPruned, {"filters": filters})
 
 
-def create_exec(container: str, config: ExecConfig) -> Request[dict[str, str]]:
+def create_exec(container: str, config: ExecConfig) -> ApiRequest[dict[str, str]]:
     """Prepare a further process in a container; the answer has its `Id`."""
-    return Request("POST", _path(container, "/exec"), dict[str, str], {}, config)
+    return ApiRequest("POST", _path(container, "/exec"), dict[str, str], {}, config)
 
 
 def start_exec(exec_id: str, *, terminal: bool = False) -> AttachRequest:
@@ -191,6 +191,6 @@ def start_exec(exec_id: str, *, terminal: bool = False) -> AttachRequest:
     return AttachRequest("POST", f"/exec/{quote(require(exec_id, 'exec'))}/start", bytes, {}, body)
 
 
-def inspect_exec(exec_id: str) -> Request[ExecInspect]:
+def inspect_exec(exec_id: str) -> ApiRequest[ExecInspect]:
     """What became of an exec."""
-    return Request("GET", f"/exec/{quote(require(exec_id, 'exec'))}/json", ExecInspect)
+    return ApiRequest("GET", f"/exec/{quote(require(exec_id, 'exec'))}/json", ExecInspect)

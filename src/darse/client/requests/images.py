@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from darse.client.http import quote
-from darse.client.request import BytesRequest, DocumentsRequest, Filters, Request, require
+from darse.client.request import ApiRequest, BytesRequest, DocumentsRequest, Filters, require
 from darse.wire.images import DeleteItem, HistoryEntry, ImageInspect, ImagesPruned, ImageSummary
 from darse.wire.registries import AuthConfig, AuthResponse, DistributionInspect
 
@@ -40,20 +40,20 @@ def _auth(credentials: str) -> dict[str, str]:
 
 def list_images(
     *, all: bool = False, digests: bool = False, filters: Filters | None = None
-) -> Request[list[ImageSummary]]:
+) -> ApiRequest[list[ImageSummary]]:
     """List the images."""
     query = {"all": all, "digests": digests, "filters": filters}
-    return Request("GET", "/images/json", list[ImageSummary], query)
+    return ApiRequest("GET", "/images/json", list[ImageSummary], query)
 
 
-def inspect(image: str) -> Request[ImageInspect]:
+def inspect(image: str) -> ApiRequest[ImageInspect]:
     """All about an image."""
-    return Request("GET", _path(image, "/json"), ImageInspect)
+    return ApiRequest("GET", _path(image, "/json"), ImageInspect)
 
 
-def history(image: str) -> Request[list[HistoryEntry]]:
+def history(image: str) -> ApiRequest[list[HistoryEntry]]:
     """The steps that made an image, the last one first."""
-    return Request("GET", _path(image, "/history"), list[HistoryEntry])
+    return ApiRequest("GET", _path(image, "/history"), list[HistoryEntry])
 
 
 def pull(image: str, *, tag: str = "", platform: str = "", credentials: str = "") -> DocumentsRequest[Progress]:
@@ -70,19 +70,19 @@ def push(image: str, *, tag: str = "", platform: str = "", credentials: str = ""
     return DocumentsRequest("POST", _path(image, "/push"), Progress, query, None, headers)
 
 
-def tag(image: str, repository: str, tag: str = "latest") -> Request[None]:
+def tag(image: str, repository: str, tag: str = "latest") -> ApiRequest[None]:
     """Give an image one more name."""
-    return Request("POST", _path(image, "/tag"), type(None), {"repo": repository, "tag": tag})
+    return ApiRequest("POST", _path(image, "/tag"), type(None), {"repo": repository, "tag": tag})
 
 
-def remove(image: str, *, force: bool = False, no_prune: bool = False) -> Request[list[DeleteItem]]:
+def remove(image: str, *, force: bool = False, no_prune: bool = False) -> ApiRequest[list[DeleteItem]]:
     """Remove a name of an image, and with its last name the image."""
-    return Request("DELETE", _path(image, ""), list[DeleteItem], {"force": force, "noprune": no_prune})
+    return ApiRequest("DELETE", _path(image, ""), list[DeleteItem], {"force": force, "noprune": no_prune})
 
 
-def prune(*, filters: Filters | None = None) -> Request[ImagesPruned]:
+def prune(*, filters: Filters | None = None) -> ApiRequest[ImagesPruned]:
     """Remove the images that have no name and no container."""
-    return Request("POST", "/images/prune", ImagesPruned, {"filters": filters})
+    return ApiRequest("POST", "/images/prune", ImagesPruned, {"filters": filters})
 
 
 def save(*names: str) -> BytesRequest:
@@ -90,12 +90,12 @@ def save(*names: str) -> BytesRequest:
     return BytesRequest("GET", "/images/get", bytes, {"names": list(names)})
 
 
-def distribution(image: str, *, credentials: str = "") -> Request[DistributionInspect]:
+def distribution(image: str, *, credentials: str = "") -> ApiRequest[DistributionInspect]:
     """What a registry has under a name."""
     path = f"/distribution/{quote(require(image, 'image'), safe='/:@')}/json"
-    return Request("GET", path, DistributionInspect, {}, None, _auth(credentials))
+    return ApiRequest("GET", path, DistributionInspect, {}, None, _auth(credentials))
 
 
-def log_in(config: AuthConfig) -> Request[AuthResponse]:
+def log_in(config: AuthConfig) -> ApiRequest[AuthResponse]:
     """Check credentials with a registry."""
-    return Request("POST", "/auth", AuthResponse, {}, config)
+    return ApiRequest("POST", "/auth", AuthResponse, {}, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.client.http import quote
-from darse.client.request import Filters, Request, require
+from darse.client.request import ApiRequest, Filters, require
 from darse.wire.volumes import Volume, VolumeCreate, VolumeList, VolumesPruned
 
 
@@ -11,26 +11,26 @@ def _path(volume: str) -> str:
     return f"/volumes/{quote(require(volume, 'volume'))}"
 
 
-def create(config: VolumeCreate) -> Request[Volume]:
+def create(config: VolumeCreate) -> ApiRequest[Volume]:
     """Create a volume, or return the one that has this name."""
-    return Request("POST", "/volumes/create", Volume, {}, config)
+    return ApiRequest("POST", "/volumes/create", Volume, {}, config)
 
 
-def list_volumes(*, filters: Filters | None = None) -> Request[VolumeList]:
+def list_volumes(*, filters: Filters | None = None) -> ApiRequest[VolumeList]:
     """List the volumes."""
-    return Request("GET", "/volumes", VolumeList, {"filters": filters})
+    return ApiRequest("GET", "/volumes", VolumeList, {"filters": filters})
 
 
-def inspect(volume: str) -> Request[Volume]:
+def inspect(volume: str) -> ApiRequest[Volume]:
     """All about a volume."""
-    return Request("GET", _path(volume), Volume)
+    return ApiRequest("GET", _path(volume), Volume)
 
 
-def remove(volume: str, *, force: bool = False) -> Request[None]:
+def remove(volume: str, *, force: bool = False) -> ApiRequest[None]:
     """Remove a volume that no container uses."""
-    return Request("DELETE", _path(volume), type(None), {"force": force})
+    return ApiRequest("DELETE", _path(volume), type(None), {"force": force})
 
 
-def prune(*, filters: Filters | None = None) -> Request[VolumesPruned]:
+def prune(*, filters: Filters | None = None) -> ApiRequest[VolumesPruned]:
     """Remove the volumes that no container uses: those without a name, unless `filters` says all."""
-    return Request("POST", "/volumes/prune", VolumesPruned, {"filters": filters})
+    return ApiRequest("POST", "/volumes/prune", VolumesPruned, {"filters": filters})
