@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -19,7 +20,7 @@ def state(tmp_path):
 
 
 def _written(tmp_path):
-    with sqlite3.connect(tmp_path / "state.sqlite") as connection:
+    with closing(sqlite3.connect(tmp_path / "state.sqlite")) as connection:
         return connection.execute("SELECT count(*) FROM events").fetchone()[0]
 
 

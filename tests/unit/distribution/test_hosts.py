@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -133,3 +134,10 @@ def test_server_addresses_of_logins(server: str, domain: str) -> None:
 )
 def test_challenges(header: str, expected: list[tuple[str, dict[str, str]]]) -> None:
     assert [(one.scheme, one.parameters) for one in challenges([header])] == expected
+
+
+def test_private_authorities_need_no_key_usage(tmp_path: Path) -> None:
+    route = Hosts(Settings(certificates=(tmp_path,))).route(urlsplit("https://registry.example/v2/"))
+    assert route.context is not None
+    assert not route.context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert route.context.verify_mode == ssl.CERT_REQUIRED

@@ -35,6 +35,8 @@ class TLSFiles(msgspec.Struct, frozen=True):
     def context(self) -> ssl.SSLContext:
         """Read the files. Raises OSError, which ssl.SSLError is one of."""
         context = ssl.create_default_context(cafile=self.ca or None)
+        # As for registries (darse.distribution.hosts): private authorities often have no key usage.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not self.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
