@@ -51,9 +51,9 @@ PROGRAM = """
 import _thread, os, resource, socket, sys, time
 sys.path += sys.argv[1].split(":")
 from darse.archive import worker
-from darse.linux import confinement
+from darse.linux.proc import sandbox
 from darse.linux.libc import call
-confinement.enter(sys.argv[2], worker._UNPACK, memory=1 << 30, open_files=256)
+sandbox.enter(sys.argv[2], worker._UNPACK, memory=1 << 30, open_files=256)
 try:
     eval(sys.argv[3])
     answer = "done"
