@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from darse.api.progress import pull_messages
 from darse.core.config import EngineConfig
 from darse.core.errors import EngineError
 from darse.core.events import EventLog
@@ -17,6 +18,8 @@ from darse.core.state import State
 from darse.distribution import Credentials, Limits
 from darse.engine.engine import SCHEMAS
 from darse.images import ImageService, references
+from darse.images.progress import TransferEvent
+from darse.images.transfer.pull import PullOptions
 from darse.images.transfer.service import RegistryService
 from darse.recovery.startup import Recovery
 
@@ -40,22 +43,29 @@ class Puller:
         self._root = root / "images"
 
     def messages(self, name: str) -> AsyncIterator[Any]:
-        """Begin to pull."""
-        return self.service.pull(references.parse(name))
+        """Begin to pull; docker's messages of it."""
+        return pull_messages(lambda report: self.service.puller.pull_image(references.parse(name), report=report))
 
-    async def pull(self, name: str, *, credentials: Credentials | None = None, every_tag: bool = False) -> list[Any]:
-        """Pull, and return what was said."""
-        messages = self.service.pull(references.parse(name), credentials=credentials, every_tag=every_tag)
+    async def pull(
+        self, name: str, *, credentials: Credentials | None = None, all_tags: bool = False
+    ) -> list[TransferEvent]:
+        """Pull, and return the events."""
+        events: list[TransferEvent] = []
+        puller, options = self.service.puller, PullOptions(credentials=credentials)
         async with asyncio.timeout(SECONDS):
-            return [message async for message in messages]
+            if all_tags:
+                await puller.pull_all_tags(references.parse(name), options, events.append)
+            else:
+                await puller.pull_image(references.parse(name), options, events.append)
+        return events
 
     async def refused(self, name: str, **options: Any) -> str:
         """Pull what fails; what the error says, once nothing is left of it but partial downloads."""
         with pytest.raises(EngineError) as caught:
             await self.pull(name, **options)
         await self.service.close()
-        assert list(self.images.store) == []
-        assert self.images.layers.sizes() == {}
+        assert list(self.images.stores.images) == []
+        assert self.images.stores.layers.sizes() == {}
         for directory in ("blobs/sha256", "layers", "ingest"):
             assert os.listdir(self._root / directory) == [], (
                 directory,
@@ -67,7 +77,7 @@ class Puller:
     async def partials(self) -> list[str]:
         """The partial downloads that are left when nothing is at work any more."""
         await self.service.close()
-        return sorted(self.images.content.partials.sizes())
+        return sorted(self.images.stores.content.ingests.sizes())
 
     async def close(self) -> None:
         """End everything."""

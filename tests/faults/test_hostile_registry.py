@@ -16,6 +16,7 @@ from tests.support.small_images import Made, document, tar
 from darse.core.errors import EngineError
 from darse.distribution import Credentials
 from darse.distribution.manifests import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, digest_of
+from darse.images.progress import LayerProgress
 
 MADE = Made(tar({"etc/one": os.urandom(400_000)}), tar({"etc/two": b"2" * 1000}))
 FIRST, SECOND = MADE.layers
@@ -404,7 +405,7 @@ async def test_credentials_stay_with_the_registry(puller: Puller, registry: Host
 async def test_pages_without_end(puller: Puller, registry: HostileRegistry) -> None:
     page = Answer(body=b'{"tags": ["1"]}', headers={"Link": '</v2/some/image/tags/list>; rel="next"'})
     registry.replace("tags", page)
-    assert "does not end" in await puller.refused(f"{registry.address}/some/image", every_tag=True)
+    assert "does not end" in await puller.refused(f"{registry.address}/some/image", all_tags=True)
 
 
 # What is odd, and goes well all the same
@@ -427,8 +428,8 @@ async def test_what_breaks_off_is_resumed(puller: Puller, registry: HostileRegis
 
     registry.replace("layer", only_first(layer))
     said = await puller.pull(f"{registry.address}/some/image:1")
-    assert any(one["status"].startswith("Retrying in 1 second") for one in said)
-    assert len(list(puller.images.store)) == 1
+    assert any(isinstance(one, LayerProgress) and one.retry_in == 1 for one in said)
+    assert len(list(puller.images.stores.images)) == 1
     assert await puller.partials() == []
 
 
@@ -444,7 +445,7 @@ async def test_the_whole_after_a_part_is_taken(puller: Puller, registry: Hostile
 
     registry.replace("layer", only_first(layer))
     await puller.pull(f"{registry.address}/some/image:1")
-    assert len(list(puller.images.store)) == 1
+    assert len(list(puller.images.stores.images)) == 1
 
 
 async def test_the_next_pull_goes_on(puller: Puller, registry: HostileRegistry) -> None:
@@ -466,10 +467,10 @@ async def test_the_next_pull_goes_on(puller: Puller, registry: HostileRegistry) 
 
 async def test_a_damaged_partial_is_fetched_anew(puller: Puller, registry: HostileRegistry) -> None:
     """The power went out: what is on the disk is not what was written."""
-    with puller.images.content.partial(FIRST) as partial:
+    with puller.images.stores.content.open_ingest(FIRST) as partial:
         partial.write(b"\0" * 1000)
     await puller.pull(f"{registry.address}/some/image:1")
-    assert len(list(puller.images.store)) == 1
+    assert len(list(puller.images.stores.images)) == 1
 
 
 async def test_retry_after(puller: Puller, registry: HostileRegistry) -> None:
@@ -490,4 +491,4 @@ async def test_lengths_that_are_none(puller: Puller, registry: HostileRegistry) 
         only_first(Answer(body=BLOB, headers={"Content-Length": "-1"})),
     )
     await puller.pull(f"{registry.address}/some/image:1")
-    assert len(list(puller.images.store)) == 1
+    assert len(list(puller.images.stores.images)) == 1

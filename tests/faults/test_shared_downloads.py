@@ -140,7 +140,7 @@ async def test_who_leaves_does_not_end_what_others_wait_for(puller: Puller, regi
     await second.task
     assert len(asked_for(registry, FIRST)) == 1
     assert not gate.gone.is_set()
-    assert puller.images.get(f"{registry.address}/some/image:2").id == MADE.id
+    assert puller.images.get_image(f"{registry.address}/some/image:2").id == MADE.id
 
 
 async def test_the_last_to_leave_ends_the_download_and_the_next_goes_on(
@@ -153,8 +153,8 @@ async def test_the_last_to_leave_ends_the_download_and_the_next_goes_on(
     await client.leave()
     await until(gate.gone.is_set, "the end of the connection")
     assert FIRST in await puller.partials()
-    assert list(puller.images.store) == []
-    assert puller.images.layers.sizes() == {}
+    assert list(puller.images.stores.images) == []
+    assert puller.images.stores.layers.sizes() == {}
     gate.opened.set()
     await puller.pull(f"{registry.address}/some/image:1")
     ranges = [headers.get("Range") for headers in asked_for(registry, FIRST)]
@@ -173,7 +173,7 @@ async def test_a_client_that_comes_while_another_leaves(puller: Puller, registry
     second = Client(puller, f"{registry.address}/some/image:1")
     gate.opened.set()
     await second.task
-    assert puller.images.get(f"{registry.address}/some/image:1").id == MADE.id
+    assert puller.images.get_image(f"{registry.address}/some/image:1").id == MADE.id
 
 
 async def test_the_end_of_the_engine_ends_downloads(puller: Puller, registry: HostileRegistry) -> None:
@@ -205,7 +205,7 @@ async def test_the_same_layer_twice_in_an_image(tmp_path: Path) -> None:
     with HostileRegistry(made) as registry:
         await puller.pull(f"{registry.address}/some/image:1")
         assert len(asked_for(registry, made.layers[0])) == 1
-    assert len(puller.images.layers.sizes()) == 3
+    assert len(puller.images.stores.layers.sizes()) == 3
     await puller.close()
 
 

@@ -250,8 +250,8 @@ def image_list(version: Version, found: list[ImageSummary]) -> list[ImageSummary
     return found
 
 
-def image_inspect(version: Version, found: ImageInspect, made_by: Callable[[str], tuple[str, Document]]) -> Document:
-    """An inspect as `version` has it; `made_by` tells which container an image was made of, and its config."""
+def image_inspect(version: Version, found: ImageInspect, built_from: Callable[[str], tuple[str, Document]]) -> Document:
+    """An inspect as `version` has it; `built_from` is `ImageViews.built_from`."""
     if version < (1, 48):
         found.Descriptor = msgspec.UNSET
     if version < (1, 44):
@@ -260,7 +260,7 @@ def image_inspect(version: Version, found: ImageInspect, made_by: Callable[[str]
             found.Created = _NEVER
     document: Document = msgspec.to_builtins(found)
     if version < (1, 45):
-        container, config = made_by(found.Id)
+        container, config = built_from(found.Id)
         document["Container"] = container
         document["ContainerConfig"] = _OF_CONTAINERS | _THOUGH_EMPTY | config
     if version < (1, 50):

@@ -81,7 +81,7 @@ class ContainerListing:
         shown = containers[:limit] if limit > 0 else containers
         sizes = await asyncio.gather(*map(self._sizes, shown)) if size else [None] * len(shown)
         called = {
-            (record.image_reference, record.image_id): self._context.images.called(
+            (record.image_reference, record.image_id): self._context.images.displayed_name(
                 record.image_reference, record.image_id
             )
             for record in (one.record for one in shown)
@@ -101,7 +101,7 @@ class ContainerListing:
         """The ids of an image and of those that were made from it; none when there is no such image."""
         images = self._context.images
         try:
-            base = images.get(reference)
+            base = images.get_image(reference)
         except (NotFound, InvalidParameter):
             return set()
-        return {image.id for image in images.store if images.store.is_made_from(image, base)}
+        return images.made_from(base)

@@ -28,8 +28,8 @@ from darse.core.ids import new_id
 from darse.core.times import rfc3339
 from darse.core.trace import Operation
 from darse.engine import disk_usage, doctor
+from darse.images.pull_traces import PULL
 from darse.images.snapshots.service import DRIVER
-from darse.images.transfer.trace import PULL
 from darse.linux import sysctl
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.recovery.startup import Recovery
@@ -165,7 +165,7 @@ class SystemService:
             ContainersRunning=running,
             ContainersPaused=paused,
             ContainersStopped=total - running - paused,
-            Images=len(context.images.store),
+            Images=context.images.count,
             Driver=DRIVER,
             DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
             DockerRootDir=str(config.data_root),
@@ -249,7 +249,7 @@ class SystemService:
         for one in troubles:
             yield CheckMessage(level=one.level, subject=one.subject, finding=one.found, advice=one.advice)
         containers = [container.id for container in self._context.store]
-        async for message in self._context.images.checking.check(containers, repair=repair):
+        async for message in self._context.images.fsck.check(containers, repair=repair):
             if message.doing == "done":
                 message.findings += len(troubles)
                 message.problems += sum(one.level == "problem" for one in troubles)
@@ -277,7 +277,7 @@ class SystemService:
         context = self._context
         found = DiskUsage()
         if "image" in types:
-            images = context.images.list_images(Filters(), shared_size=True, containers=True)
+            images = context.images.views.list_images(Filters(), shared_size=True, containers=True)
             found.ImageUsage = disk_usage.of_images(images, await context.images.disk_usage.total())
         if "container" in types:
             containers = await self._containers.listing.list_containers(Filters(), everything=True, limit=0, size=True)

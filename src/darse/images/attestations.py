@@ -1,7 +1,7 @@
 """Attestations of images: in-toto statements that BuildKit puts beside an image's manifests in its index.
 
 An attestation manifest names the manifest that it is about (`vnd.docker.reference.digest`); each of its layers is a
-statement, whose type an annotation tells. Loading an archive keeps the manifests, and nothing keeps the statements.
+statement, whose predicate type is an annotation. Loading an archive keeps the manifests, but not the statements.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def of_image(
     types: Collection[str] = (),
     statements: bool = False,
 ) -> list[AttestationStatement]:
-    """The statements about an image of `platform`, or of this machine's; of the predicate `types` only, if any.
+    """Return the statements about an image for `platform`, or for this machine; with `types`, only of these predicates.
 
-    With `statements` they have their text. Raises NotFound: no such image, none for the platform, or what is asked for
+    With `statements` they have their text. Raises NotFound: no such image, none for the platform, or the attestation
     did not come with the image; SystemFault for a statement that is no JSON.
     """
     target = store.find(reference).target
@@ -56,7 +56,7 @@ def of_image(
 
 
 def _statement(content: ContentStore, layer: Descriptor) -> msgspec.Raw:
-    """A statement as it is. Raises NotFound and SystemFault."""
+    """Return a statement unchanged. Raises NotFound and SystemFault."""
     if not content.has(layer.digest):
         raise NotFound(f"attestation statement {layer.digest} is not available locally")
     text = content.read(layer.digest)

@@ -1,11 +1,12 @@
-"""The images that come with darse, assembled from what its set-up installed: `builtin/hello-world`, `builtin/busybox`.
+"""Built-in images, assembled from Debian's busybox: `builtin/hello-world`, `builtin/busybox`.
 
-They exist so that a machine without any registry can run a container. They are made the first time they are asked
-for, the same bytes every time for the same busybox, and carry a label that says so. No other name is made up.
+With them, a machine without any registry can run a container. They are assembled when they are first used, with the
+same bytes every time for the same busybox, and have a label that marks them. No other name is built in.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import tarfile
@@ -14,8 +15,18 @@ from typing import Final
 
 import msgspec
 
-from darse.core.errors import Unavailable
-from darse.images.model import History, ImageConfig, RootFS
+from darse.core.errors import NotFound, Unavailable
+from darse.core.events import EventLog
+from darse.images import references
+from darse.images.archive.load import ImageLoader
+from darse.images.content.store import ContentStore
+from darse.images.events import publish_image_event
+from darse.images.gc.collector import GarbageCollector
+from darse.images.model import History, Image, ImageConfig, RootFS
+from darse.images.platforms import Platform
+from darse.images.references import Reference
+from darse.images.store import ImageStore
+from darse.images.writer import ImageDocuments, ImageWriter
 from darse.wire.containers import ContainerConfig
 
 LABEL: Final = "org.darse.builtin"
@@ -51,6 +62,54 @@ nogroup:x:65534:
 """
 
 
+class BuiltinImages:
+    """Finds images, and assembles the built-in ones."""
+
+    def __init__(
+        self,
+        images: ImageStore,
+        content: ContentStore,
+        writer: ImageWriter,
+        loader: ImageLoader,
+        gc: GarbageCollector,
+        events: EventLog,
+    ) -> None:
+        self._images = images
+        self._content = content
+        self._writer = writer
+        self._loader = loader
+        self._gc = gc
+        self._events = events
+        self._assembling = asyncio.Lock()
+
+    async def ensure_image(self, reference: str, platform: Platform | None = None) -> Image:
+        """Return an image; a built-in one is assembled first. Raises NotFound, and Unavailable without busybox."""
+        try:
+            return self._images.find(reference, platform).image
+        except NotFound:
+            name = references.parse(reference)
+            short = name.name.removeprefix(PREFIX)
+            if name.name == short or short not in NAMES or name.tag != "latest" or name.digest:
+                raise
+            if self._images.named(name) is not None:
+                raise  # it is here, but not for that platform
+        async with self._assembling:
+            if self._images.named(name) is None:
+                await self._assemble(short, name)
+        return self._images.find(reference, platform).image
+
+    async def _assemble(self, short: str, name: Reference) -> None:
+        archive, config = await asyncio.to_thread(assemble, short)
+        async with self._gc.lease() as lease:
+            blob = await self._loader.unpack_base_layer(archive, lease)
+            config = msgspec.structs.replace(config, rootfs=RootFS("layers", [blob.digest]))
+            documents = ImageDocuments.of_layers(msgspec.json.encode(config), [blob])
+            async with self._content.stored(documents.contents):
+                with self._images.changing():
+                    image, _ = self._writer.record(documents, names=[name])
+                    publish_image_event(self._events, "tag", image, name.familiar)
+
+
 def assemble(name: str) -> tuple[bytes, ImageConfig]:
     """Return the layer archive and the config (without its diff ID) of built-in image `name`.
 
@@ -82,7 +141,7 @@ def assemble(name: str) -> tuple[bytes, ImageConfig]:
 
 
 def architecture() -> str:
-    """This machine's architecture in the words of OCI."""
+    """This machine's architecture, as OCI names it."""
     import platform  # noqa: PLC0415 - slow to import, and rarely asked
 
     machine = platform.machine()
@@ -145,8 +204,3 @@ class _Layer:
         member.size = len(content)
         member.linkname = target
         self._tar.addfile(member, io.BytesIO(content))
-
-
-def config_document(config: ImageConfig, diff_id: str) -> bytes:
-    """The config of an assembled image."""
-    return msgspec.json.encode(msgspec.structs.replace(config, rootfs=RootFS("layers", [diff_id])))

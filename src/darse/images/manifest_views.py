@@ -1,4 +1,4 @@
-"""The manifests of an image as the API shows them (`ImageManifestSummary`): `docker image ls --tree` draws these."""
+"""The manifests of an image, as the API has them (`ImageManifestSummary`) and `docker image ls --tree` shows them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def manifests(
     store: ImageStore,
     layers: LayerStore,
     content: ContentStore,
-    users: Callable[[str], list[ImageUser]],
+    users_of: Callable[[str], list[ImageUser]],
 ) -> list[ManifestSummary]:
     """The manifests of a target, in its order."""
-    return [_manifest(variant, store, layers, content, users) for variant in target.variants]
+    return [_manifest(variant, store, layers, content, users_of) for variant in target.variants]
 
 
 def _manifest(
@@ -46,7 +46,7 @@ def _manifest(
     store: ImageStore,
     layers: LayerStore,
     content: ContentStore,
-    users: Callable[[str], list[ImageUser]],
+    users_of: Callable[[str], list[ImageUser]],
 ) -> ManifestSummary:
     image = store.by_id(variant.image_id) if variant.image_id else None
     stored = given = content.size(variant.manifest.digest)
@@ -68,10 +68,10 @@ def _manifest(
     unpacked, containers = 0, []
     if image is not None:
         stored += image.config_size + sum(content.size(layer.blob.digest) for layer in image.layers)
-        # Archives are rebuilt of the unpacked layers when somebody asks for them: content, though on no disk.
+        # Archives can be reassembled from the unpacked layers: they count as content, though they are on no disk.
         given += image.config_size + sum(layer.blob.size for layer in image.layers)
         unpacked = sum(layers.size(chain) for chain in image.chain_ids)
-        containers = [user.container_id for user in users(image.id)]
+        containers = [user.container_id for user in users_of(image.id)]
         platform = platform or image.platform
     assert platform is not None
     summary.Kind = "image"
@@ -81,7 +81,7 @@ def _manifest(
 
 
 def _wire_platform(platform: Platform | None, given: dict[str, object] | None) -> wire.Platform | None:
-    """A descriptor's platform; what normalizing does not take (`unknown`) is shown as it came."""
+    """A descriptor's platform; one that cannot be normalized (`unknown`) stays as it came."""
     if platform is not None:
         return _wire(platform)
     return wire.Platform(str(given.get("architecture", "")), str(given.get("os", ""))) if given else None

@@ -1,15 +1,17 @@
 """Images as the engine stores them.
 
-An image is of one platform, and its id is the digest of its config; its layers are named by diff ID (digest of the
-uncompressed archive) and unpacked under their chain ID (the layers below included). What a name refers to is a
-*target*: a manifest, or an index with a manifest for each platform, of which any number may be here as images. See the
-OCI image specification, config.md and image-index.md.
+An image is for one platform, and its id is the digest of its config; its layers are named by diff ID (the digest of the
+uncompressed archive) and unpacked under their chain ID (which includes the layers below). A name refers to a *target*:
+a manifest, or an index with a manifest for each platform, any number of which may be here as images. See the OCI image
+specification, config.md and image-index.md.
 
-There may be thousands of these, and none is part of a cycle: the garbage collector need not look at them.
+There may be thousands of these structs, and none is part of a cycle: Python's garbage collector need not look at them.
 """
 
 from __future__ import annotations
 
+import datetime
+import functools
 import hashlib
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import msgspec
 
 from darse.core.errors import InvalidParameter
+from darse.core.times import parse_time
 from darse.images import platforms
 from darse.images.platforms import Platform
 from darse.wire.containers import ContainerConfig
@@ -89,10 +92,10 @@ class Layer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An image of one platform; `size` is that of its unpacked layers, in bytes.
+    """An image for one platform; `size` is that of its unpacked layers, in bytes.
 
-    `manifest` is the one that it came with first; names tell theirs by their target. `parent` is the id of the image
-    that it was committed from on this engine.
+    `manifest` is the first one that it came with; the manifest of a name is that of the name's target. `parent` is the
+    id of the image that it was committed from on this engine.
     """
 
     id: str
@@ -111,19 +114,40 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def platform(self) -> Platform:
-        """What it runs on; a config that does not say is taken to be this machine's."""
+        """The platform of the config; this machine's when the config names none."""
         config, host = self.config, platforms.host()
         if not config.architecture:
             return host
         return platforms.normalized(config.os or "linux", config.architecture, config.variant, config.os_version)
 
+    @property
+    def created_ns(self) -> int:
+        """When the image was made: nanoseconds since the epoch; 0 when the config does not say."""
+        return _nanoseconds(self.config.created)
+
     def container_config(self) -> ContainerConfig:
-        """The defaults that the image gives to its containers."""
+        """The image's defaults for its containers."""
         return self.config.config
 
 
+def seconds_of(created: str) -> int:
+    """Seconds since the epoch of an RFC 3339 time; 0 for any other text."""
+    try:
+        return int(datetime.datetime.fromisoformat(created).timestamp())
+    except (ValueError, OverflowError):
+        return 0
+
+
+@functools.lru_cache(4096)
+def _nanoseconds(created: str) -> int:
+    try:
+        return parse_time(created, "created")
+    except InvalidParameter:
+        return seconds_of(created) * 1_000_000_000
+
+
 class Variant(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A manifest of a target, and the image that was made of it; "" where that is not here."""
+    """A manifest of a target, and the id of its image; "" when the image is not here."""
 
     manifest: Descriptor
     image_id: str = ""
@@ -138,14 +162,14 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
-    """What a name refers to: a manifest, or an index; `variants` are the manifests, in the index's order."""
+    """What a name refers to: a manifest or an index; `variants` are its manifests, in the index's order."""
 
     descriptor: Descriptor
     variants: tuple[Variant, ...]
 
     @property
     def is_index(self) -> bool:
-        """Whether there may be several platforms."""
+        """Whether it is an index, which may have several platforms."""
         return self.descriptor.media_type in INDEXES
 
     @property

@@ -1,13 +1,13 @@
-"""The images, the targets that they are part of, and their names: rows in the database, indexed in memory.
+"""The image store: images, the targets that they are in, and their names; rows in the database, indexed in memory.
 
 A name refers to a target (a manifest, or an index), and through it to the images of the platforms that are here. One of
-them is the target's default: this machine's, or else the first. Every image is part of a target.
+them is the target's default: the one for this machine, or else the first. Every image is in a target.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -62,7 +62,7 @@ SCHEMA = Schema(
 
 
 class FoundImage(msgspec.Struct, frozen=True):
-    """What a text means: an image, the target that was looked at for it, and the name where the text is one."""
+    """What a text refers to: an image, the target that it was found in, and the name when the text is one."""
 
     image: Image
     target: Target
@@ -95,18 +95,10 @@ class ImageStore:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Make the changes of the block one transaction; when it fails, nothing of it is remembered either."""
-        try:
-            with self._state.transaction():
-                yield
-        except BaseException:
-            self._read()
-            raise
-
-    def when_over(self, callback: Callable[[], object]) -> None:
-        """Call `callback` once the transaction that is open is over, either way."""
-        self._state.on_commit(callback)
-        self._state.on_rollback(callback)
+        """Make the changes of the block one transaction; when that fails, memory is as before, too."""
+        with self._state.transaction():
+            self._state.on_rollback(self._read)
+            yield
 
     def __iter__(self) -> Iterator[Image]:
         return iter(list(self._images.values()))
@@ -174,9 +166,9 @@ class ImageStore:
         return best[1] if best else None
 
     def is_made_from(self, image: Image, base: Image) -> bool:
-        """Whether an image is another one, or was made from it: here, or elsewhere with layers of its own on top.
+        """Whether an image is `base`, or was made from it: here, or elsewhere with layers of its own on top.
 
-        Equal layers say nothing: two images may have been made from a third, and differ in their configuration.
+        Equal layers do not show it: two images may be made from a third, and differ in their configuration.
         """
         while image.id != base.id:
             parent = self._images.get(image.parent)
@@ -293,13 +285,13 @@ class ImageStore:
 
     # Changing
 
-    def add(self, image: Image) -> None:
-        """Insert an image, or leave the one that is there; its target is stored in the same transaction."""
-        if image.id in self._images:
-            return
-        with self._state.transaction() as connection:
-            connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, msgspec.json.encode(image)))
-        self._images[image.id] = image
+    def add(self, image: Image) -> Image:
+        """Insert an image, or keep the one that is here, which is returned; put its target in the same transaction."""
+        if image.id not in self._images:
+            with self._state.transaction() as connection:
+                connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, msgspec.json.encode(image)))
+            self._images[image.id] = image
+        return self._images[image.id]
 
     def replace(self, image: Image) -> None:
         """Write the row of an image again."""
@@ -308,7 +300,7 @@ class ImageStore:
         self._images[image.id] = image
 
     def put(self, target: Target) -> Target:
-        """Insert a target or add to it what is new of it; the images are stored. Return what is there now."""
+        """Insert a target, or add its new images to the one that is here; return the target as it is now."""
         present = self._targets.get(target.digest)
         if present is not None:
             known = {one.manifest.digest: one.image_id for one in present.variants}
@@ -323,7 +315,7 @@ class ImageStore:
         return target
 
     def without(self, target: Target, image_ids: Iterable[str]) -> Target:
-        """Let a target forget images, of which at least one remains."""
+        """Remove images from a target that keeps others; return the target as it is now."""
         gone = set(image_ids)
         variants = tuple(
             msgspec.structs.replace(one, image_id="" if one.image_id in gone else one.image_id)
@@ -334,9 +326,9 @@ class ImageStore:
         return changed
 
     def tag(self, reference: references.Reference, target: Target, *, anew: bool = True) -> None:
-        """Make `reference` name the target, whatever it named before.
+        """Make `reference` refer to the target, whatever it referred to before.
 
-        anew: it counts as a new name, also when the image had it already.
+        anew: the time of the name becomes now, also when the image had the name already.
         """
         former = self._names.get(str(reference))
         same = former is not None and self._defaults[former] == self._defaults[target.digest]
@@ -358,7 +350,7 @@ class ImageStore:
         del self._tagged[reference]
 
     def delete(self, targets: Iterable[Target]) -> list[Image]:
-        """Remove targets that have no name any more, and the images that no other has; return these."""
+        """Delete targets without names, and the images that are in no other target; return the images."""
         gone = {target.digest for target in targets}
         kept = {
             one.image_id for target in self._targets.values() if target.digest not in gone for one in target.variants
@@ -383,7 +375,7 @@ class ImageStore:
         self._remember(target)
 
     def _remember_what_is_here(self, target: Target) -> None:
-        """A target as its row has it, but for images whose own rows are damaged."""
+        """Keep a target as its row has it, without the images whose own rows are damaged."""
         variants = tuple(
             one if one.image_id in self._images else msgspec.structs.replace(one, image_id="")
             for one in target.variants
@@ -393,7 +385,7 @@ class ImageStore:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether some row cannot be read: then nobody knows what is not needed any more."""
+        """Whether a row cannot be read: then it is unknown what it needs."""
         return bool(self._state.damaged_in("images") or self._state.damaged_in("image_targets"))
 
     def _remember(self, target: Target) -> None:

@@ -1,26 +1,24 @@
-"""What clients see of images: lists, inspect and history.
+"""Images as clients see them: lists, inspect and history.
 
-A list has an entry for each image that is some target's default; images of other platforms are told in the entry's
-`Manifests`, and counted in its size.
+A list has an entry for each image that is the default of a target. Images for other platforms are in the entry's
+`Manifests`, and count in its size.
 """
 
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
 
-from darse.core.errors import InvalidParameter
 from darse.core.filters import Filters
 from darse.core.times import parse_time, rfc3339
 from darse.images import attestations, manifest_views, references
 from darse.images.content.store import ContentStore
 from darse.images.gc.delete_policy import ImageUser
 from darse.images.layers.store import LayerStore
-from darse.images.model import History, Image, Target
+from darse.images.model import History, Image, Target, seconds_of
 from darse.images.platforms import Platform
 from darse.images.references import Reference
 from darse.images.snapshots.service import DRIVER
@@ -34,20 +32,20 @@ _FOREVER = 1 << 80
 
 
 class ImageViews:
-    """The image service's answers to questions; nothing here changes anything."""
+    """Answers questions about images; changes nothing."""
 
-    store: ImageStore
-    layers: LayerStore
-    content: ContentStore
-
-    @property
-    def users(self) -> Callable[[str], list[ImageUser]]:
-        """Tells the containers of an image id."""
-        raise NotImplementedError
-
-    def get(self, reference: str, platform: Platform | None = None) -> Image:
-        """Return an image by name, id or abbreviated id. Raises NotFound and InvalidParameter."""
-        return self.store.find(reference, platform).image
+    def __init__(
+        self,
+        images: ImageStore,
+        content: ContentStore,
+        layers: LayerStore,
+        users_of: Callable[[str], list[ImageUser]],
+    ) -> None:
+        """`users_of` returns the containers of an image id."""
+        self._images = images
+        self._content = content
+        self._layers = layers
+        self._users_of = users_of
 
     def list_images(
         self,
@@ -57,18 +55,18 @@ class ImageViews:
         shared_size: bool = False,
         containers: bool = False,
     ) -> list[ImageSummary]:
-        """The images that match, newest first; on demand with their manifests, and with what takes longer to tell."""
-        names = self.store.all_names()
-        sizes = self.layers.sizes()
+        """List the images that match, newest first; on demand with manifests, shared sizes and counts of containers."""
+        names = self._images.all_names()
+        sizes = self._layers.sizes()
         entries: dict[str, list[Target]] = {}
-        for target in self.store.targets():
-            entries.setdefault(self.store.default(target).id, []).append(target)
+        for target in self._images.targets():
+            entries.setdefault(self._images.default(target).id, []).append(target)
         chains = {image_id: self._chains(targets) for image_id, targets in entries.items()}
         shared = _in_several(chains.values()) if shared_size else None
         span = self._span(filters)
         found: list[tuple[int, ImageSummary]] = []
         for image_id, targets in entries.items():
-            image = self.store.by_id(image_id)
+            image = self._images.by_id(image_id)
             assert image is not None
             its_names = names.get(image_id, [])
             if not self._matches(image, its_names, filters, span):
@@ -78,11 +76,11 @@ class ImageViews:
             if shared is not None:
                 summary.SharedSize = sum(sizes.get(chain, 0) for chain in chains[image_id] & shared)
             if containers:
-                together = {one.id for target in targets for one in self.store.images_of(target)}
-                summary.Containers = sum(len(self.users(one)) for one in together)
+                together = {one.id for target in targets for one in self._images.images_of(target)}
+                summary.Containers = sum(len(self._users_of(one)) for one in together)
             if manifests:
                 summary.Manifests = self._manifests(targets)
-            found.append((created_ns(image), summary))
+            found.append((image.created_ns, summary))
         return [summary for _, summary in sorted(found, key=lambda pair: (-pair[0], pair[1].Id))]
 
     def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
@@ -94,29 +92,31 @@ class ImageViews:
             ParentId=image.parent,
             RepoTags=familiar_tags(names),
             RepoDigests=self._repo_digests(names),
-            Created=unix(image.config.created),
+            Created=seconds_of(image.config.created),
             Size=image.size,
             Labels=image.container_config().Labels,
             Descriptor=manifest_views.descriptor(self._foremost(targets).descriptor),
         )
 
     def _chains(self, targets: Iterable[Target]) -> set[str]:
-        return {chain for target in targets for image in self.store.images_of(target) for chain in image.chain_ids}
+        return {chain for target in targets for image in self._images.images_of(target) for chain in image.chain_ids}
 
     def _foremost(self, targets: list[Target]) -> Target:
-        """Of several targets with one default, the one with the most platforms."""
-        return max(targets, key=lambda target: (target.is_index, len(self.store.images_of(target))))
+        """The target with the most platforms, of several with the same default."""
+        return max(targets, key=lambda target: (target.is_index, len(self._images.images_of(target))))
 
     def _manifests(self, targets: list[Target]) -> list[ManifestSummary]:
-        return manifest_views.manifests(self._foremost(targets), self.store, self.layers, self.content, self.users)
+        return manifest_views.manifests(
+            self._foremost(targets), self._images, self._layers, self._content, self._users_of
+        )
 
     def _span(self, filters: Filters) -> range:
-        """The nanoseconds in which wanted images were made: after all `since`, before all `before` and `until`.
+        """The nanoseconds in which images that match were made: after all `since`, before all `before` and `until`.
 
         Raises NotFound and InvalidParameter.
         """
-        since = [created_ns(self.get(other)) + 1 for other in filters.values("since")]
-        before = [created_ns(self.get(other)) for other in filters.values("before")]
+        since = [self._images.find(other).image.created_ns + 1 for other in filters.values("since")]
+        before = [self._images.find(other).image.created_ns for other in filters.values("before")]
         until = [parse_time(value, "until") for value in filters.values("until")]
         return range(max(since, default=-_FOREVER), min(before + until, default=_FOREVER))
 
@@ -127,18 +127,20 @@ class ImageViews:
         labels = image.container_config().Labels
         if not filters.labels(labels) or not filters.without_labels(labels):
             return False
-        if created_ns(image) not in span:
+        if image.created_ns not in span:
             return False
         wanted = filters.values("reference")
         return not wanted or any(_reference_matches(_parsed(name), wanted) for name in names)
 
-    def inspect(self, reference: str, platform: Platform | None = None, *, manifests: bool = False) -> ImageInspect:
-        """The whole of an image; of an index, of its image for `platform`. Raises NotFound."""
-        found = self.store.find(reference, platform)
+    def inspect_image(
+        self, reference: str, platform: Platform | None = None, *, manifests: bool = False
+    ) -> ImageInspect:
+        """Return all that is known of an image; of an index, of its image for `platform`. Raises NotFound."""
+        found = self._images.find(reference, platform)
         image = found.image
-        names = self.store.names_with(image.id)
+        names = self._images.names_with(image.id)
         config = image.config
-        lower = [str(self.layers.path(chain)) for chain in reversed(image.chain_ids)]
+        lower = [str(self._layers.path(chain)) for chain in reversed(image.chain_ids)]
         graph = {"UpperDir": lower[0], "LowerDir": ":".join(lower[1:])} if lower else {}
         return ImageInspect(
             Id=image.id,
@@ -156,46 +158,50 @@ class ImageViews:
             Variant=config.variant or msgspec.UNSET,
             Os=config.os or "linux",
             OsVersion=config.os_version or msgspec.UNSET,
-            Size=sum(self.layers.size(chain) for chain in image.chain_ids),
+            Size=sum(self._layers.size(chain) for chain in image.chain_ids),
             GraphDriver=GraphDriver(DRIVER, graph),
             RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
-            Metadata=Metadata(rfc3339(self.store.tagged_ns(image.id))),
+            Metadata=Metadata(rfc3339(self._images.tagged_ns(image.id))),
         )
 
     def attestations(
         self, reference: str, platform: Platform | None = None, *, types: Collection[str] = (), statements: bool = False
     ) -> list[AttestationStatement]:
-        """What others state about an image; see the module `attestations`. Raises NotFound and SystemFault."""
-        return attestations.of_image(self.store, self.content, reference, platform, types=types, statements=statements)
+        """Return the attestations of an image; see the module `attestations`. Raises NotFound and SystemFault."""
+        return attestations.of_image(
+            self._images, self._content, reference, platform, types=types, statements=statements
+        )
 
-    def made_by(self, image_id: str) -> tuple[str, dict[str, Any]]:
-        """The container that an image was made of, and its configuration, as old builders noted them."""
-        document = msgspec.json.decode(self.content.read(image_id), type=dict[str, Any])
+    def built_from(self, image_id: str) -> tuple[str, dict[str, Any]]:
+        """Return the container that an image was built from, and its configuration, as old builders recorded them."""
+        document = msgspec.json.decode(self._content.read(image_id), type=dict[str, Any])
         container, config = document.get("container"), document.get("container_config")
         return container if isinstance(container, str) else "", config if isinstance(config, dict) else {}
 
     def _repo_digests(self, names: list[str]) -> list[str]:
         """A name's repository, with the digest of what the name refers to."""
         return sorted(
-            {f"{_parsed(name).familiar_name}@{self.store.digest_named(name)}" for name in names},
+            {f"{_parsed(name).familiar_name}@{self._images.digest_named(name)}" for name in names},
         )
 
     def history(self, reference: str, platform: Platform | None = None) -> list[HistoryEntry]:
-        """How an image came about, newest step first. Raises NotFound."""
-        image = self.get(reference, platform)
+        """Return the build steps of an image, the newest first. Raises NotFound."""
+        image = self._images.find(reference, platform).image
         layers = iter(image.layers)
         steps = image.config.history or [History(created=image.config.created) for _ in image.layers]
         entries = []
         for step in steps:
             layer = None if step.empty_layer else next(layers, None)
-            size = self.layers.size(layer.chain_id) if layer else 0
-            entries.append(HistoryEntry("<missing>", unix(step.created), step.created_by, None, size, step.comment))
+            size = self._layers.size(layer.chain_id) if layer else 0
+            entries.append(
+                HistoryEntry("<missing>", seconds_of(step.created), step.created_by, None, size, step.comment)
+            )
         one: Image | None = image
         end = len(entries)
         while one is not None and end > 0:
             entries[end - 1].Id = one.id
-            entries[end - 1].Tags = familiar_tags(self.store.names_with(one.id)) or None
-            one = self.store.by_id(one.parent)
+            entries[end - 1].Tags = familiar_tags(self._images.names_with(one.id)) or None
+            one = self._images.by_id(one.parent)
             end = min(end - 1, len(one.config.history)) if one is not None else 0
         return entries[::-1]
 
@@ -205,29 +211,8 @@ _parsed = functools.lru_cache(4096)(references.parse)
 
 
 def familiar_tags(names: list[str]) -> list[str]:
-    """The names with tags, as people write them; those with a digest are the business of RepoDigests."""
+    """The names with tags, in their short forms; those with a digest belong in RepoDigests."""
     return [reference.familiar for name in names if not (reference := _parsed(name)).digest]
-
-
-def created_ns(image: Image) -> int:
-    """When an image was made: nanoseconds since the epoch; 0 when it does not say."""
-    return _nanoseconds(image.config.created)
-
-
-@functools.lru_cache(4096)
-def _nanoseconds(created: str) -> int:
-    try:
-        return parse_time(created, "created")
-    except InvalidParameter:
-        return unix(created) * 1_000_000_000
-
-
-def unix(created: str) -> int:
-    """Seconds since the epoch of an RFC 3339 time; 0 for none."""
-    try:
-        return int(datetime.datetime.fromisoformat(created).timestamp())
-    except (ValueError, OverflowError):
-        return 0
 
 
 def _in_several(sets: Iterable[set[str]]) -> set[str]:
@@ -240,7 +225,7 @@ def _in_several(sets: Iterable[set[str]]) -> set[str]:
 
 
 def _reference_matches(reference: Reference, patterns: list[str]) -> bool:
-    """Whether a pattern matches a name as people write it or in full, with its tag or without."""
+    """Whether a pattern matches a name in its short or full form, with its tag or without."""
     import fnmatch  # noqa: PLC0415 - only lists with a filter need it
 
     candidates = (reference.familiar, reference.familiar_name, str(reference), reference.name)

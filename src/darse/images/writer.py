@@ -1,14 +1,20 @@
-"""Writing an image down: documents first, then its rows and names in one transaction."""
+"""Recording images: the documents of one image, checked against each other, and its rows in the database.
+
+documents = ImageDocuments.of_target(…)
+async with content.stored(documents.contents):      # durable before the rows that name them
+    with images.changing():
+        image, target = writer.record(documents, names=[…])
+"""
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from darse.core.errors import InvalidParameter
 from darse.images.content.manifests import Manifest, decode, encode_manifest, target_with
-from darse.images.content.store import ContentStore
 from darse.images.layers.store import LayerStore
 from darse.images.model import (
     CONFIG,
@@ -25,68 +31,77 @@ from darse.images.references import Reference
 from darse.images.store import ImageStore
 
 
-class ImageWriter:
-    """Records images whose layers are in the layer store."""
+class ImageDocuments(msgspec.Struct, frozen=True):
+    """The documents of an image: `target` with the image in it, and the image's manifest, layers and config."""
 
-    def __init__(self, store: ImageStore, content: ContentStore, layers: LayerStore) -> None:
-        self._store = store
-        self._content = content
+    target: Target
+    manifest: Descriptor
+    layers: list[Descriptor]
+    config: bytes
+    contents: tuple[bytes, ...]
+
+    @classmethod
+    def of_target(
+        cls, target: bytes, media_type: str, *, config: bytes, manifests: Mapping[str, bytes] | None = None
+    ) -> ImageDocuments:
+        """The image of `config` in a target: its manifest, or an index that came with `manifests`, by digest.
+
+        Raises InvalidParameter when the documents do not belong together.
+        """
+        manifests = manifests or {}
+        read, digest = target_with(target, media_type, manifests, digest_of(config))
+        document = target if digest == read.digest else manifests[digest]
+        manifest = next(one.manifest for one in read.variants if one.manifest.digest == digest)
+        layers = decode(document, Manifest).layers
+        return cls(read, manifest, layers, config, (config, *manifests.values(), target))
+
+    @classmethod
+    def of_layers(cls, config: bytes, layers: list[Descriptor]) -> ImageDocuments:
+        """An image that came without a manifest, or is made here: it gets a manifest of its own."""
+        described = Descriptor(CONFIG, digest_of(config), len(config))
+        return cls.of_target(encode_manifest(described, layers, MANIFEST), MANIFEST, config=config)
+
+
+class ImageWriter:
+    """Records images whose layers are in the layer store, and whose documents are in the content store."""
+
+    def __init__(self, images: ImageStore, layers: LayerStore) -> None:
+        self._images = images
         self._layers = layers
 
     def record(
-        self,
-        target: bytes,
-        media_type: str,
-        *,
-        config: bytes,
-        manifests: Mapping[str, bytes] | None = None,
-        names: Sequence[Reference] = (),
-        parent: str = "",
+        self, documents: ImageDocuments, *, names: Iterable[Reference] = (), parent: str = ""
     ) -> tuple[Image, Target]:
-        """Record the image of `config`, part of `target`: its manifest, or an index that came with `manifests`.
+        """Record an image, its target and its names in one transaction; return what the store has now.
 
-        Raises InvalidParameter when the documents do not belong together, or a layer is missing.
+        `parent` is the id of the image that it was committed from. Raises InvalidParameter when a layer is missing.
         """
-        manifests = manifests or {}
-        image_id = digest_of(config)
-        read, digest = target_with(target, media_type, manifests, image_id)
-        document = target if digest == read.digest else manifests[digest]
-        manifest = next(one.manifest for one in read.variants if one.manifest.digest == digest)
-        image = self._image(config, manifest, decode(document, Manifest).layers, parent)
-        unrecorded = [self._content.put_unrecorded(document) for document in (config, *manifests.values(), target)]
-        with self._store.changing():
-            for path in unrecorded:
-                self._store.when_over(functools.partial(self._content.recorded, path))
-            self._store.add(image)
-            stored = self._store.put(read)
+        image = self._image(documents, parent)
+        with self._images.changing():
+            recorded = self._images.add(image)
+            target = self._images.put(documents.target)
             for name in names:
-                self._store.tag(name, stored, anew=False)
-        return image, stored
+                self._images.tag(name, target, anew=False)
+        return recorded, target
 
-    def record_made(
-        self, config: bytes, layers: list[Descriptor], *, names: Sequence[Reference] = (), parent: str = ""
-    ) -> tuple[Image, Target]:
-        """Record an image that came without a manifest, or was made here: it gets one of its own."""
-        described = Descriptor(CONFIG, digest_of(config), len(config))
-        document = encode_manifest(described, layers, MANIFEST)
-        return self.record(document, MANIFEST, config=config, names=names, parent=parent)
-
-    def _image(self, config: bytes, manifest: Descriptor, blobs: list[Descriptor], parent: str) -> Image:
-        parsed = parse_config(config)
-        diff_ids = parsed.rootfs.diff_ids
-        if len(diff_ids) != len(blobs):
-            raise InvalidParameter(f"invalid image: {len(blobs)} layers, and the config lists {len(diff_ids)}")
+    def _image(self, documents: ImageDocuments, parent: str) -> Image:
+        parsed = parse_config(documents.config)
+        diff_ids: Sequence[str] = parsed.rootfs.diff_ids
+        if len(diff_ids) != len(documents.layers):
+            raise InvalidParameter(
+                f"invalid image: {len(documents.layers)} layers, and the config lists {len(diff_ids)}"
+            )
         chain = chain_ids(diff_ids)
         for chain_id, diff_id in zip(chain, diff_ids, strict=True):
             if not self._layers.exists(chain_id):
                 raise InvalidParameter(f"invalid image: layer {diff_id} is missing")
         return Image(
-            id=digest_of(config),
+            id=digest_of(documents.config),
             parent=parent,
-            manifest=manifest,
-            config_size=len(config),
+            manifest=documents.manifest,
+            config_size=len(documents.config),
             config=parsed,
-            layers=tuple(map(Layer, blobs, diff_ids, chain)),
+            layers=tuple(map(Layer, documents.layers, diff_ids, chain)),
             size=sum(self._layers.size(chain_id) for chain_id in chain),
             stored_ns=time.time_ns(),
         )

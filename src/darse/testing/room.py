@@ -117,8 +117,8 @@ class ContainerRoom:
         )
         self.dependencies.files.make_directories()
         images.trash.open()
-        images.content.open()
-        images.layers.open()
+        images.stores.content.open()
+        images.stores.layers.open()
         self.service = ContainerService(self.dependencies)
         self._numbers = itertools.count(1)
         self._closed = False

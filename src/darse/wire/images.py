@@ -203,6 +203,3 @@ class CheckMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
     documents: int = 0
     layers: int = 0
     bytes: int = 0
-
-
-Progress = dict[str, Any]

@@ -23,7 +23,7 @@ async def body(content):
 
 
 async def load(images, archive):
-    return [message async for message in images.load(body(archive), quiet=True)]
+    await images.loader.load_images(body(archive))
 
 
 def docker_archive(name, *layers):
@@ -35,12 +35,12 @@ def docker_archive(name, *layers):
 
 async def check(images, containers=(), *, repair=False):
     """The findings, and how many problems are left."""
-    messages = [message async for message in images.checking.check(containers, repair=repair)]
+    messages = [message async for message in images.fsck.check(containers, repair=repair)]
     return [message for message in messages if message.finding], messages[-1].problems
 
 
 def damage(images, chain_id, text="other"):
-    (path,) = (one for one in images.layers.path(chain_id).rglob("*") if one.is_file() and not one.is_symlink())
+    (path,) = (one for one in images.stores.layers.path(chain_id).rglob("*") if one.is_file() and not one.is_symlink())
     path.write_text(text)
 
 
@@ -48,11 +48,11 @@ def damage(images, chain_id, text="other"):
 async def one(images):
     """An image of two layers."""
     await load(images, docker_archive("one:1", tar(a="lower"), tar(b="upper")))
-    return images.get("one:1")
+    return images.get_image("one:1")
 
 
 async def test_a_sound_store_has_no_findings(images, one):
-    image = await images.ensure(BUSYBOX)
+    image = await images.ensure_image(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
     assert await check(images, ["c" * 64]) == ([], 0)
     assert await check(images, ["c" * 64], repair=True) == ([], 0)
@@ -65,7 +65,7 @@ async def test_a_damaged_layer_is_told_and_kept_where_nothing_can_replace_it(ima
         assert (found.level, found.subject, problems) == ("problem", f"layer {one.chain_ids[0]}", 1)
         assert "changed" in found.finding
         assert "load or build it again" in found.advice
-    assert images.layers.exists(one.chain_ids[0])
+    assert images.stores.layers.exists(one.chain_ids[0])
 
 
 async def test_a_damaged_layer_is_made_again_of_the_same_archive_on_another_base(images, one):
@@ -73,27 +73,27 @@ async def test_a_damaged_layer_is_made_again_of_the_same_archive_on_another_base
     damage(images, one.chain_ids[1])
     (found,), problems = await check(images, repair=True)
     assert (found.repaired, problems) == (True, 0)
-    assert (images.layers.path(one.chain_ids[1]) / "b").read_text() == "upper"
+    assert (images.stores.layers.path(one.chain_ids[1]) / "b").read_text() == "upper"
     assert await check(images) == ([], 0)
 
 
 async def test_a_layer_without_its_directory_is_missing(images, one):
-    shutil.rmtree(images.layers.path(one.chain_ids[1]).parent)
+    shutil.rmtree(images.stores.layers.path(one.chain_ids[1]).parent)
     (found,), problems = await check(images)
     assert (found.finding, problems) == ("its directory is missing", 1)
 
 
 async def test_a_layer_that_a_registry_has_is_dropped_so_that_a_pull_brings_it(images, one):
     for layer in one.layers:
-        images.layer_blobs.remember(layer.diff_id, layer.blob, "docker.io/library/one")
+        images.stores.compressed.add(layer.diff_id, layer.blob, "docker.io/library/one")
     digest = images.target_of("one:1").digest
     damage(images, one.chain_ids[0])
     (found,), problems = await check(images)
     assert (found.pull, found.advice, problems) == (f"one@{digest}", f"pull one@{digest} again", 1)
-    assert images.layers.exists(one.chain_ids[0])
+    assert images.stores.layers.exists(one.chain_ids[0])
     (found,), problems = await check(images, repair=True)
     assert (found.pull, found.repaired, problems) == (f"one@{digest}", False, 1)
-    assert not images.layers.exists(one.chain_ids[0])
+    assert not images.stores.layers.exists(one.chain_ids[0])
     with pytest.raises(NotFound, match="No such image"):
         images.snapshots.prepare("c" * 64, one)
     await load(images, docker_archive("one:1", tar(a="lower"), tar(b="upper")))
@@ -102,7 +102,7 @@ async def test_a_layer_that_a_registry_has_is_dropped_so_that_a_pull_brings_it(i
 
 async def test_a_manifest_that_was_made_here_is_made_again(images, one):
     for spoil in (lambda path: path.write_text("{}"), lambda path: path.unlink()):
-        spoil(images.content.path(one.manifest.digest))
+        spoil(images.stores.content.path(one.manifest.digest))
         (found,), problems = await check(images)
         assert (found.subject, problems) == (f"document {one.manifest.digest}", 1)
         (found,), problems = await check(images, repair=True)
@@ -111,15 +111,15 @@ async def test_a_manifest_that_was_made_here_is_made_again(images, one):
 
 
 async def test_a_lost_config_is_told(images, one):
-    images.content.path(one.id).write_text("{}")
+    images.stores.content.path(one.id).write_text("{}")
     findings, problems = await check(images, repair=True)
     assert problems
     assert f"document {one.id}" in [found.subject for found in findings]
 
 
 async def test_what_nothing_needs_goes(images, one):
-    stranger = images.content.put(b"stranger", MANIFEST)
-    directory = images.layers.path(one.chain_ids[0]).parents[1] / "half"
+    stranger = images.stores.content.put(b"stranger", MANIFEST)
+    directory = images.stores.layers.path(one.chain_ids[0]).parents[1] / "half"
     (directory / "fs").mkdir(parents=True)
     findings, problems = await check(images)
     assert {found.subject for found in findings} == {f"document {stranger.digest}", f"directory {directory}"}
@@ -132,10 +132,10 @@ async def test_what_nothing_needs_goes(images, one):
 
 async def test_a_row_that_is_not_what_its_config_says_is_derived_again(images, one):
     wrong = msgspec.structs.replace(one, config=msgspec.structs.replace(one.config, author="nobody"))
-    images.store.replace(wrong)
+    images.stores.images.replace(wrong)
     (found,), problems = await check(images, repair=True)
     assert (found.finding, found.repaired, problems) == ("its row is not what its config says", True, 0)
-    assert images.get("one:1") == one
+    assert images.get_image("one:1") == one
 
 
 async def test_containers_that_lost_something_are_told(images, one):
@@ -151,10 +151,10 @@ async def test_containers_that_lost_something_are_told(images, one):
 
 
 async def test_nothing_is_taken_from_a_load_beside_it(images):
-    async with images.keeping_content():
-        images.content.put(b"coming", MANIFEST)
+    async with images.lease():
+        images.stores.content.put(b"coming", MANIFEST)
         assert await check(images, repair=True) == ([], 0)
-        assert images.content.has(digest_of(b"coming"))
+        assert images.stores.content.has(digest_of(b"coming"))
 
 
 def test_the_command_tells_and_its_status_says_it(new_engine):

@@ -39,10 +39,10 @@ def tar(*members):
 
 
 async def unpack(images, archive, diff_id=None):
-    blob = images.content.put(archive, LAYER)
+    blob = images.stores.content.put(archive, LAYER)
     plain = diff_id or f"sha256:{hashlib.sha256(archive).hexdigest()}"
-    await images.layers.ensure(plain, plain, FileSource(images.content.path(blob.digest)))
-    return images.layers.path(plain)
+    await images.stores.layers.ensure(plain, plain, FileSource(images.stores.content.path(blob.digest)))
+    return images.stores.layers.path(plain)
 
 
 async def test_owners_modes_links_times_and_attributes_survive(images):
@@ -152,14 +152,14 @@ async def test_the_same_layer_at_once_is_unpacked_once(images):
 
 async def test_what_a_crash_left_is_swept(images, tmp_path):
     kept = await unpack(images, tar(member("f")))
-    recovery = Recovery(tmp_path, images.layers._state)
+    recovery = Recovery(tmp_path, images.stores.layers._state)
     for name in ("half", "unknown"):
         (tmp_path / f"images/layers/{name}/fs").mkdir(parents=True)
     (tmp_path / "images/ingest/half").mkdir()
     recovery.unfinished.begin("layers", ["sha256:half"])
-    images.content.open()
-    images.layers.open()
-    images.layers.sweep(recovery)
+    images.stores.content.open()
+    images.stores.layers.open()
+    images.stores.layers.sweep(recovery)
     assert kept.exists()
     assert [path.name for path in (tmp_path / "images/layers").iterdir()] == [kept.parent.name]
     assert not list((tmp_path / "images/ingest").iterdir())
@@ -216,12 +216,14 @@ async def test_what_aufs_kept_in_layers_is_left_out(images):
 
 async def test_a_full_disk_fails_the_layer(images, tmp_path):
     archive = tar(*(member(f"f{number}", content=os.urandom(300_000)) for number in range(5)))
-    blob = images.content.put(archive, LAYER)
+    blob = images.stores.content.put(archive, LAYER)
     ingest = tmp_path / "images/ingest"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", ingest], check=True)
     try:
         with pytest.raises(SystemFault, match="no space left"):
-            await images.layers.ensure(blob.digest, blob.digest, FileSource(images.content.path(blob.digest)))
+            await images.stores.layers.ensure(
+                blob.digest, blob.digest, FileSource(images.stores.content.path(blob.digest))
+            )
         assert not list(ingest.iterdir())
     finally:
         subprocess.run(["umount", ingest], check=True)
@@ -267,12 +269,12 @@ async def test_a_layer_gives_its_archive_back_byte_for_byte(images, tmp_path):
     )
     source += b"after the end"
     await unpack(images, gzip.compress(source), diff_id := f"sha256:{hashlib.sha256(source).hexdigest()}")
-    assert b"".join([piece async for piece in images.layers.archive(diff_id)]) == source
-    assert images.layers.archive_size(diff_id) == len(source)
+    assert b"".join([piece async for piece in images.stores.layers.archive(diff_id)]) == source
+    assert images.stores.layers.archive_size(diff_id) == len(source)
     with open(tmp_path / "written", "wb") as file:
-        await images.layers.write_archive(diff_id, file.fileno())
+        await images.stores.layers.write_archive(diff_id, file.fileno())
     assert (tmp_path / "written").read_bytes() == source
-    await images.layers.verify(diff_id)
+    await images.stores.layers.verify(diff_id)
 
 
 @pytest.mark.parametrize("harm", ["changed", "shortened", "missing", "replaced by a pipe", "recipe"])
@@ -290,9 +292,9 @@ async def test_a_layer_that_changed_is_told_so(images, harm):
         if harm != "missing":
             os.mkfifo(root / "f")
     with pytest.raises(SystemFault, match="is damaged"):
-        await images.layers.verify(diff_id)
+        await images.stores.layers.verify(diff_id)
     with pytest.raises(SystemFault, match="is damaged"):
-        [piece async for piece in images.layers.archive(diff_id)]
+        [piece async for piece in images.stores.layers.archive(diff_id)]
 
 
 def workers():
@@ -311,7 +313,7 @@ def workers():
 async def test_a_reader_that_goes_away_leaves_no_worker(images):
     source = tar(member("f", content=os.urandom(9_000_000)))
     await unpack(images, source)
-    pieces = images.layers.archive(f"sha256:{hashlib.sha256(source).hexdigest()}")
+    pieces = images.stores.layers.archive(f"sha256:{hashlib.sha256(source).hexdigest()}")
     assert await anext(pieces)
     await pieces.aclose()
     assert not workers()
@@ -341,18 +343,18 @@ async def test_a_layer_may_come_through_a_pipe_that_is_as_long_as_it_was_said(im
     for size in (len(packed) - 1, len(packed) - 100_000, 5, 0):
         piped = Piped(packed, size)
         with pytest.raises(InvalidParameter, match=r"longer than|Truncated|the image says"):
-            await images.layers.ensure(diff_id, diff_id, piped)
+            await images.stores.layers.ensure(diff_id, diff_id, piped)
         await piped.fed
-    await images.layers.ensure(diff_id, diff_id, Piped(packed, len(packed)))
-    assert (images.layers.path(diff_id) / "f").stat().st_size == 3_000_000
+    await images.stores.layers.ensure(diff_id, diff_id, Piped(packed, len(packed)))
+    assert (images.stores.layers.path(diff_id) / "f").stat().st_size == 3_000_000
 
 
 async def test_a_layer_may_be_a_part_of_a_file(images, tmp_path):
     source = tar(member("f", content=b"in the middle"))
     (tmp_path / "outer").write_bytes(b"before" + source + tar(member("f"), member("g")))
     diff_id = f"sha256:{hashlib.sha256(source).hexdigest()}"
-    await images.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "outer", 6, len(source)))
-    assert os.listdir(images.layers.path(diff_id)) == ["f"]
+    await images.stores.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "outer", 6, len(source)))
+    assert os.listdir(images.stores.layers.path(diff_id)) == ["f"]
 
 
 async def test_a_layer_that_unpacks_to_more_than_the_limit_is_refused(images, tmp_path):
@@ -360,8 +362,8 @@ async def test_a_layer_that_unpacks_to_more_than_the_limit_is_refused(images, tm
     (tmp_path / "bomb").write_bytes(gzip.compress(source))
     diff_id = f"sha256:{hashlib.sha256(source).hexdigest()}"
     with pytest.raises(InvalidParameter, match="more than 4000000 bytes"):
-        await images.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "bomb"), limit=4_000_000)
-    await images.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "bomb"), limit=len(source))
+        await images.stores.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "bomb"), limit=4_000_000)
+    await images.stores.layers.ensure(diff_id, diff_id, FileSource(tmp_path / "bomb"), limit=len(source))
 
 
 async def test_a_name_that_is_hidden_and_made_again_hides_what_is_below_only(images):
@@ -410,7 +412,7 @@ def overlay(tmp_path, images, chain_id, change):
     upper, work, merged = (tmp_path / name for name in ("upper", "work", "merged"))
     for path in (upper, work, merged):
         path.mkdir()
-    mount_overlay([str(images.layers.path(chain_id))], str(upper), str(work), str(merged))
+    mount_overlay([str(images.stores.layers.path(chain_id))], str(upper), str(work), str(merged))
     try:
         change(merged)
     finally:
@@ -455,8 +457,8 @@ async def test_a_commit_holds_what_changed_and_gives_the_same_tree(images, tmp_p
         os.utime(root / "soft", (1_700_000_000, 1_700_000_000), follow_symlinks=False)
 
     upper = overlay(tmp_path, images, parent, change)
-    layer = await images.layers.commit(upper, parent, skip=["/hosts"])
-    root = images.layers.path(layer.chain_id)
+    layer = await images.stores.layers.commit(upper, parent, skip=["/hosts"])
+    root = images.stores.layers.path(layer.chain_id)
     assert layer.chain_id == f"sha256:{hashlib.sha256(f'{parent} {layer.diff_id}'.encode()).hexdigest()}"
     assert sorted(os.listdir(root)) == sorted(
         ["d", "e", "gone", "linked", "moved", "n" * 200, "pipe", "soft", "sparse", "there"]
@@ -477,9 +479,9 @@ async def test_a_commit_holds_what_changed_and_gives_the_same_tree(images, tmp_p
     status = os.lstat(root / "sparse")
     assert (status.st_size, status.st_blocks * 512 < 1 << 20) == (1 << 25, True)
     assert (root / "sparse").read_bytes() == (upper / "sparse").read_bytes()
-    await images.layers.verify(layer.chain_id)
-    assert await images.layers.commit(upper, parent, skip=["/hosts"]) == layer
-    archive = b"".join([piece async for piece in images.layers.archive(layer.chain_id)])
+    await images.stores.layers.verify(layer.chain_id)
+    assert await images.stores.layers.commit(upper, parent, skip=["/hosts"]) == layer
+    archive = b"".join([piece async for piece in images.stores.layers.archive(layer.chain_id)])
     with tarfile.open(fileobj=io.BytesIO(archive)) as file:
         names = file.getnames()
     assert [name for name in names if ".wh." in name] == [".wh.d", "e/.wh..wh..opq", ".wh.gone", ".wh.moved"]
@@ -492,15 +494,15 @@ async def test_a_commit_that_fails_leaves_nothing(images, tmp_path):
     (upper / "f").write_bytes(bytes(1_000_000))
     (upper / ".wh.f").touch()
     with pytest.raises(InvalidParameter, match=r"begin with \.wh\."):
-        await images.layers.commit(upper, None)
+        await images.stores.layers.commit(upper, None)
     (upper / ".wh.f").unlink()
-    task = asyncio.create_task(images.layers.commit(upper, None))
+    task = asyncio.create_task(images.stores.layers.commit(upper, None))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(SystemFault, match="no such file"):
-        await images.layers.commit(tmp_path / "nowhere", None)
+        await images.stores.layers.commit(tmp_path / "nowhere", None)
     assert not list((tmp_path / "images/ingest").iterdir())
     assert not list((tmp_path / "images/layers").iterdir())
     assert not workers()

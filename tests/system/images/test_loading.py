@@ -12,6 +12,7 @@ import tarfile
 import pytest
 import zstandard
 
+from darse.api.progress import load_messages
 from darse.archive.process import OnConnection
 from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.images import platforms
@@ -92,12 +93,14 @@ async def body(content, piece=100_000):
 
 
 async def load(images, content, **options):
-    messages = [message async for message in images.load(body(content), **{"quiet": True, **options})]
-    return "".join(message.get("stream", "") for message in messages)
+    messages = load_messages(
+        lambda report: images.loader.load_images(body(content), report=report, **options), quiet=True
+    )
+    return "".join([message["stream"] async for message in messages])
 
 
 async def saved(images, *names, wanted=()):
-    return b"".join([piece async for piece in images.save(list(names), wanted)])
+    return b"".join([piece async for piece in images.saver.save_images(list(names), wanted)])
 
 
 def stored(tmp_path):
@@ -106,8 +109,8 @@ def stored(tmp_path):
 
 
 def content_of(images, reference, path, platform=None):
-    image = images.get(reference, platform)
-    return (images.layers.path(image.chain_ids[-1]) / path).read_text()
+    image = images.get_image(reference, platform)
+    return (images.stores.layers.path(image.chain_ids[-1]) / path).read_text()
 
 
 EMPTY = {"blobs/sha256": 0, "layers": 0, "ingest": 0}
@@ -120,49 +123,49 @@ async def test_an_index_keeps_its_platforms_and_gives_them_back(images, tmp_path
     assert content_of(images, "multi.example/x:1", "arch") == HOST
     assert content_of(images, "multi.example/x:1", "arch", platforms.parse(f"linux/{OTHER}")) == OTHER
     again = await saved(images, "multi.example/x:1")
-    await images.remove("multi.example/x:1", force=False, prune=True)
+    await images.deletion.remove_image("multi.example/x:1", force=False, prune=True)
     assert stored(tmp_path) == EMPTY
     await load(images, again)
     assert images.target_of("multi.example/x:1").digest == digest_of(index)
-    assert len(images.store) == 2
+    assert len(images.stores.images) == 2
 
 
 async def test_one_platform_of_several_is_saved_loaded_and_removed(images, tmp_path):
     archive, _ = two_platforms()
     theirs = platforms.parse(f"linux/{OTHER}")
-    await load(images, archive, wanted=[theirs])
+    await load(images, archive, platforms=[theirs])
     assert content_of(images, "multi.example/x:1", "arch") == OTHER
     with pytest.raises(NotFound, match=f"does not provide the specified platform \\(linux/{HOST}\\)"):
-        images.get("multi.example/x:1", platforms.host())
+        images.get_image("multi.example/x:1", platforms.host())
     await load(images, archive)
     one = await saved(images, "multi.example/x:1", wanted=[theirs])
-    removed = await images.remove("multi.example/x:1", force=False, prune=True, platforms=[theirs])
+    removed = await images.deletion.remove_image("multi.example/x:1", force=False, prune=True, platforms=[theirs])
     assert not [item for item in removed if item.Untagged]
     assert content_of(images, "multi.example/x:1", "arch") == HOST
-    assert len(images.store) == 1
+    assert len(images.stores.images) == 1
     await load(images, one)
-    assert images.get("multi.example/x:1").config.architecture == OTHER
+    assert images.get_image("multi.example/x:1").config.architecture == OTHER
     with pytest.raises(InvalidParameter, match="does not provide the specified platform"):
-        await load(images, archive, wanted=[platforms.parse("linux/riscv64")])
+        await load(images, archive, platforms=[platforms.parse("linux/riscv64")])
 
 
 async def test_lists_show_an_indexs_manifests(images):
     archive, index = two_platforms()
     await load(images, archive)
-    (summary,) = images.list_images(_no_filters(), manifests=True, shared_size=True)
+    (summary,) = images.views.list_images(_no_filters(), manifests=True, shared_size=True)
     assert summary.Descriptor.digest == digest_of(index)
     assert summary.RepoDigests == [f"multi.example/x@{digest_of(index)}"]
     found = {one.ImageData.Platform.architecture: one for one in summary.Manifests}
     assert set(found) == {HOST, OTHER}
     assert all(one.Available and one.Kind == "image" for one in found.values())
     assert summary.Size == sum(one.ImageData.Size.Unpacked for one in found.values())
-    for image in images.store:
+    for image in images.stores.images:
         (size,) = (one.Size for one in found.values() if image.manifest.digest == one.ID)
         archives = sum(layer.blob.size for layer in image.layers)
         # The archives can be had, and take no space: they are rebuilt of the unpacked layers.
         assert size.Content == image.manifest.size + image.config_size + archives
-        assert size.Total < archives + sum(images.layers.size(chain) for chain in image.chain_ids) + size.Content
-    assert images.history("multi.example/x:1", platforms.parse(f"linux/{OTHER}"))[0].Id != summary.Id
+        assert size.Total < archives + sum(images.stores.layers.size(chain) for chain in image.chain_ids) + size.Content
+    assert images.views.history("multi.example/x:1", platforms.parse(f"linux/{OTHER}"))[0].Id != summary.Id
 
 
 def _no_filters():
@@ -188,7 +191,7 @@ async def test_layers_may_be_compressed_and_their_forms_are_remembered(images, c
     layer = tar([("f", b"x" * 10_000)])
     blobs, top = oci_image(HOST, layer, form=compress, suffix=suffix)
     await load(images, oci_archive(blobs, top))
-    (known,) = images.layer_blobs.known(digest_of(layer))
+    (known,) = images.stores.compressed.known(digest_of(layer))
     assert known.descriptor.media_type == LAYER + suffix
     assert known.descriptor.digest == digest_of(blobs[-1])
     # It comes out as a plain archive, with a manifest for that.
@@ -229,9 +232,13 @@ async def test_what_old_dockers_wrote_loads(images):
         ]
     )
     assert await load(images, archive) == "Loaded image: old:1\n"
-    chain = images.get("old:1").chain_ids
+    chain = images.get_image("old:1").chain_ids
     assert len(set(chain)) == 3
-    assert (images.layers.path(chain[0]) / "a").read_text() == (images.layers.path(chain[2]) / "a").read_text() == "1"
+    assert (
+        (images.stores.layers.path(chain[0]) / "a").read_text()
+        == (images.stores.layers.path(chain[2]) / "a").read_text()
+        == "1"
+    )
 
 
 async def test_what_docker_wrote_before_1_10_loads(images):
@@ -247,7 +254,7 @@ async def test_what_docker_wrote_before_1_10_loads(images):
         ]
     )
     assert await load(images, archive) == "Loaded image: ancient:latest\n"
-    image = images.get("ancient")
+    image = images.get_image("ancient")
     assert image.container_config().Cmd == ["/b"]
     assert [layer.diff_id for layer in image.layers] == [digest_of(lower), digest_of(upper)]
 
@@ -259,7 +266,7 @@ async def test_layers_that_are_here_are_not_unpacked_again(images, monkeypatch):
     async def never(*_, **__):
         raise AssertionError("a layer was unpacked")
 
-    monkeypatch.setattr(images.layers, "stage", never)
+    monkeypatch.setattr(images.stores.layers, "stage", never)
     assert await load(images, archive) == "Loaded image: multi.example/x:1\n"
 
 
@@ -279,8 +286,8 @@ async def test_what_comes_off_a_connection_is_whole_wherever_a_read_ends(images)
         with ours, theirs:
             ours.sendall(archive[cut:])
             incoming = OnConnection(theirs.fileno(), archive[:cut], len(archive))
-            assert [message async for message in images.load(incoming, quiet=True)]
-        assert images.get("one.example/x:1").id == digest_of(config), cut
+            assert await images.loader.load_images(incoming)
+        assert images.get_image("one.example/x:1").id == digest_of(config), cut
         assert content_of(images, "one.example/x:1", "f") == "x"
 
 
@@ -289,15 +296,15 @@ async def test_progress_is_reported_unless_it_is_quiet(images, monkeypatch):
     archive = oci_archive(*oci_image(HOST, layer))
     loop, begun = asyncio.get_running_loop(), asyncio.Event()
 
-    class Progress(reader.ReadProgress):
+    class Arriving(reader._Arriving):
         def __setattr__(self, name, value):
             super().__setattr__(name, value)
             # Not when it is made: the reader has it only then.
-            if name == "current" and value:
+            if name == "received" and value:
                 loop.call_soon_threadsafe(begun.set)
 
     monkeypatch.setattr(reader, "_PROGRESS_EVERY", 0)
-    monkeypatch.setattr(reader, "ReadProgress", Progress)
+    monkeypatch.setattr(reader, "_Arriving", Arriving)
 
     async def with_a_rest_that_waits_for_the_layer():
         half = len(archive) // 2
@@ -307,7 +314,10 @@ async def test_progress_is_reported_unless_it_is_quiet(images, monkeypatch):
         async for piece in body(archive[half:], 200_000):
             yield piece
 
-    messages = [message async for message in images.load(with_a_rest_that_waits_for_the_layer(), quiet=False)]
+    loading = load_messages(
+        lambda report: images.loader.load_images(with_a_rest_that_waits_for_the_layer(), report=report), quiet=False
+    )
+    messages = [message async for message in loading]
     bars = [message for message in messages if message.get("status") == "Loading layer"]
     assert bars
     assert all(bar["id"] == digest_of(layer)[7:19] for bar in bars)
@@ -326,11 +336,7 @@ async def test_a_load_that_is_cancelled_leaves_nothing(images, tmp_path):
         await asyncio.Event().wait()
         yield b""
 
-    async def consume():
-        async for _ in images.load(stuck(), quiet=True):
-            pass
-
-    task = asyncio.create_task(consume())
+    task = asyncio.create_task(images.loader.load_images(stuck()))
     await arrived.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -380,9 +386,9 @@ async def test_headers_that_claim_gigabytes_are_refused_before_they_are_read(ima
 async def test_digests_name_images_that_nothing_else_does(images):
     archive, index = two_platforms()
     await load(images, archive)
-    image = images.get(digest_of(index))
-    assert images.get(f"multi.example/x@{digest_of(index)}").id == image.id
-    assert images.get(digest_of(index)[7:19]).id == image.id
+    image = images.get_image(digest_of(index))
+    assert images.get_image(f"multi.example/x@{digest_of(index)}").id == image.id
+    assert images.get_image(digest_of(index)[7:19]).id == image.id
 
 
 async def test_a_nameless_image_is_told_by_its_id(images):
@@ -392,5 +398,5 @@ async def test_a_nameless_image_is_told_by_its_id(images):
         [("1.tar", layer), ("c.json", config), ("manifest.json", encoded([{"Config": "c.json", "Layers": ["1.tar"]}]))]
     )
     assert await load(images, archive) == f"Loaded image ID: {digest_of(config)}\n"
-    (summary,) = images.list_images(_no_filters())
+    (summary,) = images.views.list_images(_no_filters())
     assert summary.RepoTags == []

@@ -42,18 +42,17 @@ async def load(images, name, *layers):
     async def body():
         yield tar(**members, **{"c.json": config, "manifest.json": table})
 
-    async for _ in images.load(body(), quiet=True):
-        pass
-    return images.get(name)
+    await images.loader.load_images(body())
+    return images.get_image(name)
 
 
 def marks(images):
-    return dict(images.layers._state.rows("SELECT chain_id, unflushed_boot FROM layers"))
+    return dict(images.stores.layers._state.rows("SELECT chain_id, unflushed_boot FROM layers"))
 
 
 async def after_power_loss(images, tmp_path, containers=()):
     """An engine that finds the store as another boot has left it."""
-    state = images.layers._state
+    state = images.stores.layers._state
     with state.transaction() as connection:
         connection.execute("UPDATE layers SET unflushed_boot = ? WHERE unflushed_boot != ''", (ELSEWHERE,))
     again = ImageService(tmp_path, state, EventLog(state))
@@ -63,35 +62,40 @@ async def after_power_loss(images, tmp_path, containers=()):
 
 
 async def findings(images, containers=()):
-    return [one.finding async for one in images.checking.check(containers, repair=False) if one.finding]
+    return [one.finding async for one in images.fsck.check(containers, repair=False) if one.finding]
 
 
 async def test_layers_are_marked_until_they_are_flushed_together(images, monkeypatch):
     synced = []
     monkeypatch.setattr(sync, "sync_file_system", synced.append)
     one = await load(images, "one:1", tar(a="lower"), tar(b="upper"))
-    assert marks(images) == dict.fromkeys(one.chain_ids, images.layers.flushing.boot)
-    assert sorted(images.layers.flushing.waiting()) == sorted(one.chain_ids)
+    assert marks(images) == dict.fromkeys(one.chain_ids, images.stores.layers.sync.boot)
+    assert sorted(images.stores.layers.sync.unsynced()) == sorted(one.chain_ids)
     assert synced == []
     await images.close()
     assert len(synced) == 1
     assert set(marks(images).values()) == {""}
-    await images.layers.flushing.now()
+    await images.stores.layers.sync.sync_now()
     assert len(synced) == 1
 
 
-async def test_a_flush_begins_when_no_layer_comes_any_more(images, monkeypatch):
+async def test_a_sync_begins_when_no_layer_comes_any_more(images, monkeypatch):
     monkeypatch.setattr(sync, "_QUIET", 0.01)
-    await load(images, "one:1", tar(a="lower"), tar(b="upper"))
-    flushed = asyncio.Event()
-    now = images.layers.flushing.now
+    synced = asyncio.Event()
+    layers = images.stores.layers.sync
+    sync_now = layers.sync_now
 
     async def and_tell():
-        await now()
-        flushed.set()
+        await sync_now()
+        synced.set()
 
-    monkeypatch.setattr(images.layers.flushing, "now", and_tell)
-    await asyncio.wait_for(flushed.wait(), 20)
+    monkeypatch.setattr(layers, "sync_now", and_tell)
+    await load(images, "one:1", tar(a="lower"), tar(b="upper"))
+    async with asyncio.timeout(20):
+        # One of them may have been synced before the other came.
+        while layers.unsynced():
+            await synced.wait()
+            synced.clear()
     assert set(marks(images).values()) == {""}
 
 
@@ -101,9 +105,9 @@ async def test_what_cannot_be_flushed_stays_marked_and_a_check_tells(images, mon
 
     monkeypatch.setattr(sync, "sync_file_system", fail)
     one = await load(images, "one:1", tar(a="lower"))
-    assert await findings(images) == ["it cannot be flushed to the disk"]
-    assert sorted(images.layers.flushing.waiting()) == sorted(one.chain_ids)
-    assert "cannot flush 1 layers to the disk" in caplog.text
+    assert await findings(images) == ["it cannot be synced to the disk"]
+    assert sorted(images.stores.layers.sync.unsynced()) == sorted(one.chain_ids)
+    assert "cannot sync 1 layers to the disk" in caplog.text
 
 
 async def test_a_layer_that_came_again_meanwhile_is_not_called_flushed(images, monkeypatch):
@@ -115,27 +119,27 @@ async def test_a_layer_that_came_again_meanwhile_is_not_called_flushed(images, m
         assert go_on.wait(20)
 
     monkeypatch.setattr(sync, "sync_file_system", slow)
-    flush = asyncio.create_task(images.layers.flushing.now())
+    flush = asyncio.create_task(images.stores.layers.sync.sync_now())
     assert await asyncio.to_thread(at_work.wait, 20)
-    await images.remove("one:1", force=False, prune=True)
+    await images.deletion.remove_image("one:1", force=False, prune=True)
     await load(images, "one:1", tar(a="lower"))
     go_on.set()
     await flush
-    assert images.layers.flushing.waiting() == list(one.chain_ids)
+    assert images.stores.layers.sync.unsynced() == list(one.chain_ids)
 
 
 async def test_after_a_power_loss_whole_layers_stay_and_have_what_no_digest_tells(images, tmp_path):
     one = await load(images, "one:1", tar(a="lower", empty=""), tar(b="upper"))
-    root = images.layers.path(one.chain_ids[0])
+    root = images.stores.layers.path(one.chain_ids[0])
     # What journals may lose that is no content: a mode, and a file without any.
     (root / "a").chmod(0o777)
     (root / "empty").unlink()
     again = await after_power_loss(images, tmp_path)
-    assert again.get("one:1").id == one.id
+    assert again.get_image("one:1").id == one.id
     assert ((root / "a").stat().st_mode & 0o7777, (root / "a").read_text()) == (0o640, "lower")
     assert (root / "empty").stat().st_size == 0
     assert os.listdir(tmp_path / "images/ingest") == []
-    assert set(marks(again).values()) == {again.layers.flushing.boot}
+    assert set(marks(again).values()) == {again.stores.layers.sync.boot}
     assert await findings(again) == []
     assert set(marks(again).values()) == {""}
 
@@ -145,7 +149,7 @@ async def test_after_a_power_loss_a_damaged_layer_goes_with_its_images(images, t
     caplog.set_level(logging.WARNING)
     one = await load(images, "one:1", tar(a="lower"), tar(b="upper"))
     two = await load(images, "two:1", tar(a="lower"), tar(c="another"))
-    root = images.layers.path(one.chain_ids[1])
+    root = images.stores.layers.path(one.chain_ids[1])
     match spoil:
         case "content":
             (root / "b").write_text("zeros")
@@ -159,9 +163,9 @@ async def test_after_a_power_loss_a_damaged_layer_goes_with_its_images(images, t
             os.rename(root.parent, tmp_path / "gone")
     again = await after_power_loss(images, tmp_path)
     with pytest.raises(NotFound, match="No such image"):
-        again.get("one:1")
-    assert again.get("two:1").id == two.id
-    assert sorted(again.layers.sizes()) == sorted(two.chain_ids)
+        again.get_image("one:1")
+    assert again.get_image("two:1").id == two.id
+    assert sorted(again.stores.layers.sizes()) == sorted(two.chain_ids)
     assert "pull or load again: one:1" in caplog.text
     assert await findings(again) == []
     assert (await load(again, "one:1", tar(a="lower"), tar(b="upper"))).id == one.id
@@ -172,7 +176,7 @@ async def test_a_container_on_a_damaged_layer_stays_and_works_again_when_its_ima
     container = "c" * 64
     images.snapshots.prepare(container, one)
     (tmp_path / "snapshots" / container / "upper/mine").write_text("mine")
-    os.truncate(images.layers.path(one.chain_ids[0]) / "a", 0)
+    os.truncate(images.stores.layers.path(one.chain_ids[0]) / "a", 0)
     again = await after_power_loss(images, tmp_path, [container])
     assert f"container {container} cannot start until its image is back" in caplog.text
     assert (tmp_path / "snapshots" / container / "upper/mine").read_text() == "mine"
@@ -189,21 +193,21 @@ async def test_a_full_disk_after_a_power_loss_loses_nothing(images, tmp_path, mo
 
     monkeypatch.setattr(process, "unpack", full)
     again = await after_power_loss(images, tmp_path)
-    assert again.get("one:1").id == one.id
-    assert again.layers.flushing.doubtful() == list(one.chain_ids)
+    assert again.get_image("one:1").id == one.id
+    assert again.stores.layers.sync.unverified() == list(one.chain_ids)
     assert "cannot make sure" in caplog.text
 
 
 async def test_a_crash_of_the_engine_alone_costs_nothing(images, tmp_path):
     one = await load(images, "one:1", tar(a="lower"))
-    inode = images.layers.path(one.chain_ids[0]).stat().st_ino
-    state = images.layers._state
+    inode = images.stores.layers.path(one.chain_ids[0]).stat().st_ino
+    state = images.stores.layers._state
     again = ImageService(tmp_path, state, EventLog(state))
     again.open([], Recovery(tmp_path, state))
     await again.recover()
-    assert again.get("one:1").id == one.id
-    assert again.layers.path(one.chain_ids[0]).stat().st_ino == inode
-    assert again.layers.flushing._timer is not None
+    assert again.get_image("one:1").id == one.id
+    assert again.stores.layers.path(one.chain_ids[0]).stat().st_ino == inode
+    assert again.stores.layers.sync._timer is not None
     await again.close()
     assert set(marks(again).values()) == {""}
 

@@ -8,9 +8,10 @@ import subprocess
 import pytest
 from tests.support import small_images
 
+from darse.api.progress import load_messages
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.filters import Filters
-from darse.images import ImageUser
+from darse.images import ImageUser, references
 from darse.images.model import digest_of
 
 BUSYBOX = "builtin/busybox"
@@ -26,16 +27,17 @@ async def body(content, piece=100_000):
 
 
 async def load(images, content):
-    return "".join([message["stream"] async for message in images.load(body(content), quiet=True)])
+    messages = load_messages(lambda report: images.loader.load_images(body(content), report=report), quiet=True)
+    return "".join([message["stream"] async for message in messages])
 
 
 async def import_(images, content, name="", changes=()):
-    messages = [one async for one in images.import_(body(content), name, list(changes), "", "")]
-    return messages[-1]["status"]
+    reference = references.parse_tag(name) if name else None
+    return (await images.loader.import_image(body(content), name=reference, changes=changes)).id
 
 
 async def saved(images, *names):
-    return b"".join([piece async for piece in images.save(list(names))])
+    return b"".join([piece async for piece in images.saver.save_images(list(names))])
 
 
 def stored(tmp_path):
@@ -48,38 +50,38 @@ EMPTY = {"blobs/sha256": 0, "layers": 0, "ingest": 0}
 
 
 async def test_what_is_saved_loads_with_the_same_id_and_names(images, tmp_path):
-    image = await images.ensure(BUSYBOX)
-    images.tag(BUSYBOX, "example.org/b", "1")
+    image = await images.ensure_image(BUSYBOX)
+    images.tag_image(BUSYBOX, "example.org/b", "1")
     archive = await saved(images, BUSYBOX, "example.org/b:1")
     for name in (BUSYBOX, "example.org/b:1"):
-        await images.remove(name, force=False, prune=True)
+        await images.deletion.remove_image(name, force=False, prune=True)
     assert stored(tmp_path) == EMPTY
     text = await load(images, archive)
     assert text == "Loaded image: builtin/busybox:latest\nLoaded image: example.org/b:1\n"
-    assert images.get("example.org/b:1").id == image.id
-    assert images.get("example.org/b:1").manifest == image.manifest
+    assert images.get_image("example.org/b:1").id == image.id
+    assert images.get_image("example.org/b:1").manifest == image.manifest
 
 
 async def test_builtin_images_are_the_same_each_time(images):
-    first = await images.ensure(BUSYBOX)
-    await images.remove(BUSYBOX, force=False, prune=True)
-    assert (await images.ensure(BUSYBOX)).id == first.id
+    first = await images.ensure_image(BUSYBOX)
+    await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
+    assert (await images.ensure_image(BUSYBOX)).id == first.id
     for name in ("busybox", "builtin/nginx", "builtin/busybox:1", "example.org/builtin/busybox"):
         with pytest.raises(NotFound, match="No such image"):
-            await images.ensure(name)
+            await images.ensure_image(name)
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="skopeo is not installed")
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
 async def test_skopeo_reads_what_is_saved_and_writes_what_loads(images, tmp_path, kind):
-    image = await images.ensure(BUSYBOX)
+    image = await images.ensure_image(BUSYBOX)
     ours, theirs = tmp_path / "ours.tar", tmp_path / "theirs.tar"
     ours.write_bytes(await saved(images, BUSYBOX))
     name = "example.org/copied:1"
     command = ["skopeo", "copy", "--insecure-policy", "-q", f"{kind}:{ours}", f"{kind}:{theirs}:{name}"]
     await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
     assert await load(images, theirs.read_bytes()) == f"Loaded image: {name}\n"
-    assert [layer.diff_id for layer in images.get(name).layers] == [layer.diff_id for layer in image.layers]
+    assert [layer.diff_id for layer in images.get_image(name).layers] == [layer.diff_id for layer in image.layers]
 
 
 @pytest.mark.skipif(shutil.which("umoci") is None, reason="umoci is not installed")
@@ -98,15 +100,15 @@ async def test_an_image_that_umoci_made_loads(images, tmp_path):
         return subprocess.run(["tar", "-C", layout, "-c", "."], check=True, capture_output=True).stdout
 
     text = await load(images, await asyncio.to_thread(made))
-    image = images.get(text.split()[-1])
+    image = images.get_image(text.split()[-1])
     assert image.container_config().Cmd == ["/tree/file"]
-    assert (images.layers.path(image.chain_ids[-1]) / "tree/file").read_text() == "text"
+    assert (images.stores.layers.path(image.chain_ids[-1]) / "tree/file").read_text() == "text"
 
 
 async def test_a_load_that_fails_changes_nothing(images, tmp_path):
-    await images.ensure(BUSYBOX)
+    await images.ensure_image(BUSYBOX)
     archive = await saved(images, BUSYBOX)
-    await images.remove(BUSYBOX, force=False, prune=True)
+    await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
     for end in range(1, len(archive), len(archive) // 12):
         with pytest.raises(EngineError):
             await load(images, archive[:end])
@@ -129,13 +131,13 @@ async def test_a_good_layer_below_a_bad_one_goes_too(images, tmp_path):
 
 
 async def test_removals_take_nothing_from_loads_and_saves_at_work(images, tmp_path):
-    await images.ensure(BUSYBOX)
+    await images.ensure_image(BUSYBOX)
     archive = await saved(images, BUSYBOX)
 
     async def churn(name):
         for number in range(6):
             await import_(images, root_file_system(f=f"{name}{number}"), f"{name}:{number}")
-            await images.remove(f"{name}:{number}", force=False, prune=True)
+            await images.deletion.remove_image(f"{name}:{number}", force=False, prune=True)
 
     async def reload():
         for _ in range(4):
@@ -143,56 +145,56 @@ async def test_removals_take_nothing_from_loads_and_saves_at_work(images, tmp_pa
             assert len(await saved(images, BUSYBOX)) == len(archive)
 
     await asyncio.gather(churn("x"), reload(), churn("y"), reload())
-    await images.remove(BUSYBOX, force=False, prune=True)
+    await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
     assert stored(tmp_path) == EMPTY
 
 
 async def test_a_save_is_whole_though_its_image_is_removed_meanwhile(images, tmp_path):
-    await images.ensure(BUSYBOX)
+    await images.ensure_image(BUSYBOX)
     expected = await saved(images, BUSYBOX)
-    pieces = images.save([BUSYBOX])
+    pieces = images.saver.save_images([BUSYBOX])
     got = [await anext(pieces)]
-    await images.remove(BUSYBOX, force=False, prune=True)
+    await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
     got += [piece async for piece in pieces]
     assert b"".join(got) == expected
     assert stored(tmp_path) == EMPTY
 
 
 async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images, tmp_path):
-    image = await images.ensure(BUSYBOX)
+    image = await images.ensure_image(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
     images.users = lambda _: [ImageUser("c" * 64, running=False)]
     with pytest.raises(Conflict, match="must force"):
-        await images.remove(BUSYBOX, force=False, prune=True)
-    items = await images.remove(BUSYBOX, force=True, prune=True)
+        await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
+    items = await images.deletion.remove_image(BUSYBOX, force=True, prune=True)
     assert [item.Untagged or item.Deleted for item in items] == ["builtin/busybox:latest", image.id]
-    assert all((images.layers.path(chain) / "bin/busybox").exists() for chain in image.chain_ids)
+    assert all((images.stores.layers.path(chain) / "bin/busybox").exists() for chain in image.chain_ids)
     with pytest.raises(NotFound):
-        images.get(image.id)
-    await images.snapshots.remove("c" * 64)
+        images.get_image(image.id)
+    await images.remove_snapshot("c" * 64)
     assert stored(tmp_path) == EMPTY
 
 
 async def test_a_load_that_takes_a_name_says_so(images):
-    await images.ensure(BUSYBOX)
+    await images.ensure_image(BUSYBOX)
     archive = await saved(images, BUSYBOX)
     old = await import_(images, root_file_system(f="x"), BUSYBOX)
     text = await load(images, archive)
     assert text.startswith(f"The image builtin/busybox:latest already exists, renaming the old one with ID {old} to")
-    assert images.get(old).id == old
+    assert images.get_image(old).id == old
 
 
 async def test_a_digest_removes_the_names_of_its_repository(images):
-    image = await images.ensure(BUSYBOX)
-    images.tag(BUSYBOX, "example.org/b", "1")
-    items = await images.remove(f"{BUSYBOX}@{image.manifest.digest}", force=False, prune=True)
+    image = await images.ensure_image(BUSYBOX)
+    images.tag_image(BUSYBOX, "example.org/b", "1")
+    items = await images.deletion.remove_image(f"{BUSYBOX}@{image.manifest.digest}", force=False, prune=True)
     assert [item.Untagged for item in items] == ["builtin/busybox:latest"]
-    assert images.get("example.org/b:1").id == image.id
+    assert images.get_image("example.org/b:1").id == image.id
 
 
 async def test_no_container_is_prepared_from_an_image_that_is_gone(images):
-    image = await images.ensure(BUSYBOX)
-    await images.remove(BUSYBOX, force=False, prune=True)
+    image = await images.ensure_image(BUSYBOX)
+    await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
     with pytest.raises(NotFound, match="No such image"):
         images.snapshots.prepare("c" * 64, image)
 
@@ -203,13 +205,13 @@ async def test_nobody_else_passes_to_layers_and_snapshots(images, tmp_path):
 
 
 async def test_lists_are_filtered(images):
-    await images.ensure(BUSYBOX)
-    old = images.get(BUSYBOX).id
+    await images.ensure_image(BUSYBOX)
+    old = images.get_image(BUSYBOX).id
     new = await import_(images, root_file_system(f="1"), "example.org/team/x:1", ["LABEL a=b"])
     dangling = await import_(images, root_file_system(f="2"))
 
     def ids(**filters):
-        found = images.list_images(Filters({key: [value] for key, value in filters.items()}))
+        found = images.views.list_images(Filters({key: [value] for key, value in filters.items()}))
         return {summary.Id for summary in found}
 
     assert ids() == {old, new, dangling}
@@ -221,7 +223,7 @@ async def test_lists_are_filtered(images):
     assert ids(before="example.org/team/x:1") == {old}
     assert ids(since=BUSYBOX) >= {new}
     assert ids(until="1s") >= {old}
-    pruned = await images.prune(Filters({}))
+    pruned = await images.deletion.prune_images(Filters({}))
     assert [item.Deleted for item in pruned.ImagesDeleted][:1] == [dangling]
     assert ids() == {old, new}
 
@@ -232,7 +234,7 @@ async def test_disk_usage_adds_up_to_what_du_finds(images, tmp_path):
         await import_(images, root_file_system(**shared), f"{name}:1", [f"LABEL name={name}"])
     await import_(images, root_file_system(other="y" * 50_000), "three:1")
     sizes = await images.disk_usage.of_layers()
-    summaries = {one.RepoTags[0]: one for one in images.list_images(Filters(), shared_size=True)}
+    summaries = {one.RepoTags[0]: one for one in images.views.list_images(Filters(), shared_size=True)}
     assert summaries["one:1"].Size == summaries["one:1"].SharedSize == summaries["two:1"].SharedSize
     assert summaries["three:1"].SharedSize == 0
 
@@ -245,7 +247,7 @@ async def test_disk_usage_adds_up_to_what_du_finds(images, tmp_path):
     assert 0 <= du("layers") - sum(sizes.values()) <= directories
     assert 0 <= du("layers", "blobs", "partials") - await images.disk_usage.total() <= directories
     before = du("layers", "blobs")
-    pruned = await images.prune(Filters({"dangling": ["false"]}))
+    pruned = await images.deletion.prune_images(Filters({"dangling": ["false"]}))
     assert len([item for item in pruned.ImagesDeleted if item.Untagged]) == 3
     assert 0 <= before - du("layers", "blobs") - pruned.SpaceReclaimed <= directories
     assert await images.disk_usage.of_layers() == {}

@@ -30,4 +30,5 @@ async def commit(call: Call) -> web.StreamResponse:
         pause=query.flag(request, "pause", default=True),
         config=await read_json(request, ContainerConfig, optional=True),
     )
-    return json_response({"Id": await call.engine.containers.commits.commit(container, options)}, 201)
+    image = await call.engine.containers.commits.commit(container, options)
+    return json_response({"Id": image.id}, 201)

@@ -1,17 +1,20 @@
-"""What goes over the network to registries: pull, push, search, login; and imports, which share pull's path."""
+"""Operations on registries: pull, push, search, login; and imports, which share the path of pulls."""
 
 from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.body import read_json
+from darse.api.progress import import_messages, pull_all_messages, pull_messages, push_messages
 from darse.api.registry_auth import credentials_of, read_credentials, read_others
 from darse.api.responses import json_response, progress
 from darse.api.routing import Call, Routes
 from darse.core.errors import InvalidParameter
 from darse.core.filters import Filters
-from darse.images import references
+from darse.images import platforms, references
+from darse.images.platforms import Platform
 from darse.images.references import Reference
+from darse.images.transfer.pull import PullOptions
 from darse.images.transfer.service import SEARCH_FILTERS
 from darse.wire.registries import AuthConfig, AuthResponse
 
@@ -29,44 +32,51 @@ async def create(call: Call) -> web.StreamResponse:
     image = query.text(request, "fromImage")
     if not image:
         raise InvalidParameter("either fromImage or fromSrc is required")
-    reference, every_tag = _asked(image, query.text(request, "tag"))
-    messages = call.engine.registries.pull(
-        reference,
-        platform=_platform(call),
-        every_tag=every_tag,
-        credentials=read_credentials(request),
-        others=read_others(request),
+    reference, all_tags = _asked(image, query.text(request, "tag"))
+    platform = _platform(call)
+    options = PullOptions(platform, read_credentials(request), read_others(request))
+    puller = call.engine.registries.puller
+    messages = (
+        pull_all_messages(lambda report: puller.pull_all_tags(reference, options, report), reference, platform)
+        if all_tags
+        else pull_messages(lambda report: puller.pull_image(reference, options, report), platform)
     )
     return await progress(request, messages, interruptible=True)
 
 
 def _asked(image: str, tag: str) -> tuple[Reference, bool]:
-    """What is to be pulled; without any tag or digest, all tags."""
+    """The reference to pull, and whether all tags of its repository are meant: it has neither tag nor digest."""
     name = references.parse_name(image.removesuffix(":"))
     if tag:
         separator = "@" if tag.startswith("sha256:") else ":"
         name = references.parse_name(f"{name.name}{separator}{tag}")
-    every_tag = not name.tag and not name.digest
-    return references.parse(str(name)), every_tag
+    all_tags = not name.tag and not name.digest
+    return references.parse(str(name)), all_tags
 
 
 async def _import(call: Call, source: str) -> web.StreamResponse:
     request = call.request
     repository, tag = query.text(request, "repo"), query.text(request, "tag")
     name = f"{repository}:{tag}" if repository and tag else repository
-    content = request.content.iter_chunked(_PIECE) if source == "-" else call.engine.registries.download(source)
-    messages = call.engine.images.import_(
-        content,
-        name,
-        request.query.getall("changes", []),
-        query.text(request, "message") or f"Imported from {source}",
-        _platform(call),
+    reference = references.parse_tag(name) if name else None
+    platform = _platform(call)
+    content = request.content.iter_chunked(_PIECE) if source == "-" else call.engine.registries.download_url(source)
+    loader = call.engine.images.loader
+    messages = import_messages(
+        lambda _: loader.import_image(
+            content,
+            name=reference,
+            changes=request.query.getall("changes", []),
+            message=query.text(request, "message") or f"Imported from {source}",
+            platform=platform,
+        )
     )
     return await progress(request, messages)
 
 
-def _platform(call: Call) -> str:
-    return query.text(call.request, "platform") if versions.has(call.version, "images/create platform") else ""
+def _platform(call: Call) -> Platform | None:
+    text = query.text(call.request, "platform") if versions.has(call.version, "images/create platform") else ""
+    return platforms.parse(text) if text else None
 
 
 @ROUTES.add("POST", "/images/{name}/push")
@@ -77,10 +87,11 @@ async def push(call: Call) -> web.StreamResponse:
     tag = query.text(request, "tag")
     if tag:
         name = references.parse_name(f"{name.name}:{tag}")
-    messages = call.engine.registries.push(
-        name,
-        platform=query.platform(request) if versions.has(call.version, "images/push platform") else None,
-        credentials=read_credentials(request),
+    platform = query.platform(request) if versions.has(call.version, "images/push platform") else None
+    credentials = read_credentials(request)
+    pusher = call.engine.registries.pusher
+    messages = push_messages(
+        lambda report: pusher.push_image(name, platform=platform, credentials=credentials, report=report)
     )
     return await progress(request, messages, interruptible=True)
 
@@ -89,24 +100,26 @@ async def push(call: Call) -> web.StreamResponse:
 async def login(call: Call) -> web.StreamResponse:
     """Try credentials on a registry."""
     given = await read_json(call.request, AuthConfig)
-    token = await call.engine.registries.login(given.serveraddress, credentials_of(given))
+    token = await call.engine.registries.log_in(given.serveraddress, credentials_of(given))
     return json_response(AuthResponse("Login Succeeded", token))
 
 
 @ROUTES.add("GET", "/images/search")
 async def search(call: Call) -> web.StreamResponse:
-    """Look for repositories."""
+    """Search repositories."""
     request = call.request
     limit = query.number(request, "limit", 0) or 25
     if not 1 <= limit <= _SEARCH_LIMIT:
         raise InvalidParameter(f"limit {limit} is outside the range of [1, {_SEARCH_LIMIT}]")
     filters = Filters.parse(request.query.get("filters"), SEARCH_FILTERS)
-    found = await call.engine.registries.search(query.text(request, "term"), limit, filters, read_credentials(request))
+    found = await call.engine.registries.search_repositories(
+        query.text(request, "term"), limit, filters, read_credentials(request)
+    )
     return json_response(found)
 
 
 @ROUTES.add("GET", "/distribution/{name}/json")
 async def distribution(call: Call) -> web.StreamResponse:
-    """What a registry has under a name, without pulling it."""
+    """Inspect what a registry has under a name, without a pull."""
     reference = references.parse(call.match["name"])
-    return json_response(await call.engine.registries.inspect(reference, read_credentials(call.request)))
+    return json_response(await call.engine.registries.inspect_manifest(reference, read_credentials(call.request)))

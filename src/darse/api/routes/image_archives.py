@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
+from darse.api.progress import load_messages
 from darse.api.responses import progress, stream
 from darse.api.routing import Call, Routes
 from darse.api.uploads import Upload
@@ -12,16 +13,18 @@ from darse.core.errors import InvalidParameter
 from darse.images.platforms import Platform
 
 ROUTES = Routes()
-# How long the first piece of an archive may fail before the head of the answer is sent; seconds.
-_PATIENCE = 5
+# Seconds in which a failure of the first piece is still an error status: then the head of the answer is sent.
+_ERROR_SECONDS = 5
 
 
 @ROUTES.add("POST", "/images/load")
 async def load(call: Call) -> web.StreamResponse:
     """Load images from an archive."""
-    quiet, wanted = query.flag(call.request, "quiet"), _platforms(call)
+    quiet, platforms = query.flag(call.request, "quiet"), _platforms(call)
     upload = Upload(call.request)
-    messages = call.engine.images.load(upload.take(LONGEST_START) or upload.pieces(), quiet=quiet, wanted=wanted)
+    body = upload.take(LONGEST_START) or upload.pieces()
+    loader = call.engine.images.loader
+    messages = load_messages(lambda report: loader.load_images(body, platforms=platforms, report=report), quiet=quiet)
     return await progress(call.request, messages, errors_inside=True)
 
 
@@ -31,15 +34,15 @@ async def save_many(call: Call) -> web.StreamResponse:
     names = call.request.query.getall("names", [])
     if not names:
         raise InvalidParameter("names of images to save are required")
-    archive = call.engine.images.save(names, _platforms(call))
-    return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
+    archive = call.engine.images.saver.save_images(names, _platforms(call))
+    return await stream(call.request, archive, "application/x-tar", patience=_ERROR_SECONDS)
 
 
 @ROUTES.add("GET", "/images/{name}/get")
 async def save(call: Call) -> web.StreamResponse:
     """Save an image to an archive."""
-    archive = call.engine.images.save([call.match["name"]], _platforms(call))
-    return await stream(call.request, archive, "application/x-tar", patience=_PATIENCE)
+    archive = call.engine.images.saver.save_images([call.match["name"]], _platforms(call))
+    return await stream(call.request, archive, "application/x-tar", patience=_ERROR_SECONDS)
 
 
 def _platforms(call: Call) -> list[Platform]:

@@ -22,9 +22,9 @@ async def list_images(call: Call) -> web.StreamResponse:
     if versions.has(call.version, "images/json filter") and (name := query.text(request, "filter")):
         filters = filters.adding("reference", name)
     manifests = query.flag(request, "manifests") and versions.has(call.version, "images/json manifests")
-    # What is known of who made an image is told of its manifests; nothing is yet.
+    # The identity of an image is a part of its manifests; none is known yet.
     identity = query.flag(request, "identity") and versions.has(call.version, "images/json identity")
-    found = call.engine.images.list_images(
+    found = call.engine.images.views.list_images(
         filters,
         manifests=manifests or identity,
         shared_size=query.flag(request, "shared-size") and versions.has(call.version, "images/json shared-size"),
@@ -42,28 +42,28 @@ async def inspect(call: Call) -> web.StreamResponse:
     platform = query.platform(request) if versions.has(version, "images/inspect platform") else None
     if manifests and platform is not None:
         raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
-    images = call.engine.images
-    found = images.inspect(_name(call), platform, manifests=manifests)
-    return json_response(versions.image_inspect(version, found, images.made_by))
+    views = call.engine.images.views
+    found = views.inspect_image(_name(call), platform, manifests=manifests)
+    return json_response(versions.image_inspect(version, found, views.built_from))
 
 
 @ROUTES.add("GET", "/images/{name}/history")
 async def history(call: Call) -> web.StreamResponse:
     """The steps that made an image."""
     platform = query.platform(call.request) if versions.has(call.version, "images/history platform") else None
-    return json_response(call.engine.images.history(_name(call), platform))
+    return json_response(call.engine.images.views.history(_name(call), platform))
 
 
 @ROUTES.add("GET", "/images/{name}/attestations")
 async def attestations(call: Call) -> web.StreamResponse:
-    """What others state about an image."""
+    """The attestations of an image."""
     if not versions.has(call.version, "images/attestations"):
         raise NotFound("page not found")
     request = call.request
     wanted = query.platforms_of(request)
     if len(wanted) > 1:
         raise InvalidParameter("multiple platform parameters are not supported: give one")
-    found = call.engine.images.attestations(
+    found = call.engine.images.views.attestations(
         _name(call),
         wanted[0] if wanted else None,
         types=request.query.getall("type", []),
@@ -75,7 +75,7 @@ async def attestations(call: Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/images/{name}/tag")
 async def tag(call: Call) -> web.StreamResponse:
     """Give an image another name."""
-    call.engine.images.tag(_name(call), query.text(call.request, "repo"), query.text(call.request, "tag"))
+    call.engine.images.tag_image(_name(call), query.text(call.request, "repo"), query.text(call.request, "tag"))
     return empty(201)
 
 
@@ -84,7 +84,7 @@ async def remove(call: Call) -> web.StreamResponse:
     """Remove a name, and with the last one the image."""
     request = call.request
     wanted = request.query.getall("platforms", []) if versions.has(call.version, "images/remove platforms") else ()
-    removed = await call.engine.images.remove(
+    removed = await call.engine.images.deletion.remove_image(
         _name(call),
         force=query.flag(request, "force"),
         prune=not query.flag(request, "noprune"),
@@ -97,7 +97,7 @@ async def remove(call: Call) -> web.StreamResponse:
 async def prune(call: Call) -> web.StreamResponse:
     """Remove unused images."""
     filters = Filters.parse(call.request.query.get("filters"), PRUNE_FILTERS)
-    return json_response(await call.engine.images.prune(filters))
+    return json_response(await call.engine.images.deletion.prune_images(filters))
 
 
 def _name(call: Call) -> str:

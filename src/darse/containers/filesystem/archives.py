@@ -191,7 +191,7 @@ class Archives:
             mounts,
             read_only=container.record.host.ReadonlyRootfs,
         )
-        if owners := context.snapshots.owners.of(container.id):
+        if owners := context.snapshots.owners_of(container.id):
             try:
                 made.users = await context.threads.run(make_users, owners)
             except BaseException:

@@ -18,7 +18,6 @@ from darse.containers.model import Container, Purpose, Status
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.times import rfc3339
 from darse.images import references
-from darse.images.events import publish_image_event
 from darse.images.instructions import apply
 from darse.images.layers.diff import MOUNT_TARGETS, unchanged
 from darse.images.model import History, Image, ImageConfig, Layer, RootFS
@@ -58,8 +57,8 @@ class Commits:
     def __init__(self, context: Dependencies) -> None:
         self._context = context
 
-    async def commit(self, reference: str, options: CommitOptions) -> str:
-        """Make an image of a container; return its id.
+    async def commit(self, reference: str, options: CommitOptions) -> Image:
+        """Make an image of a container.
 
         With `pause` a container that runs stands still meanwhile. Raises NotFound, InvalidParameter, and SystemFault.
         """
@@ -67,7 +66,7 @@ class Commits:
         container = context.store.get(reference)
         name = _name(options)
         config = apply(merged(options.config or ContainerConfig(), container.record.config), options.changes)
-        base = context.images.store.by_id(container.record.image_id)
+        base = context.images.by_id(container.record.image_id)
         if base is None:
             raise NotFound(f"No such image: {container.record.image_id}")
         async with AsyncExitStack() as stack:
@@ -84,33 +83,29 @@ class Commits:
 
     async def _commit(
         self, container: Container, base: Image, config: ContainerConfig, name: Reference | None, options: CommitOptions
-    ) -> str:
+    ) -> Image:
         context = self._context
         images = context.images
         upper = Path(context.snapshots.overlay(container.id).upper)
         chain = base.chain_ids
-        async with images.keeping_content() as hold:
-            hold(*chain)
+        async with images.lease() as lease:
+            lease.hold(*chain)
             with context.traces.record("commit", container.id):
                 async with self._still(container, pause=options.pause):
-                    layer = await images.layers.commit(
+                    layer = await images.commit_layer(
                         upper,
                         chain[-1] if chain else None,
                         skip=[*MOUNT_TARGETS, *await self._unchanged(container)],
-                        owners=context.snapshots.owners.of(container.id),
+                        owners=context.snapshots.owners_of(container.id),
                     )
-            hold(layer.chain_id)
+            lease.hold(layer.chain_id)
             layers = [*base.layers, *([layer] if layer.diff_id != _EMPTY else [])]
             document = msgspec.json.encode(_document(container, base, config, layers, options))
-            with images.store.changing():
-                image, _ = images.recorder.record_made(
-                    document, [one.blob for one in layers], names=[name] if name else [], parent=base.id
-                )
-                if name:
-                    publish_image_event(context.events, "tag", image, name.familiar)
+            blobs = [one.blob for one in layers]
+            async with images.create_image(document, blobs, name=name, parent=base.id) as image:
                 more = {"imageRef": str(name)} if name else {}
                 context.publish(container, "commit", comment=options.message, imageID=image.id, **more)
-        return image.id
+        return image
 
     async def _unchanged(self, container: Container) -> list[str]:
         """What of the container's files is as the image has it: the layer holds what `diff` shows, and no more.
@@ -154,7 +149,7 @@ class Commits:
                     context.publish(container, "unpause")
 
 
-async def _end(work: asyncio.Task[str]) -> None:
+async def _end(work: asyncio.Task[Image]) -> None:
     """Nobody waits for it any more: let nothing of it go on."""
     work.cancel()
     await asyncio.wait((work,))

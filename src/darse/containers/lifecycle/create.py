@@ -69,7 +69,7 @@ class Creation:
             raise InvalidParameter("config must name an image: Image is empty")
         host = self._with_defaults(request.HostConfig)
         warnings = self._check_options(request, host)
-        image = await context.images.ensure(request.Image, platform)
+        image = await context.images.ensure_image(request.Image, platform)
         config = merged(request.container_config(), image.container_config())
         if config.WorkingDir.startswith("/"):
             config.WorkingDir = posixpath.normpath("/" + config.WorkingDir.lstrip("/"))
@@ -116,7 +116,7 @@ class Creation:
                 context.snapshots.prepare(container.id, image, mounted)
             undo.push_async_callback(self._discard_volumes, container)
             undo.callback(context.store.delete, container)
-            undo.push_async_callback(context.snapshots.remove, container.id)
+            undo.push_async_callback(context.images.remove_snapshot, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)
             if owners := context.id_mapping_of(container.record.host).owners:

@@ -26,17 +26,17 @@ class ImageMounts:
             if plan.from_container:
                 found[plan.source] = self._inherited(plan.source)
                 continue
-            image = await self._context.images.ensure(plan.name)
+            image = await self._context.images.ensure_image(plan.name)
             plan.source = image.id
             found[image.id] = list(image.chain_ids)
         return found
 
     def _inherited(self, image_id: str) -> list[str]:
         """Of an image that another container mounts; it may have been removed by force."""
-        pinned = self._context.snapshots.mounted
+        mounted = self._context.snapshots.mounted
         for container in self._context.store:
-            if image_id in pinned.images_of(container.id):
-                return pinned.chain_of(container.id, image_id)
+            if image_id in mounted.images_of(container.id):
+                return mounted.chain_of(container.id, image_id)
         raise NotFound(f"No such image: {image_id}")
 
     def ready(self, plan: MountPlan, container_id: str, mapping: IdMapping | None = None) -> BindMount:

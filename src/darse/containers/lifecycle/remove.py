@@ -68,7 +68,7 @@ class Removal:
                 self._lifecycle.forget(container)
                 self._execs.forget_container(container.id)
                 await context.rootfs_leases.end(container.id)
-                await context.snapshots.remove(container.id)
+                await context.images.remove_snapshot(container.id)
                 await asyncio.to_thread(context.files.of(container.id).remove)
                 await context.volumes.delete_data(discarded)
         context.traces.forget(container.id, container.name)

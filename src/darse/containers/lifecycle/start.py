@@ -180,7 +180,7 @@ class ContainerStart:
         plain = {
             one.destination for one in record.mounts if one.type == "volume" and context.volumes.is_plain(one.name)
         }
-        image = context.images.store.by_id(record.image_id)
+        image = context.images.by_id(record.image_id)
         inputs = SpecInputs(
             config=record.config,
             host=record.host,

@@ -44,7 +44,7 @@ class Observation:
     async def changes(self, reference: str) -> AsyncGenerator[list[FilesystemChange]]:
         """Yield what a container has changed in its files, some at a time."""
         container = self._store.get(reference)
-        async for some in self._snapshots.differences(container.id):
+        async for some in self._snapshots.changes(container.id):
             # Names are bytes, and the API's are text.
             yield [FilesystemChange(os.fsencode(path).decode(errors="replace"), kind) for path, kind in some]
 

@@ -1,10 +1,10 @@
-"""Reads an image archive as it comes: documents stay in memory, layers go straight to workers that unpack them.
+"""Reads an image archive as it arrives: documents stay in memory, layers go straight to workers that unpack them.
 
-What a layer is for, and so where it belongs, is often said only at the archive's end. So layers are *staged* (unpacked,
-and their digests known) as they pass by, and published when the documents have told which image they are of. Nothing is
-written twice, and the archive need not be sought in. What turns out to be of no use is dropped.
+The documents that say which image a layer belongs to often come at the archive's end. So each layer is *staged*
+(unpacked, its digests computed) as it passes by, and published when the documents are known. Nothing is written twice,
+and the archive need not be seekable. A staged layer that no image needs is dropped.
 
-The archive is read in a thread, since its parts come from a loop in Python that the event loop should not wait for.
+The archive is read in a thread: a loop in Python parses it, and the event loop must not wait for that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import posixpath
 import re
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
@@ -33,43 +33,37 @@ from darse.core.exhaustion import exhausted, reason
 from darse.images.archive.layout import Contents, normal
 from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import LayerStore, StagedLayer
+from darse.images.progress import LayerProgress, LayerStage, Report
 
 _SMALL = 8 * 1024 * 1024
 _DOCUMENTS = 64 * 1024 * 1024
 _MEMBERS = 200_000
 _LAYERS = 4096
-# Bytes of the body that go to the thread at once, and how many times as much may be on its way: a client's pieces are
-# small, and each change of threads costs as much as copying one.
+# Bytes of the body that go to the thread at once, and how many batches may be queued: a client's pieces are small, and
+# each switch of threads costs as much as copying one.
 _BATCH = 256 * 1024
 _AHEAD = 8
-# Layers that are unpacked at once: one arrives, and those before it end.
+# Layers that are unpacked at once: one arrives while those before it finish.
 _WORKERS = 3
 _DIGEST_IN_NAME = re.compile(r"(?:\A|/)([0-9a-f]{64})(?:\.tar)?\Z")
 _COMPRESSED = (GZIP, ZSTD, XZ, BZIP2)
 _MAGIC = 6
-# How often progress is told, in seconds, and how many times at most: a client that reads its answer only when it has
-# sent everything must not be waited for.
+# How often progress is reported, in seconds.
 _PROGRESS_EVERY = 0.2
-_PROGRESS_LIMIT = 250
 
 
-class ReadProgress:
-    """How much of a layer has come: `total` bytes of its archive are expected."""
+class _Arriving:
+    """The layer that arrives: `received` bytes of `size`."""
 
-    def __init__(self, member: str, total: int) -> None:
-        self.member = member
-        self.total = total
-        self.current = 0
-
-    @property
-    def id(self) -> str:
-        """Twelve digits that tell it from others."""
-        found = _DIGEST_IN_NAME.search(self.member) or _DIGEST_IN_NAME.search(posixpath.dirname(self.member))
-        return found[1][:12] if found else self.member[:12]
+    def __init__(self, member: str, size: int) -> None:
+        self.size = size
+        self.received = 0
+        found = _DIGEST_IN_NAME.search(member) or _DIGEST_IN_NAME.search(posixpath.dirname(member))
+        self.layer = f"sha256:{found[1]}" if found else member
 
 
 class ArchiveReader:
-    """One archive. Use it as a context manager: what was staged and not taken is dropped at the end."""
+    """One archive. Use it as a context manager: at its end, staged layers that were not published are dropped."""
 
     def __init__(
         self,
@@ -77,11 +71,11 @@ class ArchiveReader:
         present: Callable[[str], str | None],
         temporary: Callable[[], Path] | None = None,
     ) -> None:
-        """`present(digest)` tells the diff ID of a layer that is here, if `digest` is that, or a form of it.
+        """`present(digest)` returns the diff ID of a layer that is here, if `digest` is that, or a form of it.
 
-        temporary: makes names for files that compressed layers are copied to; there are no copies unless told.
+        temporary: makes names for files that compressed layers are copied to; without it there are no copies.
         """
-        # Copies of compressed layers as they came, by member; they are gone when this ends.
+        # Copies of compressed layers as they came, by member; they are removed at the end of the context.
         self.copies: dict[str, Path] = {}
         self._temporary = temporary
         self.contents = Contents()
@@ -97,7 +91,7 @@ class ArchiveReader:
         self._loop = asyncio.get_running_loop()
         self._bytes = 0
         self._members = 0
-        self._progress: ReadProgress | None = None
+        self._arriving: _Arriving | None = None
 
     async def __aenter__(self) -> ArchiveReader:
         return self
@@ -111,42 +105,47 @@ class ArchiveReader:
             if isinstance(outcome, StagedLayer):
                 await self._layers.discard(outcome)
 
-    def read(self, body: AsyncIterator[bytes] | OnConnection) -> AsyncGenerator[ReadProgress, None]:
-        """Read all of it into `contents`; yield how it goes now and then. Raises InvalidParameter, SystemFault."""
-        return self._read_connection(body) if isinstance(body, OnConnection) else self._read_pieces(body)
+    async def read(self, body: AsyncIterator[bytes] | OnConnection, report: Report) -> None:
+        """Read all of it into `contents`, and report how it goes. Raises InvalidParameter, SystemFault."""
+        if isinstance(body, OnConnection):
+            await self._read_connection(body, report)
+        else:
+            await self._read_pieces(body, report)
 
-    async def _read_connection(self, body: OnConnection) -> AsyncGenerator[ReadProgress, None]:
+    def _report_arriving(self, report: Report) -> None:
+        arriving = self._arriving
+        if arriving is not None and arriving.received:
+            report(LayerProgress(arriving.layer, LayerStage.LOADING, arriving.received, arriving.size))
+
+    async def _read_connection(self, body: OnConnection, report: Report) -> None:
         connection = socket.socket(fileno=os.dup(body.connection))
         with connection:
             thread = asyncio.create_task(asyncio.to_thread(self._read_off, connection.fileno(), body))
-            told = 0
             try:
                 while not thread.done():
                     await asyncio.wait((thread,), timeout=_PROGRESS_EVERY)
-                    if self._progress is not None and told < _PROGRESS_LIMIT:
-                        told += 1
-                        yield self._progress
+                    self._report_arriving(report)
             except BaseException:
-                # It sees the end of the archive; what else it waits for are workers, who see theirs.
+                # The thread sees the end of the archive; the workers that it waits for see the end of theirs.
                 with contextlib.suppress(OSError):  # the client has gone
                     connection.shutdown(socket.SHUT_RD)
                 await asyncio.gather(thread, return_exceptions=True)
                 raise
             await thread
 
-    async def _read_pieces(self, body: AsyncIterator[bytes]) -> AsyncGenerator[ReadProgress, None]:
+    async def _read_pieces(self, body: AsyncIterator[bytes], report: Report) -> None:
         pieces: SimpleQueue[list[bytes] | None] = SimpleQueue()
         free = asyncio.Semaphore(_AHEAD)
-        thread = asyncio.create_task(asyncio.to_thread(self._read_all, self._taken(pieces, free)))
-        # When it fails, nobody else makes room for the piece that is waited with.
+        thread = asyncio.create_task(asyncio.to_thread(self._read_all, self._dequeued(pieces, free)))
+        # A thread that fails makes no more room in the queue, and this loop would wait for room forever.
         thread.add_done_callback(lambda _: free.release())
-        told, told_at = 0, time.monotonic()
+        reported_at = time.monotonic()
         batch: list[bytes] = []
         size = 0
         try:
             async for piece in body:
                 if thread.done():
-                    continue  # the client is told why when it has sent everything
+                    continue  # the client gets the error when it has sent everything
                 batch.append(piece)
                 size += len(piece)
                 if size < _BATCH:
@@ -155,22 +154,22 @@ class ArchiveReader:
                 pieces.put(batch)
                 batch, size = [], 0
                 now = time.monotonic()
-                if self._progress is not None and now - told_at > _PROGRESS_EVERY and told < _PROGRESS_LIMIT:
-                    told, told_at = told + 1, now
-                    yield self._progress
+                if now - reported_at > _PROGRESS_EVERY:
+                    reported_at = now
+                    self._report_arriving(report)
         except BaseException:
             pieces.put(None)
-            # It ends soon: what it waits for are workers, who see the end of their archives.
+            # The thread ends soon: the workers that it waits for see the end of their archives.
             await asyncio.gather(thread, return_exceptions=True)
             raise
         pieces.put(batch)
         pieces.put(None)
         await thread
 
-    async def staged(self, member: str) -> StagedLayer:
-        """Return what a member was unpacked to. Raises InvalidParameter and SystemFault when it could not be."""
+    async def staged_layer(self, member: str) -> StagedLayer:
+        """Return the layer that a member was unpacked to. Raises the InvalidParameter or SystemFault of unpacking."""
         if member in self.contents.empty and member not in self._stagings:
-            # Nothing came, and nothing was unpacked while the archive was read.
+            # No byte of it came, so nothing was unpacked while the archive was read.
             await self._slots.acquire()
             source = PipeSource(0)
             os.close(source.writing)
@@ -180,18 +179,18 @@ class ArchiveReader:
             raise outcome
         return outcome
 
-    def taken(self, member: str, diff_id: str) -> None:
-        """Say that the layer of a member was published."""
+    def mark_published(self, member: str, diff_id: str) -> None:
+        """Note that the layer of a member is in the layer store: it is not dropped."""
         del self._stagings[member]
         self._published[member] = diff_id
 
-    def known_diff_id(self, member: str) -> str | None:
-        """The diff ID of a member's layer, where that is in the layer store; None where it is staged."""
+    def published_diff_id(self, member: str) -> str | None:
+        """The diff ID of a member's layer, when that is in the layer store; None when it is staged."""
         return self._published.get(member)
 
     # In the thread
 
-    def _taken(self, pieces: SimpleQueue[list[bytes] | None], free: asyncio.Semaphore) -> Iterator[bytes]:
+    def _dequeued(self, pieces: SimpleQueue[list[bytes] | None], free: asyncio.Semaphore) -> Iterator[bytes]:
         while (batch := pieces.get()) is not None:
             yield from batch
             self._loop.call_soon_threadsafe(free.release)
@@ -199,19 +198,19 @@ class ArchiveReader:
     def _read_all(self, pieces: Iterator[bytes]) -> None:
         self._read(lambda: entries(pieces))
 
-    def _read_off(self, connection: int, incoming: OnConnection) -> None:
+    def _read_off(self, connection: int, handed_off: OnConnection) -> None:
         pieces: Iterator[memoryview] = iter(())
 
-        def begun() -> Reader:
+        def begin() -> Reader:
             nonlocal pieces
-            body = Body(connection, incoming.start, incoming.length)
+            body = Body(connection, handed_off.start, handed_off.length)
             start, pieces = body.begin(_MAGIC), body.pieces()
             return entries_in_place(pieces, start)
 
         try:
-            self._read(begun)
+            self._read(begin)
         finally:
-            # The client is told of what went wrong when it has sent everything.
+            # The client gets the error when it has sent everything.
             with contextlib.suppress(Refused, OSError):
                 for _ in pieces:
                     pass
@@ -247,7 +246,7 @@ class ArchiveReader:
             self._document(name, size, first, content)
         elif size >= 512 or bytes(first[:_MAGIC]).startswith(_COMPRESSED):
             self._layer(name, size, first, content)
-        # Anything else is of no use to anybody: VERSION, in archives of old dockers.
+        # Nothing needs the rest: VERSION, in archives of old dockers.
         _skip(content)
 
     def _document(self, name: str, size: int, first: memoryview, content: Iterator[memoryview]) -> None:
@@ -275,7 +274,7 @@ class ArchiveReader:
             _skip(content)
             return
         checksum = hashlib.sha256() if is_compressed else None
-        self._progress = progress = ReadProgress(name, size)
+        self._arriving = arriving = _Arriving(name, size)
         try:
             for piece in _chain(first, content):
                 if checksum is not None:
@@ -284,8 +283,8 @@ class ArchiveReader:
                     copy.write(piece)
                 if pipe >= 0 and not _fed(pipe, piece):
                     os.close(pipe)
-                    pipe = -1  # the worker says why
-                progress.current += len(piece)
+                    pipe = -1  # the worker reports why
+                arriving.received += len(piece)
         except OSError as error:
             fault = exhausted(error, self._temporary().parent if self._temporary is not None else None, size)
             raise type(fault or SystemFault())(f"cannot keep layer {name}: {fault or reason(error)}") from error
@@ -306,7 +305,7 @@ class ArchiveReader:
     # In the event loop, for the thread
 
     async def _begin(self, name: str, size: int) -> int:
-        """Begin to unpack a layer, and return where its archive is to be written; -1 when it is here."""
+        """Begin to unpack a layer, and return the pipe for its archive; -1 when the layer is here."""
         found = _DIGEST_IN_NAME.search(name)
         if found is not None and (diff_id := self._find_present(f"sha256:{found[1]}")) is not None:
             self._published[name] = diff_id

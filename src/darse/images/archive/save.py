@@ -1,8 +1,8 @@
-"""How images go into archives: docker's layout and OCI's in one, as docker writes since 25.0.
+"""Save images to archives: docker's layout and OCI's in one, as docker writes since 25.0.
 
-Layers are rebuilt from what is unpacked, so they are plain archives in there, whatever they were when they came; the
-manifests, and an index over them, are written for that. Where every layer came as a plain archive, or archives are
-kept, the documents are those that came. Documents are first: who reads an archive as it comes knows what follows.
+Layers are rebuilt from their unpacked files, so the archive holds them uncompressed, whatever they were when they came;
+manifests and an index are written for that. Where every layer came uncompressed, or the archives are kept, the
+documents are the original ones. Documents come first, so that a reader of the stream knows what follows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PIECE = 1024 * 1024
 
 
 class _Chosen(NamedTuple):
-    """A target to be written, with those of its images that are wanted and the names that it is to carry."""
+    """A target to write: its images that are saved, and the names that it gets."""
 
     target: Target
     images: list[Image]
@@ -40,11 +40,11 @@ class _Chosen(NamedTuple):
 
 
 class _Plan:
-    """What is to be written: documents by member name, and layers by digest."""
+    """The archive's content: documents by member name, and layers by digest."""
 
     def __init__(self) -> None:
         self.documents: dict[str, bytes] = {}
-        # Of each layer: its descriptor, and the chain ID that it is rebuilt from, or "" for a blob as it is.
+        # Of each layer: its descriptor, and the chain ID that it is rebuilt from, or "" for a kept blob.
         self.layers: dict[str, tuple[Descriptor, str]] = {}
 
     def blob(self, content: bytes, media_type: str) -> Descriptor:
@@ -55,31 +55,31 @@ class _Plan:
 
 
 class ImageSaver:
-    """Writes archives of images."""
+    """Saves images."""
 
     def __init__(
-        self, store: ImageStore, content: ContentStore, layers: LayerStore, unused: GarbageCollector, events: EventLog
+        self, images: ImageStore, content: ContentStore, layers: LayerStore, gc: GarbageCollector, events: EventLog
     ) -> None:
-        self._store = store
+        self._images = images
         self._content = content
         self._layers = layers
-        self._unused = unused
+        self._gc = gc
         self._events = events
 
-    def save(self, texts: list[str], wanted: Sequence[Platform] = ()) -> AsyncIterator[bytes]:
-        """Return an archive of what names, ids and digests mean, as a stream.
+    def save_images(self, texts: list[str], platforms: Sequence[Platform] = ()) -> AsyncIterator[bytes]:
+        """Return an archive of the images with these names, ids or digests, as a stream.
 
-        By a name all platforms that are here are saved, or only those `wanted`; by an id the one image. A name without
-        a tag means all tags of the repository. Raises NotFound before it begins.
+        A name saves the images of all platforms that are here, or only of `platforms`; an id saves one image. A name
+        without a tag means all tags of the repository. Raises NotFound before the stream begins.
         """
         chosen: dict[str, _Chosen] = {}
-        for text, name in [(asked, one) for asked in texts for one in self._store.tags_of(asked) or (asked,)]:
-            of_platforms = [self._store.find(name, platform) for platform in wanted or (None,)]
+        for text, name in [(asked, one) for asked in texts for one in self._images.tags_of(asked) or (asked,)]:
+            of_platforms = [self._images.find(name, platform) for platform in platforms or (None,)]
             found = of_platforms[0]
-            whole = not wanted and (found.reference is not None or text == found.target.digest)
+            whole = not platforms and (found.reference is not None or text == found.target.digest)
             images = list({one.image.id: one.image for one in of_platforms}.values())
             if whole:
-                images = self._store.images_of(found.target)
+                images = self._images.images_of(found.target)
             key = f"{found.target.digest} {' '.join(image.id for image in images)}"
             one = chosen.setdefault(key, _Chosen(found.target, images, []))
             reference = found.reference
@@ -90,9 +90,9 @@ class ImageSaver:
         return self._saved(list(chosen.values()))
 
     async def _saved(self, chosen: list[_Chosen]) -> AsyncIterator[bytes]:
-        async with self._unused.keeping() as hold:
+        async with self._gc.lease() as lease:
             for one in chosen:
-                hold(*(chain_id for image in one.images for chain_id in image.chain_ids))
+                lease.hold(*(chain_id for image in one.images for chain_id in image.chain_ids))
             plan = self._planned(chosen)
             yield b"".join(_member(name, content) for name, content in plan.documents.items())
             for descriptor, chain_id in plan.layers.values():
@@ -143,10 +143,10 @@ class ImageSaver:
         return plan
 
     def _parent(self, image: Image, together: set[str]) -> str:
-        """The nearest image of those in the archive that an image was made from; "" for none."""
+        """The nearest image in the archive that an image was made from; "" for none."""
         parent = image.parent
         while parent and parent not in together:
-            above = self._store.by_id(parent)
+            above = self._images.by_id(parent)
             parent = above.parent if above is not None else ""
         return parent
 
@@ -172,7 +172,7 @@ class ImageSaver:
         return Descriptor(LAYER, diff_id, self._layers.archive_size(chain_id))
 
     def _top(self, one: _Chosen, manifests: dict[str, Descriptor], plan: _Plan) -> Descriptor:
-        """What the archive's names refer to: the manifest, or an index of several."""
+        """The target of the archive's names: the manifest, or an index of several."""
         if not one.target.is_index or len(one.images) == 1:
             return manifests[one.images[0].id]
         original = self._content.read(one.target.digest)
@@ -184,8 +184,8 @@ class ImageSaver:
         return plan.blob(msgspec.json.encode(index), INDEX)
 
     def _foremost(self, one: _Chosen) -> Image:
-        """The image that docker's layout has, and events are about."""
-        default = self._store.default(one.target)
+        """The image that docker's layout lists, and that the event is about."""
+        default = self._images.default(one.target)
         return default if default in one.images else one.images[0]
 
 

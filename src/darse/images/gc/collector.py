@@ -1,7 +1,8 @@
-"""What nothing needs any more: told from the database, and removed, but never beneath somebody at work.
+"""Garbage collection: content that the database does not reference is removed, unless a lease protects it.
 
-Whoever loads, pulls or saves does it in `keeping()`: until the block ends no document is removed, and no layer that the
-block has named. What the block leaves behind when it fails goes with it.
+The roots are the images, the containers' layers, and the leases. Whoever loads, pulls or saves takes a lease: until it
+ends no document is removed, and none of the layers that it holds. When the block of a lease fails, the content that it
+leaves behind is collected.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from darse.core.unfinished import DOCUMENTS, Unfinished
 from darse.images.content.store import ContentStore
 from darse.images.layers.compressed import CompressedDigests
+from darse.images.layers.remapped import RemappedLayers
 from darse.images.layers.store import LayerStore
 from darse.images.model import Target
 from darse.images.snapshots.service import SnapshotService
@@ -24,64 +26,135 @@ from darse.recovery.startup import Recovery
 
 
 class Lease:
-    """Names the layers that somebody at work needs."""
+    """The layers that an operation needs."""
 
     def __init__(self) -> None:
         self.chain_ids: set[str] = set()
 
-    def __call__(self, *chain_ids: str) -> None:
-        """Keep these layers, from before they are looked for until the block ends."""
+    def hold(self, *chain_ids: str) -> None:
+        """Protect these layers until the lease ends. Call it before looking for them."""
         self.chain_ids.update(chain_ids)
 
 
 class GcResult(NamedTuple):
-    """What went: layers, whose directories remain to be deleted, and bytes of blobs on the disk."""
+    """What was collected: layers, bytes of blobs on the disk, and the files and directories to be deleted."""
 
     chain_ids: list[str]
-    directories: list[Path]
     blob_bytes: int
+    leftovers: list[Path]
 
 
 class GarbageCollector:
-    """Finds and removes layers and blobs that no image and no container needs."""
+    """Finds and removes layers and blobs that no image, container or lease needs."""
 
     def __init__(
         self,
-        store: ImageStore,
+        images: ImageStore,
         content: ContentStore,
         layers: LayerStore,
+        remapped: RemappedLayers,
         snapshots: SnapshotService,
-        blobs: CompressedDigests,
+        compressed: CompressedDigests,
         unfinished: Unfinished,
     ) -> None:
-        self._unfinished = unfinished
-        self._store = store
+        self._images = images
         self._content = content
         self._layers = layers
+        self._remapped = remapped
         self._snapshots = snapshots
-        self._blobs = blobs
-        self._holds: list[Lease] = []
-        # Chain IDs of layers that containers without a row stand on: they may be taken back.
-        self._beside: set[str] = set()
-        self._left = False
+        self._compressed = compressed
+        self._unfinished = unfinished
+        self._leases: list[Lease] = []
+        # Layers of containers whose records are orphans: the containers may be put back.
+        self._orphans: set[str] = set()
+        # Whether documents are left that no image needs.
+        self._is_due = False
 
     @asynccontextmanager
-    async def keeping(self) -> AsyncIterator[Lease]:
-        """Let no removal take content from the block; see the module."""
-        hold = Lease()
-        self._holds.append(hold)
+    async def lease(self) -> AsyncIterator[Lease]:
+        """Protect the content that the block writes, and the layers that it holds."""
+        lease = Lease()
+        self._leases.append(lease)
         try:
-            yield hold
+            yield lease
         except BaseException:
-            self._left = True
+            self._is_due = True
             raise
         finally:
-            self._holds.remove(hold)
-            if self._left:
-                await self.remove()
+            self._leases.remove(lease)
+            if self._is_due:
+                await self.collect()
 
-    def going(self, targets: Iterable[Target]) -> None:
-        """Note that the documents of these targets are to go; call it in the transaction that removes their rows."""
+    def is_only_lease(self, lease: Lease) -> bool:
+        """Whether no other operation holds a lease, which could have written documents that are not recorded yet."""
+        return self._leases == [lease]
+
+    # Roots
+
+    def needed_layers(self) -> set[str]:
+        """The chain IDs that an image, a container or a lease needs."""
+        chains = self._snapshots.chains_in_use().union(self._orphans, *(lease.chain_ids for lease in self._leases))
+        return chains.union(*(image.chain_ids for image in self._images))
+
+    def needed_documents(self) -> set[str]:
+        """The digests of the blobs that are kept, where they are here: of an index not all manifests are pulled."""
+        # Kept archives of layers: in the forms in which images have them, each for as long as its layer.
+        digests = self._compressed.digests()
+        for image in self._images:
+            digests.update((image.id, image.manifest.digest))
+            digests.update(layer.blob.digest for layer in image.layers)
+        for target in self._images.targets():
+            digests.add(target.digest)
+            digests.update(variant.manifest.digest for variant in target.variants)
+        return digests
+
+    def _is_uncertain(self) -> bool:
+        """Whether a damaged record may need content that no other record needs."""
+        return self._images.is_damaged or self._snapshots.is_damaged
+
+    # Collecting
+
+    async def collect(self) -> GcResult:
+        """Remove the layers and blobs that are not needed."""
+        result = self.collect_records()
+        await self.delete_leftovers(result.leftovers)
+        return result
+
+    def collect_records(self) -> GcResult:
+        """Take the layers and blobs that are not needed out of the stores; the caller deletes the leftovers.
+
+        Removes nothing while a record is damaged: what that needs is not known.
+        """
+        if self._is_uncertain():
+            return GcResult([], 0, [])
+        needed = self.needed_layers()
+        garbage = [chain for chain in self._layers.sizes() if chain not in needed]
+        leftovers = self.remove_layers(garbage)
+        self._is_due = bool(self._leases)
+        freed = 0
+        if not self._is_due:
+            self._compressed.retain(layer.diff_id for image in self._images for layer in image.layers)
+            blobs, freed = self._content.retain(self.needed_documents().__contains__)
+            leftovers += blobs
+        return GcResult(garbage, freed, leftovers)
+
+    def remove_layers(self, chain_ids: Iterable[str]) -> list[Path]:
+        """Take layers and their remapped copies out of the stores; return the directories to be deleted."""
+        gone = list(chain_ids)
+        return self._layers.remove(gone) + self._remapped.remove(gone)
+
+    async def delete_leftovers(self, paths: Iterable[Path]) -> None:
+        """Delete the files and directories of removed blobs and layers."""
+        for path in paths:
+            await asyncio.to_thread(remove_tree, path)
+
+    # Crashes
+
+    def mark_documents(self, targets: Iterable[Target]) -> None:
+        """Note that the documents of these targets are being removed. Call it in the transaction that removes the rows.
+
+        So the start after a crash knows that it may remove them.
+        """
         digests = {
             digest
             for target in targets
@@ -92,72 +165,19 @@ class GarbageCollector:
         }
         self._unfinished.begin(DOCUMENTS, digests)
 
-    def set_aside(self, recovery: Recovery) -> None:
-        """At the start: move documents aside that nothing needs, and that the engine has not left itself.
+    def set_orphans_aside(self, recovery: Recovery) -> None:
+        """At the start: set documents aside that no image needs and that the engine did not leave itself.
 
-        What containers need that have no row, and a copy of their record, is kept from now on.
+        The layers of containers that have no row but a copy of their record are kept from now on.
         """
         for copy in recovery.containers_beside():
-            self._beside.update(copy.chain, *copy.mounted.values())
+            self._orphans.update(copy.chain, *copy.mounted.values())
         if self._is_uncertain():
             return
-        needed = self.documents_needed()
+        needed = self.needed_documents()
         noted = {digest for kind in (DOCUMENTS, "images", "image_targets") for digest in self._unfinished.of(kind)}
         noted |= self._content.unrecorded
         for digest in self._content.digests():
-            if digest not in needed and digest not in noted and self._blobs.diff_id(digest) is None:
+            if digest not in needed and digest not in noted and self._compressed.diff_id(digest) is None:
                 recovery.set_aside("documents", self._content.path(digest), "no record names this document of an image")
         self._unfinished.done((DOCUMENTS, digest) for digest in noted & needed)
-
-    def _is_uncertain(self) -> bool:
-        """Whether a damaged record may need what nothing else needs."""
-        return self._store.is_damaged or self._snapshots.is_damaged
-
-    def forget(self) -> GcResult:
-        """Forget what is not needed; the layers' directories remain to be deleted.
-
-        Nothing, while a record is damaged: what it names is not known.
-        """
-        if self._is_uncertain():
-            return GcResult([], [], 0)
-        chains = self.layers_needed()
-        gone = [chain for chain in self._layers.sizes() if chain not in chains]
-        directories = self._layers.remove(gone)
-        self._left = bool(self._holds)
-        freed = 0
-        if not self._left:
-            self._blobs.keep_only(layer.diff_id for image in self._store for layer in image.layers)
-            freed = self._content.keep_only(self.documents_needed().__contains__)
-        return GcResult(gone, directories, freed)
-
-    def is_alone(self, hold: Lease) -> bool:
-        """Whether nobody else is at work, who may have written what is not recorded yet."""
-        return self._holds == [hold]
-
-    def layers_needed(self) -> set[str]:
-        """The chain IDs that an image, a container, or somebody at work needs."""
-        chains = self._snapshots.chains_in_use().union(self._beside, *(hold.chain_ids for hold in self._holds))
-        return chains.union(*(image.chain_ids for image in self._store))
-
-    def documents_needed(self) -> set[str]:
-        """The digests of the blobs that are kept, if they are here: an index has manifests that never came."""
-        # Layers' archives that are kept: in the forms in which images have them, each for as long as its layer.
-        digests = self._blobs.digests()
-        for image in self._store:
-            digests.update((image.id, image.manifest.digest))
-            digests.update(layer.blob.digest for layer in image.layers)
-        for target in self._store.targets():
-            digests.add(target.digest)
-            digests.update(variant.manifest.digest for variant in target.variants)
-        return digests
-
-    async def remove(self) -> GcResult:
-        """Remove what is not needed."""
-        gone = self.forget()
-        await self.delete(gone.directories)
-        return gone
-
-    async def delete(self, directories: list[Path]) -> None:
-        """Delete what forgotten layers have left."""
-        for directory in directories:
-            await asyncio.to_thread(remove_tree, directory)

@@ -1,12 +1,12 @@
-"""Holds the store against itself: `darse system check`.
+"""Consistency check of the image store: `darse system check`.
 
-Every document is hashed, every layer rebuilt and hashed, and every reference followed: from names to targets, images,
-layers and directories, and from containers to the layers that they stand on. What is found is told as it is found.
+The check hashes every document, reassembles and hashes every layer, and follows every reference: from names to targets,
+images, layers and directories, and from containers to their layers. It reports each finding at once.
 
-With repair, what nothing needs is removed, what follows from something else is derived again, and a layer that is
-damaged is made again of another copy of its archive. Where there is none, and the image came from a registry, the layer
-is removed, so that the next pull (or `run`) brings it back; the finding says what to pull. Anything else is left as it
-is, and told.
+With repair, it removes what nothing needs, derives again what follows from something else, and unpacks a damaged layer
+again from another copy of its archive. Where there is no copy, and the image came from a registry, it removes the
+layer, so that the next pull (or `run`) brings it back; the finding says what to pull. It reports everything else and
+leaves it as it is.
 """
 
 from __future__ import annotations
@@ -43,66 +43,66 @@ class StoreCheck:
     def __init__(
         self,
         state: State,
-        store: ImageStore,
+        images: ImageStore,
         content: ContentStore,
         layers: LayerStore,
         snapshots: SnapshotService,
-        blobs: CompressedDigests,
-        unused: GarbageCollector,
+        compressed: CompressedDigests,
+        gc: GarbageCollector,
     ) -> None:
         self._state = state
-        self._store = store
+        self._images = images
         self._content = content
         self._layers = layers
         self._snapshots = snapshots
-        self._blobs = blobs
-        self._unused = unused
+        self._compressed = compressed
+        self._gc = gc
 
     async def check(self, containers: Iterable[str], *, repair: bool) -> AsyncIterator[CheckMessage]:
-        """Check everything and yield what there is to say: findings, and how far it is, as it goes.
+        """Check everything; yield the findings and the progress.
 
         `containers` are the ids that exist. The last message counts the findings.
         """
         findings = problems = 0
-        # Of what was there at the beginning: repairs take some away.
+        # As it was at the beginning: repairs remove some.
         layers, documents = self._layers.sizes(), self._content.digests()
         looked_at = CheckMessage(
             doing="done",
-            images=len(self._store),
+            images=len(self._images),
             documents=len(documents),
             layers=len(layers),
             bytes=sum(layers.values()) + sum(map(self._content.size, documents)),
         )
-        async with self._unused.keeping() as hold:
-            async for message in self._everything(list(containers), hold, repair=repair):
+        async with self._gc.lease() as lease:
+            async for message in self._check_all(list(containers), lease, repair=repair):
                 yield message
                 findings += message.finding != ""
                 problems += message.finding != "" and not message.repaired and message.level == "problem"
         yield msgspec.structs.replace(looked_at, findings=findings, problems=problems)
 
-    async def _everything(self, containers: list[str], hold: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
-        waiting = self._layers.flushing.waiting()
-        if waiting:
-            yield CheckMessage(doing="flush", total=len(waiting))
-            await self._layers.flushing.now()
-            for chain_id in self._layers.flushing.waiting():
-                yield _problem(f"layer {chain_id}", "it cannot be flushed to the disk", "see the engine's log")
-        for message in self._database():
+    async def _check_all(self, containers: list[str], lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        unsynced = self._layers.sync.unsynced()
+        if unsynced:
+            yield CheckMessage(doing="flush", total=len(unsynced))
+            await self._layers.sync.sync_now()
+            for chain_id in self._layers.sync.unsynced():
+                yield _problem(f"layer {chain_id}", "it cannot be synced to the disk", "see the engine's log")
+        for message in self._check_database():
             yield message
-        for message in self._images(repair=repair):
+        for message in self._check_images(repair=repair):
             yield message
-        async for message in self._documents(hold, repair=repair):
+        async for message in self._check_documents(lease, repair=repair):
             yield message
-        for message in self._leftovers(hold, repair=repair):
+        for message in self._check_leftovers(lease, repair=repair):
             yield message
-        async for message in self._all_layers(hold, repair=repair):
+        async for message in self._check_layers(lease, repair=repair):
             yield message
-        for message in self._containers(containers):
+        for message in self._check_containers(containers):
             yield message
 
     # The database
 
-    def _database(self) -> Iterator[CheckMessage]:
+    def _check_database(self) -> Iterator[CheckMessage]:
         yield CheckMessage(doing="database")
         for (text,) in self._state.rows("PRAGMA integrity_check"):
             if text != "ok":
@@ -110,96 +110,96 @@ class StoreCheck:
         for table, *_ in self._state.rows("PRAGMA foreign_key_check"):
             yield _problem("database", f"a row of {table} refers to what is not there", REBUILD)
 
-    def _images(self, *, repair: bool) -> Iterator[CheckMessage]:
-        """Hold the rows of images against their documents, which they are derived from."""
-        yield CheckMessage(doing="images", total=len(self._store))
-        for image in self._store:
+    def _check_images(self, *, repair: bool) -> Iterator[CheckMessage]:
+        """Compare the rows of images with their documents, from which they are derived."""
+        yield CheckMessage(doing="images", total=len(self._images))
+        for image in self._images:
             try:
                 config = parse_config(self._content.read(image.id))
             except EngineError:
-                continue  # `_documents` tells
+                continue  # `_check_documents` reports it
             derived = msgspec.structs.replace(image, config=config)
             chain = tuple(chain_ids(config.rootfs.diff_ids))
             if derived == image and image.chain_ids == chain:
                 continue
             repaired = repair and image.chain_ids == chain
             if repaired:
-                self._store.replace(derived)
+                self._images.replace(derived)
             yield _problem(f"image {image.id}", "its row is not what its config says", _again(image), repaired=repaired)
 
     # Documents
 
-    async def _documents(self, hold: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
-        made = {image.manifest.digest: image for image in self._store}
+    async def _check_documents(self, lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        made = {image.manifest.digest: image for image in self._images}
         present = set(self._content.digests())
-        needed = self._unused.documents_needed()
+        needed = self._gc.needed_documents()
         required = self._required()
         yield CheckMessage(doing="documents", total=len(present))
         for digest in sorted(present | required):
             sound = digest in present and await asyncio.to_thread(_is_whole, self._content.path(digest), digest)
             if digest in present and digest not in needed:
-                if not self._unused.is_alone(hold):
-                    continue  # it may be of an image that is coming
+                if not self._gc.is_only_lease(lease):
+                    continue  # an operation may have written it, and record its image next
                 if repair:
-                    self._content.remove([digest])
+                    await asyncio.to_thread(self._content.remove, [digest])
                 yield _note(f"document {digest}", "nothing needs it", repaired=repair)
             elif not sound and digest in required:
-                repaired = repair and self._derive(digest, made.get(digest))
+                repaired = repair and await self._derive(digest, made.get(digest))
                 text = "is damaged" if digest in present else "is missing"
                 advice, pull = self._origin(digest)
                 yield _problem(f"document {digest}", text, advice, repaired=repaired, pull="" if repaired else pull)
             elif not sound:
                 # A manifest of another platform, or an attestation: the next pull brings it again.
                 if repair:
-                    self._content.remove([digest])
+                    await asyncio.to_thread(self._content.remove, [digest])
                 yield _problem(f"document {digest}", "is damaged", "pull its image again", repaired=repair)
 
     def _required(self) -> set[str]:
-        """The documents that must be here: those of which images were made."""
+        """The documents that must be here: those that images were made from."""
         digests: set[str] = set()
-        for image in self._store:
+        for image in self._images:
             digests.update((image.id, image.manifest.digest))
-        for target in self._store.targets():
+        for target in self._images.targets():
             digests.add(target.digest)
             digests.update(variant.manifest.digest for variant in target.variants if variant.image_id)
         return digests
 
-    def _derive(self, digest: str, image: Image | None) -> bool:
-        """Write a manifest again that was made here; whether that is what it was."""
+    async def _derive(self, digest: str, image: Image | None) -> bool:
+        """Write a manifest that was made here again; return whether it is the same."""
         if image is None:
             return False
         config = Descriptor(CONFIG, image.id, image.config_size)
         document = encode_manifest(config, [layer.blob for layer in image.layers], MANIFEST)
         if digest_of(document) != digest:
             return False
-        self._content.remove([digest])
-        self._content.put(document, MANIFEST)
+        await asyncio.to_thread(self._content.remove, [digest])
+        await asyncio.to_thread(self._content.put, document, MANIFEST)
         return True
 
     def _origin(self, digest: str) -> tuple[str, str]:
-        """What to do about a lost document, and what to pull for it."""
-        for target in self._store.targets():
+        """What to do about a lost document, and what to pull to get it back."""
+        for target in self._images.targets():
             digests = {target.digest, *(one.manifest.digest for one in target.variants)}
             if digest in digests | {one.image_id for one in target.variants}:
-                return self._advice(self._store.default(target))
+                return self._advice(self._images.default(target))
         return "pull or load its image again", ""
 
     # What nothing refers to
 
-    def _leftovers(self, hold: Lease, *, repair: bool) -> Iterator[CheckMessage]:
+    def _check_leftovers(self, lease: Lease, *, repair: bool) -> Iterator[CheckMessage]:
         for path in self._layers.orphans():
             yield _note(f"directory {path}", "it is no layer", "the next start moves it aside")
-        needed = self._unused.layers_needed()
+        needed = self._gc.needed_layers()
         for chain_id in self._layers.sizes():
-            if chain_id not in needed and self._unused.is_alone(hold):
+            if chain_id not in needed and self._gc.is_only_lease(lease):
                 yield _note(f"layer {chain_id}", "nothing needs it", "it goes with the next removal")
-        for digest, size in self._content.partials.sizes().items():
+        for digest, size in self._content.ingests.sizes().items():
             yield CheckMessage(doing=f"partial download {digest}, {size} bytes: the next pull goes on with it")
 
     # Layers
 
-    async def _all_layers(self, hold: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
-        chain_ids_ = sorted(set(self._layers.sizes()).union(*(image.chain_ids for image in self._store)))
+    async def _check_layers(self, lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        chain_ids_ = sorted(set(self._layers.sizes()).union(*(image.chain_ids for image in self._images)))
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def verify(chain_id: str) -> tuple[str, str]:
@@ -212,20 +212,20 @@ class StoreCheck:
                 yield CheckMessage(doing="layers", done=number, total=len(tasks))
                 chain_id, damage = await task
                 if damage:
-                    yield await self._damaged(chain_id, damage, hold, repair=repair)
+                    yield await self._damaged(chain_id, damage, lease, repair=repair)
         finally:
             for one in tasks:
                 one.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _damage(self, chain_id: str) -> str:
-        """Say what is wrong with a layer, or return ""."""
+        """Return what is wrong with a layer, or ""."""
         if not self._layers.exists(chain_id):
             return "is missing"
         if not self._layers.path(chain_id).is_dir():
             return "its directory is missing"
         if chain_id not in self._layers.rebuildable():
-            return ""  # of an older engine, which kept the archive: a document
+            return ""  # of an older engine, which kept the archive as a document
         try:
             await self._layers.verify(chain_id)
         except NotFound:
@@ -234,27 +234,27 @@ class StoreCheck:
             return str(error).partition("is damaged: ")[2] or str(error)
         return ""
 
-    async def _damaged(self, chain_id: str, damage: str, hold: Lease, *, repair: bool) -> CheckMessage:
-        users = [image for image in self._store if chain_id in image.chain_ids]
+    async def _damaged(self, chain_id: str, damage: str, lease: Lease, *, repair: bool) -> CheckMessage:
+        users = [image for image in self._images if chain_id in image.chain_ids]
         advice, pull = self._advice(users[0]) if users else ("remove the containers that stand on it", "")
         repaired = False
         if repair and not users and chain_id not in self._snapshots.chains_in_use():
-            await self._drop(chain_id)
+            await self._remove_layer(chain_id)
             repaired = True
         elif repair and users:
-            hold(chain_id)
-            repaired = await self._make_again(chain_id, users[0])
+            lease.hold(chain_id)
+            repaired = await self._unpack_again(chain_id, users[0])
             if not repaired and pull:
-                await self._drop(chain_id)
+                await self._remove_layer(chain_id)
         return _problem(f"layer {chain_id}", damage, advice, repaired=repaired, pull="" if repaired else pull)
 
-    async def _make_again(self, chain_id: str, image: Image) -> bool:
-        """Make a layer of another copy of its archive; whether there was one."""
+    async def _unpack_again(self, chain_id: str, image: Image) -> bool:
+        """Unpack a layer from another copy of its archive; return whether there was one."""
         layer = next(one for one in image.layers if one.chain_id == chain_id)
         others = [other for other in self._layers.of_diff_id(layer.diff_id) if other != chain_id]
         for other in others:
             if not await self._damage(other):
-                await self._drop(chain_id)
+                await self._remove_layer(chain_id)
                 source = PipeSource(self._layers.archive_size(other))
                 made = self._layers.ensure(chain_id, layer.diff_id, source)
                 await source.fed_by(self._layers.archive(other), made)
@@ -266,27 +266,30 @@ class StoreCheck:
         except InvalidParameter:
             return False
         if staged.diff_id == layer.diff_id:
-            await self._drop(chain_id)
+            await self._remove_layer(chain_id)
             await self._layers.publish(staged, chain_id)
             return True
         await self._layers.discard(staged)
         return False
 
-    async def _drop(self, chain_id: str) -> None:
-        await self._unused.delete(self._layers.remove([chain_id]))
+    async def _remove_layer(self, chain_id: str) -> None:
+        await self._gc.delete_leftovers(self._gc.remove_layers([chain_id]))
 
     def _advice(self, image: Image) -> tuple[str, str]:
-        """How an image comes back: what to do, and what to pull for it where that is known."""
+        """How to get an image back: what to do, and what to pull where that is known."""
         pull = self._pull_of(image)
         return (f"pull {pull} again" if pull else _again(image)), pull
 
     def _pull_of(self, image: Image) -> str:
         """A reference by which a registry is known to have an image; "" when none is."""
         repositories = {
-            known.repository for layer in image.layers for known in self._blobs.known(layer.diff_id) if known.repository
+            known.repository
+            for layer in image.layers
+            for known in self._compressed.known(layer.diff_id)
+            if known.repository
         }
-        for target in self._store.targets_of(image.id, any_platform=True):
-            for name in self._store.names_of(target):
+        for target in self._images.targets_of(image.id, any_platform=True):
+            for name in self._images.names_of(target):
                 reference = references.parse(name)
                 if reference.name in repositories:
                     return Reference(reference.domain, reference.path, digest=target.digest).familiar
@@ -295,12 +298,12 @@ class StoreCheck:
     # Containers
 
     def _chains_of(self, container_id: str) -> list[str]:
-        """The chain IDs of the layers that a container stands on, and of those that it mounts."""
+        """The chain IDs of a container's layers, and of the images that it mounts."""
         mounted = self._snapshots.mounted
         chains = [mounted.chain_of(container_id, image_id) for image_id in mounted.images_of(container_id)]
         return [chain_id for chain in [self._snapshots.chain_of(container_id), *chains] for chain_id in chain]
 
-    def _containers(self, containers: list[str]) -> Iterator[CheckMessage]:
+    def _check_containers(self, containers: list[str]) -> Iterator[CheckMessage]:
         yield CheckMessage(doing="containers", total=len(containers))
         for container_id in containers:
             try:

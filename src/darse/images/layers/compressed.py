@@ -1,7 +1,7 @@
-"""The compressed forms in which layers are known: by diff ID, and the repositories in which they were seen.
+"""Compressed digests: the blobs that layers are known as, by diff ID, and the repositories that have them.
 
-A push asks whether the registry has one of them before it compresses anything. The forms of a layer are forgotten with
-the last image that has it.
+A push asks whether the registry has one of them before it compresses anything. The blobs of a layer are removed from
+the table with the last image that has the layer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from darse.images.model import Descriptor
 
 
 class CompressedDigest(msgspec.Struct, frozen=True):
-    """A form of a layer, and the repository (`docker.io/library/nginx`; "" for none) that has it."""
+    """A blob of a layer, and the repository (`docker.io/library/nginx`; "" for none) that has it."""
 
     descriptor: Descriptor
     repository: str
@@ -28,7 +28,7 @@ class CompressedDigests:
         self._state = state
 
     def known(self, diff_id: str) -> list[CompressedDigest]:
-        """The forms of a layer."""
+        """The blobs of a layer."""
         rows = self._state.rows(
             "SELECT media_type, digest, size, repository FROM layer_blobs WHERE diff_id = ? "
             "ORDER BY digest, repository",
@@ -37,29 +37,24 @@ class CompressedDigests:
         return [CompressedDigest(Descriptor(*form), repository) for *form, repository in rows]
 
     def diff_id(self, digest: str) -> str | None:
-        """The layer that a blob is a form of, where that is known."""
+        """The diff ID of the layer that a blob is of, where that is known."""
         row = self._state.row("SELECT diff_id FROM layer_blobs WHERE digest = ?", (digest,))
         return str(row[0]) if row else None
 
     def digests(self) -> set[str]:
-        """Of all forms of all layers."""
+        """The digests of all blobs of all layers."""
         return {str(digest) for (digest,) in self._state.rows("SELECT DISTINCT digest FROM layer_blobs")}
 
-    def remember(self, diff_id: str, blob: Descriptor, repository: str) -> None:
-        """Note that `repository` has the layer in this form."""
+    def add(self, diff_id: str, blob: Descriptor, repository: str) -> None:
+        """Note that `repository` has the layer as this blob."""
         with self._state.transaction(durable=False) as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO layer_blobs VALUES (?, ?, ?, ?, ?)",
                 (diff_id, blob.digest, repository, blob.size, blob.media_type),
             )
 
-    def forget(self, digest: str, repository: str) -> None:
-        """Note that `repository` does not have a blob any more."""
-        with self._state.transaction(durable=False) as connection:
-            connection.execute("DELETE FROM layer_blobs WHERE digest = ? AND repository = ?", (digest, repository))
-
-    def keep_only(self, diff_ids: Iterable[str]) -> None:
-        """Forget the forms of all layers but these."""
+    def retain(self, diff_ids: Iterable[str]) -> None:
+        """Remove the blobs of all layers except these."""
         wanted = set(diff_ids)
         gone = [
             (diff_id,)

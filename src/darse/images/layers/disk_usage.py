@@ -1,6 +1,6 @@
-"""What layers take on the disk: whole blocks, directories, recipes; what `du` finds.
+"""Disk usage of the image store, as `du` finds it: whole blocks, directories, tar-split metadata.
 
-A layer never changes, so it is measured once, when somebody asks, and the number is kept.
+A layer never changes, so it is measured once, on demand, and the number is recorded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SCHEMA = Schema(
 
 
 class DiskUsage:
-    """Tells the room that the store of images takes."""
+    """Measures the stores of images."""
 
-    def __init__(self, state: State, content: ContentStore, layers: LayerStore, shifted: RemappedLayers) -> None:
+    def __init__(self, state: State, content: ContentStore, layers: LayerStore, remapped: RemappedLayers) -> None:
         self._state = state
         self._content = content
         self._layers = layers
-        self._shifted = shifted
+        self._remapped = remapped
 
     async def of_layers(self) -> dict[str, int]:
         """Bytes on the disk of every layer, by chain ID."""
@@ -43,6 +43,6 @@ class DiskUsage:
         return {chain_id: size for chain_id, size in (measured | new).items() if chain_id in present}
 
     async def total(self) -> int:
-        """Bytes on the disk of all layers and their copies, documents and partial downloads."""
+        """Bytes on the disk of all layers and their copies, documents and ingests."""
         layers = sum((await self.of_layers()).values())
-        return layers + await self._shifted.disk_usage() + await asyncio.to_thread(self._content.disk_usage)
+        return layers + await self._remapped.disk_usage() + await asyncio.to_thread(self._content.disk_usage)

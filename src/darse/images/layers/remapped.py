@@ -1,13 +1,13 @@
-"""Second copies of layers, whose files have the owners that a range of remapped ids gives them.
+"""Remapped layers: second copies of layers whose files have the owners of a range of remapped ids.
 
-Only for `--userns-remap` where the file system of the data root cannot be id-mapped (mount_setattr(2)): before Linux
-5.19, and on ext3, zfs and others. dockerd, which is older than such mounts, keeps a whole data root per range.
+They are only needed for `--userns-remap` where the file system of the data root cannot be id-mapped (mount_setattr(2)):
+before Linux 5.19, and on ext3, zfs and others. dockerd, which is older than such mounts, has a data root per range.
 
-    shifted/<uid>.<gid>/<hex>/fs      as `layers/<hex>/fs`; the ids are those of root inside. A digest of the ranges
-                                      follows where they are more than one.
+    shifted/<uid>.<gid>/<hex>/fs      as `layers/<hex>/fs`; uid and gid are those of root inside. When there are several
+                                      ranges, a digest of them follows.
 
-A copy is made from the layer's archive when a container first needs it, published by a rename, and goes with the layer.
-Which there are, the directory tells: what belongs to no layer is dropped at the engine's start.
+A copy is made from the layer's archive when a container first needs it, published by a rename, and removed with the
+layer. The directory itself lists the copies: those without a layer are removed at the engine's start.
 """
 
 from __future__ import annotations
@@ -39,24 +39,23 @@ class RemappedLayers:
         self._content = content
         self._locks = KeyedLocks()
         self._measured: dict[Path, int] = {}
-        layers.copies = self.remove
 
     def open(self) -> None:
-        """Drop the copies of layers that are not there any more."""
+        """Remove the copies of layers that are not here any more."""
         known = {_name(chain_id) for chain_id in self._layers.sizes()}
         for copy in self._all():
             if copy.name not in known:
                 self._content.trash.take(copy)
 
     def path(self, chain_id: str, owners: str) -> Path:
-        """Where the copy is, for overlayfs, if it is there."""
+        """The files of the copy: a lower directory for overlayfs, if there is one."""
         return self._root / range_name(owners) / _name(chain_id) / "fs"
 
     async def ensure(self, chain_ids: Iterable[str], owners: str) -> None:
-        """Have copies of these layers.
+        """Make the copies of these layers that are missing.
 
         Raises InvalidParameter for a layer with owners that are not in the range, SystemFault, and NotFound for a layer
-        of an old engine that has no recipe.
+        of an old engine whose archive cannot be reassembled.
         """
         for chain_id in chain_ids:
             final = self.path(chain_id, owners).parent
@@ -75,20 +74,20 @@ class RemappedLayers:
             await self._unpack(chain_id, owners, staged)
             await asyncio.to_thread(sync_file_system, staged)
             os.rename(staged, final)
-            sync_directory(final.parent)
+            await asyncio.to_thread(sync_directory, final.parent)
         finally:
             await asyncio.to_thread(remove_tree, staged)
 
     async def _unpack(self, chain_id: str, owners: str, staged: Path) -> None:
-        """Rebuild the layer's archive, and unpack it with other owners."""
+        """Reassemble the layer's archive, and unpack it with other owners."""
         fs = staged / "fs"
         fs.mkdir(mode=0o755, parents=True)
         fs.chmod(0o755)
         ids = Owners.parse(owners)
-        # An archive that says nothing of its root leaves that as it is.
+        # An archive without an entry for its root leaves that as it is.
         os.chown(fs, ids.user(0), ids.group(0))
         reading, writing = process.pipe()
-        # The new one says what the old one does.
+        # The metadata of the copy would be the same as the layer's.
         recipe = os.open(staged / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         rebuilding = asyncio.create_task(self._rebuild(chain_id, writing))
         try:
@@ -96,7 +95,7 @@ class RemappedLayers:
         except process.WorkerFailed as error:
             raise SystemFault(str(error)) from error
         finally:
-            # Before it is awaited: without a reader it ends.
+            # Before the reassembly is awaited: without a reader it ends.
             os.close(reading)
             os.close(recipe)
             failure = (await asyncio.gather(rebuilding, return_exceptions=True))[0]
@@ -115,7 +114,7 @@ class RemappedLayers:
             os.close(writing)
 
     def remove(self, chain_ids: Iterable[str]) -> list[Path]:
-        """Put the copies of layers that go aside; return what is to be deleted at leisure."""
+        """Rename the copies of layers into the staging directory; return the directories to be deleted."""
         gone = {_name(chain_id) for chain_id in chain_ids}
         paths = []
         for copy in self._all():
@@ -141,7 +140,7 @@ class RemappedLayers:
 
 
 def range_name(owners: str) -> str:
-    """What the directory of a range is called."""
+    """The name of the directory of a range."""
     ids = Owners.parse(owners)
     name = f"{ids.user(0)}.{ids.group(0)}"
     if len(ids.users) == len(ids.groups) == 1 and ids.users[0][2] == ids.groups[0][2] == _USUAL:

@@ -1,14 +1,15 @@
-"""Unpacked layers, by chain ID, published by a rename once they are whole; flushed to the disk later (`flushing`).
+"""The layer store: unpacked layers by chain ID, published by a rename when they are complete, and synced later
+(`sync`).
 
-    layers/<hex>/fs        the files, as overlayfs takes them for a lower directory
-    layers/<hex>/recipe    what it takes to rebuild the archive that they came from, byte for byte: see
-                           `darse.archive.tar_split`
+    layers/<hex>/fs        the files, as a lower directory of overlayfs
+    layers/<hex>/recipe    the tar-split metadata from which, with the files, the archive is reassembled byte for byte:
+                           see `darse.archive.tar_split`
 
-Archives are not kept. The *diff ID* is the digest of a layer's uncompressed archive; the *chain ID* that of the layers
-below included, so the same archive is another layer on another base.
+Archives are not kept. The *diff ID* is the digest of a layer's uncompressed archive; the *chain ID* includes the layers
+below, so the same archive is another layer on another base.
 
-Whether a layer is needed is derived from the images in the database, never counted. A layer that several want at once
-is unpacked once. Layers do not depend on each other, and may be unpacked in parallel, in any order.
+Whether a layer is needed is derived from the images in the database, never counted. A layer that several operations
+need at once is unpacked once. Layers do not depend on each other: they are unpacked in parallel, in any order.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -29,6 +30,7 @@ from darse.core.state import Schema, State
 from darse.images.content.store import ContentStore
 from darse.images.layers.sync import LayerSync
 from darse.images.model import LAYER, Descriptor, Layer, chain_above
+from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import NotRegular, exchange, open_regular
 from darse.recovery.startup import Recovery
@@ -44,25 +46,25 @@ SCHEMA = Schema(
             stored_ns INTEGER NOT NULL
         ) WITHOUT ROWID
         """,
-        # Of a layer that an older engine unpacked, which wrote no recipe: -1.
+        # -1 for a layer that an older engine unpacked, which wrote no tar-split metadata.
         "ALTER TABLE layers ADD COLUMN archive_size INTEGER NOT NULL DEFAULT -1",
-        # The boot in which a layer came that is not known to be on the disk. Older engines flushed first.
+        # The boot in which a layer came that is not known to be on the disk. Older engines synced first.
         "ALTER TABLE layers ADD COLUMN unflushed_boot TEXT NOT NULL DEFAULT ''",
     ),
 )
 
 
 class LayerSource(Protocol):
-    """Where a layer's archive comes from, in whichever compression."""
+    """A source of a layer's archive, compressed or not."""
 
     @property
     def size(self) -> int:
-        """Bytes that are read of it, -1 when that is not known; a pipe that gives more is refused."""
+        """Bytes of the archive, -1 when they are not known; a pipe that gives more is refused."""
 
     def open(self) -> int:
-        """Return a descriptor of which the archive is read, from where it stands; the store closes it.
+        """Return a file descriptor from whose position the archive is read; the store closes it.
 
-        A file, or a pipe that somebody feeds, who sees EPIPE when the layer is refused.
+        It is a file, or a pipe: when the layer is refused, the writer of the pipe gets EPIPE.
         """
 
 
@@ -82,24 +84,24 @@ class FileSource:
         return descriptor
 
 
-class _Reading:
-    """The reading end of a pipe."""
+class _PipeEnd:
+    """The reading end of a pipe, as a source."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.size = -1
 
     def open(self) -> int:
-        """Hand it over."""
+        """Return the descriptor."""
         return self._descriptor
 
 
 class DamagedLayer(SystemFault):
-    """A layer's files are not what they were."""
+    """The files of a layer are not the ones that its archive had."""
 
 
 class StagedLayer(NamedTuple):
-    """An unpacked layer that has no place yet: its directory, diff ID, and bytes of its files and of its archive."""
+    """An unpacked layer that is not published: its directory, its diff ID, bytes of its files and of its archive."""
 
     path: Path
     diff_id: str
@@ -115,9 +117,7 @@ class LayerStore:
         self._state = state
         self._content = content
         self._locks = KeyedLocks()
-        # Set by who keeps copies of layers: told of those that go, it answers what is left of its copies, as `remove`.
-        self.copies: Callable[[list[str]], list[Path]] = lambda _: []
-        self.flushing = LayerSync(state, self._directory)
+        self.sync = LayerSync(state, self._directory)
 
     def open(self) -> None:
         """Make the directory."""
@@ -126,7 +126,7 @@ class LayerStore:
         self._directory.chmod(0o700)
 
     def sweep(self, recovery: Recovery) -> None:
-        """Finish removals, and set aside what no record names."""
+        """Finish removals, and set aside the directories that no record names."""
         removed = {self._name(chain_id) for chain_id in recovery.unfinished.of("layers")}
         for path in self.orphans():
             if path.name in removed:
@@ -135,7 +135,7 @@ class LayerStore:
                 recovery.set_aside("layers", path, "no record names this layer")
 
     def report_lost(self, recovery: Recovery) -> None:
-        """Report layers that the disk has lost."""
+        """Report layers whose directories are missing."""
         present = {path.name for path in self._directory.iterdir()}
         for chain_id in self.sizes():
             if self._name(chain_id) not in present:
@@ -145,19 +145,19 @@ class LayerStore:
                     "containers and images on it do not work: run `darse system check --repair`",
                 )
 
-    # What there is
+    # Looking
 
     def path(self, chain_id: str) -> Path:
-        """The directory that overlayfs takes as a lower one."""
+        """The layer's files: a lower directory for overlayfs."""
         return self._directory / self._name(chain_id) / "fs"
 
     def size(self, chain_id: str) -> int:
-        """Bytes of the layer's files; 0 when it is not there."""
+        """Bytes of the layer's files; 0 when it is not here."""
         row = self._state.row("SELECT size FROM layers WHERE chain_id = ?", (chain_id,))
         return int(row[0]) if row else 0
 
     def archive_size(self, chain_id: str) -> int:
-        """Bytes of the layer's uncompressed archive. Raises NotFound, also when it has no recipe."""
+        """Bytes of the layer's uncompressed archive. Raises NotFound, also when that cannot be reassembled."""
         row = self._state.row("SELECT archive_size FROM layers WHERE chain_id = ?", (chain_id,))
         if row is None or row[0] < 0:
             raise NotFound(f"the archive of layer {chain_id} is not there")
@@ -168,31 +168,31 @@ class LayerStore:
         return dict(self._state.rows("SELECT chain_id, size FROM layers"))
 
     def rebuildable(self) -> set[str]:
-        """The chain IDs of the layers whose archives can be rebuilt: all but those that an older engine unpacked."""
+        """The chain IDs of the layers whose archives can be reassembled: not those that an older engine unpacked."""
         return {chain_id for (chain_id,) in self._state.rows("SELECT chain_id FROM layers WHERE archive_size >= 0")}
 
     def with_diff_id(self, diff_id: str) -> str | None:
-        """The chain ID of a layer that came from the archive `diff_id`, and can give it back."""
+        """The chain ID of a layer of this diff ID whose archive can be reassembled; None when there is none."""
         return next(iter(self.of_diff_id(diff_id)), None)
 
     def of_diff_id(self, diff_id: str) -> list[str]:
-        """The chain IDs of the layers that came from the archive `diff_id`, and can give it back."""
+        """The chain IDs of the layers of this diff ID whose archives can be reassembled."""
         rows = self._state.rows("SELECT chain_id FROM layers WHERE diff_id = ? AND archive_size >= 0", (diff_id,))
         return [str(chain_id) for (chain_id,) in rows]
 
     def orphans(self) -> list[Path]:
-        """What is in the directory and no layer."""
+        """The directories that are no layer."""
         known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
         return [path for path in self._directory.iterdir() if path.name not in known]
 
     def exists(self, chain_id: str) -> bool:
-        """Whether the layer is there, whole."""
+        """Whether the layer is here, complete."""
         return self._state.row("SELECT 1 FROM layers WHERE chain_id = ?", (chain_id,)) is not None
 
-    # How it comes
+    # Writing
 
     async def ensure(self, chain_id: str, diff_id: str, source: LayerSource, *, limit: int = -1) -> None:
-        """Unpack an archive as layer `chain_id` unless that is there; then `source` is not opened.
+        """Unpack an archive as layer `chain_id` unless that is here; then `source` is not opened.
 
         `limit` bounds the uncompressed archive, in bytes. Raises InvalidParameter when the archive is refused or is
         not what `diff_id` says, and SystemFault when this host cannot hold it.
@@ -209,7 +209,7 @@ class LayerStore:
                 await self.discard(staged)
 
     async def stage(self, source: LayerSource, name: str, *, limit: int = -1) -> StagedLayer:
-        """Unpack an archive before it is known which layer it is; errors call it `name`. Raises as `ensure` does.
+        """Unpack an archive before its chain ID is known; errors call it `name`. Raises as `ensure` does.
 
         The caller publishes or discards it.
         """
@@ -222,22 +222,22 @@ class LayerStore:
         return StagedLayer(target, f"sha256:{answer['digest']}", int(answer["content"]), int(answer["length"]))
 
     async def publish(self, staged: StagedLayer, chain_id: str) -> None:
-        """Make a staged layer the layer `chain_id`, unless that is there."""
+        """Make a staged layer the layer `chain_id`, unless that is here."""
         async with self._locks.hold(chain_id):
             if not self.exists(chain_id):
                 await self._publish(staged, chain_id)
         await self.discard(staged)
 
     async def discard(self, staged: StagedLayer) -> None:
-        """Remove what was staged; fine when it was published."""
+        """Remove a staged layer; does nothing when it was published."""
         await _removed(staged.path)
 
     async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = (), owners: str = "") -> Layer:
-        """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on nothing).
+        """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on no layer).
 
-        `skip` are absolute paths in it that are no part of the layer, `owners` how ids are mapped there. The directory
-        is read once, and its files are copied once: nothing shares them with the container, which may go on changing
-        them. The blob of the answer is the uncompressed archive, which nobody has yet.
+        `skip` are absolute paths in it that are left out, `owners` its id mapping. The directory is read once and its
+        files are copied once: the layer shares none with the container, which may go on changing them. The blob of the
+        result is the uncompressed archive, which is in no registry yet.
 
         Nothing else runs between the moment when the layer is recorded and the return. Raises InvalidParameter for a
         tree that no layer can hold, and SystemFault.
@@ -245,16 +245,16 @@ class LayerStore:
         packer, reading = await process.start_pack(upper, skip, owners)
         try:
             try:
-                staged = await self.stage(_Reading(reading), "that is committed")
+                staged = await self.stage(_PipeEnd(reading), "that is committed")
             except EngineError:
-                # Perhaps because the other worker failed, whose reason is the better one.
+                # Perhaps because the other worker failed: then its reason is the better one.
                 packed = await _run(process.answer(packer))
                 if "closed" not in packed:
-                    _checked(packed, "that is committed", self._content.ingest)
+                    _checked(packed, "that is committed", self._content.staging)
                 raise
             chain_id = chain_above(parent, staged.diff_id)
             try:
-                _checked(await _run(process.answer(packer)), "that is committed", self._content.ingest)
+                _checked(await _run(process.answer(packer)), "that is committed", self._content.staging)
                 async with self._locks.hold(chain_id):
                     if not self.exists(chain_id):
                         await self._publish(staged, chain_id)
@@ -265,7 +265,7 @@ class LayerStore:
         return Layer(Descriptor(LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
 
     async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
-        """Unpack an archive below `target`/fs in a worker; return its answer."""
+        """Unpack an archive below `target`/fs in a worker process; return its answer."""
         root = target / "fs"
         archive = source.open()
         try:
@@ -281,10 +281,10 @@ class LayerStore:
             os.close(archive)
 
     async def _publish(self, staged: StagedLayer, chain_id: str) -> None:
-        """Record a layer, and move it to its place; it is flushed later.
+        """Record a layer, and rename it into its place; it is synced later.
 
-        The record may wait, too: that of an image, which is flushed, flushes all before it. It is first, so that a
-        crash leaves no directory that nobody knows.
+        The record is not synced here either: the record of an image is, and syncs all records before it. The record
+        comes before the rename, so that a crash leaves no directory without a record.
         """
         final = self._directory / self._name(chain_id)
         if final.exists():
@@ -293,7 +293,7 @@ class LayerStore:
         with self._state.transaction(durable=False) as connection:
             connection.execute(
                 f"INSERT INTO layers ({columns}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
-                (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size, self.flushing.boot),
+                (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size, self.sync.boot),
             )
         try:
             os.rename(staged.path, final)
@@ -301,22 +301,21 @@ class LayerStore:
             with self._state.transaction(durable=False) as connection:
                 connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
             raise
-        self.flushing.soon()
+        self.sync.schedule()
 
     def exchange(self, staged: StagedLayer, chain_id: str) -> None:
-        """Put a staged layer in the place of the layer `chain_id` that is the same; discard that as the staged one.
+        """Swap a staged layer with the layer `chain_id`, which is the same; the staged one is the old one afterwards.
 
         Raises OSError.
         """
         exchange(staged.path, self._directory / self._name(chain_id))
 
-    # The way back
+    # Reassembling archives
 
     async def archive(self, chain_id: str) -> AsyncIterator[bytes]:
-        """Yield the layer's uncompressed archive, byte for byte; hold the layer meanwhile.
+        """Yield the layer's uncompressed archive, byte for byte. Call it with a lease on the layer.
 
-        Raises NotFound, and, at the end, SystemFault when the files are not what they were: then what was yielded
-        is not the archive.
+        Raises NotFound, and at the end DamagedLayer when the files were changed: then the bytes are not the archive.
         """
         recipe = self._open_recipe(chain_id)
         answer: dict[str, str] = {}
@@ -334,9 +333,9 @@ class LayerStore:
         self._check_rebuilt(chain_id, answer)
 
     async def write_archive(self, chain_id: str, target: int) -> None:
-        """Write the layer's uncompressed archive to a descriptor, which is faster than `archive`.
+        """Write the layer's uncompressed archive to a file descriptor, which is faster than `archive`.
 
-        Raises the same, and BrokenPipeError when nobody takes it any more.
+        Raises the same, and BrokenPipeError when the reader has gone.
         """
         recipe = self._open_recipe(chain_id)
         try:
@@ -345,7 +344,7 @@ class LayerStore:
             os.close(recipe)
 
     async def verify(self, chain_id: str) -> None:
-        """Rebuild the layer's archive and compare its digest. Raises NotFound, and DamagedLayer when it is."""
+        """Reassemble the layer's archive and compare its digest. Raises NotFound, and DamagedLayer when it differs."""
         recipe = self._open_recipe(chain_id)
         try:
             self._check_rebuilt(chain_id, await _run(process.verify(self.path(chain_id), recipe)))
@@ -372,21 +371,21 @@ class LayerStore:
         if f"sha256:{answer.get('digest')}" != row[0]:
             raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is that of another layer")
 
-    # How it goes
+    # Removing
 
     def remove(self, chain_ids: Iterable[str]) -> list[Path]:
-        """Forget layers; return what is left of them, in the ingest directory, to be deleted at leisure."""
+        """Remove the records of layers; return their directories, renamed into the staging directory, to be deleted."""
         paths = []
         gone = list(chain_ids)
         with self._state.transaction() as connection:
             connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in gone])
         for chain_id in gone:
-            # Out of the way at once: the same layer may be wanted again while this one is deleted.
+            # Renamed at once: the same layer may be unpacked again while this one is deleted.
             aside = self._content.temporary()
-            with contextlib.suppress(FileNotFoundError):  # somebody else removed it: nothing is left to delete
+            with contextlib.suppress(FileNotFoundError):  # it was removed by other means: nothing is left to delete
                 os.rename(self._directory / self._name(chain_id), aside)
                 paths.append(aside)
-        return paths + self.copies(gone)
+        return paths
 
     @staticmethod
     def _name(chain_id: str) -> str:
@@ -412,12 +411,6 @@ def _checked(answer: dict[str, str], name: str, directory: Path, size: int = 0) 
 
 
 async def _removed(path: Path) -> None:
-    """Remove a tree if it is there, and return when it is gone, also to a caller who is cancelled meanwhile."""
-    if not path.exists():
-        return
-    removal = asyncio.create_task(asyncio.to_thread(remove_tree, path))
-    try:
-        await asyncio.shield(removal)
-    except asyncio.CancelledError:
-        await asyncio.wait({removal})
-        raise
+    """Remove a tree if there is one; when this is cancelled, the tree is gone, too."""
+    if path.exists():
+        await run_to_end(remove_tree, path)

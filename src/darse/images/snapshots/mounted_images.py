@@ -1,6 +1,6 @@
-"""Images that containers show as directories: which layers, pinned from a container's creation to its removal.
+"""Image mounts: images that containers mount as directories, with a lease on their layers while the container exists.
 
-As a container's own image, a mounted one may lose its name and its record meanwhile; the row keeps its layers.
+As with a container's own image, the name and the record of a mounted one may be removed; the row keeps its layers.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ CREATE_TABLE = """
 
 
 class MountedImages:
-    """The rows of mounted images, and where their layers are."""
+    """The images that containers mount."""
 
     def __init__(self, state: State, owners: SnapshotOwners) -> None:
         self._state = state
         self._owners = owners
 
-    def pin(self, container_id: str, images: Mapping[str, Sequence[str]]) -> None:
-        """Keep the layers of these images, by id, for a container."""
+    def hold(self, container_id: str, images: Mapping[str, Sequence[str]]) -> None:
+        """Record the layers of the images, by id, that a container mounts."""
         with self._state.transaction() as connection:
             for image_id, chain in images.items():
                 connection.execute(
@@ -58,7 +58,7 @@ class MountedImages:
         return [str(row[0]) for row in rows]
 
     def chains_in_use(self) -> set[str]:
-        """The chain IDs that some container mounts."""
+        """The chain IDs of all mounted images."""
         used: set[str] = set()
         rows = self._state.rows("SELECT container_id, chain FROM mounted_images")
         for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode):
@@ -66,7 +66,7 @@ class MountedImages:
         return used
 
     def release(self, container_id: str) -> list[str]:
-        """Forget what a container mounts; return the images' ids."""
+        """Remove the rows of a container; return the images' ids."""
         images = self.images_of(container_id)
         if images:
             with self._state.transaction() as connection:

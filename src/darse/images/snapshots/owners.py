@@ -1,8 +1,8 @@
-"""Whose ids the files of a container's writable layer have on the disk; see `darse.images.layers.remapped`.
+"""The owners that the files of writable layers have on the disk: an id mapping; see `darse.images.layers.remapped`.
 
-Mostly root's and so on, as images say; then there is no row. A row names the range that they are mapped to, and so
-which copies of the layers are below. A change is recorded before it begins and when it is complete; what was
-interrupted in between is begun again by the next one, for what was mapped already is not mapped twice.
+Without a row, owners are as in the image. A row names the range to which they are mapped, and so which remapped layers
+are below. A change is recorded before it begins and when it is complete; an interrupted change is repeated by the next
+one, since files that are mapped already are not mapped twice.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CREATE_TABLE = """
 
 
 class SnapshotOwners:
-    """The rows, and how they change."""
+    """The id mapping of each writable layer."""
 
-    def __init__(self, state: State, layers: LayerStore, shifted: RemappedLayers) -> None:
+    def __init__(self, state: State, layers: LayerStore, remapped: RemappedLayers) -> None:
         self._state = state
         self._layers = layers
-        self._shifted = shifted
+        self._remapped = remapped
         self._rows: dict[str, tuple[str, bool]] = {
             container_id: (owners, bool(complete))
             for container_id, owners, complete in state.rows("SELECT * FROM snapshot_owners")
@@ -45,19 +45,19 @@ class SnapshotOwners:
         return self._rows.get(container_id, ("", True))[0]
 
     def layer(self, container_id: str, chain_id: str) -> str:
-        """The directory of a layer that suits the container's own."""
+        """The directory of a layer with the owners of the container."""
         owners = self.of(container_id)
-        return str(self._shifted.path(chain_id, owners) if owners else self._layers.path(chain_id))
+        return str(self._remapped.path(chain_id, owners) if owners else self._layers.path(chain_id))
 
     async def change(self, container_id: str, upper: Path, chain_ids: Iterable[str], owners: str) -> None:
-        """Have the container's files owned by a range; "" for as in the image. Nothing of it may run.
+        """Change the owners of a container's files to a range, or to those of the image (""). It must not run.
 
-        `chain_ids` are the layers that it needs. Raises as `RemappedLayers.ensure`, and InvalidParameter for
-        what cannot be mapped.
+        `chain_ids` are the layers that it needs. Raises as `RemappedLayers.ensure`, and InvalidParameter for ids that
+        cannot be mapped.
         """
         now, complete = self._rows.get(container_id, ("", True))
         if owners:
-            await self._shifted.ensure(chain_ids, owners)
+            await self._remapped.ensure(chain_ids, owners)
         if (now, complete) == (owners, True):
             return
         try:
@@ -89,7 +89,7 @@ class SnapshotOwners:
         else:
             self._rows.pop(container_id, None)
 
-    def forget(self, container_id: str) -> None:
-        """The container is removed."""
+    def remove(self, container_id: str) -> None:
+        """Remove the row of a container."""
         if container_id in self._rows:
             self._record(container_id, "", complete=True)

@@ -1,6 +1,6 @@
-"""Containers' writable layers: `snapshots/<container id>/{upper,work}` over the unpacked layers of an image.
+"""Snapshots: the writable layers of containers, `snapshots/<container id>/{upper,work}` over an image's layers.
 
-The row names the layers, so a container does not need its image's name or record to be started again.
+The row of a snapshot lists the layers, so a container can start again without the name or the record of its image.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -43,8 +43,8 @@ SCHEMA = Schema(
 )
 DRIVER = "overlay2"
 _CHAIN = msgspec.json.Decoder(list[str])
-# That are in memory at once.
-_DIFFERENCES = 5000
+# Changes in memory at once.
+_CHANGES = 5000
 
 
 class Overlay(msgspec.Struct, frozen=True):
@@ -68,12 +68,10 @@ class SnapshotService:
         self._layers = layers
         self.owners = owners
         self.mounted = MountedImages(state, owners)
-        # Set by the image service: told the images of each container whose writable layer is removed.
-        self.removed: Callable[[str], Awaitable[None]] | None = None
 
     def open(self, live: Iterable[str], recovery: Recovery) -> None:
-        """Make the directories; finish removals, and set aside what belongs to no container in `live`."""
-        # Nobody else passes: containers may make programs set-uid (CVE-2021-41091).
+        """Make the directories; finish removals, and set orphans aside: those of no container in `live`."""
+        # Only root may enter: containers may make programs set-uid (CVE-2021-41091).
         self._directory.mkdir(exist_ok=True)
         self._directory.chmod(0o700)
         spread_subdirectories(self._directory)
@@ -91,10 +89,10 @@ class SnapshotService:
             for container_id in gone:
                 connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
                 self.mounted.release(container_id)
-                self.owners.forget(container_id)
+                self.owners.remove(container_id)
 
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Make the writable layer of a new container, and pin the layers of images that it mounts, by their ids.
+        """Make the writable layer of a new container, and hold the layers of the images that it mounts, by their ids.
 
         Raises NotFound when an image was removed meanwhile.
         """
@@ -103,7 +101,7 @@ class SnapshotService:
                 raise NotFound(f"No such image: {image_id}")
         directory = self._directory / container_id
         with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
-            self._state.on_rollback(functools.partial(_take_back, directory))
+            self._state.on_rollback(functools.partial(_remove_empty, directory))
             for path in (directory, directory / "upper", directory / "work"):
                 path.mkdir(mode=0o755)
                 path.chmod(0o755)
@@ -112,7 +110,7 @@ class SnapshotService:
                 "INSERT INTO snapshots VALUES (?, ?, ?)",
                 (container_id, image.id, msgspec.json.encode(image.chain_ids)),
             )
-            self.mounted.pin(container_id, mounted or {})
+            self.mounted.hold(container_id, mounted or {})
 
     def overlay(self, container_id: str) -> Overlay:
         """Return what to mount. Raises NotFound."""
@@ -122,7 +120,7 @@ class SnapshotService:
         return Overlay(lower, str(directory / "upper"), str(directory / "work"))
 
     def chain_of(self, container_id: str) -> list[str]:
-        """The chain IDs of the layers that a container stands on, lowest first. Raises NotFound."""
+        """The chain IDs of the layers below a container's own, lowest first. Raises NotFound."""
         row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
         if row is None:
             raise NotFound(f"container {container_id} has no writable layer")
@@ -131,33 +129,37 @@ class SnapshotService:
         raise SystemFault(f"the record of the writable layer of container {container_id} is damaged: {REBUILD}")
 
     def orphans(self, containers: Iterable[str]) -> list[str]:
-        """The writable layers, rows or directories, that are none of `containers`'."""
+        """The ids of the snapshots, rows or directories, that belong to none of `containers`."""
         found = {str(row[0]) for row in self._state.rows("SELECT container_id FROM snapshots")}
         found.update(path.name for path in self._directory.iterdir())
         return sorted(found.difference(containers))
 
-    async def differences(self, container_id: str) -> AsyncIterator[list[Change]]:
-        """Yield what the container has changed, some at a time; see `darse.images.layers.diff`. Raises NotFound."""
+    async def changes(self, container_id: str) -> AsyncIterator[list[Change]]:
+        """Yield the changes of a container in batches; see `darse.images.layers.diff`. Raises NotFound."""
         overlay = self.overlay(container_id)
         found = layer_changes(overlay.lower, overlay.upper)
         while True:
             try:
-                some = await self._threads.run(lambda: list(itertools.islice(found, _DIFFERENCES)))
+                batch = await self._threads.run(lambda: list(itertools.islice(found, _CHANGES)))
             except FileNotFoundError:
-                # Removed meanwhile.
+                # It was removed meanwhile.
                 raise NotFound(f"container {container_id} has no writable layer") from None
-            yield some
-            if len(some) < _DIFFERENCES:
+            yield batch
+            if len(batch) < _CHANGES:
                 return
 
     async def change_owners(self, container_id: str, owners: str) -> None:
-        """Have its files owned by a range of ids, "" for as in images; see `SnapshotOwners.change`. Raises as that."""
+        """Change the owners of its files to a range of ids, or "" as in images; see `SnapshotOwners.change`."""
         mounted = (self.mounted.chain_of(container_id, one) for one in self.mounted.images_of(container_id))
         chain_ids = [*self.chain_of(container_id), *(chain_id for chain in mounted for chain_id in chain)]
         await self.owners.change(container_id, self._directory / container_id / "upper", chain_ids, owners)
 
+    def owners_of(self, container_id: str) -> str:
+        """The range of ids of a container's files; empty when owners are as in the image."""
+        return self.owners.of(container_id)
+
     def chains_in_use(self) -> set[str]:
-        """The chain IDs that some container stands on, or mounts."""
+        """The chain IDs of all containers' layers, and of the images that they mount."""
         used: set[str] = set()
         for _, chain in self._chains():
             used.update(chain)
@@ -165,17 +167,17 @@ class SnapshotService:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether the layers that some container needs are not known."""
+        """Whether a row cannot be read: then it is unknown which layers a container needs."""
         self.chains_in_use()
         return bool(self._state.damaged_in("snapshots") or self._state.damaged_in("mounted_images"))
 
     @property
     def empty(self) -> str:
-        """A directory without anything in it."""
+        """An empty directory."""
         return str(self._empty)
 
-    def standing_on(self, chain_ids: Iterable[str]) -> list[str]:
-        """The containers that stand on one of these layers."""
+    def using_layers(self, chain_ids: Iterable[str]) -> list[str]:
+        """The ids of the containers on one of these layers."""
         wanted = set(chain_ids)
         return [one for one, chain in self._chains() if not wanted.isdisjoint(chain)]
 
@@ -183,25 +185,23 @@ class SnapshotService:
         rows = self._state.rows("SELECT container_id, chain FROM snapshots")
         return self._state.decoded("snapshots", rows, _CHAIN.decode)
 
-    async def remove(self, container_id: str) -> None:
-        """Remove the writable layer; fine when it is gone."""
+    async def remove(self, container_id: str) -> set[str]:
+        """Remove a writable layer, if there is one; return the ids of the images that it was on, or mounted."""
         row = self._state.row("SELECT image_id FROM snapshots WHERE container_id = ?", (container_id,))
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
             images = {*self.mounted.release(container_id), *(row or ())}
-            self.owners.forget(container_id)
+            self.owners.remove(container_id)
         directory = self._directory / container_id
         if directory.exists():
             with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
                 aside = self._trash.take(directory)
             if aside is not None:
                 await self._trash.remove(aside)
-        if self.removed is not None:
-            for image_id in images:
-                await self.removed(image_id)
+        return images
 
     async def usage(self, container_id: str) -> tuple[int, int]:
-        """Return the bytes of the writable layer, and of that and the image together."""
+        """Return the bytes of the writable layer, and of it and the image's layers together."""
         try:
             chain = self.chain_of(container_id)
         except (NotFound, SystemFault):
@@ -210,14 +210,14 @@ class SnapshotService:
         return own, own + sum(self._layers.size(chain_id) for chain_id in chain)
 
 
-def _take_back(directory: Path) -> None:
-    """Remove a writable layer into which nothing has been written."""
+def _remove_empty(directory: Path) -> None:
+    """Remove a writable layer that is empty."""
     for path in (directory / "upper", directory / "work", directory):
         with contextlib.suppress(OSError):
             path.rmdir()
 
 
 def _holds_nothing(path: Path) -> bool:
-    """Whether a writable layer is empty: a creation that was cut short leaves one."""
+    """Whether a writable layer is empty: a creation that was interrupted leaves one."""
     upper = path / "upper"
     return path.is_dir() and not (upper.exists() and any(upper.iterdir()))

@@ -1,11 +1,11 @@
-"""Downloads of layers' archives: one for each digest, however many wait for it, read while it grows.
+"""Downloads of layers' archives: one per digest, however many wait for it, and readable while it grows.
 
-A thread fetches and hashes into the content store's partial file; when the connection breaks it goes on with a Range
-request, and so does the next pull after a crash. A reader gets the file itself when it is whole, and else a pipe that
-another thread fills from it (splice(2): the kernel moves pages, nothing is copied), so that a slow disk does not slow
-down the network, nor the other way round.
+A thread fetches into an ingest of the content store and computes the digest. When the connection breaks, the thread
+goes on with a Range request, and so does the next pull after a crash. A reader gets the file itself when the download
+is complete, and otherwise a pipe that another thread fills from the file (splice(2) moves pages in the kernel and
+copies nothing), so that a slow disk does not slow down the network, nor the other way round.
 
-The archive is never larger than its descriptor says, and never called done before its digest is verified.
+An archive never becomes larger than its descriptor says, and counts as complete only when its digest is verified.
 """
 
 from __future__ import annotations
@@ -25,35 +25,33 @@ from darse.distribution.repository import begins_at
 from darse.distribution.timeouts import pause_before
 from darse.distribution.transport import Response
 from darse.images.content.ingest import Ingest
+from darse.images.progress import LayerStage
 
 _PIPE = 1024 * 1024
 _SPLICE = 1024 * 1024
-# A connection that brought this much did some good: the tries are counted anew.
+# After a connection that brought this many bytes, the attempts are counted from the start again.
 _PROGRESS = 8 * 1024 * 1024
-# docker's words for the stages.
-DOWNLOADING = "Downloading"
-VERIFYING = "Verifying Checksum"
 
 
 class Download:
-    """The archive `descriptor` on its way from `repository`. `run` blocks; everything else does not."""
+    """The archive `descriptor`, on its way from `repository`. `run` blocks; everything else does not."""
 
     def __init__(
         self,
         descriptor: Descriptor,
         repository: Repository,
-        open_partial: Callable[[str], Ingest],
-        tell: Callable[[str], None],
+        open_ingest: Callable[[str], Ingest],
+        on_stage: Callable[[LayerStage, int], None],
     ) -> None:
-        """`tell` is called in the thread of `run`, with a word for each stage."""
+        """`run` calls `on_stage` in its thread, with each stage and the seconds until the next attempt (or 0)."""
         self.descriptor = descriptor
         self.cancellation = Cancellation()
-        # Whether an earlier try left something, which may be damaged.
+        # Whether an earlier attempt left bytes, which may be damaged.
         self.resumed = False
         self._repository = repository.apart(self.cancellation)
-        self._open_partial = open_partial
-        self._tell = tell
-        self._partial: Ingest | None = None
+        self._open_ingest = open_ingest
+        self._on_stage = on_stage
+        self._ingest: Ingest | None = None
         self._grown = threading.Condition()
         self._available = 0
         self._ended = False
@@ -62,28 +60,28 @@ class Download:
 
     @property
     def size(self) -> int:
-        """Declared bytes of the archive."""
+        """The archive's size in bytes, as the descriptor says."""
         return self.descriptor.size
 
     @property
     def received(self) -> int:
-        """Bytes that are there."""
+        """The number of bytes that are here."""
         return self._available
 
     # Fetching
 
     def run(self) -> None:
-        """Fetch what is missing, and verify. Raises RegistryError, and OSError of the disk."""
+        """Fetch the missing bytes and verify the digest. Raises RegistryError, and OSError of the disk."""
         try:
-            partial = self._partial = self._open_partial(self.descriptor.digest)
-            if partial.offset > self.size:
-                partial.restart()
-            self.resumed = partial.offset > 0
-            self._grow(partial)
-            self._tell(DOWNLOADING)
-            self._fetch(partial)
-            self._tell(VERIFYING)
-            self._verify(partial)
+            ingest = self._ingest = self._open_ingest(self.descriptor.digest)
+            if ingest.offset > self.size:
+                ingest.restart()
+            self.resumed = ingest.offset > 0
+            self._grow(ingest)
+            self._on_stage(LayerStage.DOWNLOADING, 0)
+            self._fetch(ingest)
+            self._on_stage(LayerStage.VERIFYING, 0)
+            self._verify(ingest)
             self._whole = True
         finally:
             self._repository.session.close()
@@ -91,30 +89,29 @@ class Download:
                 self._ended = True
                 self._grown.notify_all()
 
-    def _fetch(self, partial: Ingest) -> None:
+    def _fetch(self, ingest: Ingest) -> None:
         attempt = 1
-        while partial.offset < self.size:
-            before = partial.offset
+        while ingest.offset < self.size:
+            before = ingest.offset
             try:
-                self._receive(partial)
+                self._receive(ingest)
             except RegistryError as error:
-                attempt = 2 if partial.offset - before >= _PROGRESS else attempt + 1
+                attempt = 2 if ingest.offset - before >= _PROGRESS else attempt + 1
                 self._pause(pause_before(attempt, error, self._repository.session.transport.limits))
-                self._tell(DOWNLOADING)
+                self._on_stage(LayerStage.DOWNLOADING, 0)
 
     def _pause(self, seconds: float) -> None:
-        """Wait, and count the seconds down."""
+        """Wait, and report the seconds that are left."""
         left = seconds
         while left > 0:
-            shown = math.ceil(left)
-            self._tell(f"Retrying in {shown} second{'s' if shown != 1 else ''}")
+            self._on_stage(LayerStage.RETRYING, math.ceil(left))
             self.cancellation.wait(min(left, 1))
             left -= 1
 
-    def _receive(self, partial: Ingest) -> None:
-        """Append what one connection brings."""
-        with self._answer(partial.offset) as response:
-            position = begins_at(response, partial.offset)
+    def _receive(self, ingest: Ingest) -> None:
+        """Append the bytes that one connection brings."""
+        with self._answer(ingest.offset) as response:
+            position = begins_at(response, ingest.offset)
             self._check_length(response, position)
             limits = self._repository.session.transport.limits
             period_began, period_bytes = time.monotonic(), 0
@@ -122,22 +119,22 @@ class Download:
                 position += len(piece)
                 if position > self.size:
                     raise Untrustworthy(f"{self.descriptor.digest} has more than the {self.size} bytes that it claims")
-                # The whole again, when a part was asked for: what is there already is skipped.
-                new = position - partial.offset
+                # A server may ignore the range and send the whole archive: the bytes that are here are skipped.
+                new = position - ingest.offset
                 if new > 0:
-                    partial.write(piece[-new:])
-                    self._grow(partial)
+                    ingest.write(piece[-new:])
+                    self._grow(ingest)
                 period_bytes += len(piece)
                 now = time.monotonic()
                 if now - period_began >= limits.rate_period:
                     if period_bytes < limits.least_rate * limits.rate_period:
                         raise Faulty(f"the registry sends {self.descriptor.digest} too slowly: gave up")
                     period_began, period_bytes = now, 0
-        if partial.offset < self.size:
-            raise Faulty(f"{self.descriptor.digest}: unexpected EOF: {partial.offset} of {self.size} bytes came")
+        if ingest.offset < self.size:
+            raise Faulty(f"{self.descriptor.digest}: unexpected EOF: {ingest.offset} of {self.size} bytes came")
 
     def _answer(self, offset: int) -> Response:
-        """Ask the repository, or for a foreign layer that it has not, the addresses in its descriptor."""
+        """Ask the repository; for a foreign layer that it does not have, ask the URLs in the descriptor."""
         try:
             return self._repository.blob(self.descriptor.digest, offset)
         except NotFound as error:
@@ -156,41 +153,41 @@ class Download:
                 f"{self.descriptor.digest} has {position + int(length[:19])} bytes, and was said to have {self.size}"
             )
 
-    def _verify(self, partial: Ingest) -> None:
+    def _verify(self, ingest: Ingest) -> None:
         try:
-            partial.complete(self.size)
+            ingest.complete(self.size)
         except InvalidParameter as error:
             raise Untrustworthy(f"filesystem layer verification failed for digest {self.descriptor.digest}") from error
 
-    def _grow(self, partial: Ingest) -> None:
+    def _grow(self, ingest: Ingest) -> None:
         with self._grown:
-            self._available = partial.offset
+            self._available = ingest.offset
             self._grown.notify_all()
 
     # Reading
 
     def open(self) -> int:
-        """A descriptor of the archive for another process to read, from its beginning; the caller closes it."""
-        assert self._partial is not None
+        """Return a file descriptor from which another process reads the archive; the caller closes it."""
+        assert self._ingest is not None
         if self._whole:
-            file = os.open(self._partial.path, os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(self._ingest.path, os.O_RDONLY | os.O_CLOEXEC)
             self._readers.append(os.dup(file))
             return file
         reading, writing = os.pipe2(os.O_CLOEXEC)
         with contextlib.suppress(OSError):
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-        file = os.open(self._partial.path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(self._ingest.path, os.O_RDONLY | os.O_CLOEXEC)
         self._readers.append(os.dup(file))
         threading.Thread(target=self._feed, args=(file, writing), name="layer-feed", daemon=True).start()
         return reading
 
     @property
     def consumed(self) -> int:
-        """How far the furthest reader is: the descriptors share their position with ours."""
+        """The position of the furthest reader: the descriptors given out share theirs with ours."""
         return max((os.lseek(reader, 0, os.SEEK_CUR) for reader in self._readers), default=0)
 
     def _feed(self, file: int, writing: int) -> None:
-        """Fill a pipe from the file as that grows; the pipe ends early when the download fails."""
+        """Fill a pipe from the file while that grows; the pipe ends early when the download fails."""
         position = 0
         try:
             while True:
@@ -201,7 +198,7 @@ class Download:
                     return
                 position += os.splice(file, writing, min(available - position, _SPLICE))
         except BrokenPipeError:
-            pass  # the reader has ended, and says why
+            pass  # the reader has ended, and reports why
         finally:
             os.close(file)
             os.close(writing)
@@ -209,9 +206,9 @@ class Download:
     # The end
 
     def release(self, *, discard: bool) -> None:
-        """Close the files once `run` has ended; leave what is there for another try, or remove it."""
+        """Close the files after `run` has ended; keep the bytes for another attempt, or remove them."""
         for reader in self._readers:
             os.close(reader)
         self._readers.clear()
-        if self._partial is not None:
-            self._partial.discard() if discard else self._partial.close()
+        if self._ingest is not None:
+            self._ingest.discard() if discard else self._ingest.close()

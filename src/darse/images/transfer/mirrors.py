@@ -1,13 +1,12 @@
-"""Which endpoint's answer counts, when a registry may be asked at several."""
+"""Mirror fallback: which endpoint's answer counts when a registry can be asked at several."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from darse.distribution.errors import Cancelled, RegistryError, Unreachable
 from darse.images.transfer.registries import in_thread
-from darse.wire.images import Progress
 
 if TYPE_CHECKING:
     from darse.distribution import Client, Reference, Repository
@@ -16,14 +15,14 @@ T = TypeVar("T")
 
 
 def falls_back(repository: Repository, error: RegistryError) -> bool:
-    """Whether another endpoint may do better: after a mirror any, after the registry one that does not answer."""
+    """Whether the next endpoint is tried: always after a mirror; after the registry, only when it does not answer."""
     if isinstance(error, Cancelled):
         return False
     return repository.session.endpoint.is_mirror or isinstance(error, Unreachable)
 
 
 def most_informative(failures: list[RegistryError]) -> RegistryError:
-    """The last failure; unless nobody answered there and somebody did before: then that, which names the last."""
+    """The last failure that was an answer, with the endpoint after it that did not answer; else the last failure."""
     answers = [failure for failure in failures if not isinstance(failure, Unreachable)]
     if not answers:
         return failures[-1]
@@ -33,7 +32,7 @@ def most_informative(failures: list[RegistryError]) -> RegistryError:
 
 
 def first_answer(client: Client, reference: Reference, ask: Callable[[Repository], T], *, writing: bool = False) -> T:
-    """What the first endpoint that answers says. Blocks. Raises RegistryError."""
+    """Return the answer of the first endpoint that gives one. Blocks. Raises RegistryError."""
     failures: list[RegistryError] = []
     for repository in client.repositories(reference, writing=writing):
         try:
@@ -50,22 +49,19 @@ def first_answer(client: Client, reference: Reference, ask: Callable[[Repository
 async def try_endpoints(
     client: Client,
     reference: Reference,
-    transfer: Callable[[Repository], AsyncIterator[Progress]],
+    transfer: Callable[[Repository], Awaitable[T]],
     *,
     writing: bool = False,
-) -> AsyncIterator[Progress]:
-    """Yield what a transfer tells, at the first endpoint where it succeeds. Raises RegistryError."""
+) -> T:
+    """Return the result of a transfer from the first endpoint at which it succeeds. Raises RegistryError."""
     failures: list[RegistryError] = []
     for repository in await in_thread(client.cancellation, lambda: client.repositories(reference, writing=writing)):
         try:
-            async for message in transfer(repository):
-                yield message
+            return await transfer(repository)
         except RegistryError as error:
             failures.append(error)
             if not falls_back(repository, error):
                 break
-        else:
-            return
         finally:
             repository.session.close()
     raise most_informative(failures)

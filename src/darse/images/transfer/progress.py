@@ -1,106 +1,74 @@
-"""What pulls and pushes say of layers: docker's progress messages (moby's pkg/jsonmessage), several times a second.
+"""The stages of layers under way, and a reporter of their changes, several times a second.
 
-A step is said once; the one that moves is said again when its number has changed. So a slow client gets what is true
-when it reads, and nothing piles up.
+Layers note their stages as they reach them; the number of the one that moves is read when it is reported. So what a
+listener gets is true when it gets it, and a number that moves a thousand times a second is reported ten times.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from darse.wire.images import Progress
+import msgspec
 
-_BAR = 50
-_SHORT = 12
-# How often what moves is said, in seconds.
+from darse.images.progress import LayerProgress, LayerStage, Report
+
+# How often a number that moves is reported, in seconds.
 _TICK = 0.1
 
 
-class ProgressStep:
-    """A stage of a layer: docker's word, and where it moves, bytes done and in all."""
+class ProgressStep(msgspec.Struct, frozen=True):
+    """A stage that a layer has reached; where bytes are counted, how to read their number, and how many they are."""
 
-    def __init__(self, status: str, current: Callable[[], int] | None = None, total: int = 0) -> None:
-        self.status = status
-        self.current = current
-        self.total = total
+    stage: LayerStage
+    current: Callable[[], int] | None = None
+    total: int = 0
+    retry_in: int = 0
+    mounted_from: str = ""
 
 
 class ProgressSource(Protocol):
-    """Something with a line of its own on the client's terminal."""
+    """A layer under way."""
 
     @property
-    def short(self) -> str:
-        """What the line begins with."""
+    def digest(self) -> str:
+        """What events call the layer."""
 
-    def steps(self) -> Iterable[ProgressStep]:
-        """What has been so far; it only grows."""
+    def steps(self) -> list[ProgressStep]:
+        """The stages so far; the list only grows."""
 
 
 class ProgressReporter:
-    """Tells one client what is new of some layers."""
+    """Reports to one listener the changes of some layers."""
 
-    def __init__(self, layers: Iterable[ProgressSource]) -> None:
+    def __init__(self, layers: Iterable[ProgressSource], report: Report) -> None:
         self._layers = list(layers)
-        self._said: list[tuple[int, int]] = [(0, -1) for _ in self._layers]
+        self._report = report
+        # Of each layer: how many steps were reported, and the last number.
+        self._reported: list[tuple[int, int]] = [(0, 0) for _ in self._layers]
 
-    def news(self) -> Iterator[Progress]:
-        """Every step since the last call, and the number that has moved."""
+    def report_changes(self) -> None:
+        """Report every step since the last call, and the numbers that have moved."""
         for position, layer in enumerate(self._layers):
-            steps = list(layer.steps())
-            count, number = self._said[position]
-            if count and count == len(steps) and (moving := steps[-1].current) is not None:
-                now = moving()
-                if now != number:
-                    self._said[position] = (count, now)
-                    yield message(layer.short, steps[-1].status, now, steps[-1].total)
-                continue
-            for step in steps[count:]:
-                number = step.current() if step.current is not None else -1
-                yield message(layer.short, step.status, max(number, 0), step.total if step.current else 0)
-            self._said[position] = (len(steps), number)
+            steps = layer.steps()
+            count, number = self._reported[position]
+            # The last one that was reported may have moved.
+            for step in steps[count:] or steps[-1:]:
+                current = step.current() if step.current is not None else 0
+                if count < len(steps) or current != number:
+                    self._report(
+                        LayerProgress(layer.digest, step.stage, current, step.total, step.retry_in, step.mounted_from)
+                    )
+                number = current
+            self._reported[position] = (len(steps), number)
 
-
-async def until_done(watch: ProgressReporter, tasks: Iterable[asyncio.Task[Any]]) -> AsyncIterator[Progress]:
-    """Tell what is new until all tasks are done. Raises what the first one to fail raised."""
-    pending = set(tasks)
-    for news in watch.news():
-        yield news
-    while pending:
-        done, pending = await asyncio.wait(pending, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
-        for news in watch.news():
-            yield news
-        for task in done:
-            task.result()
-
-
-def message(identifier: str, status: str, current: int = 0, total: int = 0) -> Progress:
-    """A message of the progress stream."""
-    if current <= 0 and total <= 0:
-        return {"status": status, "progressDetail": {}, "id": identifier}
-    detail = {key: value for key, value in (("current", current), ("total", total)) if value > 0}
-    return {"status": status, "progressDetail": detail, "progress": bar(current, total), "id": identifier}
-
-
-def short(digest: str) -> str:
-    """How docker shortens a digest: twelve digits."""
-    return digest.partition(":")[2][:_SHORT]
-
-
-def bar(current: int, total: int) -> str:
-    """A bar and numbers, as they are shown by clients that do not draw it themselves."""
-    if total <= 0 or current > total:
-        return f"{human_size(current):>8}"
-    done = min(current * 100 // total // 2, _BAR)
-    return f"[{'=' * done}>{' ' * (_BAR - done)}] {human_size(current):>8}/{human_size(total)}"
-
-
-def human_size(number: float) -> str:
-    """Bytes in decimal units with four digits, as docker prints them: `1.234MB`."""
-    units = ("B", "kB", "MB", "GB", "TB", "PB")
-    power = 0
-    while number >= 1000 and power < len(units) - 1:
-        number /= 1000
-        power += 1
-    return f"{number:.4g}{units[power]}"
+    async def until_done(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        """Report until all tasks are done. Raises what the first one to fail raised."""
+        pending = set(tasks)
+        self.report_changes()
+        while pending:
+            done, pending = await asyncio.wait(pending, timeout=_TICK, return_when=asyncio.FIRST_EXCEPTION)
+            self.report_changes()
+            for task in done:
+                task.result()

@@ -2,47 +2,67 @@
 
     endpoints, mirrors first → manifest for the platform → config → layers, fetched and unpacked at once → record
 
-Nothing of an image is visible before all of it is there; what a failed or cancelled pull has fetched stays as partial
-downloads, and nothing else.
+No part of an image is visible before all of it is here. A failed or cancelled pull leaves partial downloads, and
+nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from darse.core.errors import InvalidParameter, NoSpace
+from darse.core.errors import InvalidParameter, NoSpace, NotFound
 from darse.core.events import EventLog
 from darse.core.trace import Operation
 from darse.distribution.errors import RegistryError
 from darse.images import builtin, platforms
-from darse.images.model import Descriptor, chain_ids, parse_config
+from darse.images.model import Descriptor, Image, chain_ids, parse_config
 from darse.images.platforms import Platform
+from darse.images.progress import LayerStage, PulledImage, PullStarted, Report, ignore
+from darse.images.pull_traces import step
 from darse.images.references import Reference, refuse_algorithm
 from darse.images.service import ImageService
 from darse.images.transfer import registry_errors
 from darse.images.transfer.manager import LayerTransfer, TransferManager
 from darse.images.transfer.mirrors import first_answer, try_endpoints
-from darse.images.transfer.progress import ProgressReporter, ProgressStep, short, until_done
+from darse.images.transfer.progress import ProgressReporter, ProgressStep
 from darse.images.transfer.registries import Registries, in_thread
 from darse.images.transfer.resolver import Resolved, config_of, resolve
-from darse.images.transfer.trace import add_layers, fetches, step
-from darse.wire.images import Progress
+from darse.images.transfer.trace import add_layers, fetches
+from darse.images.writer import ImageDocuments
 
 if TYPE_CHECKING:
     from darse.distribution import Client, Credentials, Repository
 
 
-class Present(NamedTuple):
-    """A layer that is there already, to be told of."""
+class PresentLayer(NamedTuple):
+    """A layer of a pull that is here already."""
 
-    short: str
+    digest: str
 
     def steps(self) -> list[ProgressStep]:
-        """All that there is to say."""
-        return [ProgressStep("Already exists")]
+        """Its only stage."""
+        return [ProgressStep(LayerStage.PRESENT)]
+
+
+class PullOptions(NamedTuple):
+    """What is pulled by whom: for `platform` or this machine; `mirror_credentials` are by `HOST[:PORT]`."""
+
+    platform: Platform | None = None
+    credentials: Credentials | None = None
+    mirror_credentials: dict[str, Credentials] | None = None
+
+
+class _Request(NamedTuple):
+    """One image of a pull."""
+
+    client: Client
+    reference: Reference
+    platform: Platform
+    report: Report
+
+
+_DEFAULTS = PullOptions()
 
 
 class Puller:
@@ -52,76 +72,76 @@ class Puller:
         self, images: ImageService, registries: Registries, transfers: TransferManager, events: EventLog
     ) -> None:
         self._images = images
+        self._stores = images.stores
         self._registries = registries
         self._transfers = transfers
         self._events = events
 
-    async def pull(
-        self,
-        reference: Reference,
-        *,
-        platform: str = "",
-        every_tag: bool = False,
-        credentials: Credentials | None = None,
-        others: dict[str, Credentials] | None = None,
-    ) -> AsyncIterator[Progress]:
-        """Pull what a reference names, or all tags of its repository; yield docker's progress messages.
-
-        A digest counts more than a tag beside it. `others` are credentials for mirrors, by `HOST[:PORT]`. Raises
-        EngineError.
-        """
-        wanted = platforms.parse(platform) if platform else platforms.host()
+    async def pull_image(
+        self, reference: Reference, options: PullOptions = _DEFAULTS, report: Report = ignore
+    ) -> PulledImage:
+        """Pull the image that a reference names; of a tag and a digest the digest counts. Raises EngineError."""
+        platform = options.platform or platforms.host()
         if not reference.digest:
             refuse_algorithm(reference)
         if reference.name.startswith(builtin.PREFIX):
-            with self._images.pulls.record(reference.familiar) as operation:
-                async for message in self._builtin(operation, reference, wanted):
-                    yield message
-            return
-        client = self._registries.client(credentials, others)
+            return await self._pull_builtin(reference, platform, report)
+        client = self._registries.client(options.credentials, options.mirror_credentials)
         try:
-            named = [reference]
-            if every_tag:
-                named = await self._tags(client, reference)
-            newer = False
-            for one in named:
-                former = self._images.store.named(_pinned(one))
-                with self._images.pulls.record(_pinned(one).familiar) as operation:
-                    transfer = partial(self._from_one, operation, client, one, wanted)
-                    async for message in try_endpoints(client, one, transfer):
-                        yield message
-                now = self._images.store.named(_pinned(one))
-                newer |= former is None or now is None or former.digest != now.digest
-            shown = reference.familiar_name if every_tag else _pinned(reference).familiar
-            yield {"status": f"Status: {'Downloaded newer image' if newer else 'Image is up to date'} for {shown}"}
-            warning = self._mismatch(named[-1], wanted) if platform else ""
-            if warning:
-                yield {"status": warning}
+            return await self._pull(_Request(client, reference, platform, report))
         except RegistryError as error:
             raise registry_errors.of_pull(error, reference) from error
 
-    async def _tags(self, client: Client, reference: Reference) -> list[Reference]:
-        tags = await in_thread(client.cancellation, lambda: first_answer(client, reference, lambda one: one.tags()))
-        return [Reference(reference.domain, reference.path, tag) for tag in tags]
+    async def pull_all_tags(
+        self, repository: Reference, options: PullOptions = _DEFAULTS, report: Report = ignore
+    ) -> list[PulledImage]:
+        """Pull the images of all tags of a repository, in the registry's order. Raises EngineError."""
+        platform = options.platform or platforms.host()
+        refuse_algorithm(repository)
+        if repository.name.startswith(builtin.PREFIX):
+            return [await self._pull_builtin(repository, platform, report)]
+        client = self._registries.client(options.credentials, options.mirror_credentials)
+        try:
+            tags = await in_thread(
+                client.cancellation, lambda: first_answer(client, repository, lambda one: one.tags())
+            )
+            named = [Reference(repository.domain, repository.path, tag) for tag in tags]
+            return [await self._pull(_Request(client, one, platform, report)) for one in named]
+        except RegistryError as error:
+            raise registry_errors.of_pull(error, repository) from error
 
-    async def _builtin(self, operation: Operation, reference: Reference, wanted: Platform) -> AsyncIterator[Progress]:
+    async def _pull_builtin(self, reference: Reference, wanted: Platform, report: Report) -> PulledImage:
         """The images that come with darse are in no registry."""
-        with step(operation, "layer", "assemble the image from the host's busybox, unless it is there"):
-            image = await self._images.ensure(str(reference), wanted)
-        operation.subject = image.manifest.digest
-        yield {"status": f"Pulling from {reference.path}", "id": reference.tag}
-        yield {"status": f"Digest: {image.manifest.digest}"}
-        yield {"status": f"Status: Image is up to date for {reference.familiar}"}
+        with self._images.pulls.record(reference.familiar) as operation:
+            with step(operation, "layer", "assemble the image from the host's busybox, unless it is there"):
+                image = await self._images.ensure_image(str(reference), wanted)
+            operation.subject = image.manifest.digest
+        report(PullStarted(reference))
+        pulled = PulledImage(reference, image, image.manifest.digest, is_newer=False)
+        report(pulled)
+        return pulled
 
-    async def _from_one(
-        self, operation: Operation, client: Client, reference: Reference, wanted: Platform, repository: Repository
-    ) -> AsyncIterator[Progress]:
+    async def _pull(self, request: _Request) -> PulledImage:
+        name = _recorded_name(request.reference)
+        former = self._stores.images.named(name)
+        with self._images.pulls.record(name.familiar) as operation:
+            image = await try_endpoints(
+                request.client, request.reference, lambda repository: self._pull_from(repository, request, operation)
+            )
+            digest = operation.subject
+        pulled = PulledImage(name, image, digest, is_newer=former is None or former.digest != digest)
+        request.report(pulled)
+        return pulled
+
+    async def _pull_from(self, repository: Repository, request: _Request, operation: Operation) -> Image:
+        """Pull from one endpoint: resolve, fetch and unpack the layers, record the image."""
+        client, reference = request.client, request.reference
         asked = reference.digest or reference.tag
         base = repository.session.endpoint.base
         with step(operation, "request", f"find {asked} at {base}", *fetches(repository, "manifests", asked)):
-            resolved = await in_thread(client.cancellation, lambda: resolve(repository, asked, wanted))
+            resolved = await in_thread(client.cancellation, lambda: resolve(repository, asked, request.platform))
         operation.subject = resolved.target.digest
-        yield {"status": f"Pulling from {reference.path}", "id": asked}
+        request.report(PullStarted(reference))
         digest = resolved.manifest.config.digest
         with step(operation, "request", "the image's config", *fetches(repository, "blobs", digest)):
             config = await self._config(client, repository, resolved)
@@ -131,78 +151,67 @@ class Puller:
                 f"invalid image: the manifest has {len(resolved.layers)} layers, and the config {len(diff_ids)}"
             )
         chain = chain_ids(diff_ids)
-        async with self._images.keeping_content() as hold:
-            hold(*chain)
-            jobs: list[LayerTransfer] = []
+        async with self._stores.gc.lease() as lease:
+            lease.hold(*chain)
+            transfers: list[LayerTransfer] = []
             discard = False
             try:
-                lines: list[LayerTransfer | Present] = []
+                layers: list[LayerTransfer | PresentLayer] = []
                 for chain_id, diff_id, layer in zip(chain, diff_ids, resolved.layers, strict=True):
-                    if self._images.layers.exists(chain_id):
-                        lines.append(Present(short(layer.digest)))
+                    if self._stores.layers.exists(chain_id):
+                        layers.append(PresentLayer(layer.digest))
                     else:
-                        jobs.append(await self._transfers.take(chain_id, diff_id, layer, repository))
-                        lines.append(jobs[-1])
-                async for message in until_done(ProgressReporter(lines), [job.task for job in jobs]):
-                    yield message
-                if self._images.keep_layer_blobs:
-                    await self._keep(jobs)
-                with step(operation, "state", f"record the image, {len(lines)} layers, in one transaction"):
-                    self._record(reference, resolved, config, diff_ids)
+                        transfers.append(await self._transfers.acquire(chain_id, diff_id, layer, repository))
+                        layers.append(transfers[-1])
+                await ProgressReporter(layers, request.report).until_done(one.task for one in transfers)
+                if self._stores.keep_layer_blobs:
+                    await self._keep_blobs(transfers)
+                with step(operation, "state", f"record the image, {len(layers)} layers, in one transaction"):
+                    image = await self._record(reference, resolved, config, diff_ids)
                 discard = True
             except NoSpace:
-                discard = True  # what came would fill the disk until the next pull
+                discard = True  # the archives would fill the disk until the next pull
                 raise
             finally:
-                add_layers(operation, jobs, repository)
+                add_layers(operation, transfers, repository)
                 operation.steps.sort(key=lambda one: one.begin_ns)
-                self._transfers.give_back(jobs, discard=discard)
-        yield {"status": f"Digest: {resolved.target.digest}"}
+                self._transfers.release(transfers, discard=discard)
+        return image
 
-    async def _keep(self, jobs: list[LayerTransfer]) -> None:
-        """Let the downloads be blobs, before the image is recorded: they are dropped with whoever fetched them."""
-        content = self._images.content
-        for digest in {job.shared.download.descriptor.digest for job in jobs}:
-            await asyncio.to_thread(content.share, content.partials.path(digest), digest)
+    async def _keep_blobs(self, transfers: list[LayerTransfer]) -> None:
+        """Make the downloads blobs before the image is recorded: they are dropped when the last pull releases them."""
+        content = self._stores.content
+        for digest in {one.digest for one in transfers}:
+            await asyncio.to_thread(content.share, content.ingests.path(digest), digest)
 
     async def _config(self, client: Client, repository: Repository, resolved: Resolved) -> bytes:
         digest = resolved.manifest.config.digest
-        if self._images.content.has(digest):
-            return self._images.content.read(digest)
-        return await in_thread(client.cancellation, lambda: config_of(repository, resolved.manifest))
+        try:
+            return (await self._stores.content.read_documents([digest]))[digest]
+        except NotFound:
+            return await in_thread(client.cancellation, lambda: config_of(repository, resolved.manifest))
 
-    def _record(self, reference: Reference, resolved: Resolved, config: bytes, diff_ids: list[str]) -> None:
-        """Write it all down, and tell: one transaction."""
-        images = self._images
-        pinned = _pinned(reference)
-        with images.store.changing():
-            image, _ = images.recorder.record(
-                resolved.target.content,
-                resolved.target_type,
-                config=config,
-                manifests={digest: document.content for digest, document in resolved.others.items()},
-                names=[pinned],
-            )
-            for diff_id, layer in zip(diff_ids, resolved.layers, strict=True):
-                blob = Descriptor(layer.media_type, layer.digest, layer.size, urls=layer.urls or None)
-                images.layer_blobs.remember(diff_id, blob, reference.name)
-            labels = image.container_config().Labels or {}
-            self._events.publish("image", "pull", pinned.familiar, {**labels, "name": reference.familiar_name})
-
-    def _mismatch(self, reference: Reference, wanted: Platform) -> str:
-        """What to say when the image is for another platform than was asked for."""
-        target = self._images.store.named(_pinned(reference))
-        images = self._images.store.images_of(target) if target else []
-        if not images or any(platforms.distance(wanted, image.platform) is not None for image in images):
-            return ""
-        return (
-            f"WARNING: image with reference {reference.familiar} was found but does not match the specified platform: "
-            f"wanted {wanted}, actual: {images[0].platform}"
+    async def _record(self, reference: Reference, resolved: Resolved, config: bytes, diff_ids: list[str]) -> Image:
+        """Record the image, its name and its layers' blobs, and publish the event, in one transaction."""
+        stores = self._stores
+        name = _recorded_name(reference)
+        manifests = {digest: document.content for digest, document in resolved.others.items()}
+        documents = ImageDocuments.of_target(
+            resolved.target.content, resolved.target_type, config=config, manifests=manifests
         )
+        async with stores.content.stored(documents.contents):
+            with stores.images.changing():
+                image, _ = stores.writer.record(documents, names=[name])
+                for diff_id, layer in zip(diff_ids, resolved.layers, strict=True):
+                    blob = Descriptor(layer.media_type, layer.digest, layer.size, urls=layer.urls or None)
+                    stores.compressed.add(diff_id, blob, reference.name)
+                labels = image.container_config().Labels or {}
+                self._events.publish("image", "pull", name.familiar, {**labels, "name": reference.familiar_name})
+        return image
 
 
-def _pinned(reference: Reference) -> Reference:
-    """The name under which a pulled image is kept: a digest stands alone."""
+def _recorded_name(reference: Reference) -> Reference:
+    """The name under which a pulled image is recorded: a digest stands without the tag beside it."""
     if reference.digest:
         return Reference(reference.domain, reference.path, "", reference.digest)
     return reference

@@ -2,16 +2,17 @@
 
     for each tag: for each image of its target: layers → config → manifest; then the index, where there is one → tag
 
-Where the registry has, or can mount, the very archives that an image came as, its manifest goes as it is, and keeps its
-digest. Layers that must be sent are compressed anew, so the manifest is another one; the name then refers to that.
+Where the registry has, or can mount, the very archives that an image came as, its manifest is pushed unchanged and
+keeps its digest. Layers that must be sent are compressed anew, which makes another manifest; the name then refers to
+that one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -24,62 +25,69 @@ from darse.images.content.manifests import Manifest, decode
 from darse.images.layers.compressed import CompressedDigest
 from darse.images.model import Descriptor, Image, Layer, Target, digest_of
 from darse.images.platforms import Platform
+from darse.images.progress import PushedTag, PushStarted, Report, ignore
 from darse.images.references import Reference
-from darse.images.service import ImageService
+from darse.images.stores import ImageStores
 from darse.images.transfer import registry_errors
 from darse.images.transfer.manager import ResizableSemaphore
 from darse.images.transfer.mirrors import try_endpoints
-from darse.images.transfer.progress import ProgressReporter, until_done
+from darse.images.transfer.progress import ProgressReporter
 from darse.images.transfer.registries import Registries, in_thread
 from darse.images.transfer.uploads import LayerUpload
-from darse.wire.images import Progress
+from darse.images.writer import ImageDocuments
 
 if TYPE_CHECKING:
     from darse.distribution import Client, Credentials, Repository
 
 
+class _Push(NamedTuple):
+    """A push to one endpoint."""
+
+    client: Client
+    repository: Repository
+    platform: Platform | None
+    report: Report
+
+
 class Pusher:
-    """Pushes images; so many layers at once as `at_once` says."""
+    """Pushes images; `at_once` layers are sent at the same time."""
 
     def __init__(
-        self, images: ImageService, registries: Registries, events: EventLog, at_once: Callable[[], int]
+        self, stores: ImageStores, registries: Registries, events: EventLog, at_once: Callable[[], int]
     ) -> None:
-        self._images = images
+        self._stores = stores
         self._registries = registries
         self._events = events
         self._slots = ResizableSemaphore(at_once)
 
-    async def push(
-        self, name: Reference, *, platform: Platform | None = None, credentials: Credentials | None = None
-    ) -> AsyncIterator[Progress]:
-        """Push a tag, or without one all tags of the name; yield docker's progress messages. Raises EngineError."""
+    async def push_image(
+        self,
+        name: Reference,
+        *,
+        platform: Platform | None = None,
+        credentials: Credentials | None = None,
+        report: Report = ignore,
+    ) -> list[PushedTag]:
+        """Push the tag of a name, or, when it has none, all tags of its repository. Raises EngineError."""
         if name.digest:
             raise InvalidParameter("cannot push a digest reference")
         chosen = self._named(name)
         client = self._registries.client(credentials)
-        yield {"status": f"The push refers to repository [{name.name}]"}
+        report(PushStarted(name))
+
+        async def push(repository: Repository) -> list[PushedTag]:
+            await in_thread(client.cancellation, repository.session.ping)
+            one = _Push(client, repository, platform, report)
+            return [await self._push_tag(one, reference, target) for reference, target in chosen]
+
         try:
-            transfer = partial(self._push_all, client, chosen, platform)
-            async for message in try_endpoints(client, name, transfer, writing=True):
-                yield message
+            return await try_endpoints(client, name, push, writing=True)
         except RegistryError as error:
             raise registry_errors.of_push(error, name) from error
 
-    async def _push_all(
-        self,
-        client: Client,
-        chosen: list[tuple[Reference, Target]],
-        platform: Platform | None,
-        repository: Repository,
-    ) -> AsyncIterator[Progress]:
-        await in_thread(client.cancellation, repository.session.ping)
-        for reference, target in chosen:
-            async for message in self._push_one(client, repository, reference, target, platform):
-                yield message
-
     def _named(self, name: Reference) -> list[tuple[Reference, Target]]:
-        """What is to be pushed, by tag. Raises NotFound in docker's words."""
-        store = self._images.store
+        """The tags that are pushed, with their targets. Raises NotFound in docker's words."""
+        store = self._stores.images
         present = [references.parse_name(one) for names in store.all_names().values() for one in names]
         tagged = sorted((one for one in present if one.name == name.name and one.tag), key=lambda one: one.tag)
         if not tagged:
@@ -90,100 +98,113 @@ class Pusher:
             raise NotFound(f"tag does not exist: {name.familiar}")
         return found
 
-    async def _push_one(
-        self, client: Client, repository: Repository, reference: Reference, target: Target, platform: Platform | None
-    ) -> AsyncIterator[Progress]:
-        """Push a tag's images, and then what the tag is to refer to."""
+    async def _push_tag(self, push: _Push, reference: Reference, target: Target) -> PushedTag:
+        """Push a tag's images, and then the manifest or index that the tag refers to."""
         from darse.distribution import Uploads  # noqa: PLC0415
 
-        plan = await self._plan(client, repository, reference, target, platform)
+        plan = await self._plan(push, reference, target)
         pushed: dict[str, Document] = {}
-        async with self._images.keeping_content() as hold:
+        async with self._stores.gc.lease() as lease:
             for image, manifest in plan.images:
-                hold(*image.chain_ids)
-                document = self._images.content.read(manifest.digest)
-                layers = [
-                    msgspec.structs.replace(layer, blob=blob)
-                    for layer, blob in zip(image.layers, decode(document, Manifest).layers, strict=True)
-                ]
-                uploads = [self._upload(layer, manifest.media_type, reference) for layer in layers]
-                tasks = [
-                    asyncio.create_task(
-                        upload.run(repository.apart(client.cancellation), reference, self._images.layers, self._slots)
-                    )
-                    for upload in uploads
-                ]
-                async for message in _until_done(uploads, tasks):
-                    yield message
-                blobs = [task.result() for task in tasks]
-                made = with_layers(document, manifest.media_type, blobs)
-                config = self._images.content.read(image.id)
-                by_digest = plan.index is not None
-                await in_thread(client.cancellation, partial(_put, repository, made, config, by_digest=by_digest))
-                pushed[manifest.digest] = made
-                self._remember(reference, image, blobs)
+                lease.hold(*image.chain_ids)
+                pushed[manifest.digest] = await self._push_manifest(
+                    push, reference, image, manifest, by_digest=plan.index is not None
+                )
             final = plan.final(pushed)
-            await in_thread(client.cancellation, lambda: Uploads(repository).put_manifest(reference.tag, final))
-            self._rename(reference, target, plan, final, pushed)
-        size = len(final.content)
-        yield {"status": f"{reference.tag}: digest: {final.digest} size: {size}"}
-        yield {"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": final.digest, "Size": size}}
-        if target.is_index and plan.index is None and platform is None:
-            yield _instead_of(target, final)
+            uploads = Uploads(push.repository)
+            await in_thread(push.client.cancellation, lambda: uploads.put_manifest(reference.tag, final))
+            await self._rename(reference, target, plan, final, pushed)
+        is_part = target.is_index and plan.index is None and push.platform is None
+        result = PushedTag(
+            reference,
+            Descriptor(final.media_type, final.digest, len(final.content)),
+            target.descriptor if is_part else None,
+        )
+        push.report(result)
+        return result
 
-    async def _plan(
-        self, client: Client, repository: Repository, reference: Reference, target: Target, platform: Platform | None
-    ) -> Plan:
-        """Choose: the images of the platform, or the whole index when all of it is here or there, or the default."""
-        store = self._images.store
+    async def _push_manifest(
+        self, push: _Push, reference: Reference, image: Image, manifest: Descriptor, *, by_digest: bool
+    ) -> Document:
+        """Push an image's layers and config, and `by_digest` its manifest; return the manifest as it is there."""
+        read = await self._stores.content.read_documents([manifest.digest, image.id])
+        document = read[manifest.digest]
+        uploads = [
+            self._upload(msgspec.structs.replace(layer, blob=blob), manifest.media_type, reference)
+            for layer, blob in zip(image.layers, decode(document, Manifest).layers, strict=True)
+        ]
+        tasks = [
+            asyncio.create_task(
+                upload.run(push.repository.apart(push.client.cancellation), reference, self._stores.layers, self._slots)
+            )
+            for upload in uploads
+        ]
+        try:
+            # docker's clients show the topmost layer first.
+            await ProgressReporter(uploads[::-1], push.report).until_done(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        blobs = [task.result() for task in tasks]
+        made = with_layers(document, manifest.media_type, blobs)
+        put = partial(_put, push.repository, made, read[image.id], by_digest=by_digest)
+        await in_thread(push.client.cancellation, put)
+        for layer, blob in zip(image.layers, blobs, strict=True):
+            self._stores.compressed.add(layer.diff_id, blob, reference.name)
+        return made
+
+    async def _plan(self, push: _Push, reference: Reference, target: Target) -> Plan:
+        """Choose the platform's image; or the index when all of it is here or there; or the default image."""
+        store = self._stores.images
         here = [(store.by_id(variant.image_id), variant.manifest) for variant in target.variants if variant.image_id]
         images = [(image, manifest) for image, manifest in here if image is not None]
-        if platform is not None:
-            suiting = [one for one in images if platforms.distance(platform, one[0].platform) == 0]
+        if push.platform is not None:
+            suiting = [one for one in images if platforms.distance(push.platform, one[0].platform) == 0]
             if not suiting:
                 raise NotFound(
                     f"image with reference {reference.familiar} was found but does not provide the specified platform "
-                    f"({platform})"
+                    f"({push.platform})"
                 )
             return Plan(suiting[:1])
         if target.is_index:
             absent = [variant.manifest.digest for variant in target.variants if not variant.image_id]
-            if await in_thread(client.cancellation, lambda: _has_all(repository, absent)):
-                return Plan(images, described(self._images.content.read(target.digest), target.descriptor.media_type))
+            if await in_thread(push.client.cancellation, lambda: _has_all(push.repository, absent)):
+                read = await self._stores.content.read_documents([target.digest])
+                return Plan(images, described(read[target.digest], target.descriptor.media_type))
         default = store.default(target)
         return Plan([one for one in images if one[0].id == default.id][:1])
 
     def _upload(self, layer: Layer, manifest_type: str, reference: Reference) -> LayerUpload:
-        """What is known of a layer: where it was pushed or pulled, its own archive first, this repository first."""
-        known = self._images.layer_blobs.known(layer.diff_id)
+        """The upload of a layer, with the blobs that a registry may have: its own first, then this repository's."""
+        known = self._stores.compressed.known(layer.diff_id)
         own = [one for one in known if one.descriptor.digest == layer.blob.digest]
         rest = sorted((one for one in known if one not in own), key=lambda one: one.repository != reference.name)
         candidates = [*own, *([] if own else [CompressedDigest(layer.blob, "")]), *rest]
-        size = self._images.layers.archive_size(layer.chain_id)
-        content = self._images.content
+        size = self._stores.layers.archive_size(layer.chain_id)
+        content = self._stores.content
         kept = content.path(layer.blob.digest) if content.has(layer.blob.digest) else None
         return LayerUpload(layer, size, candidates, manifest_type, kept)
 
-    def _remember(self, reference: Reference, image: Image, blobs: list[Descriptor]) -> None:
-        for layer, blob in zip(image.layers, blobs, strict=True):
-            self._images.layer_blobs.remember(layer.diff_id, blob, reference.name)
-
-    def _rename(
+    async def _rename(
         self, reference: Reference, target: Target, plan: Plan, final: Document, pushed: dict[str, Document]
     ) -> None:
-        """Let the name refer to what was pushed, when that is another document, and tell."""
-        images = self._images
-        with images.store.changing():
-            if final.digest != target.digest and (plan.index is not None or not target.is_index):
-                for image, _ in plan.images:
-                    images.recorder.record(
-                        final.content,
-                        final.media_type,
-                        config=images.content.read(image.id),
-                        manifests={made.digest: made.content for made in pushed.values()} if plan.index else None,
-                        names=[reference],
-                    )
-            self._events.publish("image", "push", reference.familiar, {"name": reference.familiar_name})
+        """Let the name refer to the pushed document when that is another one, and publish the event."""
+        stores = self._stores
+        recorded: list[ImageDocuments] = []
+        if final.digest != target.digest and (plan.index is not None or not target.is_index):
+            configs = await stores.content.read_documents(image.id for image, _ in plan.images)
+            manifests = {made.digest: made.content for made in pushed.values()} if plan.index else None
+            recorded = [
+                ImageDocuments.of_target(final.content, final.media_type, config=config, manifests=manifests)
+                for config in configs.values()
+            ]
+        async with stores.content.stored(content for one in recorded for content in one.contents):
+            with stores.images.changing():
+                for documents in recorded:
+                    stores.writer.record(documents, names=[reference])
+                self._events.publish("image", "push", reference.familiar, {"name": reference.familiar_name})
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -236,28 +257,3 @@ def _put(repository: Repository, manifest: Document, config: bytes, *, by_digest
 def _has_all(repository: Repository, digests: list[str]) -> bool:
     """Whether the repository has manifests that are not here. Blocks."""
     return all(repository.head(digest) is not None for digest in digests)
-
-
-async def _until_done(uploads: list[LayerUpload], tasks: list[asyncio.Task[Descriptor]]) -> AsyncIterator[Progress]:
-    """Tell what the layers do, the topmost first as docker does, until all are there; what fails ends the others."""
-    try:
-        async for message in until_done(ProgressReporter(uploads[::-1]), tasks):
-            yield message
-    finally:
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-
-
-def _instead_of(target: Target, final: Document) -> Progress:
-    """What docker's client is told when only one platform of several went."""
-    selected = Descriptor(final.media_type, final.digest, len(final.content))
-    return {
-        "progressDetail": {},
-        "aux": {
-            "manifestPushedInsteadOfIndex": True,
-            "originalIndex": msgspec.to_builtins(target.descriptor),
-            "selectedManifest": msgspec.to_builtins(selected),
-        },
-    }

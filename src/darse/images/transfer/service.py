@@ -1,4 +1,4 @@
-"""The engine's dealings with registries: pull, push, login, search, and looking without pulling."""
+"""The engine's client of registries: pull, push, log in, search, and inspect without a pull."""
 
 from __future__ import annotations
 
@@ -28,22 +28,23 @@ SEARCH_FILTERS = ("is-automated", "is-official", "stars")
 
 
 class RegistryService:
-    """What the API asks of registries."""
+    """The operations on registries; `puller` and `pusher` have those that transfer images."""
 
     def __init__(
         self, config: EngineConfig, images: ImageService, events: EventLog, limits: Limits | None = None
     ) -> None:
-        """`limits` are the patience with registries."""
+        """`limits` are the timeouts and retries; the number of attempts is the configuration's."""
+        stores = images.stores
         self._registries = Registries(config, limits)
-        self._transfers = TransferManager(images.content, images.layers, lambda: config.max_concurrent_downloads)
-        self.push = Pusher(images, self._registries, events, lambda: config.max_concurrent_uploads).push
-        self.pull = Puller(images, self._registries, self._transfers, events).pull
+        self._transfers = TransferManager(stores.content, stores.layers, lambda: config.max_concurrent_downloads)
+        self.pusher = Pusher(stores, self._registries, events, lambda: config.max_concurrent_uploads)
+        self.puller = Puller(images, self._registries, self._transfers, events)
 
     async def close(self) -> None:
-        """End every transfer; what was fetched stays for the next time."""
+        """End every transfer; what was fetched stays for the next pull."""
         await self._transfers.close()
 
-    async def login(self, server: str, credentials: Credentials) -> str:
+    async def log_in(self, server: str, credentials: Credentials) -> str:
         """Try credentials on a registry; return its identity token, or "". Raises Unauthorized, and SystemFault."""
         client = self._registries.client(credentials)
         try:
@@ -51,10 +52,10 @@ class RegistryService:
         except RegistryError as error:
             raise registry_errors.of_login(error) from error
 
-    async def search(
+    async def search_repositories(
         self, term: str, limit: int, filters: Filters, credentials: Credentials | None
     ) -> list[SearchResult]:
-        """Repositories that have to do with a term, which may begin with a registry. Raises EngineError."""
+        """Find repositories by a term, which may begin with a registry. Raises EngineError."""
         if not term:
             raise InvalidParameter("a term to search for is required")
         if "://" in term:
@@ -79,16 +80,16 @@ class RegistryService:
                 one.name = f"{domain}/{one.name}"
         return results
 
-    async def inspect(self, reference: Reference, credentials: Credentials | None) -> DistributionInspect:
-        """What a registry has under a name. Raises EngineError."""
+    async def inspect_manifest(self, reference: Reference, credentials: Credentials | None) -> DistributionInspect:
+        """Return what a registry has under a name, without a pull. Raises EngineError."""
         client = self._registries.client(credentials)
         try:
             return await in_thread(client.cancellation, lambda: inspect.inspect(client, reference))
         except RegistryError as error:
             raise registry_errors.of_pull(error, reference) from error
 
-    async def download(self, url: str) -> AsyncIterator[bytes]:
-        """The content of a URL, for an import; without a scheme it is http. Raises NotFound and InvalidParameter."""
+    async def download_url(self, url: str) -> AsyncIterator[bytes]:
+        """Yield the content of a URL, for an import; without a scheme it is http. Raises NotFound, InvalidParameter."""
         url = url if "://" in url else f"http://{url}"
         client = self._registries.client()
         try:

@@ -19,9 +19,10 @@ from darse.distribution.errors import RegistryError
 from darse.images.layers.compressed import CompressedDigest
 from darse.images.layers.store import LayerStore
 from darse.images.model import DOCKER_MANIFEST, LAYER, Descriptor, Layer
+from darse.images.progress import LayerStage
 from darse.images.references import Reference
 from darse.images.transfer.manager import ResizableSemaphore
-from darse.images.transfer.progress import ProgressStep, short
+from darse.images.transfer.progress import ProgressStep
 from darse.images.transfer.registries import in_thread
 from darse.linux.fs.files import open_regular
 
@@ -48,15 +49,15 @@ class LayerUpload:
         """
         self.layer = layer
         self._kept = kept
-        self.short = short(layer.diff_id)
+        self.digest = layer.diff_id
         self.size = layer.blob.size if kept is not None else size
         self.candidates = candidates
         self._media_type = _DOCKER_LAYER if manifest_type == DOCKER_MANIFEST else f"{LAYER}+gzip"
-        self._steps = [ProgressStep("Preparing")]
+        self._steps = [ProgressStep(LayerStage.PREPARING)]
         self._sent = 0
 
     def steps(self) -> list[ProgressStep]:
-        """What has been so far, for a `Watch`."""
+        """The stages so far, for a `ProgressReporter`."""
         return self._steps
 
     async def run(
@@ -68,10 +69,10 @@ class LayerUpload:
         """
         cancellation = repository.session.transport.cancellation
         if self.layer.blob.urls:
-            self._steps.append(ProgressStep("Skipped foreign layer"))
+            self._steps.append(ProgressStep(LayerStage.FOREIGN))
             return self.layer.blob
-        if not slots.free:
-            self._steps.append(ProgressStep("Waiting"))
+        if not slots.is_free:
+            self._steps.append(ProgressStep(LayerStage.WAITING))
         async with slots:
             found = await in_thread(cancellation, lambda: self._find(repository, reference))
             return found or await self._send(repository, layers)
@@ -83,7 +84,7 @@ class LayerUpload:
         forms = {known.descriptor.digest: known.descriptor for known in self.candidates}
         for digest in list(forms)[:_CANDIDATES]:
             if repository.has_blob(digest) is not None:
-                self._steps.append(ProgressStep("Layer already exists"))
+                self._steps.append(ProgressStep(LayerStage.PRESENT))
                 return forms[digest]
         for known in self.candidates:
             domain, _, path = known.repository.partition("/")
@@ -97,7 +98,7 @@ class LayerUpload:
         except RegistryError:
             return False  # not to be read there, perhaps; then it is sent
         if mounted:
-            self._steps.append(ProgressStep(f"Mounted from {path}"))
+            self._steps.append(ProgressStep(LayerStage.MOUNTED, mounted_from=path))
         return mounted
 
     async def _send(self, repository: Repository, layers: LayerStore) -> Descriptor:
@@ -106,7 +107,7 @@ class LayerUpload:
         attempt = 1
         while True:
             self._sent = 0
-            self._steps.append(ProgressStep("Pushing", lambda: self._sent, self.size))
+            self._steps.append(ProgressStep(LayerStage.PUSHING, lambda: self._sent, self.size))
             try:
                 blob = await (
                     self._stream(repository, layers) if self._kept is None else self._copy(repository, self._kept)
@@ -115,10 +116,10 @@ class LayerUpload:
                 attempt += 1
                 pause = round(pause_before(attempt, error, repository.session.transport.limits))
                 for left in range(pause, 0, -1):
-                    self._steps.append(ProgressStep(f"Retrying in {left} second{'s' if left != 1 else ''}"))
+                    self._steps.append(ProgressStep(LayerStage.RETRYING, retry_in=left))
                     await asyncio.sleep(1)
             else:
-                self._steps.append(ProgressStep("Pushed"))
+                self._steps.append(ProgressStep(LayerStage.PUSHED))
                 return blob
 
     async def _copy(self, repository: Repository, kept: Path) -> Descriptor:

@@ -1,0 +1,22 @@
+"""Work in threads that the caller must outlive."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def run_to_end(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Run a function in a thread. A caller that is cancelled meanwhile waits for its end: its changes are complete."""
+    running = asyncio.create_task(asyncio.to_thread(function, *arguments, **options))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        if not running.cancelled():
+            running.exception()  # the caller hears of its own cancellation instead
+        raise
