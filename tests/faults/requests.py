@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -244,13 +245,18 @@ def receive(connection: socket.socket, so_far: bytes) -> bytes:
     return piece
 
 
+_REFUSED_ATTACH = re.compile(rb"POST (/v[0-9.]+)?/containers/[^ ?]*/attach[ ?]")
+
+
 def check(request: bytes, status: int, body: bytes) -> None:
     """What must be true of every answer."""
     # 501: not there yet; 503: no swarm here; 500, as the specification wants: a registry that does not answer.
     unreachable = status == 500 and (b"dial tcp" in body or b"proxyconnect" in body)
     fine = status < 500 or status == 501 or (status == 503 and b"swarm" in body) or unreachable
     assert fine, f"{status} {body[:500]!r} for {request[:2000]!r}"
-    if status >= 400 and not request.startswith(b"HEAD"):
+    if status >= 400 and _REFUSED_ATTACH.match(request):
+        assert body.strip(), "a refused attachment gets its reason as text, where its stream would begin"
+    elif status >= 400 and not request.startswith(b"HEAD"):
         document = json.loads(body)
         assert isinstance(document.get("message"), str), body
         assert document["message"], body

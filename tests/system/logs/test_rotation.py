@@ -108,7 +108,8 @@ def test_the_engine_is_killed_again_and_again(new_engine: Callable[..., Engine],
         engine.up()
     engine.docker("wait", container).ok()
     assert numbers(engine.docker("logs", container).ok().raw) == list(range(1, 40_001))
-    assert len(log_files(engine, container)) > 10
+    # How often it was rotated depends on how long no engine was there to do so.
+    assert len(log_files(engine, container)) > 1
 
 
 def test_what_grew_while_no_engine_ran_is_rotated_by_the_next(new_engine: Callable[..., Engine]) -> None:

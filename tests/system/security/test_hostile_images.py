@@ -5,6 +5,7 @@ Each is loaded and run with both commands, and after it the engine must run anot
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -76,6 +77,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "Runtime": "runc",
     },
 }
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    # A config of 8 MiB is hashed, and written with its container, in the event loop: that may take longer than else.
+    engine = Engine.start("--debug-loop-stalls=1000")
+    yield engine
+    engine.close()
 
 
 @pytest.mark.parametrize("name", CONFIGS)

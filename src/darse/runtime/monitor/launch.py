@@ -186,6 +186,8 @@ class ExecLaunch:
         except BaseException:
             if self._console is not None:
                 self._console.close()
+            # A monitor that is killed with its container leaves the socket on which it waits for the terminal.
+            self._remove_handover_sockets()
             raise
         finally:
             self._close_pipe()
@@ -193,14 +195,16 @@ class ExecLaunch:
 
     def abandon(self) -> None:
         """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
-        left = self._handover
         if self._terminal:
-            left |= set(self._launching.handover_sockets())
+            self._handover |= set(self._launching.handover_sockets())
         self._close_pipe()
         if self._console is not None:
             self._console.close()
         self._launching.abandon(_LAUNCH_SECONDS)
-        for path in left:
+        self._remove_handover_sockets()
+
+    def _remove_handover_sockets(self) -> None:
+        for path in self._handover:
             path.unlink(missing_ok=True)
 
     def _close_writer(self) -> None:
