@@ -287,7 +287,7 @@ class Engine:
             stalls = self._new_stalls()
             self._sweep()
         assert not check or not left, "the engine left behind:\n  " + "\n  ".join(left)
-        assert not stalls, "\n".join(stalls)
+        assert not check or not stalls, "\n".join(stalls)
 
     def refuse_stalls(self) -> None:
         """Assert that nothing has blocked the engine's event loop since the last time that this was asked."""
