@@ -34,7 +34,7 @@ from darse.core.ids import new_id, short_id
 from darse.linux.fs.contained import discard_tree
 from darse.linux.proc.process import kill_with_descendants, runs
 from darse.runtime.monitor import HeldProcess, conmon
-from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult
+from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult, MonitorExited
 from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
 from darse.runtime.oci import validate
 from darse.runtime.oci.errors import LaunchFailure, check_launchable, failure
@@ -200,10 +200,10 @@ class ExecService:
             run = functools.partial(self._launch_blocking, one, container, shape, ahead)
             try:
                 launched, connection = await asyncio.to_thread(run)
-            except (CreateFailed, OSError) as error:
+            except (CreateFailed, MonitorExited, OSError) as error:
                 if not runs(shape.container_pid, container.state.monitor_pid):
                     raise Conflict(f"container {container.id} is not running") from error
-                if isinstance(error, OSError):
+                if not isinstance(error, CreateFailed):
                     raise
                 command = (one.record.config.Cmd or [""])[0]
                 raise failure(runtime.name, str(error), command, during="exec") from error
