@@ -218,7 +218,8 @@ class _Connection:
             while True:
                 reading.send(await self._receive())
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            answer: T = end.value
+            return answer
         except ValueError as error:
             no_http(self._endpoint.host, error)
 

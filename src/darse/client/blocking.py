@@ -24,6 +24,7 @@ from darse.client.http import (
     no_http,
     refused,
     request_head,
+    require_name,
 )
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ class Connection:
                     piece = b""  # the connection's end, however it ended
                 reading.send(piece)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            answer: T = end.value
+            return answer
         except ValueError as error:
             no_http(self._endpoint.host, error)
 
@@ -328,12 +330,6 @@ class Client:
 
 # Whose paths have a name: without one, as of an unset variable of a shell, another path would be asked for.
 _NAMED = (("/containers/", "container"), ("/networks/", "network"), ("/volumes/", "volume"))
-
-
-def require_name(name: str, kind: str) -> None:
-    """Raise ClientError for an empty name."""
-    if not name:
-        raise ClientError(f"invalid {kind} name or ID: value is empty")
 
 
 class Patience:

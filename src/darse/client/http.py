@@ -78,8 +78,7 @@ class Parser:
     def piece(self) -> Reading[bytes]:
         """Read what comes next of the body; empty at its end. Raises ConnectionEnded and ValueError."""
         if self._framing == "end":  # no length: the end is the end
-            piece = yield from self._some(PIECE, end_ok=True)
-            return piece
+            return (yield from self._some(PIECE, end_ok=True))
         if self._framing == "chunks" and not self._left:
             yield from self._next_chunk()
         if self._framing == "none" or not self._left:
@@ -193,6 +192,13 @@ def encode_query(query: Mapping[str, Any] | None) -> str:
             text = "1" if one is True else json.dumps(one) if isinstance(one, dict) else str(one)
             pairs.append(f"{name}={quote(text)}")
     return "?" + "&".join(pairs) if pairs else ""
+
+
+def require_name(name: str, kind: str) -> str:
+    """The name, for a path. Raises ClientError for an empty one, with which another path would be asked for."""
+    if not name:
+        raise ClientError(f"invalid {kind} name or ID: value is empty")
+    return name
 
 
 def quote(text: str, safe: str = "") -> str:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from darse.client.errors import ClientError
-
 T = TypeVar("T")
 # What a filter takes: each key with the values of which one must match.
 Filters = Mapping[str, list[str]]
@@ -47,10 +45,3 @@ class AttachRequest(StreamsRequest):
     """A request after which the connection belongs to a process."""
 
     upgrade = True
-
-
-def require(name: str, kind: str) -> str:
-    """The name, for a path. Raises ClientError for an empty one, with which another path would be asked for."""
-    if not name:
-        raise ClientError(f"invalid {kind} name or ID: value is empty")
-    return name

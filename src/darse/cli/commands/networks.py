@@ -13,8 +13,7 @@ from darse.cli.command_line.key_values import comma_separated, key_values, stric
 from darse.cli.commands import pruning
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
-from darse.client.blocking import require_name
-from darse.client.http import quote
+from darse.client.http import quote, require_name
 
 _HEADINGS = {
     "ID": "NETWORK ID",

@@ -12,8 +12,7 @@ from darse.cli.commands import pruning
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, natural, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
-from darse.client.blocking import require_name
-from darse.client.http import quote
+from darse.client.http import quote, require_name
 
 
 def create(invocation: Invocation) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.client.http import quote
+from darse.client.http import quote, require_name
 from darse.client.request import (
     ApiRequest,
     AttachRequest,
@@ -10,7 +10,6 @@ from darse.client.request import (
     DocumentsRequest,
     Filters,
     StreamsRequest,
-    require,
 )
 from darse.wire.containers import (
     ContainerInspect,
@@ -25,7 +24,7 @@ from darse.wire.observation import FilesystemChange, StatsResponse, TopResponse,
 
 
 def _path(container: str, operation: str) -> str:
-    return f"/containers/{quote(require(container, 'container'))}{operation}"
+    return f"/containers/{quote(require_name(container, 'container'))}{operation}"
 
 
 def create(config: CreateRequest, *, name: str = "", platform: str = "") -> ApiRequest[CreateResponse]:
@@ -188,9 +187,9 @@ def create_exec(container: str, config: ExecConfig) -> ApiRequest[dict[str, str]
 def start_exec(exec_id: str, *, terminal: bool = False) -> AttachRequest:
     """Run an exec; the connection is its streams."""
     body = {"Detach": False, "Tty": terminal}
-    return AttachRequest("POST", f"/exec/{quote(require(exec_id, 'exec'))}/start", bytes, {}, body)
+    return AttachRequest("POST", f"/exec/{quote(require_name(exec_id, 'exec'))}/start", bytes, {}, body)
 
 
 def inspect_exec(exec_id: str) -> ApiRequest[ExecInspect]:
     """What became of an exec."""
-    return ApiRequest("GET", f"/exec/{quote(require(exec_id, 'exec'))}/json", ExecInspect)
+    return ApiRequest("GET", f"/exec/{quote(require_name(exec_id, 'exec'))}/json", ExecInspect)

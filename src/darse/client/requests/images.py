@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from darse.client.http import quote
-from darse.client.request import ApiRequest, BytesRequest, DocumentsRequest, Filters, require
+from darse.client.http import quote, require_name
+from darse.client.request import ApiRequest, BytesRequest, DocumentsRequest, Filters
 from darse.wire.images import DeleteItem, HistoryEntry, ImageInspect, ImagesPruned, ImageSummary
 from darse.wire.registries import AuthConfig, AuthResponse, DistributionInspect
 
@@ -31,7 +31,7 @@ class Progress(msgspec.Struct, omit_defaults=True):
 
 
 def _path(image: str, operation: str) -> str:
-    return f"/images/{quote(require(image, 'image'), safe='/:@')}{operation}"
+    return f"/images/{quote(require_name(image, 'image'), safe='/:@')}{operation}"
 
 
 def _auth(credentials: str) -> dict[str, str]:
@@ -58,7 +58,7 @@ def history(image: str) -> ApiRequest[list[HistoryEntry]]:
 
 def pull(image: str, *, tag: str = "", platform: str = "", credentials: str = "") -> DocumentsRequest[Progress]:
     """Get an image from its registry; `credentials` is an encoded X-Registry-Auth."""
-    query = {"fromImage": require(image, "image"), "tag": tag or None, "platform": platform or None}
+    query = {"fromImage": require_name(image, "image"), "tag": tag or None, "platform": platform or None}
     return DocumentsRequest("POST", "/images/create", Progress, query, None, _auth(credentials))
 
 
@@ -92,7 +92,7 @@ def save(*names: str) -> BytesRequest:
 
 def distribution(image: str, *, credentials: str = "") -> ApiRequest[DistributionInspect]:
     """What a registry has under a name."""
-    path = f"/distribution/{quote(require(image, 'image'), safe='/:@')}/json"
+    path = f"/distribution/{quote(require_name(image, 'image'), safe='/:@')}/json"
     return ApiRequest("GET", path, DistributionInspect, {}, None, _auth(credentials))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from darse.client.http import quote
-from darse.client.request import ApiRequest, Filters, require
+from darse.client.http import quote, require_name
+from darse.client.request import ApiRequest, Filters
 from darse.wire.networks import (
     EndpointSettings,
     Network,
@@ -16,7 +16,7 @@ from darse.wire.networks import (
 
 
 def _path(network: str, operation: str) -> str:
-    return f"/networks/{quote(require(network, 'network'))}{operation}"
+    return f"/networks/{quote(require_name(network, 'network'))}{operation}"
 
 
 def create(config: NetworkCreate) -> ApiRequest[NetworkCreated]:

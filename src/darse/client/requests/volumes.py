@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from darse.client.http import quote
-from darse.client.request import ApiRequest, Filters, require
+from darse.client.http import quote, require_name
+from darse.client.request import ApiRequest, Filters
 from darse.wire.volumes import Volume, VolumeCreate, VolumeList, VolumesPruned
 
 
 def _path(volume: str) -> str:
-    return f"/volumes/{quote(require(volume, 'volume'))}"
+    return f"/volumes/{quote(require_name(volume, 'volume'))}"
 
 
 def create(config: VolumeCreate) -> ApiRequest[Volume]:

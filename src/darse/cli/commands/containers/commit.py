@@ -7,7 +7,7 @@ import sys
 from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.images.names import checked
-from darse.client.blocking import require_name
+from darse.client.http import require_name
 
 
 def commit(invocation: Invocation) -> int:
