@@ -27,6 +27,7 @@ from darse.images.progress import (
     TransferEvent,
 )
 from darse.images.references import Reference
+from darse.units import sized
 
 T = TypeVar("T")
 Message = dict[str, Any]
@@ -172,11 +173,7 @@ def progress_bar(current: int, total: int) -> str:
 
 def human_size(size: float) -> str:
     """Bytes in decimal units with four digits: `1.234MB`."""
-    unit = 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
-        size /= 1000
-        unit += 1
-    return f"{size:.4g}{_UNITS[unit]}"
+    return sized(size, 1000.0, _UNITS, 4)
 
 
 # From reports to a stream

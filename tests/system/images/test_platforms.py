@@ -14,7 +14,7 @@ from tests.support.engine import Client, Engine
 from tests.support.registry import Registry, needs_registry
 from tests.support.small_images import HOST, OTHER, Made, push_index, tar
 
-from darse.cli.output.units import human_size
+from darse.units import human_size
 
 pytestmark = needs_registry
 

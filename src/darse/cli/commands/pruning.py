@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.invocation import Invocation, confirm
-from darse.cli.output.units import human_size
+from darse.units import human_size
 
 _QUESTION = "Are you sure you want to continue?"
 

@@ -108,7 +108,7 @@ class ContainerRow(Row):
         return str(self.document.get("Status", ""))
 
     def Size(self) -> str:
-        from darse.cli.output.units import human_size
+        from darse.units import human_size
 
         self.size_was_asked = True
         text = human_size(self.document.get("SizeRw", 0), 3)

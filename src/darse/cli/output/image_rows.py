@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from darse.cli.images.names import familiar
 from darse.cli.output.format import Row, ago, local_time
-from darse.cli.output.units import human_size
+from darse.units import human_size
 
 HEADINGS = {
     "ID": "IMAGE ID",

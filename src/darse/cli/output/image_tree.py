@@ -11,8 +11,8 @@ from darse.cli.command_line.flags import terminal_width
 from darse.cli.images import platforms
 from darse.cli.output.format import short_id
 from darse.cli.output.table import ellipsis, width
-from darse.cli.output.units import human_size
 from darse.cli.terminal import screen
+from darse.units import human_size
 
 _SPACING = "   "
 _NARROWEST_NAME = 12

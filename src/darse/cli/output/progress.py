@@ -15,8 +15,8 @@ from typing import Any, TextIO
 
 from darse.cli.errors import CliError
 from darse.cli.output.table import ellipsis
-from darse.cli.output.units import human_size
 from darse.cli.terminal import screen
+from darse.units import human_size
 
 _BAR = 50
 # Columns of the terminal, and how long the bar is there: docker's where it has one, else a short one.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from darse.cli.output.format import Row
-from darse.cli.output.units import binary_size, human_size
+from darse.units import binary_size, human_size
 
 HEADINGS = {
     "Container": "CONTAINER",

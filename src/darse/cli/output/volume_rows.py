@@ -50,7 +50,7 @@ class VolumeRow(Row):
         return str(usage["RefCount"]) if usage else "N/A"
 
     def Size(self) -> str:
-        from darse.cli.output.units import human_size
+        from darse.units import human_size
 
         usage = self.document.get("UsageData")
         return human_size(usage["Size"]) if usage else "N/A"

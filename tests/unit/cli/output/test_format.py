@@ -11,8 +11,8 @@ from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow, ports_text
 from darse.cli.output.format import Format, ago, local_time, natural, short_id
 from darse.cli.output.table import align, ellipsis, fit, width
-from darse.cli.output.units import binary_size, human_size
 from darse.durations import go_duration, go_time, human_duration
+from darse.units import binary_size, human_size
 from tests.unit.cli.fake import run
 
 _NOW = int(time.time())

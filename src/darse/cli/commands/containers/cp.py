@@ -18,9 +18,9 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.containers import copy_paths
 from darse.cli.commands.containers.copy_paths import Place, split_path
 from darse.cli.errors import ApiError, CliError
-from darse.cli.output.units import human_size
 from darse.client.blocking import Response
 from darse.client.http import quote
+from darse.units import human_size
 
 _PIECE = 256 * 1024
 _DIRECTORY, _LINK, _NO_FILE = 1 << 31, 1 << 27, 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19

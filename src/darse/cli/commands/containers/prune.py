@@ -7,7 +7,7 @@ import sys
 from darse.cli.command_line.flags import Command, listing, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.commands.pruning import filters_of
-from darse.cli.output.units import human_size
+from darse.units import human_size
 
 _WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
 

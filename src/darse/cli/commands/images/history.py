@@ -12,8 +12,8 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.images import platforms
 from darse.cli.output.format import FORMAT_HELP, Row, ago, write
 from darse.cli.output.table import ellipsis
-from darse.cli.output.units import human_size
 from darse.client.http import quote
+from darse.units import human_size
 
 _HEADINGS = {
     "ID": "IMAGE",

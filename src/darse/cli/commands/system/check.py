@@ -15,8 +15,8 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.engine import pull
 from darse.cli.errors import CliError
 from darse.cli.images.names import split
-from darse.cli.output.units import human_size
 from darse.cli.terminal import screen
+from darse.units import human_size
 
 _MARKS = {"problem": "PROBLEM", "note": "note"}
 _COLOURS = {"PROBLEM": "31", "note": "33", "repaired": "32"}

@@ -12,7 +12,7 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.images.names import familiar
 from darse.cli.output import container_rows, image_rows, volume_rows
 from darse.cli.output.format import FORMAT_HELP, Format, Row, write
-from darse.cli.output.units import human_size
+from darse.units import human_size
 
 _HEADINGS = {
     "Type": "TYPE",

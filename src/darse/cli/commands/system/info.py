@@ -156,7 +156,7 @@ def _security_lines(server: dict[str, Any]) -> Iterator[str]:
 
 
 def _host_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[str]:
-    from darse.cli.output.units import binary_size
+    from darse.units import binary_size
 
     yield f" CPUs: {server['NCPU']}"
     yield f" Total Memory: {binary_size(server['MemTotal'])}"

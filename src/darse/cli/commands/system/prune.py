@@ -10,7 +10,7 @@ from darse.cli.commands import pruning
 from darse.cli.commands.pruning import filters_of
 from darse.cli.errors import CliError
 from darse.cli.output.format import natural
-from darse.cli.output.units import human_size
+from darse.units import human_size
 
 
 def prune(invocation: Invocation) -> int:
