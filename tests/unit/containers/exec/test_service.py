@@ -1,0 +1,49 @@
+"""An exec whose monitor ends before the process is there: with its container, or by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from darse.containers.exec import service as exec_service
+from darse.containers.exec.pool import monitor_directory_of
+from darse.containers.exec.records import ExecRecord
+from darse.core.errors import Conflict, EngineError
+from darse.runtime.monitor.conmon import MonitorExited
+from darse.testing.clock import in_fake_time
+from darse.testing.room import container_room
+from darse.wire.execs import ExecConfig, ExecStartRequest
+
+
+@pytest.mark.parametrize(
+    ("container_runs", "error", "text"),
+    [(False, Conflict, "is not running"), (True, MonitorExited, "conmon ended")],
+)
+@in_fake_time
+async def test_a_monitor_that_ended_with_its_container_is_no_fault_of_the_engine(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    container_runs: bool,
+    error: type[EngineError],
+    text: str,
+) -> None:
+    def launch(*_: Any) -> Any:
+        raise MonitorExited("conmon ended before the container was created: it printed nothing")
+
+    async def take(*_: Any) -> None:
+        return None
+
+    async with container_room(tmp_path) as room:
+        web = room.add()
+        await room.service.start("web")
+        execs = cast(Any, room.service.execs)
+        bundle = monitor_directory_of(room.dependencies.files.execs, "e1", web.id)
+        bundle.exits.mkdir(parents=True)
+        execs._execs["e1"] = execs._open(ExecRecord("e1", web.id, ExecConfig(Cmd=["true"])))
+        monkeypatch.setattr(execs._pool, "take", take)
+        monkeypatch.setattr(execs, "_launch_blocking", launch)
+        monkeypatch.setattr(exec_service, "runs", lambda pid, parent: container_runs)
+        with pytest.raises(error, match=text):
+            await execs.start("e1", ExecStartRequest(Detach=True))
