@@ -133,7 +133,10 @@ class Client:
 
 
 class Engine:
-    """One engine. Its roots live in a new directory below /tmp: short, for socket paths have 108 bytes."""
+    """One engine. Its roots live in a new directory below /tmp: short, for socket paths have 108 bytes.
+
+    Its exec root is in memory, as `/run` is on the machines of users.
+    """
 
     def __init__(
         self,
@@ -196,6 +199,7 @@ class Engine:
         """Start the process and wait until it says that it is ready (sd_notify). Raises AssertionError."""
         notify = self.root / "notify"
         notify.unlink(missing_ok=True)
+        self._mount_exec_root()
         self._killed = False
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self.log_path, "ab") as log:
             ready.bind(str(notify))
@@ -225,6 +229,11 @@ class Engine:
         if self._coverage:
             found["COVERAGE_FILE"] = f"{self._coverage}/engine-{uuid.uuid4().hex}"
         return found
+
+    def _mount_exec_root(self) -> None:
+        if self.exec_root == self.root / "x" and not self.exec_root.is_mount():
+            self.exec_root.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "darse", str(self.exec_root)], check=True)
 
     def command(self) -> list[str]:
         """The command line of the engine."""

@@ -60,7 +60,7 @@ def find_orphans(engine: Engine) -> list[str]:
         found += [f"{path}" for path in _children(root / parent) if path.name.partition(".")[0] not in known]
     for parent in ("d/trash", "d/images/ingest"):
         found += [f"{path}" for path in _children(root / parent)]
-    found += [f"socket {path}" for path in (root / "x").glob("conmon-term.*")]
+    found += [f"handover {path}" for path in _children(root / "x/tty")]
     for path in _children(root / "x/execs"):
         # A finished exec stays for inspection, until its container is removed.
         record = _read(path / "exec.json")
@@ -136,7 +136,7 @@ def _process_lines() -> Iterator[tuple[int, str]]:
 
 def _mounts(root: Path) -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if str(root) in line:
+        if str(root) in line and line.split()[4] != str(root / "x"):
             yield f"mount {line}"
 
 
@@ -178,7 +178,7 @@ def _files(root: Path) -> Iterator[str]:
     for runtime in (root / "x").glob("runtime-*"):
         for child in _children(runtime):
             yield f"runtime state {child}"
-    for socket in [*(root / "x").glob("*.sock"), *(root / "x").glob("conmon-term.*")]:
+    for socket in [*(root / "x").glob("*.sock"), *_children(root / "x/tty")]:
         yield f"socket {socket}"
 
 

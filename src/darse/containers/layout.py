@@ -15,7 +15,7 @@ import msgspec
 from darse.core import trace
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import open_own
-from darse.runtime.monitor.conmon import MonitorDirectory
+from darse.runtime.monitor.conmon import HANDOVERS, MonitorDirectory
 
 
 class ContainerFiles(msgspec.Struct, frozen=True):
@@ -96,10 +96,11 @@ class FileLayout:
         self.bundles = exec_root / "bundles"
         self.exits = exec_root / "exits"
         self.execs = exec_root / "execs"
+        self.handovers = exec_root / HANDOVERS
 
     def make_directories(self) -> None:
         """Create what every container needs."""
-        for directory in (self.containers, self.bundles, self.exits, self.execs):
+        for directory in (self.containers, self.bundles, self.exits, self.execs, self.handovers):
             directory.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     def of(self, container_id: str) -> ContainerFiles:

@@ -114,9 +114,9 @@ class ContainerRecovery:
         for path in list(context.files.exits.iterdir()):
             if path.name not in known:
                 path.unlink()
-        # A conmon that is killed while it hands over a terminal leaves the socket for that.
-        for path in context.files.exits.parent.glob("conmon-term.*"):
-            path.unlink(missing_ok=True)
+        # The engine before this one may have been killed while a terminal was handed over.
+        for path in context.files.handovers.iterdir():
+            remove_tree(path)
 
     async def remove_finished(self) -> None:
         """Remove containers that ended, and asked for that, while no engine ran."""

@@ -60,7 +60,7 @@ def test_a_terminal_that_is_made_ready_and_not_used_leaves_no_socket(running: En
     assert started(running, made(running, "true", Tty=True), tty=True).status == 200
     made(running, "true", Tty=True)
     running.docker("rm", "-f", "cc").ok()
-    wait_while(lambda: list(running.exec_root.glob("conmon-term.*")), 10)
+    wait_while(lambda: list((running.exec_root / "tty").iterdir()), 10)
     running.docker("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import termios
 from collections.abc import Callable
@@ -150,10 +151,14 @@ def test_a_monitor_that_is_killed_leaves_no_socket(new_engine: Callable[..., Eng
     # The parent of the container's process: where it makes the socket by which it is handed the terminal.
     pid = engine.api("GET", "/containers/one/json").json()["State"]["Pid"]
     monitor = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-    assert f"TMPDIR={engine.exec_root}".encode() in Path(f"/proc/{monitor}/environ").read_bytes().split(b"\0")
-    left = engine.exec_root / "conmon-term.A1B2C3"
+    environment = Path(f"/proc/{monitor}/environ").read_bytes().split(b"\0")
+    (directory,) = [Path(os.fsdecode(one)[7:]) for one in environment if one.startswith(b"TMPDIR=")]
+    assert directory.parent == engine.exec_root / "tty"
+    assert not directory.exists()
+    directory.mkdir()
+    left = directory / "conmon-term.A1B2C3"
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(left))
     engine.kill9()
     engine.up()
-    assert not left.exists()
+    assert not directory.exists()

@@ -18,8 +18,8 @@ import msgspec
 
 from darse.containers.model import Container
 from darse.linux.fs.contained import discard_tree
-from darse.runtime.monitor.conmon import MonitorDirectory
-from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
+from darse.runtime.monitor.conmon import MonitorDirectory, StdioPlan
+from darse.runtime.monitor.launch import ExecLaunch
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 

@@ -34,8 +34,8 @@ from darse.core.ids import new_id, short_id
 from darse.linux.fs.contained import discard_tree
 from darse.linux.proc.process import kill_with_descendants, runs
 from darse.runtime.monitor import HeldProcess, conmon
-from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult, MonitorExited
-from darse.runtime.monitor.launch import ExecLaunch, StdioPlan
+from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult, MonitorExited, StdioPlan
+from darse.runtime.monitor.launch import ExecLaunch
 from darse.runtime.oci import validate
 from darse.runtime.oci.errors import LaunchFailure, check_launchable, failure
 from darse.runtime.oci.spec import exec_process

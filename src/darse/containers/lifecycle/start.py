@@ -28,8 +28,8 @@ from darse.networks.model import PortWishes, SandboxRequest
 from darse.runtime.bundle import Bundle
 from darse.runtime.init import find_init
 from darse.runtime.monitor import HeldProcess
-from darse.runtime.monitor.conmon import CreateFailed, CreateResult
-from darse.runtime.monitor.launch import ContainerLaunch, RootMount, StdioPlan
+from darse.runtime.monitor.conmon import CreateFailed, CreateResult, StdioPlan
+from darse.runtime.monitor.launch import ContainerLaunch, RootMount
 from darse.runtime.oci import OCIRuntime, cdi
 from darse.runtime.oci.errors import failure
 from darse.runtime.oci.mounts import BindMount, TmpfsMount

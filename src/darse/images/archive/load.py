@@ -129,6 +129,7 @@ class ImageLoader:
         """Make the copy of a member a blob, when there is one and it is what the manifest names."""
         copy = archive.copies.get(member)
         if copy is not None and archive.digests[member] == blob.digest:
+            self._gc.note_blobs([blob.digest])
             await asyncio.to_thread(self._content.share, copy, blob.digest)
 
     async def _diff_id(self, layer: ArchiveLayer, archive: ArchiveReader) -> str:

@@ -165,6 +165,10 @@ class GarbageCollector:
         }
         self._unfinished.begin(DOCUMENTS, digests)
 
+    def note_blobs(self, digests: Iterable[str]) -> None:
+        """Note that these archives of layers become blobs before their image is recorded."""
+        self._unfinished.begin(DOCUMENTS, digests)
+
     def set_orphans_aside(self, recovery: Recovery) -> None:
         """At the start: set documents aside that no image needs and that the engine did not leave itself.
 

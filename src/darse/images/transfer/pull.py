@@ -181,7 +181,9 @@ class Puller:
     async def _keep_blobs(self, transfers: list[LayerTransfer]) -> None:
         """Make the downloads blobs before the image is recorded: they are dropped when the last pull releases them."""
         content = self._stores.content
-        for digest in {one.digest for one in transfers}:
+        digests = {one.digest for one in transfers}
+        self._stores.gc.note_blobs(digests)
+        for digest in digests:
             await asyncio.to_thread(content.share, content.ingests.path(digest), digest)
 
     async def _config(self, client: Client, repository: Repository, resolved: Resolved) -> bytes:

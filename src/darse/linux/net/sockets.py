@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import os
 import socket
 import struct
 from typing import Final
@@ -30,24 +28,3 @@ def peer_window(sock: socket.socket) -> int:
     """Bytes that the other side of a TCP connection would take now; 0 when this kernel does not tell."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
     return int(_UINT.unpack_from(info, _WINDOW_OFFSET)[0]) if len(info) >= _INFO_SIZE else 0
-
-
-def bound_by(pid: int) -> list[str]:
-    """The paths of the unix sockets that a process holds: proc_pid_fd(5), proc_pid_net(5). None when it has ended."""
-    held = set()
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        with os.scandir(f"/proc/{pid}/fd") as descriptors:
-            held = {_inode(descriptor.path) for descriptor in descriptors} - {""}
-        with open(f"/proc/{pid}/net/unix", encoding="utf-8", errors="surrogateescape") as table:
-            rows = [row.rstrip("\n").split(maxsplit=7) for row in table]
-        return [row[7] for row in rows if len(row) == 8 and row[6] in held]
-    return []
-
-
-def _inode(path: str) -> str:
-    """The number of a socket that a descriptor is of, as text; "" for what is no socket."""
-    try:
-        kind, _, rest = os.readlink(path).partition(":[")
-    except FileNotFoundError:
-        return ""
-    return rest.removesuffix("]") if kind == "socket" else ""

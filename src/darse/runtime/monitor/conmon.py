@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,13 +24,15 @@ import msgspec
 from darse.core.errors import Conflict, SystemFault
 from darse.core.exhaustion import exhausted
 from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import NotRegular, read_regular
-from darse.linux.net.sockets import bound_by
 from darse.linux.proc.process import command_of, spawn
 from darse.runtime.monitor import HeldProcess
 
 STDOUT = 2
 STDERR = 3
+#: The directory of the exec root in which each monitor that waits for a terminal has one of its own, with its socket.
+HANDOVERS = "tty"
 _SUN_PATH = 107
 _RETRY_SECONDS = 0.25
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -58,9 +61,9 @@ class MonitorDirectory(msgspec.Struct, frozen=True):
         return self.directory / "pid"
 
     @property
-    def console_directory(self) -> Path:
-        """Where conmon makes its socket for a terminal: not `directory`, for a socket's path has at most 108 bytes."""
-        return self.directory.parents[1]
+    def handovers(self) -> Path:
+        """Where terminals are handed over: not below `directory`, for a socket's path has at most 108 bytes."""
+        return self.directory.parents[1] / HANDOVERS
 
     @property
     def monitor_log(self) -> Path:
@@ -84,6 +87,14 @@ class Exit(msgspec.Struct, frozen=True):
     code: int
     finished_ns: int
     oom_killed: bool
+
+
+class StdioPlan(msgspec.Struct, frozen=True):
+    """What conmon does with the process's stdio."""
+
+    terminal: bool
+    stdin: bool
+    keep_stdin_open: bool
 
 
 class _Sync(msgspec.Struct):
@@ -120,12 +131,18 @@ class ConmonProcess:
     With `attach` (`--exec-attach`) it opens its attach socket and waits for `listening` before it runs the runtime.
     """
 
-    def __init__(self, arguments: list[str], bundle: MonitorDirectory, *, attach: bool = False) -> None:
+    def __init__(
+        self, arguments: list[str], bundle: MonitorDirectory, stdio: StdioPlan, *, attach: bool = False
+    ) -> None:
         """Spawn conmon. It inherits the calling thread's mount namespace. Raises OSError."""
         self._bundle = bundle
+        # conmon removes its socket once it has got the terminal, and leaves it when it is killed before, or gets none.
+        self._handover = _make_handover(bundle.handovers) if stdio.terminal else None
         self._sync, their_sync = os.pipe2(os.O_CLOEXEC)
         theirs = {3: their_sync}
-        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3", "TMPDIR": str(bundle.console_directory)}
+        environment = _ENVIRONMENT | {"_OCI_SYNCPIPE": "3"}
+        if self._handover is not None:
+            environment["TMPDIR"] = str(self._handover)
         self._start = self._attach = -1
         if attach:
             theirs[4], self._start = os.pipe2(os.O_CLOEXEC)
@@ -135,6 +152,7 @@ class ConmonProcess:
             self._monitor = spawn(arguments, environment, theirs, stderr=bundle.monitor_log)
         except BaseException:
             self._close()
+            self._remove_handover()
             raise
         finally:
             # Its death is an end of file here.
@@ -186,20 +204,17 @@ class ConmonProcess:
             if last_word and answer is not None and answer.data >= 0:
                 word, self._sync = self._sync, -1
                 return CreateResult(answer.data, self._monitor, word)
+            if answer is None:
+                _end(self._monitor)
+                said = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
+                raise MonitorExited(f"conmon ended before the container was created: {said or 'it printed nothing'}")
+            if answer.data < 0:
+                os.waitpid(self._monitor, 0)
+                raise CreateFailed(answer.message)
+            return CreateResult(answer.data, self._monitor)
         finally:
             self._close()
-        if answer is None:
-            _end(self._monitor)
-            said = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
-            raise MonitorExited(f"conmon ended before the container was created: {said or 'it printed nothing'}")
-        if answer.data < 0:
-            os.waitpid(self._monitor, 0)
-            raise CreateFailed(answer.message)
-        return CreateResult(answer.data, self._monitor)
-
-    def handover_sockets(self) -> list[Path]:
-        """Where conmon waits for a terminal. It removes the socket when it has got one, and not when it never will."""
-        return [path for path in map(Path, bound_by(self._monitor)) if path.name.startswith("conmon-term.")]
+            self._remove_handover()
 
     def abandon(self, seconds: float) -> None:
         """Wait until a conmon whose runtime cannot but fail has ended; kill it after `seconds`. Blocks."""
@@ -211,12 +226,22 @@ class ConmonProcess:
         """End conmon at once."""
         self._close()
         _end(self._monitor)
+        self._remove_handover()
+
+    def _remove_handover(self) -> None:
+        if self._handover is not None:
+            remove_tree(self._handover)
 
     def _close(self) -> None:
         for descriptor in (self._sync, self._start, self._attach):
             if descriptor >= 0:
                 os.close(descriptor)
         self._sync = self._start = self._attach = -1
+
+
+def _make_handover(handovers: Path) -> Path:
+    handovers.mkdir(mode=0o700, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix="", dir=handovers))
 
 
 def _read_line(descriptor: int, seconds: float) -> _Sync | None:

@@ -18,7 +18,7 @@ from darse.core import trace
 from darse.linux.fs.mounts import NamespaceThreads, mount_overlay
 from darse.linux.proc.process import Process, parent_of
 from darse.runtime.monitor import HeldProcess
-from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory, running_monitors
+from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory, StdioPlan, running_monitors
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
@@ -39,14 +39,6 @@ class RootMount(msgspec.Struct, frozen=True):
     upper: str
     work: str
     owner: tuple[int, int] | None = None
-
-
-class StdioPlan(msgspec.Struct, frozen=True):
-    """What conmon does with the process's stdio."""
-
-    terminal: bool
-    stdin: bool
-    keep_stdin_open: bool
 
 
 class ContainerLaunch(msgspec.Struct, frozen=True):
@@ -94,7 +86,7 @@ def launch_container(threads: NamespaceThreads, launch: ContainerLaunch) -> Crea
         finally:
             os.close(root_fd)
         with trace.step("process", CREATES, *command):
-            return ConmonProcess(arguments, files).complete(_LAUNCH_SECONDS)
+            return ConmonProcess(arguments, files, launch.stdio).complete(_LAUNCH_SECONDS)
 
 
 class Conmon:
@@ -140,9 +132,7 @@ class ExecLaunch:
     ) -> None:
         """Start them; with `attach`, connect to the console. Blocks: call it in a thread. Raises OSError."""
         self._read, self._write = os.pipe2(os.O_CLOEXEC)
-        self._terminal = stdio.terminal
         self._console: socket.socket | None = None
-        self._handover: set[Path] = set()
         arguments = [
             *_common(runtime, bundle, stdio),
             "--exec",
@@ -154,13 +144,12 @@ class ExecLaunch:
         try:
             words = ("--detach", "--pid-file", str(bundle.container_pid), "--process", str(bundle.config))
             self._command = runtime.command("exec", *words, bundle.container_id)
-            self._launching = null.shown_to(lambda: ConmonProcess(arguments, bundle, attach=attach), bundle.directory)
+            self._launching = null.shown_to(
+                lambda: ConmonProcess(arguments, bundle, stdio, attach=attach), bundle.directory
+            )
             if attach:
                 try:
                     self._console = self._launching.listening(_LAUNCH_SECONDS)
-                    if self._terminal:
-                        # A monitor that ends by itself, with the container, does not remove them and cannot be asked.
-                        self._handover = set(self._launching.handover_sockets())
                 except BaseException:
                     self._launching.kill()
                     raise
@@ -186,8 +175,6 @@ class ExecLaunch:
         except BaseException:
             if self._console is not None:
                 self._console.close()
-            # A monitor that is killed with its container leaves the socket on which it waits for the terminal.
-            self._remove_handover_sockets()
             raise
         finally:
             self._close_pipe()
@@ -195,17 +182,10 @@ class ExecLaunch:
 
     def abandon(self) -> None:
         """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
-        if self._terminal:
-            self._handover |= set(self._launching.handover_sockets())
         self._close_pipe()
         if self._console is not None:
             self._console.close()
         self._launching.abandon(_LAUNCH_SECONDS)
-        self._remove_handover_sockets()
-
-    def _remove_handover_sockets(self) -> None:
-        for path in self._handover:
-            path.unlink(missing_ok=True)
 
     def _close_writer(self) -> None:
         if self._write >= 0:
