@@ -18,6 +18,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from darse import __version__
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import EngineError
 from darse.core.exhaustion import exhausted
@@ -118,7 +119,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
                 stalls.start()
             _notify("READY=1")
             _log.info("darsed %s is ready", __version__)
-            await asyncio.to_thread(_keep_program, config)
+            await executors.storage.run(_keep_program, config)
             await stop.wait()
             _notify("STOPPING=1")
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")

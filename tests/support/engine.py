@@ -231,7 +231,8 @@ class Engine:
         return found
 
     def _mount_exec_root(self) -> None:
-        if self.exec_root == self.root / "x" and not self.exec_root.is_mount():
+        # Other namespaces have mounts of their own.
+        if self.exec_root == self.root / "x" and not self.within and not self.exec_root.is_mount():
             self.exec_root.mkdir(parents=True, exist_ok=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "darse", str(self.exec_root)], check=True)
 

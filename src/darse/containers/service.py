@@ -191,9 +191,9 @@ class ContainerService:
         container = self._store.find(reference) if force else self._store.get(reference)
         await self._endpoints.disconnect(network, container, force=force)
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Networks and volumes are there: finish what was cut short, and start what restart policies ask for."""
-        self._endpoints.recover(self._store)
+        await self._endpoints.recover(self._store)
         self._shipping.open()
         self.lifecycle.open()
 

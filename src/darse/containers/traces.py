@@ -6,7 +6,6 @@ recorded of a removed container is kept for the newest `_REMOVED_KEPT` of them, 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from darse.core import trace
+from darse.core import executors, trace
 from darse.core.errors import NotFound
 from darse.core.trace import Operation
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
@@ -85,7 +84,7 @@ class TraceStore:
     async def save(self, container_id: str, directory: Path) -> None:
         """Write what is on record into the container's directory."""
         operations = dict(self._encoded.get(container_id, {}))
-        await asyncio.to_thread(_write, directory / _FILE, operations)
+        await executors.storage.run(_write, directory / _FILE, operations)
 
     def forget(self, container_id: str, name: str) -> None:
         """The container is removed: keep its record for a while only."""

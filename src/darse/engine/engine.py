@@ -16,7 +16,7 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.layout import FileLayout
 from darse.containers.logs import drivers as log_drivers
 from darse.containers.store import ContainerStore
-from darse.core import events, unfinished
+from darse.core import events, executors, unfinished
 from darse.core.config import EngineConfig
 from darse.core.errors import SystemFault
 from darse.core.events import EventLog
@@ -62,6 +62,8 @@ SCHEMAS = (
 DATABASE = "state.sqlite"
 # Launches at once; each takes a core while the runtime works, so more would only wait.
 _LAUNCH_THREADS = 8
+# How long work in threads may go on when the engine stops.
+_DRAIN_SECONDS = 10.0
 # Directories of the data root that hold what containers with user namespaces see.
 _SHOWN_TO_REMAPPED = ("images", "snapshots", "snapshots-empty", "containers", "volumes")
 _REMAPPED = "remapped"
@@ -151,7 +153,7 @@ class Engine:
         self.id_mapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
         self.volumes.owners = lambda: self.id_mapping.owners
         await self.containers.recovery.remove_finished()
-        self.containers.open()
+        await self.containers.open()
         self.images.trash.empty_in_background()
         self.volumes.trash.empty_in_background()
         self._records.open(self._backup.changed)
@@ -168,6 +170,8 @@ class Engine:
             await self.networks.remove_from_host()
         await self.networks.close()
         self._threads.close()
+        if not await executors.drain(_DRAIN_SECONDS):
+            _log.warning("work on a disk, or of another program, has not ended, and is left behind")
         self.context.inotify.close()
         await self.images.trash.close()
         await self.volumes.trash.close()

@@ -20,6 +20,7 @@ from darse.containers import ContainerService
 from darse.containers.dependencies import Dependencies
 from darse.containers.logs.drivers import drivers
 from darse.containers.model import Status
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import NotFound
 from darse.core.events import Event
@@ -235,9 +236,9 @@ class SystemService:
     async def doctor(self) -> list[Finding]:
         """What the host has and lacks, and what to do about it."""
         context = self._context
-        of_host = await asyncio.to_thread(doctor.examine, context.config, context.facts, context.cgroups)
+        of_host = await executors.launch.run(doctor.examine, context.config, context.facts, context.cgroups)
         left = [*doctor.left_in(context.images.trash), *doctor.left_in(context.volumes.trash)]
-        troubles = await asyncio.to_thread(self._recovery.troubles)
+        troubles = await executors.storage.run(self._recovery.troubles)
         return [*of_host, *context.networks.examine(), *left, *doctor.of_data(troubles)]
 
     async def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
@@ -245,7 +246,7 @@ class SystemService:
 
         See `Recovery.troubles` and `darse.images.gc.fsck`. The last message counts the findings.
         """
-        troubles = await asyncio.to_thread(self._recovery.troubles)
+        troubles = await executors.storage.run(self._recovery.troubles)
         for one in troubles:
             yield CheckMessage(level=one.level, subject=one.subject, finding=one.found, advice=one.advice)
         containers = [container.id for container in self._context.store]
@@ -259,11 +260,11 @@ class SystemService:
         """Remove for good what was moved aside; the last message counts what could not be removed."""
         orphans = self._recovery.orphans
         problems = 0
-        found = await asyncio.to_thread(orphans.all)
+        found = await executors.storage.run(orphans.all)
         for one in found:
             text = "is removed"
             try:
-                await asyncio.to_thread(orphans.remove, one)
+                await executors.storage.run(orphans.remove, one)
             except OSError as error:
                 text, problems = f"cannot be removed: {error.strerror or error}", problems + 1
             failed = text != "is removed"
@@ -346,7 +347,7 @@ _versions: dict[str, str] = {}
 async def program_version(program: str) -> str:
     """The version that a program prints, asked once; empty when it prints none."""
     if program not in _versions:
-        _versions[program] = await asyncio.to_thread(_printed_version, program)
+        _versions[program] = await executors.launch.run(_printed_version, program)
     return _versions[program]
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import NotFound, Unavailable
 from darse.core.events import EventLog
 from darse.images import references
@@ -99,7 +100,7 @@ class BuiltinImages:
         return self._images.find(reference, platform).image
 
     async def _assemble(self, short: str, name: Reference) -> None:
-        archive, config = await asyncio.to_thread(assemble, short)
+        archive, config = await executors.storage.run(assemble, short)
         async with self._gc.lease() as lease:
             blob = await self._loader.unpack_base_layer(archive, lease)
             config = msgspec.structs.replace(config, rootfs=RootFS("layers", [blob.digest]))

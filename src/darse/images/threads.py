@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from darse.core import executors
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def run_to_end(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Run a function in a thread. A caller that is cancelled meanwhile waits for its end: its changes are complete."""
-    running = asyncio.create_task(asyncio.to_thread(function, *arguments, **options))
+    running = asyncio.create_task(executors.storage.run(function, *arguments, **options))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

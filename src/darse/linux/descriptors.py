@@ -19,6 +19,8 @@ import os
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
+from darse.core import executors
+
 T = TypeVar("T")
 _Side = Literal["reader", "writer"]
 
@@ -87,7 +89,7 @@ class Descriptor:
 
 async def open_in_thread(opens: Callable[[], T], close: Callable[[T], None]) -> T:
     """Open something in a thread; who is cancelled meanwhile leaves nothing open, for `close` gets what comes."""
-    opening = asyncio.ensure_future(asyncio.to_thread(opens))
+    opening = asyncio.ensure_future(executors.storage.run(opens))
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:

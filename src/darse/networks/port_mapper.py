@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict
 from darse.linux.net.conntrack import Conntrack, Flow
@@ -37,6 +39,7 @@ class PortMapper:
         self._sandboxes = sandboxes
         self._ports = PortAllocator(config.ip, config.instance, self._owner)
         self._conntrack: Conntrack | None = None
+        self._forgetting: asyncio.Task[None] | None = None
 
     def _owner(self, protocol: str, host_ip: str, number: int) -> str:
         """The name of the container that has a port of the host; of several, on different addresses, one."""
@@ -135,6 +138,22 @@ class PortMapper:
             self._ports.release(port)
 
     def _forget(self, wanted: Callable[[Flow], bool], summary: str) -> None:
+        """Begin to forget flows; `settle` waits for the end. The kernel's table may have a million of them."""
+        self._forgetting = asyncio.create_task(self._forget_after(self._forgetting, wanted, summary))
+
+    async def _forget_after(
+        self, before: asyncio.Task[None] | None, wanted: Callable[[Flow], bool], summary: str
+    ) -> None:
+        if before is not None:
+            await before
+        await executors.kernel.run(self._forget_flows, wanted, summary)
+
+    async def settle(self) -> None:
+        """Wait until no flow follows any more what the maps said before."""
+        while self._forgetting is not None and not self._forgetting.done():
+            await asyncio.shield(self._forgetting)
+
+    def _forget_flows(self, wanted: Callable[[Flow], bool], summary: str) -> None:
         try:
             if self._conntrack is None:
                 self._conntrack = Conntrack()
@@ -144,8 +163,9 @@ class PortMapper:
                 "old UDP flows may go on to where they went, the kernel does not let them be forgotten: %s", error
             )
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the kernel; what is published stays so."""
+        await self.settle()
         self._ports.close()
         if self._conntrack is not None:
             self._conntrack.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import Conflict, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.core.exhaustion import reason
 from darse.core.ids import new_id
@@ -133,6 +134,7 @@ class Sandboxes:
             for number, ((record, _), endpoint) in enumerate(zip(networks, sandbox.endpoints, strict=True)):
                 if self._drivers[record.driver].addressed:
                     await self._connect(record, endpoint, prepared, number)
+            await self._publisher.settle()
         except BaseException as error:
             if prepared is not None:
                 prepared.netns.close()
@@ -201,14 +203,19 @@ class Sandboxes:
     async def _connect(self, record: NetworkRecord, endpoint: Endpoint, prepared: Prepared, number: int) -> None:
         interface = f"eth{number}"
         driver = self._drivers[record.driver]
+        endpoint.interface = interface
         if number == 0 and prepared.link:
             endpoint.link = prepared.link
             # It was prepared some time ago, and the bridge may have been deleted since.
-            driver.reconnect(record, endpoint.link)
-        else:
-            endpoint.link = await self._thread.run(lambda: driver.connect(record, prepared.netns, interface))
-        endpoint.interface = interface
-        _configure(prepared.netns, endpoint, default_route=number == 0)
+            await executors.kernel.run(self._reuse, driver, record, prepared.netns, endpoint)
+            return
+        endpoint.link = await self._thread.run(lambda: driver.connect(record, prepared.netns, interface))
+        await executors.kernel.run(_configure, prepared.netns, endpoint, default_route=number == 0)
+
+    @staticmethod
+    def _reuse(driver: Driver, record: NetworkRecord, netns: Netns, endpoint: Endpoint) -> None:
+        driver.reconnect(record, endpoint.link)
+        _configure(netns, endpoint, default_route=True)
 
     def started(self, container_id: str) -> None:
         """The container's process holds the namespace now."""
@@ -261,7 +268,7 @@ class Sandboxes:
             self._add(container_id, endpoint)
         except BaseException as error:
             if endpoint.link:
-                self._drivers[record.driver].disconnect(endpoint.link)
+                await executors.kernel.run(self._drivers[record.driver].disconnect, endpoint.link)
             self._release_address(endpoint)
             if isinstance(error, OSError):
                 raise SystemFault(f"cannot connect the container to network {record.name}: {reason(error)}") from error
@@ -291,13 +298,13 @@ class Sandboxes:
 
     async def _plug(self, netns: Netns, record: NetworkRecord, endpoint: Endpoint, *, default_route: bool) -> None:
         """Give a running container an interface for an endpoint: of the name that it had, or the first free one."""
-        taken = {link.name for link in netns.netlink.links()}
+        taken = {link.name for link in await executors.kernel.run(netns.netlink.links)}
         names = [endpoint.interface, *(f"eth{number}" for number in range(len(taken) + 1))]
         interface = next(name for name in names if name and name not in taken)
         driver = self._drivers[record.driver]
         endpoint.link = await self._thread.run(lambda: driver.connect(record, netns, interface))
         endpoint.interface = interface
-        _configure(netns, endpoint, default_route=default_route)
+        await executors.kernel.run(_configure, netns, endpoint, default_route=default_route)
 
     async def replug(self, container_id: str, holder: Holder, record: NetworkRecord, lost: Endpoint) -> None:
         """Make the link of a running container's endpoint anew, with the same addresses, as somebody has deleted it.
@@ -315,7 +322,7 @@ class Sandboxes:
             self._replace(container_id, lost, endpoint)
         except BaseException:
             self.owners.pop(endpoint.link, None)
-            self._drivers[record.driver].disconnect(endpoint.link)
+            await executors.kernel.run(self._drivers[record.driver].disconnect, endpoint.link)
             raise
         finally:
             netns.close()
@@ -329,7 +336,7 @@ class Sandboxes:
         self._store.save_sandbox(msgspec.structs.replace(sandbox, endpoints=endpoints))
         self._own(new, container_id)
 
-    def leave(self, container_id: str, holder: Holder | None, record: NetworkRecord) -> Endpoint:
+    async def leave(self, container_id: str, holder: Holder | None, record: NetworkRecord) -> Endpoint:
         """Disconnect a running container from a network; what led out through it takes another way, if there is one.
 
         Raises NotFound when it is not connected.
@@ -342,12 +349,12 @@ class Sandboxes:
         sandbox = msgspec.structs.replace(sandbox, endpoints=[one for one in endpoints if one is not endpoint])
         self._save_leading(sandbox)
         self.owners.pop(endpoint.link, None)
-        self._drivers[record.driver].disconnect(endpoint.link)
+        await executors.kernel.run(self._drivers[record.driver].disconnect, endpoint.link)
         self._release_address(endpoint)
         way_out = _way_out(sandbox.endpoints)
         if holder is not None and way_out is not None:
             with contextlib.suppress(SandboxGone):  # it needs no way out any more
-                self._thread.call(lambda: self._reroute(container_id, holder, way_out.gateway))
+                await self._thread.run(lambda: self._reroute(container_id, holder, way_out.gateway))
         return endpoint
 
     def _reroute(self, container_id: str, holder: Holder, gateway: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import (
     Conflict,
@@ -214,7 +214,7 @@ class NetworkService:
         await self.healer.close()
         await self.pool.close()
         self._sandboxes.close()
-        self._publisher.close()
+        await self._publisher.close()
         self._thread.close()
         self._bridges.close()
         if self._nft is not None:
@@ -275,6 +275,10 @@ class NetworkService:
             for endpoint in sandbox.endpoints if sandbox else ():
                 self._publish(endpoint, "disconnect", container_id)
 
+    async def sandbox_is_released(self) -> None:
+        """Wait until flows of UDP no longer lead to where released sandboxes were."""
+        await self._publisher.settle()
+
     def sandbox_renamed(self, container_id: str, name: str) -> None:
         """The container has another name now."""
         sandbox = self.store.sandboxes.get(container_id)
@@ -302,9 +306,11 @@ class NetworkService:
             endpoint = await self._sandboxes.join(container_id, holder, record, settings)
         self._publish(endpoint, "connect", container_id)
 
-    def disconnect(self, reference: str, container_id: str, holder: Holder | None = None) -> None:
+    async def disconnect(self, reference: str, container_id: str, holder: Holder | None = None) -> None:
         """Disconnect a running container; without its `holder` it gets no other way out. Raises NotFound."""
-        endpoint = self._sandboxes.leave(container_id, holder, self.store.get(reference))
+        record = self.store.get(reference)
+        async with self._locks.hold(record.id):
+            endpoint = await self._sandboxes.leave(container_id, holder, self.store.get(record.id))
         self._publish(endpoint, "disconnect", container_id)
 
     # Networks
@@ -332,7 +338,7 @@ class NetworkService:
             # The row comes first: a bridge without one would stay on the host for ever after a crash.
             self.store.save(record)
             try:
-                await asyncio.to_thread(driver.restore, record)
+                await executors.kernel.run(driver.restore, record)
                 self._allocators[record.id] = _allocator(record)
                 self._rebuild_firewall()
             except BaseException as error:
@@ -362,7 +368,7 @@ class NetworkService:
             self.store.hide(record)
             try:
                 self._rebuild_firewall()
-                await asyncio.to_thread(self._drivers[record.driver].remove, record)
+                await executors.kernel.run(self._drivers[record.driver].remove, record)
             except OSError as error:
                 self.store.unhide(record)
                 self._rebuild_firewall()

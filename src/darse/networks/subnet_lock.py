@@ -6,11 +6,12 @@ that look at the same instant would both find the same one.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from darse.core import executors
 
 _PATH = "/run/darse-subnets.lock"
 
@@ -23,7 +24,7 @@ async def choosing_subnets() -> AsyncIterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
+            await executors.kernel.run(fcntl.flock, descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

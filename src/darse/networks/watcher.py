@@ -16,6 +16,7 @@ import os
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from darse.core import executors
 from darse.core.errors import EngineError
 from darse.core.locks import KeyedLocks
 from darse.linux import sysctl
@@ -168,10 +169,10 @@ class Healer:
             record = self._store.find(network_id)
             if record is None:
                 return
-            wrong = self._bridges.what_is_wrong(record)
+            wrong = await executors.kernel.run(self._bridges.what_is_wrong, record)
             if wrong:
-                await asyncio.to_thread(self._bridges.restore, record)
-                connected = await asyncio.to_thread(self._reconnect, record)
+                await executors.kernel.run(self._bridges.restore, record)
+                connected = await executors.kernel.run(self._reconnect, record)
                 self._repaired(record.bridge)
                 _log.warning(
                     "bridge %s of network %s was %s: put right, with %d containers",
@@ -197,7 +198,7 @@ class Healer:
                 continue
             try:
                 async with self._locks.hold(record.id):
-                    if not self._bridges.reconnect(record, endpoint.link):
+                    if not await executors.kernel.run(self._bridges.reconnect, record, endpoint.link):
                         await self._sandboxes.replug(container_id, holder, record, endpoint)
             except SandboxGone:
                 continue

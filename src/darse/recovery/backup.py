@@ -14,6 +14,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
+from darse.core import executors
 from darse.linux.fs.files import publish
 from darse.recovery.records import reading
 
@@ -69,7 +70,7 @@ class Backup:
     async def _make(self) -> None:
         self._changed = False
         try:
-            await asyncio.to_thread(copy_database, self._database, self.path)
+            await executors.storage.run(copy_database, self._database, self.path)
         except (OSError, sqlite3.Error) as error:
             _log.warning("cannot make the backup %s of the database: %s", self.path, error)
         finally:

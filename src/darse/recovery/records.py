@@ -30,6 +30,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import EngineError
 from darse.core.state import State
 from darse.core.unfinished import KINDS, Unfinished
@@ -198,7 +199,7 @@ class RecordFiles:
         self._again = changed
         try:
             number = self._count_up(rows) if rows else 0
-            done = await asyncio.to_thread(self._work, changed, notes, number)
+            done = await executors.storage.run(self._work, changed, notes, number)
             if done:
                 self._unfinished.done(done)
         except (OSError, sqlite3.Error, EngineError) as error:

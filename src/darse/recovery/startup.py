@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import SystemFault
 from darse.core.state import REBUILD, State
 from darse.core.unfinished import Unfinished
@@ -62,9 +63,8 @@ class Recovery:
 
     def open(self) -> None:
         """Remove orphans whose time is over, now and every day."""
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_DAY, self.open)
-        self._expiring = loop.run_in_executor(None, self.orphans.expire)
+        self._timer = asyncio.get_running_loop().call_later(_DAY, self.open)
+        self._expiring = asyncio.create_task(executors.storage.run(self.orphans.expire))
 
     async def close(self) -> None:
         """Let go."""

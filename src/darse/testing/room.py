@@ -175,7 +175,7 @@ class ContainerRoom:
         """Take over the containers, as an engine that starts again."""
         for container in self.dependencies.store:
             await self.service.lifecycle.recover(container, self.dependencies.monitor.running())
-        self.service.open()
+        await self.service.open()
 
     async def close(self) -> None:
         """Let go of the containers, which go on, and close the database."""
@@ -192,7 +192,7 @@ class ContainerRoom:
 async def container_room(directory: Path) -> AsyncIterator[ContainerRoom]:
     """A room whose restart policies are at work."""
     room = ContainerRoom(directory)
-    room.service.open()
+    await room.service.open()
     try:
         yield room
     finally:

@@ -8,12 +8,12 @@ nothing is mapped twice.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 from darse.archive.errors import Refused
 from darse.archive.id_mapping import Owners, change_owners
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.volumes.model import VolumeRecord
 
@@ -37,7 +37,7 @@ async def _move(
     record: VolumeRecord, owners: str, mapping: Owners, data: Path, save: Callable[[VolumeRecord], None], *, after: str
 ) -> None:
     _record(record, owners, save, changing=True)
-    await asyncio.to_thread(change_owners, str(data), mapping)
+    await executors.storage.run(change_owners, str(data), mapping)
     _record(record, after, save, changing=False)
 
 

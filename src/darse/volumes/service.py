@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.core.exhaustion import in_words
@@ -25,11 +28,13 @@ from darse.core.locks import KeyedLocks
 from darse.core.state import REBUILD, Schema, State
 from darse.core.times import rfc3339
 from darse.core.unfinished import Unfinished
+from darse.linux.descriptors import open_in_thread
 from darse.linux.fs.inode_flags import spread_subdirectories
+from darse.linux.fs.mounts import mount_points
 from darse.recovery.startup import Recovery
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
-from darse.runtime.rootfs.threads import TreeSizes
-from darse.volumes.binds import examine, prepare_source
+from darse.runtime.rootfs.tree_sizes import TreeSizes
+from darse.volumes.binds import examine, missing, prepare_source
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
 from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
@@ -44,7 +49,12 @@ LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 _ANONYMOUS = "com.docker.volume.anonymous"
 _USERS_UNKNOWN = f"the record of a container is damaged or lost, and which volumes it uses is not known: {REBUILD}"
+# How long a mounted file system may take to answer, to be mounted (NFS tries for minutes), and to be unmounted.
+_ANSWER_SECONDS = 15.0
+_MOUNT_SECONDS = 180.0
+_UNMOUNT_SECONDS = 5.0
 _log = logging.getLogger("darse.volumes")
+T = TypeVar("T")
 
 
 class VolumeService:
@@ -59,6 +69,7 @@ class VolumeService:
         self.trash = local.trash
         self._sizes = TreeSizes()
         self._locks = KeyedLocks()
+        self._unmounting: set[asyncio.Task[None]] = set()
         # Set by the engine: the ids of the containers that use a volume, and those of them that run.
         self.users: Callable[[str], list[str]] = lambda _: []
         self.running_users: Callable[[str], list[str]] = lambda _: []
@@ -85,15 +96,18 @@ class VolumeService:
                 self._mend(path.name, self._drivers["local"].remove)
             else:
                 self._take_back(path, recovery)
+        mounted = mount_points()
+        root = Path(os.path.realpath(self._root))
         for record in self._records.values():
             driver = self._drivers[record.driver]
-            if not driver.path(record.name).is_dir():
-                recovery.report(
-                    f"volume {record.name}", f"{driver.path(record.name)} is missing", "it is made anew, and is empty"
-                )
+            path = root / driver.path(record.name).relative_to(self._root)
+            if record.options.get("device") and str(path) in mounted:
+                # Nothing looks at it: what is mounted may not answer.
+                self._unmount_in_background(record)
+                continue
+            if not path.is_dir():
+                recovery.report(f"volume {record.name}", f"{path} is missing", "it is made anew, and is empty")
             self._mend(record.name, driver.repair)
-            if record.options.get("device") and not self.running_users(record.name):
-                self._mend(record.name, driver.unmount)
 
     @staticmethod
     def _mend(name: str, action: Callable[[str], object]) -> None:
@@ -178,7 +192,8 @@ class VolumeService:
                 raise Conflict(f"create {name}: the record of this volume is damaged: {REBUILD}")
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
             with in_words():
-                driver.create(name)
+                # The directory of a creation that is cut short goes again.
+                await open_in_thread(lambda: driver.create(name), lambda _: driver.take_back(name))
             try:
                 with self._state.transaction() as connection:
                     connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
@@ -261,12 +276,12 @@ class VolumeService:
         for record in discarded:
             try:
                 await self._delete(record)
-            except OSError as error:
+            except (EngineError, OSError) as error:
                 _log.warning("volume %s: %s", record.name, error)
 
     async def _delete(self, record: VolumeRecord) -> None:
-        """Delete a volume's directory. Raises OSError when it cannot even be moved to the trash."""
-        aside = await asyncio.to_thread(self._drivers[record.driver].remove, record.name)
+        """Delete a volume's directory. Raises OSError and SystemFault when it cannot even be moved to the trash."""
+        aside = await self._in_thread(record, self._drivers[record.driver].remove, record.name)
         if aside is not None:
             await self.trash.remove(aside)
 
@@ -363,10 +378,11 @@ class VolumeService:
             return TmpfsMount(plan.destination, plan.tmpfs_options)
         if plan.type == "bind":
             source = plan.source
-            found = await asyncio.to_thread(prepare_source, plan)
+            found = await executors.foreign.run(source, prepare_source, plan)
         else:
-            source = str(await self._mounted(self._get(plan.name)))
-            found = examine(source)
+            record = self._get(plan.name)
+            source = str(await self._mounted(record))
+            found = await self._in_thread(record, examine, source)
             self._publish_mount(plan, container_id, "mount")
         return BindMount(
             source,
@@ -385,7 +401,16 @@ class VolumeService:
             await self._own(record)
             return driver.path(record.name)
         async with self._locks.hold(record.name):
-            return await asyncio.to_thread(driver.mount, record.name, record.options)
+            return await self._in_thread(record, driver.mount, record.name, record.options, seconds=_MOUNT_SECONDS)
+
+    async def _in_thread(
+        self, record: VolumeRecord, function: Callable[..., T], *arguments: object, seconds: float = _ANSWER_SECONDS
+    ) -> T:
+        """Call what looks at a volume's data. Raises SystemFault when a mounted file system does not answer."""
+        if not record.options.get("device"):
+            return await executors.storage.run(function, *arguments)
+        path = str(self._drivers[record.driver].path(record.name))
+        return await executors.foreign.run(path, function, *arguments, seconds=seconds)
 
     async def _own(self, record: VolumeRecord) -> None:
         """Have a volume's files owned as this engine's containers need them. Raises InvalidParameter."""
@@ -402,7 +427,14 @@ class VolumeService:
                 "UPDATE volumes SET document = ? WHERE name = ?", (msgspec.json.encode(record), record.name)
             )
 
-    def unmount_unused(self, plans: Iterable[MountPlan], container_id: str = "") -> None:
+    async def check_sources(self, plans: Iterable[MountPlan]) -> None:
+        """Raise InvalidParameter for a bind source that has to be there and is not."""
+        for plan in plans:
+            must_exist = plan.type == "bind" and not plan.make_source
+            if must_exist and not await executors.foreign.run(plan.source, os.path.lexists, plan.source):
+                raise missing(plan.source)
+
+    async def unmount_unused(self, plans: Iterable[MountPlan], container_id: str = "") -> None:
         """After a container's end: unmount volumes that no running container uses. Logs what fails."""
         for plan in plans:
             record = self._records.get(plan.name) if plan.type == "volume" else None
@@ -410,8 +442,25 @@ class VolumeService:
                 continue
             if container_id:
                 self._publish_mount(plan, container_id, "unmount")
-            if record.options.get("device") and not self.running_users(plan.name):
-                self._mend(plan.name, self._drivers[record.driver].unmount)
+            if record.options.get("device") and not self.running_users(record.name):
+                # Who mounts it meanwhile may wait for a file server; the container's end does not.
+                await asyncio.wait((self._unmount_in_background(record),), timeout=_UNMOUNT_SECONDS)
+
+    async def _unmount_unused(self, record: VolumeRecord) -> None:
+        async with self._locks.hold(record.name):
+            if self.running_users(record.name):
+                return
+            try:
+                driver = self._drivers[record.driver]
+                await self._in_thread(record, driver.unmount, record.name, seconds=_UNMOUNT_SECONDS)
+            except (EngineError, OSError) as error:
+                _log.warning("volume %s: cannot unmount it: %s", record.name, error)
+
+    def _unmount_in_background(self, record: VolumeRecord) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._unmount_unused(record))
+        self._unmounting.add(task)
+        task.add_done_callback(self._unmounting.discard)
+        return task
 
     def _publish_mount(self, plan: MountPlan, container_id: str, action: str) -> None:
         attributes = {"container": container_id, "driver": plan.driver}

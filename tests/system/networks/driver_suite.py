@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -38,7 +39,7 @@ class DriverSuite:
     @pytest.fixture
     def netns(self, thread: NetnsThread) -> Iterator[Netns]:
         """A sandbox's namespace."""
-        netns = thread.call(thread.make)
+        netns = asyncio.run(thread.run(thread.make))
         yield netns
         netns.close()
 
@@ -81,7 +82,7 @@ class DriverSuite:
     def test_an_endpoint_ends_with_its_namespace(
         self, driver: Driver, restored: NetworkRecord, thread: NetnsThread
     ) -> None:
-        netns = thread.call(thread.make)
+        netns = asyncio.run(thread.run(thread.make))
         link = driver.connect(restored, netns, "eth0")
         assert link in ("", *self.links(restored, link))
         netns.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ class TestBridge(DriverSuite):
     def test_links_are_asked_for_in_the_engines_own_namespace(self, record: NetworkRecord) -> None:
         """/sys may show the links of another one, as it does to an engine that `nsenter --net` starts."""
         thread = NetnsThread()
-        engines, containers = thread.call(thread.make), thread.call(thread.make)
+        engines, containers = asyncio.run(thread.run(thread.make)), asyncio.run(thread.run(thread.make))
         try:
             driver = inside(engines.path, lambda: BridgeDriver(EngineConfig()))
             inside(engines.path, lambda: driver.restore(record))

@@ -30,7 +30,7 @@ async def container(host: Host, holder: Callable[[str], int]) -> Callable[..., A
                 settings = EndpointSettings(GwPriority=priority)
                 await host.service.connect(network, "web", held, settings)
             if leave:
-                host.service.disconnect(leave, "web", held)
+                await host.service.disconnect(leave, "web", held)
 
         return connect
 

@@ -154,12 +154,12 @@ async def test_connect_and_disconnect_a_running_container(host: Host, holder: Ca
     assert host.service.inspect("net").Containers["one"].IPv4Address == "10.217.0.77/24"
     with pytest.raises(Forbidden, match="endpoint with name one already exists in network net"):
         await host.service.connect("net", "one", held, EndpointSettings())
-    host.service.disconnect("bridge", "one", held)
+    await host.service.disconnect("bridge", "one", held)
     assert "10.217.0.1" in run_inside(path, "ip", "route", "show", "default")
-    host.service.disconnect("net", "one", held)
+    await host.service.disconnect("net", "one", held)
     assert [link["ifname"] for link in json.loads(run_inside(path, "ip", "-j", "link"))] == ["lo"]
     with pytest.raises(NotFound, match="is not connected to the network net"):
-        host.service.disconnect("net", "one", held)
+        await host.service.disconnect("net", "one", held)
     assert history(host)[1:] == [
         ("connect", "bridge"),
         ("connect", "net"),

@@ -88,7 +88,7 @@ async def test_after_a_crash_the_living_are_kept_and_the_dead_forgotten(host: Ho
         third = await host.sandbox("three", ports=host_port(port + 1))
         assert third.addresses[0] not in (record.endpoints[0].address,)
         service.sandbox_release("three")
-        service.disconnect("bridge", "one", Holder(pids[0], parent_of(pids[0]) or 0))
+        await service.disconnect("bridge", "one", Holder(pids[0], parent_of(pids[0]) or 0))
         assert service.store.sandboxes["one"].endpoints == []
         assert "eth0" not in inside(path, lambda: open("/proc/thread-self/net/dev").read())  # noqa: SIM115
     finally:

@@ -173,7 +173,7 @@ async def test_a_deleted_link_comes_back_as_it_was(
     assert answers(None, one.addresses[0], 80, "one")
     assert answers(None, one.addresses[1], 80, "one")
     assert "container one had lost its link to network net: connected again" in caplog.text
-    host.service.disconnect("net", "one")
+    await host.service.disconnect("net", "one")
     assert "eth1" not in inside(one.path, lambda: Path("/proc/thread-self/net/dev").read_text())
 
 

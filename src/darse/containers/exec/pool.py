@@ -17,6 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from darse.containers.model import Container
+from darse.core import executors
 from darse.linux.fs.contained import discard_tree
 from darse.runtime.monitor.conmon import MonitorDirectory, StdioPlan
 from darse.runtime.monitor.launch import ExecLaunch
@@ -70,7 +71,7 @@ class ExecPool:
         if spare:
             bundle.exits.mkdir(mode=0o700, parents=True)
         start = functools.partial(ExecLaunch, runtime, bundle, shape.stdio, attach=shape.attach, null=self._null)
-        launch = asyncio.create_task(asyncio.to_thread(start))
+        launch = asyncio.create_task(executors.launch.run(start))
         self._waiting[exec_id] = _Waiting(shape, launch, spare, self._expiry(exec_id))
 
     def adopt(self, shape: ExecKey) -> str | None:
@@ -144,8 +145,8 @@ def _ready(launch: asyncio.Task[ExecLaunch]) -> bool:
 async def _end(waiting: _Waiting, bundle: MonitorDirectory) -> None:
     await asyncio.wait((waiting.launch,))
     if waiting.launch.exception() is None:
-        await asyncio.to_thread(waiting.launch.result().abandon)
-    await asyncio.to_thread(clear, bundle)
+        await executors.launch.run(waiting.launch.result().abandon)
+    await executors.storage.run(clear, bundle)
 
 
 def clear(bundle: MonitorDirectory) -> None:

@@ -27,7 +27,7 @@ from darse.containers.model import Container, Purpose, Status, refuse_restarting
 from darse.containers.networking.links import Links
 from darse.containers.streams.console import Attachment, ConsoleHub
 from darse.containers.streams.detach_keys import DEFAULT, DetachKeys, parse
-from darse.core import trace
+from darse.core import executors, trace
 from darse.core.errors import Conflict, EngineError, NotFound, SystemFault
 from darse.core.exhaustion import in_words, reason
 from darse.core.ids import new_id, short_id
@@ -79,7 +79,7 @@ class ExecService:
         if config.DetachKeys:
             parse(config.DetachKeys)
         if config.User:
-            await asyncio.to_thread(self._user, container, config)
+            await executors.foreign.run(f"/etc of container {container.id[:12]}", self._user, container, config)
             container = self._running(container.id)
         shape = _shape(container, config, attached=_attaches(config))
         spare = None if probe else self._pool.adopt(shape)
@@ -150,7 +150,7 @@ class ExecService:
         validate.check_console(request.ConsoleSize)
         config = one.record.config
         if config.User:
-            await asyncio.to_thread(self._user, container, config)
+            await executors.foreign.run(f"/etc of container {container.id[:12]}", self._user, container, config)
             container = self._startable(one)
         one.record.started = True
         if one.expiry is not None:
@@ -199,7 +199,7 @@ class ExecService:
             ahead = await self._pool.take(one.record.id, shape)
             run = functools.partial(self._launch_blocking, one, container, shape, ahead)
             try:
-                launched, connection = await asyncio.to_thread(run)
+                launched, connection = await executors.launch.run(run)
             except (CreateFailed, MonitorExited, OSError) as error:
                 if not runs(shape.container_pid, container.state.monitor_pid):
                     raise Conflict(f"container {container.id} is not running") from error

@@ -203,7 +203,7 @@ class Archives:
         """What is mounted in a container that does not run: all but memory, which is gone."""
         context = self._context
         plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
-        stack.callback(context.volumes.unmount_unused, plans, container.id)
+        stack.push_async_callback(context.volumes.unmount_unused, plans, container.id)
         ready = [
             self._mounted.ready(plan, container.id)
             if plan.type == "image"

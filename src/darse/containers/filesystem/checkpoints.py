@@ -6,7 +6,6 @@ that was under way is no checkpoint: it is not listed, and a new one takes its p
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import msgspec
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container, Status
+from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.ids import NAME_PATTERN
 from darse.linux.fs.contained import discard_tree, remove_tree
@@ -49,11 +49,11 @@ class Checkpoints:
             if container.record.config.Tty:
                 raise InvalidParameter("checkpoint not supported on containers with tty")
             runtime = context.runtime_of(container)
-            await asyncio.to_thread(runtime.require_checkpoints)
+            await executors.launch.run(runtime.require_checkpoints)
             self._make_room(path, container)
             try:
                 with context.traces.record("checkpoint", container.id):
-                    await asyncio.to_thread(
+                    await executors.launch.run(
                         checkpoint.dump,
                         runtime,
                         container.id,
@@ -80,12 +80,12 @@ class Checkpoints:
         """Remove a checkpoint. Raises NotFound and InvalidParameter."""
         container = self._context.store.get(reference)
         async with self._context.locks.hold(container.id):
-            await asyncio.to_thread(remove_tree, await self.find(container, place))
+            await executors.storage.run(remove_tree, await self.find(container, place))
 
     async def find(self, container: Container, place: CheckpointPlace) -> Path:
         """The directory of a checkpoint. Raises NotFound and InvalidParameter."""
         path = self._path(container, place)
-        if not await asyncio.to_thread(checkpoint.is_complete, path):
+        if not await executors.storage.run(checkpoint.is_complete, path):
             raise NotFound(f"checkpoint {place.name} does not exist for container {container.id}")
         return path
 

@@ -15,6 +15,7 @@ import msgspec
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.create import merged
 from darse.containers.model import Container, Purpose, Status
+from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.times import rfc3339
 from darse.images import references
@@ -113,7 +114,7 @@ class Commits:
         The worker takes the paths on its command line, with colons between them: there they have to find room.
         """
         overlay = self._context.snapshots.overlay(container.id)
-        found = await asyncio.to_thread(unchanged, tuple(overlay.lower), overlay.upper)
+        found = await executors.storage.run(unchanged, tuple(overlay.lower), overlay.upper)
         chosen, room = [], _SKIP_LIMIT
         for path in found:
             room -= len(os.fsencode(path)) + 1

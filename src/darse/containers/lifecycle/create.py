@@ -31,7 +31,6 @@ from darse.networks.sandboxes import check_settings, refuse_user_defined
 from darse.runtime.oci import validate
 from darse.runtime.oci.spec import READONLY_PATHS, masked_paths
 from darse.runtime.rootfs.directories import is_there, make_directories
-from darse.volumes.binds import missing
 from darse.volumes.copy_up import copy_up, is_empty
 from darse.volumes.mounts import MountPlan, parse_mounts
 from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig
@@ -83,7 +82,7 @@ class Creation:
         if not recursive_read_only:
             for plan in plans:
                 plan.read_only_non_recursive |= plan.type == "bind" and not plan.rw
-        _check_sources(plans)
+        await context.volumes.check_sources(plans)
         mounted = await self._mounted.resolve(plans)
         links = self._links.resolve(host.Links or (), host.NetworkMode)
         host.Links = None  # told from the record, in the targets' current names
@@ -312,12 +311,6 @@ def check_name(given: str) -> str:
     if NAME_PATTERN.fullmatch(name) is None or len(name) > _NAME_LIMIT:
         raise InvalidParameter(f"Invalid container name ({given}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return name
-
-
-def _check_sources(plans: list[MountPlan]) -> None:
-    for plan in plans:
-        if plan.type == "bind" and not plan.make_source and not os.path.lexists(plan.source):
-            raise missing(plan.source)
 
 
 def _platform_warnings(image: Image) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.model import Container, Purpose, Status
+from darse.core import executors
 from darse.core.errors import Conflict, EngineError
 from darse.core.filters import Filters
 from darse.wire.containers import ContainersPruned
@@ -69,7 +69,7 @@ class Removal:
                 self._execs.forget_container(container.id)
                 await context.rootfs_leases.end(container.id)
                 await context.images.remove_snapshot(container.id)
-                await asyncio.to_thread(context.files.of(container.id).remove)
+                await executors.storage.run(context.files.of(container.id).remove)
                 await context.volumes.delete_data(discarded)
         context.traces.forget(container.id, container.name)
 

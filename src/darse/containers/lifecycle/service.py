@@ -221,6 +221,7 @@ class Lifecycle:
                 self._tell_ended(container)
             try:
                 await self._teardown.remove_run(container)
+                await context.networks.sandbox_is_released()
             except (EngineError, OSError):
                 # The next start removes it, or the next engine's.
                 context.log.exception("what container %s has left is not all removed", container.id[:12])

@@ -55,9 +55,9 @@ class Teardown:
         """Remove the bundle and the exit file, which is the proof of an end until that is on record."""
         self._context.pending_writes.write(container.id, self._context.files.of(container.id).clear_bundle)
 
-    def unmount_volumes(self, container: Container, plans: Iterable[MountPlan]) -> None:
+    async def unmount_volumes(self, container: Container, plans: Iterable[MountPlan]) -> None:
         """Unmount the container's volumes that no other container uses."""
-        self._context.volumes.unmount_unused(plans, container.id)
+        await self._context.volumes.unmount_unused(plans, container.id)
 
     def release_sandbox(self, container: Container) -> None:
         """Give back the network sandbox: links, addresses and ports."""
@@ -70,7 +70,7 @@ class Teardown:
         Every step is taken, whatever becomes of the others. Raises SystemFault, and OSError.
         """
         async with AsyncExitStack() as undo:
-            undo.callback(self.unmount_volumes, container, container.record.mounts)
+            undo.push_async_callback(self.unmount_volumes, container, container.record.mounts)
             undo.callback(self.clear_bundle, container)
             undo.callback(self.delete_runtime_state, container)
             undo.push_async_callback(self.remove_cgroup, container)

@@ -7,7 +7,6 @@ brings the kernel in line with the record, whichever of the two that is.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import msgspec
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container, Status
+from darse.core import executors
 from darse.core.errors import Conflict, EngineError, InvalidParameter
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.runtime.cgroups.update import change_limits
@@ -91,7 +91,7 @@ class ContainerUpdates:
                         context.publish(container, "update")
                 except EngineError as error:
                     if container.state.alive:
-                        await asyncio.to_thread(self.recover, container)  # the record says what was before
+                        await executors.kernel.run(self.recover, container)  # the record says what was before
                     raise _cannot(container, error) from error
                 self._unmark(container)
         return UpdateResponse(warnings)
@@ -117,7 +117,7 @@ class ContainerUpdates:
         before, after = (linux_resources(one, [], context.facts) for one in (container.record.host, host))
         write_atomically(self._mark_file(container), msgspec.json.encode(after), durable=False)
         try:
-            await asyncio.to_thread(change_limits, context.cgroups, context.cgroup_path(container), before, after)
+            await executors.kernel.run(change_limits, context.cgroups, context.cgroup_path(container), before, after)
         except EngineError as error:
             self._unmark(container)
             raise _cannot(container, error) from error

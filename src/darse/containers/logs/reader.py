@@ -21,6 +21,7 @@ import msgspec
 
 from darse.containers.logs.files import LogFiles, OpenLog
 from darse.containers.streams.console import frame
+from darse.core import executors
 from darse.linux.descriptors import open_in_thread
 from darse.linux.fs.inotify import Inotify
 
@@ -133,7 +134,7 @@ class LogStream:
             # Asked before reading: what was written before the end is then surely read.
             more_may_come = self._options.follow and self._running() and not self._closed
             rotated = self._files.has_successor(log)
-            while not await _finish(asyncio.to_thread(scan.go_on)):
+            while not await _finish(executors.storage.run(scan.go_on)):
                 if scan.output:
                     yield scan.output
                 if self._format.past_until or self._closed:

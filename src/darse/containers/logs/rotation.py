@@ -18,6 +18,7 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.logs.drivers import Retention, retention
 from darse.containers.logs.files import LogFiles
 from darse.containers.model import Container
+from darse.core import executors
 from darse.linux.fs.inotify import Subscription
 from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import MonitorDirectory
@@ -82,7 +83,7 @@ class LogRotation:
 
     def _in_background(self, files: LogFiles, before: int | None) -> None:
         """Compress rotated files, off the event loop."""
-        task = asyncio.create_task(asyncio.to_thread(files.compress, before))
+        task = asyncio.create_task(executors.storage.run(files.compress, before))
         self._work.add(task)
         task.add_done_callback(self._done)
 

@@ -89,7 +89,7 @@ class Endpoints:
             self._save(container, {**container.record.endpoints, record.name: settings})
         except EngineError:
             if container.state.alive:
-                networks.disconnect(record.id, container.id, holder(container))
+                await networks.disconnect(record.id, container.id, holder(container))
             raise
 
     async def disconnect(self, network: str, container: Container | None, *, force: bool = False) -> None:
@@ -108,9 +108,9 @@ class Endpoints:
             if record is None:
                 self._save(container, _without(container.record.endpoints, network))
             else:
-                self._disconnect(record, container)
+                await self._disconnect(record, container)
 
-    def recover(self, containers: Iterable[Container]) -> None:
+    async def recover(self, containers: Iterable[Container]) -> None:
         """Disconnect running containers from what their records do not name: a connect or disconnect was cut short.
 
         A connect changes the network stack first, a disconnect the record.
@@ -120,16 +120,16 @@ class Endpoints:
             sandbox = networks.sandbox(container.id) if container.state.alive else None
             for endpoint in list(sandbox.endpoints) if sandbox is not None else ():
                 if endpoint.network_name not in container.record.endpoints:
-                    networks.disconnect(endpoint.network_id, container.id, holder(container))
+                    await networks.disconnect(endpoint.network_id, container.id, holder(container))
 
-    def _disconnect(self, record: NetworkRecord, container: Container) -> None:
+    async def _disconnect(self, record: NetworkRecord, container: Container) -> None:
         if record.name not in container.record.endpoints:
             raise Conflict(f"container {container.id} is not connected to network {record.name}")
         before = container.record.endpoints
         self._save(container, _without(before, record.name))
         try:
             if container.state.alive:
-                self._context.networks.disconnect(record.id, container.id, holder(container))
+                await self._context.networks.disconnect(record.id, container.id, holder(container))
         except BaseException:
             self._save(container, before)
             raise

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container, refuse_restarting
+from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter, SystemFault
 from darse.linux.proc.procinfo import read_process
 from darse.runtime.processes import ps_columns
@@ -39,7 +39,7 @@ class Top:
         if columns is not None and all(column.title != "PID" for column in columns):
             raise SystemFault("Couldn't find PID field in ps output")
         # A container may have many thousands of processes.
-        titles, rows = await asyncio.to_thread(self._table, container, arguments, columns)
+        titles, rows = await executors.kernel.run(self._table, container, arguments, columns)
         self._context.publish(container, "top")
         return TopResponse(titles, rows)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
 from darse.archive.process import OnConnection
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.events import EventLog
 from darse.core.times import rfc3339
@@ -130,7 +130,7 @@ class ImageLoader:
         copy = archive.copies.get(member)
         if copy is not None and archive.digests[member] == blob.digest:
             self._gc.note_blobs([blob.digest])
-            await asyncio.to_thread(self._content.share, copy, blob.digest)
+            await executors.storage.run(self._content.share, copy, blob.digest)
 
     async def _diff_id(self, layer: ArchiveLayer, archive: ArchiveReader) -> str:
         return archive.published_diff_id(layer.member) or (await archive.staged_layer(layer.member)).diff_id

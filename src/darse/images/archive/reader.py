@@ -28,6 +28,7 @@ from darse.archive.process import OnConnection
 from darse.archive.request_body import Body
 from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD
 from darse.archive.tar import LINK, REGULAR, SYMLINK, Entry, Reader
+from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, reason
 from darse.images.archive.layout import Contents, normal
@@ -120,7 +121,7 @@ class ArchiveReader:
     async def _read_connection(self, body: OnConnection, report: Report) -> None:
         connection = socket.socket(fileno=os.dup(body.connection))
         with connection:
-            thread = asyncio.create_task(asyncio.to_thread(self._read_off, connection.fileno(), body))
+            thread = asyncio.create_task(executors.storage.run(self._read_off, connection.fileno(), body))
             try:
                 while not thread.done():
                     await asyncio.wait((thread,), timeout=_PROGRESS_EVERY)
@@ -136,7 +137,7 @@ class ArchiveReader:
     async def _read_pieces(self, body: AsyncIterator[bytes], report: Report) -> None:
         pieces: SimpleQueue[list[bytes] | None] = SimpleQueue()
         free = asyncio.Semaphore(_AHEAD)
-        thread = asyncio.create_task(asyncio.to_thread(self._read_all, self._dequeued(pieces, free)))
+        thread = asyncio.create_task(executors.storage.run(self._read_all, self._dequeued(pieces, free)))
         # A thread that fails makes no more room in the queue, and this loop would wait for room forever.
         thread.add_done_callback(lambda _: free.release())
         reported_at = time.monotonic()

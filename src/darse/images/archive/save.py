@@ -7,13 +7,13 @@ documents are the original ones. Documents come first, so that a reader of the s
 
 from __future__ import annotations
 
-import asyncio
 import tarfile
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import SystemFault
 from darse.core.events import EventLog
 from darse.images.archive.layout import blob_name
@@ -112,7 +112,7 @@ class ImageSaver:
                 yield piece
         else:
             with open(self._content.path(descriptor.digest), "rb", opener=open_regular) as file:
-                while piece := await asyncio.to_thread(file.read, _PIECE):
+                while piece := await executors.storage.run(file.read, _PIECE):
                     yield piece
 
     def _planned(self, chosen: list[_Chosen]) -> _Plan:

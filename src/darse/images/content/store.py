@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
 from darse.images.content.ingest import Ingest, Ingests
 from darse.images.model import Descriptor, digest_of
@@ -96,7 +97,7 @@ class ContentStore:
     async def read_documents(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return small blobs by their digests. Raises NotFound."""
         wanted = list(dict.fromkeys(digests))
-        return await asyncio.to_thread(lambda: {digest: self.read(digest) for digest in wanted})
+        return await executors.storage.run(lambda: {digest: self.read(digest) for digest in wanted})
 
     # Writing
 

@@ -7,12 +7,12 @@ leaves behind is collected.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from darse.core import executors
 from darse.core.unfinished import DOCUMENTS, Unfinished
 from darse.images.content.store import ContentStore
 from darse.images.layers.compressed import CompressedDigests
@@ -146,7 +146,7 @@ class GarbageCollector:
     async def delete_leftovers(self, paths: Iterable[Path]) -> None:
         """Delete the files and directories of removed blobs and layers."""
         for path in paths:
-            await asyncio.to_thread(remove_tree, path)
+            await executors.storage.run(remove_tree, path)
 
     # Crashes
 

@@ -6,9 +6,9 @@ in no other target.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
+from darse.core import executors
 from darse.core.errors import Conflict, NotFound
 from darse.core.events import EventLog
 from darse.core.filters import Filters
@@ -186,7 +186,7 @@ class ImageDeletion:
         removed = [DeleteItem(Deleted=chain_id) for chain_id in gone.chain_ids]
         reclaimed = sum(sizes.get(chain_id, 0) for chain_id in gone.chain_ids) + gone.blob_bytes
         if not any(filters.values(key) for key in ("until", "label", "label!")):
-            reclaimed += await asyncio.to_thread(self._content.ingests.remove)
+            reclaimed += await executors.storage.run(self._content.ingests.remove)
         self._events.publish("image", "prune", "", {"reclaimed": reclaimed})
         return ImagesPruned([*items, *removed] or None, reclaimed)
 

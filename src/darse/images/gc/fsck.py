@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.core.state import REBUILD, State
 from darse.images import references
@@ -136,12 +137,12 @@ class StoreCheck:
         required = self._required()
         yield CheckMessage(doing="documents", total=len(present))
         for digest in sorted(present | required):
-            sound = digest in present and await asyncio.to_thread(_is_whole, self._content.path(digest), digest)
+            sound = digest in present and await executors.storage.run(_is_whole, self._content.path(digest), digest)
             if digest in present and digest not in needed:
                 if not self._gc.is_only_lease(lease):
                     continue  # an operation may have written it, and record its image next
                 if repair:
-                    await asyncio.to_thread(self._content.remove, [digest])
+                    await executors.storage.run(self._content.remove, [digest])
                 yield _note(f"document {digest}", "nothing needs it", repaired=repair)
             elif not sound and digest in required:
                 repaired = repair and await self._derive(digest, made.get(digest))
@@ -151,7 +152,7 @@ class StoreCheck:
             elif not sound:
                 # A manifest of another platform, or an attestation: the next pull brings it again.
                 if repair:
-                    await asyncio.to_thread(self._content.remove, [digest])
+                    await executors.storage.run(self._content.remove, [digest])
                 yield _problem(f"document {digest}", "is damaged", "pull its image again", repaired=repair)
 
     def _required(self) -> set[str]:
@@ -172,8 +173,8 @@ class StoreCheck:
         document = encode_manifest(config, [layer.blob for layer in image.layers], MANIFEST)
         if digest_of(document) != digest:
             return False
-        await asyncio.to_thread(self._content.remove, [digest])
-        await asyncio.to_thread(self._content.put, document, MANIFEST)
+        await executors.storage.run(self._content.remove, [digest])
+        await executors.storage.run(self._content.put, document, MANIFEST)
         return True
 
     def _origin(self, digest: str) -> tuple[str, str]:

@@ -5,8 +5,7 @@ A layer never changes, so it is measured once, on demand, and the number is reco
 
 from __future__ import annotations
 
-import asyncio
-
+from darse.core import executors
 from darse.core.state import Schema, State
 from darse.images.content.store import ContentStore
 from darse.images.layers.remapped import RemappedLayers
@@ -34,7 +33,7 @@ class DiskUsage:
         present = self._layers.sizes().keys()
         new = {}
         for chain_id in present - measured.keys():
-            new[chain_id] = (await asyncio.to_thread(measure, self._layers.path(chain_id).parent)).on_disk
+            new[chain_id] = (await executors.storage.run(measure, self._layers.path(chain_id).parent)).on_disk
         gone = measured.keys() - present
         if new or gone:
             with self._state.transaction(durable=False) as connection:
@@ -45,4 +44,4 @@ class DiskUsage:
     async def total(self) -> int:
         """Bytes on the disk of all layers and their copies, documents and ingests."""
         layers = sum((await self.of_layers()).values())
-        return layers + await self._remapped.disk_usage() + await asyncio.to_thread(self._content.disk_usage)
+        return layers + await self._remapped.disk_usage() + await executors.storage.run(self._content.disk_usage)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from darse.archive import process
 from darse.archive.id_mapping import Owners
+from darse.core import executors
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.locks import KeyedLocks
 from darse.images.content.store import ContentStore
@@ -72,11 +73,11 @@ class RemappedLayers:
         staged = self._content.temporary()
         try:
             await self._unpack(chain_id, owners, staged)
-            await asyncio.to_thread(sync_file_system, staged)
+            await executors.storage.run(sync_file_system, staged)
             os.rename(staged, final)
-            await asyncio.to_thread(sync_directory, final.parent)
+            await executors.storage.run(sync_directory, final.parent)
         finally:
-            await asyncio.to_thread(remove_tree, staged)
+            await executors.storage.run(remove_tree, staged)
 
     async def _unpack(self, chain_id: str, owners: str, staged: Path) -> None:
         """Reassemble the layer's archive, and unpack it with other owners."""
@@ -130,7 +131,7 @@ class RemappedLayers:
         copies = self._all()
         for copy in copies:
             if copy not in self._measured:
-                self._measured[copy] = (await asyncio.to_thread(measure, copy)).on_disk
+                self._measured[copy] = (await executors.storage.run(measure, copy)).on_disk
         return sum(self._measured[copy] for copy in copies)
 
     def _all(self) -> list[Path]:

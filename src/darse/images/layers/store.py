@@ -14,7 +14,6 @@ need at once is unpacked once. Layers do not depend on each other: they are unpa
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from darse.archive import process
+from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.core.exhaustion import exhausted
 from darse.core.locks import KeyedLocks
@@ -288,7 +288,7 @@ class LayerStore:
         """
         final = self._directory / self._name(chain_id)
         if final.exists():
-            await asyncio.to_thread(remove_tree, final)
+            await executors.storage.run(remove_tree, final)
         columns = "chain_id, diff_id, size, stored_ns, archive_size, unflushed_boot"
         with self._state.transaction(durable=False) as connection:
             connection.execute(

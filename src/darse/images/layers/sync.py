@@ -13,6 +13,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from darse.core import executors
 from darse.core.state import State
 from darse.linux.fs.files import sync_file_system
 from darse.linux.proc.procinfo import boot_id
@@ -73,7 +74,7 @@ class LayerSync:
         if not layers:
             return
         try:
-            await asyncio.to_thread(sync_file_system, self._directory)
+            await executors.storage.run(sync_file_system, self._directory)
         except OSError as error:
             _log.warning("cannot sync %d layers to the disk: %s", len(layers), error)
             return

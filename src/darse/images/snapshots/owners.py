@@ -7,13 +7,13 @@ one, since files that are mapped already are not mapped twice.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Iterable
 from pathlib import Path
 
 from darse.archive.errors import Refused
 from darse.archive.id_mapping import Owners, change_owners
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.state import State
 from darse.images.layers.remapped import RemappedLayers
@@ -70,7 +70,7 @@ class SnapshotOwners:
 
     async def _move(self, container_id: str, upper: Path, owners: str, mapping: Owners, *, complete: str) -> None:
         self._record(container_id, owners, complete=False)
-        await asyncio.to_thread(change_owners, str(upper), mapping)
+        await executors.storage.run(change_owners, str(upper), mapping)
         self._record(container_id, complete, complete=True)
 
     def _record(self, container_id: str, owners: str, *, complete: bool) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from darse.core import trace
 from darse.core.errors import NotFound, SystemFault
+from darse.core.executors import Executor
 from darse.core.state import REBUILD, Schema, State
 from darse.images.layers.diff import Change, layer_changes
 from darse.images.layers.store import LayerStore
@@ -24,8 +25,8 @@ from darse.images.snapshots.mounted_images import MountedImages
 from darse.images.snapshots.owners import SnapshotOwners
 from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.recovery.startup import Recovery
-from darse.runtime.rootfs.threads import TreeSizes, TreeThreads
 from darse.runtime.rootfs.trash import Trash
+from darse.runtime.rootfs.tree_sizes import TreeSizes
 
 SCHEMA = Schema(
     "snapshots",
@@ -62,7 +63,7 @@ class SnapshotService:
         self._directory = data_root / "snapshots"
         self._trash = trash
         self._sizes = TreeSizes()
-        self._threads = TreeThreads(4)
+        self._threads = Executor("trees", 4)
         self._empty = data_root / "snapshots-empty"
         self._state = state
         self._layers = layers

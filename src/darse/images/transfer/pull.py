@@ -8,9 +8,9 @@ nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter, NoSpace, NotFound
 from darse.core.events import EventLog
 from darse.core.trace import Operation
@@ -184,7 +184,7 @@ class Puller:
         digests = {one.digest for one in transfers}
         self._stores.gc.note_blobs(digests)
         for digest in digests:
-            await asyncio.to_thread(content.share, content.ingests.path(digest), digest)
+            await executors.storage.run(content.share, content.ingests.path(digest), digest)
 
     async def _config(self, client: Client, repository: Repository, resolved: Resolved) -> bytes:
         digest = resolved.manifest.config.digest

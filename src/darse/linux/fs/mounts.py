@@ -9,18 +9,16 @@ See mount(2), mount_namespaces(7), unshare(2), setns(2), Documentation/filesyste
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from darse.core import trace
 from darse.core.errors import SystemFault
+from darse.core.executors import Executor
 from darse.linux.libc import CLONE_FS, CLONE_NEWNS, call
 from darse.linux.proc.fsuid import file_system_identity
 
@@ -46,6 +44,9 @@ _FLAG_NAMES = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec"
 _SELF_CONTAINED = "index=off,redirect_dir=nofollow,metacopy=off"
 # mount(2) takes one page of options; the kernel counts the final NUL.
 _OPTIONS_PAGE = 4095
+# After so many seconds an operation may be stuck in a mount that does not answer, and others run beside it.
+_PATIENCE = 5.0
+_CLOSE_SECONDS = 30.0
 
 
 def mount(source: str, target: str, fstype: str, flags: int, options: str = "") -> None:
@@ -71,11 +72,12 @@ def is_mount_point(path: Path) -> bool:
     """Whether something is mounted exactly at `path` in this mount namespace, and is what one finds there.
 
     A mount below a directory over which another one was mounted later is still in the table, but nobody gets there: the
-    identity of the mount that `path` leads to (mnt_id of proc(5)) tells them apart.
+    identity of the mount that `path` leads to (mnt_id of proc(5)) tells them apart. What is mounted is not asked: it
+    may be a file server that does not answer. Nothing is mounted at a symbolic link.
     """
-    wanted = str(path.resolve())
+    wanted = str(path.parent.resolve() / path.name)
     try:
-        descriptor = os.open(wanted, os.O_PATH | os.O_CLOEXEC)
+        descriptor = os.open(wanted, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -86,6 +88,12 @@ def is_mount_point(path: Path) -> bool:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         fields = (line.split(" ", 5) for line in table)
         return any(one[0] == identity and _unescape(one[4]) == wanted for one in fields)
+
+
+def mount_points() -> set[str]:
+    """Where something is mounted in this mount namespace. No file system is asked, so it never blocks."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        return {_unescape(line.split(" ", 5)[4]) for line in table}
 
 
 def private_bind(path: Path) -> None:
@@ -212,22 +220,24 @@ class NamespaceThreads:
     def __init__(self, size: int) -> None:
         """`size` is the number of operations that can be under way at once."""
         self._local = threading.local()
-        self._executor = ThreadPoolExecutor(size, "mount-namespace", initializer=self._enter)
+        self._executor = Executor("mount-namespace", size, patience=_PATIENCE, surroundings=self._thread)
 
-    def _enter(self) -> None:
+    @contextmanager
+    def _thread(self) -> Iterator[None]:
         call("unshare", CLONE_FS)
         self._local.home = os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield
+        finally:
+            os.close(self._local.home)
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Run `function` in one of the threads, within the caller's context (its trace)."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(
-            self._executor, lambda: context.run(function, *arguments, **options)
-        )
+        return await self._executor.run(function, *arguments, **options)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call `function` in one of the threads, within the caller's context. Blocks; not for one of the threads."""
-        return self._executor.submit(contextvars.copy_context().run, function).result()
+        return self._executor.call(function)
 
     @contextmanager
     def private_mounts(self) -> Iterator[None]:
@@ -241,5 +251,5 @@ class NamespaceThreads:
             call("setns", home, CLONE_NEWNS)
 
     def close(self) -> None:
-        """Wait for what runs and end the threads."""
-        self._executor.shutdown()
+        """Wait for what runs, unless it is stuck."""
+        self._executor.wait(_CLOSE_SECONDS)

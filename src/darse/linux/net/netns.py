@@ -6,22 +6,22 @@ and never used goes with the engine, whatever ends that.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from darse.core import trace
+from darse.core.executors import Executor
 from darse.linux.libc import call
 from darse.linux.net.rtnetlink import Netlink, set_up
 from darse.linux.proc.userns import IdMaps, make_network_namespace, make_user_namespace
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
+_CLOSE_SECONDS = 30.0
 _SWITCH = "net.ipv6.conf.default.disable_ipv6"
 # ip(8) in a namespace that we made, and what makes one like it: ours has no name.
 _IP = ("ip", "-n", trace.NETNS)
@@ -67,19 +67,19 @@ class NetnsThread:
 
     def __init__(self) -> None:
         self._local = threading.local()
-        self._executor = ThreadPoolExecutor(1, "netns", initializer=self._enter)
+        self._executor = Executor("netns", 1, surroundings=self._thread)
 
-    def _enter(self) -> None:
+    @contextmanager
+    def _thread(self) -> Iterator[None]:
         self._local.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield
+        finally:
+            os.close(self._local.home)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in the thread, within the caller's context (its trace)."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: context.run(function))
-
-    def call(self, function: Callable[[], T]) -> T:
-        """Run a function in the thread and wait for it: for what takes less than a millisecond."""
-        return self._executor.submit(contextvars.copy_context().run, function).result()
+        return await self._executor.run(function)
 
     def make(self, owner: Owner | None = None) -> Netns:
         """Make a namespace with its loopback up, the host's or `owner`'s. Call it in the thread; raises OSError."""
@@ -128,8 +128,8 @@ class NetnsThread:
         return Netns(descriptor, netlink)
 
     def close(self) -> None:
-        """End the thread."""
-        self._executor.shutdown()
+        """Wait for what runs."""
+        self._executor.wait(_CLOSE_SECONDS)
 
 
 def _disable_ipv6() -> None:

@@ -7,7 +7,6 @@ line, in a thread.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -19,7 +18,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from darse.core import trace
+from darse.core import executors, trace
 from darse.core.errors import SystemFault, Unavailable
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.mounts import MNT_DETACH, MS_BIND, bind_read_only, is_mount_point, mount, unmount
@@ -123,7 +122,7 @@ class Crun(_Program):
         fifo = self._exec_fifo(container_id)
         with trace.step("process", "start the container's process", *self.command("start", container_id)):
             if not _open_fifo(fifo):
-                await asyncio.to_thread(self._run, "start", container_id)
+                await executors.launch.run(self._run, "start", container_id)
 
     def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
         """See `OCIRuntime.adapt_spec`.
@@ -163,7 +162,7 @@ class Runc(_Program):
     async def start(self, container_id: str) -> None:
         """See `OCIRuntime.start`."""
         with trace.step("process", "start the container's process", *self.command("start", container_id)):
-            await asyncio.to_thread(self._run, "start", container_id)
+            await executors.launch.run(self._run, "start", container_id)
 
     def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
         """See `OCIRuntime.adapt_spec`."""

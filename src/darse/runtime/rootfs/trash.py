@@ -13,8 +13,8 @@ import os
 import secrets
 from pathlib import Path
 
+from darse.core.executors import Executor
 from darse.linux.fs.contained import remove_tree
-from darse.runtime.rootfs.threads import TreeThreads
 
 _AGAIN_SECONDS = 3600.0
 _log = logging.getLogger("darse.trash")
@@ -28,7 +28,7 @@ class Trash:
         # What could not be removed, and why.
         self.left: dict[str, str] = {}
         self._under_way: set[str] = set()
-        self._threads = TreeThreads(4)
+        self._threads = Executor("trees", 4)
         self._emptying: asyncio.Task[None] | None = None
 
     def open(self) -> None:

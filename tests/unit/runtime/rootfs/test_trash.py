@@ -9,10 +9,10 @@ import pytest
 
 from darse.core.errors import SystemFault
 from darse.linux.fs import files
-from darse.runtime.rootfs import threads
 from darse.runtime.rootfs import trash as trash_module
-from darse.runtime.rootfs.threads import TreeSizes
+from darse.runtime.rootfs import tree_sizes
 from darse.runtime.rootfs.trash import Trash
+from darse.runtime.rootfs.tree_sizes import TreeSizes
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_who_asks_for_the_same_size_shares_one_look(tmp_path: Path, monkey
 async def test_a_file_system_that_does_not_answer_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "_SILENCE", 0.05)
+    monkeypatch.setattr(tree_sizes, "_SILENCE", 0.05)
     answers = threading.Event()
     run = files.Measurement.run
 

@@ -31,6 +31,7 @@ from typing import Any, Final
 import msgspec
 
 from darse.containers.logs.shipping.addresses import Address, TLSFiles
+from darse.core import executors
 from darse.linux.descriptors import Descriptor
 from darse.linux.net.sockets import TCP_USER_TIMEOUT, peer_window, unsettled_bytes
 
@@ -93,7 +94,7 @@ class StreamConnection:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE_SECONDS)
             self._descriptor.listen(self._on_readable)
             if self._tls_files is not None:
-                context = await asyncio.to_thread(self._tls_files.context)
+                context = await executors.storage.run(self._tls_files.context)
                 self._tls = _TLS(context, self._tls_files.server_name or self.address.host)
                 await self._handshake(self._tls)
 

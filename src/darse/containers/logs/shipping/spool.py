@@ -7,7 +7,6 @@ killed is sent a second time, never not at all.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import msgspec
 
 from darse.containers.logs.files import LogFiles, OpenLog
 from darse.containers.logs.shipping.messages import Assembler, Message, Unfinished
+from darse.core import executors
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
 # Bytes of the log that are read at a time: small, for the event loop has other work too.
@@ -79,7 +79,7 @@ class Spool:
         while (wanted := max(self._position.sequence, self._files.oldest())) <= self._files.newest():
             if wanted != self._position.sequence:
                 self._position = Position(wanted, unfinished=self._position.unfinished)
-            self._log = await asyncio.to_thread(self._files.open, wanted)
+            self._log = await executors.storage.run(self._files.open, wanted)
             if self._log is not None:
                 return self._log
             if wanted == self._files.newest():

@@ -1,0 +1,247 @@
+"""Threads for work that blocks: bounded for each kind of work, so that no kind keeps another waiting.
+
+| executor | work | what it may wait for |
+|---|---|---|
+| `launch` | execs: monitors, the runtime | other programs |
+| `kernel` | control groups, netlink, connection tracking, `/proc` | the kernel's locks, processes that do not end |
+| `storage` | the engine's own roots: trees, documents, flushes | disks |
+| `transfer` | archives that clients send | clients |
+| `foreign` | bind sources, volumes that are mounts, containers' users | file servers that never answer again |
+
+asyncio's default executor is not used: its few threads would be shared by all of these, and six starts with a dead NFS
+mount would stop every exec and every removal. Threads are daemons, for the engine must be able to exit without those
+that are stuck; their work can be broken off anywhere, as by a crash. `drain` waits for what can be expected to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import contextvars
+import errno
+import functools
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, ParamSpec, TypeVar, cast
+
+from darse.core.errors import SystemFault
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A thread without work ends after so many seconds.
+_IDLE_SECONDS = 60.0
+# Stuck work takes a thread of its own up to this number, in each executor.
+_STUCK_MOST = 512
+_FOREIGN_SECONDS = 15.0
+
+
+class _Job:
+    """A call, and the future that gets its result."""
+
+    __slots__ = ("_call", "future", "running", "stuck")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.running = False
+        self.stuck = False
+
+    def __call__(self) -> None:
+        """Call it, in a thread."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._call()
+        except BaseException as error:  # it is the caller's
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
+class Executor(concurrent.futures.Executor):
+    """Threads for one kind of work."""
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        *,
+        patience: float | None = None,
+        surroundings: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
+        """At most `size` calls run at a time; a call that takes longer than `patience` seconds does not count.
+
+        Each thread does all its work within a context of its own, made by `surroundings`.
+        """
+        self._name = name
+        self._size = size
+        self._patience = patience
+        self._surroundings = surroundings
+        # Both conditions have one lock, under which all below is changed.
+        self._lock = threading.Lock()
+        self._more = threading.Condition(self._lock)
+        self._done = threading.Condition(self._lock)
+        self._jobs: deque[_Job] = deque()
+        self._threads = 0
+        self._idle = 0
+        self._running = 0
+        self._stuck = 0
+
+    async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call a function in a thread, within the caller's context (its trace). Cancelled, it goes on alone."""
+        loop = asyncio.get_running_loop()
+        job = _Job(functools.partial(contextvars.copy_context().run, function, *arguments, **options))
+        future: asyncio.Future[T] = loop.run_in_executor(self, cast(Callable[[], T], job))
+        if self._patience is not None:
+            self._judge_later(loop, future, job, self._patience)
+        return await future
+
+    def _judge_later(
+        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: _Job, patience: float
+    ) -> None:
+        def judge() -> None:
+            if self._judge(job):
+                self._judge_later(loop, future, job, patience)
+
+        timer = loop.call_later(patience, judge)
+        job.future.add_done_callback(lambda _: _cancel(loop, timer))
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function in a thread, within the caller's context. Blocks; not for one of these threads."""
+        job = _Job(functools.partial(contextvars.copy_context().run, function))
+        self.submit(job)
+        while True:
+            try:
+                return cast(T, job.future.result(self._patience))
+            except concurrent.futures.TimeoutError:
+                if job.future.done():
+                    raise  # the function's own
+                self._judge(job)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
+        """See `concurrent.futures.Executor`. Raises BlockingIOError when the host has no room for a thread."""
+        job = fn if isinstance(fn, _Job) else _Job(functools.partial(fn, *args, **kwargs))
+        with self._lock:
+            self._jobs.append(job)
+            try:
+                self._add_thread()
+            except RuntimeError as error:
+                if not self._threads:
+                    self._jobs.remove(job)
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), "a thread") from error
+            self._more.notify()
+        return job.future
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all work is done, `seconds` at most; whether it is. Blocks."""
+        with self._lock:
+            return self._done.wait_for(lambda: not self._jobs and not self._running, seconds)
+
+    def _add_thread(self) -> None:
+        """Start a thread where there is work for one. Call it under the lock."""
+        if len(self._jobs) > self._idle and self._threads < self._size + self._stuck:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            self._threads += 1
+
+    def _judge(self, job: _Job) -> bool:
+        """A call has not ended in time: let another run beside it. Whether it is to be judged again."""
+        with self._lock:
+            if job.running and self._stuck < _STUCK_MOST:
+                job.stuck = True
+                self._stuck += 1
+                with contextlib.suppress(RuntimeError):  # the host has no room for a thread: what waits goes on waiting
+                    self._add_thread()
+                return False
+            return job.running or job in self._jobs
+
+    def _work(self) -> None:
+        with self._surroundings():
+            while (job := self._next()) is not None:
+                job()
+                with self._lock:
+                    job.running = False
+                    self._running -= 1
+                    self._stuck -= job.stuck
+                    self._done.notify_all()
+                    if self._threads > self._size + self._stuck:
+                        self._threads -= 1
+                        return
+
+    def _next(self) -> _Job | None:
+        """The next call to make; None when the thread is to end."""
+        with self._lock:
+            self._idle += 1
+            found = self._more.wait_for(lambda: bool(self._jobs), _IDLE_SECONDS)
+            self._idle -= 1
+            if not found:
+                self._threads -= 1
+                return None
+            job = self._jobs.popleft()
+            job.running = True
+            self._running += 1
+            return job
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, timer: asyncio.TimerHandle) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(timer.cancel)
+
+
+class ForeignFileSystems:
+    """Calls to file systems that the engine does not own, and that may never answer."""
+
+    def __init__(self, size: int) -> None:
+        """`size` calls may run at a time; those that do not answer within a second do not count."""
+        self._executor = Executor("foreign", size, patience=1.0)
+        self._silent: dict[str, asyncio.Future[Any]] = {}
+
+    async def run(
+        self, where: str, function: Callable[..., T], *arguments: Any, seconds: float = _FOREIGN_SECONDS
+    ) -> T:
+        """Call a function that looks at, or changes, the file system at `where`.
+
+        Raises what it raises, and SystemFault after `seconds` without an answer. The call goes on then, and nobody else
+        calls there before it has ended.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (before := self._silent.get(where)) is not None:
+            await self._answer(where, before, end - loop.time())
+        call = asyncio.ensure_future(self._executor.run(function, *arguments))
+        try:
+            await self._answer(where, call, end - loop.time())
+        finally:
+            if not call.done():
+                self._silent[where] = call
+                call.add_done_callback(functools.partial(self._answered, where))
+        return call.result()
+
+    def _answered(self, where: str, call: asyncio.Future[Any]) -> None:
+        if self._silent.get(where) is call:
+            del self._silent[where]
+        if not call.cancelled():
+            call.exception()  # of a call that nobody waits for any more
+
+    @staticmethod
+    async def _answer(where: str, call: asyncio.Future[Any], seconds: float) -> None:
+        done, _ = await asyncio.wait((call,), timeout=max(seconds, 0))
+        if not done:
+            raise SystemFault(f"{where}: its file system does not answer")
+
+
+launch = Executor("launch", 8, patience=5.0)
+kernel = Executor("kernel", 8, patience=1.0)
+storage = Executor("storage", 8)
+transfer = Executor("transfer", 8, patience=1.0)
+foreign = ForeignFileSystems(16)
+
+
+async def drain(seconds: float) -> bool:
+    """Wait for the work that can be expected to end; whether it has ended in time."""
+    waiting = Executor("drain", 4)
+    return all(await asyncio.gather(*(waiting.run(one.wait, seconds) for one in (launch, kernel, storage, transfer))))
