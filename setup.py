@@ -1,6 +1,6 @@
 """What pyproject.toml cannot say: wheels and source archives carry the commit that they are of, for `darse version`.
 
-darse.build reads it: two lines, the commit and the time, in a file `_build` of the package. A clone says both itself.
+darse.revision reads it: two lines, the commit and the time, in a file `_build` of the package. A clone says both.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ PACKAGE = Path(__file__).resolve().parent / "src" / "darse"
 
 def write_identity(package: Path) -> None:
     """Write what these sources are into another copy of the package, where that is known."""
-    spec = importlib.util.spec_from_file_location("darse_build", PACKAGE / "build.py")
+    spec = importlib.util.spec_from_file_location("darse_revision", PACKAGE / "revision.py")
     assert spec is not None
     assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
-    commit, when = build.identity(str(PACKAGE))
+    revision = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(revision)
+    commit, when = revision.identity(str(PACKAGE))
     if commit and package.is_dir():
         (package / "_build").write_text(f"{commit}\n{when}\n")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from darse import __version__, build
+from darse import __version__, revision
 from darse.containers import ContainerService
 from darse.containers.dependencies import Dependencies
 from darse.containers.logs.drivers import drivers
@@ -91,7 +91,7 @@ class SystemService:
         self._containers = containers
         self.id = _engine_id(context.config.data_root)
         # Of the files it was started from: an upgrade may replace them.
-        self._commit, self._built = build.identity()
+        self._commit, self._built = revision.identity()
 
     def trace(self, reference: str, name: str | None) -> Operation:
         """The last operation on a container, or the last pull of an image. Raises NotFound.

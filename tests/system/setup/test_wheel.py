@@ -13,7 +13,7 @@ from tests.support.engine import REPOSITORY, Client, Engine
 from tests.support.pythons import SUPPORTED, find_python
 
 import darse
-from darse import build
+from darse import revision
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -77,7 +77,7 @@ def test_a_wheel_runs_containers(binaries: Path) -> None:
     engine.up()
     try:
         assert "Hello from darse!" in engine.darse("run", "--rm", "builtin/hello-world").ok().out
-        assert build.identity()[0] in engine.darse("version").ok().out
+        assert revision.identity()[0] in engine.darse("version").ok().out
     finally:
         engine.close()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from darse import build
+from darse import revision
 from darse.cli.commands.system.version import _date
 from tests.unit.cli.fake import run
 
@@ -42,7 +42,7 @@ def test_an_engine_of_another_build(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(build, "identity", lambda: (ours, "2026-11-28T18:04:05Z"))
+    monkeypatch.setattr(revision, "identity", lambda: (ours, "2026-11-28T18:04:05Z"))
     server: dict[str, Any] = {"Version": "1", "ApiVersion": "1.51", "GitCommit": theirs, "Platform": {"Name": platform}}
     run(["version"], {("GET", "/version"): server})
     said = capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse import __version__, build
+from darse import __version__, revision
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
@@ -78,7 +78,7 @@ def client_version(invocation: Invocation) -> dict[str, str]:
     import os
 
     machine = os.uname().machine
-    commit, built = build.identity()
+    commit, built = revision.identity()
     python = sys.version_info
     return {
         "Version": __version__,

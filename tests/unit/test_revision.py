@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from darse import build
+from darse import revision
 
 _GIT = ("git", "-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
 
@@ -32,7 +32,7 @@ def clone(tmp_path: Path) -> Path:
 
 
 def _identity(directory: Path) -> tuple[str, str]:
-    return build.identity(str(directory / "src" / "darse"))
+    return revision.identity(str(directory / "src" / "darse"))
 
 
 def test_of_a_clone(clone: Path) -> None:
@@ -52,18 +52,18 @@ def test_of_a_worktree(clone: Path, tmp_path: Path) -> None:
 
 
 def test_of_an_installation(tmp_path: Path) -> None:
-    assert build.identity(str(tmp_path)) == ("", "")
+    assert revision.identity(str(tmp_path)) == ("", "")
     (tmp_path / "_build").write_text("abc\n2026-01-02T03:04:05Z\n")
-    assert build.identity(str(tmp_path)) == ("abc", "2026-01-02T03:04:05Z")
+    assert revision.identity(str(tmp_path)) == ("abc", "2026-01-02T03:04:05Z")
 
 
 def test_of_this_one() -> None:
-    if os.path.exists(Path(build.__file__).parents[2] / ".git"):
-        assert len(build.identity()[0]) == 12
+    if os.path.exists(Path(revision.__file__).parents[2] / ".git"):
+        assert len(revision.identity()[0]) == 12
 
 
 def test_a_wheel_and_a_source_archive_say_it(tmp_path: Path) -> None:
-    root = Path(build.__file__).parents[2]
+    root = Path(revision.__file__).parents[2]
     if not (root / "setup.py").exists():
         pytest.skip("darse is installed without its sources")
     copy = tmp_path / "clone"
@@ -78,7 +78,7 @@ def test_a_wheel_and_a_source_archive_say_it(tmp_path: Path) -> None:
     built = ("build", "--build-base", str(tmp_path / "b"))
     for command in (built, ("sdist", "--formats=tar", "-d", str(tmp_path / "s"))):
         subprocess.run([sys.executable, "setup.py", "-q", *command], cwd=copy, check=True, capture_output=True)
-    assert build.identity(str(tmp_path / "b" / "lib" / "darse"))[0] == head
+    assert revision.identity(str(tmp_path / "b" / "lib" / "darse"))[0] == head
     (archive,) = (tmp_path / "s").iterdir()
     with tarfile.open(archive) as members:
         (name,) = (name for name in members.getnames() if name.endswith("/src/darse/_build"))
