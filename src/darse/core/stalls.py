@@ -160,8 +160,12 @@ def _read_delay(descriptor: int) -> int:
 
 def _read_delays(but: str) -> dict[str, int]:
     """The same of each thread of this process but one, by its id."""
-    found = {}
-    for thread in os.listdir("/proc/self/task"):
+    found: dict[str, int] = {}
+    try:
+        threads = os.listdir("/proc/self/task")
+    except OSError:  # no descriptor is left: nothing is subtracted
+        return found
+    for thread in threads:
         if thread != but and (descriptor := _open_schedstat(f"self/task/{thread}")) >= 0:
             found[thread] = _read_delay(descriptor)
             os.close(descriptor)

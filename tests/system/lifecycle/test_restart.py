@@ -60,7 +60,7 @@ def test_always_comes_back_with_growing_delays(cli: Client) -> None:
 
 def test_while_it_waits_it_is_restarting(cli: Client) -> None:
     cli("run", "-d", "--name", "crash", "--restart", "always", BUSYBOX, "sh", "-c", "exit 7").ok()
-    wait_until(lambda: restarts(cli, "crash") >= 4 and status(cli, "crash") == "restarting", what="a pause")
+    wait_until(lambda: restarts(cli, "crash") >= 5 and status(cli, "crash") == "restarting", what="a pause")
     state = look(cli, "crash")["State"]
     assert (state["Running"], state["Restarting"], state["ExitCode"], state["Pid"]) == (True, True, 7, 0)
     assert cli("ps", "--format", "{{.Status}}").ok().line.startswith("Restarting (7) ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from darse.core import stalls
 from darse.core.stalls import StallDetector
 
 _LIMIT = 0.1
@@ -101,3 +103,11 @@ def test_a_loop_that_waits_for_a_processor_is_not_blocked(caplog: pytest.LogCapt
             other.join()
     assert max(took) > _LIMIT
     assert caplog.records == []
+
+
+def test_without_a_descriptor_it_goes_on(monkeypatch):
+    def refuse(path):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+    monkeypatch.setattr(stalls.os, "listdir", refuse)
+    assert stalls._read_delays("1") == {}
