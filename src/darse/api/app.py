@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from darse.api import aiohttp_server as web
-from darse.api.errors import API_VERSION, HEADERS, error_response
+from darse.api.errors import API_VERSION, HEADERS, TooLarge, error_response, status_of
 from darse.api.routes import (
     archives,
     checkpoints,
@@ -98,8 +98,8 @@ class Api:
         try:
             response = await self._dispatch(request)
         except EngineError as error:
-            response = self._failed(request, error, error.status, str(error))
-            if error.status == 413:
+            response = self._failed(request, error, status_of(error), str(error))
+            if isinstance(error, TooLarge):
                 response.force_close()  # the rest of the body was not read
         except web.HTTPException as error:
             response = self._failed(request, error, error.status, error.reason)

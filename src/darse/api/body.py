@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_h
 
 import msgspec
 
-from darse.core.errors import EngineError, InvalidParameter
+from darse.api.errors import TooLarge
+from darse.core.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from darse.api.aiohttp_server import BaseRequest
@@ -37,12 +38,6 @@ _noted: set[str] = set()
 log = logging.getLogger(__name__)
 
 Normalizer = Callable[[Any, str], Any]
-
-
-class TooLarge(EngineError):
-    """The body is larger than any document of the API."""
-
-    status = 413
 
 
 async def read_json(request: BaseRequest, type_: type[T], *, optional: bool = False) -> T:

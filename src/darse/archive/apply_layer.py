@@ -16,7 +16,7 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused, shown
+from darse.archive.errors import ArchiveRefused, shown
 from darse.archive.id_mapping import Owners
 from darse.archive.stream import write_all, write_segments
 from darse.archive.tar import (
@@ -70,7 +70,7 @@ class Unpacker:
         self.content = 0
 
     def run(self) -> None:
-        """Unpack everything. Raises Refused, and OSError for faults of the host."""
+        """Unpack everything. Raises ArchiveRefused, and OSError for faults of the host."""
         entry = None
         try:
             for entry in self._reader:
@@ -80,10 +80,10 @@ class Unpacker:
         except OSError as error:
             if error.errno in HOST_FAULTS or entry is None:
                 raise
-            raise Refused(f"entry {shown(entry.path)} cannot be made: {error.strerror}") from error
+            raise ArchiveRefused(f"entry {shown(entry.path)} cannot be made: {error.strerror}") from error
         except (ValueError, OverflowError) as error:
             # An owner, device or time that the kernel has no bits for; a NUL byte in a name.
-            raise Refused(f"entry {shown(entry.path) if entry else ''} cannot be made: {error}") from error
+            raise ArchiveRefused(f"entry {shown(entry.path) if entry else ''} cannot be made: {error}") from error
 
     def _make(self, entry: Entry) -> None:
         path = entry.path = self._contained(entry.path)
@@ -104,7 +104,7 @@ class Unpacker:
         if kind == b"V":
             return
         if not path:
-            raise Refused("the root directory is no directory")
+            raise ArchiveRefused("the root directory is no directory")
         directory = self._parent(parent)
         if path in self._whiteouts:
             self._replace_whiteout(path)
@@ -123,12 +123,12 @@ class Unpacker:
 
     @staticmethod
     def _contained(path: bytes) -> bytes:
-        """The path below the root, without `.` and doubled slashes. Raises Refused for `..`."""
+        """The path below the root, without `.` and doubled slashes. Raises ArchiveRefused for `..`."""
         if path[:1] not in (b"/", b".", b"") and b"/." not in path and b"//" not in path and path[-1:] != b"/":
             return path
         parts = [part for part in path.split(b"/") if part not in (b"", b".")]
         if b".." in parts:
-            raise Refused(f"path {shown(path)} leaves the layer")
+            raise ArchiveRefused(f"path {shown(path)} leaves the layer")
         return b"/".join(parts)
 
     def _parent(self, path: bytes) -> int:
@@ -184,7 +184,7 @@ class Unpacker:
             file = os.open(name, _CREATE, mode, dir_fd=directory)
         except FileExistsError:
             if entry.path not in self._whiteouts:
-                raise Refused(f"{shown(entry.path)} is there twice") from None
+                raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
             self._replace_whiteout(entry.path)
             file = os.open(name, _CREATE, mode, dir_fd=directory)
         try:
@@ -237,7 +237,7 @@ class Unpacker:
                     os.mkdir(name, 0o755, dir_fd=directory)
                     os.setxattr(entry.path, _OPAQUE_XATTR, b"y")
                 elif not stat.S_ISDIR(status.st_mode):
-                    raise Refused(f"{shown(entry.path)} is there twice") from None
+                    raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
         self._directories[entry.path] = _Directory(entry, uid, gid)
 
     def _finish_directories(self) -> None:
@@ -259,9 +259,11 @@ class Unpacker:
         try:
             os.link(target, name, src_dir_fd=self._root, dst_dir_fd=directory, follow_symlinks=False)
         except FileExistsError:
-            raise Refused(f"{shown(entry.path)} is there twice") from None
+            raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
         except FileNotFoundError:
-            raise Refused(f"{shown(entry.path)} is a hard link to {shown(target)}, which is not in the layer") from None
+            raise ArchiveRefused(
+                f"{shown(entry.path)} is a hard link to {shown(target)}, which is not in the layer"
+            ) from None
 
     def _symlink(self, entry: Entry, directory: int, name: bytes) -> None:
         # Whatever it says, also `../../..`: it is text, which is only ever resolved below the layer's or a container's
@@ -269,7 +271,7 @@ class Unpacker:
         try:
             os.symlink(entry.link, name, dir_fd=directory)
         except FileExistsError:
-            raise Refused(f"{shown(entry.path)} is there twice") from None
+            raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
         self._own(entry, directory, name)
 
     def _node(self, entry: Entry, directory: int, name: bytes) -> None:
@@ -277,7 +279,7 @@ class Unpacker:
         try:
             os.mknod(name, kind | entry.mode, os.makedev(*entry.device), dir_fd=directory)
         except FileExistsError:
-            raise Refused(f"{shown(entry.path)} is there twice") from None
+            raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
         self._own(entry, directory, name)
         if entry.mode & _SPECIAL_MODES:
             os.chmod(name, entry.mode, dir_fd=directory)
@@ -315,7 +317,7 @@ class Unpacker:
             return
         hidden = name[len(_PREFIX) :]
         if hidden in (b"", b".", b".."):
-            raise Refused(f"the whiteout {shown(name)} names nothing")
+            raise ArchiveRefused(f"the whiteout {shown(name)} names nothing")
         path = parent + b"/" + hidden if parent else hidden
         try:
             os.mknod(hidden, stat.S_IFCHR | 0o600, 0, dir_fd=directory)

@@ -1,16 +1,16 @@
 """What the package raises.
 
-Refused            the archive holds something that no layer may hold
+ArchiveRefused     the archive holds something that no layer may hold
   └ Truncated      it ends before it is over
 Damaged            files do not give back the archive that they came from
 """
 
 
-class Refused(Exception):
+class ArchiveRefused(Exception):
     """The archive holds something that no layer may hold."""
 
 
-class Truncated(Refused):
+class Truncated(ArchiveRefused):
     """The archive ends before it is over."""
 
     def __init__(self) -> None:

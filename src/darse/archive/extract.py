@@ -15,7 +15,7 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.stream import aligned, decompressed, is_compressed, write_all, write_segments
 from darse.archive.tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
 from darse.linux.fs.contained import remove_entry
@@ -130,7 +130,7 @@ class Unpacker:
         self.removed = ""
 
     def unpack(self, reader: Reader) -> None:
-        """Unpack everything. Raises Refused for what the archive is to blame for, and OSError."""
+        """Unpack everything. Raises ArchiveRefused for what the archive is to blame for, and OSError."""
         try:
             for entry in reader:
                 self._add(reader, entry)
@@ -175,7 +175,7 @@ class Unpacker:
         except FileExistsError:
             if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 if self._keep_kinds:
-                    raise Refused(
+                    raise ArchiveRefused(
                         f'cannot overwrite non-directory "{self._shown(path)}" with directory "{self._destination}"'
                     ) from None
                 remove_entry(parent, name)
@@ -244,7 +244,7 @@ class Unpacker:
             target = relative(entry.link)
             target_parent_path, _, target_name = target.rpartition("/")
             if not target_name:
-                raise Refused(f"invalid hardlink {target!r} -> {name!r}")
+                raise ArchiveRefused(f"invalid hardlink {target!r} -> {name!r}")
             target_parent = self._parents.open(target_parent_path)
             try:
                 os.link(target_name, name, src_dir_fd=target_parent, dst_dir_fd=parent, follow_symlinks=False)
@@ -281,7 +281,9 @@ class Unpacker:
     def _make_way(self, parent: int, name: str, path: str) -> None:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if self._keep_kinds and stat.S_ISDIR(status.st_mode):
-            raise Refused(f'cannot overwrite directory "{self._shown(path)}" with non-directory "{self._destination}"')
+            raise ArchiveRefused(
+                f'cannot overwrite directory "{self._shown(path)}" with non-directory "{self._destination}"'
+            )
         remove_entry(parent, name)
 
     def _shown(self, path: str) -> str:
@@ -320,15 +322,15 @@ class Unpacker:
 
 
 def relative(name: bytes) -> str:
-    """An entry's path below the target; "" for the target itself. Raises Refused for one that leads out of it."""
+    """An entry's path below the target; "" for the target itself. Raises ArchiveRefused for one outside of it."""
     parts: list[bytes] = []
     for part in name.split(b"/"):
         if part == b"..":
             if not parts:
-                raise Refused(f"{os.fsdecode(name)!r} is outside of the destination")
+                raise ArchiveRefused(f"{os.fsdecode(name)!r} is outside of the destination")
             parts.pop()
         elif part not in (b"", b"."):
             parts.append(part)
     if b"\0" in name:
-        raise Refused("a NUL in a name")
+        raise ArchiveRefused("a NUL in a name")
     return os.fsdecode(b"/".join(parts))

@@ -12,7 +12,7 @@ import os
 import stat
 import struct
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.linux.fs.contained import ENTER, ENTRY, Walk
 
 CAPABILITY = "security.capability"
@@ -62,7 +62,7 @@ class Owners:
         )
 
     def user(self, number: int) -> int:
-        """Raises Refused, in docker's words, for one that is in no range."""
+        """Raises ArchiveRefused, in docker's words, for one that is in no range."""
         return _map(self.users, number, self._reverse)
 
     def group(self, number: int) -> int:
@@ -112,8 +112,8 @@ def _map(ranges: Ranges, number: int, reverse: bool) -> int:
         if inside <= number < inside + count:
             return outside + number - inside
     if reverse:
-        raise Refused(f"Host ID {number} cannot be mapped to a container ID")
-    raise Refused(f"Container ID {number} cannot be mapped to a host ID")
+        raise ArchiveRefused(f"Host ID {number} cannot be mapped to a container ID")
+    raise ArchiveRefused(f"Container ID {number} cannot be mapped to a host ID")
 
 
 def change_owners(top: str, owners: Owners) -> None:

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused, shown
+from darse.archive.errors import ArchiveRefused, shown
 from darse.archive.headers import Headers, padded
 from darse.archive.stream import write_all
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Segments
@@ -53,7 +53,7 @@ class Packer:
         self._gathered_size = 0
 
     def run(self) -> None:
-        """Pack everything. Raises Refused for a tree that no archive holds, and OSError."""
+        """Pack everything. Raises ArchiveRefused for a tree that no archive holds, and OSError."""
         top = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         directory = b"/"
         walk = Walk(top, wide_ordered=True, batch=_NAMES, held=_HELD)
@@ -74,7 +74,7 @@ class Packer:
     def _entry(self, path: bytes, status: os.stat_result) -> bool:
         """Write an entry; whether it is a directory. What has gone meanwhile is left out."""
         if len(path) >= _PATH_MAX:
-            raise Refused(f"{shown(path)} is nested too deeply: paths have at most {_PATH_MAX - 1} bytes")
+            raise ArchiveRefused(f"{shown(path)} is nested too deeply: paths have at most {_PATH_MAX - 1} bytes")
         try:
             xattrs = _xattrs(path)
         except FileNotFoundError:
@@ -82,7 +82,7 @@ class Packer:
         mode = status.st_mode
         parent, _, name = path.rpartition(b"/")
         if name.startswith(b".wh."):
-            raise Refused(f"{shown(path)} cannot be in a layer: names that begin with .wh. mean what is gone")
+            raise ArchiveRefused(f"{shown(path)} cannot be in a layer: names that begin with .wh. mean what is gone")
         if stat.S_ISSOCK(mode):
             return False
         if stat.S_ISCHR(mode) and status.st_rdev == 0:

@@ -16,7 +16,7 @@ import os
 import sys
 from select import POLLIN, poll
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.tar import BLOCK
 
 TYPE_CHECKING = False  # not the one of typing, whose import is a third of a worker's start
@@ -62,7 +62,7 @@ class Body:
         self._decode()
 
     def begin(self, count: int) -> bytes:
-        """Return its first `count` bytes, or all there are, without taking them. Raises Refused, and OSError."""
+        """Return its first `count` bytes, or all there are, without taking them. Raises ArchiveRefused, and OSError."""
         while self._decoded < count and self._state != _DONE:
             self._read()
         return bytes(self._view[: min(count, self._decoded)])
@@ -70,7 +70,7 @@ class Body:
     def pieces(self) -> Iterator[memoryview]:
         """Yield it in pieces of a multiple of 512 bytes, but for the last; each is valid until the next is asked for.
 
-        Raises Refused when it is malformed or the client has gone before its end, and OSError.
+        Raises ArchiveRefused when it is malformed or the client has gone before its end, and OSError.
         """
         while self._state != _DONE:
             cut = self._decoded - self._decoded % BLOCK
@@ -104,7 +104,7 @@ class Body:
             if self._ends_with_input:
                 self._state = _DONE
                 return
-            raise Refused("the client has gone before the end of the archive")
+            raise ArchiveRefused("the client has gone before the end of the archive")
         self._end += count
         self._decode()
 
@@ -132,19 +132,19 @@ class Body:
             if self._end - self._raw < 2:
                 return False
             if self._buffer[self._raw : self._raw + 2] != b"\r\n":
-                raise Refused("a chunk of the request is longer than its size")
+                raise ArchiveRefused("a chunk of the request is longer than its size")
             self._raw += 2
             self._state = _SIZE
             return True
         end = self._buffer.find(b"\n", self._raw, min(self._end, self._raw + _LINE))
         if end < 0:
             if self._end - self._raw >= _LINE:
-                raise Refused("a line in the request's chunks is too long")
+                raise ArchiveRefused("a line in the request's chunks is too long")
             return False
         line = bytes(self._view[self._raw : end + 1])
         self._raw = end + 1
         if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            raise Refused("a line in the request's chunks does not end in CR and LF")
+            raise ArchiveRefused("a line in the request's chunks does not end in CR and LF")
         if self._state == _SIZE:
             self._left = _chunk_size(line[:-2])
             self._state = _DATA if self._left else _FIELDS
@@ -154,7 +154,7 @@ class Body:
             # A trailer field; none means anything here.
             self._trailer += len(line)
             if self._trailer > _TRAILER or b":" not in line or line[:1] in b" \t:":
-                raise Refused("the request's trailer is malformed or too long")
+                raise ArchiveRefused("the request's trailer is malformed or too long")
         return True
 
 
@@ -164,5 +164,5 @@ def _chunk_size(line: bytes) -> int:
     if semicolon:
         digits = digits.rstrip(b" \t")
     if not 0 < len(digits) <= _DIGITS or not _HEXADECIMAL.issuperset(digits):
-        raise Refused(f"{line[:40]!r} is no size of a chunk")
+        raise ArchiveRefused(f"{line[:40]!r} is no size of a chunk")
     return int(digits, 16)

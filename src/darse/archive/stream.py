@@ -12,7 +12,7 @@ import stat
 from _hashlib import openssl_sha256
 from _queue import SimpleQueue
 
-from darse.archive.errors import Refused, Truncated
+from darse.archive.errors import ArchiveRefused, Truncated
 from darse.archive.tar import BLOCK, Segments
 
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
@@ -78,7 +78,7 @@ class Stream:
         _thread.start_new_thread(self._digest, ())
 
     def buffers(self) -> Iterator[memoryview]:
-        """Yield the archive. Raises Refused, and OSError."""
+        """Yield the archive. Raises ArchiveRefused, and OSError."""
         while (buffer := self._filled.get()) is not None:
             if isinstance(buffer, Exception):
                 raise buffer
@@ -100,7 +100,7 @@ class Stream:
                 self._filled.put(buffer)
             self._filled.put(None)
         except MemoryError:
-            self._filled.put(Refused("its decompression needs more memory than a layer may take"))
+            self._filled.put(ArchiveRefused("its decompression needs more memory than a layer may take"))
         except Exception as error:
             self._filled.put(error)
         self._to_hash.put(None)
@@ -108,7 +108,7 @@ class Stream:
     def _count(self, more: int) -> None:
         self.length += more
         if 0 <= self._limit < self.length:
-            raise Refused(f"it unpacks to more than {self._limit} bytes")
+            raise ArchiveRefused(f"it unpacks to more than {self._limit} bytes")
 
     def _digest(self) -> None:
         while (buffer := self._to_hash.get()) is not None:
@@ -131,7 +131,7 @@ class Stream:
             yield piece
         # A file may hold more than the archive, which is a part of it; who feeds a pipe was told how much is wanted.
         if left == 0 and self._is_pipe and os.read(self._descriptor, 1):
-            raise Refused(f"it is longer than the {self._size} bytes that were declared")
+            raise ArchiveRefused(f"it is longer than the {self._size} bytes that were declared")
 
 
 def prepare_for(start: bytes) -> None:
@@ -166,7 +166,7 @@ def aligned(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def decompressed(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the uncompressed content. Raises Refused."""
+    """Yield the uncompressed content. Raises ArchiveRefused."""
     start = b""
     for piece in pieces:
         start += piece
@@ -242,7 +242,7 @@ def _members(pieces: Iterator[bytes], new: Callable[[], _Decompressor], error: t
                 if decoder.eof:
                     data, begun = decoder.unused_data, False
     except error as reason:
-        raise Refused(f"its compression is damaged: {reason}") from reason
+        raise ArchiveRefused(f"its compression is damaged: {reason}") from reason
     if begun:
         raise Truncated
 
@@ -274,7 +274,7 @@ def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
         while out := reader.read(_OUT):
             yield out
     except zstandard.ZstdError as reason:
-        raise Refused(f"its compression is damaged: {reason}") from reason
+        raise ArchiveRefused(f"its compression is damaged: {reason}") from reason
 
 
 _FORMATS: tuple[tuple[bytes, Decompress], ...] = ((GZIP, _gunzip), (ZSTD, _unzstd), (XZ, _unxz), (BZIP2, _bunzip2))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from darse.archive.errors import Refused, Truncated
+from darse.archive.errors import ArchiveRefused, Truncated
 
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
 TYPE_CHECKING = False
@@ -130,7 +130,7 @@ class Reader:
         return piece
 
     def __iter__(self) -> Iterator[Entry]:
-        """Raises Refused."""
+        """Raises ArchiveRefused."""
         blocks, keep = self._blocks, self._keep
         pending = _Pending()
         while True:
@@ -188,7 +188,7 @@ class Reader:
         if 0 < len(second) < BLOCK:
             raise Truncated
         if second.strip(b"\0"):
-            raise Refused("a single block of zeros is followed by something")
+            raise ArchiveRefused("a single block of zeros is followed by something")
         while self._blocks.advance():
             self._keep(self._blocks.take(self._blocks.end - self._blocks.position))
 
@@ -219,9 +219,9 @@ class Reader:
             self._old_sparse(header, entry)
         self._decide_kind(entry, kind)
         if entry.size < 0:
-            raise Refused(f"entry {entry.path!r} has a negative size")
+            raise ArchiveRefused(f"entry {entry.path!r} has a negative size")
         if entry.uid > _LARGEST_OWNER or entry.gid > _LARGEST_OWNER:
-            raise Refused(f"entry {entry.path!r} has an owner that no system has")
+            raise ArchiveRefused(f"entry {entry.path!r} has an owner that no system has")
         # In Go, what is only a header has no content, whatever size it claims.
         self._left = 0 if entry.kind in _HEADER_ONLY else entry.size
         self._padding = -self._left % BLOCK
@@ -234,10 +234,10 @@ class Reader:
         if entry.kind == REGULAR and entry.path.endswith(b"/"):
             # v7 had no type for directories.
             if entry.size:
-                raise Refused(f"entry {entry.path!r} is named as a directory, and has content")
+                raise ArchiveRefused(f"entry {entry.path!r} is named as a directory, and has content")
             entry.kind = DIRECTORY
         elif entry.kind not in _HEADER_ONLY and entry.kind not in (REGULAR, b"V", b"D"):
-            raise Refused(f"entry {entry.path!r} is of type {kind!r}, which no layer may hold")
+            raise ArchiveRefused(f"entry {entry.path!r} is of type {kind!r}, which no layer may hold")
 
     def _owner(self, fields: tuple[bytes, ...]) -> tuple[int, int, int]:
         """Mode, owner and group; an archive has few of these."""
@@ -250,7 +250,7 @@ class Reader:
     def _special(self, kind: bytes, size: int, pending: _Pending) -> bool:
         """Read what extends a later header: pax records, or a name in GNU's manner."""
         if not 0 <= size <= _SPECIAL:
-            raise Refused(f"an extended header claims {size} bytes")
+            raise ArchiveRefused(f"an extended header claims {size} bytes")
         content = self._blocks.take(size)
         self._keep(content)
         if len(content) != size:
@@ -266,7 +266,7 @@ class Reader:
         else:
             if pending.records or pending.sparse:
                 # GNU tar merges them, Go takes the last.
-                raise Refused("an entry has two extended headers")
+                raise ArchiveRefused("an entry has two extended headers")
             pending.add(content)
         pending.used = True
         return True
@@ -284,7 +284,7 @@ class Reader:
             if not extended:
                 break
             if len(segments) * 16 > _SPARSE_MAP:
-                raise Refused(f"the sparse file {entry.path!r} has too many segments")
+                raise ArchiveRefused(f"the sparse file {entry.path!r} has too many segments")
             block = self._blocks.take(BLOCK)
             self._keep(block)
             if len(block) != BLOCK:
@@ -297,7 +297,7 @@ class Reader:
         major, minor = records.get(b"GNU.sparse.major"), records.get(b"GNU.sparse.minor")
         real = records.get(b"GNU.sparse.realsize") or records.get(b"GNU.sparse.size")
         if entry.kind != REGULAR or real is None:
-            raise Refused(f"the sparse file {entry.path!r} says no size")
+            raise ArchiveRefused(f"the sparse file {entry.path!r} says no size")
         entry.path = records.get(b"GNU.sparse.name", entry.path)
         entry.length = _decimal(real)
         if (major, minor) == (b"1", b"0"):
@@ -306,7 +306,7 @@ class Reader:
             numbers = [_decimal(number) for number in records[b"GNU.sparse.map"].split(b",") if number]
             entry.segments = _checked(list(zip(numbers[::2], numbers[1::2], strict=False)), entry)
         else:
-            raise Refused(f"the sparse file {entry.path!r} is in an unknown format")
+            raise ArchiveRefused(f"the sparse file {entry.path!r} is in an unknown format")
 
     def _map_before_content(self, entry: Entry) -> Segments:
         text = b""
@@ -318,7 +318,7 @@ class Reader:
             if len(lines) > wanted:
                 break
             if len(text) > _SPARSE_MAP or self._left < BLOCK:
-                raise Refused(f"the map of the sparse file {entry.path!r} is not whole")
+                raise ArchiveRefused(f"the map of the sparse file {entry.path!r} is not whole")
             block = self._blocks.take(BLOCK)
             self._keep(block)
             if len(block) != BLOCK:
@@ -347,7 +347,7 @@ class _Pending:
             if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
                 # Format 0.0 repeats a key that counts each time.
                 if (key == b"GNU.sparse.offset") != (len(self._map) % 2 == 0):
-                    raise Refused("the map of a sparse file is not in order")
+                    raise ArchiveRefused("the map of a sparse file is not in order")
                 self._map.append(value)
                 self.sparse[b"GNU.sparse.map"] = b",".join(self._map)
             elif key.startswith(b"GNU.sparse."):
@@ -384,17 +384,17 @@ class _Pending:
 
 
 def records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the records of a pax extended header: `LENGTH KEY=VALUE`, each with a newline. Raises Refused."""
+    """Yield the records of a pax extended header: `LENGTH KEY=VALUE`, each with a newline. Raises ArchiveRefused."""
     position = 0
     while position < len(content):
         space = content.find(b" ", position, position + 20)
         length = _decimal(content[position:space]) if space > 0 else 0
         end = position + length
         if length <= space - position + 1 or end > len(content) or content[end - 1 : end] != b"\n":
-            raise Refused("a pax record is malformed")
+            raise ArchiveRefused("a pax record is malformed")
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
         if not key or not equals:
-            raise Refused("a pax record has no key")
+            raise ArchiveRefused("a pax record has no key")
         yield key, value
         position = end
 
@@ -402,7 +402,7 @@ def records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _check_global(content: bytes) -> None:
     for key, _ in records(content):
         if key in _CHANGES_ENTRIES or key.startswith(b"GNU.sparse."):
-            raise Refused(f"a global header sets {key.decode(errors='replace')}")
+            raise ArchiveRefused(f"a global header sets {key.decode(errors='replace')}")
 
 
 def _check(header: bytes, field: bytes) -> None:
@@ -417,7 +417,7 @@ def _check(header: bytes, field: bytes) -> None:
     # Old tars summed signed bytes.
     signed = sum(byte - 256 if byte > 127 else byte for byte in header.replace(field, b" " * 8, 1))
     if wanted < 0 or signed != wanted:
-        raise Refused("a header's checksum is wrong: this is no tar archive, or a damaged one")
+        raise ArchiveRefused("a header's checksum is wrong: this is no tar archive, or a damaged one")
 
 
 def _checked(segments: Segments, entry: Entry) -> Segments:
@@ -426,18 +426,18 @@ def _checked(segments: Segments, entry: Entry) -> Segments:
     whole = True
     for offset, count in segments:
         if offset < end or count < 0:
-            raise Refused(f"the map of the sparse file {entry.path!r} is not in order")
+            raise ArchiveRefused(f"the map of the sparse file {entry.path!r} is not in order")
         if count and not whole:
             # GNU tar looks for the next one's data in the next block, Go right behind this one's.
-            raise Refused(f"the map of the sparse file {entry.path!r} is not in whole blocks")
+            raise ArchiveRefused(f"the map of the sparse file {entry.path!r} is not in whole blocks")
         end, whole = offset + count, count % BLOCK == 0
     if end > entry.length or sum(count for _, count in segments) != entry.size:
-        raise Refused(f"the map of the sparse file {entry.path!r} is not that of its content")
+        raise ArchiveRefused(f"the map of the sparse file {entry.path!r} is not that of its content")
     return [segment for segment in segments if segment[1]]
 
 
 def _number(field: bytes) -> int:
-    """A number of a header: octal, or GNU's base-256. Raises Refused."""
+    """A number of a header: octal, or GNU's base-256. Raises ArchiveRefused."""
     text = field.strip(b" \0")
     if text.isdigit():
         try:
@@ -452,19 +452,19 @@ def _number(field: bytes) -> int:
         value = value - (1 << 8 * len(field)) if field[0] & 0x40 else value & ((1 << (8 * len(field) - 1)) - 1)
         if -_MAXIMUM <= value <= _MAXIMUM:
             return value
-    raise Refused(f"a header holds {field!r} where a number belongs")
+    raise ArchiveRefused(f"a header holds {field!r} where a number belongs")
 
 
 def _natural(field: bytes) -> int:
     value = _number(field)
     if value < 0:
-        raise Refused("a header holds a negative number")
+        raise ArchiveRefused("a header holds a negative number")
     return value
 
 
 def _decimal(text: bytes) -> int:
     if not text.isdigit() or len(text) > 19 or (value := int(text)) > _MAXIMUM:
-        raise Refused(f"a record holds {text[:40]!r} where a number belongs")
+        raise ArchiveRefused(f"a record holds {text[:40]!r} where a number belongs")
     return value
 
 
@@ -473,12 +473,12 @@ def _fraction(text: bytes) -> int:
     whole, _, part = text.partition(b".")
     negative = whole.startswith(b"-")
     if (part and not part.isdigit()) or len(part) > 100:
-        raise Refused(f"a record holds {text[:40]!r} where a time belongs")
+        raise ArchiveRefused(f"a record holds {text[:40]!r} where a time belongs")
     value = _decimal(whole[negative:]) * 1_000_000_000 + int(part[:9].ljust(9, b"0"))
     return -value if negative else value
 
 
 def _text(value: bytes) -> bytes:
     if b"\0" in value:
-        raise Refused("a record holds a NUL byte where a name belongs")
+        raise ArchiveRefused("a record holds a NUL byte where a name belongs")
     return value

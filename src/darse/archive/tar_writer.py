@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import Refused, shown
+from darse.archive.errors import ArchiveRefused, shown
 from darse.archive.headers import Headers
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
@@ -60,7 +60,7 @@ class TreePacker:
     def add(self, parent: int, base: str, name: bytes, *, follow: bool = False) -> None:
         """Add what `base` is in the directory `parent`, with all that is in it, under `name`.
 
-        Raises OSError when it cannot be read, and Refused for a tree that is nested too deeply.
+        Raises OSError when it cannot be read, and ArchiveRefused for a tree that is nested too deeply.
         """
         status = os.stat(base, dir_fd=parent, follow_symlinks=follow)
         if not stat.S_ISDIR(status.st_mode):
@@ -98,7 +98,9 @@ class TreePacker:
                     continue
                 inner = path + os.fsencode(child)
                 if len(inner) >= _PATH_MAX:
-                    raise Refused(f"{shown(inner)} is nested too deeply: paths have at most {_PATH_MAX - 1} bytes")
+                    raise ArchiveRefused(
+                        f"{shown(inner)} is nested too deeply: paths have at most {_PATH_MAX - 1} bytes"
+                    )
                 if kind == ENTER:
                     path = inner + b"/"
                     if not self._directory(directory, path, status):

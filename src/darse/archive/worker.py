@@ -27,7 +27,7 @@ import sys
 
 from darse.archive import tar_split
 from darse.archive.apply_layer import HOST_FAULTS, Unpacker
-from darse.archive.errors import Damaged, Refused
+from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.id_mapping import Owners
 from darse.archive.layer_diff import Packer
 from darse.archive.reassemble import Rebuilder
@@ -115,7 +115,7 @@ def main(arguments: list[str]) -> None:
             answer = pack(options)
         else:
             answer = rebuild(options, int(options["extra"]) if mode == "rebuild" else None)
-    except Refused as error:
+    except ArchiveRefused as error:
         answer = {"error": error}
     except Damaged as error:
         answer = {"damaged": error}

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from darse.distribution.error_response import folded, refusal
-from darse.distribution.errors import NotFound, Refused, Unauthorized, Untrustworthy
+from darse.distribution.errors import AuthenticationRequired, NotInRegistry, RequestRefused, Untrustworthy
 from darse.distribution.transport import Response, Transport, split_url
 
 CLIENT_ID = "darse"
@@ -122,7 +122,7 @@ class Authenticator:
         for challenge in offered:
             if challenge.scheme == "basic":
                 if not (self._credentials.username or self._credentials.password):
-                    raise Unauthorized("no basic auth credentials")
+                    raise AuthenticationRequired("no basic auth credentials")
                 known_basic, self._basic = self._basic, True
                 return not known_basic
         return False
@@ -165,7 +165,7 @@ class Authenticator:
             if response.status != 200:
                 error = refusal(response, f'Get "{realm}"')
                 # That there is no such thing is said of images only.
-                raise Refused(str(error)) if isinstance(error, NotFound) else error
+                raise RequestRefused(str(error)) if isinstance(error, NotInRegistry) else error
             content = response.read(_TOKEN_LIMIT)
         return self._read(content, realm)
 

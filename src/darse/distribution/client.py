@@ -9,7 +9,14 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from darse.distribution.auth import Credentials
-from darse.distribution.errors import NotFound, Refused, RegistryError, Unauthorized, Unreachable, Untrustworthy
+from darse.distribution.errors import (
+    AuthenticationRequired,
+    NotInRegistry,
+    RegistryError,
+    RequestRefused,
+    Unreachable,
+    Untrustworthy,
+)
 from darse.distribution.hosts import HUB, HUB_INDEX, Endpoint, Hosts, Settings
 from darse.distribution.references import DEFAULT_DOMAIN, Reference
 from darse.distribution.repository import Repository, paged
@@ -133,7 +140,7 @@ def _login(session: Session) -> str:
     session.ping()
     with session.request("GET", "/v2/", accepted=(200, 401)) as response:
         if response.status == 401:
-            raise Unauthorized(f"login attempt to {response.url} failed with status: 401 Unauthorized")
+            raise AuthenticationRequired(f"login attempt to {response.url} failed with status: 401 Unauthorized")
     return session.authenticator.refresh_token
 
 
@@ -141,7 +148,7 @@ def _search(session: Session, term: str, limit: int) -> list[SearchResult]:
     try:
         with session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}") as response:
             content = response.read(_SEARCH_LIMIT)
-    except (NotFound, Refused):
+    except (NotInRegistry, RequestRefused):
         names = paged(session, "/v2/_catalog?n=1000", "repositories", ("registry:catalog:*",))
         short = term.removeprefix("library/").lower()
         # Hub's official images are called without `library/`, which elsewhere is a part of the name like any other.

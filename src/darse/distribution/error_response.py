@@ -16,14 +16,14 @@ _SHOWN = 500
 _CLIENT_FAULTS = 400
 _SERVER_FAULTS = 500
 _KINDS: dict[int, type[RegistryError]] = {
-    401: errors.Unauthorized,
+    401: errors.AuthenticationRequired,
     403: errors.Denied,
-    404: errors.NotFound,
+    404: errors.NotInRegistry,
     408: errors.Faulty,
     429: errors.TooManyRequests,
 }
 _CODES: dict[str, type[RegistryError]] = {
-    "UNAUTHORIZED": errors.Unauthorized,
+    "UNAUTHORIZED": errors.AuthenticationRequired,
     "DENIED": errors.Denied,
     "TOOMANYREQUESTS": errors.TooManyRequests,
 }
@@ -36,7 +36,7 @@ def refusal(response: Response, doing: str) -> RegistryError:
         code, detail = _first_error(response.read(_LIMIT))
     except RegistryError:
         code, detail = "", ""
-    kind = _KINDS.get(status) or (errors.Faulty if status >= _SERVER_FAULTS else errors.Refused)
+    kind = _KINDS.get(status) or (errors.Faulty if status >= _SERVER_FAULTS else errors.RequestRefused)
     kind = _CODES.get(code, kind) if _CLIENT_FAULTS <= status < _SERVER_FAULTS else kind
     said = detail or _without_document(status, response.reason)
     error = kind(said if detail and kind in _CODES.values() else f"{doing}: {said}")

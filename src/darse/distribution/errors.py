@@ -1,17 +1,17 @@
 """Every failure of a registry, told apart by what the caller can do about it.
 
     RegistryError
-    ├── InvalidReference    no registry was asked: the name is none
-    ├── Unreachable         no answer: name, connection, TLS, time           worth another try, or another host
-    ├── Unauthorized        credentials are wanted, or others (401)
-    ├── Denied              the registry refuses, whoever asks (403)
-    ├── NotFound            no such repository, manifest or blob (404)
-    ├── TooManyRequests     come back later (429)                            worth another try, after `retry_after`
-    ├── Faulty              the registry failed (5xx), or broke off          worth another try
-    ├── Refused             any other refusal (4xx)
-    ├── Untrustworthy       the answer is not what was promised: digest, size, type, form
-    ├── Unsupported         understood, and nothing that can be used: schema 1, an artifact, another platform
-    └── Cancelled           the caller gave up
+    ├── InvalidReference         no registry was asked: the name is none
+    ├── Unreachable              no answer: name, connection, TLS, time           worth another try, or another host
+    ├── AuthenticationRequired   credentials are wanted, or others (401)
+    ├── Denied                   the registry refuses, whoever asks (403)
+    ├── NotInRegistry            no such repository, manifest or blob (404)
+    ├── TooManyRequests          come back later (429)                            worth another try, after `retry_after`
+    ├── Faulty                   the registry failed (5xx), or broke off          worth another try
+    ├── RequestRefused           any other refusal (4xx)
+    ├── Untrustworthy            the answer is not what was promised: digest, size, type, form
+    ├── UnsupportedContent       understood, and nothing that can be used: schema 1, an artifact, another platform
+    └── Cancelled                the caller gave up
 
 `str()` is the text for people, in docker's words where scripts match them.
 """
@@ -43,7 +43,7 @@ class Unreachable(RegistryError):
     retryable = True
 
 
-class Unauthorized(RegistryError):
+class AuthenticationRequired(RegistryError):
     """Credentials are missing or wrong."""
 
 
@@ -51,7 +51,7 @@ class Denied(RegistryError):
     """The registry refuses."""
 
 
-class NotFound(RegistryError):
+class NotInRegistry(RegistryError):
     """The registry has no such thing."""
 
 
@@ -67,7 +67,7 @@ class Faulty(RegistryError):
     retryable = True
 
 
-class Refused(RegistryError):
+class RequestRefused(RegistryError):
     """The registry does not take the request."""
 
 
@@ -75,7 +75,7 @@ class Untrustworthy(RegistryError):
     """The registry's answer is not what it claims to be."""
 
 
-class Unsupported(RegistryError):
+class UnsupportedContent(RegistryError):
     """The registry has something else than an image for this machine."""
 
 

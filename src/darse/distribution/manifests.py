@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from darse.distribution.errors import Unsupported, Untrustworthy
+from darse.distribution.errors import UnsupportedContent, Untrustworthy
 from darse.distribution.references import is_digest
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -107,12 +107,12 @@ def digest_of(content: bytes) -> str:
 def parse(document: Document) -> Manifest | Index:
     """Read a manifest or an index.
 
-    Raises Unsupported for schema 1 and artifacts' own documents, Untrustworthy for what is neither or both.
+    Raises UnsupportedContent for schema 1 and artifacts' own documents, Untrustworthy for what is neither or both.
     """
     raw = _decode(document)
     declared = raw.get("mediaType") or document.media_type
     if raw.get("schemaVersion") == 1 or declared.startswith(SCHEMA_1):
-        raise Unsupported(
+        raise UnsupportedContent(
             "the image is in the format of schema 1, which registries and engines have given up: "
             "its author has to push it again with a client of this decade"
         )
@@ -133,16 +133,16 @@ def parse(document: Document) -> Manifest | Index:
         manifest = _convert(document, raw, Manifest)
         _check(document, [manifest.config, *manifest.layers])
         return manifest
-    raise Unsupported(f"the registry has a document of type {declared!r:.100} there, which is no image")
+    raise UnsupportedContent(f"the registry has a document of type {declared!r:.100} there, which is no image")
 
 
 def check_is_image(manifest: Manifest) -> None:
-    """Raise Unsupported when the manifest is an artifact's: a chart, a signature, an attestation."""
+    """Raise UnsupportedContent when the manifest is an artifact's: a chart, a signature, an attestation."""
     kind = manifest.artifact_type or manifest.config.media_type
     layers = [layer.media_type for layer in manifest.layers if _LAYER_TYPES.match(layer.media_type) is None]
     if manifest.artifact_type or manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG) or layers:
         shown = layers[0] if layers and kind in (OCI_CONFIG, DOCKER_CONFIG) else kind
-        raise Unsupported(f"it is an artifact of type {shown!r:.100}, and no image that could be run")
+        raise UnsupportedContent(f"it is an artifact of type {shown!r:.100}, and no image that could be run")
 
 
 def _decode(document: Document) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from darse.distribution import manifests
-from darse.distribution.errors import NotFound, RegistryError, Untrustworthy
+from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
 from darse.distribution.manifests import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Document, Index, Manifest, digest_of
 from darse.distribution.repository import Repository
 
@@ -42,10 +42,10 @@ def referrers(repository: Repository, digest: str, artifact_type: str = "") -> l
         with repository.session.request("GET", path, scopes=repository.pulling) as response:
             content = response.read(MANIFEST_LIMIT)
         document = Document(content, OCI_INDEX, digest_of(content))
-    except NotFound:
+    except NotInRegistry:
         try:
             document = _kept_by_clients(repository, digest)
-        except NotFound:
+        except NotInRegistry:
             return []
     index = manifests.parse(document)
     if not isinstance(index, Index):
@@ -55,7 +55,7 @@ def referrers(repository: Repository, digest: str, artifact_type: str = "") -> l
 
 
 def _kept_by_clients(repository: Repository, digest: str) -> Document:
-    """The index of what refers to `digest`, as clients keep it. Raises NotFound, and RegistryError."""
+    """The index of what refers to `digest`, as clients keep it. Raises NotInRegistry, and RegistryError."""
     document = repository.manifest(fallback_tag(digest))
     if not isinstance(manifests.parse(document), Index):
         raise Untrustworthy(f"the registry's list of what refers to {digest} is no index")
@@ -66,7 +66,7 @@ def with_referrer(repository: Repository, subject: Descriptor, document: Documen
     """That index with another manifest, or None when it is in there already. Raises RegistryError."""
     try:
         raw: dict[str, Any] = msgspec.json.decode(_kept_by_clients(repository, subject.digest).content)
-    except NotFound:
+    except NotInRegistry:
         raw = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
     if any(one["digest"] == document.digest for one in raw["manifests"]):
         return None

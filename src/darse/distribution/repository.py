@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from darse.distribution.errors import NotFound, RegistryError, Untrustworthy
+from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
 from darse.distribution.manifests import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, digest_of
 from darse.distribution.references import is_digest
 from darse.distribution.session import Session
@@ -68,7 +68,7 @@ class Repository:
             with self.session.again(lambda: self._get_manifest("HEAD", reference)) as response:
                 digest = response.headers.get("Docker-Content-Digest", "")
                 length = response.headers.get("Content-Length", "")
-        except NotFound:
+        except NotInRegistry:
             return None
         if not is_digest(digest) or not length.isdigit():
             return self.manifest(reference).descriptor
@@ -110,7 +110,7 @@ class Repository:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         try:
             return self.session.request("GET", target, scopes=self.pulling, headers=headers, accepted=(200, 206))
-        except NotFound as error:
+        except NotInRegistry as error:
             # It is this blob that is missing, and not the image, where the registry does not say so.
             error.code = error.code or "BLOB_UNKNOWN"
             raise
@@ -122,7 +122,7 @@ class Repository:
                 lambda: self.session.request("HEAD", f"{self.root}/blobs/{digest}", scopes=self.pulling)
             ) as response:
                 length = response.headers.get("Content-Length", "")
-        except NotFound:
+        except NotInRegistry:
             return None
         return Descriptor(
             media_type=_media_type(response), digest=digest, size=int(length[:18]) if length.isdigit() else -1

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from darse.distribution.auth import Authenticator, Credentials
 from darse.distribution.error_response import refusal
-from darse.distribution.errors import RegistryError, Unauthorized, Unreachable, Untrustworthy
+from darse.distribution.errors import AuthenticationRequired, RegistryError, Unreachable, Untrustworthy
 from darse.distribution.hosts import Endpoint
 from darse.distribution.timeouts import Cancellation, pause_before
 from darse.distribution.transport import Body, Response, Transport
@@ -92,9 +92,9 @@ class Session:
     def _can_answer(self, response: Response, scopes: tuple[str, ...], doing: str) -> bool:
         try:
             return self.authenticator.answer(response, scopes)
-        except Unauthorized as error:
+        except AuthenticationRequired as error:
             response.close()
-            raise Unauthorized(f"{doing}: {error}") from None
+            raise AuthenticationRequired(f"{doing}: {error}") from None
 
     def _redirected(self, response: Response, url: str, count: int) -> str:
         location = response.headers.get("Location", "")

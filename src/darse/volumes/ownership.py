@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.id_mapping import Owners, change_owners
 from darse.core import executors
 from darse.core.errors import InvalidParameter
@@ -29,7 +29,7 @@ async def change_owners_of(record: VolumeRecord, owners: str, data: Path, save: 
             await _move(record, before, Owners.parse(before).reversed(), data, save, after="")
         if owners:
             await _move(record, owners, Owners.parse(owners), data, save, after=owners)
-    except Refused as error:
+    except ArchiveRefused as error:
         raise InvalidParameter(f"userns-remap: the files of volume {record.name}: {error}") from error
 
 

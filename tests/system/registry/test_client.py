@@ -11,7 +11,7 @@ import pytest
 from tests.support.registry import Certificates, Registry, needs_registry
 
 from darse.distribution import Client, Credentials, Document, Limits, Repository, Settings, Uploads, references
-from darse.distribution.errors import NotFound, Unauthorized, Unreachable
+from darse.distribution.errors import AuthenticationRequired, NotInRegistry, Unreachable
 from darse.distribution.manifests import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
 from darse.distribution.repository import begins_at
 
@@ -67,7 +67,7 @@ def test_what_was_pushed_is_pulled(registry: Registry) -> None:
     assert read(target, digest_of(layer), 2_999_000) == layer[2_999_000:]
     assert target.has_blob(digest_of(layer)).size == len(layer)
     assert target.has_blob(digest_of(b"")) is None
-    with pytest.raises(NotFound) as missing:
+    with pytest.raises(NotInRegistry) as missing:
         target.manifest("other")
     assert missing.value.detail == "manifest unknown: manifest unknown"
 
@@ -98,9 +98,9 @@ def test_passwords() -> None:
         push(repository(right, registry), b"layer", "1")
         assert right.login(registry.address) == ""
         assert right.catalog(registry.address) == ["team/app"]
-        with pytest.raises(Unauthorized, match=r"401 Unauthorized|authentication required"):
+        with pytest.raises(AuthenticationRequired, match=r"401 Unauthorized|authentication required"):
             Client(settings, Credentials("ada", "wrong")).login(registry.address)
-        with pytest.raises(Unauthorized, match="no basic auth credentials"):
+        with pytest.raises(AuthenticationRequired, match="no basic auth credentials"):
             repository(Client(settings), registry).manifest("1")
 
 

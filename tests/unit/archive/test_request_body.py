@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.request_body import CHUNKED, TO_THE_END, Body
 
 
@@ -99,15 +99,15 @@ def test_extensions_and_trailers_mean_nothing() -> None:
     ],
 )
 def test_chunks_that_lie_are_refused(sent: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(ArchiveRefused):
         read(sent, ended=False)
 
 
 @pytest.mark.parametrize("sent", [b"", b"3", b"3\r\n", b"3\r\nab", b"3\r\nabc", b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\n"])
 def test_a_client_that_goes_early_is_told_of(sent: bytes) -> None:
-    with pytest.raises(Refused, match="the client has gone"):
+    with pytest.raises(ArchiveRefused, match="the client has gone"):
         read(sent)
-    with pytest.raises(Refused, match="the client has gone"):
+    with pytest.raises(ArchiveRefused, match="the client has gone"):
         read(sent, 100)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from darse.archive.errors import Refused, Truncated
+from darse.archive.errors import ArchiveRefused, Truncated
 from darse.archive.headers import Headers, padded
 from darse.archive.tar import Blocks, Entry, Reader, _fraction, _number, records
 
@@ -94,7 +94,7 @@ def test_headers_say_what_they_were_told(fields: dict[str, object]) -> None:
 )
 def test_numbers(field: bytes, value: int | None) -> None:
     if value is None:
-        with pytest.raises(Refused):
+        with pytest.raises(ArchiveRefused):
             _number(field)
     else:
         assert _number(field) == value
@@ -120,7 +120,7 @@ def test_records() -> None:
         (b"k", b"\0\n"),
     ]
     for bad in (b"5 a=b\n", b"6 a=b", b"a=b\n", b"0 a=b\n", b"5 a\n\n", b"6 =ab\n"):
-        with pytest.raises(Refused):
+        with pytest.raises(ArchiveRefused):
             list(records(bad))
 
 

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from darse.archive.errors import Damaged, Refused
+from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.stream import Stream, aligned
 from darse.archive.tar_split import Reader, Writer
 
@@ -102,7 +102,7 @@ def test_a_stream_gives_no_more_than_its_limit(tmp_path: Path) -> None:
         stream = Stream(file.fileno(), -1, (1 << 20) - 1)
         stream.prepare()
         stream.start()
-        with pytest.raises(Refused, match="unpacks to more than"):
+        with pytest.raises(ArchiveRefused, match="unpacks to more than"):
             list(stream.buffers())
 
 

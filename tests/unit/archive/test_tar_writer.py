@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import NoLinks, Unpacker, entries, relative
 from darse.archive.headers import Headers
 from darse.archive.tar import DIRECTORY, LINK, REGULAR, SYMLINK
@@ -191,9 +191,9 @@ def test_a_directory_becomes_no_file_unless_it_may(tmp_path: Path, keep_kinds: b
     (tmp_path / "f").touch()
     over_directory, over_file = archive_of(("d", b"x", {})), archive_of(directory("f"))
     if keep_kinds:
-        with pytest.raises(Refused, match=r'cannot overwrite directory ".*/d" with non-directory'):
+        with pytest.raises(ArchiveRefused, match=r'cannot overwrite directory ".*/d" with non-directory'):
             merge(over_directory, tmp_path, keep_kinds=True)
-        with pytest.raises(Refused, match=r'cannot overwrite non-directory ".*/f" with directory'):
+        with pytest.raises(ArchiveRefused, match=r'cannot overwrite non-directory ".*/f" with directory'):
             merge(over_file, tmp_path, keep_kinds=True)
     else:
         merge(over_directory, tmp_path)
@@ -258,7 +258,7 @@ def test_nothing_leads_out(tmp_path: Path, members: list[tuple[str, bytes | None
     inside.mkdir()
     (tmp_path / "outside").write_text("untouched")
     mode = tmp_path.stat().st_mode
-    with pytest.raises((Refused, OSError)):
+    with pytest.raises((ArchiveRefused, OSError)):
         merge(archive_of(*members), inside, keep_kinds=True)
     assert (tmp_path / "outside").read_text() == "untouched"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["inside", "outside"]
@@ -280,7 +280,7 @@ def test_nothing_is_written_through_what_is_there(tmp_path: Path) -> None:
 
 def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     whole = archive_of(("f", b"x" * 2000, {}))
-    with pytest.raises(Refused):
+    with pytest.raises(ArchiveRefused):
         merge(whole[:1000], tmp_path)
 
 
@@ -288,5 +288,5 @@ def test_paths_of_entries() -> None:
     assert relative(b"./a//b/.") == "a/b"
     assert relative(b"/a/x/../b") == "a/b"
     assert relative(b"./") == ""
-    with pytest.raises(Refused):
+    with pytest.raises(ArchiveRefused):
         relative(b"..")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darse.distribution import manifests
-from darse.distribution.errors import RegistryError, Unsupported, Untrustworthy
+from darse.distribution.errors import RegistryError, UnsupportedContent, Untrustworthy
 from darse.distribution.manifests import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Document, digest_of
 
 SOME = digest_of(b"some")
@@ -64,8 +64,8 @@ def test_the_type_may_be_in_the_header_only() -> None:
         ({**MANIFEST, "layers": [{**LAYER, "size": 1 << 62}]}, OCI_MANIFEST, Untrustworthy, "impossible size"),
         ({**MANIFEST, "layers": [{**LAYER, "digest": "sha256:../../etc"}]}, OCI_MANIFEST, Untrustworthy, "digest"),
         ({**MANIFEST, "layers": [LAYER] * 2001}, OCI_MANIFEST, Untrustworthy, "more than"),
-        ({"schemaVersion": 1, "name": "old", "fsLayers": []}, "", Unsupported, "schema 1"),
-        ({"schemaVersion": 2, "mediaType": "text/x"}, "text/x", Unsupported, "no image"),
+        ({"schemaVersion": 1, "name": "old", "fsLayers": []}, "", UnsupportedContent, "schema 1"),
+        ({"schemaVersion": 2, "mediaType": "text/x"}, "text/x", UnsupportedContent, "no image"),
     ],
 )
 def test_what_is_refused(content: Any, media_type: str, error: type[RegistryError], text: str) -> None:
@@ -84,5 +84,5 @@ def test_what_is_refused(content: Any, media_type: str, error: type[RegistryErro
 def test_artifacts_are_no_images(change: dict[str, Any], text: str) -> None:
     manifest = manifests.parse(document({**MANIFEST, **change}))
     assert isinstance(manifest, manifests.Manifest)
-    with pytest.raises(Unsupported, match=text):
+    with pytest.raises(UnsupportedContent, match=text):
         manifests.check_is_image(manifest)

@@ -10,7 +10,7 @@ import msgspec
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.body import read_json
-from darse.api.errors import HEADERS
+from darse.api.errors import HEADERS, status_of
 from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
 from darse.api.responses import empty, json_response, stream
 from darse.api.routing import Call, Routes
@@ -223,7 +223,7 @@ async def attach(call: Call) -> web.StreamResponse:
         attachment = call.engine.containers.streams.attach(call.match["id"], _attach_options(call.request))
     except EngineError as error:
         # Docker writes the plain message where the stream would begin.
-        return web.Response(body=f"{error}\r\n".encode(), status=error.status, content_type=RAW)
+        return web.Response(body=f"{error}\r\n".encode(), status=status_of(error), content_type=RAW)
     return await hijack(call.request, attachment, multiplexed_type=versions.has(call.version, "multiplexed media type"))
 
 

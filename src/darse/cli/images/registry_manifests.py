@@ -15,7 +15,7 @@ from darse.cli.images.manifest_lists import Entry
 from darse.cli.settings import credentials
 from darse.cli.settings.config import Settings
 from darse.distribution import Client, Credentials, Limits, Reference, RegistryError, Repository, Uploads
-from darse.distribution.errors import NotFound, Unreachable
+from darse.distribution.errors import NotInRegistry, Unreachable
 from darse.distribution.hosts import proxies_of
 from darse.distribution.manifests import CONFIG_LIMIT, Document, Index, Manifest, digest_of, parse
 
@@ -102,7 +102,7 @@ class Registry:
         for repository in self._client.repositories(self._reference, writing=writing):
             try:
                 return question(repository)
-            except NotFound as error:
+            except NotInRegistry as error:
                 raise CliError(f"no such manifest: {self._reference}") from error
             except Unreachable as error:
                 failure = failure or error

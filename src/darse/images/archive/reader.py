@@ -22,7 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import entries, entries_in_place
 from darse.archive.process import OnConnection
 from darse.archive.request_body import Body
@@ -212,7 +212,7 @@ class ArchiveReader:
             self._read(begin)
         finally:
             # The client gets the error when it has sent everything.
-            with contextlib.suppress(Refused, OSError):
+            with contextlib.suppress(ArchiveRefused, OSError):
                 for _ in pieces:
                     pass
 
@@ -224,7 +224,7 @@ class ArchiveReader:
                 if self._members > _MEMBERS:
                     raise InvalidParameter(f"invalid archive: it has more than {_MEMBERS} members")
                 self._member(entry, reader)
-        except Refused as error:
+        except ArchiveRefused as error:
             raise InvalidParameter(f"invalid archive: {error}") from error
         except ConnectionError as error:
             raise InvalidParameter(f"invalid archive: the client has gone: {error.strerror}") from error

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.id_mapping import Owners, change_owners
 from darse.core import executors
 from darse.core.errors import InvalidParameter
@@ -65,7 +65,7 @@ class SnapshotOwners:
                 await self._move(container_id, upper, now, Owners.parse(now).reversed(), complete="")
             if owners:
                 await self._move(container_id, upper, owners, Owners.parse(owners), complete=owners)
-        except Refused as error:
+        except ArchiveRefused as error:
             raise InvalidParameter(f"userns-remap: the files of container {container_id}: {error}") from error
 
     async def _move(self, container_id: str, upper: Path, owners: str, mapping: Owners, *, complete: str) -> None:

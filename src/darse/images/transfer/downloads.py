@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from darse.core.errors import InvalidParameter
 from darse.distribution import Cancellation, Descriptor, Repository
-from darse.distribution.errors import Faulty, NotFound, RegistryError, Untrustworthy
+from darse.distribution.errors import Faulty, NotInRegistry, RegistryError, Untrustworthy
 from darse.distribution.repository import begins_at
 from darse.distribution.timeouts import pause_before
 from darse.distribution.transport import Response
@@ -137,7 +137,7 @@ class Download:
         """Ask the repository; for a foreign layer that it does not have, ask the URLs in the descriptor."""
         try:
             return self._repository.blob(self.descriptor.digest, offset)
-        except NotFound as error:
+        except NotInRegistry as error:
             failure: RegistryError = error
         for url in self.descriptor.urls:
             try:

@@ -20,7 +20,7 @@ def of_pull(error: RegistryError, reference: Reference) -> EngineError:
 
 
 def _of_pull(error: RegistryError, reference: Reference) -> EngineError:
-    if isinstance(error, errors.NotFound):
+    if isinstance(error, errors.NotInRegistry):
         if error.code == "NAME_UNKNOWN":
             return NotFound(f"repository {reference.familiar_name} not found: {error.detail}")
         if error.code == "MANIFEST_UNKNOWN" or not error.code:
@@ -31,7 +31,7 @@ def _of_pull(error: RegistryError, reference: Reference) -> EngineError:
             f"pull access denied for {reference.familiar_name}, repository does not exist or may require "
             f"'docker login': {error.detail or error}"
         )
-    if isinstance(error, errors.Unsupported):
+    if isinstance(error, errors.UnsupportedContent):
         if str(error).startswith("no matching manifest"):
             return NotFound(str(error))
         return InvalidParameter(f"{reference.familiar}: {error}")
@@ -56,4 +56,6 @@ def of_any(error: RegistryError) -> EngineError:
 
 def of_login(error: RegistryError) -> EngineError:
     """Why a login failed."""
-    return Unauthorized(str(error)) if isinstance(error, (errors.Unauthorized, errors.Denied)) else of_any(error)
+    return (
+        Unauthorized(str(error)) if isinstance(error, (errors.AuthenticationRequired, errors.Denied)) else of_any(error)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from darse.distribution import manifests
-from darse.distribution.errors import Unsupported, Untrustworthy
+from darse.distribution.errors import UnsupportedContent, Untrustworthy
 from darse.distribution.manifests import CONFIG_LIMIT, Descriptor, Document, Manifest
 from darse.images import platforms
 from darse.images.platforms import Platform
@@ -52,7 +52,7 @@ def config_of(repository: Repository, manifest: Manifest) -> bytes:
 
 
 def choose(manifests: list[Descriptor], wanted: Platform) -> Descriptor:
-    """The entry of an index that suits best, the first among equals. Raises Unsupported in docker's words."""
+    """The entry of an index that suits best, the first among equals. Raises UnsupportedContent in docker's words."""
     best: tuple[int, Descriptor] | None = None
     for one in manifests:
         offered = one.platform
@@ -67,4 +67,4 @@ def choose(manifests: list[Descriptor], wanted: Platform) -> Descriptor:
     nameless = [one for one in manifests if one.platform is None]
     if len(manifests) == len(nameless) == 1:
         return nameless[0]  # an index around one image, as tools write it that know no platforms
-    raise Unsupported(f"no matching manifest for {wanted} in the manifest list entries")
+    raise UnsupportedContent(f"no matching manifest for {wanted} in the manifest list entries")

@@ -97,7 +97,7 @@ class RegistryService:
             with response:
                 while piece := await in_thread(client.cancellation, response.read_some):
                     yield piece
-        except errors.NotFound as error:
+        except errors.NotInRegistry as error:
             raise NotFound(f"cannot import from {url}: {error}") from error
         except RegistryError as error:
             raise InvalidParameter(f"cannot import from {url}: {error}") from error

@@ -27,7 +27,7 @@ import os
 import stat
 import sys
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import Parents, Unpacker, entries_in_place
 from darse.archive.request_body import Body
 from darse.archive.stream import prepare_for
@@ -89,7 +89,7 @@ def main() -> None:
         _OPERATIONS[job["operation"]](job, body)
     except _Declined as refused:
         _tell(refused.kind, str(refused))
-    except Refused as error:
+    except ArchiveRefused as error:
         _tell("archive", str(error))
     except BrokenPipeError:
         _tell("cancelled", "nobody reads the archive any more")

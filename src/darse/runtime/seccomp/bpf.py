@@ -26,7 +26,7 @@ _FURTHEST: Final = 0xFF
 _LONGEST: Final = 4096
 
 
-class Unsupported(Exception):
+class UnsupportedFilter(Exception):
     """The filter does what only a program of another origin does; it is best left alone."""
 
 
@@ -49,14 +49,14 @@ class _Span(NamedTuple):
 
 
 def parse(program: bytes) -> list[Instruction]:
-    """The instructions of an array of `struct sock_filter`. Raises Unsupported."""
+    """The instructions of an array of `struct sock_filter`. Raises UnsupportedFilter."""
     if len(program) % _INSTRUCTION.size or not 0 < len(program) <= _LONGEST * _INSTRUCTION.size:
-        raise Unsupported("this is no filter")
+        raise UnsupportedFilter("this is no filter")
     return [Instruction(*fields) for fields in _INSTRUCTION.iter_unpack(program)]
 
 
 def run(instructions: Sequence[Instruction], data: bytes) -> int:
-    """What the filter returns for a `struct seccomp_data`. Raises Unsupported."""
+    """What the filter returns for a `struct seccomp_data`. Raises UnsupportedFilter."""
     position = accumulator = 0
     while True:
         code, if_true, if_false, operand = instructions[position]
@@ -74,7 +74,7 @@ def run(instructions: Sequence[Instruction], data: bytes) -> int:
 
 
 def shortened(program: bytes) -> bytes:
-    """A program that returns the same for every call, as a search by halves. Raises Unsupported."""
+    """A program that returns the same for every call, as a search by halves. Raises UnsupportedFilter."""
     instructions = parse(program)
     named: set[int] = set()
     others = _spans(instructions, None, named)
@@ -93,7 +93,7 @@ def _holds(code: int, accumulator: int, operand: int) -> bool:
         return accumulator >= operand
     if code == _ANY_BIT:
         return bool(accumulator & operand)
-    raise Unsupported(f"instruction {code:#x}")
+    raise UnsupportedFilter(f"instruction {code:#x}")
 
 
 def _spans(instructions: Sequence[Instruction], architecture: int | None, named: set[int]) -> list[_Span]:
@@ -120,7 +120,7 @@ def _spans(instructions: Sequence[Instruction], architecture: int | None, named:
                 _arrive(arriving, (following + operand, loaded), numbers)
             elif loaded == _ARCHITECTURE:
                 if code != _EQUAL:
-                    raise Unsupported("architectures are compared by size")
+                    raise UnsupportedFilter("architectures are compared by size")
                 named.add(operand)
                 jump = if_true if architecture == operand else if_false
                 _arrive(arriving, (following + jump, loaded), numbers)
@@ -129,9 +129,9 @@ def _spans(instructions: Sequence[Instruction], architecture: int | None, named:
                 _arrive(arriving, (following + if_true, loaded), inside)
                 _arrive(arriving, (following + if_false, loaded), outside)
             else:
-                raise Unsupported("a comparison of nothing")
+                raise UnsupportedFilter("a comparison of nothing")
     if arriving:
-        raise Unsupported("a jump beyond the end")
+        raise UnsupportedFilter("a jump beyond the end")
     return list(_joined(sorted(spans)))
 
 
@@ -153,7 +153,7 @@ def _split(
     elif code in (_GREATER, _AT_LEAST):
         first, last = operand + (code == _GREATER), _LAST
     else:
-        raise Unsupported(f"instruction {code:#x} on a number")
+        raise UnsupportedFilter(f"instruction {code:#x} on a number")
     inside, outside = [], []
     if code == _EQUAL:
         # The usual one, hundreds of times: all but one span stays as it is.
@@ -207,12 +207,12 @@ class _Assembly:
             self._search(spans)
 
     def finish(self) -> bytes:
-        """The program's bytes. Raises Unsupported when it has become too long."""
+        """The program's bytes. Raises UnsupportedFilter when it has become too long."""
         places = self._take_over()
         for position, target in self._onward.items():
             self._code[position] = Instruction(_JUMP, 0, 0, places[target] - position - 1)
         if len(self._code) > _LONGEST:
-            raise Unsupported("this becomes too long")
+            raise UnsupportedFilter("this becomes too long")
         return b"".join(_INSTRUCTION.pack(*one) for one in self._code)
 
     def _search(self, spans: list[_Span]) -> None:
@@ -275,4 +275,4 @@ def _targets(instruction: Instruction, position: int) -> list[int]:
         return [position + 1 + if_true, position + 1 + if_false]
     if code in (_LOAD, _AND):
         return [position + 1]
-    raise Unsupported(f"instruction {code:#x}")
+    raise UnsupportedFilter(f"instruction {code:#x}")

@@ -38,7 +38,7 @@ class SeccompCache:
         key = bytes(profile)
         learned = self._learned.pop(key, None)
         if learned is not None:
-            with contextlib.suppress(bpf.Unsupported):
+            with contextlib.suppress(bpf.UnsupportedFilter):
                 learned = bpf.shortened(learned)
             self._programs[key] = base64.b64encode(learned).decode()
         program = self._programs.get(key)

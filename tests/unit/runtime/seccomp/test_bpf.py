@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from darse.runtime.seccomp import bpf
-from darse.runtime.seccomp.bpf import Instruction, Unsupported
+from darse.runtime.seccomp.bpf import Instruction, UnsupportedFilter
 
 _LOAD, _JUMP, _EQUAL, _GREATER, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x35, 0x45, 0x54, 0x06
 _NATIVE, _COMPAT = 0xC000003E, 0x40000003
@@ -130,5 +130,5 @@ def test_random_filters_say_the_same(seed):
     ],
 )
 def test_what_is_not_understood_is_refused(program):
-    with pytest.raises(Unsupported):
+    with pytest.raises(UnsupportedFilter):
         bpf.shortened(program)

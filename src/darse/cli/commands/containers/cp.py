@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from darse.archive.errors import Refused
+from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import NoLinks, Unpacker, entries
 from darse.archive.tar_writer import TreePacker
 from darse.cli.command_line.flags import Command, switch
@@ -118,7 +118,7 @@ def _unpack(pieces: Iterator[bytes], where: copy_paths.Target, rename: Any) -> N
             unpacker.unpack(entries(pieces))
         finally:
             removed = unpacker.removed
-    except Refused as error:
+    except ArchiveRefused as error:
         raise CliError(str(error)) from error
     except OSError as error:
         text = f"{removed or error.filename or where.directory}: {(error.strerror or str(error)).lower()}"
@@ -191,7 +191,7 @@ def _packed(source: Place, name: str) -> Iterator[bytes]:
             packer.finish()
         except BrokenPipeError:
             return  # the engine has refused the rest, and says why
-        except (OSError, Refused) as error:
+        except (OSError, ArchiveRefused) as error:
             failures.append(error)
         finally:
             os.close(writing)

@@ -39,7 +39,7 @@ class Message(msgspec.Struct, frozen=True):
         return self.stream == b"stderr"
 
 
-class Unfinished(msgspec.Struct, frozen=True):
+class UnfinishedMessage(msgspec.Struct, frozen=True):
     """The beginning of a line whose end is still to come; `ordinal` is that of its next part."""
 
     time: bytes
@@ -50,11 +50,11 @@ class Unfinished(msgspec.Struct, frozen=True):
 class Assembler:
     """Puts lines together. `unfinished` is all of its memory."""
 
-    def __init__(self, unfinished: dict[str, Unfinished]) -> None:
+    def __init__(self, unfinished: dict[str, UnfinishedMessage]) -> None:
         self._unfinished = {stream.encode(): begun for stream, begun in unfinished.items()}
 
     @property
-    def unfinished(self) -> dict[str, Unfinished]:
+    def unfinished(self) -> dict[str, UnfinishedMessage]:
         """Lines that have begun, by stream."""
         return {stream.decode(): begun for stream, begun in self._unfinished.items()}
 
@@ -89,7 +89,7 @@ class Assembler:
             found.append(Message(when, stream, text[:LONGEST], Part(_line_id(when, stream), ordinal, last=False)))
             text, ordinal = text[LONGEST:], ordinal + 1
         if not ends:
-            self._unfinished[stream] = Unfinished(when, text, ordinal)
+            self._unfinished[stream] = UnfinishedMessage(when, text, ordinal)
         elif ordinal > 1:
             found.append(Message(when, stream, text, Part(_line_id(when, stream), ordinal, last=True)))
         else:

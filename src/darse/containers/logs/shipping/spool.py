@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from darse.containers.logs.files import LogFiles, OpenLog
-from darse.containers.logs.shipping.messages import Assembler, Message, Unfinished
+from darse.containers.logs.shipping.messages import Assembler, Message, UnfinishedMessage
 from darse.core import executors
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
@@ -26,7 +26,7 @@ class Position(msgspec.Struct, frozen=True):
 
     sequence: int = 0
     offset: int = 0
-    unfinished: dict[str, Unfinished] = msgspec.field(default_factory=dict)
+    unfinished: dict[str, UnfinishedMessage] = msgspec.field(default_factory=dict)
     skip: int = 0
 
 
