@@ -1,8 +1,8 @@
 """Vertices, and the definition that they make together.
 
-A vertex's digest is the SHA-256 of its canonical JSON: operation, inputs, platform, constraints; without fields at their
-defaults, so that a field that is added later changes no digest of today. What changes nothing of the result (the name
-that users see, whether the cache may be used) is `VertexMetadata`, beside the vertex and not in it.
+A vertex's digest is the SHA-256 of its canonical JSON: operation, inputs, platform and constraints, but for fields at
+their defaults, so that a field that is added later changes no digest of today. What changes nothing of the result (the
+name that users see, whether the cache may be used) is `VertexMetadata`, beside the vertex and not in it.
 """
 
 from __future__ import annotations

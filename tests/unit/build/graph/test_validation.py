@@ -122,4 +122,4 @@ def test_invalid(operation: Operation, inputs: int, error: str) -> None:
 def test_an_action_cannot_need_a_later_one() -> None:
     later = FileAction(CopyAction(source="/", destination="/"), 1, 2)
     with pytest.raises(InvalidGraph, match="input 2 of 2"):
-        check_operation(FileOperation((FileAction(MkdirAction(path="/a"), 0), later)), 1 - 0)
+        check_operation(FileOperation((FileAction(MkdirAction(path="/a"), 0), later)), 1)
