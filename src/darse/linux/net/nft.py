@@ -23,13 +23,7 @@ class Nftables:
 
     def __init__(self) -> None:
         """Raises SystemFault when the library is not installed."""
-        try:
-            self._library = ctypes.CDLL("libnftables.so.1")
-        except OSError as error:
-            raise SystemFault(f"libnftables is missing: install the package libnftables1 ({error})") from error
-        self._library.nft_ctx_new.restype = ctypes.c_void_p
-        self._library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
-        self._library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+        self._library = _load()
         before = _netlink_sockets()
         self._context = ctypes.c_void_p(self._library.nft_ctx_new(0))
         self._sockets = _netlink_sockets() - before
@@ -68,6 +62,34 @@ class Nftables:
     def close(self) -> None:
         """Free the context."""
         self._library.nft_ctx_free(self._context)
+
+
+def run_here(commands: str) -> None:
+    """Do a transaction in the network namespace of the calling thread. Raises NftError, and SystemFault.
+
+    The library's socket belongs to the namespace in which a context is made, so this makes one for the occasion.
+    """
+    library = _load()
+    with trace.step("rule", "rules in the namespace", "ip", "netns", "exec", trace.NETNS, "nft", "-f", "-", commands):
+        context = ctypes.c_void_p(library.nft_ctx_new(0))
+        try:
+            library.nft_ctx_buffer_error(context)
+            if library.nft_run_cmd_from_buffer(context, os.fsencode(commands)) != 0:
+                reported: bytes = library.nft_ctx_get_error_buffer(context)
+                raise NftError(f"nftables: {reported.decode(errors='replace').strip()}")
+        finally:
+            library.nft_ctx_free(context)
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libnftables.so.1")
+    except OSError as error:
+        raise SystemFault(f"libnftables is missing: install the package libnftables1 ({error})") from error
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
+    library.nft_ctx_get_output_buffer.restype = ctypes.c_char_p
+    return library
 
 
 def _netlink_sockets() -> set[int]:

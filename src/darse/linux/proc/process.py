@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -154,6 +155,10 @@ class Process:
         except TimeoutError:
             return False
         return True
+
+    def await_end(self, seconds: float) -> bool:
+        """Block until the process has ended, or `seconds` are over; return whether it has. Raises DescriptorClosed."""
+        return bool(select.select([self._pidfd.number], [], [], seconds)[0])
 
     def reap(self) -> None:
         """Collect the ended process where it is our child; init collects the others. Blocks until it has ended.

@@ -41,6 +41,8 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 4
 _SECCOMP_RET_ALLOW, _SECCOMP_RET_ERRNO, _SECCOMP_RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 _CLONE_THREAD = 0x00010000
+# CLONE_NEWTIME, CLONE_NEWNS, and so on to CLONE_NEWNET.
+_CLONE_NAMESPACES = 0x7E020080
 # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_JMP|BPF_JSET|BPF_K, BPF_RET|BPF_K
 _LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 # Offsets in struct seccomp_data; the low half of the first argument on little-endian machines.
@@ -50,10 +52,16 @@ _NR, _ARCH, _ARGUMENT = 0, 4, 16
 class _Machine:
     """System calls of an architecture, as <asm/unistd.h> numbers them."""
 
-    def __init__(self, audit: int, seccomp: int, clone: int, clone3: int, allowed: str) -> None:
+    def __init__(self, audit: int, seccomp: int, clone: int, clone3: int, allowed: str, others: str) -> None:
+        """`allowed` are for work on archives; `others` are known by name, for `restrict_calls`."""
         self.audit, self.seccomp, self.clone, self.clone3 = audit, seccomp, clone, clone3
-        words = allowed.split()
-        self.allowed = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+        self.allowed = _numbers(allowed)
+        self.others = _numbers(others)
+
+
+def _numbers(text: str) -> dict[str, int]:
+    words = text.split()
+    return dict(zip(words[::2], map(int, words[1::2]), strict=True))
 
 
 # Of those that are allowed: what writes to the descriptor that is their first argument, or makes another of it.
@@ -78,6 +86,11 @@ _MACHINES = {
         clock_gettime 228 clock_nanosleep 230 gettimeofday 96 getrandom 318 poll 7 ppoll 271 select 23 pselect6 270
         fcntl 72 prlimit64 302 umask 95 membarrier 324 getuid 102 geteuid 107 getgid 104 getegid 108
         restart_syscall 219 sysinfo 99""",
+        """accept 43 accept4 288 bind 49 capset 126 connect 42 dup 32 dup2 33 epoll_create1 291 epoll_ctl 233
+        epoll_pwait 281 epoll_wait 232 getpeername 52 getppid 110 getsockname 51 getsockopt 55 inotify_add_watch 254
+        inotify_init1 294 inotify_rm_watch 255 ioctl 16 kill 62 listen 50 pidfd_open 434 prctl 157 recvfrom 45
+        recvmsg 47 seccomp 317 sendmsg 46 sendto 44 set_tid_address 218 setsockopt 54 shutdown 48 socket 41
+        socketpair 53 uname 63 wait4 61 waitid 247""",
     ),
     "aarch64": _Machine(
         0xC00000B7,
@@ -94,6 +107,11 @@ _MACHINES = {
         rseq 293 gettid 178 getpid 172 tgkill 131 sched_yield 124 sched_getaffinity 123 clock_gettime 113
         clock_nanosleep 115 gettimeofday 169 getrandom 278 ppoll 73 pselect6 72 fcntl 25 prlimit64 261 umask 166
         membarrier 283 getuid 174 geteuid 175 getgid 176 getegid 177 restart_syscall 128 sysinfo 179""",
+        """accept 202 accept4 242 bind 200 capset 91 connect 203 dup 23 epoll_create1 20 epoll_ctl 21 epoll_pwait 22
+        getpeername 205 getppid 173 getsockname 204 getsockopt 209 inotify_add_watch 27 inotify_init1 26
+        inotify_rm_watch 28 ioctl 29 kill 129 listen 201 pidfd_open 434 prctl 167 recvfrom 207 recvmsg 212 seccomp 277
+        sendmsg 211 sendto 206 set_tid_address 96 setsockopt 208 shutdown 210 socket 198 socketpair 199 uname 160
+        wait4 260 waitid 95""",
     ),
 }
 
@@ -119,6 +137,23 @@ def give_up(capabilities: Iterable[int], *, memory: int, open_files: int, only_r
     _keep(capabilities)
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _deny_system_calls(only_read)
+
+
+def drop_capabilities() -> None:
+    """Drop all capabilities, for ever. Raises OSError."""
+    _keep(())
+    call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def restrict_calls(names: Iterable[str], *, fork: bool = False) -> None:
+    """Allow this process no system calls but these, and with `fork` children in the same namespaces. Raises OSError.
+
+    Capabilities must be gone. Names that this architecture does not have are fine.
+    """
+    machine = _MACHINES.get(os.uname().machine)
+    if machine is not None:
+        known = {**machine.allowed, **machine.others}
+        _install(machine, _program(machine, {name: known[name] for name in names if name in known}, fork=fork))
 
 
 def end_with_parent() -> None:
@@ -160,7 +195,10 @@ def _deny_system_calls(only_read: int | None) -> None:
     machine = _MACHINES.get(os.uname().machine)
     if machine is None:
         return
-    program = _program(machine, only_read)
+    _install(machine, _program(machine, machine.allowed, only_read))
+
+
+def _install(machine: _Machine, program: bytes) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     # struct sock_fprog
     filter_ = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
@@ -174,8 +212,11 @@ def _deny_system_calls(only_read: int | None) -> None:
     )
 
 
-def _program(machine: _Machine, only_read: int | None) -> bytes:
-    """The filter in classic BPF: an instruction is (code, jump if true, jump if false, operand)."""
+def _program(machine: _Machine, allowed: dict[str, int], only_read: int | None = None, *, fork: bool = False) -> bytes:
+    """The filter in classic BPF: an instruction is (code, jump if true, jump if false, operand).
+
+    Only threads may be made or, with `fork`, all but what gets namespaces of its own.
+    """
     deny = _SECCOMP_RET_ERRNO | errno.EPERM
     instructions = [
         (_LOAD, 0, 0, _ARCH),
@@ -186,7 +227,7 @@ def _program(machine: _Machine, only_read: int | None) -> bytes:
         (_EQUAL, 0, 1, machine.clone3),
         (_RETURN, 0, 0, _SECCOMP_RET_ERRNO | errno.ENOSYS),
     ]
-    for name, number in machine.allowed.items():
+    for name, number in allowed.items():
         if only_read is not None and name in _WRITING:
             # The kernel takes the descriptor to be an unsigned int, the low half of the register.
             instructions += [
@@ -201,7 +242,7 @@ def _program(machine: _Machine, only_read: int | None) -> bytes:
     instructions += [
         (_EQUAL, 0, 3, machine.clone),
         (_LOAD, 0, 0, _ARGUMENT),
-        (_ANY_BIT, 0, 1, _CLONE_THREAD),
+        (_ANY_BIT, 1, 0, _CLONE_NAMESPACES) if fork else (_ANY_BIT, 0, 1, _CLONE_THREAD),
         (_RETURN, 0, 0, _SECCOMP_RET_ALLOW),
         (_RETURN, 0, 0, deny),
     ]
