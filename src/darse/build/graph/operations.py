@@ -168,7 +168,7 @@ class UserName(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FileOwner(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who owns a file; None is root, or for a copy whoever owns the original."""
+    """Who owns a file. Without a group it is the user's own: by name its primary group, by number the same number."""
 
     user: int | UserName | None = None
     group: int | UserName | None = None
