@@ -12,7 +12,7 @@ from darse.core.errors import InvalidParameter
 from darse.core.ids import new_id
 from darse.networks import options
 from darse.networks.drivers import BridgeDriver
-from darse.networks.model import NetworkRecord
+from darse.networks.model import IPNetwork, NetworkRecord, SubnetPool
 from darse.networks.store import NetworkStore
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _ADMINISTERED = ("", "none")
 
 
 def predefine(
-    config: EngineConfig, store: NetworkStore, bridges: BridgeDriver, choose: Callable[[], ipaddress.IPv4Network]
+    config: EngineConfig, store: NetworkStore, bridges: BridgeDriver, choose: Callable[[], IPNetwork]
 ) -> None:
     """Save the records that are missing or that the configuration has outdated.
 
@@ -68,11 +68,14 @@ def _interface(
     if existing is None or existing.foreign:
         return None
     # Nobody has an address of it, and since the engine ended somebody else may have taken the subnet.
-    return _address(existing) if bridges.exists(existing) or not bridges.routed(existing.network) else None
+    address = _address(existing)
+    return address if bridges.exists(existing) or not bridges.routed(address.network) else None
 
 
 def _address(record: NetworkRecord) -> ipaddress.IPv4Interface:
-    return ipaddress.IPv4Interface(f"{record.gateway}/{record.network.prefixlen}")
+    pool = record.pool(4)
+    assert pool is not None, "the default bridge has an IPv4 subnet"
+    return ipaddress.IPv4Interface(f"{pool.gateway}/{pool.network.prefixlen}")
 
 
 def _is_used(record: NetworkRecord, store: NetworkStore) -> bool:
@@ -97,10 +100,16 @@ def _record(config: EngineConfig, existing: NetworkRecord | None, interface: ipa
         name="bridge",
         driver="bridge",
         created_ns=existing.created_ns if existing else time.time_ns(),
-        subnet=str(subnet),
-        gateway=str(interface.ip),
+        pools=[
+            SubnetPool(
+                id=str(subnet),
+                subnet=str(subnet),
+                gateway=str(interface.ip),
+                ip_range=config.fixed_cidr,
+                reserved={"DefaultGatewayIPv4": config.default_gateway} if config.default_gateway else {},
+            )
+        ],
         way_out=config.default_gateway,
-        ip_range=config.fixed_cidr,
         options={
             options.DEFAULT_BRIDGE: "true",
             options.ICC: str(config.icc).lower(),
@@ -114,7 +123,7 @@ def _record(config: EngineConfig, existing: NetworkRecord | None, interface: ipa
     )
 
 
-def _first(subnet: ipaddress.IPv4Network) -> ipaddress.IPv4Interface:
+def _first(subnet: IPNetwork) -> ipaddress.IPv4Interface:
     return ipaddress.IPv4Interface(f"{subnet[1]}/{subnet.prefixlen}")
 
 

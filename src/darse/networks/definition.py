@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Iterable
+
+import msgspec
 
 from darse.core.errors import Forbidden, InvalidParameter
 from darse.core.ids import new_id
 from darse.networks import options
-from darse.networks.model import NetworkRecord
+from darse.networks.ipam import IPAMDriver, PoolRequest
+from darse.networks.model import IPNetwork, NetworkRecord, SubnetPool
 from darse.wire.networks import IPAMConfig, NetworkCreate
 
 PREDEFINED = ("bridge", "host", "none")
 _RESERVED = (*PREDEFINED, "default", "container", "ingress")
-_LARGEST_PREFIX = 30
+# What is longer has no room for a gateway and a container.
+_LARGEST_PREFIX = {4: 30, 6: 126}
 
 
 def check_name(name: str) -> None:
@@ -33,8 +36,6 @@ def check_request(request: NetworkCreate) -> None:
     if request.Scope not in ("", "local"):
         raise InvalidParameter(f"cannot make a network of scope {request.Scope!r}: this node is not a swarm manager")
     for asked, what in (
-        (request.EnableIPv6, "IPv6 networks"),
-        (request.EnableIPv4 is False, "networks without IPv4"),
         (request.Ingress, "ingress networks"),
         (
             request.ConfigOnly or (request.ConfigFrom is not None and request.ConfigFrom.Network),
@@ -43,74 +44,106 @@ def check_request(request: NetworkCreate) -> None:
     ):
         if asked:
             raise InvalidParameter(f"{what} are not supported by this engine yet")
-    if request.IPAM is not None and request.IPAM.Driver not in ("", "default"):
-        raise InvalidParameter(f"error looking up IPAM driver: plugin {request.IPAM.Driver!r} not found")
+    if request.EnableIPv4 is False and not request.EnableIPv6:
+        raise InvalidParameter("IPv4 or IPv6 must be enabled")
 
 
-def define(
-    request: NetworkCreate,
-    driver: str,
-    others: Iterable[NetworkRecord],
-    choose: Callable[[], ipaddress.IPv4Network],
-) -> NetworkRecord:
-    """Return the record of a new addressed network; `choose` gives a free subnet when none is asked for.
-
-    Raises InvalidParameter, Forbidden when the subnet overlaps one of `others`, and what `choose` raises.
-    """
-    given = _range(request)
-    if given.Subnet:
-        subnet = ipaddress.IPv4Network(given.Subnet)
-        if any(subnet.overlaps(other.network) for other in others if other.subnet):
-            raise Forbidden("invalid pool request: Pool overlaps with other one on this address space")
-    else:
-        subnet = choose()
+def define(request: NetworkCreate, driver: str) -> NetworkRecord:
+    """Return the record of a new network, without its pools yet."""
     id_ = new_id()
     settings = dict(request.Options or {})
+    ipam = request.IPAM
     return NetworkRecord(
         id=id_,
         name=request.Name,
         driver=driver,
         created_ns=time.time_ns(),
-        subnet=str(subnet),
-        gateway=given.Gateway or str(_first(subnet, given)),
-        ip_range=given.IPRange,
-        reserved=given.AuxiliaryAddresses or {},
+        ipam_driver=(ipam.Driver if ipam is not None else "") or "default",
+        ipam_options=dict(ipam.Options or {}) if ipam is not None else {},
+        ipv4=request.EnableIPv4 is not False,
+        ipv6=bool(request.EnableIPv6),
         internal=request.Internal,
         attachable=request.Attachable,
         options=settings,
         labels=request.Labels or {},
-        bridge=settings.get(options.BRIDGE_NAME, f"db{id_[:12]}"),
+        bridge=settings.get(options.BRIDGE_NAME) or f"db{id_[:12]}" if driver == "bridge" else "",
     )
 
 
-def _first(subnet: ipaddress.IPv4Network, given: IPAMConfig) -> ipaddress.IPv4Address:
-    """The gateway: the first address of the range, or of the subnet, that is not set aside."""
-    inside = ipaddress.IPv4Network(given.IPRange) if given.IPRange else subnet
-    taken = {ipaddress.IPv4Address(text) for text in (given.AuxiliaryAddresses or {}).values()}
-    edges = (subnet.network_address, subnet.broadcast_address)
-    for address in inside:
-        if address not in taken and address not in edges:
-            return address
-    raise InvalidParameter(f"invalid network config:\nno address of {inside} is left for the gateway")
+def ranges(request: NetworkCreate) -> list[IPAMConfig]:
+    """The subnets that are asked for.
 
-
-def _range(request: NetworkCreate) -> IPAMConfig:
-    # An IPv6 range of a network without IPv6 is left out without a word, as moby does (its issue 47202).
+    Raises InvalidParameter. A range of a family that the network does not have is left out, as moby does (its issue
+    47202).
+    """
+    families = {4: request.EnableIPv4 is not False, 6: bool(request.EnableIPv6)}
     configs = [
         config
         for config in (request.IPAM.Config if request.IPAM else None) or ()
-        if config != IPAMConfig() and ":" not in config.Subnet
+        if config != IPAMConfig() and families[6 if ":" in config.Subnet else 4]
     ]
-    if not configs:
-        return IPAMConfig()
-    problems: list[str] = []
-    for config in configs:
-        problems += _problems(config)
+    problems = [problem for config in configs for problem in _problems(config)]
+    problems += _overlaps(configs) if not problems else []
     if problems:
         raise InvalidParameter("invalid network config:\n" + "\n".join(problems))
-    if len(configs) > 1:
-        raise InvalidParameter("bridge driver does not support several subnets on one network")
-    return configs[0]
+    return configs
+
+
+def pool_requests(request: NetworkCreate) -> list[tuple[PoolRequest, IPAMConfig]]:
+    """What an IPAM driver is to be asked for, with what the client said of each pool. Raises InvalidParameter."""
+    settings = dict((request.IPAM.Options if request.IPAM else None) or {})
+    asked = []
+    for config in ranges(request):
+        version = 6 if ":" in config.Subnet else 4
+        wanted = PoolRequest(version=version, subnet=config.Subnet, ip_range=config.IPRange, options=settings)
+        asked.append((wanted, config))
+    there = {wanted.version for wanted, _ in asked}
+    for version, enabled in ((4, request.EnableIPv4 is not False), (6, bool(request.EnableIPv6))):
+        if enabled and version not in there:
+            asked.append((PoolRequest(version=version, options=settings), IPAMConfig()))
+    return asked
+
+
+def _first_address(subnet: IPNetwork, given: IPAMConfig) -> str:
+    """The gateway, where none is asked for: the first address of the range, or of the subnet, that is not set aside."""
+    inside = ipaddress.ip_network(given.IPRange) if given.IPRange else subnet
+    taken = {ipaddress.ip_address(text) for text in (given.AuxiliaryAddresses or {}).values()}
+    edges = {subnet.network_address, *((subnet.broadcast_address,) if subnet.version == 4 else ())}
+    for address in inside:
+        if address not in taken and address not in edges:
+            return str(address)
+    raise InvalidParameter(f"invalid network config:\nno address of {inside} is left for the gateway")
+
+
+async def lease_pool(ipam: IPAMDriver, request: PoolRequest, given: IPAMConfig) -> SubnetPool | None:
+    """Have a pool for a new network, and in it a gateway; None when the driver gives none. Raises EngineError."""
+    lease = await ipam.request_pool(request)
+    if not lease.subnet:
+        return None
+    reserved = dict(given.AuxiliaryAddresses or {})
+    pool = SubnetPool(id=lease.id, subnet=lease.subnet, ip_range=given.IPRange, reserved=reserved)
+    try:
+        gateway = given.Gateway or lease.gateway.partition("/")[0] or _first_address(pool.network, given)
+        if not lease.gateway:
+            # In pools of drivers that tell a gateway, it is nobody's to lease.
+            options = {"RequestAddressType": "com.docker.network.gateway"}
+            gateway = (await ipam.request_address(pool, gateway, options)).address
+    except BaseException:
+        await ipam.release_pool(pool)
+        raise
+    pool = msgspec.structs.replace(pool, gateway=gateway)
+    ipam.restore_pool(pool)
+    return pool
+
+
+def _overlaps(configs: list[IPAMConfig]) -> list[str]:
+    networks = [ipaddress.ip_network(config.Subnet) for config in configs]
+    return [
+        f"invalid subnet {other}: it overlaps {one}"
+        for place, one in enumerate(networks)
+        for other in networks[place + 1 :]
+        if one.version == other.version and one.overlaps(other)
+    ]
 
 
 def _problems(config: IPAMConfig) -> list[str]:
@@ -118,12 +151,12 @@ def _problems(config: IPAMConfig) -> list[str]:
         subnet = ipaddress.ip_network(config.Subnet, strict=False)
     except ValueError:
         return [f"invalid subnet {config.Subnet}: invalid CIDR block notation"]
-    if not isinstance(subnet, ipaddress.IPv4Network) or "/" not in config.Subnet:
+    if "/" not in config.Subnet or "%" in config.Subnet:
         return [f"invalid subnet {config.Subnet}: invalid CIDR block notation"]
     found = []
     if str(subnet) != config.Subnet:
         found.append(f"invalid subnet {config.Subnet}: it should be {subnet}")
-    if subnet.prefixlen > _LARGEST_PREFIX or subnet.prefixlen == 0:
+    if subnet.prefixlen > _LARGEST_PREFIX[subnet.version] or subnet.prefixlen == 0:
         found.append(f"invalid subnet {config.Subnet}: it has no room for a gateway and containers, or is everything")
     if subnet.is_loopback or subnet.is_multicast:
         found.append(f"invalid subnet {config.Subnet}: its addresses cannot be given to containers")
@@ -135,15 +168,15 @@ def _problems(config: IPAMConfig) -> list[str]:
     return found
 
 
-def _range_problems(text: str, subnet: ipaddress.IPv4Network) -> list[str]:
+def _range_problems(text: str, subnet: IPNetwork) -> list[str]:
     if not text:
         return []
     try:
         inside = ipaddress.ip_network(text, strict=False)
     except ValueError:
         return [f"invalid ip-range {text}: invalid CIDR block notation"]
-    if not isinstance(inside, ipaddress.IPv4Network):
-        return [f"invalid ip-range {text}: parent subnet is an IPv4 block"]
+    if inside.version != subnet.version or "%" in text:
+        return [f"invalid ip-range {text}: parent subnet is an IPv{subnet.version} block"]
     found = []
     if inside.prefixlen < subnet.prefixlen:
         found.append(f"invalid ip-range {text}: CIDR block is bigger than its parent subnet {subnet}")
@@ -154,13 +187,13 @@ def _range_problems(text: str, subnet: ipaddress.IPv4Network) -> list[str]:
     return found
 
 
-def _address_problems(what: str, text: str, subnet: ipaddress.IPv4Network) -> list[str]:
+def _address_problems(what: str, text: str, subnet: IPNetwork) -> list[str]:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return [f"invalid {what}: invalid address"]
-    if not isinstance(address, ipaddress.IPv4Address):
-        return [f"invalid {what}: parent subnet is an IPv4 block"]
+    if address.version != subnet.version or "%" in text:
+        return [f"invalid {what}: parent subnet is an IPv{subnet.version} block"]
     if address not in subnet:
         return [f"invalid {what}: parent subnet {subnet} doesn't contain this address"]
     return []

@@ -1,12 +1,14 @@
 """Networks and sandboxes as they are stored.
 
-A network has a driver and, with one that gives addresses, a subnet. A sandbox is a container's network stack: a
-namespace and, for each network it is connected to, an endpoint with an address. It exists while the container runs.
+A network has a driver and, with one that gives addresses, pools: subnets of either family. A sandbox is a network
+stack: a namespace and, for each network it is connected to, an endpoint with addresses. It belongs to one container,
+its owner, and exists while that one runs; others may join it.
 """
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -16,20 +18,49 @@ from darse.linux.net.netns import Owner
 from darse.wire.host_config import PortMap
 from darse.wire.networks import EndpointSettings
 
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+
+
+class SubnetPool(msgspec.Struct, kw_only=True, frozen=True):
+    """A subnet of a network: where its endpoints' addresses come from. Addresses are text, empty for none."""
+
+    subnet: str
+    gateway: str = ""
+    #: The part of the subnet that addresses are chosen from; all of it when empty.
+    ip_range: str = ""
+    #: Addresses that no endpoint gets, by name (`--aux-address`).
+    reserved: dict[str, str] = {}
+    #: What the IPAM driver calls it.
+    id: str = ""
+
+    @property
+    def network(self) -> IPNetwork:
+        """The subnet."""
+        return ipaddress.ip_network(self.subnet)
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.subnet else 4
+
 
 class NetworkRecord(msgspec.Struct, kw_only=True):
-    """What is stored of a network; the addresses are text, empty for drivers that give none."""
+    """What is stored of a network."""
 
     id: str
     name: str
     driver: str
     created_ns: int
-    subnet: str = ""
-    gateway: str = ""
-    #: Where endpoints send what is for elsewhere, unless it is the gateway (`--default-gateway`).
+    pools: list[SubnetPool] = []
+    #: Where endpoints send what is for elsewhere, unless it is the gateway (`--default-gateway[-v6]`).
     way_out: str = ""
-    ip_range: str = ""
-    reserved: dict[str, str] = {}
+    way_out6: str = ""
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] = {}
+    ipv4: bool = True
+    ipv6: bool = False
     internal: bool = False
     attachable: bool = False
     options: dict[str, str] = {}
@@ -38,10 +69,32 @@ class NetworkRecord(msgspec.Struct, kw_only=True):
     #: The administrator's bridge, which the engine uses and leaves alone (`--bridge`).
     foreign: bool = False
 
+    def pools_of(self, version: int) -> list[SubnetPool]:
+        """The pools of a family, 4 or 6."""
+        return [pool for pool in self.pools if pool.version == version]
+
+    def pool(self, version: int) -> SubnetPool | None:
+        """The first pool of a family."""
+        return next((pool for pool in self.pools if pool.version == version), None)
+
     @property
-    def network(self) -> ipaddress.IPv4Network:
-        """The subnet."""
-        return ipaddress.IPv4Network(self.subnet)
+    def subnet(self) -> str:
+        """The first IPv4 subnet, empty without one."""
+        pool = self.pool(4)
+        return pool.subnet if pool is not None else ""
+
+    @property
+    def gateway(self) -> str:
+        """The gateway of the first IPv4 subnet, empty without one."""
+        pool = self.pool(4)
+        return pool.gateway if pool is not None else ""
+
+
+class StaticRoute(msgspec.Struct, frozen=True):
+    """A route of a sandbox; without a `next_hop` the destination is on the link."""
+
+    destination: str
+    next_hop: str = ""
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
@@ -53,16 +106,35 @@ class Endpoint(msgspec.Struct, kw_only=True):
     address: str = ""
     prefix: int = 0
     gateway: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    link_local: list[str] = []
     mac: str = ""
+    #: What the driver has on the host for it; empty when it has nothing there.
     link: str = ""
-    #: The link's other end, inside; empty in records of older engines.
+    #: Its interface inside; empty in records of older engines.
     interface: str = ""
     #: The highest gives the default route.
     priority: int = 0
+    routes: list[StaticRoute] = []
+    #: Whether it leads out without a gateway.
+    routed_by_link: bool = False
+    #: Options of the driver (`driver-opt`).
+    options: dict[str, str] = {}
+
+    def addresses(self) -> Iterator[IPInterface]:
+        """The addresses that an IPAM driver gave it, with their prefixes."""
+        for address, prefix in ((self.address, self.prefix), (self.address6, self.prefix6)):
+            if address:
+                yield ipaddress.ip_interface(f"{address}/{prefix}")
 
 
 class PublishedPort(msgspec.Struct, frozen=True):
-    """A port of the host that leads to a container."""
+    """A port of the host that leads to a container.
+
+    Without translation (gateway mode `routed`) `host_port` is 0: the container's own port is reachable.
+    """
 
     protocol: str
     host_ip: str
@@ -80,7 +152,7 @@ class PortWishes(msgspec.Struct, frozen=True):
 
 
 class SandboxRecord(msgspec.Struct, kw_only=True):
-    """What is stored of a sandbox."""
+    """What is stored of a sandbox. The container is its owner: it ends with that one."""
 
     container_id: str
     container_name: str
@@ -89,6 +161,8 @@ class SandboxRecord(msgspec.Struct, kw_only=True):
     published: list[PublishedPort] = []
     ports: PortMap = {}
     wishes: PortWishes = PortWishes()
+    #: The other containers that have joined it.
+    members: list[str] = []
 
 
 class SandboxRequest(msgspec.Struct, kw_only=True):

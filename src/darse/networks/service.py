@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import (
     Conflict,
@@ -25,26 +25,38 @@ from darse.core.filters import Filters
 from darse.core.locks import KeyedLocks
 from darse.core.state import REBUILD, State
 from darse.linux import sysctl
-from darse.linux.net.netns import NetnsThread
+from darse.linux.net.netns import Netns, NetnsThread
 from darse.linux.net.nft import Nftables
 from darse.linux.net.notifications import TableNotices
 from darse.linux.proc.userns import IdMaps
 from darse.networks import checks, views
-from darse.networks.addresses import AddressAllocator, choose_subnet, parse_address
 from darse.networks.default_networks import predefine
-from darse.networks.definition import PREDEFINED, check_name, check_request, define
+from darse.networks.definition import (
+    PREDEFINED,
+    check_name,
+    check_request,
+    define,
+    lease_pool,
+    pool_requests,
+)
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
+from darse.networks.endpoint_addresses import EndpointAddresses
+from darse.networks.endpoint_reaper import EndpointReaper
+from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.firewall import Firewall
-from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxRecord, SandboxRequest
-from darse.networks.pool import NetnsPool
+from darse.networks.ipam import DefaultIPAM, IPAMDriver, NullIPAM, PoolRequest
+from darse.networks.model import Endpoint, Holder, IPNetwork, NetworkRecord, SandboxRecord, SandboxRequest
+from darse.networks.pool import NetnsPool, link_name
 from darse.networks.port_mapper import PortMapper
-from darse.networks.sandboxes import Sandbox, Sandboxes, check_settings, refuse_user_defined
+from darse.networks.publishing import Publishing
+from darse.networks.sandboxes import PREPARED_INTERFACE, Sandbox, Sandboxes
 from darse.networks.store import NetworkStore
 from darse.networks.subnet_lock import choosing_subnets
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.networks.watcher import Healer
 from darse.wire.networks import (
     EndpointSettings,
+    IPAMConfig,
     IPAMStatus,
     Network,
     NetworkCreate,
@@ -78,22 +90,28 @@ class NetworkService:
         self._bridges = BridgeDriver(config)
         drivers: list[Driver] = [self._bridges, HostDriver(), NullDriver()]
         self._drivers = {driver.name: driver for driver in drivers}
-        self._allocators: dict[str, AddressAllocator] = {}
+        self._ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
+        self._ipams: dict[str, IPAMDriver] = {driver.name: driver for driver in (self._ipam, NullIPAM())}
+        self._addresses = EndpointAddresses(self._ipams)
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
-        self._publisher = PortMapper(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
+        self._mapper = PortMapper(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
         self._thread = NetnsThread()
         self.pool = NetnsPool(self._thread, id_maps)
+        self._reaper = EndpointReaper(self.store, self._drivers, self._addresses)
         self._sandboxes = Sandboxes(
             self.store,
             self._drivers,
-            self._allocators,
-            self._publisher,
+            self._addresses,
+            Publishing(self.store, self._drivers, self._mapper),
+            self._reaper,
             self.pool,
             self._thread,
             self.default_bridge,
         )
         self._locks = KeyedLocks()
+        # Names of networks that are being made.
+        self._reserved: set[str] = set()
         self.healer = Healer(
             self.store,
             self._bridges,
@@ -122,21 +140,14 @@ class NetworkService:
             self._bridges.programs.flow_tables = self._firewall.flow_tables()
         self.store.mend(copies, PREDEFINED)
         self.store.take_back(beside, running)
-        for container_id in list(self.store.sandboxes):
-            if container_id not in running:
-                self.store.delete_sandbox(container_id)
-        async with choosing_subnets():
-            predefine(self._config, self.store, self._bridges, self._choose_subnet)
-            default = self.default_bridge()
-            if default is not None:
-                self._restore(default)
-        for record in self.store:
-            if default is None or record.id != default.id:
-                self._restore_or_report(record)
+        for sandbox in list(self.store.sandboxes.values()):
+            if sandbox.container_id not in running:
+                self._delete_sandbox(sandbox.container_id)
+        await self._restore_networks()
         for sandbox in self.store.sandboxes.values():
             self._sandboxes.restore(sandbox)
             try:
-                self._sandboxes.reconnect(sandbox)
+                await self._sandboxes.reconnect(sandbox)
             except (EngineError, OSError) as error:
                 _log.error("container %s has lost its network: %s", sandbox.container_name, error)
         for record in self.store:
@@ -145,7 +156,35 @@ class NetworkService:
         self._rebuild_firewall()
         self._started = True
         self.healer.start()
-        self.pool.start(None if default is None else lambda netns: self._bridges.connect(default, netns, "eth0"))
+        self._reaper.start()
+        default = self.default_bridge()
+        self.pool.start(None if default is None else lambda netns: self._plug_prepared(default, netns))
+
+    async def _restore_networks(self) -> None:
+        """Have the pools of all networks taken, and the networks on the host."""
+        async with choosing_subnets():
+            for record in self.store:
+                if record.name != "bridge":
+                    self._restore_pools(record)
+            predefine(self._config, self.store, self._bridges, self._choose_subnet)
+            default = self.default_bridge()
+            if default is not None:
+                self._restore_pools(default)
+                await self._restore(default)
+        for record in self.store:
+            if default is None or record.id != default.id:
+                await self._restore_or_report(record)
+
+    def _restore_pools(self, record: NetworkRecord) -> None:
+        ipam = self._ipams.get(record.ipam_driver)
+        if ipam is not None:
+            for pool in record.pools:
+                ipam.restore_pool(pool)
+
+    def _plug_prepared(self, record: NetworkRecord, netns: Netns) -> str:
+        name = link_name()
+        self._bridges.plug(record, netns, PREPARED_INTERFACE, name)
+        return name
 
     def examine(self) -> list[Finding]:
         """What `doctor` says of networks."""
@@ -160,29 +199,27 @@ class NetworkService:
         if self._firewall is not None and self._firewall.forwarding_is_refused():
             _log.warning(_REFUSED, {"bridge": self._config.bridge_name})
 
-    def _choose_subnet(self) -> ipaddress.IPv4Network:
-        taken = [record.network for record in self.store if record.subnet and record.name != "bridge"]
+    def _choose_subnet(self) -> IPNetwork:
+        """For the default bridge; one that it has had before is somebody else's while it is not on the host."""
         default = self.default_bridge()
-        if default is not None and self._bridges.exists(default):
-            taken.append(default.network)
-        return choose_subnet(self._config.default_address_pools, taken + self._bridges.routes())
+        pool = default.pool(4) if default is not None and self._bridges.exists(default) else None
+        return self._ipam.choose(4, beside=[pool.network] if pool is not None else [])
 
-    def _restore(self, record: NetworkRecord) -> None:
-        driver = self._drivers[record.driver]
+    async def _restore(self, record: NetworkRecord) -> None:
+        driver = self._drivers.get(record.driver)
+        if driver is None:
+            raise Conflict(f"the driver {record.driver} is not there")
         try:
-            driver.restore(record)
+            await driver.create_network(record)
         except OSError as error:
             raise SystemFault(f"cannot set up network {record.name} ({record.bridge}): {reason(error)}") from error
-        if driver.addressed:
-            self._allocators[record.id] = _allocator(record)
 
-    def _restore_or_report(self, record: NetworkRecord) -> None:
+    async def _restore_or_report(self, record: NetworkRecord) -> None:
         """One network that cannot be had must not keep the engine, and all other networks, from starting."""
         try:
-            self._restore(record)
+            await self._restore(record)
         except EngineError as error:
             _log.error("network %s is not on the host, containers on it will not start: %s", record.name, error)
-            self._allocators[record.id] = _allocator(record)
 
     def _rebuild_firewall(self) -> None:
         if self._firewall is not None:
@@ -192,7 +229,7 @@ class NetworkService:
     def _heal_firewall(self) -> None:
         self._rebuild_firewall()
         ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
-        self._publisher.forget_untranslated(ports)
+        self._mapper.forget_untranslated(ports)
 
     def _look_for_flow_tables(self) -> None:
         """Have the bridges' programs as the host's flow tables need them, see drivers/bridge_programs.py."""
@@ -213,8 +250,9 @@ class NetworkService:
         """Let go; networks, links and rules stay for the containers that run."""
         await self.healer.close()
         await self.pool.close()
+        await self._reaper.close()
         self._sandboxes.close()
-        await self._publisher.close()
+        await self._mapper.close()
         self._thread.close()
         self._bridges.close()
         if self._nft is not None:
@@ -229,7 +267,9 @@ class NetworkService:
         if self._firewall is not None:
             self._firewall.remove()
         for record in self.store:
-            self._drivers[record.driver].remove(record)
+            driver = self._drivers.get(record.driver)
+            if driver is not None and not driver.keeps_outside:
+                await driver.delete_network(record)
 
     # Sandboxes
 
@@ -238,11 +278,12 @@ class NetworkService:
         for name, settings in endpoints.items():
             record = self.store.get(name)
             check_settings(settings)
-            wanted = settings.IPAMConfig.IPv4Address if settings.IPAMConfig else ""
             if record.name in PREDEFINED:
                 refuse_user_defined(settings)
-            if wanted and parse_address(wanted, "IPv4 address") not in record.network:
-                raise InvalidParameter(f"no configured subnet contains IP address {wanted}")
+            asked = settings.IPAMConfig
+            for wanted in (asked.IPv4Address, asked.IPv6Address) if asked is not None else ():
+                if wanted and not any(ipaddress.ip_address(wanted) in pool.network for pool in record.pools):
+                    raise InvalidParameter(f"no configured subnet contains IP address {wanted}")
 
     async def sandbox_create(self, request: SandboxRequest) -> Sandbox:
         """Make a starting container's network stack; see `Sandboxes.create`."""
@@ -265,29 +306,51 @@ class NetworkService:
         """The container has ended, or did not start; fine when it has no sandbox."""
         if not self._started:
             # Recovery: `start` makes rules and links anew from the rows that are left.
-            self.store.delete_sandbox(container_id)
+            self._delete_sandbox(container_id)
             return
-        if container_id not in self.store.sandboxes:
-            self._sandboxes.started(container_id)
+        sandbox = self.store.sandbox_of(container_id)
+        if sandbox is None or sandbox.container_id != container_id:
+            self._leave_sandbox(container_id, sandbox)
             return
         with self._state.transaction():
             sandbox = self._sandboxes.release(container_id)
             for endpoint in sandbox.endpoints if sandbox else ():
                 self._publish(endpoint, "disconnect", container_id)
 
+    def _delete_sandbox(self, container_id: str) -> None:
+        """Delete the row of a sandbox that is gone, and have those hear of it who keep something of it."""
+        with self._state.transaction():
+            sandbox = self.store.delete_sandbox(container_id)
+            for endpoint in sandbox.endpoints if sandbox is not None else ():
+                self._reaper.record(endpoint, begin=self._started)
+
+    def sandbox_join(self, container_id: str, other: str) -> SandboxRecord | None:
+        """A container uses the sandbox of another from now on; None when that one has none."""
+        sandbox = self.store.sandbox_of(other)
+        if sandbox is None or container_id in (sandbox.container_id, *sandbox.members):
+            return sandbox
+        joined = msgspec.structs.replace(sandbox, members=[*sandbox.members, container_id])
+        self.store.save_sandbox(joined)
+        return joined
+
+    def _leave_sandbox(self, container_id: str, sandbox: SandboxRecord | None) -> None:
+        if sandbox is not None:
+            members = [one for one in sandbox.members if one != container_id]
+            self.store.save_sandbox(msgspec.structs.replace(sandbox, members=members))
+
     async def sandbox_is_released(self) -> None:
         """Wait until flows of UDP no longer lead to where released sandboxes were."""
-        await self._publisher.settle()
+        await self._mapper.settle()
 
     def sandbox_renamed(self, container_id: str, name: str) -> None:
         """The container has another name now."""
-        sandbox = self.store.sandboxes.get(container_id)
-        if sandbox is not None:
+        sandbox = self.store.sandbox_of(container_id)
+        if sandbox is not None and sandbox.container_id == container_id:
             self.store.save_sandbox(msgspec.structs.replace(sandbox, container_name=name))
 
     def sandbox(self, container_id: str) -> SandboxRecord | None:
-        """What a running container has."""
-        return self.store.sandboxes.get(container_id)
+        """The sandbox of a running container, its own or one that it has joined."""
+        return self.store.sandbox_of(container_id)
 
     def _publish(self, endpoint: Endpoint, action: str, container_id: str) -> None:
         record = self.store.find(endpoint.network_id)
@@ -322,34 +385,67 @@ class NetworkService:
         """
         check_name(request.Name)
         check_request(request)
+        driver, ipam = self._drivers_for(request)
+        asked = pool_requests(request)
+        with self._reserve_name(request.Name):
+            record = define(request, driver.name)
+            async with contextlib.AsyncExitStack() as locks:
+                if not (driver.keeps_outside or ipam.keeps_outside):
+                    # Plugins may take as long as they like: they are not asked while others wait.
+                    await locks.enter_async_context(self._locks.hold("create"))
+                    await locks.enter_async_context(choosing_subnets())
+                await self._make(record, driver, ipam, asked if driver.addressed else [])
+        return NetworkCreated(record.id, "")
+
+    def _drivers_for(self, request: NetworkCreate) -> tuple[Driver, IPAMDriver]:
+        """The drivers of a network that is to be made. Raises NotFound, Forbidden, NotImplementedHere."""
         name = request.Driver or "bridge"
         driver = self._drivers.get(name)
         if driver is None:
             raise _no_driver(name, self._drivers)
         if not driver.creatable:
             raise Forbidden(f'only one instance of "{name}" network is allowed')
-        async with self._locks.hold("create"), choosing_subnets():
-            if self.store.by_name(request.Name) is not None:
-                raise Conflict(f"network with name {request.Name} already exists")
-            if self.store.is_damaged(request.Name):
-                raise Conflict(f"network with name {request.Name} already exists, and its record is damaged: {REBUILD}")
-            record = define(request, driver.name, self.store, self._choose_subnet)
+        name = (request.IPAM.Driver if request.IPAM is not None else "") or "default"
+        ipam = self._ipams.get(name)
+        if ipam is None:
+            raise InvalidParameter(f"error looking up IPAM driver: plugin {name!r} not found")
+        return driver, ipam
+
+    @contextlib.contextmanager
+    def _reserve_name(self, name: str) -> Iterator[None]:
+        """Have a name for a new network. Raises Conflict when another has it."""
+        if self.store.by_name(name) is not None or name in self._reserved:
+            raise Conflict(f"network with name {name} already exists")
+        if self.store.is_damaged(name):
+            raise Conflict(f"network with name {name} already exists, and its record is damaged: {REBUILD}")
+        self._reserved.add(name)
+        try:
+            yield
+        finally:
+            self._reserved.discard(name)
+
+    async def _make(
+        self, record: NetworkRecord, driver: Driver, ipam: IPAMDriver, asked: list[tuple[PoolRequest, IPAMConfig]]
+    ) -> None:
+        """Lease a network's pools, put it on record, and have it on the host; all of it or nothing."""
+        async with contextlib.AsyncExitStack() as undo:
+            for request, given in asked:
+                pool = await lease_pool(ipam, request, given)
+                if pool is not None:
+                    undo.push_async_callback(ipam.release_pool, pool)
+                    record.pools.append(pool)
             driver.check(record)
             # The row comes first: a bridge without one would stay on the host for ever after a crash.
             self.store.save(record)
+            undo.callback(self.store.delete, record)
+            undo.push_async_callback(driver.delete_network, record)
             try:
-                await executors.kernel.run(driver.restore, record)
-                self._allocators[record.id] = _allocator(record)
-                self._rebuild_firewall()
-            except BaseException as error:
-                self._allocators.pop(record.id, None)
-                driver.remove(record)
-                self.store.delete(record)
-                if isinstance(error, OSError):
-                    raise SystemFault(f"cannot set up network {record.name}: {reason(error)}") from error
-                raise
+                await driver.create_network(record)
+            except OSError as error:
+                raise SystemFault(f"cannot set up network {record.name}: {reason(error)}") from error
+            self._rebuild_firewall()
             self._publish_network(record, "create")
-        return NetworkCreated(record.id, "")
+            undo.pop_all()
 
     async def remove(self, reference: str) -> None:
         """Remove a network. Raises NotFound, and Forbidden while containers are connected or for a predefined one."""
@@ -364,25 +460,36 @@ class NetworkService:
                 raise Forbidden(
                     f"error while removing network: network {record.name} has active endpoints ({endpoints})"
                 )
-            # Rules before the bridge, as in remove_from_host.
-            self.store.hide(record)
-            try:
-                self._rebuild_firewall()
-                await executors.kernel.run(self._drivers[record.driver].remove, record)
-            except OSError as error:
-                self.store.unhide(record)
-                self._rebuild_firewall()
-                raise SystemFault(f"cannot remove bridge {record.bridge}: {reason(error)}") from error
-            try:
-                with self._state.transaction():
-                    self.store.delete(record)
-                    self._publish_network(record, "destroy")
-            except EngineError:
-                self.store.unhide(record)
-                self._restore_or_report(record)
-                self._rebuild_firewall()
+            await self._reaper.settle(record.id)
+            await self._remove(record)
+
+    async def _remove(self, record: NetworkRecord) -> None:
+        driver = self._drivers.get(record.driver)
+        # Rules before the bridge, as in remove_from_host.
+        self.store.hide(record)
+        try:
+            self._rebuild_firewall()
+            if driver is not None:
+                await driver.delete_network(record)
+        except (OSError, EngineError) as error:
+            self.store.unhide(record)
+            self._rebuild_firewall()
+            if isinstance(error, EngineError):
                 raise
-            self._allocators.pop(record.id, None)
+            raise SystemFault(f"cannot remove network {record.name}: {reason(error)}") from error
+        try:
+            with self._state.transaction():
+                self.store.delete(record)
+                self._publish_network(record, "destroy")
+        except EngineError:
+            self.store.unhide(record)
+            await self._restore_or_report(record)
+            self._rebuild_firewall()
+            raise
+        ipam = self._ipams.get(record.ipam_driver)
+        if ipam is not None:
+            for pool in record.pools:
+                await ipam.release_pool(pool)
 
     def _publish_network(self, record: NetworkRecord, action: str) -> None:
         self._events.publish("network", action, record.id, {"name": record.name, "type": record.driver})
@@ -419,18 +526,13 @@ class NetworkService:
         """One network with the containers on it. Raises NotFound."""
         record = self.store.get(reference)
         network = views.view(record, self._connected(record))
-        allocator = self._allocators.get(record.id)
-        subnets = {record.subnet: SubnetStatus(*allocator.counts())} if allocator is not None else {}
-        network.Status = NetworkStatus(IPAMStatus(subnets))
+        network.Status = NetworkStatus(IPAMStatus(self._subnet_status(record)))
         return network
 
-
-def _allocator(record: NetworkRecord) -> AddressAllocator:
-    reserved = [
-        ipaddress.IPv4Address(text) for text in (record.gateway, record.way_out, *record.reserved.values()) if text
-    ]
-    ip_range = ipaddress.IPv4Network(record.ip_range, strict=False) if record.ip_range else None
-    return AddressAllocator(record.network, reserved, ip_range)
+    def _subnet_status(self, record: NetworkRecord) -> dict[str, SubnetStatus]:
+        ipam = self._ipams.get(record.ipam_driver)
+        counts = {pool.subnet: ipam.counts(pool) for pool in record.pools} if ipam is not None else {}
+        return {subnet: SubnetStatus(*count) for subnet, count in counts.items() if count is not None}
 
 
 def _no_driver(name: str, drivers: Iterable[str]) -> EngineError:

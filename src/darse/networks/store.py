@@ -11,7 +11,7 @@ import msgspec
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.ids import may_be_id_prefix
 from darse.core.state import Schema, State
-from darse.networks.model import NetworkRecord, SandboxRecord
+from darse.networks.model import Endpoint, NetworkRecord, SandboxRecord
 
 SCHEMA = Schema(
     "networks",
@@ -19,6 +19,20 @@ SCHEMA = Schema(
         """
         CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document BLOB NOT NULL) WITHOUT ROWID;
         CREATE TABLE sandboxes (container_id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID
+        """,
+        # A network has several pools, of both families.
+        """
+        UPDATE networks SET document = CAST(json_set(
+            json_remove(CAST(document AS TEXT), '$.subnet', '$.gateway', '$.ip_range', '$.reserved'),
+            '$.pools', json_array(json_object(
+                'id', json_extract(CAST(document AS TEXT), '$.subnet'),
+                'subnet', json_extract(CAST(document AS TEXT), '$.subnet'),
+                'gateway', json_extract(CAST(document AS TEXT), '$.gateway'),
+                'ip_range', json_extract(CAST(document AS TEXT), '$.ip_range'),
+                'reserved', json_extract(CAST(document AS TEXT), '$.reserved')
+            ))
+        ) AS BLOB) WHERE json_valid(CAST(document AS TEXT)) AND json_extract(CAST(document AS TEXT), '$.subnet') <> '';
+        CREATE TABLE ended_endpoints (endpoint_id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID
         """,
     ),
 )
@@ -33,7 +47,15 @@ class NetworkStore:
         self._networks = dict(state.decoded("networks", state.rows("SELECT id, document FROM networks"), decode))
         decode_sandbox = msgspec.json.Decoder(SandboxRecord).decode
         sandboxes = state.rows("SELECT container_id, document FROM sandboxes")
-        self.sandboxes = dict(state.decoded("sandboxes", sandboxes, decode_sandbox))
+        #: By their own ids.
+        self.sandboxes: dict[str, SandboxRecord] = {}
+        # The sandbox of each container that has one, its own or one that it has joined.
+        self._sandbox_ids: dict[str, str] = {}
+        for _, sandbox in state.decoded("sandboxes", sandboxes, decode_sandbox):
+            self._remember(sandbox)
+        decode_endpoint = msgspec.json.Decoder(Endpoint).decode
+        ended = state.rows("SELECT endpoint_id, document FROM ended_endpoints")
+        self._ended = dict(state.decoded("ended_endpoints", ended, decode_endpoint))
 
     def __iter__(self) -> Iterator[NetworkRecord]:
         return iter(list(self._networks.values()))
@@ -96,9 +118,28 @@ class NetworkStore:
             connection.execute("DELETE FROM networks WHERE id = ?", (record.id,))
             self._state.on_commit(functools.partial(self._networks.pop, record.id, None))
 
+    def sandbox_of(self, container_id: str) -> SandboxRecord | None:
+        """The sandbox of a container, its own or one that it has joined; None without one."""
+        return self.sandboxes.get(self._sandbox_ids.get(container_id, ""))
+
+    def _remember(self, sandbox: SandboxRecord) -> None:
+        self.sandboxes[sandbox.sandbox_id] = sandbox
+        for container_id in (sandbox.container_id, *sandbox.members):
+            self._sandbox_ids[container_id] = sandbox.sandbox_id
+
+    def _forget(self, sandbox: SandboxRecord) -> None:
+        self.sandboxes.pop(sandbox.sandbox_id, None)
+        for container_id in (sandbox.container_id, *sandbox.members):
+            if self._sandbox_ids.get(container_id) == sandbox.sandbox_id:
+                del self._sandbox_ids[container_id]
+
     def reserve(self, sandbox: SandboxRecord) -> None:
         """Let a sandbox that is being made be found, without a row yet."""
-        self.sandboxes[sandbox.container_id] = sandbox
+        self._remember(sandbox)
+
+    def forget(self, sandbox: SandboxRecord) -> None:
+        """Undo `reserve`."""
+        self._forget(sandbox)
 
     def save_sandbox(self, sandbox: SandboxRecord) -> None:
         """Insert or replace a sandbox. After a reboot it would mean nothing."""
@@ -106,7 +147,13 @@ class NetworkStore:
             connection.execute(
                 "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (sandbox.container_id, msgspec.json.encode(sandbox))
             )
-            self._state.on_commit(functools.partial(self.sandboxes.__setitem__, sandbox.container_id, sandbox))
+            self._state.on_commit(functools.partial(self._replace, sandbox))
+
+    def _replace(self, sandbox: SandboxRecord) -> None:
+        before = self.sandboxes.get(sandbox.sandbox_id)
+        if before is not None:
+            self._forget(before)
+        self._remember(sandbox)
 
     def mend(self, copies: bytes | None, names: Collection[str]) -> None:
         """Take networks whose rows are damaged from `copies`, the document of all networks: containers run on them.
@@ -130,18 +177,41 @@ class NetworkStore:
         for document in documents:
             with contextlib.suppress(msgspec.MsgspecError):
                 sandbox = msgspec.json.decode(document, type=SandboxRecord | None)
-                if sandbox and sandbox.container_id in running and sandbox.container_id not in self.sandboxes:
+                if sandbox and sandbox.container_id in running and self.sandbox_of(sandbox.container_id) is None:
                     self.save_sandbox(sandbox)
 
     def delete_sandbox(
         self, container_id: str, then: Callable[[SandboxRecord], object] = lambda _: None
     ) -> SandboxRecord | None:
-        """Remove and return a sandbox, and call `then` with it once that is on record; None when there is none."""
-        sandbox = self.sandboxes.get(container_id)
-        if sandbox is None:
+        """Remove and return a container's own sandbox, and call `then` with it once that is on record.
+
+        None when there is none.
+        """
+        sandbox = self.sandbox_of(container_id)
+        if sandbox is None or sandbox.container_id != container_id:
             return None
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (container_id,))
-            self._state.on_commit(functools.partial(self.sandboxes.pop, container_id, None))
+            self._state.on_commit(functools.partial(self._forget, sandbox))
             self._state.on_commit(functools.partial(then, sandbox))
         return sandbox
+
+    def ended(self) -> list[Endpoint]:
+        """The endpoints of ended containers whose drivers have not heard of it yet."""
+        return list(self._ended.values())
+
+    def save_ended(self, endpoint: Endpoint, then: Callable[[], object]) -> None:
+        """Put an ended endpoint on record, and call `then` once that is committed."""
+        with self._state.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO ended_endpoints VALUES (?, ?)",
+                (endpoint.endpoint_id, msgspec.json.encode(endpoint)),
+            )
+            self._state.on_commit(functools.partial(self._ended.__setitem__, endpoint.endpoint_id, endpoint))
+            self._state.on_commit(then)
+
+    def delete_ended(self, endpoint: Endpoint) -> None:
+        """Forget an ended endpoint: all have heard of it."""
+        with self._state.transaction(durable=False) as connection:
+            connection.execute("DELETE FROM ended_endpoints WHERE endpoint_id = ?", (endpoint.endpoint_id,))
+            self._state.on_commit(functools.partial(self._ended.pop, endpoint.endpoint_id, None))

@@ -18,15 +18,17 @@ _KINDS = ("builtin", "custom")
 
 def view(record: NetworkRecord, connected: Iterable[SandboxRecord]) -> Network:
     """A network, with the containers that are `connected`."""
-    ranges = []
-    if record.subnet:
-        ranges.append(IPAMConfig(record.subnet, record.ip_range, record.gateway, dict(record.reserved) or None))
+    ranges = [
+        IPAMConfig(pool.subnet, pool.ip_range, pool.gateway, dict(pool.reserved) or None) for pool in record.pools
+    ]
     return Network(
         Name=record.name,
         Id=record.id,
         Created=rfc3339(record.created_ns),
         Driver=record.driver,
-        IPAM=IPAM("default", None, ranges),
+        EnableIPv4=record.ipv4,
+        EnableIPv6=record.ipv6,
+        IPAM=IPAM(record.ipam_driver, record.ipam_options or None, ranges),
         Internal=record.internal,
         Attachable=record.attachable,
         Containers={
@@ -35,7 +37,7 @@ def view(record: NetworkRecord, connected: Iterable[SandboxRecord]) -> Network:
                 endpoint.endpoint_id,
                 endpoint.mac,
                 f"{endpoint.address}/{endpoint.prefix}" if endpoint.address else "",
-                "",
+                f"{endpoint.address6}/{endpoint.prefix6}" if endpoint.address6 else "",
             )
             for sandbox in connected
             for endpoint in sandbox.endpoints

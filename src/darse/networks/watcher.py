@@ -99,13 +99,13 @@ class Healer:
         for record in self._store:
             if record.bridge:
                 self._want(record.bridge, partial(self._heal_network, record.id), _LET_CONTAINERS_END)
-        for container_id in self._store.sandboxes:
-            self._want(container_id, partial(self._heal_links, container_id), _LET_CONTAINERS_END)
+        for sandbox_id in self._store.sandboxes:
+            self._want(sandbox_id, partial(self._heal_links, sandbox_id), _LET_CONTAINERS_END)
 
     def _link_changed(self, name: str) -> None:
-        container_id = self._sandboxes.owners.get(name)
-        if container_id is not None:
-            self._want(container_id, partial(self._heal_links, container_id), _LET_CONTAINERS_END)
+        sandbox_id = self._sandboxes.owners.get(name)
+        if sandbox_id is not None:
+            self._want(sandbox_id, partial(self._heal_links, sandbox_id), _LET_CONTAINERS_END)
         elif not self._pool.lost(name):
             record = next((record for record in self._store if record.bridge == name), None)
             if record is not None:
@@ -186,24 +186,26 @@ class Healer:
             for endpoint in sandbox.endpoints
             if endpoint.network_id == record.id and endpoint.link
         ]
-        return sum(self._bridges.reconnect(record, link) for link in links)
+        return sum(self._bridges.plug_again(record, link) for link in links)
 
-    async def _heal_links(self, container_id: str) -> None:
+    async def _heal_links(self, sandbox_id: str) -> None:
         """Have the links of a container that runs on their bridges; those that are gone are made anew."""
-        sandbox = self._store.sandboxes.get(container_id)
+        sandbox = self._store.sandboxes.get(sandbox_id)
         for endpoint in list(sandbox.endpoints) if sandbox is not None else ():
+            assert sandbox is not None
             record = self._store.find(endpoint.network_id)
-            holder = self.holder_of(container_id)
-            if record is None or not endpoint.link or holder is None or self._bridges.is_plugged(endpoint.link):
+            holder = self.holder_of(sandbox.container_id)
+            if record is None or not record.bridge or not endpoint.link or holder is None:
+                continue
+            if self._bridges.is_plugged(endpoint.link):
                 continue
             try:
                 async with self._locks.hold(record.id):
-                    if not await executors.kernel.run(self._bridges.reconnect, record, endpoint.link):
-                        await self._sandboxes.replug(container_id, holder, record, endpoint)
+                    if not await self._bridges.reconnect(record, endpoint):
+                        await self._sandboxes.replug(sandbox_id, holder, record, endpoint)
             except SandboxGone:
                 continue
-            self._repaired(container_id)
-            assert sandbox is not None
+            self._repaired(sandbox_id)
             _log.warning(
                 "container %s had lost its link to network %s: connected again", sandbox.container_name, record.name
             )

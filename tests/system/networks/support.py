@@ -199,8 +199,8 @@ class Host:
         if self._state is None:
             self.running = {}
             await self.start()
-        for container in list(self.service.store.sandboxes):
-            self.service.sandbox_release(container)
+        for sandbox in list(self.service.store.sandboxes.values()):
+            self.service.sandbox_release(sandbox.container_id)
         await self.service.prune(Filters())
         await self.service.remove_from_host()
         await self.stop()

@@ -16,7 +16,8 @@ from darse.core.config import EngineConfig
 from darse.core.errors import Conflict
 from darse.linux.net.netns import NetnsThread
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
-from darse.networks.model import NetworkRecord
+from darse.networks.model import NetworkRecord, SubnetPool
+from darse.networks.pool import link_name
 
 
 class TestNull(DriverSuite):
@@ -50,28 +51,27 @@ class TestBridge(DriverSuite):
             name="net",
             driver="bridge",
             created_ns=0,
-            subnet=f"198.19.{number}.0/24",
-            gateway=f"198.19.{number}.1",
+            pools=[SubnetPool(subnet=f"198.19.{number}.0/24", gateway=f"198.19.{number}.1")],
             bridge=unique_name("brt"),
         )
 
-    def test_check_refuses_a_link_that_exists(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
+    def test_check_refuses_a_link_that_exists(self, driver: BridgeDriver, created: NetworkRecord) -> None:
         with pytest.raises(Conflict, match="exists on this host already"):
-            driver.check(restored)
+            driver.check(created)
 
-    def test_restore_mends(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
-        bridge = restored.bridge
+    def test_restore_mends(self, driver: BridgeDriver, created: NetworkRecord) -> None:
+        bridge = created.bridge
         subprocess.run(["ip", "address", "flush", "dev", bridge], check=True)
         subprocess.run(["ip", "address", "add", "198.19.255.1/24", "dev", bridge], check=True)
         subprocess.run(["ip", "link", "set", bridge, "down"], check=True)
-        driver.restore(restored)
+        driver.restore(created)
         shown = run_inside("/proc/self/ns/net", "ip", "-4", "address", "show", bridge)
-        assert f"{restored.gateway}/24" in shown
+        assert f"{created.gateway}/24" in shown
         assert "198.19.255.1" not in shown
         assert ",UP" in shown
 
-    def test_the_bridge_keeps_its_hardware_address(self, driver: BridgeDriver, restored: NetworkRecord) -> None:
-        before = Path(f"/sys/class/net/{restored.bridge}/address").read_text()
+    def test_the_bridge_keeps_its_hardware_address(self, driver: BridgeDriver, created: NetworkRecord) -> None:
+        before = Path(f"/sys/class/net/{created.bridge}/address").read_text()
         assert before.startswith("02:42:c6:13:")
 
     def test_links_are_asked_for_in_the_engines_own_namespace(self, record: NetworkRecord) -> None:
@@ -81,16 +81,18 @@ class TestBridge(DriverSuite):
         try:
             driver = inside(engines.path, lambda: BridgeDriver(EngineConfig()))
             inside(engines.path, lambda: driver.restore(record))
-            link, orphan = (driver.connect(record, containers, interface) for interface in ("eth0", "eth1"))
+            link, orphan = link_name(), link_name()
+            driver.plug(record, containers, "eth0", link)
+            driver.plug(record, containers, "eth1", orphan)
             assert driver.is_plugged(link)
             for damage in ("nomaster", "down"):
                 run_inside(engines.path, "ip", "link", "set", link, damage)
                 assert not driver.is_plugged(link)
-                assert driver.reconnect(record, link)
+                assert driver.plug_again(record, link)
                 assert driver.is_plugged(link)
             driver.unplug_orphans(record, [link])
             assert driver.is_plugged(link)
-            assert not driver.reconnect(record, orphan)
+            assert not driver.plug_again(record, orphan)
             driver.close()
         finally:
             for netns in (engines, containers):

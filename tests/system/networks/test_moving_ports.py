@@ -119,7 +119,7 @@ async def test_a_port_that_another_took_meanwhile_refuses_the_connection(
     other = await host.sandbox("other", ports=host_port(port))
     sandbox = host.service.sandbox("web")
     assert sandbox is not None
-    host.service.store.sandboxes["web"].wishes.ports.update(host_port(port))
+    host.service.sandbox("web").wishes.ports.update(host_port(port))
     with pytest.raises(SystemFault, match=f"Bind for 0.0.0.0:{port} failed: .* \\(container other has it\\)"):
         await connect("one")
     assert host.service.sandbox("web").endpoints == []  # type: ignore[union-attr]

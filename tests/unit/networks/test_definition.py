@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 from typing import Any
@@ -11,20 +12,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darse.core.config import AddressPool
 from darse.core.errors import EngineError, Forbidden, InvalidParameter
 from darse.networks import options
-from darse.networks.definition import check_name, check_request, define
-from darse.networks.model import NetworkRecord
-from darse.networks.sandboxes import check_mac
-from darse.wire.networks import IPAM, ConfigReference, IPAMConfig, NetworkCreate
+from darse.networks.definition import check_name, check_request, define, lease_pool, pool_requests
+from darse.networks.endpoint_settings import check_mac, check_settings, interface_name, link_local, sysctls
+from darse.networks.ipam import DefaultIPAM
+from darse.networks.model import NetworkRecord, SubnetPool
+from darse.wire.networks import (
+    IPAM,
+    ConfigReference,
+    EndpointIPAMConfig,
+    EndpointSettings,
+    IPAMConfig,
+    NetworkCreate,
+)
 
 FREE = ipaddress.IPv4Network("172.18.0.0/16")
-OTHER = NetworkRecord(id="1", name="other", driver="bridge", created_ns=0, subnet="10.9.0.0/16", gateway="10.9.0.1")
+OTHER = NetworkRecord(
+    id="1", name="other", driver="bridge", created_ns=0, pools=[SubnetPool(subnet="10.9.0.0/16", gateway="10.9.0.1")]
+)
 
 
 def made(*ranges: IPAMConfig, **members: Any) -> NetworkRecord:
+    """The record that a request comes down to, with pools of the engine's own address management."""
     request = NetworkCreate(Name="net", IPAM=IPAM(Config=list(ranges)), **members)
-    return define(request, "bridge", [OTHER], lambda: FREE)
+    ipam = DefaultIPAM([AddressPool(str(FREE), 16)], lambda _: ())
+    ipam.restore_pool(OTHER.pools[0])
+    asked = pool_requests(request)
+    record = define(request, "bridge")
+    for wanted, config in asked:
+        pool = asyncio.run(lease_pool(ipam, wanted, config))
+        assert pool is not None
+        record.pools.append(pool)
+    return record
 
 
 def test_without_ranges_the_pools_give_a_subnet() -> None:
@@ -43,8 +64,8 @@ def test_what_was_asked_for() -> None:
     )
     assert record.subnet == "10.1.0.0/24"
     assert record.gateway == "10.1.0.254"
-    assert record.ip_range == "10.1.0.128/25"
-    assert record.reserved == {"router": "10.1.0.2"}
+    assert record.pools[0].ip_range == "10.1.0.128/25"
+    assert record.pools[0].reserved == {"router": "10.1.0.2"}
     assert record.internal
     assert record.bridge == "mine"
 
@@ -103,13 +124,25 @@ def test_every_mistake_is_told() -> None:
 
 def test_a_subnet_must_not_overlap_another_network_s() -> None:
     for subnet in ("10.9.0.0/16", "10.9.8.0/24", "10.0.0.0/8"):
-        with pytest.raises(Forbidden, match="Pool overlaps with other one on this address space"):
+        with pytest.raises(Forbidden, match="SubnetPool overlaps with other one on this address space"):
             made(IPAMConfig(subnet))
 
 
-def test_several_subnets_are_refused() -> None:
-    with pytest.raises(InvalidParameter, match="several subnets"):
-        made(IPAMConfig("10.1.0.0/24"), IPAMConfig("10.2.0.0/24"))
+def test_several_subnets_must_not_overlap_each_other() -> None:
+    record = made(IPAMConfig("10.1.0.0/24"), IPAMConfig("10.2.0.0/24"))
+    assert [pool.subnet for pool in record.pools] == ["10.1.0.0/24", "10.2.0.0/24"]
+    with pytest.raises(InvalidParameter, match=r"invalid subnet 10\.1\.0\.128/25: it overlaps 10\.1\.0\.0/24"):
+        made(IPAMConfig("10.1.0.0/24"), IPAMConfig("10.1.0.128/25"))
+
+
+def test_both_families() -> None:
+    record = made(EnableIPv6=True)
+    four, six = record.pools
+    assert (four.subnet, four.gateway) == (str(FREE), "172.18.0.1")
+    assert ipaddress.IPv6Network(six.subnet).prefixlen == 64
+    assert six.gateway == str(ipaddress.IPv6Network(six.subnet)[1])
+    asked = made(IPAMConfig("2001:db8:1::/64", Gateway="2001:db8:1::9"), EnableIPv6=True, EnableIPv4=False)
+    assert [(pool.subnet, pool.gateway) for pool in asked.pools] == [("2001:db8:1::/64", "2001:db8:1::9")]
 
 
 def test_an_ipv6_range_without_ipv6_is_left_out() -> None:
@@ -142,12 +175,10 @@ def test_names_that_are_fine(name: str) -> None:
     "members",
     [
         {"Scope": "swarm"},
-        {"EnableIPv6": True},
         {"EnableIPv4": False},
         {"Ingress": True},
         {"ConfigOnly": True},
         {"ConfigFrom": ConfigReference("x")},
-        {"IPAM": IPAM(Driver="dhcp")},
     ],
 )
 def test_requests_for_what_there_is_not(members: dict[str, Any]) -> None:
@@ -165,9 +196,9 @@ WORDS = st.one_of(
 @given(WORDS, WORDS, WORDS, st.dictionaries(WORDS, WORDS, max_size=2))
 def test_any_text_is_a_network_or_refused(subnet: str, ip_range: str, gateway: str, reserved: dict[str, str]) -> None:
     with contextlib.suppress(EngineError):
-        record = made(IPAMConfig(subnet, ip_range, gateway, reserved))
-        assert ipaddress.IPv4Address(record.gateway) in record.network
-        assert record.network.prefixlen <= 30
+        for pool in made(IPAMConfig(subnet, ip_range, gateway, reserved), EnableIPv6=True).pools:
+            assert ipaddress.ip_address(pool.gateway) in pool.network
+            assert pool.network.prefixlen <= (30 if pool.version == 4 else 126)
 
 
 @given(WORDS, st.sampled_from([options.MTU, options.HOST_BINDING, options.ICC, options.MASQUERADE]))
@@ -182,3 +213,37 @@ def test_any_text_is_an_option_or_refused(text: str, name: str) -> None:
 def test_any_text_is_a_hardware_address_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidParameter):
         check_mac(text)
+
+
+@given(WORDS)
+def test_any_text_is_an_endpoint_s_option_or_refused(text: str) -> None:
+    for read in (interface_name, sysctls):
+        for option in ("com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls"):
+            with contextlib.suppress(InvalidParameter):
+                read({option: text})
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "all", "default", "lo", "sixteen-letters-", "a b", "a:1"])
+def test_interface_names_that_are_refused(name: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid interface name"):
+        interface_name({"com.docker.network.endpoint.ifname": name})
+
+
+def test_parameters_of_an_interface() -> None:
+    option = "com.docker.network.endpoint.sysctls"
+    text = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=0"
+    assert sysctls({option: text}) == {
+        "net/ipv4/conf/IFNAME/log_martians": "1",
+        "net/ipv6/conf/IFNAME/accept_ra": "0",
+    }
+    for refused in ("kernel.core_pattern=x", "net.ipv4.conf.eth0.rp_filter=1", "net.ipv4.conf.IFNAME.../x=1", "x"):
+        with pytest.raises(InvalidParameter, match="invalid sysctl"):
+            sysctls({option: refused})
+
+
+def test_link_local_addresses() -> None:
+    assert str(link_local("169.254.1.2")) == "169.254.1.2/16"
+    assert str(link_local("fe80::9")) == "fe80::9/64"
+    asked = EndpointSettings(IPAMConfig=EndpointIPAMConfig(LinkLocalIPs=["nonsense"]))
+    with pytest.raises(InvalidParameter, match="invalid link-local IP address: nonsense"):
+        check_settings(asked)

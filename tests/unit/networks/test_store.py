@@ -8,7 +8,7 @@ import msgspec
 
 from darse.core.state import State
 from darse.engine.engine import SCHEMAS
-from darse.networks.model import NetworkRecord
+from darse.networks.model import NetworkRecord, SubnetPool
 from darse.networks.store import NetworkStore
 
 
@@ -20,7 +20,7 @@ def test_the_name_of_a_network_with_a_damaged_record_is_not_free(tmp_path: Path)
     assert store.by_name("net") is None
     assert store.is_damaged("net")
     assert not store.is_damaged("other")
-    copy = NetworkRecord(id="abc", name="net", driver="bridge", created_ns=1, subnet="10.0.0.0/24")
+    copy = NetworkRecord(id="abc", name="net", driver="bridge", created_ns=1, pools=[SubnetPool(subnet="10.0.0.0/24")])
     store.mend(msgspec.json.encode([copy]), {"bridge"})
     assert store.by_name("net") == copy
     assert store.is_damaged("net")

@@ -26,8 +26,8 @@ from darse.core.ids import NAME_PATTERN, new_id
 from darse.images import Image, Overlay, platforms
 from darse.images.platforms import Platform
 from darse.linux.fs.mounts import mount_overlay
+from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.ports import check_ports
-from darse.networks.sandboxes import check_settings, refuse_user_defined
 from darse.runtime.oci import validate
 from darse.runtime.oci.spec import READONLY_PATHS, masked_paths
 from darse.runtime.rootfs.directories import is_there, make_directories

@@ -116,7 +116,8 @@ class ContainerStart:
         user = mapping.shared_user_namespace(joined)
         if mode.startswith("container:"):
             other = running_other(context, mode, "network")
-            sandbox = context.networks.sandbox(network_owner(context, container).id)
+            sandbox = context.networks.sandbox_join(container.id, network_owner(context, container).id)
+            undo.add(self._teardown.release_sandbox, container)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
             return _Network(f"/proc/{other.state.pid}/ns/net", addresses, user)
         request = SandboxRequest(

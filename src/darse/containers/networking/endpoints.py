@@ -25,6 +25,8 @@ class Endpoints:
         """What an inspect shows of a container's networks."""
         record = container.record
         sandbox = self._context.networks.sandbox(container.id)
+        if sandbox is not None and sandbox.container_id != container.id:
+            sandbox = None  # it has joined another's: as docker has it, that one shows it
         settings = NetworkSettings()
         configured = record.endpoints or (
             {record.host.NetworkMode: EndpointSettings()} if record.host.NetworkMode in ("host", "none") else {}
@@ -46,6 +48,9 @@ class Endpoints:
                 Gateway=endpoint.gateway,
                 IPAddress=endpoint.address,
                 IPPrefixLen=endpoint.prefix,
+                IPv6Gateway=endpoint.gateway6,
+                GlobalIPv6Address=endpoint.address6,
+                GlobalIPv6PrefixLen=endpoint.prefix6,
                 MacAddress=endpoint.mac,
             )
         return settings

@@ -27,12 +27,14 @@ NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 5, 10, 18, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 4, 33
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 IFF_UP = 1
+IFA_F_NODAD = 0x02
+RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 254, 3, 1, 0, 253
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
@@ -41,9 +43,10 @@ _IFADDR = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _BUFFER: Final = 1 << 18
 
-Address = ipaddress.IPv4Address
-Interface = ipaddress.IPv4Interface
-Network = ipaddress.IPv4Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -181,9 +184,18 @@ def delete_link(name: str) -> Request:
 
 
 def add_address(index: int, name: str, address: Interface) -> Request:
-    """Give a link an address."""
-    payload = _address(index, address) + attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
-    command = ("ip", "address", "add", str(address), "broadcast", "+", "dev", name)
+    """Give a link an address.
+
+    One of IPv6 can be used at once: nobody else has what this engine gives, so the kernel need not ask around for a
+    second whether somebody has (IFA_F_NODAD).
+    """
+    payload = _address(index, address)
+    if isinstance(address, ipaddress.IPv4Interface):
+        payload += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+        more: tuple[str, ...] = ("broadcast", "+", "dev", name)
+    else:
+        more = ("dev", name, "nodad")
+    command = ("ip", "address", "add", str(address), *more)
     return Request("address", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWADDR, payload, command)
 
 
@@ -194,18 +206,48 @@ def delete_address(index: int, name: str, address: Interface) -> Request:
 
 
 def _address(index: int, address: Interface) -> bytes:
+    flags = IFA_F_NODAD if address.version == 6 else 0
     return (
-        _IFADDR.pack(socket.AF_INET, address.network.prefixlen, 0, 0, index)
+        _IFADDR.pack(_FAMILIES[address.version], address.network.prefixlen, flags, 0, index)
         + attribute(IFA_LOCAL, address.ip.packed)
         + attribute(IFA_ADDRESS, address.ip.packed)
     )
 
 
 def set_default_route(gateway: Address) -> Request:
-    """Send everything else to `gateway` and no other (table main, protocol boot, scope global, unicast)."""
-    payload = _ROUTE.pack(socket.AF_INET, 0, 0, 0, 254, 3, 0, 1, 0) + attribute(RTA_GATEWAY, gateway.packed)
-    command = ("ip", "route", "replace", "default", "via", str(gateway))
+    """Send everything else of the family to `gateway` and no other."""
+    payload = _route(gateway.version, 0) + attribute(RTA_GATEWAY, gateway.packed)
+    family = ("-6",) if gateway.version == 6 else ()
+    command = ("ip", *family, "route", "replace", "default", "via", str(gateway))
     return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
+
+
+def set_default_link(index: int, name: str, version: int) -> Request:
+    """Send everything else of a family out of a link, without a gateway."""
+    payload = _route(version, 0, RT_SCOPE_LINK) + _number(RTA_OIF, index)
+    family = ("-6",) if version == 6 else ()
+    command = ("ip", *family, "route", "replace", "default", "dev", name)
+    return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
+
+
+def add_route(destination: Network, index: int, name: str, gateway: Address | None = None) -> Request:
+    """Send what is for `destination` out of a link: to `gateway`, or to neighbours there."""
+    scope = RT_SCOPE_UNIVERSE if gateway is not None or destination.version == 6 else RT_SCOPE_LINK
+    payload = (
+        _route(destination.version, destination.prefixlen, scope)
+        + attribute(RTA_DST, destination.network_address.packed)
+        + _number(RTA_OIF, index)
+    )
+    via: tuple[str, ...] = ()
+    if gateway is not None:
+        payload += attribute(RTA_GATEWAY, gateway.packed)
+        via = ("via", str(gateway))
+    command = ("ip", "route", "replace", str(destination), *via, "dev", name)
+    return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
+
+
+def _route(version: int, prefix: int, scope: int = RT_SCOPE_UNIVERSE) -> bytes:
+    return _ROUTE.pack(_FAMILIES[version], prefix, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, scope, RTN_UNICAST, 0)
 
 
 class Netlink:
@@ -280,23 +322,26 @@ class Netlink:
         payload = _IFINFO.pack(0, 0, 0, 0, 0) + _number(IFLA_MASTER, master.index)
         return [_link(body) for body in self._get(RTM_GETLINK, payload, NLM_F_DUMP)]
 
-    def addresses(self, index: int) -> list[Interface]:
-        """The IPv4 addresses of a link."""
-        found = []
-        for body in self._get(RTM_GETADDR, _IFADDR.pack(socket.AF_INET, 0, 0, 0, 0), NLM_F_DUMP):
+    def addresses(self, index: int, version: int = 4) -> list[Interface]:
+        """The addresses of a link, of a family."""
+        found: list[Interface] = []
+        for body in self._get(RTM_GETADDR, _IFADDR.pack(_FAMILIES[version], 0, 0, 0, 0), NLM_F_DUMP):
             _, prefix, _, _, owner = _IFADDR.unpack_from(body)
-            local = attributes(body[_IFADDR.size :]).get(IFA_LOCAL)
+            present = attributes(body[_IFADDR.size :])
+            # IPv6 has no IFA_LOCAL, except for point-to-point links.
+            local = present.get(IFA_LOCAL, present.get(IFA_ADDRESS) if version == 6 else None)
             if owner == index and local is not None:
-                found.append(Interface((local, prefix)))
+                found.append(ipaddress.ip_interface((local, prefix)))
         return found
 
-    def routes(self) -> list[Network]:
-        """The destinations of the IPv4 routes, without the default one."""
-        found = []
-        for body in self._get(RTM_GETROUTE, _ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0), NLM_F_DUMP):
+    def routes(self, version: int = 4) -> list[Network]:
+        """The destinations of the routes of a family, without the default one and what a host has by itself."""
+        found: list[Network] = []
+        family = _FAMILIES[version]
+        for body in self._get(RTM_GETROUTE, _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), NLM_F_DUMP):
             destination = attributes(body[_ROUTE.size :]).get(RTA_DST)
-            if destination is not None and body[1] < 32:
-                found.append(Network((destination, body[1]), strict=False))
+            if destination is not None and 0 < body[1] < len(destination) * 8:
+                found.append(ipaddress.ip_network((destination, body[1]), strict=False))
         return found
 
     def _get(self, type_: int, payload: bytes, flags: int) -> list[bytes]:

@@ -12,6 +12,7 @@ import ipaddress
 import re
 from collections.abc import Container
 
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux import sysctl
@@ -19,6 +20,7 @@ from darse.linux.net.netns import Netns
 from darse.linux.net.rtnetlink import (
     Link,
     Netlink,
+    Request,
     add_address,
     add_bridge,
     add_veth,
@@ -29,9 +31,10 @@ from darse.linux.net.rtnetlink import (
     set_up,
 )
 from darse.networks import options
-from darse.networks.addresses import mac_for
+from darse.networks.drivers.base import EndpointResult, JoinResult, KernelDriver
 from darse.networks.drivers.bridge_programs import BridgePrograms
-from darse.networks.model import NetworkRecord
+from darse.networks.ipam.allocator import mac_for
+from darse.networks.model import Endpoint, IPNetwork, NetworkRecord, SubnetPool
 from darse.networks.pool import LINK_NAME, link_name
 
 _LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
@@ -39,12 +42,11 @@ _SYSCTL_WORDS = ("all", "default")  # Directories of /proc/sys/net/ipv4/conf tha
 _BRIDGED_PACKETS_ARE_FILTERED = "net/bridge/bridge-nf-call-iptables"
 
 
-class BridgeDriver:
+class BridgeDriver(KernelDriver):
     """Bridges of this engine; and, for `--bridge`, one of the administrator's, which is used and left alone."""
 
     name = "bridge"
-    addressed = True
-    creatable = True
+    publishes = True
 
     def __init__(self, config: EngineConfig) -> None:
         self._netlink = Netlink()
@@ -59,49 +61,87 @@ class BridgeDriver:
             options.flag(record, option)
         self.mtu(record)
         options.host_address(record)
+        for version in (4, 6):
+            if len(record.pools_of(version)) > 1:
+                raise InvalidParameter("bridge driver does not support several subnets on one network")
         if self._netlink.link(record.bridge) is not None:
             raise Conflict(f"a link named {record.bridge} exists on this host already")
 
+    async def create_network(self, record: NetworkRecord) -> None:
+        """See `Driver`."""
+        await executors.kernel.run(self.restore, record)
+
+    async def delete_network(self, record: NetworkRecord) -> None:
+        """See `Driver`."""
+        await executors.kernel.run(self.remove, record)
+
+    async def create_endpoint(self, record: NetworkRecord, endpoint: Endpoint) -> EndpointResult:
+        """See `Driver`: its link gets its name, so that `leave` can remove it whatever becomes of `join`."""
+        return EndpointResult(link=link_name())
+
+    async def join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> JoinResult:
+        """See `Driver`."""
+        await executors.kernel.run(self.plug, record, netns, endpoint.interface, endpoint.link)
+        return JoinResult()
+
+    async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:
+        """See `Driver`."""
+        await executors.kernel.run(self.unplug, endpoint.link)
+
+    async def reconnect(self, record: NetworkRecord, endpoint: Endpoint) -> bool:
+        """See `Driver`."""
+        return await executors.kernel.run(self.plug_again, record, endpoint.link)
+
+    # What these come down to: each blocks for as long as the kernel's lock of links is held by others.
+
     def restore(self, record: NetworkRecord) -> None:
-        """See `Driver`: the bridge is up and has the gateway's address, and of IPv4 only that."""
+        """Have the bridge up, with the gateways' addresses and of IPv4 only that. Raises OSError and Conflict."""
         netlink, name = self._netlink, record.bridge
         link = netlink.link(name)
         if link is None:
             if record.foreign:
                 raise Conflict(f"there is no bridge {name} on this host: --bridge wants an existing one")
-            netlink.run(add_bridge(name, mac_for(ipaddress.IPv4Address(record.gateway)), self.mtu(record)))
+            netlink.run(add_bridge(name, _hardware_address(record), self.mtu(record)))
         link = self.link(record)
         if not record.foreign:
-            self._address(record, link)
-        # Connections to 127.0.0.1 of the host are led to containers; the firewall keeps the opposite way shut.
-        sysctl.write(f"net/ipv4/conf/{name}/route_localnet", "1")
+            self._give_addresses(record, link)
+        if record.pool(4) is not None:
+            # Connections to 127.0.0.1 of the host are led to containers; the firewall keeps the opposite way shut.
+            sysctl.write(f"net/ipv4/conf/{name}/route_localnet", "1")
         if record.internal:
             # The firewall says so, too; this holds without its table.
             sysctl.write(f"net/ipv4/conf/{name}/forwarding", "0")
         if self._config.iptables and not record.foreign:
             self.programs.attach(link, own=options.flag(record, options.ICC))
 
-    def _address(self, record: NetworkRecord, link: Link) -> None:
-        wanted = ipaddress.IPv4Interface(f"{record.gateway}/{record.network.prefixlen}")
-        present = self._netlink.addresses(link.index)
-        changes = [delete_address(link.index, link.name, old) for old in present if old != wanted]
-        if wanted not in present:
-            changes.append(add_address(link.index, link.name, wanted))
+    def _give_addresses(self, record: NetworkRecord, link: Link) -> None:
+        changes = self._address_changes(link, record.pool(4), 4)
         if not link.up:
             changes.append(set_up(link.index, link.name))
         self._netlink.run(*changes)
+
+    def _address_changes(self, link: Link, pool: SubnetPool | None, version: int) -> list[Request]:
+        """Give the bridge the gateway's address of a family, and no other that is not of its own making."""
+        wanted = (
+            {ipaddress.ip_interface(f"{pool.gateway}/{pool.network.prefixlen}")} if pool and pool.gateway else set()
+        )
+        present = {one for one in self._netlink.addresses(link.index, version) if not one.is_link_local}
+        return [
+            *(delete_address(link.index, link.name, old) for old in present - wanted),
+            *(add_address(link.index, link.name, new) for new in wanted - present),
+        ]
 
     def existing_address(self, name: str) -> ipaddress.IPv4Interface:
         """The first IPv4 address of the administrator's bridge. Raises Conflict."""
         link = self._netlink.link(name)
         if link is None:
             raise Conflict(f"there is no bridge {name} on this host: --bridge wants an existing one")
-        addresses = self._netlink.addresses(link.index)
-        if not addresses:
-            raise Conflict(
-                f"{name} is no bridge with an IPv4 address: give it one (ip address add ADDRESS/BITS dev {name})"
-            )
-        return addresses[0]
+        for address in self._netlink.addresses(link.index):
+            if isinstance(address, ipaddress.IPv4Interface):
+                return address
+        raise Conflict(
+            f"{name} is no bridge with an IPv4 address: give it one (ip address add ADDRESS/BITS dev {name})"
+        )
 
     def mtu(self, record: NetworkRecord) -> int:
         """Largest packet, in bytes. Raises InvalidParameter."""
@@ -116,13 +156,13 @@ class BridgeDriver:
             raise Conflict(f"the link {record.bridge} is no bridge: network {record.name} needs the name")
         return link
 
-    def routes(self) -> list[ipaddress.IPv4Network]:
-        """Where the host has routes to."""
-        return self._netlink.routes()
+    def routes(self, version: int = 4) -> list[IPNetwork]:
+        """Where the host has routes to, of a family."""
+        return self._netlink.routes(version)
 
-    def routed(self, subnet: ipaddress.IPv4Network) -> bool:
+    def routed(self, subnet: IPNetwork) -> bool:
         """Whether the host has a route to a part of the subnet."""
-        return any(subnet.overlaps(route) for route in self.routes())
+        return any(subnet.overlaps(route) for route in self.routes(subnet.version))
 
     def exists(self, record: NetworkRecord) -> bool:
         """Whether the bridge is on the host."""
@@ -137,8 +177,12 @@ class BridgeDriver:
             return ""
         if not link.up:
             return "down"
-        if not any(str(address.ip) == record.gateway for address in self._netlink.addresses(link.index)):
-            return f"without its address {record.gateway}"
+        for pool in (record.pool(4), record.pool(6)):
+            if pool is None or not pool.gateway:
+                continue
+            present = self._netlink.addresses(link.index, pool.version)
+            if not any(str(address.ip) == pool.gateway for address in present):
+                return f"without its address {pool.gateway}"
         if record.internal and sysctl.enabled(f"net/ipv4/conf/{record.bridge}/forwarding"):
             return "forwarding, though it is internal"
         return ""
@@ -157,21 +201,19 @@ class BridgeDriver:
         return not options.flag(record, options.ICC) and not sysctl.enabled(_BRIDGED_PACKETS_ARE_FILTERED)
 
     def remove(self, record: NetworkRecord) -> None:
-        """See `Driver`."""
+        """Remove the bridge; fine when it is gone. Raises OSError."""
         link = self._netlink.link(record.bridge)
         if link is not None and link.kind == "bridge" and not record.foreign:
             self._netlink.run(delete_link(record.bridge))
 
-    def connect(self, record: NetworkRecord, netns: Netns, interface: str) -> str:
-        """See `Driver`: a veth pair, its outer end a port of the bridge."""
-        name = link_name()
+    def plug(self, record: NetworkRecord, netns: Netns, interface: str, name: str) -> None:
+        """Make a veth pair: `name` a port of the bridge, `interface` in the namespace. Raises OSError and Conflict."""
         veth = add_veth(name, self.link(record), interface, netns.descriptor, self.mtu(record))
         said = f"veth pair {name}, {interface}, on {record.bridge}"
         self._netlink.run(veth, set_port(name, isolated=self.isolated(record)), summary=said)
-        return name
 
-    def reconnect(self, record: NetworkRecord, link: str) -> bool:
-        """See `Driver`: a bridge that was deleted has lost its ports."""
+    def plug_again(self, record: NetworkRecord, link: str) -> bool:
+        """Have a link on the bridge: one that was deleted has lost its ports. False when the link is gone."""
         port = self._netlink.link(link)
         if port is None:
             return False
@@ -182,8 +224,8 @@ class BridgeDriver:
         self._netlink.run(*changes)
         return True
 
-    def disconnect(self, link: str) -> None:
-        """See `Driver`."""
+    def unplug(self, link: str) -> None:
+        """Remove a veth pair; fine when it is gone. Raises OSError."""
         if link and self._netlink.link(link) is not None:
             try:
                 self._netlink.run(delete_link(link))
@@ -198,12 +240,20 @@ class BridgeDriver:
         bridge = self._netlink.link(record.bridge)
         for port in self._netlink.ports_of(bridge) if bridge is not None else ():
             if LINK_NAME.match(port.name) and port.name not in owned:
-                self.disconnect(port.name)
+                self.unplug(port.name)
 
     def close(self) -> None:
         """Let go of the kernel."""
         self.programs.close()
         self._netlink.close()
+
+
+def _hardware_address(record: NetworkRecord) -> str:
+    """Of the bridge: fixed, and unique where its addresses are."""
+    pool = record.pool(4) or record.pool(6)
+    if pool is None or not pool.gateway:
+        return f"02:42:{':'.join(record.id[start : start + 2] for start in range(0, 8, 2))}"
+    return mac_for(ipaddress.ip_address(pool.gateway))
 
 
 def _is_plugged(link: Link) -> bool:

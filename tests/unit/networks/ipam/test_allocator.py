@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address as Address
 from ipaddress import IPv4Network as Network
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from darse.core.config import AddressPool
 from darse.core.errors import Conflict, Forbidden, InvalidParameter
-from darse.networks.addresses import AddressAllocator, choose_subnet, mac_for
+from darse.networks.ipam.allocator import REST, AddressAllocator, mac_for
+from darse.networks.ipam.default import choose_subnet, unique_local_prefix
 
 POOLS = (AddressPool("172.17.0.0/16", 16), AddressPool("10.0.0.0/22", 24))
 
@@ -105,3 +107,48 @@ def test_no_address_has_two_owners(steps: list[int]) -> None:
 
 def test_hardware_addresses_are_docker_s() -> None:
     assert mac_for(Address("172.17.0.2")) == "02:42:ac:11:00:02"
+
+
+def test_a_released_address_rests_while_there_are_others() -> None:
+    now = [0.0]
+    allocator = AddressAllocator(Network("10.1.0.0/29"), [Address("10.1.0.1")], clock=lambda: now[0])
+    given_out = [allocator.allocate() for _ in range(4)]
+    allocator.release(given_out[3])
+    allocator.release(given_out[0])
+    assert str(allocator.allocate()) == "10.1.0.6"
+    # None is left that has rested: the one that was released first.
+    assert [str(allocator.allocate()) for _ in range(2)] == ["10.1.0.5", "10.1.0.2"]
+    allocator.release(given_out[1])
+    allocator.release(given_out[0])
+    now[0] += REST + 1
+    assert str(allocator.allocate()) == "10.1.0.3"
+
+
+def test_an_ipv6_pool_is_not_walked() -> None:
+    allocator = AddressAllocator(IPv6Network("fd00:1::/64"), [IPv6Address("fd00:1::1")])
+    assert [str(allocator.allocate()) for _ in range(2)] == ["fd00:1::2", "fd00:1::3"]
+    allocator.restore(IPv6Address("fd00:1::ffff:ffff:ffff:ffff"))
+    assert str(allocator.allocate()) == "fd00:1::4"
+    with pytest.raises(Forbidden, match="Address already in use"):
+        allocator.allocate(IPv6Address("fd00:1::"))
+
+
+def test_small_ipv6_numbers_are_ipv6() -> None:
+    assert isinstance(AddressAllocator(IPv6Network("::/96"), [IPv6Address("::1")]).allocate(), IPv6Address)
+
+
+@given(st.lists(st.integers(0, 255), max_size=20))
+def test_chosen_subnets_are_the_first_free_ones(octets: list[int]) -> None:
+    taken = [Network(f"10.0.{octet}.0/24") for octet in octets]
+    free = [number for number in range(256) if number not in octets]
+    assert choose_subnet([AddressPool("10.0.0.0/16", 24)], taken) == Network(f"10.0.{free[0]}.0/24")
+
+
+def test_ipv6_subnets_come_from_a_unique_local_prefix_of_the_engine() -> None:
+    prefix = unique_local_prefix("one")
+    assert IPv6Network(prefix).subnet_of(IPv6Network("fd00::/8"))
+    assert prefix == unique_local_prefix("one") != unique_local_prefix("other")
+    pools = [*POOLS, AddressPool(prefix, 64)]
+    first = choose_subnet(pools, [], 6)
+    assert first == IPv6Network((IPv6Network(prefix).network_address, 64))
+    assert choose_subnet(pools, [first, Network("172.17.0.0/16")], 6) != first

@@ -1,0 +1,111 @@
+"""The interface of an endpoint inside its namespace: names, addresses, kernel parameters, routes."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from darse.core import executors, trace
+from darse.core.errors import SystemFault
+from darse.linux.net.netns import Netns, NetnsThread
+from darse.linux.net.rtnetlink import (
+    Link,
+    Request,
+    add_address,
+    add_route,
+    set_default_link,
+    set_default_route,
+    set_mac,
+    set_up,
+)
+from darse.networks.endpoint_settings import link_local, sysctls
+from darse.networks.model import Endpoint
+
+VERSIONS = (4, 6)
+
+
+def gateway_endpoint(endpoints: Sequence[Endpoint], version: int) -> Endpoint | None:
+    """The endpoint of the default route of a family: of the highest priority, the first."""
+    leading = (one for one in endpoints if gateway_of(one, version) or leads_by_link(one, version))
+    return max(leading, key=lambda one: one.priority, default=None)
+
+
+def gateway_of(endpoint: Endpoint, version: int) -> str:
+    """The gateway of a family; empty without one."""
+    return endpoint.gateway6 if version == 6 else endpoint.gateway
+
+
+def leads_by_link(endpoint: Endpoint, version: int) -> bool:
+    """Whether the endpoint leads out without a gateway, for a family."""
+    return endpoint.routed_by_link and bool(endpoint.address6 if version == 6 else endpoint.address)
+
+
+def free_name(wanted: str, taken: Collection[str]) -> str:
+    """The name for an interface: the one that is wanted, or the first `ethN` that is free."""
+    if wanted and wanted not in taken:
+        return wanted
+    return next(name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken)
+
+
+async def configure(thread: NetnsThread, netns: Netns, endpoint: Endpoint, leads: Collection[int]) -> None:
+    """Give an interface its addresses and routes, and bring it up; `leads`: the families whose default route it has.
+
+    Raises SystemFault when the interface has vanished, and OSError.
+    """
+    parameters = sysctls(endpoint.options)
+    if endpoint.address6 or any(":" in one for one in endpoint.link_local):
+        parameters = {"net/ipv6/conf/IFNAME/disable_ipv6": "0", **parameters}
+    if parameters:
+        # The thread that goes into namespaces also makes them ahead of their use: only those wait for it who must.
+        await thread.run(lambda: thread.inside(netns, lambda: _write_sysctls(endpoint.interface, parameters)))
+    await executors.kernel.run(_configure, netns, endpoint, leads)
+
+
+def _configure(netns: Netns, endpoint: Endpoint, leads: Collection[int]) -> None:
+    link = netns.netlink.link(endpoint.interface)
+    if link is None:
+        raise SystemFault(f"the interface {endpoint.interface} of the container has vanished")
+    interface = endpoint.interface
+    addresses = [*endpoint.addresses(), *map(link_local, endpoint.link_local)]
+    requests = [
+        *((set_mac(interface, endpoint.mac),) if endpoint.mac else ()),
+        set_up(link.index, interface),
+        *(add_address(link.index, interface, address) for address in addresses),
+        *_routes(endpoint, link),
+        *default_routes(endpoint, link, leads),
+    ]
+    said = f"{interface} inside: up, {', '.join(map(str, addresses))}"
+    if leads:
+        said += f", the way out by {' and '.join(gateway_of(endpoint, one) or interface for one in leads)}"
+    netns.netlink.run(*requests, summary=said)
+
+
+def _write_sysctls(interface: str, parameters: dict[str, str]) -> None:
+    for name, value in parameters.items():
+        path = name.replace("IFNAME", interface)
+        with trace.step("rule", f"{path} = {value} inside", "ip", "netns", "exec", trace.NETNS, "sysctl", "-w"):
+            try:
+                Path("/proc/sys", path).write_text(value)
+            except FileNotFoundError as error:
+                if "/ipv6/" in path:
+                    raise SystemFault(
+                        "the host has no IPv6: give the network --ipv6=false, or boot without ipv6.disable=1"
+                    ) from error
+                raise
+
+
+def _routes(endpoint: Endpoint, link: Link) -> Iterable[Request]:
+    for route in endpoint.routes:
+        next_hop = ipaddress.ip_address(route.next_hop) if route.next_hop else None
+        yield add_route(ipaddress.ip_network(route.destination), link.index, link.name, next_hop)
+
+
+def default_routes(endpoint: Endpoint, link: Link, leads: Collection[int]) -> Iterable[Request]:
+    """What makes an endpoint the way out of its namespace, for these families."""
+    for version in leads:
+        gateway = gateway_of(endpoint, version)
+        if gateway:
+            yield set_default_route(ipaddress.ip_address(gateway))
+        elif leads_by_link(endpoint, version):
+            yield set_default_link(link.index, link.name, version)
