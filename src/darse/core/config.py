@@ -94,6 +94,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     bip: str = ""
     fixed_cidr: str = ""
     default_gateway: str = ""
+    # Of the default bridge.
+    ipv6: bool = False
+    bip6: str = ""
+    fixed_cidr_v6: str = ""
+    default_gateway_v6: str = ""
     default_address_pools: tuple[AddressPool, ...] = (
         AddressPool("172.17.0.0/16", 16),
         AddressPool("172.18.0.0/15", 16),

@@ -15,7 +15,7 @@ from typing import Final
 from darse.linux.libc import call
 
 #: Of struct __sk_buff.
-MARK, INGRESS_IFINDEX, IFINDEX = 8, 36, 40
+MARK, PROTOCOL, INGRESS_IFINDEX, IFINDEX = 8, 16, 36, 40
 #: What a program of traffic control returns (linux/pkt_cls.h): go on as without it, or drop the packet.
 TC_ACT_UNSPEC, TC_ACT_SHOT = -1, 2
 _BPF_PROG_LOAD, _BPF_PROG_TYPE_SCHED_CLS = 5, 3

@@ -19,6 +19,19 @@ def write(name: str, value: str) -> None:
             Path("/proc/sys", name).write_text(value)
 
 
+def present(name: str) -> bool:
+    """Whether there is such a parameter, or such a directory of them."""
+    return Path("/proc/sys", name).exists()
+
+
+def children(name: str) -> list[str]:
+    """The names in a directory of parameters; none when there is no such."""
+    try:
+        return sorted(entry.name for entry in Path("/proc/sys", name).iterdir())
+    except FileNotFoundError:
+        return []
+
+
 def enabled(name: str) -> bool:
     """Whether a switch is there and on."""
     try:

@@ -20,11 +20,11 @@ _ADMINISTERED = ("", "none")
 
 
 def predefine(
-    config: EngineConfig, store: NetworkStore, bridges: BridgeDriver, choose: Callable[[], IPNetwork]
+    config: EngineConfig, store: NetworkStore, bridges: BridgeDriver, choose: Callable[[int], IPNetwork]
 ) -> None:
     """Save the records that are missing or that the configuration has outdated.
 
-    `choose` gives a free subnet. Raises InvalidParameter for the configuration, and Conflict.
+    `choose` gives a free subnet of a family. Raises InvalidParameter for the configuration, and Conflict.
     """
     for name, driver in (("host", "host"), ("none", "null")):
         if store.by_name(name) is None:
@@ -32,9 +32,11 @@ def predefine(
     existing = store.by_name("bridge")
     if existing is not None and _is_used(existing, store):
         if _is_outdated(config, existing):
-            _log.warning("--bridge and --bip count from the next start without running containers on network bridge")
+            _log.warning(
+                "--bridge, --bip and --ipv6 count from the next start without running containers on network bridge"
+            )
             return
-        _save(store, _record(config, existing, _address(existing)), existing)
+        _save(store, _record(config, existing, _address(existing), existing.pool(6)), existing)
         return
     if existing is not None and (config.bridge == "none" or existing.bridge != config.bridge_name):
         bridges.remove(existing)
@@ -42,8 +44,9 @@ def predefine(
         if existing is not None:
             store.delete(existing)
         return
-    interface = _interface(config, bridges, existing) or _first(choose())
-    _save(store, _record(config, existing, interface), existing)
+    interface = _interface(config, bridges, existing) or _first(choose(4))
+    pool6 = _pool6(config, existing, choose) if config.ipv6 else None
+    _save(store, _record(config, existing, interface, pool6), existing)
 
 
 def _save(store: NetworkStore, record: NetworkRecord, existing: NetworkRecord | None) -> None:
@@ -53,6 +56,8 @@ def _save(store: NetworkStore, record: NetworkRecord, existing: NetworkRecord | 
 
 def _is_outdated(config: EngineConfig, record: NetworkRecord) -> bool:
     if config.bridge == "none" or record.bridge != config.bridge_name:
+        return True
+    if config.ipv6 != record.ipv6:
         return True
     return bool(config.bip) and _bip(config.bip) != _address(record)
 
@@ -84,7 +89,30 @@ def _is_used(record: NetworkRecord, store: NetworkStore) -> bool:
     )
 
 
-def _record(config: EngineConfig, existing: NetworkRecord | None, interface: ipaddress.IPv4Interface) -> NetworkRecord:
+def _pool6(config: EngineConfig, existing: NetworkRecord | None, choose: Callable[[int], IPNetwork]) -> SubnetPool:
+    """The default bridge's IPv6 subnet: the one that is asked for, that it had, or a free one."""
+    reserved = {"DefaultGatewayIPv6": config.default_gateway_v6} if config.default_gateway_v6 else {}
+    if config.bip6:
+        interface = ipaddress.IPv6Interface(config.bip6)
+        subnet, gateway = interface.network, str(interface.ip)
+        if interface.ip == subnet.network_address:
+            raise InvalidParameter(f"invalid --bip6 {config.bip6}: must be an address with a prefix length")
+        inside = config.fixed_cidr_v6
+    elif config.fixed_cidr_v6:
+        subnet, inside = ipaddress.IPv6Network(config.fixed_cidr_v6), ""
+        gateway = str(subnet[1])
+    else:
+        had = existing.pool(6) if existing is not None else None
+        chosen = had.network if had is not None else choose(6)
+        subnet, gateway, inside = ipaddress.IPv6Network(str(chosen)), str(chosen[1]), ""
+    if inside and not ipaddress.IPv6Network(inside).subnet_of(subnet):
+        raise InvalidParameter(f"invalid --fixed-cidr-v6 {inside}: it is not within the bridge's {subnet}")
+    if config.default_gateway_v6 and ipaddress.ip_address(config.default_gateway_v6) not in subnet:
+        raise InvalidParameter(f"invalid --default-gateway-v6 {config.default_gateway_v6}: it is not within {subnet}")
+    return SubnetPool(id=str(subnet), subnet=str(subnet), gateway=gateway, ip_range=inside, reserved=reserved)
+
+
+def _pool4(config: EngineConfig, interface: ipaddress.IPv4Interface) -> SubnetPool:
     subnet = interface.network
     if config.fixed_cidr:
         try:
@@ -95,21 +123,30 @@ def _record(config: EngineConfig, existing: NetworkRecord | None, interface: ipa
             raise InvalidParameter(f"invalid --fixed-cidr {config.fixed_cidr}: it is not within the bridge's {subnet}")
     if config.default_gateway and ipaddress.IPv4Address(config.default_gateway) not in subnet:
         raise InvalidParameter(f"invalid --default-gateway {config.default_gateway}: it is not within {subnet}")
+    return SubnetPool(
+        id=str(subnet),
+        subnet=str(subnet),
+        gateway=str(interface.ip),
+        ip_range=config.fixed_cidr,
+        reserved={"DefaultGatewayIPv4": config.default_gateway} if config.default_gateway else {},
+    )
+
+
+def _record(
+    config: EngineConfig,
+    existing: NetworkRecord | None,
+    interface: ipaddress.IPv4Interface,
+    pool6: SubnetPool | None,
+) -> NetworkRecord:
     return NetworkRecord(
         id=existing.id if existing else new_id(),
         name="bridge",
         driver="bridge",
         created_ns=existing.created_ns if existing else time.time_ns(),
-        pools=[
-            SubnetPool(
-                id=str(subnet),
-                subnet=str(subnet),
-                gateway=str(interface.ip),
-                ip_range=config.fixed_cidr,
-                reserved={"DefaultGatewayIPv4": config.default_gateway} if config.default_gateway else {},
-            )
-        ],
+        pools=[_pool4(config, interface), *((pool6,) if pool6 is not None else ())],
         way_out=config.default_gateway,
+        way_out6=config.default_gateway_v6 if pool6 is not None else "",
+        ipv6=pool6 is not None,
         options={
             options.DEFAULT_BRIDGE: "true",
             options.ICC: str(config.icc).lower(),

@@ -1,8 +1,8 @@
 """The engine's nftables table: address translation for published ports, masquerading, isolation of bridges.
 
-One table, made whole in one transaction when the engine starts. Published ports are elements of maps, so the number
-of rules a packet meets does not grow with the number of containers, and publishing is one transaction of a fifth of
-a millisecond. All of it lives in the kernel and works while no engine runs.
+One table for each family, made whole in one transaction when the engine starts. Published ports are elements of maps,
+so the number of rules a packet meets does not grow with the number of containers, and publishing is one transaction of
+a fifth of a millisecond. All of it lives in the kernel and works while no engine runs.
 
     prerouting, output (nat)   to a local address: look up (address, port), then port → container address and port
     postrouting (nat)          from a bridge's subnet to elsewhere, and translated on its way back in: masquerade
@@ -11,6 +11,10 @@ a millisecond. All of it lives in the kernel and works while no engine runs.
     raw (filter)               from a bridge to 127.0.0.0/8: dropped, because route_localnet would let it in
     seen (filter)              to a bridge, after all else: marked, or the bridge itself refuses it
 
+How a network is connected to what is outside is its gateway mode, for each family: `nat` as above; `nat-unprotected`
+lets everything in to containers' addresses; `routed` translates nothing, and lets published ports (set `open`) and
+pings in; `isolated` has no address on the host.
+
 Packets from other machines to 127.0.0.0/8 are not translated: the kernel drops them as martians, but only after this
 table has seen them, and a port published on 127.0.0.1 would be open to the neighbourhood (moby issue 45610).
 """
@@ -18,14 +22,32 @@ table has seen them, and a port published on 127.0.0.1 would be open to the neig
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from darse.linux.net.nft import Nftables, NftError
 from darse.networks import options
 from darse.networks.drivers.bridge_programs import SEEN
 from darse.networks.model import NetworkRecord, PublishedPort
 
-ANY = ("", "0.0.0.0")  # noqa: S104
+ANY = ("", "0.0.0.0", "::")  # noqa: S104
 _PROTOCOLS = ("tcp", "udp", "sctp")
+
+
+class _Family(NamedTuple):
+    """What a family is called in rules."""
+
+    version: int
+    #: Of tables, and of matches (`ip saddr`).
+    name: str
+    address: str
+    loopback: str
+    ping: str
+
+
+_FAMILIES: Final = {
+    4: _Family(4, "ip", "ipv4_addr", "127.0.0.0/8", "icmp type echo-request"),
+    6: _Family(6, "ip6", "ipv6_addr", "::1", "icmpv6 type echo-request"),
+}
 
 
 class Firewall:
@@ -34,98 +56,98 @@ class Firewall:
     def __init__(self, nft: Nftables, table: str) -> None:
         self._nft = nft
         self._table = table
+        # Whether there is a table for IPv6; a kernel may have none of that family.
+        self._has_ipv6 = False
+
+    def find_tables(self) -> None:
+        """Look for the tables of an earlier engine. Raises NftError."""
+        self._has_ipv6 = self._nft.table_exists("ip6", self._table)
 
     def rebuild(self, networks: Iterable[NetworkRecord], ports: Iterable[PublishedPort]) -> None:
-        """Replace the table by one for `networks`, which have bridges, and `ports`. Raises NftError."""
-        table = self._table
-        lines = [f"add table ip {table}", f"delete table ip {table}", f"table ip {table} {{"]
-        for protocol in _PROTOCOLS:
-            lines.append(f"map {protocol}_any {{ type inet_service : ipv4_addr . inet_service; }}")
-            lines.append(f"map {protocol}_at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; }}")
-        lines.append("map to_bridge { type ifname : verdict; }")
-        lines.append("map from_bridge { type ifname : verdict; }")
-        lines.append("set bridges { type ifname; }")
-        lines.append("set subnets { type ipv4_addr; flags interval; }")
-        lines += ["chain masquerading {", "}"]
-        for chain, hook in (("prerouting", "prerouting"), ("output", "output")):
-            lines.append(f"chain {chain} {{ type nat hook {hook} priority -100; policy accept;")
-            if chain == "prerouting":
-                lines.append('iifname != "lo" ip daddr 127.0.0.0/8 accept')
-            lines.append("fib daddr type != local accept")
-            for protocol in _PROTOCOLS:
-                lines.append(f"meta l4proto {protocol} dnat to ip daddr . {protocol} dport map @{protocol}_at")
-                lines.append(f"meta l4proto {protocol} dnat to {protocol} dport map @{protocol}_any")
-            lines.append("}")
-        lines.append("chain postrouting { type nat hook postrouting priority 100; policy accept;")
-        lines.append("ip saddr 127.0.0.0/8 oifname @bridges ct status dnat masquerade")
-        # By address, not by iifname: with br_netfilter the packet has no input interface here.
-        lines.append("ip saddr @subnets oifname @bridges ct status dnat masquerade")
-        lines += ["jump masquerading", "}"]
-        # The last that happens to a packet, so that nobody overwrites the mark: see drivers/bridge_programs.py.
-        lines.append("chain seen { type filter hook postrouting priority 900; policy accept;")
-        lines += [f"oifname @bridges meta mark set meta mark or {SEEN:#x}", "}"]
-        # With br_netfilter, what is translated onto the bridge it came from may leave it without passing postrouting.
-        lines.append("chain translated { type filter hook prerouting priority -90; policy accept;")
-        lines += [f"iifname @bridges ct status dnat meta mark set meta mark or {SEEN:#x}", "}"]
-        lines.append("chain forward { type filter hook forward priority 0; policy accept;")
-        lines += ["iifname vmap @from_bridge", "oifname vmap @to_bridge", "}"]
-        lines.append("chain raw { type filter hook prerouting priority -300; policy accept;")
-        lines += ["iifname @bridges ip daddr 127.0.0.0/8 drop", "}"]
-        lines.append("}")
-        for record in networks:
-            lines += self._bridge(record)
-        for port in ports:
-            lines.append(f"add element ip {table} {self._element(port)}")
+        """Replace the tables by those for `networks`, which have bridges, and `ports`. Raises NftError."""
+        records, published = list(networks), list(ports)
+        ipv6 = any(record.pool(6) is not None for record in records)
+        lines = self._whole_table(_FAMILIES[4], records, published)
+        if ipv6:
+            lines += self._whole_table(_FAMILIES[6], records, published)
+        elif self._has_ipv6:
+            lines += [f"add table ip6 {self._table}", f"delete table ip6 {self._table}"]
         self._nft.run("\n".join(lines))
+        self._has_ipv6 = ipv6
 
-    def _bridge(self, record: NetworkRecord) -> Iterator[str]:
-        table, bridge = self._table, record.bridge
-        talk = options.flag(record, options.ICC)
+    def _whole_table(self, family: _Family, records: list[NetworkRecord], ports: list[PublishedPort]) -> list[str]:
+        table = f"{family.name} {self._table}"
+        lines = [f"add table {table}", f"delete table {table}", f"table {table} {{", *_chains(family), "}"]
+        for record in records:
+            lines += self._bridge(family, record)
+        for port in ports:
+            if port.version == family.version:
+                lines += (f"add element {element}" for element in self._elements(port))
+        return lines
+
+    def _bridge(self, family: _Family, record: NetworkRecord) -> Iterator[str]:
+        """The rules of one bridge. One without the family has them, too: they let nothing pass."""
+        table, bridge = f"{family.name} {self._table}", record.bridge
+        pool = record.pool(family.version)
+        mode = options.gateway_mode(record, family.version)
         # Links may have names that chains may not.
         chain, back = f"to_{record.id[:12]}", f"from_{record.id[:12]}"
-        yield f"add chain ip {table} {chain}"
-        yield f'add rule ip {table} {chain} iifname "{bridge}" {"accept" if talk else "ct status dnat accept"}'
-        yield f"add rule ip {table} {chain} ct state established,related accept"
-        if not record.internal:
-            yield f"add rule ip {table} {chain} ct status dnat accept"
-        yield f"add rule ip {table} {chain} drop"
-        yield f'add element ip {table} to_bridge {{ "{bridge}" : jump {chain} }}'
-        yield f'add element ip {table} bridges {{ "{bridge}" }}'
-        yield f"add element ip {table} subnets {{ {record.subnet} }}"
+        talk = options.flag(record, options.ICC)
+        yield f"add chain {table} {chain}"
+        yield f'add rule {table} {chain} iifname "{bridge}" {"accept" if talk else "ct status dnat accept"}'
+        yield f"add rule {table} {chain} ct state established,related accept"
+        if not record.internal and pool is not None:
+            yield from (f"add rule {table} {chain} {rule}" for rule in _admitted(family, record, mode))
+        yield f"add rule {table} {chain} drop"
+        yield f'add element {table} to_bridge {{ "{bridge}" : jump {chain} }}'
+        yield f'add element {table} bridges {{ "{bridge}" }}'
+        if pool is not None:
+            yield f"add element {table} subnets {{ {pool.subnet} }}"
         if record.internal:
-            yield f"add chain ip {table} {back}"
-            yield f'add rule ip {table} {back} oifname != "{bridge}" drop'
-            yield f'add element ip {table} from_bridge {{ "{bridge}" : jump {back} }}'
-        elif options.flag(record, options.MASQUERADE):
-            yield f'add rule ip {table} masquerading ip saddr {record.subnet} oifname != "{bridge}" masquerade'
+            yield f"add chain {table} {back}"
+            yield f'add rule {table} {back} oifname != "{bridge}" drop'
+            yield f'add element {table} from_bridge {{ "{bridge}" : jump {back} }}'
+        elif pool is not None and mode != options.ROUTED and options.flag(record, options.MASQUERADE):
+            source = options.outgoing_address(record, family.version)
+            translation = f"snat to {source}" if source else "masquerade"
+            yield (
+                f'add rule {table} masquerading {family.name} saddr {pool.subnet} oifname != "{bridge}" {translation}'
+            )
 
-    @staticmethod
-    def _element(port: PublishedPort, *, key_only: bool = False) -> str:
-        kind = "any" if port.host_ip in ANY else "at"
-        key = str(port.host_port) if kind == "any" else f"{port.host_ip} . {port.host_port}"
-        value = "" if key_only else f" : {port.container_ip} . {port.container_port}"
-        return f"{port.protocol}_{kind} {{ {key}{value} }}"
+    def _elements(self, port: PublishedPort, *, key_only: bool = False) -> Iterator[str]:
+        """The elements of maps and sets that a port is, each with its table."""
+        family = _FAMILIES[port.version]
+        table = f"{family.name} {self._table}"
+        if port.host_port:
+            kind = "any" if port.host_ip in ANY else "at"
+            key = str(port.host_port) if kind == "any" else f"{port.host_ip} . {port.host_port}"
+            value = "" if key_only else f" : {port.container_ip} . {port.container_port}"
+            yield f"{table} {port.protocol}_{kind} {{ {key}{value} }}"
+        if port.direct:
+            yield f"{table} open {{ {port.container_ip} . {port.protocol} . {port.container_port} }}"
 
     def publish(self, ports: Iterable[PublishedPort]) -> None:
         """Lead ports of the host to a container, all in one transaction. Raises NftError when the table is not ours."""
-        self._nft.run("\n".join(f"add element ip {self._table} {self._element(port)}" for port in ports))
+        self._nft.run("\n".join(f"add element {element}" for port in ports for element in self._elements(port)))
 
     def withdraw(self, ports: Iterable[PublishedPort]) -> None:
         """Undo `publish`, all in one transaction. Raises NftError when one of them is not there."""
-        self._nft.run(
-            "\n".join(f"delete element ip {self._table} {self._element(port, key_only=True)}" for port in ports)
-        )
+        self._nft.run("\n".join(self._removals(ports)))
+
+    def _removals(self, ports: Iterable[PublishedPort]) -> list[str]:
+        return [f"delete element {element}" for port in ports for element in self._elements(port, key_only=True)]
 
     def move(self, old: Iterable[PublishedPort], new: Iterable[PublishedPort]) -> None:
         """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `withdraw` do."""
-        table = self._table
-        commands = [f"delete element ip {table} {self._element(port, key_only=True)}" for port in old]
-        commands += [f"add element ip {table} {self._element(port)}" for port in new]
+        commands = self._removals(old)
+        commands += [f"add element {element}" for port in new for element in self._elements(port)]
         self._nft.run("\n".join(commands))
 
     def exists(self) -> bool:
-        """Whether the table is there. Raises NftError."""
-        return self._nft.table_exists("ip", self._table)
+        """Whether the tables are there. Raises NftError."""
+        return self._nft.table_exists("ip", self._table) and (
+            not self._has_ipv6 or self._nft.table_exists("ip6", self._table)
+        )
 
     def flow_tables(self) -> bool:
         """Whether somebody has flow tables, by which packets pass all hooks. Raises NftError."""
@@ -139,5 +161,67 @@ class Firewall:
             return False  # There is no such chain.
 
     def remove(self) -> None:
-        """Remove the table."""
-        self._nft.run(f"add table ip {self._table}\ndelete table ip {self._table}")
+        """Remove the tables."""
+        for family in ("ip", "ip6") if self._has_ipv6 else ("ip",):
+            self._nft.run(f"add table {family} {self._table}\ndelete table {family} {self._table}")
+
+
+def _chains(family: _Family) -> Iterator[str]:
+    """The maps, sets and chains that do not depend on networks."""
+    ip, loopback = family.name, family.loopback
+    for protocol in _PROTOCOLS:
+        yield f"map {protocol}_any {{ type inet_service : {family.address} . inet_service; }}"
+        yield f"map {protocol}_at {{ type {family.address} . inet_service : {family.address} . inet_service; }}"
+    yield f"set open {{ type {family.address} . inet_proto . inet_service; }}"
+    yield "map to_bridge { type ifname : verdict; }"
+    yield "map from_bridge { type ifname : verdict; }"
+    yield "set bridges { type ifname; }"
+    yield f"set subnets {{ type {family.address}; flags interval; }}"
+    yield "chain masquerading { }"
+    for chain in ("prerouting", "output"):
+        yield f"chain {chain} {{ type nat hook {chain} priority -100; policy accept;"
+        if chain == "prerouting":
+            yield f'iifname != "lo" {ip} daddr {loopback} accept'
+        yield "fib daddr type != local accept"
+        for protocol in _PROTOCOLS:
+            yield f"meta l4proto {protocol} dnat to {ip} daddr . {protocol} dport map @{protocol}_at"
+            yield f"meta l4proto {protocol} dnat to {protocol} dport map @{protocol}_any"
+        yield "}"
+    yield "chain postrouting { type nat hook postrouting priority 100; policy accept;"
+    yield f"{ip} saddr {loopback} oifname @bridges ct status dnat masquerade"
+    # By address, not by iifname: with br_netfilter the packet has no input interface here.
+    yield f"{ip} saddr @subnets oifname @bridges ct status dnat masquerade"
+    yield "jump masquerading"
+    yield "}"
+    # The last that happens to a packet, so that nobody overwrites the mark: see drivers/bridge_programs.py.
+    yield "chain seen { type filter hook postrouting priority 900; policy accept;"
+    yield f"oifname @bridges meta mark set meta mark or {SEEN:#x}"
+    yield "}"
+    # With br_netfilter, what is translated onto the bridge it came from may leave it without passing postrouting.
+    yield "chain translated { type filter hook prerouting priority -90; policy accept;"
+    yield f"iifname @bridges ct status dnat meta mark set meta mark or {SEEN:#x}"
+    yield "}"
+    yield "chain forward { type filter hook forward priority 0; policy accept;"
+    yield "iifname vmap @from_bridge"
+    yield "oifname vmap @to_bridge"
+    yield "}"
+    yield "chain raw { type filter hook prerouting priority -300; policy accept;"
+    yield f"iifname @bridges {ip} daddr {loopback} drop"
+    yield "}"
+
+
+def _admitted(family: _Family, record: NetworkRecord, mode: str) -> Iterator[str]:
+    """What is let in to a network's containers from elsewhere, beside answers."""
+    ports = f"{family.name} daddr . meta l4proto . th dport @open accept"
+    if mode == options.NAT_UNPROTECTED:
+        yield "accept"
+        return
+    yield "ct status dnat accept"
+    if mode == options.ROUTED:
+        yield ports
+        yield f"{family.ping} accept"
+        return
+    trusted = options.trusted_interfaces(record)
+    if trusted:
+        names = ", ".join(f'"{name}"' for name in trusted)
+        yield f"iifname {{ {names} }} {ports}"

@@ -55,7 +55,9 @@ async def configure(thread: NetnsThread, netns: Netns, endpoint: Endpoint, leads
     """
     parameters = sysctls(endpoint.options)
     if endpoint.address6 or any(":" in one for one in endpoint.link_local):
-        parameters = {"net/ipv6/conf/IFNAME/disable_ipv6": "0", **parameters}
+        # Its own link-local address can be used at once, too.
+        there = {"net/ipv6/conf/IFNAME/accept_dad": "0", "net/ipv6/conf/IFNAME/disable_ipv6": "0"}
+        parameters = {**there, **parameters}
     if parameters:
         # The thread that goes into namespaces also makes them ahead of their use: only those wait for it who must.
         await thread.run(lambda: thread.inside(netns, lambda: _write_sysctls(endpoint.interface, parameters)))

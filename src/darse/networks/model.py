@@ -141,6 +141,13 @@ class PublishedPort(msgspec.Struct, frozen=True):
     host_port: int
     container_ip: str
     container_port: int
+    #: Whether the container's own port is let in, too: for those who are routed to its address.
+    direct: bool = False
+
+    @property
+    def version(self) -> int:
+        """The family: 4 or 6."""
+        return 6 if ":" in self.container_ip else 4
 
 
 class PortWishes(msgspec.Struct, frozen=True):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
+
+import msgspec
 
 from darse.core import executors
 from darse.core.config import EngineConfig
@@ -14,7 +17,7 @@ from darse.linux.net.nft import NftError
 from darse.networks import options
 from darse.networks.firewall import ANY, Firewall
 from darse.networks.model import NetworkRecord, PortWishes, PublishedPort, SandboxRecord
-from darse.networks.ports import PortAllocator
+from darse.networks.ports import PortAllocator, Target, split_key, requested_bindings
 from darse.wire.host_config import PortMap
 
 _log = logging.getLogger(__name__)
@@ -47,29 +50,36 @@ class PortMapper:
             for port in sandbox.published:
                 if (port.protocol, port.host_port) == (protocol, number) and (
                     port.host_ip == host_ip or port.host_ip in ANY or host_ip in ANY
-                ):
+                ):  # of both families: it is for the text of an error
                     return sandbox.container_name
         return ""
 
     def restore(self, ports: Iterable[PublishedPort]) -> None:
         """Note the ports of a running container."""
         for port in ports:
-            self._ports.restore(port)
+            if port.host_port:
+                self._ports.restore(port)
 
     def publish(
-        self, wishes: PortWishes, record: NetworkRecord, container_ip: str
+        self, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
     ) -> tuple[list[PublishedPort], PortMap]:
         """Publish a container's ports; return them, and the port map that inspect shows.
 
+        `records` has the network that the container leads out by, and `target` its address there, for each family.
         Raises SystemFault in docker's words when a port is taken, and Conflict without a firewall; then none is.
         """
-        published, shown = self._ports.allocate(
-            wishes.ports,
-            wishes.exposed,
-            container_ip,
-            publish_all=wishes.publish_all,
-            default_ip=options.host_address(record),
-        )
+        translated, opened, default_ip = _by_mode(records, target)
+        published: list[PublishedPort] = []
+        _, shown = requested_bindings(wishes.ports, wishes.exposed, publish_all=wishes.publish_all)
+        if any(translated.values()):
+            published, shown = self._ports.allocate(
+                wishes.ports,
+                wishes.exposed,
+                translated,
+                publish_all=wishes.publish_all,
+                default_ip=default_ip,
+            )
+        published = [*_direct(published, opened), *_untranslated(shown, opened, translated)]
         if not published:
             return published, shown
         try:
@@ -77,9 +87,10 @@ class PortMapper:
         except BaseException:
             self._release(published)
             raise
-        numbers = {port.host_port for port in published if port.protocol == "udp"}
-        if numbers:
-            self._forget(lambda flow: flow.port in numbers, f"--orig-port-dst {min(numbers)}")
+        for version in (4, 6):
+            numbers = {port.host_port for port in published if port.protocol == "udp" and port.version == version}
+            if numbers:
+                self._forget(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
         return published, shown
 
     def _lead(self, ports: list[PublishedPort]) -> None:
@@ -99,9 +110,15 @@ class PortMapper:
                 self._firewall.move(old, new)
             except NftError as error:
                 self._make_anew(error)
-        addresses = {port.container_ip for port in old if port.protocol == "udp"}
-        if addresses:
-            self._forget(lambda flow: flow.answered_by in addresses, f"--reply-src {min(addresses)}")
+        self._forget_answers_of(old)
+
+    def _forget_answers_of(self, ports: Iterable[PublishedPort]) -> None:
+        """Have UDP clients that were led to these containers led anew."""
+        addresses = {port.container_ip for port in ports if port.protocol == "udp"}
+        for version in (4, 6):
+            of = {address for address in addresses if (":" in address) == (version == 6)}
+            if of:
+                self._forget(partial(_is_answered_by, of), f"--reply-src {min(of)}", version)
 
     def _make_anew(self, error: NftError) -> None:
         _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
@@ -112,12 +129,15 @@ class PortMapper:
 
     def forget_untranslated(self, ports: Iterable[PublishedPort]) -> None:
         """Let UDP clients that sent to these ports while the firewall's table was gone find the containers again."""
-        wanted = {port.host_port: port.container_ip for port in ports if port.protocol == "udp"}
-        if wanted:
-            self._forget(
-                lambda flow: flow.answered_by != wanted.get(flow.port, flow.answered_by),
-                f"--orig-port-dst {min(wanted)}",
-            )
+        published = list(ports)
+        for version in (4, 6):
+            wanted = {
+                port.host_port: port.container_ip
+                for port in published
+                if port.protocol == "udp" and port.version == version
+            }
+            if wanted:
+                self._forget(partial(_is_led_elsewhere, wanted), f"--orig-port-dst {min(wanted)}", version)
 
     def withdraw(self, ports: list[PublishedPort]) -> None:
         """Undo `publish`. The container's record is not to have the ports any more."""
@@ -129,35 +149,34 @@ class PortMapper:
             except NftError as error:
                 self._make_anew(error)
         self._release(ports)
-        addresses = {port.container_ip for port in ports if port.protocol == "udp"}
-        if addresses:
-            self._forget(lambda flow: flow.answered_by in addresses, f"--reply-src {min(addresses)}")
+        self._forget_answers_of(ports)
 
     def _release(self, ports: Iterable[PublishedPort]) -> None:
         for port in ports:
-            self._ports.release(port)
+            if port.host_port:
+                self._ports.release(port)
 
-    def _forget(self, wanted: Callable[[Flow], bool], summary: str) -> None:
+    def _forget(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
         """Begin to forget flows; `settle` waits for the end. The kernel's table may have a million of them."""
-        self._forgetting = asyncio.create_task(self._forget_after(self._forgetting, wanted, summary))
+        self._forgetting = asyncio.create_task(self._forget_after(self._forgetting, wanted, summary, version))
 
     async def _forget_after(
-        self, before: asyncio.Task[None] | None, wanted: Callable[[Flow], bool], summary: str
+        self, before: asyncio.Task[None] | None, wanted: Callable[[Flow], bool], summary: str, version: int
     ) -> None:
         if before is not None:
             await before
-        await executors.kernel.run(self._forget_flows, wanted, summary)
+        await executors.kernel.run(self._forget_flows, wanted, summary, version)
 
     async def settle(self) -> None:
         """Wait until no flow follows any more what the maps said before."""
         while self._forgetting is not None and not self._forgetting.done():
             await asyncio.shield(self._forgetting)
 
-    def _forget_flows(self, wanted: Callable[[Flow], bool], summary: str) -> None:
+    def _forget_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
         try:
             if self._conntrack is None:
                 self._conntrack = Conntrack()
-            self._conntrack.forget_udp(wanted, summary)
+            self._conntrack.forget_udp(wanted, summary, version)
         except OSError as error:
             _log.warning(
                 "old UDP flows may go on to where they went, the kernel does not let them be forgotten: %s", error
@@ -169,3 +188,57 @@ class PortMapper:
         self._ports.close()
         if self._conntrack is not None:
             self._conntrack.close()
+
+
+def _is_to(ports: Container[int], flow: Flow) -> bool:
+    return flow.port in ports
+
+
+def _is_answered_by(addresses: Container[str], flow: Flow) -> bool:
+    return flow.answered_by in addresses
+
+
+def _is_led_elsewhere(addresses: Mapping[int, str], flow: Flow) -> bool:
+    """Whether a flow to one of these ports is answered by another address than that of the port."""
+    return flow.answered_by != addresses.get(flow.port, flow.answered_by)
+
+
+def _by_mode(records: Mapping[int, NetworkRecord], target: Target) -> tuple[dict[int, str], dict[int, str], str]:
+    """By family: the container's address that ports of the host lead to, and that whose own ports are let in.
+
+    And the host's address for ports that name none.
+    """
+    translated, opened, default_ip = {4: "", 6: ""}, {4: "", 6: ""}, ""
+    for version, record in records.items():
+        mode = options.gateway_mode(record, version)
+        if mode in (options.NAT, options.NAT_UNPROTECTED):
+            translated[version] = target[version]
+            default_ip = default_ip or options.host_address(record)
+        if mode == options.ROUTED or (mode == options.NAT and options.trusted_interfaces(record)):
+            opened[version] = target[version]
+    return translated, opened, default_ip
+
+
+def _direct(ports: Iterable[PublishedPort], opened: Target) -> list[PublishedPort]:
+    """These ports of the host, of which those whose containers' own ports are let in, too, are marked so once."""
+    seen: set[tuple[str, str, int]] = set()
+    marked = []
+    for port in ports:
+        key = (port.container_ip, port.protocol, port.container_port)
+        direct = bool(opened[port.version]) and key not in seen
+        seen.add(key)
+        marked.append(msgspec.structs.replace(port, direct=direct))
+    return marked
+
+
+def _untranslated(shown: PortMap, opened: Target, translated: Target) -> list[PublishedPort]:
+    """What is published of addresses that nothing is translated to: the container's ports themselves."""
+    found = []
+    for key, bindings in shown.items():
+        number, protocol = split_key(key)
+        found += [
+            PublishedPort(protocol, "", 0, opened[version], number, direct=True)
+            for version in (4, 6)
+            if bindings is not None and opened[version] and not translated[version]
+        ]
+    return found

@@ -14,7 +14,8 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import descriptors_for_clients
@@ -29,6 +30,10 @@ _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?\Z")
 _EPHEMERAL = range(32768, 61000)
 # As Go words them; scripts look for the first.
 _REASONS = {errno.EADDRINUSE: "address already in use", errno.EADDRNOTAVAIL: "cannot assign requested address"}
+#: Every address of the host, by family.
+ANY_ADDRESS: Final = {4: "0.0.0.0", 6: "::"}  # noqa: S104
+#: A container's address by family; empty for none.
+Target = Mapping[int, str]
 _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 
@@ -50,11 +55,9 @@ def check_ports(ports: PortMap | None, exposed: Iterable[str]) -> None:
             _host_range(binding)
             if binding.HostIp:
                 try:
-                    address = ipaddress.ip_address(binding.HostIp)
+                    ipaddress.ip_address(binding.HostIp)
                 except ValueError:
                     raise InvalidParameter(f"invalid IP address: {binding.HostIp}") from None
-                if address.version != 4 and not address.is_unspecified:
-                    raise InvalidParameter(f"publishing on IPv6 address {binding.HostIp} is not supported yet")
 
 
 def _host_range(binding: PortBinding) -> range:
@@ -69,6 +72,28 @@ def _host_range(binding: PortBinding) -> range:
     return range(first, last + 1)
 
 
+def requested_bindings(
+    wanted: PortMap, exposed: Iterable[str], *, publish_all: bool
+) -> tuple[dict[str, list[PortBinding]], PortMap]:
+    """The bindings that are asked for by container port, and the port map of an inspect without them yet."""
+    bindings: dict[str, list[PortBinding]] = {}
+    shown: PortMap = {}
+    for key in exposed:
+        number, protocol = split_key(key)
+        shown[f"{number}/{protocol}"] = None
+        if publish_all:
+            bindings[f"{number}/{protocol}"] = [PortBinding()]
+    for key, entries in wanted.items():
+        number, protocol = split_key(key)
+        bindings[f"{number}/{protocol}"] = list(entries or [PortBinding()])
+    shown.update({key: [] for key in bindings})
+    return bindings, shown
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
 def _process(protocol: str, host_ip: str, number: int) -> str:
     found = who_has(protocol, host_ip or ANY[1], number)
     return f" ({found.name}, process {found.pid}, has it)" if found is not None else ""
@@ -79,13 +104,30 @@ def _freedom(binding: PortBinding) -> int:
     return len(_host_range(binding)) or len(_EPHEMERAL)
 
 
-def _is_any6(host_ip: str) -> bool:
-    """Whether this is [::], in any spelling; others of IPv6 are refused by `check_ports`."""
-    return ":" in host_ip
+def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str, str]]:
+    """The addresses of the host that a binding is for, each with the container's address that it leads to.
+
+    Without an address, and where the default is any, the binding is for both families. [::] alone stands for any
+    address where the container has IPv4 only. Raises SystemFault when it has none of the family.
+    """
+    wanted = asked or default or ANY_ADDRESS[4]
+    version: int = ipaddress.ip_address(wanted).version
+    if not asked and ipaddress.ip_address(wanted).is_unspecified:
+        return [(ANY_ADDRESS[family], target[family]) for family in (4, 6) if target[family]]
+    if version == 6 and not target[6] and ipaddress.ip_address(wanted).is_unspecified:
+        version, wanted = 4, ANY_ADDRESS[4]
+    if not asked and not target[version]:
+        version, wanted = 10 - version, ANY_ADDRESS[10 - version]
+    if not target[version]:
+        raise SystemFault(
+            f"cannot publish a port on {wanted}: the container has no IPv{version} address on the network that it "
+            f"leads out by"
+        )
+    return [(str(ipaddress.ip_address(wanted)), target[version])]
 
 
 def _also(port: PublishedPort, binding: PortBinding, number: int, protocol: str) -> bool:
-    """Whether a binding to [::] says for IPv6 what `port` says for IPv4, as clients do that ask for both."""
+    """Whether a binding to any address says once more what `port` says, as clients do that ask for both families."""
     return (port.protocol, port.container_port) == (protocol, number) and (
         port.host_ip in ANY and binding.HostPort == str(port.host_port)
     )
@@ -127,11 +169,14 @@ class PortAllocator:
             return 0
         if len(self._held) >= descriptors_for_clients() // 2:
             return 0  # thousands of ports are published: the descriptors are needed for other things
+        family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
         try:
-            holder = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+            holder = socket.socket(family, kind | socket.SOCK_CLOEXEC)
         except OSError as error:
             return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else error.errno or errno.EIO
         try:
+            if family == socket.AF_INET6:
+                holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if protocol == "tcp":
                 # Connections that wait in TIME_WAIT are nobody's.
                 holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -158,71 +203,49 @@ class PortAllocator:
                 del self._taken[port.protocol, port.host_port]
 
     def allocate(
-        self, wanted: PortMap, exposed: Iterable[str], container_ip: str, *, publish_all: bool, default_ip: str = ""
+        self, wanted: PortMap, exposed: Iterable[str], target: Target, *, publish_all: bool, default_ip: str = ""
     ) -> tuple[list[PublishedPort], PortMap]:
         """Take the host ports of a container; return them, and the port map that inspect shows.
 
-        `default_ip` is the host's address for ports that name none. Raises SystemFault in docker's words when a port
-        is taken; then none is.
+        `target` has the container's addresses; `default_ip` is the host's address for ports that name none. Raises
+        SystemFault in docker's words when a port is taken; then none is.
         """
-        bindings: dict[str, list[PortBinding]] = {}
-        shown: PortMap = {}
-        for key in exposed:
-            number, protocol = split_key(key)
-            shown[f"{number}/{protocol}"] = None
-            if publish_all:
-                bindings[f"{number}/{protocol}"] = [PortBinding()]
-        for key, entries in wanted.items():
-            number, protocol = split_key(key)
-            bindings[f"{number}/{protocol}"] = list(entries or [PortBinding()])
+        bindings, shown = requested_bindings(wanted, exposed, publish_all=publish_all)
         wanted_ports = [(key, binding) for key, entries in bindings.items() for binding in entries]
         # Those that must be one certain port come first: what is chosen freely must not be one of them.
         order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
-        found: dict[int, PublishedPort] = {}
+        found: dict[int, list[PublishedPort]] = {}
         try:
             for place in order:
                 key, binding = wanted_ports[place]
                 number, protocol = split_key(key)
-                host_ip = binding.HostIp or default_ip or self._default_ip
-                if _is_any6(host_ip) and any(_also(port, binding, number, protocol) for port in found.values()):
+                addresses = _host_addresses(binding.HostIp, default_ip or self._default_ip, target)
+                there = [port for ports in found.values() for port in ports]
+                if binding.HostIp in ANY and any(
+                    _also(port, binding, number, protocol) and port.host_ip == addresses[0][0] for port in there
+                ):
                     continue
-                found[place] = self._one(protocol, host_ip, binding, container_ip, number)
+                found[place] = self._one(protocol, addresses, binding, number)
         except BaseException:
-            for port in found.values():
+            for port in (port for ports in found.values() for port in ports):
                 self.release(port)
             raise
-        shown.update({key: [] for key in bindings})
-        for place, port in sorted(found.items()):
+        for place, ports in sorted(found.items()):
             key = wanted_ports[place][0]
-            shown[key] = [*(shown[key] or ()), PortBinding(port.host_ip, str(port.host_port))]
-        return [port for _, port in sorted(found.items())], shown
+            shown[key] = [*(shown[key] or ()), *(PortBinding(port.host_ip, str(port.host_port)) for port in ports)]
+        return [port for _, ports in sorted(found.items()) for port in ports], shown
 
     def _one(
-        self, protocol: str, host_ip: str, binding: PortBinding, container_ip: str, container_port: int
-    ) -> PublishedPort:
-        if _is_any6(host_ip):
-            host_ip = "0.0.0.0"  # noqa: S104 - every address
+        self, protocol: str, addresses: list[tuple[str, str]], binding: PortBinding, container_port: int
+    ) -> list[PublishedPort]:
+        """Take one port for all of the host's `addresses`."""
+        host_ip = addresses[0][0]
         candidates = _host_range(binding)
         for number in candidates or self._ephemeral():
-            if self._has(protocol, host_ip, number):
-                container = self._owner(protocol, host_ip, number)
-                reason = f"Bind for {host_ip}:{number} failed: port is already allocated" + (
-                    f" (container {container} has it)" if container else ""
-                )
-            else:
-                error = self._hold(protocol, host_ip, number)
-                if error == 0:
-                    port = PublishedPort(protocol, host_ip, number, container_ip, container_port)
-                    self._take(port)
-                    return port
-                reason = (
-                    f"failed to bind host port {host_ip}:{number}/{protocol} for {container_ip}:{container_port}: "
-                    f"{_REASONS.get(error, os.strerror(error).lower())}"
-                )
-                if error == errno.EADDRNOTAVAIL:
-                    raise SystemFault(reason)
-                if error == errno.EADDRINUSE and len(candidates) == 1:
-                    reason += _process(protocol, host_ip, number)
+            ports = [PublishedPort(protocol, one, number, to, container_port) for one, to in addresses]
+            reason = self._take_all(ports, certain=len(candidates) == 1)
+            if not reason:
+                return ports
             if len(candidates) == 1:
                 raise SystemFault(reason)
         raise SystemFault(
@@ -231,6 +254,45 @@ class PortAllocator:
             else f"Bind for {host_ip}:{binding.HostPort} failed: port is already allocated"
         )
 
+    def _take_all(self, ports: list[PublishedPort], *, certain: bool) -> str:
+        """Take all of these ports or none; return why not, in docker's words. Raises SystemFault for the address."""
+        taken: list[PublishedPort] = []
+        for port in list(ports):
+            reason = self._occupied(port, certain=certain)
+            if reason is None:
+                self._take(port)
+                taken.append(port)
+            elif reason == "":
+                ports.remove(port)  # the host has no IPv6
+            else:
+                for one in taken:
+                    self.release(one)
+                return reason
+        return ""
+
+    def _occupied(self, port: PublishedPort, *, certain: bool) -> str | None:
+        """Hold a port of the host. None: it is held; empty: the host has no such family; else why it cannot be had."""
+        at = f"{_bracketed(port.host_ip)}:{port.host_port}"
+        if self._has(port.protocol, port.host_ip, port.host_port):
+            container = self._owner(port.protocol, port.host_ip, port.host_port)
+            return f"Bind for {at} failed: port is already allocated" + (
+                f" (container {container} has it)" if container else ""
+            )
+        error = self._hold(port.protocol, port.host_ip, port.host_port)
+        if error == 0:
+            return None
+        if port.host_ip == ANY_ADDRESS[6] and error in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return ""
+        reason = (
+            f"failed to bind host port {at}/{port.protocol} for "
+            f"{_bracketed(port.container_ip)}:{port.container_port}: {_REASONS.get(error, os.strerror(error).lower())}"
+        )
+        if error == errno.EADDRNOTAVAIL:
+            raise SystemFault(reason)
+        if error == errno.EADDRINUSE and certain:
+            reason += _process(port.protocol, port.host_ip, port.host_port)
+        return reason
+
     def _ephemeral(self) -> Iterable[int]:
         start = self._cursor
         for offset in range(len(_EPHEMERAL)):
@@ -238,8 +300,9 @@ class PortAllocator:
             yield _EPHEMERAL[(start + offset) % len(_EPHEMERAL)]
 
     def _has(self, protocol: str, host_ip: str, number: int) -> bool:
-        """Whether a container has the port, on this address or on all."""
-        holders = self._taken.get((protocol, number), set())
+        """Whether a container has the port, on this address or on all of its family."""
+        version = ipaddress.ip_address(host_ip).version
+        holders = {one for one in self._taken.get((protocol, number), set()) if (":" in one) == (version == 6)}
         return host_ip in holders or bool(holders and (host_ip in ANY or holders & set(ANY)))
 
     def close(self) -> None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from darse.core.errors import SystemFault
+from darse.networks import options
 from darse.networks.drivers import Driver
-from darse.networks.interfaces import gateway_endpoint
+from darse.networks.interfaces import VERSIONS, gateway_endpoint
 from darse.networks.model import Endpoint, NetworkRecord, PublishedPort, SandboxRecord
 from darse.networks.port_mapper import PortMapper
 from darse.networks.store import NetworkStore
 from darse.wire.host_config import PortMap
+
+
+class _Leading(NamedTuple):
+    """Where ports of the host lead to, of a family."""
+
+    endpoint: Endpoint
+    record: NetworkRecord
+    address: str
 
 
 class Publishing:
@@ -27,54 +37,71 @@ class Publishing:
         """Note the ports of a running container."""
         self._mapper.restore(sandbox.published)
 
-    def _leading(self, sandbox: SandboxRecord) -> tuple[Endpoint, NetworkRecord] | None:
-        """The endpoint that ports lead to, and its network: the way out, where its driver publishes."""
-        endpoint = gateway_endpoint(sandbox.endpoints, 4)
-        record = self._store.find(endpoint.network_id) if endpoint is not None else None
-        if endpoint is None or record is None:
-            return None
-        driver = self._drivers.get(record.driver)
-        return (endpoint, record) if driver is not None and driver.publishes else None
+    def _leading(self, sandbox: SandboxRecord) -> dict[int, _Leading]:
+        """What ports lead to, for each family: the default gateway's endpoint, where its driver publishes."""
+        found = {}
+        for version in VERSIONS:
+            endpoint = gateway_endpoint(sandbox.endpoints, version)
+            record = self._store.find(endpoint.network_id) if endpoint is not None else None
+            driver = self._drivers.get(record.driver) if record is not None else None
+            if endpoint is not None and record is not None and driver is not None and driver.publishes:
+                address = endpoint.address6 if version == 6 else endpoint.address
+                found[version] = _Leading(endpoint, record, address)
+        return found
 
     async def publish(self, sandbox: SandboxRecord) -> None:
         """Publish a new sandbox's ports, on its record. Raises SystemFault in docker's words, and Conflict."""
         leading = self._leading(sandbox)
-        if leading is not None:
-            sandbox.published, sandbox.ports = self._publish(sandbox, *leading)
+        if leading:
+            sandbox.published, sandbox.ports = self._publish(sandbox, leading)
 
-    def _publish(
-        self, sandbox: SandboxRecord, endpoint: Endpoint, record: NetworkRecord
-    ) -> tuple[list[PublishedPort], PortMap]:
+    def _publish(self, sandbox: SandboxRecord, leading: dict[int, _Leading]) -> tuple[list[PublishedPort], PortMap]:
+        records = {version: one.record for version, one in leading.items()}
+        target = {version: leading[version].address if version in leading else "" for version in VERSIONS}
         try:
-            return self._mapper.publish(sandbox.wishes, record, endpoint.address)
+            return self._mapper.publish(sandbox.wishes, records, target)
         except SystemFault as error:
+            endpoint = next(iter(leading.values())).endpoint
             raise SystemFault(
                 "failed to set up container networking: driver failed programming external connectivity on "
                 f"endpoint {sandbox.container_name} ({endpoint.endpoint_id}): {error}"
             ) from error
 
     def follow(self, sandbox: SandboxRecord) -> None:
-        """Save a sandbox whose endpoints have changed; its ports on the host follow the endpoint that leads out now.
+        """Save a sandbox whose endpoints have changed; its ports on the host follow the endpoints that lead out now.
 
-        Raises SystemFault and Conflict when they cannot, as the container had none so far.
+        Raises SystemFault and Conflict when they cannot, as the container had none so far, or of one family only.
         """
         leading, before = self._leading(sandbox), sandbox.published
-        if leading is None:
-            ports: PortMap = dict.fromkeys(sandbox.ports)
-            self._store.save_sandbox(msgspec.structs.replace(sandbox, published=[], ports=ports))
-            self._mapper.withdraw(before)
-        elif not before:
-            published, ports = self._publish(sandbox, *leading)
-            try:
-                self._store.save_sandbox(msgspec.structs.replace(sandbox, published=published, ports=ports))
-            except BaseException:
-                self._mapper.withdraw(published)
-                raise
-        else:
-            moved = [msgspec.structs.replace(port, container_ip=leading[0].address) for port in before]
+        if before and leading and self._can_move(before, leading):
+            moved = [msgspec.structs.replace(port, container_ip=leading[port.version].address) for port in before]
             self._store.save_sandbox(msgspec.structs.replace(sandbox, published=moved))
             if moved != before:
                 self._mapper.move(before, moved)
+            return
+        ports: PortMap = dict.fromkeys(sandbox.ports)
+        bare = msgspec.structs.replace(sandbox, published=[], ports=ports)
+        if before or not leading:
+            self._store.save_sandbox(bare)
+            self._mapper.withdraw(before)
+        if leading:
+            published, ports = self._publish(sandbox, leading)
+            try:
+                self._store.save_sandbox(msgspec.structs.replace(bare, published=published, ports=ports))
+            except BaseException:
+                self._mapper.withdraw(published)
+                raise
+
+    @staticmethod
+    def _can_move(before: list[PublishedPort], leading: dict[int, _Leading]) -> bool:
+        """Whether the same ports of the host can lead to the new endpoints: of the same families, and gateway modes."""
+        if {port.version for port in before} != set(leading):
+            return False
+        for version, one in leading.items():
+            plain = options.gateway_mode(one.record, version) in (options.NAT, options.NAT_UNPROTECTED)
+            if not plain or options.trusted_interfaces(one.record):
+                return False
+        return not any(port.direct for port in before)
 
     def unpublish(self, sandbox: SandboxRecord) -> None:
         """Withdraw the ports of a sandbox, whose record is gone."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from darse.core import executors
-from darse.core.errors import Conflict, EngineError, Forbidden, NotFound, SystemFault
+from darse.core.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.core.exhaustion import reason
 from darse.core.ids import new_id
 from darse.linux.net.netns import Netns, NetnsThread, Owner
@@ -121,13 +121,14 @@ class Sandboxes:
             endpoints=[_endpoint(record, settings) for record, settings in networks],
             wishes=request.wishes,
         )
-        _name_interfaces(sandbox.endpoints)
+        drivers = [self._driver(record) for record, _ in networks]
+        _name_interfaces([one for one, driver in zip(sandbox.endpoints, drivers, strict=True) if driver.addressed])
         self._store.reserve(sandbox)
         prepared: Prepared | None = None
         try:
             for number, (record, settings) in enumerate(networks):
                 mac = settings.MacAddress or (request.mac if number == 0 else "")
-                await self._addresses.lease(record, sandbox.endpoints[number], settings, mac)
+                await self._lease(record, sandbox.endpoints[number], settings, mac)
             await self._publishing.publish(sandbox)
             prepared = await self._namespace(networks[0][0] if networks else None, sandbox, request.owner)
             await self._connect_all(sandbox, [record for record, _ in networks], prepared)
@@ -143,6 +144,15 @@ class Sandboxes:
         for endpoint in sandbox.endpoints:
             self._own(endpoint, sandbox.sandbox_id)
         return Sandbox(sandbox, prepared.netns)
+
+    async def _lease(self, record: NetworkRecord, endpoint: Endpoint, settings: EndpointSettings, mac: str) -> None:
+        """Give an endpoint its addresses; see `EndpointAddresses.lease`."""
+        own = self._driver(record).hardware_addresses
+        if mac and not own:
+            raise InvalidParameter(f"{record.driver} interfaces do not support custom mac address assignment")
+        await self._addresses.lease(record, endpoint, settings, mac)
+        if not own:
+            endpoint.mac = ""
 
     async def _namespace(self, first: NetworkRecord | None, sandbox: SandboxRecord, owner: Owner | None) -> Prepared:
         default = self._default_bridge()
@@ -234,7 +244,7 @@ class Sandboxes:
             raise Forbidden(f"endpoint with name {sandbox.container_name} already exists in network {record.name}")
         endpoint = _endpoint(record, settings)
         try:
-            await self._addresses.lease(record, endpoint, settings, settings.MacAddress)
+            await self._lease(record, endpoint, settings, settings.MacAddress)
             netns = await self._thread.run(lambda: self._enter(container_id, holder))
             try:
                 await self._plug(netns, record, endpoint, sandbox)
@@ -285,8 +295,11 @@ class Sandboxes:
         taken = {link.name for link in await executors.kernel.run(netns.netlink.links)}
         endpoint.interface = free_name(endpoint.interface or interface_name(endpoint.options), taken)
         await self._join(record, endpoint, netns)
-        others = [one for one in sandbox.endpoints if one.endpoint_id != endpoint.endpoint_id]
-        leads = [version for version in VERSIONS if gateway_endpoint([*others, endpoint], version) is endpoint]
+        # In the place that it had: among equals the first leads out.
+        endpoints = [endpoint if one.endpoint_id == endpoint.endpoint_id else one for one in sandbox.endpoints]
+        if endpoint not in endpoints:
+            endpoints.append(endpoint)
+        leads = [version for version in VERSIONS if gateway_endpoint(endpoints, version) is endpoint]
         await configure(self._thread, netns, endpoint, leads)
         if leads:
             await self._driver(record).program_external_connectivity(record, endpoint, sandbox.published)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import (
     Conflict,
@@ -16,8 +17,8 @@ from darse.core.errors import (
     Forbidden,
     InvalidParameter,
     NotFound,
-    NotImplementedHere,
     SystemFault,
+    Unavailable,
 )
 from darse.core.events import EventLog
 from darse.core.exhaustion import reason
@@ -39,7 +40,7 @@ from darse.networks.definition import (
     lease_pool,
     pool_requests,
 )
-from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
+from darse.networks.drivers import BridgeDriver, Driver, HostDriver, IpvlanDriver, MacvlanDriver, NullDriver
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
 from darse.networks.endpoint_settings import check_settings, refuse_user_defined
@@ -69,8 +70,6 @@ from darse.wire.system import Finding
 
 __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
 _log = logging.getLogger(__name__)
-# Docker has them; they come to this engine later.
-_DRIVERS_TO_COME = frozenset({"ipvlan", "macvlan", "overlay"})
 _REFUSED = (
     "the host's firewall drops forwarded packets (chain FORWARD of table ip filter, as dockerd sets it up): containers "
     "reach neither other machines nor other networks until their bridges are let through, as with: "
@@ -88,7 +87,9 @@ class NetworkService:
         self._events = events
         self.store = NetworkStore(state)
         self._bridges = BridgeDriver(config)
-        drivers: list[Driver] = [self._bridges, HostDriver(), NullDriver()]
+        sublinks = (MacvlanDriver, IpvlanDriver)
+        self._sublinks = [driver(config.instance, lambda: self.store) for driver in sublinks]
+        drivers: list[Driver] = [self._bridges, *self._sublinks, HostDriver(), NullDriver()]
         self._drivers = {driver.name: driver for driver in drivers}
         self._ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
         self._ipams: dict[str, IPAMDriver] = {driver.name: driver for driver in (self._ipam, NullIPAM())}
@@ -137,6 +138,7 @@ class NetworkService:
         table = TableNotices(self._config.nft_table, self._nft.address()) if self._nft is not None else None
         self.healer.listen(table, forwards=self._config.ip_forward)
         if self._firewall is not None:
+            self._firewall.find_tables()
             self._bridges.programs.flow_tables = self._firewall.flow_tables()
         self.store.mend(copies, PREDEFINED)
         self.store.take_back(beside, running)
@@ -199,11 +201,11 @@ class NetworkService:
         if self._firewall is not None and self._firewall.forwarding_is_refused():
             _log.warning(_REFUSED, {"bridge": self._config.bridge_name})
 
-    def _choose_subnet(self) -> IPNetwork:
+    def _choose_subnet(self, version: int) -> IPNetwork:
         """For the default bridge; one that it has had before is somebody else's while it is not on the host."""
         default = self.default_bridge()
-        pool = default.pool(4) if default is not None and self._bridges.exists(default) else None
-        return self._ipam.choose(4, beside=[pool.network] if pool is not None else [])
+        pool = default.pool(version) if default is not None and self._bridges.exists(default) else None
+        return self._ipam.choose(version, beside=[pool.network] if pool is not None else [])
 
     async def _restore(self, record: NetworkRecord) -> None:
         driver = self._drivers.get(record.driver)
@@ -255,6 +257,8 @@ class NetworkService:
         await self._mapper.close()
         self._thread.close()
         self._bridges.close()
+        for driver in self._sublinks:
+            driver.close()
         if self._nft is not None:
             self._nft.close()
 
@@ -434,7 +438,7 @@ class NetworkService:
                 if pool is not None:
                     undo.push_async_callback(ipam.release_pool, pool)
                     record.pools.append(pool)
-            driver.check(record)
+            await executors.kernel.run(driver.check, record)
             # The row comes first: a bridge without one would stay on the host for ever after a crash.
             self.store.save(record)
             undo.callback(self.store.delete, record)
@@ -538,6 +542,9 @@ class NetworkService:
 def _no_driver(name: str, drivers: Iterable[str]) -> EngineError:
     """Say why a network cannot have this driver, and which it can."""
     there = f"this engine has the network drivers {', '.join(sorted(drivers))}"
-    if name in _DRIVERS_TO_COME:
-        return NotImplementedHere(f"{name} networks are not supported by this engine yet: {there}")
+    if name == "overlay":
+        return Unavailable(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+            "swarm and try again. (overlay networks need a cluster)"
+        )
     return NotFound(f'plugin "{name}" not found: {there}, and no plugins yet')

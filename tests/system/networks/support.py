@@ -65,6 +65,10 @@ def run_inside(path: str, *command: str) -> str:
     ).stdout
 
 
+def _family(ip: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
 class Echo:
     """A server on a port of a namespace (None: the host's), that answers with what it was called and who asked."""
 
@@ -73,9 +77,11 @@ class Echo:
     ) -> None:
         self.name = name
         self.udp = udp
-        make = lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)  # noqa: E731
+        make = lambda: socket.socket(_family(ip), socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)  # noqa: E731
         self.socket = make() if path is None else inside(path, make)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ":" in ip:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         self.socket.bind((ip, port))
         if not udp:
             self.socket.listen(64)
@@ -106,7 +112,7 @@ class Echo:
 
 def ask(path: str | None, ip: str, port: int, *, udp: bool = False, seconds: float = SECONDS) -> str:
     """Connect from a namespace (None: the host's) to a server; return its name and whom it saw. Raises OSError."""
-    make = lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)  # noqa: E731
+    make = lambda: socket.socket(_family(ip), socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)  # noqa: E731
     with make() if path is None else inside(path, make) as client:
         client.settimeout(seconds)
         client.connect((ip, port))
@@ -178,14 +184,33 @@ class Host:
         endpoints = {network: settings or EndpointSettings() for network in networks or ("bridge",)}
         return await self.service.sandbox_create(self.request(name, endpoints, wishes=PortWishes(ports or {}), mac=mac))
 
-    async def network(self, name: str, subnet: str = "", *, internal: bool = False, **options: str) -> None:
+    async def network(
+        self,
+        name: str,
+        subnet: str = "",
+        *,
+        internal: bool = False,
+        ipv4: bool = True,
+        ipv6: bool = False,
+        driver: str = "bridge",
+        **options: str,
+    ) -> None:
         """Make a network."""
         ipam = IPAM(Config=[IPAMConfig(subnet)]) if subnet else None
-        await self.service.create(NetworkCreate(Name=name, IPAM=ipam, Internal=internal, Options=options))
+        request = NetworkCreate(
+            Name=name,
+            Driver=driver,
+            IPAM=ipam,
+            Internal=internal,
+            EnableIPv4=ipv4,
+            EnableIPv6=ipv6,
+            Options=options,
+        )
+        await self.service.create(request)
 
-    def serve(self, sandbox: Sandbox, port: int = 80, *, udp: bool = False) -> Echo:
+    def serve(self, sandbox: Sandbox, port: int = 80, *, udp: bool = False, ip: str = "0.0.0.0") -> Echo:
         """Have a server in a sandbox."""
-        server = Echo(sandbox.path, port, sandbox.record.container_name, udp=udp)
+        server = Echo(sandbox.path, port, sandbox.record.container_name, udp=udp, ip=ip)
         self.servers.append(server)
         return server
 
@@ -242,6 +267,9 @@ class Outside:
         self._ip("link", "set", self.link, "up")
         run_inside(self.path, "ip", "address", "add", f"{self.ip}/24", "dev", "eth0")
         run_inside(self.path, "ip", "link", "set", "eth0", "up")
+        self.host_ip6, self.ip6 = f"fd99:{octet:x}::1", f"fd99:{octet:x}::2"
+        self._ip("address", "add", f"{self.host_ip6}/64", "dev", self.link, "nodad")
+        run_inside(self.path, "ip", "address", "add", f"{self.ip6}/64", "dev", "eth0", "nodad")
 
     @staticmethod
     def _ip(*arguments: str) -> None:
@@ -249,7 +277,8 @@ class Outside:
 
     def route(self, destination: str) -> None:
         """Send what is for `destination` to the host, as an attacker on the same wire may."""
-        run_inside(self.path, "ip", "route", "add", destination, "via", self.host_ip)
+        via = self.host_ip6 if ":" in destination else self.host_ip
+        run_inside(self.path, "ip", "route", "add", destination, "via", via)
 
     def close(self) -> None:
         """Remove it."""

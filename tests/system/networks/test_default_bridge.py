@@ -16,8 +16,8 @@ async def test_a_sandbox_has_address_route_and_hardware_address(host: Host) -> N
     assert "UP" in links["lo"]["flags"]
     (address,) = links["eth0"]["addr_info"]
     endpoint = sandbox.record.endpoints[0]
-    assert (address["local"], address["prefixlen"]) == (endpoint.address, network.network.prefixlen)
-    assert address["broadcast"] == str(network.network.broadcast_address)
+    assert (address["local"], address["prefixlen"]) == (endpoint.address, network.pools[0].network.prefixlen)
+    assert address["broadcast"] == str(network.pools[0].network.broadcast_address)
     assert (
         links["eth0"]["address"]
         == endpoint.mac

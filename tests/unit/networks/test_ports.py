@@ -17,7 +17,9 @@ from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
 from darse.wire.host_config import PortBinding, PortMap
 
-IP = "172.17.0.2"
+IP, IP6 = "172.17.0.2", "fd00:1::2"
+TARGET = {4: IP, 6: ""}
+BOTH = {4: IP, 6: IP6}
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def free() -> int:
 
 def publish(allocator: PortAllocator, host_port: int | str, host_ip: str = "", key: str = "80/tcp") -> str:
     """Publish one port; return host address and port."""
-    published, _ = allocator.allocate({key: [PortBinding(host_ip, str(host_port))]}, (), IP, publish_all=False)
+    published, _ = allocator.allocate({key: [PortBinding(host_ip, str(host_port))]}, (), TARGET, publish_all=False)
     return f"{published[0].host_ip}:{published[0].host_port}"
 
 
@@ -61,14 +63,14 @@ def test_host_ports_that_are_none(port: str) -> None:
         check_ports({"80/tcp": [PortBinding("", port)]}, ())
 
 
-@pytest.mark.parametrize("address", ["300.1.1.1", "localhost", "1.2.3", "::1"])
+@pytest.mark.parametrize("address", ["300.1.1.1", "localhost", "1.2.3", "::g"])
 def test_host_addresses_that_are_none(address: str) -> None:
     with pytest.raises(InvalidParameter):
         check_ports({"80/tcp": [PortBinding(address, "80")]}, ())
 
 
 def test_a_port_that_was_asked_for(allocator: PortAllocator, free: int) -> None:
-    published, shown = allocator.allocate({"80": [PortBinding("", str(free))]}, ["443/tcp"], IP, publish_all=False)
+    published, shown = allocator.allocate({"80": [PortBinding("", str(free))]}, ["443/tcp"], TARGET, publish_all=False)
     assert [
         (port.protocol, port.host_ip, port.host_port, port.container_ip, port.container_port) for port in published
     ] == [("tcp", "0.0.0.0", free, IP, 80)]
@@ -77,14 +79,14 @@ def test_a_port_that_was_asked_for(allocator: PortAllocator, free: int) -> None:
 
 def test_both_families_asked_for_are_one_port(allocator: PortAllocator, free: int) -> None:
     both = [PortBinding("0.0.0.0", str(free)), PortBinding("::", str(free))]
-    published, shown = allocator.allocate({"80/tcp": both}, (), IP, publish_all=False)
+    published, shown = allocator.allocate({"80/tcp": both}, (), TARGET, publish_all=False)
     assert len(published) == 1
     assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free))]}
 
 
 def test_the_request_is_left_as_it_was(allocator: PortAllocator, free: int) -> None:
     wanted: PortMap = {"80/tcp": [PortBinding("", str(free))]}
-    allocator.allocate(wanted, (), IP, publish_all=False, default_ip="127.0.0.1")
+    allocator.allocate(wanted, (), TARGET, publish_all=False, default_ip="127.0.0.1")
     assert wanted == {"80/tcp": [PortBinding("", str(free))]}
 
 
@@ -103,7 +105,7 @@ def test_ports_that_are_not_asked_for_begin_at_32768_and_elsewhere_for_other_eng
 
 
 def test_a_published_port_is_in_use_for_programs_of_the_host(allocator: PortAllocator, free: int) -> None:
-    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), IP, publish_all=False)
+    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
     with socket.socket() as program:
         program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="Address already in use"):
@@ -128,7 +130,7 @@ def test_a_restored_port_that_a_program_took_meanwhile_is_told(
 
 
 def test_publish_all(allocator: PortAllocator) -> None:
-    published, shown = allocator.allocate({}, ["80/tcp", "53/udp"], IP, publish_all=True)
+    published, shown = allocator.allocate({}, ["80/tcp", "53/udp"], TARGET, publish_all=True)
     assert {(port.protocol, port.container_port) for port in published} == {("tcp", 80), ("udp", 53)}
     assert all(shown.values())
 
@@ -167,7 +169,7 @@ def test_two_containers_on_one_port(
 
 
 def test_a_released_port_can_be_had_again(allocator: PortAllocator, free: int) -> None:
-    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), IP, publish_all=False)
+    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
     allocator.release(published[0])
     publish(allocator, free)
 
@@ -176,7 +178,7 @@ def test_all_or_none(allocator: PortAllocator, free: int) -> None:
     publish(allocator, free)
     wanted: PortMap = {"1/tcp": [PortBinding("127.0.0.2", "42200")], "2/tcp": [PortBinding("", str(free))]}
     with pytest.raises(SystemFault):
-        allocator.allocate(wanted, (), IP, publish_all=False)
+        allocator.allocate(wanted, (), TARGET, publish_all=False)
     assert publish(allocator, 42200, "127.0.0.2") == "127.0.0.2:42200"
 
 
@@ -212,14 +214,14 @@ def test_any_text_is_a_port_or_refused(key: str, host_ip: str, port: str) -> Non
 
 def test_certain_ports_are_taken_before_those_that_are_chosen_freely(allocator: PortAllocator) -> None:
     """As in `-p 80 -p 40001:8080` when 40001 would be the next free one."""
-    first, _ = allocator.allocate({"80/tcp": [PortBinding()]}, (), IP, publish_all=False)
+    first, _ = allocator.allocate({"80/tcp": [PortBinding()]}, (), TARGET, publish_all=False)
     following = first[0].host_port + 1
     wanted: PortMap = {
         "80/tcp": [PortBinding()],
         "81/tcp": [PortBinding("", f"{following}-{following + 5}")],
         "8080/tcp": [PortBinding("", str(following))],
     }
-    published, shown = allocator.allocate(wanted, ("90/tcp",), IP, publish_all=True)
+    published, shown = allocator.allocate(wanted, ("90/tcp",), TARGET, publish_all=True)
     ports = {port.container_port: port.host_port for port in published}
     assert ports[8080] == following
     assert ports[81] == following + 1
@@ -246,3 +248,34 @@ def test_the_process_that_has_a_port_is_named(
         port = server.getsockname()[1]
         with pytest.raises(SystemFault, match=rf"address already in use \(\S+, process {os.getpid()}, has it\)"):
             publish(allocator, port)
+
+
+def test_a_container_of_both_families_gets_one_port_of_both(allocator: PortAllocator, free: int) -> None:
+    published, shown = allocator.allocate({"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
+    assert [(port.host_ip, port.host_port, port.container_ip) for port in published] == [
+        ("0.0.0.0", free, IP),
+        ("::", free, IP6),
+    ]
+    assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free)), PortBinding("::", str(free))]}
+    with pytest.raises(SystemFault, match="port is already allocated"):
+        publish(allocator, free, "::")
+
+
+def test_a_port_of_which_one_family_is_taken_is_not_had_at_all(allocator: PortAllocator, free: int) -> None:
+    with socket.socket(socket.AF_INET6) as program:
+        program.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        program.bind(("::", free))
+        program.listen()
+        with pytest.raises(SystemFault, match="address already in use"):
+            allocator.allocate({"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
+    assert publish(allocator, free) == f"0.0.0.0:{free}"
+
+
+def test_addresses_of_one_family(allocator: PortAllocator, free: int) -> None:
+    for ip, target in (("::1", IP6), ("127.0.0.1", IP)):
+        (port,), _ = allocator.allocate({"80": [PortBinding(ip, str(free))]}, (), BOTH, publish_all=False)
+        assert (port.host_ip, port.container_ip) == (ip, target)
+    with pytest.raises(SystemFault, match="cannot publish a port on ::1: the container has no IPv6 address"):
+        publish(allocator, free, "::1")
+    (port,), _ = allocator.allocate({"81": [PortBinding()]}, (), {4: "", 6: IP6}, publish_all=False)
+    assert (port.host_ip, port.container_ip) == ("::", IP6)

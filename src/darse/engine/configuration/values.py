@@ -131,29 +131,30 @@ def checked_address(text: str) -> str:
     return text
 
 
-def interface(field: str) -> Reader:
-    """An IPv4 address with its network's prefix length."""
+def interface(field: str, version: int = 4) -> Reader:
+    """An address of a family with its network's prefix length."""
 
     def read(value: str) -> Fields:
         if not value:
             return {field: ""}
         try:
-            parsed = ipaddress.IPv4Interface(value) if "/" in value else None
+            parsed = ipaddress.ip_interface(value) if "/" in value else None
         except ValueError:
             parsed = None
-        if parsed is None:
+        if parsed is None or parsed.version != version:
             raise InvalidParameter(f"invalid CIDR address: {value}")
         return {field: str(parsed)}
 
     return read
 
 
-def network(field: str) -> Reader:
-    """A range of IPv4 addresses."""
+def network(field: str, version: int = 4) -> Reader:
+    """A range of addresses of a family."""
+    kind = ipaddress.IPv4Network if version == 4 else ipaddress.IPv6Network
 
     def read(value: str) -> Fields:
         try:
-            return {field: str(ipaddress.IPv4Network(value, strict=False)) if value else ""}
+            return {field: str(kind(value, strict=False)) if value else ""}
         except ValueError:
             raise InvalidParameter(f"invalid CIDR address: {value}") from None
 
@@ -166,11 +167,11 @@ def address_pools(value: list[Any]) -> Fields:
     for entry in value:
         fields = entry if isinstance(entry, dict) else dict(part.partition("=")[::2] for part in entry.split(","))
         try:
-            base = ipaddress.IPv4Network(fields["base"], strict=False)
+            base = ipaddress.ip_network(fields["base"], strict=False)
             size = int(fields["size"])
         except (KeyError, TypeError, ValueError):
             raise InvalidParameter(f"invalid default address pool {entry!r}: must be base=CIDR,size=N") from None
-        if not base.prefixlen <= size <= 30:
+        if not base.prefixlen <= size <= base.max_prefixlen - 2:
             raise InvalidParameter(f"invalid default address pool {entry!r}: networks of size {size} do not fit")
         pools.append(AddressPool(str(base), size))
     return {"default_address_pools": tuple(pools)} if pools else {}

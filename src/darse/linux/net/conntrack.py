@@ -23,11 +23,13 @@ _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _ERROR, _DONE = 2, 3
 _TUPLE_ORIG, _TUPLE_REPLY, _ID = 1, 2, 12
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
-_IP_V4_SRC, _IP_V4_DST = 1, 2
+_IP_V4_SRC, _IP_V4_DST, _IP_V6_SRC, _IP_V6_DST = 1, 2, 3, 4
 _PROTO_NUM, _PROTO_DST_PORT = 1, 3
 _TYPE = 0x3FFF
 _HEADER = struct.Struct("=IHHII")
-_GENERIC = struct.pack("=BBH", socket.AF_INET, 0, 0)
+_GENERIC = {
+    version: struct.pack("=BBH", family, 0, 0) for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6))
+}
 _BUFFER = 1 << 18
 
 
@@ -49,18 +51,18 @@ class Conntrack:
         self._socket.bind((0, 0))
         self._sequence = 0
 
-    def forget_udp(self, wanted: Callable[[Flow], bool], summary: str) -> int:
-        """Forget the UDP flows that `wanted` picks; return how many. Raises OSError."""
+    def forget_udp(self, wanted: Callable[[Flow], bool], summary: str, version: int = 4) -> int:
+        """Forget the UDP flows of a family that `wanted` picks; return how many. Raises OSError."""
         with trace.step("rule", f"forget UDP flows {summary}", "conntrack", "-D", "-p", "udp", *summary.split()):
-            flows = [flow for flow in self._flows() if wanted(flow)]
+            flows = [flow for flow in self._flows(version) if wanted(flow)]
             for flow in flows:
                 # One that has ended by itself is no failure.
-                list(self._exchange(_DELETE, _ACK, flow.key, missing=True))
+                list(self._exchange(_DELETE, _ACK, _GENERIC[version] + flow.key, missing=True))
         return len(flows)
 
-    def _flows(self) -> Iterator[Flow]:
-        for body in self._exchange(_GET, _DUMP, b""):
-            attributes = dict(_attributes(body[len(_GENERIC) :]))
+    def _flows(self, version: int) -> Iterator[Flow]:
+        for body in self._exchange(_GET, _DUMP, _GENERIC[version]):
+            attributes = dict(_attributes(body[len(_GENERIC[version]) :]))
             first, reply = _tuple(attributes.get(_TUPLE_ORIG, b"")), _tuple(attributes.get(_TUPLE_REPLY, b""))
             if first is None or reply is None or first[0] != socket.IPPROTO_UDP:
                 continue
@@ -71,8 +73,8 @@ class Conntrack:
 
     def _exchange(self, type_: int, flags: int, payload: bytes, *, missing: bool = False) -> Iterator[bytes]:
         self._sequence += 1
-        size = _HEADER.size + len(_GENERIC) + len(payload)
-        self._socket.send(_HEADER.pack(size, type_, flags | _REQUEST, self._sequence, 0) + _GENERIC + payload)
+        size = _HEADER.size + len(payload)
+        self._socket.send(_HEADER.pack(size, type_, flags | _REQUEST, self._sequence, 0) + payload)
         while True:
             data, offset = self._socket.recv(_BUFFER), 0
             while offset + _HEADER.size <= len(data):
@@ -110,10 +112,11 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _tuple(data: bytes) -> tuple[int, str, str, int] | None:
-    """Protocol, source, destination and destination port of an IPv4 tuple."""
+    """Protocol, source, destination and destination port of a tuple."""
     parts = dict(_attributes(data))
     addresses, protocol = dict(_attributes(parts.get(_TUPLE_IP, b""))), dict(_attributes(parts.get(_TUPLE_PROTO, b"")))
-    if _IP_V4_SRC not in addresses or _IP_V4_DST not in addresses or _PROTO_NUM not in protocol:
+    keys = (_IP_V6_SRC, _IP_V6_DST) if _IP_V6_SRC in addresses else (_IP_V4_SRC, _IP_V4_DST)
+    if not addresses.keys() >= set(keys) or _PROTO_NUM not in protocol:
         return None
-    source, destination = (str(ipaddress.IPv4Address(addresses[key])) for key in (_IP_V4_SRC, _IP_V4_DST))
+    source, destination = (str(ipaddress.ip_address(addresses[key])) for key in keys)
     return protocol[_PROTO_NUM][0], source, destination, int.from_bytes(protocol.get(_PROTO_DST_PORT, b""), "big")

@@ -21,7 +21,7 @@ from darse.linux.descriptors import Descriptor
 from darse.linux.net.rtnetlink import IFF_UP, IFLA_IFNAME, RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, attributes
 
 _NETLINK_NETFILTER = 12
-_RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTNLGRP_IPV4_NETCONF = 0x1, 0x10, 24
+_RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR, _RTNLGRP_IPV4_NETCONF = 0x1, 0x10, 0x100, 24
 _SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _SO_ATTACH_FILTER = 270, 1, 26
 _RTM_NEWNETCONF = 80
 _IFA_LABEL = 3
@@ -31,6 +31,7 @@ _NFTA_GEN_PROC_PID, _NFTA_GEN_PROC_NAME, _NFTA_TABLE = 2, 3, 1
 _HEADER = struct.Struct("=IHHII")
 _IFINFO, _IFADDR, _NFGENMSG, _NETCONF = 16, 8, 4, 4
 _BUFFER: Final = 1 << 16
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _LITTLE: Final = struct.pack("=H", 1) == b"\1\0"
 # How many datagrams one turn of the event loop takes; the rest waits for the next.
 _PER_TURN: Final = 64
@@ -99,7 +100,7 @@ class LinkNotices:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
         _attach_filter(self._socket, _rtnetlink_filter())
-        self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR))
+        self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _RTNLGRP_IPV4_NETCONF)
         #: Readable when there are notices.
         self.descriptor = Descriptor(self._socket.fileno(), self._socket.close)
@@ -117,7 +118,7 @@ class LinkNotices:
 
 
 class TableNotices:
-    """A socket that is told of changes to one nftables table, of the family ip, by others than `own_port`."""
+    """A socket that is told of changes to nftables tables of a name, of ip and ip6, by others than `own_port`."""
 
     def __init__(self, table: str, own_port: int) -> None:
         """`own_port` is the netlink address of the socket by which this process changes the table. Raises OSError."""
@@ -157,7 +158,7 @@ class TableNotices:
                 self._touched = False
             elif type_ in (_NFT_MSG_NEWFLOWTABLE, _NFT_MSG_DELFLOWTABLE):
                 found.append(Notice(FLOWTABLE))
-            elif ours and body[0] == socket.AF_INET and attributes(body[_NFGENMSG:]).get(_NFTA_TABLE) == self._table:
+            elif ours and body[0] in _FAMILIES and attributes(body[_NFGENMSG:]).get(_NFTA_TABLE) == self._table:
                 self._touched = True
         return found
 
@@ -173,19 +174,29 @@ def _by_whom(body: bytes) -> Notice:
 
 
 def decode_rtnetlink(data: bytes) -> list[Notice]:
-    """The notices of one datagram of the groups LINK, IPV4_IFADDR and IPV4_NETCONF."""
+    """The notices of one datagram of the groups LINK, IPV4_IFADDR, IPV6_IFADDR and IPV4_NETCONF."""
     found = []
     for kind, _, body in _notices(data):
         if kind == _RTM_NEWNETCONF:
             found.append(Notice(FORWARDING))
         elif kind in (RTM_NEWLINK, RTM_DELLINK):
-            name = attributes(body[_IFINFO:]).get(IFLA_IFNAME, b"")
-            found.append(Notice(LINK, name.rstrip(b"\0").decode(errors="replace")))
+            link = attributes(body[_IFINFO:]).get(IFLA_IFNAME, b"")
+            found.append(Notice(LINK, link.rstrip(b"\0").decode(errors="replace")))
         elif kind == RTM_DELADDR:
             label = attributes(body[_IFADDR:]).get(_IFA_LABEL, b"")
-            # Of old tools an address has a name of its own, as in eth0:1.
-            found.append(Notice(LINK, label.rstrip(b"\0").decode(errors="replace").partition(":")[0]))
+            # Of old tools an address has a name of its own, as in eth0:1. Those of IPv6 have none.
+            name = label.rstrip(b"\0").decode(errors="replace").partition(":")[0] or _link_name(body)
+            if name:
+                found.append(Notice(LINK, name))
     return found
+
+
+def _link_name(body: bytes) -> str:
+    """The link that an address was on; empty when that is gone, of which there is a notice of its own."""
+    try:
+        return socket.if_indextoname(struct.unpack_from("=4xI", body)[0])
+    except OSError:
+        return ""
 
 
 def _datagrams(source: socket.socket) -> Sequence[bytes | None]:

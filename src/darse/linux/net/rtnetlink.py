@@ -28,6 +28,7 @@ NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 5, 10, 18, 28
+IFLA_IFALIAS, IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE, IFLA_IPVLAN_FLAGS, IFLA_VLAN_ID = 20, 1, 1, 2, 1
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 4, 33
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
@@ -69,6 +70,8 @@ class Link(msgspec.Struct, frozen=True):
     kind: str = ""
     #: Index of what it is a port of, a bridge or another; 0: of nothing.
     master: int = 0
+    #: What somebody has written on it.
+    alias: str = ""
 
 
 def attribute(type_: int, data: bytes) -> bytes:
@@ -128,6 +131,73 @@ def add_veth(name: str, master: Link, peer: str, namespace_fd: int, mtu: int) ->
     outer = ("ip", "link", "add", name, "mtu", str(mtu), "master", master.name, "up", "type", "veth")
     command = (*outer, "peer", "name", peer, "mtu", str(mtu), "netns", trace.NETNS)
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
+
+
+def add_link(name: str, kind: str, alias: str) -> Request:
+    """A link of a kind that needs nothing else (`dummy`, `bridge`); it is up."""
+    payload = (
+        _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
+        + _text(IFLA_IFNAME, name)
+        + _text(IFLA_IFALIAS, alias)
+        + attribute(IFLA_LINKINFO | NESTED, _text(IFLA_INFO_KIND, kind))
+    )
+    command = ("ip", "link", "add", name, "up", "type", kind)
+    return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
+
+
+def add_vlan(name: str, parent: Link, number: int, alias: str) -> Request:
+    """The part of a link that has a VLAN's number (802.1q); it is up."""
+    data = attribute(IFLA_INFO_DATA | NESTED, attribute(IFLA_VLAN_ID, struct.pack("=H", number)))
+    payload = (
+        _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
+        + _text(IFLA_IFNAME, name)
+        + _text(IFLA_IFALIAS, alias)
+        + _number(IFLA_LINK, parent.index)
+        + attribute(IFLA_LINKINFO | NESTED, _text(IFLA_INFO_KIND, "vlan") + data)
+    )
+    command = ("ip", "link", "add", name, "link", parent.name, "up", "type", "vlan", "id", str(number))
+    return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
+
+
+def add_macvlan(name: str, parent: Link, namespace_fd: int, mode: int, mtu: int, words: tuple[str, ...]) -> Request:
+    """A macvlan on a link, in a namespace, down. `words`: the end of the command that does the same."""
+    data = attribute(IFLA_INFO_DATA | NESTED, _number(IFLA_MACVLAN_MODE, mode))
+    return _add_sublink(name, parent, namespace_fd, mtu, _text(IFLA_INFO_KIND, "macvlan") + data, words)
+
+
+def add_ipvlan(
+    name: str, parent: Link, namespace_fd: int, mode: int, flags: int, mtu: int, words: tuple[str, ...]
+) -> Request:
+    """An ipvlan on a link, in a namespace, down. `words` as of `add_macvlan`."""
+    data = attribute(
+        IFLA_INFO_DATA | NESTED,
+        attribute(IFLA_IPVLAN_MODE, struct.pack("=H", mode)) + attribute(IFLA_IPVLAN_FLAGS, struct.pack("=H", flags)),
+    )
+    return _add_sublink(name, parent, namespace_fd, mtu, _text(IFLA_INFO_KIND, "ipvlan") + data, words)
+
+
+def _add_sublink(name: str, parent: Link, namespace_fd: int, mtu: int, info: bytes, words: tuple[str, ...]) -> Request:
+    payload = (
+        _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        + _text(IFLA_IFNAME, name)
+        + _number(IFLA_LINK, parent.index)
+        + _number(IFLA_NET_NS_FD, namespace_fd)
+        + (_number(IFLA_MTU, mtu) if mtu else b"")
+        + attribute(IFLA_LINKINFO | NESTED, info)
+    )
+    command = ("ip", "link", "add", name, "link", parent.name, "netns", trace.NETNS, "type", *words)
+    return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
+
+
+def move_link(index: int, name: str, namespace_fd: int, new_name: str) -> Request:
+    """Give a link to a namespace, under a new name; it is down there."""
+    payload = (
+        _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, IFF_UP)
+        + _number(IFLA_NET_NS_FD, namespace_fd)
+        + _text(IFLA_IFNAME, new_name)
+    )
+    command = ("ip", "link", "set", name, "down", "netns", trace.NETNS, "name", new_name)
+    return Request("link", 0, RTM_NEWLINK, payload, command)
 
 
 def set_port(name: str, *, isolated: bool = False) -> Request:
@@ -313,6 +383,24 @@ class Netlink:
                 raise
         return None
 
+    def has_kind(self, kind: str) -> bool:
+        """Whether the kernel has links of a kind that needs a parent; it may load a module for it.
+
+        Without the parent such a link is refused, but an unknown kind is refused before that.
+        """
+        payload = (
+            _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+            + _text(IFLA_IFNAME, "darse-probe")
+            + attribute(IFLA_LINKINFO | NESTED, _text(IFLA_INFO_KIND, kind))
+        )
+        request = Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, ("ip", "link", "help", kind))
+        try:
+            with self._turn:
+                self._run((request,))
+        except OSError as error:
+            return error.errno != errno.EOPNOTSUPP
+        return True
+
     def links(self) -> list[Link]:
         """Every link of the namespace."""
         return [_link(body) for body in self._get(RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), NLM_F_DUMP)]
@@ -408,4 +496,5 @@ def _link(body: bytes) -> Link:
     name = found[IFLA_IFNAME].rstrip(b"\0").decode()
     kind = attributes(found.get(IFLA_LINKINFO, b"")).get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
     master = int.from_bytes(found.get(IFLA_MASTER, b""), sys.byteorder)
-    return Link(index, name, bool(flags & IFF_UP), kind, master)
+    alias = found.get(IFLA_IFALIAS, b"").rstrip(b"\0").decode(errors="replace")
+    return Link(index, name, bool(flags & IFF_UP), kind, master, alias)

@@ -33,6 +33,17 @@ may need a running engine.
 
 from darse.networks.drivers.base import Driver, EndpointResult, JoinResult
 from darse.networks.drivers.bridge import BridgeDriver
+from darse.networks.drivers.ipvlan import IpvlanDriver
+from darse.networks.drivers.macvlan import MacvlanDriver
 from darse.networks.drivers.null import HostDriver, NullDriver
 
-__all__ = ["BridgeDriver", "Driver", "EndpointResult", "HostDriver", "JoinResult", "NullDriver"]
+__all__ = [
+    "BridgeDriver",
+    "Driver",
+    "EndpointResult",
+    "HostDriver",
+    "IpvlanDriver",
+    "JoinResult",
+    "MacvlanDriver",
+    "NullDriver",
+]

@@ -42,6 +42,8 @@ class Driver(Protocol):
     creatable: bool
     #: Whether ports of the host can lead to its endpoints: by the engine's firewall.
     publishes: bool
+    #: Whether its endpoints have hardware addresses of their own.
+    hardware_addresses: bool
     #: Whether it keeps something outside of the kernel for an endpoint, so that it has to hear of every end, also
     #: after a crash.
     keeps_outside: bool
@@ -94,6 +96,7 @@ class KernelDriver:
     addressed = True
     creatable = True
     publishes = False
+    hardware_addresses = True
     keeps_outside = False
 
     def check(self, record: NetworkRecord) -> None:

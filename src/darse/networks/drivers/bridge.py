@@ -34,7 +34,7 @@ from darse.networks import options
 from darse.networks.drivers.base import EndpointResult, JoinResult, KernelDriver
 from darse.networks.drivers.bridge_programs import BridgePrograms
 from darse.networks.ipam.allocator import mac_for
-from darse.networks.model import Endpoint, IPNetwork, NetworkRecord, SubnetPool
+from darse.networks.model import Endpoint, IPNetwork, NetworkRecord
 from darse.networks.pool import LINK_NAME, link_name
 
 _LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
@@ -57,10 +57,7 @@ class BridgeDriver(KernelDriver):
         """See `Driver`."""
         if _LINK_NAME.match(record.bridge) is None or record.bridge in _SYSCTL_WORDS:
             raise InvalidParameter(f"invalid bridge name: {record.bridge!r}: up to 15 letters, digits, or '_.-'")
-        for option in (options.ICC, options.MASQUERADE):
-            options.flag(record, option)
-        self.mtu(record)
-        options.host_address(record)
+        options.check(record)
         for version in (4, 6):
             if len(record.pools_of(version)) > 1:
                 raise InvalidParameter("bridge driver does not support several subnets on one network")
@@ -104,6 +101,8 @@ class BridgeDriver(KernelDriver):
             netlink.run(add_bridge(name, _hardware_address(record), self.mtu(record)))
         link = self.link(record)
         if not record.foreign:
+            if record.pool(6) is not None:
+                self._allow_ipv6(record)
             self._give_addresses(record, link)
         if record.pool(4) is not None:
             # Connections to 127.0.0.1 of the host are led to containers; the firewall keeps the opposite way shut.
@@ -111,20 +110,34 @@ class BridgeDriver(KernelDriver):
         if record.internal:
             # The firewall says so, too; this holds without its table.
             sysctl.write(f"net/ipv4/conf/{name}/forwarding", "0")
+            if record.pool(6) is not None:
+                sysctl.write(f"net/ipv6/conf/{name}/forwarding", "0")
         if self._config.iptables and not record.foreign:
             self.programs.attach(link, own=options.flag(record, options.ICC))
 
+    def _allow_ipv6(self, record: NetworkRecord) -> None:
+        """Have IPv6 on a bridge. Raises Conflict when the host has none."""
+        if not sysctl.present("net/ipv6/conf"):
+            raise Conflict(f"network {record.name} has IPv6, and this host has none: it was booted with ipv6.disable=1")
+        if self._config.ip_forward and not record.internal:
+            _forward_ipv6()
+        # No container tells the host its routes (CVE-2020-13401). And the host can ask for containers' hardware
+        # addresses at once: it does so from the bridge's link-local address, which must not be tentative any more.
+        for name, value in (("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0")):
+            sysctl.write(f"net/ipv6/conf/{record.bridge}/{name}", value)
+
     def _give_addresses(self, record: NetworkRecord, link: Link) -> None:
-        changes = self._address_changes(link, record.pool(4), 4)
+        changes = self._address_changes(link, record, 4)
+        if sysctl.present("net/ipv6/conf"):
+            changes += self._address_changes(link, record, 6)
         if not link.up:
             changes.append(set_up(link.index, link.name))
         self._netlink.run(*changes)
 
-    def _address_changes(self, link: Link, pool: SubnetPool | None, version: int) -> list[Request]:
+    def _address_changes(self, link: Link, record: NetworkRecord, version: int) -> list[Request]:
         """Give the bridge the gateway's address of a family, and no other that is not of its own making."""
-        wanted = (
-            {ipaddress.ip_interface(f"{pool.gateway}/{pool.network.prefixlen}")} if pool and pool.gateway else set()
-        )
+        pool, gateway = record.pool(version), options.bridge_gateway(record, version)
+        wanted = {ipaddress.ip_interface(f"{gateway}/{pool.network.prefixlen}")} if pool and gateway else set()
         present = {one for one in self._netlink.addresses(link.index, version) if not one.is_link_local}
         return [
             *(delete_address(link.index, link.name, old) for old in present - wanted),
@@ -177,12 +190,10 @@ class BridgeDriver(KernelDriver):
             return ""
         if not link.up:
             return "down"
-        for pool in (record.pool(4), record.pool(6)):
-            if pool is None or not pool.gateway:
-                continue
-            present = self._netlink.addresses(link.index, pool.version)
-            if not any(str(address.ip) == pool.gateway for address in present):
-                return f"without its address {pool.gateway}"
+        for version in (4, 6):
+            gateway = options.bridge_gateway(record, version)
+            if gateway and not any(str(one.ip) == gateway for one in self._netlink.addresses(link.index, version)):
+                return f"without its address {gateway}"
         if record.internal and sysctl.enabled(f"net/ipv4/conf/{record.bridge}/forwarding"):
             return "forwarding, though it is internal"
         return ""
@@ -246,6 +257,20 @@ class BridgeDriver(KernelDriver):
         """Let go of the kernel."""
         self.programs.close()
         self._netlink.close()
+
+
+def _forward_ipv6() -> None:
+    """Have the host forward packets of IPv6, which is off by default. Raises OSError.
+
+    A host that forwards takes no router's advertisements any more, and with them loses its own routes, except where it
+    is asked to take them all the same (accept_ra=2, Documentation/networking/ip-sysctl.rst).
+    """
+    if sysctl.enabled("net/ipv6/conf/all/forwarding"):
+        return
+    for name in sysctl.children("net/ipv6/conf"):
+        if name not in _SYSCTL_WORDS and sysctl.enabled(f"net/ipv6/conf/{name}/accept_ra"):
+            sysctl.write(f"net/ipv6/conf/{name}/accept_ra", "2")
+    sysctl.write("net/ipv6/conf/all/forwarding", "1")
 
 
 def _hardware_address(record: NetworkRecord) -> str:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 
 from darse.linux import ebpf
 from darse.linux.net.rtnetlink import Link, Netlink
@@ -28,6 +29,8 @@ from darse.linux.net.tc import add_clsact, set_program
 SEEN = 0x20000000
 _log = logging.getLogger(__name__)
 _LINK_HEADER, _TCP, _SYN, _ACK = 14, 6, 0x02, 0x10
+# As the kernel has it in `protocol`, in network order.
+_ETH_P_IP = socket.htons(0x0800)
 _LOOPBACK_NET = 127
 _PASS, _DROP = ebpf.leave(ebpf.TC_ACT_UNSPEC), ebpf.leave(ebpf.TC_ACT_SHOT)
 # `_PASS` and `_DROP` are two instructions each: a condition before them leaves out so many.
@@ -50,6 +53,8 @@ def into_bridge() -> list[bytes]:
     return [
         ebpf.move(6, 1),
         *_unless_seen(),
+        ebpf.load_field(2, 6, ebpf.PROTOCOL),
+        *(ebpf.jump_if_number(2, _ETH_P_IP, _OVER), _PASS),
         ebpf.load_byte(_LINK_HEADER + 16),
         *(ebpf.jump_if_number(0, _LOOPBACK_NET, _OVER), _PASS),
         _DROP,
@@ -68,6 +73,9 @@ def out_of_bridge(*, own: bool, flow_tables: bool) -> list[bytes]:
     program += _unless_seen()
     if flow_tables:
         program += [
+            # IPv6 has its headers in any order: what is not IPv4 waits for flow tables that leave it alone.
+            ebpf.load_field(2, 6, ebpf.PROTOCOL),
+            *(ebpf.jump_if_number(2, _ETH_P_IP, _OVER), _PASS),
             ebpf.load_byte(_LINK_HEADER + 9),
             *(ebpf.jump_if_number(0, _TCP, _OVER), _PASS),
             # The length of the IP header, in words of 32 bits.

@@ -50,7 +50,7 @@ def test_own_changes_and_those_of_other_tables_are_none() -> None:
         (OWN, b"darse", socket.AF_INET),
         (OTHER, b"darse_2", socket.AF_INET),
         (OTHER, b"xdarse", socket.AF_INET),
-        (OTHER, b"darse", socket.AF_INET6),
+        (OTHER, b"darse", 1),  # NFPROTO_INET
     ):
         assert notices.decode(rule(table, port, family) + generation(port)) == []
     notices.close()

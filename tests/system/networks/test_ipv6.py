@@ -1,0 +1,190 @@
+"""IPv6: addresses that are usable at once, ways out, published ports, and how networks are apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable
+
+import pytest
+from tests.system.networks.support import Echo, Host, Outside, ask, host_port, is_shut, run_inside
+
+from darse.core.errors import InvalidParameter
+from darse.networks.model import Holder
+from darse.networks.options import GATEWAY_MODES, TRUSTED_INTERFACES
+from darse.networks.sandboxes import Sandbox
+from darse.wire.networks import EndpointSettings
+
+
+def ip6(sandbox: Sandbox, network: int = 0) -> str:
+    """A sandbox's IPv6 address."""
+    return sandbox.record.endpoints[network].address6
+
+
+def port() -> int:
+    """A port of the host that nobody is likely to have."""
+    return 20000 + secrets.randbelow(10000)
+
+
+async def test_an_address_is_usable_at_once(host: Host) -> None:
+    await host.network("net", ipv6=True)
+    one, two = await host.sandbox("one", "net"), await host.sandbox("two", "net")
+    assert one.addresses == [one.record.endpoints[0].address, ip6(one)]
+    shown = json.loads(run_inside(one.path, "ip", "-6", "-j", "address", "show", "eth0"))
+    (given,) = [entry for entry in shown[0]["addr_info"] if entry["scope"] == "global"]
+    assert given["local"] == ip6(one)
+    assert "tentative" not in given
+    host.serve(two, ip="::")
+    assert ask(one.path, ip6(two), 80) == f"two {ip6(one)}"
+
+
+async def test_without_ipv4(host: Host) -> None:
+    await host.network("net", ipv4=False, ipv6=True)
+    one, two = await host.sandbox("one", "net"), await host.sandbox("two", "net")
+    assert one.addresses == [ip6(one)]
+    host.serve(two, ip="::")
+    assert ask(one.path, ip6(two), 80) == f"two {ip6(one)}"
+    assert "default" not in run_inside(one.path, "ip", "-4", "route")
+    record = host.service.inspect("net")
+    assert (record.EnableIPv4, record.EnableIPv6, len(record.IPAM.Config or ())) == (False, True, 1)
+
+
+async def test_networks_of_ipv4_get_none(host: Host) -> None:
+    await host.network("six", ipv6=True)
+    await host.network("four")
+    one = await host.sandbox("one", "four", "six")
+    assert run_inside(one.path, "ip", "-6", "-o", "address", "show", "eth0") == ""
+    assert "default" in run_inside(one.path, "ip", "-6", "route")
+
+
+def serve_outside(host: Host, outside: Outside) -> None:
+    """Have a server on the other machine."""
+    host.servers.append(Echo(outside.path, 90, "outer", ip="::"))
+
+
+async def test_containers_get_out_translated(host: Host, outside: Outside) -> None:
+    await host.network("net", ipv6=True)
+    one = await host.sandbox("one", "net")
+    serve_outside(host, outside)
+    assert ask(one.path, outside.ip6, 90) == f"outer {outside.host_ip6}"
+
+
+async def test_networks_are_apart(host: Host) -> None:
+    await host.network("net", ipv6=True)
+    await host.network("other", ipv6=True)
+    one, two = await host.sandbox("one", "net"), await host.sandbox("two", "other")
+    host.serve(two, ip="::")
+    assert is_shut(one.path, ip6(two), 80)
+
+
+async def test_internal_networks_lead_nowhere(host: Host, outside: Outside) -> None:
+    await host.network("net", internal=True, ipv6=True)
+    one, two = await host.sandbox("one", "net"), await host.sandbox("two", "net")
+    host.serve(two, ip="::")
+    serve_outside(host, outside)
+    assert ask(one.path, ip6(two), 80) == f"two {ip6(one)}"
+    assert is_shut(one.path, outside.ip6, 90)
+
+
+@pytest.mark.parametrize("to", ["::1", "bridge", "127.0.0.1"])
+async def test_a_published_port_from_the_host(host: Host, to: str) -> None:
+    await host.network("net", ipv6=True)
+    number = port()
+    one = await host.sandbox("one", "net", ports=host_port(number))
+    host.serve(one)
+    host.serve(one, ip="::")
+    record = host.service.store.get("net")
+    address = {"bridge": record.pools[1].gateway}.get(to, to)
+    assert ask(None, address, number).startswith("one ")
+
+
+async def test_a_published_port_from_elsewhere(host: Host, outside: Outside) -> None:
+    await host.network("net", ipv6=True)
+    await host.network("other", ipv6=True)
+    number = port()
+    one = await host.sandbox("one", "net", ports=host_port(number))
+    two, three = await host.sandbox("two", "net"), await host.sandbox("three", "other")
+    host.serve(one, ip="::")
+    assert ask(outside.path, outside.host_ip6, number) == f"one {outside.ip6}"
+    outside.route(host.service.store.get("net").pools[1].subnet)
+    assert is_shut(outside.path, ip6(one), 80)
+    for path in (one.path, two.path, three.path):
+        assert ask(path, outside.host_ip6, number).startswith("one ")
+    host.service.sandbox_release("one")
+    assert is_shut(outside.path, outside.host_ip6, number)
+
+
+async def test_udp_of_both_families(host: Host, outside: Outside) -> None:
+    await host.network("net", ipv6=True)
+    number = port()
+    one = await host.sandbox("one", "net", ports=host_port(number, protocol="udp"))
+    host.serve(one, udp=True)
+    host.serve(one, udp=True, ip=ip6(one))
+    assert ask(outside.path, outside.host_ip6, number, udp=True) == f"one {outside.ip6}"
+    assert ask(outside.path, outside.host_ip, number, udp=True) == f"one {outside.ip}"
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("mode", "open_", "shut"),
+    [("nat", False, False), ("nat-unprotected", True, True), ("routed", True, False)],
+)
+async def test_gateway_modes(host: Host, outside: Outside, version: int, mode: str, open_: bool, shut: bool) -> None:
+    """Reached directly at the container's address: its published port, and another one."""
+    await host.network("net", ipv6=True, **{GATEWAY_MODES[version]: mode})
+    number = port()
+    one = await host.sandbox("one", "net", ports=host_port(number))
+    address = ip6(one) if version == 6 else one.record.endpoints[0].address
+    for at in (80, 81):
+        host.serve(one, at, ip=address)
+    outside.route(host.service.store.get("net").pools[0 if version == 4 else 1].subnet)
+    assert is_shut(outside.path, address, 80) != open_
+    assert is_shut(outside.path, address, 81) != shut
+    to = outside.host_ip6 if version == 6 else outside.host_ip
+    assert is_shut(outside.path, to, number) == (mode == "routed")
+    mine = outside.ip6 if version == 6 else outside.ip
+    if mode == "routed":
+        assert ask(outside.path, address, 80) == f"one {mine}"
+
+
+async def test_trusted_interfaces_reach_published_ports_directly(host: Host, outside: Outside) -> None:
+    await host.network("net", ipv6=True, **{TRUSTED_INTERFACES: outside.link})
+    one = await host.sandbox("one", "net", ports=host_port(port()))
+    host.serve(one)
+    host.serve(one, 81)
+    outside.route(host.service.store.get("net").subnet)
+    assert ask(outside.path, one.record.endpoints[0].address, 80) == f"one {outside.ip}"
+    assert is_shut(outside.path, one.record.endpoints[0].address, 81)
+
+
+async def test_isolated_networks_have_no_address_on_the_host(host: Host) -> None:
+    with pytest.raises(InvalidParameter, match="can only be used for an internal network"):
+        await host.network("net", ipv6=True, **{GATEWAY_MODES[6]: "isolated"})
+    both = {GATEWAY_MODES[4]: "isolated", GATEWAY_MODES[6]: "isolated"}
+    await host.network("net", internal=True, ipv6=True, **both)
+    bridge = host.service.store.get("net").bridge
+    assert "global" not in run_inside("/proc/self/ns/net", "ip", "-o", "address", "show", bridge)
+    one, two = await host.sandbox("one", "net"), await host.sandbox("two", "net")
+    host.serve(two, ip="::")
+    assert ask(one.path, ip6(two), 80) == f"two {ip6(one)}"
+
+
+async def test_ports_follow_to_a_network_of_other_families(
+    host: Host, holder: Callable[[str], int], outside: Outside
+) -> None:
+    await host.network("four")
+    await host.network("both", ipv6=True)
+    number = port()
+    one = await host.sandbox("one", "four", ports=host_port(number))
+    host.serve(one)
+    host.serve(one, ip="::")
+    held = Holder(holder(one.path), os.getpid())
+    assert is_shut(outside.path, outside.host_ip6, number)
+    await host.service.connect("both", "one", held, EndpointSettings())
+    assert ask(outside.path, outside.host_ip6, number) == f"one {outside.ip6}"
+    await host.service.disconnect("four", "one", held)
+    assert ask(outside.path, outside.host_ip, number) == f"one {outside.ip}"
+    assert ask(outside.path, outside.host_ip6, number) == f"one {outside.ip6}"
+    await host.service.disconnect("both", "one", held)
+    assert is_shut(outside.path, outside.host_ip6, number)
