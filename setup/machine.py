@@ -50,6 +50,16 @@ TEST_PROGRAMS = {
     "docker.io": "docker",
     "docker-registry": "docker-registry",
 }
+# -I: nothing of the environment and of the working directory; -S: no site.
+COMMAND = """{first}
+import sys
+
+sys.path += {path!r}
+from darse.cli.entry import main
+
+main()
+"""
+LONGEST_FIRST_LINE = 255
 VENV_PACKAGES = {"python3-venv": "makes the virtual environment"}
 
 
@@ -124,8 +134,28 @@ def make_venv(purpose: str) -> None:
         pip = [str(VENV / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         command([*pip, "-c", str(CONSTRAINTS), "-e", target], "pip could not install the Python packages")
         stamp.write_text(required)
+    write_command()
     # Editable sources are compiled here: the command's start is a matter of milliseconds.
     subprocess.run([str(VENV / "bin" / "python"), "-m", "compileall", "-q", str(ROOT / "src")], check=False)
+
+
+def write_command() -> None:
+    """Make `.venv/bin/darse` start without site: its path files cost as much as all that a command imports.
+
+    pip's own script does the same, slower; it stays where a path does not fit into the first line (execve(2)).
+    """
+    first = f"#!{VENV}/bin/python -IS"
+    if " " in str(VENV) or len(first) > LONGEST_FIRST_LINE:
+        return
+    packages = next(iter(VENV.glob("lib/python3*/site-packages")), None)
+    path = [str(one) for one in (ROOT / "src", packages) if one is not None]
+    text = COMMAND.format(first=first, path=path)
+    target = VENV / "bin" / "darse"
+    if not target.exists() or target.read_text() != text:
+        new = VENV / "bin" / "darse.new"
+        new.write_text(text)
+        new.chmod(0o755)
+        new.replace(target)
 
 
 def provide_program(package: str, program: str) -> None:

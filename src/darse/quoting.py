@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 _LETTERS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\"}
 _ESCAPED = {character: f"\\{letter}" for letter, character in _LETTERS.items()}
@@ -52,6 +54,8 @@ def unquote(text: str) -> str:
         elif letter == mark:
             return mark
         raise ValueError("invalid syntax")
+
+    import re  # noqa: PLC0415 - most texts have no escape, and `darse ps` no time to load it
 
     # Bytes that were written one by one may be UTF-8 together.
     return re.sub(_ESCAPE, unescaped, body).encode(errors="surrogateescape").decode(errors="surrogateescape")

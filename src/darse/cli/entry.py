@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
@@ -105,8 +104,7 @@ def _settings(options: object) -> Settings:
 def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> int:
     from darse.cli.command_line.invocation import Invocation
 
-    module = importlib.import_module(index.COMMANDS[path].module)
-    command, function = module.COMMANDS[path]
+    command, function = index.COMMANDS[path].load(path)
     shown = command.typed_as(typed)
     try:
         options, arguments = parse(shown, rest)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from socket import MSG_DONTWAIT, MSG_PEEK
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from darse.client.connection import connect, no_answer, peer
 from darse.client.endpoint import API_VERSION, Endpoint
@@ -26,11 +22,16 @@ from darse.client.http import (
     request_head,
     require_name,
 )
+from darse.client.stdlib import dumps, socket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, TypeVar
+
     from darse.client.http import Reading, ResponseHead
 
-T = TypeVar("T")
+    T = TypeVar("T")
 _TOO_NEW = "Maximum supported API version is "
 # How long a command that follows something waits for an engine that went away, in seconds; and how often it looks.
 _PATIENCE = 10.0
@@ -144,7 +145,7 @@ class Connection:
     def has_ended(self) -> bool:
         """Whether the engine has closed this connection, on which no answer is due."""
         try:
-            return not self.socket.recv(1, MSG_PEEK | MSG_DONTWAIT)
+            return not self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
         except (OSError, ValueError):
@@ -155,6 +156,13 @@ class Connection:
         """What of a hijacked stream came with the head of the response."""
         data, self._parser.buffer = self._parser.buffer, b""
         return data
+
+    def end(self) -> None:
+        """End both directions, so that whoever reads from it, in another thread say, reads its end."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has ended
 
     def is_closed(self) -> bool:
         """Whether `close` was called."""
@@ -289,7 +297,7 @@ class Client:
         sent_headers = {**self._headers, **(headers or {})}
         encoded: bytes | Iterable[bytes] | None = raw_body
         if body is not None:
-            encoded = json.dumps(body).encode()
+            encoded = dumps(body).encode()
             sent_headers["Content-Type"] = "application/json"
         if raw_body is not None and not self._agreed:
             self._ping()  # what is read as it is sent cannot be sent again

@@ -7,9 +7,8 @@ client each run them. http.client takes 20 ms to import, a fifth of a container'
 
 from __future__ import annotations
 
-import json
-
 from darse.client.errors import ApiError, ClientError
+from darse.client.stdlib import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ class Documents:
 def decode(document: bytes) -> Any:
     """A JSON document. Raises ClientError for what is none."""
     try:
-        return json.loads(document)
+        return loads(document)
     except ValueError as error:
         raise ClientError(f"the engine's answer is no JSON: {error}") from error
 
@@ -170,7 +169,7 @@ def decode(document: bytes) -> Any:
 def refused(status: int, body: bytes) -> ApiError:
     """The error of an answer that refuses a request."""
     try:
-        message = json.loads(body)["message"]
+        message = loads(body)["message"]
     except (ValueError, KeyError, TypeError):
         message = body.decode(errors="replace").strip() or f"status {status}"
     return ApiError(message, status)
@@ -189,7 +188,7 @@ def encode_query(query: Mapping[str, Any] | None) -> str:
         for one in values:
             if one is None or one is False:
                 continue
-            text = "1" if one is True else json.dumps(one) if isinstance(one, dict) else str(one)
+            text = "1" if one is True else dumps(one) if isinstance(one, dict) else str(one)
             pairs.append(f"{name}={quote(text)}")
     return "?" + "&".join(pairs) if pairs else ""
 

@@ -8,7 +8,6 @@ from typing import Any
 from darse.cli.command_line import index
 from darse.cli.command_line.flags import parse
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.entry import importlib
 from darse.cli.errors import ApiError
 from darse.cli.settings.config import Settings
 
@@ -60,7 +59,7 @@ def run(line: list[str], answers: dict[tuple[str, str], Any], config: dict[str, 
     found = index.resolve(line)
     assert found is not None
     typed, path, rest = found
-    command, function = importlib.import_module(index.COMMANDS[path].module).COMMANDS[path]
+    command, function = index.COMMANDS[path].load(path)
     options, arguments = parse(command.typed_as(typed), rest)
     settings = Settings()
     settings._file = config or {}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.fake_engine import Answer, FakeEngine
+
 _SOURCE = Path(__file__).resolve().parents[3] / "src"
 _HEAVY = {"typing", "re", "enum", "json", "socket", "ssl", "subprocess", "msgspec", "tempfile", "darse.distribution"}
 
@@ -50,3 +52,52 @@ def test_templates_are_loaded_by_formats_that_need_them(line: list[str], loads: 
     code = f"import sys; from tests.unit.cli.fake import run; run({line!r}, {answers!r}); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=_SOURCE.parent, capture_output=True, text=True, check=True)
     assert ("darse.cli.templates" in done.stdout.split()) is loads
+
+
+# What the shortest commands load beside darse: what Python itself or its C modules bring, and nothing of some weight.
+_LIGHT = set("__future__ _collections_abc _json _socket _stat genericpath os os.path posixpath stat time".split())
+_STREAMS = {"select", "termios", "tty"}
+_SHORT = [
+    (["ps"], set()),
+    (["ps", "-a", "--filter", "name=x", "--no-trunc"], set()),
+    (["exec", "c", "true"], _STREAMS),
+    (["exec", "-d", "-e", "A=1", "c", "true"], _STREAMS),
+    (["run", "--rm", "-e", "A=1", "-v", "/a:/b", "--restart", "no", "image", "true"], _STREAMS),
+]
+
+
+@pytest.mark.parametrize(("line", "more"), _SHORT)
+def test_the_shortest_commands_load_nothing_of_weight(tmp_path: Path, line: list[str], more: set[str]) -> None:
+    code = f"""
+import sys
+bare = set(sys.modules)
+sys.path.append({str(_SOURCE)!r})
+from darse.cli import entry
+status = entry.run({line!r})
+print(*sorted(set(sys.modules) - bare), file=sys.stderr)
+sys.exit(status)
+"""
+    ended = {"Running": False, "ExitCode": 0}
+    stream = Answer(status=101)
+    container = {"Id": "c", "Names": ["/c"], "Command": "sh", "Created": 1, "ImageID": "sha256:1", "Image": "image"}
+    with FakeEngine(tmp_path) as engine:
+        engine.answers |= {
+            ("GET", "/containers/json"): [container],
+            ("POST", "/containers/create"): Answer({"Id": "c"}, 201),
+            ("POST", "/containers/c/attach"): stream,
+            ("POST", "/containers/c/wait"): Answer({"StatusCode": 0}),
+            ("POST", "/containers/c/start"): Answer(status=204),
+            ("POST", "/containers/c/exec"): Answer({"Id": "e"}, 201),
+            ("POST", "/exec/e/start"): stream if "-d" not in line else Answer(),
+            ("GET", "/exec/e/json"): ended,
+        }
+        done = subprocess.run(
+            [sys.executable, "-IS", "-c", code],
+            env={"DARSE_HOST": engine.host, "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    loaded = {name for name in done.stderr.split() if name.partition(".")[0] != "darse"}
+    assert loaded <= _LIGHT | more

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -57,3 +59,26 @@ def test_an_old_python_is_refused_with_a_message(machine: ModuleType, monkeypatc
 def test_every_package_has_a_reason(machine: ModuleType) -> None:
     for packages in (machine.RUN_PACKAGES, machine.TEST_PACKAGES, machine.VENV_PACKAGES):
         assert all(packages.values())
+
+
+def test_the_command_starts_without_site(machine: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(machine, "VENV", tmp_path)
+    machine.write_command()
+    machine.write_command()
+    command = tmp_path / "bin" / "darse"
+    assert [one.name for one in command.parent.iterdir() if one.name.startswith("darse")] == ["darse"]
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.startswith("darse version ")
+    assert command.read_text().splitlines()[0].endswith("-IS")
+
+
+def test_pips_command_stays_where_a_path_is_too_long(
+    machine: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("with space", "x" * 250):
+        monkeypatch.setattr(machine, "VENV", tmp_path / name)
+        (tmp_path / name / "bin").mkdir(parents=True)
+        machine.write_command()
+        assert not (tmp_path / name / "bin" / "darse").exists()

@@ -6,7 +6,6 @@ asked, but never started, for a tab.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from darse.cli.command_line import index
@@ -81,7 +80,7 @@ def complete(words: list[str], settings: Settings) -> list[str]:
     if found is None:
         return []
     _, path, rest = found
-    command = importlib.import_module(index.COMMANDS[path].module).COMMANDS[path][0]
+    command = index.COMMANDS[path].load(path)[0]
     return _of_command(command, rest, current, settings)
 
 

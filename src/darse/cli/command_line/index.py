@@ -5,6 +5,15 @@ A command's module has a table `COMMANDS` from paths to (Command, function); the
 
 from __future__ import annotations
 
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from darse.cli.command_line.flags import Command
+
 
 class Entry:
     """Where a command is."""
@@ -15,6 +24,13 @@ class Entry:
         self.module = module
         self.summary = summary
         self.hidden = hidden
+
+    def load(self, path: str) -> tuple[Command, Callable[[Any], int | None]]:
+        """Import the command; return its flags and its function."""
+        # Not importlib.import_module: the package importlib loads warnings, and more.
+        __import__(self.module)
+        command, function = sys.modules[self.module].COMMANDS[path]
+        return command, function
 
 
 _C = "darse.cli.commands.containers"

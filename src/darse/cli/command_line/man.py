@@ -7,7 +7,6 @@ DIRECTORY/darse-run.1` shows one. The engine's pages, darsed(8) and darse-daemon
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -38,11 +37,11 @@ def pages() -> Iterator[tuple[str, str]]:
 
     yield "darse.1", _overview(GLOBAL)
     for path, entry in index.COMMANDS.items():
-        command = importlib.import_module(entry.module).COMMANDS[path][0]
+        command = entry.load(path)[0]
         yield f"{page_name(path)}.1", page(command, index.aliases_of(path))
     for alias, path in index.ALIASES.items():
         # A whole page rather than a reference to one: `man -l FILE` follows none.
-        command = importlib.import_module(index.COMMANDS[path].module).COMMANDS[path][0]
+        command = index.COMMANDS[path].load(path)[0]
         names = [name for name in [path, *index.aliases_of(path)] if name != alias]
         yield f"{page_name(alias)}.1", page(command.typed_as(alias), names)
 

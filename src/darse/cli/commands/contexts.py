@@ -17,7 +17,7 @@ from darse.cli.output.table import ellipsis
 from darse.cli.settings import config_file
 from darse.cli.settings.config import DEFAULT_CONTEXT
 from darse.cli.settings.contexts import DEFAULT_DESCRIPTION, TLS_FILES, Context, Contexts, check_name
-from darse.client.connection import ssh_address
+from darse.client.ssh import ssh_address
 
 _HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION", "DockerEndpoint": "DOCKER ENDPOINT", "Error": "ERROR"}
 _TABLE = "table {{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}"

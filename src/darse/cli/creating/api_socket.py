@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
 from darse.client.http import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SOCKET = "/var/run/docker.sock"
 _DIRECTORY = "/run/secrets/docker"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from darse.cli.command_line.flags import Options
 from darse.cli.creating.devices import device, device_requests, is_named_device, rates, rules, weights
 from darse.cli.creating.environment import environment, labels, with_proxies
@@ -16,6 +14,10 @@ from darse.cli.creating.security import isolation
 from darse.cli.creating.values import duration, pairs, size
 from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.settings.config import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def create_body(options: Options, arguments: list[str], settings: Settings) -> dict[str, Any]:

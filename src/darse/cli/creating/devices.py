@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import posixpath
-import re
-from typing import Any
 
 from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import bytes_of
 from darse.cli.errors import CliError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RULE = r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}"
 
 
 def is_named_device(text: str) -> bool:
     """Whether a `--device` is a name of the Container Device Interface, `vendor.com/class=name`."""
+    import re
+
     return re.match(r"[A-Za-z][\w.-]*/[A-Za-z][\w-]*=[A-Za-z0-9][\w.:-]*\Z", text, re.ASCII) is not None
 
 
@@ -47,9 +51,15 @@ def _is_mode(text: str) -> bool:
 def rules(entries: list[str]) -> list[str]:
     """`--device-cgroup-rule`s. Raises InvalidArgument."""
     for text in entries:
-        if re.fullmatch(_RULE, text) is None:
+        if not _is_rule(text):
             raise InvalidArgument(text, "device-cgroup-rule", f"invalid device cgroup format '{text}'")
     return entries
+
+
+def _is_rule(text: str) -> bool:
+    import re
+
+    return re.fullmatch(_RULE, text) is not None
 
 
 def device_requests(options: Options) -> list[dict[str, Any]] | None:

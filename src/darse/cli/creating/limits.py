@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from darse.cli.command_line.flags import Options
-from darse.cli.creating.values import size
+from darse.cli.creating.values import is_integer, size
 from darse.cli.errors import CliError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _RLIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
@@ -42,7 +43,7 @@ def restart_policy(text: str) -> dict[str, Any]:
     name, separator, count = text.partition(":")
     if separator and not name:
         raise CliError("invalid restart policy format: no policy provided before colon", 125)
-    if separator and re.fullmatch("[+-]?[0-9]+", count, re.ASCII) is None:
+    if separator and not is_integer(count):
         raise CliError("invalid restart policy format: maximum retry count must be an integer", 125)
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
 

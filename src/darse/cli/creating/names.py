@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import is_address, is_domain
 from darse.cli.errors import InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def names(options: Options) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from darse.cli.command_line.flags import Options
+from darse.cli.creating.values import is_integer
 from darse.cli.errors import CliError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAC = r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}"
 # Flags for the first network: how a conflict is told, and the network's own setting.
@@ -64,7 +66,7 @@ def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
     if network.get("alias") and not _is_user_defined(name):
         raise CliError("network-scoped aliases are only supported for user-defined networks", 125)
     mac = network.get("mac-address")
-    if mac and re.fullmatch(_MAC, mac, re.IGNORECASE) is None:
+    if mac and not _is_mac(mac):
         raise CliError(f"{mac} is not a valid mac address", 125)
     addresses = {
         member: network[key]
@@ -82,6 +84,12 @@ def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
     return {member: value for member, value in settings.items() if value}
 
 
+def _is_mac(text: str) -> bool:
+    import re
+
+    return re.fullmatch(_MAC, text, re.IGNORECASE) is not None
+
+
 def _network(text: str) -> dict[str, Any]:
     """One `--network`: a name, or fields. Raises InvalidArgument."""
     if "=" not in text:
@@ -94,7 +102,7 @@ def _network(text: str) -> dict[str, Any]:
         elif key in ("alias", "link-local-ip"):
             network.setdefault(key, []).append(value)
         elif key == "gw-priority":
-            if re.fullmatch("[+-]?[0-9]+", value, re.ASCII) is None:
+            if not is_integer(value):
                 raise InvalidArgument(text, "network", f"invalid gw-priority ({value}): invalid syntax")
             network[key] = int(value)
         elif key == "driver-opt":

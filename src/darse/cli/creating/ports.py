@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from darse.cli.creating.values import is_address
 from darse.cli.errors import CliError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def port_specs(publish: list[str], expose: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:

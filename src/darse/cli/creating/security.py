@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from darse.cli.command_line.flags import Options
 from darse.cli.creating.values import pairs
 from darse.cli.errors import CliError, InvalidArgument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
@@ -72,6 +73,8 @@ def _option(text: str) -> str:
             raise CliError(f'Invalid --security-opt: "{text}"', 125)
     if key != "seccomp" or value in ("unconfined", "builtin"):
         return text
+    import json
+
     try:
         with open(value, encoding="utf-8") as file:
             return f"seccomp={json.dumps(json.load(file), separators=(',', ':'))}"

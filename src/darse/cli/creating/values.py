@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from darse.cli.errors import InvalidArgument
 
 # Compiled when one is used: compiling all of them takes as long as a request.
@@ -24,6 +22,8 @@ def size(text: str, flag: str) -> int:
 
 def bytes_of(text: str) -> int | None:
     """Bytes of `64m`; None when it is no size."""
+    import re
+
     match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     return int(float(match["number"]) * _UNITS[match["unit"].lower()]) if match else None
 
@@ -33,6 +33,8 @@ def duration(text: str, flag: str) -> int:
     sign, rest = (-1 if text.startswith("-") else 1), text[1:] if text[:1] in ("-", "+") else text
     if rest in ("0", "") and text not in ("-", "+"):
         return 0
+    import re
+
     total, end = 0.0, 0
     for match in re.finditer(_DURATION, rest):
         if match.start() != end:
@@ -66,4 +68,12 @@ def is_address(text: str) -> bool:
 
 def is_domain(text: str) -> bool:
     """Whether it can be a search domain; `.` is none at all."""
+    import re
+
     return text == "." or (re.search("[a-zA-Z]", text) is not None and re.fullmatch(_DOMAIN, text) is not None)
+
+
+def is_integer(text: str) -> bool:
+    """Whether Go's strconv.Atoi takes it."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    return digits.isascii() and digits.isdecimal()

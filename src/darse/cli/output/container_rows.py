@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
 from darse.cli.output.format import Row, ago, labels_text, local_time, short_id
 from darse.cli.output.table import ellipsis
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
 
 HEADINGS = {
     "ID": "CONTAINER ID",

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
 
 from darse.cli.errors import CliError
 from darse.cli.output import table
-from darse.cli.terminal import screen
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any, ClassVar
+
     from darse.cli.templates import Template
 
 # The seconds of 0001-01-01, which a time in Go is without being set.
@@ -157,7 +158,9 @@ class Format:
     def render(self, rows: Iterable[Row], headings: Mapping[str, str], *, columns: int = 0) -> str:
         """The list; a table is shortened to fit into `columns` when that is not 0."""
         lines = [self.row(row) + "\n" for row in rows]
-        if isinstance(sys.stdout, screen.Screen):
+        if hasattr(sys.stdout, "control"):
+            from darse.cli.terminal import screen
+
             # Now rather than when it is written: an escape is wider than what it stands for.
             lines = [screen.visible(line[:-1], one_line=bool(columns)) + "\n" for line in lines]
         if not self.is_table:

@@ -6,7 +6,9 @@ lines that have a cell there, and is as wide as the widest of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 # What `docker ps` may lose on a narrow terminal: never names, ids and states.
 SHRINKABLE = frozenset(

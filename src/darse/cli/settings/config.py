@@ -11,6 +11,7 @@ import sys
 
 from darse.cli.errors import CliError
 from darse.client.endpoint import DEFAULT_HOST, Endpoint
+from darse.client.stdlib import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,14 +148,11 @@ def read_json(path: str) -> dict[str, Any]:
         return {}
     if not text.strip():
         return {}  # as docker reads an empty file
-    import json
-
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CliError(
-            f"{path}: no JSON at line {error.lineno}, column {error.colno}: mend it, or move it away"
-        ) from error
+        document = loads(text)
+    except ValueError as error:
+        where = f"line {getattr(error, 'lineno', 1)}, column {getattr(error, 'colno', 1)}"
+        raise CliError(f"{path}: no JSON at {where}: mend it, or move it away") from error
     if not isinstance(document, dict):
         raise CliError(f"{path}: a JSON object is required: mend it, or move it away")
     return document

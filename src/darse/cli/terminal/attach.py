@@ -1,31 +1,24 @@
-"""A container's or exec's streams on this terminal: what run, start, attach and exec have in common."""
+"""A container's streams on this terminal, across restarts of the engine: what run, start and attach have in common."""
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 from darse.cli.engine.resume import AttachedStream, StampedStream, api_time
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.cli.terminal import modes
-from darse.cli.terminal.streams import Relay, SignalPipe, proxied_signals, write_all
-from darse.client.blocking import Client, Connection, Patience, Response
+from darse.cli.terminal.session import Detached, Session
+from darse.cli.terminal.streams import write_all
+from darse.client.blocking import Patience
 from darse.client.streams import Demultiplexer
 
-DEFAULT_KEYS = "ctrl-p,ctrl-q"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
-
-class Detached(CliError):
-    """The keys to detach were typed; docker's `attach` and `exec` fail then, its `run` and `start` do not."""
-
-    def __init__(self) -> None:
-        super().__init__("read escape sequence")
+    from darse.client.blocking import Client, Connection, Response
 
 
 def follow(
@@ -185,6 +178,8 @@ class _Printed:
         """Show what the log has and gets from now on; return which streams are not to be attached for that reason."""
         if not self._stamped:
             return {}
+        import threading
+
         self._following = threading.Thread(target=self._follow, daemon=True)
         self._following.start()
         return {"stdout": False, "stderr": False}
@@ -193,7 +188,7 @@ class _Printed:
         """Let this connection end when our output has no reader any more."""
         self._connection = connection
         if self._no_reader is not None:
-            connection.socket.shutdown(socket.SHUT_RDWR)
+            connection.end()
 
     def end(self) -> None:
         """Wait until the log has been shown to its end. Raises BrokenPipeError when our output has no reader."""
@@ -212,8 +207,7 @@ class _Printed:
         except BrokenPipeError as error:
             self._no_reader = error
             if self._connection is not None:
-                with contextlib.suppress(OSError):
-                    self._connection.socket.shutdown(socket.SHUT_RDWR)
+                self._connection.end()
         except CliError:
             return  # the wait for the container's end fails as well, and says how
 
@@ -238,87 +232,3 @@ class _Printed:
     def _say(text: str) -> None:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
-
-
-class Session:
-    """One attached stream, and what goes with it: raw mode, sizes, signals, detach keys."""
-
-    def __init__(
-        self,
-        client: Client,
-        resize_path: str,
-        *,
-        tty: bool,
-        stdin: bool,
-        stdout: bool = True,
-        stderr: bool = True,
-        keys: str = "",
-        kill_path: str = "",
-        on_output: Callable[[int, bytes], None] | None = None,
-        redraw: bool = False,
-    ) -> None:
-        """`kill_path` is where signals are passed on to; empty to leave them their meaning here.
-
-        `on_output` gets what is printed; with `redraw` the process is made to draw its screen anew.
-        """
-        self._client = client
-        self._resize_path = resize_path
-        self._kill_path = kill_path
-        self._tty = tty
-        self._stdin = stdin
-        self._shown = (stdout, stderr)
-        self._on_output = on_output
-        self.redraw = redraw
-        self._watcher = modes.KeyWatcher(modes.parse_keys(keys or DEFAULT_KEYS))
-        self._signals: SignalPipe | None = None
-
-    @property
-    def detached(self) -> bool:
-        """Whether the user typed the detach keys."""
-        return self._watcher.detached
-
-    def run(self, connection: Connection, response: Response, begin: Callable[[], None]) -> None:
-        """Call `begin` (which starts the process) with everything in place, and relay to the end."""
-        multiplexed = not self._tty
-        relay = Relay(
-            connection,
-            multiplexed=multiplexed,
-            stdin=self._stdin,
-            stdout=self._shown[0],
-            stderr=self._shown[1],
-            on_signal=self._on_signal,
-            on_input=self._watcher.watch if self._tty else None,
-            on_output=self._on_output,
-        )
-        del response  # its head has been read; what follows is the stream
-        with contextlib.ExitStack() as stack:
-            numbers = proxied_signals() if self._kill_path and not self._tty else []
-            if self._tty:
-                numbers.append(signal.SIGWINCH)
-            self._signals = SignalPipe(numbers)
-            stack.callback(self._signals.close)
-            begin()
-            if self._tty and self._stdin and modes.is_terminal(0):
-                stack.enter_context(modes.raw_mode(0))
-            if self._tty:
-                if self.redraw:
-                    # Programs draw when their terminal changes its size: there and back.
-                    self.resize(1)
-                self.resize()
-            relay.run(self._signals)
-
-    def _on_signal(self, number: int) -> None:
-        if number == signal.SIGWINCH:
-            self.resize()
-        elif self._kill_path:
-            # The process may have ended just now.
-            with contextlib.suppress(CliError):
-                self._client.call("POST", self._kill_path, {"signal": str(number)})
-
-    def resize(self, more: int = 0) -> None:
-        """Give the process's terminal the size of ours, or that and so many lines and columns `more`."""
-        height, width = modes.size()
-        if height and width:
-            # Before the process runs, or after it, there is nothing to resize.
-            with contextlib.suppress(CliError):
-                self._client.call("POST", self._resize_path, {"h": height + more, "w": width + more})

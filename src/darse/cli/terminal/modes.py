@@ -6,10 +6,13 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 
 from darse.cli.errors import CliError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 def is_terminal(descriptor: int) -> bool:
@@ -28,37 +31,56 @@ def size() -> tuple[int, int]:
     return 0, 0
 
 
-@contextmanager
-def raw_mode(descriptor: int) -> Iterator[None]:
-    """Pass every key on, and restore the terminal in any case."""
-    before = termios.tcgetattr(descriptor)
-    try:
-        tty.setraw(descriptor, termios.TCSADRAIN)  # the default would drop what was typed ahead
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+class _Changed:
+    """A terminal with other settings for the time of a block; what they were is restored in any case."""
+
+    def __init__(self, descriptor: int, change: Callable[[int], None] | None) -> None:
+        """`change` sets what is to be; without one everything stays as it is."""
+        self._descriptor = descriptor
+        self._change = change
+        self._before: list[Any] = []
+
+    def __enter__(self) -> None:
+        if self._change is None:
+            return
+        self._before = termios.tcgetattr(self._descriptor)
+        try:
+            self._change(self._descriptor)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._before:
+            termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._before)
 
 
-def no_echo(descriptor: int) -> AbstractContextManager[None]:
-    """Show nothing of what is typed, a password say, and restore the terminal in any case."""
+def raw_mode(descriptor: int, *, when: bool = True) -> _Changed:
+    """Pass every key on; `when` not, change nothing."""
+    return _Changed(descriptor, _set_raw if when else None)
+
+
+def _set_raw(terminal: int) -> None:
+    tty.setraw(terminal, termios.TCSADRAIN)  # the default would drop what was typed ahead
+
+
+def no_echo(descriptor: int) -> _Changed:
+    """Show nothing of what is typed, a password say."""
     return _without(descriptor, termios.ECHO)
 
 
-def no_echo_of_controls(descriptor: int) -> AbstractContextManager[None]:
-    """Show no `^C` for what is typed (ECHOCTL, termios(3)), and restore the terminal in any case."""
+def no_echo_of_controls(descriptor: int) -> _Changed:
+    """Show no `^C` for what is typed (ECHOCTL, termios(3))."""
     return _without(descriptor, termios.ECHOCTL)
 
 
-@contextmanager
-def _without(descriptor: int, flag: int) -> Iterator[None]:
-    before = termios.tcgetattr(descriptor)
-    quiet = termios.tcgetattr(descriptor)
-    quiet[3] &= ~flag
-    try:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, quiet)
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+def _without(descriptor: int, flag: int) -> _Changed:
+    def change(terminal: int) -> None:
+        settings = termios.tcgetattr(terminal)
+        settings[3] &= ~flag
+        termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
+
+    return _Changed(descriptor, change)
 
 
 def require_terminal_for(flag_stdin: bool, flag_tty: bool) -> None:

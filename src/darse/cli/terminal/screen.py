@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import Any, TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 # C0 without tab and newline, DEL, C1; what turns the direction of text (Unicode TR9); line separators.
 _CONTROLS = [*range(9), *range(11, 32), *range(0x7F, 0xA0)]

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import socket
-from collections.abc import Callable
 
 from darse.client.blocking import Connection
+from darse.client.stdlib import signal, socket
 from darse.client.streams import Demultiplexer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _PIECE = 64 * 1024
 

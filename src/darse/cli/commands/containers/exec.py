@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.environment import environment
 from darse.cli.errors import ConnectionFailed, ConnectionLost
-from darse.cli.terminal.attach import Detached, Session
 from darse.cli.terminal.modes import require_terminal_for, size
+from darse.cli.terminal.session import Detached, Session
 from darse.client.http import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def execute(invocation: Invocation) -> int:

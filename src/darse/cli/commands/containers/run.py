@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
 
 from darse.cli.command_line.flags import Command, Options, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.body import create_body
 from darse.cli.creating.flags import SHARED
 from darse.cli.errors import ApiError, CliError, ConnectionFailed, InvalidArgument
-from darse.cli.images.names import ImageName, in_docker_words, split
 from darse.cli.settings import content_trust
 from darse.cli.terminal.attach import follow
 from darse.cli.terminal.modes import require_terminal_for, size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 _FAILED, _NOT_EXECUTABLE, _NOT_FOUND = 125, 126, 127
 
@@ -121,37 +121,62 @@ _MISSING = ("No such image", "does not provide the specified platform")
 
 
 def _create(invocation: Invocation, body: dict[str, Any]) -> str:
-    from darse.cli.creating import api_socket
+    options = invocation.options
+    secrets = {}
+    if options.use_api_socket:
+        from darse.cli.creating import api_socket
 
-    options, client = invocation.options, invocation.client
-    secrets = api_socket.add(body, invocation.settings) if options.use_api_socket else {}
-    with _container_id_file(options.cidfile) as tell:
+        secrets = api_socket.add(body, invocation.settings)
+    with _ContainerIdFile(options.cidfile) as file:
         container_id = _created(invocation, body)
-        tell(container_id)
+        file.write(container_id)
     if secrets:
-        api_socket.put(client, container_id, secrets)
+        api_socket.put(invocation.client, container_id, secrets)
     return container_id
 
 
-@contextlib.contextmanager
-def _container_id_file(path: str) -> Iterator[Callable[[str], object]]:
-    """Take `--cidfile` before the container is made; the block writes its id, or the file goes again."""
-    if not path:
-        yield lambda _: None
-        return
-    if os.path.exists(path):
-        text = f"container ID file found, make sure the other container isn't running or delete {path}"
-        raise CliError(text)
-    try:
-        with open(path, "x", encoding="utf-8") as file:
-            yield file.write
-    except OSError as error:
-        reason = f"open {path}: {(error.strerror or '').lower()}"
-        raise CliError(f"failed to create the container ID file: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            if not os.path.getsize(path):
-                os.unlink(path)
+class _ContainerIdFile:
+    """`--cidfile`, taken before the container is made; the block writes its id, or the file goes again."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+
+    def __enter__(self) -> _ContainerIdFile:
+        """Make the file, where one is asked for. Raises CliError."""
+        path = self._path
+        if path and os.path.exists(path):
+            text = f"container ID file found, make sure the other container isn't running or delete {path}"
+            raise CliError(text)
+        try:
+            self._file = open(path, "x", encoding="utf-8") if path else None
+        except OSError as error:
+            raise self._failed(error) from error
+        return self
+
+    def write(self, container_id: str) -> None:
+        """Write the id. Raises CliError."""
+        try:
+            if self._file is not None:
+                self._file.write(container_id)
+                self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> CliError:
+        reason = f"open {self._path}: {(error.strerror or '').lower()}"
+        return CliError(f"failed to create the container ID file: {reason}")
+
+    def __exit__(self, *_: object) -> None:
+        """Close it; an empty one goes."""
+        if self._file is None:
+            return
+        try:
+            self._file.close()
+            if not os.path.getsize(self._path):
+                os.unlink(self._path)
+        except OSError:
+            return  # it is not there any more, or its disk is full: `write` has said so
 
 
 def _created(invocation: Invocation, body: dict[str, Any]) -> str:
@@ -159,33 +184,35 @@ def _created(invocation: Invocation, body: dict[str, Any]) -> str:
     query = {"name": options.name or None, "platform": options.platform or None}
     if not body["Image"]:
         raise CliError("invalid reference format")
-    image = split(body["Image"]).tagged()
     if options.pull == "always":
-        _pull(invocation, image)
+        _pull(invocation, body["Image"])
     try:
         created = client.call("POST", "/containers/create", query, body)
     except ApiError as error:
+        from darse.cli.images.names import in_docker_words, split
+
         is_missing = error.http_status == 404 and any(words in error.reason for words in _MISSING)
         if not is_missing or options.pull != "missing":
             raise in_docker_words(error) from error
         if not options.quiet:
-            sys.stderr.write(f"Unable to find image '{image.short}' locally\n")
-        _pull(invocation, image)
+            sys.stderr.write(f"Unable to find image '{split(body['Image']).tagged().short}' locally\n")
+        _pull(invocation, body["Image"])
         created = client.call("POST", "/containers/create", query, body)
     for warning in created.get("Warnings") or ():
         sys.stderr.write(f"WARNING: {warning}\n")
     return str(created["Id"])
 
 
-def _pull(invocation: Invocation, image: ImageName) -> None:
+def _pull(invocation: Invocation, image: str) -> None:
     """Get an image; its progress goes to standard error, where it cannot mix with the container's output."""
     from darse.cli.engine import pull
+    from darse.cli.images.names import split
 
     options = invocation.options
     pull.pull(
         invocation.client,
         invocation.settings,
-        image,
+        split(image).tagged(),
         platform=options.platform,
         quiet=options.quiet,
         stream=sys.stderr,
