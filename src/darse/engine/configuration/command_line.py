@@ -20,6 +20,8 @@ from darse.engine.configuration.table import BY_FLAG, BY_KEY, BY_SHORT, FORMER, 
 
 DEFAULT_CONFIG_FILE = Path("/etc/darse/daemon.json")
 _CERTIFICATES = "/etc/darse"
+# Where descriptions begin in `--help`.
+_HELP_COLUMN = 46
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
@@ -262,17 +264,23 @@ def _check_hosts(config: EngineConfig, *, insists: bool) -> bool:
 
 def usage() -> str:
     """The text of `darsed --help`."""
-    lines = ["Usage:  darsed [OPTIONS]", "", "The darse engine: serves the Docker Engine API.", "", "Options:"]
-    arguments = {"flag": "", "number": " int", "text": " string", "list": " list", "pairs": " map"}
+    import shutil  # noqa: PLC0415 - an engine that starts prints none
+    import textwrap  # noqa: PLC0415
+
+    lines = ["Usage:  darsed [OPTIONS]", "", "The darse engine: runs containers and serves the Docker Engine API.", ""]
+    lines.append("Options:")
     own = (
-        ("config-file", "text", f"Configuration file (default {DEFAULT_CONFIG_FILE})", ""),
-        ("help", "flag", "Print this", "h"),
-        ("rebuild", "flag", "Build the database again from its backup and the data root, and exit", ""),
-        ("validate", "flag", "Check the configuration and exit", ""),
-        ("version", "flag", "Print the version and exit", "v"),
+        ("config-file", "string", f'Configuration file of the engine (default "{DEFAULT_CONFIG_FILE}")', ""),
+        ("help", "", "Print usage", "h"),
+        ("rebuild", "", "Build the database again from its backup and the data root, and quit", ""),
+        ("validate", "", "Validate the configuration and quit", ""),
+        ("version", "", "Print version information and quit", "v"),
     )
-    rows = [*own, *((option.flag, option.kind, option.help, option.short) for option in OPTIONS if option.flag)]
-    for name, kind, text, short in sorted(rows):
-        left = f"  {f'-{short}, ' if short else '    '}--{name}{arguments[kind]}"
-        lines.append(f"{left:<44} {text}")
+    rows = [*own, *((option.flag, option.shown_value, option.help, option.short) for option in OPTIONS if option.flag)]
+    columns = max(shutil.get_terminal_size().columns, _HELP_COLUMN + 30)
+    for name, value, text, short in sorted(rows):
+        head = f"  {f'-{short}, ' if short else '    '}--{name} {value}"
+        body = textwrap.wrap(text, columns - _HELP_COLUMN, break_on_hyphens=False)
+        lines.append(f"{head:<{_HELP_COLUMN - 1}} {body[0]}")
+        lines += [f"{'':<{_HELP_COLUMN}}{line}" for line in body[1:]]
     return "\n".join(lines) + "\n"

@@ -13,7 +13,6 @@ from darse import __version__
 from darse.engine.configuration.command_line import DEFAULT_CONFIG_FILE
 from darse.engine.configuration.table import OPTIONS
 
-_VALUES = {"flag": "", "number": "int", "text": "string", "list": "value (may be given often)", "pairs": "NAME=VALUE"}
 _JSON = {
     "flag": "true or false",
     "number": "number",
@@ -56,7 +55,7 @@ def _engine() -> str:
     for option in sorted(OPTIONS, key=lambda one: one.flag):
         if option.flag:
             short = rf"\fB\-{option.short}\fR, " if option.short else ""
-            value = rf" \fI{_text(_VALUES[option.kind])}\fR" if _VALUES[option.kind] else ""
+            value = rf" \fI{_text(option.shown_value)}\fR" if option.shown_value else ""
             lines += [".TP", rf"{short}\fB\-\-{_text(option.flag)}\fR{value}", f"{_text(option.help)}."]
     lines += [".SH SIGNALS", ".TP", r"\fBSIGTERM\fR, \fBSIGINT\fR", "Stop in order."]
     lines += [".TP", r"\fBSIGHUP\fR", "Read the configuration file again."]

@@ -9,6 +9,9 @@ import msgspec
 from darse.engine.configuration import values as v
 
 
+_VALUES = {"flag": "", "number": "int", "text": "string", "list": "list", "pairs": "map", "object": ""}
+
+
 class Option(msgspec.Struct, frozen=True):
     """One option.
 
@@ -22,6 +25,8 @@ class Option(msgspec.Struct, frozen=True):
     help: str
     key: str = ""
     short: str = ""
+    #: What `--help` calls its value, where its kind says less.
+    value: str = ""
     #: The name that it had, as a flag and in the file; still accepted.
     former: str = ""
 
@@ -30,21 +35,36 @@ class Option(msgspec.Struct, frozen=True):
         """The key in daemon.json."""
         return self.key or self.flag
 
+    @property
+    def shown_value(self) -> str:
+        """What `--help` calls its value; empty for a flag without one."""
+        return self.value or _VALUES[self.kind]
 
-def _harmless(flag: str, kind: str, key: str = "") -> Option:
-    return Option(flag, kind, v.ignored, "Accepted for dockerd's sake, without effect", key)
+
+def _harmless(flag: str, kind: str, text: str, key: str = "") -> Option:
+    """An option that dockerd has and that means nothing here."""
+    return Option(flag, kind, v.ignored, f"{text} (accepted, without effect)", key)
 
 
-def _absent(flag: str, kind: str, key: str = "", *, unless: Any = None) -> Option:
-    return Option(flag, kind, v.refused(f"--{flag}", unless=unless), "Not supported yet", key)
+def _absent(flag: str, kind: str, text: str, key: str = "", *, unless: Any = None) -> Option:
+    """An option that dockerd has and that is refused."""
+    return Option(flag, kind, v.refused(f"--{flag}", unless=unless), f"{text} (not supported yet)", key)
 
 
 OPTIONS = (
-    Option("add-runtime", "pairs", v.runtimes, "Another OCI runtime: NAME=PATH", "runtimes"),
+    Option(
+        "add-runtime", "pairs", v.runtimes, "Register an additional OCI runtime: NAME=PATH", "runtimes", value="runtime"
+    ),
     Option("allow-plain-tcp", "flag", v.same("allow_plain_tcp"), "Serve tcp without TLS"),
     Option("bip", "text", v.interface("bip"), "Address and subnet of the default bridge, as 10.1.0.1/24"),
-    Option("bip6", "text", v.interface("bip6", 6), "IPv6 address and subnet of the default bridge"),
-    Option("bridge", "text", v.same("bridge"), "Default bridge's name, or none for no default bridge", short="b"),
+    Option("bip6", "text", v.interface("bip6", 6), "IPv6 address and subnet of the default bridge, as fd00:1::1/64"),
+    Option(
+        "bridge",
+        "text",
+        v.same("bridge"),
+        "Attach containers to this network bridge; none: no default bridge",
+        short="b",
+    ),
     Option(
         "cgroup-favordynmods",
         "flag",
@@ -52,72 +72,236 @@ OPTIONS = (
         "Switch the kernel to fast moves between control groups (favordynmods) while the engine runs (default true)",
         former="cgroup-favor-moves",
     ),
-    Option("cgroup-parent", "text", v.same("cgroup_parent_option"), "Parent of containers' control groups"),
-    Option("cpu-rt-period", "number", v.number("cpu_rt_period"), "Of containers' parent group: microseconds"),
-    Option("cpu-rt-runtime", "number", v.number("cpu_rt_runtime"), "Real-time budget in a period: microseconds"),
-    Option("data-root", "text", v.path("data_root"), "Where images, volumes and containers are kept"),
-    Option("debug", "flag", v.same("debug"), "Log everything", short="D"),
+    Option("cgroup-parent", "text", v.same("cgroup_parent_option"), "Parent cgroup of all containers"),
+    Option(
+        "cpu-rt-period",
+        "number",
+        v.number("cpu_rt_period"),
+        "Real-time period of the parent cgroup of all containers, in microseconds",
+    ),
+    Option(
+        "cpu-rt-runtime",
+        "number",
+        v.number("cpu_rt_runtime"),
+        "Real-time runtime of the parent cgroup of all containers, in microseconds",
+    ),
+    Option(
+        "data-root",
+        "text",
+        v.path("data_root"),
+        'Root directory of persistent state: images, volumes, containers (default "/var/lib/darse")',
+    ),
+    Option("debug", "flag", v.same("debug"), "Enable debug mode", short="D"),
     Option(
         "debug-loop-stalls",
         "number",
         v.number("debug_loop_stalls"),
         "Log the stack of whatever blocks the engine's event loop for that many milliseconds (default 0: do not)",
     ),
-    Option("default-address-pool", "list", v.address_pools, "base=CIDR,size=N", "default-address-pools"),
-    Option("default-cgroupns-mode", "text", v.choice("default_cgroupns_mode", "host", "private"), "Of containers"),
-    Option("default-gateway", "text", v.address("default_gateway"), "The default bridge's containers' gateway"),
-    Option("default-gateway-v6", "text", v.address("default_gateway_v6"), "The same, of IPv6"),
-    Option("default-ipc-mode", "text", v.choice("default_ipc_mode", "private", "shareable"), "Of containers"),
-    Option("default-runtime", "text", v.same("default_runtime"), "OCI runtime of containers that name none"),
-    Option("default-shm-size", "text", v.size("default_shm_size"), "Size of containers' /dev/shm"),
-    Option("cdi-spec-dir", "list", v.strings("cdi_spec_dirs"), "Descriptions of devices (CDI)", "cdi-spec-dirs"),
-    Option("default-ulimit", "pairs", v.ulimits, "NAME=SOFT[:HARD] for every container", "default-ulimits"),
-    Option("dns", "list", v.addresses("dns"), "Name server of containers"),
-    Option("dns-opt", "list", v.strings("dns_options"), "Resolver option of containers", "dns-opts"),
-    Option("dns-search", "list", v.strings("dns_search"), "Search domain of containers"),
-    Option("exec-opt", "list", v.exec_options, "native.cgroupdriver=cgroupfs", "exec-opts"),
-    Option("exec-root", "text", v.path("exec_root"), "Where the running state and the socket are kept"),
-    Option("experimental", "flag", v.same("experimental"), "Let docker's client offer checkpoints"),
-    Option("feature", "pairs", v.features, "NAME=true|false: `cdi`; others are shown only", "features"),
-    Option("fixed-cidr", "text", v.network("fixed_cidr"), "The part of the bridge's subnet for containers"),
-    Option("fixed-cidr-v6", "text", v.network("fixed_cidr_v6", 6), "The default bridge's IPv6 subnet"),
-    Option("group", "text", v.same("group"), "Group of the socket; docker or darse where there is one", short="G"),
-    Option("host", "list", v.strings("hosts"), "unix://PATH, tcp://ADDRESS:PORT or fd://", "hosts", "H"),
-    Option("host-gateway-ip", "text", v.address("host_gateway_ip"), "What host-gateway in --add-host stands for"),
-    Option("http-proxy", "text", v.same("http_proxy"), "Proxy of the engine's own HTTP requests"),
-    Option("https-proxy", "text", v.same("https_proxy"), "Proxy of the engine's own HTTPS requests"),
-    Option("icc", "flag", v.same("icc"), "Containers of the default bridge reach each other (default true)"),
-    Option("init", "flag", v.same("init"), "Run an init as the first process of every container"),
-    Option("init-path", "text", v.same("init_path"), "That init's path"),
-    Option("insecure-registry", "list", v.insecure, "Registry that may be without TLS", "insecure-registries"),
-    Option("ip", "text", v.address("ip"), "Host address of published ports"),
-    Option("ip-forward", "flag", v.same("ip_forward"), "Switch on IPv4 forwarding (default true)"),
-    Option("ip-masq", "flag", v.same("ip_masq"), "Masquerade what containers send outside (default true)"),
-    Option("ipv6", "flag", v.same("ipv6"), "Have IPv6 on the default bridge"),
-    Option("iptables", "flag", v.same("iptables"), "Manage the firewall, with nftables (default true)"),
+    Option(
+        "default-address-pool",
+        "list",
+        v.address_pools,
+        "Address pools for networks without a subnet: base=CIDR,size=N",
+        "default-address-pools",
+        value="pool-options",
+    ),
+    Option(
+        "default-cgroupns-mode",
+        "text",
+        v.choice("default_cgroupns_mode", "host", "private"),
+        'Cgroup namespace of containers: "host" or "private" (default "private" on cgroup v2, else "host")',
+    ),
+    Option(
+        "default-gateway",
+        "text",
+        v.address("default_gateway"),
+        "IPv4 gateway of containers on the default bridge",
+        value="ip",
+    ),
+    Option(
+        "default-gateway-v6",
+        "text",
+        v.address("default_gateway_v6"),
+        "IPv6 gateway of containers on the default bridge",
+        value="ip",
+    ),
+    Option(
+        "default-ipc-mode",
+        "text",
+        v.choice("default_ipc_mode", "private", "shareable"),
+        'IPC mode of containers: "shareable" or "private" (default "private")',
+    ),
+    Option(
+        "default-runtime",
+        "text",
+        v.same("default_runtime"),
+        'OCI runtime of containers that name none (default "crun")',
+    ),
+    Option(
+        "default-shm-size",
+        "text",
+        v.size("default_shm_size"),
+        "Size of containers' /dev/shm (default 64MiB)",
+        value="bytes",
+    ),
+    Option(
+        "cdi-spec-dir",
+        "list",
+        v.strings("cdi_spec_dirs"),
+        "Directory of CDI specifications of devices (default /etc/cdi, /var/run/cdi)",
+        "cdi-spec-dirs",
+    ),
+    Option(
+        "default-ulimit",
+        "pairs",
+        v.ulimits,
+        "Default ulimits of containers: NAME=SOFT[:HARD]",
+        "default-ulimits",
+        value="ulimit",
+    ),
+    Option("dns", "list", v.addresses("dns"), "DNS server of containers"),
+    Option("dns-opt", "list", v.strings("dns_options"), "DNS options of containers", "dns-opts"),
+    Option("dns-search", "list", v.strings("dns_search"), "DNS search domains of containers"),
+    Option("exec-opt", "list", v.exec_options, "Runtime execution options: native.cgroupdriver=cgroupfs", "exec-opts"),
+    Option(
+        "exec-root",
+        "text",
+        v.path("exec_root"),
+        'Root directory of execution state, and of the socket (default "/run/darse")',
+    ),
+    Option(
+        "experimental",
+        "flag",
+        v.same("experimental"),
+        "Enable experimental features: docker's client offers checkpoints",
+    ),
+    Option(
+        "feature",
+        "pairs",
+        v.features,
+        "Enable or disable a feature, as cdi=true; others than cdi are shown only",
+        "features",
+    ),
+    Option(
+        "fixed-cidr",
+        "text",
+        v.network("fixed_cidr"),
+        "IPv4 subnet of the default bridge that containers get addresses from",
+    ),
+    Option("fixed-cidr-v6", "text", v.network("fixed_cidr_v6", 6), "IPv6 subnet of the default bridge"),
+    Option(
+        "group",
+        "text",
+        v.same("group"),
+        "Group of the unix socket (default docker, else darse, where there is one)",
+        short="G",
+    ),
+    Option(
+        "host",
+        "list",
+        v.strings("hosts"),
+        "Sockets to listen on: unix://PATH, tcp://ADDRESS:PORT or fd:// (default unix://EXEC-ROOT/darse.sock)",
+        "hosts",
+        "H",
+    ),
+    Option(
+        "host-gateway-ip",
+        "text",
+        v.address("host_gateway_ip"),
+        "IP address that host-gateway in --add-host resolves to (default: that of the default bridge)",
+        value="ip",
+    ),
+    Option("http-proxy", "text", v.same("http_proxy"), "Proxy for outgoing HTTP of the engine"),
+    Option("https-proxy", "text", v.same("https_proxy"), "Proxy for outgoing HTTPS of the engine"),
+    Option(
+        "icc", "flag", v.same("icc"), "Enable communication between containers of the default bridge (default true)"
+    ),
+    Option("init", "flag", v.same("init"), "Run an init in each container that forwards signals and reaps processes"),
+    Option("init-path", "text", v.same("init_path"), "Path of the init binary"),
+    Option(
+        "insecure-registry",
+        "list",
+        v.insecure,
+        "Registry that may be reached without TLS, or with a certificate that cannot be verified",
+        "insecure-registries",
+    ),
+    Option("ip", "text", v.address("ip"), "Host IP of published ports that name none (default 0.0.0.0)", value="ip"),
+    Option("ip-forward", "flag", v.same("ip_forward"), "Enable net.ipv4.ip_forward (default true)"),
+    Option("ip-masq", "flag", v.same("ip_masq"), "Enable IP masquerading (default true)"),
+    Option("ipv6", "flag", v.same("ipv6"), "Enable IPv6 on the default bridge"),
+    Option("iptables", "flag", v.same("iptables"), "Manage firewall rules, with nftables (default true)"),
     Option(
         "keep-layer-blobs",
         "flag",
         v.same("keep_layer_blobs"),
         "Keep layers' archives as they came, so that what is pushed or saved has the same digests",
     ),
-    Option("label", "list", v.labels, "Label of the engine: KEY=VALUE", "labels"),
-    Option("live-restore", "flag", v.same("live_restore"), "Containers outlive the engine (default true)"),
-    Option("log-driver", "text", v.same("log_driver"), "For containers"),
-    Option("log-format", "text", v.choice("log_format", "text", "json"), "text or json"),
-    Option("log-level", "text", v.choice("log_level", "debug", "info", "warn", "error", "fatal"), "Detail", short="l"),
-    Option("log-opt", "pairs", v.log_options, "For containers", "log-opts"),
-    Option("max-concurrent-downloads", "number", v.number("max_concurrent_downloads"), "Layers of a pull at once"),
-    Option("max-concurrent-uploads", "number", v.number("max_concurrent_uploads"), "Layers of a push at once"),
-    Option("max-download-attempts", "number", v.number("max_download_attempts", least=1), "Tries of a layer"),
-    Option("mtu", "number", v.number("mtu", least=68), "Largest packet of the default bridge"),
-    Option("no-new-privileges", "flag", v.same("no_new_privileges"), "For every container"),
-    Option("no-proxy", "text", v.same("no_proxy"), "Hosts to reach without the proxy"),
-    Option("pidfile", "text", v.path("pidfile"), "File for the engine's process id", short="p"),
-    Option("registry-certs", "text", v.directory("certs_dir"), "Directory of registries' certificates"),
-    Option("registry-mirror", "list", v.mirrors, "Mirror of Docker Hub", "registry-mirrors"),
-    Option("seccomp-profile", "text", v.seccomp, "Default profile's path, builtin or unconfined"),
-    Option("shutdown-timeout", "number", v.number("shutdown_timeout", least=-1), "Seconds for containers to end"),
+    Option("label", "list", v.labels, "Labels of the engine: KEY=VALUE", "labels"),
+    Option(
+        "live-restore",
+        "flag",
+        v.same("live_restore"),
+        "Keep containers running while the engine does not (default true)",
+    ),
+    Option("log-driver", "text", v.same("log_driver"), 'Default log driver of containers (default "json-file")'),
+    Option(
+        "log-format",
+        "text",
+        v.choice("log_format", "text", "json"),
+        'Format of the engine\'s log: "text" or "json" (default "text")',
+    ),
+    Option(
+        "log-level",
+        "text",
+        v.choice("log_level", "debug", "info", "warn", "error", "fatal"),
+        'Level of the engine\'s log: "debug", "info", "warn", "error" or "fatal" (default "info")',
+        short="l",
+    ),
+    Option("log-opt", "pairs", v.log_options, "Default log driver options of containers", "log-opts"),
+    Option(
+        "max-concurrent-downloads",
+        "number",
+        v.number("max_concurrent_downloads"),
+        "Layers that a pull downloads at once (default 3)",
+    ),
+    Option(
+        "max-concurrent-uploads",
+        "number",
+        v.number("max_concurrent_uploads"),
+        "Layers that a push uploads at once (default 5)",
+    ),
+    Option(
+        "max-download-attempts",
+        "number",
+        v.number("max_download_attempts", least=1),
+        "Attempts to download a layer (default 5)",
+    ),
+    Option("mtu", "number", v.number("mtu", least=68), "MTU of the default bridge (default 1500)"),
+    Option(
+        "no-new-privileges", "flag", v.same("no_new_privileges"), "Set no-new-privileges for new containers by default"
+    ),
+    Option("no-proxy", "text", v.same("no_proxy"), "Hosts and networks to reach without a proxy"),
+    Option("pidfile", "text", v.path("pidfile"), "Path of the engine's PID file", short="p"),
+    Option(
+        "registry-certs",
+        "text",
+        v.directory("certs_dir"),
+        "Directory of registries' certificates, one directory each (default /etc/darse/certs.d, /etc/docker/certs.d)",
+    ),
+    Option("registry-mirror", "list", v.mirrors, "Preferred mirror of Docker Hub", "registry-mirrors"),
+    Option(
+        "seccomp-profile",
+        "text",
+        v.seccomp,
+        'Path of the default seccomp profile, "builtin" or "unconfined" (default "builtin")',
+    ),
+    Option(
+        "shutdown-timeout",
+        "number",
+        v.number("shutdown_timeout", least=-1),
+        "Seconds that containers get to stop when the engine stops them; -1: no limit (default 15)",
+    ),
     Option(
         "storage-driver",
         "text",
@@ -125,37 +309,54 @@ OPTIONS = (
         "How layers are stored: overlay2, the only one",
         short="s",
     ),
-    Option("storage-opt", "list", v.storage_options, "Option of the storage driver", "storage-opts"),
-    Option("tls", "flag", v.same("_tls"), "Serve tcp with TLS; --tls=false insists on plain tcp"),
-    Option("tlscacert", "text", v.same("_tlscacert"), "Certificates that must have signed the clients'"),
-    Option("tlscert", "text", v.same("_tlscert"), "The engine's certificate"),
-    Option("tlskey", "text", v.same("_tlskey"), "The engine's key"),
-    Option("tlsverify", "flag", v.same("_tlsverify"), "Serve tcp with TLS, for clients with certificates"),
-    Option("userns-remap", "text", v.same("userns_remap"), "Containers run as default, USER, UID or USER:GROUP"),
-    _absent("allow-direct-routing", "flag"),
-    _absent("authorization-plugin", "list", "authorization-plugins"),
-    _absent("bridge-accept-fwmark", "text"),
-    _absent("default-network-opt", "pairs", "default-network-opts"),
-    _absent("metrics-addr", "text"),
-    _absent("rootless", "flag"),
-    _absent("selinux-enabled", "flag"),
-    _harmless("allow-nondistributable-artifacts", "list", "allow-nondistributable-artifacts"),
-    _harmless("containerd", "text"),
-    _harmless("containerd-namespace", "text"),
-    _harmless("containerd-plugins-namespace", "text", "containerd-plugin-namespace"),
-    _harmless("cri-containerd", "flag"),
-    _harmless("ip-forward-no-drop", "flag"),
-    _harmless("ip6tables", "flag"),
-    _harmless("network-control-plane-mtu", "number"),
-    _harmless("node-generic-resource", "list", "node-generic-resources"),
-    _harmless("oom-score-adjust", "number"),
-    _harmless("raw-logs", "flag"),
-    _harmless("swarm-default-advertise-addr", "text"),
-    _harmless("userland-proxy", "flag"),
-    _harmless("userland-proxy-path", "text"),
+    Option("storage-opt", "list", v.storage_options, "Storage driver options", "storage-opts"),
+    Option("tls", "flag", v.same("_tls"), "Use TLS on tcp; implied by --tlsverify; --tls=false insists on plain tcp"),
+    Option(
+        "tlscacert",
+        "text",
+        v.same("_tlscacert"),
+        "Trust only client certificates that this CA has signed (default /etc/darse/ca.pem)",
+    ),
+    Option("tlscert", "text", v.same("_tlscert"), "Path of the TLS certificate (default /etc/darse/cert.pem)"),
+    Option("tlskey", "text", v.same("_tlskey"), "Path of the TLS key (default /etc/darse/key.pem)"),
+    Option("tlsverify", "flag", v.same("_tlsverify"), "Use TLS on tcp, and verify clients"),
+    Option(
+        "userns-remap",
+        "text",
+        v.same("userns_remap"),
+        "Map containers' users to others: default, USER, UID or USER:GROUP",
+    ),
+    _absent("allow-direct-routing", "flag", "Let other hosts reach published ports at containers' own addresses"),
+    _absent("authorization-plugin", "list", "Authorization plugins to ask", "authorization-plugins"),
+    _absent("bridge-accept-fwmark", "text", "Mark of packets that are accepted for bridge networks"),
+    _absent("default-network-opt", "pairs", "Default options of networks", "default-network-opts"),
+    _absent("metrics-addr", "text", "Address and port to serve metrics on"),
+    _absent("rootless", "flag", "Run without root"),
+    _absent("selinux-enabled", "flag", "Enable SELinux support"),
+    _harmless(
+        "allow-nondistributable-artifacts",
+        "list",
+        "Registries to push nondistributable artifacts to",
+        "allow-nondistributable-artifacts",
+    ),
+    _harmless("containerd", "text", "Address of containerd"),
+    _harmless("containerd-namespace", "text", "Namespace of containers in containerd"),
+    _harmless(
+        "containerd-plugins-namespace", "text", "Namespace of plugins in containerd", "containerd-plugin-namespace"
+    ),
+    _harmless("cri-containerd", "flag", "Start containerd with CRI"),
+    _harmless("ip-forward-no-drop", "flag", "Leave the FORWARD chain's policy as it is"),
+    _harmless("ip6tables", "flag", "Manage firewall rules of IPv6"),
+    _harmless("network-control-plane-mtu", "number", "MTU of the network control plane"),
+    _harmless("node-generic-resource", "list", "Resources that a node advertises", "node-generic-resources"),
+    _harmless("oom-score-adjust", "number", "OOM score adjustment of the engine"),
+    _harmless("raw-logs", "flag", "Log full timestamps, without colours"),
+    _harmless("swarm-default-advertise-addr", "text", "Address or interface that a swarm advertises"),
+    _harmless("userland-proxy", "flag", "Use a proxy process for loopback traffic to published ports"),
+    _harmless("userland-proxy-path", "text", "Path of the proxy's binary"),
     Option("", "object", v.ignored, "", "builder"),
     Option("", "object", v.proxies, "", "proxies"),
-)  # fmt: skip
+)
 BY_KEY = {option.file_key: option for option in OPTIONS}
 BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}
 #: The keys of options by the names that they had.

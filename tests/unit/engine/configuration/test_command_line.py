@@ -290,3 +290,17 @@ def test_an_option_is_not_accepted_by_both_its_names(tmp_path: Path) -> None:
     file.write_text('{"cgroup-favordynmods": true}')
     with pytest.raises(InvalidParameter, match="both as a flag and in the configuration file"):
         parse(["--cgroup-favor-moves=false", "--config-file", str(file)]).load()
+
+
+def test_help_describes_every_flag_within_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = usage().splitlines()
+    assert max(map(len, lines)) <= 80
+    words = " ".join(" ".join(lines).split())
+    for option in OPTIONS:
+        if option.flag:
+            assert f"--{option.flag} {option.shown_value}".rstrip() in words
+            assert option.help[0].isupper()
+            assert option.help in words
+    assert "cgroup-favor-moves" not in words
+    assert parse(["--cgroup-favor-moves=false"]).given == parse(["--cgroup-favordynmods=false"]).given
