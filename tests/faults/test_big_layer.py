@@ -16,7 +16,8 @@ from tests.support.registry import Registry, needs_registry
 from tests.support.small_images import HOST, document, repository
 
 from darse.distribution import Uploads
-from darse.distribution.manifests import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, digest_of
+from darse.image_spec.digests import digest_of
+from darse.image_spec.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 
 pytestmark = [needs_registry, pytest.mark.heavy]
 LIMIT = 150 * 1024 * 1024

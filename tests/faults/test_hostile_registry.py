@@ -15,7 +15,8 @@ from tests.support.small_images import Made, document, tar
 
 from darse.core.errors import EngineError
 from darse.distribution import Credentials
-from darse.distribution.manifests import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, digest_of
+from darse.image_spec.digests import digest_of
+from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from darse.images.progress import LayerProgress
 
 MADE = Made(tar({"etc/one": os.urandom(400_000)}), tar({"etc/two": b"2" * 1000}))

@@ -14,7 +14,8 @@ import tarfile
 from collections.abc import Mapping
 
 from darse.distribution import Client, Document, Repository, Settings, Uploads, references
-from darse.distribution.manifests import (
+from darse.image_spec.digests import digest_of
+from darse.image_spec.media_types import (
     DOCKER_CONFIG,
     DOCKER_LAYER,
     DOCKER_MANIFEST,
@@ -22,7 +23,6 @@ from darse.distribution.manifests import (
     OCI_INDEX,
     OCI_LAYER,
     OCI_MANIFEST,
-    digest_of,
 )
 
 HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from darse.images import platforms
+from darse.image_spec import platforms
+from darse.image_spec.platforms import Platform
 from darse.images.model import Image
-from darse.images.platforms import Platform
 from darse.images.progress import (
     LayerProgress,
     LayerStage,

@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 
+import msgspec
+
 from darse.api import aiohttp_server as web
 from darse.core.errors import InvalidParameter
 from darse.core.times import parse_time
-from darse.images import platforms
-from darse.images.platforms import Platform
+from darse.image_spec import platforms
+from darse.image_spec.platforms import Platform
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 
@@ -70,12 +72,30 @@ def _quality(parameter: str) -> float:
 def platform(request: web.BaseRequest) -> Platform | None:
     """A JSON-encoded OCI platform; None when absent. Raises InvalidParameter."""
     value = text(request, "platform")
-    return platforms.parse_json(value) if value else None
+    return read_platform(value) if value else None
 
 
 def platforms_of(request: web.BaseRequest) -> list[Platform]:
     """JSON-encoded OCI platforms, of a parameter that may come several times. Raises InvalidParameter."""
-    return [platforms.parse_json(one) for one in request.query.getall("platform", []) if one]
+    return [read_platform(one) for one in request.query.getall("platform", []) if one]
+
+
+def read_platform(value: str) -> Platform:
+    """The normal form of an OCI platform in JSON, or of `os[/arch[/variant]]`. Raises InvalidParameter."""
+    if not value.lstrip().startswith("{"):
+        try:
+            return platforms.normalized(platforms.parse(value))
+        except platforms.InvalidPlatform as error:
+            raise InvalidParameter(str(error)) from None
+    try:
+        given = msgspec.json.decode(value, type=Platform)
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"failed to parse platform: {error}") from error
+    if not given.os and not given.architecture:
+        raise InvalidParameter("failed to parse platform: both OS and Architecture must be provided")
+    if not given.architecture:
+        given = msgspec.structs.replace(given, architecture=platforms.host().architecture)
+    return platforms.normalized(given)
 
 
 def size(request: web.BaseRequest, name: str) -> int:

@@ -30,7 +30,7 @@ from darse.containers.references import ContainerReferences
 from darse.containers.stats.observation import Observation
 from darse.core.errors import Conflict, InvalidParameter, NotFound, NotModified
 from darse.core.filters import Filters
-from darse.images.platforms import Platform
+from darse.image_spec.platforms import Platform
 from darse.wire.containers import (
     ContainersPruned,
     CreateRequest,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from darse.distribution.client import Client, SearchResult
     from darse.distribution.errors import RegistryError
     from darse.distribution.hosts import Endpoint, Hosts, Settings
-    from darse.distribution.manifests import Descriptor, Document, Index, Manifest, Platform
+    from darse.distribution.manifests import Document
     from darse.distribution.references import Reference
     from darse.distribution.repository import Repository
     from darse.distribution.timeouts import Cancellation, Limits
@@ -32,14 +32,10 @@ _HOMES = {
     "Cancellation": "timeouts",
     "Client": "client",
     "Credentials": "auth",
-    "Descriptor": "manifests",
     "Document": "manifests",
     "Endpoint": "hosts",
     "Hosts": "hosts",
-    "Index": "manifests",
     "Limits": "timeouts",
-    "Manifest": "manifests",
-    "Platform": "manifests",
     "Reference": "references",
     "RegistryError": "errors",
     "Repository": "repository",
@@ -52,14 +48,10 @@ __all__ = [
     "Cancellation",
     "Client",
     "Credentials",
-    "Descriptor",
     "Document",
     "Endpoint",
     "Hosts",
-    "Index",
     "Limits",
-    "Manifest",
-    "Platform",
     "Reference",
     "RegistryError",
     "Repository",

@@ -12,6 +12,7 @@ import re
 import msgspec
 
 from darse.distribution.errors import InvalidReference
+from darse.image_spec.digests import is_digest
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -22,7 +23,6 @@ _REFERENCE = re.compile(
     r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?",
     re.ASCII,
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 _NAME_LIMIT = 255
 DEFAULT_DOMAIN = "docker.io"
@@ -113,10 +113,5 @@ def _check_digest(digest: str) -> None:
         raise InvalidReference("unsupported digest algorithm")
     if len(encoded) != 64:
         raise InvalidReference("invalid checksum digest length")
-    if not _DIGEST.match(digest):
+    if not is_digest(digest):
         raise InvalidReference("invalid checksum digest format")
-
-
-def is_digest(text: str) -> bool:
-    """Whether `text` is a sha256 digest."""
-    return _DIGEST.match(text) is not None

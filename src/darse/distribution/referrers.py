@@ -14,8 +14,10 @@ import msgspec
 
 from darse.distribution import manifests
 from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
-from darse.distribution.manifests import MANIFEST_LIMIT, OCI_INDEX, Descriptor, Document, Index, Manifest, digest_of
+from darse.distribution.manifests import MANIFEST_LIMIT, Document
 from darse.distribution.repository import Repository
+from darse.image_spec.manifests import Descriptor, Index, Manifest
+from darse.image_spec.media_types import OCI_INDEX
 
 
 def fallback_tag(digest: str) -> str:
@@ -41,7 +43,7 @@ def referrers(repository: Repository, digest: str, artifact_type: str = "") -> l
         path = f"{repository.root}/referrers/{digest}{query}"
         with repository.session.request("GET", path, scopes=repository.pulling) as response:
             content = response.read(MANIFEST_LIMIT)
-        document = Document(content, OCI_INDEX, digest_of(content))
+        document = Document.of(content, OCI_INDEX)
     except NotInRegistry:
         try:
             document = _kept_by_clients(repository, digest)
@@ -72,7 +74,7 @@ def with_referrer(repository: Repository, subject: Descriptor, document: Documen
         return None
     raw["manifests"].append(msgspec.to_builtins(_described(document)))
     content = msgspec.json.encode(raw)
-    return Document(content, OCI_INDEX, digest_of(content))
+    return Document.of(content, OCI_INDEX)
 
 
 def _described(document: Document) -> Descriptor:

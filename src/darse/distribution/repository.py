@@ -8,11 +8,12 @@ from urllib.parse import quote
 import msgspec
 
 from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
-from darse.distribution.manifests import ACCEPTED, MANIFEST_LIMIT, Descriptor, Document, digest_of
-from darse.distribution.references import is_digest
+from darse.distribution.manifests import ACCEPTED, MANIFEST_LIMIT, Document
 from darse.distribution.session import Session
 from darse.distribution.timeouts import Cancellation
 from darse.distribution.transport import Response
+from darse.image_spec.digests import digest_of, is_digest
+from darse.image_spec.manifests import Descriptor
 
 _PAGE = 1000
 _PAGES = 200
@@ -42,7 +43,7 @@ class Repository:
     def _manifest(self, reference: str, limit: int) -> Document:
         with self._get_manifest("GET", reference) as response:
             content = response.read(limit)
-        document = Document(content, _media_type(response), digest_of(content))
+        document = Document.of(content, _media_type(response))
         if is_digest(reference) and document.digest != reference:
             raise Untrustworthy(f"manifest verification failed for digest {reference}: the registry sent another")
         claimed = response.headers.get("Docker-Content-Digest", "")

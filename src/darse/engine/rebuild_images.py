@@ -14,21 +14,11 @@ from typing import TypeVar
 import msgspec
 
 from darse.core.errors import InvalidParameter
-from darse.images.content.manifests import Index, Manifest, decode, target_with
-from darse.images.model import (
-    INDEX,
-    INDEXES,
-    MANIFEST,
-    MANIFESTS,
-    Descriptor,
-    Image,
-    Layer,
-    Target,
-    Variant,
-    chain_ids,
-    digest_of,
-    parse_config,
-)
+from darse.image_spec.digests import chain_ids, digest_of
+from darse.image_spec.manifests import Descriptor, Index, Manifest
+from darse.image_spec.media_types import INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
+from darse.images.content.manifests import decode, target_with
+from darse.images.model import Image, Layer, Target, Variant, parse_config
 from darse.linux.fs.files import read_regular
 from darse.recovery.records import ImageRow, ImagesFile, file_of
 
@@ -236,10 +226,10 @@ def _kind_of(content: bytes) -> str:
         return ""
     named = document.get("mediaType", "")
     if "manifests" in document:
-        kind = named if named in INDEXES else INDEX
+        kind = named if named in INDEXES else OCI_INDEX
         type_: type[Index] | type[Manifest] = Index
     elif "config" in document and "layers" in document:
-        kind, type_ = named if named in MANIFESTS else MANIFEST, Manifest
+        kind, type_ = named if named in MANIFESTS else OCI_MANIFEST, Manifest
     else:
         return ""
     try:

@@ -11,11 +11,12 @@ from collections.abc import Collection
 import msgspec
 
 from darse.core.errors import NotFound, SystemFault
-from darse.images import manifest_views, platforms
-from darse.images.content.manifests import Manifest, decode
+from darse.image_spec import platforms
+from darse.image_spec.manifests import Descriptor, Manifest
+from darse.image_spec.platforms import Platform
+from darse.images import manifest_views
+from darse.images.content.manifests import decode
 from darse.images.content.store import ContentStore
-from darse.images.model import Descriptor
-from darse.images.platforms import Platform
 from darse.images.store import ImageStore
 from darse.wire.images import AttestationStatement
 
@@ -43,7 +44,7 @@ def of_image(
     digests = {one.manifest.digest for one in target.variants if one.image_id == image.id}
     found = []
     for variant in target.variants:
-        if variant.attests not in digests:
+        if variant.manifest.attests not in digests:
             continue
         if not content.has(variant.manifest.digest):
             raise NotFound(f"attestation manifest {variant.manifest.digest} of {reference} did not come with the image")

@@ -18,13 +18,13 @@ import msgspec
 from darse.core import executors
 from darse.core.errors import NotFound, Unavailable
 from darse.core.events import EventLog
+from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.archive.load import ImageLoader
 from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
 from darse.images.gc.collector import GarbageCollector
 from darse.images.model import History, Image, ImageConfig, RootFS
-from darse.images.platforms import Platform
 from darse.images.references import Reference
 from darse.images.store import ImageStore
 from darse.images.writer import ImageDocuments, ImageWriter

@@ -6,28 +6,19 @@ from collections.abc import Callable
 
 import msgspec
 
-from darse.images import model, platforms
+from darse.image_spec import platforms
+from darse.image_spec.manifests import Descriptor
 from darse.images.content.store import ContentStore
 from darse.images.gc.delete_policy import ImageUser
 from darse.images.layers.store import LayerStore
 from darse.images.model import Target, Variant
-from darse.images.platforms import Platform
 from darse.images.store import ImageStore
-from darse.wire import images as wire
 from darse.wire.images import AttestationData, ImageData, ManifestSize, ManifestSummary, UnpackedSize
 
 
-def descriptor(one: model.Descriptor) -> wire.Descriptor:
-    """A descriptor as the API has it."""
-    return wire.Descriptor(
-        mediaType=one.media_type,
-        digest=one.digest,
-        size=one.size,
-        urls=one.urls,
-        annotations=one.annotations,
-        platform=_wire_platform(platforms.of_document(one.platform), one.platform),
-        artifactType=one.artifact_type,
-    )
+def descriptor(one: Descriptor) -> Descriptor:
+    """A descriptor as the API has it: its platform in normal form; one that has none (`unknown`) stays as it came."""
+    return msgspec.structs.replace(one, platform=platforms.of_descriptor(one.platform) or one.platform)
 
 
 def manifests(
@@ -50,7 +41,7 @@ def _manifest(
 ) -> ManifestSummary:
     image = store.by_id(variant.image_id) if variant.image_id else None
     stored = given = content.size(variant.manifest.digest)
-    platform = platforms.of_document(variant.manifest.platform)
+    platform = platforms.of_descriptor(variant.manifest.platform)
     summary = ManifestSummary(
         ID=variant.manifest.digest,
         Descriptor=descriptor(variant.manifest),
@@ -58,9 +49,9 @@ def _manifest(
         Size=ManifestSize(stored, stored),
         Kind="unknown",
     )
-    if variant.attests:
+    if variant.manifest.attests:
         summary.Kind = "attestation"
-        summary.AttestationData = AttestationData(variant.attests)
+        summary.AttestationData = AttestationData(variant.manifest.attests)
         summary.Available = stored > 0
         return summary
     if image is None and platform is None:
@@ -76,16 +67,5 @@ def _manifest(
     assert platform is not None
     summary.Kind = "image"
     summary.Size = ManifestSize(given, stored + unpacked)
-    summary.ImageData = ImageData(_wire(platform), containers, UnpackedSize(unpacked))
+    summary.ImageData = ImageData(platform, containers, UnpackedSize(unpacked))
     return summary
-
-
-def _wire_platform(platform: Platform | None, given: dict[str, object] | None) -> wire.Platform | None:
-    """A descriptor's platform; one that cannot be normalized (`unknown`) stays as it came."""
-    if platform is not None:
-        return _wire(platform)
-    return wire.Platform(str(given.get("architecture", "")), str(given.get("os", ""))) if given else None
-
-
-def _wire(platform: Platform) -> wire.Platform:
-    return msgspec.convert(msgspec.to_builtins(platform), wire.Platform)

@@ -12,42 +12,16 @@ from __future__ import annotations
 
 import datetime
 import functools
-import hashlib
-from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from darse.core.errors import InvalidParameter
 from darse.core.times import parse_time
-from darse.images import platforms
-from darse.images.platforms import Platform
+from darse.image_spec import manifests, platforms
+from darse.image_spec.manifests import Descriptor, InvalidDocument
+from darse.image_spec.media_types import INDEXES
+from darse.image_spec.platforms import Platform
 from darse.wire.containers import ContainerConfig
-
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-INDEX = "application/vnd.oci.image.index.v1+json"
-CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
-
-
-INDEXES = frozenset({INDEX, DOCKER_INDEX})
-MANIFESTS = frozenset({MANIFEST, DOCKER_MANIFEST})
-
-
-class Descriptor(
-    msgspec.Struct, rename={"media_type": "mediaType", "artifact_type": "artifactType"}, omit_defaults=True, gc=False
-):
-    """An OCI content descriptor; `size` in bytes."""
-
-    media_type: str
-    digest: str
-    size: int
-    annotations: dict[str, str] | None = None
-    platform: dict[str, Any] | None = None
-    urls: list[str] | None = None
-    artifact_type: str = ""
 
 
 class History(msgspec.Struct, omit_defaults=True, gc=False):
@@ -82,6 +56,13 @@ class ImageConfig(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     comment: str = ""
     docker_version: str = ""
 
+    @property
+    def platform(self) -> Platform:
+        """The platform in its normal form; this machine's when the config names none."""
+        if not self.architecture:
+            return platforms.host()
+        return platforms.normalized(Platform(self.architecture, self.os, self.os_version, variant=self.variant))
+
 
 class Layer(msgspec.Struct, frozen=True, gc=False):
     """A layer of an image: the blob it came as, and what it unpacks to."""
@@ -114,11 +95,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def platform(self) -> Platform:
-        """The platform of the config; this machine's when the config names none."""
-        config, host = self.config, platforms.host()
-        if not config.architecture:
-            return host
-        return platforms.normalized(config.os or "linux", config.architecture, config.variant, config.os_version)
+        """The config's platform."""
+        return self.config.platform
 
     @property
     def created_ns(self) -> int:
@@ -152,14 +130,6 @@ class Variant(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     manifest: Descriptor
     image_id: str = ""
 
-    @property
-    def attests(self) -> str:
-        """The digest of the manifest that this one is an attestation of, or ""."""
-        annotations = self.manifest.annotations or {}
-        if annotations.get("vnd.docker.reference.type") != "attestation-manifest":
-            return ""
-        return annotations.get("vnd.docker.reference.digest", "")
-
 
 class Target(msgspec.Struct, frozen=True, gc=False):
     """What a name refers to: a manifest or an index; `variants` are its manifests, in the index's order."""
@@ -181,33 +151,6 @@ class Target(msgspec.Struct, frozen=True, gc=False):
 def parse_config(raw: bytes) -> ImageConfig:
     """Read an image config from outside. Raises InvalidParameter."""
     try:
-        return msgspec.convert(without_nulls(msgspec.json.decode(raw)), ImageConfig, strict=False)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        return manifests.decode(raw, ImageConfig, strict=False)
+    except InvalidDocument as error:
         raise InvalidParameter(f"invalid image config: {error}") from error
-
-
-def without_nulls(value: Any) -> Any:
-    """Drop null members, which Go's encoders write for what is absent."""
-    if isinstance(value, dict):
-        return {key: without_nulls(member) for key, member in value.items() if member is not None}
-    if isinstance(value, list):
-        return [without_nulls(member) for member in value]
-    return value
-
-
-def chain_ids(diff_ids: Iterable[str]) -> list[str]:
-    """Return the chain ID of each layer, given the diff IDs, lowest first."""
-    chain: list[str] = []
-    for diff_id in diff_ids:
-        chain.append(chain_above(chain[-1] if chain else None, diff_id))
-    return chain
-
-
-def chain_above(parent: str | None, diff_id: str) -> str:
-    """The chain ID of layer `diff_id` on the layer whose chain ID is `parent`; None is no layer."""
-    return diff_id if parent is None else digest_of(f"{parent} {diff_id}".encode())
-
-
-def digest_of(content: bytes) -> str:
-    """The sha256 digest of `content`."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"

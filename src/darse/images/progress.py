@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from darse.images.model import Descriptor, Image
+from darse.image_spec.manifests import Descriptor
+from darse.images.model import Image
 from darse.images.references import Reference
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from darse.core.errors import InvalidParameter
 from darse.distribution import references
 from darse.distribution.errors import InvalidReference
-from darse.distribution.references import DEFAULT_DOMAIN, Reference, is_digest
+from darse.distribution.references import DEFAULT_DOMAIN, Reference
 
-__all__ = ["DEFAULT_DOMAIN", "Reference", "is_digest", "parse", "parse_name", "parse_tag", "refuse_algorithm"]
+__all__ = ["DEFAULT_DOMAIN", "Reference", "parse", "parse_name", "parse_tag", "refuse_algorithm"]
 
 # What go-digest knows: `sha256:x` would be read as the beginning of a digest.
 _ALGORITHMS = frozenset({"sha256", "sha384", "sha512"})

@@ -22,6 +22,8 @@ from darse.core.errors import InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.core.state import State
 from darse.core.unfinished import Unfinished
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.archive.load import ImageLoader
 from darse.images.archive.save import ImageSaver
@@ -37,8 +39,7 @@ from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.disk_usage import DiskUsage
 from darse.images.layers.remapped import RemappedLayers
 from darse.images.layers.store import LayerStore
-from darse.images.model import Descriptor, Image, Layer
-from darse.images.platforms import Platform
+from darse.images.model import Image, Layer
 from darse.images.pull_traces import PullTraces
 from darse.images.references import Reference
 from darse.images.snapshots.owners import SnapshotOwners

@@ -15,9 +15,10 @@ import msgspec
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.ids import may_be_id_prefix
 from darse.core.state import Schema, State
-from darse.images import platforms, references
+from darse.image_spec import platforms
+from darse.image_spec.platforms import Platform
+from darse.images import references
 from darse.images.model import Image, Target
-from darse.images.platforms import Platform
 
 SCHEMA = Schema(
     "images",

@@ -14,12 +14,12 @@ import msgspec
 
 from darse.core.filters import Filters
 from darse.core.times import parse_time, rfc3339
+from darse.image_spec.platforms import Platform
 from darse.images import attestations, manifest_views, references
 from darse.images.content.store import ContentStore
 from darse.images.gc.delete_policy import ImageUser
 from darse.images.layers.store import LayerStore
 from darse.images.model import History, Image, Target, seconds_of
-from darse.images.platforms import Platform
 from darse.images.references import Reference
 from darse.images.snapshots.service import DRIVER
 from darse.images.store import ImageStore

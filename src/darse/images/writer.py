@@ -14,19 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from darse.core.errors import InvalidParameter
-from darse.images.content.manifests import Manifest, decode, encode_manifest, target_with
+from darse.image_spec.digests import chain_ids, digest_of
+from darse.image_spec.manifests import Descriptor, Manifest, encode_manifest
+from darse.image_spec.media_types import OCI_CONFIG, OCI_MANIFEST
+from darse.images.content.manifests import decode, target_with
 from darse.images.layers.store import LayerStore
-from darse.images.model import (
-    CONFIG,
-    MANIFEST,
-    Descriptor,
-    Image,
-    Layer,
-    Target,
-    chain_ids,
-    digest_of,
-    parse_config,
-)
+from darse.images.model import Image, Layer, Target, parse_config
 from darse.images.references import Reference
 from darse.images.store import ImageStore
 
@@ -58,8 +51,8 @@ class ImageDocuments(msgspec.Struct, frozen=True):
     @classmethod
     def of_layers(cls, config: bytes, layers: list[Descriptor]) -> ImageDocuments:
         """An image that came without a manifest, or is made here: it gets a manifest of its own."""
-        described = Descriptor(CONFIG, digest_of(config), len(config))
-        return cls.of_target(encode_manifest(described, layers, MANIFEST), MANIFEST, config=config)
+        described = Descriptor(OCI_CONFIG, digest_of(config), len(config))
+        return cls.of_target(encode_manifest(described, layers, OCI_MANIFEST), OCI_MANIFEST, config=config)
 
 
 class ImageWriter:

@@ -6,29 +6,9 @@ from typing import Any
 
 import msgspec
 
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.platforms import Platform
 from darse.wire.containers import ContainerConfig, GraphDriver, HealthConfig
-
-
-class Platform(msgspec.Struct, omit_defaults=True, gc=False):
-    """An OCI platform."""
-
-    architecture: str = ""
-    os: str = ""
-    os_version: str = msgspec.field(name="os.version", default="")
-    os_features: list[str] = msgspec.field(name="os.features", default_factory=list)
-    variant: str = ""
-
-
-class Descriptor(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """An OCI descriptor; `size` in bytes."""
-
-    mediaType: str
-    digest: str
-    size: int = msgspec.field()
-    urls: list[str] | None = None
-    annotations: dict[str, str] | None = None
-    platform: Platform | None = None
-    artifactType: str = ""
 
 
 class ManifestSize(msgspec.Struct):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.platforms import Platform
 
 
 class AuthConfig(msgspec.Struct):
@@ -26,18 +27,8 @@ class AuthResponse(msgspec.Struct):
     IdentityToken: str = ""
 
 
-class DistributionDescriptor(msgspec.Struct, omit_defaults=True):
-    """A document in a registry; `size` in bytes."""
-
-    mediaType: str
-    digest: str
-    size: int
-    urls: list[str] | None = None
-    annotations: dict[str, str] | None = None
-
-
 class DistributionInspect(msgspec.Struct):
     """What a registry has under a name."""
 
-    Descriptor: DistributionDescriptor
-    Platforms: list[dict[str, Any]]
+    Descriptor: Descriptor
+    Platforms: list[Platform]

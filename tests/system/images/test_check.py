@@ -11,7 +11,8 @@ from tests.support.engine import BUSYBOX
 from tests.support.registry import Registry, needs_registry
 
 from darse.core.errors import NotFound
-from darse.images.model import MANIFEST, digest_of
+from darse.image_spec.digests import digest_of
+from darse.image_spec.media_types import OCI_MANIFEST
 
 
 def tar(**files):
@@ -118,7 +119,7 @@ async def test_a_lost_config_is_told(images, one):
 
 
 async def test_what_nothing_needs_goes(images, one):
-    stranger = images.stores.content.put(b"stranger", MANIFEST)
+    stranger = images.stores.content.put(b"stranger", OCI_MANIFEST)
     directory = images.stores.layers.path(one.chain_ids[0]).parents[1] / "half"
     (directory / "fs").mkdir(parents=True)
     findings, problems = await check(images)
@@ -152,7 +153,7 @@ async def test_containers_that_lost_something_are_told(images, one):
 
 async def test_nothing_is_taken_from_a_load_beside_it(images):
     async with images.lease():
-        images.stores.content.put(b"coming", MANIFEST)
+        images.stores.content.put(b"coming", OCI_MANIFEST)
         assert await check(images, repair=True) == ([], 0)
         assert images.stores.content.has(digest_of(b"coming"))
 

@@ -16,8 +16,8 @@ import pytest
 import zstandard
 
 from darse.core.errors import EngineError, InvalidParameter, SystemFault
+from darse.image_spec.media_types import OCI_LAYER
 from darse.images.layers.store import FileSource
-from darse.images.model import LAYER
 from darse.linux.fs.mounts import mount_overlay
 from darse.recovery.startup import Recovery
 
@@ -39,7 +39,7 @@ def tar(*members):
 
 
 async def unpack(images, archive, diff_id=None):
-    blob = images.stores.content.put(archive, LAYER)
+    blob = images.stores.content.put(archive, OCI_LAYER)
     plain = diff_id or f"sha256:{hashlib.sha256(archive).hexdigest()}"
     await images.stores.layers.ensure(plain, plain, FileSource(images.stores.content.path(blob.digest)))
     return images.stores.layers.path(plain)
@@ -216,7 +216,7 @@ async def test_what_aufs_kept_in_layers_is_left_out(images):
 
 async def test_a_full_disk_fails_the_layer(images, tmp_path):
     archive = tar(*(member(f"f{number}", content=os.urandom(300_000)) for number in range(5)))
-    blob = images.stores.content.put(archive, LAYER)
+    blob = images.stores.content.put(archive, OCI_LAYER)
     ingest = tmp_path / "images/ingest"
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", ingest], check=True)
     try:

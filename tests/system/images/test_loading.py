@@ -15,10 +15,11 @@ import zstandard
 from darse.api.progress import load_messages
 from darse.archive.process import OnConnection
 from darse.core.errors import EngineError, InvalidParameter, NotFound
-from darse.images import platforms
+from darse.image_spec import platforms
+from darse.image_spec.digests import digest_of
+from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from darse.images.archive import reader
 from darse.images.archive.layout import blob_name
-from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, digest_of
 
 HOST = platforms.host().architecture
 OTHER = "s390x"
@@ -60,13 +61,13 @@ def oci_image(architecture, *layers, form=lambda layer: layer, suffix=""):
     manifest = encoded(
         {
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": described(config, CONFIG),
-            "layers": [described(one, LAYER + suffix) for one in forms],
+            "mediaType": OCI_MANIFEST,
+            "config": described(config, OCI_CONFIG),
+            "layers": [described(one, OCI_LAYER + suffix) for one in forms],
         }
     )
     platform = {"os": "linux", "architecture": architecture}
-    return [config, manifest, *forms], described(manifest, MANIFEST, platform=platform)
+    return [config, manifest, *forms], described(manifest, OCI_MANIFEST, platform=platform)
 
 
 def oci_archive(blobs, top, name="multi.example/x:1"):
@@ -83,8 +84,8 @@ def docker_archive(config, layer, name="one.example/x:1"):
 def two_platforms():
     ours, our_manifest = oci_image(HOST, tar([("arch", HOST.encode())]))
     theirs, their_manifest = oci_image(OTHER, tar([("arch", OTHER.encode())]))
-    index = encoded({"schemaVersion": 2, "mediaType": INDEX, "manifests": [their_manifest, our_manifest]})
-    return oci_archive([*theirs, *ours, index], described(index, INDEX)), index
+    index = encoded({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [their_manifest, our_manifest]})
+    return oci_archive([*theirs, *ours, index], described(index, OCI_INDEX)), index
 
 
 async def body(content, piece=100_000):
@@ -192,7 +193,7 @@ async def test_layers_may_be_compressed_and_their_forms_are_remembered(images, c
     blobs, top = oci_image(HOST, layer, form=compress, suffix=suffix)
     await load(images, oci_archive(blobs, top))
     (known,) = images.stores.compressed.known(digest_of(layer))
-    assert known.descriptor.media_type == LAYER + suffix
+    assert known.descriptor.media_type == OCI_LAYER + suffix
     assert known.descriptor.digest == digest_of(blobs[-1])
     # It comes out as a plain archive, with a manifest for that.
     again = await saved(images, "multi.example/x:1")

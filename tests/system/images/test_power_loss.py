@@ -16,9 +16,9 @@ from tests.support.engine import BUSYBOX
 from darse.archive import process
 from darse.core.errors import NotFound
 from darse.core.events import EventLog
+from darse.image_spec.digests import digest_of
 from darse.images import ImageService
 from darse.images.layers import sync
-from darse.images.model import digest_of
 from darse.recovery.startup import Recovery
 
 ELSEWHERE = "00000000-0000-4000-8000-000000000000"

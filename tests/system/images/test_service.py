@@ -11,8 +11,8 @@ from tests.support import small_images
 from darse.api.progress import load_messages
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.filters import Filters
+from darse.image_spec.digests import digest_of
 from darse.images import ImageUser, references
-from darse.images.model import digest_of
 
 BUSYBOX = "builtin/busybox"
 

@@ -13,8 +13,8 @@ from tests.support.registry import Registry, needs_registry
 from tests.support.small_images import Made, document, repository, tar
 
 from darse.distribution import Document, Uploads
-from darse.distribution.manifests import DOCKER_LAYER, OCI_CONFIG, OCI_MANIFEST
 from darse.distribution.referrers import fallback_tag, referrers
+from darse.image_spec.media_types import DOCKER_LAYER, OCI_CONFIG, OCI_MANIFEST
 
 pytestmark = needs_registry
 FOREIGN = DOCKER_LAYER.replace(".diff", ".foreign.diff") + ".gzip"

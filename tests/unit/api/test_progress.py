@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from darse.api import progress
-from darse.images import platforms
-from darse.images.model import MANIFEST, Descriptor, Image, ImageConfig
+from darse.image_spec import platforms
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.media_types import OCI_MANIFEST
+from darse.images.model import Image, ImageConfig
 from darse.images.progress import (
     DisplacedName,
     LayerProgress,
@@ -27,7 +29,7 @@ from darse.images.references import parse
 DIGEST = f"sha256:{'ab' * 32}"
 SHORT = "abababababab"
 NAME = parse("team/app:1")
-TARGET = Descriptor(MANIFEST, DIGEST, 7)
+TARGET = Descriptor(OCI_MANIFEST, DIGEST, 7)
 
 
 def image(architecture: str = "amd64") -> Image:
@@ -139,7 +141,7 @@ async def test_a_push_says_what_docker_says() -> None:
             "aux": {
                 "manifestPushedInsteadOfIndex": True,
                 "originalIndex": {"mediaType": "index", "digest": "sha256:01", "size": 1},
-                "selectedManifest": {"mediaType": MANIFEST, "digest": DIGEST, "size": 7},
+                "selectedManifest": {"mediaType": OCI_MANIFEST, "digest": DIGEST, "size": 7},
             },
         },
     ]

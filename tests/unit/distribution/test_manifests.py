@@ -9,11 +9,14 @@ import pytest
 
 from darse.distribution import manifests
 from darse.distribution.errors import RegistryError, UnsupportedContent, Untrustworthy
-from darse.distribution.manifests import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Document, digest_of
+from darse.distribution.manifests import Document
+from darse.image_spec.digests import digest_of
+from darse.image_spec.manifests import Index, Manifest
+from darse.image_spec.media_types import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 
 SOME = digest_of(b"some")
 LAYER = {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": SOME, "size": 4}
-CONFIG = {"mediaType": manifests.OCI_CONFIG, "digest": SOME, "size": 4}
+CONFIG = {"mediaType": OCI_CONFIG, "digest": SOME, "size": 4}
 MANIFEST: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": CONFIG, "layers": [LAYER]}
 INDEX: dict[str, Any] = {
     "schemaVersion": 2,
@@ -29,23 +32,23 @@ def document(content: Any, media_type: str = OCI_MANIFEST) -> Document:
 
 def test_manifests_and_indexes_are_read() -> None:
     manifest = manifests.parse(document(MANIFEST))
-    assert isinstance(manifest, manifests.Manifest)
+    assert isinstance(manifest, Manifest)
     assert manifest.layers[0].size == 4
     manifests.check_is_image(manifest)
     index = manifests.parse(document(INDEX, OCI_INDEX))
-    assert isinstance(index, manifests.Index)
+    assert isinstance(index, Index)
     assert index.manifests[0].digest == SOME
 
 
 def test_null_is_absent() -> None:
     manifest = manifests.parse(document({**MANIFEST, "annotations": None, "config": {**CONFIG, "urls": None}}))
-    assert isinstance(manifest, manifests.Manifest)
+    assert isinstance(manifest, Manifest)
 
 
 def test_the_type_may_be_in_the_header_only() -> None:
     without = {key: value for key, value in MANIFEST.items() if key != "mediaType"}
-    assert isinstance(manifests.parse(document(without)), manifests.Manifest)
-    assert isinstance(manifests.parse(document(without, "text/plain")), manifests.Manifest)
+    assert isinstance(manifests.parse(document(without)), Manifest)
+    assert isinstance(manifests.parse(document(without, "text/plain")), Manifest)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +86,6 @@ def test_what_is_refused(content: Any, media_type: str, error: type[RegistryErro
 )
 def test_artifacts_are_no_images(change: dict[str, Any], text: str) -> None:
     manifest = manifests.parse(document({**MANIFEST, **change}))
-    assert isinstance(manifest, manifests.Manifest)
+    assert isinstance(manifest, Manifest)
     with pytest.raises(UnsupportedContent, match=text):
         manifests.check_is_image(manifest)

@@ -5,9 +5,14 @@ import pytest
 
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.state import Schema, State
-from darse.images import platforms, references, store
+from darse.image_spec import platforms
+from darse.image_spec.digests import digest_of
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from darse.image_spec.platforms import Platform
+from darse.images import references, store
 from darse.images.content.manifests import target_with
-from darse.images.model import CONFIG, INDEX, MANIFEST, Descriptor, Image, ImageConfig, Target, Variant, digest_of
+from darse.images.model import Image, ImageConfig, Target, Variant
 from darse.images.store import ImageStore
 
 HOST = platforms.host().architecture
@@ -28,13 +33,13 @@ def image_of(name, architecture=HOST, parent=""):
 
 
 def manifest_of(name, architecture=HOST):
-    platform = {"os": "linux", "architecture": architecture}
-    return Descriptor(MANIFEST, digest_of(f"manifest {name}".encode()), 3, platform=platform)
+    platform = Platform(architecture, "linux")
+    return Descriptor(OCI_MANIFEST, digest_of(f"manifest {name}".encode()), 3, platform=platform)
 
 
 def index_of(name, *images):
     variants = tuple(Variant(image.manifest, image.id) for image in images)
-    return Target(Descriptor(INDEX, digest_of(f"index {name}".encode()), 9), variants)
+    return Target(Descriptor(OCI_INDEX, digest_of(f"index {name}".encode()), 9), variants)
 
 
 def target_of(image):
@@ -70,12 +75,12 @@ def test_a_name_means_its_targets_image_for_this_machine(images, state):
         found = one.find("x:1")
         assert found.image.id == ours.id
         assert one.find("x:1", platforms.parse(f"linux/{OTHER}")).image.id == theirs.id
-        assert found.target.descriptor.media_type == INDEX
+        assert found.target.descriptor.media_type == OCI_INDEX
         assert one.names(ours.id) == ["docker.io/library/x:1"]
         assert one.names(theirs.id) == []
         assert one.names_with(theirs.id) == ["docker.io/library/x:1"]
     with pytest.raises(NotFound, match="was found but does not provide the specified platform \\(linux/arm/v5\\)"):
-        images.find("x:1", platforms.parse("linux/arm/v5"))
+        images.find("x:1", Platform("arm", "linux", variant="v5"))
 
 
 def test_without_an_image_for_this_machine_the_first_is_meant(images):
@@ -161,25 +166,25 @@ def test_names_of_the_first_schema_refer_to_the_manifests_of_their_images(tmp_pa
 def test_the_manifest_of_a_config_is_found_in_an_index():
     config = b"{}"
     manifest = msgspec.json.encode(
-        {"schemaVersion": 2, "config": {"mediaType": CONFIG, "digest": digest_of(config), "size": 2}, "layers": []}
+        {"schemaVersion": 2, "config": {"mediaType": OCI_CONFIG, "digest": digest_of(config), "size": 2}, "layers": []}
     )
     attestation = b'{"schemaVersion":2,"layers":[]}'
     index = msgspec.json.encode(
         {
             "schemaVersion": 2,
             "manifests": [
-                {"mediaType": MANIFEST, "digest": digest_of(document), "size": len(document)}
+                {"mediaType": OCI_MANIFEST, "digest": digest_of(document), "size": len(document)}
                 for document in (attestation, manifest)
             ],
         }
     )
     came = {digest_of(document): document for document in (attestation, manifest)}
-    target, digest = target_with(index, INDEX, came, digest_of(config))
+    target, digest = target_with(index, OCI_INDEX, came, digest_of(config))
     assert digest == digest_of(manifest)
     assert [variant.image_id for variant in target.variants] == ["", digest_of(config)]
     with pytest.raises(InvalidParameter, match="no manifest of the config"):
-        target_with(index, INDEX, {}, digest_of(config))
+        target_with(index, OCI_INDEX, {}, digest_of(config))
     with pytest.raises(InvalidParameter, match="is not of the config"):
-        target_with(manifest, MANIFEST, {}, digest_of(b"other"))
+        target_with(manifest, OCI_MANIFEST, {}, digest_of(b"other"))
     with pytest.raises(InvalidParameter, match="unsupported media type"):
         target_with(manifest, "text/plain", {}, digest_of(config))

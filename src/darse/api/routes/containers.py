@@ -21,7 +21,6 @@ from darse.containers.logs import LogOptions
 from darse.containers.streams.options import AttachOptions
 from darse.core.errors import EngineError, InvalidParameter
 from darse.core.filters import Filters
-from darse.images import platforms
 from darse.wire.containers import CreateRequest
 
 ROUTES = Routes()
@@ -50,7 +49,7 @@ async def create(call: Call) -> web.StreamResponse:
     made = await call.engine.containers.create(
         name,
         body,
-        platforms.parse(text) if text else None,
+        query.read_platform(text) if text else None,
         recursive_read_only=versions.recursive_read_only(call.version),
     )
     made.Warnings += warnings

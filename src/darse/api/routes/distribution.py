@@ -11,8 +11,8 @@ from darse.api.responses import json_response, progress
 from darse.api.routing import Call, Routes
 from darse.core.errors import InvalidParameter
 from darse.core.filters import Filters
-from darse.images import platforms, references
-from darse.images.platforms import Platform
+from darse.image_spec.platforms import Platform
+from darse.images import references
 from darse.images.references import Reference
 from darse.images.transfer.pull import PullOptions
 from darse.images.transfer.service import SEARCH_FILTERS
@@ -76,7 +76,7 @@ async def _import(call: Call, source: str) -> web.StreamResponse:
 
 def _platform(call: Call) -> Platform | None:
     text = query.text(call.request, "platform") if versions.has(call.version, "images/create platform") else ""
-    return platforms.parse(text) if text else None
+    return query.read_platform(text) if text else None
 
 
 @ROUTES.add("POST", "/images/{name}/push")

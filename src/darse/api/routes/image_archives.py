@@ -10,7 +10,7 @@ from darse.api.routing import Call, Routes
 from darse.api.uploads import Upload
 from darse.archive.request_body import LONGEST_START
 from darse.core.errors import InvalidParameter
-from darse.images.platforms import Platform
+from darse.image_spec.platforms import Platform
 
 ROUTES = Routes()
 # Seconds in which a failure of the first piece is still an error status: then the head of the answer is sent.

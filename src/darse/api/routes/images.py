@@ -8,7 +8,6 @@ from darse.api.responses import empty, json_response
 from darse.api.routing import Call, Routes
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.filters import Filters
-from darse.images import platforms
 from darse.images.service import LIST_FILTERS, PRUNE_FILTERS
 
 ROUTES = Routes()
@@ -88,7 +87,7 @@ async def remove(call: Call) -> web.StreamResponse:
         _name(call),
         force=query.flag(request, "force"),
         prune=not query.flag(request, "noprune"),
-        platforms=[platforms.parse_json(text) for text in wanted if text],
+        platforms=[query.read_platform(text) for text in wanted if text],
     )
     return json_response(removed)
 

@@ -14,10 +14,8 @@ from typing import Any
 
 from darse.cli.errors import CliError
 from darse.cli.settings.config_file import write_atomically
+from darse.image_spec.media_types import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-_DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 _PLATFORM = ("architecture", "os", "os.version", "os.features", "variant")
 
 # An image of a list: `Ref`, `Descriptor`, `Raw`, and the manifest as `OCIManifest` or `SchemaV2Manifest`.
@@ -69,7 +67,7 @@ def index(images: list[dict[str, Any]]) -> bytes:
         manifests.append({**found, "platform": {name: platform[name] for name in _PLATFORM if name in platform}})
     document = {
         "schemaVersion": 2,
-        "mediaType": _OCI_INDEX if is_oci else _DOCKER_LIST,
+        "mediaType": OCI_INDEX if is_oci else DOCKER_INDEX,
         "manifests": manifests,
     }
     return json.dumps(document, indent=3, ensure_ascii=False).encode()

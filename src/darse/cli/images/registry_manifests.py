@@ -17,7 +17,8 @@ from darse.cli.settings.config import Settings
 from darse.distribution import Client, Credentials, Limits, Reference, RegistryError, Repository, Uploads
 from darse.distribution.errors import NotInRegistry, Unreachable
 from darse.distribution.hosts import proxies_of
-from darse.distribution.manifests import CONFIG_LIMIT, Document, Index, Manifest, digest_of, parse
+from darse.distribution.manifests import CONFIG_LIMIT, Document, parse
+from darse.image_spec.manifests import Index, Manifest
 
 T = TypeVar("T")
 
@@ -69,12 +70,12 @@ class Registry:
             for one in manifests:
                 descriptor = one["Descriptor"]
                 raw = manifest_lists.raw_manifest(one)
-                uploads.put_manifest(descriptor["digest"], Document(raw, descriptor["mediaType"], digest_of(raw)))
+                uploads.put_manifest(descriptor["digest"], Document.of(raw, descriptor["mediaType"]))
                 name = f"{self._reference.name}@{descriptor['digest']}"
                 told(f"Pushed ref {name} with digest: {descriptor['digest']}")
-            digest = digest_of(index)
-            uploads.put_manifest(self._wanted(), Document(index, json.loads(index)["mediaType"], digest))
-            return digest
+            document = Document.of(index, json.loads(index)["mediaType"])
+            uploads.put_manifest(self._wanted(), document)
+            return document.digest
 
         return self._ask(write, writing=True)
 

@@ -23,8 +23,9 @@ from darse.containers.networking.links import Links
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.exhaustion import in_words
 from darse.core.ids import NAME_PATTERN, new_id
-from darse.images import Image, Overlay, platforms
-from darse.images.platforms import Platform
+from darse.image_spec import platforms
+from darse.image_spec.platforms import Platform
+from darse.images import Image, Overlay
 from darse.linux.fs.mounts import mount_overlay
 from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.ports import check_ports

@@ -14,16 +14,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+import msgspec
+
 from darse.core.errors import InvalidParameter
-from darse.images import platforms
+from darse.image_spec import platforms
+from darse.image_spec.digests import digest_of
+from darse.image_spec.manifests import Descriptor, Index, Manifest
+from darse.image_spec.media_types import INDEXES, MANIFESTS
+from darse.image_spec.platforms import Platform
 from darse.images.archive import legacy
-from darse.images.content.manifests import ArchiveManifestEntry, Index, Manifest, decode
-from darse.images.model import INDEXES, MANIFESTS, Descriptor, digest_of, parse_config
-from darse.images.platforms import Platform
+from darse.images.content.manifests import decode
+from darse.images.model import parse_config
 
 _NESTING = 4
 _LINKS = 8
 _WHAT = "archive"
+
+
+class ArchiveManifestEntry(msgspec.Struct):
+    """An entry of docker's table of contents, `manifest.json`."""
+
+    Config: str
+    RepoTags: list[str] = []
+    Layers: list[str] = []
+    # The id of an image in the same archive.
+    Parent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ArchiveLayer(NamedTuple):
@@ -151,7 +166,7 @@ def parents_of(contents: Contents) -> dict[str, str]:
 
 def _of_this_system(target: ArchiveTarget) -> ArchiveTarget:
     """A target without images of other operating systems. Raises InvalidParameter when there are no others."""
-    systems = [_platform_of(image).os for image in target.images]
+    systems = [parse_config(image.config).platform.os for image in target.images]
     own = platforms.host().os
     if own not in systems:
         raise InvalidParameter(
@@ -161,7 +176,7 @@ def _of_this_system(target: ArchiveTarget) -> ArchiveTarget:
 
 
 def _of_platforms(target: ArchiveTarget, wanted: Sequence[Platform]) -> ArchiveTarget:
-    there = [_platform_of(image) for image in target.images]
+    there = [parse_config(image.config).platform for image in target.images]
     for platform in wanted:
         if not any(platforms.distance(platform, one) == 0 for one in there):
             raise InvalidParameter(
@@ -174,13 +189,6 @@ def _of_platforms(target: ArchiveTarget, wanted: Sequence[Platform]) -> ArchiveT
         if any(platforms.distance(platform, its) == 0 for platform in wanted)
     ]
     return target._replace(images=suiting)
-
-
-def _platform_of(image: ArchiveImage) -> Platform:
-    config = parse_config(image.config)
-    if not config.architecture:
-        return platforms.host()
-    return platforms.normalized(config.os or "linux", config.architecture, config.variant, config.os_version)
 
 
 def _docker_layout(contents: Contents) -> list[ArchiveTarget]:
@@ -261,7 +269,7 @@ def _target(contents: Contents, descriptor: Descriptor) -> ArchiveTarget | None:
         if blob_name(one.digest) not in contents:
             continue
         manifests[one.digest] = contents.blob(one.digest)
-        if not _is_image(manifests[one.digest]) or _attests(one):
+        if one.attests or not _is_image(manifests[one.digest]):
             continue
         try:
             images.append(_image(contents, manifests[one.digest]))
@@ -294,14 +302,7 @@ def _image(contents: Contents, document: bytes) -> ArchiveImage:
 
 def _is_image(document: bytes) -> bool:
     """Whether a manifest is an image's; others are of artifacts, such as signatures."""
-    manifest = decode(document, Manifest, _WHAT)
-    return manifest.config.media_type.endswith(("image.config.v1+json", "container.image.v1+json")) and all(
-        ".layer." in layer.media_type or ".rootfs." in layer.media_type for layer in manifest.layers
-    )
-
-
-def _attests(descriptor: Descriptor) -> bool:
-    return "vnd.docker.reference.type" in (descriptor.annotations or {})
+    return not decode(document, Manifest, _WHAT).artifact
 
 
 def _names(descriptor: Descriptor) -> list[str]:

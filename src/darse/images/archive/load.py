@@ -12,6 +12,10 @@ from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.events import EventLog
 from darse.core.times import rfc3339
+from darse.image_spec.digests import chain_ids, digest_of
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.media_types import OCI_LAYER
+from darse.image_spec.platforms import Platform, host
 from darse.images import references
 from darse.images.archive import legacy
 from darse.images.archive.layout import ArchiveImage, ArchiveLayer, ArchiveTarget, find_targets, parents_of
@@ -23,18 +27,7 @@ from darse.images.instructions import apply
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import LayerStore
-from darse.images.model import (
-    LAYER,
-    Descriptor,
-    History,
-    Image,
-    ImageConfig,
-    RootFS,
-    chain_ids,
-    digest_of,
-    parse_config,
-)
-from darse.images.platforms import Platform, host
+from darse.images.model import History, Image, ImageConfig, RootFS, parse_config
 from darse.images.progress import DisplacedName, LoadedImage, Report, ignore
 from darse.images.references import Reference
 from darse.images.store import ImageStore
@@ -122,7 +115,7 @@ class ImageLoader:
             await self._publish(layer, diff_id, chain_id, archive)
             if layer.blob is not None:
                 await self._keep_blob(layer.member, layer.blob, archive)
-            blobs.append(layer.blob or Descriptor(LAYER, diff_id, self._layers.archive_size(chain_id)))
+            blobs.append(layer.blob or Descriptor(OCI_LAYER, diff_id, self._layers.archive_size(chain_id)))
         return document, blobs
 
     async def _keep_blob(self, member: str, blob: Descriptor, archive: ArchiveReader) -> None:
@@ -228,7 +221,7 @@ class ImageLoader:
         staged = await source.fed_by(body, self._layers.stage(source, "of the archive"))
         lease.hold(staged.diff_id)
         await self._layers.publish(staged, staged.diff_id)
-        return Descriptor(LAYER, staged.diff_id, self._layers.archive_size(staged.diff_id))
+        return Descriptor(OCI_LAYER, staged.diff_id, self._layers.archive_size(staged.diff_id))
 
     async def unpack_base_layer(self, content: bytes, lease: Lease) -> Descriptor:
         """Unpack an archive that is in memory as a layer without a parent; return the archive's descriptor."""

@@ -16,14 +16,16 @@ import msgspec
 from darse.core import executors
 from darse.core.errors import SystemFault
 from darse.core.events import EventLog
-from darse.images.archive.layout import blob_name
-from darse.images.content.manifests import ArchiveManifestEntry, Index, Manifest, decode, encode_manifest
+from darse.image_spec.manifests import Descriptor, Index, Manifest, encode_index, encode_manifest
+from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from darse.image_spec.platforms import Platform
+from darse.images.archive.layout import ArchiveManifestEntry, blob_name
+from darse.images.content.manifests import decode
 from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
 from darse.images.gc.collector import GarbageCollector
 from darse.images.layers.store import LayerStore
-from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, Image, Target, digest_of
-from darse.images.platforms import Platform
+from darse.images.model import Image, Target
 from darse.images.references import Reference
 from darse.images.store import ImageStore
 from darse.linux.fs.files import open_regular
@@ -49,7 +51,7 @@ class _Plan:
 
     def blob(self, content: bytes, media_type: str) -> Descriptor:
         """Add a document."""
-        descriptor = Descriptor(media_type, digest_of(content), len(content))
+        descriptor = Descriptor.of(content, media_type)
         self.documents[blob_name(descriptor.digest)] = content
         return descriptor
 
@@ -132,10 +134,9 @@ class ImageSaver:
             parent = self._parent(foremost, together) or msgspec.UNSET
             paths = [blob_name(layer.digest) for layer in layers]
             table.append(ArchiveManifestEntry(blob_name(foremost.id), names, paths, parent))
-        index = {"schemaVersion": 2} | msgspec.to_builtins(Index(entries, media_type=INDEX))
         plan.documents = {
             "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
-            "index.json": msgspec.json.encode(index),
+            "index.json": encode_index(entries),
             "manifest.json": msgspec.json.encode(table),
             **blobs.documents,
         }
@@ -160,16 +161,16 @@ class ImageSaver:
             kept = self._content.has(blob.digest)
             blobs.append(blob if kept else self._rebuilt(layer.diff_id, layer.chain_id))
             plan.layers[blobs[-1].digest] = (blobs[-1], "" if kept else layer.chain_id)
-        plan.blob(self._content.read(image.id), CONFIG)
+        plan.blob(self._content.read(image.id), OCI_CONFIG)
         if [blob.digest for blob in blobs] == [blob.digest for blob in came_as]:
             made = plan.blob(original, variant.media_type)
         else:
-            config = Descriptor(CONFIG, image.id, image.config_size)
-            made = plan.blob(encode_manifest(config, blobs, MANIFEST), MANIFEST)
-        return msgspec.structs.replace(made, platform=variant.platform or msgspec.to_builtins(image.platform))
+            config = Descriptor(OCI_CONFIG, image.id, image.config_size)
+            made = plan.blob(encode_manifest(config, blobs), OCI_MANIFEST)
+        return msgspec.structs.replace(made, platform=variant.platform or image.platform)
 
     def _rebuilt(self, diff_id: str, chain_id: str) -> Descriptor:
-        return Descriptor(LAYER, diff_id, self._layers.archive_size(chain_id))
+        return Descriptor(OCI_LAYER, diff_id, self._layers.archive_size(chain_id))
 
     def _top(self, one: _Chosen, manifests: dict[str, Descriptor], plan: _Plan) -> Descriptor:
         """The target of the archive's names: the manifest, or an index of several."""
@@ -180,8 +181,7 @@ class ImageSaver:
             made.digest for made in manifests.values()
         }:
             return plan.blob(original, one.target.descriptor.media_type)
-        index = {"schemaVersion": 2} | msgspec.to_builtins(Index(list(manifests.values()), media_type=INDEX))
-        return plan.blob(msgspec.json.encode(index), INDEX)
+        return plan.blob(encode_index(list(manifests.values())), OCI_INDEX)
 
     def _foremost(self, one: _Chosen) -> Image:
         """The image that docker's layout lists, and that the event is about."""

@@ -1,7 +1,6 @@
-"""The documents of images, as far as they are read.
+"""Manifests and indexes of the content store and of archives (`darse.image_spec`), with the engine's error.
 
-OCI manifests and indexes (image-spec, manifest.md and image-index.md), docker's of the same shape, and the table of
-contents of docker's archives.
+A name refers to a target, which is such a document; `target_with` finds an image in it.
 """
 
 from __future__ import annotations
@@ -9,63 +8,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
-import msgspec
-
 from darse.core.errors import InvalidParameter
-from darse.images.model import INDEXES, MANIFESTS, Descriptor, Target, Variant, digest_of, without_nulls
+from darse.image_spec import manifests
+from darse.image_spec.manifests import Descriptor, Index, InvalidDocument, Manifest
+from darse.image_spec.media_types import INDEXES, MANIFESTS
+from darse.images.model import Target, Variant
 
 T = TypeVar("T")
 
 _NESTING = 4
 
 
-class ArchiveManifestEntry(msgspec.Struct):
-    """An entry of an archive's `manifest.json`."""
-
-    Config: str
-    RepoTags: list[str] = []
-    Layers: list[str] = []
-    # The id of an image in the same archive.
-    Parent: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class Manifest(msgspec.Struct, omit_defaults=True, rename={"media_type": "mediaType", "schema": "schemaVersion"}):
-    """An image manifest."""
-
-    schema: int
-    config: Descriptor
-    layers: list[Descriptor]
-    media_type: str = ""
-
-
-class Index(msgspec.Struct, omit_defaults=True, rename={"media_type": "mediaType", "schema": "schemaVersion"}):
-    """An image index, or a manifest list."""
-
-    manifests: list[Descriptor]
-    schema: int = 2
-    media_type: str = ""
-
-
 def decode(content: bytes, type_: type[T], what: str = "document") -> T:
     """Read a document from outside; errors call it `what`. Raises InvalidParameter."""
     try:
-        return msgspec.convert(without_nulls(msgspec.json.decode(content)), type_)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        return manifests.decode(content, type_)
+    except InvalidDocument as error:
         raise InvalidParameter(f"invalid {what}: {error}") from error
 
 
-def encode_manifest(config: Descriptor, layers: list[Descriptor], media_type: str) -> bytes:
-    """A manifest's document."""
-    return msgspec.json.encode(Manifest(2, config, layers, media_type=media_type))
-
-
-def target_with(content: bytes, media_type: str, manifests: Mapping[str, bytes], image_id: str) -> tuple[Target, str]:
+def target_with(content: bytes, media_type: str, documents: Mapping[str, bytes], image_id: str) -> tuple[Target, str]:
     """Read a target's document, and find the manifest in it, or below it, whose config is `image_id`.
 
-    `manifests` are the documents that came with an index, by digest. Returns the target with that image, and the
+    `documents` are the manifests that came with an index, by digest. Returns the target with that image, and the
     manifest's digest. Raises InvalidParameter.
     """
-    descriptor = Descriptor(media_type, digest_of(content), len(content))
+    descriptor = Descriptor.of(content, media_type)
     if media_type in MANIFESTS:
         if decode(content, Manifest).config.digest != image_id:
             raise InvalidParameter(f"manifest {descriptor.digest} is not of the config {image_id}")
@@ -74,11 +42,11 @@ def target_with(content: bytes, media_type: str, manifests: Mapping[str, bytes],
         raise InvalidParameter(f"unsupported media type {media_type}")
     suiting = {
         digest
-        for digest, document in manifests.items()
+        for digest, document in documents.items()
         if digest != descriptor.digest and _config_of(document) == image_id
     }
     variants = tuple(
-        Variant(one, image_id if one.digest in suiting else "") for one in _flat(content, manifests, _NESTING)
+        Variant(one, image_id if one.digest in suiting else "") for one in _flat(content, documents, _NESTING)
     )
     chosen = [one.manifest.digest for one in variants if one.image_id]
     if not chosen:

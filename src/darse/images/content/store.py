@@ -21,9 +21,9 @@ from pathlib import Path
 
 from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
+from darse.image_spec.digests import digest_of, is_digest
+from darse.image_spec.manifests import Descriptor
 from darse.images.content.ingest import Ingest, Ingests
-from darse.images.model import Descriptor, digest_of
-from darse.images.references import is_digest
 from darse.images.threads import run_to_end
 from darse.linux.fs.files import publish, read_regular, sync_directory
 from darse.linux.fs.inode_flags import spread_subdirectories

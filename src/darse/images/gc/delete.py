@@ -12,7 +12,9 @@ from darse.core import executors
 from darse.core.errors import Conflict, NotFound
 from darse.core.events import EventLog
 from darse.core.filters import Filters
-from darse.images import platforms, references
+from darse.image_spec import platforms
+from darse.image_spec.platforms import Platform
+from darse.images import references
 from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
 from darse.images.gc import delete_policy
@@ -21,7 +23,6 @@ from darse.images.gc.delete_policy import Circumstances, ImageUser
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.disk_usage import DiskUsage
 from darse.images.model import Image, Target
-from darse.images.platforms import Platform
 from darse.images.store import FoundImage, ImageStore
 from darse.wire.images import DeleteItem, ImagesPruned
 

@@ -20,14 +20,16 @@ import msgspec
 from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.core.state import REBUILD, State
+from darse.image_spec.digests import chain_ids, digest_of
+from darse.image_spec.manifests import Descriptor, encode_manifest
+from darse.image_spec.media_types import OCI_CONFIG, OCI_MANIFEST
 from darse.images import references
-from darse.images.content.manifests import encode_manifest
 from darse.images.content.store import ContentStore
 from darse.images.gc.collector import GarbageCollector, Lease
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import FileSource, LayerStore
-from darse.images.model import CONFIG, MANIFEST, Descriptor, Image, chain_ids, digest_of, parse_config
+from darse.images.model import Image, parse_config
 from darse.images.references import Reference
 from darse.images.snapshots.service import SnapshotService
 from darse.images.store import ImageStore
@@ -169,12 +171,12 @@ class StoreCheck:
         """Write a manifest that was made here again; return whether it is the same."""
         if image is None:
             return False
-        config = Descriptor(CONFIG, image.id, image.config_size)
-        document = encode_manifest(config, [layer.blob for layer in image.layers], MANIFEST)
+        config = Descriptor(OCI_CONFIG, image.id, image.config_size)
+        document = encode_manifest(config, [layer.blob for layer in image.layers], OCI_MANIFEST)
         if digest_of(document) != digest:
             return False
         await executors.storage.run(self._content.remove, [digest])
-        await executors.storage.run(self._content.put, document, MANIFEST)
+        await executors.storage.run(self._content.put, document, OCI_MANIFEST)
         return True
 
     def _origin(self, digest: str) -> tuple[str, str]:

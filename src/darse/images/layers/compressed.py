@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from darse.core.state import State
-from darse.images.model import Descriptor
+from darse.image_spec.manifests import Descriptor
 
 
 class CompressedDigest(msgspec.Struct, frozen=True):

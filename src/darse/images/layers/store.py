@@ -27,9 +27,12 @@ from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFau
 from darse.core.exhaustion import exhausted
 from darse.core.locks import KeyedLocks
 from darse.core.state import Schema, State
+from darse.image_spec.digests import chain_above
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.media_types import OCI_LAYER
 from darse.images.content.store import ContentStore
 from darse.images.layers.sync import LayerSync
-from darse.images.model import LAYER, Descriptor, Layer, chain_above
+from darse.images.model import Layer
 from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import NotRegular, exchange, open_regular
@@ -262,7 +265,7 @@ class LayerStore:
                 await self.discard(staged)
         finally:
             await process.end(packer)
-        return Layer(Descriptor(LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
+        return Layer(Descriptor(OCI_LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
 
     async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
         """Unpack an archive below `target`/fs in a worker process; return its answer."""

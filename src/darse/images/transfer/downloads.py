@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable
 
 from darse.core.errors import InvalidParameter
-from darse.distribution import Cancellation, Descriptor, Repository
+from darse.distribution import Cancellation, Repository
 from darse.distribution.errors import Faulty, NotInRegistry, RegistryError, Untrustworthy
 from darse.distribution.repository import begins_at
 from darse.distribution.timeouts import pause_before
 from darse.distribution.transport import Response
+from darse.image_spec.manifests import Descriptor
 from darse.images.content.ingest import Ingest
 from darse.images.progress import LayerStage
 
@@ -139,7 +140,7 @@ class Download:
             return self._repository.blob(self.descriptor.digest, offset)
         except NotInRegistry as error:
             failure: RegistryError = error
-        for url in self.descriptor.urls:
+        for url in self.descriptor.urls or ():
             try:
                 return self._repository.elsewhere(url, offset)
             except RegistryError as error:

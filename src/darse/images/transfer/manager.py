@@ -26,7 +26,8 @@ from darse.images.transfer.registries import in_thread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from darse.distribution import Descriptor, Repository
+    from darse.distribution import Repository
+    from darse.image_spec.manifests import Descriptor
     from darse.images.transfer.downloads import Download
 
 #: Called in the download's thread with each stage, and the seconds until the next attempt.

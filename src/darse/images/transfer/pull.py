@@ -15,9 +15,12 @@ from darse.core.errors import InvalidParameter, NoSpace, NotFound
 from darse.core.events import EventLog
 from darse.core.trace import Operation
 from darse.distribution.errors import RegistryError
-from darse.images import builtin, platforms
-from darse.images.model import Descriptor, Image, chain_ids, parse_config
-from darse.images.platforms import Platform
+from darse.image_spec import platforms
+from darse.image_spec.digests import chain_ids
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.platforms import Platform
+from darse.images import builtin
+from darse.images.model import Image, parse_config
 from darse.images.progress import LayerStage, PulledImage, PullStarted, Report, ignore
 from darse.images.pull_traces import step
 from darse.images.references import Reference, refuse_algorithm

@@ -20,11 +20,14 @@ from darse.core.errors import InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.distribution.errors import RegistryError
 from darse.distribution.manifests import Document
-from darse.images import platforms, references
-from darse.images.content.manifests import Manifest, decode
+from darse.image_spec import platforms
+from darse.image_spec.digests import digest_of
+from darse.image_spec.manifests import Descriptor, Manifest
+from darse.image_spec.platforms import Platform
+from darse.images import references
+from darse.images.content.manifests import decode
 from darse.images.layers.compressed import CompressedDigest
-from darse.images.model import Descriptor, Image, Layer, Target, digest_of
-from darse.images.platforms import Platform
+from darse.images.model import Image, Layer, Target
 from darse.images.progress import PushedTag, PushStarted, Report, ignore
 from darse.images.references import Reference
 from darse.images.stores import ImageStores
@@ -240,7 +243,7 @@ def with_layers(content: bytes, media_type: str, blobs: list[Descriptor]) -> Doc
 
 def described(content: bytes, media_type: str) -> Document:
     """A document and its digest."""
-    return Document(content, media_type, digest_of(content))
+    return Document.of(content, media_type)
 
 
 def _put(repository: Repository, manifest: Document, config: bytes, *, by_digest: bool) -> None:

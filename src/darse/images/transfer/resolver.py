@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from darse.distribution import manifests
 from darse.distribution.errors import UnsupportedContent, Untrustworthy
-from darse.distribution.manifests import CONFIG_LIMIT, Descriptor, Document, Manifest
-from darse.images import platforms
-from darse.images.platforms import Platform
+from darse.distribution.manifests import CONFIG_LIMIT, Document
+from darse.image_spec import platforms
+from darse.image_spec.manifests import Descriptor, Manifest
+from darse.image_spec.platforms import Platform
 from darse.images.transfer.inspect import type_of
 
 if TYPE_CHECKING:
@@ -55,10 +56,9 @@ def choose(manifests: list[Descriptor], wanted: Platform) -> Descriptor:
     """The entry of an index that suits best, the first among equals. Raises UnsupportedContent in docker's words."""
     best: tuple[int, Descriptor] | None = None
     for one in manifests:
-        offered = one.platform
-        if offered is None or offered.architecture in ("", "unknown"):
+        found = platforms.of_descriptor(one.platform)
+        if found is None:
             continue
-        found = platforms.normalized(offered.os or "linux", offered.architecture, offered.variant, offered.os_version)
         distance = platforms.distance(wanted, found)
         if distance is not None and (best is None or distance < best[0]):
             best = (distance, one)

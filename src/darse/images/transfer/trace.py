@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from darse.core.trace import Operation, Step
-from darse.distribution.manifests import INDEXES, MANIFESTS
+from darse.image_spec.media_types import INDEXES, MANIFESTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from darse.distribution.errors import RegistryError
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.media_types import DOCKER_MANIFEST, OCI_LAYER
 from darse.images.layers.compressed import CompressedDigest
 from darse.images.layers.store import LayerStore
-from darse.images.model import DOCKER_MANIFEST, LAYER, Descriptor, Layer
+from darse.images.model import Layer
 from darse.images.progress import LayerStage
 from darse.images.references import Reference
 from darse.images.transfer.manager import ResizableSemaphore
@@ -52,7 +54,7 @@ class LayerUpload:
         self.digest = layer.diff_id
         self.size = layer.blob.size if kept is not None else size
         self.candidates = candidates
-        self._media_type = _DOCKER_LAYER if manifest_type == DOCKER_MANIFEST else f"{LAYER}+gzip"
+        self._media_type = _DOCKER_LAYER if manifest_type == DOCKER_MANIFEST else f"{OCI_LAYER}+gzip"
         self._steps = [ProgressStep(LayerStage.PREPARING)]
         self._sent = 0
 

@@ -5,10 +5,12 @@ import json
 import pytest
 
 from darse.core.errors import InvalidParameter
-from darse.images import platforms
+from darse.image_spec import platforms
+from darse.image_spec.digests import chain_ids, digest_of
+from darse.image_spec.manifests import Descriptor
+from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from darse.images.archive import legacy
 from darse.images.archive.layout import ArchiveLayer, Contents, blob_name, find_targets
-from darse.images.model import CONFIG, INDEX, LAYER, MANIFEST, Descriptor, chain_ids, digest_of
 
 LAYER_BLOB = "sha256:" + "1" * 64
 
@@ -33,18 +35,18 @@ def _config(architecture):
     return _json({"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["x"]}})
 
 
-def _manifest(config, media_type=CONFIG):
+def _manifest(config, media_type=OCI_CONFIG):
     return _json(
         {
             "schemaVersion": 2,
-            "mediaType": MANIFEST,
+            "mediaType": OCI_MANIFEST,
             "config": {"mediaType": media_type, "digest": digest_of(config), "size": len(config)},
-            "layers": [{"mediaType": LAYER, "digest": LAYER_BLOB, "size": 5}],
+            "layers": [{"mediaType": OCI_LAYER, "digest": LAYER_BLOB, "size": 5}],
         }
     )
 
 
-def _descriptor(document, media_type=MANIFEST, **more):
+def _descriptor(document, media_type=OCI_MANIFEST, **more):
     return {"mediaType": media_type, "digest": digest_of(document), "size": len(document), **more}
 
 
@@ -81,13 +83,13 @@ def test_an_index_has_the_images_of_all_platforms_that_are_whole():
     signature = _manifest(b"{}", "application/vnd.dev.cosign")
     inner = _index(*map(_descriptor, (theirs, missing, ours, signature)))
     documents = _blobs(inner, ours, theirs, OURS, THEIRS, signature)
-    top = {"index.json": _index(_descriptor(inner, INDEX, **_named("reg.example/x:1")))}
+    top = {"index.json": _index(_descriptor(inner, OCI_INDEX, **_named("reg.example/x:1")))}
     contents = _contents(documents | top, [blob_name(LAYER_BLOB)])
     (found,) = find_targets(contents)
     assert found.names == ["reg.example/x:1"]
-    assert (found.document, found.media_type) == (inner, INDEX)
+    assert (found.document, found.media_type) == (inner, OCI_INDEX)
     assert [image.config for image in found.images] == [THEIRS, OURS]
-    assert found.images[0].layers == [ArchiveLayer(blob_name(LAYER_BLOB), Descriptor(LAYER, LAYER_BLOB, 5))]
+    assert found.images[0].layers == [ArchiveLayer(blob_name(LAYER_BLOB), Descriptor(OCI_LAYER, LAYER_BLOB, 5))]
     assert set(found.manifests.values()) == {ours, theirs, signature}
     (found,) = find_targets(contents, [platforms.parse("linux/s390x")])
     assert [image.config for image in found.images] == [THEIRS]
@@ -124,9 +126,9 @@ def test_indexes_in_indexes_are_followed_but_not_for_ever():
     manifest = _manifest(OURS)
     document, documents = manifest, [manifest, OURS]
     for depth in range(7):
-        document = _index(_descriptor(document, MANIFEST if depth == 0 else INDEX))
+        document = _index(_descriptor(document, OCI_MANIFEST if depth == 0 else OCI_INDEX))
         documents.append(document)
-        top = {"index.json": _index(_descriptor(document, INDEX))}
+        top = {"index.json": _index(_descriptor(document, OCI_INDEX))}
         contents = _contents(top | _blobs(*documents), [blob_name(LAYER_BLOB)])
         if depth <= 4:
             assert len(find_targets(contents)[0].images) == 1
@@ -186,7 +188,7 @@ def test_chains_of_old_layers_that_do_not_end_are_refused(parents, words):
         {"manifest.json": b"[" * 100000},
         {"manifest.json": _json([{"Config": 5}])},
         {"manifest.json": _json({"a": 1})},
-        {"index.json": _json({"manifests": [{"mediaType": INDEX, "digest": "sha256:00", "size": 1}]})},
+        {"index.json": _json({"manifests": [{"mediaType": OCI_INDEX, "digest": "sha256:00", "size": 1}]})},
         {"index.json": _json({"manifests": []})},
         {"repositories": _json({"x": ["1"]})},
     ],
@@ -204,7 +206,7 @@ def test_links_lead_nowhere_else(target):
 
 def test_documents_that_are_not_what_their_digest_says_are_refused():
     claimed = digest_of(b"another")
-    index = {"manifests": [{"mediaType": MANIFEST, "digest": claimed, "size": 1}]}
+    index = {"manifests": [{"mediaType": OCI_MANIFEST, "digest": claimed, "size": 1}]}
     with pytest.raises(InvalidParameter, match=f"{claimed} is"):
         find_targets(_contents({"index.json": _json(index), f"blobs/sha256/{claimed[7:]}": b"{}"}))
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from darse.image_spec.digests import digest_of
 from darse.images.content.store import ContentStore
-from darse.images.model import digest_of
 
 DOCUMENTS = [b"config", b"manifest", b"config"]
 

@@ -7,7 +7,7 @@ import pytest
 from darse.core.events import EventLog
 from darse.core.state import State
 from darse.engine.engine import SCHEMAS
-from darse.images.model import digest_of
+from darse.image_spec.digests import digest_of
 from darse.images.service import ImageService
 from darse.recovery.startup import Recovery
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from darse.build.dockerfile.errors import DockerfileError
-from darse.core.errors import InvalidParameter
-from darse.images import platforms
+from darse.image_spec import platforms
 
 
 def parse_platform(text: str) -> str:
     """Normalize `os[/architecture[/variant]]`. Raises DockerfileError."""
     try:
-        return str(platforms.parse(text))
-    except InvalidParameter as error:
+        return str(platforms.normalized(platforms.parse(text)))
+    except platforms.InvalidPlatform as error:
         raise DockerfileError(str(error)) from None
 
 
