@@ -1,56 +1,61 @@
-"""Writes tar headers: ustar where it holds all there is to say, with a pax extended header before it where not.
+"""Tar headers: ustar where it holds all there is to say, with a pax extended header before it where not.
 
 The same entry always gives the same bytes.
 """
 
 from __future__ import annotations
 
-import struct
+from darse.archive.tar import BLOCK, REGULAR, XATTR
 
-from darse.archive.tar import BLOCK, XATTR
-
-_FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+# What an archive ends with.
+END = bytes(2 * BLOCK)
 _SMALL, _LARGE = 8**7 - 1, 8**11 - 1
+_MAGIC = b"ustar\x0000"
+_MAGIC_SUM = sum(_MAGIC)
+# Names of user and group are left out.
+_NO_NAMES = bytes(64)
+_NO_DEVICE = b"%07o\0%07o\0" % (0, 0)
 
 
-class Headers:
-    """Makes the headers of one archive."""
+def entry_headers(
+    path: bytes,
+    kind: bytes,
+    *,
+    mode: int = 0o644,
+    uid: int = 0,
+    gid: int = 0,
+    size: int = 0,
+    seconds: int = 0,
+    link: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+    xattrs: dict[bytes, bytes] | None = None,
+    more: dict[bytes, bytes] | None = None,
+) -> bytes:
+    """The headers of an entry; `size` counts its bytes in the archive, `more` are further pax records."""
+    records: dict[bytes, bytes] = dict(more or {})
+    if len(path) > 100:
+        records[b"path"] = path
+    if len(link) > 100:
+        records[b"linkpath"] = link
+    for key, number, largest in ((b"uid", uid, _SMALL), (b"gid", gid, _SMALL), (b"size", size, _LARGE)):
+        if number > largest:
+            records[key] = b"%d" % number
+    if not 0 <= seconds <= _LARGE:
+        records[b"mtime"] = b"%d" % seconds
+    for name, value in sorted((xattrs or {}).items()):
+        records[XATTR + name] = value
+    header = _header(path, kind, mode, uid, gid, size, seconds, link, device)
+    if not records:
+        return header
+    content = b"".join(_record(key, value) for key, value in sorted(records.items()))
+    name = b"PaxHeaders.0/" + path.rstrip(b"/").rpartition(b"/")[2]
+    extended = _header(name, b"x", 0o644, 0, 0, len(content), 0, b"", (0, 0))
+    return extended + padded(content) + header
 
-    def entry(
-        self,
-        path: bytes,
-        kind: bytes,
-        *,
-        mode: int = 0o644,
-        uid: int = 0,
-        gid: int = 0,
-        size: int = 0,
-        seconds: int = 0,
-        link: bytes = b"",
-        device: tuple[int, int] = (0, 0),
-        xattrs: dict[bytes, bytes] | None = None,
-        more: dict[bytes, bytes] | None = None,
-    ) -> bytes:
-        """The headers of an entry; `size` counts its bytes in the archive, `more` are further pax records."""
-        records: dict[bytes, bytes] = dict(more or {})
-        if len(path) > 100:
-            records[b"path"] = path
-        if len(link) > 100:
-            records[b"linkpath"] = link
-        for key, number, largest in ((b"uid", uid, _SMALL), (b"gid", gid, _SMALL), (b"size", size, _LARGE)):
-            if number > largest:
-                records[key] = b"%d" % number
-        if not 0 <= seconds <= _LARGE:
-            records[b"mtime"] = b"%d" % seconds
-        for name, value in sorted((xattrs or {}).items()):
-            records[XATTR + name] = value
-        header = _header(path, kind, mode, uid, gid, size, seconds, link, device)
-        if not records:
-            return header
-        content = b"".join(_record(key, value) for key, value in sorted(records.items()))
-        name = b"PaxHeaders.0/" + path.rstrip(b"/").rpartition(b"/")[2]
-        extended = _header(name, b"x", 0o644, 0, 0, len(content), 0, b"", (0, 0))
-        return extended + padded(content) + header
+
+def member(path: bytes, content: bytes, *, mode: int = 0o644, seconds: int = 0) -> bytes:
+    """A whole entry: a file of root's."""
+    return entry_headers(path, REGULAR, mode=mode, size=len(content), seconds=seconds) + padded(content)
 
 
 def padded(content: bytes) -> bytes:
@@ -77,27 +82,18 @@ def _header(
     link: bytes,
     device: tuple[int, int],
 ) -> bytes:
-    fields = [
-        path[:100],
-        b"%07o\0" % mode,
-        _octal(uid, _SMALL, 7),
-        _octal(gid, _SMALL, 7),
-        _octal(size, _LARGE, 11),
-        _octal(seconds, _LARGE, 11),
-        b" " * 8,
-        kind,
-        link[:100],
-        b"ustar\x0000",
-        b"",
-        b"",
-        _octal(device[0], _SMALL, 7),
-        _octal(device[1], _SMALL, 7),
-        b"",
-    ]
-    fields[6] = b"%06o\0 " % sum(_FIELDS.pack(*fields))
-    return _FIELDS.pack(*fields)
-
-
-def _octal(number: int, largest: int, digits: int) -> bytes:
-    """A number that fits; what does not is in a record, and 0 here."""
-    return b"%0*o\0" % (digits, number if 0 <= number <= largest else 0)
+    """The block of struct posix_header (tar(5)). A number that does not fit is in a record, and 0 here."""
+    before = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (
+        path[:100].ljust(100, b"\0"),
+        mode,
+        uid if 0 <= uid <= _SMALL else 0,
+        gid if 0 <= gid <= _SMALL else 0,
+        size if 0 <= size <= _LARGE else 0,
+        seconds if 0 <= seconds <= _LARGE else 0,
+    )
+    major, minor = device
+    devices = _NO_DEVICE if not major and not minor else b"%07o\0%07o\0" % device
+    # The checksum is that of the block with eight spaces in the checksum's place; zeros add nothing.
+    checksum = sum(before) + 8 * 0x20 + sum(kind) + sum(link[:100]) + _MAGIC_SUM + sum(devices)
+    after = b"%06o\0 %b%b%b%b%b" % (checksum, kind, link[:100].ljust(100, b"\0"), _MAGIC, _NO_NAMES, devices)
+    return (before + after).ljust(BLOCK, b"\0")

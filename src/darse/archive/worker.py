@@ -29,7 +29,7 @@ from darse.archive import tar_split
 from darse.archive.apply_layer import HOST_FAULTS, Unpacker
 from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.id_mapping import Owners
-from darse.archive.layer_diff import Packer
+from darse.archive.layer_diff import LayerPacker
 from darse.archive.reassemble import Rebuilder
 from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
@@ -90,7 +90,7 @@ def pack(options: dict[str, str]) -> dict[str, object]:
     )
     owners = _owners(options)
     skip = frozenset(os.fsencode(path) for path in options.get("skip", "").split(":") if path)
-    Packer(int(options["extra"]), skip, owners and owners.reversed()).run()
+    LayerPacker(int(options["extra"]), skip, owners and owners.reversed()).run()
     return {}
 
 

@@ -7,17 +7,18 @@ same bytes every time for the same busybox, and have a label that marks them. No
 from __future__ import annotations
 
 import asyncio
-import io
 import subprocess
-import tarfile
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from darse.archive.headers import END, entry_headers, padded
+from darse.archive.tar import DIRECTORY, REGULAR, SYMLINK
 from darse.core import executors
 from darse.core.errors import NotFound, Unavailable
 from darse.core.events import EventLog
+from darse.image_spec import platforms
 from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.archive.load import ImageLoader
@@ -133,20 +134,12 @@ def assemble(name: str) -> tuple[bytes, ImageConfig]:
     return layer.content(), ImageConfig(
         created=_CREATED,
         author="darse",
-        architecture=architecture(),
+        architecture=platforms.host().architecture,
         os="linux",
         config=config,
         rootfs=RootFS(),
         history=[History(created=_CREATED, created_by=f"darse assembled builtin/{name} from {_BUSYBOX}")],
     )
-
-
-def architecture() -> str:
-    """This machine's architecture, as OCI names it."""
-    import platform  # noqa: PLC0415 - slow to import, and rarely asked
-
-    machine = platform.machine()
-    return {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}.get(machine, machine)
 
 
 def _user_land(layer: _Layer) -> None:
@@ -171,26 +164,24 @@ class _Layer:
     """A tar archive with fixed times and owners."""
 
     def __init__(self) -> None:
-        self._buffer = io.BytesIO()
-        self._tar = tarfile.open(fileobj=self._buffer, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._entries: list[bytes] = []
         self._directories: set[str] = set()
 
     def directory(self, path: str, mode: int = 0o755) -> None:
         self._parents(path)
         self._directories.add(path)
-        self._add(path, tarfile.DIRTYPE, mode)
+        self._add(path + "/", DIRECTORY, mode)
 
     def file(self, path: str, content: bytes, mode: int = 0o644) -> None:
         self._parents(path)
-        self._add(path, tarfile.REGTYPE, mode, content)
+        self._add(path, REGULAR, mode, content)
 
     def link(self, path: str, target: str) -> None:
         self._parents(path)
-        self._add(path, tarfile.SYMTYPE, 0o777, target=target)
+        self._add(path, SYMLINK, 0o777, target=target)
 
     def content(self) -> bytes:
-        self._tar.close()
-        return self._buffer.getvalue()
+        return b"".join(self._entries) + END
 
     def _parents(self, path: str) -> None:
         parent = path.rpartition("/")[0]
@@ -198,10 +189,9 @@ class _Layer:
             self.directory(parent)
 
     def _add(self, path: str, kind: bytes, mode: int, content: bytes = b"", target: str = "") -> None:
-        member = tarfile.TarInfo(path)
-        member.type = kind
-        member.mode = mode
-        member.mtime = _CREATED_UNIX
-        member.size = len(content)
-        member.linkname = target
-        self._tar.addfile(member, io.BytesIO(content))
+        self._entries += [
+            entry_headers(
+                path.encode(), kind, mode=mode, size=len(content), seconds=_CREATED_UNIX, link=target.encode()
+            ),
+            padded(content),
+        ]

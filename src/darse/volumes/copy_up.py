@@ -20,12 +20,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from darse.archive.layer_diff import data_segments
 from darse.core import trace
 from darse.core.errors import InvalidParameter
 from darse.linux.fs.contained import ENTER, ENTRY, Walk, Way, remove_tree
 from darse.linux.fs.files import open_own, read_regular, sync_file_system
 from darse.linux.fs.openat2 import open_beneath, open_in_root
+from darse.linux.fs.sparse import data_segments
 from darse.linux.libc import call
 
 _PARTIAL, _WHOLE, _INTO = ".copy-up", ".copied", ".copied-into"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from darse.archive.errors import ArchiveRefused, Truncated
-from darse.archive.headers import Headers, padded
+from darse.archive.headers import entry_headers, padded
 from darse.archive.tar import Blocks, Entry, Reader, _fraction, _number, records
 
 
@@ -44,8 +44,7 @@ def test_content_and_the_rest_make_up_the_archive(form: int, size: int) -> None:
 
 
 def test_content_that_nobody_asks_for_is_kept() -> None:
-    headers = Headers()
-    archive = headers.entry(b"f", b"0", size=5) + padded(b"hello") + bytes(1024)
+    archive = entry_headers(b"f", b"0", size=5) + padded(b"hello") + bytes(1024)
     kept: list[bytes] = []
     assert [entry.path for entry in Reader(Blocks(buffers(archive, 512)), kept.append)] == [b"f"]
     assert b"".join(kept) == archive
@@ -66,7 +65,7 @@ def test_content_that_nobody_asks_for_is_kept() -> None:
 def test_headers_say_what_they_were_told(fields: dict[str, object]) -> None:
     wanted: dict[str, object] = {"path": b"f", "kind": b"0", "mode": 0o644, **fields}
     path, kind = wanted.pop("path"), wanted.pop("kind")
-    raw = Headers().entry(path, kind, **wanted)  # type: ignore[arg-type]
+    raw = entry_headers(path, kind, **wanted)  # type: ignore[arg-type]
     entry = next(iter(Reader(Blocks(buffers(raw, 512)), lambda _: None)))
     assert (entry.path, entry.kind, entry.mode) == (path, kind, wanted["mode"])
     assert (entry.uid, entry.gid, entry.size) == (wanted.get("uid", 0), wanted.get("gid", 0), wanted.get("size", 0))
@@ -126,7 +125,7 @@ def test_records() -> None:
 
 @pytest.mark.parametrize("cut", [*range(1, 1600, 97), 512 + 700])
 def test_an_archive_that_is_cut_is_truncated_unless_between_entries(cut: int) -> None:
-    entry = Headers().entry(b"f", b"0", size=700) + padded(b"x" * 700)
+    entry = entry_headers(b"f", b"0", size=700) + padded(b"x" * 700)
     # Behind the content, padding and end may be missing: what umoci writes ends so. A part of the padding may not.
     if cut < 512 + 700 or 512 + 700 < cut < 3 * 512:
         with pytest.raises(Truncated):

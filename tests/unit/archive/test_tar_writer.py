@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import NoLinks, Unpacker, entries, relative
-from darse.archive.headers import Headers
+from darse.archive.headers import entry_headers
 from darse.archive.tar import DIRECTORY, LINK, REGULAR, SYMLINK
 from darse.archive.tar_writer import TreePacker
 
@@ -164,7 +164,7 @@ def test_every_header_is_read_as_it_was_meant(
         target = link if kind in (SYMLINK, LINK) else b""
         length = size if kind == REGULAR else 0
         name = path + b"/" if kind == DIRECTORY else path
-        header = Headers().entry(name, kind, uid=uid, size=length, seconds=seconds, link=target, xattrs=attributes)
+        header = entry_headers(name, kind, uid=uid, size=length, seconds=seconds, link=target, xattrs=attributes)
         read = next(iter(entries(iter([header]))))
         assert read.path.rstrip(b"/") == path
         assert (read.kind, read.link, read.uid, read.size) == (kind, target, uid, length)

@@ -264,8 +264,9 @@ def _listing(client: Any, container: str, directory: str) -> list[str]:
 
 def _archived(client: Any, path: str, directory: str) -> list[str]:
     """The same of a container that does not run, or has no `ls`: as far as the archive's first megabytes tell."""
-    import io
-    import tarfile
+    from darse.archive.errors import ArchiveRefused
+    from darse.archive.extract import entries
+    from darse.archive.tar import DIRECTORY
 
     content = bytearray()
     for piece in client.stream("GET", f"{path}/archive", {"path": directory}).pieces():
@@ -274,12 +275,11 @@ def _archived(client: Any, path: str, directory: str) -> list[str]:
             break
     found = set()
     try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r|") as archive:
-            for entry in archive:
-                inside = entry.name.strip("/").split("/")[0 if directory == "/" else 1 :]
-                if inside and inside[0] not in ("", "."):
-                    found.add(inside[0] + ("/" if entry.isdir() or len(inside) > 1 else ""))
-    except tarfile.ReadError:
+        for entry in entries(iter([bytes(content)])):
+            inside = entry.path.decode(errors="surrogateescape").strip("/").split("/")[0 if directory == "/" else 1 :]
+            if inside and inside[0] not in ("", "."):
+                found.add(inside[0] + ("/" if entry.kind == DIRECTORY or len(inside) > 1 else ""))
+    except ArchiveRefused:
         pass  # where it was cut off
     return sorted(found)
 

@@ -31,18 +31,13 @@ def add(body: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 def put(client: Any, container_id: str, found: dict[str, Any]) -> None:
     """Write the credentials into a container that was created, readable by its root only. Raises CliError."""
-    import io
     import json
-    import tarfile
 
+    from darse.archive.headers import END, member
     from darse.cli.settings import credentials
 
     document = {"auths": {server: credentials.entry(one) for server, one in found.items()}}
     content = json.dumps(document, indent="\t").encode()
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        member = tarfile.TarInfo(f"{_DIRECTORY}/config.json".lstrip("/"))
-        member.mode, member.size = 0o600, len(content)
-        tar.addfile(member, io.BytesIO(content))
+    archive = member(f"{_DIRECTORY}/config.json".lstrip("/").encode(), content, mode=0o600) + END
     path = f"/containers/{quote(container_id)}/archive"
-    client.stream("PUT", path, {"path": "/"}, raw_body=[archive.getvalue()]).body()
+    client.stream("PUT", path, {"path": "/"}, raw_body=[archive]).body()

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
+import os
 import zipfile
 from typing import Any
 
+from darse.archive.errors import ArchiveRefused
+from darse.archive.extract import entries_in_place
+from darse.archive.headers import END, entry_headers, member
+from darse.archive.tar import DIRECTORY, REGULAR
 from darse.cli.errors import CliError
 from darse.cli.settings.contexts import TLS_FILES, Context
 
@@ -20,16 +24,12 @@ _LIMIT = 10 * 1024 * 1024
 
 def pack(context: Context) -> bytes:
     """The archive of a context."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        meta = json.dumps(context.meta, separators=(",", ":"), ensure_ascii=False).encode()
-        _add(archive, "meta.json", meta, 0o644)
-        _add_directory(archive, "tls")
-        if context.tls:
-            _add_directory(archive, "tls/docker")
-        for name, content in context.tls.items():
-            _add(archive, f"tls/docker/{name}", content, 0o600)
-    return buffer.getvalue()
+    meta = json.dumps(context.meta, separators=(",", ":"), ensure_ascii=False).encode()
+    members = [member(b"meta.json", meta), entry_headers(b"tls/", DIRECTORY, mode=0o700)]
+    if context.tls:
+        members.append(entry_headers(b"tls/docker/", DIRECTORY, mode=0o700))
+    members += [member(f"tls/docker/{name}".encode(), content, mode=0o600) for name, content in context.tls.items()]
+    return b"".join(members) + END
 
 
 def unpack(name: str, content: bytes) -> Context:
@@ -38,7 +38,7 @@ def unpack(name: str, content: bytes) -> Context:
         raise CliError(f"the context is larger than {_LIMIT >> 20} MB, which none can be")
     try:
         files = _zipped(content) if zipfile.is_zipfile(io.BytesIO(content)) else _tarred(content)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (ArchiveRefused, zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise CliError(f"invalid context: it is neither a tar nor a zip archive that can be read: {error}") from error
     if "meta.json" not in files:
         raise CliError("invalid context: no metadata found")
@@ -65,14 +65,17 @@ def _meta(content: bytes) -> dict[str, Any]:
 
 def _tarred(content: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-        for member in archive:
-            if member.isdir():
-                continue
-            file = archive.extractfile(member) if member.isreg() and not member.sparse else None
-            if file is None:
-                raise CliError(f"invalid context: {member.name} is no file")
-            files[_clean(member.name)] = file.read()
+    # Uncompressed: that is all docker takes, and a few bytes could become gigabytes.
+    archive = entries_in_place(iter([memoryview(content)]), b"")
+    for entry in archive:
+        if entry.kind == DIRECTORY:
+            continue
+        name = os.fsdecode(entry.path)
+        if entry.kind != REGULAR or entry.segments is not None:
+            raise CliError(f"invalid context: {name} is no file")
+        files[_clean(name)] = b"".join(archive.content())
+    if not files:
+        raise ArchiveRefused("it is empty")
     return files
 
 
@@ -94,15 +97,3 @@ def _zipped(content: bytes) -> dict[str, bytes]:
 
 def _clean(path: str) -> str:
     return path.removeprefix("./")
-
-
-def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), mode
-    archive.addfile(member, io.BytesIO(content))
-
-
-def _add_directory(archive: tarfile.TarFile, name: str) -> None:
-    member = tarfile.TarInfo(name)
-    member.type, member.mode = tarfile.DIRTYPE, 0o700
-    archive.addfile(member)

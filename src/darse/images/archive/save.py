@@ -7,12 +7,13 @@ documents are the original ones. Documents come first, so that a reader of the s
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from darse.archive.headers import END, entry_headers, member
+from darse.archive.tar import BLOCK, REGULAR
 from darse.core import executors
 from darse.core.errors import SystemFault
 from darse.core.events import EventLog
@@ -96,17 +97,17 @@ class ImageSaver:
             for one in chosen:
                 lease.hold(*(chain_id for image in one.images for chain_id in image.chain_ids))
             plan = self._planned(chosen)
-            yield b"".join(_member(name, content) for name, content in plan.documents.items())
+            yield b"".join(member(name.encode(), content) for name, content in plan.documents.items())
             for descriptor, chain_id in plan.layers.values():
-                yield _header(blob_name(descriptor.digest), descriptor.size)
+                yield entry_headers(blob_name(descriptor.digest).encode(), REGULAR, size=descriptor.size)
                 written = 0
                 async for piece in self._layer(descriptor, chain_id):
                     written += len(piece)
                     yield piece
                 if written != descriptor.size:
                     raise SystemFault(f"layer {descriptor.digest} has {written} bytes instead of {descriptor.size}")
-                yield bytes(-descriptor.size % tarfile.BLOCKSIZE)
-            yield bytes(2 * tarfile.BLOCKSIZE)
+                yield bytes(-descriptor.size % BLOCK)
+            yield END
 
     async def _layer(self, descriptor: Descriptor, chain_id: str) -> AsyncIterator[bytes]:
         if chain_id:
@@ -191,14 +192,3 @@ class ImageSaver:
 
 def _naming(name: Reference) -> dict[str, str]:
     return {"io.containerd.image.name": str(name), "org.opencontainers.image.ref.name": name.tag}
-
-
-def _member(name: str, content: bytes) -> bytes:
-    return _header(name, len(content)) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
-
-
-def _header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    member.mode = 0o644
-    return member.tobuf(tarfile.PAX_FORMAT)
