@@ -16,9 +16,9 @@ import errno
 import os
 import stat
 
+from darse.archive.entry_files import CAPABILITY, set_xattr, times, write_content
 from darse.archive.errors import ArchiveRefused, shown
 from darse.archive.id_mapping import Owners
-from darse.archive.stream import write_all, write_segments
 from darse.archive.tar import (
     BLOCK_DEVICE,
     CHARACTER,
@@ -38,26 +38,24 @@ _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _OPAQUE_XATTR = "trusted.overlay.opaque"
 _STEERING = (b"trusted.overlay.", b"user.overlay.")
-_CAPABILITY = b"security.capability"
 # The archive is not to blame for these.
 HOST_FAULTS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DESCRIPTORS = 200
 _SPECIAL_MODES = 0o7000
-_NANOSECONDS = (1 << 63) - 1
 
 
 class _Directory:
     """What is set on a directory when all is in it: its modes and default ACLs would apply to what is made in it."""
 
-    __slots__ = ("gid", "mode", "time_ns", "uid", "xattrs")
+    __slots__ = ("gid", "mode", "times", "uid", "xattrs")
 
     def __init__(self, entry: Entry, uid: int, gid: int) -> None:
-        self.mode, self.uid, self.gid, self.time_ns, self.xattrs = entry.mode, uid, gid, entry.time_ns, entry.xattrs
+        self.mode, self.uid, self.gid, self.times, self.xattrs = entry.mode, uid, gid, times(entry), entry.xattrs
 
 
-class Unpacker:
-    """Makes the entries of one archive."""
+class LayerUnpacker:
+    """Makes the entries of one layer."""
 
     def __init__(self, reader: Reader, recipe: Writer, owners: Owners | None = None) -> None:
         self._reader = reader
@@ -116,8 +114,7 @@ class Unpacker:
         else:
             self._node(entry, directory, name)
         self._attributes(entry, path, None)
-        times = _times(entry)
-        os.utime(name, ns=times, dir_fd=directory, follow_symlinks=False)
+        os.utime(name, ns=times(entry), dir_fd=directory, follow_symlinks=False)
 
     # Names
 
@@ -201,28 +198,14 @@ class Unpacker:
                 os.fchmod(file, mode)
             if entry.xattrs:
                 self._attributes_of(entry, file)
-            time_ns = entry.time_ns
-            if not -_NANOSECONDS < time_ns < _NANOSECONDS:
-                time_ns = 0
-            os.utime(file, ns=(time_ns, time_ns))
+            os.utime(file, ns=times(entry))
         finally:
             os.close(file)
 
     def _content(self, entry: Entry, file: int) -> None:
-        size = entry.size
-        self._recipe.file(entry.path, size, entry.segments)
-        self.content += size
-        if entry.segments is not None:
-            write_segments(self._reader.content(), file, entry.segments)
-            os.ftruncate(file, entry.length)
-            return
-        piece = self._reader.content_at_hand()
-        if piece is not None:
-            if os.write(file, piece) != size:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return
-        for piece in self._reader.content():
-            write_all(file, piece)
+        self._recipe.file(entry.path, entry.size, entry.segments)
+        self.content += entry.size
+        write_content(self._reader, entry, file)
 
     def _directory(self, entry: Entry, parent: bytes, name: bytes) -> None:
         uid, gid = self._owner(entry)
@@ -249,10 +232,7 @@ class Unpacker:
                 os.chmod(where, directory.mode)
             for key, value in (directory.xattrs or {}).items():
                 self._attribute(where, key, value, DIRECTORY)
-            time_ns = directory.time_ns
-            if not -_NANOSECONDS < time_ns < _NANOSECONDS:
-                time_ns = 0
-            os.utime(where, ns=(time_ns, time_ns))
+            os.utime(where, ns=directory.times)
 
     def _link(self, entry: Entry, directory: int, name: bytes) -> None:
         target = self._contained(entry.link)
@@ -301,9 +281,10 @@ class Unpacker:
             self._attribute(b"/" + path if file is None else file, key, value, entry.kind)
 
     def _attribute(self, where: bytes | int, key: bytes, value: bytes, kind: bytes) -> None:
-        if self._owners is not None and key == _CAPABILITY:
+        if self._owners is not None and key == CAPABILITY:
             value = self._owners.capability(value)
-        _set_attribute(where, key, value, kind)
+        if not key.startswith(_STEERING):
+            set_xattr(where, key, value, kind)
 
     def _attributes_of(self, entry: Entry, file: int) -> None:
         self._attributes(entry, entry.path, file)
@@ -333,28 +314,3 @@ class Unpacker:
         """Let the layer's own entry of a hidden name take the place of the whiteout."""
         self._whiteouts.remove(path)
         os.unlink(path, dir_fd=self._root)
-
-
-def _set_attribute(where: bytes | int, key: bytes, value: bytes, kind: bytes) -> None:
-    """setxattr(2). Attributes that the file system does not have, or not for this kind of file, are left out as by
-    docker; but a program without the capabilities that it should have is another program."""
-    if key.startswith(_STEERING):
-        return
-    try:
-        if isinstance(where, int):
-            os.setxattr(where, key, value)
-        else:
-            os.setxattr(where, key, value, follow_symlinks=False)
-    except OSError as error:
-        ignored = error.errno == errno.ENOTSUP and key != _CAPABILITY
-        # The kernel lets only files and directories have attributes of this class.
-        ignored = ignored or (error.errno == errno.EPERM and key.startswith(b"user.") and kind != REGULAR)
-        if not ignored:
-            raise
-
-
-def _times(entry: Entry) -> tuple[int, int]:
-    time_ns = entry.time_ns
-    if not -_NANOSECONDS < time_ns < _NANOSECONDS:
-        time_ns = 0
-    return time_ns, time_ns

@@ -15,8 +15,9 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import ArchiveRefused
-from darse.archive.stream import aligned, decompressed, is_compressed, write_all, write_segments
+from darse.archive.entry_files import CAPABILITY, set_xattr, times, write_content
+from darse.archive.errors import ArchiveRefused, shown
+from darse.archive.stream import aligned, decompressed, is_compressed
 from darse.archive.tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
 from darse.linux.fs.contained import remove_entry
 
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NODES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
-# Attributes that the file system does not have, or that need more rights than we have, are left out as by docker.
+# Attributes that the file system has none of, or that need more rights than we have, are left out as by docker.
 _XATTR_REFUSED = frozenset((errno.ENOTSUP, errno.EPERM, errno.EINVAL))
-# Without this one a program is another program.
-_CAPABILITY = b"security.capability"
 
 
 def entries(pieces: Iterator[bytes]) -> Reader:
@@ -124,18 +123,22 @@ class Unpacker:
         self._own = own
         self._rename = rename
         self._open: tuple[str, int] | None = None
-        self._directories: list[tuple[str, int, int]] = []
+        self._directories: list[tuple[str, int, tuple[int, int]]] = []
         self.size = 0
         #: The file that could not be written to its end, and was removed.
         self.removed = ""
 
     def unpack(self, reader: Reader) -> None:
         """Unpack everything. Raises ArchiveRefused for what the archive is to blame for, and OSError."""
+        entry = None
         try:
             for entry in reader:
                 self._add(reader, entry)
-            for path, mode, mtime_ns in reversed(self._directories):
-                self._complete(path, mode, mtime_ns)
+            for path, mode, when in reversed(self._directories):
+                self._complete(path, mode, when)
+        except (ValueError, OverflowError) as error:
+            # An owner or a device that the kernel has no bits for; a NUL byte in a link.
+            raise ArchiveRefused(f"entry {shown(entry.path) if entry else ''} cannot be made: {error}") from error
         finally:
             self._close()
 
@@ -186,7 +189,7 @@ class Unpacker:
         except BaseException:
             os.close(directory)
             raise
-        self._directories.append((path, entry.mode, entry.time_ns))
+        self._directories.append((path, entry.mode, times(entry)))
         # What follows in the archive is most likely in it.
         self._close()
         self._open = (path, directory)
@@ -198,15 +201,10 @@ class Unpacker:
             self._make_way(parent, name, path)
             file = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
-            if entry.segments is None:
-                for piece in reader.content():
-                    write_all(file, piece)
-            else:
-                write_segments(reader.content(), file, entry.segments)
-                os.ftruncate(file, entry.length)
+            write_content(reader, entry, file)
             self.size += entry.length
             self._finish(file, entry)
-            os.utime(file, ns=(entry.time_ns, entry.time_ns))
+            os.utime(file, ns=times(entry))
         except BaseException:
             # A part must not pass for the whole.
             os.unlink(name, dir_fd=parent)
@@ -235,7 +233,7 @@ class Unpacker:
         if entry.kind != SYMLINK:
             # In place of a node just made there could be a link by now; O_PATH|O_NOFOLLOW would not save fchmod(2).
             self._chmod_node(parent, name, entry)
-        os.utime(name, ns=(entry.time_ns, entry.time_ns), dir_fd=parent, follow_symlinks=False)
+        os.utime(name, ns=times(entry), dir_fd=parent, follow_symlinks=False)
 
     def _make(self, parent: int, name: str, entry: Entry) -> None:
         if entry.kind == SYMLINK:
@@ -302,19 +300,19 @@ class Unpacker:
             if name.startswith(b"trusted."):
                 continue  # could make an overlay show other files than it has
             try:
-                os.setxattr(descriptor, name, value)
+                set_xattr(descriptor, name, value, entry.kind)
             except OSError as error:
-                if error.errno not in _XATTR_REFUSED or (name == _CAPABILITY and self._own):
+                if error.errno not in _XATTR_REFUSED or (name == CAPABILITY and self._own):
                     raise
 
-    def _complete(self, path: str, mode: int, mtime_ns: int) -> None:
+    def _complete(self, path: str, mode: int, when: tuple[int, int]) -> None:
         """What a directory takes when nothing more goes into it."""
         try:
             directory = self._parents.open(path)
         except (FileNotFoundError, NotADirectoryError):
             return  # moved or replaced meanwhile: it is not ours any more
         try:
-            os.utime(directory, ns=(mtime_ns, mtime_ns))
+            os.utime(directory, ns=when)
             if not self._own and mode & 0o700 != 0o700:
                 os.fchmod(directory, mode)
         finally:

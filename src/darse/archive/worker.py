@@ -26,7 +26,7 @@ import os
 import sys
 
 from darse.archive import tar_split
-from darse.archive.apply_layer import HOST_FAULTS, Unpacker
+from darse.archive.apply_layer import HOST_FAULTS, LayerUnpacker
 from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.id_mapping import Owners
 from darse.archive.layer_diff import LayerPacker
@@ -61,7 +61,7 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
     stream.start()
     writer = tar_split.Writer(int(options["extra"]))
     reader = Reader(Blocks(stream.buffers()), writer.raw)
-    unpacker = Unpacker(reader, writer, _owners(options))
+    unpacker = LayerUnpacker(reader, writer, _owners(options))
     unpacker.run()
     digest = stream.digest()
     writer.finish(digest, stream.length, unpacker.content)

@@ -29,6 +29,7 @@ from darse.core.ids import new_id
 from darse.core.times import rfc3339
 from darse.core.trace import Operation
 from darse.engine import disk_usage, doctor
+from darse.image_spec import platforms
 from darse.images.pull_traces import PULL
 from darse.images.snapshots.service import DRIVER
 from darse.linux import sysctl
@@ -117,7 +118,7 @@ class SystemService:
         """What the engine is made of."""
         details = {
             "ApiVersion": API_VERSION,
-            "Arch": go_architecture(),
+            "Arch": platforms.host().architecture,
             "BuildTime": self._built,
             "Experimental": str(self._context.config.experimental).lower(),
             "GitCommit": self._commit,
@@ -334,11 +335,6 @@ def _is_about(event: Event, kind: str, values: list[str]) -> bool:
         name = attributes.get("image", "")
         return any(value in (name, name.rpartition(":")[0]) for value in values)
     return False
-
-
-def go_architecture() -> str:
-    """This machine's architecture in Go's words."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
 _versions: dict[str, str] = {}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import NoLinks, Unpacker, entries, relative
-from darse.archive.headers import entry_headers
+from darse.archive.headers import END, entry_headers, member, padded
 from darse.archive.tar import DIRECTORY, LINK, REGULAR, SYMLINK
 from darse.archive.tar_writer import TreePacker
 
@@ -290,3 +290,23 @@ def test_paths_of_entries() -> None:
     assert relative(b"./") == ""
     with pytest.raises(ArchiveRefused):
         relative(b"..")
+
+
+@pytest.mark.parametrize("kind", [REGULAR, DIRECTORY, SYMLINK])
+def test_a_time_that_no_kernel_has_becomes_the_epoch(tmp_path: Path, kind: bytes) -> None:
+    merge(entry_headers(b"x", kind, seconds=10**12, link=b"y") + END, tmp_path)
+    assert (tmp_path / "x").lstat().st_mtime_ns == 0
+
+
+def test_a_link_with_a_nul_is_the_archives_fault(tmp_path: Path) -> None:
+    record = b"21 linkpath=some\0where\n"
+    archive = entry_headers(b"x", b"x", size=len(record)) + padded(record) + entry_headers(b"link", SYMLINK) + END
+    with pytest.raises(ArchiveRefused):
+        merge(archive, tmp_path)
+
+
+def test_a_file_larger_than_a_buffer_is_written_whole(tmp_path: Path) -> None:
+    content = os.urandom(300_000)
+    merge(member(b"large", content) + member(b"empty", b"") + END, tmp_path)
+    assert (tmp_path / "large").read_bytes() == content
+    assert (tmp_path / "empty").read_bytes() == b""
