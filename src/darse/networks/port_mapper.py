@@ -17,7 +17,7 @@ from darse.linux.net.nft import NftError
 from darse.networks import options
 from darse.networks.firewall import ANY, Firewall
 from darse.networks.model import NetworkRecord, PortWishes, PublishedPort, SandboxRecord
-from darse.networks.ports import PortAllocator, Target, split_key, requested_bindings
+from darse.networks.ports import PortAllocator, Target, requested_bindings, split_key
 from darse.wire.host_config import PortMap
 
 _log = logging.getLogger(__name__)

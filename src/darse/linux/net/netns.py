@@ -135,14 +135,6 @@ class NetnsThread:
             raise
         return Netns(descriptor, netlink)
 
-    def inside(self, netns: Netns, function: Callable[[], T]) -> T:
-        """Call a function in a namespace. Call this in the thread; raises OSError, and what the function does."""
-        call("setns", netns.descriptor, CLONE_NEWNET)
-        try:
-            return function()
-        finally:
-            call("setns", self._local.home, CLONE_NEWNET)
-
     def close(self) -> None:
         """Wait for what runs."""
         self._executor.wait(_CLOSE_SECONDS)
