@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from darse.build.dockerfile.checks import Checks
-from darse.build.dockerfile.instructions import ArgInstruction, EnvInstruction, LabelInstruction, MaintainerInstruction
+from darse.build.dockerfile.instructions import MaintainerInstruction
 from darse.build.dockerfile.interpret import Stages
 from darse.build.dockerfile.parser import ParsedDockerfile
 from darse.quoting import quote
@@ -25,10 +25,6 @@ def check_written(checks: Checks, parsed: ParsedDockerfile, found: Stages) -> No
             if isinstance(instruction, MaintainerInstruction):
                 detail = "Maintainer instruction is deprecated in favor of using label"
                 checks.report("MaintainerDeprecated", instruction.lines, detail)
-            elif isinstance(instruction, EnvInstruction | LabelInstruction) and instruction.legacy:
-                name = instruction.keyword
-                detail = f'"{name} key=value" should be used instead of legacy "{name} key value" format'
-                checks.report("LegacyKeyValueFormat", instruction.lines, detail)
 
 
 def _stages(checks: Checks, found: Stages) -> None:
@@ -92,8 +88,3 @@ def _description(
         name = names[0] if len(names) == 1 else "<arg_key>"
         detail = f"Comment for {keyword} should follow the format: `# {name} <description>`"
         checks.report("InvalidDefinitionDescription", lines, detail)
-
-
-def argument_names(arguments: Sequence[ArgInstruction]) -> set[str]:
-    """The variables that the ARG instructions before the first stage declare."""
-    return {argument.name for instruction in arguments for argument in instruction.arguments}

@@ -76,9 +76,9 @@ def _by_content(mount: ExecMount, path: str) -> bool:
         return True
     if mount.content_cache is ContentCache.OFF or posixpath.normpath(mount.destination) == "/":
         return False
-    # The output of a writable mount has all of the input, selected or not: two inputs with equal selections but
-    # different rest must not give one result.
-    return mount.output == SKIP_OUTPUT or mount.read_only or path == "/"
+    # An output has all of the input, selected or not: two inputs with equal selections but different rest must not give
+    # one result. BuildKit takes read-only mounts for safe; its clients give them no output, so none sees a difference.
+    return mount.output == SKIP_OUTPUT or path == "/"
 
 
 def _of_paths(paths: set[str]) -> tuple[Selector, ...]:

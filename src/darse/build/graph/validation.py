@@ -105,6 +105,7 @@ def _mount(mount: ExecMount, inputs: int) -> None:
             raise InvalidGraph(f"invalid {where}: a selector without an input")
     elif mount.input != EMPTY:
         raise InvalidGraph(f"invalid {where}: a {mount.kind} mount has no input")
+    # LLB's clients leave the output of these at 0: whoever decodes their graphs must not.
     if mount.kind is not MountKind.BIND and mount.output != SKIP_OUTPUT:
         raise InvalidGraph(f"invalid {where}: a {mount.kind} mount has no output")
     if mount.kind is MountKind.CACHE and mount.cache is None:

@@ -52,7 +52,10 @@ def _copy(source: str, first: int = 0, second: int = 1, **fields: object) -> Fil
         pytest.param(_exec(_ROOT, ExecMount("/m", 1, "src")), 2, [_DEFINITION, _content("/src")], id="no output"),
         pytest.param(_exec(_ROOT, ExecMount("/m", 1)), 2, [_DEFINITION, _ALL], id="all of it"),
         pytest.param(
-            _exec(_ROOT, ExecMount("/m", 1, "src", read_only=True, output=1)), 2, [_DEFINITION, _content("/src")]
+            _exec(_ROOT, ExecMount("/m", 1, "src", read_only=True, output=1)),
+            2,
+            [_DEFINITION, InputDependency(False, (Selector("/src", follow_links=True),))],
+            id="a read-only part, too",
         ),
         pytest.param(
             _exec(_ROOT, ExecMount("/m", 1, "src", output=1)),

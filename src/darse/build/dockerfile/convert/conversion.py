@@ -100,6 +100,10 @@ class Conversion:
             lines=(instruction.lines,),
         )
 
+    def working_directory(self, state: StageState) -> str:
+        """Where processes begin."""
+        return self.in_working_directory(state, "").rstrip("/") or "/"
+
     def in_working_directory(self, state: StageState, path: str) -> str:
         """A destination, from the working directory; a slash at its end says that it is a directory."""
         directory = state.image.config.get("WorkingDir") or "/"

@@ -160,6 +160,8 @@ class _Converter:
             state.commands = [self._table.command(instruction) for instruction in instructions]
             self._table.need(state, state.commands)
         refuse_circles(self._table.stages)
+        for state in self._table.stages:
+            self._check_base(state)
         if len(self._table.stages) == 1:
             self._table.stages[0].name = ""
         needed = await self._resolve(resolver, target, every_stage=every_stage)
@@ -168,6 +170,17 @@ class _Converter:
                 self._convert(state)
         close_contexts(self._conversion, self._table.stages)
         return target
+
+    def _check_base(self, state: StageState) -> None:
+        """Refuse a base that is no image, also of stages that are not needed."""
+        if state.stage is None or state.base is not None or state.context or state.base_name == SCRATCH_NAME:
+            return
+        if state.base_name not in self._options.contexts:
+            try:
+                references.parse(state.base_name)
+            except InvalidReference as error:
+                message = f"failed to parse stage name {quote(state.base_name)}: {error}"
+                raise DockerfileError(message, state.lines, state.stage.place.start) from None
 
     async def _resolve(self, resolver: ImageResolver, target: StageState, *, every_stage: bool) -> set[StageState]:
         """Find what stages begin with, until their triggers need nothing new."""
@@ -278,7 +291,8 @@ class _Converter:
             image.set_environment("PATH", DEFAULT_PATH)
         for name, value in image.environment().items():
             set_environment(state.environment, name, value)
-        if directory := image.config.get("WorkingDir"):
+        directory = image.config.get("WorkingDir") or ""
+        if directory and not directory.startswith("/"):
             image.config["WorkingDir"] = self._conversion.in_working_directory(state, directory).rstrip("/") or "/"
         for command in state.commands:
             instruction = command.instruction

@@ -102,7 +102,7 @@ class _Copying:
         if not is_http(source) and parse_git(source) is None:
             raise DockerfileError("checksum requires HTTP(S) or Git sources")
 
-    def _add(self, tree: Tree, action: CopyAction) -> None:
+    def _add(self, tree: Tree | None, action: CopyAction) -> None:
         self.copies.append((action, self.inputs.index(tree)))
 
     def source(self, source: str) -> None:
@@ -129,7 +129,7 @@ class _Copying:
         if checksum and not _DIGEST.fullmatch(checksum):
             raise DockerfileError("invalid checksum digest format", advice="Write --checksum=sha256:HEX.")
         node = Node(HTTPSource(url=url, filename=name, checksum=checksum), [], "", VertexMetadata(self.name))
-        action = CopyAction(source=name, unpack=bool(self.instruction.unpack), **self.common)  # type: ignore[arg-type]
+        action = CopyAction(source=f"/{name}", unpack=bool(self.instruction.unpack), **self.common)  # type: ignore[arg-type]
         self._add(Tree(node), action)
 
     def _path(self, source: str) -> None:
@@ -172,8 +172,6 @@ class _Copying:
                 f"{quote(self.state.name)}"
             )
         origin.used_paths.add(context_path(path))
-        if origin.tree is None:
-            raise DockerfileError(f"cannot copy {path} from an empty stage")
         self._add(origin.tree, action)
 
     def _check_ignored(self, source: str) -> None:

@@ -62,7 +62,7 @@ class ImageDocument(msgspec.Struct):
         return cls(
             "/".join(filter(None, parts)),
             document.get("os.version") or "",
-            {key: value for key, value in (document.get("config") or {}).items() if value is not None},
+            copy.deepcopy({key: value for key, value in (document.get("config") or {}).items() if value is not None}),
             [_line(entry) for entry in document.get("history") or ()],
             document.get("author") or "",
             list((document.get("rootfs") or {}).get("diff_ids") or ()),

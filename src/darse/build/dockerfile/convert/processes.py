@@ -57,7 +57,7 @@ def run_process(conversion: Conversion, state: StageState, command: StageCommand
         ProcessMeta(
             tuple(arguments),
             (*environment_list(state.environment), *running.agent_environment()),
-            state.image.config.get("WorkingDir") or "/",
+            conversion.working_directory(state),
             state.image.config.get("User") or "",
             options.hostname,
             options.extra_hosts,

@@ -44,6 +44,7 @@ def quoted_list(words: tuple[str, ...] | list[str]) -> str:
 
 def env(conversion: Conversion, state: StageState, instruction: EnvInstruction) -> None:
     """Set variables."""
+    _check_legacy(conversion, instruction)
     for name, value in instruction.pairs:
         check_secret_name(conversion.checks, "ENV", name, instruction.lines)
         set_environment(state.environment, name, value)
@@ -54,8 +55,16 @@ def env(conversion: Conversion, state: StageState, instruction: EnvInstruction) 
 
 def label(conversion: Conversion, state: StageState, instruction: LabelInstruction) -> None:
     """Set labels."""
+    _check_legacy(conversion, instruction)
     state.image.config["Labels"] = {**(state.image.config.get("Labels") or {}), **dict(instruction.pairs)}
     _commit(conversion, state, "LABEL" + "".join(f" {name}={value}" for name, value in instruction.pairs))
+
+
+def _check_legacy(conversion: Conversion, instruction: EnvInstruction | LabelInstruction) -> None:
+    if instruction.legacy:
+        name = instruction.keyword
+        detail = f'"{name} key=value" should be used instead of legacy "{name} key value" format'
+        conversion.checks.report("LegacyKeyValueFormat", instruction.lines, detail)
 
 
 def arg(conversion: Conversion, state: StageState, instruction: ArgInstruction) -> None:
@@ -91,12 +100,14 @@ def workdir(conversion: Conversion, state: StageState, instruction: WorkdirInstr
         detail = f"Relative workdir {quote(instruction.path)} can have unexpected results if the base image changes"
         conversion.checks.report("WorkdirRelativePath", instruction.lines, detail)
     state.workdir_given = True
-    path = conversion.in_working_directory(state, instruction.path).rstrip("/") or "/"
+    path = instruction.path  # an absolute one stays as it is written
+    if not posixpath.isabs(path):
+        path = conversion.in_working_directory(state, path).rstrip("/") or "/"
     state.image.config["WorkingDir"] = path
     if path != "/":
         name = conversion.step_name(state, conversion.command_text(state, instruction.code))
         make = MkdirAction(
-            path=path,
+            path=conversion.working_directory(state),
             make_parents=True,
             owner=owner_of(state.image.config.get("User") or "", -1 if state.tree is None else 0),
             timestamp=_nanoseconds(conversion),

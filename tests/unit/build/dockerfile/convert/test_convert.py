@@ -73,6 +73,22 @@ async def test_scratch() -> None:
     }
 
 
+async def test_the_document_of_a_base_is_left_alone() -> None:
+    base = document(Env=["A=1"], Labels={"a": "b"})
+    await converted("FROM base\nENV A=2\nLABEL a=c", FakeImages({"base": base}))
+    assert base == document(Env=["A=1"], Labels={"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("paths", "directory"), [(["/a/"], "/a/"), (["a/"], "/base/a"), (["/a", "../b", "c"], "/b/c"), (["$X"], "/base")]
+)
+async def test_working_directories(paths: list[str], directory: str) -> None:
+    text = "FROM base\n" + "".join(f"WORKDIR {path}\n" for path in paths)
+    found = await converted(text, FakeImages({"base": document(WorkingDir="/base")}))
+    assert found.image.config["WorkingDir"] == directory
+    assert history(found)[-1] == f"WORKDIR {directory}"
+
+
 async def test_an_image_without_layers_is_empty() -> None:
     images = FakeImages({"bare": {"os": "linux", "architecture": "amd64", "config": {"Env": ["A=1"]}}})
     found = await converted("FROM bare", images)
@@ -134,6 +150,7 @@ async def test_a_later_stage_has_the_environment_and_the_arguments_of_its_base()
         ("ARG v\nFROM $v", "base name ($v) should not be blank", (2, 2)),
         ("FROM missing", "docker.io/library/missing:latest: not found", (1, 1)),
         ("FROM Upper", 'failed to parse stage name "Upper": invalid reference format', (1, 1)),
+        ("FROM a: AS x\nFROM b", 'failed to parse stage name "a:": invalid reference format', (1, 1)),
         ("FROM --platform=$x a", "empty platform value from expression $x", (1, 1)),
         ("FROM --platform=linux/what/v1/x a", "failed to parse platform linux/what/v1/x", (1, 1)),
         ("ARG a\nARG b=1", "dockerfile contains no stages to build", None),
