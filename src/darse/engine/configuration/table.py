@@ -8,7 +8,6 @@ import msgspec
 
 from darse.engine.configuration import values as v
 
-
 _VALUES = {"flag": "", "number": "int", "text": "string", "list": "list", "pairs": "map", "object": ""}
 
 
