@@ -294,18 +294,17 @@ class Engine:
                 assert status == 0, f"the engine ended with {status}:\n{self.log()}"
         finally:
             left = self.leaks()
-            stalls = self.new_stalls()
+            stalls = self._new_stalls()
             self._sweep()
         assert not check or not left, "the engine left behind:\n  " + "\n  ".join(left)
         assert not check or not stalls, "\n".join(stalls)
 
     def refuse_stalls(self) -> None:
         """Assert that nothing has blocked the engine's event loop since the last time that this was asked."""
-        stalls = self.new_stalls()
+        stalls = self._new_stalls()
         assert not stalls, "\n".join(stalls)
 
-    def new_stalls(self) -> list[str]:
-        """What has blocked the engine's event loop since the last time that this was asked."""
+    def _new_stalls(self) -> list[str]:
         found = _STALL.findall(self.log_path.read_text(errors="replace")) if self.log_path.exists() else []
         new, self._stalls = found[self._stalls :], len(found)
         return new

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import re
 import shutil
 import signal
 import socket
@@ -62,11 +61,8 @@ def test_what_blocks_the_event_loop_fails_the_tests_of_an_engine() -> None:
         for number in range(5):
             engine.api("POST", f"/containers/create?name=one-{number}", {"Image": BUSYBOX})
         engine.api("GET", "/containers/json?all=1&size=1")
-        told = engine.new_stalls()
-        assert re.search(r"the event loop was blocked for \d+ ms", told[0])
-        assert not set(told) & set(engine.new_stalls())  # each is told once
     finally:
-        with pytest.raises(AssertionError, match="the event loop was blocked"):
+        with pytest.raises(AssertionError, match=r"the event loop was blocked for \d+ ms"):
             engine.close()
 
 

@@ -410,6 +410,8 @@ def _checked(answer: dict[str, str], name: str, directory: Path, size: int = 0) 
         raise SystemFault(f"cannot unpack layer {name}: {answer['fault']}")
     if "error" in answer:
         raise InvalidParameter(f"layer {name} is refused: {answer['error']}")
+    if "digest" not in answer and answer:
+        raise SystemFault(f"cannot unpack layer {name}: the worker answered {answer!r}")
     return answer
 
 
