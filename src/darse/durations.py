@@ -1,11 +1,60 @@
-"""Durations and times in words.
+"""Durations and times: read as Go's `time.ParseDuration` does, and shown as docker and Go show them.
 
-Apart from all rooms: engine and command say them alike, and the command imports no engine.
+A leaf: engine and command read and say them alike, and the command imports no engine.
 """
 
 from __future__ import annotations
 
+# Compiled when one is read: compiling takes as long as a request of the command.
+_PART = r"([0-9]*)(?:(\.)([0-9]*))?([^0-9.]*)"
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "\u00b5s": 1_000,  # the micro sign
+    "\u03bcs": 1_000,  # the Greek letter
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+# A duration is a signed number of 64 bits in Go.
+_LONGEST = (1 << 63) - 1
+_DIGITS = 19
 _UNITS = ((3_600_000_000_000, "h"), (60_000_000_000, "m"))
+
+
+class InvalidDuration(ValueError):
+    """A text that is no duration; its text is Go's."""
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of `1m30s`, `1.5h` or `-10ms`. Raises InvalidDuration."""
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    invalid = InvalidDuration(f'time: invalid duration "{text}"')
+    if not rest:
+        raise invalid
+    import re  # noqa: PLC0415 - a command loads it only to read one
+
+    total = 0
+    while rest:
+        match = re.match(_PART, rest)
+        assert match is not None
+        whole, _, fraction, unit = match.groups(default="")
+        if (not whole and not fraction) or len(whole) > _DIGITS:
+            raise invalid
+        if not unit:
+            raise InvalidDuration(f'time: missing unit in duration "{text}"')
+        if unit not in _NANOSECONDS:
+            raise InvalidDuration(f'time: unknown unit "{unit}" in duration "{text}"')
+        fraction = fraction[:_DIGITS]
+        total += int(whole or 0) * _NANOSECONDS[unit]
+        total += int(fraction or 0) * _NANOSECONDS[unit] // 10 ** len(fraction)
+        rest = rest[match.end() :]
+    if total > _LONGEST:
+        raise invalid
+    return -total if text.startswith("-") else total
 
 
 def human_duration(seconds: float) -> str:

@@ -13,7 +13,8 @@ import os
 import tarfile
 from collections.abc import Mapping
 
-from darse.distribution import Client, Document, Repository, Settings, Uploads, references
+from darse.distribution import Client, Document, Repository, Settings, Uploads
+from darse.image_spec import references
 from darse.image_spec.digests import digest_of
 from darse.image_spec.media_types import (
     DOCKER_CONFIG,

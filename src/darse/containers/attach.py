@@ -12,9 +12,8 @@ from darse.containers.logs.drivers import is_readable
 from darse.containers.logs.files import LogFiles
 from darse.containers.model import Container, Status, refuse_restarting
 from darse.containers.streams.console import Attachment
-from darse.containers.streams.detach_keys import DEFAULT, DetachKeys, parse
 from darse.containers.streams.hubs import ConsoleHubs
-from darse.containers.streams.options import AttachOptions
+from darse.containers.streams.options import AttachOptions, detach_keys
 from darse.core.errors import Conflict, InvalidParameter
 from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import STDERR, STDOUT
@@ -38,7 +37,7 @@ class StreamService:
             raise Conflict(f"container {reference} is paused, unpause the container before attach")
         refuse_restarting(container)
         config = container.record.config
-        keys = DetachKeys(parse(options.detach_keys or DEFAULT))
+        keys = detach_keys(options.detach_keys)
         outputs = {STDOUT} if options.stdout or (config.Tty and options.stderr) else set()
         if options.stderr:
             outputs.add(STDERR)

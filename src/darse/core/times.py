@@ -12,6 +12,7 @@ import re
 import time
 
 from darse.core.errors import InvalidParameter
+from darse.durations import InvalidDuration, parse_duration
 
 # What Go prints for a time that was never set; clients test for it.
 ZERO = "0001-01-01T00:00:00Z"
@@ -22,8 +23,6 @@ _RFC3339 = re.compile(
     r"(Z|[+-][0-9]{2}:[0-9]{2})?\Z",
     re.ASCII,
 )
-_DURATION_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{0,9})?)(ns|us|µs|ms|s|m|h)", re.ASCII)
-_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 def rfc3339(nanoseconds: int) -> str:
@@ -44,10 +43,10 @@ def parse_time(text: str, name: str) -> int:
         return int(seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
     if found := _RFC3339.match(text):
         return _from_calendar(text, name, *found.groups())
-    duration = _duration(text)
-    if duration is None:
-        raise InvalidParameter(f'invalid value for "{name}": {text[:64]!r} is no time')
-    return time.time_ns() - duration
+    try:
+        return time.time_ns() - parse_duration(text)
+    except InvalidDuration:
+        raise InvalidParameter(f'invalid value for "{name}": {text[:64]!r} is no time') from None
 
 
 def _from_calendar(text: str, name: str, day: str, clock: str | None, fraction: str | None, zone: str | None) -> int:
@@ -59,10 +58,3 @@ def _from_calendar(text: str, name: str, day: str, clock: str | None, fraction: 
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     passed = moment - epoch
     return (passed.days * 86400 + passed.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
-
-
-def _duration(text: str) -> int | None:
-    parts = _DURATION_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        return None
-    return sum(int(float(number) * _UNITS[unit]) for number, unit in parts)

@@ -5,7 +5,7 @@ domain; an *endpoint* is one URL at which a registry, or a mirror of it, is aske
 and connections; a *repository* is where manifests and blobs are.
 
     client = Client(Settings(), Credentials("user", "secret"))
-    reference = references.parse("busybox")
+    reference = darse.image_spec.references.parse("busybox")
     for repository in client.repositories(reference):
         document = repository.manifest(reference.tag)
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from darse.distribution.errors import RegistryError
     from darse.distribution.hosts import Endpoint, Hosts, Settings
     from darse.distribution.manifests import Document
-    from darse.distribution.references import Reference
     from darse.distribution.repository import Repository
     from darse.distribution.timeouts import Cancellation, Limits
     from darse.distribution.uploads import Uploads
@@ -36,7 +35,6 @@ _HOMES = {
     "Endpoint": "hosts",
     "Hosts": "hosts",
     "Limits": "timeouts",
-    "Reference": "references",
     "RegistryError": "errors",
     "Repository": "repository",
     "SearchResult": "client",
@@ -52,7 +50,6 @@ __all__ = [
     "Endpoint",
     "Hosts",
     "Limits",
-    "Reference",
     "RegistryError",
     "Repository",
     "SearchResult",

@@ -18,11 +18,11 @@ from darse.distribution.errors import (
     Untrustworthy,
 )
 from darse.distribution.hosts import HUB, HUB_INDEX, Endpoint, Hosts, Settings
-from darse.distribution.references import DEFAULT_DOMAIN, Reference
 from darse.distribution.repository import Repository, paged
 from darse.distribution.session import Session
 from darse.distribution.timeouts import Cancellation, Limits
 from darse.distribution.transport import Response, Transport, split_url
+from darse.image_spec.references import DEFAULT_DOMAIN, Reference
 
 T = TypeVar("T")
 

@@ -1,7 +1,6 @@
 """Every failure of a registry, told apart by what the caller can do about it.
 
     RegistryError
-    ├── InvalidReference         no registry was asked: the name is none
     ├── Unreachable              no answer: name, connection, TLS, time           worth another try, or another host
     ├── AuthenticationRequired   credentials are wanted, or others (401)
     ├── Denied                   the registry refuses, whoever asks (403)
@@ -31,10 +30,6 @@ class RegistryError(Exception):
     detail = ""
     # Why an endpoint that comes after the one that answered, and may know better, could not be asked.
     unasked = ""
-
-
-class InvalidReference(RegistryError):
-    """A name that can be no image's."""
 
 
 class Unreachable(RegistryError):

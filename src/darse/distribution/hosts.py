@@ -20,8 +20,8 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from darse.distribution.errors import RegistryError, Unreachable
-from darse.distribution.references import DEFAULT_DOMAIN
 from darse.distribution.transport import Route, address
+from darse.image_spec.references import DEFAULT_DOMAIN
 
 HUB = "registry-1.docker.io"
 # Under this name clients keep the credentials of Docker Hub.

@@ -9,6 +9,7 @@ import re
 import msgspec
 
 from darse.core.errors import InvalidParameter
+from darse.durations import InvalidDuration, parse_duration
 from darse.wire.containers import ContainerConfig, HealthConfig
 
 _HEALTH_OPTION = re.compile(r"--([a-z-]+)=(\S*)\s+")
@@ -23,8 +24,6 @@ _VARIABLE = re.compile(
     r"(?P<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<modifier>[-+])(?P<word>[^{}]*))?\}",
     re.ASCII,
 )
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ns|us|µs|ms|s|m|h)")
-_UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
 
 
 def apply(config: ContainerConfig, changes: list[str]) -> ContainerConfig:
@@ -201,10 +200,10 @@ def _count(name: str, text: str) -> int:
 
 def _nanoseconds(name: str, text: str) -> int:
     """Read one of Go's durations, `1m30s`."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise InvalidParameter(f"--{name}: invalid duration {json.dumps(text)}")
-    return int(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    try:
+        return parse_duration(text)
+    except InvalidDuration:
+        raise InvalidParameter(f"--{name}: invalid duration {json.dumps(text)}") from None
 
 
 _HANDLERS = {

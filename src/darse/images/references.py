@@ -1,11 +1,10 @@
-"""References as the engine's callers write them: `darse.distribution.references`, with the engine's error."""
+"""References as the engine's callers write them: `darse.image_spec.references`, with the engine's error."""
 
 from __future__ import annotations
 
 from darse.core.errors import InvalidParameter
-from darse.distribution import references
-from darse.distribution.errors import InvalidReference
-from darse.distribution.references import DEFAULT_DOMAIN, Reference
+from darse.image_spec import references
+from darse.image_spec.references import DEFAULT_DOMAIN, InvalidReference, Reference
 
 __all__ = ["DEFAULT_DOMAIN", "Reference", "parse", "parse_name", "parse_tag", "refuse_algorithm"]
 

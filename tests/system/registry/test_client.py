@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from tests.support.registry import Certificates, Registry, needs_registry
 
-from darse.distribution import Client, Credentials, Document, Limits, Repository, Settings, Uploads, references
+from darse.distribution import Client, Credentials, Document, Limits, Repository, Settings, Uploads
 from darse.distribution.errors import AuthenticationRequired, NotInRegistry, Unreachable
 from darse.distribution.repository import begins_at
+from darse.image_spec import references
 from darse.image_spec.digests import digest_of
 from darse.image_spec.media_types import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 

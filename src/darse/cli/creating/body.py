@@ -6,14 +6,14 @@ from darse.cli.command_line.flags import Options
 from darse.cli.creating.devices import device, device_requests, is_named_device, rates, rules, weights
 from darse.cli.creating.environment import environment, labels, with_proxies
 from darse.cli.creating.limits import limits, restart_policy, swappiness, ulimit
-from darse.cli.creating.mounts import mount_spec, volumes_and_binds
 from darse.cli.creating.names import names
 from darse.cli.creating.networks import endpoints_and_mode
-from darse.cli.creating.ports import port_specs
 from darse.cli.creating.security import isolation
 from darse.cli.creating.values import duration, pairs, size
 from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.settings.config import Settings
+from darse.mount_specs import InvalidMount, parse_mount, volumes_and_binds
+from darse.port_specs import InvalidPort, parse_ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ def create_body(options: Options, arguments: list[str], settings: Settings) -> d
         body["StopTimeout"] = options.stop_timeout
     if options.rm and options.restart not in ("", "no"):
         raise CliError("conflicting options: cannot specify both --restart and --rm", 125)
-    ports, exposed = port_specs(options.publish, options.expose)
+    try:
+        ports, exposed = parse_ports(options.publish, options.expose)
+        volumes, binds = volumes_and_binds(options.volume)
+    except (InvalidPort, InvalidMount) as error:
+        raise CliError(str(error), 125) from None
     body["ExposedPorts"] = exposed
-    volumes, binds = volumes_and_binds(options.volume)
     body["Volumes"] = volumes
     networks, mode = endpoints_and_mode(options)
     body["HostConfig"] = _host(options, binds, ports, mode)
@@ -80,7 +83,7 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
         "AutoRemove": getattr(options, "rm", False),
         "VolumeDriver": options.volume_driver,
         "VolumesFrom": options.volumes_from or None,
-        "Mounts": [mount_spec(text) for text in options.mount] or None,
+        "Mounts": [_mount(text) for text in options.mount] or None,
         "GroupAdd": options.group_add or None,
         "OomScoreAdj": options.oom_score_adj or 0,
         "PublishAllPorts": options.publish_all,
@@ -106,6 +109,13 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
     if "init" in options.given:
         host["Init"] = options.init
     return host
+
+
+def _mount(text: str) -> dict[str, Any]:
+    try:
+        return parse_mount(text)
+    except InvalidMount as error:
+        raise InvalidArgument(text, "mount", str(error)) from None
 
 
 def _logging(options: Options) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 
 from darse.cli.command_line.flags import Options
-from darse.cli.creating.values import bytes_of
 from darse.cli.errors import CliError, InvalidArgument
+from darse.units import InvalidSize, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def rates(options: Options, flag: str) -> list[dict[str, Any]]:
             rate = int(word) if word.isdecimal() else None
             form, units = "<number>", ""
         else:
-            rate = bytes_of(word)
+            rate = _size(word)
             form, units = "<number>[<unit>]", ". Unit is optional and can be kb, mb, or gb"
         if rate is None:
             reason = f"invalid rate for device: {text}. The correct format is <device-path>:{form}. Number must be a "
@@ -133,3 +133,10 @@ def _of_device(text: str, flag: str) -> tuple[str, str]:
     if not path.startswith("/dev/"):
         raise InvalidArgument(text, flag, f"bad format for device path: {text}")
     return path, value
+
+
+def _size(text: str) -> int | None:
+    try:
+        return parse_size(text)
+    except InvalidSize:
+        return None

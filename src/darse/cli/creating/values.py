@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 from darse.cli.errors import InvalidArgument
+from darse.durations import InvalidDuration, parse_duration
+from darse.units import InvalidSize, parse_size
 
-# Compiled when one is used: compiling all of them takes as long as a request.
-_SIZE = r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[bkmgtp]?)i?b?"
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_DURATION = r"(\d+(?:\.\d*)?|\.\d+)([^\d.]*)"
-_NANOSECONDS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+# Compiled when one is used: compiling takes as long as a request.
 _DOMAIN = r"[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*\.?\s*"
 
 
 def size(text: str, flag: str) -> int:
     """Bytes of `64m`. Raises InvalidArgument."""
-    found = bytes_of(text)
-    if found is None:
-        raise InvalidArgument(text, flag, f"invalid size: '{text}'")
-    return found
-
-
-def bytes_of(text: str) -> int | None:
-    """Bytes of `64m`; None when it is no size."""
-    import re
-
-    match = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
-    return int(float(match["number"]) * _UNITS[match["unit"].lower()]) if match else None
+    try:
+        return parse_size(text)
+    except InvalidSize as error:
+        raise InvalidArgument(text, flag, str(error)) from None
 
 
 def duration(text: str, flag: str) -> int:
-    """Nanoseconds of `1m30s`, which may be negative. Raises InvalidArgument, in the words of Go's ParseDuration."""
-    sign, rest = (-1 if text.startswith("-") else 1), text[1:] if text[:1] in ("-", "+") else text
-    if rest in ("0", "") and text not in ("-", "+"):
-        return 0
-    import re
-
-    total, end = 0.0, 0
-    for match in re.finditer(_DURATION, rest):
-        if match.start() != end:
-            break
-        if not match[2]:
-            raise InvalidArgument(text, flag, f'time: missing unit in duration "{text}"')
-        if match[2] not in _NANOSECONDS:
-            raise InvalidArgument(text, flag, f'time: unknown unit "{match[2]}" in duration "{text}"')
-        total += float(match[1]) * _NANOSECONDS[match[2]]
-        end = match.end()
-    if end != len(rest) or not end:
-        raise InvalidArgument(text, flag, f'time: invalid duration "{text}"')
-    return sign * int(total)
+    """Nanoseconds of `1m30s`, which may be negative; 0 when there is none. Raises InvalidArgument."""
+    try:
+        return parse_duration(text or "0")
+    except InvalidDuration as error:
+        raise InvalidArgument(text, flag, str(error)) from None
 
 
 def pairs(entries: list[str]) -> dict[str, str]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TextIO
 
 from darse.cli.errors import ApiError
-from darse.cli.images.names import ImageName, in_docker_words
+from darse.cli.images.names import in_docker_words
 from darse.cli.output import progress
 from darse.cli.settings import credentials
 from darse.cli.settings.config import Settings
 from darse.client.blocking import Client
+from darse.image_spec.references import Reference
 
 
 def pull(
     client: Client,
     settings: Settings,
-    name: ImageName,
+    name: Reference,
     *,
     platform: str = "",
     quiet: bool = False,
@@ -25,7 +26,7 @@ def pull(
 
     Raises CliError.
     """
-    query = {"fromImage": name.repository, "tag": name.digest or name.tag or None, "platform": platform.lower() or None}
+    query = {"fromImage": name.name, "tag": name.digest or name.tag or None, "platform": platform.lower() or None}
     try:
         response = client.stream("POST", "/images/create", query, headers=credentials.header(settings, name.domain))
     except ApiError as error:

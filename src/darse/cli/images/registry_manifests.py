@@ -14,11 +14,12 @@ from darse.cli.images import manifest_lists
 from darse.cli.images.manifest_lists import Entry
 from darse.cli.settings import credentials
 from darse.cli.settings.config import Settings
-from darse.distribution import Client, Credentials, Limits, Reference, RegistryError, Repository, Uploads
+from darse.distribution import Client, Credentials, Limits, RegistryError, Repository, Uploads
 from darse.distribution.errors import NotInRegistry, Unreachable
 from darse.distribution.hosts import proxies_of
 from darse.distribution.manifests import CONFIG_LIMIT, Document, parse
 from darse.image_spec.manifests import Index, Manifest
+from darse.image_spec.references import Reference
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ class Registry:
         entries = []
         for descriptor in _descriptors(self._document(repository)):
             digest = descriptor["digest"]
-            reference = msgspec.structs.replace(self._reference, digest=digest)
+            reference = self._reference._replace(digest=digest)
             found = _image(repository, reference, repository.manifest(digest))
             if found is None:
                 raise CliError(f"{reference} is a list in a list, which is not supported")

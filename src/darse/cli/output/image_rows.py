@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from darse.cli.images.names import familiar
 from darse.cli.output.format import Row, ago, local_time
+from darse.image_spec.references import familiar
 from darse.units import human_size
 
 HEADINGS = {

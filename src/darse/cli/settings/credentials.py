@@ -14,9 +14,9 @@ import sys
 from typing import Any
 
 from darse.cli.errors import CliError
-from darse.cli.images.names import HUB
 from darse.cli.settings import config_file, credential_helpers
 from darse.cli.settings.config import Settings
+from darse.image_spec.references import DEFAULT_DOMAIN
 
 # The key of Docker Hub's credentials, since its first index.
 HUB_KEY = "https://index.docker.io/v1/"
@@ -31,7 +31,7 @@ https://docs.docker.com/go/credential-store/
 
 def key_of(domain: str) -> str:
     """Under what the credentials of a registry are kept."""
-    return HUB_KEY if domain in (HUB, "index.docker.io") else domain
+    return HUB_KEY if domain in (DEFAULT_DOMAIN, "index.docker.io") else domain
 
 
 def host_of(server: str) -> str:

@@ -8,6 +8,7 @@ import termios
 import tty
 
 from darse.cli.errors import CliError
+from darse.detach_keys import DEFAULT, DetachKeys, InvalidKeys, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,32 +93,9 @@ def require_terminal_for(flag_stdin: bool, flag_tty: bool) -> None:
         raise CliError(text)
 
 
-def parse_keys(text: str) -> bytes:
-    """The bytes of a sequence such as `ctrl-p,ctrl-q`. Raises CliError."""
-    special = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
-    keys = bytearray()
-    for key in text.split(","):
-        if len(key) == 1:
-            keys.append(ord(key))
-        elif key.startswith("ctrl-") and len(key) == 6 and key[5].isascii():
-            letter = key[5]
-            keys.append(ord(letter) - 96 if letter.isalpha() else special.get(letter, 255))
-        else:
-            raise CliError(f"invalid detach keys ({text}) provided")
-    return bytes(keys)
-
-
-class KeyWatcher:
-    """Notices the detach sequence in what is typed."""
-
-    def __init__(self, keys: bytes) -> None:
-        self._keys = keys
-        self._seen = b""
-        self.detached = False
-
-    def watch(self, data: bytes) -> None:
-        """Look at input."""
-        self._seen = (self._seen + data)[-(len(self._keys) + len(data)) :]
-        if self._keys and self._keys in self._seen:
-            self.detached = True
-        self._seen = self._seen[-len(self._keys) :]
+def detach_keys(text: str) -> DetachKeys:
+    """The keys of a flag such as `ctrl-p,ctrl-q`; docker's own when it is empty. Raises CliError."""
+    try:
+        return DetachKeys(parse(text or DEFAULT))
+    except InvalidKeys:
+        raise CliError(f"invalid detach keys ({text}) provided") from None

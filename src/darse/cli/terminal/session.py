@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from darse.client.blocking import Client, Connection, Response
 
-DEFAULT_KEYS = "ctrl-p,ctrl-q"
-
 
 class Detached(CliError):
     """The keys to detach were typed; docker's `attach` and `exec` fail then, its `run` and `start` do not."""
@@ -52,13 +50,13 @@ class Session:
         self._shown = (stdout, stderr)
         self._on_output = on_output
         self.redraw = redraw
-        self._watcher = modes.KeyWatcher(modes.parse_keys(keys or DEFAULT_KEYS))
+        self._keys = modes.detach_keys(keys)
+        self.detached = False
         self._signals: SignalPipe | None = None
 
-    @property
-    def detached(self) -> bool:
-        """Whether the user typed the detach keys."""
-        return self._watcher.detached
+    def _watch(self, typed: bytes) -> None:
+        """Notice the detach keys: everything is passed on, and the engine detaches."""
+        self.detached |= self._keys.filter(typed)[1]
 
     def run(self, connection: Connection, response: Response, begin: Callable[[], None]) -> None:
         """Call `begin` (which starts the process) with everything in place, and relay to the end."""
@@ -70,7 +68,7 @@ class Session:
             stdout=self._shown[0],
             stderr=self._shown[1],
             on_signal=self._on_signal,
-            on_input=self._watcher.watch if self._tty else None,
+            on_input=self._watch if self._tty else None,
             on_output=self._on_output,
         )
         del response  # its head has been read; what follows is the stream

@@ -26,7 +26,7 @@ from darse.containers.exec.records import Exec, ExecRecord, read_record
 from darse.containers.model import Container, Purpose, Status, refuse_restarting
 from darse.containers.networking.links import Links
 from darse.containers.streams.console import Attachment, ConsoleHub
-from darse.containers.streams.detach_keys import DEFAULT, DetachKeys, parse
+from darse.containers.streams.options import detach_keys
 from darse.core import executors, trace
 from darse.core.errors import Conflict, EngineError, NotFound, SystemFault
 from darse.core.exhaustion import in_words, reason
@@ -77,7 +77,7 @@ class ExecService:
         container = self._running(reference)
         validate.check_exec(config)
         if config.DetachKeys:
-            parse(config.DetachKeys)
+            detach_keys(config.DetachKeys)
         if config.User:
             await executors.foreign.run(f"/etc of container {container.id[:12]}", self._user, container, config)
             container = self._running(container.id)
@@ -346,7 +346,7 @@ class ExecService:
         outputs = {STDOUT} if config.AttachStdout or config.Tty else set()
         if config.AttachStderr:
             outputs.add(STDERR)
-        keys = DetachKeys(parse(config.DetachKeys or DEFAULT)) if config.Tty else None
+        keys = detach_keys(config.DetachKeys) if config.Tty else None
         attachment = Attachment(
             one.hub, terminal=terminal, stdin=config.AttachStdin, outputs=frozenset(outputs), detach_keys=keys
         )

@@ -6,7 +6,6 @@ https://docs.docker.com/engine/logging/configure/ for the options.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -16,6 +15,7 @@ from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.tags import check_tag
 from darse.core.errors import InvalidParameter
 from darse.core.expressions import CostlyExpression, Expression, InvalidExpression
+from darse.units import InvalidSize, parse_size
 from darse.wire.host_config import LogConfig
 
 _TOLD: Final = frozenset("labels labels-regex env env-regex tag".split())
@@ -28,8 +28,6 @@ _OPTIONS: Final[dict[str, frozenset[str]]] = {
     "none": _FILES | _TOLD,  # taken, and without effect
     **{name: driver.options for name, driver in REMOTE_DRIVERS.items()},
 }
-_SIZE: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s?(?:([kmgtp])i?)?b?\Z", re.IGNORECASE)
-_POWERS: Final = " kmgtp"
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
@@ -113,10 +111,10 @@ def _size(name: str, value: str) -> int:
     """Bytes, from docker's decimal units: 10m is ten million; 0 for "-1", which is no limit."""
     if value == "-1":
         return 0
-    found = _SIZE.match(value)
-    if found is None:
-        raise InvalidParameter(f"invalid log opt {name}: invalid size: '{value}'")
-    size = int(float(found[1]) * 1000 ** _POWERS.index((found[2] or " ").lower()))
+    try:
+        size = parse_size(value, 1000)
+    except InvalidSize as error:
+        raise InvalidParameter(f"invalid log opt {name}: {error}") from None
     if size <= 0:
         raise InvalidParameter(f"invalid log opt {name}: {name} must be a positive number")
     return size

@@ -23,8 +23,8 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from darse.containers.streams.detach_keys import DetachKeys
 from darse.core.errors import Conflict
+from darse.detach_keys import DetachKeys
 from darse.runtime.monitor.conmon import STDERR, STDOUT
 from darse.runtime.monitor.console import Console
 

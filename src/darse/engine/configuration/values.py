@@ -16,12 +16,11 @@ from typing import Any
 
 from darse.core.config import AddressPool
 from darse.core.errors import InvalidParameter
+from darse.units import InvalidSize, parse_size
 
 Fields = dict[str, Any]
 Reader = Callable[[Any], Fields]
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?) ?([kmgt]?)(?:i?b)?\Z", re.ASCII)
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 
@@ -181,10 +180,10 @@ def size(field: str) -> Reader:
     """A number of bytes: `64m`, `1.5GiB`, 67108864."""
 
     def read(value: str) -> Fields:
-        found = _SIZE.match(str(value).strip().lower())
-        if found is None:
-            raise InvalidParameter(f"invalid size: '{value}'")
-        return {field: int(float(found[1]) * _UNITS[found[2]]) if "." in found[1] else int(found[1]) * _UNITS[found[2]]}
+        try:
+            return {field: parse_size(str(value))}
+        except InvalidSize as error:
+            raise InvalidParameter(str(error)) from None
 
     return read
 

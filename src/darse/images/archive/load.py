@@ -245,7 +245,7 @@ def _names(found: ArchiveTarget) -> list[Reference]:
                 raise InvalidParameter(f'invalid tag "{text}": its digest is not that of the image in the archive')
             names.append(name)
         else:
-            names.append(references.parse_tag(str(msgspec.structs.replace(name, digest=""))))
+            names.append(references.parse_tag(str(name._replace(digest=""))))
     return list(dict.fromkeys(names))
 
 

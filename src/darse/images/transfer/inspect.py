@@ -14,7 +14,8 @@ from darse.images.transfer.mirrors import first_answer
 from darse.wire.registries import DistributionInspect
 
 if TYPE_CHECKING:
-    from darse.distribution import Client, Reference, Repository
+    from darse.distribution import Client, Repository
+    from darse.image_spec.references import Reference
 
 
 def inspect(client: Client, reference: Reference) -> DistributionInspect:

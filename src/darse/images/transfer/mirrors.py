@@ -9,7 +9,8 @@ from darse.distribution.errors import Cancelled, RegistryError, Unreachable
 from darse.images.transfer.registries import in_thread
 
 if TYPE_CHECKING:
-    from darse.distribution import Client, Reference, Repository
+    from darse.distribution import Client, Repository
+    from darse.image_spec.references import Reference
 
 T = TypeVar("T")
 

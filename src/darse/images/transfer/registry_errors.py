@@ -47,8 +47,6 @@ def of_push(error: RegistryError, reference: Reference) -> EngineError:
 
 def of_any(error: RegistryError) -> EngineError:
     """Any other failure. docker's client asks for a password at status 401, so that is a login's only."""
-    if isinstance(error, errors.InvalidReference):
-        return InvalidParameter(str(error))
     if isinstance(error, errors.TooManyRequests) and error.code:
         return SystemFault(error.detail)
     return SystemFault(str(error))

@@ -20,8 +20,8 @@ from darse.build.errors import BuildError
 from darse.build.graph.definition import VertexMetadata
 from darse.build.graph.operations import CopyAction, FileAction, FileOperation
 from darse.build.graph.sources import HTTPSource, ImageSource, LocalSource, OCILayoutSource
-from darse.distribution import references
-from darse.distribution.errors import InvalidReference
+from darse.image_spec import references
+from darse.image_spec.references import InvalidReference
 from darse.quoting import quote
 
 _IMAGE, _LAYOUT, _LOCAL = "docker-image://", "oci-layout://", "local:"

@@ -47,8 +47,8 @@ from darse.build.dockerfile.static_checks import check_written
 from darse.build.dockerfile.suggest import suggestion
 from darse.build.dockerfile.words import Expansion, WordError, WordReader
 from darse.build.graph.definition import Definition, VertexMetadata
-from darse.distribution import references
-from darse.distribution.errors import InvalidReference
+from darse.image_spec import references
+from darse.image_spec.references import InvalidReference
 from darse.quoting import quote
 
 

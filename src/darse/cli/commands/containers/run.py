@@ -189,13 +189,14 @@ def _created(invocation: Invocation, body: dict[str, Any]) -> str:
     try:
         created = client.call("POST", "/containers/create", query, body)
     except ApiError as error:
-        from darse.cli.images.names import in_docker_words, split
+        from darse.cli.images.names import in_docker_words
+        from darse.image_spec.references import split
 
         is_missing = error.http_status == 404 and any(words in error.reason for words in _MISSING)
         if not is_missing or options.pull != "missing":
             raise in_docker_words(error) from error
         if not options.quiet:
-            sys.stderr.write(f"Unable to find image '{split(body['Image']).tagged().short}' locally\n")
+            sys.stderr.write(f"Unable to find image '{split(body['Image']).tagged().familiar}' locally\n")
         _pull(invocation, body["Image"])
         created = client.call("POST", "/containers/create", query, body)
     for warning in created.get("Warnings") or ():
@@ -206,7 +207,7 @@ def _created(invocation: Invocation, body: dict[str, Any]) -> str:
 def _pull(invocation: Invocation, image: str) -> None:
     """Get an image; its progress goes to standard error, where it cannot mix with the container's output."""
     from darse.cli.engine import pull
-    from darse.cli.images.names import split
+    from darse.image_spec.references import split
 
     options = invocation.options
     pull.pull(

@@ -10,8 +10,9 @@ from darse.cli.command_line.key_values import comma_separated
 from darse.cli.commands import pruning
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
-from darse.cli.images.names import check_any, checked, split, split_tag
+from darse.cli.images.names import check_any, checked
 from darse.client.http import quote
+from darse.image_spec.references import split, split_tag
 
 
 def tag(invocation: Invocation) -> int:

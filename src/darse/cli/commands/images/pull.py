@@ -10,10 +10,11 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.engine.pull import pull as pull_image
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
-from darse.cli.images.names import ImageName, checked, in_docker_words
+from darse.cli.images.names import checked, in_docker_words
 from darse.cli.output import progress
 from darse.cli.settings import content_trust, credentials
 from darse.client.http import quote
+from darse.image_spec.references import Reference
 
 _ONE_PLATFORM = (
     "Using --platform pushes only the specified platform manifest of a multi-platform image index.\n"
@@ -27,7 +28,7 @@ _MISSING = (
 )
 
 
-def _named(invocation: Invocation) -> ImageName:
+def _named(invocation: Invocation) -> Reference:
     """The image of the command line, with its default tag, which is told of."""
     options = invocation.options
     name = checked(invocation.arguments[0])
@@ -65,7 +66,7 @@ def push(invocation: Invocation) -> int:
     try:
         response = invocation.client.stream(
             "POST",
-            f"/images/{quote(name.repository, safe='/:')}/push",
+            f"/images/{quote(name.name, safe='/:')}/push",
             query,
             headers=credentials.header(invocation.settings, name.domain),
         )

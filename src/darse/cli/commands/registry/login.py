@@ -8,9 +8,9 @@ from typing import Any
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.cli.images.names import HUB
 from darse.cli.settings import credentials
 from darse.cli.terminal.modes import is_terminal, no_echo
+from darse.image_spec.references import DEFAULT_DOMAIN
 
 _HUB_HINT = (
     "Docker Hub takes a Docker ID or e-mail address, and a password or, better, a personal access token\n"
@@ -23,8 +23,8 @@ def login(invocation: Invocation) -> int:
     options = invocation.options
     password = _given_password(options)
     credentials.warn_of_variable()
-    given = invocation.arguments[0] if invocation.arguments else HUB
-    server = credentials.HUB_KEY if given in (HUB, credentials.HUB_KEY) else credentials.host_of(given)
+    given = invocation.arguments[0] if invocation.arguments else DEFAULT_DOMAIN
+    server = credentials.HUB_KEY if given in (DEFAULT_DOMAIN, credentials.HUB_KEY) else credentials.host_of(given)
     stored = {} if options.username or password else _stored(invocation, server)
     if stored.get("username") and stored.get("password"):
         status = _with_stored(invocation, {**stored, "serveraddress": server})

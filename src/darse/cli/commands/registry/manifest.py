@@ -13,8 +13,8 @@ from darse.cli.errors import CliError
 from darse.cli.images import manifest_lists
 from darse.cli.images.manifest_lists import Entry, Lists
 from darse.cli.images.registry_manifests import Registry
-from darse.distribution import Reference, references
-from darse.distribution.errors import InvalidReference
+from darse.image_spec import references
+from darse.image_spec.references import InvalidReference, Reference
 
 # What docker's client lets a list have: combinations that Go compiles for.
 _ARCHITECTURES = {

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.images.names import split
 from darse.cli.output.format import Row, write
 from darse.cli.output.table import ellipsis
 from darse.cli.settings import credentials
+from darse.image_spec.references import split
 
 _HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL"}
 _TABLE = "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}"

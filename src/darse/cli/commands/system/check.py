@@ -14,8 +14,8 @@ from darse.cli.command_line.flags import Command, Options, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.engine import pull
 from darse.cli.errors import CliError
-from darse.cli.images.names import split
 from darse.cli.terminal import screen
+from darse.image_spec.references import split
 from darse.units import human_size
 
 _MARKS = {"problem": "PROBLEM", "note": "note"}

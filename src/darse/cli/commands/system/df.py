@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.images.names import familiar
 from darse.cli.output import container_rows, image_rows, volume_rows
 from darse.cli.output.format import FORMAT_HELP, Format, Row, write
+from darse.image_spec.references import familiar
 from darse.units import human_size
 
 _HEADINGS = {

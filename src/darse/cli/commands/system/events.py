@@ -51,17 +51,14 @@ def _moment(text: str, now: float) -> str | None:
     """`10m`, `1h30m`: that long ago, as seconds since the epoch. Other times are the engine's to read."""
     if not text:
         return None
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
-    total, rest = 0.0, text.lstrip("+-")
-    while rest:
-        digits = rest[: len(rest) - len(rest.lstrip("0123456789."))]
-        rest = rest[len(digits) :]
-        unit = rest[: len(rest) - len(rest.lstrip("hmsun"))]
-        rest = rest[len(unit) :]
-        if unit not in units or not digits.strip("."):
-            return text
-        total += float(digits) * units[unit]
-    return f"{now - (-total if text.startswith('-') else total):.9f}"
+    if text == "0":
+        return text  # the beginning of time, as docker has it
+    from darse.durations import InvalidDuration, parse_duration
+
+    try:
+        return f"{now - parse_duration(text) / 1e9:.9f}"
+    except InvalidDuration:
+        return text
 
 
 def _shower(source: str) -> Any:

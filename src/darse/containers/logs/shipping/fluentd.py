@@ -22,6 +22,8 @@ from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
 from darse.core.errors import InvalidParameter
+from darse.durations import InvalidDuration, parse_duration
+from darse.units import InvalidSize, parse_size
 
 _HOST: Final = "127.0.0.1"
 _PORT: Final = 24224
@@ -38,9 +40,6 @@ _OTHERS: Final = (
     "fluentd-address fluentd-buffer-limit fluentd-max-retries tag labels labels-regex env env-regex".split()
 )
 _OPTIONS: Final = frozenset((*_BOOLEANS, *_DURATIONS, *_OTHERS))
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?)(ns|us|µs|ms|s|m|h)", re.ASCII)
-_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE: Final = re.compile(r"[0-9]+(\.[0-9]+)?\s?([kmgtp]i?)?b?\Z", re.ASCII | re.IGNORECASE)
 _EVENT_TIME: Final = struct.Struct(">II")
 
 
@@ -61,8 +60,10 @@ def _check(options: Mapping[str, str]) -> None:
     if retries and not (retries.isascii() and retries.isdecimal()):
         raise InvalidParameter(f'strconv.ParseUint: parsing "{retries}": invalid syntax')
     limit = options.get("fluentd-buffer-limit", "")
-    if limit and _SIZE.match(limit) is None:
-        raise InvalidParameter(f"invalid size: '{limit}'")
+    try:
+        parse_size(limit or "0")
+    except InvalidSize as error:
+        raise InvalidParameter(str(error)) from None
 
 
 def _address(options: Mapping[str, str]) -> Address:
@@ -101,12 +102,10 @@ def _duration(options: Mapping[str, str], name: str) -> float | None:
     value = options.get(name, "")
     if not value:
         return None
-    if value == "0":
-        return 0.0
-    parts = _DURATION.findall(value)
-    if not parts or "".join(number + unit for number, unit in parts) != value:
-        raise InvalidParameter(f'time: invalid duration "{value}"')
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    try:
+        return parse_duration(value) / 1e9
+    except InvalidDuration as error:
+        raise InvalidParameter(str(error)) from None
 
 
 class FluentdReceiver:

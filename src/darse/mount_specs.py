@@ -1,11 +1,13 @@
-"""`-v` and `--mount`."""
+"""Mounts as people write them: `--mount type=…,target=…`, and the short form of `-v`. A leaf: it knows no engine.
+
+The result has the API's members. Texts are those of docker's command line.
+"""
 
 from __future__ import annotations
 
 import os
 
-from darse.cli.creating.values import bytes_of
-from darse.cli.errors import CliError, InvalidArgument
+from darse.units import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,28 +22,35 @@ _RECURSIVE: dict[str, str | None] = {
 }
 
 
+class InvalidMount(ValueError):
+    """A text that describes no mount."""
+
+
 def volumes_and_binds(entries: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """`-v`: a bare path is an anonymous volume, the rest are binds, of which relative paths become absolute."""
+    """`-v`: a bare path is an anonymous volume, the rest are binds, of which relative paths become absolute.
+
+    Raises InvalidMount.
+    """
     volumes: dict[str, Any] = {}
     binds = []
     for entry in entries:
         if not entry:
-            raise CliError("invalid empty volume spec", 125)
+            raise InvalidMount("invalid empty volume spec")
         source, separator, rest = entry.partition(":")
         if not separator:
             volumes[entry] = {}
             continue
         if not all(entry.split(":")):
-            raise CliError(f"invalid spec: {entry}: empty section between colons", 125)
+            raise InvalidMount(f"invalid spec: {entry}: empty section between colons")
         if source.startswith("."):
             source = os.path.abspath(source)
         binds.append(f"{source}:{rest}")
     return volumes, binds
 
 
-def mount_spec(text: str) -> dict[str, Any]:
-    """One `--mount type=…,source=…,target=…`. Raises InvalidArgument."""
-    import csv
+def parse_mount(text: str) -> dict[str, Any]:
+    """One `--mount type=…,source=…,target=…`. Raises InvalidMount."""
+    import csv  # noqa: PLC0415 - few commands have such a flag
 
     mount = _Mount(text)
     for field in next(csv.reader([text]), ()):
@@ -57,12 +66,9 @@ class _Mount:
         self._mount: dict[str, Any] = {"Type": "volume"}
         self._options: dict[str, dict[str, Any]] = {"volume": {}, "image": {}, "bind": {}, "tmpfs": {}}
 
-    def _wrong(self, reason: str) -> InvalidArgument:
-        return InvalidArgument(self._text, "mount", reason)
-
     def _switch(self, key: str, value: str) -> bool:
         if value not in (*_TRUE, *_FALSE):
-            raise self._wrong(f"invalid value for {key}: {value}")
+            raise InvalidMount(f"invalid value for {key}: {value}")
         return value in _TRUE
 
     def read(self, field: str) -> None:
@@ -71,7 +77,7 @@ class _Mount:
         key = key.lower()
         if not equals:
             if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
-                raise self._wrong(f"invalid field '{field}' must be a key=value pair")
+                raise InvalidMount(f"invalid field '{field}' must be a key=value pair")
             value = "true"
         if key == "type":
             self._mount["Type"] = value.lower()
@@ -84,7 +90,7 @@ class _Mount:
         elif key == "consistency":
             self._mount["Consistency"] = value.lower()
         elif not self._read_option(key, value):
-            raise self._wrong(f"unexpected key '{key}' in '{field}'")
+            raise InvalidMount(f"unexpected key '{key}' in '{field}'")
 
     def _read_option(self, key: str, value: str) -> bool:
         kind, _, name = key.partition("-")
@@ -96,7 +102,7 @@ class _Mount:
         elif key == "bind-recursive":
             if value not in _RECURSIVE:
                 choice = '"enabled", "disabled", "writable", or "readonly"'
-                raise self._wrong(f"invalid value for {key}: {value} (must be {choice})")
+                raise InvalidMount(f"invalid value for {key}: {value} (must be {choice})")
             if (member := _RECURSIVE[value]) is not None:
                 options[member] = True
         elif key == "volume-nocopy":
@@ -116,31 +122,36 @@ class _Mount:
         return True
 
     def _amount(self, key: str, value: str) -> int:
-        if key == "tmpfs-size":
-            found = bytes_of(value)
-        else:
-            found = int(value, 8) if value.isdecimal() and set(value) <= set("01234567") else None
-        if found is None:
-            raise self._wrong(f"invalid value for {key}: {value}")
-        return found
+        try:
+            return parse_size(value) if key == "tmpfs-size" else _mode(value)
+        except ValueError:
+            raise InvalidMount(f"invalid value for {key}: {value}") from None
 
     def checked(self) -> dict[str, Any]:
         """The mount as the API has it."""
         mount, bind = self._mount, self._options["bind"]
         if not self._text:
-            raise self._wrong("EOF")
+            raise InvalidMount("EOF")
         if not mount["Type"]:
-            raise self._wrong("type is required")
+            raise InvalidMount("type is required")
         if not mount.get("Target"):
-            raise self._wrong("target is required")
+            raise InvalidMount("target is required")
         for kind, options in self._options.items():
             if options and kind != mount["Type"]:
-                raise self._wrong(f"cannot mix '{kind}-*' options with mount type '{mount['Type']}'")
+                raise InvalidMount(f"cannot mix '{kind}-*' options with mount type '{mount['Type']}'")
         for value, member in (("writable", "ReadOnlyNonRecursive"), ("readonly", "ReadOnlyForceRecursive")):
             if bind.get(member) and not mount.get("ReadOnly"):
-                raise self._wrong(f"option 'bind-recursive={value}' requires 'readonly' to be specified in conjunction")
+                raise InvalidMount(
+                    f"option 'bind-recursive={value}' requires 'readonly' to be specified in conjunction"
+                )
         if bind.get("ReadOnlyForceRecursive") and bind.get("Propagation") != "rprivate":
-            raise self._wrong(
+            raise InvalidMount(
                 "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
             )
         return mount | {f"{kind.title()}Options": options for kind, options in self._options.items() if options}
+
+
+def _mode(text: str) -> int:
+    if not text or set(text) - set("01234567"):
+        raise ValueError(text)
+    return int(text, 8)

@@ -1,26 +1,32 @@
-"""`--publish` and `--expose`."""
+"""Ports as people write them: `-p [ADDRESS:][HOST:]CONTAINER[/PROTOCOL]`, `--expose`, and the API's `80/tcp`.
+
+A leaf: it knows no engine. Texts are those of docker's command line.
+"""
 
 from __future__ import annotations
-
-from darse.cli.creating.values import is_address
-from darse.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+PROTOCOLS = ("tcp", "udp", "sctp")
 
-def port_specs(publish: list[str], expose: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`-p` and `--expose`: the port bindings and the exposed ports. Raises CliError."""
+
+class InvalidPort(ValueError):
+    """A text that names no port."""
+
+
+def parse_ports(publish: list[str], expose: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`-p` and `--expose`: the port bindings and the exposed ports. Raises InvalidPort."""
     bindings: dict[str, Any] = {}
     exposed: dict[str, Any] = {}
     for text in publish:
-        for key, binding in _publish(text):
+        for key, binding in parse_publish(text):
             exposed[key] = {}
             bindings.setdefault(key, []).append(binding)
     for text in expose:
         if ":" in text:
-            raise CliError(f"invalid port format for --expose: {text}", 125)
+            raise InvalidPort(f"invalid port format for --expose: {text}")
         ports, _, protocol = text.partition("/")
         for port in _exposed_range(ports, text):
             exposed[f"{port}/{protocol or 'tcp'}"] = {}
@@ -38,23 +44,27 @@ def _exposed_range(ports: str, text: str) -> range:
     if not reason and int(last or first) < int(first):
         reason = f"invalid range specified for port: {ports}"
     if reason:
-        raise CliError(f"invalid range format for --expose: {text}, error: {reason}", 125)
+        raise InvalidPort(f"invalid range format for --expose: {text}, error: {reason}")
     return range(int(first), int(last or first) + 1)
 
 
-def _publish(text: str) -> list[tuple[str, dict[str, str]]]:
+def parse_publish(text: str) -> list[tuple[str, dict[str, str]]]:
+    """One `-p`: of each container's port its key in the API, and the address and port, or ports, of the host.
+
+    Raises InvalidPort.
+    """
     address, host, container, protocol = _split_publish(text)
     if not container:
-        raise CliError(f"no port specified: {text if '=' not in text else f'{host}:/{protocol}'}<empty>", 125)
-    if address and not is_address(address):
-        raise CliError(f"invalid IP address: {address}", 125)
+        raise InvalidPort(f"no port specified: {text if '=' not in text else f'{host}:/{protocol}'}<empty>")
+    if address and not _is_address(address):
+        raise InvalidPort(f"invalid IP address: {address}")
     inner = _port_range(container, "invalid containerPort", least=0)
     outer = _port_range(host, "invalid hostPort", least=0) if host else range(0)
-    if protocol not in ("tcp", "udp", "sctp"):
-        raise CliError(f"invalid proto: {protocol}", 125)
+    if protocol not in PROTOCOLS:
+        raise InvalidPort(f"invalid proto: {protocol}")
     if host and len(outer) != len(inner):
         if len(inner) > 1:
-            raise CliError(f"invalid ranges specified for container and host Ports: {container} and {host}", 125)
+            raise InvalidPort(f"invalid ranges specified for container and host Ports: {container} and {host}")
         return [(f"{inner[0]}/{protocol}", {"HostIp": address, "HostPort": host})]
     return [
         (f"{port}/{protocol}", {"HostIp": address, "HostPort": str(outer[number]) if host else ""})
@@ -83,4 +93,15 @@ def _port_range(text: str, complaint: str, *, least: int) -> range:
         low, high = int(first), int(last or first)
         if least <= low <= high < 65536:
             return range(low, high + 1)
-    raise CliError(f"{complaint}: {text}", 125)
+    raise InvalidPort(f"{complaint}: {text}")
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an address of IPv4 or IPv6, without a zone: Go's net.ParseIP takes none."""
+    import ipaddress  # noqa: PLC0415 - slow to import; most ports are published on every address
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text

@@ -1,15 +1,20 @@
-"""Detach keys: a sequence such as `ctrl-p,ctrl-q` in a terminal's input that lets go of the process."""
+"""Detach keys: a sequence such as `ctrl-p,ctrl-q` in a terminal's input that lets go of the process.
+
+The engine and the command read them alike: the engine detaches, and the command must know that it did.
+"""
 
 from __future__ import annotations
-
-from darse.core.errors import InvalidParameter
 
 DEFAULT = "ctrl-p,ctrl-q"
 _CONTROL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31} | {chr(97 + index): index + 1 for index in range(26)}
 
 
+class InvalidKeys(ValueError):
+    """A text that is no sequence; its text is moby's."""
+
+
 def parse(text: str) -> bytes:
-    """Return the bytes of a sequence like `ctrl-p,ctrl-q` or `a,b`. Raises InvalidParameter."""
+    """Return the bytes of a sequence like `ctrl-p,ctrl-q` or `a,b`. Raises InvalidKeys."""
     keys = bytearray()
     for key in text.split(","):
         if len(key) == 1 and ord(key) < 128:
@@ -17,7 +22,7 @@ def parse(text: str) -> bytes:
         elif key.startswith("ctrl-") and key[5:] in _CONTROL:
             keys.append(_CONTROL[key[5:]])
         else:
-            raise InvalidParameter(f"Invalid detach keys ({text}) provided: Unknown character: '{key}'")
+            raise InvalidKeys(f"Invalid detach keys ({text}) provided: Unknown character: '{key}'")
     return bytes(keys)
 
 

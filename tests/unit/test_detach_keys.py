@@ -2,8 +2,7 @@
 
 import pytest
 
-from darse.containers.streams.detach_keys import DetachKeys, parse
-from darse.core.errors import InvalidParameter
+from darse.detach_keys import DetachKeys, InvalidKeys, parse
 
 
 @pytest.mark.parametrize(
@@ -19,9 +18,9 @@ def test_a_sequence_is_read(text, keys):
     assert parse(text) == keys
 
 
-@pytest.mark.parametrize("text", ["ctrl-", "ctrl-é", "abc", "", "ctrl-ab"])
+@pytest.mark.parametrize("text", ["ctrl-", "ctrl-é", "abc", "", "ctrl-ab", "ctrl-A", "é", "a,,b"])
 def test_what_is_no_sequence_is_refused(text):
-    with pytest.raises(InvalidParameter, match="Invalid detach keys"):
+    with pytest.raises(InvalidKeys, match="Invalid detach keys"):
         parse(text)
 
 
