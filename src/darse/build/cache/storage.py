@@ -1,0 +1,138 @@
+"""Cache storage in the engine's database.
+
+Nothing here needs to survive the power going out: a record that is lost is a result that is made again, and one whose
+snapshot is missing is found out when it is used. So no write waits for the disk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from darse.build.solver.storage import CacheRecord
+from darse.core.state import Schema, State
+
+SCHEMA = Schema(
+    "build",
+    (
+        """
+        CREATE TABLE build_records (id TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE build_results (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, record TEXT NOT NULL, UNIQUE (key, record)
+        );
+        CREATE INDEX build_results_record ON build_results (record);
+        CREATE TABLE build_links (key TEXT PRIMARY KEY, target TEXT NOT NULL) WITHOUT ROWID;
+        CREATE INDEX build_links_target ON build_links (target);
+        CREATE TABLE build_inputs (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT NOT NULL UNIQUE, inputs BLOB NOT NULL
+        )
+        """,
+    ),
+)
+# Operations of which the last inputs are remembered, the newest.
+_MOST_OPERATIONS = 20_000
+
+
+class DatabaseCacheStorage:
+    """Keeps records, results and links in tables; leases in memory."""
+
+    def __init__(self, state: State, *, most_operations: int = _MOST_OPERATIONS) -> None:
+        self._state = state
+        self._most_operations = most_operations
+        self._leases: Counter[str] = Counter()
+        self._decode = msgspec.json.Decoder(CacheRecord).decode
+
+    def link(self, key: str) -> str | None:
+        """See CacheStorage."""
+        row = self._state.row("SELECT target FROM build_links WHERE key = ?", (key,))
+        return None if row is None else str(row[0])
+
+    def set_link(self, key: str, target: str) -> None:
+        """See CacheStorage."""
+        with self._state.transaction(durable=False) as connection:
+            connection.execute("INSERT OR REPLACE INTO build_links VALUES (?, ?)", (key, target))
+
+    def last_inputs(self, operation: str) -> Sequence[str] | None:
+        """See CacheStorage."""
+        row = self._state.row("SELECT inputs FROM build_inputs WHERE operation = ?", (operation,))
+        return None if row is None else msgspec.json.decode(row[0], type=list[str])
+
+    def set_last_inputs(self, operation: str, inputs: Sequence[str]) -> None:
+        """See CacheStorage."""
+        with self._state.transaction(durable=False) as connection:
+            inserted = connection.execute(
+                "INSERT OR REPLACE INTO build_inputs (operation, inputs) VALUES (?, ?)",
+                (operation, msgspec.json.encode(list(inputs))),
+            )
+            oldest = (inserted.lastrowid or 0) - self._most_operations
+            connection.execute("DELETE FROM build_inputs WHERE sequence <= ?", (oldest,))
+
+    def result(self, key: str) -> CacheRecord | None:
+        """See CacheStorage."""
+        return next(
+            self._decoded(
+                "SELECT id, document FROM build_records JOIN build_results ON record = id WHERE key = ? "
+                "ORDER BY sequence DESC",
+                (key,),
+            ),
+            None,
+        )
+
+    def add(self, key: str, record: CacheRecord) -> None:
+        """See CacheStorage."""
+        with self._state.transaction(durable=False) as connection:
+            document = msgspec.json.encode(record)
+            connection.execute("INSERT OR IGNORE INTO build_records VALUES (?, ?)", (record.id, document))
+            connection.execute("INSERT OR REPLACE INTO build_results (key, record) VALUES (?, ?)", (key, record.id))
+
+    def use(self, record: str, now: float) -> None:
+        """See CacheStorage."""
+        found = self.record(record)
+        if found is None:
+            return
+        used = msgspec.json.encode(msgspec.structs.replace(found, last_used=now, uses=found.uses + 1))
+        with self._state.transaction(durable=False) as connection:
+            connection.execute("UPDATE build_records SET document = ? WHERE id = ?", (used, record))
+
+    def record(self, id: str) -> CacheRecord | None:
+        """See CacheStorage."""
+        return next(self._decoded("SELECT id, document FROM build_records WHERE id = ?", (id,)), None)
+
+    def records(self) -> Iterable[CacheRecord]:
+        """See CacheStorage."""
+        return list(self._decoded("SELECT id, document FROM build_records", ()))
+
+    def _decoded(self, query: str, parameters: Sequence[str]) -> Iterator[CacheRecord]:
+        rows = self._state.rows(query, parameters)
+        return (record for _, record in self._state.decoded("build_records", rows, self._decode))
+
+    def remove(self, record: str) -> bool:
+        """See CacheStorage."""
+        if self.is_leased(record):
+            return False
+        with self._state.transaction(durable=False) as connection:
+            removed = connection.execute("DELETE FROM build_records WHERE id = ?", (record,)).rowcount
+            # Links to what has no result any more are of no use.
+            connection.execute(
+                "DELETE FROM build_links WHERE target IN (SELECT key FROM build_results WHERE record = ?1) "
+                "AND NOT EXISTS (SELECT 1 FROM build_results WHERE key = target AND record <> ?1)",
+                (record,),
+            )
+            connection.execute("DELETE FROM build_results WHERE record = ?", (record,))
+        return removed > 0
+
+    def lease(self, record: str) -> None:
+        """See CacheStorage."""
+        self._leases[record] += 1
+
+    def release(self, record: str) -> None:
+        """See CacheStorage."""
+        self._leases[record] -= 1
+        if self._leases[record] <= 0:
+            del self._leases[record]
+
+    def is_leased(self, record: str) -> bool:
+        """See CacheStorage."""
+        return record in self._leases

@@ -1,0 +1,8 @@
+"""Trees of files on this engine: the digests of their content.
+
+Everything here reads what containers, archives and clients wrote: no name in it is trusted, and no link leads out.
+"""
+
+from darse.build.context.content_digest import PathNotFound, content_digest
+
+__all__ = ["PathNotFound", "content_digest"]

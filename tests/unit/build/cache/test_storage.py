@@ -1,0 +1,71 @@
+"""Storage in the engine's database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from darse.build.cache import SCHEMA, DatabaseCacheStorage
+from darse.build.solver import CacheRecord, CacheStorage, Solver
+from darse.core.state import State
+from tests.unit.build.solver.fake import FakeExecutor
+from tests.unit.build.solver.storage_suite import StorageSuite
+from tests.unit.build.solver.test_solver import chain
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    state = State(tmp_path / "state.db", [SCHEMA])
+    yield state
+    state.close()
+
+
+class TestDatabase(StorageSuite):
+    """In tables."""
+
+    @pytest.fixture
+    def storage(self, state: State) -> CacheStorage:
+        return DatabaseCacheStorage(state)
+
+
+async def test_the_next_engine_finds_what_this_one_has_made(tmp_path: Path) -> None:
+    executor = FakeExecutor({"image": {"/bin": "1"}, "context": {"/a": "1"}})
+    for executed in (["fetch context", "fetch image", "files", "one"], []):
+        state = State(tmp_path / "state.db", [SCHEMA])
+        solver = Solver(executor, DatabaseCacheStorage(state))
+        executor.done.clear()
+        solver.release(await solver.solve(chain("one")))
+        assert sorted(set(executor.done) - {"digest"}) == executed
+        state.close()
+
+
+def test_links_go_with_the_last_result_of_their_key(state: State) -> None:
+    storage = DatabaseCacheStorage(state)
+    storage.set_link("by definition", "key")
+    storage.add("key", CacheRecord("a"))
+    storage.add("key", CacheRecord("b"))
+    assert storage.remove("a")
+    assert storage.link("by definition") == "key"
+    assert storage.remove("b")
+    assert storage.link("by definition") is None
+
+
+def test_only_so_many_operations_are_remembered(state: State) -> None:
+    storage = DatabaseCacheStorage(state, most_operations=2)
+    for name in ("a", "b", "a", "c"):
+        storage.set_last_inputs(name, [name])
+    assert [storage.last_inputs(name) for name in ("a", "b", "c")] == [["a"], None, ["c"]]
+
+
+def test_a_damaged_record_is_passed_over(state: State) -> None:
+    storage = DatabaseCacheStorage(state)
+    storage.add("key", CacheRecord("good"))
+    storage.add("key", CacheRecord("bad"))
+    with state.transaction() as connection:
+        connection.execute("UPDATE build_records SET document = 'x' WHERE id = 'bad'")
+    found = storage.result("key")
+    assert found is not None
+    assert found.id == "good"
+    assert [record.id for record in storage.records()] == ["good"]
