@@ -54,4 +54,4 @@ class LifecycleListeners:
         try:
             hear(container)
         except Exception:
-            _log.exception("an listener of container %s failed", container.id[:12])
+            _log.exception("a listener of container %s failed", container.id[:12])

@@ -8,8 +8,8 @@ Life cycle (each arrow is one transaction):
                          ↑     ↓
                restarting ⇄ exited       any of them → removing → (gone)
 
-`creating` and `removing` mark work that recovery finishes: a `creating` container was never acknowledged and is
-undone, a `removing` one is removed.
+A `creating` container was never acknowledged: after a crash, recovery undoes it. `removing` is in memory only: a removal
+deletes the row first and leaves a note (`darse.core.unfinished`), after which recovery deletes the files.
 """
 
 from __future__ import annotations

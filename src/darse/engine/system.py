@@ -171,7 +171,7 @@ class SystemService:
             Driver=DRIVER,
             DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
             DockerRootDir=str(config.data_root),
-            Plugins=Plugins(context.volumes.driver_names, ["bridge", "host", "null"], None, drivers()),
+            Plugins=Plugins(context.volumes.driver_names, context.networks.driver_names, None, drivers()),
             MemoryLimit=has("memory"),
             SwapLimit=facts.swap_accounting,
             CpuCfsPeriod=has("cpu"),

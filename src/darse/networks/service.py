@@ -94,6 +94,8 @@ class NetworkService:
         self._ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
         self._ipams: dict[str, IPAMDriver] = {driver.name: driver for driver in (self._ipam, NullIPAM())}
         self._addresses = EndpointAddresses(self._ipams)
+        #: The names of the drivers, as `docker info` lists them.
+        self.driver_names = sorted(self._drivers)
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
         self._mapper = PortMapper(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)

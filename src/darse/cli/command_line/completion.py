@@ -213,7 +213,7 @@ def _drivers(kind: str, settings: Settings) -> list[str]:
     try:
         plugins = _asked(settings).call("GET", "/info")["Plugins"]
     except CliError:
-        return {"Network": ["bridge", "host", "null"], "Volume": ["local"]}.get(kind, [])
+        return {"Network": ["bridge", "host", "ipvlan", "macvlan", "null"], "Volume": ["local"]}.get(kind, [])
     return list(plugins.get(kind) or ())
 
 

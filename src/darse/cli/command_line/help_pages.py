@@ -38,7 +38,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "image prune": {"until": "", **_LABELS},
     "network ls": {
         "dangling": _BOOLEAN,
-        "driver": "bridge host null",
+        "driver": "bridge host ipvlan macvlan null",
         "id": "",
         "name": "",
         "scope": "local",

@@ -214,8 +214,11 @@ class Lifecycle:
                 state.health.Status = "unhealthy"  # as docker has it
             lasted = container.lasted()
             self._restart_or_rest(container, lasted=lasted)
+            # Asked now: the write may have to wait for the disk.
+            oom = exit_.oom_killed and not container.oom_kills
+            write = functools.partial(self._save_end, container, exit_, lasted, oom=oom)
             try:
-                context.pending_writes.write(container.id, functools.partial(self._save_end, container, exit_, lasted))
+                context.pending_writes.write(container.id, write)
             finally:
                 # Whatever that fails by: nobody waits for a process that is gone.
                 self._tell_ended(container)
@@ -233,13 +236,14 @@ class Lifecycle:
         context.listeners.ended(container)
         self.hubs.close(container)
 
-    def _save_end(self, container: Container, exit_: Exit, lasted: float) -> None:
+    def _save_end(self, container: Container, exit_: Exit, lasted: float, *, oom: bool) -> None:
+        """Write that a container has ended; `oom`: that the kernel has killed it, too, which was not told yet."""
         context = self._context
         with context.database.transaction():
             # In one transaction with the exit: one flush of the disk instead of two.
             context.networks.sandbox_release(container.id)
             context.store.save_state(container)
-            if exit_.oom_killed and not container.oom_kills:
+            if oom:
                 context.publish(container, "oom")
             context.publish(container, "die", exitCode=exit_.code, execDuration=int(lasted))
 
