@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,7 +22,6 @@ from darse.core.events import EventLog
 from darse.image_spec import platforms
 from darse.image_spec.platforms import Platform
 from darse.images import references
-from darse.images.archive.load import ImageLoader
 from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
 from darse.images.gc.collector import GarbageCollector
@@ -30,6 +30,9 @@ from darse.images.references import Reference
 from darse.images.store import ImageStore
 from darse.images.writer import ImageDocuments, ImageWriter
 from darse.wire.containers import ContainerConfig
+
+if TYPE_CHECKING:
+    from darse.images.archive.load import ImageLoader
 
 LABEL: Final = "org.darse.builtin"
 PREFIX: Final = "docker.io/builtin/"
@@ -72,7 +75,7 @@ class BuiltinImages:
         images: ImageStore,
         content: ContentStore,
         writer: ImageWriter,
-        loader: ImageLoader,
+        loader: Callable[[], ImageLoader],
         gc: GarbageCollector,
         events: EventLog,
     ) -> None:
@@ -103,7 +106,7 @@ class BuiltinImages:
     async def _assemble(self, short: str, name: Reference) -> None:
         archive, config = await executors.storage.run(assemble, short)
         async with self._gc.lease() as lease:
-            blob = await self._loader.unpack_base_layer(archive, lease)
+            blob = await self._loader().unpack_base_layer(archive, lease)
             config = msgspec.structs.replace(config, rootfs=RootFS("layers", [blob.digest]))
             documents = ImageDocuments.of_layers(msgspec.json.encode(config), [blob])
             async with self._content.stored(documents.contents):

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.events import EventLog
@@ -25,8 +27,6 @@ from darse.core.unfinished import Unfinished
 from darse.image_spec.manifests import Descriptor
 from darse.image_spec.platforms import Platform
 from darse.images import references
-from darse.images.archive.load import ImageLoader
-from darse.images.archive.save import ImageSaver
 from darse.images.builtin import BuiltinImages
 from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
@@ -50,6 +50,10 @@ from darse.images.views import ImageViews
 from darse.images.writer import ImageDocuments, ImageWriter
 from darse.recovery.startup import Recovery
 from darse.runtime.rootfs.trash import Trash
+
+if TYPE_CHECKING:
+    from darse.images.archive.load import ImageLoader
+    from darse.images.archive.save import ImageSaver
 
 LIST_FILTERS = ("dangling", "label", "label!", "before", "since", "reference", "until")
 PRUNE_FILTERS = ("dangling", "label", "label!", "until")
@@ -88,11 +92,34 @@ class ImageService:
         self.disk_usage = DiskUsage(state, content, layers, remapped)
         self._recovery = CrashRecovery(images, layers, self.snapshots, gc)
         self.views = ImageViews(images, content, layers, self._users_of)
-        self.loader = ImageLoader(images, content, layers, compressed, writer, gc, events, keep_blobs=keep_layer_blobs)
-        self.saver = ImageSaver(images, content, layers, gc, events)
         self.deletion = ImageDeletion(images, content, events, gc, self.disk_usage, compressed, self._users_of)
         self.fsck = StoreCheck(state, images, content, layers, self.snapshots, compressed, gc)
-        self._builtin = BuiltinImages(images, content, writer, self.loader, gc, events)
+        self._builtin = BuiltinImages(images, content, writer, lambda: self.loader, gc, events)
+
+    @cached_property
+    def loader(self) -> ImageLoader:
+        """Reads archives; made, and its modules are imported, for the first."""
+        from darse.images.archive.load import ImageLoader  # noqa: PLC0415
+
+        stores = self.stores
+        return ImageLoader(
+            stores.images,
+            stores.content,
+            stores.layers,
+            stores.compressed,
+            stores.writer,
+            stores.gc,
+            self._events,
+            keep_blobs=stores.keep_layer_blobs,
+        )
+
+    @cached_property
+    def saver(self) -> ImageSaver:
+        """Writes archives; made, and its modules are imported, for the first."""
+        from darse.images.archive.save import ImageSaver  # noqa: PLC0415
+
+        stores = self.stores
+        return ImageSaver(stores.images, stores.content, stores.layers, stores.gc, self._events)
 
     def _users_of(self, image_id: str) -> list[ImageUser]:
         return self.users(image_id)

@@ -26,7 +26,6 @@ _OPTIONS: Final[dict[str, frozenset[str]]] = {
     "json-file": _FILES | _TOLD,
     "local": _FILES | _TOLD,
     "none": _FILES | _TOLD,  # taken, and without effect
-    **{name: driver.options for name, driver in REMOTE_DRIVERS.items()},
 }
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -51,7 +50,7 @@ _NO_CACHE: Final = Retention(20_000_000, 1, compress=False)
 
 def drivers() -> list[str]:
     """The names of the drivers."""
-    return sorted(_OPTIONS)
+    return sorted({*_OPTIONS, *REMOTE_DRIVERS})
 
 
 def with_defaults(given: LogConfig, driver: str, options: Mapping[str, str]) -> LogConfig:
@@ -63,11 +62,13 @@ def with_defaults(given: LogConfig, driver: str, options: Mapping[str, str]) -> 
 
 def check(config: LogConfig) -> None:
     """Raise InvalidParameter for an unknown driver or option, or a value that means nothing."""
-    if config.Type not in _OPTIONS:
+    remote = REMOTE_DRIVERS.get(config.Type)
+    taken = remote.options if remote is not None else _OPTIONS.get(config.Type)
+    if taken is None:
         raise InvalidParameter(f"logger: no log driver named '{config.Type}' is registered")
     options = config.Config or {}
     for name, value in options.items():
-        if name not in _OPTIONS[config.Type] | _DELIVERY:
+        if name not in taken | _DELIVERY:
             quoted = f'"{name}"' if config.Type == "gelf" else f"'{name}'"
             raise InvalidParameter(f"unknown log opt {quoted} for {config.Type} log driver")
         if "\0" in value:
@@ -75,7 +76,6 @@ def check(config: LogConfig) -> None:
         read = _READ.get(name)
         if read is not None:
             read(name, value)
-    remote = REMOTE_DRIVERS.get(config.Type)
     if remote is not None:
         remote.check(options)
     kept = retention(config)
