@@ -25,7 +25,8 @@ _LATER = {
     "receivers of logs": " ".join(
         f"darse.containers.logs.shipping.{name}" for name in "connections fluentd gelf journald splunk syslog".split()
     ),
-    "registries": "darse.distribution.client darse.distribution.hosts darse.distribution.session",
+    "registries": "darse.distribution.client darse.distribution.hosts darse.distribution.session "
+    "darse.images.transfer.manager darse.images.transfer.pull darse.images.transfer.push",
     "other programs": "cryptography darse.cli darse.client jinja2 jwt yaml",
     "servers and clients that are not used": "aiohttp.client aiohttp.web_urldispatcher http.server",
 }

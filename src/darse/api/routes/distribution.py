@@ -14,7 +14,6 @@ from darse.core.filters import Filters
 from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.references import Reference
-from darse.images.transfer.pull import PullOptions
 from darse.images.transfer.service import SEARCH_FILTERS
 from darse.wire.registries import AuthConfig, AuthResponse
 
@@ -32,6 +31,8 @@ async def create(call: Call) -> web.StreamResponse:
     image = query.text(request, "fromImage")
     if not image:
         raise InvalidParameter("either fromImage or fromSrc is required")
+    from darse.images.transfer.pull import PullOptions  # noqa: PLC0415 - as all of pulls, when one is asked for
+
     reference, all_tags = _asked(image, query.text(request, "tag"))
     platform = _platform(call)
     options = PullOptions(platform, read_credentials(request), read_others(request))

@@ -1,8 +1,12 @@
-"""The engine's client of registries: pull, push, log in, search, and inspect without a pull."""
+"""The engine's client of registries: pull, push, log in, search, and inspect without a pull.
+
+What each of them consists of is imported when it is asked for first: an engine at rest talks to no registry.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from darse.core.config import EngineConfig
@@ -14,15 +18,14 @@ from darse.distribution.errors import RegistryError
 from darse.images import references
 from darse.images.references import Reference
 from darse.images.service import ImageService
-from darse.images.transfer import inspect, registry_errors
-from darse.images.transfer.manager import TransferManager
-from darse.images.transfer.pull import Puller
-from darse.images.transfer.push import Pusher
 from darse.images.transfer.registries import Registries, in_thread
-from darse.wire.registries import DistributionInspect
 
 if TYPE_CHECKING:
     from darse.distribution import Credentials, Limits, SearchResult
+    from darse.images.transfer.manager import TransferManager
+    from darse.images.transfer.pull import Puller
+    from darse.images.transfer.push import Pusher
+    from darse.wire.registries import DistributionInspect
 
 SEARCH_FILTERS = ("is-automated", "is-official", "stars")
 
@@ -34,18 +37,39 @@ class RegistryService:
         self, config: EngineConfig, images: ImageService, events: EventLog, limits: Limits | None = None
     ) -> None:
         """`limits` are the timeouts and retries; the number of attempts is the configuration's."""
-        stores = images.stores
+        self._config = config
+        self._images = images
+        self._events = events
         self._registries = Registries(config, limits)
+        self._transfers: TransferManager | None = None
+
+    @cached_property
+    def puller(self) -> Puller:
+        """Pulls images."""
+        from darse.images.transfer.manager import TransferManager  # noqa: PLC0415
+        from darse.images.transfer.pull import Puller  # noqa: PLC0415
+
+        stores, config = self._images.stores, self._config
         self._transfers = TransferManager(stores.content, stores.layers, lambda: config.max_concurrent_downloads)
-        self.pusher = Pusher(stores, self._registries, events, lambda: config.max_concurrent_uploads)
-        self.puller = Puller(images, self._registries, self._transfers, events)
+        return Puller(self._images, self._registries, self._transfers, self._events)
+
+    @cached_property
+    def pusher(self) -> Pusher:
+        """Pushes images."""
+        from darse.images.transfer.push import Pusher  # noqa: PLC0415
+
+        config = self._config
+        return Pusher(self._images.stores, self._registries, self._events, lambda: config.max_concurrent_uploads)
 
     async def close(self) -> None:
         """End every transfer; what was fetched stays for the next pull."""
-        await self._transfers.close()
+        if self._transfers is not None:
+            await self._transfers.close()
 
     async def log_in(self, server: str, credentials: Credentials) -> str:
         """Try credentials on a registry; return its identity token, or "". Raises Unauthorized, and SystemFault."""
+        from darse.images.transfer import registry_errors  # noqa: PLC0415
+
         client = self._registries.client(credentials)
         try:
             return await in_thread(client.cancellation, lambda: client.login(server))
@@ -65,6 +89,8 @@ class RegistryService:
         domain, sought = (first, rest) if named else (references.DEFAULT_DOMAIN, term)
         official, automated = filters.flag("is-official"), filters.flag("is-automated")
         stars = max((_number(text) for text in filters.values("stars")), default=0)
+        from darse.images.transfer import registry_errors  # noqa: PLC0415
+
         client = self._registries.client(credentials)
         try:
             found = await in_thread(client.cancellation, lambda: client.search(domain, sought, limit))
@@ -82,6 +108,8 @@ class RegistryService:
 
     async def inspect_manifest(self, reference: Reference, credentials: Credentials | None) -> DistributionInspect:
         """Return what a registry has under a name, without a pull. Raises EngineError."""
+        from darse.images.transfer import inspect, registry_errors  # noqa: PLC0415
+
         client = self._registries.client(credentials)
         try:
             return await in_thread(client.cancellation, lambda: inspect.inspect(client, reference))
