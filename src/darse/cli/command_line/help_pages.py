@@ -121,6 +121,7 @@ EXAMPLES = {
     "network connect": "network connect --alias db backend postgres",
     "network create": "network create backend\nnetwork create --subnet 10.9.0.0/24 --gateway 10.9.0.1 lab",
     "network disconnect": "network disconnect backend postgres",
+    "network graph": "network graph\nnetwork graph --format svg",
     "network inspect": "network inspect backend",
     "network ls": "network ls --filter driver=bridge",
     "network prune": "network prune",

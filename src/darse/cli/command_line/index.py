@@ -99,6 +99,9 @@ COMMANDS = {
     "network connect": Entry("darse.cli.commands.networks", "Connect a container to a network"),
     "network create": Entry("darse.cli.commands.networks", "Create a network"),
     "network disconnect": Entry("darse.cli.commands.networks", "Disconnect a container from a network"),
+    "network graph": Entry(
+        "darse.cli.commands.networks", "Show which container is on which network, with addresses and published ports"
+    ),
     "network inspect": Entry(f"{_S}.inspect", "Display detailed information on one or more networks"),
     "network ls": Entry("darse.cli.commands.networks", "List networks"),
     "network prune": Entry("darse.cli.commands.networks", "Remove all unused networks"),

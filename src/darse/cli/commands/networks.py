@@ -11,6 +11,7 @@ from darse.cli.command_line.flags import Command, listing, number, string, switc
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import comma_separated, key_values, strict_key_values
 from darse.cli.commands import pruning
+from darse.cli.commands.network_graph import GRAPH
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
 from darse.client.http import quote, require_name
@@ -227,6 +228,7 @@ def disconnect(invocation: Invocation) -> int:
 
 
 COMMANDS = {
+    "network graph": GRAPH,
     "network create": (
         Command(
             "network create",
