@@ -123,11 +123,14 @@ async def lease_pool(ipam: IPAMDriver, request: PoolRequest, given: IPAMConfig) 
     reserved = dict(given.AuxiliaryAddresses or {})
     pool = SubnetPool(id=lease.id, subnet=lease.subnet, ip_range=given.IPRange, reserved=reserved)
     try:
-        gateway = given.Gateway or lease.gateway.partition("/")[0] or _first_address(pool.network, given)
+        gateway = given.Gateway or lease.gateway.partition("/")[0]
         if not lease.gateway:
             # In pools of drivers that tell a gateway, it is nobody's to lease.
             options = {"RequestAddressType": "com.docker.network.gateway"}
-            gateway = (await ipam.request_address(pool, gateway, options)).address
+            chosen = gateway or ("" if ipam.keeps_outside else _first_address(pool.network, given))
+            gateway = (await ipam.request_address(pool, chosen, options)).address
+        for address in reserved.values() if ipam.keeps_outside else ():
+            await ipam.request_address(pool, address)
     except BaseException:
         await ipam.release_pool(pool)
         raise

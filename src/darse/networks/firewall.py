@@ -187,8 +187,16 @@ def _chains(family: _Family) -> Iterator[str]:
             yield f"meta l4proto {protocol} dnat to {ip} daddr . {protocol} dport map @{protocol}_at"
             yield f"meta l4proto {protocol} dnat to {protocol} dport map @{protocol}_any"
         yield "}"
+    if family.version == 6:
+        # The kernel takes no answers to ::1 from another link (there is no route_localnet for IPv6). Refused at once,
+        # clients of localhost go on to 127.0.0.1.
+        yield "chain loopback { type filter hook output priority 0; policy accept;"
+        yield "ip6 saddr ::1 ip6 daddr @subnets ct status dnat meta l4proto tcp reject with tcp reset"
+        yield "ip6 saddr ::1 ip6 daddr @subnets ct status dnat reject"
+        yield "}"
     yield "chain postrouting { type nat hook postrouting priority 100; policy accept;"
-    yield f"{ip} saddr {loopback} oifname @bridges ct status dnat masquerade"
+    if family.version == 4:
+        yield f"{ip} saddr {loopback} oifname @bridges ct status dnat masquerade"
     # By address, not by iifname: with br_netfilter the packet has no input interface here.
     yield f"{ip} saddr @subnets oifname @bridges ct status dnat masquerade"
     yield "jump masquerading"

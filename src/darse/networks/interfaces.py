@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from darse.core import executors, trace
@@ -48,9 +48,16 @@ def free_name(wanted: str, taken: Collection[str]) -> str:
     return next(name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken)
 
 
-async def configure(thread: NetnsThread, netns: Netns, endpoint: Endpoint, leads: Collection[int]) -> None:
+async def configure(
+    thread: NetnsThread,
+    netns: Netns,
+    endpoint: Endpoint,
+    leads: Collection[int],
+    first: Callable[[], object] | None = None,
+) -> None:
     """Give an interface its addresses and routes, and bring it up; `leads`: the families whose default route it has.
 
+    `first` is called before that in the same turn of a thread: on a busy host each turn costs milliseconds.
     Raises SystemFault when the interface has vanished, and OSError.
     """
     parameters = sysctls(endpoint.options)
@@ -61,10 +68,12 @@ async def configure(thread: NetnsThread, netns: Netns, endpoint: Endpoint, leads
     if parameters:
         # The thread that goes into namespaces also makes them ahead of their use: only those wait for it who must.
         await thread.run(lambda: thread.inside(netns, lambda: _write_sysctls(endpoint.interface, parameters)))
-    await executors.kernel.run(_configure, netns, endpoint, leads)
+    await executors.kernel.run(_configure, netns, endpoint, leads, first)
 
 
-def _configure(netns: Netns, endpoint: Endpoint, leads: Collection[int]) -> None:
+def _configure(netns: Netns, endpoint: Endpoint, leads: Collection[int], first: Callable[[], object] | None) -> None:
+    if first is not None:
+        first()
     link = netns.netlink.link(endpoint.interface)
     if link is None:
         raise SystemFault(f"the interface {endpoint.interface} of the container has vanished")

@@ -56,6 +56,7 @@ class NetnsPool:
         self._thread = thread
         self._maps = maps
         self._connect: Callable[[Netns], str] | None = None
+        self._plug_again: Callable[[str], object] = lambda _: None
         self._ready: deque[Prepared] = deque()
         self._wanted = asyncio.Event()
         self._on_demand = 0
@@ -65,9 +66,12 @@ class NetnsPool:
         self._closing = False
         self.statistics = Statistics()
 
-    def start(self, connect: Callable[[Netns], str] | None) -> None:
-        """Begin to prepare namespaces."""
+    def start(
+        self, connect: Callable[[Netns], str] | None, plug_again: Callable[[str], object] = lambda _: None
+    ) -> None:
+        """Begin to prepare namespaces; `plug_again` has a prepared link on its bridge once more."""
         self._connect = connect
+        self._plug_again = plug_again
         if connect is not None:
             self._wanted.set()
             self._refiller = asyncio.create_task(self._refill(connect), name="netns pool")
@@ -98,6 +102,10 @@ class NetnsPool:
             if not self._on_demand:
                 self._nobody_waits.set()
                 self._wanted.set()
+
+    def plug_again(self, link: str) -> None:
+        """Have a link that was prepared on its bridge, which may have been deleted since. Raises OSError, Conflict."""
+        self._plug_again(link)
 
     def lost(self, link: str) -> bool:
         """Throw away the prepared namespace whose link somebody has deleted; return whether it was one of these."""

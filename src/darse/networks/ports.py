@@ -52,7 +52,7 @@ def check_ports(ports: PortMap | None, exposed: Iterable[str]) -> None:
     for key, bindings in (ports or {}).items():
         split_key(key)
         for binding in bindings or ():
-            _host_range(binding)
+            host_range(binding)
             if binding.HostIp:
                 try:
                     ipaddress.ip_address(binding.HostIp)
@@ -60,7 +60,8 @@ def check_ports(ports: PortMap | None, exposed: Iterable[str]) -> None:
                     raise InvalidParameter(f"invalid IP address: {binding.HostIp}") from None
 
 
-def _host_range(binding: PortBinding) -> range:
+def host_range(binding: PortBinding) -> range:
+    """The ports of the host that a binding allows; empty: any. Raises InvalidParameter."""
     if not binding.HostPort or binding.HostPort == "0":
         return range(0)
     match = _RANGE.match(binding.HostPort)
@@ -101,7 +102,7 @@ def _process(protocol: str, host_ip: str, number: int) -> str:
 
 def _freedom(binding: PortBinding) -> int:
     """How many host ports may be chosen."""
-    return len(_host_range(binding)) or len(_EPHEMERAL)
+    return len(host_range(binding)) or len(_EPHEMERAL)
 
 
 def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str, str]]:
@@ -123,6 +124,8 @@ def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str,
             f"cannot publish a port on {wanted}: the container has no IPv{version} address on the network that it "
             f"leads out by"
         )
+    if version == 6 and ipaddress.ip_address(wanted).is_loopback:
+        raise SystemFault(f"cannot publish a port on {wanted}: the kernel leads nothing from there to other links")
     return [(str(ipaddress.ip_address(wanted)), target[version])]
 
 
@@ -240,7 +243,7 @@ class PortAllocator:
     ) -> list[PublishedPort]:
         """Take one port for all of the host's `addresses`."""
         host_ip = addresses[0][0]
-        candidates = _host_range(binding)
+        candidates = host_range(binding)
         for number in candidates or self._ephemeral():
             ports = [PublishedPort(protocol, one, number, to, container_port) for one, to in addresses]
             reason = self._take_all(ports, certain=len(candidates) == 1)

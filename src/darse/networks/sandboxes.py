@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -164,20 +165,20 @@ class Sandboxes:
 
     async def _connect_all(self, sandbox: SandboxRecord, records: list[NetworkRecord], prepared: Prepared) -> None:
         for number, (record, endpoint) in enumerate(zip(records, sandbox.endpoints, strict=True)):
-            driver = self._driver(record)
             if number == 0 and prepared.link:
                 endpoint.link = prepared.link
-                # It was prepared some time ago, and the bridge may have been deleted since.
-                await driver.reconnect(record, endpoint)
             else:
                 await self._join(record, endpoint, prepared.netns)
         leading = {version: gateway_endpoint(sandbox.endpoints, version) for version in VERSIONS}
         for record, endpoint in zip(records, sandbox.endpoints, strict=True):
             if endpoint.interface:
                 leads = [version for version, one in leading.items() if one is endpoint]
-                await configure(self._thread, prepared.netns, endpoint, leads)
+                # What was prepared some time ago may be off its bridge, which was deleted since.
+                link = endpoint.link if endpoint.link == prepared.link else ""
+                first = functools.partial(self._pool.plug_again, link) if link else None
+                await configure(self._thread, prepared.netns, endpoint, leads, first)
                 if leads:
-                    await self._driver(record).program_external_connectivity(record, endpoint, sandbox.published)
+                    await self._driver(record).program_external_connectivity(record, endpoint, sandbox.wishes)
 
     async def _join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> None:
         """Begin an endpoint that has its addresses, and give the namespace its interface."""
@@ -249,6 +250,7 @@ class Sandboxes:
             try:
                 await self._plug(netns, record, endpoint, sandbox)
                 await self._add(sandbox.sandbox_id, endpoint)
+                await self._hand_over(sandbox.endpoints, [*sandbox.endpoints, endpoint], sandbox)
             except BaseException:
                 with contextlib.suppress(EngineError, OSError):  # what led here is reported
                     await self._driver(record).leave(record, endpoint, netns)
@@ -261,6 +263,19 @@ class Sandboxes:
                 raise SystemFault(f"cannot connect the container to network {record.name}: {reason(error)}") from error
             raise
         return endpoint
+
+    async def _hand_over(self, before: list[Endpoint], after: list[Endpoint], sandbox: SandboxRecord) -> None:
+        """Have drivers hear which endpoints lead out no more, and which do now of those that were there before."""
+        led, leads = _leading_ids(before), _leading_ids(after)
+        for endpoint in before:
+            record = self._store.find(endpoint.network_id)
+            driver = self._drivers.get(record.driver) if record is not None else None
+            if record is None or driver is None:
+                continue
+            if endpoint.endpoint_id in led - leads:
+                await driver.revoke_external_connectivity(record, endpoint)
+            elif endpoint.endpoint_id in leads - led:
+                await driver.program_external_connectivity(record, endpoint, sandbox.wishes)
 
     async def _add(self, sandbox_id: str, endpoint: Endpoint) -> None:
         # Read again: it may have joined or left others meanwhile, or have ended.
@@ -302,7 +317,7 @@ class Sandboxes:
         leads = [version for version in VERSIONS if gateway_endpoint(endpoints, version) is endpoint]
         await configure(self._thread, netns, endpoint, leads)
         if leads:
-            await self._driver(record).program_external_connectivity(record, endpoint, sandbox.published)
+            await self._driver(record).program_external_connectivity(record, endpoint, sandbox.wishes)
 
     async def replug(self, sandbox_id: str, holder: Holder, record: NetworkRecord, lost: Endpoint) -> None:
         """Make the link of a running container's endpoint anew, with the same addresses, as somebody has deleted it.
@@ -353,6 +368,7 @@ class Sandboxes:
                 netns = await self._thread.run(lambda: self._enter(container_id, holder))
         try:
             driver = self._driver(record)
+            await self._hand_over(endpoints, sandbox.endpoints, sandbox)
             await driver.leave(record, endpoint, netns)
             await driver.delete_endpoint(record, endpoint)
             if netns is not None:
@@ -388,8 +404,15 @@ def _name_interfaces(endpoints: list[Endpoint]) -> None:
         taken.add(endpoint.interface)
 
 
+def _leading_ids(endpoints: list[Endpoint]) -> set[str]:
+    """The ids of the endpoints that lead out, for either family."""
+    found = (gateway_endpoint(endpoints, version) for version in VERSIONS)
+    return {endpoint.endpoint_id for endpoint in found if endpoint is not None}
+
+
 def _use(endpoint: Endpoint, joined: JoinResult) -> None:
     """Have an endpoint as its driver wants it used."""
+    endpoint.link = joined.link or endpoint.link
     if joined.gateway is not None:
         endpoint.gateway = joined.gateway
     if joined.gateway6 is not None:

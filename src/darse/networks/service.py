@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -41,11 +42,16 @@ from darse.networks.definition import (
     pool_requests,
 )
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, IpvlanDriver, MacvlanDriver, NullDriver
+from darse.networks.drivers import remote as remote_driver
+from darse.networks.drivers.remote import RemoteNetworkDriver
+from darse.networks.drivers.sublinks import SublinkDriver
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
 from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.firewall import Firewall
 from darse.networks.ipam import DefaultIPAM, IPAMDriver, NullIPAM, PoolRequest
+from darse.networks.ipam import remote as remote_ipam
+from darse.networks.ipam.remote import RemoteIPAM
 from darse.networks.model import Endpoint, Holder, IPNetwork, NetworkRecord, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool, link_name
 from darse.networks.port_mapper import PortMapper
@@ -55,6 +61,7 @@ from darse.networks.store import NetworkStore
 from darse.networks.subnet_lock import choosing_subnets
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.networks.watcher import Healer
+from darse.plugins import SOCKETS, PluginClient
 from darse.wire.networks import (
     EndpointSettings,
     IPAMConfig,
@@ -87,12 +94,12 @@ class NetworkService:
         self._events = events
         self.store = NetworkStore(state)
         self._bridges = BridgeDriver(config)
-        sublinks = (MacvlanDriver, IpvlanDriver)
-        self._sublinks = [driver(config.instance, lambda: self.store) for driver in sublinks]
-        drivers: list[Driver] = [self._bridges, *self._sublinks, HostDriver(), NullDriver()]
+        sublinks = [driver(config.instance, lambda: self.store) for driver in (MacvlanDriver, IpvlanDriver)]
+        drivers: list[Driver] = [self._bridges, *sublinks, HostDriver(), NullDriver()]
         self._drivers = {driver.name: driver for driver in drivers}
         self._ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
         self._ipams: dict[str, IPAMDriver] = {driver.name: driver for driver in (self._ipam, NullIPAM())}
+        self._plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
         self._addresses = EndpointAddresses(self._ipams)
         #: The names of the drivers, as `docker info` lists them.
         self.driver_names = sorted(self._drivers)
@@ -162,10 +169,15 @@ class NetworkService:
         self.healer.start()
         self._reaper.start()
         default = self.default_bridge()
-        self.pool.start(None if default is None else lambda netns: self._plug_prepared(default, netns))
+        if default is None:
+            self.pool.start(None)
+        else:
+            plug, plug_again = self._plug_prepared, self._bridges.plug_again
+            self.pool.start(functools.partial(plug, default), functools.partial(plug_again, default))
 
     async def _restore_networks(self) -> None:
         """Have the pools of all networks taken, and the networks on the host."""
+        self._expect_plugins()
         async with choosing_subnets():
             for record in self.store:
                 if record.name != "bridge":
@@ -210,9 +222,9 @@ class NetworkService:
         return self._ipam.choose(version, beside=[pool.network] if pool is not None else [])
 
     async def _restore(self, record: NetworkRecord) -> None:
-        driver = self._drivers.get(record.driver)
-        if driver is None:
-            raise Conflict(f"the driver {record.driver} is not there")
+        driver = self._drivers[record.driver]
+        if driver.keeps_outside:
+            return  # It remembers the network by itself; and it may be a container that is yet to start.
         try:
             await driver.create_network(record)
         except OSError as error:
@@ -259,8 +271,10 @@ class NetworkService:
         await self._mapper.close()
         self._thread.close()
         self._bridges.close()
-        for driver in self._sublinks:
-            driver.close()
+        for driver in self._drivers.values():
+            if isinstance(driver, SublinkDriver | RemoteNetworkDriver):
+                driver.close()
+        await self._plugins.close()
         if self._nft is not None:
             self._nft.close()
 
@@ -391,7 +405,7 @@ class NetworkService:
         """
         check_name(request.Name)
         check_request(request)
-        driver, ipam = self._drivers_for(request)
+        driver, ipam = await self._drivers_for(request)
         asked = pool_requests(request)
         with self._reserve_name(request.Name):
             record = define(request, driver.name)
@@ -403,19 +417,48 @@ class NetworkService:
                 await self._make(record, driver, ipam, asked if driver.addressed else [])
         return NetworkCreated(record.id, "")
 
-    def _drivers_for(self, request: NetworkCreate) -> tuple[Driver, IPAMDriver]:
-        """The drivers of a network that is to be made. Raises NotFound, Forbidden, NotImplementedHere."""
+    async def _drivers_for(self, request: NetworkCreate) -> tuple[Driver, IPAMDriver]:
+        """The drivers of a network that is to be made. Raises NotFound, Forbidden, Unavailable, and PluginError."""
         name = request.Driver or "bridge"
-        driver = self._drivers.get(name)
-        if driver is None:
-            raise _no_driver(name, self._drivers)
+        if name not in self._drivers:
+            await self._find_plugin(name)
+        driver = self._drivers[name]
         if not driver.creatable:
             raise Forbidden(f'only one instance of "{name}" network is allowed')
         name = (request.IPAM.Driver if request.IPAM is not None else "") or "default"
-        ipam = self._ipams.get(name)
-        if ipam is None:
-            raise InvalidParameter(f"error looking up IPAM driver: plugin {name!r} not found")
-        return driver, ipam
+        if name not in self._ipams:
+            try:
+                await self._plugins.activate(name, remote_ipam.KIND)
+            except NotFound as error:
+                raise InvalidParameter(f"error looking up IPAM driver: {error}") from None
+            self._ipams[name] = RemoteIPAM(name, self._plugins)
+        return driver, self._ipams[name]
+
+    async def _find_plugin(self, name: str) -> None:
+        """Have a network driver that is a plugin. Raises NotFound, Unavailable and PluginError."""
+        if name == "overlay":
+            raise Unavailable(
+                'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
+                "to swarm and try again. (overlay networks need a cluster)"
+            )
+        try:
+            await self._plugins.activate(name, remote_driver.KIND)
+        except NotFound as error:
+            raise NotFound(f"{error}; the engine itself has {', '.join(self.driver_names)}") from None
+        self._drivers[name] = RemoteNetworkDriver(name, self._plugins)
+
+    def _expect_plugins(self) -> None:
+        """Have the drivers that networks name; those of plugins are called when they are first needed."""
+        for record in self.store:
+            if record.driver not in self._drivers:
+                self._drivers[record.driver] = RemoteNetworkDriver(record.driver, self._plugins)
+            if record.ipam_driver not in self._ipams:
+                self._ipams[record.ipam_driver] = RemoteIPAM(record.ipam_driver, self._plugins)
+
+    @property
+    def driver_names(self) -> list[str]:
+        """The network drivers that the engine has itself, and the plugins that are in use."""
+        return sorted(self._drivers)
 
     @contextlib.contextmanager
     def _reserve_name(self, name: str) -> Iterator[None]:
@@ -438,13 +481,13 @@ class NetworkService:
             for request, given in asked:
                 pool = await lease_pool(ipam, request, given)
                 if pool is not None:
-                    undo.push_async_callback(ipam.release_pool, pool)
+                    undo.push_async_callback(_attempt, ipam.release_pool, pool)
                     record.pools.append(pool)
             await executors.kernel.run(driver.check, record)
             # The row comes first: a bridge without one would stay on the host for ever after a crash.
             self.store.save(record)
             undo.callback(self.store.delete, record)
-            undo.push_async_callback(driver.delete_network, record)
+            undo.push_async_callback(_attempt, driver.delete_network, record)
             try:
                 await driver.create_network(record)
             except OSError as error:
@@ -495,7 +538,7 @@ class NetworkService:
         ipam = self._ipams.get(record.ipam_driver)
         if ipam is not None:
             for pool in record.pools:
-                await ipam.release_pool(pool)
+                await _attempt(ipam.release_pool, pool)
 
     def _publish_network(self, record: NetworkRecord, action: str) -> None:
         self._events.publish("network", action, record.id, {"name": record.name, "type": record.driver})
@@ -541,12 +584,9 @@ class NetworkService:
         return {subnet: SubnetStatus(*count) for subnet, count in counts.items() if count is not None}
 
 
-def _no_driver(name: str, drivers: Iterable[str]) -> EngineError:
-    """Say why a network cannot have this driver, and which it can."""
-    there = f"this engine has the network drivers {', '.join(sorted(drivers))}"
-    if name == "overlay":
-        return Unavailable(
-            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
-            "swarm and try again. (overlay networks need a cluster)"
-        )
-    return NotFound(f'plugin "{name}" not found: {there}, and no plugins yet')
+async def _attempt(call: Callable[..., Awaitable[None]], *arguments: object) -> None:
+    """Undo something; that it cannot be undone is told in the log, beside the error that led here."""
+    try:
+        await call(*arguments)
+    except (EngineError, OSError) as error:
+        _log.warning("a network is not removed as it should be: %s", error)

@@ -14,7 +14,7 @@ from tests.system.networks.support import run_inside
 
 from darse.linux.net.netns import Netns, NetnsThread
 from darse.networks.drivers import Driver
-from darse.networks.model import Endpoint, NetworkRecord
+from darse.networks.model import Endpoint, NetworkRecord, PortWishes
 
 HOST_LINKS = "/sys/class/net"
 
@@ -95,7 +95,7 @@ class DriverSuite:
         endpoint = self.endpoint(created)
         await self.plug(driver, created, endpoint, netns)
         assert self.inside(netns) == ({"lo", "eth0"} if driver.addressed else {"lo"})
-        await driver.program_external_connectivity(created, endpoint, [])
+        await driver.program_external_connectivity(created, endpoint, PortWishes())
         assert await driver.reconnect(created, endpoint)
         await driver.revoke_external_connectivity(created, endpoint)
         for _ in range(2):

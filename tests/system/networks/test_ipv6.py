@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -87,7 +88,7 @@ async def test_internal_networks_lead_nowhere(host: Host, outside: Outside) -> N
     assert is_shut(one.path, outside.ip6, 90)
 
 
-@pytest.mark.parametrize("to", ["::1", "bridge", "127.0.0.1"])
+@pytest.mark.parametrize("to", ["localhost", "bridge", "127.0.0.1"])
 async def test_a_published_port_from_the_host(host: Host, to: str) -> None:
     await host.network("net", ipv6=True)
     number = port()
@@ -96,6 +97,13 @@ async def test_a_published_port_from_the_host(host: Host, to: str) -> None:
     host.serve(one, ip="::")
     record = host.service.store.get("net")
     address = {"bridge": record.pools[1].gateway}.get(to, to)
+    if to == "localhost":
+        # The kernel leads nothing from ::1 to other links: refused at once, a client goes on to 127.0.0.1.
+        with pytest.raises(ConnectionRefusedError):
+            ask(None, "::1", number)
+        with socket.create_connection(("localhost", number), 3) as client:
+            assert client.recv(100).startswith(b"one ")
+        return
     assert ask(None, address, number).startswith("one ")
 
 

@@ -133,25 +133,30 @@ def add_veth(name: str, master: Link, peer: str, namespace_fd: int, mtu: int) ->
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
 
 
-def add_link(name: str, kind: str, alias: str) -> Request:
+def add_link(name: str, kind: str) -> Request:
     """A link of a kind that needs nothing else (`dummy`, `bridge`); it is up."""
     payload = (
         _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
         + _text(IFLA_IFNAME, name)
-        + _text(IFLA_IFALIAS, alias)
         + attribute(IFLA_LINKINFO | NESTED, _text(IFLA_INFO_KIND, kind))
     )
     command = ("ip", "link", "add", name, "up", "type", kind)
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
 
 
-def add_vlan(name: str, parent: Link, number: int, alias: str) -> Request:
+def set_alias(name: str, alias: str) -> Request:
+    """Write something on a link. (With the request that makes one the kernel passes over it.)"""
+    payload = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, name)
+    command = ("ip", "link", "set", name, "alias", alias)
+    return Request("link", 0, RTM_NEWLINK, payload + attribute(IFLA_IFALIAS, alias.encode()), command)
+
+
+def add_vlan(name: str, parent: Link, number: int) -> Request:
     """The part of a link that has a VLAN's number (802.1q); it is up."""
     data = attribute(IFLA_INFO_DATA | NESTED, attribute(IFLA_VLAN_ID, struct.pack("=H", number)))
     payload = (
         _IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
         + _text(IFLA_IFNAME, name)
-        + _text(IFLA_IFALIAS, alias)
         + _number(IFLA_LINK, parent.index)
         + attribute(IFLA_LINKINFO | NESTED, _text(IFLA_INFO_KIND, "vlan") + data)
     )

@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from darse.linux.net.netns import Netns
-from darse.networks.model import Endpoint, NetworkRecord, PublishedPort, StaticRoute
+from darse.networks.model import Endpoint, NetworkRecord, PortWishes, StaticRoute
 
 
 class EndpointResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,8 @@ class EndpointResult(msgspec.Struct, frozen=True, kw_only=True):
 class JoinResult(msgspec.Struct, frozen=True, kw_only=True):
     """How a sandbox uses an endpoint: by which gateways and routes beside those of its pools."""
 
+    #: The link on the host that the interface was, where it goes back to there.
+    link: str = ""
     #: None: those of the pools; empty: none, the endpoint does not lead out.
     gateway: str | None = None
     gateway6: str | None = None
@@ -81,10 +83,11 @@ class Driver(Protocol):
         Returns whether the endpoint still is there. Raises OSError and Conflict.
         """
 
-    async def program_external_connectivity(
-        self, record: NetworkRecord, endpoint: Endpoint, ports: list[PublishedPort]
-    ) -> None:
-        """The endpoint is the way out of its sandbox from now on, and these ports are published on it."""
+    async def program_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint, ports: PortWishes) -> None:
+        """The endpoint is the way out of its sandbox from now on, and by it these ports are to be published.
+
+        For drivers that publish by themselves; the others' ports are the service's (`publishes`).
+        """
 
     async def revoke_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """The endpoint is the way out no more."""
@@ -126,9 +129,7 @@ class KernelDriver:
         """There is nothing outside."""
         return True
 
-    async def program_external_connectivity(
-        self, record: NetworkRecord, endpoint: Endpoint, ports: list[PublishedPort]
-    ) -> None:
+    async def program_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint, ports: PortWishes) -> None:
         """Nothing depends on it."""
 
     async def revoke_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux.net.netns import Netns
-from darse.linux.net.rtnetlink import Link, Netlink, add_link, add_vlan, delete_link
+from darse.linux.net.rtnetlink import Link, Netlink, add_link, add_vlan, delete_link, set_alias
 from darse.networks.drivers.base import KernelDriver
 from darse.networks.model import Endpoint, NetworkRecord
 
@@ -84,15 +84,15 @@ class SublinkDriver(KernelDriver):
             return
         if record.options.get(PARENT):
             link, number = self._vlan(name)
-            self._netlink.run(add_vlan(name, link, number, self._alias))
+            self._netlink.run(add_vlan(name, link, number), set_alias(name, self._alias))
             return
         try:
-            self._netlink.run(add_link(name, "dummy", self._alias))
+            self._netlink.run(add_link(name, "dummy"), set_alias(name, self._alias))
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
             # A bridge without ports leads nowhere, either, and every host of containers has bridges.
-            self._netlink.run(add_link(name, "bridge", self._alias))
+            self._netlink.run(add_link(name, "bridge"), set_alias(name, self._alias))
 
     async def delete_network(self, record: NetworkRecord) -> None:
         """See `Driver`."""

@@ -1,0 +1,141 @@
+"""Calls of plugins: JSON over HTTP (docker's plugin API 1.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from darse.core import executors
+from darse.core.errors import NotFound, SystemFault
+from darse.plugins.discovery import FOLDERS, SOCKETS, PluginAddress, find_plugin
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
+#: Seconds for a call, and for a plugin that is found but does not listen yet.
+CALL_SECONDS, LISTEN_SECONDS = 60.0, 10.0
+_BIGGEST_ANSWER = 1 << 20
+_MEDIA_TYPE = "application/vnd.docker.plugins.v1.2+json"
+
+
+class PluginError(SystemFault):
+    """A plugin did not do what was asked: it says so, does not answer, or answers nonsense."""
+
+
+class _Activated(msgspec.Struct):
+    Implements: list[str] = []
+
+
+class _Failure(msgspec.Struct):
+    Err: str = ""
+
+
+class PluginClient:
+    """The plugins of this host, each found when it is first needed."""
+
+    def __init__(self, sockets: tuple[Path, ...] = (SOCKETS,), folders: tuple[Path, ...] = FOLDERS) -> None:
+        """`sockets` are the run folders, `folders` those with files that say where plugins listen."""
+        self._sockets = sockets
+        self._folders = folders
+        self._implements: dict[str, list[str]] = {}
+        self._sessions: dict[PluginAddress, aiohttp.ClientSession] = {}
+
+    async def activate(self, name: str, kind: str) -> None:
+        """Have a plugin that implements `kind`. Raises NotFound when there is none, and PluginError."""
+        if name not in self._implements:
+            answer = await self._call(name, "Plugin.Activate", None, _Activated, CALL_SECONDS)
+            self._implements[name] = answer.Implements
+        if kind not in self._implements[name]:
+            raise NotFound(f'plugin "{name}" does not implement "{kind}", but {", ".join(self._implements[name])}')
+
+    async def call(
+        self,
+        name: str,
+        kind: str,
+        method: str,
+        arguments: dict[str, Any],
+        answer: type[T],
+        seconds: float = CALL_SECONDS,
+    ) -> T:
+        """Call a method of a plugin. Raises NotFound when it is not there, and PluginError."""
+        await self.activate(name, kind)
+        return await self._call(name, f"{kind}.{method}", arguments, answer, seconds)
+
+    async def _call(
+        self, name: str, method: str, arguments: dict[str, Any] | None, answer: type[T], seconds: float
+    ) -> T:
+        try:
+            async with asyncio.timeout(seconds):
+                status, body = await self._post(name, method, arguments)
+        except TimeoutError as error:
+            raise PluginError(f"plugin {name} did not answer {method} within {seconds:g} s") from error
+        try:
+            failure = msgspec.json.decode(body, type=_Failure).Err if body.strip() else ""
+        except msgspec.MsgspecError:
+            failure = "" if status == 200 else body[:200].decode(errors="replace").strip()
+        if failure or status != 200:
+            raise PluginError(f"{method}: {failure or f'plugin {name} answers with status {status}'}")
+        try:
+            return msgspec.json.decode(body.strip() or b"{}", type=answer)
+        except msgspec.MsgspecError as error:
+            raise PluginError(f"plugin {name} answers {method} with what it cannot be: {error}") from error
+
+    async def _post(self, name: str, method: str, arguments: dict[str, Any] | None) -> tuple[int, bytes]:
+        import aiohttp  # noqa: PLC0415 - an engine without plugins does without the client
+
+        deadline = asyncio.get_running_loop().time() + LISTEN_SECONDS
+        data = b"" if arguments is None else msgspec.json.encode(arguments)
+        pause = 0.05
+        while True:
+            address = await executors.storage.run(find_plugin, name, self._sockets, self._folders)
+            if address is None:
+                raise NotFound(f'plugin "{name}" not found')
+            try:
+                return await self._exchange(address, method, data)
+            except aiohttp.ClientConnectorError as error:
+                # It may be about to listen; or listens elsewhere, now.
+                if asyncio.get_running_loop().time() + pause > deadline:
+                    raise PluginError(f"plugin {name} does not listen: {error}") from error
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise PluginError(f"plugin {name} did not answer {method}: {error or type(error).__name__}") from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    async def _exchange(self, address: PluginAddress, method: str, data: bytes) -> tuple[int, bytes]:
+        session = self._session(address)
+        scheme = "https" if address.tls is not None else "http"
+        url = f"{scheme}://{address.url}/{method}" if address.url else f"http://plugin/{method}"
+        async with session.post(url, data=data, headers={"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}) as got:
+            body = await got.content.read(_BIGGEST_ANSWER + 1)
+            while len(body) <= _BIGGEST_ANSWER and (more := await got.content.read(_BIGGEST_ANSWER)):
+                body += more
+            if len(body) > _BIGGEST_ANSWER:
+                raise ValueError(f"its answer is longer than {_BIGGEST_ANSWER} bytes")
+            return got.status, body
+
+    def _session(self, address: PluginAddress) -> aiohttp.ClientSession:
+        import aiohttp  # noqa: PLC0415 - see _post
+
+        session = self._sessions.get(address)
+        if session is None:
+            connector: aiohttp.BaseConnector
+            # Each call has a connection of its own: one that hangs keeps no other waiting.
+            if address.socket:
+                connector = aiohttp.UnixConnector(address.socket, limit=0, force_close=True)
+            else:
+                context = address.context()
+                connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=context if context else True)
+            session = self._sessions[address] = aiohttp.ClientSession(
+                connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
+            )
+        return session
+
+    async def close(self) -> None:
+        """Close what is open."""
+        for session in self._sessions.values():
+            await session.close()
+        self._sessions.clear()
