@@ -139,7 +139,6 @@ def test_up_ps_logs_exec_down(project: Project, hub: Hub) -> None:
     assert hub.engine.docker("volume", "ls", "-q").ok().out == ""
 
 
-@pytest.mark.xfail(strict=True, reason="names on user-defined networks are not resolved yet")
 def test_services_find_each_other_by_name_and_by_alias(project: Project) -> None:
     project("up", "-d")
     try:

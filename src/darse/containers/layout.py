@@ -7,6 +7,7 @@ mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/`
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import msgspec
 
 from darse.core import trace
 from darse.linux.fs.contained import remove_tree
-from darse.linux.fs.files import open_own
+from darse.linux.fs.files import NotRegular, open_own, read_regular
 from darse.runtime.monitor.conmon import HANDOVERS, MonitorDirectory
 
 
@@ -45,6 +46,11 @@ class ContainerFiles(msgspec.Struct, frozen=True):
         """Mounted at /etc/resolv.conf."""
         return self.data / "resolv.conf"
 
+    @property
+    def resolv_conf_hash(self) -> Path:
+        """The digest of what the engine wrote to `resolv_conf`: who has changed that since is not overruled."""
+        return self.data / "resolv.conf.hash"
+
     def prepare_bundle(self) -> None:
         """Make an empty directory for a new run."""
         self.clear_bundle()
@@ -63,10 +69,19 @@ class ContainerFiles(msgspec.Struct, frozen=True):
         """Write the file that is mounted at /etc/hostname."""
         self._write(self.hostname, f"{hostname}\n".encode())
 
-    def write_names(self, hosts: bytes, resolv_conf: bytes) -> None:
-        """Write what name lookups in the container read."""
-        self.write_hosts(hosts)
-        self._write(self.resolv_conf, resolv_conf)
+    def write_resolv_conf(self, content: bytes) -> None:
+        """Write the file that is mounted at /etc/resolv.conf, unless somebody has changed what was written before."""
+        try:
+            before = _digest(read_regular(self.resolv_conf))
+            ours = read_regular(self.resolv_conf_hash).split()
+        except (FileNotFoundError, NotRegular):
+            before, ours = b"", [b""]
+        new = _digest(content)
+        if before == new or before not in ours:
+            return
+        # Both are the engine's, whatever ends it between these two.
+        self._write(self.resolv_conf_hash, b"%s %s\n" % (new, before))
+        self._write(self.resolv_conf, content)
 
     def write_hosts(self, hosts: bytes) -> None:
         """Write the file that is mounted at /etc/hosts."""
@@ -86,6 +101,10 @@ class ContainerFiles(msgspec.Struct, frozen=True):
         """Remove everything; what is gone already is fine."""
         self.clear_bundle()
         remove_tree(self.data)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 class FileLayout:

@@ -92,7 +92,7 @@ class ContainerListing:
                 called[one.record.image_reference, one.record.image_id],
                 self._endpoints.settings(one),
                 sizes_of_one,
-                self._links.names(one),
+                self._links.given_names(one),
             )
             for one, sizes_of_one in zip(shown, sizes, strict=True)
         ]

@@ -25,6 +25,7 @@ from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Purpose
 from darse.containers.networking.endpoints import Endpoints
 from darse.containers.networking.links import Links
+from darse.containers.networking.lookup import LookupExplanation, explain_lookup
 from darse.containers.recovery import ContainerRecovery
 from darse.containers.references import ContainerReferences
 from darse.containers.stats.observation import Observation
@@ -56,7 +57,7 @@ class ContainerService:
         self.lifecycle = Lifecycle(context, self._links, self._auto_remove)
         self._control = self.lifecycle.control
         self._removal = Removal(context, self.lifecycle, self.execs)
-        self._endpoints = Endpoints(context)
+        self._endpoints = Endpoints(context, self.lifecycle.etc_files)
         self.listing = ContainerListing(context, self._endpoints, self._links, self.execs)
         self.streams = StreamService(context, self.lifecycle.hubs)
         self.explain = ExplainService(context)
@@ -135,8 +136,8 @@ class ContainerService:
         """Let a paused container go on."""
         await self._control.unpause(self._store.get(reference))
 
-    def rename(self, reference: str, name: str) -> None:
-        """Give a container another name. Raises NotFound, Conflict and InvalidParameter."""
+    async def rename(self, reference: str, name: str) -> None:
+        """Give a container another name, by which others find it then. Raises NotFound, Conflict, InvalidParameter."""
         container = self._store.get(reference)
         if not name:
             raise InvalidParameter("Neither old nor new names may be empty")
@@ -147,6 +148,7 @@ class ContainerService:
             self._store.rename(container, new)
             self._context.networks.sandbox_renamed(container.id, new)
             self._context.publish(container, "rename", oldName=f"/{old}")
+        await self._context.networks.names_are_settled()
 
     def wait(self, reference: str, condition: str) -> asyncio.Future[WaitResponse]:
         """Return a future of a container's end. It is registered on return: what happens next is not missed.
@@ -181,6 +183,10 @@ class ContainerService:
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""
         return await self._removal.prune(filters)
+
+    async def explain_lookup(self, reference: str, name: str) -> LookupExplanation:
+        """How a name is looked up from a container. Raises NotFound, Conflict and SystemFault."""
+        return await explain_lookup(self._context, self._store.get(reference), name)
 
     async def connect(self, network: str, reference: str, settings: EndpointSettings) -> None:
         """Connect a container to a network, now or from its next start. Raises NotFound, Conflict, InvalidParameter."""

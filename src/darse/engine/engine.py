@@ -127,6 +127,7 @@ class Engine:
         self.volumes.users = self.containers.references.volume_users
         self.volumes.running_users = lambda name: self.containers.references.volume_users(name, running=True)
         self.networks.configured = self.containers.references.network_users
+        self.networks.holder_of = self.containers.references.holder_of
         self.networks.healer.holder_of = self.containers.references.holder_of
 
     async def start(self) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from darse.core.errors import InvalidParameter
+from darse.core.ids import may_be_id_prefix, short_id
 from darse.networks.ipam import parse_address
 from darse.wire.networks import EndpointSettings
 
@@ -32,6 +33,18 @@ def check_settings(settings: EndpointSettings) -> None:
                 parse_address(text, f"IPv{version} address", version)
         for text in asked.LinkLocalIPs or ():
             link_local(text)
+
+
+def endpoint_links(settings: EndpointSettings) -> dict[str, str]:
+    """The links of an endpoint, `TARGET:ALIAS`: for each alias the name of the container that it stands for."""
+    links = {}
+    for text in settings.Links or ():
+        target, _, alias = text.partition(":")
+        target = target.removeprefix("/")
+        # Of an id the short form is a name.
+        name = short_id(target) if len(target) == 64 and may_be_id_prefix(target) else target
+        links[alias.rpartition("/")[2] or target] = name
+    return links
 
 
 def refuse_user_defined(settings: EndpointSettings) -> None:

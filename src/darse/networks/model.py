@@ -97,6 +97,15 @@ class StaticRoute(msgspec.Struct, frozen=True):
     next_hop: str = ""
 
 
+class NameLookup(msgspec.Struct, frozen=True):
+    """How a container with a name server has names looked up that are not of containers."""
+
+    #: The servers that it asked for (`--dns`), asked from its namespace; none: the host's, from the host's.
+    servers: list[str] = []
+    #: Whether the option `ndots` is set: names without a dot are completed before they are asked outside.
+    ndots: bool = False
+
+
 class Endpoint(msgspec.Struct, kw_only=True):
     """A sandbox's connection to one network."""
 
@@ -122,6 +131,10 @@ class Endpoint(msgspec.Struct, kw_only=True):
     routed_by_link: bool = False
     #: Options of the driver (`driver-opt`).
     options: dict[str, str] = {}
+    #: Further names of the container on this network (`--network-alias`).
+    aliases: list[str] = []
+    #: Names of its own for others (`--link`), and what those are called.
+    links: dict[str, str] = {}
 
     def addresses(self) -> Iterator[IPInterface]:
         """The addresses that an IPAM driver gave it, with their prefixes."""
@@ -170,6 +183,10 @@ class SandboxRecord(msgspec.Struct, kw_only=True):
     wishes: PortWishes = PortWishes()
     #: The other containers that have joined it.
     members: list[str] = []
+    hostname: str = ""
+    #: Those of `Endpoint`, on all networks.
+    links: dict[str, str] = {}
+    dns: NameLookup = NameLookup()
 
 
 class SandboxRequest(msgspec.Struct, kw_only=True):
@@ -185,6 +202,9 @@ class SandboxRequest(msgspec.Struct, kw_only=True):
     mac: str = ""
     wishes: PortWishes = PortWishes()
     owner: Owner | None = None
+    hostname: str = ""
+    links: dict[str, str] = {}
+    dns: NameLookup = NameLookup()
 
 
 class SandboxGone(Conflict):

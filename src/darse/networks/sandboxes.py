@@ -18,7 +18,7 @@ from darse.linux.proc.process import runs
 from darse.networks.drivers import Driver, JoinResult
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
-from darse.networks.endpoint_settings import interface_name
+from darse.networks.endpoint_settings import endpoint_links, interface_name
 from darse.networks.interfaces import VERSIONS, configure, default_routes, free_name, gateway_endpoint
 from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool, Prepared
@@ -121,6 +121,9 @@ class Sandboxes:
             sandbox_id=new_id(),
             endpoints=[_endpoint(record, settings) for record, settings in networks],
             wishes=request.wishes,
+            hostname=request.hostname,
+            links=request.links,
+            dns=request.dns,
         )
         drivers = [self._driver(record) for record, _ in networks]
         _name_interfaces([one for one, driver in zip(sandbox.endpoints, drivers, strict=True) if driver.addressed])
@@ -246,7 +249,7 @@ class Sandboxes:
         endpoint = _endpoint(record, settings)
         try:
             await self._lease(record, endpoint, settings, settings.MacAddress)
-            netns = await self._thread.run(lambda: self._enter(container_id, holder))
+            netns = await self._thread.run(lambda: self.enter(container_id, holder))
             try:
                 await self._plug(netns, record, endpoint, sandbox)
                 await self._add(sandbox.sandbox_id, endpoint)
@@ -292,7 +295,7 @@ class Sandboxes:
         with contextlib.suppress(EngineError):
             await self._addresses.release(record, endpoint)
 
-    def _enter(self, container_id: str, holder: Holder) -> Netns:
+    def enter(self, container_id: str, holder: Holder) -> Netns:
         """Open the namespace of a container that runs. Call it in the thread. Raises SandboxGone."""
         try:
             netns = self._thread.enter(f"/proc/{holder.pid}/ns/net")
@@ -328,7 +331,7 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise SandboxGone("the container has ended")
-        netns = await self._thread.run(lambda: self._enter(sandbox.container_id, holder))
+        netns = await self._thread.run(lambda: self.enter(sandbox.container_id, holder))
         endpoint = msgspec.structs.replace(lost, link="")
         try:
             await self._plug(netns, record, endpoint, sandbox)
@@ -365,7 +368,7 @@ class Sandboxes:
         netns: Netns | None = None
         with contextlib.suppress(SandboxGone):  # the kernel takes its interfaces
             if holder is not None:
-                netns = await self._thread.run(lambda: self._enter(container_id, holder))
+                netns = await self._thread.run(lambda: self.enter(container_id, holder))
         try:
             driver = self._driver(record)
             await self._hand_over(endpoints, sandbox.endpoints, sandbox)
@@ -393,6 +396,8 @@ def _endpoint(record: NetworkRecord, settings: EndpointSettings) -> Endpoint:
         endpoint_id=new_id(),
         priority=settings.GwPriority,
         options=dict(settings.DriverOpts or {}),
+        aliases=list(settings.Aliases or ()),
+        links=endpoint_links(settings),
     )
 
 

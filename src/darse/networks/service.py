@@ -7,6 +7,7 @@ import functools
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -41,6 +42,8 @@ from darse.networks.definition import (
     lease_pool,
     pool_requests,
 )
+from darse.networks.dns.process import NameServerProcess
+from darse.networks.dns.registration import Registration, has_name_server
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, IpvlanDriver, MacvlanDriver, NullDriver
 from darse.networks.drivers import remote as remote_driver
 from darse.networks.drivers.remote import RemoteNetworkDriver
@@ -119,6 +122,13 @@ class NetworkService:
             self._thread,
             self.default_bridge,
         )
+        self._names = Registration(
+            NameServerProcess(config.exec_root / "names"),
+            self.store,
+            self._thread,
+            self._find_holder,
+            self._sandboxes.enter,
+        )
         self._locks = KeyedLocks()
         # Names of networks that are being made.
         self._reserved: set[str] = set()
@@ -134,6 +144,8 @@ class NetworkService:
         self._started = False
         # Set by the engine: the names of stopped and running containers that are to be connected to a network.
         self.configured: Callable[[str], list[str]] = lambda _: []
+        # Also: the process of a container that runs.
+        self.holder_of: Callable[[str], Holder | None] = lambda _: None
 
     async def start(self, running: Collection[str], beside: Iterable[bytes] = (), copies: bytes | None = None) -> None:
         """Have every network on the host, and forget the sandboxes of containers that do not run.
@@ -168,6 +180,7 @@ class NetworkService:
         self._started = True
         self.healer.start()
         self._reaper.start()
+        self._names.start()
         default = self.default_bridge()
         if default is None:
             self.pool.start(None)
@@ -265,6 +278,7 @@ class NetworkService:
     async def close(self) -> None:
         """Let go; networks, links and rules stay for the containers that run."""
         await self.healer.close()
+        await self._names.close()
         await self.pool.close()
         await self._reaper.close()
         self._sandboxes.close()
@@ -309,14 +323,28 @@ class NetworkService:
         """Make a starting container's network stack; see `Sandboxes.create`."""
         sandbox = await self._sandboxes.create(request)
         try:
+            await self._names.prepare(sandbox.record, sandbox.netns)
             with self._state.transaction(durable=False):
                 self.store.save_sandbox(sandbox.record)
                 for endpoint in sandbox.record.endpoints:
                     self._publish(endpoint, "connect", request.container_id)
         except BaseException:
+            self._names.end(request.container_id)
             self._sandboxes.abandon(sandbox.record)
             raise
         return sandbox
+
+    def _find_holder(self, container_id: str) -> Holder | None:
+        return self.holder_of(container_id)
+
+    async def sandbox_attached(self, container_id: str, pid: int) -> None:
+        """The container's process is in its namespace, and has not run yet: from now on it has names, and finds others.
+
+        Returns when all others find it.
+        """
+        sandbox = self.store.sandbox_of(container_id)
+        if sandbox is not None and sandbox.container_id == container_id:
+            await self._names.begin(sandbox, pid)
 
     def sandbox_started(self, container_id: str) -> None:
         """The container's process holds its namespace."""
@@ -332,6 +360,7 @@ class NetworkService:
         if sandbox is None or sandbox.container_id != container_id:
             self._leave_sandbox(container_id, sandbox)
             return
+        self._names.end(container_id)
         with self._state.transaction():
             sandbox = self._sandboxes.release(container_id)
             for endpoint in sandbox.endpoints if sandbox else ():
@@ -359,14 +388,33 @@ class NetworkService:
             self.store.save_sandbox(msgspec.structs.replace(sandbox, members=members))
 
     async def sandbox_is_released(self) -> None:
-        """Wait until flows of UDP no longer lead to where released sandboxes were."""
+        """Wait until flows of UDP no longer lead to where released sandboxes were, and nobody finds their names."""
         await self._mapper.settle()
+        await self._names.server.settled()
+
+    async def names_are_settled(self) -> None:
+        """Wait until all see the names that containers have now."""
+        await self._names.server.settled()
+
+    def has_name_server(self, container_id: str) -> bool:
+        """Whether a container that runs or starts looks names up at the engine's name server."""
+        sandbox = self.store.sandbox_of(container_id)
+        return sandbox is not None and has_name_server(sandbox)
+
+    async def explain_name(self, container_id: str, name: str, type_: int) -> dict[str, Any]:
+        """How a name is looked up from a container, see darse.resolver.worker. Raises SystemFault and Conflict."""
+        sandbox = self.store.sandbox_of(container_id)
+        if sandbox is None:
+            raise Conflict(f"container {container_id[:12]} does not run, or has the host's network")
+        return await self._names.server.explain(sandbox.container_id, name, type_)
 
     def sandbox_renamed(self, container_id: str, name: str) -> None:
         """The container has another name now."""
         sandbox = self.store.sandbox_of(container_id)
         if sandbox is not None and sandbox.container_id == container_id:
-            self.store.save_sandbox(msgspec.structs.replace(sandbox, container_name=name))
+            renamed = msgspec.structs.replace(sandbox, container_name=name)
+            self.store.save_sandbox(renamed)
+            self._state.on_commit(lambda: self._names.renamed(renamed))
 
     def sandbox(self, container_id: str) -> SandboxRecord | None:
         """The sandbox of a running container, its own or one that it has joined."""
@@ -378,8 +426,11 @@ class NetworkService:
         attributes = {"container": container_id, "name": endpoint.network_name, "type": kind}
         self._events.publish("network", action, endpoint.network_id, attributes)
 
-    async def connect(self, reference: str, container_id: str, holder: Holder, settings: EndpointSettings) -> None:
-        """Connect a running container. Raises NotFound, InvalidParameter, Forbidden, SandboxGone."""
+    async def connect(self, reference: str, container_id: str, holder: Holder, settings: EndpointSettings) -> Endpoint:
+        """Connect a running container, which others find then.
+
+        Raises NotFound, InvalidParameter, Forbidden, SandboxGone.
+        """
         record = self.store.get(reference)
         self.check({record.id: settings})
         if not self._drivers[record.driver].addressed:
@@ -387,14 +438,21 @@ class NetworkService:
         async with self._locks.hold(record.id):
             record = self.store.get(record.id)
             endpoint = await self._sandboxes.join(container_id, holder, record, settings)
+        await self._names.changed(container_id)
         self._publish(endpoint, "connect", container_id)
+        return endpoint
 
-    async def disconnect(self, reference: str, container_id: str, holder: Holder | None = None) -> None:
-        """Disconnect a running container; without its `holder` it gets no other way out. Raises NotFound."""
+    async def disconnect(self, reference: str, container_id: str, holder: Holder | None = None) -> Endpoint:
+        """Disconnect a running container, and return what it had; without its `holder` it gets no other way out.
+
+        Raises NotFound.
+        """
         record = self.store.get(reference)
         async with self._locks.hold(record.id):
             endpoint = await self._sandboxes.leave(container_id, holder, self.store.get(record.id))
+        await self._names.changed(container_id)
         self._publish(endpoint, "disconnect", container_id)
+        return endpoint
 
     # Networks
 

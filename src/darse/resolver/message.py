@@ -74,9 +74,10 @@ def parse(data: bytes) -> Query:
         raise Malformed  # An answer to an answer may go round for ever.
     if flags & OPCODE:
         raise Malformed(_HEADER.pack(id_, QR | flags & (OPCODE | RD) | NOTIMP, 0, 0, 0, 0))
-    malformed = Malformed(_HEADER.pack(id_, QR | RA | flags & RD | FORMERR, 0, 0, 0, 0))
+    # Bytes, not the exception: one that its own frame refers to would stay until the garbage collector comes.
+    format_error = _HEADER.pack(id_, QR | RA | flags & RD | FORMERR, 0, 0, 0, 0)
     if questions != 1:
-        raise malformed
+        raise Malformed(format_error)
     try:
         name, end = _name(data, 12)
         type_, class_ = _TYPE_CLASS.unpack_from(data, end)
@@ -85,7 +86,7 @@ def parse(data: bytes) -> Query:
         if answers or authorities or additional:
             _find_edns(query, data, end, answers + authorities, additional)
     except (ValueError, IndexError, struct.error) as error:
-        raise malformed from error
+        raise Malformed(format_error) from error
     return query
 
 

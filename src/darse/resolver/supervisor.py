@@ -326,7 +326,6 @@ def main(arguments: list[str]) -> None:
     mode, _control, version = arguments
     os.umask(0o077)
     os.setsid()
-    gc.disable()
     confine()
     given = socket.socket(fileno=_CONTROL)
     given.set_inheritable(False)

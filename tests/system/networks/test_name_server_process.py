@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
+import select
 import signal
 import socket
 import threading
@@ -289,3 +292,97 @@ async def test_a_name_server_that_cannot_be_started_is_reported(names: Names, mo
     monkeypatch.undo()
     await names.eventually(lambda: asyncio.sleep(0, names.server._synchronized.is_set()))
     assert await names.addresses("web", "web") == ["172.18.0.2"]
+
+
+def pss(pid: int) -> int:
+    """A process's share of memory, in bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def malformed(generator: random.Random) -> bytes:
+    """A packet that is a query with some bytes changed, cut or added; or none at all."""
+    if generator.random() < 0.2:
+        return generator.randbytes(generator.randrange(600))
+    name = generator.choice(("store", "web.front", "a.b.c.d", "x" * 60))
+    edns = generator.choice((-1, 0, 1))
+    whole = bytearray(dns.message.make_query(name, generator.choice(("A", "PTR", "ANY")), use_edns=edns).to_wire())
+    for _ in range(generator.randrange(1, 8)):
+        whole[generator.randrange(len(whole))] = generator.randrange(256)
+    return bytes(whole[: generator.randrange(1, len(whole) + 1)]) + generator.randbytes(generator.choice((0, 0, 30)))
+
+
+@pytest.mark.heavy
+async def test_fifty_thousand_malformed_packets(names: Names) -> None:
+    await names.register(view("web"))
+    await names.register(view("store", address="172.18.0.3"))
+    sock = await names.client("web")
+    sock.setblocking(False)
+    generator = random.Random(50)
+
+    def attack(count: int) -> int:
+        largest = 0
+        for number in range(count):
+            with contextlib.suppress(BlockingIOError):
+                sock.send(malformed(generator) or b"\0")
+            # Not more than the receive buffer holds.
+            if number % 50 == 49:
+                while select.select([sock], [], [], 0.01)[0]:
+                    largest = max(largest, len(sock.recv(65535)))
+        return largest
+
+    before = await pids(names)
+    await asyncio.to_thread(attack, 5000)
+    memory = sum(pss(pid) for pid in before)
+    assert await asyncio.to_thread(attack, 50_000) <= 512
+    assert await names.addresses("web", "store") == ["172.18.0.3"]
+    assert await pids(names) == before
+    assert sum(pss(pid) for pid in before) < memory + (1 << 20)
+    print("malformed", (await names.server.statistics())["malformed"], "memory", memory)
+
+
+@pytest.mark.heavy
+async def test_a_thousand_sandboxes_take_little_memory(names: Names) -> None:
+    """On 50 networks. They share a namespace, at addresses of their own: it is the name server that is measured."""
+    box = Box()
+    first = await names.register(view("first"))
+    for pid in await pids(names):
+        assert pss(pid) > 0
+    empty = sum([pss(pid) for pid in await pids(names)])
+
+    def listen(number: int) -> list[int]:
+        place = f"127.1.{number // 250}.{number % 250 + 1}"
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((place, 61053))
+        tcp = socket.create_server((place, 61053))
+        return [os.pidfd_open(box.process.pid), udp.detach(), tcp.detach()]
+
+    began = time.monotonic()
+    for number in range(1000):
+        descriptors = await box.inside(names.threads, lambda number=number: listen(number))
+        id_ = f"{number:012x}" + "0" * 52
+        shown = view(
+            id_,
+            f"box{number}",
+            id_[:12],
+            f"service{number % 50}",
+            network=f"net{number % 50}",
+            address=f"10.0.{number // 250}.{number % 250 + 1}",
+        )
+        await names.server.register(shown, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+    took = time.monotonic() - began
+    after = sum([pss(pid) for pid in await pids(names)])
+    print(f"Pss {empty} with one, {after} with 1,001, {(after - empty) / 1000:.0f} each; registered in {took:.2f} s")
+    assert after < 25e6
+    assert (after - empty) / 1000 < 7000
+    box.end()
+    await names.eventually(lambda: _held(names, 1), 10)
+    assert first.process.poll() is None
+    for id_ in [id_ for id_ in names.server._views if id_ != "first"]:
+        names.server.drop(id_)
+
+
+async def _held(names: Names, count: int) -> bool:
+    return bool((await names.server.statistics())["sandboxes"] == count)

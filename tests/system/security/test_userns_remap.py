@@ -307,3 +307,13 @@ def test_no_more_processes_are_left_than_without(remapping: RemappingEngine) -> 
         return [path.read_text().strip() for path in names if path.exists()]
 
     wait_until(lambda: not {"unshare", "cat", "nsenter"} & set(children()), what="the end of the helpers")
+
+
+def test_containers_find_each_other_by_name(remapping: RemappingEngine) -> None:
+    """The name server's sockets and rules are in a network namespace that belongs to the user namespace."""
+    docker = remapping.docker
+    docker("network", "create", "front").ok()
+    for name in ("web", "store"):
+        docker("run", "-d", "--name", name, "--network", "front", BUSYBOX, "sleep", "1000").ok()
+    docker("exec", "web", "ping", "-c", "1", "store").ok()
+    docker("exec", "store", "nslookup", "web.front").ok()

@@ -123,7 +123,7 @@ async def unpause(call: Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/containers/{id}/rename")
 async def rename(call: Call) -> web.StreamResponse:
     """Rename a container."""
-    call.engine.containers.rename(call.match["id"], query.text(call.request, "name"))
+    await call.engine.containers.rename(call.match["id"], query.text(call.request, "name"))
     return empty()
 
 

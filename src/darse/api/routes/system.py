@@ -110,6 +110,16 @@ async def explain(call: Call) -> web.StreamResponse:
     return json_response(document)
 
 
+@ROUTES.add("GET", "/darse/dns/{id}")
+async def explain_dns(call: Call) -> web.StreamResponse:
+    """How the name `name` is looked up from a container."""
+    name = query.text(call.request, "name")
+    if not name:
+        raise InvalidParameter("which name is to be looked up? (parameter: name)")
+    story = await call.engine.containers.explain_lookup(call.match["id"], name)
+    return json_response(msgspec.to_builtins(story))
+
+
 @ROUTES.add("GET", "/darse/doctor")
 async def doctor(call: Call) -> web.StreamResponse:
     """What of the host keeps the engine from doing all it could."""

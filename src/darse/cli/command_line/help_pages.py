@@ -143,7 +143,7 @@ EXAMPLES = {
     "search": "search --limit 5 postgres",
     "inspect": "inspect web\ninspect --type volume data",
     "version": "version\nversion --client",
-    "explain": "explain\nexplain web\nexplain --last start web\nexplain --last pull alpine",
+    "explain": "explain\nexplain web\nexplain dns db --from web\nexplain --last start web\nexplain --last pull alpine",
     "doctor": "doctor",
     "completion": "completion bash > /etc/bash_completion.d/darse",
 }

@@ -50,7 +50,7 @@ class Lifecycle:
         self._on_auto_remove = on_auto_remove
         self.hubs = ConsoleHubs(context)
         self._teardown = Teardown(context)
-        etc_files = EtcFiles(context, links)
+        self.etc_files = etc_files = EtcFiles(context, links)
         context.listeners.add(etc_files)
         self._steps = ContainerStart(context, links, etc_files, self._teardown, self.hubs)
         self._watchers: dict[str, asyncio.Task[None]] = {}

@@ -129,6 +129,9 @@ class ContainerStart:
                 record.host.PortBindings or {}, list(record.config.ExposedPorts or {}), record.host.PublishAllPorts
             ),
             owner=user or mapping.maps,
+            hostname=record.config.Hostname,
+            links=self._links.names(container),
+            dns=self._etc_files.name_lookup(container),
         )
         made = await context.networks.sandbox_create(request)
         undo.add(self._teardown.release_sandbox, container)
@@ -267,6 +270,7 @@ class ContainerStart:
         self._hubs.connect_waiting(container)
         started_ns = time.time_ns()  # before the process can end
         container.begun = asyncio.get_running_loop().time()
+        await self._context.networks.sandbox_attached(container.id, launched.pid)
         if launch.restore is None:
             await launch.runtime.start(container.id)
         undo.add(setattr, container, "state", container.state)

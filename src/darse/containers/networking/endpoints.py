@@ -9,6 +9,7 @@ import msgspec
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container, Status
+from darse.containers.networking.etc_files import EtcFiles
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.networks.model import Holder, NetworkRecord, SandboxGone
 from darse.wire.containers import NetworkSettings
@@ -18,8 +19,9 @@ from darse.wire.networks import EndpointSettings
 class Endpoints:
     """Connects containers to networks, and disconnects them."""
 
-    def __init__(self, context: Dependencies) -> None:
+    def __init__(self, context: Dependencies, etc_files: EtcFiles) -> None:
         self._context = context
+        self._etc_files = etc_files
 
     def settings(self, container: Container) -> NetworkSettings:
         """What an inspect shows of a container's networks."""
@@ -89,12 +91,14 @@ class Endpoints:
             raise Conflict(f"endpoint with name {container.name} already exists in network {record.name}")
         networks.check({record.name: settings})
         if container.state.alive:
-            await networks.connect(record.id, container.id, holder(container), settings)
+            endpoint = await networks.connect(record.id, container.id, holder(container), settings)
+            self._etc_files.connected(container, endpoint)
         try:
             self._save(container, {**container.record.endpoints, record.name: settings})
         except EngineError:
             if container.state.alive:
-                await networks.disconnect(record.id, container.id, holder(container))
+                endpoint = await networks.disconnect(record.id, container.id, holder(container))
+                self._etc_files.disconnected(container, endpoint)
             raise
 
     async def disconnect(self, network: str, container: Container | None, *, force: bool = False) -> None:
@@ -134,7 +138,8 @@ class Endpoints:
         self._save(container, _without(before, record.name))
         try:
             if container.state.alive:
-                await self._context.networks.disconnect(record.id, container.id, holder(container))
+                endpoint = await self._context.networks.disconnect(record.id, container.id, holder(container))
+                self._etc_files.disconnected(container, endpoint)
         except BaseException:
             self._save(container, before)
             raise

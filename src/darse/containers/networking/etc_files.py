@@ -11,7 +11,9 @@ from darse.containers.model import Container
 from darse.containers.networking.links import Links
 from darse.core.errors import Conflict, NotFound
 from darse.core.ids import short_id
+from darse.linux.fs.files import NotRegular, read_regular
 from darse.networks import names
+from darse.networks.model import Endpoint, NameLookup
 from darse.runtime.oci.spec import BindMount
 
 
@@ -71,7 +73,8 @@ class EtcFiles:
             files = context.files.of(network_owner(context, container).id)
         else:
             files.write_hostname(hostname)
-            files.write_names(self._hosts(container, hostname, addresses), self._resolv_conf(container))
+            files.write_hosts(self._hosts(container, hostname, addresses))
+            files.write_resolv_conf(self._resolv_conf(container))
         taken = {plan.destination for plan in record.mounts}
         return [
             BindMount(str(path), target, writable=not record.host.ReadonlyRootfs, propagation="rprivate")
@@ -109,6 +112,8 @@ class EtcFiles:
         return names.hosts_file(hostname, record.config.Domainname, addresses, extra, gateway)
 
     def _resolv_conf(self, container: Container) -> bytes:
+        if self._context.networks.has_name_server(container.id):
+            return self._internal(container).content
         config, host = self._context.config, container.record.host
         return names.resolv_conf(
             names.host_resolv_conf(lambda path: _read(Path(path))),
@@ -117,6 +122,43 @@ class EtcFiles:
             host.DnsOptions or config.dns_options,
             keep_loopback=host.NetworkMode == "host",
         )
+
+    def _internal(self, container: Container) -> names.Resolution:
+        config, host = self._context.config, container.record.host
+        return names.internal_resolv_conf(
+            # The name server asks from the host's namespace, where a server on the loopback is reached.
+            _read(Path("/etc/resolv.conf")),
+            host.Dns or config.dns,
+            host.DnsSearch or config.dns_search,
+            host.DnsOptions or config.dns_options,
+        )
+
+    def name_lookup(self, container: Container) -> NameLookup:
+        """What a name server of the container is to know of its options."""
+        servers = container.record.host.Dns or self._context.config.dns
+        return NameLookup([one for one in servers if one != names.NAME_SERVER], self._internal(container).ndots)
+
+    def connected(self, container: Container, endpoint: Endpoint) -> None:
+        """A running container has an endpoint more: its addresses are its name's, too."""
+        files = self._context.files.of(container.id)
+        files.write_hosts(names.with_address(_bytes(files.hosts), *self._own(container, endpoint)))
+        # It may be the first one with a name server.
+        files.write_resolv_conf(self._resolv_conf(container))
+
+    def disconnected(self, container: Container, endpoint: Endpoint) -> None:
+        """A running container has an endpoint less; what it knows of others is the name server's."""
+        files = self._context.files.of(container.id)
+        files.write_hosts(names.without_address(_bytes(files.hosts), *self._own(container, endpoint)))
+
+    def _own(self, container: Container, endpoint: Endpoint) -> tuple[list[str], str]:
+        addresses = [str(address.ip) for address in endpoint.addresses()]
+        return addresses, names.own_names(self.hostname(container), container.record.config.Domainname)
+
+
+def _bytes(path: Path) -> bytes:
+    with contextlib.suppress(FileNotFoundError, NotRegular):
+        return read_regular(path)
+    return b""
 
 
 def _read(path: Path) -> str:

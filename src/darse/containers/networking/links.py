@@ -75,7 +75,7 @@ class Links:
             if (target := self._context.store.find(link.target)) is not None
         ]
 
-    def names(self, target: Container) -> list[str]:
+    def given_names(self, target: Container) -> list[str]:
         """The names that others have given to a container: `/container/alias`."""
         return [
             f"/{parent.name}/{link.alias}"
@@ -101,8 +101,13 @@ class Links:
                 )
 
     def hosts(self, container: Container) -> list[str]:
-        """Entries for /etc/hosts, as `--add-host` has them: names, a colon, an address."""
-        entries = []
+        """Entries for /etc/hosts, as `--add-host` has them: names, a colon, an address.
+
+        On the default bridge only: on other networks the name server knows the aliases.
+        """
+        entries: list[str] = []
+        if container.record.host.NetworkMode != "bridge":
+            return entries
         for link in container.record.links:
             target = self._context.store.find(link.target)
             if target is not None and (address := self._address(container, target)):
@@ -110,6 +115,14 @@ class Links:
                 names = dict.fromkeys((link.alias, hostname, target.name))
                 entries.append(f"{' '.join(names)}:{address}")
         return entries
+
+    def names(self, container: Container) -> dict[str, str]:
+        """For the name server: each alias, and a name of its target that stays when that is renamed."""
+        found = {}
+        for link in container.record.links:
+            target = self._context.store.find(link.target)
+            found[link.alias] = short_id(target.id) if target is not None else link.target
+        return found
 
     def environment(self, container: Container) -> list[str]:
         """The variables that tell of the linked services; on the default bridge only, as docker has it."""

@@ -113,14 +113,6 @@ class NetnsThread:
         netlink.run(set_up(1, "lo"))
         return netns
 
-    def inside(self, netns: Netns, function: Callable[[], T]) -> T:
-        """Call a function within a namespace. Call it in the thread; raises OSError."""
-        call("setns", netns.descriptor, CLONE_NEWNET)
-        try:
-            return function()
-        finally:
-            call("setns", self._local.home, CLONE_NEWNET)
-
     def enter(self, path: str) -> Netns:
         """Open an existing namespace. Call it in the thread; raises OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -134,6 +126,14 @@ class NetnsThread:
             os.close(descriptor)
             raise
         return Netns(descriptor, netlink)
+
+    def inside(self, netns: Netns, function: Callable[[], T]) -> T:
+        """Call a function in a namespace. Call this in the thread; raises OSError, and what the function does."""
+        call("setns", netns.descriptor, CLONE_NEWNET)
+        try:
+            return function()
+        finally:
+            call("setns", self._local.home, CLONE_NEWNET)
 
     def close(self) -> None:
         """Wait for what runs."""

@@ -56,7 +56,7 @@ async def test_a_rename_that_cannot_be_written_leaves_the_name(tmp_path: Path) -
     async with container_room(tmp_path) as room:
         web = room.add()
         with room.full_disk(), pytest.raises(NoSpace):
-            room.service.rename("web", "other")
+            await room.service.rename("web", "other")
         assert (web.name, room.dependencies.store.find("other")) == ("web", None)
 
 

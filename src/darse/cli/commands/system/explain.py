@@ -27,6 +27,11 @@ def explain(invocation: Invocation) -> int:
     options = invocation.options
     if not invocation.arguments:
         return _list(invocation)
+    container = options.from_
+    if container:
+        return _lookup(invocation, container)
+    if len(invocation.arguments) > 1:
+        raise CliError("a name is looked up from a container: darse explain dns NAME --from CONTAINER", 125)
     path = f"/darse/explain/{quote(invocation.arguments[0])}"
     operation = invocation.client.call("GET", path, {"last": options.last or None})
     if options.format == "json":
@@ -38,6 +43,62 @@ def explain(invocation: Invocation) -> int:
     else:
         sys.stdout.write("".join(f"{line}\n" for line in story(operation, invocation.arguments[0])))
     return 0
+
+
+def _lookup(invocation: Invocation, container: str) -> int:
+    """Print how a name is looked up from a container."""
+    kind, *names = invocation.arguments
+    if kind != "dns" or len(names) != 1:
+        raise CliError("--from goes with a name that is looked up: darse explain dns NAME --from CONTAINER", 125)
+    found = invocation.client.call("GET", f"/darse/dns/{quote(container)}", {"name": names[0]})
+    if invocation.options.format == "json":
+        from darse.cli.output.inspect import indented
+
+        sys.stdout.write(indented(found) + "\n")
+    elif invocation.options.format:
+        sys.stdout.write(_templated(invocation.options.format, found) + "\n")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lookup_story(found)))
+    return 0
+
+
+def lookup_story(found: dict[str, Any]) -> Iterator[str]:
+    """The lines: where the container looks, then each query with the rule by which it is answered, and the answer."""
+    columns = terminal_width() if sys.stdout.isatty() else 0
+    settings = f"servers {' '.join(found['servers']) or 'none'}; ndots {found['ndots']}"
+    if found["search"]:
+        settings += f"; search {' '.join(found['search'])}"
+    yield from _wrapped(f"{found['name']} from {found['container']} (resolv.conf: {settings})", columns)
+    yield ""
+    if found["hosts"]:
+        yield f"/etc/hosts has it: {' '.join(found['hosts'])}"
+    elif found["note"]:
+        yield from _wrapped(found["note"], columns)
+    else:
+        rows = ["NAME\tTYPE\tWHY\tANSWER"]
+        for one in found["queries"]:
+            answer = " ".join(one["answers"]) or _CODES.get(one["code"], f"code {one['code']}")
+            rows.append("\t".join([one["name"], one["type"], _why(one), answer]))
+        yield from table.align("\n".join(rows) + "\n").splitlines()
+
+
+_CODES = {0: "known, without such an address", 2: "SERVFAIL", 3: "NXDOMAIN: there is no such name", 5: "REFUSED"}
+
+
+def _why(query: dict[str, Any]) -> str:
+    match query["rule"]:
+        case "name":
+            return f"a name on network {query['network']}"
+        case "link":
+            return f"a link to {query['target']} on network {query['network']}"
+        case "forwarded":
+            return f"asked of {', '.join(query['servers'])} from {query['origin']}"
+        case "internal":
+            return "not asked outside: all networks are internal"
+        case "ndots":
+            return "not asked outside: ndots is set, and it has no dot"
+        case _:
+            return "not asked outside: there are no servers"
 
 
 def _list(invocation: Invocation) -> int:
@@ -140,10 +201,11 @@ COMMANDS = {
     "explain": (
         Command(
             "explain",
-            "[OPTIONS] [CONTAINER|IMAGE]",
+            "[OPTIONS] [CONTAINER|IMAGE|dns NAME]",
             "Show what was done to a container, or by a pull, step by step",
             (
                 string("format", "'json', or a Go template", "f"),
+                string("from", "With 'dns': the container from which the name is looked up", value="container"),
                 string(
                     "last",
                     'Which operation: "create", "start", "exec", "stop", ..., or "pull" of an image '
@@ -151,7 +213,7 @@ COMMANDS = {
                 ),
             ),
             0,
-            1,
+            2,
         ),
         explain,
     )
