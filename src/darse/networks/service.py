@@ -104,8 +104,6 @@ class NetworkService:
         self._ipams: dict[str, IPAMDriver] = {driver.name: driver for driver in (self._ipam, NullIPAM())}
         self._plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
         self._addresses = EndpointAddresses(self._ipams)
-        #: The names of the drivers, as `docker info` lists them.
-        self.driver_names = sorted(self._drivers)
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
         self._mapper = PortMapper(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
