@@ -23,14 +23,17 @@ _BACKLOG = 64
 _ASKING_STREAMS = 2
 
 
-def redirect() -> None:
-    """Lead port 53 of the address to the name server's. Raises NftError."""
+def redirect(*, fresh: bool = False) -> None:
+    """Lead port 53 of the address to the name server's, whatever rules of ours there are. Raises NftError.
+
+    With `fresh` there are none: to delete a table takes the kernel ten milliseconds, in which it waits for readers.
+    """
     forth = f"ip daddr {ADDRESS} {{0}} dport 53 {{0}} dport set {PORT}"
     back = f"ip saddr {ADDRESS} {{0}} sport {PORT} {{0}} sport set 53"
     rules = [rule.format(protocol) for rule in (forth, back) for protocol in ("udp", "tcp")]
     run_here(
-        f"add table ip {_TABLE}\ndelete table ip {_TABLE}\n"
-        f"table ip {_TABLE} {{\nchain output {{\ntype filter hook output priority raw; policy accept;\n"
+        ("" if fresh else f"add table ip {_TABLE}\ndelete table ip {_TABLE}\n")
+        + f"table ip {_TABLE} {{\nchain output {{\ntype filter hook output priority raw; policy accept;\n"
         + "".join(f"{rule}\n" for rule in rules)
         + "}\n}\n"
     )

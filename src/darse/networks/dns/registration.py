@@ -99,13 +99,15 @@ class Registration:
         if has_name_server(sandbox):
             servers = sandbox.dns.servers
             try:
-                self._prepared[sandbox.container_id] = await self._thread.run(lambda: self._make(netns, servers))
+                self._prepared[sandbox.container_id] = await self._thread.run(
+                    lambda: self._make(netns, servers, fresh=True)
+                )
             except OSError as error:
                 raise SystemFault(f"cannot make the container's name server: {reason(error)}") from error
 
-    def _make(self, netns: Netns, servers: Sequence[str]) -> list[socket.socket]:
+    def _make(self, netns: Netns, servers: Sequence[str], *, fresh: bool = False) -> list[socket.socket]:
         def make() -> list[socket.socket]:
-            dns_sockets.redirect()
+            dns_sockets.redirect(fresh=fresh)
             return dns_sockets.open_sockets(servers)
 
         return self._thread.inside(netns, make)
