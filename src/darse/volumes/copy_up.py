@@ -25,11 +25,10 @@ from darse.core.errors import InvalidParameter
 from darse.linux.fs.contained import ENTER, ENTRY, Walk, Way, remove_tree
 from darse.linux.fs.files import open_own, read_regular, sync_file_system
 from darse.linux.fs.openat2 import open_beneath, open_in_root
-from darse.linux.fs.sparse import data_segments
+from darse.linux.fs.sparse import copy_data
 from darse.linux.libc import call
 
 _PARTIAL, _WHOLE, _INTO = ".copy-up", ".copied", ".copied-into"
-_PIECE = 1 << 30
 # Files with several names whose first one is remembered; a further one is copied again, as is one with a longer path.
 _MOST_LINKS = 200_000
 _PATH_MAX = 4096
@@ -261,28 +260,12 @@ def _copy_file(source: int, target: int, name: str) -> None:
     try:
         writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:
-            _copy_data(reading, writing, os.fstat(reading).st_size)
+            copy_data(reading, writing, os.fstat(reading).st_size)
             _copy_metadata(reading, writing)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
-
-
-def _copy_data(reading: int, writing: int, size: int) -> None:
-    """Copy content, leaving holes: a few bytes of an archive can be a sparse file of terabytes.
-
-    Not by copy_file_range(2): between overlayfs and another file system it gives EXDEV.
-    """
-    for start, length in data_segments(reading, size):
-        os.lseek(writing, start, os.SEEK_SET)
-        position, end = start, start + length
-        while position < end:
-            sent = os.sendfile(writing, reading, position, min(end - position, _PIECE))
-            if not sent:
-                break
-            position += sent
-    os.ftruncate(writing, size)
 
 
 def _copy_metadata(source: int, target: int) -> None:

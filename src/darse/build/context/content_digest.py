@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
-from darse.build.errors import BuildError
+from darse.build.context.wildcards import PathNotFound, matching_paths
 from darse.build.graph.selectors import Selector, has_wildcard
-from darse.build.ignore import PathMatcher, PathResult, clean
+from darse.build.ignore import PathMatcher, PathResult
 from darse.linux.fs.contained import ENTER, ENTRY, LEAVE, Walk
 from darse.linux.fs.openat2 import open_in_root
 
@@ -25,10 +24,6 @@ _ALL = Selector("/")
 _PIECE = 1 << 20
 _ATTRIBUTES = ("security.capability", "user.")
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-
-class PathNotFound(BuildError):
-    """What is to be copied is not there, or cannot be meant."""
 
 
 class _Hash(Protocol):
@@ -47,7 +42,7 @@ def content_digest(root: int, selectors: Sequence[Selector] = ()) -> str:
             _status(root, required, follow=True)
         if selector.wildcard and has_wildcard(selector.path):
             # Nothing that matches is something, too: later there may be.
-            for path in _matching(root, selector.path):
+            for path in matching_paths(root, selector.path):
                 _text(digest, path)
                 _add(digest, root, path, selector)
         else:
@@ -108,8 +103,11 @@ def _below(digest: _Hash, top: int, selector: Selector) -> None:
     excluded = PathMatcher(selector.exclude_patterns) if selector.exclude_patterns else None
     names: list[str] = []
     results: list[tuple[PathResult | None, PathResult | None]] = [(None, None)]
+    # Directories that do not count by themselves, but would be made for what is in them: by their depth.
+    waiting: dict[int, bytes] = {}
     for kind, directory, name, status in Walk(top, wide_ordered=True):
         if kind == LEAVE:
+            waiting.pop(len(names), None)
             names.pop()
             results.pop()
             continue
@@ -120,12 +118,30 @@ def _below(digest: _Hash, top: int, selector: Selector) -> None:
         if kind == ENTER:
             names.append(name)
             results.append((inside, outside))
-            # A directory on the way to what is included has no part in it: its owner and mode come from elsewhere.
-            if counts:
-                _header(digest, path, status)
-                _attributes(digest, directory)
-        elif kind == ENTRY and counts:
+        if not counts:
+            if kind == ENTER:
+                waiting[len(names)] = _directory(path, directory, status)
+            continue
+        for depth in sorted(waiting):
+            digest.update(waiting.pop(depth))
+        if kind == ENTER:
+            digest.update(_directory(path, directory, status))
+        elif kind == ENTRY:
             _entry(digest, directory, name, path, status)
+
+
+class _Bytes(bytearray):
+    """Collects what a digest would take."""
+
+    def update(self, data: bytes, /) -> None:
+        self.extend(data)
+
+
+def _directory(path: str, descriptor: int, status: os.stat_result) -> bytes:
+    found = _Bytes()
+    _header(found, path, status)
+    _attributes(found, descriptor)
+    return bytes(found)
 
 
 def _entry(digest: _Hash, directory: int, name: str, path: str, status: os.stat_result) -> None:
@@ -173,72 +189,3 @@ def _text(digest: _Hash, text: str) -> None:
     data = os.fsencode(text)
     digest.update(b"%d:" % len(data))
     digest.update(data)
-
-
-def _matching(root: int, pattern: str) -> Iterator[str]:
-    """The paths that a pattern of filepath.Match has, in order: no `*` matches a slash."""
-    components = [part for part in clean(pattern).strip("/").split("/") if part]
-    fixed = next(index for index, part in enumerate(components) if has_wildcard(part))
-    start = "/".join(components[:fixed])
-    expressions = [_component(part) for part in components[fixed:]]
-    try:
-        top = open_in_root(root, start or ".", os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        yield from _matching_below(top, f"/{start}" if start else "", expressions)
-    finally:
-        os.close(top)
-
-
-def _matching_below(top: int, start: str, expressions: Sequence[Any]) -> Iterator[str]:
-    names: list[str] = []
-    walk = Walk(top, wide_ordered=True)
-    for kind, _, name, _ in walk:
-        if kind == LEAVE:
-            names.pop()
-            continue
-        depth = len(names)
-        matches = depth < len(expressions) and expressions[depth].fullmatch(os.fsencode(name)) is not None
-        if matches and depth == len(expressions) - 1:
-            yield "/".join((start, *names, name))
-        if kind == ENTER:
-            names.append(name)
-            if not matches or depth == len(expressions) - 1:
-                walk.skip()
-
-
-@lru_cache(256)
-def _component(pattern: str) -> Any:
-    """One component of a pattern as an expression of RE2: what matches comes from anywhere."""
-    import re2  # noqa: PLC0415 - most builds copy without wildcards
-
-    parts, at = [], 0
-    while at < len(pattern):
-        character = pattern[at]
-        at += 1
-        if character == "*":
-            parts.append(".*")
-        elif character == "?":
-            parts.append(".")
-        elif character == "[" and "]" in pattern[at + 1 :]:
-            end = pattern.index("]", at + 1)
-            parts.append("[" + pattern[at:end].replace("[", r"\[") + "]")
-            at = end + 1
-        elif character == "\\" and at < len(pattern):
-            parts.append(_literally(pattern[at]))
-            at += 1
-        else:
-            parts.append(_literally(character))
-    options = re2.Options()
-    options.log_errors = False
-    options.dot_nl = True
-    options.encoding = re2.Options.Encoding.LATIN1
-    try:
-        return re2.compile(os.fsencode("".join(parts)), options)
-    except re2.error as error:
-        raise PathNotFound(f"syntax error in pattern {pattern!r}: {error}") from None
-
-
-def _literally(character: str) -> str:
-    return f"\\{character}" if character in r"\.+*?()|[]{}^$" else character

@@ -167,6 +167,17 @@ def test_patterns(tree: Path, selector: Selector, counts: str, does_not: str) ->
     assert _digest(tree, selector) != before
 
 
+def test_directories_that_are_made_for_what_is_included_count(tree: Path) -> None:
+    selector = Selector("/", include_patterns=("d/e/g",))
+    before = _digest(tree, selector)
+    (tree / "d").chmod(0o711)
+    changed = _digest(tree, selector)
+    assert changed != before
+    (tree / "x").mkdir()
+    (tree / "x" / "y").touch()
+    assert _digest(tree, selector) == changed
+
+
 def test_a_wildcard_that_nothing_matches(tree: Path) -> None:
     selector = Selector("/none/*.x", wildcard=True)
     before = _digest(tree, selector)
