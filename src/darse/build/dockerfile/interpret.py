@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import msgspec
 
-from darse.build.dockerfile import mounts, values
+from darse.build.dockerfile import mounts
 from darse.build.dockerfile.errors import DockerfileError
 from darse.build.dockerfile.heredocs import Heredoc, parse_heredoc
 from darse.build.dockerfile.instructions import (
@@ -41,6 +41,7 @@ from darse.build.dockerfile.source import SourceToken
 from darse.build.dockerfile.suggest import suggested
 from darse.build.dockerfile.words import WordError
 from darse.build.spaces import SPACES
+from darse.durations import parse_duration
 from darse.quoting import quote
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
@@ -389,7 +390,7 @@ def _health_check(parsed: ParsedInstruction) -> HealthcheckInstruction:
 
 def _interval(name: str, text: str) -> int:
     try:
-        found = values.duration(text) if text else 0
+        found = parse_duration(text) if text else 0
     except ValueError as error:
         raise DockerfileError(str(error)) from None
     if found and found < _SHORTEST_INTERVAL:

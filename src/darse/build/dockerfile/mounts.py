@@ -10,6 +10,7 @@ from darse.build.dockerfile import values
 from darse.build.dockerfile.errors import DockerfileError
 from darse.build.dockerfile.suggest import suggested
 from darse.quoting import quote
+from darse.units import parse_size
 
 KINDS = ("bind", "cache", "secret", "ssh", "tmpfs")
 SHARING = ("locked", "private", "shared")
@@ -105,7 +106,7 @@ def _set(mount: RunMount, key: str, value: str, field: str) -> None:
             mount.required = _boolean(key, value)
         case "size" if mount.kind == "tmpfs":
             try:
-                mount.size = values.size(value)
+                mount.size = parse_size(value)
             except ValueError:
                 raise DockerfileError(f"invalid value for {key}: {value}") from None
         case "required" | "size":

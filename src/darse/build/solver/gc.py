@@ -14,9 +14,9 @@ import msgspec
 
 from darse.build.errors import BuildError
 from darse.build.solver.storage import CacheRecord, RecordKind
+from darse.durations import InvalidDuration, parse_duration
 
 _FIELD = re.compile(r"(?P<name>[a-z]+)(?:(?P<operator>==|!=|~=|=)(?P<value>.*))?", re.DOTALL)
-_DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _ALWAYS_KEPT = frozenset({RecordKind.FRONTEND, RecordKind.INTERNAL})
 
 
@@ -93,11 +93,10 @@ class PrunePolicy(msgspec.Struct, frozen=True):
 
 
 def _seconds(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None or not text:
-        raise BuildError(f"invalid filter 'until={text}': must be a duration such as 24h")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    try:
+        return parse_duration(text) / 1e9
+    except InvalidDuration as error:
+        raise BuildError(f"invalid filter 'until={text}': {error}") from None
 
 
 def prunable(

@@ -1,4 +1,4 @@
-"""Values of flags, places, and suggestions."""
+"""Lists with quotes, excerpts, and suggestions."""
 
 from __future__ import annotations
 
@@ -9,43 +9,12 @@ from hypothesis import strategies as st
 from darse.build.dockerfile import values
 from darse.build.dockerfile.source import excerpt
 from darse.build.dockerfile.suggest import _distance, suggested, suggestion
-from darse.durations import go_duration
-
-
-@pytest.mark.parametrize(
-    ("text", "nanoseconds"),
-    [("0", 0), ("1s", 10**9), ("-1.5h", -5400 * 10**9), ("+1m2s", 62 * 10**9), (".5s", 5 * 10**8), ("1us1µs1μs", 3000)],
-)
-def test_durations(text: str, nanoseconds: int) -> None:
-    assert values.duration(text) == nanoseconds
-
-
-@pytest.mark.parametrize("text", ["", "-", "1", "1x", ".s", "s", "1s2", "1..2s", "9999999999h", " 1s"])
-def test_refuses_durations(text: str) -> None:
-    with pytest.raises(ValueError, match="time:"):
-        values.duration(text)
-
-
-@given(st.integers(0, 10**15))
-def test_durations_are_read_as_they_are_written(nanoseconds: int) -> None:
-    assert values.duration(go_duration(nanoseconds)) == nanoseconds
 
 
 @given(st.lists(st.text('a,"b ', max_size=4), min_size=1))
 def test_fields_are_read_as_they_are_written(fields: list[str]) -> None:
     text = ",".join('"' + field.replace('"', '""') + '"' for field in fields)
     assert values.fields(text) == fields
-
-
-@pytest.mark.parametrize(("text", "number"), [("1", 1), ("2k", 2048), ("1.5 MB", 1572864), ("1GiB", 1 << 30), ("0", 0)])
-def test_sizes(text: str, number: int) -> None:
-    assert values.size(text) == number
-
-
-@pytest.mark.parametrize("text", ["", "k", "1x", "-1", "1 2", "1kk"])
-def test_refuses_sizes(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size"):
-        values.size(text)
 
 
 @pytest.mark.parametrize(
