@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # Bytes in one call of sendfile(2).
 _PIECE = 1 << 30
 
+
 def data_segments(file: int, size: int) -> Iterator[tuple[int, int]]:
     """Where a file has data, as offsets and lengths in bytes; the rest are holes."""
     offset = 0
