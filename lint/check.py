@@ -3,6 +3,7 @@
     names      no word of lint/words.py in the name of a module, class, function or flag
     texts      no phrase of lint/words.py in messages, help and documentation
     classes    no two public classes with one name
+    callbacks  no lambda assigned to an attribute: a reader who looks for a method finds it in its class
     functions  none longer than 60 lines
     folders    none with more than 25 modules directly inside
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASELINE = Path(__file__).with_name("baseline.txt")
 LONGEST_FUNCTION = 60
 MOST_MODULES = 25
-CHECKS = ("names", "texts", "classes", "functions", "folders")
+CHECKS = ("names", "texts", "classes", "callbacks", "functions", "folders")
 # The functions that declare flags of the command, and of the engine; their first argument is the flag's name.
 _FLAG_MAKERS = {"Flag", "Option", "choice", "duration", "integer", "listing", "string", "switch"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -96,6 +97,7 @@ def violations(root: Path) -> Iterator[Violation]:
         yield from _names(tree, place)
         yield from _texts(tree, place)
         yield from _functions(tree, place)
+        yield from _callbacks(tree, place)
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 classes.setdefault(node.name, []).append(f"{place}:{node.lineno}")
@@ -166,6 +168,18 @@ def _texts(tree: ast.Module, place: str) -> Iterator[Violation]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield from check_text(node.value, place, node.lineno, is_page=False)
+
+
+def _callbacks(tree: ast.Module, place: str) -> Iterator[Violation]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Lambda):
+            continue
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            # A module's `__getattr__` is one by its name (PEP 562).
+            if isinstance(target, ast.Attribute) and not target.attr.startswith("__"):
+                yield Violation(
+                    "callbacks", ast.unparse(target), f"{place}:{node.lineno}", "pass an object, or a method"
+                )
 
 
 def _functions(tree: ast.Module, place: str) -> Iterator[Violation]:

@@ -25,6 +25,7 @@ from enum import Enum, StrEnum, auto
 import msgspec
 
 from darse.core.errors import Conflict
+from darse.core.object_references import ObjectKind, ObjectReference
 from darse.durations import human_duration
 from darse.runtime.monitor import HeldProcess
 from darse.volumes.mounts import MountPlan
@@ -78,6 +79,15 @@ class Record(msgspec.Struct, kw_only=True):
     def runtime(self) -> str:
         """The OCI runtime's name."""
         return self.host.Runtime
+
+
+def references_of(record: Record) -> set[ObjectReference]:
+    """What a container uses of other rooms."""
+    used = {ObjectReference(ObjectKind.IMAGE, record.image_id)}
+    used |= {ObjectReference(ObjectKind.NETWORK, name) for name in record.endpoints}
+    used |= {ObjectReference(ObjectKind.VOLUME, plan.name) for plan in record.mounts if plan.type == "volume"}
+    used |= {ObjectReference(ObjectKind.MOUNTED_IMAGE, plan.source) for plan in record.mounts if plan.type == "image"}
+    return {one for one in used if one.object}
 
 
 class State(msgspec.Struct):

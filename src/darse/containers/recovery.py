@@ -39,6 +39,8 @@ class ContainerRecovery:
 
     def sweep(self, recovery: Recovery) -> None:
         """Undo creations and finish removals that an engine before us did not; set aside what no record names."""
+        for difference in self._store.repair_references():
+            self._context.log.info("container %s: %s, and is written anew", difference.container_id[:12], difference)
         for container in self._store.everything():
             if container.state.status is Status.CREATING:
                 self._store.delete(container)

@@ -20,14 +20,13 @@ from darse.containers.lifecycle.create import Creation, check_name
 from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.listing import ContainerListing
-from darse.containers.logs.rotation import LogRotation
+from darse.containers.logs.rotation import LogRotation, UnsentLogs
 from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Purpose
 from darse.containers.networking.endpoints import Endpoints
 from darse.containers.networking.links import Links
 from darse.containers.networking.lookup import LookupExplanation, explain_lookup
 from darse.containers.recovery import ContainerRecovery
-from darse.containers.references import ContainerReferences
 from darse.containers.stats.observation import Observation
 from darse.core.errors import Conflict, InvalidParameter, NotFound, NotModified
 from darse.core.filters import Filters
@@ -61,12 +60,11 @@ class ContainerService:
         self.listing = ContainerListing(context, self._endpoints, self._links, self.execs)
         self.streams = StreamService(context, self.lifecycle.hubs)
         self.explain = ExplainService(context)
-        self.references = ContainerReferences(context.store)
         self.checkpoints = Checkpoints(context)
         self._health = HealthMonitor(context, self.execs)
-        self._rotation = LogRotation(context)
-        self._shipping = Shipping(context, self._rotation.tidy)
-        self._rotation.first_needed = self._shipping.first_needed
+        unsent = UnsentLogs()
+        self._rotation = LogRotation(context, unsent)
+        self._shipping = Shipping(context, self._rotation, unsent)
         self.recovery = ContainerRecovery(context, self.lifecycle, self.execs, self._shipping, self._auto_remove)
         self.observation = Observation(context, self.lifecycle.updates)
         context.listeners.add(self._health)

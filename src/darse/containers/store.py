@@ -1,4 +1,7 @@
-"""All containers: the table, and the index by id, name and abbreviated id that every request goes through."""
+"""All containers: the table, and the index by id, name and abbreviated id that every request goes through.
+
+What a container uses of other rooms is written with its record: see `darse.core.object_references`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from darse.containers.model import Container, Record, State, Status
+from darse.containers.model import Container, Record, State, Status, references_of
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.ids import may_be_id_prefix
+from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences, ReferenceDifference, compare
 from darse.core.state import Schema
 from darse.core.state import State as Database
 
@@ -36,6 +40,7 @@ class ContainerStore:
     def __init__(self, database: Database) -> None:
         """Read every row."""
         self._database = database
+        self._references = ObjectReferences(database)
         self._by_id: dict[str, Container] = {}
         self._by_name: dict[str, Container] = {}
         self._sorted_ids: list[str] = []
@@ -115,7 +120,8 @@ class ContainerStore:
                     msgspec.json.encode(container.state),
                 ),
             )
-            self._database.on_rollback(functools.partial(self._forget, container))
+            self._references.replace(container.id, references_of(container.record), running=container.state.active)
+            self._database.on_rollback(functools.partial(self._remove_from_index, container))
             self._index(container)
 
     def save_state(self, container: Container) -> None:
@@ -124,6 +130,7 @@ class ContainerStore:
             connection.execute(
                 "UPDATE containers SET state = ? WHERE id = ?", (msgspec.json.encode(container.state), container.id)
             )
+            self._references.set_running(container.id, running=container.state.active)
 
     def save_record(self, container: Container, record: Record | None = None) -> None:
         """Write the container's record, or give it another one."""
@@ -132,6 +139,7 @@ class ContainerStore:
             connection.execute(
                 "UPDATE containers SET record = ? WHERE id = ?", (msgspec.json.encode(new), container.id)
             )
+            self._references.replace(container.id, references_of(new), running=container.state.active)
             self._database.on_commit(functools.partial(setattr, container, "record", new))
 
     def rename(self, container: Container, name: str) -> None:
@@ -156,9 +164,9 @@ class ContainerStore:
         """Remove a container's row."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-            # The rest of the transaction asks who uses the container's volumes.
+            self._references.delete(container.id)
             self._database.on_rollback(functools.partial(self._index, container))
-            self._forget(container)
+            self._remove_from_index(container)
 
     def counts(self) -> dict[Status, int]:
         """How many containers there are in each state."""
@@ -176,9 +184,30 @@ class ContainerStore:
         """The ids of containers whose rows cannot be read; what is theirs stays as it is."""
         return set(self._damaged_names.values())
 
-    def damaged_of(self, image_id: str) -> list[str]:
-        """The ids of containers of an image whose rows cannot be read."""
-        return [one for one, image in self._damaged_images.items() if image == image_id]
+    def reference_differences(self) -> list[ReferenceDifference]:
+        """The containers whose references differ from what their records say.
+
+        A container whose record is damaged keeps those that it has, and its image's at least.
+        """
+        recorded = self._references.recorded()
+        expected = {
+            container.id: dict.fromkeys(references_of(container.record), container.state.active)
+            for container in self.everything()
+        }
+        for container_id, image_id in self._damaged_images.items():
+            own_image = {ObjectReference(ObjectKind.IMAGE, image_id): True}
+            expected[container_id] = own_image | recorded.get(container_id, {})
+        return compare(expected, recorded)
+
+    def repair_references(self) -> list[ReferenceDifference]:
+        """Write the references anew that differ, and return the differences. References of no container go."""
+        differences = self.reference_differences()
+        if differences:
+            with self._database.transaction():
+                for one in differences:
+                    running = any(one.expected.values())
+                    self._references.replace(one.container_id, one.expected, running=running)
+        return differences
 
     def refuse_taken(self, name: str) -> None:
         """Raise Conflict when a container has this name."""
@@ -197,7 +226,7 @@ class ContainerStore:
             self._linked[container.id] = container
         bisect.insort(self._sorted_ids, container.id)
 
-    def _forget(self, container: Container) -> None:
+    def _remove_from_index(self, container: Container) -> None:
         del self._by_id[container.id]
         del self._by_name[container.name]
         self._linked.pop(container.id, None)

@@ -109,7 +109,7 @@ class EventLog:
     def __init__(self, state: State) -> None:
         self._state = state
         self._subscribers: set[_Subscription] = set()
-        self._decode = msgspec.json.Decoder(Event).decode
+        self._decoder = msgspec.json.Decoder(Event)
         self._published = 0
         # Numbers are given at publication: what is gathered is written after what a transaction brought meanwhile.
         self._number = 0
@@ -169,10 +169,10 @@ class EventLog:
             "SELECT number, document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY number",
             (since_ns, until_ns),
         )
-        logged = [event for _, event in self._state.decoded("events", rows, self._decode)]
+        logged = [event for _, event in self._state.decoded("events", rows, self._decoder.decode)]
         # What the disk does not take yet came after all that it has.
         unwritten = [document for _, time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
-        return [*logged, *map(self._decode, unwritten)]
+        return [*logged, *map(self._decoder.decode, unwritten)]
 
     async def follow(self, since_ns: int | None) -> AsyncIterator[Event]:
         """Yield logged events from `since_ns` on, then every new one; ends when the log is closed."""

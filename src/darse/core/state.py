@@ -51,14 +51,12 @@ class State:
         self.path = path
         # Why a row cannot be decoded, by its table and key.
         self.damaged: dict[tuple[str, str], str] = {}
-        # Called after each transaction that was committed.
-        self.committed: Callable[[], None] = lambda: None
+        self._commit_listeners: list[Callable[[], object]] = []
+        self._full_disk_listeners: list[Callable[[], object]] = []
         self._thread = threading.get_ident()
         self._depth = 0
         self._committed: list[Callable[[], object]] = []
         self._undo: list[Callable[[], object]] = []
-        # Set by the engine: makes room on a full disk, for the next attempt.
-        self.when_full: Callable[[], None] = lambda: None
         try:
             if not path.exists() or (path.is_file() and path.stat().st_size == 0):
                 on_new()
@@ -109,7 +107,8 @@ class State:
             if isinstance(error, sqlite3.OperationalError):
                 fault = of_database(error, self.path)
                 if isinstance(fault, NoSpace):
-                    self.when_full()
+                    for listener in self._full_disk_listeners:
+                        listener()
                 raise fault from error
             raise
         self._depth = 0
@@ -121,7 +120,8 @@ class State:
             except Exception:
                 # The change is made: what follows it must not make a failure of it.
                 _log.exception("what was to follow a change of the database has failed")
-        self.committed()
+        for listener in self._commit_listeners:
+            listener()
 
     def on_commit(self, callback: Callable[[], object]) -> None:
         """Call `callback` once the transaction is committed; at once when none is open."""
@@ -137,6 +137,14 @@ class State:
         """
         if self._depth:
             self._undo.append(callback)
+
+    def on_every_commit(self, listener: Callable[[], object]) -> None:
+        """Call `listener` after each transaction that is committed from now on."""
+        self._commit_listeners.append(listener)
+
+    def on_full_disk(self, listener: Callable[[], object]) -> None:
+        """Call `listener` whenever a transaction fails for a full disk: it makes room for the next attempt."""
+        self._full_disk_listeners.append(listener)
 
     @contextmanager
     def _flushing(self, durable: bool) -> Iterator[None]:

@@ -15,8 +15,9 @@ from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
 from darse.containers.layout import FileLayout
 from darse.containers.logs import drivers as log_drivers
+from darse.containers.running import RunningContainers
 from darse.containers.store import ContainerStore
-from darse.core import events, executors, unfinished
+from darse.core import events, executors, object_references, unfinished
 from darse.core.config import EngineConfig
 from darse.core.errors import SystemFault
 from darse.core.events import EventLog
@@ -56,6 +57,7 @@ SCHEMAS = (
     network_store.SCHEMA,
     volume_service.SCHEMA,
     container_store.SCHEMA,
+    object_references.SCHEMA,
     unfinished.SCHEMA,
 )
 #: The database's name in the data root.
@@ -84,7 +86,7 @@ class Engine:
         self.reserves.tend()
         self.state = open_state(config)
         self.reserves.database = self.state
-        self.state.when_full = self.reserves.tend
+        self.state.on_full_disk(self.reserves.tend)
         self.recovery = Recovery(config.data_root, self.state)
         self._records = RecordFiles(config.data_root, self.state)
         self._backup = Backup(self.state.path)
@@ -95,16 +97,18 @@ class Engine:
         self.runtimes = find_runtimes(config)
         self.images = ImageService(config.data_root, self.state, self.events, keep_layer_blobs=config.keep_layer_blobs)
         self.registries = RegistryService(config, self.images, self.events)
-        self.volumes = VolumeService(config.data_root, self.state, self.events)
         self.id_mapping = _id_mapping(config)
-        self.networks = NetworkService(config, self.state, self.events, self.id_mapping.maps)
+        self.volumes = VolumeService(config.data_root, self.state, self.events, self.id_mapping)
+        containers = ContainerStore(self.state)
+        self.running = RunningContainers(containers)
+        self.networks = NetworkService(config, self.state, self.events, self.running, self.id_mapping.maps)
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._null = NullDevice(self._threads)
         self._files = FileLayout(config.data_root, config.exec_root)
         self.context = Dependencies(
             config=config,
             database=self.state,
-            store=ContainerStore(self.state),
+            store=containers,
             events=self.events,
             images=self.images,
             snapshots=self.images.snapshots,
@@ -123,12 +127,6 @@ class Engine:
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
         self.system = SystemService(self.context, self.containers, self.recovery)
-        self.images.users = self.containers.references.image_users
-        self.volumes.users = self.containers.references.volume_users
-        self.volumes.running_users = lambda name: self.containers.references.volume_users(name, running=True)
-        self.networks.configured = self.containers.references.network_users
-        self.networks.holder_of = self.containers.references.holder_of
-        self.networks.healer.holder_of = self.containers.references.holder_of
 
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
@@ -145,14 +143,13 @@ class Engine:
         await self.images.recover()
         await self.containers.recovery.recover(self.recovery)
         await self.networks.start(
-            self.containers.references.running().keys() | self.recovery.unattended,
+            self.running.pids().keys() | self.recovery.unattended,
             [bytes(copy.sandbox) for copy in self.recovery.containers_beside()],
             self.recovery.recorded("networks", ""),
         )
         self.volumes.open(self.recovery)
         unmount_mapped(self.config.exec_root / _REMAPPED)
         self.id_mapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
-        self.volumes.owners = lambda: self.id_mapping.owners
         await self.containers.recovery.remove_finished()
         await self.containers.open()
         self.images.trash.empty_in_background()
@@ -190,7 +187,7 @@ class Engine:
 
     def _in_use(self) -> bool:
         """Whether containers run, those without a sound record included."""
-        return bool(self.containers.references.running() or self.recovery.unattended)
+        return bool(self.running.pids() or self.recovery.unattended)
 
     def _install_runtimes(self) -> None:
         directory = self.config.exec_root / "bin"

@@ -245,16 +245,31 @@ class SystemService:
     async def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Tell what is wrong with records and data, then hold the store of images against itself, and repair it.
 
-        See `Recovery.troubles` and `darse.images.gc.fsck`. The last message counts the findings.
+        See `Recovery.troubles`, `darse.core.object_references` and `darse.images.gc.fsck`. The last message counts the
+        findings.
         """
         troubles = await executors.storage.run(self._recovery.troubles)
-        for one in troubles:
-            yield CheckMessage(level=one.level, subject=one.subject, finding=one.found, advice=one.advice)
+        findings = [
+            CheckMessage(level=one.level, subject=one.subject, finding=one.found, advice=one.advice) for one in troubles
+        ]
+        store = self._context.store
+        findings += [
+            CheckMessage(
+                level="problem",
+                subject=f"container {one.container_id}",
+                finding=f"its references are not those of its record: {one}",
+                advice="" if repair else "`darse system check --repair` writes them anew, as the engine's start does",
+                repaired=repair,
+            )
+            for one in (store.repair_references() if repair else store.reference_differences())
+        ]
+        for finding in findings:
+            yield finding
         containers = [container.id for container in self._context.store]
         async for message in self._context.images.fsck.check(containers, repair=repair):
             if message.doing == "done":
-                message.findings += len(troubles)
-                message.problems += sum(one.level == "problem" for one in troubles)
+                message.findings += len(findings)
+                message.problems += sum(one.level == "problem" and not one.repaired for one in findings)
             yield message
 
     async def remove_orphans(self) -> AsyncIterator[CheckMessage]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
+from darse.core.object_references import ObjectReferences
 from darse.image_spec import platforms
 from darse.image_spec.manifests import Descriptor
 from darse.images.content.store import ContentStore
-from darse.images.gc.delete_policy import ImageUser
 from darse.images.layers.store import LayerStore
 from darse.images.model import Target, Variant
 from darse.images.store import ImageStore
@@ -26,10 +24,10 @@ def manifests(
     store: ImageStore,
     layers: LayerStore,
     content: ContentStore,
-    users_of: Callable[[str], list[ImageUser]],
+    users: ObjectReferences,
 ) -> list[ManifestSummary]:
     """The manifests of a target, in its order."""
-    return [_manifest(variant, store, layers, content, users_of) for variant in target.variants]
+    return [_manifest(variant, store, layers, content, users) for variant in target.variants]
 
 
 def _manifest(
@@ -37,7 +35,7 @@ def _manifest(
     store: ImageStore,
     layers: LayerStore,
     content: ContentStore,
-    users_of: Callable[[str], list[ImageUser]],
+    users: ObjectReferences,
 ) -> ManifestSummary:
     image = store.by_id(variant.image_id) if variant.image_id else None
     stored = given = content.size(variant.manifest.digest)
@@ -62,7 +60,7 @@ def _manifest(
         # Archives can be reassembled from the unpacked layers: they count as content, though they are on no disk.
         given += image.config_size + sum(layer.blob.size for layer in image.layers)
         unpacked = sum(layers.size(chain) for chain in image.chain_ids)
-        containers = [user.container_id for user in users_of(image.id)]
+        containers = [user.container_id for user in users.image_users(image.id)]
         platform = platform or image.platform
     assert platform is not None
     summary.Kind = "image"

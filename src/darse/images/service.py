@@ -14,7 +14,7 @@ Pull and push are in `darse.images.transfer`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.events import EventLog
+from darse.core.object_references import ObjectReferences
 from darse.core.state import State
 from darse.core.unfinished import Unfinished
 from darse.image_spec.manifests import Descriptor
@@ -33,7 +34,6 @@ from darse.images.events import publish_image_event
 from darse.images.gc.collector import GarbageCollector, Lease
 from darse.images.gc.crash_recovery import CrashRecovery
 from darse.images.gc.delete import ImageDeletion
-from darse.images.gc.delete_policy import ImageUser
 from darse.images.gc.fsck import StoreCheck
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.disk_usage import DiskUsage
@@ -86,13 +86,12 @@ class ImageService:
             gc=gc,
             keep_layer_blobs=keep_layer_blobs,
         )
-        #: The containers of an image id; set by the engine.
-        self.users: Callable[[str], list[ImageUser]] = lambda _: []
+        users = ObjectReferences(state)
         self.pulls = PullTraces()
         self.disk_usage = DiskUsage(state, content, layers, remapped)
         self._recovery = CrashRecovery(images, layers, self.snapshots, gc)
-        self.views = ImageViews(images, content, layers, self._users_of)
-        self.deletion = ImageDeletion(images, content, events, gc, self.disk_usage, compressed, self._users_of)
+        self.views = ImageViews(images, content, layers, users)
+        self.deletion = ImageDeletion(images, content, events, gc, self.disk_usage, compressed, users)
         self.fsck = StoreCheck(state, images, content, layers, self.snapshots, compressed, gc)
         self._builtin = BuiltinImages(images, content, writer, lambda: self.loader, gc, events)
 
@@ -120,9 +119,6 @@ class ImageService:
 
         stores = self.stores
         return ImageSaver(stores.images, stores.content, stores.layers, stores.gc, self._events)
-
-    def _users_of(self, image_id: str) -> list[ImageUser]:
-        return self.users(image_id)
 
     # Start and stop
 

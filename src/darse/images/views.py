@@ -7,17 +7,17 @@ A list has an entry for each image that is the default of a target. Images for o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
 
 from darse.core.filters import Filters
+from darse.core.object_references import ObjectReferences
 from darse.core.times import parse_time, rfc3339
 from darse.image_spec.platforms import Platform
 from darse.images import attestations, manifest_views, references
 from darse.images.content.store import ContentStore
-from darse.images.gc.delete_policy import ImageUser
 from darse.images.layers.store import LayerStore
 from darse.images.model import History, Image, Target, seconds_of
 from darse.images.references import Reference
@@ -39,13 +39,12 @@ class ImageViews:
         images: ImageStore,
         content: ContentStore,
         layers: LayerStore,
-        users_of: Callable[[str], list[ImageUser]],
+        users: ObjectReferences,
     ) -> None:
-        """`users_of` returns the containers of an image id."""
         self._images = images
         self._content = content
         self._layers = layers
-        self._users_of = users_of
+        self._users = users
 
     def list_images(
         self,
@@ -77,7 +76,7 @@ class ImageViews:
                 summary.SharedSize = sum(sizes.get(chain, 0) for chain in chains[image_id] & shared)
             if containers:
                 together = {one.id for target in targets for one in self._images.images_of(target)}
-                summary.Containers = sum(len(self._users_of(one)) for one in together)
+                summary.Containers = sum(len(self._users.image_users(one)) for one in together)
             if manifests:
                 summary.Manifests = self._manifests(targets)
             found.append((image.created_ns, summary))
@@ -106,9 +105,7 @@ class ImageViews:
         return max(targets, key=lambda target: (target.is_index, len(self._images.images_of(target))))
 
     def _manifests(self, targets: list[Target]) -> list[ManifestSummary]:
-        return manifest_views.manifests(
-            self._foremost(targets), self._images, self._layers, self._content, self._users_of
-        )
+        return manifest_views.manifests(self._foremost(targets), self._images, self._layers, self._content, self._users)
 
     def _span(self, filters: Filters) -> range:
         """The nanoseconds in which images that match were made: after all `since`, before all `before` and `until`.

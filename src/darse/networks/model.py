@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -216,3 +216,10 @@ class Holder(NamedTuple):
 
     pid: int
     parent: int
+
+
+class StackHolders(Protocol):
+    """Knows the containers that run."""
+
+    def holder_of(self, container_id: str) -> Holder | None:
+        """Who holds the network stack of a container; None when it does not run."""

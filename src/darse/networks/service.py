@@ -26,6 +26,7 @@ from darse.core.events import EventLog
 from darse.core.exhaustion import reason
 from darse.core.filters import Filters
 from darse.core.locks import KeyedLocks
+from darse.core.object_references import ObjectReferences
 from darse.core.state import REBUILD, State
 from darse.linux import sysctl
 from darse.linux.net.netns import Netns, NetnsThread
@@ -55,7 +56,15 @@ from darse.networks.firewall import Firewall
 from darse.networks.ipam import DefaultIPAM, IPAMDriver, NullIPAM, PoolRequest
 from darse.networks.ipam import remote as remote_ipam
 from darse.networks.ipam.remote import RemoteIPAM
-from darse.networks.model import Endpoint, Holder, IPNetwork, NetworkRecord, SandboxRecord, SandboxRequest
+from darse.networks.model import (
+    Endpoint,
+    Holder,
+    IPNetwork,
+    NetworkRecord,
+    SandboxRecord,
+    SandboxRequest,
+    StackHolders,
+)
 from darse.networks.pool import NetnsPool, link_name
 from darse.networks.port_mapper import PortMapper
 from darse.networks.publishing import Publishing
@@ -90,11 +99,20 @@ _REFUSED = (
 class NetworkService:
     """The networks room's front door."""
 
-    def __init__(self, config: EngineConfig, state: State, events: EventLog, id_maps: IdMaps | None = None) -> None:
-        """`id_maps` are those of the user namespaces that containers have unless they ask for the host's."""
+    def __init__(
+        self,
+        config: EngineConfig,
+        state: State,
+        events: EventLog,
+        running: StackHolders,
+        id_maps: IdMaps | None = None,
+    ) -> None:
+        """`running` knows the containers that run; `id_maps` are those of their user namespaces, but the host's."""
         self._config = config
         self._state = state
         self._events = events
+        self._references = ObjectReferences(state)
+        self._running = running
         self.store = NetworkStore(state)
         self._bridges = BridgeDriver(config)
         sublinks = [driver(config.instance, lambda: self.store) for driver in (MacvlanDriver, IpvlanDriver)]
@@ -136,14 +154,11 @@ class NetworkService:
             self._sandboxes,
             self.pool,
             self._locks,
+            running,
             self._heal_firewall,
             self._look_for_flow_tables,
         )
         self._started = False
-        # Set by the engine: the names of stopped and running containers that are to be connected to a network.
-        self.configured: Callable[[str], list[str]] = lambda _: []
-        # Also: the process of a container that runs.
-        self.holder_of: Callable[[str], Holder | None] = lambda _: None
 
     async def start(self, running: Collection[str], beside: Iterable[bytes] = (), copies: bytes | None = None) -> None:
         """Have every network on the host, and forget the sandboxes of containers that do not run.
@@ -333,7 +348,7 @@ class NetworkService:
         return sandbox
 
     def _find_holder(self, container_id: str) -> Holder | None:
-        return self.holder_of(container_id)
+        return self._running.holder_of(container_id)
 
     async def sandbox_attached(self, container_id: str, pid: int) -> None:
         """The container's process is in its namespace, and has not run yet: from now on it has names, and finds others.
@@ -607,7 +622,7 @@ class NetworkService:
         ]
 
     def _used(self, record: NetworkRecord) -> bool:
-        return bool(record.name in PREDEFINED or self._connected(record) or self.configured(record.name))
+        return bool(record.name in PREDEFINED or self._connected(record) or self._references.network_users(record.name))
 
     async def prune(self, filters: Filters) -> NetworksPruned:
         """Remove the networks that no container is on or is to be on."""

@@ -23,7 +23,7 @@ from darse.linux import sysctl
 from darse.linux.net.notifications import FLOWTABLE, FORWARDING, LINK, OVERRUN, LinkNotices, TableNotices
 from darse.networks.backoff import Backoff
 from darse.networks.drivers import BridgeDriver
-from darse.networks.model import Holder, NetworkRecord, SandboxGone
+from darse.networks.model import NetworkRecord, SandboxGone, StackHolders
 from darse.networks.pool import NetnsPool
 from darse.networks.sandboxes import Sandboxes
 from darse.networks.store import NetworkStore
@@ -44,6 +44,7 @@ class Healer:
         sandboxes: Sandboxes,
         pool: NetnsPool,
         locks: KeyedLocks,
+        running: StackHolders,
         rebuild_table: Callable[[], None],
         look_for_flow_tables: Callable[[], None],
     ) -> None:
@@ -53,6 +54,7 @@ class Healer:
         self._sandboxes = sandboxes
         self._pool = pool
         self._locks = locks
+        self._running = running
         self._rebuild_table = rebuild_table
         self._look_for_flow_tables = look_for_flow_tables
         self._links: LinkNotices | None = None
@@ -61,8 +63,6 @@ class Healer:
         self._repairing: dict[str, asyncio.Task[None]] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._forwards = False
-        #: Who holds the network stack of a container, None when it does not run; set by the engine.
-        self.holder_of: Callable[[str], Holder | None] = lambda _: None
 
     def listen(self, table: TableNotices | None, *, forwards: bool) -> None:
         """Hear all that happens from now on; `table`: of the firewall's; `forwards`: the host is to forward packets.
@@ -194,7 +194,7 @@ class Healer:
         for endpoint in list(sandbox.endpoints) if sandbox is not None else ():
             assert sandbox is not None
             record = self._store.find(endpoint.network_id)
-            holder = self.holder_of(sandbox.container_id)
+            holder = self._running.holder_of(sandbox.container_id)
             if record is None or not record.bridge or not endpoint.link or holder is None:
                 continue
             if self._bridges.is_plugged(endpoint.link):

@@ -129,11 +129,11 @@ class RecordFiles:
         self._task: asyncio.Task[None] | None = None
         self._is_open = False
         self._failed = False
-        self._changed: Callable[[], None] = lambda: None
+        self._changed: Callable[[], object] | None = None
         # What could not be written.
         self._again: set[tuple[str, str]] = set()
 
-    def open(self, changed: Callable[[], None]) -> None:
+    def open(self, changed: Callable[[], object]) -> None:
         """Note changes from now on, and call `changed` with each batch.
 
         All that there is counts as changed once: it is compared with the files.
@@ -153,7 +153,7 @@ class RecordFiles:
             connection.execute(
                 f"INSERT OR IGNORE INTO temp.changed SELECT DISTINCT '{kind}', {column or repr('')} FROM main.{table}"  # noqa: S608 - constants
             )
-        state.committed = self._soon
+        state.on_every_commit(self._soon)
         self._changed = changed
         self._is_open = True
         self._soon()
@@ -211,7 +211,8 @@ class RecordFiles:
             return False
         self._again = set()
         self._failed = False
-        self._changed()
+        if self._changed is not None:
+            self._changed()
         return len(rows) == _BATCH
 
     def _damaged(self) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,6 @@ import logging
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -153,7 +152,7 @@ class Reserves:
         # Set by the engine when it is open.
         self.database: State | None = None
         self._reserves = (Reserve(data_root, DATA_BYTES), Reserve(exec_root, EXEC_BYTES))
-        self._cancel: Callable[[], None] = lambda: None
+        self._timer: asyncio.TimerHandle | None = None
 
     def tend(self) -> None:
         """See `Reserve.tend`; and see to the database's."""
@@ -175,11 +174,12 @@ class Reserves:
 
     def _tend_on(self) -> None:
         self.tend()
-        self._cancel = asyncio.get_running_loop().call_later(self._SECONDS, self._tend_on).cancel
+        self._timer = asyncio.get_running_loop().call_later(self._SECONDS, self._tend_on)
 
     def close(self) -> None:
         """Tend no more."""
-        self._cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def keep(self) -> None:
         """See `Reserve.keep`; the database is closed."""

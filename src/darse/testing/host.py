@@ -32,7 +32,7 @@ class FakeProcess:
         self.exit_code: int | None = None
         self.frozen = False
         self.ended = asyncio.Event()
-        self.on_exit: Callable[[int], None] = lambda code: None
+        self.on_exit: Callable[[int], None] | None = None
 
     def receive(self, number: int) -> None:
         """Be sent a signal: it ends by what it does not ignore."""
@@ -46,7 +46,8 @@ class FakeProcess:
         if self.exit_code is None:
             self.exit_code = code
             self.ended.set()
-            self.on_exit(code)
+            if self.on_exit is not None:
+                self.on_exit(code)
 
 
 _FATAL = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
@@ -100,8 +101,8 @@ class FakeHost:
         #: Each container's first process, by the container's id.
         self.containers: dict[str, FakeProcess] = {}
         self.ignored: frozenset[int] = frozenset()
-        self.on_launch: Callable[[ContainerLaunch], None] = lambda launch: None
-        self.on_start: Callable[[str], None] = lambda container_id: None
+        self.on_launch: Callable[[ContainerLaunch], None] | None = None
+        self.on_start: Callable[[str], None] | None = None
         self._pids = itertools.count(100)
 
     def spawn(self, parent: int = 1) -> FakeProcess:
@@ -141,7 +142,8 @@ class FakeMonitor:
     async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
         """See `Monitor.launch_container`; no spec is written, since there is no root to look into."""
         await asyncio.sleep(0)
-        self._host.on_launch(launch)
+        if self._host.on_launch is not None:
+            self._host.on_launch(launch)
         launch.runtime.state_directory(launch.files.container_id).mkdir(parents=True)
         (launch.runtime.state_directory(launch.files.container_id) / "exec.fifo").touch()
         return self._host.create(launch.files)
@@ -201,7 +203,8 @@ class FakeRuntime:
     async def start(self, container_id: str) -> None:
         """See `OCIRuntime.start`."""
         await asyncio.sleep(0)
-        self._host.on_start(container_id)
+        if self._host.on_start is not None:
+            self._host.on_start(container_id)
         (self.state_directory(container_id) / "exec.fifo").unlink()
 
     def delete_state(self, container_id: str) -> None:

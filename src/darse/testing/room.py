@@ -19,9 +19,10 @@ from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
 from darse.containers.layout import FileLayout
 from darse.containers.model import Container, Record, State, Status
+from darse.containers.running import RunningContainers
 from darse.containers.service import ContainerService
 from darse.containers.store import ContainerStore
-from darse.core import events, unfinished
+from darse.core import events, object_references, unfinished
 from darse.core.config import EngineConfig
 from darse.core.errors import NoSpace
 from darse.core.events import EventLog
@@ -50,6 +51,7 @@ _SCHEMAS = (
     network_store.SCHEMA,
     volumes.SCHEMA,
     container_store.SCHEMA,
+    object_references.SCHEMA,
     unfinished.SCHEMA,
 )
 _FEATURES = frozenset(
@@ -98,14 +100,15 @@ class ContainerRoom:
         self.runtime = FakeRuntime(self.host, config.exec_root / "runtime-crun")
         self.cgroups = FakeCgroups(self.host)
         threads = NamespaceThreads(1)
+        store = ContainerStore(self.database)
         self.dependencies = Dependencies(
             config=config,
             database=self.database,
-            store=ContainerStore(self.database),
+            store=store,
             events=self.events,
             images=images,
             snapshots=images.snapshots,
-            networks=NetworkService(config, self.database, self.events),
+            networks=NetworkService(config, self.database, self.events, RunningContainers(store)),
             volumes=VolumeService(config.data_root, self.database, self.events),
             runtimes={"crun": self.runtime},
             monitor=FakeMonitor(self.host),

@@ -25,6 +25,7 @@ from darse.core.events import EventLog
 from darse.core.exhaustion import in_words
 from darse.core.filters import Filters
 from darse.core.locks import KeyedLocks
+from darse.core.object_references import ObjectReferences
 from darse.core.state import REBUILD, Schema, State
 from darse.core.times import rfc3339
 from darse.core.unfinished import Unfinished
@@ -33,6 +34,7 @@ from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.linux.fs.mounts import mount_points
 from darse.recovery.startup import Recovery
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
+from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.rootfs.tree_sizes import TreeSizes
 from darse.volumes.binds import examine, missing, prepare_source
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
@@ -60,8 +62,12 @@ T = TypeVar("T")
 class VolumeService:
     """Creates, lists and removes volumes, and has them ready for containers."""
 
-    def __init__(self, data_root: Path, state: State, events: EventLog) -> None:
+    def __init__(self, data_root: Path, state: State, events: EventLog, id_mapping: IdMapping | None = None) -> None:
+        """`id_mapping` says whose ids volumes' files are to have."""
         self._state = state
+        self._references = ObjectReferences(state)
+        self._id_mapping = IdentityMapping() if id_mapping is None else id_mapping
+        self._recovery: Recovery | None = None
         self._events = events
         self._root = data_root / "volumes"
         local = LocalDriver(self._root)
@@ -70,12 +76,6 @@ class VolumeService:
         self._sizes = TreeSizes()
         self._locks = KeyedLocks()
         self._unmounting: set[asyncio.Task[None]] = set()
-        # Set by the engine: the ids of the containers that use a volume, and those of them that run.
-        self.users: Callable[[str], list[str]] = lambda _: []
-        self.running_users: Callable[[str], list[str]] = lambda _: []
-        self._strays: Callable[[], set[str]] = set
-        # Set by the engine: whose ids volumes' files are to have.
-        self.owners: Callable[[], str] = lambda: ""
         decode = msgspec.json.Decoder(VolumeRecord).decode
         self._records: dict[str, VolumeRecord] = dict(
             state.decoded("volumes", state.rows("SELECT name, document FROM volumes"), decode)
@@ -83,7 +83,7 @@ class VolumeService:
 
     def open(self, recovery: Recovery) -> None:
         """Make the directory, finish removals, take back what has no row, unmount what nobody uses."""
-        self._strays = lambda: recovery.strays
+        self._recovery = recovery
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
         self.trash.open()
@@ -229,7 +229,10 @@ class VolumeService:
                 if force:
                     return
                 raise NotFound(f"get {name}: no such volume")
-            users = self.users(name)
+            damaged = self._state.damaged_in("containers")
+            users = [
+                user.container_id for user in self._references.volume_users(name) if user.container_id not in damaged
+            ]
             if users:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
             if self._users_unknown:
@@ -243,10 +246,15 @@ class VolumeService:
     @property
     def _users_unknown(self) -> bool:
         """Whether the record of a container is damaged or lost, so that any volume may be that container's."""
-        return bool(self._state.damaged_in("containers") or self._strays())
+        strays = self._recovery.strays if self._recovery is not None else ()
+        return bool(self._state.damaged_in("containers") or strays)
+
+    def _is_in_use(self, name: str) -> bool:
+        """Whether a container that runs has it mounted."""
+        return any(user.running for user in self._references.volume_users(name))
 
     def _may_be_used(self, name: str) -> bool:
-        return self._users_unknown or bool(self.users(name))
+        return self._users_unknown or bool(self._references.volume_users(name))
 
     def discard_anonymous(self, plans: Iterable[MountPlan]) -> list[VolumeRecord]:
         """Forget the anonymous volumes of a container that is gone, and return those that nobody else uses.
@@ -295,7 +303,7 @@ class VolumeService:
         everything = filters.flag("all") is True
         deleted, reclaimed = [], 0
         for name, record in sorted(self._records.items()):
-            if self.users(name) or not (everything or _ANONYMOUS in record.labels):
+            if self._references.volume_users(name) or not (everything or _ANONYMOUS in record.labels):
                 continue
             if not (filters.labels(record.labels) and filters.without_labels(record.labels)):
                 continue
@@ -318,7 +326,7 @@ class VolumeService:
         for name, size in zip(names, sizes, strict=True):
             if name in self._records:  # not removed meanwhile
                 view = self.inspect(name)
-                view.UsageData = UsageData(size, len(self.users(name)))
+                view.UsageData = UsageData(size, len(self._references.volume_users(name)))
                 volumes.append(view)
         return volumes
 
@@ -414,12 +422,14 @@ class VolumeService:
 
     async def _own(self, record: VolumeRecord) -> None:
         """Have a volume's files owned as this engine's containers need them. Raises InvalidParameter."""
-        if record.owners == self.owners() and not record.changing:
+        if record.owners == self._id_mapping.owners and not record.changing:
             return
         async with self._locks.hold(record.name):
-            if record.owners == self.owners() and not record.changing:
+            if record.owners == self._id_mapping.owners and not record.changing:
                 return
-            await change_owners_of(record, self.owners(), self._drivers[record.driver].path(record.name), self._save)
+            await change_owners_of(
+                record, self._id_mapping.owners, self._drivers[record.driver].path(record.name), self._save
+            )
 
     def _save(self, record: VolumeRecord) -> None:
         with self._state.transaction() as connection:
@@ -442,13 +452,13 @@ class VolumeService:
                 continue
             if container_id:
                 self._publish_mount(plan, container_id, "unmount")
-            if record.options.get("device") and not self.running_users(record.name):
+            if record.options.get("device") and not self._is_in_use(record.name):
                 # Who mounts it meanwhile may wait for a file server; the container's end does not.
                 await asyncio.wait((self._unmount_in_background(record),), timeout=_UNMOUNT_SECONDS)
 
     async def _unmount_unused(self, record: VolumeRecord) -> None:
         async with self._locks.hold(record.name):
-            if self.running_users(record.name):
+            if self._is_in_use(record.name):
                 return
             try:
                 driver = self._drivers[record.driver]

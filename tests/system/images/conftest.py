@@ -10,9 +10,14 @@ from darse.recovery.startup import Recovery
 
 
 @pytest.fixture
-def images(tmp_path):
+def state(tmp_path):
     state = State(tmp_path / "state.sqlite", SCHEMAS)
+    yield state
+    state.close()
+
+
+@pytest.fixture
+def images(tmp_path, state):
     service = ImageService(tmp_path, state, EventLog(state))
     service.open([], Recovery(tmp_path, state))
-    yield service
-    state.close()
+    return service

@@ -11,8 +11,9 @@ from tests.support import small_images
 from darse.api.progress import load_messages
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.filters import Filters
+from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences
 from darse.image_spec.digests import digest_of
-from darse.images import ImageUser, references
+from darse.images import references
 
 BUSYBOX = "builtin/busybox"
 
@@ -160,10 +161,11 @@ async def test_a_save_is_whole_though_its_image_is_removed_meanwhile(images, tmp
     assert stored(tmp_path) == EMPTY
 
 
-async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images, tmp_path):
+async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images, state, tmp_path):
     image = await images.ensure_image(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
-    images.users = lambda _: [ImageUser("c" * 64, running=False)]
+    used = ObjectReference(ObjectKind.IMAGE, image.id)
+    ObjectReferences(state).replace("c" * 64, [used], running=False)
     with pytest.raises(Conflict, match="must force"):
         await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
     items = await images.deletion.remove_image(BUSYBOX, force=True, prune=True)

@@ -18,10 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from darse.core import events
+from darse.core import events, object_references
 from darse.core.config import EngineConfig
 from darse.core.events import EventLog
 from darse.core.filters import Filters
+from darse.core.object_references import ObjectReferences
 from darse.core.state import State
 from darse.linux.libc import call
 from darse.networks import NetworkService, store
@@ -150,15 +151,16 @@ class Host:
 
     async def start(self) -> NetworkService:
         """Begin, or begin again."""
-        self._state = State(self.root / "state.sqlite", (events.SCHEMA, store.SCHEMA))
+        self._state = State(self.root / "state.sqlite", (events.SCHEMA, store.SCHEMA, object_references.SCHEMA))
         self.events = EventLog(self._state)
-        self.service = NetworkService(self.config, self._state, self.events)
-        self.service.healer.holder_of = self._holder_of
+        self.references = ObjectReferences(self._state)
+        self.service = NetworkService(self.config, self._state, self.events, self)
         await self.service.start(self.running)
         return self.service
 
-    def _holder_of(self, container: str) -> Holder | None:
-        return Holder(self.running[container], os.getpid()) if container in self.running else None
+    def holder_of(self, container_id: str) -> Holder | None:
+        """See `StackHolders`."""
+        return Holder(self.running[container_id], os.getpid()) if container_id in self.running else None
 
     async def stop(self) -> None:
         """End, as an engine does that leaves its containers running."""

@@ -13,6 +13,7 @@ from tests.system.networks.support import Host, ask, bridge_ports, run_inside
 from darse.core.config import AddressPool
 from darse.core.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unavailable
 from darse.core.filters import Filters
+from darse.core.object_references import ObjectKind, ObjectReference
 from darse.networks.model import Holder, SandboxGone
 from darse.wire.networks import EndpointIPAMConfig, EndpointSettings, NetworkCreate
 
@@ -100,14 +101,14 @@ async def test_prune(host: Host) -> None:
     for name, labels in (("used", {}), ("configured", {}), ("kept", {"keep": ""}), ("unused", {})):
         await host.service.create(NetworkCreate(Name=name, Labels=labels))
     await host.sandbox("one", "used")
-    host.service.configured = lambda name: ["stopped"] if name == "configured" else []
+    host.references.replace("stopped", [ObjectReference(ObjectKind.NETWORK, "configured")], running=False)
     assert (await host.service.prune(Filters({"label!": ["keep"], "until": ["1"]}))).NetworksDeleted is None
     assert (await host.service.prune(Filters({"until": ["24h"]}))).NetworksDeleted is None
     with pytest.raises(InvalidParameter):
         await host.service.prune(Filters({"until": ["tomorrow"]}))
     assert (await host.service.prune(Filters({"label!": ["keep"]}))).NetworksDeleted == ["unused"]
     assert names(host, type=["custom"]) == ["configured", "kept", "used"]
-    host.service.configured = lambda _: []
+    host.references.delete("stopped")
 
 
 async def test_networks_get_subnets_of_their_own(new_host: Callable[..., Awaitable[Host]]) -> None:

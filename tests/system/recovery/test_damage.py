@@ -413,6 +413,38 @@ def test_nothing_is_taken_from_a_running_container_without_a_sound_record(bench:
         docker("rm", "-f", "-v", "runner").ok()
 
 
+def test_references_that_are_not_those_of_the_records_are_found_and_made_anew(bench: Bench) -> None:
+    engine = bench.engine
+    docker = engine.docker
+    engine.up()
+    container = docker("create", "--name", "user", "-v", "data:/v", "mine:1").ok().line
+
+    def damage() -> None:
+        with bench.editing() as database:
+            database.execute("DELETE FROM object_references WHERE object = 'data'")
+            database.execute("INSERT INTO object_references VALUES (?, 'network', 'net', 1)", ("0" * 64,))
+
+    damage()
+    checked = engine.darse("system", "check")
+    assert checked.status == 1
+    for found in (
+        f"container {container}",
+        "volume data is lacking",
+        f"container {'0' * 64}",
+        "network net is too much",
+    ):
+        assert found in checked.out
+    engine.darse("system", "check", "--repair").ok()
+    engine.darse("system", "check").ok()
+    engine.kill9()
+    damage()
+    engine.up()
+    engine.darse("system", "check").ok()
+    removal = docker("volume", "rm", "data")
+    assert (removal.status, "volume is in use" in removal.err) == (1, True), removal.err
+    docker("rm", "user").ok()
+
+
 def test_a_network_with_a_damaged_row_goes_on_as_its_copy_says(bench: Bench) -> None:
     engine = bench.engine
     docker = engine.docker

@@ -5,10 +5,14 @@ import pytest
 
 from darse.containers.model import Container, Record, State, Status
 from darse.containers.store import SCHEMA, ContainerStore
+from darse.core import object_references
 from darse.core.errors import Conflict, InvalidParameter, NotFound
+from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences, ObjectUser
 from darse.core.state import State as Database
+from darse.volumes.mounts import MountPlan
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig
+from darse.wire.networks import EndpointSettings
 
 
 def _container(id_, name, status=Status.CREATED):
@@ -28,7 +32,7 @@ def _container(id_, name, status=Status.CREATED):
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database(tmp_path / "state.sqlite", [SCHEMA])
+    database = Database(tmp_path / "state.sqlite", [SCHEMA, object_references.SCHEMA])
     yield database
     database.close()
 
@@ -131,3 +135,50 @@ def test_a_refused_record_leaves_the_old_one(database, store):
     before = web.record
     _refused(database, lambda: store.save_record(web, msgspec.structs.replace(before, image_reference="other")))
     assert web.record is before
+
+
+def _using(id_, name, *, volume="", network=""):
+    container = _container(id_, name)
+    mounts = [MountPlan(type="volume", destination="/v", name=volume)] if volume else []
+    endpoints = {network: EndpointSettings()} if network else {}
+    container.record = msgspec.structs.replace(container.record, mounts=mounts, endpoints=endpoints)
+    return container
+
+
+def test_references_follow_the_record_and_the_state(database, store):
+    references = ObjectReferences(database)
+    web = _using("eee1", "user", volume="data", network="net")
+    store.add(web)
+    assert references.volume_users("data") == [ObjectUser(web.id, running=False)]
+    web.state = State(Status.RESTARTING)
+    store.save_state(web)
+    assert references.network_users("net") == [ObjectUser(web.id, running=True)]
+    store.save_record(web, msgspec.structs.replace(web.record, endpoints={}))
+    assert references.network_users("net") == []
+    assert len(references.image_users("sha256:0")) == len(store)
+    store.delete(web)
+    assert references.volume_users("data") == []
+
+
+def test_references_of_an_older_database_are_made_from_the_records(database, store):
+    web = _using("eee1", "user", volume="data")
+    store.add(web)
+    database.rows("DELETE FROM object_references")
+    again = ContainerStore(database)
+    assert len(again.reference_differences()) == len(again)
+    again.repair_references()
+    assert again.reference_differences() == []
+    assert ObjectReferences(database).volume_users("data") == [ObjectUser(web.id, running=False)]
+
+
+def test_references_of_no_container_go_and_those_of_a_damaged_record_stay(database, store):
+    web = _using("eee1", "user", volume="data")
+    store.add(web)
+    references = ObjectReferences(database)
+    references.replace("0" * 64, [ObjectReference(ObjectKind.VOLUME, "gone")], running=True)
+    database.rows("UPDATE containers SET record = x'7b' WHERE id = ?", (web.id,))
+    database.rows("DELETE FROM object_references WHERE kind = 'image'")
+    ContainerStore(database).repair_references()
+    assert references.volume_users("gone") == []
+    assert references.volume_users("data") == [ObjectUser(web.id, running=True)]
+    assert ObjectUser(web.id, running=True) in references.image_users("sha256:0")

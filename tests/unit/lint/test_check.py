@@ -46,6 +46,7 @@ def entries(check: ModuleType, root: Path, files: dict[str, str]) -> list[str]:
         ("a.py", 'Option("power-loss", "flag")', "names: flag power-loss"),
         ("a.py", 'raise ValueError("a name is wanted")', "texts: is wanted: a name is wanted"),
         ("a.py", 'print(f"{1}: for  want\\nof it")', "texts: for want of: : for want of it"),
+        ("a.py", "class A:\n    def __init__(self): self.b = lambda _: []", "callbacks: self.b"),
         ("a.py", LONG, "functions: long"),
         ("a.py", "class A:\n" + "".join(f"    {line}\n" for line in LONG.splitlines()), "functions: A.long"),
     ],

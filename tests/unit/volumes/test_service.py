@@ -9,6 +9,7 @@ import pytest
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.core.filters import Filters
+from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences
 from darse.core.state import State
 from darse.engine.engine import SCHEMAS
 from darse.recovery.orphans import Orphans
@@ -27,14 +28,12 @@ class Bench:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.used: dict[str, list[str]] = {}
         self.open()
 
     def open(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
         self.state = State(self.root / "state.sqlite", SCHEMAS)
         self.events = EventLog(self.state)
         self.service = VolumeService(self.root, self.state, self.events)
-        self.service.users = lambda name: self.used.get(name, [])
         before(self.service)
         self.recovery = Recovery(self.root, self.state)
         self.service.open(self.recovery)
@@ -42,6 +41,11 @@ class Bench:
     def crash(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
         self.state.close()
         self.open(before)
+
+    def use(self, container_id: str, *volumes: str) -> None:
+        """Have a container use these volumes, and no others."""
+        used = [ObjectReference(ObjectKind.VOLUME, name) for name in volumes]
+        ObjectReferences(self.state).replace(container_id, used, running=False)
 
     def names(self, **filters: str) -> list[str]:
         return [
@@ -99,11 +103,13 @@ async def test_a_name_belongs_to_one_driver(bench: Bench) -> None:
 
 async def test_remove(bench: Bench) -> None:
     await bench.service.create(VolumeCreate("data"))
-    bench.used["data"] = ["c1", "c2"]
+    bench.use("c1", "data")
+    bench.use("c2", "data")
     with pytest.raises(Conflict) as raised:
         await bench.service.remove("data", force=True)
     assert str(raised.value) == "remove data: volume is in use - [c1, c2]"
-    bench.used.clear()
+    bench.use("c1")
+    bench.use("c2")
     await bench.service.remove("data", force=False)
     assert not (bench.root / "volumes/data").exists()
     with pytest.raises(NotFound, match=r"^get data: no such volume$"):
@@ -116,7 +122,7 @@ async def test_remove(bench: Bench) -> None:
 async def test_filters(bench: Bench) -> None:
     await bench.service.create(VolumeCreate("alpha", Labels={"env": "prod", "x": ""}))
     await bench.service.create(VolumeCreate("beta", Labels={"env": "test"}))
-    bench.used["beta"] = ["c1"]
+    bench.use("c1", "beta")
     assert bench.names() == ["alpha", "beta"]
     assert bench.names(name="alp") == ["alpha"]
     assert bench.names(label="env") == ["alpha", "beta"]
@@ -131,7 +137,7 @@ async def test_prune_takes_anonymous_volumes_and_with_all_every_unused_one(bench
     anonymous = (await bench.service.create(VolumeCreate())).Name
     await bench.service.create(VolumeCreate("named"))
     await bench.service.create(VolumeCreate("used"))
-    bench.used["used"] = ["c1"]
+    bench.use("c1", "used")
     (bench.root / "volumes" / anonymous / "_data/file").write_bytes(b"x" * 7)
     pruned = await bench.service.prune(Filters())
     assert (pruned.VolumesDeleted, pruned.SpaceReclaimed) == ([anonymous], 7)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from typing import Protocol
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.logs.drivers import Retention, retention
@@ -28,13 +28,40 @@ _FASTEST_GROWTH = 1_000_000_000
 _SHORTEST_PAUSE = 0.005
 
 
+class Sender(Protocol):
+    """Sends a log to another place."""
+
+    #: The number of the first file that may still be asked for.
+    needs: int
+
+
+class UnsentLogs:
+    """The logs that are still to be sent: they are kept longer than their options say."""
+
+    def __init__(self) -> None:
+        self._senders: dict[str, Sender] = {}
+
+    def hold(self, container_id: str, sender: Sender) -> None:
+        """Keep what the sender of a container's log needs."""
+        self._senders[container_id] = sender
+
+    def release(self, container_id: str) -> None:
+        """All of a log was sent, or nobody takes it."""
+        del self._senders[container_id]
+
+    def first_needed(self, container_id: str) -> int | None:
+        """The number of the first file of a log that was not sent yet; None when nothing is to be sent."""
+        sender = self._senders.get(container_id)
+        return sender.needs if sender is not None else None
+
+
 class LogRotation:
     """Rotates the logs of the containers that run."""
 
-    def __init__(self, context: Dependencies) -> None:
+    def __init__(self, context: Dependencies, unsent: UnsentLogs) -> None:
+        """`unsent` knows which files are still to be sent somewhere."""
         self._context = context
-        # The number of the first file of a log that is still to be sent somewhere; None when nothing is.
-        self.first_needed: Callable[[str], int | None] = lambda _: None
+        self._unsent = unsent
         self._logs: dict[str, _RotatedLog] = {}
         self._work: set[asyncio.Task[None]] = set()
 
@@ -67,7 +94,7 @@ class LogRotation:
 
     def retire(self, container_id: str, files: LogFiles, kept: Retention) -> None:
         """Drop what is too much and is not waiting to be sent; compress the rest."""
-        needed = self.first_needed(container_id)
+        needed = self._unsent.first_needed(container_id)
         numbers = list(files.rotated())
         # Without a current file, the newest numbered one is in its place.
         allowed = kept.max_files - 1 if files.current.exists() else kept.max_files

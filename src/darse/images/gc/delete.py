@@ -6,12 +6,13 @@ in no other target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from darse.core import executors
 from darse.core.errors import Conflict, NotFound
 from darse.core.events import EventLog
 from darse.core.filters import Filters
+from darse.core.object_references import ObjectReferences
 from darse.image_spec import platforms
 from darse.image_spec.platforms import Platform
 from darse.images import references
@@ -19,7 +20,7 @@ from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
 from darse.images.gc import delete_policy
 from darse.images.gc.collector import GarbageCollector
-from darse.images.gc.delete_policy import Circumstances, ImageUser
+from darse.images.gc.delete_policy import Circumstances
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.disk_usage import DiskUsage
 from darse.images.model import Image, Target
@@ -38,16 +39,15 @@ class ImageDeletion:
         gc: GarbageCollector,
         disk_usage: DiskUsage,
         compressed: CompressedDigests,
-        users_of: Callable[[str], list[ImageUser]],
+        users: ObjectReferences,
     ) -> None:
-        """`users_of` returns the containers of an image id."""
         self._images = images
         self._content = content
         self._events = events
         self._gc = gc
         self._disk_usage = disk_usage
         self._compressed = compressed
-        self._users_of = users_of
+        self._users = users
 
     async def remove_image(
         self, text: str, *, force: bool, prune: bool, platforms: Sequence[Platform] = ()
@@ -98,7 +98,7 @@ class ImageDeletion:
     async def _remove_variants(self, images: list[Image], targets: list[Target], *, force: bool) -> list[DeleteItem]:
         """Take images of other platforms out of targets that keep other images."""
         for image in images:
-            _refuse(delete_policy.refusal(Circumstances(image.id, [], self._users_of(image.id)), force=force))
+            _refuse(delete_policy.refusal(Circumstances(image.id, [], self._users.image_users(image.id)), force=force))
         with self._images.changing():
             for target in targets:
                 self._images.without(target, [image.id for image in images])
@@ -109,7 +109,7 @@ class ImageDeletion:
         together = {
             one.id: one for target in self._images.targets_of(image.id) for one in self._images.images_of(target)
         }
-        users = [user for one in together for user in self._users_of(one)]
+        users = [user for one in together for user in self._users.image_users(one)]
         return Circumstances(image.id, self._images.names(image.id), users, self._has_children(image))
 
     def _has_children(self, image: Image) -> bool:

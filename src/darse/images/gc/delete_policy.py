@@ -12,15 +12,9 @@ from collections.abc import Iterable
 import msgspec
 
 from darse.core.ids import short_id
+from darse.core.object_references import ObjectUser
 from darse.images import references
 from darse.images.references import Reference
-
-
-class ImageUser(msgspec.Struct, frozen=True):
-    """A container that was made from an image."""
-
-    container_id: str
-    running: bool
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -28,7 +22,7 @@ class Circumstances(msgspec.Struct, frozen=True):
 
     image_id: str
     names: list[str]
-    users: list[ImageUser]
+    users: list[ObjectUser]
     has_children: bool = False
 
 

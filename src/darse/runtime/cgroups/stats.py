@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -104,12 +103,12 @@ class UsageReader:
         """
         self._files: dict[str, int] = {}
         self._memory = memory
+        self._is_unified = cgroups.unified
         try:
-            if cgroups.unified:
+            if self._is_unified:
                 directory = cgroups.hierarchies[0].path / path.lstrip("/")
                 for name, file in _V2.items():
                     self._open(name, str(directory / file))
-                self._sample: Callable[[HostCPU], tuple[CPUStats, MemoryStats, PidsStats, BlkioStats]] = self._unified
             else:
                 trees = {controller: tree.path for tree in cgroups.hierarchies for controller in tree.controllers}
                 for name, (controller, files) in _V1.items():
@@ -117,7 +116,6 @@ class UsageReader:
                         for file in files:
                             if self._open(name, str(trees[controller] / path.lstrip("/") / file)):
                                 break
-                self._sample = self._legacy
             if os.stat(f"/proc/{pid}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino:
                 self._files["network"] = os.open(f"/proc/{pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
         except BaseException:
@@ -131,7 +129,9 @@ class UsageReader:
 
     def read(self, host: HostCPU) -> Usage:
         """Take a sample. Raises OSError when the cgroup is gone."""
-        return Usage(time.time_ns(), *self._sample(host), self._networks())
+        return Usage(
+            time.time_ns(), *(self._unified(host) if self._is_unified else self._legacy(host)), self._networks()
+        )
 
     def close(self) -> None:
         """Let go of the files."""

@@ -107,7 +107,7 @@ async def test_a_start_by_the_policy_that_fails_is_tried_again(tmp_path: Path) -
         await asyncio.sleep(1)
         assert web.state.status is Status.RESTARTING
         assert web.state.error == "not yet"
-        room.host.on_launch = lambda _: None
+        room.host.on_launch = None
         await asyncio.sleep(60)
         assert web.state.status is Status.RUNNING
 

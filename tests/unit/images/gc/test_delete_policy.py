@@ -2,11 +2,12 @@
 
 import pytest
 
+from darse.core.object_references import ObjectUser
 from darse.images import references
-from darse.images.gc.delete_policy import Circumstances, ImageUser, in_one_place, names_meant, refusal, refusal_by_name
+from darse.images.gc.delete_policy import Circumstances, in_one_place, names_meant, refusal, refusal_by_name
 
 IMAGE = "sha256:" + "a" * 64
-STOPPED, RUNNING = ImageUser("1" * 64, running=False), ImageUser("2" * 64, running=True)
+STOPPED, RUNNING = ObjectUser("1" * 64, running=False), ObjectUser("2" * 64, running=True)
 ONE, TWO = ["docker.io/library/x:1"], ["docker.io/library/x:1", "docker.io/library/x:2"]
 DIGEST = f"docker.io/library/x@{IMAGE}"
 

@@ -69,7 +69,7 @@ class StreamConnection:
         self._tls: _TLS | None = None
         self._socket: socket.socket | None = None
         self._descriptor: Descriptor | None = None
-        self._wake: Callable[[], None] = lambda: None
+        self._wake: Callable[[], None] | None = None
         self._error: OSError | None = None
         self._incoming = bytearray()
         self._readable = asyncio.Event()
@@ -228,7 +228,8 @@ class StreamConnection:
             self._descriptor.deafen()
             self._descriptor.wake()
         self._readable.set()
-        self._wake()
+        if self._wake is not None:
+            self._wake()
 
     def _look(self, *, gone: bool = False) -> None:
         """See what was acknowledged. A unix socket whose other end is `gone` in peace has had everything read."""

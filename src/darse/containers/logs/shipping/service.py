@@ -12,13 +12,13 @@ import contextlib
 import functools
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.logs.files import LogFiles
+from darse.containers.logs.rotation import LogRotation, UnsentLogs
 from darse.containers.logs.shipping.origin import Origin, origin_of
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.shipping.shipper import Shipper, Work
@@ -46,10 +46,11 @@ class _Active(msgspec.Struct):
 class Shipping:
     """Sends logs; told of containers' lives."""
 
-    def __init__(self, context: Dependencies, sent: Callable[[str], None]) -> None:
-        """`sent(container_id)` is called when files of a container's log were sent, and need not be kept for that."""
+    def __init__(self, context: Dependencies, rotation: LogRotation, unsent: UnsentLogs) -> None:
+        """`rotation` removes what was sent and is too much; `unsent` keeps it from the rest."""
         self._context = context
-        self._sent = sent
+        self._rotation = rotation
+        self._unsent = unsent
         self._spools = context.config.data_root / "spools"
         self._active: dict[str, _Active] = {}
         self._gone: dict[str, asyncio.TimerHandle] = {}
@@ -109,11 +110,6 @@ class Shipping:
             else:
                 remove_tree(directory)
 
-    def first_needed(self, container_id: str) -> int | None:
-        """The number of the first file of a log that was not sent yet; None when nothing is held for sending."""
-        active = self._active.get(container_id)
-        return active.shipper.needs if active is not None else None
-
     async def close(self) -> None:
         """Note what has arrived; the rest is for the next engine."""
         for timer in self._gone.values():
@@ -139,10 +135,11 @@ class Shipping:
             functools.partial(driver.receiver, origin),
             retry_delay=driver.retry_delay(origin.options),
             ended=ended,
-            moved_on=functools.partial(self._sent, origin.id),
+            moved_on=functools.partial(self._rotation.tidy, origin.id),
         )
         task = asyncio.create_task(shipper.run(), name=f"ship log of {origin.short_id}")
         self._active[origin.id] = _Active(shipper, task, directory, orphan)
+        self._unsent.hold(origin.id, shipper)
         task.add_done_callback(functools.partial(self._stopped, origin))
 
     def _stopped(self, origin: Origin, task: asyncio.Task[bool]) -> None:
@@ -158,11 +155,12 @@ class Shipping:
             self._begin(origin, active.directory, ended=False)
             return
         del self._active[origin.id]
+        self._unsent.release(origin.id)
         if active.orphan:
             self._forget(origin.id, active.directory)
         else:
             (active.directory / _MARKER).unlink(missing_ok=True)
-            self._sent(origin.id)
+            self._rotation.tidy(origin.id)
 
     # Logs without a container
 
@@ -175,6 +173,7 @@ class Shipping:
 
     def _give_up(self, container_id: str) -> None:
         active = self._active.pop(container_id)
+        self._unsent.release(container_id)
         active.task.cancel()
         self._context.log.error("nobody took the log of container %s for a week: it is removed", container_id[:12])
         self._forget(container_id, active.directory)
