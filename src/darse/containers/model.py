@@ -24,6 +24,7 @@ from enum import Enum, StrEnum, auto
 
 import msgspec
 
+from darse.core.documents import DocumentCodec
 from darse.core.errors import Conflict
 from darse.core.object_references import ObjectKind, ObjectReference
 from darse.durations import human_duration
@@ -148,6 +149,10 @@ class State(msgspec.Struct):
         if self.health is None:
             return ""
         return " (health: starting)" if self.health.Status == "starting" else f" ({self.health.Status})"
+
+
+RECORD_DOCUMENTS = DocumentCodec(Record)
+STATE_DOCUMENTS = DocumentCodec(State)
 
 
 class Purpose(Enum):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from darse.containers.model import Container, Record, State, Status, references_of
+from darse.containers.model import RECORD_DOCUMENTS, STATE_DOCUMENTS, Container, Record, Status, references_of
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.ids import may_be_id_prefix
 from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences, ReferenceDifference, compare
@@ -47,15 +47,13 @@ class ContainerStore:
         self._linked: dict[str, Container] = {}
         self._damaged_names: dict[str, str] = {}
         self._damaged_images: dict[str, str] = {}
-        records = msgspec.json.Decoder(Record)
-        states = msgspec.json.Decoder(State)
         for id_, name, image_id, record, state in database.rows(
             "SELECT id, name, image_id, record, state FROM containers"
         ):
             try:
-                container = Container(records.decode(record), states.decode(state))
+                container = Container(RECORD_DOCUMENTS.decode(record), STATE_DOCUMENTS.decode(state))
             except (msgspec.MsgspecError, TypeError, ValueError) as error:
-                database.is_damaged("containers", id_, str(error))
+                database.is_damaged("containers", id_, error)
                 self._damaged_names[name] = id_
                 self._damaged_images[id_] = image_id
             else:
@@ -116,8 +114,8 @@ class ContainerStore:
                     container.id,
                     container.name,
                     container.record.image_id,
-                    msgspec.json.encode(container.record),
-                    msgspec.json.encode(container.state),
+                    RECORD_DOCUMENTS.encode(container.record),
+                    STATE_DOCUMENTS.encode(container.state),
                 ),
             )
             self._references.replace(container.id, references_of(container.record), running=container.state.active)
@@ -128,7 +126,7 @@ class ContainerStore:
         """Write the container's state."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE containers SET state = ? WHERE id = ?", (msgspec.json.encode(container.state), container.id)
+                "UPDATE containers SET state = ? WHERE id = ?", (STATE_DOCUMENTS.encode(container.state), container.id)
             )
             self._references.set_running(container.id, running=container.state.active)
 
@@ -137,7 +135,7 @@ class ContainerStore:
         new = container.record if record is None else record
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE containers SET record = ? WHERE id = ?", (msgspec.json.encode(new), container.id)
+                "UPDATE containers SET record = ? WHERE id = ?", (RECORD_DOCUMENTS.encode(new), container.id)
             )
             self._references.replace(container.id, references_of(new), running=container.state.active)
             self._database.on_commit(functools.partial(setattr, container, "record", new))
@@ -150,7 +148,7 @@ class ContainerStore:
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE containers SET name = ?, record = ? WHERE id = ?",
-                (name, msgspec.json.encode(record), container.id),
+                (name, RECORD_DOCUMENTS.encode(record), container.id),
             )
 
         def renamed() -> None:

@@ -7,8 +7,9 @@ follows the rows: it changes when the commit has succeeded, and is as before whe
 Each room owns its tables and lists the steps that build them as `Schema(room, steps)`. A step that has shipped
 never changes; a new one is appended. The number of steps applied is kept per room.
 
-A row that cannot be decoded keeps only itself down: `decoded` passes over it and remembers it, and nothing of the
-object that it describes is removed. A database that cannot be read at all is one SystemFault with the remedy.
+A row that cannot be decoded, or whose document is of a newer engine (see `darse.core.documents`), keeps only itself
+down: `decoded` passes over it and remembers it, and nothing of the object that it describes is removed. A database that
+cannot be read at all is one SystemFault with the remedy.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from darse.core.documents import NewerDocument
 from darse.core.errors import NoSpace, SystemFault
 from darse.core.exhaustion import of_database
 
 T = TypeVar("T")
 #: What to do about a database that is lost or damaged, for error texts.
 REBUILD = "stop the engine and run `darse system check --rebuild`"
+#: What to do about records of a newer engine.
+UPGRADE = "upgrade darse"
 _log = logging.getLogger("darse.state")
 
 
@@ -37,6 +41,13 @@ class Schema(msgspec.Struct, frozen=True):
 
     room: str
     steps: Sequence[str]
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """Why a row cannot be used, as the end of a sentence about it, and what to do."""
+
+    found: str
+    remedy: str
 
 
 class State:
@@ -50,7 +61,7 @@ class State:
         """
         self.path = path
         # Why a row cannot be decoded, by its table and key.
-        self.damaged: dict[tuple[str, str], str] = {}
+        self.damaged: dict[tuple[str, str], Damage] = {}
         self._commit_listeners: list[Callable[[], object]] = []
         self._full_disk_listeners: list[Callable[[], object]] = []
         self._thread = threading.get_ident()
@@ -221,22 +232,25 @@ class State:
             try:
                 value = decode(document)
             except (msgspec.MsgspecError, TypeError, ValueError) as error:
-                self.is_damaged(table, key, str(error))
+                self.is_damaged(table, key, error)
             else:
                 yield key, value
 
-    def is_damaged(self, table: str, key: str, reason: str) -> None:
-        """Remember, and log once, that a row cannot be used."""
-        if (table, key) not in self.damaged:
-            self.damaged[table, key] = reason
-            _log.error(
-                "%s: record %s of table %s is damaged (%s); all else works, and nothing of it is removed: %s",
-                self.path,
-                key,
-                table,
-                reason,
-                REBUILD,
-            )
+    def is_damaged(self, table: str, key: str, error: Exception | str) -> None:
+        """Remember, and log once, that a row cannot be used: it is damaged, or a NewerDocument."""
+        if (table, key) in self.damaged:
+            return
+        is_newer = isinstance(error, NewerDocument)
+        damage = Damage(str(error), UPGRADE) if is_newer else Damage(f"is damaged ({error})", REBUILD)
+        self.damaged[table, key] = damage
+        _log.error(
+            "%s: record %s of table %s %s; all else works, and nothing of it is removed: %s",
+            self.path,
+            key,
+            table,
+            damage.found,
+            damage.remedy,
+        )
 
     def damaged_in(self, table: str) -> set[str]:
         """The keys of a table's damaged rows."""

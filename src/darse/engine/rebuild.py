@@ -24,23 +24,28 @@ import msgspec
 
 from darse.archive.errors import Damaged
 from darse.archive.tar_split import Reader
-from darse.containers.model import Record, Status
-from darse.containers.model import State as ContainerState
+from darse.containers.model import RECORD_DOCUMENTS, STATE_DOCUMENTS, Status
+from darse.core.documents import NewerDocument
 from darse.core.events import Event
 from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
-from darse.engine.rebuild_images import ImagesAgain
+from darse.engine.rebuild_images import ImagesAgain, written_by_newer
 from darse.linux.fs.files import open_regular, publish, read_regular, sync_directory
-from darse.networks.model import NetworkRecord, SandboxRecord
+from darse.networks.model import NETWORK_DOCUMENTS, SANDBOX_DOCUMENTS, NetworkRecord
 from darse.recovery.backup import NAME as BACKUP
 from darse.recovery.backup import copy_database
 from darse.recovery.orphans import Orphans
 from darse.recovery.records import ContainerFile, LayerFile, file_of, read_serial, reading, serial_of
 from darse.recovery.startup import holdings
-from darse.volumes.model import VolumeRecord
+from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME
 
 T = TypeVar("T")
+_CHAIN = msgspec.json.Decoder(list[str])
+_RAW = msgspec.json.Decoder(list[msgspec.Raw])
+_EVENT = msgspec.json.Decoder(Event)
+_LAYER_FILE = msgspec.json.Decoder(LayerFile)
+_CONTAINER_FILE = msgspec.json.Decoder(ContainerFile)
 Say = Callable[[str], None]
 # The new database, until it is at its place; with a dot before it, one that is not whole.
 _WHOLE = "state.rebuilt.sqlite"
@@ -167,14 +172,14 @@ class _Rebuild:
         self._lost += 1
         self._say(f"cannot be taken back: {text}")
 
-    def _copy(self, kind: str, key: str, type_: type[T]) -> T | None:
+    def _copy(self, kind: str, key: str, decode: Callable[[bytes], T]) -> T | None:
         """An object's copy beside the data; None when there is none, or a damaged one."""
         try:
-            return msgspec.json.decode(read_regular(file_of(self._root, kind, key)), type=type_)
+            return decode(read_regular(file_of(self._root, kind, key)))
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
-            self._say(f"the copy of the record of {kind} {key[:71]} is damaged: {error}")
+        except (OSError, msgspec.MsgspecError, NewerDocument) as error:
+            self._say(f"the copy of the record of {kind} {key[:71]} cannot be used: {error}")
             return None
 
     def _entries(self, directory: str) -> list[str]:
@@ -194,7 +199,7 @@ class _Rebuild:
             for chain_id in known - present:
                 self._connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
         for chain_id in sorted(present - known):
-            layer = self._copy("layers", chain_id, LayerFile) or self._layer_of_recipe(chain_id)
+            layer = self._copy("layers", chain_id, _LAYER_FILE.decode) or self._layer_of_recipe(chain_id)
             if layer is None:
                 self._cannot(f"layer {chain_id}: it has neither a copy of its record nor a recipe")
                 continue
@@ -220,9 +225,13 @@ class _Rebuild:
 
     # Networks
 
+    def _network_copies(self) -> list[NetworkRecord] | None:
+        raw = self._copy("networks", "", _RAW.decode)
+        return self._copy("networks", "", lambda _: [*map(NETWORK_DOCUMENTS.decode, raw)]) if raw is not None else None
+
     def _networks(self) -> None:
-        copies = self._copy("networks", "", list[NetworkRecord])
-        damaged = self._damaged("SELECT id, document FROM networks", NetworkRecord)
+        copies = self._network_copies()
+        damaged = self._damaged("SELECT id, document FROM networks", NETWORK_DOCUMENTS.decode)
         for network_id in damaged:
             self._connection.execute("DELETE FROM networks WHERE id = ?", (network_id,))
         if copies is not None and not self._is_truth:
@@ -231,7 +240,7 @@ class _Rebuild:
             if not self._is_truth or record.id in damaged:
                 self._connection.execute(
                     "INSERT OR REPLACE INTO networks VALUES (?, ?, ?)",
-                    (record.id, record.name, msgspec.json.encode(record)),
+                    (record.id, record.name, NETWORK_DOCUMENTS.encode(record)),
                 )
         for network_id in damaged.difference(one.id for one in copies or ()):
             self._cannot(f"network {network_id}: its record is damaged, and there is no copy of it")
@@ -239,7 +248,7 @@ class _Rebuild:
     # Volumes
 
     def _volumes(self) -> None:
-        damaged = self._damaged("SELECT name, document FROM volumes", VolumeRecord)
+        damaged = self._damaged("SELECT name, document FROM volumes", VOLUME_DOCUMENTS.decode)
         known = {str(name) for (name,) in self._connection.execute("SELECT name FROM volumes")}
         present = [
             name
@@ -252,7 +261,7 @@ class _Rebuild:
         for name in present:
             if self._is_truth and name in known and name not in damaged:
                 continue
-            record = self._copy("volumes", name, VolumeRecord)
+            record = self._copy("volumes", name, VOLUME_DOCUMENTS.decode)
             if record is None:
                 if name in known and name not in damaged:
                     continue
@@ -260,17 +269,17 @@ class _Rebuild:
                 made_ns = (self._root / "volumes" / name).stat().st_ctime_ns
                 record = VolumeRecord(name, "local", {}, {}, made_ns)
             self._connection.execute(
-                "INSERT OR REPLACE INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record))
+                "INSERT OR REPLACE INTO volumes VALUES (?, ?)", (name, VOLUME_DOCUMENTS.encode(record))
             )
 
     # Containers
 
     def _containers(self) -> None:
-        damaged = self._damaged("SELECT id, record FROM containers", Record)
-        damaged |= self._damaged("SELECT id, state FROM containers", ContainerState)
-        damaged |= self._damaged("SELECT container_id, chain FROM snapshots", list[str])
-        damaged |= self._damaged("SELECT container_id, chain FROM mounted_images", list[str])
-        for one in self._damaged("SELECT container_id, document FROM sandboxes", SandboxRecord):
+        damaged = self._damaged("SELECT id, record FROM containers", RECORD_DOCUMENTS.decode)
+        damaged |= self._damaged("SELECT id, state FROM containers", STATE_DOCUMENTS.decode)
+        damaged |= self._damaged("SELECT container_id, chain FROM snapshots", _CHAIN.decode)
+        damaged |= self._damaged("SELECT container_id, chain FROM mounted_images", _CHAIN.decode)
+        for one in self._damaged("SELECT container_id, document FROM sandboxes", SANDBOX_DOCUMENTS.decode):
             self._connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (one,))
         known = {str(key) for (key,) in self._connection.execute("SELECT id FROM containers")}
         layers, files = set(self._entries("snapshots")), set(self._entries("containers"))
@@ -280,7 +289,7 @@ class _Rebuild:
         for container_id in sorted(one for one in layers | files if _ID.fullmatch(one)):
             if self._is_truth and container_id in known and container_id not in damaged:
                 continue
-            copy = self._copy("containers", container_id, ContainerFile)
+            copy = self._copy("containers", container_id, _CONTAINER_FILE.decode)
             if copy is not None and self._take_back(container_id, copy):
                 continue
             if container_id not in known or container_id in damaged:
@@ -291,10 +300,10 @@ class _Rebuild:
 
     def _take_back(self, container_id: str, copy: ContainerFile) -> bool:
         try:
-            record = msgspec.json.decode(copy.record, type=Record)
-            state = msgspec.json.decode(copy.state, type=ContainerState)
-        except msgspec.MsgspecError as error:
-            self._say(f"the copy of the record of container {container_id} is damaged: {error}")
+            record = RECORD_DOCUMENTS.decode(bytes(copy.record))
+            state = STATE_DOCUMENTS.decode(bytes(copy.state))
+        except (msgspec.MsgspecError, NewerDocument) as error:
+            self._say(f"the copy of the record of container {container_id} cannot be used: {error}")
             return False
         if state.status is Status.CREATING:
             return False
@@ -306,7 +315,7 @@ class _Rebuild:
         execute = self._connection.execute
         execute(
             "INSERT INTO containers VALUES (?, ?, ?, ?, ?)",
-            (container_id, record.name, record.image_id, msgspec.json.encode(record), bytes(copy.state)),
+            (container_id, record.name, record.image_id, RECORD_DOCUMENTS.encode(record), bytes(copy.state)),
         )
         execute(
             "INSERT INTO snapshots VALUES (?, ?, ?)", (container_id, copy.image_id, msgspec.json.encode(copy.chain))
@@ -326,16 +335,17 @@ class _Rebuild:
             self._connection.execute(f"DELETE FROM {table} WHERE container_id = ?", (container_id,))  # noqa: S608
 
     def _events(self) -> None:
-        for number in self._damaged("SELECT number, document FROM events", Event):
+        for number in self._damaged("SELECT number, document FROM events", _EVENT.decode):
             self._connection.execute("DELETE FROM events WHERE number = ?", (number,))
 
-    def _damaged(self, query: str, type_: object) -> set[str]:
-        """The keys of the rows of (key, document) that cannot be read."""
-        decode = msgspec.json.Decoder(type_).decode
+    def _damaged(self, query: str, decode: Callable[[bytes], object]) -> set[str]:
+        """The keys of the rows of (key, document) that cannot be read. Raises SystemFault for a newer engine's."""
         found = set()
         for key, document in self._rows(query):
             try:
                 decode(document)
+            except NewerDocument as error:
+                raise written_by_newer(str(key), error) from error
             except (msgspec.MsgspecError, TypeError, ValueError):
                 found.add(key)
         return found

@@ -5,7 +5,6 @@ What no document says (names, parents, times) is in `records/images.json`. Witho
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,18 +12,25 @@ from typing import TypeVar
 
 import msgspec
 
-from darse.core.errors import InvalidParameter
+from darse.core.documents import DocumentCodec, NewerDocument
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.core.state import UPGRADE
 from darse.image_spec.digests import chain_ids, digest_of
 from darse.image_spec.manifests import Descriptor, Index, Manifest
 from darse.image_spec.media_types import INDEXES, MANIFESTS, OCI_INDEX, OCI_MANIFEST
 from darse.images.content.manifests import decode, target_with
-from darse.images.model import Image, Layer, Target, Variant, parse_config
+from darse.images.model import IMAGE_DOCUMENTS, TARGET_DOCUMENTS, Image, Layer, Target, Variant, parse_config
 from darse.linux.fs.files import read_regular
 from darse.recovery.records import ImageRow, ImagesFile, file_of
 
 T = TypeVar("T")
 # No document of an image is larger; layers' archives that are kept lie beside them.
 _LARGEST = 8 << 20
+
+
+def written_by_newer(key: str, error: NewerDocument) -> SystemFault:
+    """Why a database is not rebuilt that has records which only a newer engine reads: they would be lost."""
+    return SystemFault(f"record {key} of the database {error}; nothing was changed: {UPGRADE}")
 
 
 class ImagesAgain:
@@ -45,8 +51,8 @@ class ImagesAgain:
 
     def run(self) -> None:
         """Do it all."""
-        images = self._decoded("SELECT id, document FROM images", Image)
-        targets = self._decoded("SELECT digest, document FROM image_targets", Target)
+        images = self._decoded("SELECT id, document FROM images", IMAGE_DOCUMENTS)
+        targets = self._decoded("SELECT digest, document FROM image_targets", TARGET_DOCUMENTS)
         broken = self._count("images") - len(images) + self._count("image_targets") - len(targets)
         if self._is_truth and not broken and (self._count("images") or not self._blobs()):
             return
@@ -76,7 +82,7 @@ class ImagesAgain:
                 self._cannot(f"image {target.digest}: a document or a layer of it is missing or damaged")
                 continue
             made = Target(target.descriptor, variants)
-            execute("INSERT INTO image_targets VALUES (?, ?)", (target.digest, msgspec.json.encode(made)))
+            execute("INSERT INTO image_targets VALUES (?, ?)", (target.digest, TARGET_DOCUMENTS.encode(made)))
             kept.add(target.digest)
         for reference, digest, tagged_ns in names:
             if digest in kept:
@@ -95,7 +101,9 @@ class ImagesAgain:
         image = self._rows.get(variant.image_id) or self._image(variant.image_id, variant.manifest)
         if image is None:
             return ""
-        self._connection.execute("INSERT OR IGNORE INTO images VALUES (?, ?)", (image.id, msgspec.json.encode(image)))
+        self._connection.execute(
+            "INSERT OR IGNORE INTO images VALUES (?, ?)", (image.id, IMAGE_DOCUMENTS.encode(image))
+        )
         return image.id
 
     def _image(self, image_id: str, manifest: Descriptor) -> Image | None:
@@ -126,12 +134,16 @@ class ImagesAgain:
 
     # Sources
 
-    def _decoded(self, query: str, type_: type[T]) -> dict[str, T]:
+    def _decoded(self, query: str, documents: DocumentCodec[T]) -> dict[str, T]:
         """The documents of rows of (key, document) that can be read."""
         found = {}
         for key, document in self._connection.execute(query).fetchall():
-            with contextlib.suppress(msgspec.MsgspecError, TypeError, ValueError):
-                found[str(key)] = msgspec.json.decode(document, type=type_)
+            try:
+                found[str(key)] = documents.decode(document)
+            except NewerDocument as error:
+                raise written_by_newer(str(key), error) from error
+            except (msgspec.MsgspecError, TypeError, ValueError):
+                continue
         return found
 
     def _count(self, table: str) -> int:
@@ -165,8 +177,8 @@ class ImagesAgain:
     def _targets_of(copy: ImagesFile) -> Iterable[Target]:
         for raw in copy.targets:
             try:
-                yield msgspec.json.decode(raw, type=Target)
-            except msgspec.MsgspecError:
+                yield TARGET_DOCUMENTS.decode(raw)
+            except (msgspec.MsgspecError, NewerDocument):
                 continue
 
     def _found(self, known: set[str]) -> dict[str, Target]:

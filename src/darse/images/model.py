@@ -15,6 +15,7 @@ import functools
 
 import msgspec
 
+from darse.core.documents import DocumentCodec
 from darse.core.errors import InvalidParameter
 from darse.core.times import parse_time
 from darse.image_spec import manifests, platforms
@@ -146,6 +147,10 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     def digest(self) -> str:
         """The digest of the target's document."""
         return self.descriptor.digest
+
+
+IMAGE_DOCUMENTS = DocumentCodec(Image)
+TARGET_DOCUMENTS = DocumentCodec(Target)
 
 
 def parse_config(raw: bytes) -> ImageConfig:

@@ -18,7 +18,7 @@ from darse.core.state import Schema, State
 from darse.image_spec import platforms
 from darse.image_spec.platforms import Platform
 from darse.images import references
-from darse.images.model import Image, Target
+from darse.images.model import IMAGE_DOCUMENTS, TARGET_DOCUMENTS, Image, Target
 
 SCHEMA = Schema(
     "images",
@@ -83,11 +83,11 @@ class ImageStore:
         self._read()
 
     def _read(self) -> None:
-        decode, decode_target = msgspec.json.Decoder(Image).decode, msgspec.json.Decoder(Target).decode
         rows, decoded = self._state.rows, self._state.decoded
-        self._images = dict(decoded("images", rows("SELECT id, document FROM images"), decode))
+        self._images = dict(decoded("images", rows("SELECT id, document FROM images"), IMAGE_DOCUMENTS.decode))
         self._targets, self._defaults, self._names, self._tagged = {}, {}, {}, {}
-        for _, target in decoded("image_targets", rows("SELECT digest, document FROM image_targets"), decode_target):
+        targets = rows("SELECT digest, document FROM image_targets")
+        for _, target in decoded("image_targets", targets, TARGET_DOCUMENTS.decode):
             self._remember_what_is_here(target)
         for reference, digest, tagged_ns in rows("SELECT reference, target, tagged_ns FROM image_names"):
             if digest in self._targets:  # else its record, or that of its image, is damaged
@@ -290,14 +290,14 @@ class ImageStore:
         """Insert an image, or keep the one that is here, which is returned; put its target in the same transaction."""
         if image.id not in self._images:
             with self._state.transaction() as connection:
-                connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, msgspec.json.encode(image)))
+                connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, IMAGE_DOCUMENTS.encode(image)))
             self._images[image.id] = image
         return self._images[image.id]
 
     def replace(self, image: Image) -> None:
         """Write the row of an image again."""
         with self._state.transaction() as connection:
-            connection.execute("UPDATE images SET document = ? WHERE id = ?", (msgspec.json.encode(image), image.id))
+            connection.execute("UPDATE images SET document = ? WHERE id = ?", (IMAGE_DOCUMENTS.encode(image), image.id))
         self._images[image.id] = image
 
     def put(self, target: Target) -> Target:
@@ -371,7 +371,7 @@ class ImageStore:
             connection.execute(
                 "INSERT INTO image_targets VALUES (?, ?) "
                 "ON CONFLICT (digest) DO UPDATE SET document = excluded.document",
-                (target.digest, msgspec.json.encode(target)),
+                (target.digest, TARGET_DOCUMENTS.encode(target)),
             )
         self._remember(target)
 

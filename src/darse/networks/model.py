@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from darse.core.documents import DocumentCodec
 from darse.core.errors import Conflict
 from darse.linux.net.netns import Owner
 from darse.wire.host_config import PortMap
@@ -187,6 +188,19 @@ class SandboxRecord(msgspec.Struct, kw_only=True):
     #: Those of `Endpoint`, on all networks.
     links: dict[str, str] = {}
     dns: NameLookup = NameLookup()
+
+
+def _upgrade_network(_version: int, document: dict[str, Any]) -> None:
+    """Before version 2 a network had one subnet. Rows were changed in the database, and copies beside it were not."""
+    subnet = document.pop("subnet", "")
+    of_pool = {key: document.pop(key) for key in ("gateway", "ip_range", "reserved") if key in document}
+    if subnet and "pools" not in document:
+        document["pools"] = [{"id": subnet, "subnet": subnet, **of_pool}]
+
+
+NETWORK_DOCUMENTS = DocumentCodec(NetworkRecord, version=2, upgrade=_upgrade_network)
+SANDBOX_DOCUMENTS = DocumentCodec(SandboxRecord)
+ENDPOINT_DOCUMENTS = DocumentCodec(Endpoint)
 
 
 class SandboxRequest(msgspec.Struct, kw_only=True):

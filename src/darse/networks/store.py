@@ -8,10 +8,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
+from darse.core.documents import NewerDocument
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.ids import may_be_id_prefix
 from darse.core.state import Schema, State
-from darse.networks.model import Endpoint, NetworkRecord, SandboxRecord
+from darse.networks.model import (
+    ENDPOINT_DOCUMENTS,
+    NETWORK_DOCUMENTS,
+    SANDBOX_DOCUMENTS,
+    Endpoint,
+    NetworkRecord,
+    SandboxRecord,
+)
 
 SCHEMA = Schema(
     "networks",
@@ -43,19 +51,17 @@ class NetworkStore:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        decode = msgspec.json.Decoder(NetworkRecord).decode
+        decode = NETWORK_DOCUMENTS.decode
         self._networks = dict(state.decoded("networks", state.rows("SELECT id, document FROM networks"), decode))
-        decode_sandbox = msgspec.json.Decoder(SandboxRecord).decode
         sandboxes = state.rows("SELECT container_id, document FROM sandboxes")
         #: By their own ids.
         self.sandboxes: dict[str, SandboxRecord] = {}
         # The sandbox of each container that has one, its own or one that it has joined.
         self._sandbox_ids: dict[str, str] = {}
-        for _, sandbox in state.decoded("sandboxes", sandboxes, decode_sandbox):
+        for _, sandbox in state.decoded("sandboxes", sandboxes, SANDBOX_DOCUMENTS.decode):
             self._remember(sandbox)
-        decode_endpoint = msgspec.json.Decoder(Endpoint).decode
         ended = state.rows("SELECT endpoint_id, document FROM ended_endpoints")
-        self._ended = dict(state.decoded("ended_endpoints", ended, decode_endpoint))
+        self._ended = dict(state.decoded("ended_endpoints", ended, ENDPOINT_DOCUMENTS.decode))
 
     def __iter__(self) -> Iterator[NetworkRecord]:
         return iter(list(self._networks.values()))
@@ -100,7 +106,7 @@ class NetworkStore:
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO networks VALUES (?, ?, ?)",
-                (record.id, record.name, msgspec.json.encode(record)),
+                (record.id, record.name, NETWORK_DOCUMENTS.encode(record)),
             )
             self._state.on_commit(functools.partial(self._networks.__setitem__, record.id, record))
 
@@ -145,7 +151,8 @@ class NetworkStore:
         """Insert or replace a sandbox. After a reboot it would mean nothing."""
         with self._state.transaction(durable=False) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)", (sandbox.container_id, msgspec.json.encode(sandbox))
+                "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)",
+                (sandbox.container_id, SANDBOX_DOCUMENTS.encode(sandbox)),
             )
             self._state.on_commit(functools.partial(self._replace, sandbox))
 
@@ -162,8 +169,8 @@ class NetworkStore:
         each start, are written again.
         """
         damaged = self._state.damaged_in("networks")
-        with contextlib.suppress(msgspec.MsgspecError):
-            for record in msgspec.json.decode(copies or b"[]", type=list[NetworkRecord]):
+        with contextlib.suppress(msgspec.MsgspecError, NewerDocument):
+            for record in map(NETWORK_DOCUMENTS.decode, msgspec.json.decode(copies or b"[]", type=list[msgspec.Raw])):
                 if record.id not in damaged:
                     continue
                 if record.name in names:
@@ -175,9 +182,9 @@ class NetworkStore:
     def take_back(self, documents: Iterable[bytes], running: Collection[str]) -> None:
         """Insert sandboxes of running containers that have lost their rows."""
         for document in documents:
-            with contextlib.suppress(msgspec.MsgspecError):
-                sandbox = msgspec.json.decode(document, type=SandboxRecord | None)
-                if sandbox and sandbox.container_id in running and self.sandbox_of(sandbox.container_id) is None:
+            with contextlib.suppress(msgspec.MsgspecError, NewerDocument):  # null: it had none
+                sandbox = SANDBOX_DOCUMENTS.decode(document)
+                if sandbox.container_id in running and self.sandbox_of(sandbox.container_id) is None:
                     self.save_sandbox(sandbox)
 
     def delete_sandbox(
@@ -205,7 +212,7 @@ class NetworkStore:
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO ended_endpoints VALUES (?, ?)",
-                (endpoint.endpoint_id, msgspec.json.encode(endpoint)),
+                (endpoint.endpoint_id, ENDPOINT_DOCUMENTS.encode(endpoint)),
             )
             self._state.on_commit(functools.partial(self._ended.__setitem__, endpoint.endpoint_id, endpoint))
             self._state.on_commit(then)

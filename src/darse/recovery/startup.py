@@ -105,8 +105,8 @@ class Recovery:
     def troubles(self) -> list[Trouble]:
         """All that is wrong now: damaged records, what the start has found, and orphans."""
         damaged = [
-            Trouble("problem", f"record {key}", f"a row of table {table} is damaged: {reason}", REBUILD)
-            for (table, key), reason in self._state.damaged.items()
+            Trouble("problem", f"record {key}", f"a row of table {table} {damage.found}", damage.remedy)
+            for (table, key), damage in self._state.damaged.items()
         ]
         orphans = [
             Trouble(

@@ -18,7 +18,7 @@ import msgspec
 from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
 from darse.containers.layout import FileLayout
-from darse.containers.model import Container, Record, State, Status
+from darse.containers.model import STATE_DOCUMENTS, Container, Record, State, Status
 from darse.containers.running import RunningContainers
 from darse.containers.service import ContainerService
 from darse.containers.store import ContainerStore
@@ -158,7 +158,7 @@ class ContainerRoom:
     def recorded(self, container: Container) -> State | None:
         """The state that is on record; None when there is none."""
         row = self.database.row("SELECT state FROM containers WHERE id = ?", (container.id,))
-        return msgspec.json.decode(row[0], type=State) if row is not None else None
+        return STATE_DOCUMENTS.decode(row[0]) if row is not None else None
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:

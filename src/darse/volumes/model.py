@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from darse.core.documents import DocumentCodec
+
 
 class VolumeRecord(msgspec.Struct):
     """A volume, as its row has it."""
@@ -17,3 +19,6 @@ class VolumeRecord(msgspec.Struct):
     owners: str = ""
     # A change of owners has begun.
     changing: bool = False
+
+
+VOLUME_DOCUMENTS = DocumentCodec(VolumeRecord)

@@ -20,6 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from darse.core import executors
+from darse.core.documents import NewerDocument
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.core.exhaustion import in_words
@@ -38,7 +39,7 @@ from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.rootfs.tree_sizes import TreeSizes
 from darse.volumes.binds import examine, missing, prepare_source
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
-from darse.volumes.model import VolumeRecord
+from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
 from darse.volumes.ownership import change_owners_of
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
@@ -76,9 +77,8 @@ class VolumeService:
         self._sizes = TreeSizes()
         self._locks = KeyedLocks()
         self._unmounting: set[asyncio.Task[None]] = set()
-        decode = msgspec.json.Decoder(VolumeRecord).decode
         self._records: dict[str, VolumeRecord] = dict(
-            state.decoded("volumes", state.rows("SELECT name, document FROM volumes"), decode)
+            state.decoded("volumes", state.rows("SELECT name, document FROM volumes"), VOLUME_DOCUMENTS.decode)
         )
 
     def open(self, recovery: Recovery) -> None:
@@ -130,12 +130,12 @@ class VolumeService:
         copy = recovery.recorded("volumes", name)
         if copy is not None:
             try:
-                read = msgspec.json.decode(copy, type=VolumeRecord)
+                read = VOLUME_DOCUMENTS.decode(copy)
                 record = read if read.name == name and read.driver in self._drivers else record
-            except msgspec.MsgspecError as error:
-                _log.warning("volume %s: the copy of its record is damaged: %s", name, error)
+            except (msgspec.MsgspecError, NewerDocument) as error:
+                _log.warning("volume %s: the copy of its record cannot be used: %s", name, error)
         with self._state.transaction() as connection:
-            connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
+            connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, VOLUME_DOCUMENTS.encode(record)))
         self._records[name] = record
         _log.warning("volume %s: found by its directory %s, and taken back: it had no record", name, path)
 
@@ -188,15 +188,16 @@ class VolumeService:
                 driver.check(options)
             except InvalidParameter as error:
                 raise InvalidParameter(f"create {name}: {error}") from None
-            if name in self._state.damaged_in("volumes"):
-                raise Conflict(f"create {name}: the record of this volume is damaged: {REBUILD}")
+            damage = self._state.damaged.get(("volumes", name))
+            if damage is not None:
+                raise Conflict(f"create {name}: the record of this volume {damage.found}: {damage.remedy}")
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
             with in_words():
                 # The directory of a creation that is cut short goes again.
                 await open_in_thread(lambda: driver.create(name), lambda _: driver.take_back(name))
             try:
                 with self._state.transaction() as connection:
-                    connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, msgspec.json.encode(record)))
+                    connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, VOLUME_DOCUMENTS.encode(record)))
                     self._events.publish("volume", "create", name, {"driver": driver_name})
             except BaseException:
                 driver.take_back(name)
@@ -434,7 +435,7 @@ class VolumeService:
     def _save(self, record: VolumeRecord) -> None:
         with self._state.transaction() as connection:
             connection.execute(
-                "UPDATE volumes SET document = ? WHERE name = ?", (msgspec.json.encode(record), record.name)
+                "UPDATE volumes SET document = ? WHERE name = ?", (VOLUME_DOCUMENTS.encode(record), record.name)
             )
 
     async def check_sources(self, plans: Iterable[MountPlan]) -> None:

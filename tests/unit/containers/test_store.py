@@ -8,6 +8,7 @@ from darse.containers.store import SCHEMA, ContainerStore
 from darse.core import object_references
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences, ObjectUser
+from darse.core.state import Damage
 from darse.core.state import State as Database
 from darse.volumes.mounts import MountPlan
 from darse.wire.containers import ContainerConfig
@@ -182,3 +183,20 @@ def test_references_of_no_container_go_and_those_of_a_damaged_record_stay(databa
     assert references.volume_users("gone") == []
     assert references.volume_users("data") == [ObjectUser(web.id, running=True)]
     assert ObjectUser(web.id, running=True) in references.image_users("sha256:0")
+
+
+@pytest.mark.parametrize("column", ["record", "state"])
+def test_a_record_of_a_newer_engine_keeps_only_its_container_down(database, store, caplog, column):
+    web = store.get("web")
+    database.rows(
+        f"UPDATE containers SET {column} = replace({column}, '\"document_version\":1', '\"document_version\":2') "
+        "WHERE id = ?",
+        (web.id,),
+    )
+    again = ContainerStore(database)
+    assert {one.name for one in again} == {"db", "abc"}
+    assert again.damaged == {web.id}
+    assert again.name_is_taken("web")
+    newer = "was written by a newer darse: its document version is 2, and this darse reads 1 at most"
+    assert f"record {web.id} of table containers {newer}; all else works" in caplog.text
+    assert database.damaged["containers", web.id] == Damage(newer, "upgrade darse")

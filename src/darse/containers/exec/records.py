@@ -9,6 +9,7 @@ import msgspec
 
 from darse.containers.exec.pool import RECORD
 from darse.containers.streams.console import ConsoleHub
+from darse.core.documents import DocumentCodec
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.runtime.monitor import HeldProcess
 from darse.runtime.monitor.conmon import MonitorDirectory
@@ -26,6 +27,9 @@ class ExecRecord(msgspec.Struct):
     exit_code: int | None = None
     # A health check's: no client knows of it.
     probe: bool = False
+
+
+_DOCUMENTS = DocumentCodec(ExecRecord)
 
 
 class Exec(msgspec.Struct):
@@ -56,12 +60,12 @@ class Exec(msgspec.Struct):
 
     def save(self) -> None:
         """Write the record for an engine that comes after this one."""
-        write_atomically(self.bundle.directory / RECORD, msgspec.json.encode(self.record), durable=False)
+        write_atomically(self.bundle.directory / RECORD, _DOCUMENTS.encode(self.record), durable=False)
 
 
 def read_record(directory: Path) -> ExecRecord | None:
-    """The record in an exec's directory; None when there is none, or a damaged one."""
+    """The record in an exec's directory; None when there is none, or a damaged one. Raises NewerDocument."""
     try:
-        return msgspec.json.decode(read_regular(directory / RECORD), type=ExecRecord)
-    except (FileNotFoundError, NotADirectoryError, NotRegular, msgspec.DecodeError):
+        return _DOCUMENTS.decode(read_regular(directory / RECORD))
+    except (FileNotFoundError, NotADirectoryError, NotRegular, msgspec.MsgspecError):
         return None

@@ -28,6 +28,7 @@ from darse.containers.networking.links import Links
 from darse.containers.streams.console import Attachment, ConsoleHub
 from darse.containers.streams.options import detach_keys
 from darse.core import executors, trace
+from darse.core.documents import NewerDocument
 from darse.core.errors import Conflict, EngineError, NotFound, SystemFault
 from darse.core.exhaustion import in_words, reason
 from darse.core.ids import new_id, short_id
@@ -272,7 +273,11 @@ class ExecService:
         """
         for directory in sorted(self._directory.iterdir()):
             monitor = self._context.hold_monitor(monitors.get(directory))
-            record = read_record(directory)
+            try:
+                record = read_record(directory)
+            except NewerDocument as error:
+                self._context.log.warning("the exec of %s %s: it is left alone", directory, error)
+                continue
             if record is not None and record.container_id in untouched:
                 continue
             if record is None or self._store.find(record.container_id) is None:

@@ -1,0 +1,62 @@
+"""The documents in which records are stored: JSON objects with the version of their form.
+
+A *document version* counts the forms that a kind of record has had; documents without one are of version 1. A reader
+knows its own version and all before it. What a newer engine has written, this one neither reads nor writes over: the
+record is kept as it is, and only the object that it describes is not available (see `State.decoded`).
+
+When a record's form changes so that an older engine would misread it, its codec counts one up, and `upgrade` turns the
+older document into the newer one. A member that is added with a default needs neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class NewerDocument(ValueError):
+    """The document is in a form that only a newer engine reads."""
+
+
+class _Version(msgspec.Struct):
+    document_version: int = 1
+
+
+_read_version = msgspec.json.Decoder(_Version)
+
+
+class DocumentCodec(Generic[T]):
+    """Writes and reads the documents of one kind of record."""
+
+    def __init__(
+        self, type_: type[T], *, version: int = 1, upgrade: Callable[[int, dict[str, Any]], None] | None = None
+    ) -> None:
+        """`upgrade(version, document)` brings a document of an older version to this one, in place."""
+        self._type = type_
+        self._decoder = msgspec.json.Decoder(type_)
+        self._version = version
+        self._upgrade = upgrade
+        self._prefix = b'{"document_version":%d' % version
+
+    def encode(self, record: T) -> bytes:
+        """The document of a record."""
+        members = msgspec.json.encode(record)[1:]
+        return self._prefix + (members if members == b"}" else b"," + members)
+
+    def decode(self, document: bytes | str | msgspec.Raw) -> T:
+        """The record of a document. Raises NewerDocument, and what msgspec raises for a damaged one."""
+        version = _read_version.decode(document).document_version
+        if version > self._version:
+            raise NewerDocument(
+                f"was written by a newer darse: its document version is {version}, and this darse reads "
+                f"{self._version} at most"
+            )
+        if version == self._version or self._upgrade is None:
+            return self._decoder.decode(document)
+        members = msgspec.json.decode(document)
+        self._upgrade(version, members)
+        return msgspec.convert(members, self._type)
