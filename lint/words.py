@@ -21,6 +21,7 @@ NAMES = {
     "farewell": "drain",
     "favor moves": "favordynmods",
     "file uses": "leases",
+    "forget": "delete, remove, release, drop: what is done",
     "forgotten": "GC result",
     "give back": "release",
     "hostfacts": "sysinfo",

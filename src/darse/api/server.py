@@ -28,7 +28,7 @@ import msgspec
 from darse.api import aiohttp_server as web
 from darse.api.errors import HEADERS, error_response
 from darse.core.exhaustion import descriptors_for_clients, too_many_open_files
-from darse.linux.proc.memory import give_back
+from darse.linux.proc.memory import trim_heap
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -88,7 +88,7 @@ class _Departures:
         self._counting = None
         left, self._left = self._left, 0
         if left >= _CROWD_THAT_LEAVES:
-            give_back()
+            trim_heap()
 
 
 class _Paused:

@@ -34,10 +34,10 @@ _XATTR_REFUSED = frozenset((errno.ENOTSUP, errno.EPERM, errno.EINVAL))
 
 def entries(pieces: Iterator[bytes]) -> Reader:
     """Read an archive, compressed or not, that comes in pieces of any length."""
-    return Reader(Blocks(memoryview(piece) for piece in aligned(decompressed(pieces))), _forget)
+    return Reader(Blocks(memoryview(piece) for piece in aligned(decompressed(pieces))), _ignore_header)
 
 
-def _forget(_header: bytes) -> None:
+def _ignore_header(_header: bytes) -> None:
     """Nobody rebuilds this archive."""
 
 
@@ -48,7 +48,7 @@ def entries_in_place(pieces: Iterator[memoryview], start: bytes) -> Reader:
     """
     if is_compressed(start):
         return entries(bytes(piece) for piece in pieces)
-    return Reader(Blocks(pieces), _forget)
+    return Reader(Blocks(pieces), _ignore_header)
 
 
 class Parents:

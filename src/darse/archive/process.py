@@ -84,7 +84,7 @@ async def answer(worker: Worker) -> dict[str, str]:
         output, errors = await worker.communicate()
     except asyncio.CancelledError:
         # Nobody waits for it any more, and its directory is about to be removed below it.
-        await end(worker)
+        await end_worker(worker)
         raise
     if worker.returncode != 0:
         text = errors.decode(errors="replace")[-2000:].strip()
@@ -93,7 +93,7 @@ async def answer(worker: Worker) -> dict[str, str]:
     return {key: value for key, _, value in lines}
 
 
-async def end(worker: Worker) -> None:
+async def end_worker(worker: Worker) -> None:
     """Kill a worker that has not ended yet."""
     if worker.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -165,5 +165,5 @@ async def stream(directory: Path, recipe: int, result: dict[str, str]) -> AsyncG
             yield piece
         result.update(await answer(worker))
     finally:
-        await end(worker)
+        await end_worker(worker)
         reading.close()

@@ -48,7 +48,7 @@ class RootfsLeases:
             self._waiting.setdefault(container_id, []).append(waiting)
             await waiting
 
-    async def end(self, container_id: str) -> None:
+    async def end_leases(self, container_id: str) -> None:
         """End what is under way. The clients need not have noticed: one that does not read keeps nothing."""
         for token, end in list(self._uses.get(container_id, {}).items()):
             await end()

@@ -55,7 +55,7 @@ class PendingWrites:
             del writes[0]
         self._writes.pop(container_id, None)
 
-    def forget(self, container_id: str) -> None:
+    def drop_writes(self, container_id: str) -> None:
         """The container is removed."""
         self._writes.pop(container_id, None)
 

@@ -43,7 +43,7 @@ class ContainerRecovery:
             self._context.log.info("container %s: %s, and is written anew", difference.container_id[:12], difference)
         for container in self._store.everything():
             if container.state.status is Status.CREATING:
-                self._store.delete(container)
+                self._store.delete_container(container)
                 self._context.volumes.discard_unrecorded(container.record.mounts, recovery.unfinished)
                 self._context.volumes.discard_anonymous(container.record.mounts)
         files = self._context.files
@@ -108,7 +108,7 @@ class ContainerRecovery:
         for runtime in context.runtimes.values():
             for directory in list(runtime.root.iterdir()) if runtime.root.exists() else []:
                 if directory.name not in known:
-                    await context.cgroups.remove(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
+                    await context.cgroups.remove_cgroup(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
                     runtime.delete_state(directory.name)
         for directory in list(context.files.bundles.iterdir()):
             if directory.name not in known:

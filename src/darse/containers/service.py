@@ -73,7 +73,7 @@ class ContainerService:
 
     async def _auto_remove(self, container: Container) -> None:
         with contextlib.suppress(Conflict):  # somebody has started it again
-            await self._removal.discard(container, volumes=True)
+            await self._removal.remove_stopped(container, volumes=True)
 
     # Life
 
@@ -171,12 +171,12 @@ class ContainerService:
         future.set_result(WaitResponse(container.state.exit_code))
         return future
 
-    async def remove(self, reference: str, *, force: bool, volumes: bool, link: bool = False) -> None:
+    async def remove_container(self, reference: str, *, force: bool, volumes: bool, link: bool = False) -> None:
         """Remove a container, see `Removal.remove`; with `link` the link of that name only."""
         if link:
-            self._links.remove(reference)
+            self._links.remove_link(reference)
             return
-        await self._removal.remove(self._store.get(reference), force=force, volumes=volumes)
+        await self._removal.remove_container(self._store.get(reference), force=force, volumes=volumes)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""

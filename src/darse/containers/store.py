@@ -118,7 +118,9 @@ class ContainerStore:
                     STATE_DOCUMENTS.encode(container.state),
                 ),
             )
-            self._references.replace(container.id, references_of(container.record), running=container.state.active)
+            self._references.replace_references(
+                container.id, references_of(container.record), running=container.state.active
+            )
             self._database.on_rollback(functools.partial(self._remove_from_index, container))
             self._index(container)
 
@@ -137,7 +139,7 @@ class ContainerStore:
             connection.execute(
                 "UPDATE containers SET record = ? WHERE id = ?", (RECORD_DOCUMENTS.encode(new), container.id)
             )
-            self._references.replace(container.id, references_of(new), running=container.state.active)
+            self._references.replace_references(container.id, references_of(new), running=container.state.active)
             self._database.on_commit(functools.partial(setattr, container, "record", new))
 
     def rename(self, container: Container, name: str) -> None:
@@ -158,11 +160,11 @@ class ContainerStore:
 
         self._database.on_commit(renamed)
 
-    def delete(self, container: Container) -> None:
+    def delete_container(self, container: Container) -> None:
         """Remove a container's row."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-            self._references.delete(container.id)
+            self._references.delete_references(container.id)
             self._database.on_rollback(functools.partial(self._index, container))
             self._remove_from_index(container)
 
@@ -204,7 +206,7 @@ class ContainerStore:
             with self._database.transaction():
                 for one in differences:
                     running = any(one.expected.values())
-                    self._references.replace(one.container_id, one.expected, running=running)
+                    self._references.replace_references(one.container_id, one.expected, running=running)
         return differences
 
     def refuse_taken(self, name: str) -> None:

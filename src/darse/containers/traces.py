@@ -86,7 +86,7 @@ class TraceStore:
         operations = dict(self._encoded.get(container_id, {}))
         await executors.storage.run(_write, directory / _FILE, operations)
 
-    def forget(self, container_id: str, name: str) -> None:
+    def container_removed(self, container_id: str, name: str) -> None:
         """The container is removed: keep its record for a while only."""
         self._names[container_id] = name
         self._removed[container_id] = self._encoded.pop(container_id, {})

@@ -97,7 +97,7 @@ class ObjectReferences:
             found.setdefault(container_id, {})[ObjectReference(ObjectKind(kind), object_)] = bool(running)
         return found
 
-    def replace(self, container_id: str, references: Iterable[ObjectReference], *, running: bool) -> None:
+    def replace_references(self, container_id: str, references: Iterable[ObjectReference], *, running: bool) -> None:
         """Give a container these references instead of those that it has."""
         wanted = {(one.kind.value, one.object) for one in references}
         with self._database.transaction() as connection:
@@ -122,7 +122,7 @@ class ObjectReferences:
                 (running, container_id, running),
             )
 
-    def delete(self, container_id: str) -> None:
+    def delete_references(self, container_id: str) -> None:
         """A container uses nothing any more."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM object_references WHERE container_id = ?", (container_id,))

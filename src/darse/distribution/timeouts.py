@@ -69,7 +69,7 @@ class Cancellation:
             self.check()
             self._sockets.add(one)
 
-    def forget(self, one: socket.socket) -> None:
+    def unwatch(self, one: socket.socket) -> None:
         """The socket is somebody else's again."""
         with self._lock:
             self._sockets.discard(one)

@@ -204,7 +204,7 @@ class Response:
         if not self._over:
             self._over = True
             self._raw.close()
-            self._transport.give_back(self._line, keep=keep)
+            self._transport.release(self._line, keep=keep)
 
 
 class Transport:
@@ -237,7 +237,7 @@ class Transport:
                 raw = self._exchange(line, method, parts, headers, body)
                 return Response(raw, url, line, self)
             except BaseException as error:
-                self.give_back(line, keep=False)
+                self.release(line, keep=False)
                 if not isinstance(error, (OSError, http.client.HTTPException, ValueError)):
                     raise
                 self.cancellation.check()
@@ -282,9 +282,9 @@ class Transport:
             raise explain(error, doing) from None
         return _Line(key, _Connection(real, self.limits), *address(parts))
 
-    def give_back(self, line: _Line, *, keep: bool) -> None:
+    def release(self, line: _Line, *, keep: bool) -> None:
         """Keep a connection for the next request, or close it."""
-        self.cancellation.forget(line.connection.real)
+        self.cancellation.unwatch(line.connection.real)
         if keep and not self.cancellation.cancelled:
             with self._lock:
                 self._idle.setdefault(line.key, []).append(line)
@@ -312,13 +312,13 @@ def _connect(parts: SplitResult, route: Route, limits: Limits, cancellation: Can
             _tunnel(real, host, port, proxy)
         if parts.scheme == "https":
             assert route.context is not None
-            cancellation.forget(real)
+            cancellation.unwatch(real)
             # The handshake comes after the new socket is watched.
             real = route.context.wrap_socket(real, server_hostname=host, do_handshake_on_connect=False)
             cancellation.watch(real)
             real.do_handshake()
     except BaseException:
-        cancellation.forget(real)
+        cancellation.unwatch(real)
         real.close()
         raise
     return real

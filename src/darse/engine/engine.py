@@ -165,7 +165,7 @@ class Engine:
         self.events.close()
         if not self._in_use():
             # Nobody needs them; the next start brings them back.
-            await self.networks.remove_from_host()
+            await self.networks.remove_networks_from_host()
         await self.networks.close()
         self._threads.close()
         if not await executors.drain(_DRAIN_SECONDS):

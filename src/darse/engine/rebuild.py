@@ -59,9 +59,9 @@ def rebuild(data_root: Path, say: Say) -> int:
     sqlite3.Error; then the old database is in its place, or the next rebuild goes on.
     """
     database, whole, new = (data_root / name for name in (DATABASE, _WHOLE, f".{_WHOLE}"))
-    _remove(new)
+    _remove_database(new)
     if os.path.lexists(database):
-        _remove(whole)
+        _remove_database(whole)
     orphans = Orphans(data_root)
     for orphan in orphans.all():
         if orphan.kind != "database" and orphans.restore(orphan):
@@ -79,13 +79,13 @@ def rebuild(data_root: Path, say: Say) -> int:
             say(f"the old database is kept: {orphans.set_aside('database', path, 'the database was built again').path}")
     database.with_name(f"{DATABASE}-shm").unlink(missing_ok=True)
     os.rename(whole, database)
-    _remove(whole)  # what a reader has left beside it
+    _remove_database(whole)  # what a reader has left beside it
     sync_directory(data_root)
     say(f"{database} is built again: {holdings(data_root) or 'there is nothing in the data root'}")
     return lost
 
 
-def _remove(path: Path) -> None:
+def _remove_database(path: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
@@ -285,7 +285,7 @@ class _Rebuild:
         layers, files = set(self._entries("snapshots")), set(self._entries("containers"))
         if not self._is_truth:
             for container_id in known - layers - files:
-                self._forget_container(container_id)
+                self._delete_container_rows(container_id)
         for container_id in sorted(one for one in layers | files if _ID.fullmatch(one)):
             if self._is_truth and container_id in known and container_id not in damaged:
                 continue
@@ -293,7 +293,7 @@ class _Rebuild:
             if copy is not None and self._take_back(container_id, copy):
                 continue
             if container_id not in known or container_id in damaged:
-                self._forget_container(container_id)
+                self._delete_container_rows(container_id)
                 self._cannot(
                     f"container {container_id}: there is no record of it; the engine's start moves its files aside"
                 )
@@ -307,7 +307,7 @@ class _Rebuild:
             return False
         if state.status is Status.CREATING:
             return False
-        self._forget_container(container_id)
+        self._delete_container_rows(container_id)
         taken = self._connection.execute("SELECT 1 FROM containers WHERE name = ?", (record.name,)).fetchone()
         if taken:
             record = msgspec.structs.replace(record, name=f"{record.name}-{container_id[:12]}")
@@ -329,7 +329,7 @@ class _Rebuild:
             execute("INSERT INTO sandboxes VALUES (?, ?)", (container_id, bytes(copy.sandbox)))
         return True
 
-    def _forget_container(self, container_id: str) -> None:
+    def _delete_container_rows(self, container_id: str) -> None:
         self._connection.execute("DELETE FROM containers WHERE id = ?", (container_id,))
         for table in ("snapshots", "mounted_images", "snapshot_owners", "sandboxes"):
             self._connection.execute(f"DELETE FROM {table} WHERE container_id = ?", (container_id,))  # noqa: S608

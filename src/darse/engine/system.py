@@ -280,7 +280,7 @@ class SystemService:
         for one in found:
             text = "is removed"
             try:
-                await executors.storage.run(orphans.remove, one)
+                await executors.storage.run(orphans.remove_orphan, one)
             except OSError as error:
                 text, problems = f"cannot be removed: {error.strerror or error}", problems + 1
             failed = text != "is removed"

@@ -138,7 +138,7 @@ class ImageService:
             self.trash.take(path)
         stores.layers.report_lost(recovery)
         # A killed pull may have recorded its image, and not have removed the ingests of its layers.
-        stores.content.ingests.remove(lambda digest: stores.compressed.diff_id(digest) is None)
+        stores.content.ingests.remove_ingests(lambda digest: stores.compressed.diff_id(digest) is None)
 
     async def recover(self) -> None:
         """Verify the layers that an unclean shutdown of the machine may have damaged; call it once after `open`."""
@@ -199,7 +199,7 @@ class ImageService:
 
     async def remove_snapshot(self, container_id: str) -> None:
         """Remove a container's writable layer, and layers of removed images that only the container needed."""
-        for image_id in await self.snapshots.remove(container_id):
+        for image_id in await self.snapshots.remove_snapshot(container_id):
             await self.deletion.container_removed(image_id)
 
     # Making images of containers

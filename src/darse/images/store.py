@@ -350,7 +350,7 @@ class ImageStore:
         del self._names[reference]
         del self._tagged[reference]
 
-    def delete(self, targets: Iterable[Target]) -> list[Image]:
+    def delete_targets(self, targets: Iterable[Target]) -> list[Image]:
         """Delete targets without names, and the images that are in no other target; return the images."""
         gone = {target.digest for target in targets}
         kept = {

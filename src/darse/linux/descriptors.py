@@ -66,12 +66,12 @@ class Descriptor:
         await self._writers.wait()
 
     def listen(self, readable: Callable[[], None]) -> None:
-        """Call `readable()` whenever there is something to read, until `deafen` or `close`. Raises DescriptorClosed."""
+        """Call `readable()` whenever there is something to read, until `stop_listening`. Raises DescriptorClosed."""
         self._readers.listen(readable)
 
-    def deafen(self) -> None:
+    def stop_listening(self) -> None:
         """End `listen`; fine when nobody listens."""
-        self._readers.deafen()
+        self._readers.stop_listening()
 
     def wake(self) -> None:
         """Have those who wait look again: what they wait for will not come."""
@@ -122,13 +122,13 @@ class _Waiters:
         self._listener = listener
         self._register()
 
-    def deafen(self) -> None:
+    def stop_listening(self) -> None:
         self._listener = None
         self._unregister_if_idle()
 
     def close(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self.deafen()
+        self.stop_listening()
         self._number = -1
         for future in waiting:
             if not future.done():

@@ -42,7 +42,7 @@ def predefine(
         bridges.remove(existing)
     if config.bridge == "none":
         if existing is not None:
-            store.delete(existing)
+            store.delete_network(existing)
         return
     interface = _interface(config, bridges, existing) or _first(choose(4))
     pool6 = _pool6(config, existing, choose) if config.ipv6 else None

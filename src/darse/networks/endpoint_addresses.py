@@ -81,12 +81,12 @@ class EndpointAddresses:
             for pool, address in _leases(record, endpoint):
                 await driver.release_address(pool, address)
 
-    def forget(self, record: NetworkRecord, endpoint: Endpoint) -> None:
+    def release_now(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """As `release`, at once, of the engine's own driver."""
         driver = self._drivers.get(record.ipam_driver)
         if isinstance(driver, DefaultIPAM):
             for pool, address in _leases(record, endpoint):
-                driver.forget_address(pool, address)
+                driver.release_address_now(pool, address)
 
 
 def _leases(record: NetworkRecord, endpoint: Endpoint) -> list[tuple[SubnetPool, str]]:

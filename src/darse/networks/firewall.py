@@ -130,7 +130,7 @@ class Firewall:
         """Lead ports of the host to a container, all in one transaction. Raises NftError when the table is not ours."""
         self._nft.run("\n".join(f"add element {element}" for port in ports for element in self._elements(port)))
 
-    def withdraw(self, ports: Iterable[PublishedPort]) -> None:
+    def remove_ports(self, ports: Iterable[PublishedPort]) -> None:
         """Undo `publish`, all in one transaction. Raises NftError when one of them is not there."""
         self._nft.run("\n".join(self._removals(ports)))
 
@@ -138,7 +138,7 @@ class Firewall:
         return [f"delete element {element}" for port in ports for element in self._elements(port, key_only=True)]
 
     def move(self, old: Iterable[PublishedPort], new: Iterable[PublishedPort]) -> None:
-        """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `withdraw` do."""
+        """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `remove_ports` do."""
         commands = self._removals(old)
         commands += [f"add element {element}" for port in new for element in self._elements(port)]
         self._nft.run("\n".join(commands))
@@ -160,7 +160,7 @@ class Firewall:
         except NftError:
             return False  # There is no such chain.
 
-    def remove(self) -> None:
+    def remove_table(self) -> None:
         """Remove the tables."""
         for family in ("ip", "ip6") if self._has_ipv6 else ("ip",):
             self._nft.run(f"add table {family} {self._table}\ndelete table {family} {self._table}")

@@ -42,7 +42,7 @@ class PortMapper:
         self._sandboxes = sandboxes
         self._ports = PortAllocator(config.ip, config.instance, self._owner)
         self._conntrack: Conntrack | None = None
-        self._forgetting: asyncio.Task[None] | None = None
+        self._deleting: asyncio.Task[None] | None = None
 
     def _owner(self, protocol: str, host_ip: str, number: int) -> str:
         """The name of the container that has a port of the host; of several, on different addresses, one."""
@@ -85,12 +85,12 @@ class PortMapper:
         try:
             self._lead(published)
         except BaseException:
-            self._release(published)
+            self._release_ports(published)
             raise
         for version in (4, 6):
             numbers = {port.host_port for port in published if port.protocol == "udp" and port.version == version}
             if numbers:
-                self._forget(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
+                self._delete_flows(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
         return published, shown
 
     def _lead(self, ports: list[PublishedPort]) -> None:
@@ -110,15 +110,15 @@ class PortMapper:
                 self._firewall.move(old, new)
             except NftError as error:
                 self._make_anew(error)
-        self._forget_answers_of(old)
+        self._delete_flows_answered_by(old)
 
-    def _forget_answers_of(self, ports: Iterable[PublishedPort]) -> None:
+    def _delete_flows_answered_by(self, ports: Iterable[PublishedPort]) -> None:
         """Have UDP clients that were led to these containers led anew."""
         addresses = {port.container_ip for port in ports if port.protocol == "udp"}
         for version in (4, 6):
             of = {address for address in addresses if (":" in address) == (version == 6)}
             if of:
-                self._forget(partial(_is_answered_by, of), f"--reply-src {min(of)}", version)
+                self._delete_flows(partial(_is_answered_by, of), f"--reply-src {min(of)}", version)
 
     def _make_anew(self, error: NftError) -> None:
         _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
@@ -127,7 +127,7 @@ class PortMapper:
         except NftError:
             _log.exception("cannot make the firewall's table anew")
 
-    def forget_untranslated(self, ports: Iterable[PublishedPort]) -> None:
+    def delete_untranslated_flows(self, ports: Iterable[PublishedPort]) -> None:
         """Let UDP clients that sent to these ports while the firewall's table was gone find the containers again."""
         published = list(ports)
         for version in (4, 6):
@@ -137,49 +137,49 @@ class PortMapper:
                 if port.protocol == "udp" and port.version == version
             }
             if wanted:
-                self._forget(partial(_is_led_elsewhere, wanted), f"--orig-port-dst {min(wanted)}", version)
+                self._delete_flows(partial(_is_led_elsewhere, wanted), f"--orig-port-dst {min(wanted)}", version)
 
-    def withdraw(self, ports: list[PublishedPort]) -> None:
+    def unmap_ports(self, ports: list[PublishedPort]) -> None:
         """Undo `publish`. The container's record is not to have the ports any more."""
         if not ports:
             return
         if self._firewall is not None:
             try:
-                self._firewall.withdraw(ports)
+                self._firewall.remove_ports(ports)
             except NftError as error:
                 self._make_anew(error)
-        self._release(ports)
-        self._forget_answers_of(ports)
+        self._release_ports(ports)
+        self._delete_flows_answered_by(ports)
 
-    def _release(self, ports: Iterable[PublishedPort]) -> None:
+    def _release_ports(self, ports: Iterable[PublishedPort]) -> None:
         for port in ports:
             if port.host_port:
                 self._ports.release(port)
 
-    def _forget(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
-        """Begin to forget flows; `settle` waits for the end. The kernel's table may have a million of them."""
-        self._forgetting = asyncio.create_task(self._forget_after(self._forgetting, wanted, summary, version))
+    def _delete_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
+        """Begin to delete flows; `settle` waits for the end. The kernel's table may have a million of them."""
+        self._deleting = asyncio.create_task(self._delete_flows_after(self._deleting, wanted, summary, version))
 
-    async def _forget_after(
+    async def _delete_flows_after(
         self, before: asyncio.Task[None] | None, wanted: Callable[[Flow], bool], summary: str, version: int
     ) -> None:
         if before is not None:
             await before
-        await executors.kernel.run(self._forget_flows, wanted, summary, version)
+        await executors.kernel.run(self._delete_flows_now, wanted, summary, version)
 
     async def settle(self) -> None:
         """Wait until no flow follows any more what the maps said before."""
-        while self._forgetting is not None and not self._forgetting.done():
-            await asyncio.shield(self._forgetting)
+        while self._deleting is not None and not self._deleting.done():
+            await asyncio.shield(self._deleting)
 
-    def _forget_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
+    def _delete_flows_now(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
         try:
             if self._conntrack is None:
                 self._conntrack = Conntrack()
-            self._conntrack.forget_udp(wanted, summary, version)
+            self._conntrack.delete_udp_flows(wanted, summary, version)
         except OSError as error:
             _log.warning(
-                "old UDP flows may go on to where they went, the kernel does not let them be forgotten: %s", error
+                "old UDP flows may go on to where they went, the kernel does not let them be deleted: %s", error
             )
 
     async def close(self) -> None:

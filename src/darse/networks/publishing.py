@@ -83,13 +83,13 @@ class Publishing:
         bare = msgspec.structs.replace(sandbox, published=[], ports=ports)
         if before or not leading:
             self._store.save_sandbox(bare)
-            self._mapper.withdraw(before)
+            self._mapper.unmap_ports(before)
         if leading:
             published, ports = self._publish(sandbox, leading)
             try:
                 self._store.save_sandbox(msgspec.structs.replace(bare, published=published, ports=ports))
             except BaseException:
-                self._mapper.withdraw(published)
+                self._mapper.unmap_ports(published)
                 raise
 
     @staticmethod
@@ -105,7 +105,7 @@ class Publishing:
 
     def unpublish(self, sandbox: SandboxRecord) -> None:
         """Withdraw the ports of a sandbox, whose record is gone."""
-        self._mapper.withdraw(sandbox.published)
+        self._mapper.unmap_ports(sandbox.published)
 
     async def settle(self) -> None:
         """Wait until no flow follows any more what was published before."""

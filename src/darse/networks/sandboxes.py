@@ -209,10 +209,10 @@ class Sandboxes:
         if netns is not None:
             netns.close()
 
-    def release(self, container_id: str) -> SandboxRecord | None:
+    def release_sandbox(self, container_id: str) -> SandboxRecord | None:
         """Give back what a container's network stack holds; fine when there is none. Call it in a transaction."""
         self.started(container_id)
-        sandbox = self._store.delete_sandbox(container_id, self._give_back)
+        sandbox = self._store.delete_sandbox(container_id, self._release_resources)
         if sandbox is not None:
             for endpoint in sandbox.endpoints:
                 self._reaper.record(endpoint)
@@ -221,17 +221,17 @@ class Sandboxes:
     def abandon(self, sandbox: SandboxRecord) -> None:
         """Give back what a network stack holds that was made, and never saved."""
         self._let_go(sandbox.sandbox_id)
-        self._store.forget(sandbox)
-        self._give_back(sandbox)
+        self._store.unreserve(sandbox)
+        self._release_resources(sandbox)
         for endpoint in sandbox.endpoints:
             self._reaper.record(endpoint)
 
-    def _give_back(self, sandbox: SandboxRecord) -> None:
+    def _release_resources(self, sandbox: SandboxRecord) -> None:
         self._publishing.unpublish(sandbox)
         for endpoint in sandbox.endpoints:
             record = self._store.find(endpoint.network_id)
             if record is not None and not self._reaper.reaps(record):
-                self._addresses.forget(record, endpoint)
+                self._addresses.release_now(record, endpoint)
             self.owners.pop(endpoint.link, None)
 
     async def join(

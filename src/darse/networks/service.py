@@ -161,7 +161,7 @@ class NetworkService:
         self._started = False
 
     async def start(self, running: Collection[str], beside: Iterable[bytes] = (), copies: bytes | None = None) -> None:
-        """Have every network on the host, and forget the sandboxes of containers that do not run.
+        """Have every network on the host, and delete the sandboxes of containers that do not run.
 
         `running` are the ids of the running containers; `beside` the documents of sandboxes whose rows were lost, so
         that nobody else gets the addresses of those that run; `copies` the copies of networks.
@@ -271,7 +271,7 @@ class NetworkService:
     def _heal_firewall(self) -> None:
         self._rebuild_firewall()
         ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
-        self._mapper.forget_untranslated(ports)
+        self._mapper.delete_untranslated_flows(ports)
 
     def _look_for_flow_tables(self) -> None:
         """Have the bridges' programs as the host's flow tables need them, see drivers/bridge_programs.py."""
@@ -305,14 +305,14 @@ class NetworkService:
         if self._nft is not None:
             self._nft.close()
 
-    async def remove_from_host(self) -> None:
+    async def remove_networks_from_host(self) -> None:
         """Take rules and bridges off the host; the next start brings them back.
 
         The rules go first: with the bridge a subnet is free for others, whose packets they are no business of.
         """
         await self.healer.close()
         if self._firewall is not None:
-            self._firewall.remove()
+            self._firewall.remove_table()
         for record in self.store:
             driver = self._drivers.get(record.driver)
             if driver is not None and not driver.keeps_outside:
@@ -375,7 +375,7 @@ class NetworkService:
             return
         self._names.end(container_id)
         with self._state.transaction():
-            sandbox = self._sandboxes.release(container_id)
+            sandbox = self._sandboxes.release_sandbox(container_id)
             for endpoint in sandbox.endpoints if sandbox else ():
                 self._publish(endpoint, "disconnect", container_id)
 
@@ -557,7 +557,7 @@ class NetworkService:
             await executors.kernel.run(driver.check, record)
             # The row comes first: a bridge without one would stay on the host for ever after a crash.
             self.store.save(record)
-            undo.callback(self.store.delete, record)
+            undo.callback(self.store.delete_network, record)
             undo.push_async_callback(_attempt, driver.delete_network, record)
             try:
                 await driver.create_network(record)
@@ -567,7 +567,7 @@ class NetworkService:
             self._publish_network(record, "create")
             undo.pop_all()
 
-    async def remove(self, reference: str) -> None:
+    async def remove_network(self, reference: str) -> None:
         """Remove a network. Raises NotFound, and Forbidden while containers are connected or for a predefined one."""
         record = self.store.get(reference)
         if record.name in PREDEFINED:
@@ -599,7 +599,7 @@ class NetworkService:
             raise SystemFault(f"cannot remove network {record.name}: {reason(error)}") from error
         try:
             with self._state.transaction():
-                self.store.delete(record)
+                self.store.delete_network(record)
                 self._publish_network(record, "destroy")
         except EngineError:
             self.store.unhide(record)
@@ -629,7 +629,7 @@ class NetworkService:
         deleted = []
         for record in self.store:
             if views.prunable(record, filters) and not self._used(record):
-                await self.remove(record.id)
+                await self.remove_network(record.id)
                 deleted.append(record.name)
         return NetworksPruned(deleted or None)
 

@@ -111,14 +111,14 @@ class NetworkStore:
             self._state.on_commit(functools.partial(self._networks.__setitem__, record.id, record))
 
     def hide(self, record: NetworkRecord) -> None:
-        """Let a network be found no longer, while it is being removed; its row stays until `delete`."""
+        """Let a network be found no longer, while it is being removed; its row stays until `delete_network`."""
         del self._networks[record.id]
 
     def unhide(self, record: NetworkRecord) -> None:
         """Undo `hide`."""
         self._networks[record.id] = record
 
-    def delete(self, record: NetworkRecord) -> None:
+    def delete_network(self, record: NetworkRecord) -> None:
         """Remove a network."""
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM networks WHERE id = ?", (record.id,))
@@ -133,7 +133,7 @@ class NetworkStore:
         for container_id in (sandbox.container_id, *sandbox.members):
             self._sandbox_ids[container_id] = sandbox.sandbox_id
 
-    def _forget(self, sandbox: SandboxRecord) -> None:
+    def _unindex(self, sandbox: SandboxRecord) -> None:
         self.sandboxes.pop(sandbox.sandbox_id, None)
         for container_id in (sandbox.container_id, *sandbox.members):
             if self._sandbox_ids.get(container_id) == sandbox.sandbox_id:
@@ -143,9 +143,9 @@ class NetworkStore:
         """Let a sandbox that is being made be found, without a row yet."""
         self._remember(sandbox)
 
-    def forget(self, sandbox: SandboxRecord) -> None:
+    def unreserve(self, sandbox: SandboxRecord) -> None:
         """Undo `reserve`."""
-        self._forget(sandbox)
+        self._unindex(sandbox)
 
     def save_sandbox(self, sandbox: SandboxRecord) -> None:
         """Insert or replace a sandbox. After a reboot it would mean nothing."""
@@ -159,7 +159,7 @@ class NetworkStore:
     def _replace(self, sandbox: SandboxRecord) -> None:
         before = self.sandboxes.get(sandbox.sandbox_id)
         if before is not None:
-            self._forget(before)
+            self._unindex(before)
         self._remember(sandbox)
 
     def mend(self, copies: bytes | None, names: Collection[str]) -> None:
@@ -199,7 +199,7 @@ class NetworkStore:
             return None
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (container_id,))
-            self._state.on_commit(functools.partial(self._forget, sandbox))
+            self._state.on_commit(functools.partial(self._unindex, sandbox))
             self._state.on_commit(functools.partial(then, sandbox))
         return sandbox
 

@@ -92,7 +92,7 @@ class Orphans:
         _note(Path(orphan.path)).unlink(missing_ok=True)
         return True
 
-    def remove(self, orphan: Orphan) -> None:
+    def remove_orphan(self, orphan: Orphan) -> None:
         """Delete an orphan for good. Blocks. Raises OSError."""
         remove_tree(Path(orphan.path))
         _note(Path(orphan.path)).unlink(missing_ok=True)
@@ -107,7 +107,7 @@ class Orphans:
                     if os.path.lexists(orphan.path):  # not removed by its owner meanwhile
                         write_atomically(_note(Path(orphan.path)), msgspec.json.encode(aged))
                     continue
-                self.remove(orphan)
+                self.remove_orphan(orphan)
             except OSError as error:
                 _log.warning("cannot look after the orphan %s: %s", orphan.path, error)
                 continue

@@ -245,10 +245,14 @@ class SharedSocket:
         if key in self._asked:
             raise OSError(errno.EAGAIN, "the id is in use")
         self._asked[key] = exchange
-        exchange.stop = lambda: self._forget(key)
+
+        def stop() -> None:
+            self._drop_query(key)
+
+        exchange.stop = stop
         self._socket.sendto(data, address)
 
-    def _forget(self, key: tuple[int, object]) -> None:
+    def _drop_query(self, key: tuple[int, object]) -> None:
         self._asked.pop(key, None)
         if not self._asked and self._socket.fileno() >= 0:
             call("connect", self._socket.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))

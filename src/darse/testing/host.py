@@ -126,10 +126,10 @@ class FakeHost:
 
         process.on_exit = record
 
-        def forget(_: int) -> None:
+        def stop_listing(_: int) -> None:
             self.monitors.pop(files.directory, None)
 
-        monitor.on_exit = forget
+        monitor.on_exit = stop_listing
         return CreateResult(process.pid, monitor.pid)
 
 

@@ -93,7 +93,7 @@ class VolumeService:
             if path.name in known or path.name == TRASH:
                 continue
             if path.name in removed or path.name.startswith(REMOVED):
-                self._mend(path.name, self._drivers["local"].remove)
+                self._repair(path.name, self._drivers["local"].remove)
             else:
                 self._take_back(path, recovery)
         mounted = mount_points()
@@ -107,10 +107,10 @@ class VolumeService:
                 continue
             if not path.is_dir():
                 recovery.report(f"volume {record.name}", f"{path} is missing", "it is made anew, and is empty")
-            self._mend(record.name, driver.repair)
+            self._repair(record.name, driver.repair)
 
     @staticmethod
-    def _mend(name: str, action: Callable[[str], object]) -> None:
+    def _repair(name: str, action: Callable[[str], object]) -> None:
         """One volume that cannot be put in order does not keep the engine from starting."""
         try:
             action(name)
@@ -222,7 +222,7 @@ class VolumeService:
             and (dangling is None or dangling == (not self._may_be_used(name)))
         ]
 
-    async def remove(self, name: str, *, force: bool) -> None:
+    async def remove_volume(self, name: str, *, force: bool) -> None:
         """Remove a volume. Raises NotFound (unless `force`) and Conflict while a container uses it, or may use it."""
         async with self._locks.hold(name):
             record = self._records.get(name)
@@ -261,7 +261,7 @@ class VolumeService:
         """Forget the anonymous volumes of a container that is gone, and return those that nobody else uses.
 
         Call it in the transaction that removes the container's row: a crash afterwards leaves directories only, which
-        `open` sweeps. `delete_data` removes them.
+        `open` sweeps. `delete_volume_data` removes them.
         """
         found = {plan.name for plan in plans if plan.anonymous and plan.name in self._records}
         discarded = [self._records[name] for name in sorted(found) if not self._may_be_used(name)]
@@ -280,7 +280,7 @@ class VolumeService:
             "volumes", [plan.name for plan in plans if plan.anonymous and plan.name and plan.name not in self._records]
         )
 
-    async def delete_data(self, discarded: Iterable[VolumeRecord]) -> None:
+    async def delete_volume_data(self, discarded: Iterable[VolumeRecord]) -> None:
         """Remove the directories of volumes that were discarded. Logs what cannot be removed."""
         for record in discarded:
             try:
@@ -310,7 +310,7 @@ class VolumeService:
                 continue
             size = max(0, await self._size_or_unknown(name))
             try:
-                await self.remove(name, force=True)
+                await self.remove_volume(name, force=True)
             except Conflict:
                 continue  # a container was created meanwhile
             deleted.append(name)
@@ -354,7 +354,7 @@ class VolumeService:
             if plan.type == "volume" and not plan.name:
                 plan.name = secrets.token_hex(32)
 
-    async def realize(self, plans: list[MountPlan]) -> None:
+    async def ensure_volumes(self, plans: list[MountPlan]) -> None:
         """Make the volumes that a new container's mounts name, and fill in their paths.
 
         Raises as `create` does.
@@ -378,7 +378,7 @@ class VolumeService:
         """Whether the volume is a plain directory, which copy-up can fill."""
         return not self._get(name).options.get("device")
 
-    async def ready(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
+    async def prepare_mount(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
         """Have what a mount shows ready for a start, and return the mount for the spec.
 
         Raises NotFound, InvalidParameter for a missing source, and SystemFault.

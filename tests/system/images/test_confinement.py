@@ -112,7 +112,7 @@ async def test_a_worker_has_nothing_of_the_engine(tmp_path: Path) -> None:
             (mount,) = (proc / "mountinfo").read_text().splitlines()
             assert {"nodev", "nosuid", "noexec"} <= set(mount.split()[5].split(","))
         finally:
-            await process.end(worker)
+            await process.end_worker(worker)
     finally:
         del os.environ["DARSE_TEST_SECRET"]
         for descriptor in (reading, writing, recipe, kept):

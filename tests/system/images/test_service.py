@@ -165,7 +165,7 @@ async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images, st
     image = await images.ensure_image(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
     used = ObjectReference(ObjectKind.IMAGE, image.id)
-    ObjectReferences(state).replace("c" * 64, [used], running=False)
+    ObjectReferences(state).replace_references("c" * 64, [used], running=False)
     with pytest.raises(Conflict, match="must force"):
         await images.deletion.remove_image(BUSYBOX, force=False, prune=True)
     items = await images.deletion.remove_image(BUSYBOX, force=True, prune=True)

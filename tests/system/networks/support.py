@@ -229,7 +229,7 @@ class Host:
         for sandbox in list(self.service.store.sandboxes.values()):
             self.service.sandbox_release(sandbox.container_id)
         await self.service.prune(Filters())
-        await self.service.remove_from_host()
+        await self.service.remove_networks_from_host()
         await self.stop()
         assert not [link for link in os.listdir("/sys/class/net") if self.instance in link]
         assert self.instance not in tables()

@@ -42,7 +42,7 @@ async def main():
         )
         for container in ("one", "two", "three"):
             host.service.sandbox_release(container)
-        await host.service.remove(name)
+        await host.service.remove_network(name)
 
 asyncio.run(main())
 """
@@ -92,7 +92,7 @@ async def test_nothing_is_left_whenever_the_engine_dies(host: Host, driver: str,
         assert aliased(host.instance) == parents
         for record in list(service.store):
             if record.name not in PREDEFINED:
-                await service.remove(record.id)
+                await service.remove_network(record.id)
         await host.stop()
         wait_until(lambda: not bridge_ports(default), what="the end of all links")
         assert not [link for link in os.listdir("/sys/class/net") if link.startswith(prefix)]

@@ -173,5 +173,5 @@ async def test_a_vlan_of_a_link(host: Host, outside: Outside) -> None:
         return
     await host.network("net", driver="macvlan", parent=f"{short}.10")
     assert os.path.exists(f"/sys/class/net/{short}.10")
-    await host.service.remove("net")
+    await host.service.remove_network("net")
     assert not os.path.exists(f"/sys/class/net/{short}.10")

@@ -45,7 +45,7 @@ async def test_predefined_networks_keep_their_ids(host: Host) -> None:
     assert before == {n.Name: (n.Id, n.Driver) for n in host.service.list_networks(Filters())}
     for name in before:
         with pytest.raises(Forbidden, match=f"{name} is a pre-defined network and cannot be removed"):
-            await host.service.remove(name)
+            await host.service.remove_network(name)
 
 
 async def test_create_inspect_remove(host: Host) -> None:
@@ -59,7 +59,7 @@ async def test_create_inspect_remove(host: Host) -> None:
     assert host.service.inspect(created.Id[:12]).Name == "net"
     with pytest.raises(Conflict, match="network with name net already exists"):
         await host.network("net")
-    await host.service.remove("net")
+    await host.service.remove_network("net")
     assert not os.path.exists(f"/sys/class/net/{bridge}")
     with pytest.raises(NotFound, match="network net not found"):
         host.service.inspect("net")
@@ -92,23 +92,23 @@ async def test_a_used_network_stays(host: Host) -> None:
     await host.network("net")
     await host.sandbox("one", "net")
     with pytest.raises(Forbidden, match=r'network net has active endpoints \(name:"one" id:"one"\)'):
-        await host.service.remove("net")
+        await host.service.remove_network("net")
     host.service.sandbox_release("one")
-    await host.service.remove("net")
+    await host.service.remove_network("net")
 
 
 async def test_prune(host: Host) -> None:
     for name, labels in (("used", {}), ("configured", {}), ("kept", {"keep": ""}), ("unused", {})):
         await host.service.create(NetworkCreate(Name=name, Labels=labels))
     await host.sandbox("one", "used")
-    host.references.replace("stopped", [ObjectReference(ObjectKind.NETWORK, "configured")], running=False)
+    host.references.replace_references("stopped", [ObjectReference(ObjectKind.NETWORK, "configured")], running=False)
     assert (await host.service.prune(Filters({"label!": ["keep"], "until": ["1"]}))).NetworksDeleted is None
     assert (await host.service.prune(Filters({"until": ["24h"]}))).NetworksDeleted is None
     with pytest.raises(InvalidParameter):
         await host.service.prune(Filters({"until": ["tomorrow"]}))
     assert (await host.service.prune(Filters({"label!": ["keep"]}))).NetworksDeleted == ["unused"]
     assert names(host, type=["custom"]) == ["configured", "kept", "used"]
-    host.references.delete("stopped")
+    host.references.delete_references("stopped")
 
 
 async def test_networks_get_subnets_of_their_own(new_host: Callable[..., Awaitable[Host]]) -> None:
@@ -132,7 +132,7 @@ async def test_a_subnet_that_another_took_meanwhile_is_given_up(new_host: Callab
     pools = (AddressPool("10.216.0.0/22", 24),)
     first = await new_host(default_address_pools=pools)
     subnet = first.service.store.get("bridge").subnet
-    await first.service.remove_from_host()
+    await first.service.remove_networks_from_host()
     await first.stop()
     second = await new_host(default_address_pools=pools)
     assert second.service.store.get("bridge").subnet == subnet

@@ -187,7 +187,7 @@ async def test_a_network_that_cannot_be_had_keeps_no_other_from_starting(
 ) -> None:
     await host.network("net")
     bridge = host.service.store.get("net").bridge
-    await host.service.remove_from_host()
+    await host.service.remove_networks_from_host()
     await host.stop()
     subprocess.run(["ip", "link", "add", bridge, "type", "veth", "peer", "name", f"p{bridge}"[:15]], check=True)
     try:
@@ -196,7 +196,7 @@ async def test_a_network_that_cannot_be_had_keeps_no_other_from_starting(
         await host.sandbox("one")
         with pytest.raises(Conflict, match="is no bridge"):
             await host.sandbox("two", "net")
-        await host.service.remove("net")
+        await host.service.remove_network("net")
         assert os.path.exists(f"/sys/class/net/{bridge}")
     finally:
         subprocess.run(["ip", "link", "delete", bridge], check=True)

@@ -86,7 +86,7 @@ async def test_own_changes_are_no_damage(host: Host, caplog: pytest.LogCaptureFi
         await host.network(f"net{number}")
         await host.sandbox(f"c{number}", f"net{number}", ports=host_port(0))
         host.service.sandbox_release(f"c{number}")
-        await host.service.remove(f"net{number}")
+        await host.service.remove_network(f"net{number}")
     sh("nft", "add", "table", "ip", f"other_{host.instance}")
     sh("nft", "delete", "table", "ip", f"other_{host.instance}")
     # What was told before this is heard before this.

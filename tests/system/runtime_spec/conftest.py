@@ -110,7 +110,7 @@ def new_bundle(tmp_path: Path, facts: SysInfo) -> Iterator[Callable[[], Bundle]]
     yield make
     cgroups = Cgroups()
     for bundle in made:
-        asyncio.run(cgroups.remove(f"/darse-test/{bundle.name}"))
+        asyncio.run(cgroups.remove_cgroup(f"/darse-test/{bundle.name}"))
     cgroups.remove_parent("/darse-test")
 
 

@@ -176,7 +176,7 @@ async def test_following_goes_on_through_rotations(tmp_path):
         if number % 3 == 0:
             files.compress()
         if number % 7 == 0:
-            files.drop(files.oldest())
+            files.remove_rotated(files.oldest())
         got = b""
         while got.count(b"\n") < 2:
             got += await asyncio.wait_for(anext(pieces), 5)
@@ -188,7 +188,7 @@ async def test_following_goes_on_through_rotations(tmp_path):
 
 async def test_files_dropped_before_they_were_read_are_passed_over(tmp_path):
     log = _rotated(tmp_path)
-    LogFiles(log).drop(1)
+    LogFiles(log).remove_rotated(1)
     assert (await _read(log)).startswith(b"10\n")
     LogFiles(log).empty(2)
     assert await _read(log) == b"20\n21\n22\n23\n24\n"

@@ -66,7 +66,7 @@ async def test_closing_tries_a_last_time():
 async def test_a_removed_container_has_nothing_to_write():
     disk, unsaved = Disk(), PendingWrites()
     unsaved.write("c", lambda: disk.write("end"))
-    unsaved.forget("c")
+    unsaved.drop_writes("c")
     disk.full = False
     unsaved.close()
     assert disk.lines == []

@@ -83,7 +83,7 @@ def test_a_container_under_creation_holds_its_name_and_is_not_shown(store):
 
 def test_what_was_stored_is_there_again(store, database):
     store.rename(store.get("db"), "database")
-    store.delete(store.get("abc"))
+    store.delete_container(store.get("abc"))
     store.get("web").state.exit_code = 7
     store.save_state(store.get("web"))
     again = ContainerStore(database)
@@ -119,7 +119,7 @@ def test_a_refused_rename_leaves_the_name(database, store):
 
 def test_a_refused_removal_leaves_the_container(database, store):
     web = store.get("web")
-    _refused(database, lambda: store.delete(web))
+    _refused(database, lambda: store.delete_container(web))
     assert store.get("abc1") is web
     assert _names(store) == ["abc", "db", "web"]
 
@@ -157,7 +157,7 @@ def test_references_follow_the_record_and_the_state(database, store):
     store.save_record(web, msgspec.structs.replace(web.record, endpoints={}))
     assert references.network_users("net") == []
     assert len(references.image_users("sha256:0")) == len(store)
-    store.delete(web)
+    store.delete_container(web)
     assert references.volume_users("data") == []
 
 
@@ -176,7 +176,7 @@ def test_references_of_no_container_go_and_those_of_a_damaged_record_stay(databa
     web = _using("eee1", "user", volume="data")
     store.add(web)
     references = ObjectReferences(database)
-    references.replace("0" * 64, [ObjectReference(ObjectKind.VOLUME, "gone")], running=True)
+    references.replace_references("0" * 64, [ObjectReference(ObjectKind.VOLUME, "gone")], running=True)
     database.rows("UPDATE containers SET record = x'7b' WHERE id = ?", (web.id,))
     database.rows("DELETE FROM object_references WHERE kind = 'image'")
     ContainerStore(database).repair_references()

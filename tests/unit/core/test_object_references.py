@@ -35,35 +35,35 @@ def references(state: State) -> ObjectReferences:
 
 
 def test_users_by_kind_and_the_oldest_first(references: ObjectReferences) -> None:
-    references.replace("b", [DATA, OWN], running=False)
-    references.replace("a", [DATA, ObjectReference(ObjectKind.NETWORK, "data")], running=True)
+    references.replace_references("b", [DATA, OWN], running=False)
+    references.replace_references("a", [DATA, ObjectReference(ObjectKind.NETWORK, "data")], running=True)
     assert references.volume_users("data") == [ObjectUser("b", running=False), ObjectUser("a", running=True)]
     assert references.network_users("data") == [ObjectUser("a", running=True)]
     assert references.volume_users("other") == []
 
 
 def test_a_container_that_also_mounts_its_image_is_one_user(references: ObjectReferences) -> None:
-    references.replace("a", [OWN, MOUNTED], running=False)
-    references.replace("b", [MOUNTED], running=False)
+    references.replace_references("a", [OWN, MOUNTED], running=False)
+    references.replace_references("b", [MOUNTED], running=False)
     assert [user.container_id for user in references.image_users("sha256:1")] == ["a", "b"]
 
 
 def test_references_are_replaced_and_deleted(references: ObjectReferences) -> None:
-    references.replace("a", [DATA, OWN], running=False)
-    references.replace("a", [OWN, MOUNTED], running=True)
+    references.replace_references("a", [DATA, OWN], running=False)
+    references.replace_references("a", [OWN, MOUNTED], running=True)
     assert references.recorded() == {"a": {OWN: True, MOUNTED: True}}
     references.set_running("a", running=False)
     assert references.recorded() == {"a": {OWN: False, MOUNTED: False}}
-    references.delete("a")
+    references.delete_references("a")
     assert references.recorded() == {}
 
 
 def test_a_transaction_that_fails_changes_nothing(state: State, references: ObjectReferences) -> None:
-    references.replace("a", [DATA], running=False)
+    references.replace_references("a", [DATA], running=False)
 
     def fails() -> None:
         with state.transaction():
-            references.replace("a", [OWN], running=True)
+            references.replace_references("a", [OWN], running=True)
             assert references.volume_users("data") == []
             raise RuntimeError
 
@@ -73,7 +73,7 @@ def test_a_transaction_that_fails_changes_nothing(state: State, references: Obje
 
 
 def test_a_container_with_a_damaged_record_counts_as_running(state: State, references: ObjectReferences) -> None:
-    references.replace("a", [DATA], running=False)
+    references.replace_references("a", [DATA], running=False)
     state.is_damaged("containers", "a", "cut off")
     assert references.volume_users("data") == [ObjectUser("a", running=True)]
 

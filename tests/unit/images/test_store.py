@@ -125,8 +125,8 @@ def test_images_go_with_the_last_target_that_has_them(images, state):
     both, alone = index_of("both", theirs, ours), target_of(ours)
     put(images, both, theirs, ours)
     put(images, alone)
-    assert [image.id for image in images.delete([both])] == [theirs.id]
-    assert [image.id for image in images.delete([alone])] == [ours.id]
+    assert [image.id for image in images.delete_targets([both])] == [theirs.id]
+    assert [image.id for image in images.delete_targets([alone])] == [ours.id]
     assert len(images) == len(ImageStore(state)) == 0
 
 

@@ -120,7 +120,7 @@ def test_a_listener_and_those_who_wait_share_a_descriptor() -> None:
         await waiting
         await asyncio.sleep(0)
         assert heard == [b"x"]
-        descriptor.deafen()
+        descriptor.stop_listening()
         os.write(writing, b"y")
         await descriptor.readable()
         assert heard == [b"x"]

@@ -45,7 +45,7 @@ class Bench:
     def use(self, container_id: str, *volumes: str) -> None:
         """Have a container use these volumes, and no others."""
         used = [ObjectReference(ObjectKind.VOLUME, name) for name in volumes]
-        ObjectReferences(self.state).replace(container_id, used, running=False)
+        ObjectReferences(self.state).replace_references(container_id, used, running=False)
 
     def names(self, **filters: str) -> list[str]:
         return [
@@ -106,15 +106,15 @@ async def test_remove(bench: Bench) -> None:
     bench.use("c1", "data")
     bench.use("c2", "data")
     with pytest.raises(Conflict) as raised:
-        await bench.service.remove("data", force=True)
+        await bench.service.remove_volume("data", force=True)
     assert str(raised.value) == "remove data: volume is in use - [c1, c2]"
     bench.use("c1")
     bench.use("c2")
-    await bench.service.remove("data", force=False)
+    await bench.service.remove_volume("data", force=False)
     assert not (bench.root / "volumes/data").exists()
     with pytest.raises(NotFound, match=r"^get data: no such volume$"):
-        await bench.service.remove("data", force=False)
-    await bench.service.remove("data", force=True)
+        await bench.service.remove_volume("data", force=False)
+    await bench.service.remove_volume("data", force=True)
     with pytest.raises(NotFound, match=r"^get data: no such volume$"):
         bench.service.inspect("data")
 
@@ -149,12 +149,12 @@ async def test_prune_takes_anonymous_volumes_and_with_all_every_unused_one(bench
 async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
     await bench.service.create(VolumeCreate("old"))
     plans = [parse_bind("old:/a"), parse_bind("new:/b"), parse_mount(Mount("/c", "", "volume")), parse_bind("/h:/d")]
-    await bench.service.realize(plans)
+    await bench.service.ensure_volumes(plans)
     assert [plan.name for plan in plans[:2]] == ["old", "new"]
     assert plans[1].source == str(bench.root / "volumes/new/_data")
     assert bench.service.inspect(plans[2].name).Labels == {"com.docker.volume.anonymous": ""}
     assert bench.service.inspect("new").Labels is None
-    await bench.service.delete_data(bench.service.discard_anonymous(plans))
+    await bench.service.delete_volume_data(bench.service.discard_anonymous(plans))
     assert bench.names() == ["new", "old"]
 
 
@@ -209,12 +209,12 @@ async def test_no_volume_is_removed_while_a_container_s_record_is_damaged_or_los
 ) -> None:
     await bench.service.create(VolumeCreate("data"))
     plans = [MountPlan(type="volume", destination="/a", anonymous=True)]
-    await bench.service.realize(plans)
+    await bench.service.ensure_volumes(plans)
     if is_stray:
         bench.recovery.strays = {"c1"}
     else:
         bench.state.is_damaged("containers", "c1", "cut off")
-    for removal in (bench.service.remove("data", force=False), bench.service.remove("data", force=True)):
+    for removal in (bench.service.remove_volume("data", force=False), bench.service.remove_volume("data", force=True)):
         with pytest.raises(Conflict, match=r"^remove data: the record of a container is damaged or lost"):
             await removal
     with pytest.raises(Conflict, match="record of a container is damaged or lost"):
@@ -226,7 +226,7 @@ async def test_no_volume_is_removed_while_a_container_s_record_is_damaged_or_los
 
 async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Bench) -> None:
     plans = [MountPlan(type="volume", destination="/a", anonymous=True), parse_bind("named:/b")]
-    await bench.service.realize(plans)
+    await bench.service.ensure_volumes(plans)
     bench.crash(lambda service: service.discard_anonymous(plans))
     assert bench.names() == ["named"]
     assert [path.name for path in (bench.root / "volumes").iterdir() if path.name != TRASH] == ["named"]
@@ -235,18 +235,18 @@ async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Benc
 async def test_ready_mounts_say_what_the_spec_needs(bench: Bench, tmp_path: Path) -> None:
     service = bench.service
     plan = parse_bind("data:/a:ro")
-    await service.realize([plan])
-    mount = await service.ready(plan, "c1")
+    await service.ensure_volumes([plan])
+    mount = await service.prepare_mount(plan, "c1")
     assert isinstance(mount, BindMount)
     assert (mount.source, mount.writable, mount.propagation) == (plan.source, False, "rprivate")
-    assert await service.ready(parse_mount(Mount("/t", "", "tmpfs")), "c1") == TmpfsMount(
+    assert await service.prepare_mount(parse_mount(Mount("/t", "", "tmpfs")), "c1") == TmpfsMount(
         "/t", ["noexec", "nosuid", "nodev", "rprivate"]
     )
     missing = tmp_path / "made/on/demand"
-    await service.ready(parse_bind(f"{missing}:/x"), "c1")
+    await service.prepare_mount(parse_bind(f"{missing}:/x"), "c1")
     assert missing.is_dir()
     with pytest.raises(InvalidParameter, match="bind source path does not exist: /no/such"):
-        await service.ready(parse_mount(Mount("/x", "/no/such", "bind")), "c1")
+        await service.prepare_mount(parse_mount(Mount("/x", "/no/such", "bind")), "c1")
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidParameter, match=r"error while creating mount source path '.*/file/below': mkdir .*"):
-        await service.ready(parse_bind(f"{tmp_path}/file/below:/x"), "c1")
+        await service.prepare_mount(parse_bind(f"{tmp_path}/file/below:/x"), "c1")

@@ -31,5 +31,5 @@ async def list_checkpoints(call: Call) -> web.StreamResponse:
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a checkpoint."""
     place = CheckpointPlace(call.match["checkpoint"], query.text(call.request, "dir"))
-    await call.engine.containers.checkpoints.remove(call.match["id"], place)
+    await call.engine.containers.checkpoints.remove_checkpoint(call.match["id"], place)
     return empty(204)

@@ -140,7 +140,7 @@ async def resize(call: Call) -> web.StreamResponse:
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a container."""
     request = call.request
-    await call.engine.containers.remove(
+    await call.engine.containers.remove_container(
         call.match["name"],
         force=query.flag(request, "force"),
         volumes=query.flag(request, "v"),

@@ -48,7 +48,7 @@ async def inspect(call: Call) -> web.StreamResponse:
 @ROUTES.add("DELETE", "/networks/{id}")
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a network."""
-    await call.engine.networks.remove(call.match["id"])
+    await call.engine.networks.remove_network(call.match["id"])
     return empty()
 
 

@@ -46,5 +46,5 @@ async def inspect(call: Call) -> web.StreamResponse:
 @ROUTES.add("DELETE", "/volumes/{id}")
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a volume."""
-    await call.engine.volumes.remove(call.match["id"], force=query.flag(call.request, "force"))
+    await call.engine.volumes.remove_volume(call.match["id"], force=query.flag(call.request, "force"))
     return empty()

@@ -48,7 +48,7 @@ class SharedExecution:
                 self._storage.lease(snapshot.id)
             return self._held
         finally:
-            self._executions.forget(self._name, self)
+            self._executions.drop_execution(self._name, self)
 
     def join(self) -> None:
         """Count somebody who waits; `leave` takes it back."""
@@ -62,7 +62,7 @@ class SharedExecution:
         """Do not wait any longer. The last who leaves ends the operation, and sees its end."""
         self._waiters -= 1
         if not self._waiters:
-            self._executions.forget(self._name, self)
+            self._executions.drop_execution(self._name, self)
             await uninterrupted(self._end())
 
     async def _end(self) -> None:
@@ -98,7 +98,7 @@ class Executions:
         execution.join()
         return execution, joined
 
-    def forget(self, name: str, execution: SharedExecution) -> None:
+    def drop_execution(self, name: str, execution: SharedExecution) -> None:
         """Let nobody join any longer."""
         if self._running.get(name) is execution:
             del self._running[name]

@@ -132,8 +132,8 @@ class ExecService:
         members = functools.partial(self._context.cgroups.processes, self._context.cgroup_path(container))
         kill_with_descendants(one.record.pid, members)
 
-    def discard(self, exec_id: str) -> None:
-        """Forget an exec that has ended."""
+    def discard_exec(self, exec_id: str) -> None:
+        """Delete an exec that has ended."""
         one = self._execs.pop(exec_id, None)
         if one is not None:
             self._finished.remove(exec_id)
@@ -302,10 +302,10 @@ class ExecService:
                 exit_ = conmon.read_exit(one.bundle)
                 self._finish(one, exit_.code if exit_ else 255)
 
-    def forget_container(self, container_id: str) -> None:
+    def delete_execs_of(self, container_id: str) -> None:
         """The container is removed, and its execs with it."""
         for one in [one for one in self._execs.values() if one.record.container_id == container_id]:
-            self._drop(one)
+            self._delete_exec(one)
 
     def _await_start(self, one: Exec) -> None:
         one.expiry = asyncio.get_running_loop().call_later(_UNSTARTED_SECONDS, self._expire, one)
@@ -313,9 +313,9 @@ class ExecService:
     def _expire(self, one: Exec) -> None:
         """Nobody has started an exec in time."""
         if not one.record.started and self._execs.get(one.record.id) is one:
-            self._drop(one)
+            self._delete_exec(one)
 
-    def _drop(self, one: Exec) -> None:
+    def _delete_exec(self, one: Exec) -> None:
         del self._execs[one.record.id]
         if one.expiry is not None:
             one.expiry.cancel()
@@ -366,14 +366,14 @@ class ExecService:
         for one in [one for one in self._execs.values() if one.record.container_id == container.id]:
             one.over = True
             if not one.record.started:
-                self._drop(one)
+                self._delete_exec(one)
             elif one.running and one.monitor is not None:
-                task = asyncio.create_task(conmon.end(one.monitor, _MONITOR_SECONDS))
+                task = asyncio.create_task(conmon.end_monitor(one.monitor, _MONITOR_SECONDS))
                 self._endings.add(task)
                 task.add_done_callback(self._endings.discard)
 
     def removed(self, container: Container) -> None:
-        """`forget_container` is called for that."""
+        """`delete_execs_of` is called for that."""
 
     async def _watch(self, one: Exec, monitor: HeldProcess, last_word: int = -1, shape: ExecKey | None = None) -> None:
         one.monitor = monitor

@@ -207,7 +207,7 @@ class Archives:
         ready = [
             self._mounted.ready(plan, container.id)
             if plan.type == "image"
-            else await context.volumes.ready(plan, container.id)
+            else await context.volumes.prepare_mount(plan, container.id)
             for plan in plans
         ]
         files = context.files.of(container.id)

@@ -76,7 +76,7 @@ class Checkpoints:
             return []
         return [CheckpointSummary(path.name) for path in found if checkpoint.is_complete(path)]
 
-    async def remove(self, reference: str, place: CheckpointPlace) -> None:
+    async def remove_checkpoint(self, reference: str, place: CheckpointPlace) -> None:
         """Remove a checkpoint. Raises NotFound and InvalidParameter."""
         container = self._context.store.get(reference)
         async with self._context.locks.hold(container.id):

@@ -64,7 +64,7 @@ class HealthMonitor:
     async def _monitor(self, container: Container, plan: HealthPlan) -> None:
         for exec_id in self._execs.probes(container.id):
             await self._execs.kill(exec_id)
-            self._execs.discard(exec_id)
+            self._execs.discard_exec(exec_id)
         health = container.state.health
         now = asyncio.get_running_loop().time
         # Read once: the clock may be set while the container runs.
@@ -101,7 +101,7 @@ class HealthMonitor:
         if not in_time:
             await self._execs.kill(exec_id)
         await ended
-        self._execs.discard(exec_id)
+        self._execs.discard_exec(exec_id)
 
     def _record(self, container: Container, plan: HealthPlan, result: HealthResult, running_for: float) -> None:
         context, health = self._context, container.state.health

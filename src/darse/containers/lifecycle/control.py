@@ -47,7 +47,7 @@ class Control:
         if not container.state.active:
             raise NotModified("container is not running")
         number = parse_signal(signal_name) if signal_name else stop_signal(container.record.config)
-        await self._stopped_by_hand(container)
+        await self._mark_manually_stopped(container)
         if not container.state.alive:
             self._context.publish(container, "stop")
             return
@@ -67,10 +67,10 @@ class Control:
             if isinstance(result, Exception):
                 self._context.log.error("container %s does not stop", one.id[:12], exc_info=result)
 
-    async def _stopped_by_hand(self, container: Container) -> None:
+    async def _mark_manually_stopped(self, container: Container) -> None:
         """No restart policy may bring the container back, not even when it is the next engine that sees its end.
 
-        Who waits for the next start rests now. A start that is under way would forget the mark: it is waited for.
+        Who waits for the next start rests now. A start that is under way would lose the mark: it is waited for.
         """
         self._restarts.cancel(container)
         async with self._context.locks.hold(container.id):
@@ -110,7 +110,7 @@ class Control:
         if not container.state.active:
             raise Conflict(f"container {container.id} is not running")
         if asks_to_end(number, container.record.config):
-            await self._stopped_by_hand(container)
+            await self._mark_manually_stopped(container)
         if not container.state.alive:
             return
         if number != signal.SIGKILL:
@@ -147,7 +147,7 @@ class Control:
             return
         if monitor is not None and container.monitor is monitor:
             context.log.warning("container %s has ended, its monitor has not: it is killed", container.id[:12])
-            await conmon.end(monitor, _MONITOR_SECONDS)
+            await conmon.end_monitor(monitor, _MONITOR_SECONDS)
             # One that not even that ends (in a frozen control group, say) is left alone.
             monitor.close()
         if not await _ends(ended, None, _KILL_SECONDS):

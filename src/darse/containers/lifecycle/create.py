@@ -115,13 +115,13 @@ class Creation:
                 context.store.add(container)
                 context.snapshots.prepare(container.id, image, mounted)
             undo.push_async_callback(self._discard_volumes, container)
-            undo.callback(context.store.delete, container)
+            undo.callback(context.store.delete_container, container)
             undo.push_async_callback(context.images.remove_snapshot, container.id)
             files.data.mkdir(mode=0o710)
             undo.callback(files.remove)
             if owners := context.id_mapping_of(container.record.host).owners:
                 await context.snapshots.change_owners(container.id, owners)
-            await context.volumes.realize(container.record.mounts)
+            await context.volumes.ensure_volumes(container.record.mounts)
             await self._fill(container)
             with context.database.transaction():
                 context.database.on_rollback(functools.partial(setattr, container.state, "status", Status.CREATING))
@@ -134,7 +134,7 @@ class Creation:
     async def _discard_volumes(self, container: Container) -> None:
         """Undo: remove the anonymous volumes of a container that is gone again."""
         volumes = self._context.volumes
-        await volumes.delete_data(volumes.discard_anonymous(container.record.mounts))
+        await volumes.delete_volume_data(volumes.discard_anonymous(container.record.mounts))
 
     def _with_defaults(self, given: HostConfig) -> HostConfig:
         config, facts = self._context.config, self._context.facts

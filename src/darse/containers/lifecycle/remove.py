@@ -22,27 +22,27 @@ class Removal:
         self._lifecycle = lifecycle
         self._execs = execs
 
-    async def remove(self, container: Container, *, force: bool, volumes: bool) -> None:
+    async def remove_container(self, container: Container, *, force: bool, volumes: bool) -> None:
         """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
 
         A start that is under way is waited for. Raises Conflict when it runs, and is not to be killed; with `force`
         SystemFault when not even SIGKILL ends it.
         """
         if not force:
-            await self.discard(container, volumes=volumes)
+            await self.remove_stopped(container, volumes=volumes)
             return
         context = self._context
         # None begins to start any more, and one that has begun is not kept from it by a copy that takes long.
         with container.under_way(Purpose.REMOVAL):
             if context.locks.held(container.id):
-                await context.rootfs_leases.end(container.id)
+                await context.rootfs_leases.end_leases(container.id)
             async with context.locks.hold(container.id):
                 pass
             if container.state.active:
                 await self._lifecycle.control.kill(container, "SIGKILL")
-            await self.discard(container, volumes=volumes)
+            await self.remove_stopped(container, volumes=volumes)
 
-    async def discard(self, container: Container, *, volumes: bool) -> None:
+    async def remove_stopped(self, container: Container, *, volumes: bool) -> None:
         """Remove a container that does not run.
 
         The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start.
@@ -58,20 +58,20 @@ class Removal:
                 status, container.state.status = container.state.status, Status.REMOVING
                 with context.database.transaction():
                     context.database.on_rollback(functools.partial(setattr, container.state, "status", status))
-                    context.store.delete(container)
+                    context.store.delete_container(container)
                     mounts = container.record.mounts if volumes else []
                     discarded = context.volumes.discard_anonymous(mounts)
                     context.publish(container, "destroy")
-                context.pending_writes.forget(container.id)
+                context.pending_writes.drop_writes(container.id)
                 container.is_removed()
                 context.listeners.removed(container)
-                self._lifecycle.forget(container)
-                self._execs.forget_container(container.id)
-                await context.rootfs_leases.end(container.id)
+                self._lifecycle.container_removed(container)
+                self._execs.delete_execs_of(container.id)
+                await context.rootfs_leases.end_leases(container.id)
                 await context.images.remove_snapshot(container.id)
                 await executors.storage.run(context.files.of(container.id).remove)
-                await context.volumes.delete_data(discarded)
-        context.traces.forget(container.id, container.name)
+                await context.volumes.delete_volume_data(discarded)
+        context.traces.container_removed(container.id, container.name)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""
@@ -89,7 +89,7 @@ class Removal:
                 self._context.log.warning("container %s: its size is not known: %s", container.id[:12], error)
                 size = 0
             try:
-                await self.discard(container, volumes=False)
+                await self.remove_stopped(container, volumes=False)
             except Conflict:
                 continue  # started since we looked
             deleted.append(container.id)

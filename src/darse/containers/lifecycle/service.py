@@ -61,7 +61,7 @@ class Lifecycle:
         self.control = Control(context, self._restarts)
         self.updates = ContainerUpdates(context)
 
-    def forget(self, container: Container) -> None:
+    def container_removed(self, container: Container) -> None:
         """The container is removed: nobody will hear of it any more."""
         self._restarts.cancel(container)
         self.hubs.close(container)

@@ -167,7 +167,7 @@ class ContainerStart:
             if plan.type == "image":
                 mounts.append(self._image_mounts.ready(plan, container.id, mapping))
             else:
-                mounts.append(await self._context.volumes.ready(plan, container.id))
+                mounts.append(await self._context.volumes.prepare_mount(plan, container.id))
         return mounts
 
     def _plan_bundle(

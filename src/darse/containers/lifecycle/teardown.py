@@ -30,7 +30,7 @@ class Teardown:
         """Kill a container's processes, and see its monitor end."""
         context = self._context
         await context.cgroups.kill_and_wait(context.cgroup_path(container), _END_SECONDS)
-        if await conmon.end(monitor, _END_SECONDS):
+        if await conmon.end_monitor(monitor, _END_SECONDS):
             monitor.reap()
         monitor.close()
 
@@ -40,7 +40,7 @@ class Teardown:
         path = context.cgroup_path(container)
         try:
             if not context.cgroups.remove_empty(path):
-                await context.cgroups.remove(path)
+                await context.cgroups.remove_cgroup(path)
         except OSError as error:
             if exhausted(error) is None:
                 raise

@@ -109,7 +109,7 @@ class LogFiles(msgspec.Struct, frozen=True):
             if path.exists() and (sequence < newest - 1 or self.current.exists()):
                 _compress(path)
 
-    def drop(self, sequence: int) -> None:
+    def remove_rotated(self, sequence: int) -> None:
         """Remove a rotated file; whoever reads it reads on."""
         path = self.path(sequence)
         for one in (path, path.with_name(path.name + _COMPRESSED)):

@@ -104,7 +104,7 @@ class LogRotation:
             if sequence == numbers[-1]:
                 files.empty(sequence)
             else:
-                files.drop(sequence)
+                files.remove_rotated(sequence)
         if kept.compress:
             self._in_background(files, needed)
 
@@ -164,7 +164,7 @@ class _RotatedLog:
 
     def stop(self) -> None:
         """Neither listen nor look any more."""
-        self._deafen()
+        self._unwatch()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -173,7 +173,7 @@ class _RotatedLog:
         if self._watch is None:
             self._watch = self._context.inotify.subscribe(self._files.current.parent, self._look)
 
-    def _deafen(self) -> None:
+    def _unwatch(self) -> None:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -197,7 +197,7 @@ class _RotatedLog:
             self._listen()
         else:
             self._seen = size
-            self._deafen()
+            self._unwatch()
             pause = max((self._kept.max_size - size) / _FASTEST_GROWTH, _SHORTEST_PAUSE)
             self._timer = asyncio.get_running_loop().call_later(pause, self._look_again)
 

@@ -135,7 +135,7 @@ class Links:
                 variables += link_variables(f"/{container.name}/{link.alias}", address, target)
         return variables
 
-    def remove(self, name: str) -> Container:
+    def remove_link(self, name: str) -> Container:
         """Take away the link called `container/alias` and return its container. Raises NotFound."""
         parent_name, _, alias = name.strip("/").partition("/")
         parent = self._context.store.find(parent_name)

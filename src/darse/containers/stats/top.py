@@ -49,7 +49,7 @@ class Top:
         pids = sorted(self._context.cgroups.processes(self._context.cgroup_path(container)))
         if columns is None:
             return run_ps(arguments, pids)
-        ps_columns.forget_names()
+        ps_columns.clear_name_cache()
         moment = Moment(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), self._context.facts.memory)
         rows = [ps_columns.row(columns, process, moment) for pid in pids if (process := read_process(pid)) is not None]
         return [column.title for column in columns], rows

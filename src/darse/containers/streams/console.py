@@ -144,7 +144,7 @@ class Attachment:
             if detached:
                 await self._deliver(data)
                 self.detached = True
-                self._hub.remove(self)
+                self._hub.remove_attachment(self)
                 self.finish()
                 return
         await self._deliver(data)
@@ -163,7 +163,7 @@ class Attachment:
         """The client is gone."""
         if self._stdin and not self._finished:
             self._hub.client_left()
-        self._hub.remove(self)
+        self._hub.remove_attachment(self)
         self.finish()
 
 
@@ -225,7 +225,7 @@ class ConsoleHub:
             self._onlookers.add(attachment)
         self._attachments[attachment] = None
 
-    def remove(self, attachment: Attachment) -> None:
+    def remove_attachment(self, attachment: Attachment) -> None:
         """Stop sharing with `attachment`."""
         if attachment in self._attachments:
             del self._attachments[attachment]
@@ -276,7 +276,7 @@ class ConsoleHub:
         for attachment in some:
             if attachment in self._attachments:
                 attachment.let_go()
-                self.remove(attachment)
+                self.remove_attachment(attachment)
         if some:
             asyncio.get_running_loop().call_soon(self._leave_in_turns, stalled)
         elif self._full:

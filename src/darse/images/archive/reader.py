@@ -104,7 +104,7 @@ class ArchiveReader:
             task.cancel()
         for outcome in await asyncio.gather(*self._stagings.values(), return_exceptions=True):
             if isinstance(outcome, StagedLayer):
-                await self._layers.discard(outcome)
+                await self._layers.discard_staged(outcome)
 
     async def read(self, body: AsyncIterator[bytes] | OnConnection, report: Report) -> None:
         """Read all of it into `contents`, and report how it goes. Raises InvalidParameter, SystemFault."""

@@ -91,7 +91,7 @@ class Ingests:
     def open(self) -> None:
         """Make the directory; remove what no pull has resumed for a week."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
-        self.remove(before=time.time() - _STALE_SECONDS)
+        self.remove_ingests(before=time.time() - _STALE_SECONDS)
 
     def path(self, digest: str) -> Path:
         """The path of the ingest of a blob, whether there is one or not."""
@@ -121,7 +121,7 @@ class Ingests:
                 found[f"sha256:{path.name}"] = path.stat().st_blocks * 512
         return found
 
-    def remove(self, is_needed: Callable[[str], bool] = lambda _: False, *, before: float | None = None) -> int:
+    def remove_ingests(self, is_needed: Callable[[str], bool] = lambda _: False, *, before: float | None = None) -> int:
         """Remove the ingests that are not open, except those whose digest `is_needed`. Blocks.
 
         With `before` (seconds since the epoch), those written to since then stay, too. Returns the bytes on the disk

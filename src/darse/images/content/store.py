@@ -178,7 +178,7 @@ class ContentStore:
                 os.rename(path, removed[-1])
         return removed, freed
 
-    def remove(self, digests: Iterable[str]) -> None:
+    def remove_blobs(self, digests: Iterable[str]) -> None:
         """Remove blobs; those that are gone are fine. Blocks."""
         for digest in digests:
             self.path(digest).unlink(missing_ok=True)

@@ -141,7 +141,7 @@ class GarbageCollector:
     def remove_layers(self, chain_ids: Iterable[str]) -> list[Path]:
         """Take layers and their remapped copies out of the stores; return the directories to be deleted."""
         gone = list(chain_ids)
-        return self._layers.remove(gone) + self._remapped.remove(gone)
+        return self._layers.remove_layers(gone) + self._remapped.remove_copies(gone)
 
     async def delete_leftovers(self, paths: Iterable[Path]) -> None:
         """Delete the files and directories of removed blobs and layers."""

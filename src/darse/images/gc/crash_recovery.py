@@ -52,7 +52,7 @@ class CrashRecovery:
                 # again.
                 _log.warning("cannot make sure that layer %s has its attributes: %s", chain_id, error)
         if damaged:
-            await self._remove(damaged)
+            await self._remove_damaged(damaged)
         if sync.unsynced():
             sync.schedule()
 
@@ -63,10 +63,10 @@ class CrashRecovery:
         try:
             self._layers.exchange(staged, chain_id)
         finally:
-            await self._layers.discard(staged)
+            await self._layers.discard_staged(staged)
         self._layers.sync.mark_verified(chain_id)
 
-    async def _remove(self, damaged: dict[str, str]) -> None:
+    async def _remove_damaged(self, damaged: dict[str, str]) -> None:
         """Remove damaged layers, and the images that need them."""
         gone = [image for image in self._images if not damaged.keys().isdisjoint(image.chain_ids)]
         names = [name for image in gone for name in self._images.names_with(image.id)]
@@ -95,4 +95,4 @@ class CrashRecovery:
             elif mine & ids:
                 self._images.without(target, ids)
         self._gc.mark_documents(empty)
-        self._images.delete(empty)
+        self._images.delete_targets(empty)

@@ -150,7 +150,7 @@ class ImageDeletion:
 
     def _delete_targets(self, targets: list[Target]) -> list[DeleteItem]:
         self._gc.mark_documents(targets)
-        gone = self._images.delete(targets)
+        gone = self._images.delete_targets(targets)
         for image in gone:
             publish_image_event(self._events, "delete", image)
         return [DeleteItem(Deleted=image.id) for image in gone]
@@ -187,7 +187,7 @@ class ImageDeletion:
         removed = [DeleteItem(Deleted=chain_id) for chain_id in gone.chain_ids]
         reclaimed = sum(sizes.get(chain_id, 0) for chain_id in gone.chain_ids) + gone.blob_bytes
         if not any(filters.values(key) for key in ("until", "label", "label!")):
-            reclaimed += await executors.storage.run(self._content.ingests.remove)
+            reclaimed += await executors.storage.run(self._content.ingests.remove_ingests)
         self._events.publish("image", "prune", "", {"reclaimed": reclaimed})
         return ImagesPruned([*items, *removed] or None, reclaimed)
 

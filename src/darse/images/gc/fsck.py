@@ -144,7 +144,7 @@ class StoreCheck:
                 if not self._gc.is_only_lease(lease):
                     continue  # an operation may have written it, and record its image next
                 if repair:
-                    await executors.storage.run(self._content.remove, [digest])
+                    await executors.storage.run(self._content.remove_blobs, [digest])
                 yield _note(f"document {digest}", "nothing needs it", repaired=repair)
             elif not sound and digest in required:
                 repaired = repair and await self._derive(digest, made.get(digest))
@@ -154,7 +154,7 @@ class StoreCheck:
             elif not sound:
                 # A manifest of another platform, or an attestation: the next pull brings it again.
                 if repair:
-                    await executors.storage.run(self._content.remove, [digest])
+                    await executors.storage.run(self._content.remove_blobs, [digest])
                 yield _problem(f"document {digest}", "is damaged", "pull its image again", repaired=repair)
 
     def _required(self) -> set[str]:
@@ -175,7 +175,7 @@ class StoreCheck:
         document = encode_manifest(config, [layer.blob for layer in image.layers], OCI_MANIFEST)
         if digest_of(document) != digest:
             return False
-        await executors.storage.run(self._content.remove, [digest])
+        await executors.storage.run(self._content.remove_blobs, [digest])
         await executors.storage.run(self._content.put, document, OCI_MANIFEST)
         return True
 
@@ -272,7 +272,7 @@ class StoreCheck:
             await self._remove_layer(chain_id)
             await self._layers.publish(staged, chain_id)
             return True
-        await self._layers.discard(staged)
+        await self._layers.discard_staged(staged)
         return False
 
     async def _remove_layer(self, chain_id: str) -> None:

@@ -114,7 +114,7 @@ class RemappedLayers:
         finally:
             os.close(writing)
 
-    def remove(self, chain_ids: Iterable[str]) -> list[Path]:
+    def remove_copies(self, chain_ids: Iterable[str]) -> list[Path]:
         """Rename the copies of layers into the staging directory; return the directories to be deleted."""
         gone = {_name(chain_id) for chain_id in chain_ids}
         paths = []

@@ -209,7 +209,7 @@ class LayerStore:
                     raise InvalidParameter(f"the layer unpacks to {staged.diff_id}, and the image says {diff_id}")
                 await self._publish(staged, chain_id)
             finally:
-                await self.discard(staged)
+                await self.discard_staged(staged)
 
     async def stage(self, source: LayerSource, name: str, *, limit: int = -1) -> StagedLayer:
         """Unpack an archive before its chain ID is known; errors call it `name`. Raises as `ensure` does.
@@ -229,9 +229,9 @@ class LayerStore:
         async with self._locks.hold(chain_id):
             if not self.exists(chain_id):
                 await self._publish(staged, chain_id)
-        await self.discard(staged)
+        await self.discard_staged(staged)
 
-    async def discard(self, staged: StagedLayer) -> None:
+    async def discard_staged(self, staged: StagedLayer) -> None:
         """Remove a staged layer; does nothing when it was published."""
         await _removed(staged.path)
 
@@ -262,9 +262,9 @@ class LayerStore:
                     if not self.exists(chain_id):
                         await self._publish(staged, chain_id)
             finally:
-                await self.discard(staged)
+                await self.discard_staged(staged)
         finally:
-            await process.end(packer)
+            await process.end_worker(packer)
         return Layer(Descriptor(OCI_LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
 
     async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
@@ -376,7 +376,7 @@ class LayerStore:
 
     # Removing
 
-    def remove(self, chain_ids: Iterable[str]) -> list[Path]:
+    def remove_layers(self, chain_ids: Iterable[str]) -> list[Path]:
         """Remove the records of layers; return their directories, renamed into the staging directory, to be deleted."""
         paths = []
         gone = list(chain_ids)

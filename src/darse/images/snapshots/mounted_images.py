@@ -65,7 +65,7 @@ class MountedImages:
             used.update(chain)
         return used
 
-    def release(self, container_id: str) -> list[str]:
+    def release_images(self, container_id: str) -> list[str]:
         """Remove the rows of a container; return the images' ids."""
         images = self.images_of(container_id)
         if images:

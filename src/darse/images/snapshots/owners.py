@@ -89,7 +89,7 @@ class SnapshotOwners:
         else:
             self._rows.pop(container_id, None)
 
-    def remove(self, container_id: str) -> None:
+    def remove_owners(self, container_id: str) -> None:
         """Remove the row of a container."""
         if container_id in self._rows:
             self._record(container_id, "", complete=True)

@@ -89,8 +89,8 @@ class SnapshotService:
         with self._state.transaction() as connection:
             for container_id in gone:
                 connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
-                self.mounted.release(container_id)
-                self.owners.remove(container_id)
+                self.mounted.release_images(container_id)
+                self.owners.remove_owners(container_id)
 
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
         """Make the writable layer of a new container, and hold the layers of the images that it mounts, by their ids.
@@ -186,13 +186,13 @@ class SnapshotService:
         rows = self._state.rows("SELECT container_id, chain FROM snapshots")
         return self._state.decoded("snapshots", rows, _CHAIN.decode)
 
-    async def remove(self, container_id: str) -> set[str]:
+    async def remove_snapshot(self, container_id: str) -> set[str]:
         """Remove a writable layer, if there is one; return the ids of the images that it was on, or mounted."""
         row = self._state.row("SELECT image_id FROM snapshots WHERE container_id = ?", (container_id,))
         with self._state.transaction() as connection:
             connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
-            images = {*self.mounted.release(container_id), *(row or ())}
-            self.owners.remove(container_id)
+            images = {*self.mounted.release_images(container_id), *(row or ())}
+            self.owners.remove_owners(container_id)
         directory = self._directory / container_id
         if directory.exists():
             with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):

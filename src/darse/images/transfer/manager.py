@@ -229,7 +229,7 @@ class TransferManager:
             )
         return shared
 
-    def release(self, transfers: Iterable[LayerTransfer], *, discard: bool) -> None:
+    def release_transfers(self, transfers: Iterable[LayerTransfer], *, discard: bool) -> None:
         """End the transfers that no other pull needs; `discard` the archives that were fetched for them."""
         for transfer in transfers:
             transfer.users -= 1

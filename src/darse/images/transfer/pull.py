@@ -178,7 +178,7 @@ class Puller:
             finally:
                 add_layers(operation, transfers, repository)
                 operation.steps.sort(key=lambda one: one.begin_ns)
-                self._transfers.release(transfers, discard=discard)
+                self._transfers.release_transfers(transfers, discard=discard)
         return image
 
     async def _keep_blobs(self, transfers: list[LayerTransfer]) -> None:

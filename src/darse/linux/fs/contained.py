@@ -184,7 +184,7 @@ class Walk:
             yield from self._read_unordered(level)
         self._pending += len(level.names)
         if self._pending > max(_PENDING, 2 * self._batch):
-            self._forget_pending(level)
+            self._drop_pending(level)
 
     def _read_unordered(self, level: _Level) -> Iterator[Step]:
         directory, first = self._way.directory, level.first
@@ -201,8 +201,8 @@ class Walk:
         level.first = False
         level.names, level.more = names.descending()
 
-    def _forget_pending(self, kept: _Level) -> None:
-        """Forget the names that wait in directories further up: they are read again from where they were left."""
+    def _drop_pending(self, kept: _Level) -> None:
+        """Drop the names that wait in directories further up: they are read again from where they were left."""
         for level in self._levels:
             if level is not None and level is not kept and level.names:
                 self._pending -= len(level.names)

@@ -59,7 +59,7 @@ class Inotify:
             for subscription in list(self._watches.get(watch, ())):
                 subscription.changed()
 
-    def drop(self, subscription: Subscription) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription, and its watch when it was the last one."""
         others = self._watches.get(subscription.watch)
         if others is None or self._descriptor is None:
@@ -93,4 +93,4 @@ class Subscription:
         """Hear nothing more; a second time does nothing."""
         if not self._closed:
             self._closed = True
-            self._inotify.drop(self)
+            self._inotify.unsubscribe(self)

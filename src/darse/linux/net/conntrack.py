@@ -1,4 +1,4 @@
-"""Connection tracking through ctnetlink (linux/netfilter/nfnetlink_conntrack.h): forget flows of UDP.
+"""Connection tracking through ctnetlink (linux/netfilter/nfnetlink_conntrack.h): delete flows of UDP.
 
 A tracked flow keeps the translation it began with, whatever rules say later. UDP flows have no end but a time-out that
 every packet puts off: a client that goes on sending would reach the address of a container that has ended, or, when it
@@ -51,9 +51,9 @@ class Conntrack:
         self._socket.bind((0, 0))
         self._sequence = 0
 
-    def forget_udp(self, wanted: Callable[[Flow], bool], summary: str, version: int = 4) -> int:
+    def delete_udp_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int = 4) -> int:
         """Forget the UDP flows of a family that `wanted` picks; return how many. Raises OSError."""
-        with trace.step("rule", f"forget UDP flows {summary}", "conntrack", "-D", "-p", "udp", *summary.split()):
+        with trace.step("rule", f"delete UDP flows {summary}", "conntrack", "-D", "-p", "udp", *summary.split()):
             flows = [flow for flow in self._flows(version) if wanted(flow)]
             for flow in flows:
                 # One that has ended by itself is no failure.

@@ -64,8 +64,8 @@ def make_user_namespace(maps: IdMaps, *, network: bool) -> Namespaces:
     """Make a user namespace with `maps`, with a network namespace of its own where asked for. Raises OSError."""
     command = [_UNSHARE, "--user", *(["--net"] if network else []), "--", _CAT]
     what = "user and network namespace" if network else "user namespace"
-    by_hand = _by_hand("unshare", "--user") if network else ("unshare", "--user")
-    with trace.step("namespace", f"new {what}", *by_hand), _Child(command) as child:
+    shown = _command_line("unshare", "--user") if network else ("unshare", "--user")
+    with trace.step("namespace", f"new {what}", *shown), _Child(command) as child:
         for name, ranges in (("uid_map", maps.users), ("gid_map", maps.groups)):
             # All lines in one write(2): the kernel takes a second one for a change.
             child.write(name, "".join(f"{one.inside} {one.outside} {one.size}\n" for one in ranges))
@@ -75,12 +75,12 @@ def make_user_namespace(maps: IdMaps, *, network: bool) -> Namespaces:
 def make_network_namespace(owner: str) -> Namespaces:
     """Make a network namespace that belongs to the user namespace at the path `owner`. Raises OSError."""
     command = [_NSENTER, f"--user={owner}", "--", _UNSHARE, "--net", "--", _CAT]
-    by_hand = _by_hand("nsenter", f"--user={owner}", "unshare")
-    with trace.step("namespace", "new network namespace of a user namespace", *by_hand), _Child(command) as child:
+    shown = _command_line("nsenter", f"--user={owner}", "unshare")
+    with trace.step("namespace", "new network namespace of a user namespace", *shown), _Child(command) as child:
         return child.namespaces(network=True)
 
 
-def _by_hand(*words: str) -> tuple[str, ...]:
+def _command_line(*words: str) -> tuple[str, ...]:
     """A command that gives the new network namespace a name, as unshare(1) does when a file is there to bind it to."""
     path = f"/run/netns/{trace.NETNS}"
     return ("touch", path, ";", *words, f"--net={path}", "true")

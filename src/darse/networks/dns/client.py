@@ -342,7 +342,7 @@ class _Connection:
             answer.set_result(document)
 
     def _lose(self, reason: str) -> None:
-        self._descriptor.deafen()
+        self._descriptor.stop_listening()
         self.lost.set()
         for answer in self._answers.values():
             if not answer.done():

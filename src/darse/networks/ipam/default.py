@@ -59,9 +59,9 @@ class DefaultIPAM:
 
     async def release_pool(self, pool: SubnetPool) -> None:
         """See `IPAMDriver`."""
-        self.forget_pool(pool)
+        self.release_pool_now(pool)
 
-    def forget_pool(self, pool: SubnetPool) -> None:
+    def release_pool_now(self, pool: SubnetPool) -> None:
         """As `release_pool`, at once."""
         self._pools.pop(pool.subnet, None)
 
@@ -80,9 +80,9 @@ class DefaultIPAM:
 
     async def release_address(self, pool: SubnetPool, address: str) -> None:
         """See `IPAMDriver`."""
-        self.forget_address(pool, address)
+        self.release_address_now(pool, address)
 
-    def forget_address(self, pool: SubnetPool, address: str) -> None:
+    def release_address_now(self, pool: SubnetPool, address: str) -> None:
         """As `release_address`, at once."""
         allocator = self._pools.get(pool.subnet)
         if allocator is not None:

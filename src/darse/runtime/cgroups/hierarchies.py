@@ -213,7 +213,7 @@ class Cgroups:
                 empty &= _remove_empty(directory)
         return empty
 
-    async def remove(self, path: str) -> None:
+    async def remove_cgroup(self, path: str) -> None:
         """Kill what is left in the cgroup and remove it from every tree; missing directories are fine.
 
         Raises SystemFault when processes survive SIGKILL (in uninterruptible sleep).

@@ -310,7 +310,7 @@ async def ended(monitor: HeldProcess, bundle: MonitorDirectory) -> Exit | None:
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def end(monitor: HeldProcess, seconds: float) -> bool:
+async def end_monitor(monitor: HeldProcess, seconds: float) -> bool:
     """Wait until a monitor whose processes have ended has ended, too; return whether it has.
 
     One that is stopped is continued, and killed after `seconds`.

@@ -35,7 +35,7 @@ class Console:
 
     def pause(self) -> None:
         """Take no more output for now; conmon, and then the container, wait when the socket is full."""
-        self._descriptor.deafen()
+        self._descriptor.stop_listening()
 
     def resume(self) -> None:
         """Take output again."""

@@ -208,7 +208,7 @@ def _group_name(gid: int) -> str:
         return str(gid)
 
 
-def forget_names() -> None:
+def clear_name_cache() -> None:
     """Look users and groups up anew: /etc/passwd may have changed since the last table."""
     _user_name.cache_clear()
     _group_name.cache_clear()

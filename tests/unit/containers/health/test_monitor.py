@@ -52,7 +52,7 @@ class Execs:
         self.killed.append(exec_id)
         self._ended[exec_id].set()
 
-    def discard(self, exec_id: str) -> None:
+    def discard_exec(self, exec_id: str) -> None:
         pass
 
 

@@ -126,7 +126,7 @@ async def test_reading_goes_on_after_any_message(tmp_path, delivered):
 
 async def test_what_retention_took_is_passed_over(tmp_path):
     files = three_files(tmp_path)
-    files.drop(1)
+    files.remove_rotated(1)
     spool = Spool(files, Position(1, 12))
     assert [message.text for batch in await read_all(spool) for message in batch.messages] == [b"2b2c", b"4"]
     spool.close()

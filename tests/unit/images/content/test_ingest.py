@@ -90,8 +90,8 @@ def test_stale_partials_go_at_the_start_and_all_but_used_ones_in_a_prune(content
         again = ContentStore(tmp_path)
         again.open()
         assert set(again.ingests.sizes()) == {other}
-        assert content.ingests.remove() == 0
-    assert content.ingests.remove() >= 10_000
+        assert content.ingests.remove_ingests() == 0
+    assert content.ingests.remove_ingests() >= 10_000
     assert content.ingests.sizes() == {}
 
 
@@ -100,5 +100,5 @@ def test_what_is_wanted_stays(content):
     for digest in (DIGEST, other):
         with content.open_ingest(digest) as partial:
             partial.write(CONTENT)
-    content.ingests.remove(lambda digest: digest == other)
+    content.ingests.remove_ingests(lambda digest: digest == other)
     assert set(content.ingests.sizes()) == {other}

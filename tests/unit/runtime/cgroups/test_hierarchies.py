@@ -55,12 +55,12 @@ async def test_a_removal_says_which_processes_do_not_end(
 ) -> None:
     monkeypatch.setattr(hierarchies, "_KILL_SECONDS", 0.05)
     with pytest.raises(SystemFault, match=rf"cgroup /c still holds processes that do not end: \[{child.pid}\]"):
-        await cgroups.remove("/c")
+        await cgroups.remove_cgroup("/c")
 
 
 async def test_empty_cgroups_are_removed_with_those_below(cgroups: Cgroups, tmp_path: Path) -> None:
     (tmp_path / "c/cgroup.procs").unlink()
     (tmp_path / "c/below").mkdir()
-    await cgroups.remove("/c")
-    await cgroups.remove("/c")
+    await cgroups.remove_cgroup("/c")
+    await cgroups.remove_cgroup("/c")
     assert not (tmp_path / "c").exists()

@@ -225,7 +225,7 @@ class StreamConnection:
         self._settled = self._delivered
         self._error = error
         if self._descriptor is not None:
-            self._descriptor.deafen()
+            self._descriptor.stop_listening()
             self._descriptor.wake()
         self._readable.set()
         if self._wake is not None:
@@ -243,7 +243,7 @@ class StreamConnection:
         self._delivered = self._messages_within(acknowledged)
         if unix:
             self._settled = self._delivered
-            self._forget(acknowledged)
+            self._drop_acknowledged(acknowledged)
             return
         self._largest_window = max(self._largest_window, peer_window(self._socket))
         if not self._history or self._history[-1][1] != acknowledged:
@@ -260,7 +260,7 @@ class StreamConnection:
         # An offered window is what is free beside the unread, so twice the largest one covers both.
         size = max(old, acknowledged - 2 * self._largest_window) if self._largest_window else old
         settled = max(self._settled, self._messages_within(size))
-        self._forget(size)
+        self._drop_acknowledged(size)
         return settled
 
     def _messages_within(self, size: int) -> int:
@@ -271,7 +271,7 @@ class StreamConnection:
                 break
         return found
 
-    def _forget(self, size: int) -> None:
+    def _drop_acknowledged(self, size: int) -> None:
         """Drop what ends within the first `size` bytes; the count of it is kept."""
         while self._sent and self._sent[0].ends[-1] <= size:
             self._sent.popleft()

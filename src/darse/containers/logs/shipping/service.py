@@ -157,7 +157,7 @@ class Shipping:
         del self._active[origin.id]
         self._unsent.release(origin.id)
         if active.orphan:
-            self._forget(origin.id, active.directory)
+            self._remove_spool(origin.id, active.directory)
         else:
             (active.directory / _MARKER).unlink(missing_ok=True)
             self._rotation.tidy(origin.id)
@@ -176,9 +176,9 @@ class Shipping:
         self._unsent.release(container_id)
         active.task.cancel()
         self._context.log.error("nobody took the log of container %s for a week: it is removed", container_id[:12])
-        self._forget(container_id, active.directory)
+        self._remove_spool(container_id, active.directory)
 
-    def _forget(self, container_id: str, directory: Path) -> None:
+    def _remove_spool(self, container_id: str, directory: Path) -> None:
         timer = self._gone.pop(container_id, None)
         if timer is not None:
             timer.cancel()

@@ -109,7 +109,7 @@ class Shipper:
     def move(self, work: Work) -> None:
         """The files are at another place now."""
         self._work = work
-        self._deafen()
+        self._unwatch()
         self._wake.set()
 
     @property
@@ -135,11 +135,11 @@ class Shipper:
                     return True
             return False
         finally:
-            self._deafen()
+            self._unwatch()
 
     async def _pause(self) -> None:
         """Wait before the next attempt. What the container writes meanwhile wakes nobody."""
-        self._deafen()
+        self._unwatch()
         delay, self._delay = self._delay, min(self._delay * 2, max(_LONGEST_DELAY, self._first_delay))
         deadline = asyncio.get_running_loop().time() + delay
         while not self._stopping and (left := deadline - asyncio.get_running_loop().time()) > 0:
@@ -227,7 +227,7 @@ class Shipper:
         if self._watch is None and not self._ended:
             self._watch = self._inotify.subscribe(self._work.files.current.parent, self._wake.set)
 
-    def _deafen(self) -> None:
+    def _unwatch(self) -> None:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
