@@ -27,7 +27,7 @@ from darse.core.exhaustion import reason
 from darse.core.filters import Filters
 from darse.core.locks import KeyedLocks
 from darse.core.object_references import ObjectReferences
-from darse.core.state import REBUILD, State
+from darse.core.state import State
 from darse.linux import sysctl
 from darse.linux.net.netns import Netns, NetnsThread
 from darse.linux.net.nft import Nftables
@@ -536,8 +536,8 @@ class NetworkService:
         """Have a name for a new network. Raises Conflict when another has it."""
         if self.store.by_name(name) is not None or name in self._reserved:
             raise Conflict(f"network with name {name} already exists")
-        if self.store.is_damaged(name):
-            raise Conflict(f"network with name {name} already exists, and its record is damaged: {REBUILD}")
+        if damage := self.store.damage(name):
+            raise Conflict(f"network with name {name} already exists, and its record {damage.found}: {damage.remedy}")
         self._reserved.add(name)
         try:
             yield

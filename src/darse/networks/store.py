@@ -11,7 +11,7 @@ import msgspec
 from darse.core.documents import NewerDocument
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.ids import may_be_id_prefix
-from darse.core.state import Schema, State
+from darse.core.state import Damage, Schema, State
 from darse.networks.model import (
     ENDPOINT_DOCUMENTS,
     NETWORK_DOCUMENTS,
@@ -70,10 +70,10 @@ class NetworkStore:
         """Return the network of a name."""
         return next((record for record in self._networks.values() if record.name == name), None)
 
-    def is_damaged(self, name: str) -> bool:
-        """Whether the row of a network of this name cannot be read."""
-        damaged = self._state.damaged_in("networks")
-        return any(id_ in damaged for (id_,) in self._state.rows("SELECT id FROM networks WHERE name = ?", (name,)))
+    def damage(self, name: str) -> Damage | None:
+        """Why the row of the network of this name cannot be used; None when it can, or there is none."""
+        row = self._state.row("SELECT id FROM networks WHERE name = ?", (name,))
+        return self._state.damaged.get(("networks", row[0])) if row is not None else None
 
     def find(self, network_id: str) -> NetworkRecord | None:
         """Return the network of a whole id."""

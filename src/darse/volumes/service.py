@@ -27,7 +27,7 @@ from darse.core.exhaustion import in_words
 from darse.core.filters import Filters
 from darse.core.locks import KeyedLocks
 from darse.core.object_references import ObjectReferences
-from darse.core.state import REBUILD, Schema, State
+from darse.core.state import REBUILD, UPGRADE, Schema, State
 from darse.core.times import rfc3339
 from darse.core.unfinished import Unfinished
 from darse.linux.descriptors import open_in_thread
@@ -51,7 +51,6 @@ SCHEMA = Schema(
 LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 _ANONYMOUS = "com.docker.volume.anonymous"
-_USERS_UNKNOWN = f"the record of a container is damaged or lost, and which volumes it uses is not known: {REBUILD}"
 # How long a mounted file system may take to answer, to be mounted (NFS tries for minutes), and to be unmounted.
 _ANSWER_SECONDS = 15.0
 _MOUNT_SECONDS = 180.0
@@ -236,26 +235,30 @@ class VolumeService:
             ]
             if users:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
-            if self._users_unknown:
-                raise Conflict(f"remove {name}: {_USERS_UNKNOWN}")
+            if unknown := self._why_users_unknown():
+                raise Conflict(f"remove {name}: {unknown}")
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             del self._records[name]
             await self._delete(record)
 
-    @property
-    def _users_unknown(self) -> bool:
-        """Whether the record of a container is damaged or lost, so that any volume may be that container's."""
+    def _why_users_unknown(self) -> str:
+        """Why any volume may be a container's whose record cannot be read; "" when all are known."""
         strays = self._recovery.strays if self._recovery is not None else ()
-        return bool(self._state.damaged_in("containers") or strays)
+        damages = [damage for (table, _), damage in self._state.damaged.items() if table == "containers"]
+        if not damages and not strays:
+            return ""
+        if not strays and all(damage.remedy == UPGRADE for damage in damages):
+            return f"the record of a container {damages[0].found}, and which volumes it uses is not known: {UPGRADE}"
+        return f"the record of a container is damaged or lost, and which volumes it uses is not known: {REBUILD}"
 
     def _is_in_use(self, name: str) -> bool:
         """Whether a container that runs has it mounted."""
         return any(user.running for user in self._references.volume_users(name))
 
     def _may_be_used(self, name: str) -> bool:
-        return self._users_unknown or bool(self._references.volume_users(name))
+        return bool(self._why_users_unknown()) or bool(self._references.volume_users(name))
 
     def discard_anonymous(self, plans: Iterable[MountPlan]) -> list[VolumeRecord]:
         """Forget the anonymous volumes of a container that is gone, and return those that nobody else uses.
@@ -299,8 +302,8 @@ class VolumeService:
 
         Raises Conflict while it is not known which volumes a container uses, for its record is damaged or lost.
         """
-        if self._users_unknown:
-            raise Conflict(_USERS_UNKNOWN)
+        if unknown := self._why_users_unknown():
+            raise Conflict(unknown)
         everything = filters.flag("all") is True
         deleted, reclaimed = [], 0
         for name, record in sorted(self._records.items()):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from darse.containers.exec.pool import monitor_directory_of
+from darse.containers.exec.pool import RECORD, monitor_directory_of
 from darse.containers.exec.records import Exec, ExecRecord
 from darse.containers.exec.service import ExecService
 from darse.containers.listeners import LifecycleListeners
@@ -50,3 +51,23 @@ async def test_it_goes_after_five_minutes(tmp_path: Path, monkeypatch: pytest.Mo
         service.inspect("waits")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
     assert service.inspect("runs").Running
+
+
+def test_the_record_of_a_newer_engine_is_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "newer"
+    directory.mkdir()
+    (directory / RECORD).write_bytes(b'{"document_version":2}')
+    context = SimpleNamespace(
+        files=SimpleNamespace(execs=tmp_path),
+        store=SimpleNamespace(find=lambda _: None),
+        listeners=LifecycleListeners(),
+        null=None,
+        hold_monitor=lambda pid: None,
+        log=logging.getLogger("darse.containers"),
+    )
+    service = ExecService(cast(Any, context), cast(Any, None))
+    service.recover({})
+    assert (directory / RECORD).exists()
+    assert "was written by a newer darse" in caplog.text
+    with pytest.raises(NotFound):
+        service.inspect("newer")

@@ -18,14 +18,14 @@ def test_the_name_of_a_network_with_a_damaged_record_is_not_free(tmp_path: Path)
         connection.execute("INSERT INTO networks VALUES ('abc', 'net', ?)", (b"\x00",))
     store = NetworkStore(state)
     assert store.by_name("net") is None
-    assert store.is_damaged("net")
-    assert not store.is_damaged("other")
+    assert store.damage("net") is not None
+    assert store.damage("other") is None
     copy = NetworkRecord(id="abc", name="net", driver="bridge", created_ns=1, pools=[SubnetPool(subnet="10.0.0.0/24")])
     store.mend(msgspec.json.encode([copy]), {"bridge"})
     assert store.by_name("net") == copy
-    assert store.is_damaged("net")
+    assert store.damage("net") is not None
     store.mend(msgspec.json.encode([copy]), {"net"})
-    assert (store.by_name("net"), store.is_damaged("net"), NetworkStore(state).by_name("net")) == (copy, False, copy)
+    assert (store.by_name("net"), store.damage("net"), NetworkStore(state).by_name("net")) == (copy, None, copy)
     state.close()
 
 

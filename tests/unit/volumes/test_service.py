@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from darse.core.documents import NewerDocument
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.core.filters import Filters
@@ -222,6 +223,15 @@ async def test_no_volume_is_removed_while_a_container_s_record_is_damaged_or_los
     assert bench.service.discard_anonymous(plans) == [], "c1 may have it by --volumes-from"
     assert len(bench.names()) == 2
     assert bench.names(dangling="true") == []
+
+
+async def test_a_container_s_record_of_a_newer_engine_keeps_every_volume_too(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("data"))
+    bench.state.is_damaged("containers", "c1", NewerDocument("was written by a newer darse"))
+    with pytest.raises(
+        Conflict, match=r"^remove data: the record of a container was written by a newer .*upgrade darse$"
+    ):
+        await bench.service.remove_volume("data", force=True)
 
 
 async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Bench) -> None:

@@ -25,7 +25,7 @@ from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
 from darse.containers.model import Container
 from darse.linux.fs.contained import remove_tree
-from darse.linux.fs.files import read_regular
+from darse.linux.fs.files import read_regular, write_atomically
 
 _MARKER = "shipping.json"
 _POSITION = "shipping.position"
@@ -67,7 +67,7 @@ class Shipping:
             return
         directory = self._context.files.of(container.id).data
         origin = origin_of(container)
-        _write(directory / _MARKER, msgspec.json.encode(origin))
+        write_atomically(directory / _MARKER, msgspec.json.encode(origin), durable=False)
         self._begin(origin, directory, ended=False)
 
     def ended(self, container: Container) -> None:
@@ -201,10 +201,3 @@ def _work(origin: Origin, directory: Path) -> Work:
 
 def _read(directory: Path) -> Origin:
     return msgspec.json.decode(read_regular(directory / _MARKER), type=Origin)
-
-
-def _write(path: Path, content: bytes) -> None:
-    new = path.with_name(path.name + ".new")
-    new.write_bytes(content)
-    new.chmod(0o600)
-    new.rename(path)
