@@ -13,10 +13,11 @@ It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (b
 it is refused; or `fault`, why this host could not hold it; or `damaged`; or `closed`, when nobody takes the archive any
 more.
 
-It confines itself to DIRECTORY before it reads more than the six bytes that tell the compression, see `darse.linux.proc.sandbox`: no path in the archive can name
-anything outside, what is made there cannot be run or opened as a device, and a decoder that is made to run a
-stranger's code finds neither files, nor a network, nor privileges but to change the owners and attributes of what it
-makes. The answer's digest is checked by the engine against what the image's config says.
+It confines itself to DIRECTORY before it reads more than the six bytes that tell the compression, see
+`darse.linux.proc.sandbox`: no path in the archive can name anything outside, what is made there cannot be run or
+opened as a device, and a decoder that is made to run a stranger's code finds neither files, nor a network, nor
+privileges but to change the owners and attributes of what it makes. The answer's digest is checked by the engine
+against what the image's config says.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ Life cycle (each arrow is one transaction):
                          ↑     ↓
                restarting ⇄ exited       any of them → removing → (gone)
 
-A `creating` container was never acknowledged: after a crash, recovery undoes it. `removing` is in memory only: a removal
-deletes the row first and leaves a note (`darse.core.unfinished`), after which recovery deletes the files.
+A `creating` container was never acknowledged: after a crash, recovery undoes it. `removing` is in memory only: a
+removal deletes the row first and leaves a note (`darse.core.unfinished`), after which recovery deletes the files.
 """
 
 from __future__ import annotations

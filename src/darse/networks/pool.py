@@ -56,7 +56,7 @@ class NetnsPool:
         self._thread = thread
         self._maps = maps
         self._connect: Callable[[Netns], str] | None = None
-        self._plug_again: Callable[[str], object] = lambda _: None
+        self._plug_again: Callable[[str], object] | None = None
         self._ready: deque[Prepared] = deque()
         self._wanted = asyncio.Event()
         self._on_demand = 0
@@ -105,7 +105,8 @@ class NetnsPool:
 
     def plug_again(self, link: str) -> None:
         """Have a link that was prepared on its bridge, which may have been deleted since. Raises OSError, Conflict."""
-        self._plug_again(link)
+        if self._plug_again is not None:
+            self._plug_again(link)
 
     def lost(self, link: str) -> bool:
         """Throw away the prepared namespace whose link somebody has deleted; return whether it was one of these."""

@@ -3,8 +3,8 @@
 With cgroup version 2 the kernel counts the processes it killed in the container's `memory.events`, and says when that
 changes. With version 1 only the end of a wait tells (an eventfd of `memory.oom_control`), which is conmon's: it creates
 a file. The engine records it and takes the file away, so that the next time is seen as well. A file that is still there
-when the container ends, or when an engine takes over, has not been recorded yet: `Lifecycle._exited` records it with the
-end.
+when the container ends, or when an engine takes over, has not been recorded yet: `Lifecycle._exited` records it with
+the end.
 
 conmon 2.1 creates the file with version 2, too, but has been seen to miss a child that was killed.
 """
