@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.flags import Command
+from darse.cli.command_line.flags import Command, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.format import natural
@@ -15,6 +15,9 @@ def port(invocation: Invocation) -> int:
     """Print which ports of the host lead to a container."""
     name, *wanted = invocation.arguments
     ports = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]["Ports"] or {}
+    if invocation.options.reachable:
+        sys.stdout.writelines(_reachable(ports, wanted))
+        return 0
     if not any(wanted):
         lines = [f"{key} -> {_address(binding)}\n" for key, bindings in ports.items() for binding in bindings or ()]
         sys.stdout.writelines(sorted(lines, key=natural))
@@ -30,6 +33,32 @@ def port(invocation: Invocation) -> int:
     return 0
 
 
+def _reachable(ports: dict[str, list[dict[str, str]] | None], wanted: list[str]) -> list[str]:
+    """A line for each port: where on the host it is, and from where it can be reached there."""
+    asked = f"{wanted[0]}{'' if '/' in wanted[0] else '/tcp'}" if wanted else ""
+    lines = []
+    for key, bindings in ports.items():
+        if asked in ("", key):
+            lines += [f"{key} -> {_address(one)}  {_from_where(one['HostIp'])}\n" for one in bindings or ()]
+            if not bindings:
+                lines.append(f"{key}  not published: from containers on its own networks\n")
+    return sorted(lines, key=natural)
+
+
+def _from_where(host_ip: str) -> str:
+    from ipaddress import ip_address
+
+    address = ip_address(host_ip or "0.0.0.0")  # noqa: S104 - every address
+    if address.is_loopback:
+        return "from the engine's host only"
+    if not address.is_unspecified:
+        return f"from whoever reaches {address}: the engine's host, its containers, and machines that are routed to it"
+    rest = (
+        "but not by ::1, for which a client of localhost takes 127.0.0.1" if address.version == 6 else "and 127.0.0.1"
+    )
+    return f"from everywhere: by every IPv{address.version} address of the engine's host, {rest}"
+
+
 def _address(binding: dict[str, str]) -> str:
     host = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
     return f"{host}:{binding['HostPort']}"
@@ -39,9 +68,9 @@ COMMANDS = {
     "container port": (
         Command(
             "container port",
-            "CONTAINER [PRIVATE_PORT[/PROTO]]",
+            "[OPTIONS] CONTAINER [PRIVATE_PORT[/PROTO]]",
             "List port mappings or a specific mapping for the container",
-            (),
+            (switch("reachable", "Show from where each port can be reached"),),
             minimum=1,
             maximum=2,
         ),
