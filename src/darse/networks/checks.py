@@ -15,7 +15,9 @@ def examine(
 ) -> list[Finding]:
     """Compare bridges, switches and rules with the records."""
     found: list[Finding | None] = [
-        _switches(record.bridge) for record in store if record.bridge and bridges.exists(record)
+        _switches(record.bridge)
+        for record in store
+        if record.bridge and record.pool(4) is not None and bridges.exists(record)
     ]
     for record in store:
         wrong = bridges.what_is_wrong(record) if record.bridge else ""

@@ -18,7 +18,7 @@ SYSCTLS = "com.docker.network.endpoint.sysctls"
 _MAC = re.compile(r"([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}\Z")
 # As the kernel takes them (dev_valid_name), without what would be a path of /proc/sys.
 _INTERFACE = re.compile(r"(?!\.\.?\Z|all\Z|default\Z|lo\Z)[^\s/:\0]{1,15}\Z")
-_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf\.|neigh\.)?IFNAME\.(?P<name>[a-z0-9_]+)=(?P<value>[^\s=]+)\Z")
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.(conf\.|neigh\.)?(?i:IFNAME)\.(?P<name>[a-z0-9_]+)=(?P<value>[^\s=]+)\Z")
 
 
 def check_settings(settings: EndpointSettings) -> None:
@@ -98,5 +98,6 @@ def sysctls(options: Mapping[str, str]) -> dict[str, str]:
                 "interface IFNAME, as net.ipv4.conf.IFNAME.log_martians=1"
             )
         name, _, value = entry.partition("=")
-        found[name.replace(".", "/")] = value
+        # docker's command writes all of it in small letters.
+        found[name.replace(".", "/").replace("/ifname/", "/IFNAME/")] = value
     return found

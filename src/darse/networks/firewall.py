@@ -15,12 +15,16 @@ How a network is connected to what is outside is its gateway mode, for each fami
 lets everything in to containers' addresses; `routed` translates nothing, and lets published ports (set `open`) and
 pings in; `isolated` has no address on the host.
 
+The owner's own rules have a table of their own, `inet NAME-user`, whose chain `forward` comes before the engine's: a
+drop there is final. The engine makes it and never changes it.
+
 Packets from other machines to 127.0.0.0/8 are not translated: the kernel drops them as martians, but only after this
 table has seen them, and a port published on 127.0.0.1 would be open to the neighbourhood (moby issue 45610).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -29,6 +33,7 @@ from darse.networks import options
 from darse.networks.drivers.bridge_programs import SEEN
 from darse.networks.model import NetworkRecord, PublishedPort
 
+_log = logging.getLogger(__name__)
 ANY = ("", "0.0.0.0", "::")  # noqa: S104
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -74,6 +79,21 @@ class Firewall:
             lines += [f"add table ip6 {self._table}", f"delete table ip6 {self._table}"]
         self._nft.run("\n".join(lines))
         self._has_ipv6 = ipv6
+        self._keep_owner_table()
+
+    @property
+    def owner_table(self) -> str:
+        """The table of the owner's rules."""
+        return f"inet {self._table}-user"
+
+    def _keep_owner_table(self) -> None:
+        """Have the table of the owner's rules; what is in it stays."""
+        chain = "{ type filter hook forward priority -10; policy accept; }"
+        try:
+            self._nft.run(f"add table {self.owner_table}\nadd chain {self.owner_table} forward {chain}")
+        except NftError as error:
+            # A kernel without the family, or somebody's own idea of the chain: nothing of the engine's depends on it.
+            _log.warning("there is no table %s for the owner's rules: %s", self.owner_table, error)
 
     def _whole_table(self, family: _Family, records: list[NetworkRecord], ports: list[PublishedPort]) -> list[str]:
         table = f"{family.name} {self._table}"
@@ -164,6 +184,17 @@ class Firewall:
         """Remove the tables."""
         for family in ("ip", "ip6") if self._has_ipv6 else ("ip",):
             self._nft.run(f"add table {family} {self._table}\ndelete table {family} {self._table}")
+        self._remove_owner_table()
+
+    def _remove_owner_table(self) -> None:
+        """Remove the table of the owner's rules, unless there are any."""
+        try:
+            listing = self._nft.run(f"list table {self.owner_table}")
+            words = [line.split()[0] for line in listing.splitlines() if line.split()]
+            if words == ["table", "chain", "type", "}", "}"]:
+                self._nft.run(f"delete table {self.owner_table}")
+        except NftError as error:
+            _log.debug("there is no table %s: %s", self.owner_table, error)
 
 
 def _chains(family: _Family) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -24,8 +25,10 @@ from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, S
 from darse.networks.pool import NetnsPool, Prepared
 from darse.networks.publishing import Publishing
 from darse.networks.store import NetworkStore
+from darse.plugins import PluginError
 from darse.wire.networks import EndpointSettings
 
+_log = logging.getLogger(__name__)
 #: The interface that prepared namespaces have.
 PREPARED_INTERFACE = "eth0"
 
@@ -370,22 +373,46 @@ class Sandboxes:
             if holder is not None:
                 netns = await self._thread.run(lambda: self.enter(container_id, holder))
         try:
-            driver = self._driver(record)
-            await self._hand_over(endpoints, sandbox.endpoints, sandbox)
-            await driver.leave(record, endpoint, netns)
-            await driver.delete_endpoint(record, endpoint)
+            await self._part(record, endpoint, netns, sandbox, endpoints)
             if netns is not None:
                 await executors.kernel.run(_reroute, netns, sandbox)
         finally:
             if netns is not None:
                 netns.close()
-            await self._addresses.release(record, endpoint)
+            with _reporting(record):
+                await self._addresses.release(record, endpoint)
         return endpoint
+
+    async def _part(
+        self,
+        record: NetworkRecord,
+        endpoint: Endpoint,
+        netns: Netns | None,
+        sandbox: SandboxRecord,
+        before: list[Endpoint],
+    ) -> None:
+        """Have the driver end an endpoint. A plugin that fails is reported: for the engine the endpoint has ended."""
+        driver = self._driver(record)
+        with _reporting(record):
+            await self._hand_over(before, sandbox.endpoints, sandbox)
+        with _reporting(record):
+            await driver.leave(record, endpoint, netns)
+        with _reporting(record):
+            await driver.delete_endpoint(record, endpoint)
 
     def close(self) -> None:
         """Let go of every namespace."""
         for sandbox_id in list(self._held):
             self._let_go(sandbox_id)
+
+
+@contextlib.contextmanager
+def _reporting(record: NetworkRecord) -> Iterator[None]:
+    """Have what a plugin fails by in the log, and go on."""
+    try:
+        yield
+    except (PluginError, NotFound) as error:
+        _log.warning("network %s: %s", record.name, error)
 
 
 def _endpoint(record: NetworkRecord, settings: EndpointSettings) -> Endpoint:

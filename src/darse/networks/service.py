@@ -89,6 +89,8 @@ from darse.wire.system import Finding
 
 __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
 _log = logging.getLogger(__name__)
+# Of addresses that the API tells; a subnet of IPv6 may have more.
+_LARGEST_COUNT = 2**64 - 1
 _REFUSED = (
     "the host's firewall drops forwarded packets (chain FORWARD of table ip filter, as dockerd sets it up): containers "
     "reach neither other machines nor other networks until their bridges are let through, as with: "
@@ -564,8 +566,16 @@ class NetworkService:
             except OSError as error:
                 raise SystemFault(f"cannot set up network {record.name}: {reason(error)}") from error
             self._rebuild_firewall()
+            await self._keep_internal(record)
             self._publish_network(record, "create")
             undo.pop_all()
+
+    async def _keep_internal(self, new: NetworkRecord) -> None:
+        """Have internal networks forward nothing: the first of IPv6 that leads out switches on forwarding for all."""
+        if new.ipv6 and not new.internal and new.bridge:
+            for record in self.store:
+                if record.internal and record.ipv6 and record.bridge:
+                    await executors.kernel.run(self._bridges.restore, record)
 
     async def remove_network(self, reference: str) -> None:
         """Remove a network. Raises NotFound, and Forbidden while containers are connected or for a predefined one."""
@@ -652,7 +662,11 @@ class NetworkService:
     def _subnet_status(self, record: NetworkRecord) -> dict[str, SubnetStatus]:
         ipam = self._ipams.get(record.ipam_driver)
         counts = {pool.subnet: ipam.counts(pool) for pool in record.pools} if ipam is not None else {}
-        return {subnet: SubnetStatus(*count) for subnet, count in counts.items() if count is not None}
+        return {
+            subnet: SubnetStatus(*(min(number, _LARGEST_COUNT) for number in count))
+            for subnet, count in counts.items()
+            if count is not None
+        }
 
 
 async def _attempt(call: Callable[..., Awaitable[None]], *arguments: object) -> None:

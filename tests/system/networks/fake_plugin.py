@@ -31,6 +31,7 @@ class FakePlugin:
         self._next = 2
         self.leases: set[str] = set()
         self.endpoints: set[str] = set()
+        self._links: set[str] = set()
         plugin = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -102,6 +103,7 @@ class FakePlugin:
 
     def _join(self, body: dict[str, Any]) -> dict[str, Any]:
         outer, inner = f"fo{body['EndpointID'][:10]}", f"fi{body['EndpointID'][:10]}"
+        self._links.add(outer)
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
         _ip("link", "set", outer, "master", self._bridge(body["NetworkID"]), "up")
         routes = [{"Destination": "203.0.113.0/24", "RouteType": 1}]
@@ -127,13 +129,13 @@ class FakePlugin:
         return {}
 
     def close(self) -> None:
-        """Stop, and remove what is left of its bridges."""
+        """Stop, and remove what is left of its bridges and links."""
         self.released.set()
         self._server.shutdown()
         self._server.server_close()
         self._path.unlink(missing_ok=True)
         for name in os.listdir("/sys/class/net"):
-            if name.startswith(f"fp{self.tag}"):
+            if name.startswith(f"fp{self.tag}") or name in self._links:
                 _ip("link", "delete", name)
 
 

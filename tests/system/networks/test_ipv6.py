@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
 import socket
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 from tests.system.networks.support import Echo, Host, Outside, ask, host_port, is_shut, run_inside
 
 from darse.core.errors import InvalidParameter
+from darse.linux import sysctl
 from darse.networks.model import Holder
 from darse.networks.options import GATEWAY_MODES, TRUSTED_INTERFACES
 from darse.networks.sandboxes import Sandbox
-from darse.wire.networks import EndpointSettings
+from darse.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
 
 
 def ip6(sandbox: Sandbox, network: int = 0) -> str:
@@ -196,3 +201,52 @@ async def test_ports_follow_to_a_network_of_other_families(
     assert ask(outside.path, outside.host_ip6, number) == f"one {outside.ip6}"
     await host.service.disconnect("both", "one", held)
     assert is_shut(outside.path, outside.host_ip6, number)
+
+
+async def test_what_others_take_away_comes_back(host: Host) -> None:
+    await host.network("net", ipv6=True)
+    record = host.service.store.get("net")
+    gateway = record.pools[1].gateway
+    table = ("nft", "list", "table", "ip6", host.config.nft_table)
+
+    async def back(shown: tuple[str, ...], text: str) -> None:
+        deadline = time.monotonic() + 3
+        while text not in subprocess.run(shown, capture_output=True, text=True, check=False).stdout:
+            assert time.monotonic() < deadline, text
+            await asyncio.sleep(0.02)
+
+    subprocess.run(["ip", "address", "del", f"{gateway}/64", "dev", record.bridge], check=True)
+    await back(("ip", "-6", "address", "show", record.bridge), gateway)
+    subprocess.run(["nft", "delete", "table", "ip6", host.config.nft_table], check=True)
+    await back(table, record.pools[1].subnet)
+    subprocess.run(["nft", "flush", "chain", "ip6", host.config.nft_table, "forward"], check=True)
+    await back(table, "@to_bridge")
+
+
+async def test_forwarding_that_the_first_network_switches_on_leaves_internal_ones_alone(host: Host) -> None:
+    await host.network("inner", internal=True, ipv6=True)
+    await host.network("net", ipv6=True)
+    bridge = host.service.store.get("inner").bridge
+    assert sysctl.read(f"net/ipv6/conf/{bridge}/forwarding") == "0"
+    assert sysctl.read("net/ipv6/conf/all/forwarding") == "1"
+
+
+async def test_the_default_bridge(new_host: Callable[..., Awaitable[Host]]) -> None:
+    host = await new_host(ipv6=True, fixed_cidr_v6="fd00:247::/64")
+    one, two = await host.sandbox("one"), await host.sandbox("two")
+    assert ip6(one).startswith("fd00:247::")
+    host.serve(two, ip="::")
+    assert ask(one.path, ip6(two), 80) == f"two {ip6(one)}"
+    await host.stop()
+    await host.start()
+    assert host.service.store.get("bridge").pools[1].subnet == "fd00:247::/64"
+
+
+async def test_counts_of_a_large_subnet(host: Host) -> None:
+    request = NetworkCreate(Name="net", EnableIPv6=True, IPAM=IPAM(Config=[IPAMConfig("fd00:248::/48")]))
+    await host.service.create(request)
+    shown = msgspec.json.decode(msgspec.json.encode(host.service.inspect("net")))
+    assert shown["Status"]["IPAM"]["Subnets"]["fd00:248::/48"] == {
+        "IPsInUse": 2,
+        "DynamicIPsAvailable": 2**64 - 1,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -99,3 +100,21 @@ def test_without_inter_container_communication_where_bridged_packets_are_not_fil
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+async def test_the_owner_s_rules_come_first_and_stay(host: Host, outside: Outside) -> None:
+    number = 20000 + secrets.randbelow(10000)
+    one = await host.sandbox("one", ports=host_port(number))
+    host.serve(one)
+    assert ask(outside.path, outside.host_ip, number) == f"one {outside.ip}"
+    table = ("inet", f"{host.config.nft_table}-user")
+    subprocess.run(["nft", "add", "rule", *table, "forward", "ip", "saddr", outside.ip, "drop"], check=True)
+    try:
+        assert is_shut(outside.path, outside.host_ip, number)
+        await host.network("net")
+        await host.stop()
+        await host.start()
+        listing = subprocess.run(["nft", "list", "table", *table], capture_output=True, text=True, check=True)
+        assert f"ip saddr {outside.ip} drop" in listing.stdout
+    finally:
+        subprocess.run(["nft", "flush", "chain", *table, "forward"], check=True)

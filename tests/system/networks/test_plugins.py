@@ -53,7 +53,7 @@ async def test_containers_on_a_plugin_s_network(host: Host, plugin: FakePlugin) 
     host.service.sandbox_release("one")
     host.service.sandbox_release("two")
     await until(lambda: not plugin.endpoints, "the endpoints end")
-    await host.service.remove("net")
+    await host.service.remove_network("net")
     assert plugin.methods[-1] == "NetworkDriver.DeleteNetwork"
     assert host.service.store.ended() == []
 
@@ -71,6 +71,21 @@ async def test_connect_and_disconnect(host: Host, plugin: FakePlugin, holder: Ca
     assert plugin.methods[-2:] == ["NetworkDriver.Leave", "NetworkDriver.DeleteEndpoint"]
 
 
+async def test_a_plugin_that_fails_at_the_end_keeps_no_container(
+    host: Host, plugin: FakePlugin, holder: Callable[[str], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.network("net", driver="fake")
+    one = await host.sandbox("one", "bridge", "net")
+    held = Holder(holder(one.path), os.getpid())
+    plugin.answers = {f"NetworkDriver.{name}": {"Err": "never"} for name in ("Leave", "DeleteEndpoint")}
+    await host.service.disconnect("net", "one", held)
+    assert "NetworkDriver.Leave: never" in caplog.text
+    assert [endpoint.network_name for endpoint in one.record.endpoints] == ["bridge", "net"]
+    record = host.service.sandbox("one")
+    assert record is not None
+    assert [endpoint.network_name for endpoint in record.endpoints] == ["bridge"]
+
+
 async def test_addresses_of_a_plugin(host: Host, plugin: FakePlugin) -> None:
     request = NetworkCreate(Name="net", IPAM=IPAM(Driver="fake", Options={"a": "b"}))
     await host.service.create(request)
@@ -83,7 +98,7 @@ async def test_addresses_of_a_plugin(host: Host, plugin: FakePlugin) -> None:
     assert plugin.leases == {"10.251.7.1", "10.251.7.2"}
     host.service.sandbox_release("one")
     await until(lambda: plugin.leases == {"10.251.7.1"}, "the address is released")
-    await host.service.remove("net")
+    await host.service.remove_network("net")
     assert plugin.leases == set()
     assert plugin.methods[-1] == "IpamDriver.ReleasePool"
 
@@ -100,7 +115,7 @@ async def test_one_that_hangs_delays_its_own_calls_only(host: Host, plugin: Fake
     await host.sandbox("three", "bridge")
     assert len(host.service.list_networks(Filters())) == 6
     host.service.sandbox_release("two")
-    await host.service.remove("mine")
+    await host.service.remove_network("mine")
     assert time.monotonic() - begun < 2
     assert not started.done()
     assert not made.done()
@@ -166,6 +181,6 @@ async def test_lies_about_addresses(host: Host, plugin: FakePlugin) -> None:
 async def test_a_network_whose_plugin_is_gone_can_be_removed(host: Host, plugin: FakePlugin) -> None:
     await host.network("net", driver="fake")
     plugin.close()
-    await host.service.remove("net")
+    await host.service.remove_network("net")
     with pytest.raises(NotFound, match='plugin "fake" not found'):
         await host.network("net", driver="fake")

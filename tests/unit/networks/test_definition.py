@@ -236,6 +236,7 @@ def test_parameters_of_an_interface() -> None:
         "net/ipv4/conf/IFNAME/log_martians": "1",
         "net/ipv6/conf/IFNAME/accept_ra": "0",
     }
+    assert sysctls({option: "net.ipv4.conf.ifname.log_martians=1"}) == {"net/ipv4/conf/IFNAME/log_martians": "1"}
     for refused in ("kernel.core_pattern=x", "net.ipv4.conf.eth0.rp_filter=1", "net.ipv4.conf.IFNAME.../x=1", "x"):
         with pytest.raises(InvalidParameter, match="invalid sysctl"):
             sysctls({option: refused})

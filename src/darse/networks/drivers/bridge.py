@@ -194,7 +194,8 @@ class BridgeDriver(KernelDriver):
             gateway = options.bridge_gateway(record, version)
             if gateway and not any(str(one.ip) == gateway for one in self._netlink.addresses(link.index, version)):
                 return f"without its address {gateway}"
-        if record.internal and sysctl.enabled(f"net/ipv4/conf/{record.bridge}/forwarding"):
+        families = ("ipv4", "ipv6") if record.pool(6) is not None else ("ipv4",)
+        if record.internal and any(sysctl.enabled(f"net/{one}/conf/{record.bridge}/forwarding") for one in families):
             return "forwarding, though it is internal"
         return ""
 
