@@ -11,7 +11,7 @@ import pytest
 from tests.support.engine import BUSYBOX, Engine
 
 from darse.client.asynchronous import AsyncClient
-from darse.client.endpoint import Endpoint
+from darse.client.endpoint import EngineEndpoint
 from darse.client.errors import ApiError
 from darse.client.requests import containers, images, networks, system, volumes
 from darse.wire.containers import CreateRequest
@@ -28,8 +28,8 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
-def endpoint(engine: Engine) -> Endpoint:
-    return Endpoint(f"unix://{engine.socket}")
+def endpoint(engine: Engine) -> EngineEndpoint:
+    return EngineEndpoint(f"unix://{engine.socket}")
 
 
 async def _run(client: AsyncClient, *command: str, terminal: bool = False, stdin: bool = False) -> str:
@@ -41,7 +41,7 @@ async def _run(client: AsyncClient, *command: str, terminal: bool = False, stdin
     return created.Id
 
 
-async def test_the_life_of_a_container(endpoint: Endpoint) -> None:
+async def test_the_life_of_a_container(endpoint: EngineEndpoint) -> None:
     async with AsyncClient(endpoint) as client:
         container = await _run(client, "sh", "-c", "echo out; echo err >&2; exit 3")
         await client.do(containers.start(container))
@@ -55,7 +55,7 @@ async def test_the_life_of_a_container(endpoint: Endpoint) -> None:
             await client.do(containers.inspect(container))
 
 
-async def test_streams_of_a_process(endpoint: Endpoint) -> None:
+async def test_streams_of_a_process(endpoint: EngineEndpoint) -> None:
     async with AsyncClient(endpoint) as client:
         container = await _run(client, "sh", "-c", "cat; echo over >&2", stdin=True)
         async with client.attach(containers.attach(container, stdin=True)) as streams:
@@ -68,7 +68,7 @@ async def test_streams_of_a_process(endpoint: Endpoint) -> None:
         await client.do(containers.remove(container))
 
 
-async def test_an_exec_and_an_archive(endpoint: Endpoint) -> None:
+async def test_an_exec_and_an_archive(endpoint: EngineEndpoint) -> None:
     async with AsyncClient(endpoint) as client:
         container = await _run(client, "sleep", "1000")
         await client.do(containers.start(container))
@@ -90,7 +90,7 @@ async def test_an_exec_and_an_archive(endpoint: Endpoint) -> None:
         await client.do(containers.remove(container, force=True))
 
 
-async def test_events_are_followed_while_others_are_asked(endpoint: Endpoint) -> None:
+async def test_events_are_followed_while_others_are_asked(endpoint: EngineEndpoint) -> None:
     async with AsyncClient(endpoint) as client:
         begun = str((await client.do(system.info())).SystemTime)
         wanted = {"type": ["volume"]}
@@ -107,7 +107,7 @@ async def test_events_are_followed_while_others_are_asked(endpoint: Endpoint) ->
         await client.do(volumes.remove("seen"))
 
 
-async def test_images_and_networks(endpoint: Endpoint) -> None:
+async def test_images_and_networks(endpoint: EngineEndpoint) -> None:
     async with AsyncClient(endpoint) as client:
         assert BUSYBOX in (await client.do(images.inspect(BUSYBOX))).RepoTags[0]
         created = await client.do(networks.create(NetworkCreate(Name="ours")))

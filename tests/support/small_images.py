@@ -13,7 +13,7 @@ import os
 import tarfile
 from collections.abc import Mapping
 
-from darse.distribution import Client, Document, Repository, Settings, Uploads
+from darse.distribution import Document, RegistryClient, RegistrySettings, Repository, Uploads
 from darse.image_spec import references
 from darse.image_spec.digests import digest_of
 from darse.image_spec.media_types import (
@@ -116,7 +116,7 @@ class Made:
 
 def repository(address: str, name: str) -> Repository:
     """A repository of a registry without TLS."""
-    return Client(Settings()).repositories(references.parse(f"{address}/{name}"))[-1]
+    return RegistryClient(RegistrySettings()).repositories(references.parse(f"{address}/{name}"))[-1]
 
 
 def document(content: object, media_type: str, indent: int | None = None) -> Document:

@@ -70,7 +70,7 @@ def problem_of(words: list[str], *, whole: bool) -> str:
     command, _ = importlib.import_module(index.COMMANDS[found[1]].module).COMMANDS[found[1]]
     try:
         flags.parse(command, found[2])
-    except flags.HelpWanted:
+    except flags.HelpRequested:
         return ""
     except CliError as error:
         text = str(error).splitlines()[0]

@@ -92,7 +92,7 @@ class Api:
                 _log.debug("%s %s: %d in %.1f ms", request.method, request.raw_path, response.status, took)
             return response
         finally:
-            connection.becomes_stream()
+            connection.detach_from_drain()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

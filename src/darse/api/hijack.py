@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from darse.api.aiohttp_server import BaseRequest, StreamResponse
-from darse.api.server import Connection, Hijacked, connection_of
+from darse.api.server import Hijacked, ServerConnection, connection_of
 from darse.linux.net.hangup import HangupWatch
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
     With `multiplexed_type` (from API 1.42 on) multiplexed streams have a content type of their own.
     """
     connection = connection_of(request)
-    connection.becomes_stream()
+    connection.detach_from_drain()
     transport = connection.transport
     response = Hijacked()
     response.force_close()
@@ -68,7 +68,7 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
         head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
-    carrier = Carrier(connection, transport, streams)
+    carrier = HijackedConnection(connection, transport, streams)
     streams.when_let_go(transport.abort)
     # The streams are bounded, so the transport need not keep more than what it could not send.
     transport.set_write_buffer_limits(high=0)
@@ -87,7 +87,7 @@ async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
     from aiohttp.web_ws import WebSocketResponse  # noqa: PLC0415 - browsers' consoles are rare
 
     connection = connection_of(request)
-    connection.becomes_stream()
+    connection.detach_from_drain()
     if connection.transport is not None:
         streams.when_let_go(connection.transport.abort)
     response = WebSocketResponse(autoping=True, heartbeat=30)
@@ -120,10 +120,10 @@ def _payloads(frames: bytes) -> Iterator[bytes]:
         offset += 8 + size
 
 
-class Carrier(asyncio.Protocol):
+class HijackedConnection(asyncio.Protocol):
     """The protocol of a hijacked connection."""
 
-    def __init__(self, connection: Connection, transport: asyncio.Transport, streams: Streams) -> None:
+    def __init__(self, connection: ServerConnection, transport: asyncio.Transport, streams: Streams) -> None:
         self._connection = connection
         self._transport = transport
         self._streams = streams

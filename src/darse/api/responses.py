@@ -45,7 +45,7 @@ async def stream(
     not `interruptible`. `headers` go with the answer's own.
     """
     if interruptible:
-        connection_of(request).becomes_stream()
+        connection_of(request).detach_from_drain()
     response = web.StreamResponse(headers={**HEADERS, **(headers or {}), "Content-Type": content_type})
     gone = asyncio.create_task(until_gone(request))
     following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))

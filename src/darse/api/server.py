@@ -104,7 +104,7 @@ class _Paused:
         """Leave what comes where it is: aiohttp reads on whenever it has room, as at the end of a body."""
 
 
-class Connection(web.RequestHandler):
+class ServerConnection(web.RequestHandler):
     """One client's connection."""
 
     __slots__ = (
@@ -127,7 +127,7 @@ class Connection(web.RequestHandler):
     )
 
     def __init__(
-        self, manager: web.Server, crowd: dict[Connection, None], departures: _Departures, **options: Any
+        self, manager: web.Server, crowd: dict[ServerConnection, None], departures: _Departures, **options: Any
     ) -> None:
         """`crowd` holds the connections, oldest first, that have not brought a whole request yet."""
         super().__init__(manager, **options)
@@ -176,7 +176,7 @@ class Connection(web.RequestHandler):
             self._idle_timer.cancel()
             self._idle_timer = None
 
-    def becomes_stream(self) -> None:
+    def detach_from_drain(self) -> None:
         """The request in progress has done its work, and goes on for as long as its streams: nobody waits for that."""
         if self.operation is not None and not self.operation.done():
             self.operation.set_result(None)
@@ -188,7 +188,7 @@ class Connection(web.RequestHandler):
         if self.body_aside is not None:
             self.body_aside += data
             return
-        if self._at_head and self._keep_aside(data):
+        if self._at_head and self._buffer_early(data):
             return
         if self._body_left:
             body, data = data[: self._body_left], data[self._body_left :]
@@ -211,7 +211,7 @@ class Connection(web.RequestHandler):
         if len(self._early) >= _EARLY_LIMIT and self.transport is not None:
             self.transport.pause_reading()
 
-    def _keep_aside(self, data: bytes) -> bool:
+    def _buffer_early(self, data: bytes) -> bool:
         """Take a request that brings an archive, without what follows its head; False when it is another one."""
         head, end, rest = data.partition(b"\r\n\r\n")
         self._at_head = bool(end) and not rest and _HAS_MORE.search(head) is None
@@ -369,11 +369,11 @@ class ApiServer(web.Server):
 
     def __init__(self, handler: Any) -> None:
         super().__init__(handler, request_factory=_make_request, access_log=None)
-        self._crowd: dict[Connection, None] = {}
+        self._crowd: dict[ServerConnection, None] = {}
         self._departures = _Departures()
 
     def __call__(self) -> web.RequestHandler:
-        return Connection(
+        return ServerConnection(
             self,
             self._crowd,
             self._departures,
@@ -397,7 +397,7 @@ def _make_request(
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
     """Make a request as aiohttp does, and tell its connection."""
-    assert isinstance(protocol, Connection)
+    assert isinstance(protocol, ServerConnection)
     protocol.request_begins(payload)
     return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
@@ -407,8 +407,8 @@ async def until_gone(request: web.BaseRequest) -> None:
     await connection_of(request).gone.wait()
 
 
-def connection_of(request: web.BaseRequest) -> Connection:
+def connection_of(request: web.BaseRequest) -> ServerConnection:
     """The connection that a request came on."""
     connection = request.protocol
-    assert isinstance(connection, Connection)
+    assert isinstance(connection, ServerConnection)
     return connection

@@ -30,7 +30,7 @@ from darse.archive.tar import (
     Entry,
     Reader,
 )
-from darse.archive.tar_split import Writer
+from darse.archive.tar_split import TarSplitWriter
 
 _PREFIX = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -57,7 +57,7 @@ class _Directory:
 class LayerUnpacker:
     """Makes the entries of one layer."""
 
-    def __init__(self, reader: Reader, recipe: Writer, owners: Owners | None = None) -> None:
+    def __init__(self, reader: Reader, recipe: TarSplitWriter, owners: Owners | None = None) -> None:
         self._reader = reader
         self._recipe = recipe
         self._owners = owners

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 import darse
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 from darse.linux.pipes import read_when_ready
 
 _START = "import sys; sys.path += sys.argv.pop(1).split(':'); from darse.archive.worker import main; main(sys.argv[1:])"
@@ -158,7 +158,7 @@ async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdi
 async def stream(directory: Path, recipe: int, result: dict[str, str]) -> AsyncGenerator[bytes, None]:
     """Yield the archive of `recipe`; `result` is filled at its end. Raises WorkerFailed."""
     worker, number = await _start_writer("rebuild", directory, (), recipe)
-    reading = Descriptor(number)
+    reading = FileDescriptor(number)
     try:
         os.set_blocking(number, False)
         while piece := await read_when_ready(reading, _PIECE):

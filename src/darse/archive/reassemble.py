@@ -13,7 +13,7 @@ from _queue import SimpleQueue
 
 from darse.archive.errors import Damaged, shown
 from darse.archive.stream import write_all
-from darse.archive.tar_split import Reader
+from darse.archive.tar_split import TarSplitReader
 
 _PIECE = 256 * 1024
 _GATHER = 128 * 1024
@@ -21,10 +21,10 @@ _AHEAD = 16
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
-class Rebuilder:
+class Reassembler:
     """Writes one archive to a descriptor, or to nowhere."""
 
-    def __init__(self, recipe: Reader, target: int | None) -> None:
+    def __init__(self, recipe: TarSplitReader, target: int | None) -> None:
         self._recipe = recipe
         self._target = target
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -37,7 +37,7 @@ _FLUSH = 1024 * 1024
 _PIECE = 256 * 1024
 
 
-class Writer:
+class TarSplitWriter:
     """Writes a recipe to an empty file."""
 
     def __init__(self, descriptor: int) -> None:
@@ -99,7 +99,7 @@ class Head:
 Record = tuple[bytes, bytes, int, Segments]
 
 
-class Reader:
+class TarSplitReader:
     """Reads a recipe."""
 
     def __init__(self, descriptor: int) -> None:

@@ -31,7 +31,7 @@ from darse.archive.apply_layer import HOST_FAULTS, LayerUnpacker
 from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.id_mapping import Owners
 from darse.archive.layer_diff import LayerPacker
-from darse.archive.reassemble import Rebuilder
+from darse.archive.reassemble import Reassembler
 from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
 from darse.linux.proc import sandbox
@@ -60,7 +60,7 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
     stream.prepare()
     sandbox.enter(options["directory"], _UNPACK, memory=_MEMORY, open_files=_OPEN_FILES)
     stream.start()
-    writer = tar_split.Writer(int(options["extra"]))
+    writer = tar_split.TarSplitWriter(int(options["extra"]))
     reader = Reader(Blocks(stream.buffers()), writer.raw)
     unpacker = LayerUnpacker(reader, writer, _owners(options))
     unpacker.run()
@@ -72,8 +72,8 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
 def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
     """Rebuild the archive whose recipe is stdin; return the answer."""
     sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
-    reader = tar_split.Reader(0)
-    rebuilder = Rebuilder(reader, target)
+    reader = tar_split.TarSplitReader(0)
+    rebuilder = Reassembler(reader, target)
     rebuilder.start()
     rebuilder.run()
     return {"digest": reader.head.digest.hex(), "length": reader.head.length, "content": reader.head.content}

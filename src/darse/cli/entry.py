@@ -6,7 +6,16 @@ import os
 import sys
 
 from darse.cli.command_line import index
-from darse.cli.command_line.flags import Command, HelpWanted, argument_error, help_text, listing, parse, string, switch
+from darse.cli.command_line.flags import (
+    Command,
+    HelpRequested,
+    argument_error,
+    help_text,
+    listing,
+    parse,
+    string,
+    switch,
+)
 from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.settings.config import Settings
 
@@ -65,7 +74,7 @@ def run(arguments: list[str]) -> int:
     """Run a command line; return its exit status."""
     try:
         options, words = parse(GLOBAL, arguments)
-    except HelpWanted:
+    except HelpRequested:
         return _overview(Settings())
     except CliError as error:
         return _fail(error)
@@ -113,7 +122,7 @@ def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> 
             return int(function(invocation) or 0)
         finally:
             invocation.close()
-    except HelpWanted:
+    except HelpRequested:
         names = [alias for alias in [path, *index.aliases_of(path)] if alias != typed]
         sys.stdout.write(help_text(shown, names))
         return 0

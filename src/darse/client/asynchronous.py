@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from darse.client.connection import connect, no_answer, tcp_address, tls_context
-from darse.client.endpoint import API_VERSION, Endpoint
+from darse.client.endpoint import API_VERSION, EngineEndpoint
 from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 from darse.client.http import (
     PIECE,
@@ -39,7 +39,7 @@ _MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 class AsyncClient:
     """An engine. An asynchronous context manager: its end closes every connection."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: EngineEndpoint) -> None:
         self.endpoint = endpoint
         self._idle: list[_Connection] = []
 
@@ -163,7 +163,7 @@ class AttachedStreams:
 class _Connection:
     """One connection, and what is read of its answers."""
 
-    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, endpoint: EngineEndpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._endpoint = endpoint
         self._reader = reader
         self._writer = writer
@@ -234,7 +234,7 @@ class _Connection:
         return ConnectionLost("the engine went away before its answer was complete")
 
 
-async def _open(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open(endpoint: EngineEndpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect. Raises ConnectionFailed when no engine answers."""
     scheme, _, rest = endpoint.host.partition("://")
     if scheme in ("unix", "ssh"):

@@ -7,7 +7,7 @@ import sys
 import time
 
 from darse.client.connection import connect, no_answer, peer
-from darse.client.endpoint import API_VERSION, Endpoint
+from darse.client.endpoint import API_VERSION, EngineEndpoint
 from darse.client.errors import ApiError, ClientError, ConnectionFailed, ConnectionLost
 from darse.client.http import (
     PIECE,
@@ -78,7 +78,7 @@ class Response:
 class Connection:
     """One connection to the engine."""
 
-    def __init__(self, endpoint: Endpoint, *, may_start: bool = True) -> None:
+    def __init__(self, endpoint: EngineEndpoint, *, may_start: bool = True) -> None:
         """Connect. Raises ConnectionFailed. `may_start`: an engine may be started when none answers."""
         self._endpoint = endpoint
         self.socket = connect(endpoint, may_start=may_start)
@@ -176,7 +176,9 @@ class Connection:
 class Client:
     """The engine, as commands see it."""
 
-    def __init__(self, endpoint: Endpoint, headers: Mapping[str, str] | None = None, *, debug: bool = False) -> None:
+    def __init__(
+        self, endpoint: EngineEndpoint, headers: Mapping[str, str] | None = None, *, debug: bool = False
+    ) -> None:
         """`headers` go with every request, for what stands between here and the engine.
 
         debug: each request, its status and the milliseconds to the head of its answer are printed to standard error.
@@ -340,7 +342,7 @@ class Client:
 _NAMED = (("/containers/", "container"), ("/networks/", "network"), ("/volumes/", "volume"))
 
 
-class Patience:
+class Reconnection:
     """How long a command that follows something still waits for an engine that went away.
 
     An engine that comes back and goes away again, without a word in between, does not get more time for that.
@@ -366,7 +368,7 @@ class Patience:
 
         now = time.monotonic()
         if not self._deadline:
-            self._deadline = now + patience()
+            self._deadline = now + reconnect_seconds()
         elif now >= self._deadline:
             raise error from lost
         else:
@@ -375,7 +377,7 @@ class Patience:
             raise error from lost
 
 
-def patience() -> float:
+def reconnect_seconds() -> float:
     """Seconds for which an engine is waited for."""
     text = os.environ.get("DARSE_RECONNECT", "")
     try:

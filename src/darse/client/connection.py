@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from darse.client.endpoint import Endpoint
+from darse.client.endpoint import EngineEndpoint
 from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 from darse.client.stdlib import socket
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TCP_PORT = 2375
 
 
-def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
+def connect(endpoint: EngineEndpoint, *, may_start: bool = True) -> socket.socket:
     """Connect to an engine. Raises ConnectionFailed when none is there, ClientError for addresses that are none.
 
     may_start: an engine is started where none answers and `endpoint` says how.
@@ -41,7 +41,7 @@ def connect(endpoint: Endpoint, *, may_start: bool = True) -> socket.socket:
     raise ClientError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
 
 
-def _connect_unix(endpoint: Endpoint, path: str, *, may_start: bool) -> socket.socket:
+def _connect_unix(endpoint: EngineEndpoint, path: str, *, may_start: bool) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.connect(path)
@@ -72,7 +72,7 @@ def peer(connection: socket.socket) -> int:
     return int.from_bytes(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], sys.byteorder)
 
 
-def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.socket:
+def _connect_tcp(endpoint: EngineEndpoint, address: str, *, secure: bool) -> socket.socket:
     try:
         name, port = tcp_address(address)
     except ValueError as error:
@@ -89,7 +89,7 @@ def _connect_tcp(endpoint: Endpoint, address: str, *, secure: bool) -> socket.so
     return tls_context(endpoint).wrap_socket(plain, server_hostname=name)
 
 
-def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
+def tls_context(endpoint: EngineEndpoint) -> ssl.SSLContext:
     """How an endpoint is trusted, and how we prove to it who we are."""
     import ssl
 

@@ -11,7 +11,7 @@ DEFAULT_HOST = "unix:///run/darse/darse.sock"
 API_VERSION = "1.51"
 
 
-class Endpoint:
+class EngineEndpoint:
     """An engine's address and, for tcp, its transport security."""
 
     def __init__(

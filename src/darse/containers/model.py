@@ -50,7 +50,7 @@ class Status(StrEnum):
     REMOVING = "removing"
 
 
-class Link(msgspec.Struct, frozen=True):
+class ContainerLink(msgspec.Struct, frozen=True):
     """Another container, by its id, under a name of one's own."""
 
     target: str
@@ -69,7 +69,7 @@ class Record(msgspec.Struct, kw_only=True):
     host: HostConfig
     endpoints: dict[str, EndpointSettings]
     mounts: list[MountPlan]
-    links: list[Link] = msgspec.field(default_factory=list)
+    links: list[ContainerLink] = msgspec.field(default_factory=list)
 
     @property
     def command(self) -> list[str]:
@@ -91,7 +91,7 @@ def references_of(record: Record) -> set[ObjectReference]:
     return {one for one in used if one.object}
 
 
-class State(msgspec.Struct):
+class RunState(msgspec.Struct):
     """What the container's life changes."""
 
     status: Status = Status.CREATING
@@ -117,9 +117,9 @@ class State(msgspec.Struct):
         """Whether there is a process, or its restart policy is about to start one; the API calls both running."""
         return self.alive or self.status is Status.RESTARTING
 
-    def started(self, pid: int, monitor_pid: int, started_ns: int, health: Health | None) -> State:
+    def started(self, pid: int, monitor_pid: int, started_ns: int, health: Health | None) -> RunState:
         """The state of a container whose process has just been started; what is on record of its last end stays."""
-        return State(
+        return RunState(
             Status.RUNNING,
             pid=pid,
             monitor_pid=monitor_pid,
@@ -152,7 +152,7 @@ class State(msgspec.Struct):
 
 
 RECORD_DOCUMENTS = DocumentCodec(Record)
-STATE_DOCUMENTS = DocumentCodec(State)
+STATE_DOCUMENTS = DocumentCodec(RunState)
 
 
 class Purpose(Enum):
@@ -186,7 +186,7 @@ class Container:
         "state",
     )
 
-    def __init__(self, record: Record, state: State) -> None:
+    def __init__(self, record: Record, state: RunState) -> None:
         self.record = record
         self.state = state
         self.monitor: HeldProcess | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from darse.containers.layout import ContainerFiles
-from darse.containers.model import Container, State, Status
+from darse.containers.model import Container, RunState, Status
 from darse.core.times import ZERO, rfc3339
 from darse.volumes.mounts import mount_points
 from darse.wire.containers import (
@@ -30,7 +30,7 @@ class Sizes(msgspec.Struct, frozen=True):
     total: int
 
 
-def state_of(state: State) -> ContainerState:
+def state_of(state: RunState) -> ContainerState:
     """The `State` of an inspect."""
     never_started = state.started_ns == 0
     return ContainerState(
@@ -114,7 +114,7 @@ def summary(
     )
 
 
-def _health(state: State) -> HealthSummary:
+def _health(state: RunState) -> HealthSummary:
     """A list's health: that of a container which runs and is checked."""
     if state.health is None or not state.alive:
         return HealthSummary()

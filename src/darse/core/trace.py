@@ -61,7 +61,7 @@ def named(steps: Iterable[Step], netns: str) -> list[Step]:
     ]
 
 
-def ahead(steps: Iterable[Step]) -> None:
+def prepared(steps: Iterable[Step]) -> None:
     """Add to the current operation what was done for it before it began. It costs the operation no time."""
     operation = _current.get()
     if operation is not None:

@@ -4,7 +4,7 @@ It blocks; an engine calls it in threads. Vocabulary: a *reference* names an ima
 domain; an *endpoint* is one URL at which a registry, or a mirror of it, is asked; a *session* is an endpoint, a user
 and connections; a *repository* is where manifests and blobs are.
 
-    client = Client(Settings(), Credentials("user", "secret"))
+    client = RegistryClient(RegistrySettings(), Credentials("user", "secret"))
     reference = darse.image_spec.references.parse("busybox")
     for repository in client.repositories(reference):
         document = repository.manifest(reference.tag)
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from darse.distribution.auth import Credentials
-    from darse.distribution.client import Client, SearchResult
+    from darse.distribution.client import RegistryClient, SearchResult
     from darse.distribution.errors import RegistryError
-    from darse.distribution.hosts import Endpoint, Hosts, Settings
+    from darse.distribution.hosts import Hosts, RegistryEndpoint, RegistrySettings
     from darse.distribution.manifests import Document
     from darse.distribution.repository import Repository
     from darse.distribution.timeouts import Cancellation, Limits
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Cancellation": "timeouts",
-    "Client": "client",
+    "RegistryClient": "client",
     "Credentials": "auth",
     "Document": "manifests",
-    "Endpoint": "hosts",
+    "RegistryEndpoint": "hosts",
     "Hosts": "hosts",
     "Limits": "timeouts",
     "RegistryError": "errors",
     "Repository": "repository",
     "SearchResult": "client",
-    "Settings": "hosts",
+    "RegistrySettings": "hosts",
     "Uploads": "uploads",
 }
 
 __all__ = [
     "Cancellation",
-    "Client",
     "Credentials",
     "Document",
-    "Endpoint",
     "Hosts",
     "Limits",
+    "RegistryClient",
+    "RegistryEndpoint",
     "RegistryError",
+    "RegistrySettings",
     "Repository",
     "SearchResult",
-    "Settings",
     "Uploads",
 ]
 

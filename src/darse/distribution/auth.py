@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from darse.distribution.error_response import folded, refusal
+from darse.distribution.error_response import error_of, folded
 from darse.distribution.errors import AuthenticationRequired, NotInRegistry, RequestRefused, Untrustworthy
-from darse.distribution.transport import Response, Transport, split_url
+from darse.distribution.transport import RegistryResponse, Transport, split_url
 
 CLIENT_ID = "darse"
 _TOKEN_LIMIT = 1024 * 1024
@@ -107,7 +107,7 @@ class Authenticator:
             return {"Authorization": f"Bearer {self._token(self._challenge, scopes)}"}
         return {}
 
-    def answer(self, response: Response, scopes: tuple[str, ...]) -> bool:
+    def answer(self, response: RegistryResponse, scopes: tuple[str, ...]) -> bool:
         """Take a 401's challenge; return whether there is something new to show. Raises RegistryError."""
         if self._credentials.registry_token:
             return False
@@ -163,7 +163,7 @@ class Authenticator:
             response = self._transport.send("GET", url, headers)
         with response:
             if response.status != 200:
-                error = refusal(response, f'Get "{realm}"')
+                error = error_of(response, f'Get "{realm}"')
                 # That there is no such thing is said of images only.
                 raise RequestRefused(str(error)) if isinstance(error, NotInRegistry) else error
             content = response.read(_TOKEN_LIMIT)

@@ -17,11 +17,11 @@ from darse.distribution.errors import (
     Unreachable,
     Untrustworthy,
 )
-from darse.distribution.hosts import HUB, HUB_INDEX, Endpoint, Hosts, Settings
+from darse.distribution.hosts import HUB, HUB_INDEX, Hosts, RegistryEndpoint, RegistrySettings
 from darse.distribution.repository import Repository, paged
-from darse.distribution.session import Session
+from darse.distribution.session import RegistrySession
 from darse.distribution.timeouts import Cancellation, Limits
-from darse.distribution.transport import Response, Transport, split_url
+from darse.distribution.transport import RegistryResponse, Transport, split_url
 from darse.image_spec.references import DEFAULT_DOMAIN, Reference
 
 T = TypeVar("T")
@@ -42,31 +42,31 @@ class SearchResult(msgspec.Struct, omit_defaults=False):
     is_automated: bool = False
 
 
-class Client:
+class RegistryClient:
     """What a user can reach. `mirror_credentials` are by `HOST[:PORT]`: a mirror is not shown what is Hub's."""
 
     def __init__(
         self,
-        hosts: Hosts | Settings,
+        hosts: Hosts | RegistrySettings,
         credentials: Credentials | None = None,
         *,
         mirror_credentials: dict[str, Credentials] | None = None,
         limits: Limits | None = None,
         cancellation: Cancellation | None = None,
     ) -> None:
-        self.hosts = Hosts(hosts) if isinstance(hosts, Settings) else hosts
+        self.hosts = Hosts(hosts) if isinstance(hosts, RegistrySettings) else hosts
         self.cancellation = cancellation or Cancellation()
         self.limits = limits or Limits()
         self._credentials = credentials or Credentials()
         self._mirror_credentials = mirror_credentials or {}
 
-    def session(self, endpoint: Endpoint) -> Session:
+    def session(self, endpoint: RegistryEndpoint) -> RegistrySession:
         """A session with one endpoint. Looks up the host's addresses, so it may block."""
         transport = Transport(self.hosts, self.limits, self.cancellation)
         shown = self._credentials
         if endpoint.is_mirror:
             shown = self._mirror_credentials.get(endpoint.authority, Credentials())
-        return Session(endpoint, transport, shown, lenient=self.hosts.is_insecure(endpoint.authority))
+        return RegistrySession(endpoint, transport, shown, lenient=self.hosts.is_insecure(endpoint.authority))
 
     def repositories(self, reference: Reference, *, writing: bool = False) -> list[Repository]:
         """The places where a repository may be, to be tried in this order. May block, as `session` does."""
@@ -75,12 +75,12 @@ class Client:
             for endpoint in self.hosts.endpoints(reference.domain, mirrors=not writing)
         ]
 
-    def fetch(self, url: str) -> Response:
+    def fetch(self, url: str) -> RegistryResponse:
         """Begin to fetch a URL that is no registry's; nobody's credentials go there. Raises RegistryError."""
         split_url(url)
         return (
-            Client(self.hosts, limits=self.limits, cancellation=self.cancellation)
-            .session(Endpoint(url))
+            RegistryClient(self.hosts, limits=self.limits, cancellation=self.cancellation)
+            .session(RegistryEndpoint(url))
             .request("GET", url)
         )
 
@@ -108,7 +108,7 @@ class Client:
         if domain != DEFAULT_DOMAIN:
             return self._first(self.hosts.endpoints(domain), lambda session: _search(session, term, limit))[:limit]
         try:
-            return self._first([Endpoint(_HUB_SEARCH)], lambda session: _search(session, term, limit))[:limit]
+            return self._first([RegistryEndpoint(_HUB_SEARCH)], lambda session: _search(session, term, limit))[:limit]
         except RegistryError as error:
             # A mirror has only what was pulled through it: that it has nothing of the kind says nothing of Hub.
             mirrors = [place for place in self.hosts.endpoints(domain, mirrors=True) if place.is_mirror]
@@ -120,7 +120,7 @@ class Client:
                 raise error from None
             return found[:limit]
 
-    def _first(self, endpoints: list[Endpoint], ask: Callable[[Session], T]) -> T:
+    def _first(self, endpoints: list[RegistryEndpoint], ask: Callable[[RegistrySession], T]) -> T:
         """What the first endpoint that answers says. Raises the last answer, or else why nobody answered."""
         failures: list[RegistryError] = []
         for endpoint in endpoints:
@@ -135,7 +135,7 @@ class Client:
         raise (answers or failures)[-1]
 
 
-def _login(session: Session) -> str:
+def _login(session: RegistrySession) -> str:
     """Show the credentials once it is known how. Raises RegistryError: the registry's, or its token server's."""
     session.ping()
     with session.request("GET", "/v2/", accepted=(200, 401)) as response:
@@ -144,7 +144,7 @@ def _login(session: Session) -> str:
     return session.authenticator.refresh_token
 
 
-def _search(session: Session, term: str, limit: int) -> list[SearchResult]:
+def _search(session: RegistrySession, term: str, limit: int) -> list[SearchResult]:
     try:
         with session.request("GET", f"/v1/search?{urlencode({'q': term, 'n': limit})}") as response:
             content = response.read(_SEARCH_LIMIT)

@@ -9,7 +9,7 @@ import msgspec
 from darse.distribution import errors
 from darse.distribution.errors import RegistryError
 from darse.distribution.timeouts import retry_after
-from darse.distribution.transport import Response
+from darse.distribution.transport import RegistryResponse
 
 _LIMIT = 64 * 1024
 _SHOWN = 500
@@ -29,7 +29,7 @@ _CODES: dict[str, type[RegistryError]] = {
 }
 
 
-def refusal(response: Response, doing: str) -> RegistryError:
+def error_of(response: RegistryResponse, doing: str) -> RegistryError:
     """Read the answer to its end, and make the error of it; `doing` is the request, as in `Get "https://…"`."""
     status = response.status
     try:

@@ -29,7 +29,7 @@ HUB_INDEX = "https://index.docker.io/v1/"
 CERTIFICATES = (Path("/etc/darse/certs.d"), Path("/etc/docker/certs.d"))
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is configured of registries: the engine's options, or the command's.
 
     `mirrors` are URLs that end in a slash; `insecure` are `HOST[:PORT]` and networks; `proxies` are by scheme.
@@ -42,7 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     no_proxy: str = ""
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class RegistryEndpoint(msgspec.Struct, frozen=True):
     """One place to ask: `base` is its URL, without a slash at the end."""
 
     base: str
@@ -54,13 +54,13 @@ class Endpoint(msgspec.Struct, frozen=True):
         return urlsplit(self.base).netloc
 
 
-def proxies_of(environment: Mapping[str, str], http: str = "", https: str = "", none: str = "") -> Settings:
+def proxies_of(environment: Mapping[str, str], http: str = "", https: str = "", none: str = "") -> RegistrySettings:
     """Settings with the proxies that are given, or else are in the environment."""
 
     def found(name: str) -> str:
         return environment.get(name.upper()) or environment.get(name, "")
 
-    return Settings(
+    return RegistrySettings(
         proxies={"http": http or found("http_proxy"), "https": https or found("https_proxy")},
         no_proxy=none or found("no_proxy"),
     )
@@ -69,22 +69,22 @@ def proxies_of(environment: Mapping[str, str], http: str = "", https: str = "", 
 class Hosts:
     """The ways to all hosts. TLS contexts are made once for each, and again when its certificates have changed."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         # By authority: whether it is insecure and what its certificates were then, and the context of that.
         self._contexts: dict[str, tuple[object, ssl.SSLContext]] = {}
         self._lock = threading.Lock()
 
-    def endpoints(self, domain: str, *, mirrors: bool = False) -> list[Endpoint]:
+    def endpoints(self, domain: str, *, mirrors: bool = False) -> list[RegistryEndpoint]:
         """Where to ask for what is in registry `domain`, in this order; `mirrors` when reading."""
         found = []
         if domain == DEFAULT_DOMAIN:
             if mirrors:
-                found = [Endpoint(mirror.rstrip("/"), is_mirror=True) for mirror in self._settings.mirrors]
-            return [*found, Endpoint(f"https://{HUB}")]
-        found = [Endpoint(f"https://{domain}")]
+                found = [RegistryEndpoint(mirror.rstrip("/"), is_mirror=True) for mirror in self._settings.mirrors]
+            return [*found, RegistryEndpoint(f"https://{HUB}")]
+        found = [RegistryEndpoint(f"https://{domain}")]
         if self.is_insecure(domain):
-            found.append(Endpoint(f"http://{domain}"))
+            found.append(RegistryEndpoint(f"http://{domain}"))
         return found
 
     def is_insecure(self, authority: str) -> bool:

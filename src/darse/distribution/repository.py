@@ -9,9 +9,9 @@ import msgspec
 
 from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
 from darse.distribution.manifests import ACCEPTED, MANIFEST_LIMIT, Document
-from darse.distribution.session import Session
+from darse.distribution.session import RegistrySession
 from darse.distribution.timeouts import Cancellation
-from darse.distribution.transport import Response
+from darse.distribution.transport import RegistryResponse
 from darse.image_spec.digests import digest_of, is_digest
 from darse.image_spec.manifests import Descriptor
 
@@ -26,7 +26,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 class Repository:
     """A repository, by its path: `library/busybox`."""
 
-    def __init__(self, session: Session, path: str) -> None:
+    def __init__(self, session: RegistrySession, path: str) -> None:
         self.session = session
         self.path = path
         self.root = f"/v2/{path}"
@@ -75,7 +75,7 @@ class Repository:
             return self.manifest(reference).descriptor
         return Descriptor(media_type=_media_type(response), digest=digest, size=int(length[:18]))
 
-    def _get_manifest(self, method: str, reference: str) -> Response:
+    def _get_manifest(self, method: str, reference: str) -> RegistryResponse:
         return self.session.request(
             method,
             f"{self.root}/manifests/{quote(reference, safe=':')}",
@@ -99,15 +99,15 @@ class Repository:
             raise Untrustworthy(f"{descriptor.digest} is not what the registry sent: verification failed")
         return content
 
-    def blob(self, digest: str, offset: int = 0) -> Response:
+    def blob(self, digest: str, offset: int = 0) -> RegistryResponse:
         """Begin to fetch a blob from `offset` on; see `begins_at` for where the answer begins. Raises RegistryError."""
         return self._open(f"{self.root}/blobs/{digest}", offset)
 
-    def elsewhere(self, url: str, offset: int = 0) -> Response:
+    def elsewhere(self, url: str, offset: int = 0) -> RegistryResponse:
         """Begin to fetch a foreign layer from one of its URLs; nobody's credentials go there. Raises RegistryError."""
         return self._open(self.session.follow(self.session.endpoint.base, url), offset)
 
-    def _open(self, target: str, offset: int) -> Response:
+    def _open(self, target: str, offset: int) -> RegistryResponse:
         headers = {"Range": f"bytes={offset}-"} if offset else {}
         try:
             return self.session.request("GET", target, scopes=self.pulling, headers=headers, accepted=(200, 206))
@@ -137,7 +137,7 @@ class Repository:
         return [tag for tag in found if _TAG.match(tag)]
 
 
-def begins_at(response: Response, asked: int) -> int:
+def begins_at(response: RegistryResponse, asked: int) -> int:
     """Where in the blob an answer to a request from `asked` on begins. Raises Untrustworthy."""
     if response.status == 200:
         return 0
@@ -147,7 +147,7 @@ def begins_at(response: Response, asked: int) -> int:
     return asked
 
 
-def paged(session: Session, target: str, member: str, scopes: tuple[str, ...]) -> list[str]:
+def paged(session: RegistrySession, target: str, member: str, scopes: tuple[str, ...]) -> list[str]:
     """Fetch a list of names page by page. Raises RegistryError."""
     found: list[str] = []
     for _ in range(_PAGES):
@@ -168,7 +168,7 @@ def paged(session: Session, target: str, member: str, scopes: tuple[str, ...]) -
     raise Untrustworthy(f"the registry's list of {member} does not end")
 
 
-def _media_type(response: Response) -> str:
+def _media_type(response: RegistryResponse) -> str:
     return response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 

@@ -11,11 +11,11 @@ from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from darse.distribution.auth import Authenticator, Credentials
-from darse.distribution.error_response import refusal
+from darse.distribution.error_response import error_of
 from darse.distribution.errors import AuthenticationRequired, RegistryError, Unreachable, Untrustworthy
-from darse.distribution.hosts import Endpoint
+from darse.distribution.hosts import RegistryEndpoint
 from darse.distribution.timeouts import Cancellation, pause_before
-from darse.distribution.transport import Body, Response, Transport
+from darse.distribution.transport import Body, RegistryResponse, Transport
 
 T = TypeVar("T")
 
@@ -24,10 +24,12 @@ _CHALLENGES = 3
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
-class Session:
+class RegistrySession:
     """An endpoint and a user. Not for two threads at once: `apart` makes another."""
 
-    def __init__(self, endpoint: Endpoint, transport: Transport, credentials: Credentials, *, lenient: bool) -> None:
+    def __init__(
+        self, endpoint: RegistryEndpoint, transport: Transport, credentials: Credentials, *, lenient: bool
+    ) -> None:
         """`lenient`: the registry may go without TLS; see `Hosts.is_insecure`, which may block."""
         self.endpoint = endpoint
         self.transport = transport
@@ -35,9 +37,9 @@ class Session:
         clear_text = lenient or endpoint.base.startswith("http://")
         self.authenticator = Authenticator(transport, credentials, clear_text=clear_text)
 
-    def apart(self, cancellation: Cancellation) -> Session:
+    def apart(self, cancellation: Cancellation) -> RegistrySession:
         """A session for another thread, with connections of its own, that is given up separately."""
-        other = Session(self.endpoint, self.transport.apart(cancellation), Credentials(), lenient=self.lenient)
+        other = RegistrySession(self.endpoint, self.transport.apart(cancellation), Credentials(), lenient=self.lenient)
         other.authenticator = self.authenticator.apart(other.transport)
         return other
 
@@ -54,7 +56,7 @@ class Session:
         headers: Mapping[str, str] | None = None,
         body: Body = None,
         accepted: tuple[int, ...] = (200,),
-    ) -> Response:
+    ) -> RegistryResponse:
         """Send a request to a path of the endpoint, or to a URL, and return its answer, which is to be closed.
 
         Raises RegistryError for every answer whose status is not `accepted`.
@@ -81,7 +83,7 @@ class Session:
                 url = self._redirected(response, url, redirects)
                 continue
             with response:
-                raise refusal(response, doing)
+                raise error_of(response, doing)
 
     def ping(self) -> None:
         """Find out whether the endpoint answers, and what it wants to be shown. Raises RegistryError."""
@@ -89,14 +91,14 @@ class Session:
             if response.status == 401:
                 self._can_answer(response, (), f'Get "{response.url}"')
 
-    def _can_answer(self, response: Response, scopes: tuple[str, ...], doing: str) -> bool:
+    def _can_answer(self, response: RegistryResponse, scopes: tuple[str, ...], doing: str) -> bool:
         try:
             return self.authenticator.answer(response, scopes)
         except AuthenticationRequired as error:
             response.close()
             raise AuthenticationRequired(f"{doing}: {error}") from None
 
-    def _redirected(self, response: Response, url: str, count: int) -> str:
+    def _redirected(self, response: RegistryResponse, url: str, count: int) -> str:
         location = response.headers.get("Location", "")
         response.close()
         if count > _REDIRECTS:

@@ -80,12 +80,12 @@ class _Connection:
 
     def receive(self, buffer: Any) -> int:
         """Read what there is, within the deadline."""
-        self._patience()
+        self._limit_wait()
         return self.real.recv_into(buffer)
 
     def sendall(self, data: Any) -> None:
         """Send, within the deadline."""
-        self._patience()
+        self._limit_wait()
         self.real.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -104,7 +104,7 @@ class _Connection:
         """Set the deadline."""
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
-    def _patience(self) -> None:
+    def _limit_wait(self) -> None:
         left = self._limits.silence
         if self.deadline is not None:
             left = min(left, self.deadline - time.monotonic())
@@ -137,7 +137,7 @@ class _Line:
         self.http.sock = connection
 
 
-class Response:
+class RegistryResponse:
     """An answer whose body is still to be read. Close it, or read it to its end."""
 
     def __init__(self, raw: http.client.HTTPResponse, url: str, line: _Line, transport: Transport) -> None:
@@ -150,7 +150,7 @@ class Response:
         self._transport = transport
         self._over = False
 
-    def __enter__(self) -> Response:
+    def __enter__(self) -> RegistryResponse:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -221,7 +221,7 @@ class Transport:
         """One that goes the same ways, and is given up separately."""
         return Transport(self._router, self.limits, cancellation)
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None) -> Response:
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: Body = None) -> RegistryResponse:
         """Send one request and return the head of its answer; redirects are not followed.
 
         A connection that was kept may have been closed meanwhile: what can be repeated is sent again on a new one.
@@ -235,7 +235,7 @@ class Transport:
             line.used = True
             try:
                 raw = self._exchange(line, method, parts, headers, body)
-                return Response(raw, url, line, self)
+                return RegistryResponse(raw, url, line, self)
             except BaseException as error:
                 self.release(line, keep=False)
                 if not isinstance(error, (OSError, http.client.HTTPException, ValueError)):

@@ -10,7 +10,7 @@ from darse.distribution.errors import RegistryError, Untrustworthy
 from darse.distribution.manifests import Document
 from darse.distribution.referrers import fallback_tag, subject_of, with_referrer
 from darse.distribution.repository import Repository
-from darse.distribution.session import Session
+from darse.distribution.session import RegistrySession
 
 
 class Uploads:
@@ -18,7 +18,7 @@ class Uploads:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
-        self._session: Session = repository.session
+        self._session: RegistrySession = repository.session
         self._scopes = (f"repository:{repository.path}:pull,push",)
 
     def mount(self, digest: str, source: str) -> bool:

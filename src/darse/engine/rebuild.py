@@ -23,7 +23,7 @@ from typing import TypeVar
 import msgspec
 
 from darse.archive.errors import Damaged
-from darse.archive.tar_split import Reader
+from darse.archive.tar_split import TarSplitReader
 from darse.containers.model import RECORD_DOCUMENTS, STATE_DOCUMENTS, Status
 from darse.core.documents import NewerDocument
 from darse.core.events import Event
@@ -199,7 +199,7 @@ class _Rebuild:
             for chain_id in known - present:
                 self._connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
         for chain_id in sorted(present - known):
-            layer = self._copy("layers", chain_id, _LAYER_FILE.decode) or self._layer_of_recipe(chain_id)
+            layer = self._copy("layers", chain_id, _LAYER_FILE.decode) or self._layer_of_tar_split(chain_id)
             if layer is None:
                 self._cannot(f"layer {chain_id}: it has neither a copy of its record nor a recipe")
                 continue
@@ -207,11 +207,11 @@ class _Rebuild:
             columns = ", ".join(LayerFile.__struct_fields__)
             self._connection.execute(f"INSERT INTO layers ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row)  # noqa: S608
 
-    def _layer_of_recipe(self, chain_id: str) -> LayerFile | None:
+    def _layer_of_tar_split(self, chain_id: str) -> LayerFile | None:
         directory = self._root / "images" / "layers" / chain_id.removeprefix("sha256:")
         try:
             with open(directory / "recipe", "rb", opener=open_regular) as file:
-                head = Reader(file.fileno()).head
+                head = TarSplitReader(file.fileno()).head
             stored_ns = directory.stat().st_mtime_ns
         except (OSError, Damaged):
             return None
@@ -265,7 +265,7 @@ class _Rebuild:
             if record is None:
                 if name in known and name not in damaged:
                     continue
-                self._say(f"volume {name}: nothing but its directory tells of it; its labels and options are lost")
+                self._say(f"volume {name}: only its directory is left; its labels and options are lost")
                 made_ns = (self._root / "volumes" / name).stat().st_ctime_ns
                 record = VolumeRecord(name, "local", {}, {}, made_ns)
             self._connection.execute(

@@ -21,7 +21,7 @@ from darse.image_spec.media_types import INDEXES, MANIFESTS, OCI_INDEX, OCI_MANI
 from darse.images.content.manifests import decode, target_with
 from darse.images.model import IMAGE_DOCUMENTS, TARGET_DOCUMENTS, Image, Layer, Target, Variant, parse_config
 from darse.linux.fs.files import read_regular
-from darse.recovery.records import ImageRow, ImagesFile, file_of
+from darse.recovery.records import ImageRecord, ImagesFile, file_of
 
 T = TypeVar("T")
 # No document of an image is larger; layers' archives that are kept lie beside them.
@@ -47,7 +47,7 @@ class ImagesAgain:
         self._documents: dict[str, bytes] = {}
         self._layers: dict[str, int] = dict(connection.execute("SELECT chain_id, size FROM layers").fetchall())
         self._rows: dict[str, Image] = {}
-        self._made: dict[str, ImageRow] = {}
+        self._made: dict[str, ImageRecord] = {}
 
     def run(self) -> None:
         """Do it all."""

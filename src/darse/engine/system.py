@@ -45,12 +45,12 @@ from darse.wire.system import (
     Component,
     DeviceInfo,
     DiskUsage,
+    EnginePlatform,
     Finding,
     FirewallBackend,
     IndexConfig,
     Info,
     ObjectUsage,
-    Platform,
     Plugins,
     Pool,
     RegistryConfig,
@@ -129,7 +129,7 @@ class SystemService:
         }
         programs = [("conmon", CONMON), (self._default_runtime, self._runtime_program)]
         return Version(
-            Platform=Platform("darse"),
+            Platform=EnginePlatform("darse"),
             Components=[
                 Component("Engine", __version__, details),
                 *[Component(name, await program_version(program), {"GitCommit": ""}) for name, program in programs],

@@ -36,7 +36,7 @@ from darse.images.gc.crash_recovery import CrashRecovery
 from darse.images.gc.delete import ImageDeletion
 from darse.images.gc.fsck import StoreCheck
 from darse.images.layers.compressed import CompressedDigests
-from darse.images.layers.disk_usage import DiskUsage
+from darse.images.layers.disk_usage import LayerDiskUsage
 from darse.images.layers.remapped import RemappedLayers
 from darse.images.layers.store import LayerStore
 from darse.images.model import Image, Layer
@@ -88,7 +88,7 @@ class ImageService:
         )
         users = ObjectReferences(state)
         self.pulls = PullTraces()
-        self.disk_usage = DiskUsage(state, content, layers, remapped)
+        self.disk_usage = LayerDiskUsage(state, content, layers, remapped)
         self._recovery = CrashRecovery(images, layers, self.snapshots, gc)
         self.views = ImageViews(images, content, layers, users)
         self.deletion = ImageDeletion(images, content, events, gc, self.disk_usage, compressed, users)

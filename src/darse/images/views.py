@@ -24,9 +24,16 @@ from darse.images.references import Reference
 from darse.images.snapshots.service import DRIVER
 from darse.images.store import ImageStore
 from darse.wire.containers import GraphDriver
-from darse.wire.images import AttestationStatement, HistoryEntry, ImageInspect, ImageSummary, ManifestSummary, Metadata
-from darse.wire.images import ImageConfig as WireImageConfig
-from darse.wire.images import RootFS as WireRootFS
+from darse.wire.images import (
+    AttestationStatement,
+    HistoryEntry,
+    ImageDefaults,
+    ImageInspect,
+    ImageRootFS,
+    ImageSummary,
+    ManifestSummary,
+    Metadata,
+)
 
 _FOREVER = 1 << 80
 
@@ -150,14 +157,14 @@ class ImageViews:
             Created=config.created or msgspec.UNSET,
             DockerVersion=config.docker_version,
             Author=config.author,
-            Config=WireImageConfig.of(config.config),
+            Config=ImageDefaults.of(config.config),
             Architecture=config.architecture,
             Variant=config.variant or msgspec.UNSET,
             Os=config.os or "linux",
             OsVersion=config.os_version or msgspec.UNSET,
             Size=sum(self._layers.size(chain) for chain in image.chain_ids),
             GraphDriver=GraphDriver(DRIVER, graph),
-            RootFS=WireRootFS("layers", [layer.diff_id for layer in image.layers]),
+            RootFS=ImageRootFS("layers", [layer.diff_id for layer in image.layers]),
             Metadata=Metadata(rfc3339(self._images.tagged_ns(image.id))),
         )
 

@@ -32,7 +32,7 @@ class DescriptorClosed(OSError):
         super().__init__(errno.EBADF, "the descriptor is closed")
 
 
-class Descriptor:
+class FileDescriptor:
     """One open descriptor, and who waits for it to become readable or writable."""
 
     def __init__(self, number: int, close: Callable[[], None] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 
 # The largest that a process without privileges may ask for (/proc/sys/fs/pipe-max-size), and a quarter of the switches
 # between two processes that the default of 64 KiB costs.
@@ -18,7 +18,7 @@ class PipeEnd:
     def __init__(self, *, reads: bool) -> None:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         ours, self.theirs = (reading, writing) if reads else (writing, reading)
-        self._descriptor = Descriptor(ours)
+        self._descriptor = FileDescriptor(ours)
         os.set_blocking(ours, False)
         fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
@@ -47,7 +47,7 @@ class PipeEnd:
         self._descriptor.close()
 
 
-async def read_when_ready(descriptor: Descriptor, size: int) -> bytes:
+async def read_when_ready(descriptor: FileDescriptor, size: int) -> bytes:
     """Read from a descriptor that does not block: what is there, waiting for it; nothing at the end.
 
     `size` is the most, in bytes. Raises DescriptorClosed, and OSError.

@@ -88,7 +88,7 @@ class NetnsPool:
             else:
                 self._wanted.set()
             self.statistics.taken += 1
-            trace.ahead(prepared.steps)
+            trace.prepared(prepared.steps)
             return prepared
         assert self._connect is not None, "there is no default bridge"
         connect = self._connect

@@ -70,7 +70,7 @@ from darse.networks.port_mapper import PortMapper
 from darse.networks.publishing import Publishing
 from darse.networks.sandboxes import PREPARED_INTERFACE, Sandbox, Sandboxes
 from darse.networks.store import NetworkStore
-from darse.networks.subnet_lock import choosing_subnets
+from darse.networks.subnet_lock import subnet_allocation
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.networks.watcher import Healer
 from darse.plugins import SOCKETS, PluginClient
@@ -176,7 +176,7 @@ class NetworkService:
         if self._firewall is not None:
             self._firewall.find_tables()
             self._bridges.programs.flow_tables = self._firewall.flow_tables()
-        self.store.mend(copies, PREDEFINED)
+        self.store.repair(copies, PREDEFINED)
         self.store.take_back(beside, running)
         for sandbox in list(self.store.sandboxes.values()):
             if sandbox.container_id not in running:
@@ -206,7 +206,7 @@ class NetworkService:
     async def _restore_networks(self) -> None:
         """Have the pools of all networks taken, and the networks on the host."""
         self._expect_plugins()
-        async with choosing_subnets():
+        async with subnet_allocation():
             for record in self.store:
                 if record.name != "bridge":
                     self._restore_pools(record)
@@ -486,7 +486,7 @@ class NetworkService:
                 if not (driver.keeps_outside or ipam.keeps_outside):
                     # Plugins may take as long as they like: they are not asked while others wait.
                     await locks.enter_async_context(self._locks.hold("create"))
-                    await locks.enter_async_context(choosing_subnets())
+                    await locks.enter_async_context(subnet_allocation())
                 await self._make(record, driver, ipam, asked if driver.addressed else [])
         return NetworkCreated(record.id, "")
 

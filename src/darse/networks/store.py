@@ -162,7 +162,7 @@ class NetworkStore:
             self._unindex(before)
         self._remember(sandbox)
 
-    def mend(self, copies: bytes | None, names: Collection[str]) -> None:
+    def repair(self, copies: bytes | None, names: Collection[str]) -> None:
         """Take networks whose rows are damaged from `copies`, the document of all networks: containers run on them.
 
         The rows stay as they are, and are reported; but those of these `names`, which the engine itself changes at

@@ -17,7 +17,7 @@ _PATH = "/run/darse-subnets.lock"
 
 
 @asynccontextmanager
-async def choosing_subnets() -> AsyncIterator[None]:
+async def subnet_allocation() -> AsyncIterator[None]:
     """Hold the host's lock for the block, which takes milliseconds; waits for other engines. Raises OSError."""
     descriptor = os.open(_PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

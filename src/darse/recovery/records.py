@@ -99,7 +99,7 @@ class LayerFile(msgspec.Struct, kw_only=True):
     unflushed_boot: str = ""
 
 
-class ImageRow(msgspec.Struct, frozen=True):
+class ImageRecord(msgspec.Struct, frozen=True):
     """What no document says of an image."""
 
     id: str
@@ -113,7 +113,7 @@ class ImagesFile(msgspec.Struct, kw_only=True):
 
     targets: list[msgspec.Raw]
     names: list[tuple[str, str, int]]
-    images: list[ImageRow]
+    images: list[ImageRecord]
     blobs: list[tuple[str, str, str, int, str]] = []
 
 
@@ -363,7 +363,7 @@ def _images(connection: sqlite3.Connection, _: str) -> bytes:
         ImagesFile(
             targets=[msgspec.Raw(one) for one in _sound(documents)],
             names=connection.execute("SELECT reference, target, tagged_ns FROM image_names").fetchall(),
-            images=[ImageRow(*row) for row in connection.execute(query)],
+            images=[ImageRecord(*row) for row in connection.execute(query)],
             blobs=connection.execute(
                 "SELECT diff_id, digest, repository, size, media_type FROM layer_blobs"
             ).fetchall(),

@@ -18,7 +18,7 @@ import msgspec
 from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
 from darse.containers.layout import FileLayout
-from darse.containers.model import STATE_DOCUMENTS, Container, Record, State, Status
+from darse.containers.model import STATE_DOCUMENTS, Container, Record, RunState, Status
 from darse.containers.running import RunningContainers
 from darse.containers.service import ContainerService
 from darse.containers.store import ContainerStore
@@ -26,7 +26,7 @@ from darse.core import events, object_references, unfinished
 from darse.core.config import EngineConfig
 from darse.core.errors import NoSpace
 from darse.core.events import EventLog
-from darse.core.state import State as Database
+from darse.core.state import RunState as Database
 from darse.images import ImageService
 from darse.images import store as image_store
 from darse.images.layers import disk_usage, store
@@ -142,7 +142,7 @@ class ContainerRoom:
             endpoints={},
             mounts=[],
         )
-        container = Container(record, State(Status.CREATED))
+        container = Container(record, RunState(Status.CREATED))
         with self.database.transaction() as connection:
             self.dependencies.store.add(container)
             connection.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (container.id, "", b"[]"))
@@ -155,7 +155,7 @@ class ContainerRoom:
         rows = self.database.rows("SELECT document FROM events ORDER BY number")
         return [msgspec.json.decode(document)["Action"] for (document,) in rows]
 
-    def recorded(self, container: Container) -> State | None:
+    def recorded(self, container: Container) -> RunState | None:
         """The state that is on record; None when there is none."""
         row = self.database.row("SELECT state FROM containers WHERE id = ?", (container.id,))
         return STATE_DOCUMENTS.decode(row[0]) if row is not None else None

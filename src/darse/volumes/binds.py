@@ -14,7 +14,7 @@ from darse.volumes.mounts import MountPlan
 _RESTRICTIONS = ((os.ST_RDONLY, "ro"), (os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec"))
 
 
-class Source(msgspec.Struct, frozen=True):
+class BindSource(msgspec.Struct, frozen=True):
     """What the spec must know of a source: those of ro, nosuid, nodev and noexec that its mount has, what it is, and
     how mount events pass.
     """
@@ -24,7 +24,7 @@ class Source(msgspec.Struct, frozen=True):
     propagation: str = "rprivate"
 
 
-def prepare_source(plan: MountPlan) -> Source:
+def prepare_source(plan: MountPlan) -> BindSource:
     """Make a missing source that may be made, and check the rest. Blocks.
 
     Raises InvalidParameter in docker's words.
@@ -52,11 +52,11 @@ def prepare_source(plan: MountPlan) -> Source:
     return examine(source, propagation)
 
 
-def examine(source: str, propagation: str = "rprivate") -> Source:
+def examine(source: str, propagation: str = "rprivate") -> BindSource:
     """Look at a source that is there. Raises OSError."""
     flags = os.statvfs(source).f_flag
     restrictions = tuple(word for flag, word in _RESTRICTIONS if flags & flag)
-    return Source(restrictions, os.path.isdir(source), propagation)
+    return BindSource(restrictions, os.path.isdir(source), propagation)
 
 
 def missing(source: str) -> InvalidParameter:

@@ -75,7 +75,7 @@ class ImageSummary(msgspec.Struct, kw_only=True, gc=False):
     Descriptor: Descriptor | msgspec.UnsetType = msgspec.UNSET
 
 
-class RootFS(msgspec.Struct):
+class ImageRootFS(msgspec.Struct):
     """The layers of an image, by diff ID."""
 
     Type: str
@@ -88,7 +88,7 @@ class Metadata(msgspec.Struct):
     LastTagTime: str
 
 
-class ImageConfig(msgspec.Struct, omit_defaults=True):
+class ImageDefaults(msgspec.Struct, omit_defaults=True):
     """The defaults that an image gives to its containers: a container's configuration, as far as images have it."""
 
     User: str = ""
@@ -106,7 +106,7 @@ class ImageConfig(msgspec.Struct, omit_defaults=True):
     Shell: list[str] | None = None
 
     @classmethod
-    def of(cls, config: ContainerConfig) -> ImageConfig:
+    def of(cls, config: ContainerConfig) -> ImageDefaults:
         """The image's part of a configuration."""
         return cls(**{name: getattr(config, name) for name in cls.__struct_fields__})
 
@@ -124,7 +124,7 @@ class ImageInspect(msgspec.Struct, kw_only=True):
     Created: str | msgspec.UnsetType = msgspec.UNSET
     DockerVersion: str = ""
     Author: str = ""
-    Config: ImageConfig
+    Config: ImageDefaults
     Architecture: str
     Variant: str | msgspec.UnsetType = msgspec.UNSET
     Os: str
@@ -132,7 +132,7 @@ class ImageInspect(msgspec.Struct, kw_only=True):
     Size: int
     VirtualSize: int | msgspec.UnsetType = msgspec.UNSET
     GraphDriver: GraphDriver
-    RootFS: RootFS
+    RootFS: ImageRootFS
     Metadata: Metadata
 
 

@@ -13,7 +13,7 @@ from darse.wire.volumes import Volume
 T = TypeVar("T")
 
 
-class Platform(msgspec.Struct):
+class EnginePlatform(msgspec.Struct):
     """The product."""
 
     Name: str
@@ -30,7 +30,7 @@ class Component(msgspec.Struct):
 class Version(msgspec.Struct, kw_only=True):
     """Answer to `version`."""
 
-    Platform: Platform
+    Platform: EnginePlatform
     Components: list[Component]
     Version: str
     ApiVersion: str

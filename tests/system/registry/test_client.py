@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.registry import Certificates, Registry, needs_registry
 
-from darse.distribution import Client, Credentials, Document, Limits, Repository, Settings, Uploads
+from darse.distribution import Credentials, Document, Limits, RegistryClient, RegistrySettings, Repository, Uploads
 from darse.distribution.errors import AuthenticationRequired, NotInRegistry, Unreachable
 from darse.distribution.repository import begins_at
 from darse.image_spec import references
@@ -26,7 +26,7 @@ def registry() -> Iterator[Registry]:
         yield started
 
 
-def repository(client: Client, registry: Registry, name: str = "team/app") -> Repository:
+def repository(client: RegistryClient, registry: Registry, name: str = "team/app") -> Repository:
     """The repository at the endpoint that answers: the last one is plain HTTP."""
     return client.repositories(references.parse(f"{registry.address}/{name}"))[0 if registry.certificates else -1]
 
@@ -58,7 +58,7 @@ def read(target: Repository, digest: str, offset: int = 0) -> bytes:
 
 
 def test_what_was_pushed_is_pulled(registry: Registry) -> None:
-    target = repository(Client(Settings()), registry)
+    target = repository(RegistryClient(RegistrySettings()), registry)
     layer = os.urandom(3_000_000)
     pushed = push(target, layer, "1", "latest")
     assert registry.tags("team/app") == sorted(target.tags()) == ["1", "latest"]
@@ -75,7 +75,7 @@ def test_what_was_pushed_is_pulled(registry: Registry) -> None:
 
 
 def test_a_blob_is_mounted_from_another_repository(registry: Registry) -> None:
-    client = Client(Settings())
+    client = RegistryClient(RegistrySettings())
     push(repository(client, registry), b"layer" * 100, "1")
     other = repository(client, registry, "other/app")
     assert Uploads(other).mount(digest_of(b"layer" * 100), "team/app") is True
@@ -85,7 +85,7 @@ def test_a_blob_is_mounted_from_another_repository(registry: Registry) -> None:
 
 def test_connections_are_kept(registry: Registry) -> None:
     """Ports of the client's side stand in the registry's log: one is enough for a sequence of requests."""
-    target = repository(Client(Settings()), registry)
+    target = repository(RegistryClient(RegistrySettings()), registry)
     push(target, b"layer", "1")
     for _ in range(3):
         target.manifest("1")
@@ -95,15 +95,15 @@ def test_connections_are_kept(registry: Registry) -> None:
 
 def test_passwords() -> None:
     with Registry(users={"ada": "secret"}) as registry:
-        settings = Settings()
-        right = Client(settings, Credentials("ada", "secret"))
+        settings = RegistrySettings()
+        right = RegistryClient(settings, Credentials("ada", "secret"))
         push(repository(right, registry), b"layer", "1")
         assert right.login(registry.address) == ""
         assert right.catalog(registry.address) == ["team/app"]
         with pytest.raises(AuthenticationRequired, match=r"401 Unauthorized|authentication required"):
-            Client(settings, Credentials("ada", "wrong")).login(registry.address)
+            RegistryClient(settings, Credentials("ada", "wrong")).login(registry.address)
         with pytest.raises(AuthenticationRequired, match="no basic auth credentials"):
-            repository(Client(settings), registry).manifest("1")
+            repository(RegistryClient(settings), registry).manifest("1")
 
 
 def test_tls_with_a_private_authority(tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_tls_with_a_private_authority(tmp_path: Path) -> None:
         trusted = tmp_path / "certs.d" / registry.address
         trusted.mkdir(parents=True)
         (trusted / "ca.crt").write_bytes((tmp_path / "ca.pem").read_bytes())
-        client = Client(Settings(certificates=(tmp_path / "certs.d",)))
+        client = RegistryClient(RegistrySettings(certificates=(tmp_path / "certs.d",)))
         push(repository(client, registry), b"layer", "1")
         assert registry.tags("team/app") == ["1"]
 
 
 def test_nobody_listens() -> None:
-    client = Client(Settings(), limits=Limits(pause=0.001, attempts=2))
+    client = RegistryClient(RegistrySettings(), limits=Limits(pause=0.001, attempts=2))
     for target in client.repositories(references.parse("127.0.0.1:9/a/b")):
         with pytest.raises(Unreachable, match=r'Get "https?://127.0.0.1:9/v2/a/b/manifests/x": dial tcp: .*refused'):
             target.manifest("x")

@@ -17,7 +17,7 @@ from darse.api import server
 
 SOURCES = sorted(Path(server.__file__).parent.rglob("*.py"))
 EXTENDED = {
-    server.Connection: web.RequestHandler,
+    server.ServerConnection: web.RequestHandler,
     server.ApiServer: web.Server,
     server.Hijacked: web.StreamResponse,
 }

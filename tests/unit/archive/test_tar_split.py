@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.stream import Stream, aligned
-from darse.archive.tar_split import Reader, Writer
+from darse.archive.tar_split import TarSplitReader, TarSplitWriter
 
 pieces = st.lists(
     st.tuples(
@@ -33,7 +33,7 @@ pieces = st.lists(
 def test_a_recipe_is_read_as_it_was_written(made, tmp_path_factory):
     path = tmp_path_factory.mktemp("recipe") / "recipe"
     with open(path, "w+b") as file:
-        writer = Writer(file.fileno())
+        writer = TarSplitWriter(file.fileno())
         for raw, name, size, segments in made:
             for piece in raw:
                 writer.raw(piece)
@@ -41,7 +41,7 @@ def test_a_recipe_is_read_as_it_was_written(made, tmp_path_factory):
         writer.raw(b"end")
         writer.finish(bytes(range(32)), 5, 3)
     with open(path, "rb") as file:
-        reader = Reader(file.fileno())
+        reader = TarSplitReader(file.fileno())
         found = list(reader)
     assert found == [(b"".join(raw), name, size, segments) for raw, name, size, segments in made] + [
         (b"end", b"", 0, [])
@@ -53,7 +53,7 @@ def test_a_recipe_is_read_as_it_was_written(made, tmp_path_factory):
 def test_a_damaged_recipe_is_told(tmp_path: Path, harm: str) -> None:
     path = tmp_path / "recipe"
     with open(path, "w+b") as file:
-        writer = Writer(file.fileno())
+        writer = TarSplitWriter(file.fileno())
         for number in range(1000):
             writer.raw(os.urandom(100))
             writer.file(b"f%d" % number, number)
@@ -70,7 +70,7 @@ def test_a_damaged_recipe_is_told(tmp_path: Path, harm: str) -> None:
         }[harm]
     )
     with open(path, "rb") as file, pytest.raises(Damaged):
-        list(Reader(file.fileno()))
+        list(TarSplitReader(file.fileno()))
 
 
 @pytest.mark.parametrize(

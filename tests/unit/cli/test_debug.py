@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from darse.client.blocking import Client
-from darse.client.endpoint import Endpoint
+from darse.client.endpoint import EngineEndpoint
 
 
 def _answer(listener: socket.socket) -> None:
@@ -26,7 +26,7 @@ def test_requests_are_printed(debug: bool, tmp_path, capsys: pytest.CaptureFixtu
         answering = threading.Thread(target=_answer, args=(listener,))
         answering.start()
         headers = {"X-Registry-Auth": "secret"}
-        client = Client(Endpoint(f"unix://{tmp_path}/s"), headers, debug=debug)
+        client = Client(EngineEndpoint(f"unix://{tmp_path}/s"), headers, debug=debug)
         assert client.call("GET", "/containers/json", {"all": True}) == []
         answering.join()
     printed = capsys.readouterr()

@@ -9,13 +9,13 @@ import pytest
 
 from darse.cli.errors import ApiError
 from darse.client.blocking import Client
-from darse.client.endpoint import Endpoint
+from darse.client.endpoint import EngineEndpoint
 from tests.support.fake_engine import Answer, FakeEngine
 
 
 @pytest.mark.parametrize("api", ["1.24", "1.47", "1.51", "1.55"])
 def test_older_engines_are_spoken_to_in_their_version(tmp_path: Path, api: str) -> None:
-    with FakeEngine(tmp_path, api) as engine, closing(Client(Endpoint(engine.host))) as client:
+    with FakeEngine(tmp_path, api) as engine, closing(Client(EngineEndpoint(engine.host))) as client:
         engine.answers["GET", "/info"] = {"Name": "it"}
         for _ in range(2):
             assert client.call("GET", "/info") == {"Name": "it"}
@@ -23,7 +23,7 @@ def test_older_engines_are_spoken_to_in_their_version(tmp_path: Path, api: str) 
 
 
 def test_an_upload_to_an_older_engine_comes_whole(tmp_path: Path) -> None:
-    with FakeEngine(tmp_path, "1.47") as engine, closing(Client(Endpoint(engine.host))) as client:
+    with FakeEngine(tmp_path, "1.47") as engine, closing(Client(EngineEndpoint(engine.host))) as client:
         engine.answers["POST", "/images/load"] = Answer([{"stream": "x"}])
         client.stream("POST", "/images/load", raw_body=iter([b"a", b"b"])).body()
     assert engine.asked[-1].body == b"ab"
@@ -31,7 +31,7 @@ def test_an_upload_to_an_older_engine_comes_whole(tmp_path: Path) -> None:
 
 
 def test_other_refusals_are_not_asked_again(tmp_path: Path) -> None:
-    with FakeEngine(tmp_path) as engine, closing(Client(Endpoint(engine.host))) as client:
+    with FakeEngine(tmp_path) as engine, closing(Client(EngineEndpoint(engine.host))) as client:
         engine.answers["GET", "/info"] = Answer({"message": "no"}, 400)
         with pytest.raises(ApiError, match="no"):
             client.call("GET", "/info")
@@ -41,6 +41,6 @@ def test_other_refusals_are_not_asked_again(tmp_path: Path) -> None:
 def test_a_client_closes_what_was_not_read_to_its_end(tmp_path: Path) -> None:
     with FakeEngine(tmp_path) as engine:
         engine.answers["GET", "/info"] = {"Name": "it"}
-        with closing(Client(Endpoint(engine.host))) as client:
+        with closing(Client(EngineEndpoint(engine.host))) as client:
             responses = [client.stream("GET", "/info") for _ in range(2)]
     assert all(response._connection.is_closed() for response in responses)

@@ -7,7 +7,7 @@ import pytest
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.settings.config import Settings
 from darse.client.connection import connect, tcp_address
-from darse.client.endpoint import DEFAULT_HOST, Endpoint
+from darse.client.endpoint import DEFAULT_HOST, EngineEndpoint
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_addresses_are_completed(address: str, meant: tuple[str, int]) -> None:
 @pytest.mark.parametrize("host", ["a:b", "tcp://a:99999", "tcp://[::1", "tcp://a:1/path", "/run/a.sock", "http://a:b"])
 def test_what_is_no_address_is_refused_in_one_sentence(host: str) -> None:
     with pytest.raises(CliError, match=r"^unable to parse docker host `.*`: it is tcp://HOST\[:PORT\]"):
-        connect(Endpoint(host))
+        connect(EngineEndpoint(host))
 
 
 def test_an_address_without_a_port_is_tried() -> None:
     with pytest.raises(ConnectionFailed, match=r"at name\.invalid\. Is darsed running\?"):
-        connect(Endpoint("name.invalid"))
+        connect(EngineEndpoint("name.invalid"))
 
 
 def test_a_unix_address_without_a_path_is_the_default_socket() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from darse.containers import model
-from darse.containers.model import Container, Purpose, Record, State, Status
+from darse.containers.model import Container, Purpose, Record, RunState, Status
 from darse.core.errors import Conflict
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig
@@ -25,7 +25,7 @@ def _container(status: Status = Status.RUNNING) -> Container:
         endpoints={},
         mounts=[],
     )
-    return Container(record, State(status))
+    return Container(record, RunState(status))
 
 
 async def test_a_purpose_lasts_as_long_as_the_last_of_those_who_pursue_it() -> None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from darse.containers.model import Container, Record, State, Status
+from darse.containers.model import Container, Record, RunState, Status
 from darse.containers.store import SCHEMA, ContainerStore
 from darse.core import object_references
 from darse.core.errors import Conflict, InvalidParameter, NotFound
@@ -28,7 +28,7 @@ def _container(id_, name, status=Status.CREATED):
         endpoints={},
         mounts=[],
     )
-    return Container(record, State(status))
+    return Container(record, RunState(status))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from darse.distribution.auth import challenges
 from darse.distribution.client import domain_of
 from darse.distribution.errors import RegistryError
-from darse.distribution.hosts import Hosts, Settings
+from darse.distribution.hosts import Hosts, RegistrySettings
 
 
 def bases(hosts: Hosts, domain: str, *, mirrors: bool = True) -> list[str]:
@@ -19,7 +19,7 @@ def bases(hosts: Hosts, domain: str, *, mirrors: bool = True) -> list[str]:
 
 
 def test_hub_is_asked_through_its_mirrors_first_when_reading() -> None:
-    hosts = Hosts(Settings(mirrors=("https://one.example/", "http://two.example/path/")))
+    hosts = Hosts(RegistrySettings(mirrors=("https://one.example/", "http://two.example/path/")))
     assert bases(hosts, "docker.io") == [
         "https://one.example",
         "http://two.example/path",
@@ -31,7 +31,7 @@ def test_hub_is_asked_through_its_mirrors_first_when_reading() -> None:
 
 @pytest.mark.parametrize("domain", ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.9.1", "[::1]:5000"])
 def test_loopback_may_speak_plain_http(domain: str) -> None:
-    assert bases(Hosts(Settings()), domain) == [f"https://{domain}", f"http://{domain}"]
+    assert bases(Hosts(RegistrySettings()), domain) == [f"https://{domain}", f"http://{domain}"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_loopback_may_speak_plain_http(domain: str) -> None:
     ],
 )
 def test_insecure_registries(insecure: str, domain: str, expected: bool) -> None:
-    assert Hosts(Settings(insecure=(insecure,))).is_insecure(domain) is expected
+    assert Hosts(RegistrySettings(insecure=(insecure,))).is_insecure(domain) is expected
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_insecure_registries(insecure: str, domain: str, expected: bool) -> None
 )
 def test_proxies(url: str, proxy: str) -> None:
     hosts = Hosts(
-        Settings(
+        RegistrySettings(
             proxies={"https": "proxy.example:3128"},
             no_proxy="corp.example, .dotted.example,10.0.0.0/8,port.example:5000",
         )
@@ -76,7 +76,7 @@ def test_proxies(url: str, proxy: str) -> None:
 
 
 def test_certificates_may_change_while_the_engine_runs(tmp_path: Path) -> None:
-    hosts = Hosts(Settings(certificates=(tmp_path,)))
+    hosts = Hosts(RegistrySettings(certificates=(tmp_path,)))
     url = urlsplit("https://registry.example:5000/v2/")
     before = hosts.route(url)
     assert hosts.route(url).context is before.context
@@ -93,7 +93,7 @@ def test_a_client_certificate_needs_its_key(tmp_path: Path) -> None:
     directory = tmp_path / "registry.example:5000"
     directory.mkdir()
     (directory / "client.cert").write_text("")
-    hosts = Hosts(Settings(certificates=(tmp_path,)))
+    hosts = Hosts(RegistrySettings(certificates=(tmp_path,)))
     with pytest.raises(RegistryError, match=r"missing key client\.key for client certificate client\.cert"):
         hosts.route(urlsplit("https://registry.example:5000/v2/"))
 
@@ -137,7 +137,7 @@ def test_challenges(header: str, expected: list[tuple[str, dict[str, str]]]) -> 
 
 
 def test_private_authorities_need_no_key_usage(tmp_path: Path) -> None:
-    route = Hosts(Settings(certificates=(tmp_path,))).route(urlsplit("https://registry.example/v2/"))
+    route = Hosts(RegistrySettings(certificates=(tmp_path,))).route(urlsplit("https://registry.example/v2/"))
     assert route.context is not None
     assert not route.context.verify_flags & ssl.VERIFY_X509_STRICT
     assert route.context.verify_mode == ssl.CERT_REQUIRED

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from darse.distribution import client
-from darse.distribution.client import Client, SearchResult
+from darse.distribution.client import RegistryClient, SearchResult
 from darse.distribution.errors import RegistryError, Unreachable
-from darse.distribution.hosts import Settings
-from darse.distribution.session import Session
+from darse.distribution.hosts import RegistrySettings
+from darse.distribution.session import RegistrySession
 
 _HUB, _MIRROR = "https://index.docker.io", "https://mirror.example"
 
@@ -20,7 +20,7 @@ class Places:
         self.asked: list[str] = []
         self._answers = answers
 
-    def __call__(self, session: Session, term: str, limit: int) -> list[SearchResult]:
+    def __call__(self, session: RegistrySession, term: str, limit: int) -> list[SearchResult]:
         self.asked.append(session.endpoint.base)
         answer = self._answers["hub" if session.endpoint.base == _HUB else "mirror"]
         if isinstance(answer, RegistryError):
@@ -30,7 +30,7 @@ class Places:
 
 def _search(monkeypatch: pytest.MonkeyPatch, places: Places) -> list[str]:
     monkeypatch.setattr(client, "_search", places)
-    found = Client(Settings(mirrors=(f"{_MIRROR}/",))).search("docker.io", "redis", 2)
+    found = RegistryClient(RegistrySettings(mirrors=(f"{_MIRROR}/",))).search("docker.io", "redis", 2)
     return [one.name for one in found]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import darse
-from darse.linux.descriptors import Descriptor, DescriptorClosed, open_in_thread
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor, open_in_thread
 from darse.linux.proc.process import Process
 
 _REGISTRATIONS = {"add_reader", "add_writer", "remove_reader", "remove_writer"}
@@ -40,7 +40,7 @@ async def _begun(*waits: Coroutine[None, None, None]) -> list[asyncio.Task[None]
 def test_several_who_wait_all_hear() -> None:
     async def test() -> None:
         reading, writing = os.pipe()
-        descriptor = Descriptor(reading)
+        descriptor = FileDescriptor(reading)
         tasks = await _begun(*(descriptor.readable() for _ in range(3)))
         os.write(writing, b"x")
         await asyncio.gather(*tasks)
@@ -58,7 +58,7 @@ def test_closing_wakes_who_waits_with_an_error() -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(full_writing, bytes(65536))
-        empty, full = Descriptor(empty_reading), Descriptor(full_writing)
+        empty, full = FileDescriptor(empty_reading), FileDescriptor(full_writing)
         tasks = await _begun(empty.readable(), full.writable())
         empty.close()
         full.close()
@@ -76,12 +76,12 @@ def test_a_closed_number_that_is_given_out_again_is_left_alone() -> None:
 
     async def test() -> None:
         first_reading, first_writing = os.pipe()
-        first = Descriptor(first_reading)
+        first = FileDescriptor(first_reading)
         (waiting,) = await _begun(first.readable())
         first.close()
         second_reading, second_writing = os.pipe()
         assert second_reading == first_reading
-        second = Descriptor(second_reading)
+        second = FileDescriptor(second_reading)
         (other,) = await _begun(second.readable())
         with pytest.raises(DescriptorClosed):
             await waiting
@@ -97,7 +97,7 @@ def test_a_closed_number_that_is_given_out_again_is_left_alone() -> None:
 def test_a_wait_that_is_cancelled_leaves_the_others() -> None:
     async def test() -> None:
         reading, writing = os.pipe()
-        descriptor = Descriptor(reading)
+        descriptor = FileDescriptor(reading)
         one, two = await _begun(descriptor.readable(), descriptor.readable())
         one.cancel()
         await asyncio.gather(one, return_exceptions=True)
@@ -112,7 +112,7 @@ def test_a_wait_that_is_cancelled_leaves_the_others() -> None:
 def test_a_listener_and_those_who_wait_share_a_descriptor() -> None:
     async def test() -> None:
         reading, writing = os.pipe()
-        descriptor = Descriptor(reading)
+        descriptor = FileDescriptor(reading)
         heard: list[bytes] = []
         descriptor.listen(lambda: heard.append(os.read(reading, 10)))
         (waiting,) = await _begun(descriptor.readable())

@@ -21,10 +21,10 @@ def test_the_name_of_a_network_with_a_damaged_record_is_not_free(tmp_path: Path)
     assert store.damage("net") is not None
     assert store.damage("other") is None
     copy = NetworkRecord(id="abc", name="net", driver="bridge", created_ns=1, pools=[SubnetPool(subnet="10.0.0.0/24")])
-    store.mend(msgspec.json.encode([copy]), {"bridge"})
+    store.repair(msgspec.json.encode([copy]), {"bridge"})
     assert store.by_name("net") == copy
     assert store.damage("net") is not None
-    store.mend(msgspec.json.encode([copy]), {"net"})
+    store.repair(msgspec.json.encode([copy]), {"net"})
     assert (store.by_name("net"), store.damage("net"), NetworkStore(state).by_name("net")) == (copy, None, copy)
     state.close()
 

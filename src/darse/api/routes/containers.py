@@ -164,7 +164,7 @@ async def wait(call: Call) -> web.StreamResponse:
     ended = call.engine.containers.wait(call.match["id"], condition)
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
     await response.prepare(request)
-    connection_of(request).becomes_stream()
+    connection_of(request).detach_from_drain()
     gone = asyncio.create_task(until_gone(request))
     try:
         await asyncio.wait((ended, gone), return_when=asyncio.FIRST_COMPLETED)

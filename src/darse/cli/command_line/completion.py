@@ -12,7 +12,7 @@ from darse.cli.command_line import index
 from darse.cli.command_line.flags import Command, Flag
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
-from darse.client.endpoint import Endpoint
+from darse.client.endpoint import EngineEndpoint
 
 # What the arguments of a command are, by the words of its usage.
 _OBJECTS = {
@@ -315,7 +315,7 @@ def _asked(settings: Settings) -> Any:
     from darse.client.blocking import Client
 
     endpoint = settings.endpoint()
-    quiet = Endpoint(
+    quiet = EngineEndpoint(
         endpoint.host,
         tls=endpoint.tls,
         verify=endpoint.verify,

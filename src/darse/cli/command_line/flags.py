@@ -168,7 +168,7 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[Options, list[str
 def _long(command: Command, options: Options, names: dict[str, Flag], word: str, queue: list[str]) -> None:
     name, equals, value = word[2:].partition("=")
     if name == "help" and "help" not in names:
-        raise HelpWanted(command)
+        raise HelpRequested(command)
     flag = names.get(name)
     if flag is None:
         from darse.cli.command_line.unknown import meant
@@ -194,7 +194,7 @@ def _short(command: Command, options: Options, shorts: dict[str, Flag], word: st
         flag = shorts.get(letter)
         if flag is None:
             if letter == "h":
-                raise HelpWanted(command)
+                raise HelpRequested(command)
             raise usage_error(command, f"unknown shorthand flag: '{letter}' in {word}")
         if flag.kind == "bool":
             if letters.startswith("="):
@@ -276,7 +276,7 @@ def usage_error(command: Command, text: str) -> CliError:
     )
 
 
-class HelpWanted(Exception):
+class HelpRequested(Exception):
     """`--help` was given."""
 
     def __init__(self, command: Command) -> None:

@@ -14,7 +14,7 @@ from darse.cli.images import manifest_lists
 from darse.cli.images.manifest_lists import Entry
 from darse.cli.settings import credentials
 from darse.cli.settings.config import Settings
-from darse.distribution import Client, Credentials, Limits, RegistryError, Repository, Uploads
+from darse.distribution import Credentials, Limits, RegistryClient, RegistryError, Repository, Uploads
 from darse.distribution.errors import NotInRegistry, Unreachable
 from darse.distribution.hosts import proxies_of
 from darse.distribution.manifests import CONFIG_LIMIT, Document, parse
@@ -40,7 +40,7 @@ class Registry:
         if insecure:
             hosts = msgspec.structs.replace(hosts, insecure=(reference.domain,))
         # Somebody waits at a terminal: what fails is said, and can be tried again.
-        self._client = Client(hosts, shown, limits=Limits(attempts=1))
+        self._client = RegistryClient(hosts, shown, limits=Limits(attempts=1))
         self._reference = reference
 
     def image(self) -> Entry | None:
@@ -75,16 +75,16 @@ class Registry:
                 name = f"{self._reference.name}@{descriptor['digest']}"
                 told(f"Pushed ref {name} with digest: {descriptor['digest']}")
             document = Document.of(index, json.loads(index)["mediaType"])
-            uploads.put_manifest(self._wanted(), document)
+            uploads.put_manifest(self._tag_or_digest(), document)
             return document.digest
 
         return self._ask(write, writing=True)
 
-    def _wanted(self) -> str:
+    def _tag_or_digest(self) -> str:
         return self._reference.digest or self._reference.tag
 
     def _document(self, repository: Repository) -> Document:
-        return repository.manifest(self._wanted())
+        return repository.manifest(self._tag_or_digest())
 
     def _images(self, repository: Repository) -> list[Entry]:
         entries = []

@@ -29,7 +29,7 @@ class Cell(NamedTuple):
     style: tuple[str, ...] = _PLAIN
 
 
-class Column(NamedTuple):
+class DetailColumn(NamedTuple):
     """A column of details, beside that of the names."""
 
     title: str
@@ -37,7 +37,12 @@ class Column(NamedTuple):
     align_right: bool = False
 
 
-_COLUMNS = (Column("ID", 12), Column("DISK USAGE", 10, True), Column("CONTENT SIZE", 12, True), Column("EXTRA", 5))
+_COLUMNS = (
+    DetailColumn("ID", 12),
+    DetailColumn("DISK USAGE", 10, True),
+    DetailColumn("CONTENT SIZE", 12, True),
+    DetailColumn("EXTRA", 5),
+)
 
 
 def print_tree(images: Sequence[Mapping[str, Any]], *, untagged: bool) -> None:
@@ -114,10 +119,10 @@ class _Tree:
         return "".join(f"\x1b[{one}m" for one in style) + f"{shown}\x1b[0m" if self._has_colours else shown
 
 
-def _fitting(images: Sequence[Mapping[str, Any]]) -> tuple[Sequence[Column], int]:
+def _fitting(images: Sequence[Mapping[str, Any]]) -> tuple[Sequence[DetailColumn], int]:
     """The columns that fit the terminal, and what is left for names: no more than they need."""
     left = max(terminal_width(), 20)
-    columns: list[Column] = []
+    columns: list[DetailColumn] = []
     for column in _COLUMNS:
         needed = column.width + len(_SPACING)
         if left - needed < _NARROWEST_NAME:

@@ -10,7 +10,7 @@ import os
 import sys
 
 from darse.cli.errors import CliError
-from darse.client.endpoint import DEFAULT_HOST, Endpoint
+from darse.client.endpoint import DEFAULT_HOST, EngineEndpoint
 from darse.client.stdlib import loads
 
 TYPE_CHECKING = False
@@ -74,21 +74,21 @@ class Settings:
         """The variable of the environment that names an engine; empty when none does."""
         return next((name for name in ("DARSE_HOST", "DOCKER_HOST") if os.environ.get(name)), "")
 
-    def endpoint(self) -> Endpoint:
+    def endpoint(self) -> EngineEndpoint:
         """Where the engine is. Raises CliError for a context that does not exist."""
         name = self.context_name()
         return self.default_endpoint() if name == DEFAULT_CONTEXT else self._of_context(name)
 
-    def default_endpoint(self) -> Endpoint:
+    def default_endpoint(self) -> EngineEndpoint:
         """Where the engine is by flags and environment alone: the context `default`."""
         environment = os.environ
         host = self.host or environment.get(self.host_variable(), "")
         if host in ("", "unix://", DEFAULT_HOST):
-            return Endpoint(DEFAULT_HOST, is_default=True, start=_start)
+            return EngineEndpoint(DEFAULT_HOST, is_default=True, start=_start)
         verify = self.tls_verify if self.tls_verify is not None else bool(environment.get("DOCKER_TLS_VERIFY"))
         tls = verify or bool(self.tls) or bool(environment.get("DOCKER_TLS"))
         certificates = environment.get("DOCKER_CERT_PATH") or self.directory
-        return Endpoint(
+        return EngineEndpoint(
             host,
             tls=tls,
             verify=verify,
@@ -97,7 +97,7 @@ class Settings:
             key=self.tls_key or os.path.join(certificates, "key.pem"),
         )
 
-    def _of_context(self, name: str) -> Endpoint:
+    def _of_context(self, name: str) -> EngineEndpoint:
         directory, certificates = context_directories(self.directory, name)
         path = os.path.join(directory, "meta.json")
         meta = read_json(path)
@@ -109,7 +109,7 @@ class Settings:
         endpoint = (meta.get("Endpoints") or {}).get("docker") or {}
         certificates = os.path.join(certificates, "docker")
         host = endpoint.get("Host", DEFAULT_HOST)
-        return Endpoint(
+        return EngineEndpoint(
             host,
             is_default=host == DEFAULT_HOST,
             start=_start if host == DEFAULT_HOST else None,

@@ -71,7 +71,7 @@ class Operand:
     def __init__(self, position: int, text: str) -> None:
         self.position, self.text = position, text
 
-    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: PipelineCommand, final: Any) -> Any:
         """Its value as the first word of a command, `final` being the value of the command before."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class Operand:
         return self.apply(state, dot, _ALONE, MISSING)
 
 
-class Command(Operand):
+class PipelineCommand(Operand):
     """A word and its arguments."""
 
     def __init__(self, position: int, text: str, first: Operand, arguments: Sequence[Operand]) -> None:
@@ -95,7 +95,7 @@ class Plain(Operand):
         super().__init__(position, text)
         self.constant = constant
 
-    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: PipelineCommand, final: Any) -> Any:
         state.at = self
         if command.arguments or final is not MISSING:
             state.fail(f"can't give argument to non-function {self.text}")
@@ -114,7 +114,7 @@ class Fields(Operand):
         super().__init__(position, text)
         self._base, self._names = base, names
 
-    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: PipelineCommand, final: Any) -> Any:
         holder, value = None, self._base.evaluate(state, dot)
         if isinstance(self._base, Plain):
             state.at = self
@@ -123,10 +123,10 @@ class Fields(Operand):
         return _field(state, dot, holder, value, self._names[-1], command, final)
 
 
-class Call(Operand):
+class FunctionCall(Operand):
     """A function by its name."""
 
-    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: PipelineCommand, final: Any) -> Any:
         state.at, name = self, self.text
         function = state.functions[name]
         arguments = _arguments(state, dot, name, command, final, function.parameters, function.more)
@@ -153,12 +153,18 @@ class Pipeline(Operand):
     """Commands, each of which gets the value of the one before it; `names` are the variables to declare or to set."""
 
     def __init__(
-        self, position: int, text: str, commands: Sequence[Command], names: Sequence[str] = (), *, sets: bool = False
+        self,
+        position: int,
+        text: str,
+        commands: Sequence[PipelineCommand],
+        names: Sequence[str] = (),
+        *,
+        sets: bool = False,
     ) -> None:
         super().__init__(position, text)
         self.commands, self.names, self._sets = commands, names, sets
 
-    def apply(self, state: Execution, dot: Any, command: Command, final: Any) -> Any:
+    def apply(self, state: Execution, dot: Any, command: PipelineCommand, final: Any) -> Any:
         if command.arguments or final is not MISSING:
             state.fail(f"can't give argument to non-function {self.text}")
         state.at = self
@@ -174,10 +180,10 @@ class Pipeline(Operand):
         return value
 
 
-_ALONE = Command(0, "", Operand(0, ""), ())
+_ALONE = PipelineCommand(0, "", Operand(0, ""), ())
 
 
-def _field(state: Execution, dot: Any, holder: Any, value: Any, name: str, command: Command, final: Any) -> Any:
+def _field(state: Execution, dot: Any, holder: Any, value: Any, name: str, command: PipelineCommand, final: Any) -> Any:
     """A field of a value, which is itself a field of `holder`."""
     if value is None:
         return state.fail(f"nil data; no entry for key {quote(name)}") if state.strict else None
@@ -204,7 +210,7 @@ def _field(state: Execution, dot: Any, holder: Any, value: Any, name: str, comma
 
 
 def _arguments(
-    state: Execution, dot: Any, name: str, command: Command, final: Any, parameters: Sequence[str], more: str
+    state: Execution, dot: Any, name: str, command: PipelineCommand, final: Any, parameters: Sequence[str], more: str
 ) -> Iterator[Any]:
     """The arguments of a function or a method, which must be of the types of its parameters."""
     given = len(command.arguments) + (final is not MISSING)

@@ -6,7 +6,17 @@ import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from darse.cli.templates.evaluate import Block, Call, Command, Execution, Fields, Jump, Operand, Pipeline, Plain
+from darse.cli.templates.evaluate import (
+    Block,
+    Execution,
+    Fields,
+    FunctionCall,
+    Jump,
+    Operand,
+    Pipeline,
+    PipelineCommand,
+    Plain,
+)
 from darse.cli.templates.printing import show
 from darse.cli.templates.scanner import CONSTANTS, Scanner, Token
 from darse.cli.templates.values import CallError, Nil, kind
@@ -124,7 +134,7 @@ class _Parser(Scanner):
     def _pipeline(self, context: str, closer: str = "}}") -> Pipeline:
         position = self.peek().position
         names, sign = self._declaration(context)
-        commands: list[Command] = []
+        commands: list[PipelineCommand] = []
         while self.peek().kind != closer:
             commands.append(self._command(context))
             if len(commands) > 1 and isinstance(first := commands[-1].first, Plain) and first.text[0] != "$":
@@ -151,7 +161,7 @@ class _Parser(Scanner):
                 self.fail("range can only initialize variables")
         return [], ""
 
-    def _command(self, context: str) -> Command:
+    def _command(self, context: str) -> PipelineCommand:
         words: list[Operand] = []
         position = self.peek().position
         while not words or self.peek().kind not in ("|", "}}", ")"):
@@ -161,7 +171,7 @@ class _Parser(Scanner):
         if self.peek().kind == "|":
             self.next()
         text = " ".join(f"({word.text})" if isinstance(word, Pipeline) else word.text for word in words)
-        return Command(position, text, words[0], words[1:])
+        return PipelineCommand(position, text, words[0], words[1:])
 
     def _operand(self) -> Operand | None:
         """A value with the fields that follow it; None when the next token begins none."""
@@ -193,7 +203,7 @@ class _Parser(Scanner):
         if token.kind == "function":
             if text not in self._functions:
                 self.fail(f"function {quote(text)} not defined")
-            return Call(position, text)
+            return FunctionCall(position, text)
         if token.kind == "number":
             return Plain(position, text, self._number(text))
         value: Any = CONSTANTS[text] if token.kind == "constant" else self._unquoted(text)

@@ -9,7 +9,7 @@ from darse.cli.engine.resume import AttachedStream, StampedStream, api_time
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal.session import Detached, Session
 from darse.cli.terminal.streams import write_all
-from darse.client.blocking import Patience
+from darse.client.blocking import Reconnection
 from darse.client.streams import Demultiplexer
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ def follow(
     """
     query = {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None}
     printed = _Printed(client, container, name, tty=tty, shown=(stdout, stderr))
-    patience = Patience(client)
+    reconnection = Reconnection(client)
     waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
     connection, response = client.hijack(f"{container}/attach", query)
     session = Session(
@@ -72,7 +72,7 @@ def follow(
         try:
             return _status_of(waiting.json())
         except ConnectionFailed as lost:
-            patience.wait(lost, f"the engine went away; {name} runs on: `darse attach {name}`")
+            reconnection.wait(lost, f"the engine went away; {name} runs on: `darse attach {name}`")
         state = _state(client, container, name, printed.begun_ns)
         printed.show_missed()
         if not state["Running"]:
@@ -85,7 +85,7 @@ def follow(
             return _status_of(waiting.json())
         connection, response = again
         printed.ends_with(connection)
-        patience.progress()
+        reconnection.progress()
         begin, session.redraw = (lambda: None), tty
 
 

@@ -18,7 +18,7 @@ from darse.containers.layout import ContainerFiles
 from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.lifecycle.signals import parse_signal
 from darse.containers.logs import drivers as log_drivers
-from darse.containers.model import Container, Record, State, Status
+from darse.containers.model import Container, Record, RunState, Status
 from darse.containers.networking.links import Links
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.exhaustion import in_words
@@ -99,7 +99,7 @@ class Creation:
             mounts=plans,
             links=links,
         )
-        container = Container(record, State())
+        container = Container(record, RunState())
         with context.traces.record("create", container.id), in_words():
             await self._make(container, image, mounted)
         return CreateResponse(container.id, warnings)

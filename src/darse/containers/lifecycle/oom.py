@@ -38,8 +38,8 @@ class OutOfMemory:
             for path in (bundle.directory, *([counter] if counter is not None else [])):
                 subscriptions.append(context.inotify.subscribe(path, lambda: self._look(container, counter)))
         except OSError as error:
-            # Its end will still tell; `darse doctor` knows the limit.
-            context.log.warning("cannot watch container %s for want of memory: %s", container.id[:12], error)
+            # Its end will still show it; `darse doctor` knows the limit.
+            context.log.warning("cannot watch container %s for OOM kills: %s", container.id[:12], error)
         self._look(container, counter)
 
     def _look(self, container: Container, counter: Path | None) -> None:

@@ -50,7 +50,7 @@ class RestartManager:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._starts: set[asyncio.Task[None]] = set()
 
-    def wanted(self, container: Container, exit_code: int) -> bool:
+    def is_due(self, container: Container, exit_code: int) -> bool:
         """Whether a container that has just ended is to be started again."""
         if self._closed or container.state.manually_stopped:
             return False

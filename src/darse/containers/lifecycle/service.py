@@ -118,7 +118,7 @@ class Lifecycle:
         state.error = str(error)
         if state.status is Status.RESTARTING:
             state.finished_ns = time.time_ns()
-            self._restart_or_rest(container, lasted=0.0)
+            self._apply_restart_policy(container, lasted=0.0)
         write = functools.partial(self._save, container, "die", exitCode=state.exit_code)
         self._context.pending_writes.write(container.id, write)
 
@@ -128,11 +128,11 @@ class Lifecycle:
             self._context.store.save_state(container)
             self._context.publish(container, action, **attributes)
 
-    def _restart_or_rest(self, container: Container, *, lasted: float) -> None:
+    def _apply_restart_policy(self, container: Container, *, lasted: float) -> None:
         """After an end: wait for the next start if the restart policy says so. The caller saves the state."""
         state = container.state
         state.status = Status.EXITED
-        if self._restarts.wanted(container, state.exit_code):
+        if self._restarts.is_due(container, state.exit_code):
             state.status = Status.RESTARTING
             state.restart_count += 1
             self._restarts.schedule(container, lasted)
@@ -213,7 +213,7 @@ class Lifecycle:
             if state.health is not None:
                 state.health.Status = "unhealthy"  # as docker has it
             lasted = container.lasted()
-            self._restart_or_rest(container, lasted=lasted)
+            self._apply_restart_policy(container, lasted=lasted)
             # Asked now: the write may have to wait for the disk.
             oom = exit_.oom_killed and not container.oom_kills
             write = functools.partial(self._save_end, container, exit_, lasted, oom=oom)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import msgspec
 
 from darse.containers.dependencies import Dependencies
-from darse.containers.model import Container, Link
+from darse.containers.model import Container, ContainerLink
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.ids import NAME_PATTERN, short_id
 
@@ -44,19 +44,19 @@ class Links:
     def __init__(self, context: Dependencies) -> None:
         self._context = context
 
-    def resolve(self, wanted: Iterable[str], mode: str) -> list[Link]:
+    def resolve(self, wanted: Iterable[str], mode: str) -> list[ContainerLink]:
         """Find the targets of a creation's links; `mode` is its network mode. Raises InvalidParameter.
 
         On the default bridge they must be there. On other networks a link is a name, which may come true later.
         """
-        links: dict[Link, None] = {}
+        links: dict[ContainerLink, None] = {}
         for text in wanted:
             target, alias = parse_link(text)
             try:
                 found = self._context.store.get(target)
             except NotFound:
                 if mode not in _WITHOUT_LATE_LINKS:
-                    links[Link(target, alias)] = None
+                    links[ContainerLink(target, alias)] = None
                     continue
                 raise InvalidParameter(f"could not get container for {target}: No such container: {target}") from None
             if found.record.host.NetworkMode == "host":
@@ -64,7 +64,7 @@ class Links:
                     "conflicting options: host type networking can't be used with links. "
                     "This would result in undefined behavior"
                 )
-            links[Link(found.id, alias)] = None
+            links[ContainerLink(found.id, alias)] = None
         return list(links)
 
     def shown(self, container: Container) -> list[str]:

@@ -15,7 +15,7 @@ import msgspec
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container
 from darse.core.times import ZERO, rfc3339
-from darse.runtime.cgroups.stats import HostCPU, HostCPUReader, Usage, UsageReader
+from darse.runtime.cgroups.stats import CgroupUsage, HostCPU, HostCPUReader, UsageReader
 from darse.wire.observation import BlkioStats, CPUStats, CPUUsage, MemoryStats, PidsStats, StatsResponse, ThrottlingData
 
 _INTERVAL = 1.0
@@ -25,7 +25,7 @@ _SHORTEST_NS = 500_000_000
 _BATCH = 8
 _NO_CPU = CPUStats(CPUUsage(total_usage=0, usage_in_kernelmode=0, usage_in_usermode=0), ThrottlingData())
 
-Sample = Usage | None
+Sample = CgroupUsage | None
 
 
 class _Watch:

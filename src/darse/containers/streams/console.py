@@ -201,7 +201,7 @@ class ConsoleHub:
         self._exited = False
 
     @property
-    def wanted(self) -> bool:
+    def is_used(self) -> bool:
         """Whether somebody is attached."""
         return bool(self._attachments)
 

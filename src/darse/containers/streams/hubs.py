@@ -34,7 +34,7 @@ class ConsoleHubs:
     def connect_waiting(self, container: Container) -> None:
         """Connect those who have attached before the start, so that they miss nothing of what the process prints."""
         hub = self._hubs.get(container.id)
-        if hub is not None and hub.wanted:
+        if hub is not None and hub.is_used:
             hub.connect()
 
     def close(self, container: Container) -> None:

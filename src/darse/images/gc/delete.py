@@ -22,7 +22,7 @@ from darse.images.gc import delete_policy
 from darse.images.gc.collector import GarbageCollector
 from darse.images.gc.delete_policy import Circumstances
 from darse.images.layers.compressed import CompressedDigests
-from darse.images.layers.disk_usage import DiskUsage
+from darse.images.layers.disk_usage import LayerDiskUsage
 from darse.images.model import Image, Target
 from darse.images.store import FoundImage, ImageStore
 from darse.wire.images import DeleteItem, ImagesPruned
@@ -37,7 +37,7 @@ class ImageDeletion:
         content: ContentStore,
         events: EventLog,
         gc: GarbageCollector,
-        disk_usage: DiskUsage,
+        disk_usage: LayerDiskUsage,
         compressed: CompressedDigests,
         users: ObjectReferences,
     ) -> None:
@@ -70,14 +70,14 @@ class ImageDeletion:
         named = delete_policy.names_meant(found.reference, names) if found.reference is not None else []
         if named:
             if len(named) == len(names):
-                _refuse(delete_policy.refusal_by_name(text, self._circumstances(image), force=force))
+                _refuse(delete_policy.name_conflict(text, self._circumstances(image), force=force))
             items += self._untag(image, named)
             if len(named) < len(names):
                 return items
-            if delete_policy.refusal(self._circumstances(image), force=force):
+            if delete_policy.image_conflict(self._circumstances(image), force=force):
                 return items  # the name is removed; an image in use stays
         else:
-            _refuse(delete_policy.refusal(self._circumstances(image), force=force))
+            _refuse(delete_policy.image_conflict(self._circumstances(image), force=force))
         return items + await self._delete(image, prune=prune)
 
     async def _remove_platforms(
@@ -98,7 +98,11 @@ class ImageDeletion:
     async def _remove_variants(self, images: list[Image], targets: list[Target], *, force: bool) -> list[DeleteItem]:
         """Take images of other platforms out of targets that keep other images."""
         for image in images:
-            _refuse(delete_policy.refusal(Circumstances(image.id, [], self._users.image_users(image.id)), force=force))
+            _refuse(
+                delete_policy.image_conflict(
+                    Circumstances(image.id, [], self._users.image_users(image.id)), force=force
+                )
+            )
         with self._images.changing():
             for target in targets:
                 self._images.without(target, [image.id for image in images])
@@ -141,7 +145,7 @@ class ImageDeletion:
         items += await self._collect()
         parent = self._images.by_id(image.parent) if prune and image.parent else None
         if parent is not None and not self._images.names(parent.id):
-            if not self._images.targets_of(parent.id) or delete_policy.refusal(
+            if not self._images.targets_of(parent.id) or delete_policy.image_conflict(
                 self._circumstances(parent), force=False
             ):
                 return items

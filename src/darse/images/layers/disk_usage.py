@@ -18,7 +18,7 @@ SCHEMA = Schema(
 )
 
 
-class DiskUsage:
+class LayerDiskUsage:
     """Measures the stores of images."""
 
     def __init__(self, state: State, content: ContentStore, layers: LayerStore, remapped: RemappedLayers) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class PipeSource:
         task = asyncio.create_task(reader)
         task.add_done_callback(lambda _: self.close())
         os.set_blocking(self.writing, False)
-        writing = Descriptor(self.writing)
+        writing = FileDescriptor(self.writing)
         broken = False
         try:
             try:
@@ -59,7 +59,7 @@ class PipeSource:
             raise
 
 
-async def _write(writing: Descriptor, piece: bytes) -> bool:
+async def _write(writing: FileDescriptor, piece: bytes) -> bool:
     """Write all of a piece; False when nobody reads any more."""
     rest = memoryview(piece)
     while rest:

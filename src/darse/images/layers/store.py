@@ -320,7 +320,7 @@ class LayerStore:
 
         Raises NotFound, and at the end DamagedLayer when the files were changed: then the bytes are not the archive.
         """
-        recipe = self._open_recipe(chain_id)
+        recipe = self._open_tar_split(chain_id)
         answer: dict[str, str] = {}
         try:
             pieces = process.stream(self.path(chain_id), recipe, answer)
@@ -340,7 +340,7 @@ class LayerStore:
 
         Raises the same, and BrokenPipeError when the reader has gone.
         """
-        recipe = self._open_recipe(chain_id)
+        recipe = self._open_tar_split(chain_id)
         try:
             self._check_rebuilt(chain_id, await _run(process.rebuild(self.path(chain_id), recipe, target)))
         finally:
@@ -348,13 +348,13 @@ class LayerStore:
 
     async def verify(self, chain_id: str) -> None:
         """Reassemble the layer's archive and compare its digest. Raises NotFound, and DamagedLayer when it differs."""
-        recipe = self._open_recipe(chain_id)
+        recipe = self._open_tar_split(chain_id)
         try:
             self._check_rebuilt(chain_id, await _run(process.verify(self.path(chain_id), recipe)))
         finally:
             os.close(recipe)
 
-    def _open_recipe(self, chain_id: str) -> int:
+    def _open_tar_split(self, chain_id: str) -> int:
         self.archive_size(chain_id)
         try:
             return open_regular(self._directory / self._name(chain_id) / "recipe")

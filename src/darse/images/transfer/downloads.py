@@ -23,7 +23,7 @@ from darse.distribution import Cancellation, Repository
 from darse.distribution.errors import Faulty, NotInRegistry, RegistryError, Untrustworthy
 from darse.distribution.repository import begins_at
 from darse.distribution.timeouts import pause_before
-from darse.distribution.transport import Response
+from darse.distribution.transport import RegistryResponse
 from darse.image_spec.manifests import Descriptor
 from darse.images.content.ingest import Ingest
 from darse.images.progress import LayerStage
@@ -134,7 +134,7 @@ class Download:
         if ingest.offset < self.size:
             raise Faulty(f"{self.descriptor.digest}: unexpected EOF: {ingest.offset} of {self.size} bytes came")
 
-    def _answer(self, offset: int) -> Response:
+    def _answer(self, offset: int) -> RegistryResponse:
         """Ask the repository; for a foreign layer that it does not have, ask the URLs in the descriptor."""
         try:
             return self._repository.blob(self.descriptor.digest, offset)
@@ -147,7 +147,7 @@ class Download:
                 failure = error
         raise failure
 
-    def _check_length(self, response: Response, position: int) -> None:
+    def _check_length(self, response: RegistryResponse, position: int) -> None:
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and position + int(length[:19]) != self.size:
             raise Untrustworthy(

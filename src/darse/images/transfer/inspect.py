@@ -14,11 +14,11 @@ from darse.images.transfer.mirrors import first_answer
 from darse.wire.registries import DistributionInspect
 
 if TYPE_CHECKING:
-    from darse.distribution import Client, Repository
+    from darse.distribution import RegistryClient, Repository
     from darse.image_spec.references import Reference
 
 
-def inspect(client: Client, reference: Reference) -> DistributionInspect:
+def inspect(client: RegistryClient, reference: Reference) -> DistributionInspect:
     """Ask the registry; nothing is stored. Raises RegistryError, and InvalidParameter for a config that is none."""
     return first_answer(client, reference, lambda one: _inspect(one, reference))
 

@@ -9,7 +9,7 @@ from darse.distribution.errors import Cancelled, RegistryError, Unreachable
 from darse.images.transfer.registries import in_thread
 
 if TYPE_CHECKING:
-    from darse.distribution import Client, Repository
+    from darse.distribution import RegistryClient, Repository
     from darse.image_spec.references import Reference
 
 T = TypeVar("T")
@@ -32,7 +32,9 @@ def most_informative(failures: list[RegistryError]) -> RegistryError:
     return answers[-1]
 
 
-def first_answer(client: Client, reference: Reference, ask: Callable[[Repository], T], *, writing: bool = False) -> T:
+def first_answer(
+    client: RegistryClient, reference: Reference, ask: Callable[[Repository], T], *, writing: bool = False
+) -> T:
     """Return the answer of the first endpoint that gives one. Blocks. Raises RegistryError."""
     failures: list[RegistryError] = []
     for repository in client.repositories(reference, writing=writing):
@@ -48,7 +50,7 @@ def first_answer(client: Client, reference: Reference, ask: Callable[[Repository
 
 
 async def try_endpoints(
-    client: Client,
+    client: RegistryClient,
     reference: Reference,
     transfer: Callable[[Repository], Awaitable[T]],
     *,

@@ -63,7 +63,7 @@ class ProgressReporter:
                 number = current
             self._reported[position] = (len(steps), number)
 
-    async def until_done(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+    async def wait(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Report until all tasks are done. Raises what the first one to fail raised."""
         pending = set(tasks)
         self.report_changes()

@@ -35,7 +35,7 @@ from darse.images.transfer.trace import add_layers, fetches
 from darse.images.writer import ImageDocuments
 
 if TYPE_CHECKING:
-    from darse.distribution import Client, Credentials, Repository
+    from darse.distribution import Credentials, RegistryClient, Repository
 
 
 class PresentLayer(NamedTuple):
@@ -59,7 +59,7 @@ class PullOptions(NamedTuple):
 class _Request(NamedTuple):
     """One image of a pull."""
 
-    client: Client
+    client: RegistryClient
     reference: Reference
     platform: Platform
     report: Report
@@ -166,7 +166,7 @@ class Puller:
                     else:
                         transfers.append(await self._transfers.acquire(chain_id, diff_id, layer, repository))
                         layers.append(transfers[-1])
-                await ProgressReporter(layers, request.report).until_done(one.task for one in transfers)
+                await ProgressReporter(layers, request.report).wait(one.task for one in transfers)
                 if self._stores.keep_layer_blobs:
                     await self._keep_blobs(transfers)
                 with step(operation, "state", f"record the image, {len(layers)} layers, in one transaction"):
@@ -189,7 +189,7 @@ class Puller:
         for digest in digests:
             await executors.storage.run(content.share, content.ingests.path(digest), digest)
 
-    async def _config(self, client: Client, repository: Repository, resolved: Resolved) -> bytes:
+    async def _config(self, client: RegistryClient, repository: Repository, resolved: Resolved) -> bytes:
         digest = resolved.manifest.config.digest
         try:
             return (await self._stores.content.read_documents([digest]))[digest]

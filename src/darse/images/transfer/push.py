@@ -40,13 +40,13 @@ from darse.images.transfer.uploads import LayerUpload
 from darse.images.writer import ImageDocuments
 
 if TYPE_CHECKING:
-    from darse.distribution import Client, Credentials, Repository
+    from darse.distribution import Credentials, RegistryClient, Repository
 
 
 class _Push(NamedTuple):
     """A push to one endpoint."""
 
-    client: Client
+    client: RegistryClient
     repository: Repository
     platform: Platform | None
     report: Report
@@ -144,7 +144,7 @@ class Pusher:
         ]
         try:
             # docker's clients show the topmost layer first.
-            await ProgressReporter(uploads[::-1], push.report).until_done(tasks)
+            await ProgressReporter(uploads[::-1], push.report).wait(tasks)
         finally:
             for task in tasks:
                 task.cancel()

@@ -19,7 +19,7 @@ import msgspec
 from darse.core.config import EngineConfig
 
 if TYPE_CHECKING:
-    from darse.distribution import Cancellation, Client, Credentials, Hosts, Limits
+    from darse.distribution import Cancellation, Credentials, Hosts, Limits, RegistryClient
 
 T = TypeVar("T")
 
@@ -33,12 +33,14 @@ class Registries:
         self._limits = limits
         self._hosts: tuple[object, Hosts] | None = None
 
-    def client(self, credentials: Credentials | None = None, others: dict[str, Credentials] | None = None) -> Client:
+    def client(
+        self, credentials: Credentials | None = None, others: dict[str, Credentials] | None = None
+    ) -> RegistryClient:
         """A client for one user; `others` are credentials for mirrors, by `HOST[:PORT]`."""
-        from darse.distribution import Client, Limits  # noqa: PLC0415
+        from darse.distribution import Limits, RegistryClient  # noqa: PLC0415
 
         limits = msgspec.structs.replace(self._limits or Limits(), attempts=self._config.max_download_attempts)
-        return Client(self._current_hosts(), credentials, mirror_credentials=others, limits=limits)
+        return RegistryClient(self._current_hosts(), credentials, mirror_credentials=others, limits=limits)
 
     def _current_hosts(self) -> Hosts:
         from darse.distribution.hosts import CERTIFICATES, Hosts, proxies_of  # noqa: PLC0415

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 from darse.linux.libc import call
 
 IN_MODIFY: Final = 0x00000002
@@ -26,7 +26,7 @@ class Inotify:
     """Tells of changes in directories: files that grow, appear, or take another's place."""
 
     def __init__(self) -> None:
-        self._descriptor: Descriptor | None = None
+        self._descriptor: FileDescriptor | None = None
         self._watches: dict[int, list[Subscription]] = {}
 
     def subscribe(self, directory: Path, changed: Callable[[], None]) -> Subscription:
@@ -35,7 +35,7 @@ class Inotify:
         Close the subscription when done. Raises OSError: the directory is gone, or a limit of the user is reached.
         """
         if self._descriptor is None:
-            self._descriptor = Descriptor(call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK))
+            self._descriptor = FileDescriptor(call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK))
             self._descriptor.listen(self._readable)
         watch = call(
             "inotify_add_watch", self._descriptor.number, os.fsencode(directory), _MASK, operand=str(directory)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 
 
 class HangupWatch:
@@ -20,7 +20,7 @@ class HangupWatch:
         self._epoll = select.epoll()
         self._epoll.register(descriptor, 0)
         self._on_hangup = on_hangup
-        self._descriptor = Descriptor(self._epoll.fileno(), self._epoll.close)
+        self._descriptor = FileDescriptor(self._epoll.fileno(), self._epoll.close)
         self._descriptor.listen(self._hung_up)
 
     def _hung_up(self) -> None:

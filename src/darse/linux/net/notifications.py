@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 from darse.linux.net.rtnetlink import IFF_UP, IFLA_IFNAME, RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, attributes
 
 _NETLINK_NETFILTER = 12
@@ -103,7 +103,7 @@ class LinkNotices:
         self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _RTNLGRP_IPV4_NETCONF)
         #: Readable when there are notices.
-        self.descriptor = Descriptor(self._socket.fileno(), self._socket.close)
+        self.descriptor = FileDescriptor(self._socket.fileno(), self._socket.close)
 
     def read(self) -> list[Notice]:
         """What has been told; at most some dozens at once."""
@@ -131,7 +131,7 @@ class TableNotices:
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         #: Readable when there are notices.
-        self.descriptor = Descriptor(self._socket.fileno(), self._socket.close)
+        self.descriptor = FileDescriptor(self._socket.fileno(), self._socket.close)
 
     def read(self) -> list[Notice]:
         """What has been told; at most some dozens at once."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from darse.core import trace
-from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 
 _NULL: Final = "/dev/null"
 
@@ -133,7 +133,7 @@ class Process:
     def __init__(self, pid: int) -> None:
         """Raises ProcessLookupError when there is no such process."""
         self.pid = pid
-        self._pidfd = Descriptor(os.pidfd_open(pid))
+        self._pidfd = FileDescriptor(os.pidfd_open(pid))
 
     def send(self, number: int) -> None:
         """Send a signal. Raises ProcessLookupError when the process has ended, or was let go of."""

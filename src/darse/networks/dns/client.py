@@ -19,7 +19,7 @@ from typing import Any
 
 from darse.core import executors
 from darse.core.errors import EngineError, SystemFault
-from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 from darse.linux.proc.process import Process
 from darse.networks.dns.process import NameServerProcess
 from darse.resolver import protocol
@@ -271,7 +271,7 @@ class _Connection:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
-        self._descriptor = Descriptor(sock.fileno(), sock.close)
+        self._descriptor = FileDescriptor(sock.fileno(), sock.close)
         self._serials = itertools.count(1)
         self._answers: dict[int, asyncio.Future[View]] = {}
         self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()

@@ -63,7 +63,7 @@ class HostCPU(msgspec.Struct, frozen=True):
     online: int
 
 
-class Usage(msgspec.Struct, frozen=True):
+class CgroupUsage(msgspec.Struct, frozen=True):
     """One sample; `networks` is None where the container has the host's network."""
 
     taken_ns: int
@@ -127,9 +127,9 @@ class UsageReader:
             self._files[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         return name in self._files
 
-    def read(self, host: HostCPU) -> Usage:
+    def read(self, host: HostCPU) -> CgroupUsage:
         """Take a sample. Raises OSError when the cgroup is gone."""
-        return Usage(
+        return CgroupUsage(
             time.time_ns(), *(self._unified(host) if self._is_unified else self._legacy(host)), self._networks()
         )
 

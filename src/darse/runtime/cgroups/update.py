@@ -71,7 +71,7 @@ def change_limits(cgroups: Cgroups, path: str, before: Resources, after: Resourc
             for undone, before_it in reversed(undo):
                 with contextlib.suppress(OSError):  # what was refused is as it was
                     _write(undone, before_it)
-            raise _refusal(file, text, error) from error
+            raise _update_error(file, text, error) from error
 
 
 def limits(cgroups: Cgroups, path: str, resources: Resources) -> list[tuple[Path, str]]:
@@ -105,7 +105,7 @@ def _write(file: Path, text: str) -> None:
             os.close(descriptor)
 
 
-def _refusal(file: Path, text: str, error: OSError) -> Conflict | SystemFault:
+def _update_error(file: Path, text: str, error: OSError) -> Conflict | SystemFault:
     if error.errno == errno.EBUSY and file.name in _MEMORY:
         used = (file.parent / "memory.usage_in_bytes").read_text().strip()
         return Conflict(f"unable to set memory limit to {text} (current usage: {used})")

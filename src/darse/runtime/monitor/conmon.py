@@ -23,7 +23,7 @@ import msgspec
 
 from darse.core.errors import Conflict, SystemFault
 from darse.core.exhaustion import exhausted
-from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import NotRegular, read_regular
 from darse.linux.proc.process import command_of, spawn
@@ -332,7 +332,7 @@ async def wait_exit_notification(word: int) -> None:
 
     conmon says so on its pipe after it has written the exit file. `word` is closed.
     """
-    pipe = Descriptor(word)
+    pipe = FileDescriptor(word)
     try:
         await pipe.readable()
     finally:

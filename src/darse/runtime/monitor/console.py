@@ -8,7 +8,7 @@ import errno
 import socket
 from collections.abc import Callable
 
-from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 
 # conmon reads its socket in pieces of 32 KiB and loses the rest of a longer message.
 _INPUT_PIECE = 32 * 1024
@@ -28,7 +28,7 @@ class Console:
         self._on_output = on_output
         self._on_end = on_end
         self._socket = connection
-        self._descriptor = Descriptor(connection.fileno(), connection.close)
+        self._descriptor = FileDescriptor(connection.fileno(), connection.close)
         self._ended = False
         self._writable = asyncio.Lock()
         self.resume()

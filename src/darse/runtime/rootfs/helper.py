@@ -24,7 +24,7 @@ import msgspec
 from darse.archive.process import OnConnection, search_path
 from darse.archive.request_body import TO_THE_END
 from darse.core.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
-from darse.linux.descriptors import Descriptor, DescriptorClosed
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 from darse.linux.fs.mount_trees import bind_descriptor
 from darse.linux.fs.mounts import (
     MS_BIND,
@@ -201,7 +201,7 @@ class RootfsHelper:
         self._pipe = PipeEnd(reads=not unpacks)
         messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         messages.setblocking(False)
-        self._messages = Descriptor(messages.detach())
+        self._messages = FileDescriptor(messages.detach())
         self._process: Process | None = None
         self._ended = False
         with theirs:

@@ -52,9 +52,9 @@ def check_destinations(root_fd: int, root: str, mounts: Mounts) -> None:
         found = _resolved(root_fd, root, mount.destination)
         if found == "/proc":
             if not (isinstance(mount, BindMount) and _is_proc(mount.source)):
-                raise _refusal(mount.destination, found, "it is not of type proc")
+                raise _invalid_target(mount.destination, found, "it is not of type proc")
         elif found.startswith("/proc/") and found not in _ALLOWED:
-            raise _refusal(mount.destination, found, "it is inside /proc")
+            raise _invalid_target(mount.destination, found, "it is inside /proc")
 
 
 def with_modes(root_fd: int, mounts: Mounts) -> Mounts:
@@ -109,7 +109,7 @@ def _is_proc(source: str) -> bool:
     return os.path.isdir(source) and os.stat(source).st_dev == os.stat("/proc").st_dev
 
 
-def _refusal(destination: str, found: str, reason: str) -> InvalidParameter:
+def _invalid_target(destination: str, found: str, reason: str) -> InvalidParameter:
     return InvalidParameter(
         f'error mounting to rootfs at "{destination}": "{found}" cannot be mounted because {reason}'
     )

@@ -78,7 +78,7 @@ def shortened(program: bytes) -> bytes:
     instructions = parse(program)
     named: set[int] = set()
     others = _spans(instructions, None, named)
-    assembly = _Assembly(instructions)
+    assembly = _ProgramBuilder(instructions)
     assembly.dispatch({one: _spans(instructions, one, set()) for one in sorted(named)}, others)
     result = assembly.finish()
     return result if len(result) < len(program) else program
@@ -184,7 +184,7 @@ def _joined(spans: list[_Span]) -> Iterator[_Span]:
     yield current
 
 
-class _Assembly:
+class _ProgramBuilder:
     """The new program. What looks at arguments is taken over as it is."""
 
     def __init__(self, original: Sequence[Instruction]) -> None:

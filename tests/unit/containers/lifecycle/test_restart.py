@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from darse.containers.lifecycle.restart import RestartManager, restarts_after_end, restarts_with_engine
-from darse.containers.model import Container, Record, State, Status
+from darse.containers.model import Container, Record, RunState, Status
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig, RestartPolicy
 
@@ -23,7 +23,7 @@ def container(policy: str, *, most: int = 0, **state: object) -> Container:
         endpoints={},
         mounts=[],
     )
-    return Container(record, State(Status.EXITED, **state))
+    return Container(record, RunState(Status.EXITED, **state))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_the_run_of_an_engine_before_goes_by_what_is_on_record():
 def test_a_start_that_lies_in_the_future_is_just_now(monkeypatch: pytest.MonkeyPatch):
     now = 10**18
     monkeypatch.setattr("darse.containers.model.time.time_ns", lambda: now)
-    state = State(Status.RUNNING, started_ns=now + 10**12, finished_ns=now + 10**12)
+    state = RunState(Status.RUNNING, started_ns=now + 10**12, finished_ns=now + 10**12)
     assert state.describe() == "Up Less than a second"
     state.status = Status.EXITED
     assert state.describe() == "Exited (0) Less than a second ago"

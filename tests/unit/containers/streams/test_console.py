@@ -164,7 +164,7 @@ async def test_a_crowd_that_does_not_read_is_let_go_some_at_a_time(conmon, monke
             await asyncio.sleep(0)
             in_one_turn, before = max(in_one_turn, len(left) - before), len(left)
     assert in_one_turn <= console._AT_ONCE
-    assert not hub.wanted
+    assert not hub.is_used
 
 
 async def test_who_was_there_before_the_start_sets_the_pace_for_ever(conmon, monkeypatch):
@@ -195,7 +195,7 @@ async def test_a_slow_client_that_reads_is_kept(conmon, monkeypatch):
         await _fill(conmon, attachment)
         await asyncio.sleep(0.1)
         assert await anext(pieces)
-    assert hub.wanted
+    assert hub.is_used
 
 
 async def test_a_crowd_gets_everything_in_order_and_others_their_turn(conmon):

@@ -26,7 +26,7 @@ class Place(NamedTuple):
     name: str = ""
 
 
-class Target(NamedTuple):
+class CopyTarget(NamedTuple):
     """The directory to unpack into, and which beginning of the entries' names to replace by what."""
 
     directory: str
@@ -134,14 +134,14 @@ def check_output(path: str) -> None:
         raise CliError(f'invalid output path: "{path}" must be a directory or a regular file: got {kind}')
 
 
-def target(source: Place, destination: Place) -> Target:
+def target(source: Place, destination: Place) -> CopyTarget:
     """Where the entries of the source's archive go. Raises CliError, in docker's words, for what cannot be."""
     if destination.exists and destination.is_directory:
-        return Target(destination.path)
+        return CopyTarget(destination.path)
     if destination.exists and source.is_directory:
         raise CliError("cannot copy directory")
     if not destination.exists and not source.is_directory and asks_for_directory(destination.path):
         raise CliError("no such directory")
     directory, base = split_path(destination.path)
     old = source.name or split_path(source.path)[1]
-    return Target(directory, "" if old == "/" else old, base)
+    return CopyTarget(directory, "" if old == "/" else old, base)

@@ -108,7 +108,7 @@ def _followed(invocation: Invocation, container: str, path: str) -> tuple[str, s
     return copy_paths.after_link(path, os.path.join(split_path(path)[0], found["linkTarget"]))
 
 
-def _unpack(pieces: Iterator[bytes], where: copy_paths.Target, rename: Any) -> None:
+def _unpack(pieces: Iterator[bytes], where: copy_paths.CopyTarget, rename: Any) -> None:
     removed = ""
     try:
         top = os.open(where.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

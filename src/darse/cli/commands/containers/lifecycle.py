@@ -7,7 +7,7 @@ import sys
 from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
-from darse.client.blocking import Patience
+from darse.client.blocking import Reconnection
 from darse.client.http import quote
 
 
@@ -84,13 +84,13 @@ def wait(invocation: Invocation) -> int:
     """Wait for containers and print their exit codes, also when the engine goes away meanwhile and comes back."""
 
     def one(name: str) -> None:
-        patience = Patience(invocation.client)
+        reconnection = Reconnection(invocation.client)
         while True:
             try:
                 result = invocation.client.stream("POST", f"{_path(name)}/wait", {"condition": "not-running"}).json()
                 break
             except ConnectionFailed as lost:
-                patience.wait(lost, f"the engine went away; {name} runs on: `darse wait {name}`")
+                reconnection.wait(lost, f"the engine went away; {name} runs on: `darse wait {name}`")
         sys.stdout.write(f"{result['StatusCode']}\n")
 
     return invocation.for_each(one, show=False)

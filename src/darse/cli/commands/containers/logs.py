@@ -11,7 +11,7 @@ from darse.cli.creating.values import duration
 from darse.cli.engine.resume import StampedStream, api_time
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.terminal.streams import write_all
-from darse.client.blocking import Patience
+from darse.client.blocking import Reconnection
 from darse.client.http import quote
 from darse.client.streams import Demultiplexer
 
@@ -62,14 +62,14 @@ def logs(invocation: Invocation) -> int:
             take(piece)
         return 0
     follower = _Follower(tty=tty, show_stamps=options.timestamps)
-    patience = Patience(client)
+    reconnection = Reconnection(client)
     while True:
         try:
             for piece in client.stream("GET", f"{path}/logs", {**query, "timestamps": True}).pieces():
-                patience.progress()
+                reconnection.progress()
                 follower.take(piece)
         except ConnectionFailed as lost:
-            patience.wait(lost, f"the engine went away; {name} runs on: `darse logs -f {name}`")
+            reconnection.wait(lost, f"the engine went away; {name} runs on: `darse logs -f {name}`")
         else:
             return 0
         if since := follower.again(begun if options.tail != "all" else 0):

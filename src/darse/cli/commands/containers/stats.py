@@ -17,7 +17,7 @@ from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.output import stats_rows
 from darse.cli.output.format import FORMAT_HELP, Format
 from darse.cli.terminal import modes, screen
-from darse.client.blocking import Patience
+from darse.client.blocking import Reconnection
 from darse.client.http import quote
 
 _REFRESH_SECONDS = 0.5
@@ -131,7 +131,7 @@ def _stats(invocation: Invocation) -> int:
     layout = Format(stats_rows.DEFAULT if source in ("", "table") else source)
     threading.stack_size(_STACK)
     live = sys.stdout.isatty() and not options.no_stream
-    patience = Patience(invocation.client)
+    reconnection = Reconnection(invocation.client)
     fleet = _Fleet(invocation)
     is_new = True
     while True:
@@ -145,13 +145,13 @@ def _stats(invocation: Invocation) -> int:
             raise lost
         _draw(layout, shown, truncate=not options.no_trunc, live=live, unknown=lost is not None)
         if lost is not None:
-            patience.wait(lost, "the engine went away; containers run on: `darse stats`")
+            reconnection.wait(lost, "the engine went away; containers run on: `darse stats`")
             fleet, is_new = _Fleet(invocation), True
             continue
         if options.no_stream or (invocation.arguments and all(one.over for one in shown)):
             return 0
         if not is_new:
-            patience.progress()
+            reconnection.progress()
         is_new = False
         time.sleep(_REFRESH_SECONDS)
 

@@ -103,10 +103,10 @@ def _prove(invocation: Invocation, wanted: dict[str, Any]) -> str:
 def _prove_directly(wanted: dict[str, Any]) -> dict[str, str]:
     import os
 
-    from darse.distribution import Client, Credentials, Limits, RegistryError
+    from darse.distribution import Credentials, Limits, RegistryClient, RegistryError
     from darse.distribution.hosts import proxies_of
 
-    client = Client(
+    client = RegistryClient(
         proxies_of(os.environ), Credentials(wanted["username"], wanted["password"]), limits=Limits(attempts=1)
     )
     try:

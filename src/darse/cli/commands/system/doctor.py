@@ -17,7 +17,7 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal import screen
 from darse.client.blocking import Client
-from darse.client.endpoint import Endpoint
+from darse.client.endpoint import EngineEndpoint
 
 _PROGRAMS = {
     "crun": "install crun (or runc): it makes the containers",
@@ -45,9 +45,9 @@ def doctor(invocation: Invocation) -> int:
     return 1 if any(one["level"] == "problem" for one in findings) else 0
 
 
-def _asked(endpoint: Endpoint) -> Iterator[dict[str, str]]:
+def _asked(endpoint: EngineEndpoint) -> Iterator[dict[str, str]]:
     # Not the default endpoint's way, which starts an engine: a doctor looks, and changes nothing.
-    quiet = Endpoint(
+    quiet = EngineEndpoint(
         endpoint.host,
         tls=endpoint.tls,
         verify=endpoint.verify,
@@ -75,7 +75,7 @@ def _finding(level: str, check: str, found: str, advice: str = "") -> dict[str, 
     return {"level": level, "check": check, "found": found, "advice": advice}
 
 
-def _unreachable(endpoint: Endpoint, error: CliError) -> dict[str, str]:
+def _unreachable(endpoint: EngineEndpoint, error: CliError) -> dict[str, str]:
     scheme, _, path = endpoint.host.partition("://")
     if scheme == "unix" and not os.path.exists(path):
         can_start = endpoint.is_default and os.geteuid() == 0

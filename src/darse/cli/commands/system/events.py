@@ -13,7 +13,7 @@ from darse.cli.engine.resume import api_time
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.output.format import INSPECT_FORMAT_HELP, short_id
 from darse.cli.output.table import ellipsis
-from darse.client.blocking import Patience
+from darse.client.blocking import Reconnection
 
 
 def events(invocation: Invocation) -> int:
@@ -26,12 +26,12 @@ def events(invocation: Invocation) -> int:
         "until": _moment(options.until, now),
         "filters": parse_filters(options.filter),
     }
-    patience = Patience(client)
+    reconnection = Reconnection(client)
     newest, shown = 0, list[Any]()  # what is shown already of the newest nanosecond
     while True:
         try:
             for event in client.stream("GET", "/events", query).messages():
-                patience.progress()
+                reconnection.progress()
                 happened = event.get("timeNano", 0)
                 if event in shown:
                     continue
@@ -41,7 +41,7 @@ def events(invocation: Invocation) -> int:
         except ConnectionFailed as lost:
             since = api_time(newest) if newest else query["since"] or f"{now:.9f}"
             again = f"`darse events --since {since}` goes on from here when it is back"
-            patience.wait(lost, f"the engine went away, containers run on: {again}")
+            reconnection.wait(lost, f"the engine went away, containers run on: {again}")
             query["since"] = since
         else:
             return 0

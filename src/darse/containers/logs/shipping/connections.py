@@ -32,7 +32,7 @@ import msgspec
 
 from darse.containers.logs.shipping.addresses import Address, TLSFiles
 from darse.core import executors
-from darse.linux.descriptors import Descriptor
+from darse.linux.descriptors import FileDescriptor
 from darse.linux.net.sockets import TCP_USER_TIMEOUT, peer_window, unsettled_bytes
 
 _CONNECT_SECONDS: Final = 10
@@ -86,7 +86,7 @@ class StreamConnection:
         self._wake = wake
         async with asyncio.timeout(_CONNECT_SECONDS):  # TimeoutError is an OSError
             self._socket = await _connected(self.address, socket.SOCK_STREAM)
-            self._descriptor = Descriptor(self._socket.fileno(), self._socket.close)
+            self._descriptor = FileDescriptor(self._socket.fileno(), self._socket.close)
             if self.address.transport != "unix":
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._socket.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, _SILENCE_SECONDS * 1000)
@@ -154,7 +154,7 @@ class StreamConnection:
         with contextlib.suppress(TimeoutError):  # it does not hang up on its own: then we do
             async with asyncio.timeout(_PARTING_SECONDS):
                 if self._tls is not None:
-                    await self._write(self._tls.farewell())
+                    await self._write(self._tls.close_notify())
                 self._socket.shutdown(socket.SHUT_WR)
                 while self._error is None:
                     self._incoming.clear()
@@ -314,7 +314,7 @@ class _TLS:
         except ssl.SSLWantReadError:
             return b""
 
-    def farewell(self) -> bytes:
+    def close_notify(self) -> bytes:
         """The end of the session."""
         with contextlib.suppress(ssl.SSLError):  # the other side's answer is not waited for
             self._object.unwrap()
@@ -353,7 +353,7 @@ class DatagramConnection:
         self.address = address
         self._socket: socket.socket | None = None
         self._count = self._delivered = 0
-        self._descriptor: Descriptor | None = None
+        self._descriptor: FileDescriptor | None = None
         self._same_host = False
         self._last = 0.0
         # When how many messages had been sent.
@@ -364,7 +364,7 @@ class DatagramConnection:
         """Raises OSError. Nobody tells when the other side goes, so `wake` is not called."""
         async with asyncio.timeout(_CONNECT_SECONDS):
             self._socket = await _connected(self.address, socket.SOCK_DGRAM)
-            self._descriptor = Descriptor(self._socket.fileno(), self._socket.close)
+            self._descriptor = FileDescriptor(self._socket.fileno(), self._socket.close)
         if not self.address.path:
             self._same_host = self._socket.getsockname()[0] == self._socket.getpeername()[0]
 

@@ -84,7 +84,7 @@ class Shipping:
             active.directory, active.orphan = directory, True
             active.shipper.move(_work(_read(directory), directory))
             active.shipper.container_ended()
-            self._be_patient(container.id, directory)
+            self._limit_delivery(container.id, directory)
 
     # What the engine does
 
@@ -106,7 +106,7 @@ class Shipping:
         for directory in list(self._spools.iterdir()):
             if (directory / _MARKER).exists():
                 self._begin(_read(directory), directory, ended=True, orphan=True)
-                self._be_patient(directory.name, directory)
+                self._limit_delivery(directory.name, directory)
             else:
                 remove_tree(directory)
 
@@ -164,7 +164,7 @@ class Shipping:
 
     # Logs without a container
 
-    def _be_patient(self, container_id: str, directory: Path) -> None:
+    def _limit_delivery(self, container_id: str, directory: Path) -> None:
         """Give up when nobody takes a log for too long."""
         age = time.time() - (directory / _MARKER).stat().st_mtime
         self._gone[container_id] = asyncio.get_running_loop().call_later(

@@ -39,7 +39,7 @@ class Work(msgspec.Struct, frozen=True):
     position: PositionFile
 
 
-class _Underway(msgspec.Struct):
+class _InFlight(msgspec.Struct):
     """A batch that was sent: the numbers of messages of this connection before it and in it, and its positions."""
 
     before: int
@@ -148,20 +148,20 @@ class Shipper:
     async def _talk(self) -> _Talk:
         """Use one connection until it is lost (OSError), or not needed any more."""
         receiver = self._new_receiver()
-        underway: deque[_Underway] = deque()
+        in_flight: deque[_InFlight] = deque()
         try:
             await receiver.connect(self._wake.set)
             spool = Spool(self._work.files, self._position)
             try:
-                return await self._send_all(receiver, spool, underway)
+                return await self._send_all(receiver, spool, in_flight)
             finally:
                 spool.close()
         finally:
             receiver.close()
-            self._position = _where(underway, receiver.delivered, self._position)
+            self._position = _where(in_flight, receiver.delivered, self._position)
             self._note(self._position)
 
-    async def _send_all(self, receiver: Receiver, spool: Spool, underway: deque[_Underway]) -> _Talk:
+    async def _send_all(self, receiver: Receiver, spool: Spool, in_flight: deque[_InFlight]) -> _Talk:
         sent = 0
         look = _FIRST_LOOK
         while True:
@@ -170,18 +170,18 @@ class Shipper:
             ended = self._ended
             receiver.check()
             batch = None
-            if not self._stopping and _undelivered(underway, receiver.delivered) < _MOST_UNDERWAY:
+            if not self._stopping and _undelivered(in_flight, receiver.delivered) < _MOST_UNDERWAY:
                 batch = await spool.read(ended=ended)
             if batch is not None:
-                underway.append(_Underway(sent, len(batch.messages), batch.begin, batch.end))
+                in_flight.append(_InFlight(sent, len(batch.messages), batch.begin, batch.end))
                 sent += len(batch.messages)
                 await receiver.send(batch.messages)
-                self._settle(receiver, underway, sent)
+                self._settle(receiver, in_flight, sent)
                 look = _FIRST_LOOK
                 continue
-            waiting = self._settle(receiver, underway, sent)
+            waiting = self._settle(receiver, in_flight, sent)
             if self._stopping:
-                await self._farewell(receiver, underway, sent)
+                await self._drain(receiver, in_flight, sent)
                 return _Talk.STOPPED
             if not waiting and ended and self._ended:
                 await receiver.finish()
@@ -189,17 +189,17 @@ class Shipper:
             await self._wait(look if waiting else None)
             look = min(look * 2, _LAST_LOOK)
 
-    async def _farewell(self, receiver: Receiver, underway: deque[_Underway], sent: int) -> None:
+    async def _drain(self, receiver: Receiver, in_flight: deque[_InFlight], sent: int) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _FAREWELL_SECONDS
         look = _FIRST_LOOK
-        while self._settle(receiver, underway, sent) and (left := deadline - loop.time()) > 0:
+        while self._settle(receiver, in_flight, sent) and (left := deadline - loop.time()) > 0:
             receiver.check()
             self._wake.clear()
             await self._wait(min(look, left))
             look *= 2
 
-    def _settle(self, receiver: Receiver, underway: deque[_Underway], sent: int) -> bool:
+    def _settle(self, receiver: Receiver, in_flight: deque[_InFlight], sent: int) -> bool:
         """Note what has arrived; whether there is more that has not."""
         delivered = receiver.delivered
         if delivered and self._failing:
@@ -207,10 +207,10 @@ class Shipper:
             _log.info("the log of container %s is sent again", self._work.origin.short_id)
         if delivered:
             self._delay = self._first_delay
-        position = _where(underway, delivered, self._position)
+        position = _where(in_flight, delivered, self._position)
         settled = receiver.settled
-        while underway and underway[0].before + underway[0].count <= settled:
-            self._position = underway.popleft().end
+        while in_flight and in_flight[0].before + in_flight[0].count <= settled:
+            self._position = in_flight.popleft().end
         self._note(position)
         return delivered < sent
 
@@ -257,18 +257,18 @@ class Shipper:
         )
 
 
-def _where(underway: deque[_Underway], delivered: int, otherwise: Position) -> Position:
+def _where(in_flight: deque[_InFlight], delivered: int, otherwise: Position) -> Position:
     """The position after so many messages of a connection."""
-    for one in reversed(underway):
+    for one in reversed(in_flight):
         if one.before <= delivered:
             return one.after(delivered)
     return otherwise
 
 
-def _undelivered(underway: deque[_Underway], delivered: int) -> int:
+def _undelivered(in_flight: deque[_InFlight], delivered: int) -> int:
     """How many batches have not arrived as a whole."""
     found = 0
-    for one in reversed(underway):
+    for one in reversed(in_flight):
         if one.before + one.count <= delivered:
             break
         found += 1

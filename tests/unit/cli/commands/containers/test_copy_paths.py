@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from darse.cli.commands.containers import copy_paths
-from darse.cli.commands.containers.copy_paths import Place, Target
+from darse.cli.commands.containers.copy_paths import CopyTarget, Place
 from darse.cli.errors import CliError
 
 
@@ -36,26 +36,26 @@ CONTENTS = Place("/src/d/.", True, True)
     ("source", "destination", "expected"),
     [
         # into a directory that is there
-        (FILE, Place("/dst", True, True), Target("/dst")),
-        (DIRECTORY, Place("/dst", True, True), Target("/dst")),
-        (CONTENTS, Place("/dst", True, True), Target("/dst")),
+        (FILE, Place("/dst", True, True), CopyTarget("/dst")),
+        (DIRECTORY, Place("/dst", True, True), CopyTarget("/dst")),
+        (CONTENTS, Place("/dst", True, True), CopyTarget("/dst")),
         # over a file
-        (FILE, Place("/dst/g", True), Target("/dst", "f", "g")),
+        (FILE, Place("/dst/g", True), CopyTarget("/dst", "f", "g")),
         (DIRECTORY, Place("/dst/g", True), "cannot copy directory"),
         # to what is not there
-        (FILE, Place("/dst/g"), Target("/dst", "f", "g")),
+        (FILE, Place("/dst/g"), CopyTarget("/dst", "f", "g")),
         (FILE, Place("/dst/g/"), "no such directory"),
         (FILE, Place("/dst/g/."), "no such directory"),
         (FILE, Place(""), "no such directory"),
-        (DIRECTORY, Place("/dst/g"), Target("/dst", "d", "g")),
-        (DIRECTORY, Place("/dst/g/"), Target("/dst", "d", "g")),
-        (CONTENTS, Place("/dst/g"), Target("/dst", ".", "g")),
-        (Place("/", True, True), Place("/dst/g"), Target("/dst", "", "g")),
+        (DIRECTORY, Place("/dst/g"), CopyTarget("/dst", "d", "g")),
+        (DIRECTORY, Place("/dst/g/"), CopyTarget("/dst", "d", "g")),
+        (CONTENTS, Place("/dst/g"), CopyTarget("/dst", ".", "g")),
+        (Place("/", True, True), Place("/dst/g"), CopyTarget("/dst", "", "g")),
         # a followed link keeps the name that was asked for
-        (Place("/src/real", True, False, "link"), Place("/dst/g"), Target("/dst", "link", "g")),
+        (Place("/src/real", True, False, "link"), Place("/dst/g"), CopyTarget("/dst", "link", "g")),
     ],
 )
-def test_targets(source: Place, destination: Place, expected: Target | str) -> None:
+def test_targets(source: Place, destination: Place, expected: CopyTarget | str) -> None:
     if isinstance(expected, str):
         with pytest.raises(CliError, match=expected):
             copy_paths.target(source, destination)
