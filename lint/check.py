@@ -6,6 +6,9 @@
     callbacks  no lambda assigned to an attribute: a reader who looks for a method finds it in its class
     functions  none longer than 60 lines
     folders    none with more than 25 modules directly inside
+    circles    no modules that import each other, directly or through others, while they are loaded
+
+That no import runs upwards is checked by lint-imports, which `make lint` runs, too.
 
 lint/baseline.txt lists the violations that were there when a check began. A new one is an error, and so is an entry
 that no longer occurs: `lint/check.py --shrink` takes it out. Nothing is ever added.
@@ -28,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASELINE = Path(__file__).with_name("baseline.txt")
 LONGEST_FUNCTION = 60
 MOST_MODULES = 25
-CHECKS = ("names", "texts", "classes", "callbacks", "functions", "folders")
+CHECKS = ("names", "texts", "classes", "callbacks", "functions", "folders", "circles")
 # The functions that declare flags of the command, and of the engine; their first argument is the flag's name.
 _FLAG_MAKERS = {"Flag", "Option", "choice", "duration", "integer", "listing", "string", "switch"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -70,6 +73,9 @@ def main() -> int:
     counts = Counter(violation.check for violation in found)
     print("banned or too large: " + ", ".join(f"{check} {counts[check]}" for check in CHECKS), end="")
     print(f"; {len(new)} new, {gone.total()} gone")
+    lines, function = max(longest_functions(ROOT))
+    modules, folder = max(sizes_of_folders(ROOT))
+    print(f"longest function {lines} lines ({function}), largest folder {modules} modules ({folder})")
     return 1 if new or gone else 0
 
 
@@ -104,12 +110,78 @@ def violations(root: Path) -> Iterator[Violation]:
     for name, places in classes.items():
         for place in places[1:]:
             yield Violation("classes", name, place, f"also {places[0]}")
-    for folder in [package, *sorted(path for path in package.rglob("*") if path.is_dir())]:
-        modules = [path for path in folder.glob("*.py") if path.stem != "__init__"]
-        if len(modules) > MOST_MODULES:
-            yield Violation("folders", str(folder.relative_to(root)), str(folder.relative_to(root)), f"{len(modules)}")
+    for modules, folder in sizes_of_folders(root):
+        if modules > MOST_MODULES:
+            yield Violation("folders", folder, folder, f"{modules}")
+    for circle in circles(imports(root)):
+        yield Violation("circles", " ".join(circle), circle[0])
     for page in sorted([*root.glob("*.md"), *root.glob("docs/*.md"), *root.glob(".github/**/*.md")]):
         yield from check_text(page.read_text(encoding="utf-8"), str(page.relative_to(root)), 1, is_page=True)
+
+
+def longest_functions(root: Path) -> Iterator[tuple[int, str]]:
+    """The lines and the name of every function."""
+    for path in (root / "src" / "darse").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                yield node.end_lineno - node.lineno + 1, f"{path.relative_to(root)}:{node.name}"
+
+
+def sizes_of_folders(root: Path) -> Iterator[tuple[int, str]]:
+    """How many modules are directly in each folder of the package, and the folder."""
+    package = root / "src" / "darse"
+    for folder in [package, *sorted(path for path in package.rglob("*") if path.is_dir())]:
+        modules = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+        yield len(modules), str(folder.relative_to(root))
+
+
+def imports(root: Path) -> dict[str, set[str]]:
+    """Which of our modules each module imports while it is loaded: not in functions, nor for type checkers only."""
+    names = {}
+    for path in sorted((root / "src" / "darse").rglob("*.py")):
+        parts = path.relative_to(root / "src").with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for name, path in names.items():
+        found = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= inner & names.keys() or {node.module}
+        graph[name] = found & names.keys() - {name}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The sets of modules that reach each other, by name (Tarjan's strongly connected components)."""
+    found: list[list[str]] = []
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+
+    def visit(name: str) -> None:
+        numbers[name] = lowest[name] = len(numbers)
+        path.append(name)
+        for other in sorted(graph[name]):
+            if other not in numbers:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in path:
+                lowest[name] = min(lowest[name], numbers[other])
+        if lowest[name] == numbers[name]:
+            place = path.index(name)
+            circle = sorted(path[place:])
+            del path[place:]
+            if len(circle) > 1:
+                found.append(circle)
+
+    for name in graph:
+        if name not in numbers:
+            visit(name)
+    return sorted(found)
 
 
 def words_of(name: str) -> str:

@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -208,8 +208,3 @@ def _goes_without(url: SplitResult, no_proxy: str) -> bool:
         if host.endswith(name if name.startswith(".") else f".{name}") and literal is None:
             return True
     return False
-
-
-def authorities_of(domain: str) -> Sequence[str]:
-    """The names under which credentials for a registry may be kept."""
-    return (HUB_INDEX, "index.docker.io", HUB, DEFAULT_DOMAIN) if domain == DEFAULT_DOMAIN else (domain,)

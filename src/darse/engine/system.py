@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -39,6 +39,7 @@ from darse.runtime.init import find_init
 from darse.runtime.monitor.launch import CONMON
 from darse.runtime.oci.cdi import DRIVER as DRIVER_OF_NAMED_DEVICES
 from darse.runtime.oci.cdi import Catalogue
+from darse.runtime.sysinfo import SysInfo
 from darse.wire.images import CheckMessage
 from darse.wire.system import (
     Commit,
@@ -159,7 +160,6 @@ class SystemService:
         context, config, facts = self._context, self._context.config, self._context.facts
         counts = context.store.counts()
         total, running, paused = sum(counts.values()), counts[Status.RUNNING], counts[Status.PAUSED]
-        has = facts.controllers.__contains__
         init = config.init_path or find_init() or ""
         return Info(
             ID=self.id,
@@ -172,14 +172,7 @@ class SystemService:
             DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
             DockerRootDir=str(config.data_root),
             Plugins=Plugins(context.volumes.driver_names, context.networks.driver_names, None, drivers()),
-            MemoryLimit=has("memory"),
-            SwapLimit=facts.swap_accounting,
-            CpuCfsPeriod=has("cpu"),
-            CpuCfsQuota=has("cpu"),
-            CPUShares=has("cpu"),
-            CPUSet=has("cpuset"),
-            PidsLimit=has("pids"),
-            OomKillDisable=has("memory") and facts.cgroup_version == 1,
+            **_limits(facts),
             IPv4Forwarding=sysctl.read("net/ipv4/ip_forward") == "1",
             Debug=config.debug,
             NFd=len(os.listdir("/proc/self/fd")) - 1,
@@ -350,6 +343,32 @@ def _is_about(event: Event, kind: str, values: list[str]) -> bool:
         name = attributes.get("image", "")
         return any(value in (name, name.rpartition(":")[0]) for value in values)
     return False
+
+
+class _Limits(TypedDict):
+    MemoryLimit: bool
+    SwapLimit: bool
+    CpuCfsPeriod: bool
+    CpuCfsQuota: bool
+    CPUShares: bool
+    CPUSet: bool
+    PidsLimit: bool
+    OomKillDisable: bool
+
+
+def _limits(facts: SysInfo) -> _Limits:
+    """Which limits the host's control groups have."""
+    has = facts.controllers.__contains__
+    return _Limits(
+        MemoryLimit=has("memory"),
+        SwapLimit=facts.swap_accounting,
+        CpuCfsPeriod=has("cpu"),
+        CpuCfsQuota=has("cpu"),
+        CPUShares=has("cpu"),
+        CPUSet=has("cpuset"),
+        PidsLimit=has("pids"),
+        OomKillDisable=has("memory") and facts.cgroup_version == 1,
+    )
 
 
 _versions: dict[str, str] = {}

@@ -107,9 +107,6 @@ class LoadedImage(msgspec.Struct, frozen=True):
     displaced: tuple[DisplacedName, ...] = ()
 
 
-PullEvent = PullStarted | LayerProgress | PulledImage
-PushEvent = PushStarted | LayerProgress | PushedTag
-LoadEvent = LayerProgress | LoadedImage
 TransferEvent = PullStarted | PushStarted | LayerProgress | PulledImage | PushedTag | LoadedImage
 #: Called with each event.
 Report = Callable[[TransferEvent], object]

@@ -26,7 +26,7 @@ from darse.core import events, object_references, unfinished
 from darse.core.config import EngineConfig
 from darse.core.errors import NoSpace
 from darse.core.events import EventLog
-from darse.core.state import RunState as Database
+from darse.core.state import State as Database
 from darse.images import ImageService
 from darse.images import store as image_store
 from darse.images.layers import disk_usage, store

@@ -151,7 +151,7 @@ def test_references_follow_the_record_and_the_state(database, store):
     web = _using("eee1", "user", volume="data", network="net")
     store.add(web)
     assert references.volume_users("data") == [ObjectUser(web.id, running=False)]
-    web.state = State(Status.RESTARTING)
+    web.state = RunState(Status.RESTARTING)
     store.save_state(web)
     assert references.network_users("net") == [ObjectUser(web.id, running=True)]
     store.save_record(web, msgspec.structs.replace(web.record, endpoints={}))

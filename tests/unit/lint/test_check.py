@@ -93,3 +93,20 @@ def test_the_list_holds_for_as_many_as_it_has_and_gets_shorter(check: ModuleType
     assert check.compare(found, Counter({"names: class A": 2})) == ([], Counter())
     assert check.compare(found, Counter({"names: class A": 1})) == (found[1:], Counter())
     assert check.compare(found[1:], Counter({"names: class A": 2})) == ([], Counter({"names: class A": 1}))
+
+
+def test_modules_that_import_each_other_are_a_circle(check: ModuleType, tmp_path: Path) -> None:
+    files = {
+        "a.py": "from darse.inner import b",
+        "inner/__init__.py": "",
+        "inner/b.py": "import darse.c",
+        "c.py": "from darse.a import x\n",
+        "d.py": "from darse import a\n",
+    }
+    found = entries(check, tmp_path, {f"src/darse/{name}": text for name, text in files.items()})
+    assert found == ["circles: darse.a darse.c darse.inner.b"]
+
+
+@pytest.mark.parametrize("line", ["def later():\n    import darse.a", "if TYPE_CHECKING:\n    from darse import a", ""])
+def test_what_is_imported_later_makes_no_circle(check: ModuleType, tmp_path: Path, line: str) -> None:
+    assert entries(check, tmp_path, {"src/darse/a.py": "import darse.b", "src/darse/b.py": line}) == []

@@ -65,9 +65,7 @@ def follow(
         session.run(connection, response, begin)
         connection.close()
         if session.detached:
-            if not may_detach:
-                raise Detached
-            return 0
+            return _detached(may_detach=may_detach)
         printed.end()
         try:
             return _status_of(waiting.json())
@@ -78,15 +76,17 @@ def follow(
         if not state["Running"]:
             return int(state["ExitCode"])
         waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
-        # Its log shows what it prints from now on: where that begins is known to the nanosecond.
-        again = _attach_again(client, container, query | printed.follow(), paused=state["Paused"])
-        if again is None:
-            printed.end()
+        if (again := _attach_again(client, container, query, printed, paused=state["Paused"])) is None:
             return _status_of(waiting.json())
         connection, response = again
-        printed.ends_with(connection)
         reconnection.progress()
         begin, session.redraw = (lambda: None), tty
+
+
+def _detached(*, may_detach: bool) -> int:
+    if not may_detach:
+        raise Detached
+    return 0
 
 
 def _status_of(ended: dict[str, Any]) -> int:
@@ -121,18 +121,22 @@ def _died_with(client: Client, container: str, since_ns: int) -> int | None:
 
 
 def _attach_again(
-    client: Client, container: str, query: dict[str, Any], *, paused: bool
+    client: Client, container: str, query: dict[str, Any], printed: _Printed, *, paused: bool
 ) -> tuple[Connection, Response] | None:
     """Attach to a container that ran a moment ago; None when it is just ending or has been removed.
 
     Raises ApiError when it cannot be attached for another reason; that it is `paused`, say.
     """
     try:
-        return client.hijack(f"{container}/attach", query)
+        # Its log shows what it prints from now on: where that begins is known to the nanosecond.
+        connection, response = client.hijack(f"{container}/attach", query | printed.follow())
     except ApiError as error:
         if error.http_status in (404, 409) and not paused:
+            printed.end()
             return None
         raise
+    printed.ends_with(connection)
+    return connection, response
 
 
 class _Printed:

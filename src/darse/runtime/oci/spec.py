@@ -149,16 +149,13 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
         ),
         "linux": linux,
     }
-    if inputs.id_maps is not None:
-        linux["uidMappings"] = _id_mappings(inputs.id_maps.users)
-        linux["gidMappings"] = _id_mappings(inputs.id_maps.groups)
     if inputs.namespaces.uts == "":
         spec["hostname"] = inputs.hostname
         if config.Domainname:
             linux["sysctl"]["kernel.domainname"] = config.Domainname
+    linux |= _id_mappings(inputs.id_maps)
     if not (host.Privileged or security.unmasked):
-        linux["maskedPaths"] = masked_paths(inputs.facts) if host.MaskedPaths is None else host.MaskedPaths
-        linux["readonlyPaths"] = list(READONLY_PATHS) if host.ReadonlyPaths is None else host.ReadonlyPaths
+        linux |= _hidden_paths(host, inputs.facts)
     profile = _seccomp(inputs, security, frozenset(granted))
     if profile is not None:
         linux["seccomp"] = profile
@@ -166,6 +163,14 @@ def build_spec(inputs: SpecInputs) -> dict[str, Any]:
     if annotations:
         spec["annotations"] = annotations
     return spec
+
+
+def _hidden_paths(host: HostConfig, facts: SysInfo) -> dict[str, list[str]]:
+    """The paths that a container cannot read, and those that it cannot change."""
+    return {
+        "maskedPaths": masked_paths(facts) if host.MaskedPaths is None else host.MaskedPaths,
+        "readonlyPaths": list(READONLY_PATHS) if host.ReadonlyPaths is None else host.ReadonlyPaths,
+    }
 
 
 def masked_paths(facts: SysInfo) -> list[str]:
@@ -182,8 +187,11 @@ def _namespaces(shared: SharedNamespaces) -> list[dict[str, str]]:
     return namespaces
 
 
-def _id_mappings(ranges: Sequence[IdRange]) -> list[dict[str, int]]:
-    return [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
+def _id_mappings(maps: IdMaps | None) -> dict[str, list[dict[str, int]]]:
+    def mappings(ranges: Sequence[IdRange]) -> list[dict[str, int]]:
+        return [{"containerID": one.inside, "hostID": one.outside, "size": one.size} for one in ranges]
+
+    return {} if maps is None else {"uidMappings": mappings(maps.users), "gidMappings": mappings(maps.groups)}
 
 
 def _network_sysctls(last_group: int) -> dict[str, str]:

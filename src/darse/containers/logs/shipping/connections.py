@@ -68,7 +68,7 @@ class StreamConnection:
         self._tls_files = tls
         self._tls: _TLS | None = None
         self._socket: socket.socket | None = None
-        self._descriptor: Descriptor | None = None
+        self._descriptor: FileDescriptor | None = None
         self._wake: Callable[[], None] | None = None
         self._error: OSError | None = None
         self._incoming = bytearray()
