@@ -169,7 +169,7 @@ def test_what_was_made_ahead_costs_the_operation_nothing() -> None:
     with trace.begin("prepare", "") as made, trace.step("link", "a pair", "ip", "link"):
         pass
     with trace.begin("start", "c") as operation:
-        trace.ahead(made.steps)
+        trace.prepared(made.steps)
     (step,) = operation.steps
     assert (step.duration_ns, step.command) == (0, ("ip", "link"))
     assert step.begin_ns >= operation.started_at_ns

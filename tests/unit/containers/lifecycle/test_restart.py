@@ -107,7 +107,7 @@ def test_starts_wait_until_they_are_possible_and_a_cancelled_one_does_not_come()
 
 
 def test_nobody_who_was_stopped_is_wanted():
-    assert not RestartManager(lambda _: asyncio.sleep(0)).wanted(container("always", manually_stopped=True), 1)
+    assert not RestartManager(lambda _: asyncio.sleep(0)).is_due(container("always", manually_stopped=True), 1)
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
