@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
-.PHONY: help setup setup-test root run stop catalog clients test test-unit test-pythons test-system test-heavy test-guest
+.PHONY: help setup setup-test root run install uninstall stop catalog clients test test-unit test-pythons test-system test-heavy test-guest
 .PHONY: lint format bench docs constraints clean
 
 help:            ## list the commands
@@ -31,6 +31,12 @@ run: root setup  ## run a container; `make stop` stops the engine that this star
 	@$(BIN)/darse run --name darse-hello builtin/hello-world
 	@echo "To see what that took, step by step:   $(CURDIR)/$(BIN)/darse explain darse-hello --last start"
 	@echo "To try something more ambitious:       $(CURDIR)/$(BIN)/darse run -it builtin/busybox sh"
+
+install: root setup  ## have systemd start the engine; DOCKER=1: take docker's socket and name, too
+	@$(PYTHON) setup/units.py install $(if $(DOCKER),--docker)
+
+uninstall: root  ## remove the units that `make install` has written; containers run on
+	@$(PYTHON) setup/units.py remove
 
 stop:            ## stop the engine that `make run` or `darse` started; containers run on
 	@$(PYTHON) setup/stop_engine.py
