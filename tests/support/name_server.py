@@ -117,11 +117,18 @@ class Names:
         return sock
 
     async def ask(self, id_: str, name: str, type_: str = "A", **options: Any) -> dns.message.Message:
-        """Ask over UDP, from a socket of its own."""
+        """Ask over UDP, from a socket of its own; again after a second without an answer, as resolvers do."""
         sock = await self.client(id_)
+        sock.settimeout(1)
         query = dns.message.make_query(name, type_, **options)
-        await asyncio.to_thread(sock.send, query.to_wire())
-        answer = dns.message.from_wire(await asyncio.to_thread(sock.recv, 65535))
+        for attempt in range(10):
+            await asyncio.to_thread(sock.send, query.to_wire())
+            try:
+                answer = dns.message.from_wire(await asyncio.to_thread(sock.recv, 65535))
+                break
+            except TimeoutError:
+                if attempt == 9:
+                    raise
         sock.close()
         assert query.is_response(answer)
         return answer

@@ -187,7 +187,7 @@ def test_the_default_bridge_has_no_names_until_another_network_comes(shop: Clien
     assert "127.0.0.11" not in shop("exec", "plain", "cat", "/etc/resolv.conf").ok().out
     shop("network", "connect", "back", "plain").ok()
     assert "nameserver 127.0.0.11" in shop("exec", "plain", "cat", "/etc/resolv.conf").ok().out
-    assert shop("exec", "plain", "ping", "-c", "1", "keeper").ok()
+    assert shop("exec", "plain", "ping", "-c", "3", "keeper").ok()
     with Asker(engine, "web") as asker:
         assert asker.addresses("plain") == [address(shop, "plain", "back")]
 

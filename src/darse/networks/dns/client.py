@@ -52,6 +52,7 @@ class NameServer:
         self._connection: _Connection | None = None
         self._synchronized = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._ending = False
         self._changes: set[asyncio.Future[View]] = set()
         self._children: set[asyncio.Task[None]] = set()
 
@@ -151,7 +152,7 @@ class NameServer:
     # Keeping it running
 
     async def _run(self) -> None:
-        while True:
+        while not self._ending:
             try:
                 async with asyncio.timeout(_SYNCHRONIZE_SECONDS):
                     connection = await self._connect()
@@ -169,7 +170,8 @@ class NameServer:
                 _log.warning("the name server does not run yet: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
-                _log.info("the connection to the name server has ended: looking for it")
+                if not self._ending:
+                    _log.info("the connection to the name server has ended: looking for it")
 
     async def _connect(self) -> _Connection:
         """Connect to a process of our version, whatever has to be done for that."""
@@ -248,21 +250,33 @@ class NameServer:
 
     async def close(self) -> None:
         """Let go; without anything registered the process ends, else it goes on."""
-        connection = self._connection
-        if self._keeper is not None:
-            with contextlib.suppress(EngineError, OSError, TimeoutError):
-                if connection is not None and not self._views:
-                    await connection.call({"do": "end"})
-                    async with asyncio.timeout(_END_SECONDS):
-                        await connection.lost.wait()
-                    self._process.remove()
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        if self._keeper is None:
+            return
+        if not self._views:
+            await self._end_process()
+        self._keeper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._keeper
         if self._children and not self._views:
             await asyncio.wait(self._children, timeout=_END_SECONDS)
         for child in list(self._children):
             child.cancel()
+
+    async def _end_process(self) -> None:
+        """Have the process end, by force where it does not, and remove its files."""
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._synchronized.wait()  # it may just be starting
+                connection = self._connection
+                assert connection is not None
+                self._ending = True
+                with contextlib.suppress(NameServerLost):  # it may end before it answers
+                    await connection.call({"do": "end"})
+                await connection.lost.wait()
+        except (EngineError, TimeoutError) as error:
+            _log.warning("the name server does not end, and is killed: %s", error)
+            await executors.kernel.run(self._process.kill)
+        self._process.remove()
 
 
 class _Connection:

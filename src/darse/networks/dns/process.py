@@ -61,7 +61,7 @@ class NameServerProcess:
     def start(self) -> int:
         """Start a process, in place of those that are left of one that was killed; return its pid. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._kill_orphans()
+        self.kill()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             (self._directory / _CONTROL).unlink(missing_ok=True)
             with self._address() as address:
@@ -88,8 +88,8 @@ class NameServerProcess:
         finally:
             os.close(descriptor)
 
-    def _kill_orphans(self) -> None:
-        """A worker whose supervisor was killed serves on, and holds the sockets' addresses: end it."""
+    def kill(self) -> None:
+        """End all processes: a worker whose supervisor was killed serves on, and holds the sockets. Blocks."""
         control = str(self._directory / _CONTROL)
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or control not in (command := command_of(int(entry))) or _START not in command:

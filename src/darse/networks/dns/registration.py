@@ -160,15 +160,20 @@ class Registration:
 
     def end(self, container_id: str) -> None:
         """A sandbox is gone, or was never used; fine when it has no name server."""
+        self._discard_prepared(container_id)
+        self.server.drop(container_id)
+
+    def _discard_prepared(self, container_id: str) -> None:
         for sock in self._prepared.pop(container_id, ()):
             sock.close()
-        self.server.drop(container_id)
 
     async def _make_again(self, container_id: str) -> list[int] | None:
         """New sockets in the namespace of a running container."""
         sandbox, holder = self._store.sandbox_of(container_id), self._holder(container_id)
         if sandbox is None or holder is None:
             return None
+        # Nobody has begun with them: they would keep the port.
+        self._discard_prepared(container_id)
 
         def make() -> list[socket.socket]:
             netns = self._enter(container_id, holder)
