@@ -6,12 +6,11 @@ snapshot is missing is found out when it is used. So no write waits for the disk
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from darse.build.solver.storage import CacheRecord
+from darse.build.solver.storage import CacheRecord, RecordLeases
 from darse.core.state import Schema, State
 
 SCHEMA = Schema(
@@ -35,13 +34,13 @@ SCHEMA = Schema(
 _MOST_OPERATIONS = 20_000
 
 
-class DatabaseCacheStorage:
+class DatabaseCacheStorage(RecordLeases):
     """Keeps records, results and links in tables; leases in memory."""
 
     def __init__(self, state: State, *, most_operations: int = _MOST_OPERATIONS) -> None:
+        super().__init__()
         self._state = state
         self._most_operations = most_operations
-        self._leases: Counter[str] = Counter()
         self._decode = msgspec.json.Decoder(CacheRecord).decode
 
     def link(self, key: str) -> str | None:
@@ -122,17 +121,3 @@ class DatabaseCacheStorage:
             )
             connection.execute("DELETE FROM build_results WHERE record = ?", (record,))
         return removed > 0
-
-    def lease(self, record: str) -> None:
-        """See CacheStorage."""
-        self._leases[record] += 1
-
-    def release(self, record: str) -> None:
-        """See CacheStorage."""
-        self._leases[record] -= 1
-        if self._leases[record] <= 0:
-            del self._leases[record]
-
-    def is_leased(self, record: str) -> bool:
-        """See CacheStorage."""
-        return record in self._leases

@@ -8,7 +8,7 @@ it is: its variables are the shell's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import msgspec
 
@@ -67,28 +67,24 @@ class ArgInstruction(StageInstruction, frozen=True, kw_only=True):
         )
 
 
-class EnvInstruction(StageInstruction, frozen=True, kw_only=True):
+class PairsInstruction(StageInstruction, frozen=True, kw_only=True):
+    """What ENV and LABEL share."""
+
+    pairs: tuple[tuple[str, str], ...]
+    legacy: bool = False
+
+    def expanded(self, expand: Expand) -> Self:
+        """Names and values."""
+        pairs = tuple((expand(name), expand(value)) for name, value in self.pairs)
+        return msgspec.structs.replace(self, pairs=pairs)
+
+
+class EnvInstruction(PairsInstruction, frozen=True, kw_only=True):
     """ENV NAME=VALUE…"""
 
-    pairs: tuple[tuple[str, str], ...]
-    legacy: bool = False
 
-    def expanded(self, expand: Expand) -> EnvInstruction:
-        """Names and values."""
-        pairs = tuple((expand(name), expand(value)) for name, value in self.pairs)
-        return msgspec.structs.replace(self, pairs=pairs)
-
-
-class LabelInstruction(StageInstruction, frozen=True, kw_only=True):
+class LabelInstruction(PairsInstruction, frozen=True, kw_only=True):
     """LABEL NAME=VALUE…"""
-
-    pairs: tuple[tuple[str, str], ...]
-    legacy: bool = False
-
-    def expanded(self, expand: Expand) -> LabelInstruction:
-        """Names and values."""
-        pairs = tuple((expand(name), expand(value)) for name, value in self.pairs)
-        return msgspec.structs.replace(self, pairs=pairs)
 
 
 class FileInstruction(StageInstruction, frozen=True, kw_only=True):
@@ -103,36 +99,7 @@ class FileInstruction(StageInstruction, frozen=True, kw_only=True):
     exclude: tuple[str, ...] = ()
     json: bool = False
 
-
-class AddInstruction(FileInstruction, frozen=True, kw_only=True):
-    """ADD [flags] SOURCE… DESTINATION"""
-
-    checksum: str = ""
-    keep_git_dir: bool | None = None
-    unpack: bool | None = None
-    """None: archives of the context are unpacked, downloaded ones are not."""
-
-    def expanded(self, expand: Expand) -> AddInstruction:
-        """Paths, owner, mode, checksum, patterns."""
-        return msgspec.structs.replace(
-            self,
-            sources=tuple(map(expand, self.sources)),
-            destination=expand(self.destination),
-            chown=expand(self.chown),
-            chmod=expand(self.chmod),
-            checksum=expand(self.checksum),
-            exclude=tuple(map(expand, self.exclude)),
-        )
-
-
-class CopyInstruction(FileInstruction, frozen=True, kw_only=True):
-    """COPY [flags] SOURCE… DESTINATION"""
-
-    source_stage: str = ""
-    """`--from`: a stage, a named context or an image."""
-    parents: bool = False
-
-    def expanded(self, expand: Expand) -> CopyInstruction:
+    def expanded(self, expand: Expand) -> Self:
         """Paths, owner, mode, patterns."""
         return msgspec.structs.replace(
             self,
@@ -142,6 +109,27 @@ class CopyInstruction(FileInstruction, frozen=True, kw_only=True):
             chmod=expand(self.chmod),
             exclude=tuple(map(expand, self.exclude)),
         )
+
+
+class AddInstruction(FileInstruction, frozen=True, kw_only=True):
+    """ADD [flags] SOURCE… DESTINATION"""
+
+    checksum: str = ""
+    keep_git_dir: bool | None = None
+    unpack: bool | None = None
+    """None: archives of the context are unpacked, downloaded ones are not."""
+
+    def expanded(self, expand: Expand) -> Self:
+        """And the checksum."""
+        return msgspec.structs.replace(super().expanded(expand), checksum=expand(self.checksum))
+
+
+class CopyInstruction(FileInstruction, frozen=True, kw_only=True):
+    """COPY [flags] SOURCE… DESTINATION"""
+
+    source_stage: str = ""
+    """`--from`: a stage, a named context or an image."""
+    parents: bool = False
 
 
 class InstructionCommand(msgspec.Struct, frozen=True):

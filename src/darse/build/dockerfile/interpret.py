@@ -237,20 +237,38 @@ def _with_destination(parsed: ParsedInstruction, name: str) -> None:
         )
 
 
+class _FileMembers(_Common):
+    sources: tuple[str, ...]
+    files: tuple[InlineFile, ...]
+    destination: str
+    chown: str
+    chmod: str
+    link: bool
+    exclude: tuple[str, ...]
+    json: bool
+
+
+def _file_members(parsed: ParsedInstruction, name: str, flags: _Flags) -> _FileMembers:
+    """The members of `FileInstruction`."""
+    sources, files, destination = _files(parsed, name)
+    return {
+        **_common(parsed),
+        "sources": sources,
+        "files": files,
+        "destination": destination,
+        "chown": flags.text("chown"),
+        "chmod": flags.text("chmod"),
+        "link": flags.switch("link"),
+        "exclude": flags.all("exclude"),
+        "json": parsed.json,
+    }
+
+
 def _add(parsed: ParsedInstruction) -> AddInstruction:
     _with_destination(parsed, "ADD")
     flags = _Flags(parsed, "chown chmod checksum", "link keep-git-dir unpack", "exclude")
-    sources, files, destination = _files(parsed, "ADD")
     return AddInstruction(
-        **_common(parsed),
-        sources=sources,
-        files=files,
-        destination=destination,
-        chown=flags.text("chown"),
-        chmod=flags.text("chmod"),
-        link=flags.switch("link"),
-        exclude=flags.all("exclude"),
-        json=parsed.json,
+        **_file_members(parsed, "ADD", flags),
         checksum=flags.text("checksum"),
         keep_git_dir=flags.optional_switch("keep-git-dir"),
         unpack=flags.optional_switch("unpack"),
@@ -260,17 +278,8 @@ def _add(parsed: ParsedInstruction) -> AddInstruction:
 def _copy(parsed: ParsedInstruction) -> CopyInstruction:
     _with_destination(parsed, "COPY")
     flags = _Flags(parsed, "chown chmod from", "link parents", "exclude")
-    sources, files, destination = _files(parsed, "COPY")
     return CopyInstruction(
-        **_common(parsed),
-        sources=sources,
-        files=files,
-        destination=destination,
-        chown=flags.text("chown"),
-        chmod=flags.text("chmod"),
-        link=flags.switch("link"),
-        exclude=flags.all("exclude"),
-        json=parsed.json,
+        **_file_members(parsed, "COPY", flags),
         source_stage=flags.text("from"),
         parents=flags.switch("parents"),
     )

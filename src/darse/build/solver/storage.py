@@ -102,10 +102,32 @@ class CacheStorage(Protocol):
         ...
 
 
-class MemoryCacheStorage:
+class RecordLeases:
+    """The part of a CacheStorage that counts leases; they end with the process."""
+
+    def __init__(self) -> None:
+        self._leases: Counter[str] = Counter()
+
+    def lease(self, record: str) -> None:
+        """See CacheStorage."""
+        self._leases[record] += 1
+
+    def release(self, record: str) -> None:
+        """See CacheStorage."""
+        self._leases[record] -= 1
+        if self._leases[record] <= 0:
+            del self._leases[record]
+
+    def is_leased(self, record: str) -> bool:
+        """See CacheStorage."""
+        return record in self._leases
+
+
+class MemoryCacheStorage(RecordLeases):
     """Keeps them as long as the process lives."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._links: dict[str, str] = {}
         self._inputs: dict[str, tuple[str, ...]] = {}
         self._results: dict[str, list[str]] = {}
@@ -113,7 +135,6 @@ class MemoryCacheStorage:
         self._records: dict[str, CacheRecord] = {}
         self._keys: dict[str, set[str]] = {}
         """Keys by the record."""
-        self._leases: Counter[str] = Counter()
 
     def link(self, key: str) -> str | None:
         """See CacheStorage."""
@@ -168,17 +189,3 @@ class MemoryCacheStorage:
             if not self._results[key]:
                 del self._results[key]
         return True
-
-    def lease(self, record: str) -> None:
-        """See CacheStorage."""
-        self._leases[record] += 1
-
-    def release(self, record: str) -> None:
-        """See CacheStorage."""
-        self._leases[record] -= 1
-        if self._leases[record] <= 0:
-            del self._leases[record]
-
-    def is_leased(self, record: str) -> bool:
-        """See CacheStorage."""
-        return record in self._leases

@@ -249,21 +249,25 @@ class NameServer:
                 os.close(descriptor)
 
     async def close(self) -> None:
-        """Let go; without anything registered the process ends, else it goes on."""
+        """Let go; without anything registered the process ends, by force where it does not, else it goes on."""
         if self._keeper is None:
             return
-        if not self._views:
-            await self._end_process()
+        is_needed = bool(self._views)
+        ended = is_needed or await self._end_process()
         self._keeper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._keeper
-        if self._children and not self._views:
-            await asyncio.wait(self._children, timeout=_END_SECONDS)
+        if not ended:
+            await executors.kernel.run(self._process.kill)
+        if not is_needed:
+            self._process.remove()
+            if self._children:
+                await asyncio.wait(self._children, timeout=_END_SECONDS)
         for child in list(self._children):
             child.cancel()
 
-    async def _end_process(self) -> None:
-        """Have the process end, by force where it does not, and remove its files."""
+    async def _end_process(self) -> bool:
+        """Ask the process to end, and wait for that; whether it has."""
         try:
             async with asyncio.timeout(_END_SECONDS):
                 await self._synchronized.wait()  # it may just be starting
@@ -274,9 +278,9 @@ class NameServer:
                     await connection.call({"do": "end"})
                 await connection.lost.wait()
         except (EngineError, TimeoutError) as error:
-            _log.warning("the name server does not end, and is killed: %s", error)
-            await executors.kernel.run(self._process.kill)
-        self._process.remove()
+            _log.warning("the name server does not end, and is killed: %s", error or type(error).__name__)
+            return False
+        return True
 
 
 class _Connection:
