@@ -176,7 +176,7 @@ def test_links_on_a_network_of_ones_own(shop: Client, engine: Engine) -> None:
         assert asker.addresses("cache") == [address(shop, "later", "back")]
         shop("rename", "store", "warehouse").ok()
         assert asker.addresses("db") == [store]
-    assert "db" not in shop("exec", "app", "cat", "/etc/hosts").ok().out
+    assert "db" not in shop("exec", "app", "cat", "/etc/hosts").ok().out.split()
     shop("network", "connect", "--link", "web:www", "front", "app").ok()
     with Asker(engine, "app") as asker:
         assert address(shop, "web", "front") in asker.addresses("www")
