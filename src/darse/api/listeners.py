@@ -9,8 +9,10 @@ import grp
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from darse.api.server import ApiServer
 from darse.api.tls import TLSTransport, server_context
@@ -24,6 +26,8 @@ _BACKLOG = 1024
 # asyncio takes as many connections in one turn of its loop as its backlog says: others should have theirs in between.
 _AT_ONCE = 32
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+# Python 3.13 removes the path of a unix socket that it closes: the service manager's is to stay.
+_KEEPING: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 class Listeners:
@@ -119,7 +123,7 @@ class Listeners:
             passed = socket.socket(fileno=_FIRST_PASSED + number)
             passed.set_inheritable(False)
             if passed.family == socket.AF_UNIX:
-                self._open.append(await loop.create_unix_server(self._server, sock=passed))
+                self._open.append(await loop.create_unix_server(self._server, sock=passed, **_KEEPING))
             else:
                 self._open.append(await loop.create_server(self._secured(), sock=passed))
 

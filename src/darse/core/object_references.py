@@ -83,7 +83,7 @@ class ObjectReferences:
         damaged = self._database.damaged_in(CONTAINERS)
         rows = self._database.rows(
             "SELECT container_id, max(running) FROM object_references "
-            "WHERE object = ?1 AND kind IN (?2, ?3) GROUP BY container_id ORDER BY min(rowid)",
+            "WHERE object = ? AND kind IN (?, ?) GROUP BY container_id ORDER BY min(rowid)",
             (object_, kinds[0], kinds[-1]),
         )
         return [ObjectUser(one, bool(running) or one in damaged) for one, running in rows]

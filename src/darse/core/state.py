@@ -18,7 +18,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,19 +71,22 @@ class State:
         try:
             if not path.exists() or (path.is_file() and path.stat().st_size == 0):
                 on_new()
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
-            if self.row("SELECT 1 FROM sqlite_master LIMIT 1") is None:
-                on_new()
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",
-                "foreign_keys=ON",
-                "busy_timeout=5000",
-                "temp_store=MEMORY",
-            ):
-                self._connection.execute(f"PRAGMA {pragma}")
-            path.chmod(0o600)
-            self._migrate(schemas)
+            with ExitStack() as undo:
+                self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=True)
+                undo.callback(self._connection.close)
+                if self.row("SELECT 1 FROM sqlite_master LIMIT 1") is None:
+                    on_new()
+                for pragma in (
+                    "journal_mode=WAL",
+                    "synchronous=FULL",
+                    "foreign_keys=ON",
+                    "busy_timeout=5000",
+                    "temp_store=MEMORY",
+                ):
+                    self._connection.execute(f"PRAGMA {pragma}")
+                path.chmod(0o600)
+                self._migrate(schemas)
+                undo.pop_all()
         except (sqlite3.DatabaseError, OSError) as error:
             raise database_fault(path, error) from error
 

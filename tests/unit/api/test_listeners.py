@@ -110,8 +110,10 @@ async def test_sockets_from_the_service_manager(
     monkeypatch.setattr("darse.api.listeners._FIRST_PASSED", passed.detach())
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    await listen("fd://")
+    listeners = await listen("fd://")
     assert await ping(asyncio.open_unix_connection(str(tmp_path / "passed.sock"))) == b"OK"
+    listeners.close()
+    assert (tmp_path / "passed.sock").exists()  # it is the service manager's, which starts the engine again by it
 
 
 async def test_fd_without_sockets(listen: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

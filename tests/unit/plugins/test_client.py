@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -103,8 +104,8 @@ async def test_one_that_is_not_there(tmp_path: Path) -> None:
 
 async def test_one_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin_client, "LISTEN_SECONDS", 0.01)
-    server = await asyncio.start_unix_server(lambda *_: None, str(tmp_path / "fake.sock"))
-    server.close()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "fake.sock"))
     client = PluginClient((tmp_path,), ())
     with pytest.raises(PluginError, match="plugin fake does not listen"):
         await client.activate("fake", "NetworkDriver")

@@ -115,9 +115,9 @@ class DatabaseCacheStorage(RecordLeases):
             removed = connection.execute("DELETE FROM build_records WHERE id = ?", (record,)).rowcount
             # Links to what has no result any more are of no use.
             connection.execute(
-                "DELETE FROM build_links WHERE target IN (SELECT key FROM build_results WHERE record = ?1) "
-                "AND NOT EXISTS (SELECT 1 FROM build_results WHERE key = target AND record <> ?1)",
-                (record,),
+                "DELETE FROM build_links WHERE target IN (SELECT key FROM build_results WHERE record = :record) "
+                "AND NOT EXISTS (SELECT 1 FROM build_results WHERE key = target AND record <> :record)",
+                {"record": record},
             )
             connection.execute("DELETE FROM build_results WHERE record = ?", (record,))
         return removed > 0
