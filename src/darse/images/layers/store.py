@@ -277,7 +277,10 @@ class LayerStore:
             recipe = os.open(target / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 answer = await _run(process.unpack(root, archive, recipe, size=source.size, limit=limit))
-                return _checked(answer, name, target.parent, source.size)
+                _checked(answer, name, target.parent, source.size)
+                if "digest" not in answer:
+                    raise SystemFault(f"cannot unpack layer {name}: the worker ended well, and answered only {answer}")
+                return answer
             finally:
                 os.close(recipe)
         finally:
@@ -410,8 +413,6 @@ def _checked(answer: dict[str, str], name: str, directory: Path, size: int = 0) 
         raise SystemFault(f"cannot unpack layer {name}: {answer['fault']}")
     if "error" in answer:
         raise InvalidParameter(f"layer {name} is refused: {answer['error']}")
-    if "digest" not in answer and answer:
-        raise SystemFault(f"cannot unpack layer {name}: the worker answered {answer!r}")
     return answer
 
 
