@@ -10,6 +10,7 @@ import logging
 import shutil
 from pathlib import Path
 
+from darse.build import tables as build_tables
 from darse.containers import ContainerService
 from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
@@ -59,6 +60,7 @@ SCHEMAS = (
     container_store.SCHEMA,
     object_references.SCHEMA,
     unfinished.SCHEMA,
+    build_tables.SCHEMA,
 )
 #: The database's name in the data root.
 DATABASE = "state.sqlite"

@@ -19,7 +19,8 @@ print(*sys.modules)
 """
 _LATER = {
     "archives of images": "darse.images.archive isal tarfile zipfile zstandard",
-    "builds": "darse.build grpclib h2 google.protobuf",
+    "builds": "darse.build.cache darse.build.context darse.build.dockerfile darse.build.executor darse.build.files "
+    "darse.build.graph darse.build.ignore darse.build.solver grpclib h2 google.protobuf",
     "checks and repairs": "darse.engine.rebuild darse.snapshot",
     "expressions of clients": "re2",
     "receivers of logs": " ".join(

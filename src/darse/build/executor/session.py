@@ -1,0 +1,76 @@
+"""What one build brings along: its client's contexts, secrets, credentials and agents, and its limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from darse.build.errors import BuildError
+from darse.build.executor.contexts import LocalContexts, NoContexts
+
+if TYPE_CHECKING:
+    from darse.distribution import Credentials
+
+
+class AgentConnections(Protocol):
+    """The SSH agents that a client forwards."""
+
+    def has(self, agent: str) -> bool:
+        """Whether there is an agent of this id."""
+        ...
+
+    async def connect(self, agent: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection to an agent. Raises BuildError, and OSError."""
+        ...
+
+
+class NoAgents:
+    """For builds whose client forwards no agent."""
+
+    def has(self, agent: str) -> bool:
+        """See AgentConnections."""
+        del agent
+        return False
+
+    async def connect(self, agent: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """See AgentConnections."""
+        raise BuildError(f"unset ssh forward key {agent}")
+
+
+class StepLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of each process of a build; 0 and empty are no limit."""
+
+    memory: int = 0
+    """Bytes."""
+    memory_swap: int = 0
+    """Bytes of memory and swap together; -1 is no limit of swap."""
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    """Microseconds."""
+    cpu_quota: int = 0
+    """Microseconds."""
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+
+
+class BuildSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operations of one build may use. Nothing of it is kept when the build has ended."""
+
+    contexts: LocalContexts = msgspec.field(default_factory=NoContexts)
+    secrets: Mapping[str, bytes] = {}
+    """By id. They are in memory only, and in the processes that ask for them."""
+    agents: AgentConnections = msgspec.field(default_factory=NoAgents)
+    credentials: Mapping[str, Credentials] = {}
+    """By the registry's domain, `docker.io` or `HOST[:PORT]`."""
+    resources: StepLimits = StepLimits()
+    network: str = "bridge"
+    """The network of processes in the mode `sandbox`, by name."""
+    shm_size: int = 0
+    """Bytes of /dev/shm; 0 is the engine's."""
+    may_be_insecure: bool = False
+    """Whether the client has the entitlement `security.insecure`."""
+    may_use_host_network: bool = True
+    """Whether the client has the entitlement `network.host`."""
