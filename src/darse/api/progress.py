@@ -55,14 +55,14 @@ _STAGES = {
 
 def pull_messages(pull: Operation[PulledImage], wanted: Platform | None = None) -> AsyncGenerator[Message]:
     """Run the pull of an image, for the platform `wanted` where one was asked for; yield its messages."""
-    return _messages(pull, _pull_event, lambda pulled: _pull_result([pulled], pulled.reference.familiar, wanted))
+    return _messages(pull, pull_event, lambda pulled: _pull_result([pulled], pulled.reference.familiar, wanted))
 
 
 def pull_all_messages(
     pull: Operation[list[PulledImage]], repository: Reference, wanted: Platform | None = None
 ) -> AsyncGenerator[Message]:
     """Run the pull of all tags of a repository; yield its messages."""
-    return _messages(pull, _pull_event, lambda pulled: _pull_result(pulled, repository.familiar_name, wanted))
+    return _messages(pull, pull_event, lambda pulled: _pull_result(pulled, repository.familiar_name, wanted))
 
 
 def push_messages(push: Operation[list[PushedTag]]) -> AsyncGenerator[Message]:
@@ -83,7 +83,8 @@ def import_messages(import_: Operation[Image]) -> AsyncGenerator[Message]:
 # Events
 
 
-def _pull_event(event: TransferEvent) -> Iterable[Message]:
+def pull_event(event: TransferEvent) -> Iterable[Message]:
+    """The messages of an event of a pull."""
     if isinstance(event, PullStarted):
         reference = event.reference
         yield {"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag}

@@ -121,6 +121,15 @@ async def unpack(
     return await answer(await _start("unpack", directory, options, archive, recipe))
 
 
+async def unpack_files(directory: Path, archive: int, *, entries: int = -1, limit: int = -1) -> dict[str, str]:
+    """Unpack an archive of files that is no layer into `directory`; return the worker's answer. Raises WorkerFailed.
+
+    `archive` is a descriptor, which the caller closes. `entries` and `limit` (bytes) bound what may come of it; -1 is
+    no bound.
+    """
+    return await answer(await _start("files", directory, [f"entries={entries}", f"limit={limit}"], archive, None))
+
+
 async def verify(directory: Path, recipe: int) -> dict[str, str]:
     """Rebuild the archive of `recipe` to nowhere; return the worker's answer. Raises WorkerFailed."""
     return await answer(await _start("verify", directory, (), recipe, None))

@@ -6,10 +6,12 @@
               unknown), owners (see `Owners.parse`)
     rebuild   stdin: the recipe. Keys: extra (the descriptor that the archive goes to)
     verify    stdin: the recipe
+    files     stdin: an archive of files that is no layer. Keys: entries, limit (how many, and bytes; -1: no bound)
     pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
               them), owners (as above; the way back)
 
-It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive; or `error`, why
+It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive, or `entries` and
+`content` where it is no layer; or `error`, why
 it is refused; or `fault`, why this host could not hold it; or `damaged`; or `closed`, when nobody takes the archive any
 more.
 
@@ -51,6 +53,7 @@ _UNPACK = frozenset(
         sandbox.CAP_SYS_ADMIN,
     )
 )
+_FILES = _UNPACK - {sandbox.CAP_SYS_ADMIN}
 _READ = frozenset((sandbox.CAP_DAC_READ_SEARCH,))
 
 
@@ -67,6 +70,17 @@ def unpack(options: dict[str, str]) -> dict[str, object]:
     digest = stream.digest()
     writer.finish(digest, stream.length, unpacker.content)
     return {"digest": digest.hex(), "length": stream.length, "content": unpacker.content}
+
+
+def files(options: dict[str, str]) -> dict[str, object]:
+    """Unpack stdin, the archive of a build's context; return the answer."""
+    from darse.archive.unpack_files import FilesUnpacker  # noqa: PLC0415 - layers do not need it
+
+    unpacker = FilesUnpacker(0, int(options.get("entries", -1)), int(options.get("limit", -1)))
+    unpacker.prepare()
+    sandbox.enter(options["directory"], _FILES, memory=_MEMORY, open_files=_OPEN_FILES)
+    unpacker.run()
+    return {"entries": unpacker.entries, "content": unpacker.size}
 
 
 def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
@@ -112,6 +126,8 @@ def main(arguments: list[str]) -> None:
     try:
         if mode == "unpack":
             answer = unpack(options)
+        elif mode == "files":
+            answer = files(options)
         elif mode == "pack":
             answer = pack(options)
         else:
@@ -125,7 +141,7 @@ def main(arguments: list[str]) -> None:
     except BrokenPipeError as error:
         answer = {"closed": error}
     except OSError as error:
-        kind = "fault" if mode != "unpack" or error.errno in HOST_FAULTS else "error"
+        kind = "fault" if mode not in ("unpack", "files") or error.errno in HOST_FAULTS else "error"
         named = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
         answer = {kind: f"{os.strerror(error.errno or 0).lower()}{named}", "errno": error.errno or 0}
     text = "".join(f"{key} {str(value).replace(chr(10), ' ')}\n" for key, value in answer.items())

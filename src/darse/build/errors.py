@@ -3,11 +3,14 @@
 BuildError
 ├── InvalidGraph        a vertex or a definition that no solver can run
 ├── InvalidPattern      a pattern of a .dockerignore, or of --exclude
+├── ProcessFailed       a process of RUN ended with a status that is not one of the valid ones
 ├── DockerfileError     a place in a Dockerfile (darse.build.dockerfile.errors)
 └── SolveError          what failed when a vertex was run (darse.build.solver.errors)
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class BuildError(Exception):
@@ -20,3 +23,15 @@ class InvalidGraph(BuildError):
 
 class InvalidPattern(BuildError):
     """A pattern for paths cannot be read."""
+
+
+class ProcessFailed(BuildError):
+    """A process ended with a status that is not one of the valid ones; `str()` is BuildKit's sentence."""
+
+    def __init__(self, arguments: Sequence[str], exit_code: int, detail: str = "") -> None:
+        """detail: what is known beside the status, such as that the process was killed for its memory."""
+        command = " ".join(arguments)
+        more = f": {detail}" if detail else ""
+        super().__init__(f'process "{command}" did not complete successfully: exit code: {exit_code}{more}')
+        self.arguments = tuple(arguments)
+        self.exit_code = exit_code

@@ -67,12 +67,15 @@ class Solver:
         self.executions = Executions(parallelism)
         self.cache_mounts = CacheMountPool()
 
-    async def solve(self, definition: Definition, report: Report | None = None) -> Solution:
+    async def solve(
+        self, definition: Definition, report: Report | None = None, executor: OperationExecutor | None = None
+    ) -> Solution:
         """Run a graph. Raises SolveError; whatever the end, nothing of this build runs afterwards.
 
-        The caller owns the solution's lease: `release` it.
+        executor: one that knows this build's session, on the same snapshots; the solver's own without it. The caller
+        owns the solution's lease: `release` it.
         """
-        build = _Build(self, definition, report or _ignored)
+        build = _Build(self, definition, report or _ignored, executor or self.executor)
         solution = Solution(None, build.outcomes)
         try:
             if definition.result is not None:
@@ -112,11 +115,11 @@ def _ignored(_: object) -> None:
 class _Build:
     """One graph that is being run."""
 
-    def __init__(self, solver: Solver, definition: Definition, report: Report) -> None:
+    def __init__(self, solver: Solver, definition: Definition, report: Report, executor: OperationExecutor) -> None:
         self.outcomes: dict[str, Outcome] = {}
         self._solver = solver
         self._storage = solver.storage
-        self._executor = solver.executor
+        self._executor = executor
         self._definition = definition
         self._report = report
         self._keys: dict[str, asyncio.Task[_Key]] = {}

@@ -9,6 +9,7 @@
     files.py      COPY and ADD
     processes.py  RUN
     convert.py    all of it, in order
+    steps.py      the instructions that are needed, as docker's classic builder counts them
     outline.py    `--call outline` and `--call targets`
 
 What the result is called, how it is exported and where the context comes from are the caller's. Base images are
@@ -19,11 +20,13 @@ from darse.build.dockerfile.convert.convert import Converted, check_dockerfile, 
 from darse.build.dockerfile.convert.image import ImageDocument
 from darse.build.dockerfile.convert.options import ConvertOptions, ImageResolver, ResolvedImage
 from darse.build.dockerfile.convert.outline import BuildTarget, Outline, list_targets
+from darse.build.dockerfile.convert.steps import DockerfileStep
 
 __all__ = [
     "BuildTarget",
     "ConvertOptions",
     "Converted",
+    "DockerfileStep",
     "ImageDocument",
     "ImageResolver",
     "Outline",

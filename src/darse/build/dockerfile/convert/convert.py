@@ -28,6 +28,7 @@ from darse.build.dockerfile.convert.stages import (
     refuse_circles,
     set_environment,
 )
+from darse.build.dockerfile.convert.steps import DockerfileStep, steps_of
 from darse.build.dockerfile.errors import DockerfileError
 from darse.build.dockerfile.instructions import (
     AddInstruction,
@@ -59,6 +60,7 @@ class Converted(msgspec.Struct, frozen=True):
     image: ImageDocument
     warnings: tuple[CheckWarning, ...]
     outline: Outline
+    steps: tuple[DockerfileStep, ...] = ()
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -78,7 +80,13 @@ async def convert(source: bytes | str, options: ConvertOptions, resolver: ImageR
         image.config["Labels"] = {**(image.config.get("Labels") or {}), **options.labels}
     if options.platform and (not same_machine(options.platform, image.platform) or options.platform.count("/") == 2):
         image.platform = options.platform
-    return Converted(definition_of(target.tree), image, tuple(converter.checks.warnings), outline_of(target))
+    return Converted(
+        definition_of(target.tree),
+        image,
+        tuple(converter.checks.warnings),
+        outline_of(target),
+        steps_of(target, converter.stages),
+    )
 
 
 async def check_dockerfile(source: bytes | str, options: ConvertOptions, resolver: ImageResolver) -> CheckReport:
@@ -128,6 +136,11 @@ class _Converter:
         self._scope = self._global_scope(self._found)
         self._conversion = Conversion(options, self._scope, self._reader, self.checks)
         self._table = StageTable()
+
+    @property
+    def stages(self) -> list[StageState]:
+        """All stages, in order."""
+        return self._table.stages
 
     def _global_scope(self, found: Stages) -> GlobalScope:
         start = predefined(self._options)

@@ -1,0 +1,107 @@
+"""The directories that a client sent for one build, by the names of its local sources."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from darse.build.context.content_digest import content_digest
+from darse.build.context.reception import ContextStore
+from darse.build.errors import BuildError
+from darse.build.graph.selectors import Selector
+from darse.build.graph.sources import LocalSource
+from darse.build.ignore import PathMatcher, clean, read_ignore_file
+from darse.core import executors
+from darse.linux.fs.openat2 import open_in_root, read_regular
+
+MAIN = "context"
+"""The name of the build context."""
+IGNORE_FILE = ".dockerignore"
+_DOCUMENT_LIMIT = 16 << 20
+
+
+class ReceivedContexts:
+    """The unpacked directories of one build; an implementation of `darse.build.executor.contexts.LocalContexts`."""
+
+    def __init__(self, store: ContextStore, root: Path) -> None:
+        """root: the build's own directory in the store."""
+        self._store = store
+        self._root = root
+        self._directories: dict[str, Path] = {}
+
+    async def receive(self, name: str, pieces: AsyncIterator[bytes]) -> None:
+        """Unpack an archive as the directory of a name. Raises InvalidParameter and SystemFault."""
+        path = self._root / str(len(self._directories))
+        await self._store.receive(pieces, path)
+        self._directories[name] = path
+
+    def add_files(self, name: str, files: dict[str, bytes]) -> None:
+        """Make a directory with some small files for a name. Blocks."""
+        path = self._root / str(len(self._directories))
+        path.mkdir(mode=0o755)
+        for file, content in files.items():
+            (path / file).write_bytes(content)
+        self._directories[name] = path
+
+    def directory(self, name: str) -> Path:
+        """The files of a local source. Raises BuildError where the client sent none of that name."""
+        found = self._directories.get(name)
+        if found is None:
+            raise BuildError(f"local context {name} was not sent by the client")
+        return found
+
+    async def digest(self, name: str, operation: LocalSource) -> str:
+        """The digest of what a local source selects of its directory. Raises BuildError."""
+        directory = self.directory(name)
+        selector = Selector(
+            "/", include_patterns=operation.include_patterns, exclude_patterns=operation.exclude_patterns
+        )
+
+        def computed() -> str:
+            with _opened(directory) as root:
+                return content_digest(root, (selector,))
+
+        return await executors.storage.run(computed)
+
+    def read(self, name: str, path: str) -> bytes | None:
+        """A regular file of a directory; None where there is none. Blocks. Raises BuildError for one that is huge."""
+        with _opened(self.directory(name)) as root:
+            content = read_regular(root, path, _DOCUMENT_LIMIT + 1)
+        if content is not None and len(content) > _DOCUMENT_LIMIT:
+            raise BuildError(f"{path} is larger than {_DOCUMENT_LIMIT} bytes")
+        return content
+
+    def remove_builder_files(self, name: str, dockerfile: str) -> None:
+        """Remove the Dockerfile and the `.dockerignore` where that excludes them: a client sends them all the same.
+
+        Blocks. Raises InvalidPattern.
+        """
+        content = self.read(name, IGNORE_FILE)
+        if content is None:
+            return
+        matcher = PathMatcher(read_ignore_file(content.decode("utf-8", "surrogateescape")))
+        with _opened(self.directory(name)) as root:
+            for path in (IGNORE_FILE, clean(dockerfile)):
+                if matcher.matches(path):
+                    _remove(root, path)
+
+
+def _remove(root: int, path: str) -> None:
+    parent, _, base = path.rpartition("/")
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        directory = open_in_root(root, parent or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.unlink(base, dir_fd=directory)
+        finally:
+            os.close(directory)
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,84 @@
+"""Build contexts on their way in: directories below the data root, each for as long as its build runs.
+
+    build-contexts/<id>/<name>      the unpacked files of one of the client's directories
+
+What a client sends is unpacked by the confined worker (`darse.archive.worker`), which sees the directory and nothing
+else. The engine itself reads such a directory only by `darse.linux.fs.openat2`. Directories that a killed engine left
+are removed at the next start: no build outlives its engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from darse.archive import process
+from darse.core.errors import InvalidParameter, SystemFault
+from darse.core.exhaustion import exhausted, in_words
+from darse.images.layers.pipe_source import PipeSource
+from darse.runtime.rootfs.trash import Trash
+
+# More files than any checkout has; each takes an inode of the data root's file system.
+MOST_ENTRIES = 5_000_000
+
+
+class ContextStore:
+    """The contexts of all builds that run."""
+
+    def __init__(self, data_root: Path, trash: Trash) -> None:
+        """`trash` is on the same file system; trees are removed through it."""
+        self.root = data_root / "build-contexts"
+        self._trash = trash
+        self._removals: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Remove what a killed engine left. Call it once, before any build."""
+        if self.root.exists():
+            self._trash.take(self.root)
+
+    @asynccontextmanager
+    async def directory(self) -> AsyncIterator[Path]:
+        """A new directory, which is gone at the end of the block."""
+        path = self.root / secrets.token_hex(8)
+        with in_words(self.root):
+            # Nobody else passes: what clients send may be set-uid.
+            self.root.mkdir(mode=0o700, exist_ok=True)
+            path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            # Out of the way now, and removed without the build's client waiting for it.
+            aside = self._trash.take(path)
+            if aside is not None:
+                removal = asyncio.create_task(self._trash.remove(aside))
+                self._removals.add(removal)
+                removal.add_done_callback(self._removals.discard)
+
+    async def receive(self, pieces: AsyncIterator[bytes], directory: Path) -> None:
+        """Unpack an archive, compressed or not, that comes in pieces, into a new directory.
+
+        Raises InvalidParameter where it is no archive or one that is refused, and SystemFault.
+        """
+        with in_words(directory):
+            directory.mkdir(mode=0o755)
+        source = PipeSource(-1)
+        answer = await source.fed_by(pieces, self._unpack(source, directory))
+        if "fault" in answer:
+            fault = exhausted(OSError(int(answer["errno"]), ""), directory)
+            raise type(fault or SystemFault())(f"cannot unpack the build context: {fault or answer['fault']}")
+        if "error" in answer:
+            raise InvalidParameter(f"Error processing tar file: {answer['error']}")
+
+    @staticmethod
+    async def _unpack(source: PipeSource, directory: Path) -> dict[str, str]:
+        archive = source.open()
+        try:
+            return await process.unpack_files(directory, archive, entries=MOST_ENTRIES)
+        except process.WorkerFailed as error:
+            raise SystemFault(str(error)) from error
+        finally:
+            os.close(archive)

@@ -1,0 +1,79 @@
+"""What a build reports while it runs: typed events, for the API.
+
+The solver's own (`darse.build.solver.progress`) are about vertices of the graph. A build has more: what is done before
+there is a graph, the graph itself, pulls, warnings. Events never wait for the listener.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import msgspec
+
+from darse.build.dockerfile.checks import CheckWarning
+from darse.build.dockerfile.convert import DockerfileStep
+from darse.build.graph import Definition
+from darse.build.solver import VertexCompleted, VertexLog, VertexStarted
+from darse.images.progress import TransferEvent
+
+
+class DockerfileRead(msgspec.Struct, frozen=True):
+    """What will be built: errors and warnings point at lines of it."""
+
+    filename: str
+    source: str
+
+
+class BuildPlanned(msgspec.Struct, frozen=True):
+    """The Dockerfile is read: these instructions will be run, as this graph."""
+
+    steps: tuple[DockerfileStep, ...]
+    definition: Definition
+
+
+class BuildWarned(msgspec.Struct, frozen=True):
+    """A rule of the checks found something."""
+
+    warning: CheckWarning
+
+
+class BuildTransfer(msgspec.Struct, frozen=True):
+    """The pull of a base image is further; `vertex` is the internal one that resolves it."""
+
+    vertex: str
+    event: TransferEvent
+
+
+BuildEvent: TypeAlias = (
+    VertexStarted | VertexCompleted | VertexLog | DockerfileRead | BuildPlanned | BuildWarned | BuildTransfer
+)
+BuildReport: TypeAlias = Callable[[BuildEvent], None]
+
+
+@asynccontextmanager
+async def internal_vertex(report: BuildReport, name: str) -> AsyncIterator[str]:
+    """Report the block as a vertex of its own, `[internal] …`, that is in no graph; gives its digest."""
+    digest = f"sha256:{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    report(VertexStarted(digest, name))
+    try:
+        yield digest
+    except Exception as error:
+        report(VertexCompleted(digest, name, error=str(error)))
+        raise
+    report(VertexCompleted(digest, name))
+
+
+def ignore_events(_: BuildEvent) -> None:
+    """Nobody listens."""
+
+
+class BuiltImage(msgspec.Struct, frozen=True):
+    """What a build came to."""
+
+    id: str
+    """The image's; empty where the build exported something else."""
+    names: tuple[str, ...] = ()
+    """Familiar names that it has now."""
