@@ -182,10 +182,15 @@ class ExecLaunch:
 
     def abandon(self) -> None:
         """Run nothing, and return when the monitor has ended. Blocks: call it in a thread."""
-        self._close_pipe()
+        # The runtime may not have opened its pipe yet, which it does by our number: that stays ours until the runtime
+        # has ended, or it would read from whatever gets the number next.
+        self._close_writer()
         if self._console is not None:
             self._console.close()
-        self._launching.abandon(_LAUNCH_SECONDS)
+        try:
+            self._launching.abandon(_LAUNCH_SECONDS)
+        finally:
+            self._close_pipe()
 
     def _close_writer(self) -> None:
         if self._write >= 0:
@@ -193,6 +198,7 @@ class ExecLaunch:
             self._write = -1
 
     def _close_pipe(self) -> None:
+        """Close both ends, once conmon has ended or answered: the runtime, which dies with conmon, has ended then."""
         self._close_writer()
         os.close(self._read)
 
