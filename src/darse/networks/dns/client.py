@@ -19,6 +19,7 @@ from typing import Any
 
 from darse.core import executors
 from darse.core.errors import EngineError, SystemFault
+from darse.core.exhaustion import reason
 from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 from darse.linux.proc.process import Process
 from darse.networks.dns.process import NameServerProcess
@@ -245,8 +246,7 @@ class NameServer:
             if descriptors is not None and view is not None:
                 await connection.call({"do": "set", "view": view}, descriptors)
         finally:
-            for descriptor in descriptors or ():
-                os.close(descriptor)
+            _close(descriptors or ())
 
     async def close(self) -> None:
         """Let go; without anything registered the process ends, by force where it does not, else it goes on."""
@@ -292,14 +292,15 @@ class _Connection:
         self._descriptor = FileDescriptor(sock.fileno(), sock.close)
         self._serials = itertools.count(1)
         self._answers: dict[int, asyncio.Future[View]] = {}
-        self._unsent: deque[tuple[bytes, Sequence[int]]] = deque()
+        #: With descriptors of our own: those who call may give up, and close theirs, before a packet leaves.
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._sender: asyncio.Task[None] | None = None
         #: Set when the other side is gone.
         self.lost = asyncio.Event()
         self._descriptor.listen(self._readable)
 
     def call(self, document: Mapping[str, Any], descriptors: Sequence[int] = ()) -> asyncio.Future[View]:
-        """Send a message, in the order of calls, and return its answer to come; `descriptors` stay open until then.
+        """Send a message, in the order of calls, and return its answer to come; `descriptors` stay the caller's.
 
         That raises NameServerLost, and SystemFault for an error.
         """
@@ -311,24 +312,32 @@ class _Connection:
             answer.set_exception(NameServerLost("the name server has ended"))
             return answer
         self._answers[serial] = answer
-        self._unsent.append((protocol.pack(serial, dict(document)), descriptors))
-        if self._sender is None:
-            self._flush()
-        return answer
-
-    def _flush(self) -> None:
-        while self._unsent:
-            packet, descriptors = self._unsent[0]
+        packet = protocol.pack(serial, dict(document))
+        if self._sender is not None or not self._sent(packet, descriptors):
             try:
-                protocol.send(self._socket, packet, descriptors)
-            except BlockingIOError:
+                self._unsent.append((packet, _copies(descriptors)))
+            except OSError as error:
+                del self._answers[serial]
+                answer.set_exception(SystemFault(f"the name server is busy, and this cannot wait: {reason(error)}"))
+            else:
                 if self._sender is None:
                     self._sender = asyncio.create_task(self._send_later(), name="name server's changes")
-                return
-            except OSError as error:
-                self._lose(error.strerror or str(error))
-                return
-            self._unsent.popleft()
+        return answer
+
+    def _sent(self, packet: bytes, descriptors: Sequence[int]) -> bool:
+        """Send a packet; False when the other side does not take it yet. A connection that is lost takes all."""
+        try:
+            protocol.send(self._socket, packet, descriptors)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._lose(error.strerror or str(error))
+        return True
+
+    def _flush(self) -> None:
+        while self._unsent and self._sent(*self._unsent[0]):
+            if self._unsent:
+                _close(self._unsent.popleft()[1])
 
     async def _send_later(self) -> None:
         with contextlib.suppress(DescriptorClosed):
@@ -345,8 +354,7 @@ class _Connection:
         except OSError as error:
             self._lose(error.strerror or str(error))
             return
-        for descriptor in descriptors:
-            os.close(descriptor)
+        _close(descriptors)
         if not packet:
             self._lose("it has ended")
             return
@@ -359,17 +367,35 @@ class _Connection:
         else:
             answer.set_result(document)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, why: str) -> None:
         self._descriptor.stop_listening()
         self.lost.set()
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(NameServerLost(f"the connection to the name server has ended: {reason}"))
+                answer.set_exception(NameServerLost(f"the connection to the name server has ended: {why}"))
         self._answers.clear()
-        self._unsent.clear()
+        while self._unsent:
+            _close(self._unsent.popleft()[1])
 
     def close(self) -> None:
         """Close it; who waits for answers gets NameServerLost."""
         if not self._descriptor.closed:
             self._lose("it is closed")
             self._descriptor.close()
+
+
+def _copies(descriptors: Sequence[int]) -> list[int]:
+    """Descriptors of one's own for the same files. Raises OSError, and leaves none then."""
+    copies: list[int] = []
+    try:
+        for descriptor in descriptors:
+            copies.append(os.dup(descriptor))
+    except OSError:
+        _close(copies)
+        raise
+    return copies
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,95 @@
+"""The engine's connection to the name server, where that reads slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable
+
+import pytest
+
+from darse.core.errors import SystemFault
+from darse.networks.dns import client
+from darse.networks.dns.client import NameServerLost, _Connection
+from darse.resolver import protocol
+
+
+async def _busy() -> tuple[_Connection, socket.socket]:
+    """A connection whose other end, which does not read, takes no more."""
+    ours, theirs = protocol.pair()
+    theirs.setblocking(False)
+    connection = _Connection(ours)
+    while connection._sender is None:
+        connection.call({"do": "fill", "more": "x" * 10_000})
+    return connection, theirs
+
+
+async def _give_up(call: Awaitable[object]) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await call
+
+
+async def test_a_late_packet_has_the_descriptors_of_its_caller_who_has_given_up_and_closed_them() -> None:
+    connection, theirs = await _busy()
+    reading, writing = os.pipe()
+    meant = os.fstat(reading).st_ino
+    try:
+        await _give_up(connection.call({"do": "set"}, [reading]))
+    finally:
+        os.close(reading)
+    # Another one's, which has the number now.
+    other = os.pipe()
+    try:
+        assert reading in other
+        asked, found = "", [-1]
+        while asked != "set":
+            try:
+                packet, found = protocol.receive(theirs)
+                asked = protocol.unpack(packet)[1]["do"]
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        assert [os.fstat(descriptor).st_ino for descriptor in found] == [meant]
+        for descriptor in found:
+            os.close(descriptor)
+        assert not connection.lost.is_set()
+    finally:
+        connection.close()
+        theirs.close()
+        for descriptor in (writing, *other):
+            os.close(descriptor)
+
+
+async def test_a_connection_that_is_lost_keeps_no_descriptors() -> None:
+    connection, theirs = await _busy()
+    reading, writing = os.pipe()
+    answer = connection.call({"do": "set"}, [reading])
+    os.close(reading)
+    theirs.close()
+    try:
+        with pytest.raises(NameServerLost):
+            await answer
+        with pytest.raises(BrokenPipeError):
+            os.write(writing, b"x")
+    finally:
+        connection.close()
+        os.close(writing)
+
+
+async def test_without_room_for_copies_the_caller_hears_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    connection, theirs = await _busy()
+    reading, writing = os.pipe()
+
+    def refuse(_: int) -> int:
+        raise OSError(24, os.strerror(24))
+
+    monkeypatch.setattr(client.os, "dup", refuse)
+    try:
+        with pytest.raises(SystemFault, match="busy"):
+            await connection.call({"do": "set"}, [reading])
+    finally:
+        connection.close()
+        theirs.close()
+        os.close(reading)
+        os.close(writing)
