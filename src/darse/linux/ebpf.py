@@ -18,6 +18,7 @@ from darse.linux.libc import call
 MARK, PROTOCOL, INGRESS_IFINDEX, IFINDEX = 8, 16, 36, 40
 #: What a program of traffic control returns (linux/pkt_cls.h): go on as without it, or drop the packet.
 TC_ACT_UNSPEC, TC_ACT_SHOT = -1, 2
+_BPF_FUNC_REDIRECT, _BPF_F_INGRESS = 23, 1
 _BPF_PROG_LOAD, _BPF_PROG_TYPE_SCHED_CLS = 5, 3
 _LOG: Final = 1 << 16
 # bpf(2) has no wrapper in the C library.
@@ -46,6 +47,11 @@ def load_byte(offset: int) -> Instruction:
     return _instruction(0x30, value=offset)
 
 
+def load_word(offset: int) -> Instruction:
+    """r0 = the four bytes of the packet at `offset` from its link header, as a number; otherwise as `load_byte`."""
+    return _instruction(0x20, value=offset)
+
+
 def load_byte_at(register: int, offset: int) -> Instruction:
     """r0 = the byte of the packet at `offset` beyond the number in a register; otherwise as `load_byte`."""
     return _instruction(0x50, source=register, value=offset)
@@ -66,6 +72,11 @@ def jump_if_number(register: int, number: int, skip: int) -> Instruction:
     return _instruction(0x15, register, offset=skip, value=number)
 
 
+def jump_if_word(register: int, word: bytes, skip: int) -> Instruction:
+    """Leave out the next `skip` instructions when the lower half of the register is the number that `word` packs."""
+    return _instruction(0x16, register, offset=skip, value=int.from_bytes(word, "big", signed=True))
+
+
 def jump_if_not_number(register: int, number: int, skip: int) -> Instruction:
     """Leave out the next `skip` instructions unless the register has the number."""
     return _instruction(0x55, register, offset=skip, value=number)
@@ -79,6 +90,12 @@ def jump_if_not_equal(register: int, other: int, skip: int) -> Instruction:
 def leave(result: int) -> Instruction:
     """Return a number."""
     return _instruction(0xB7, value=result) + _instruction(0x95)
+
+
+def redirect(index: int) -> Instruction:
+    """Return what has the packet arrive by the link `index` instead. Overwrites r0 to r5."""
+    arguments = _instruction(0xB7, 1, value=index) + _instruction(0xB7, 2, value=_BPF_F_INGRESS)
+    return arguments + _instruction(0x85, value=_BPF_FUNC_REDIRECT) + _instruction(0x95)
 
 
 def load_program(instructions: Sequence[Instruction]) -> int:

@@ -63,6 +63,8 @@ class Firewall:
         self._table = table
         # Whether there is a table for IPv6; a kernel may have none of that family.
         self._has_ipv6 = False
+        #: Whether bridges take answers to ::1; see drivers/bridge_programs.py.
+        self.leads_loopback = True
 
     def find_tables(self) -> None:
         """Look for the tables of an earlier engine. Raises NftError."""
@@ -123,6 +125,8 @@ class Firewall:
         yield f'add element {table} bridges {{ "{bridge}" }}'
         if pool is not None:
             yield f"add element {table} subnets {{ {pool.subnet} }}"
+        if family.version == 6 and (record.foreign or not self.leads_loopback):
+            yield f'add element {table} no_loopback {{ "{bridge}" }}'
         if record.internal:
             yield f"add chain {table} {back}"
             yield f'add rule {table} {back} oifname != "{bridge}" drop'
@@ -219,15 +223,15 @@ def _chains(family: _Family) -> Iterator[str]:
             yield f"meta l4proto {protocol} dnat to {protocol} dport map @{protocol}_any"
         yield "}"
     if family.version == 6:
-        # The kernel takes no answers to ::1 from another link (there is no route_localnet for IPv6). Refused at once,
-        # clients of localhost go on to 127.0.0.1.
+        # A bridge that is not the engine's takes no answers to ::1 (drivers/bridge.py has others do so). Refused at
+        # once, clients of localhost go on to 127.0.0.1.
+        yield "set no_loopback { type ifname; }"
         yield "chain loopback { type filter hook output priority 0; policy accept;"
-        yield "ip6 saddr ::1 ip6 daddr @subnets ct status dnat meta l4proto tcp reject with tcp reset"
-        yield "ip6 saddr ::1 ip6 daddr @subnets ct status dnat reject"
+        yield "ip6 saddr ::1 oifname @no_loopback ct status dnat meta l4proto tcp reject with tcp reset"
+        yield "ip6 saddr ::1 oifname @no_loopback ct status dnat reject"
         yield "}"
     yield "chain postrouting { type nat hook postrouting priority 100; policy accept;"
-    if family.version == 4:
-        yield f"{ip} saddr {loopback} oifname @bridges ct status dnat masquerade"
+    yield f"{ip} saddr {loopback} oifname @bridges ct status dnat masquerade"
     # By address, not by iifname: with br_netfilter the packet has no input interface here.
     yield f"{ip} saddr @subnets oifname @bridges ct status dnat masquerade"
     yield "jump masquerading"

@@ -124,8 +124,6 @@ def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str,
             f"cannot publish a port on {wanted}: the container has no IPv{version} address on the network that it "
             f"leads out by"
         )
-    if version == 6 and ipaddress.ip_address(wanted).is_loopback:
-        raise SystemFault(f"cannot publish a port on {wanted}: the kernel leads nothing from there to other links")
     return [(str(ipaddress.ip_address(wanted)), target[version])]
 
 

@@ -267,6 +267,7 @@ class NetworkService:
 
     def _rebuild_firewall(self) -> None:
         if self._firewall is not None:
+            self._firewall.leads_loopback = not self._bridges.programs.refused
             ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
             self._firewall.rebuild([record for record in self.store if record.bridge], ports)
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
@@ -93,7 +92,7 @@ async def test_internal_networks_lead_nowhere(host: Host, outside: Outside) -> N
     assert is_shut(one.path, outside.ip6, 90)
 
 
-@pytest.mark.parametrize("to", ["localhost", "bridge", "127.0.0.1"])
+@pytest.mark.parametrize("to", ["::1", "bridge", "127.0.0.1"])
 async def test_a_published_port_from_the_host(host: Host, to: str) -> None:
     await host.network("net", ipv6=True)
     number = port()
@@ -102,14 +101,53 @@ async def test_a_published_port_from_the_host(host: Host, to: str) -> None:
     host.serve(one, ip="::")
     record = host.service.store.get("net")
     address = {"bridge": record.pools[1].gateway}.get(to, to)
-    if to == "localhost":
-        # The kernel leads nothing from ::1 to other links: refused at once, a client goes on to 127.0.0.1.
-        with pytest.raises(ConnectionRefusedError):
-            ask(None, "::1", number)
-        with socket.create_connection(("localhost", number), 3) as client:
-            assert client.recv(100).startswith(b"one ")
-        return
     assert ask(None, address, number).startswith("one ")
+
+
+@pytest.mark.parametrize("udp", [False, True])
+async def test_a_port_published_on_the_loopback_only(host: Host, outside: Outside, *, udp: bool) -> None:
+    """On two networks: the kernel has a route to ::1 by the bridge of each."""
+    number = port()
+    for name in ("net", "other"):
+        await host.network(name, ipv6=True)
+        ports = host_port(number, "::1", "udp" if udp else "tcp")
+        one = await host.sandbox(name, name, ports=ports)
+        host.serve(one, udp=udp, ip=ip6(one))
+        assert ask(None, "::1", number, udp=udp).startswith(f"{name} ")
+        assert is_shut(None, outside.host_ip6, number, udp=udp)
+        assert is_shut(outside.path, outside.host_ip6, number, udp=udp)
+        host.service.sandbox_release(name)
+        assert is_shut(None, "::1", number, udp=udp)
+
+
+async def test_the_loopback_is_reached_after_others_deleted_the_bridge(
+    host: Host, holder: Callable[[str], int]
+) -> None:
+    await host.network("net", ipv6=True)
+    number = port()
+    one = await host.sandbox("one", "net", ports=host_port(number, "::1"))
+    host.serve(one, ip="::")
+    host.running = {"one": holder(one.path)}
+    subprocess.run(["ip", "link", "delete", host.service.store.get("net").bridge], check=True)
+    deadline = time.monotonic() + 5
+    while is_shut(None, "::1", number):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+async def test_no_container_reaches_the_hosts_loopback(host: Host) -> None:
+    """Neither ports published there, nor programs of the host, whatever a container sends to its gateway."""
+    await host.network("net", ipv6=True)
+    number, own = port(), port()
+    one, two = await host.sandbox("one", "net", ports=host_port(number, "::1")), await host.sandbox("two", "net")
+    host.serve(one, ip="::")
+    host.servers.append(Echo(None, own, "secret", ip="::1"))
+    gateway = host.service.store.get("net").pools[1].gateway
+    run_inside(two.path, "ip", "-6", "route", "add", "::1/128", "via", gateway, "dev", "eth0", "metric", "1")
+    run_inside(two.path, "ip", "-6", "address", "delete", "::1/128", "dev", "lo")
+    for to in ("::1", gateway):
+        for number_ in (number, own):
+            assert is_shut(two.path, to, number_)
 
 
 async def test_a_published_port_from_elsewhere(host: Host, outside: Outside) -> None:

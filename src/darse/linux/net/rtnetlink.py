@@ -24,6 +24,7 @@ import msgspec
 from darse.core import trace
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_DUMP = 0x1, 0x4, 0x100, 0x200, 0x400, 0x300
+NLM_F_APPEND = 0x800
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 16, 17, 18, 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
@@ -35,7 +36,8 @@ IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 IFF_UP = 1
 IFA_F_NODAD = 0x02
-RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 254, 3, 1, 0, 253
+RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_BOOT, RTN_UNICAST, RTN_LOCAL = 254, 255, 3, 1, 2
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 _SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
 NESTED = 0x8000
 _HEADER = struct.Struct("=IHHII")
@@ -43,6 +45,7 @@ _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _BUFFER: Final = 1 << 18
+_LOOPBACK_METRIC = 2048
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -319,6 +322,22 @@ def add_route(destination: Network, index: int, name: str, gateway: Address | No
         via = ("via", str(gateway))
     command = ("ip", "route", "replace", str(destination), *via, "dev", name)
     return Request("route", NLM_F_CREATE | NLM_F_REPLACE, RTM_NEWROUTE, payload, command)
+
+
+def add_loopback_route(index: int, name: str) -> Request:
+    """Let packets to ::1 in by a link, too; fails with EEXIST when they are.
+
+    The kernel looks ::1 up among the routes of the link that a packet came by (`rt6_need_strict` in net/ipv6/route.c),
+    and has one for `lo` only. That one has the better metric: what the host sends to ::1 does not leave it.
+    """
+    payload = (
+        _ROUTE.pack(socket.AF_INET6, 128, 0, 0, RT_TABLE_LOCAL, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_LOCAL, 0)
+        + attribute(RTA_DST, ipaddress.IPv6Address("::1").packed)
+        + _number(RTA_OIF, index)
+        + _number(RTA_PRIORITY, _LOOPBACK_METRIC)
+    )
+    route = ("local", "::1", "dev", name, "table", "local", "metric", str(_LOOPBACK_METRIC))
+    return Request("route", NLM_F_CREATE | NLM_F_APPEND, RTM_NEWROUTE, payload, ("ip", "-6", "route", "append", *route))
 
 
 def _route(version: int, prefix: int, scope: int = RT_SCOPE_UNIVERSE) -> bytes:

@@ -17,7 +17,7 @@ _TCA_KIND, _TCA_OPTIONS = 1, 2
 _TCA_BPF_FD, _TCA_BPF_NAME, _TCA_BPF_FLAGS, _ACT_DIRECT = 6, 7, 8, 1
 _CLSACT, _CLSACT_HANDLE = 0xFFFFFFF1, 0xFFFF0000
 _PARENTS: Final = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
-_ETH_P_IP = 0x0800
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 _TCMSG = struct.Struct("=BxxxiIII")
 
 Direction = Literal["ingress", "egress"]
@@ -29,8 +29,10 @@ def add_clsact(index: int, name: str) -> Request:
     return Request("rule", NLM_F_CREATE, _RTM_NEWQDISC, payload, ("tc", "qdisc", "replace", "dev", name, "clsact"))
 
 
-def set_program(index: int, name: str, direction: Direction, program: int, said: str) -> Request:
-    """Show the IPv4 packets of a link to the program of a descriptor, in the place of an earlier one of ours.
+def set_program(
+    index: int, name: str, direction: Direction, program: int, said: str, protocol: int = ETH_P_IP
+) -> Request:
+    """Show the packets of a protocol on a link to the program of a descriptor, in the place of an earlier one of ours.
 
     `said` names the program to those who list the link's filters.
     """
@@ -39,11 +41,25 @@ def set_program(index: int, name: str, direction: Direction, program: int, said:
         + attribute(_TCA_BPF_NAME, said.encode() + b"\0")
         + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
     )
-    info = 1 << 16 | socket.htons(_ETH_P_IP)
+    info = 1 << 16 | socket.htons(protocol)
     payload = (
         _TCMSG.pack(socket.AF_UNSPEC, index, 1, _PARENTS[direction], info)
         + attribute(_TCA_KIND, b"bpf\0")
         + attribute(_TCA_OPTIONS | NESTED, options)
     )
-    command = ("tc", "filter", "replace", "dev", name, direction, "protocol", "ip", "bpf", "da", "object-pinned", said)
+    family = "ip" if protocol == ETH_P_IP else "ipv6"
+    command = (
+        "tc",
+        "filter",
+        "replace",
+        "dev",
+        name,
+        direction,
+        "protocol",
+        family,
+        "bpf",
+        "da",
+        "object-pinned",
+        said,
+    )
     return Request("rule", NLM_F_CREATE, _RTM_NEWTFILTER, payload, command)

@@ -7,6 +7,7 @@ isolates its ports at that level too, where the firewall may not look.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import re
@@ -23,6 +24,7 @@ from darse.linux.net.rtnetlink import (
     Request,
     add_address,
     add_bridge,
+    add_loopback_route,
     add_veth,
     delete_address,
     delete_link,
@@ -133,6 +135,10 @@ class BridgeDriver(KernelDriver):
         if not link.up:
             changes.append(set_up(link.index, link.name))
         self._netlink.run(*changes)
+        if options.bridge_gateway(record, 6) and self._config.iptables and not record.internal:
+            # Connections to ::1 of the host are led to containers: their answers may come in by the bridge.
+            with contextlib.suppress(FileExistsError):
+                self._netlink.run(add_loopback_route(link.index, link.name))
 
     def _address_changes(self, link: Link, record: NetworkRecord, version: int) -> list[Request]:
         """Give the bridge the gateway's address of a family, and no other that is not of its own making."""
@@ -217,12 +223,22 @@ class BridgeDriver(KernelDriver):
         link = self._netlink.link(record.bridge)
         if link is not None and link.kind == "bridge" and not record.foreign:
             self._netlink.run(delete_link(record.bridge))
+            self.programs.detached(link)
 
     def plug(self, record: NetworkRecord, netns: Netns, interface: str, name: str) -> None:
         """Make a veth pair: `name` a port of the bridge, `interface` in the namespace. Raises OSError and Conflict."""
         veth = add_veth(name, self.link(record), interface, netns.descriptor, self.mtu(record))
         said = f"veth pair {name}, {interface}, on {record.bridge}"
         self._netlink.run(veth, set_port(name, isolated=self.isolated(record)), summary=said)
+        self._lead_to_host(record, name)
+
+    def _lead_to_host(self, record: NetworkRecord, name: str) -> None:
+        """Have a port lead to the bridge's IPv6 address in a way that serves ::1, see drivers/bridge_programs.py."""
+        gateway = options.bridge_gateway(record, 6)
+        if gateway and self._config.iptables and not record.foreign and not record.internal:
+            port = self._netlink.link(name)
+            if port is not None:
+                self.programs.attach_port(port, self.link(record), gateway)
 
     def plug_again(self, record: NetworkRecord, link: str) -> bool:
         """Have a link on the bridge: one that was deleted has lost its ports. False when the link is gone."""
@@ -234,6 +250,7 @@ class BridgeDriver(KernelDriver):
         bridge = self.link(record)
         changes = (set_master(link, bridge.index, bridge.name), set_port(link, isolated=self.isolated(record)))
         self._netlink.run(*changes)
+        self._lead_to_host(record, link)
         return True
 
     def unplug(self, link: str) -> None:

@@ -11,6 +11,10 @@ does not reach them, they need no process, and they go when the bridge goes.
 Routing rules (`ip rule`) would do for the first, too; but they are the whole host's: every lookup of a route becomes
 slower by them, addresses of senders are checked in another way, and network managers flush them.
 
+A third is on each port of a bridge with IPv6: what is for the bridge's own address arrives by the bridge at once. With
+br_netfilter the bridge would translate answers to connections from ::1 back before the host's own stack sees them, and
+that takes nothing for ::1 from a link (`ip6_rcv_core` in net/ipv6/ip6_input.c).
+
 A flow table (nft(8), "FLOWTABLES"; firewalld and others make them) sends packets of known connections past the
 firewall's hooks, hence without a mark. Where there is one, new TCP connections are all that is refused.
 """
@@ -23,12 +27,14 @@ import socket
 
 from darse.linux import ebpf
 from darse.linux.net.rtnetlink import Link, Netlink
-from darse.linux.net.tc import add_clsact, set_program
+from darse.linux.net.tc import ETH_P_IPV6, add_clsact, set_program
 
 #: The bit of a packet's mark that says: the engine's table has seen it. Of nobody known to use marks.
 SEEN = 0x20000000
 _log = logging.getLogger(__name__)
 _LINK_HEADER, _TCP, _SYN, _ACK = 14, 6, 0x02, 0x10
+# Where an IPv6 header has it.
+_DESTINATION = 24
 # As the kernel has it in `protocol`, in network order.
 _ETH_P_IP = socket.htons(0x0800)
 _LOOPBACK_NET = 127
@@ -86,6 +92,18 @@ def out_of_bridge(*, own: bool, flow_tables: bool) -> list[bytes]:
     return [*program, _DROP]
 
 
+def into_port(bridge: int, gateway: str) -> list[bytes]:
+    """Leads what is for `gateway`, of IPv6, past the port's bridge, to the link of the bridge itself."""
+    address = socket.inet_pton(socket.AF_INET6, gateway)
+    program = [ebpf.move(6, 1)]
+    for start in range(0, len(address), 4):
+        program += [
+            ebpf.load_word(_LINK_HEADER + _DESTINATION + start),
+            *(ebpf.jump_if_word(0, address[start : start + 4], _OVER), _PASS),
+        ]
+    return [*program, ebpf.redirect(bridge)]
+
+
 class BridgePrograms:
     """The programs of one engine's bridges, given to the kernel when the first bridge needs them."""
 
@@ -116,6 +134,21 @@ class BridgePrograms:
                     error,
                 )
             self.refused = str(error)
+
+    def attach_port(self, port: Link, bridge: Link, gateway: str) -> None:
+        """Have the program of ports on one whose bridge has the IPv6 address `gateway`, unless the kernel refuses."""
+        if self.refused:
+            return
+        program = self._program(f"{bridge.index} {gateway}", into_port(bridge.index, gateway))
+        self._netlink.run(
+            add_clsact(port.index, port.name),
+            set_program(port.index, port.name, "ingress", program, "darse-port", ETH_P_IPV6),
+        )
+
+    def detached(self, bridge: Link) -> None:
+        """Let go of the programs that were for one bridge only, which is about to go."""
+        for name in [one for one in self._loaded if one.startswith(f"{bridge.index} ")]:
+            os.close(self._loaded.pop(name))
 
     def _program(self, name: str, instructions: list[bytes]) -> int:
         if name not in self._loaded:

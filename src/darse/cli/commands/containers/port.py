@@ -53,10 +53,8 @@ def _from_where(host_ip: str) -> str:
         return "from the engine's host only"
     if not address.is_unspecified:
         return f"from whoever reaches {address}: the engine's host, its containers, and machines that are routed to it"
-    rest = (
-        "but not by ::1, for which a client of localhost takes 127.0.0.1" if address.version == 6 else "and 127.0.0.1"
-    )
-    return f"from everywhere: by every IPv{address.version} address of the engine's host, {rest}"
+    loopback = "::1" if address.version == 6 else "127.0.0.1"
+    return f"from everywhere: by every IPv{address.version} address of the engine's host, and {loopback}"
 
 
 def _address(binding: dict[str, str]) -> str:

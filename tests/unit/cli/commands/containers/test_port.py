@@ -28,7 +28,7 @@ def test_every_port(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not published" in lines[0]
     assert "from the engine's host only" in lines[1]
     assert "from everywhere" in lines[2]
-    assert "but not by ::1" in lines[3]
+    assert "host, and ::1" in lines[3]
     assert "from whoever reaches 192.0.2.7" in lines[4]
 
 
