@@ -256,7 +256,7 @@ class Outside:
     def __init__(self) -> None:
         tag = secrets.token_hex(4)
         self.link = f"out{tag}"
-        octet = secrets.randbelow(250)
+        self._claim, octet = _claim_octet()
         net = ipaddress.IPv4Network(f"198.18.{octet}.0/24")
         self.host_ip, self.ip = str(net[1]), str(net[2])
         self._holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
@@ -287,3 +287,16 @@ class Outside:
         self._holder.kill()
         self._holder.wait()
         subprocess.run(["ip", "link", "delete", self.link], check=False, capture_output=True)
+        self._claim.close()
+
+
+def _claim_octet() -> tuple[socket.socket, int]:
+    """A number below 250 that no other test of this machine has, as long as the socket is open."""
+    while True:
+        octet, claim = secrets.randbelow(250), socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0darse-tests-outside-{octet}")
+        except OSError:
+            claim.close()
+        else:
+            return claim, octet
