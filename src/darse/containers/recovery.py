@@ -8,6 +8,7 @@ from pathlib import Path
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
 from darse.containers.lifecycle.service import Lifecycle
+from darse.containers.lifecycle.transient import TransientContainers
 from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Status
 from darse.core.errors import EngineError
@@ -25,6 +26,7 @@ class ContainerRecovery:
         lifecycle: Lifecycle,
         execs: ExecService,
         shipping: Shipping,
+        transient: TransientContainers,
         auto_remove: Callable[[Container], Awaitable[None]],
     ) -> None:
         """`auto_remove` removes a container that asked for it."""
@@ -33,12 +35,16 @@ class ContainerRecovery:
         self._lifecycle = lifecycle
         self._execs = execs
         self._shipping = shipping
+        self._transient = transient
         self._auto_remove = auto_remove
         #: Exit codes of containers that ended and went before anybody could wait for them in this engine.
         self.unwatched_ends: dict[str, int] = {}
 
-    def sweep(self, recovery: Recovery) -> None:
-        """Undo creations and finish removals that an engine before us did not; set aside what no record names."""
+    async def sweep(self, recovery: Recovery) -> None:
+        """Undo creations and finish removals that an engine before us did not; set aside what no record names.
+
+        Transient containers of that engine are ended first.
+        """
         for difference in self._store.repair_references():
             self._context.log.info("container %s: %s, and is written anew", difference.container_id[:12], difference)
         for container in self._store.everything():
@@ -48,6 +54,7 @@ class ContainerRecovery:
                 self._context.volumes.discard_anonymous(container.record.mounts)
         files = self._context.files
         files.make_directories()
+        await self._transient.sweep()
         removed = recovery.unfinished.of("containers")
         known = self.known
         recovery.strays = self._strays(known | removed)

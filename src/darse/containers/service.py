@@ -19,6 +19,7 @@ from darse.containers.health.monitor import HealthMonitor
 from darse.containers.lifecycle.create import Creation, check_name
 from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.service import Lifecycle
+from darse.containers.lifecycle.transient import TransientContainers
 from darse.containers.listing import ContainerListing
 from darse.containers.logs.rotation import LogRotation, UnsentLogs
 from darse.containers.logs.shipping.service import Shipping
@@ -65,7 +66,10 @@ class ContainerService:
         unsent = UnsentLogs()
         self._rotation = LogRotation(context, unsent)
         self._shipping = Shipping(context, self._rotation, unsent)
-        self.recovery = ContainerRecovery(context, self.lifecycle, self.execs, self._shipping, self._auto_remove)
+        self.transient = TransientContainers(context)
+        self.recovery = ContainerRecovery(
+            context, self.lifecycle, self.execs, self._shipping, self.transient, self._auto_remove
+        )
         self.observation = Observation(context, self.lifecycle.updates)
         context.listeners.add(self._health)
         context.listeners.add(self._shipping)

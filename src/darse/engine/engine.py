@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import shutil
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from darse.build import tables as build_tables
 from darse.containers import ContainerService
@@ -28,7 +30,7 @@ from darse.engine.system import SystemService
 from darse.images import ImageService
 from darse.images import store as image_store
 from darse.images.layers import disk_usage, store
-from darse.images.snapshots import service
+from darse.images.snapshots import service, snapshotter
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, is_mount_point, private_bind, unmount
 from darse.networks import NetworkService
@@ -49,12 +51,16 @@ from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
 from darse.wire.host_config import LogConfig
 
+if TYPE_CHECKING:
+    from darse.build.executor import EngineExecutor
+
 SCHEMAS = (
     events.SCHEMA,
     image_store.SCHEMA,
     store.SCHEMA,
     disk_usage.SCHEMA,
     service.SCHEMA,
+    snapshotter.SCHEMA,
     network_store.SCHEMA,
     volume_service.SCHEMA,
     container_store.SCHEMA,
@@ -69,7 +75,15 @@ _LAUNCH_THREADS = 8
 # How long work in threads may go on when the engine stops.
 _DRAIN_SECONDS = 10.0
 # Directories of the data root that hold what containers with user namespaces see.
-_SHOWN_TO_REMAPPED = ("images", "snapshots", "snapshots-empty", "containers", "volumes")
+_SHOWN_TO_REMAPPED = (
+    "images",
+    "snapshots",
+    "snapshots-active",
+    "snapshots-committed",
+    "snapshots-empty",
+    "containers",
+    "volumes",
+)
 _REMAPPED = "remapped"
 _log = logging.getLogger("darse.engine")
 
@@ -130,12 +144,19 @@ class Engine:
         self.execs = self.containers.execs
         self.system = SystemService(self.context, self.containers, self.recovery)
 
+    @cached_property
+    def build_executor(self) -> EngineExecutor:
+        """Runs the operations of builds; made, and its modules are imported, for the first."""
+        from darse.build.executor import EngineExecutor  # noqa: PLC0415
+
+        return EngineExecutor(self.context, self.containers.transient, self.registries)
+
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
         for controller in self._mounted:
             _log.info("mounted the %s controller as cgroup version 1", controller)
         self.reserves.open()
-        self.containers.recovery.sweep(self.recovery)
+        await self.containers.recovery.sweep(self.recovery)
         # Mounts made below are no business of anybody else's namespace, and this one is left again at the end.
         private_bind(self._files.bundles)
         self._null.prepare(self.config.exec_root)
@@ -163,6 +184,8 @@ class Engine:
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""
         await self.registries.close()
+        if "build_executor" in vars(self):
+            await self.build_executor.close()
         await self.containers.close(None if self.config.live_restore else self.config.shutdown_timeout)
         self.events.close()
         if not self._in_use():

@@ -7,6 +7,7 @@
     fsck       `system check`
     disk_usage what all of it takes on the disk
     snapshots  containers' writable layers
+    snapshotter  trees that are no container's: results of builds
     stores     images, content, layers: for the operations of this room; other rooms use the methods below
 
 Pull and push are in `darse.images.transfer`.
@@ -14,7 +15,7 @@ Pull and push are in `darse.images.transfer`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +45,7 @@ from darse.images.pull_traces import PullTraces
 from darse.images.references import Reference
 from darse.images.snapshots.owners import SnapshotOwners
 from darse.images.snapshots.service import SnapshotService
+from darse.images.snapshots.snapshotter import Snapshotter
 from darse.images.store import ImageStore
 from darse.images.stores import ImageStores
 from darse.images.views import ImageViews
@@ -75,7 +77,11 @@ class ImageService:
         writer = ImageWriter(images, layers)
         owners = SnapshotOwners(state, layers, remapped)
         self.snapshots = SnapshotService(data_root, state, layers, owners, self.trash)
-        gc = GarbageCollector(images, content, layers, remapped, self.snapshots, compressed, Unfinished(state))
+        self.snapshotter = Snapshotter(data_root, state, layers, self.trash)
+        unfinished = Unfinished(state)
+        gc = GarbageCollector(
+            images, content, layers, remapped, self.snapshots, self.snapshotter, compressed, unfinished
+        )
         self.stores = ImageStores(
             images=images,
             content=content,
@@ -133,6 +139,7 @@ class ImageService:
         stores.layers.sweep(recovery)
         stores.remapped.open()
         self.snapshots.open(containers, recovery)
+        self.snapshotter.open()
         stores.gc.set_orphans_aside(recovery)
         for path in stores.gc.collect_records().leftovers:
             self.trash.take(path)
@@ -146,6 +153,7 @@ class ImageService:
 
     async def close(self) -> None:
         """Sync the layers that are not synced yet."""
+        await self.snapshotter.close()
         await self.stores.layers.sync.close()
 
     # Looking
@@ -221,7 +229,7 @@ class ImageService:
 
     @asynccontextmanager
     async def create_image(
-        self, config: bytes, layers: list[Descriptor], *, name: Reference | None = None, parent: str = ""
+        self, config: bytes, layers: list[Descriptor], *, names: Sequence[Reference] = (), parent: str = ""
     ) -> AsyncIterator[Image]:
         """Record an image of `layers`, in one transaction with the changes of the block, which must not await.
 
@@ -230,7 +238,7 @@ class ImageService:
         documents = ImageDocuments.of_layers(config, layers)
         async with self.stores.content.stored(documents.contents):
             with self.stores.images.changing():
-                image, _ = self.stores.writer.record(documents, names=[name] if name else [], parent=parent)
-                if name:
+                image, _ = self.stores.writer.record(documents, names=names, parent=parent)
+                for name in names:
                     publish_image_event(self._events, "tag", image, name.familiar)
                 yield image

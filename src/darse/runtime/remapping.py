@@ -247,6 +247,7 @@ class Remapping:
             self.mapped_path(root.upper),
             self.mapped_path(root.work),
             None if self.owners else self._maps.root,
+            root.volatile,
         )
 
     def map_mounts(self, mounts: Mounts, host: HostConfig, own: str, volumes: Collection[str]) -> Mounts:

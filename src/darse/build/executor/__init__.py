@@ -1,10 +1,27 @@
 """The executor of builds on this engine: does what `darse.build.solver.executor` asks, with snapshots and processes.
 
-contexts    local sources, as who receives them offers them
-session     what one build brings along
+executor            sources, operations and snapshots, for one build's session
+processes           RUN, in transient containers
+file_changes        which actions of a file operation change which tree
+trees               snapshots as directories
+images              images as sources
+cache_directories   cache mounts
+agents              SSH agents as sockets
+contexts            local sources, as who receives them offers them
+session             what one build brings along
 """
 
 from darse.build.executor.contexts import KnownContexts, LocalContexts, NoContexts
-from darse.build.executor.session import AgentConnections, BuildSession, StepLimits
+from darse.build.executor.executor import EngineExecutor
+from darse.build.executor.session import AgentConnections, BuildSession, NoAgents, StepLimits
 
-__all__ = ["AgentConnections", "BuildSession", "KnownContexts", "LocalContexts", "NoContexts", "StepLimits"]
+__all__ = [
+    "AgentConnections",
+    "BuildSession",
+    "EngineExecutor",
+    "KnownContexts",
+    "LocalContexts",
+    "NoAgents",
+    "NoContexts",
+    "StepLimits",
+]

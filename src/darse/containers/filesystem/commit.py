@@ -103,7 +103,7 @@ class Commits:
             layers = [*base.layers, *([layer] if layer.diff_id != _EMPTY else [])]
             document = msgspec.json.encode(_document(container, base, config, layers, options))
             blobs = [one.blob for one in layers]
-            async with images.create_image(document, blobs, name=name, parent=base.id) as image:
+            async with images.create_image(document, blobs, names=[name] if name else [], parent=base.id) as image:
                 more = {"imageRef": str(name)} if name else {}
                 context.publish(container, "commit", comment=options.message, imageID=image.id, **more)
         return image

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container
 from darse.containers.networking.links import Links
+from darse.core.config import EngineConfig
 from darse.core.errors import Conflict, NotFound
 from darse.core.ids import short_id
 from darse.linux.fs.files import NotRegular, read_regular
 from darse.networks import names
 from darse.networks.model import Endpoint, NameLookup
 from darse.runtime.oci.spec import BindMount
+from darse.wire.host_config import HostConfig
 
 
 def running_other(context: Dependencies, mode: str, kind: str) -> Container:
@@ -44,6 +47,50 @@ def network_owner(context: Dependencies, container: Container) -> Container:
         seen.add(other.id)
         other = context.store.get(mode.partition(":")[2])
     return other
+
+
+def hosts_content(
+    context: Dependencies, host: HostConfig, name: tuple[str, str], addresses: list[str], links: Sequence[str] = ()
+) -> bytes:
+    """/etc/hosts of a container. `name` is the host's and the domain's; `links` are further lines, `name:address`."""
+    default = context.networks.default_bridge()
+    gateway = context.config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
+    hostname, domain = name
+    extra = host.ExtraHosts or ()
+    if host.NetworkMode == "host":
+        host_entries = _read(Path("/etc/hosts")).encode()
+        return host_entries + (names.hosts_file(hostname, "", (), extra, gateway) if extra else b"")
+    return names.hosts_file(hostname, domain, addresses, [*extra, *links], gateway)
+
+
+def resolv_conf_content(context: Dependencies, container_id: str, host: HostConfig) -> bytes:
+    """/etc/resolv.conf of a container that has its sandbox."""
+    config = context.config
+    if context.networks.has_name_server(container_id):
+        return _internal(config, host).content
+    return names.resolv_conf(
+        names.host_resolv_conf(lambda path: _read(Path(path))),
+        host.Dns or config.dns,
+        host.DnsSearch or config.dns_search,
+        host.DnsOptions or config.dns_options,
+        keep_loopback=host.NetworkMode == "host",
+    )
+
+
+def name_lookup(config: EngineConfig, host: HostConfig) -> NameLookup:
+    """What a name server of a container with these options is to know."""
+    servers = host.Dns or config.dns
+    return NameLookup([one for one in servers if one != names.NAME_SERVER], _internal(config, host).ndots)
+
+
+def _internal(config: EngineConfig, host: HostConfig) -> names.Resolution:
+    return names.internal_resolv_conf(
+        # The name server asks from the host's namespace, where a server on the loopback is reached.
+        _read(Path("/etc/resolv.conf")),
+        host.Dns or config.dns,
+        host.DnsSearch or config.dns_search,
+        host.DnsOptions or config.dns_options,
+    )
 
 
 class EtcFiles:
@@ -101,42 +148,16 @@ class EtcFiles:
         """Links to it lead nowhere from now on."""
 
     def _hosts(self, container: Container, hostname: str, addresses: list[str]) -> bytes:
-        config, record = self._context.config, container.record
-        default = self._context.networks.default_bridge()
-        gateway = config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
-        extra = record.host.ExtraHosts or ()
-        if record.host.NetworkMode == "host":
-            host_entries = _read(Path("/etc/hosts")).encode()
-            return host_entries + (names.hosts_file(hostname, "", (), extra, gateway) if extra else b"")
-        extra = [*extra, *self._links.hosts(container)]
-        return names.hosts_file(hostname, record.config.Domainname, addresses, extra, gateway)
+        host, domain = container.record.host, container.record.config.Domainname
+        links = [] if host.NetworkMode == "host" else self._links.hosts(container)
+        return hosts_content(self._context, host, (hostname, domain), addresses, links)
 
     def _resolv_conf(self, container: Container) -> bytes:
-        if self._context.networks.has_name_server(container.id):
-            return self._internal(container).content
-        config, host = self._context.config, container.record.host
-        return names.resolv_conf(
-            names.host_resolv_conf(lambda path: _read(Path(path))),
-            host.Dns or config.dns,
-            host.DnsSearch or config.dns_search,
-            host.DnsOptions or config.dns_options,
-            keep_loopback=host.NetworkMode == "host",
-        )
-
-    def _internal(self, container: Container) -> names.Resolution:
-        config, host = self._context.config, container.record.host
-        return names.internal_resolv_conf(
-            # The name server asks from the host's namespace, where a server on the loopback is reached.
-            _read(Path("/etc/resolv.conf")),
-            host.Dns or config.dns,
-            host.DnsSearch or config.dns_search,
-            host.DnsOptions or config.dns_options,
-        )
+        return resolv_conf_content(self._context, container.id, container.record.host)
 
     def name_lookup(self, container: Container) -> NameLookup:
         """What a name server of the container is to know of its options."""
-        servers = container.record.host.Dns or self._context.config.dns
-        return NameLookup([one for one in servers if one != names.NAME_SERVER], self._internal(container).ndots)
+        return name_lookup(self._context.config, container.record.host)
 
     def connected(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has an endpoint more: its addresses are its name's, too."""

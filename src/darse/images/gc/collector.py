@@ -1,8 +1,8 @@
 """Garbage collection: content that the database does not reference is removed, unless a lease protects it.
 
-The roots are the images, the containers' layers, and the leases. Whoever loads, pulls or saves takes a lease: until it
-ends no document is removed, and none of the layers that it holds. When the block of a lease fails, the content that it
-leaves behind is collected.
+The roots are the images, the layers of containers and of other snapshots, and the leases. Whoever loads, pulls or saves
+takes a lease: until it ends no document is removed, and none of the layers that it holds. When the block of a lease
+fails, the content that it leaves behind is collected.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from darse.images.layers.remapped import RemappedLayers
 from darse.images.layers.store import LayerStore
 from darse.images.model import Target
 from darse.images.snapshots.service import SnapshotService
+from darse.images.snapshots.snapshotter import Snapshotter
 from darse.images.store import ImageStore
 from darse.linux.fs.contained import remove_tree
 from darse.recovery.startup import Recovery
@@ -54,6 +55,7 @@ class GarbageCollector:
         layers: LayerStore,
         remapped: RemappedLayers,
         snapshots: SnapshotService,
+        snapshotter: Snapshotter,
         compressed: CompressedDigests,
         unfinished: Unfinished,
     ) -> None:
@@ -62,6 +64,7 @@ class GarbageCollector:
         self._layers = layers
         self._remapped = remapped
         self._snapshots = snapshots
+        self._snapshotter = snapshotter
         self._compressed = compressed
         self._unfinished = unfinished
         self._leases: list[Lease] = []
@@ -92,8 +95,9 @@ class GarbageCollector:
     # Roots
 
     def needed_layers(self) -> set[str]:
-        """The chain IDs that an image, a container or a lease needs."""
-        chains = self._snapshots.chains_in_use().union(self._orphans, *(lease.chain_ids for lease in self._leases))
+        """The chain IDs that an image, a container, another snapshot or a lease needs."""
+        chains = self._snapshots.chains_in_use() | self._snapshotter.chains_in_use()
+        chains = chains.union(self._orphans, *(lease.chain_ids for lease in self._leases))
         return chains.union(*(image.chain_ids for image in self._images))
 
     def needed_documents(self) -> set[str]:

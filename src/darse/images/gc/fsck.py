@@ -241,7 +241,7 @@ class StoreCheck:
         users = [image for image in self._images if chain_id in image.chain_ids]
         advice, pull = self._advice(users[0]) if users else ("remove the containers that stand on it", "")
         repaired = False
-        if repair and not users and chain_id not in self._snapshots.chains_in_use():
+        if repair and not users and chain_id not in self._gc.needed_layers():
             await self._remove_layer(chain_id)
             repaired = True
         elif repair and users:

@@ -159,6 +159,11 @@ class LayerStore:
         row = self._state.row("SELECT size FROM layers WHERE chain_id = ?", (chain_id,))
         return int(row[0]) if row else 0
 
+    def diff_id(self, chain_id: str) -> str:
+        """The diff ID of a layer; empty when it is not here."""
+        row = self._state.row("SELECT diff_id FROM layers WHERE chain_id = ?", (chain_id,))
+        return str(row[0]) if row else ""
+
     def archive_size(self, chain_id: str) -> int:
         """Bytes of the layer's uncompressed archive. Raises NotFound, also when that cannot be reassembled."""
         row = self._state.row("SELECT archive_size FROM layers WHERE chain_id = ?", (chain_id,))

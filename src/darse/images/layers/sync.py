@@ -28,9 +28,11 @@ _log = logging.getLogger("darse.images")
 class LayerSync:
     """Syncs the layers under `directory`, and keeps their marks."""
 
-    def __init__(self, state: State, directory: Path) -> None:
+    def __init__(self, state: State, directory: Path, *, table: str = "layers", key: str = "chain_id") -> None:
+        """`table` has the layers, by their `key`, with the columns `stored_ns` and `unflushed_boot`."""
         self._state = state
         self._directory = directory
+        self._table, self._key = table, key
         # The mark of new layers.
         self.boot = boot_id()
         self._first = 0.0
@@ -39,18 +41,24 @@ class LayerSync:
 
     def unsynced(self) -> list[str]:
         """The chain IDs of this boot's layers that are not known to be on the disk."""
-        rows = self._state.rows("SELECT chain_id FROM layers WHERE unflushed_boot = ?", (self.boot,))
-        return [str(chain_id) for (chain_id,) in rows]
+        return [str(key) for key, _ in self._rows("unflushed_boot = ?")]
 
     def unverified(self) -> list[str]:
         """The chain IDs of the layers that an earlier boot left unsynced."""
-        query = "SELECT chain_id FROM layers WHERE unflushed_boot NOT IN ('', ?) ORDER BY stored_ns"
-        return [str(chain_id) for (chain_id,) in self._state.rows(query, (self.boot,))]
+        return [str(key) for key, _ in self._rows("unflushed_boot NOT IN ('', ?) ORDER BY stored_ns")]
+
+    def _rows(self, condition: str) -> list[tuple[str, int]]:
+        """Key and time of the layers of a condition on this boot."""
+        query = f"SELECT {self._key}, stored_ns FROM {self._table} WHERE {condition}"  # noqa: S608 - constants
+        return self._state.rows(query, (self.boot,))
 
     def mark_verified(self, chain_id: str) -> None:
         """Note that a layer of an earlier boot is whole, and to be synced in this one."""
         with self._state.transaction() as connection:
-            connection.execute("UPDATE layers SET unflushed_boot = ? WHERE chain_id = ?", (self.boot, chain_id))
+            connection.execute(
+                f"UPDATE {self._table} SET unflushed_boot = ? WHERE {self._key} = ?",  # noqa: S608 - constants
+                (self.boot, chain_id),
+            )
 
     def schedule(self) -> None:
         """Sync when no layer has come for a while."""
@@ -69,8 +77,7 @@ class LayerSync:
 
     async def sync_now(self) -> None:
         """Sync every recorded layer. When that fails, the marks stay, and the log has the reason."""
-        query = "SELECT chain_id, stored_ns FROM layers WHERE unflushed_boot = ?"
-        layers = self._state.rows(query, (self.boot,))
+        layers = self._rows("unflushed_boot = ?")
         if not layers:
             return
         try:
@@ -80,7 +87,10 @@ class LayerSync:
             return
         # A layer that was removed, and came again with the same chain ID meanwhile, is another one.
         with self._state.transaction(durable=False) as connection:
-            connection.executemany("UPDATE layers SET unflushed_boot = '' WHERE chain_id = ? AND stored_ns = ?", layers)
+            connection.executemany(
+                f"UPDATE {self._table} SET unflushed_boot = '' WHERE {self._key} = ? AND stored_ns = ?",  # noqa: S608
+                layers,
+            )
         _log.debug("%d layers are on the disk", len(layers))
 
     async def close(self) -> None:

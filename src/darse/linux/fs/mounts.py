@@ -9,6 +9,7 @@ See mount(2), mount_namespaces(7), unshare(2), setns(2), Documentation/filesyste
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -136,11 +137,18 @@ def change_file_system(target: Path, add: frozenset[str], remove: frozenset[str]
 
 
 def mount_overlay(
-    lower: Sequence[str], upper: str, work: str, target: str, owner: tuple[int, int] | None = None
+    lower: Sequence[str],
+    upper: str,
+    work: str,
+    target: str,
+    owner: tuple[int, int] | None = None,
+    *,
+    volatile: bool = False,
 ) -> None:
     """Mount an overlay of `lower` (topmost first) with `upper` and `work` at `target`.
 
-    On id-mapped mounts `owner` are the user and group that are root there.
+    On id-mapped mounts `owner` are the user and group that are root there. A `volatile` one syncs nothing to the disk,
+    whoever asks: for what is made again when the machine goes down.
 
     Colons and commas are separators of the option string, so paths that contain them, and lists longer than the
     page that mount(2) copies, are passed as /proc/self/fd links of O_PATH descriptors. Raises OSError, and SystemFault
@@ -148,9 +156,10 @@ def mount_overlay(
     """
     with _short_names([*lower, upper, work]) as names:
         *lower_names, upper_name, work_name = names
-        options = f"lowerdir={':'.join(lower_names)},upperdir={upper_name},workdir={work_name},{_SELF_CONTAINED}"
+        more = f"{_SELF_CONTAINED},volatile" if volatile and _has_volatile() else _SELF_CONTAINED
+        options = f"lowerdir={':'.join(lower_names)},upperdir={upper_name},workdir={work_name},{more}"
         # With the paths themselves, also where they are passed as descriptors.
-        shown = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{_SELF_CONTAINED}"
+        shown = f"lowerdir={':'.join(lower)},upperdir={upper},workdir={work},{more}"
         with (
             trace.step(
                 "mount",
@@ -174,6 +183,13 @@ def mount_overlay(
                             f"{directory} is missing: `darse system check` says what to do about it"
                         ) from error
                 raise
+
+
+@functools.cache
+def _has_volatile() -> bool:
+    """Whether the kernel knows the option: since Linux 5.10."""
+    major, minor, *_ = os.uname().release.split(".")
+    return (int(major), int(minor)) >= (5, 10)
 
 
 def mount_layers(layers: Sequence[str], target: str) -> None:

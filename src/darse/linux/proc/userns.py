@@ -40,6 +40,10 @@ class IdMaps(msgspec.Struct, frozen=True):
         """The host's user and group that are root inside."""
         return _outside(self.users, 0), _outside(self.groups, 0)
 
+    def outside(self, uid: int, gid: int) -> tuple[int, int]:
+        """The host's user and group that are these inside. Raises ValueError for ids that are not mapped."""
+        return _outside(self.users, uid), _outside(self.groups, gid)
+
     @property
     def last_group(self) -> int:
         """The highest group inside."""

@@ -32,13 +32,15 @@ _LAUNCH_SECONDS = 120.0
 class RootMount(msgspec.Struct, frozen=True):
     """The directories of a container's overlay, topmost lower one first.
 
-    On id-mapped mounts `owner` are the user and group of the host that are the container's root.
+    On id-mapped mounts `owner` are the user and group of the host that are the container's root. A `volatile` one is
+    never synced, see `mount_overlay`.
     """
 
     lower: Sequence[str]
     upper: str
     work: str
     owner: tuple[int, int] | None = None
+    volatile: bool = False
 
 
 class ContainerLaunch(msgspec.Struct, frozen=True):
@@ -79,7 +81,7 @@ def launch_container(threads: NamespaceThreads, launch: ContainerLaunch) -> Crea
     command = launch.runtime.command(*verb, *words)
     root = launch.root
     with threads.private_mounts():
-        mount_overlay(root.lower, root.upper, root.work, str(files.rootfs), root.owner)
+        mount_overlay(root.lower, root.upper, root.work, str(files.rootfs), root.owner, volatile=root.volatile)
         root_fd = os.open(files.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             launch.write_spec(root_fd)

@@ -27,7 +27,8 @@ class BindMount(msgspec.Struct, frozen=True):
     With a `subpath`, whose names a container controls,
     the mount must be pinned (`darse.runtime.rootfs.bind_sources`) before it goes into a spec. `restrictions` are those
     of ro, nosuid, nodev and noexec that the host's mount has: the runtime's remount would drop them. With `layers`,
-    the topmost first, an overlay of these is shown, which has a `source` when it is pinned.
+    the topmost first, an overlay of these is shown, which has a `source` when it is pinned; what is written to it is in
+    `upper`, if that is given, and `work` is overlayfs's. `rooted`: links in the subpath lead to what is in the source.
     """
 
     source: str
@@ -39,6 +40,9 @@ class BindMount(msgspec.Struct, frozen=True):
     subpath: str = ""
     restrictions: Sequence[str] = ()
     layers: Sequence[str] = ()
+    upper: str = ""
+    work: str = ""
+    rooted: bool = False
 
 
 class TmpfsMount(msgspec.Struct, frozen=True):

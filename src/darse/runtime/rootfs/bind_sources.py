@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux.fs.mount_trees import bind_alone, bind_descriptor, bind_from_process
-from darse.linux.fs.mounts import mount_layers
-from darse.linux.fs.openat2 import open_beneath
+from darse.linux.fs.mounts import mount_layers, mount_overlay
+from darse.linux.fs.openat2 import open_beneath, open_in_root
 from darse.runtime.oci.mounts import BindMount, Mounts
 
 
@@ -29,7 +29,10 @@ def pin_layers(mounts: Mounts, directory: Path) -> Mounts:
 
     def pin(mount: BindMount, target: Path) -> BindMount:
         target.mkdir()
-        mount_layers(mount.layers, str(target))
+        if mount.upper:
+            mount_overlay(mount.layers, mount.upper, mount.work, str(target))
+        else:
+            mount_layers(mount.layers, str(target))
         return replace(mount, source=str(target), layers=())
 
     return [
@@ -71,7 +74,7 @@ def pin_non_recursive(mounts: Mounts, directory: Path) -> Mounts:
 def _pin(mount: BindMount, target: Path) -> BindMount:
     root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        found = open_beneath(root, mount.subpath, os.O_PATH)
+        found = (open_in_root if mount.rooted else open_beneath)(root, mount.subpath, os.O_PATH)
     except OSError as error:
         raise _inaccessible(mount, error) from error
     finally:

@@ -49,7 +49,7 @@ def check_destinations(root_fd: int, root: str, mounts: Mounts) -> None:
             "system of this container"
         )
     for mount in mounts:
-        found = _resolved(root_fd, root, mount.destination)
+        found = resolved_target(root_fd, root, mount.destination)
         if found == "/proc":
             if not (isinstance(mount, BindMount) and _is_proc(mount.source)):
                 raise _invalid_target(mount.destination, found, "it is not of type proc")
@@ -79,7 +79,7 @@ def _with_mode(root_fd: int, mount: TmpfsMount) -> TmpfsMount:
     return TmpfsMount(mount.destination, [*mount.options, f"mode={mode:04o}"])
 
 
-def _resolved(root_fd: int, root: str, destination: str) -> str:
+def resolved_target(root_fd: int, root: str, destination: str) -> str:
     """Where a path ends in the root, as far as it exists: what is missing is made there."""
     missing = ""
     path = destination

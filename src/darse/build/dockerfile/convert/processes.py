@@ -64,6 +64,7 @@ def run_process(conversion: Conversion, state: StageState, command: StageCommand
             options.ulimits,
             options.cgroup_parent,
             proxies(options.build_arguments),
+            remove_mount_stubs_recursive=True,
         ),
         tuple(running.mounts),
         network,

@@ -1,0 +1,228 @@
+"""The executor: one for the engine, and one bound to each build's session.
+
+A snapshot of the solver is a committed snapshot of the snapshotter (`darse.images.snapshots.snapshotter`): a stack of
+layers, each the upper directory of the overlay in which it was made. Nothing is copied from step to step, and no
+archive is made before an image is exported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from darse.archive.apply_layer import HOST_FAULTS
+from darse.build.context import content_digest
+from darse.build.errors import BuildError
+from darse.build.executor.cache_directories import CacheDirectories
+from darse.build.executor.file_changes import ChangeGroup, group_changes
+from darse.build.executor.images import ImageSources, SessionImages
+from darse.build.executor.processes import Processes
+from darse.build.executor.session import BuildSession
+from darse.build.executor.trees import Layers, Trees
+from darse.build.files import apply_change
+from darse.build.graph.operations import EMPTY, SKIP_OUTPUT, DiffOperation, ExecOperation, FileOperation, MergeOperation
+from darse.build.graph.selectors import Selector
+from darse.build.graph.sources import ImageSource, LocalSource, SourceOperation
+from darse.build.solver.executor import Inputs, OperationExecutor, Snapshot, WriteLog
+from darse.containers.dependencies import Dependencies
+from darse.containers.lifecycle.transient import TransientContainers
+from darse.core import executors
+from darse.core.errors import NotFound
+from darse.images.snapshots.snapshotter import CommittedSnapshot
+from darse.images.transfer.service import RegistryService
+from darse.linux.fs.linked_tree import link_tree
+
+
+class EngineExecutor:
+    """What the operations of all builds share."""
+
+    def __init__(self, context: Dependencies, containers: TransientContainers, registries: RegistryService) -> None:
+        self.images = context.images
+        self.snapshotter = snapshotter = context.images.snapshotter
+        root = context.config.data_root / "build"
+        root.mkdir(mode=0o700, exist_ok=True)
+        scratch = root / "scratch"
+        scratch.mkdir(mode=0o700, exist_ok=True)
+        self.trees = Trees(context.threads, snapshotter, scratch)
+        self.image_sources = ImageSources(context.images, registries, snapshotter)
+        directories = CacheDirectories(root / "mounts", snapshotter, self.trees)
+        self.processes = Processes(context, containers, snapshotter, directories)
+        self._digests: dict[tuple[str, tuple[Selector, ...]], str] = {}
+        self._collecting: asyncio.Task[object] | None = None
+
+    def for_session(self, session: BuildSession) -> OperationExecutor:
+        """The executor of one build."""
+        return _SessionExecutor(self, session)
+
+    def images_for(self, session: BuildSession, resolve_mode: str = "default") -> SessionImages:
+        """What the front end of a build asks for its base images. resolve_mode: see ImageSource."""
+        return SessionImages(self.image_sources, session, resolve_mode)
+
+    def layers_of(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """The layers of a snapshot, lowest first. Raises BuildError when it is gone."""
+        try:
+            return self.snapshotter.layers_of(snapshot.id)
+        except NotFound as error:
+            raise BuildError(str(error)) from error
+
+    async def digest(self, snapshot: Snapshot, selectors: Sequence[Selector]) -> str:
+        """See OperationExecutor.content_digest. Trees do not change: each digest is computed once."""
+        key = (snapshot.id, tuple(selectors))
+        found = self._digests.get(key)
+        if found is None:
+            work = functools.partial(content_digest, selectors=selectors)
+            found = self._digests[key] = await self.trees.read(self.layers_of(snapshot), work)
+        return found
+
+    async def remove(self, snapshot: str) -> None:
+        """See OperationExecutor."""
+        for key in [key for key in self._digests if key[0] == snapshot]:
+            del self._digests[key]
+        await self.snapshotter.remove([snapshot])
+        if self._collecting is None or self._collecting.done():
+            # Layers of images that only this tree needed.
+            self._collecting = asyncio.create_task(self.images.stores.gc.collect())
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._collecting is not None:
+            await self._collecting
+
+
+class _SessionExecutor:
+    """See OperationExecutor."""
+
+    def __init__(self, engine: EngineExecutor, session: BuildSession) -> None:
+        self._engine = engine
+        self._session = session
+        self._snapshotter = engine.snapshotter
+
+    # Sources
+
+    async def resolve_source(self, source: SourceOperation, platform: str) -> str:
+        match source:
+            case ImageSource():
+                return await self._engine.image_sources.resolve(self._session, source, platform)
+            case LocalSource():
+                return await self._session.contexts.digest(source.name, source)
+        raise BuildError(f"sources of the kind {type(source).__name__} are not supported")
+
+    async def fetch(self, source: SourceOperation, platform: str, identity: str) -> Snapshot:
+        match source:
+            case ImageSource():
+                return await self._engine.image_sources.fetch(self._session, source, platform, identity)
+            case LocalSource():
+                return await self._take_local(self._session.contexts.directory(source.name))
+        raise BuildError(f"sources of the kind {type(source).__name__} are not supported")
+
+    async def _take_local(self, directory: Path) -> Snapshot:
+        """A tree of the files of a context: links to them, or copies from another file system."""
+        active = self._snapshotter.prepare(())
+        try:
+            await executors.storage.run(_link, directory, active.upper)
+            return _snapshot(await self._snapshotter.commit(active))
+        finally:
+            await self._snapshotter.discard(active)
+
+    # Operations
+
+    async def run(
+        self,
+        operation: ExecOperation,
+        platform: str,
+        inputs: Inputs,
+        cache_directories: Mapping[int, str],
+        log: WriteLog,
+    ) -> Sequence[Snapshot]:
+        return await self._engine.processes.run(self._session, operation, platform, inputs, cache_directories, log)
+
+    async def change_files(self, operation: FileOperation, platform: str, inputs: Inputs) -> Sequence[Snapshot]:
+        del platform
+        trees: dict[int, Layers] = {EMPTY: ()}
+        trees.update((number, self._engine.layers_of(one)) for number, one in enumerate(inputs))
+        outputs: dict[int, CommittedSnapshot] = {}
+        between: list[str] = []
+        try:
+            for group in group_changes(operation, len(inputs)):
+                made = await self._change(group, trees, len(inputs))
+                trees[group.result] = made.layers
+                if group.output == SKIP_OUTPUT:
+                    between.append(made.id)
+                else:
+                    outputs[group.output] = made
+        except BaseException:
+            await self._snapshotter.remove(one.id for one in outputs.values())
+            raise
+        finally:
+            await self._snapshotter.remove(between)
+        return [_snapshot(outputs[number]) for number in sorted(outputs)]
+
+    async def _change(self, group: ChangeGroup, trees: Mapping[int, Layers], inputs: int) -> CommittedSnapshot:
+        """Apply a group of actions to a new layer."""
+        numbers = list(dict.fromkeys((*group.sources, *range(inputs))))
+        active = self._snapshotter.prepare(trees[group.base])
+        try:
+            work = functools.partial(_apply, group, numbers)
+            await self._engine.trees.change(active, [trees[number] for number in numbers], work)
+            return await self._snapshotter.commit(active)
+        finally:
+            await self._snapshotter.discard(active)
+
+    async def merge(self, operation: MergeOperation, inputs: Inputs) -> Snapshot:
+        layers = [
+            layer for number in operation.inputs if number != EMPTY for layer in self._engine.layers_of(inputs[number])
+        ]
+        # Of a layer that comes twice the upper one counts: what it has and hides, it has and hides over all below.
+        kept = list(reversed(dict.fromkeys(reversed(layers))))
+        return _snapshot(self._snapshotter.view(kept))
+
+    async def diff(self, operation: DiffOperation, inputs: Inputs) -> Snapshot:
+        lower, upper = (
+            () if number == EMPTY else self._engine.layers_of(inputs[number])
+            for number in (operation.lower, operation.upper)
+        )
+        if upper[: len(lower)] == lower:
+            return _snapshot(self._snapshotter.view(upper[len(lower) :]))
+        raise BuildError("a difference of two trees is supported where one is made from the other")
+
+    # Snapshots
+
+    async def content_digest(self, snapshot: Snapshot, selectors: Sequence[Selector]) -> str:
+        return await self._engine.digest(snapshot, selectors)
+
+    async def exists(self, snapshot: str) -> bool:
+        return self._snapshotter.exists(snapshot)
+
+    async def remove(self, snapshot: str) -> None:
+        await self._engine.remove(snapshot)
+
+
+def _snapshot(committed: CommittedSnapshot) -> Snapshot:
+    return Snapshot(committed.id, committed.size)
+
+
+def _apply(group: ChangeGroup, numbers: Sequence[int], target: int, roots: Sequence[int]) -> None:
+    by_number = dict(zip(numbers, roots, strict=True))
+    for one in group.changes:
+        try:
+            apply_change(one.change, target, by_number.get(one.source, -1), by_number.__getitem__)
+        except OSError as error:
+            if error.errno in HOST_FAULTS:
+                raise
+            named = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+            raise BuildError(f"{named}{(error.strerror or str(error)).lower()}") from error
+
+
+def _link(directory: Path, target: Path) -> None:
+    source = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        made = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            link_tree(source, made)
+        finally:
+            os.close(made)
+    finally:
+        os.close(source)

@@ -1,0 +1,298 @@
+"""Exec operations: processes in transient containers, on the trees of their inputs."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from darse.build.errors import BuildError
+from darse.build.executor.agents import forwarded
+from darse.build.executor.cache_directories import CacheDirectories
+from darse.build.executor.session import BuildSession
+from darse.build.graph.operations import (
+    EMPTY,
+    SKIP_OUTPUT,
+    ExecMount,
+    ExecOperation,
+    MountKind,
+    NetworkMode,
+    ProxySettings,
+    SecretMount,
+    SecurityMode,
+)
+from darse.build.solver.executor import Inputs, Snapshot, WriteLog
+from darse.containers.dependencies import Dependencies
+from darse.containers.lifecycle.transient import SecretFile, TransientContainers, TransientRequest
+from darse.core.errors import EngineError
+from darse.image_spec import platforms
+from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
+from darse.quoting import quote
+from darse.runtime.monitor.launch import RootMount
+from darse.runtime.oci import cdi
+from darse.runtime.oci.mounts import BindMount, TmpfsMount
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig, Ulimit
+
+# The name that BuildKit's processes see.
+_HOSTNAME = "buildkitsandbox"
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's
+
+
+class Processes:
+    """Runs the exec operations of all builds."""
+
+    def __init__(
+        self,
+        context: Dependencies,
+        containers: TransientContainers,
+        snapshotter: Snapshotter,
+        cache_directories: CacheDirectories,
+    ) -> None:
+        self._context = context
+        self._containers = containers
+        self._snapshotter = snapshotter
+        self._cache_directories = cache_directories
+
+    async def run(
+        self,
+        session: BuildSession,
+        operation: ExecOperation,
+        platform: str,
+        inputs: Inputs,
+        cache_directories: Mapping[int, str],
+        log: WriteLog,
+    ) -> Sequence[Snapshot]:
+        """See OperationExecutor."""
+        _check_entitlements(session, operation)
+        async with AsyncExitStack() as stack:
+            prepared = _Prepared(self, stack, session, operation, inputs)
+            for index, mount in enumerate(operation.mounts):
+                await prepared.add(index, mount, cache_directories)
+            await self._run(prepared.request(platform), operation, log)
+            return await prepared.commit()
+
+    async def _run(self, request: TransientRequest, operation: ExecOperation, log: WriteLog) -> None:
+        process = quote(" ".join(operation.meta.arguments))
+        try:
+            ended = await self._containers.run(request, log)
+        except EngineError as error:
+            raise BuildError(f"process {process} did not complete successfully: {error}") from error
+        if ended.code not in (operation.meta.valid_exit_codes or (0,)):
+            raise BuildError(f"process {process} did not complete successfully: exit code: {ended.code}")
+
+    @property
+    def context(self) -> Dependencies:
+        """The engine's other rooms."""
+        return self._context
+
+    @property
+    def snapshotter(self) -> Snapshotter:
+        """Where trees are."""
+        return self._snapshotter
+
+    async def cache_directory(self, name: str, base: Snapshot | None, selector: str) -> Path:
+        """The directory of a cache mount."""
+        layers = self._snapshotter.layers_of(base.id) if base is not None else ()
+        return await self._cache_directories.path(name, base.id if base is not None else "", layers, selector)
+
+
+def _check_entitlements(session: BuildSession, operation: ExecOperation) -> None:
+    for asked, granted, name in (
+        (operation.security is SecurityMode.INSECURE, session.may_be_insecure, "security.insecure"),
+        (operation.network is NetworkMode.HOST, session.may_use_host_network, "network.host"),
+    ):
+        if asked and not granted:
+            raise BuildError(f"the entitlement {name} is required: the client must allow it (hint: --allow {name})")
+
+
+class _Prepared:
+    """The mounts of one process, and the trees that it writes."""
+
+    def __init__(
+        self,
+        processes: Processes,
+        stack: AsyncExitStack,
+        session: BuildSession,
+        operation: ExecOperation,
+        inputs: Inputs,
+    ) -> None:
+        self._processes = processes
+        self._context, self._snapshotter = processes.context, processes.snapshotter
+        self._stack, self._session, self._operation, self._inputs = stack, session, operation, inputs
+        self._root: ActiveSnapshot | None = None
+        self._mounts: list[BindMount | TmpfsMount] = []
+        self._own: set[str] = set()
+        self._secrets: list[SecretFile] = []
+        self._outputs: dict[int, ActiveSnapshot | tuple[str, ...]] = {}
+        """What becomes of each output: a tree that is written, or layers that nobody could change."""
+
+    async def add(self, index: int, mount: ExecMount, cache_directories: Mapping[int, str]) -> None:
+        """Prepare one mount. Raises BuildError and OSError."""
+        destination = posixpath.normpath(posixpath.join("/", mount.destination))
+        match mount.kind:
+            case MountKind.BIND:
+                self._bind(mount, destination)
+            case MountKind.CACHE:
+                await self._cache(mount, destination, cache_directories[index])
+            case MountKind.TMPFS:
+                mode = ("mode=1777",) if destination == _SHARED_MEMORY else ()
+                size = (f"size={mount.tmpfs_size}",) if mount.tmpfs_size else ()
+                self._mounts.append(TmpfsMount(destination, ["nosuid", "nodev", *mode, *size]))
+            case MountKind.SECRET:
+                self._secret(mount.secret or SecretMount(""), destination)
+            case MountKind.SSH:
+                await self._agent(mount.secret or SecretMount("default"), destination)
+
+    def _input(self, mount: ExecMount) -> Snapshot | None:
+        return None if mount.input == EMPTY else self._inputs[mount.input]
+
+    def _layers(self, mount: ExecMount) -> tuple[str, ...]:
+        found = self._input(mount)
+        return () if found is None else self._snapshotter.layers_of(found.id)
+
+    def _prepare(self, layers: Sequence[str]) -> ActiveSnapshot:
+        active = self._snapshotter.prepare(layers)
+        self._stack.push_async_callback(self._snapshotter.discard, active)
+        return active
+
+    def _bind(self, mount: ExecMount, destination: str) -> None:
+        layers = self._layers(mount)
+        if destination == "/":
+            self._root = self._prepare(layers)
+        lower = [self._context.id_mapping.mapped_path(one) for one in self._snapshotter.lower(layers)]
+        active = self._root if destination == "/" else None if mount.read_only else self._prepare(layers)
+        if mount.output != SKIP_OUTPUT:
+            self._outputs[mount.output] = layers if mount.read_only or active is None else active
+        if destination == "/":
+            return
+        if len(lower) == 1 and active is None:
+            lower.append(self._context.id_mapping.mapped_path(self._snapshotter.empty))
+        self._mounts.append(
+            BindMount(
+                "",
+                destination,
+                writable=not mount.read_only,
+                propagation="rprivate",
+                subpath=mount.selector.strip("/"),
+                layers=lower,
+                upper=self._context.id_mapping.mapped_path(str(active.upper)) if active is not None else "",
+                work=self._context.id_mapping.mapped_path(str(active.work)) if active is not None else "",
+                rooted=True,
+            )
+        )
+
+    async def _cache(self, mount: ExecMount, destination: str, name: str) -> None:
+        directory = await self._processes.cache_directory(name, self._input(mount), mount.selector)
+        self._own.add(destination)
+        self._mounts.append(
+            BindMount(str(directory), destination, writable=not mount.read_only, propagation="rprivate")
+        )
+
+    def _secret(self, secret: SecretMount, destination: str) -> None:
+        content = self._session.secrets.get(secret.id)
+        if content is None:
+            if not secret.optional:
+                raise BuildError(f"secret {secret.id}: not found")
+            return
+        self._secrets.append(SecretFile(destination, content, secret.uid, secret.gid, secret.mode))
+
+    async def _agent(self, secret: SecretMount, destination: str) -> None:
+        if not self._session.agents.has(secret.id):
+            if not secret.optional:
+                raise BuildError(f"no SSH key {quote(secret.id)} forwarded from the client")
+            return
+        opened = forwarded(self._session.agents, secret, self._context.files.handovers)
+        path = await self._stack.enter_async_context(opened)
+        self._mounts.append(BindMount(str(path), destination, writable=True, propagation="rprivate"))
+
+    def request(self, platform: str) -> TransientRequest:
+        """What is to be run. Raises BuildError."""
+        operation = self._operation
+        root = self._root
+        if root is None:
+            raise BuildError("invalid exec operation: no mount at /")
+        return TransientRequest(
+            config=ContainerConfig(
+                Hostname=operation.meta.hostname or _HOSTNAME,
+                User=operation.meta.user,
+                # A bare name unsets: BuildKit's processes find no HOSTNAME.
+                Env=["HOSTNAME", *_proxies(operation.meta.proxy), *operation.meta.environment, *self._environment()],
+                Cmd=list(operation.meta.arguments),
+                WorkingDir=operation.meta.directory,
+            ),
+            host=self._host(),
+            root=RootMount(self._snapshotter.lower(root.layers), str(root.upper), str(root.work), volatile=True),
+            mounts=self._mounts,
+            own_directories=frozenset(self._own),
+            secrets=self._secrets,
+            devices=self._devices(),
+            architecture=platforms.parse(platform).architecture if platform else "",
+            stubs_recursive=operation.meta.remove_mount_stubs_recursive,
+        )
+
+    def _environment(self) -> list[str]:
+        found = []
+        for secret in self._operation.secrets:
+            content = self._session.secrets.get(secret.id)
+            if content is not None:
+                found.append(f"{secret.name}={content.decode(errors='surrogateescape')}")
+            elif not secret.optional:
+                raise BuildError(f"secret {secret.id}: not found")
+        return found
+
+    def _devices(self) -> list[str]:
+        known = cdi.Catalogue(self._context.config.cdi_directories).names if self._operation.devices else ()
+        return [one.name for one in self._operation.devices if not one.optional or one.name in known]
+
+    def _host(self) -> HostConfig:
+        operation, config, limits = self._operation, self._context.config, self._session.resources
+        network = self._session.network if operation.network is NetworkMode.SANDBOX else operation.network.value
+        return HostConfig(
+            NetworkMode=network,
+            Privileged=operation.security is SecurityMode.INSECURE,
+            Ulimits=[Ulimit(one.name, one.soft, one.hard) for one in operation.meta.ulimits],
+            ShmSize=self._session.shm_size or config.default_shm_size,
+            ExtraHosts=[f"{name}:{address}" for name, address in operation.meta.extra_hosts],
+            CgroupParent=operation.meta.cgroup_parent,
+            IpcMode="private",
+            CgroupnsMode="private" if self._context.facts.cgroup_version == 2 else "host",
+            ReadonlyRootfs=any(one.read_only for one in operation.mounts if posixpath.normpath(one.destination) == "/"),
+            Memory=limits.memory,
+            # As for containers: without a word about swap, as much again.
+            MemorySwap=limits.memory_swap or limits.memory * 2,
+            CpuShares=limits.cpu_shares,
+            CpuPeriod=limits.cpu_period,
+            CpuQuota=limits.cpu_quota,
+            CpusetCpus=limits.cpuset_cpus,
+            CpusetMems=limits.cpuset_mems,
+        )
+
+    async def commit(self) -> list[Snapshot]:
+        """The snapshots of the outputs, in their order."""
+        made: list[Snapshot] = []
+        try:
+            for number in sorted(self._outputs):
+                output = self._outputs[number]
+                if isinstance(output, ActiveSnapshot):
+                    committed = await self._snapshotter.commit(output)
+                else:
+                    committed = self._snapshotter.view(output)
+                made.append(Snapshot(committed.id, committed.size))
+        except BaseException:
+            await self._snapshotter.remove(one.id for one in made)
+            raise
+        return made
+
+
+def _proxies(settings: ProxySettings | None) -> list[str]:
+    """The variables of proxies, in both spellings."""
+    if settings is None:
+        return []
+    values = msgspec.structs.asdict(settings)
+    named = {("all_proxy" if name == "all" else f"{name}_proxy"): value for name, value in values.items() if value}
+    named = {("no_proxy" if name == "none_proxy" else name): value for name, value in named.items()}
+    return [f"{spelled}={value}" for name, value in named.items() for spelled in (name.upper(), name)]

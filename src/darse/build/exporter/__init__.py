@@ -1,0 +1,8 @@
+"""Exporters: what a build's tree becomes.
+
+image       an image in the engine's store
+"""
+
+from darse.build.exporter.image import export_image
+
+__all__ = ["export_image"]

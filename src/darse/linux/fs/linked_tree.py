@@ -1,0 +1,44 @@
+"""A second tree of the same files: directories are made, everything else is a hard link to the original."""
+
+from __future__ import annotations
+
+import os
+
+from darse.linux.fs.contained import ENTER, LEAVE, Walk, Way
+
+
+def link_tree(source: int, target: int) -> None:
+    """Link what is in one directory into another, which is empty; both are descriptors. Blocks.
+
+    Directories get the original's owner, mode, attributes and times, the target itself included. Raises OSError: EXDEV
+    where both are not on one file system, EMLINK for a file with too many links.
+    """
+    way = Way(target)
+    kept = [_attributes(source)]
+    try:
+        for kind, directory, name, _ in Walk(source):
+            if kind == ENTER:
+                os.mkdir(name, 0o700, dir_fd=way.directory)
+                way.down(name)
+                kept.append(_attributes(directory))
+            elif kind == LEAVE:
+                _set_attributes(way.directory, *kept.pop())
+                way.up()
+            else:
+                os.link(name, name, src_dir_fd=directory, dst_dir_fd=way.directory, follow_symlinks=False)
+        _set_attributes(target, *kept.pop())
+    finally:
+        way.close()
+
+
+def _attributes(directory: int) -> tuple[os.stat_result, dict[str, bytes]]:
+    names = (name for name in os.listxattr(directory) if name == "security.capability" or name.startswith("user."))
+    return os.fstat(directory), {name: os.getxattr(directory, name) for name in names}
+
+
+def _set_attributes(directory: int, status: os.stat_result, attributes: dict[str, bytes]) -> None:
+    os.fchown(directory, status.st_uid, status.st_gid)
+    os.fchmod(directory, status.st_mode & 0o7777)
+    for name, value in attributes.items():
+        os.setxattr(directory, name, value)
+    os.utime(directory, ns=(status.st_atime_ns, status.st_mtime_ns))
