@@ -31,6 +31,7 @@ from darse.images import ImageService
 from darse.images import store as image_store
 from darse.images.layers import disk_usage, store
 from darse.images.snapshots import service as snapshots
+from darse.images.snapshots import snapshotter
 from darse.linux.fs.mounts import NamespaceThreads
 from darse.networks import NetworkService
 from darse.networks import store as network_store
@@ -48,6 +49,7 @@ _SCHEMAS = (
     store.SCHEMA,
     disk_usage.SCHEMA,
     snapshots.SCHEMA,
+    snapshotter.SCHEMA,
     network_store.SCHEMA,
     volumes.SCHEMA,
     container_store.SCHEMA,
