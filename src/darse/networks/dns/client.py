@@ -152,8 +152,8 @@ class NameServer:
                     try:
                         return await connection.call(document)
                     except NameServerLost:
-                        while self._connection is connection:
-                            await asyncio.sleep(0)
+                        if self._connection is connection:
+                            self._synchronized.clear()  # as the task that keeps it is about to do
         except TimeoutError:
             raise SystemFault("the name server does not run: see the engine's log") from None
 
