@@ -15,7 +15,6 @@ from types import ModuleType
 
 import pytest
 
-from darse.api.routes import cluster
 from darse.cli.command_line import flags, index, unknown
 from darse.cli.errors import CliError
 from darse.engine.configuration.table import OPTIONS
@@ -144,11 +143,3 @@ def test_the_hints_of_make_run_work_afterwards() -> None:
     assert more is not None
     assert (explain[0], explain[1]) == ("explain", run[run.index("--name") + 1])
     assert not problem_of(explain, whole=True) + problem_of(more, whole=True)
-
-
-def test_how_to_build_is_said_where_it_is_asked_for() -> None:
-    """README, the engine's refusal and the command's name the same way."""
-    way = "buildx create --use --driver docker-container"
-    assert way in " ".join(_PAGES["README.md"].split())
-    assert f"docker {way}" in cluster.BUILDS
-    assert f"darse {way}" in unknown.ABSENT["build"]

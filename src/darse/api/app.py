@@ -15,6 +15,7 @@ from darse.api import aiohttp_server as web
 from darse.api.errors import API_VERSION, HEADERS, TooLarge, error_response, status_of
 from darse.api.routes import (
     archives,
+    builds,
     checkpoints,
     cluster,
     commit,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 MINIMUM_VERSION = (1, 24)
 _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/|\Z)", re.ASCII)
-_READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _log = logging.getLogger("darse.api")
 
 
@@ -52,6 +52,7 @@ def all_routes() -> Routes:
         containers,
         observation,
         archives,
+        builds,
         commit,
         execs,
         distribution,
@@ -98,9 +99,6 @@ class Api:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             response = await self._dispatch(request)
-            if request.method not in _READING:
-                # What a client was told survives the power going out; the end of a stream is an answer, too.
-                await self._engine.state.flush()
         except EngineError as error:
             response = self._failed(request, error, status_of(error), str(error))
             if isinstance(error, TooLarge):

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from darse.quoting import quote
+
 
 class BuildError(Exception):
     """Base of all expected failures of a build; `str()` is the text that users see."""
@@ -30,8 +32,8 @@ class ProcessFailed(BuildError):
 
     def __init__(self, arguments: Sequence[str], exit_code: int, detail: str = "") -> None:
         """detail: what is known beside the status, such as that the process was killed for its memory."""
-        command = " ".join(arguments)
         more = f": {detail}" if detail else ""
-        super().__init__(f'process "{command}" did not complete successfully: exit code: {exit_code}{more}')
+        command = quote(" ".join(arguments))
+        super().__init__(f"process {command} did not complete successfully: exit code: {exit_code}{more}")
         self.arguments = tuple(arguments)
         self.exit_code = exit_code

@@ -47,8 +47,22 @@ class BuildTransfer(msgspec.Struct, frozen=True):
     event: TransferEvent
 
 
+class VertexNote(msgspec.Struct, frozen=True):
+    """A part of a vertex is done."""
+
+    vertex: str
+    text: str
+
+
 BuildEvent: TypeAlias = (
-    VertexStarted | VertexCompleted | VertexLog | DockerfileRead | BuildPlanned | BuildWarned | BuildTransfer
+    VertexStarted
+    | VertexCompleted
+    | VertexLog
+    | VertexNote
+    | DockerfileRead
+    | BuildPlanned
+    | BuildWarned
+    | BuildTransfer
 )
 BuildReport: TypeAlias = Callable[[BuildEvent], None]
 

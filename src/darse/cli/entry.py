@@ -147,11 +147,9 @@ def _no_command(words: list[str], settings: Settings) -> int:
     from darse.cli.command_line import plugins, unknown
 
     try:
-        # docker's one alias: `builder` may name another plugin.
-        name = words[0] if words[0] != "builder" else settings.member("aliases", dict).get("builder", "builder")
-        path = None if words[0] in index.GROUPS else plugins.find(settings, name)
+        path = None if words[0] in index.GROUPS else plugins.find(settings, words[0])
         if path is not None:
-            return plugins.run(settings, path, name, words[1:])
+            return plugins.run(settings, path, words[0], words[1:])
         return unknown.refuse(words, settings)
     except CliError as error:
         return _fail(error)

@@ -26,6 +26,7 @@ from darse.core.errors import SystemFault
 from darse.core.events import EventLog
 from darse.core.exhaustion import Roots
 from darse.core.state import State
+from darse.engine.builds import Builds
 from darse.engine.system import SystemService
 from darse.images import ImageService
 from darse.images import store as image_store
@@ -142,7 +143,8 @@ class Engine:
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
-        self.system = SystemService(self.context, self.containers, self.recovery)
+        self.builds = Builds(self.context, self.containers, self.registries)
+        self.system = SystemService(self.context, self.containers, self.builds, self.recovery)
 
     @cached_property
     def build_executor(self) -> EngineExecutor:
@@ -163,6 +165,7 @@ class Engine:
         self._install_runtimes()
         self._set_favordynmods()
         self.images.open(self.containers.recovery.known | self.recovery.strays, self.recovery)
+        self.builds.open()
         await self.images.recover()
         await self.containers.recovery.recover(self.recovery)
         await self.networks.start(
@@ -207,7 +210,6 @@ class Engine:
         await self._records.close()
         await self._backup.close()
         self.reserves.close()
-        await self.state.settled()
         self.state.close()
         self.reserves.keep()  # of what the database's log has given back
 

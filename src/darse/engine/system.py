@@ -29,6 +29,7 @@ from darse.core.ids import new_id
 from darse.core.times import rfc3339
 from darse.core.trace import Operation
 from darse.engine import disk_usage, doctor
+from darse.engine.builds import Builds
 from darse.image_spec import platforms
 from darse.images.pull_traces import PULL
 from darse.images.snapshots.service import DRIVER
@@ -51,7 +52,6 @@ from darse.wire.system import (
     FirewallBackend,
     IndexConfig,
     Info,
-    ObjectUsage,
     Plugins,
     Pool,
     RegistryConfig,
@@ -87,10 +87,11 @@ _CREDENTIALS = re.compile(r"//[^/@]*@")
 class SystemService:
     """Answers about the engine."""
 
-    def __init__(self, context: Dependencies, containers: ContainerService, recovery: Recovery) -> None:
+    def __init__(self, context: Dependencies, containers: ContainerService, builds: Builds, recovery: Recovery) -> None:
         self._recovery = recovery
         self._context = context
         self._containers = containers
+        self._builds = builds
         self.id = _engine_id(context.config.data_root)
         # Of the files it was started from: an upgrade may replace them.
         self._commit, self._built = revision.identity()
@@ -295,7 +296,7 @@ class SystemService:
         if "volume" in types:
             found.VolumeUsage = disk_usage.of_volumes(await context.volumes.usage())
         if "build-cache" in types:
-            found.BuildCacheUsage = ObjectUsage(0, 0, 0, 0, [])
+            found.BuildCacheUsage = self._builds.disk_usage()
         return found
 
 

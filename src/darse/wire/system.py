@@ -188,13 +188,35 @@ class ObjectUsage(msgspec.Struct, Generic[T]):
     Items: list[T]
 
 
+class BuildCacheRecord(msgspec.Struct, kw_only=True):
+    """A result of a build that is kept for later ones."""
+
+    ID: str
+    Parents: list[str] | None = None
+    Type: str
+    Description: str
+    InUse: bool
+    Shared: bool
+    Size: int
+    CreatedAt: str
+    LastUsedAt: str | None = None
+    UsageCount: int
+
+
+class CachesPruned(msgspec.Struct):
+    """Answer to `POST /build/prune`."""
+
+    CachesDeleted: list[str] | None
+    SpaceReclaimed: int
+
+
 class DiskUsage(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Answer to `system df`."""
 
     ImageUsage: ObjectUsage[ImageSummary] | None = None
     ContainerUsage: ObjectUsage[ContainerSummary] | None = None
     VolumeUsage: ObjectUsage[Volume] | None = None
-    BuildCacheUsage: ObjectUsage[dict[str, Any]] | None = None
+    BuildCacheUsage: ObjectUsage[BuildCacheRecord] | None = None
 
 
 class Finding(msgspec.Struct):

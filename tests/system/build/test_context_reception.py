@@ -83,12 +83,6 @@ async def test_a_context_is_gone_with_its_build(store: ContextStore) -> None:
     assert os.listdir(store.root) == []
 
 
-async def test_what_a_killed_engine_left_goes_at_the_start(store: ContextStore) -> None:
-    (store.root / "left").mkdir(parents=True)
-    store.open()
-    assert not store.root.exists()
-
-
 @pytest.mark.parametrize(
     ("members", "words"),
     [

@@ -66,10 +66,10 @@ def test_what_blocks_the_event_loop_fails_the_tests_of_an_engine() -> None:
             engine.close()
 
 
-def test_a_build_is_told_what_builds(engine: Engine) -> None:
-    refused = engine.api("POST", "/build")
+def test_a_build_by_buildkits_protocol_is_told_what_builds(engine: Engine) -> None:
+    refused = engine.api("POST", "/build?version=2")
     assert refused.status == 501
-    assert "`docker buildx create --use --driver docker-container`" in refused.json()["message"]
+    assert "build with DOCKER_BUILDKIT=0, or with `darse build`" in refused.json()["message"]
 
 
 def test_a_second_engine_on_the_same_roots_is_refused(engine: Engine, tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     refusing = _Anything()
     engine = SimpleNamespace(
         config=EngineConfig(),
+        builds=refusing,
         images=refusing,
         registries=refusing,
         networks=refusing,
@@ -95,7 +96,6 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         execs=refusing,
         system=refusing,
         events=EventLog(state),
-        state=state,
     )
 
     async def start() -> tuple[Served, asyncio.Server]:

@@ -23,6 +23,8 @@ _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "
 }
 # Where as many words as the command takes at least are no good.
 _ARGUMENTS = {
+    "builder build": ["{}"],
+    "image build": ["{}"],
     "container cp": ["c:/x", "{}/copied"],
     "container export": ["-o", "{}/exported", "c"],
     "container update": ["--cpus", "1", "c"],
@@ -45,6 +47,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("DARSE_RECONNECT", "0.1")
     (tmp_path / "archive").write_bytes(bytes(10240))
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     with FakeEngine(tmp_path) as engine:
         yield engine
 

@@ -86,20 +86,11 @@ async def _no_such_plugin(call: Call) -> web.StreamResponse:
     raise NotFound(f'plugin "{call.match["name"]}" not found')
 
 
-# What clients without buildx show to who wants to build.
-BUILDS = (
-    "with docker's buildx plugin builds run today: `docker buildx create --use --driver docker-container`, then "
-    "`docker buildx build --load -t NAME .`"
-)
-
-
 async def not_here_yet(call: Call) -> web.StreamResponse:
     """Say that a later version brings this; clients read 501 as "not here"."""
     text = f"{call.request.method} {call.request.path} is not part of this version of darse"
     if "/swarm" in call.request.path:
         text += "; swarm mode comes with a later one"
-    if call.request.path.endswith("/build"):
-        text += f"; {BUILDS}"
     raise NotImplementedHere(text)
 
 

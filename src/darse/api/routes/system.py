@@ -126,16 +126,8 @@ async def doctor(call: Call) -> web.StreamResponse:
     return json_response(await call.engine.system.doctor())
 
 
-@ROUTES.add("POST", "/build/prune")
-async def prune_builds(call: Call) -> web.StreamResponse:
-    """Remove the build cache; there is none yet, so that `system prune` need not fail for it."""
-    del call
-    return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
-
-
 # What later rooms bring. Clients ask for some of it to find out what there is, and read 501 as "not here".
 _LATER = (
-    ("POST", "/build"),
     ("POST", "/session"),
     ("POST", "/grpc"),
 )

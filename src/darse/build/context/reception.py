@@ -1,6 +1,6 @@
 """Build contexts on their way in: directories below the data root, each for as long as its build runs.
 
-    build-contexts/<id>/<name>      the unpacked files of one of the client's directories
+    build/contexts/<id>/<number>    the unpacked files of one of the client's directories
 
 What a client sends is unpacked by the confined worker (`darse.archive.worker`), which sees the directory and nothing
 else. The engine itself reads such a directory only by `darse.linux.fs.openat2`. Directories that a killed engine left
@@ -31,14 +31,9 @@ class ContextStore:
 
     def __init__(self, data_root: Path, trash: Trash) -> None:
         """`trash` is on the same file system; trees are removed through it."""
-        self.root = data_root / "build-contexts"
+        self.root = data_root / "build" / "contexts"
         self._trash = trash
         self._removals: set[asyncio.Task[None]] = set()
-
-    def open(self) -> None:
-        """Remove what a killed engine left. Call it once, before any build."""
-        if self.root.exists():
-            self._trash.take(self.root)
 
     @asynccontextmanager
     async def directory(self) -> AsyncIterator[Path]:
@@ -46,7 +41,7 @@ class ContextStore:
         path = self.root / secrets.token_hex(8)
         with in_words(self.root):
             # Nobody else passes: what clients send may be set-uid.
-            self.root.mkdir(mode=0o700, exist_ok=True)
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.mkdir(mode=0o700)
         try:
             yield path

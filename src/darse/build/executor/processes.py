@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from darse.build.errors import BuildError
+from darse.build.errors import BuildError, ProcessFailed
 from darse.build.executor.agents import forwarded
 from darse.build.executor.cache_directories import CacheDirectories
 from darse.build.executor.session import BuildSession
@@ -82,7 +82,7 @@ class Processes:
         except EngineError as error:
             raise BuildError(f"process {process} did not complete successfully: {error}") from error
         if ended.code not in (operation.meta.valid_exit_codes or (0,)):
-            raise BuildError(f"process {process} did not complete successfully: exit code: {ended.code}")
+            raise ProcessFailed(operation.meta.arguments, ended.code)
 
     @property
     def context(self) -> Dependencies:

@@ -81,7 +81,9 @@ class PrunePolicy(msgspec.Struct, frozen=True):
     """Bytes that stay in any case."""
 
     @classmethod
-    def parse(cls, filters: Iterable[str], *, all_records: bool = False, keep_storage: int = 0) -> PrunePolicy:
+    def parse(
+        cls, filters: Iterable[str], *, all_records: bool = False, keep_storage: int = 0, max_used_space: int = 0
+    ) -> PrunePolicy:
         """Of the options of `docker builder prune`; `until=24h` is the duration. Raises BuildError."""
         duration, found = 0.0, []
         for text in filters:
@@ -89,7 +91,7 @@ class PrunePolicy(msgspec.Struct, frozen=True):
                 duration = _seconds(text.removeprefix("until=").removeprefix("="))
             else:
                 found.append(CacheFilter.parse(text))
-        return cls(tuple(found), all_records, duration, reserved_space=keep_storage)
+        return cls(tuple(found), all_records, duration, max_used_space, keep_storage)
 
 
 def _seconds(text: str) -> float:

@@ -15,7 +15,19 @@ _NARROWEST = 20
 # Keys of `--filter`, with the values of those that have few; a test holds them against the engine's.
 _LABELS = {"label": "", "label!": ""}
 _BOOLEAN = "true false"
+_CACHE = {
+    "description": "",
+    "id": "",
+    "inuse": "",
+    "parent": "",
+    "private": "",
+    "shared": "",
+    "type": "exec.cachemount frontend internal regular source.git.checkout source.local",
+    "until": "",
+}
 FILTERS: dict[str, dict[str, str]] = {
+    "builder du": _CACHE,
+    "builder prune": _CACHE,
     "container ls": {
         "ancestor": "",
         "before": "",
@@ -69,6 +81,8 @@ FILTERS: dict[str, dict[str, str]] = {
 }
 
 EXAMPLES = {
+    "builder du": "builder du\nbuilder du --filter type=regular",
+    "builder prune": "builder prune\nbuilder prune -a --filter until=24h",
     "checkpoint create": "checkpoint create web before-upgrade",
     "checkpoint ls": "checkpoint ls web",
     "checkpoint rm": "checkpoint rm web before-upgrade",

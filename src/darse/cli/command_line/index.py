@@ -37,8 +37,12 @@ _C = "darse.cli.commands.containers"
 _I = "darse.cli.commands.images"
 _R = "darse.cli.commands.registry"
 _S = "darse.cli.commands.system"
+_B = "darse.cli.commands.build"
 
 COMMANDS = {
+    "builder build": IndexEntry(f"{_B}.build", "Build an image from a Dockerfile"),
+    "builder du": IndexEntry(f"{_B}.cache", "Show what the build cache has"),
+    "builder prune": IndexEntry(f"{_B}.cache", "Remove build cache"),
     "checkpoint create": IndexEntry(f"{_C}.checkpoint", "Create a checkpoint from a running container"),
     "checkpoint ls": IndexEntry(f"{_C}.checkpoint", "List checkpoints for a container"),
     "checkpoint rm": IndexEntry(f"{_C}.checkpoint", "Remove a checkpoint"),
@@ -84,6 +88,7 @@ COMMANDS = {
     "context show": IndexEntry("darse.cli.commands.contexts", "Print the name of the current context"),
     "context update": IndexEntry("darse.cli.commands.contexts", "Update a context"),
     "context use": IndexEntry("darse.cli.commands.contexts", "Set the current context"),
+    "image build": IndexEntry(f"{_B}.build", "Build an image from a Dockerfile"),
     "image history": IndexEntry(f"{_I}.history", "Show the history of an image"),
     "image import": IndexEntry(f"{_I}.transfer", "Import the contents from a tarball to create a filesystem image"),
     "image inspect": IndexEntry(f"{_S}.inspect", "Display detailed information on one or more images"),
@@ -139,6 +144,7 @@ ALIASES = {
     "run": "container run",
     "exec": "container exec",
     "ps": "container ls",
+    "build": "image build",
     "pull": "image pull",
     "images": "image ls",
     "info": "system info",
@@ -186,6 +192,7 @@ ALIASES = {
 }
 
 GROUPS = {
+    "builder": "Manage builds",
     "checkpoint": "Manage checkpoints",
     "container": "Manage containers",
     "context": "Manage contexts",
@@ -196,7 +203,7 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 
-COMMON = ("run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info")
+COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info")
 
 
 def resolve(words: list[str]) -> tuple[str, str, list[str]] | None:

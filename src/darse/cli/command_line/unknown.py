@@ -11,11 +11,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_BUILDS = (
-    "builds are not in this version of darse; with docker's buildx plugin they run in a container today:\n"
-    "  darse buildx create --use --driver docker-container\n"
-    "  darse buildx build --load -t NAME ."
-)
 _SWARM = "swarm mode is not in this version of darse; several services on one host: `darse compose up -d`"
 _PLUGIN = (
     "is a plugin of docker's client, and it is not installed: put its program, docker-{0}, into\n"
@@ -23,8 +18,6 @@ _PLUGIN = (
 )
 # docker's words that are not there.
 ABSENT = {
-    "build": _BUILDS,
-    "builder": _BUILDS,
     "swarm": _SWARM,
     "service": _SWARM,
     "stack": _SWARM,

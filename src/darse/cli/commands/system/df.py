@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.output import container_rows, image_rows, volume_rows
+from darse.cli.output import cache_rows, container_rows, image_rows, volume_rows
 from darse.cli.output.format import FORMAT_HELP, Format, Row, write
 from darse.image_spec.references import familiar
 from darse.units import human_size
@@ -31,7 +31,7 @@ _CONTAINERS = (
     "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.LocalVolumes}}\t{{.Size}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}"
 )
 _VOLUMES = "table {{.Name}}\t{{.Links}}\t{{.Size}}"
-_CACHE_HEADINGS = "CACHE ID   CACHE TYPE   SIZE      CREATED   LAST USED   USAGE     SHARED"
+_CACHE = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}"
 _ACTIVE = frozenset({"running", "paused", "restarting"})
 
 
@@ -76,6 +76,9 @@ class AllUsage(Row):
             for one in usage.get("Containers") or ()
         ]
         self._volumes = [volume_rows.VolumeRow(one) for one in usage.get("Volumes") or ()]
+        self._caches = [
+            cache_rows.CacheRow({"Parents": None, **one}, truncate=truncate) for one in usage.get("BuildCache") or ()
+        ]
 
     def Images(self) -> list[image_rows.ImageRow]:
         return self._images
@@ -86,8 +89,8 @@ class AllUsage(Row):
     def Volumes(self) -> list[volume_rows.VolumeRow]:
         return self._volumes
 
-    def BuildCache(self) -> list[str]:
-        return []
+    def BuildCache(self) -> list[cache_rows.CacheRow]:
+        return self._caches
 
 
 def image_row(image: Mapping[str, Any], truncate: bool) -> image_rows.ImageRow:
@@ -99,6 +102,7 @@ def image_row(image: Mapping[str, Any], truncate: bool) -> image_rows.ImageRow:
 
 def _rows(usage: Mapping[str, Any]) -> list[UsageRow]:
     images, containers, volumes = (usage.get(name) or [] for name in ("Images", "Containers", "Volumes"))
+    caches = usage.get("BuildCache") or []
     layers = usage.get("LayersSize", 0)
     known = [one for one in images if one["Containers"] != 0 and -1 not in (one["Size"], one.get("SharedSize", -1))]
     used = sum(one["Size"] - one["SharedSize"] for one in known)
@@ -124,7 +128,14 @@ def _rows(usage: Mapping[str, Any]) -> list[UsageRow]:
             sum(size for size, count in stored if count == 0),
             percent=True,
         ),
-        UsageRow("Build Cache", 0, 0, 0, 0, percent=False),
+        UsageRow(
+            "Build Cache",
+            len(caches),
+            sum(one["InUse"] for one in caches),
+            sum(one["Size"] for one in caches if not one["Shared"]),
+            sum(one["Size"] for one in caches if not one["Shared"] and not one["InUse"]),
+            percent=False,
+        ),
     ]
 
 
@@ -151,7 +162,10 @@ def _verbose(usage: Mapping[str, Any], source: str) -> None:
         ):
             sys.stdout.write(title)
             write(form, rows, headings, may_fit=True)
-        sys.stdout.write(f"\nBuild cache usage: 0B\n\n{_CACHE_HEADINGS}\n")
+        caches = everything.BuildCache()
+        total = human_size(sum(one.document["Size"] for one in caches if not one.document["Shared"]))
+        sys.stdout.write(f"\nBuild cache usage: {total}\n\n")
+        write(_CACHE, caches, cache_rows.HEADINGS, may_fit=True)
         return
     sys.stdout.write(Format(source).row(everything))
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from darse.api.build_messages import ClassicMessages
-from darse.api.build_status import StatusMessages
-from darse.api.build_stream import MessageForm, build_messages, quiet_messages
+from darse.api.builds.classic import ClassicMessages
+from darse.api.builds.status import StatusMessages
+from darse.api.builds.stream import MessageForm, build_messages, quiet_messages
 from darse.build.errors import BuildError, ProcessFailed
 from darse.build.progress import BuildPlanned, BuildReport, BuiltImage, DockerfileRead
 from darse.build.solver import MemoryCacheStorage, Solver, VertexLog

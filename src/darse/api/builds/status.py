@@ -17,7 +17,15 @@ from darse.build.dockerfile.checks import CheckWarning
 from darse.build.dockerfile.source import excerpt
 from darse.build.errors import BuildError, ProcessFailed
 from darse.build.graph import Definition
-from darse.build.progress import BuildEvent, BuildPlanned, BuildTransfer, BuildWarned, BuiltImage, DockerfileRead
+from darse.build.progress import (
+    BuildEvent,
+    BuildPlanned,
+    BuildTransfer,
+    BuildWarned,
+    BuiltImage,
+    DockerfileRead,
+    VertexNote,
+)
 from darse.build.solver import SolveError, VertexCompleted, VertexLog, VertexStarted
 from darse.core.times import rfc3339
 from darse.images.progress import LayerProgress, LayerStage
@@ -56,6 +64,10 @@ class StatusMessages:
                 yield {"logs": [{"vertex": event.vertex, "stream": event.stream, "data": data, "timestamp": now}]}
             case BuildTransfer(vertex=vertex, event=LayerProgress() as layer):
                 yield {"statuses": [self._transfer(vertex, layer, now)]}
+            case VertexNote():
+                started = self._started.get(event.vertex, now)
+                done = {"started": started, "timestamp": now, "completed": now}
+                yield {"statuses": [{"id": event.text, "vertex": event.vertex, "current": 0, **done}]}
             case BuildWarned():
                 yield {"warnings": [self._warning(event.warning)]}
 
@@ -73,8 +85,9 @@ class StatusMessages:
         if isinstance(error, SolveError):
             found["vertex"] = error.vertex
             found["source"] = excerpt(self._dockerfile.source, self._dockerfile.filename, error.lines)
-        elif isinstance(error, DockerfileError) and self._dockerfile.source:
-            found["source"] = error.report(self._dockerfile.source, self._dockerfile.filename)
+        elif isinstance(error, DockerfileError) and error.lines is not None:
+            shown = excerpt(self._dockerfile.source, self._dockerfile.filename, [error.lines])
+            found["source"] = shown + (f"{error.advice}\n" if error.advice else "")
         return found
 
     def _vertex(self, digest: str, name: str) -> dict[str, Any]:

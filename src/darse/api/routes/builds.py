@@ -1,0 +1,47 @@
+"""`/build`: images of Dockerfiles, and the cache of builds."""
+
+from __future__ import annotations
+
+from darse.api import aiohttp_server as web
+from darse.api import query
+from darse.api.responses import empty, json_response, progress
+from darse.api.routing import Call, Routes
+from darse.core.errors import InvalidParameter
+from darse.core.filters import Filters
+from darse.wire.system import CachesPruned
+
+ROUTES = Routes()
+PRUNE_FILTERS = ("description", "id", "inuse", "parent", "private", "shared", "type", "until")
+
+
+@ROUTES.add("POST", "/build")
+async def build(call: Call) -> web.StreamResponse:
+    """Build an image of an archive, or of a URL's content."""
+    from darse.api.builds.request import messages_of  # noqa: PLC0415 - an engine that builds nothing loads none of it
+
+    return await progress(call.request, await messages_of(call), interruptible=True)
+
+
+@ROUTES.add("POST", "/build/cancel")
+async def cancel(call: Call) -> web.StreamResponse:
+    """Cancel a build by the id that its client gave it."""
+    identifier = query.text(call.request, "id")
+    if not identifier:
+        raise InvalidParameter("build ID not provided")
+    call.engine.builds.cancel(identifier)
+    return empty(200)
+
+
+@ROUTES.add("POST", "/build/prune")
+async def prune(call: Call) -> web.StreamResponse:
+    """Remove what of the build cache is not used."""
+    request = call.request
+    filters = Filters.parse(request.query.get("filters"), PRUNE_FILTERS)
+    conditions = [f"{name}={value}" if value else name for name in PRUNE_FILTERS for value in filters.values(name)]
+    removed = await call.engine.builds.prune(
+        conditions,
+        everything=query.flag(request, "all"),
+        reserved_space=query.number(request, "reserved-space") or query.number(request, "keep-storage") or 0,
+        max_used_space=query.number(request, "max-used-space") or 0,
+    )
+    return json_response(CachesPruned([one.ID for one in removed] or None, sum(one.Size for one in removed)))

@@ -1,0 +1,112 @@
+"""`builder du` and `builder prune`: the build cache."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.invocation import Invocation, confirm
+from darse.cli.commands.pruning import filters_of
+from darse.cli.creating.values import size
+from darse.cli.output.cache_rows import HEADINGS, CacheRow
+from darse.cli.output.format import FORMAT_HELP, write
+from darse.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_TABLE = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}"
+_QUESTION = "Are you sure you want to continue?"
+_WARNING = "WARNING! This will remove all dangling build cache."
+_ALL_WARNING = "WARNING! This will remove all build cache."
+
+
+def disk_usage(invocation: Invocation) -> int:
+    """Print the records, and what they take together."""
+    options = invocation.options
+    usage = invocation.client.call("GET", "/system/df", {"type": "build-cache"})
+    wanted = parse_filters(options.filter) or {}
+    records = [one for one in usage.get("BuildCache") or () if _matches(one, wanted)]
+    rows = [CacheRow(one, truncate=not options.verbose) for one in records]
+    source = options.format or _TABLE
+    write(_TABLE if source == "table" else source, rows, HEADINGS, may_fit=source == _TABLE)
+    if not options.format:
+        total = sum(one["Size"] for one in records)
+        reclaimable = sum(one["Size"] for one in records if not one["InUse"])
+        sys.stdout.write(f"Reclaimable:\t{human_size(reclaimable)}\nTotal:\t\t{human_size(total)}\n")
+    return 0
+
+
+def _matches(record: Mapping[str, Any], wanted: Mapping[str, list[str]]) -> bool:
+    facts = {
+        "id": record["ID"],
+        "type": record["Type"],
+        "parent": (record.get("Parents") or [""])[0],
+        "inuse": str(record["InUse"]).lower(),
+        "shared": str(record["Shared"]).lower(),
+        "private": str(not record["Shared"]).lower(),
+    }
+    return all(
+        re.search(value, record["Description"]) is not None
+        if name == "description"
+        else facts.get(name, value) == (value or "true")
+        for name, values in wanted.items()
+        for value in values
+    )
+
+
+def prune(invocation: Invocation) -> int:
+    """Remove what nobody uses."""
+    options = invocation.options
+    warning = _ALL_WARNING if options.all else _WARNING
+    if not options.force and not confirm(f"{warning}\n{_QUESTION}"):
+        return 0
+    reserved = options.reserved_space or options.keep_storage
+    query = {
+        "all": options.all,
+        "filters": filters_of(invocation) or None,
+        "reserved-space": size(reserved, "reserved-space") if reserved else None,
+        "max-used-space": size(options.max_used_space, "max-used-space") if options.max_used_space else None,
+    }
+    result = invocation.client.call("POST", "/build/prune", query)
+    if deleted := result.get("CachesDeleted"):
+        sys.stdout.write("\n".join(["Deleted build cache objects:", *deleted]) + "\n\n")
+    sys.stdout.write(f"Total reclaimed space: {human_size(result.get('SpaceReclaimed', 0))}\n")
+    return 0
+
+
+COMMANDS = {
+    "builder du": (
+        Command(
+            "builder du",
+            "[OPTIONS]",
+            "Show what the build cache has",
+            (
+                listing("filter", "Provide filter values", value="filter"),
+                string("format", FORMAT_HELP),
+                switch("verbose", "Do not truncate ids"),
+            ),
+        ),
+        disk_usage,
+    ),
+    "builder prune": (
+        Command(
+            "builder prune",
+            "[OPTIONS]",
+            "Remove build cache",
+            (
+                switch("all", "Remove all unused build cache, not just dangling ones", "a"),
+                listing("filter", 'Provide filter values (e.g., "until=24h")', value="filter"),
+                switch("force", "Do not prompt for confirmation", "f"),
+                string("keep-storage", "Amount of disk space to keep for cache (deprecated)", value="bytes"),
+                string("reserved-space", "Amount of disk space always allowed to keep for cache", value="bytes"),
+                string("max-used-space", "Maximum amount of disk space allowed to keep for cache", value="bytes"),
+            ),
+        ),
+        prune,
+    ),
+}

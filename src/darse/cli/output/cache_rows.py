@@ -1,0 +1,67 @@
+# ruff: noqa: N802 - methods are named as the placeholders
+"""A record of the build cache as a row: the placeholders of `builder du --format`."""
+
+from __future__ import annotations
+
+import datetime
+from typing import ClassVar
+
+from darse.cli.output.format import Row, ago
+from darse.units import human_size
+
+HEADINGS = {
+    "ID": "CACHE ID",
+    "Parent": "PARENT",
+    "CacheType": "CACHE TYPE",
+    "Size": "SIZE",
+    "CreatedSince": "CREATED",
+    "LastUsedSince": "LAST USED",
+    "UsageCount": "USAGE",
+    "Shared": "SHARED",
+    "Description": "DESCRIPTION",
+    "InUse": "IN USE",
+}
+_SHORT = 12
+
+
+class CacheRow(Row):
+    """A record."""
+
+    GO_NAME: ClassVar[str] = "*formatter.buildCacheContext"
+
+    def ID(self) -> str:
+        text = str(self.document["ID"])
+        text = text[:_SHORT] if self.truncate else text
+        return f"{text}*" if self.document["InUse"] else text
+
+    def Parent(self) -> str:
+        return str((self.document.get("Parents") or [""])[0])[: _SHORT if self.truncate else None]
+
+    def CacheType(self) -> str:
+        return str(self.document["Type"])
+
+    def Size(self) -> str:
+        return human_size(self.document["Size"])
+
+    def CreatedSince(self) -> str:
+        return ago(_seconds(self.document["CreatedAt"]))
+
+    def LastUsedSince(self) -> str:
+        return ago(_seconds(self.document["LastUsedAt"])) if self.document.get("LastUsedAt") else ""
+
+    def UsageCount(self) -> str:
+        return str(self.document["UsageCount"])
+
+    def Shared(self) -> str:
+        return str(self.document["Shared"]).lower()
+
+    def Description(self) -> str:
+        return str(self.document["Description"])
+
+    def InUse(self) -> str:
+        return str(self.document["InUse"]).lower()
+
+
+def _seconds(time: str) -> float:
+    # RFC 3339 in UTC; no Python takes nanoseconds.
+    return datetime.datetime.fromisoformat(f"{time[:19]}+00:00").timestamp()

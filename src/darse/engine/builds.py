@@ -1,0 +1,96 @@
+"""The way to builds: an engine that has built nothing yet loads none of what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from darse.containers import ContainerService
+from darse.containers.dependencies import Dependencies
+from darse.core.errors import InvalidParameter
+from darse.core.times import rfc3339
+from darse.images.transfer.service import RegistryService
+from darse.wire.system import BuildCacheRecord, ObjectUsage
+
+if TYPE_CHECKING:
+    from darse.build.service import BuildService
+    from darse.build.solver import CacheRecord
+
+
+class Builds:
+    """Makes the build service for the first build, and answers for it before."""
+
+    def __init__(self, context: Dependencies, containers: ContainerService, registries: RegistryService) -> None:
+        self._context = context
+        self._containers = containers
+        self._registries = registries
+        self._made: BuildService | None = None
+
+    def open(self) -> None:
+        """Remove what builds of a killed engine left."""
+        left = self._context.config.data_root / "build" / "contexts"
+        if left.exists():
+            self._context.images.trash.take(left)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._made is not None:
+            await self._made.close()
+
+    @cached_property
+    def service(self) -> BuildService:
+        """Builds images."""
+        from darse.build.cache.storage import DatabaseCacheStorage  # noqa: PLC0415
+        from darse.build.executor import EngineExecutor  # noqa: PLC0415
+        from darse.build.service import BuildService  # noqa: PLC0415
+
+        context = self._context
+        executor = EngineExecutor(context, self._containers.transient, self._registries)
+        storage = DatabaseCacheStorage(context.database)
+        self._made = BuildService(context.config.data_root, context.images, self._registries, executor, storage)
+        return self._made
+
+    def cancel(self, identifier: str) -> None:
+        """Cancel the build that its client has named so; does nothing where there is none."""
+        if self._made is not None:
+            self._made.cancel(identifier)
+
+    async def prune(
+        self, conditions: Iterable[str], *, everything: bool, reserved_space: int, max_used_space: int
+    ) -> list[BuildCacheRecord]:
+        """Remove what of the cache fulfils all conditions; spaces are bytes. Raises InvalidParameter."""
+        from darse.build.errors import BuildError  # noqa: PLC0415
+        from darse.build.solver import PrunePolicy  # noqa: PLC0415
+
+        try:
+            policy = PrunePolicy.parse(
+                conditions, all_records=everything, keep_storage=reserved_space, max_used_space=max_used_space
+            )
+        except BuildError as error:
+            raise InvalidParameter(str(error)) from None
+        return [_shown(record, in_use=False) for record in await self.service.prune(policy)]
+
+    def disk_usage(self) -> ObjectUsage[BuildCacheRecord]:
+        """What the cache takes."""
+        if self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is None:
+            return ObjectUsage(0, 0, 0, 0, [])
+        records = [_shown(record, in_use=in_use) for record, in_use in self.service.cache_records()]
+        active = [one for one in records if one.InUse]
+        total = sum(one.Size for one in records)
+        return ObjectUsage(len(active), len(records), total - sum(one.Size for one in active), total, records)
+
+
+def _shown(record: CacheRecord, *, in_use: bool) -> BuildCacheRecord:
+    return BuildCacheRecord(
+        ID=record.id,
+        Parents=list(record.parents) or None,
+        Type=record.kind.value,
+        Description=record.description,
+        InUse=in_use,
+        Shared=False,
+        Size=record.size,
+        CreatedAt=rfc3339(int(record.created * 1e9)),
+        LastUsedAt=rfc3339(int(record.last_used * 1e9)),
+        UsageCount=record.uses,
+    )
