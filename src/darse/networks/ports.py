@@ -127,13 +127,6 @@ def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str,
     return [(str(ipaddress.ip_address(wanted)), target[version])]
 
 
-def _also(port: PublishedPort, binding: PortBinding, number: int, protocol: str) -> bool:
-    """Whether a binding to any address says once more what `port` says, as clients do that ask for both families."""
-    return (port.protocol, port.container_port) == (protocol, number) and (
-        port.host_ip in ANY and binding.HostPort == str(port.host_port)
-    )
-
-
 class PortAllocator:
     """The ports of the host that lead to containers."""
 
@@ -216,17 +209,23 @@ class PortAllocator:
         # Those that must be one certain port come first: what is chosen freely must not be one of them.
         order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
         found: dict[int, list[PublishedPort]] = {}
+        known: dict[str, list[tuple[str, str]]] = {}
+        # Those on any address. Clients that ask for both families say each of them twice.
+        on_any: set[tuple[str, int, str, str]] = set()
         try:
             for place in order:
                 key, binding = wanted_ports[place]
                 number, protocol = split_key(key)
-                addresses = _host_addresses(binding.HostIp, default_ip or self._default_ip, target)
-                there = [port for ports in found.values() for port in ports]
-                if binding.HostIp in ANY and any(
-                    _also(port, binding, number, protocol) and port.host_ip == addresses[0][0] for port in there
-                ):
+                addresses = known.get(binding.HostIp)
+                if addresses is None:
+                    addresses = _host_addresses(binding.HostIp, default_ip or self._default_ip, target)
+                    known[binding.HostIp] = addresses
+                if binding.HostIp in ANY and (protocol, number, addresses[0][0], binding.HostPort) in on_any:
                     continue
                 found[place] = self._one(protocol, addresses, binding, number)
+                for port in found[place]:
+                    if port.host_ip in ANY:
+                        on_any.add((protocol, number, port.host_ip, str(port.host_port)))
         except BaseException:
             for port in (port for ports in found.values() for port in ports):
                 self.release(port)
@@ -302,8 +301,7 @@ class PortAllocator:
 
     def _has(self, protocol: str, host_ip: str, number: int) -> bool:
         """Whether a container has the port, on this address or on all of its family."""
-        version = ipaddress.ip_address(host_ip).version
-        holders = {one for one in self._taken.get((protocol, number), set()) if (":" in one) == (version == 6)}
+        holders = {one for one in self._taken.get((protocol, number), ()) if (":" in one) == (":" in host_ip)}
         return host_ip in holders or bool(holders and (host_ip in ANY or holders & set(ANY)))
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -82,6 +83,21 @@ def test_both_families_asked_for_are_one_port(allocator: PortAllocator, free: in
     published, shown = allocator.allocate({"80/tcp": both}, (), TARGET, publish_all=False)
     assert len(published) == 1
     assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free))]}
+
+
+def test_many_ports_take_no_longer_than_as_many_times_one(allocator: PortAllocator) -> None:
+    def seconds(count: int) -> float:
+        wanted = {f"{number}/sctp": [PortBinding("", str(number))] for number in range(20000, 20000 + count)}
+        begun = time.thread_time()
+        published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False)
+        taken = time.thread_time() - begun
+        assert len(published) == count
+        for port in published:
+            allocator.release(port)
+        return taken
+
+    few = min(seconds(500) for _ in range(3))
+    assert seconds(16_000) < 10 * 32 * few
 
 
 def test_the_request_is_left_as_it_was(allocator: PortAllocator, free: int) -> None:
