@@ -19,6 +19,7 @@ from tests.system.networks.support import Echo, Host, Outside, ask, host_port, i
 from darse.linux import sysctl
 from darse.networks.pool import READY
 from darse.networks.sandboxes import Sandbox
+from darse.wire.host_config import PortBinding
 
 SECOND = 1.0
 
@@ -93,6 +94,18 @@ async def test_own_changes_are_no_damage(host: Host, caplog: pytest.LogCaptureFi
     sh("nft", "delete", "table", "ip", host.config.nft_table)
     await comes_back(lambda: bool(rules(host)), "the table")
     assert caplog.text.count("made anew") == 1
+
+
+async def test_own_changes_are_no_damage_however_many_notices_the_kernel_sends(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.sandbox("wide", ports={f"{number}/tcp": [PortBinding("127.0.0.1", "")] for number in range(1, 8001)})
+    # What was told before a deletion is heard before it: of the ports, and then of the repair.
+    for number in (1, 2):
+        sh("nft", "delete", "table", "ip", host.config.nft_table)
+        said = "made anew: nft (process "
+        await asyncio.to_thread(wait_until, lambda: caplog.text.count(said) == number, 10, "the table")  # noqa: B023
+        assert caplog.text.count("made anew") == number
 
 
 async def test_who_deletes_for_ever_is_answered_more_and_more_seldom(

@@ -29,6 +29,8 @@ _NFNLGRP_NFTABLES = 7
 _NFT_MSG_NEWGEN, _NFT_MSG_NEWFLOWTABLE, _NFT_MSG_DELFLOWTABLE = 15, 22, 24
 _NFTA_GEN_PROC_PID, _NFTA_GEN_PROC_NAME, _NFTA_TABLE = 2, 3, 1
 _HEADER = struct.Struct("=IHHII")
+# Where a header has the address of who has asked.
+_PORT = 12
 _IFINFO, _IFADDR, _NFGENMSG, _NETCONF = 16, 8, 4, 4
 _BUFFER: Final = 1 << 16
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
@@ -91,6 +93,21 @@ def _rtnetlink_filter() -> bytes:
     )
 
 
+def _not_from(port: int) -> bytes:
+    """Classic BPF that drops datagrams of the changes that the socket with this netlink address has asked for.
+
+    The kernel never puts notices of two transactions in one datagram.
+    """
+    return b"".join(
+        (
+            _load(4, _PORT),
+            _jump(0x15, socket.htonl(port & 0xFFFFFFFF), 0, 1),
+            _return(0),
+            _return(0xFFFFFFFF),
+        )
+    )
+
+
 class LinkNotices:
     """A socket that is told what links and addresses lose, in the network namespace of the calling thread."""
 
@@ -128,6 +145,8 @@ class TableNotices:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
         )
+        # Thousands of ports are thousands of notices at once: with those of our own, the socket would lose some.
+        _attach_filter(self._socket, _not_from(own_port))
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
         #: Readable when there are notices.
