@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import logging
@@ -15,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from darse import __version__
@@ -75,7 +77,17 @@ def main() -> None:
         sys.exit(f"darsed: {error}")
     except OSError as error:
         _log.debug("cannot go on", exc_info=True)
+        if (blocker := _no_directory(error)) is not None:
+            sys.exit(f"darsed: {blocker} is not a directory: move it away")
         sys.exit(f"darsed: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+def _no_directory(error: OSError) -> Path | None:
+    """What the kernel has met where a directory was to be made, or to be passed: a file, or a link to nowhere."""
+    if error.errno not in (errno.EEXIST, errno.ENOTDIR, errno.ELOOP) or not isinstance(error.filename, str):
+        return None
+    path = Path(error.filename)
+    return next((one for one in (*reversed(path.parents), path) if os.path.lexists(one) and not one.is_dir()), None)
 
 
 def _say(line: str) -> None:

@@ -18,6 +18,9 @@ from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import NotRegular, open_own, read_regular
 from darse.runtime.monitor.conmon import HANDOVERS, MonitorDirectory
 
+#: Of a container's directory below the data root.
+DIRECTORY_MODE = 0o710
+
 
 class ContainerFiles(msgspec.Struct, frozen=True):
     """The places of one container's files."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
+from darse.containers.layout import DIRECTORY_MODE
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.lifecycle.transient import TransientContainers
 from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Status
 from darse.core.errors import EngineError
+from darse.core.exhaustion import reason
 from darse.core.state import REBUILD
 from darse.linux.fs.contained import remove_tree
 from darse.recovery.startup import Recovery
@@ -66,6 +69,7 @@ class ContainerRecovery:
                 remove_tree(directory)
             else:
                 recovery.set_aside("containers", directory, "no record names this container")
+        self._make_lost_directories(recovery)
         recovery.unattended = recovery.strays | self._with_processes(self._store.damaged)
         for container_id in recovery.strays:
             recovery.report(
@@ -73,6 +77,23 @@ class ContainerRecovery:
                 "it runs, and no record names it",
                 f"it is left alone; to take it back, {REBUILD}",
             )
+
+    def _make_lost_directories(self, recovery: Recovery) -> None:
+        """Report containers whose directories are lost, and make them anew: all that a start needs is written there."""
+        with os.scandir(self._context.files.containers) as entries:
+            found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+        for container in self._store:
+            directory = self._context.files.of(container.id).data
+            if found.get(container.id):
+                continue
+            if container.id in found:
+                recovery.set_aside("containers", directory, "it is in the place of a container's directory")
+            try:
+                directory.mkdir(DIRECTORY_MODE)
+                advice = "it is made anew, and its log is empty"
+            except OSError as error:
+                advice = f"it cannot be made anew: {reason(error)}"
+            recovery.report(f"container {container.id}", f"{directory} is missing", advice)
 
     @property
     def known(self) -> set[str]:

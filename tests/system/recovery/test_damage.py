@@ -248,6 +248,62 @@ def test_a_lost_layer_keeps_only_what_stands_on_it_down(bench: Bench) -> None:
     assert bench.layer in lost.err
 
 
+@pytest.mark.parametrize("instead", [None, "a file"])
+def test_a_lost_directory_of_a_container_costs_it_no_more_than_its_log(bench: Bench, instead: str | None) -> None:
+    directory = bench.data / "containers" / bench.container
+    shutil.rmtree(directory)
+    if instead is not None:
+        directory.write_text(instead)
+    before = bench.prints()
+    engine = bench.engine
+    engine.up()
+    log = engine.log()
+    bench.nothing_is_lost({place: before[place] for place in before if instead or "containers" not in place}, log)
+    assert f"container {bench.container}: {directory} is missing; it is made anew, and its log is empty" in log
+    assert str(directory) in engine.darse("doctor").out
+    assert engine.docker("logs", "ended").ok().line == ""
+    started = engine.docker("start", "-a", "ended")
+    assert (started.status, started.line) == (7, "said"), started.err
+    assert "Traceback" not in engine.log()
+
+
+@pytest.mark.parametrize("lost", ["", "upper", "work"])
+def test_a_lost_writable_layer_is_told_at_the_start(bench: Bench, lost: str) -> None:
+    path = bench.data / "snapshots" / bench.container / lost
+    shutil.rmtree(path)
+    before = bench.prints()
+    engine = bench.engine
+    engine.up()
+    bench.nothing_is_lost(before, "")
+    assert f"container {bench.container}: {path if lost else path / 'upper'} is missing" in engine.log()
+    assert str(path) in engine.darse("doctor").out
+    refused = engine.docker("start", "ended")
+    assert (refused.status, "is missing" in refused.err) == (1, True), refused.err
+    assert "Traceback" not in engine.log()
+    assert engine.docker("run", "--rm", "mine:1", "cat", "/file").ok().line == "mine"
+    engine.docker("rm", "ended").ok()
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"), [("containers", "file"), ("images/blobs", "loop"), ("trash", "dangling"), ("volumes", "file")]
+)
+def test_what_is_in_the_place_of_a_directory_is_named_with_the_remedy(bench: Bench, place: str, kind: str) -> None:
+    path = bench.data / place
+    aside = path.rename(bench.data.parent / "aside")
+    if kind == "file":
+        path.touch()
+    else:
+        path.symlink_to(path if kind == "loop" else "nowhere")
+    try:
+        assert bench.refused() == f"darsed: {path} is not a directory: move it away"
+        path.unlink()
+    finally:
+        path.unlink(missing_ok=True)
+        aside.rename(path)
+    bench.engine.up()
+    bench.everything_is_there()
+
+
 def test_orphans_are_moved_aside_named_and_removed_by_their_owner(bench: Bench) -> None:
     layer = bench.data / "images/layers" / ("a" * 64)
     (layer / "fs").mkdir(parents=True)

@@ -14,7 +14,7 @@ import msgspec
 
 from darse.containers import name_generator
 from darse.containers.dependencies import Dependencies
-from darse.containers.layout import ContainerFiles
+from darse.containers.layout import DIRECTORY_MODE, ContainerFiles
 from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.lifecycle.signals import parse_signal
 from darse.containers.logs import drivers as log_drivers
@@ -117,7 +117,7 @@ class Creation:
             undo.push_async_callback(self._discard_volumes, container)
             undo.callback(context.store.delete_container, container)
             undo.push_async_callback(context.images.remove_snapshot, container.id)
-            files.data.mkdir(mode=0o710)
+            files.data.mkdir(DIRECTORY_MODE)
             undo.callback(files.remove)
             if owners := context.id_mapping_of(container.record.host).owners:
                 await context.snapshots.change_owners(container.id, owners)

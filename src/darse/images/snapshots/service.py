@@ -91,6 +91,15 @@ class SnapshotService:
                 connection.execute("DELETE FROM snapshots WHERE container_id = ?", (container_id,))
                 self.mounted.release_images(container_id)
                 self.owners.remove_owners(container_id)
+        for (container_id,) in self._state.rows("SELECT container_id FROM snapshots"):
+            for path in self._places(container_id):
+                if container_id in keep and not path.is_dir():
+                    recovery.report(f"container {container_id}", f"{path} is missing", "what it had written is lost")
+                    break
+
+    def _places(self, container_id: str) -> tuple[Path, Path]:
+        """The upper directory of a container's overlay, and its work directory."""
+        return self._directory / container_id / "upper", self._directory / container_id / "work"
 
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
         """Make the writable layer of a new container, and hold the layers of the images that it mounts, by their ids.
@@ -117,8 +126,8 @@ class SnapshotService:
         """Return what to mount. Raises NotFound."""
         chain = self.chain_of(container_id)
         lower = tuple(self.owners.layer(container_id, chain_id) for chain_id in reversed(chain)) or (str(self._empty),)
-        directory = self._directory / container_id
-        return Overlay(lower, str(directory / "upper"), str(directory / "work"))
+        upper, work = self._places(container_id)
+        return Overlay(lower, str(upper), str(work))
 
     def chain_of(self, container_id: str) -> list[str]:
         """The chain IDs of the layers below a container's own, lowest first. Raises NotFound."""
