@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +11,9 @@ import pytest
 from darse.containers.exec import service as exec_service
 from darse.containers.exec.pool import monitor_directory_of
 from darse.containers.exec.records import ExecRecord
-from darse.core.errors import Conflict, EngineError
-from darse.runtime.monitor.conmon import MonitorExited
+from darse.containers.exec.service import _UNSTARTED_SECONDS
+from darse.core.errors import Conflict, EngineError, NotFound
+from darse.runtime.monitor.conmon import CreateResult, MonitorExited
 from darse.testing.clock import in_fake_time
 from darse.testing.room import container_room
 from darse.wire.execs import ExecConfig, ExecStartRequest
@@ -47,3 +49,33 @@ async def test_a_monitor_that_ended_with_its_container_is_no_fault_of_the_engine
         monkeypatch.setattr(exec_service, "runs", lambda pid, parent: container_runs)
         with pytest.raises(error, match=text):
             await execs.start("e1", ExecStartRequest(Detach=True))
+
+
+@in_fake_time
+async def test_an_exec_that_nobody_starts_goes_and_one_that_runs_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with container_room(tmp_path) as room:
+        room.add()
+        await room.service.start("web")
+        execs = room.service.execs
+        monkeypatch.setattr(cast(Any, execs)._pool, "begin", lambda *_, **__: None)
+        forgotten = [await execs.create("web", ExecConfig(Cmd=["true"])) for _ in range(50)]
+        runs = await execs.create("web", ExecConfig(Cmd=["sleep", "1000"]))
+        monitor = room.host.spawn()
+        launched = CreateResult(room.host.spawn(monitor.pid).pid, monitor.pid)
+        monkeypatch.setattr(execs, "_launch_blocking", lambda *_: (launched, None))
+        monkeypatch.setattr(execs, "_watch", _for_ever)
+        await execs.start(runs, ExecStartRequest(Detach=True))
+        await asyncio.sleep(_UNSTARTED_SECONDS - 1)
+        assert execs.inspect(forgotten[0]).Running is False
+        await asyncio.sleep(2)
+        for exec_id in forgotten:
+            with pytest.raises(NotFound):
+                execs.inspect(exec_id)
+        assert execs.of_container(execs.inspect(runs).ContainerID) == [runs]
+        assert [path.name for path in room.dependencies.files.execs.iterdir()] == [runs]
+
+
+async def _for_ever(*_: object) -> None:
+    await asyncio.Event().wait()
