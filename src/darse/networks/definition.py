@@ -20,6 +20,8 @@ from darse.wire.networks import IPAMConfig, NetworkCreate
 PREDEFINED = ("bridge", "host", "none")
 _RESERVED = (*PREDEFINED, "default", "container", "ingress")
 # What is longer has no room for a gateway and a container.
+# Each is held against all others, of this network and of the rest.
+_MOST_SUBNETS = 256
 _LARGEST_PREFIX = {4: 30, 6: 126}
 
 
@@ -82,6 +84,10 @@ def ranges(request: NetworkCreate) -> list[IPAMConfig]:
         for config in (request.IPAM.Config if request.IPAM else None) or ()
         if config != IPAMConfig() and families[6 if ":" in config.Subnet else 4]
     ]
+    if len(configs) > _MOST_SUBNETS:
+        raise InvalidParameter(
+            f"invalid network config:\n{len(configs)} subnets: a network has {_MOST_SUBNETS} at most"
+        )
     problems = [problem for config in configs for problem in _problems(config)]
     problems += _overlaps(configs) if not problems else []
     if problems:
@@ -140,13 +146,20 @@ async def lease_pool(ipam: IPAMDriver, request: PoolRequest, given: IPAMConfig) 
 
 
 def _overlaps(configs: list[IPAMConfig]) -> list[str]:
-    networks = [ipaddress.ip_network(config.Subnet) for config in configs]
-    return [
-        f"invalid subnet {other}: it overlaps {one}"
-        for place, one in enumerate(networks)
-        for other in networks[place + 1 :]
-        if one.version == other.version and one.overlaps(other)
-    ]
+    """A sentence for each subnet that overlaps another."""
+    networks = sorted(
+        (ipaddress.ip_network(config.Subnet) for config in configs),
+        key=lambda network: (network.version, int(network.network_address), network.prefixlen),
+    )
+    found = []
+    # Of two networks that overlap one holds the other, and comes first.
+    holds: IPNetwork | None = None
+    for network in networks:
+        if holds is not None and holds.version == network.version and holds.overlaps(network):
+            found.append(f"invalid subnet {network}: it overlaps {holds}")
+        else:
+            holds = network
+    return found
 
 
 def _problems(config: IPAMConfig) -> list[str]:

@@ -230,9 +230,11 @@ class PortAllocator:
             for port in (port for ports in found.values() for port in ports):
                 self.release(port)
             raise
+        gained: dict[str, list[PortBinding]] = {}
         for place, ports in sorted(found.items()):
-            key = wanted_ports[place][0]
-            shown[key] = [*(shown[key] or ()), *(PortBinding(port.host_ip, str(port.host_port)) for port in ports)]
+            bound = (PortBinding(port.host_ip, str(port.host_port)) for port in ports)
+            gained.setdefault(wanted_ports[place][0], []).extend(bound)
+        shown.update({key: [*(shown[key] or ()), *more] for key, more in gained.items()})
         return [port for _, ports in sorted(found.items()) for port in ports], shown
 
     def _one(

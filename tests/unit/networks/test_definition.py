@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import time
 from typing import Any
 
 import msgspec
@@ -133,6 +134,26 @@ def test_several_subnets_must_not_overlap_each_other() -> None:
     assert [pool.subnet for pool in record.pools] == ["10.1.0.0/24", "10.2.0.0/24"]
     with pytest.raises(InvalidParameter, match=r"invalid subnet 10\.1\.0\.128/25: it overlaps 10\.1\.0\.0/24"):
         made(IPAMConfig("10.1.0.0/24"), IPAMConfig("10.1.0.128/25"))
+
+
+def test_each_subnet_that_another_one_holds_is_named() -> None:
+    texts = ("10.1.0.0/25", "10.9.0.0/24", "10.1.0.0/16", "10.1.7.0/24", "10.9.0.0/24")
+    with pytest.raises(InvalidParameter) as refused:
+        made(*map(IPAMConfig, texts))
+    assert str(refused.value).splitlines()[1:] == [
+        "invalid subnet 10.1.0.0/25: it overlaps 10.1.0.0/16",
+        "invalid subnet 10.1.7.0/24: it overlaps 10.1.0.0/16",
+        "invalid subnet 10.9.0.0/24: it overlaps 10.9.0.0/24",
+    ]
+
+
+def test_the_number_of_subnets_is_bounded() -> None:
+    asked = [IPAMConfig(f"10.1.{number}.0/24") for number in range(256)]
+    begun = time.thread_time()
+    assert len(made(*asked).pools) == 256
+    with pytest.raises(InvalidParameter, match="257 subnets: a network has 256 at most"):
+        made(*asked, IPAMConfig("10.2.0.0/24"))
+    assert time.thread_time() - begun < 2
 
 
 def test_both_families() -> None:

@@ -100,6 +100,13 @@ def test_many_ports_take_no_longer_than_as_many_times_one(allocator: PortAllocat
     assert seconds(16_000) < 10 * 32 * few
 
 
+def test_one_port_of_a_container_may_have_many_of_the_host(allocator: PortAllocator) -> None:
+    bindings = [PortBinding("", str(number)) for number in range(20000, 20100)]
+    published, shown = allocator.allocate({"80/sctp": bindings}, (), TARGET, publish_all=False)
+    assert [port.host_port for port in published] == list(range(20000, 20100))
+    assert shown == {"80/sctp": [PortBinding("0.0.0.0", str(number)) for number in range(20000, 20100)]}
+
+
 def test_the_request_is_left_as_it_was(allocator: PortAllocator, free: int) -> None:
     wanted: PortMap = {"80/tcp": [PortBinding("", str(free))]}
     allocator.allocate(wanted, (), TARGET, publish_all=False, default_ip="127.0.0.1")

@@ -40,7 +40,8 @@ class AddressAllocator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`reserved` are nobody's; addresses are chosen from `ip_range`, which is all of the network when None."""
-        self._network = network
+        #: All of the pool.
+        self.network = network
         self._range = ip_range or network
         self._first = int(self._range.network_address)
         self._size = self._range.num_addresses
@@ -64,7 +65,7 @@ class AddressAllocator:
             found = next((address for _, address in self._resting if self._is_free(address)), None)
         if found is None:
             raise Conflict(
-                f"no available IPv{self._network.version} addresses on this network's address pools: {self._network}"
+                f"no available IPv{self.network.version} addresses on this network's address pools: {self.network}"
             )
         self._taken.add(found)
         self._next = found - self._first + 1
@@ -83,10 +84,10 @@ class AddressAllocator:
 
     def _address(self, number: int) -> IPAddress:
         # By the family: ip_address() would read a small IPv6 address as one of IPv4.
-        return ipaddress.IPv4Address(number) if self._network.version == 4 else ipaddress.IPv6Address(number)
+        return ipaddress.IPv4Address(number) if self.network.version == 4 else ipaddress.IPv6Address(number)
 
     def _take(self, wanted: IPAddress) -> IPAddress:
-        if wanted not in self._network:
+        if wanted not in self.network:
             raise InvalidParameter(f"no configured subnet contains IP address {wanted}")
         if int(wanted) in self._taken:
             raise Forbidden("Address already in use")

@@ -54,8 +54,7 @@ class DefaultIPAM:
 
     def networks(self, version: int) -> list[IPNetwork]:
         """The subnets of the pools that are in use, of a family."""
-        networks = [ipaddress.ip_network(subnet) for subnet in self._pools]
-        return [network for network in networks if network.version == version]
+        return [one.network for one in self._pools.values() if one.network.version == version]
 
     async def release_pool(self, pool: SubnetPool) -> None:
         """See `IPAMDriver`."""
