@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 from tests.system.networks.support import Echo, Host, Outside, ask, host_port, inside, is_shut, run_inside
 
 from darse.linux import sysctl
+from darse.linux.net.nft import Nftables
 from darse.networks.pool import READY
 from darse.networks.sandboxes import Sandbox
 from darse.wire.host_config import PortBinding
@@ -106,6 +107,20 @@ async def test_own_changes_are_no_damage_however_many_notices_the_kernel_sends(
         said = "made anew: nft (process "
         await asyncio.to_thread(wait_until, lambda: caplog.text.count(said) == number, 10, "the table")  # noqa: B023
         assert caplog.text.count("made anew") == number
+
+
+async def test_changes_of_others_are_followed_while_the_engine_is_busy(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    other, table = Nftables(), f"ip other_{host.instance}"
+    try:
+        for _ in range(200):
+            other.run(f"add table {table}\ndelete table {table}")
+    finally:
+        other.close()
+    sh("nft", "delete", "table", "ip", host.config.nft_table)
+    await comes_back(lambda: bool(rules(host)), "the table")
+    assert caplog.text.count("made anew: nft (process ") == caplog.text.count("made anew") == 1
 
 
 async def test_who_deletes_for_ever_is_answered_more_and_more_seldom(

@@ -8,6 +8,7 @@ drops them and says so once (ENOBUFS): that is a notice too, `OVERRUN`.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import socket
@@ -22,7 +23,7 @@ from darse.linux.net.rtnetlink import IFF_UP, IFLA_IFNAME, RTM_DELADDR, RTM_DELL
 
 _NETLINK_NETFILTER = 12
 _RTMGRP_LINK, _RTMGRP_IPV4_IFADDR, _RTMGRP_IPV6_IFADDR, _RTNLGRP_IPV4_NETCONF = 0x1, 0x10, 0x100, 24
-_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _SO_ATTACH_FILTER = 270, 1, 26
+_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _SO_ATTACH_FILTER, _SO_RCVBUFFORCE = 270, 1, 26, 33
 _RTM_NEWNETCONF = 80
 _IFA_LABEL = 3
 _NFNLGRP_NFTABLES = 7
@@ -33,6 +34,8 @@ _HEADER = struct.Struct("=IHHII")
 _PORT = 12
 _IFINFO, _IFADDR, _NFGENMSG, _NETCONF = 16, 8, 4, 4
 _BUFFER: Final = 1 << 16
+# Bytes that may wait while the event loop is busy: a transaction of others takes some 10,000 of them.
+_WAITING: Final = 8 << 20
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _LITTLE: Final = struct.pack("=H", 1) == b"\1\0"
 # How many datagrams one turn of the event loop takes; the rest waits for the next.
@@ -116,6 +119,7 @@ class LinkNotices:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
         )
+        _make_room(self._socket)
         _attach_filter(self._socket, _rtnetlink_filter())
         self._socket.bind((0, _RTMGRP_LINK | _RTMGRP_IPV4_IFADDR | _RTMGRP_IPV6_IFADDR))
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _RTNLGRP_IPV4_NETCONF)
@@ -145,6 +149,7 @@ class TableNotices:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, _NETLINK_NETFILTER
         )
+        _make_room(self._socket)
         # Thousands of ports are thousands of notices at once: with those of our own, the socket would lose some.
         _attach_filter(self._socket, _not_from(own_port))
         self._socket.bind((0, 0))
@@ -243,6 +248,12 @@ def _notices(data: bytes) -> list[tuple[int, int, bytes]]:
         found.append((type_, port, data[offset + _HEADER.size : offset + length]))
         offset += length + (-length % 4)
     return found
+
+
+def _make_room(target: socket.socket) -> None:
+    """Have more wait in a socket than the host's limit (net.core.rmem_max) where we may (CAP_NET_ADMIN)."""
+    with contextlib.suppress(PermissionError):
+        target.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _WAITING)
 
 
 def _attach_filter(target: socket.socket, code: bytes) -> None:
