@@ -82,6 +82,7 @@ class Builder:
         *,
         names: tuple[str, ...] = (),
         session: Any = (),
+        log: bytearray | None = None,
         **options: Any,
     ) -> Built:
         """Build an image. session: fields of the session; options: of the conversion."""
@@ -92,11 +93,11 @@ class Builder:
         executor = self.executor.for_session(bound)
         settings = ConvertOptions(build_platform="linux/amd64", **options)
         converted = await convert(dockerfile, settings, self.executor.images_for(bound))
-        self.log = log = bytearray()
+        self.log = printed = bytearray() if log is None else log
 
         def report(event: object) -> None:
             if isinstance(event, VertexLog):
-                log.extend(event.data)
+                printed.extend(event.data)
 
         solution = await self.solver.solve(converted.definition, report, executor=executor)
         try:
@@ -106,7 +107,7 @@ class Builder:
         image = self.engine.images.by_id(image_id)
         assert image is not None
         named = {converted.definition.metadata[digest].name: outcome for digest, outcome in solution.outcomes.items()}
-        return Built(image, named, bytes(log))
+        return Built(image, named, bytes(printed))
 
     def layer(self, image: Image, number: int = -1) -> Path:
         """The files of one of an image's layers."""

@@ -29,14 +29,27 @@ _HELD = 128
 class LayerPacker:
     """Writes one layer."""
 
-    def __init__(self, target: int, skip: frozenset[bytes], owners: Owners | None = None) -> None:
-        """Paths in `skip` (absolute) and what is below them are left out; `owners` are mapped on the way."""
-        self._tar = TarWriter(target, is_archived=_is_archived, owners=owners, sparse=True)
+    def __init__(
+        self,
+        target: int,
+        skip: frozenset[bytes] = frozenset(),
+        owners: Owners | None = None,
+        *,
+        writer: TarWriter | None = None,
+        root: bytes = b"",
+    ) -> None:
+        """Paths in `skip` (absolute) and what is below them are left out; `owners` are mapped on the way.
+
+        writer: takes the entries in the place of `target`. root: the directory, where it is not the process's root;
+        nobody else may change it.
+        """
+        self._tar = writer or TarWriter(target, is_archived=is_archived, owners=owners, sparse=True)
         self._skip = skip
+        self._root = root
 
     def run(self) -> None:
         """Pack everything. Raises ArchiveRefused for a tree that no archive holds, and OSError."""
-        top = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        top = os.open(self._root or b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         path = b"/"
         walk = Walk(top, wide_ordered=True, batch=_NAMES, held=_HELD)
         for kind, directory, name, status in walk:
@@ -75,7 +88,7 @@ class LayerPacker:
             self._marker(path[: path.rindex(b"/") + 1] + b".wh." + os.fsencode(name), status)
             return
         try:
-            self._tar.file(directory, name, path[1:], status, xattrs=lambda: self._tar.xattrs(path))
+            self._tar.file(directory, name, path[1:], status, xattrs=lambda: self._tar.xattrs(self._root + path))
         except OSError as error:
             if error.errno not in VANISHED:
                 raise
@@ -84,6 +97,6 @@ class LayerPacker:
         self._tar.empty(path[1:], status.st_mtime_ns // 1_000_000_000)
 
 
-def _is_archived(name: str) -> bool:
+def is_archived(name: str) -> bool:
     """Whether an attribute belongs to an image: capabilities, ACLs, the users'; not labels of this host."""
     return name in _ARCHIVED or (name.startswith("user.") and not name.startswith("user.overlay."))

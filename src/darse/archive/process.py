@@ -135,6 +135,18 @@ async def verify(directory: Path, recipe: int) -> dict[str, str]:
     return await answer(await _start("verify", directory, (), recipe, None))
 
 
+async def record(directory: Path, recipe: int) -> dict[str, str]:
+    """Write the tar-split metadata of a directory that is to be a layer; return the worker's answer.
+
+    `recipe` is the descriptor of an empty file, which the caller closes. Raises WorkerFailed.
+    """
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return await answer(await _start("record", directory, (), null, recipe))
+    finally:
+        os.close(null)
+
+
 async def rebuild(directory: Path, recipe: int, target: int) -> dict[str, str]:
     """Write the archive of `recipe` to the descriptor `target`; return the worker's answer. Raises WorkerFailed."""
     return await answer(await _start("rebuild", directory, (), recipe, target))

@@ -187,13 +187,15 @@ class TarWriter:
                 self._with_holes(file, name, status)
                 return
             self._header(name, REGULAR, status, size=size, xattrs=self.xattrs(file))
+            if size:
+                self._begin_content(name, size, None)
             if size >= _LARGE:
                 self._send(file, 0, size)
             elif size:
                 content = os.read(file, size)
                 while len(content) < size and (more := os.read(file, size - len(content))):
                     content += more
-                self._buffer += content
+                self._content(content)
                 if len(content) < size:
                     self._fill(size - len(content))
             self._buffer += bytes(-size % BLOCK)
@@ -216,9 +218,17 @@ class TarWriter:
         stored = parent + slash + b"GNUSparseFile.0/" + base
         self._header(stored, REGULAR, status, size=size, xattrs=self.xattrs(file), more=more)
         self._put(sparse_map)
+        self._begin_content(name, size - len(sparse_map), data)
         for offset, count in data:
             self._send(file, offset, count)
         self._buffer += bytes(-size % BLOCK)
+
+    def _begin_content(self, name: bytes, size: int, segments: Segments | None) -> None:
+        """The content of a file comes next: `size` bytes, which are all of it or its segments."""
+
+    def _content(self, data: bytes) -> None:
+        """Write content of a file."""
+        self._buffer += data
 
     def _send(self, file: int, offset: int, count: int) -> None:
         self._flush()

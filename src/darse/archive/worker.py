@@ -9,6 +9,7 @@
     files     stdin: an archive of files that is no layer. Keys: entries, limit (how many, and bytes; -1: no bound)
     pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
               them), owners (as above; the way back)
+    record    stdin: nothing. Keys: extra (the descriptor of the recipe, to be written): see `record_layer`
 
 It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive, or `entries` and
 `content` where it is no layer; or `error`, why
@@ -33,6 +34,7 @@ from darse.archive.apply_layer import HOST_FAULTS, LayerUnpacker
 from darse.archive.errors import ArchiveRefused, Damaged
 from darse.archive.id_mapping import Owners
 from darse.archive.layer_diff import LayerPacker
+from darse.archive.layer_record import record_layer
 from darse.archive.reassemble import Reassembler
 from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
@@ -109,6 +111,13 @@ def pack(options: dict[str, str]) -> dict[str, object]:
     return {}
 
 
+def record(options: dict[str, str]) -> dict[str, object]:
+    """Record the directory as a layer; return the answer."""
+    capabilities = _READ | {sandbox.CAP_SYS_ADMIN}  # as for a pack
+    sandbox.enter(options["directory"], capabilities, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
+    return record_layer(int(options["extra"]))
+
+
 def _owners(options: dict[str, str]) -> Owners | None:
     text = options.get("owners", "")
     return Owners.parse(text) if text else None
@@ -130,6 +139,8 @@ def main(arguments: list[str]) -> None:
             answer = files(options)
         elif mode == "pack":
             answer = pack(options)
+        elif mode == "record":
+            answer = record(options)
         else:
             answer = rebuild(options, int(options["extra"]) if mode == "rebuild" else None)
     except ArchiveRefused as error:

@@ -8,21 +8,23 @@ archive is made before an image is exported.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from darse.archive.apply_layer import HOST_FAULTS
 from darse.build.context import content_digest
 from darse.build.errors import BuildError
 from darse.build.executor.cache_directories import CacheDirectories
-from darse.build.executor.file_changes import ChangeGroup, group_changes
 from darse.build.executor.images import ImageSources, SessionImages
 from darse.build.executor.processes import Processes
 from darse.build.executor.session import BuildSession
 from darse.build.executor.trees import Layers, Trees
+from darse.build.executor.unpacking import UnpackWorker
 from darse.build.files import apply_change
+from darse.build.files.groups import ChangeGroup, group_changes
 from darse.build.graph.operations import EMPTY, SKIP_OUTPUT, DiffOperation, ExecOperation, FileOperation, MergeOperation
 from darse.build.graph.selectors import Selector
 from darse.build.graph.sources import ImageSource, LocalSource, SourceOperation
@@ -31,7 +33,9 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import TransientContainers
 from darse.core import executors
 from darse.core.errors import NotFound
-from darse.images.snapshots.snapshotter import CommittedSnapshot
+from darse.core.locks import KeyedLocks
+from darse.core.tasks import ended
+from darse.images.snapshots.snapshotter import ActiveSnapshot, CommittedSnapshot
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.linked_tree import link_tree
 
@@ -50,6 +54,7 @@ class EngineExecutor:
         self.image_sources = ImageSources(context.images, registries, snapshotter)
         directories = CacheDirectories(root / "mounts", snapshotter, self.trees)
         self.processes = Processes(context, containers, snapshotter, directories)
+        self.exporting = KeyedLocks()
         self._digests: dict[tuple[str, tuple[Selector, ...]], str] = {}
         self._collecting: asyncio.Task[object] | None = None
 
@@ -163,13 +168,29 @@ class _SessionExecutor:
     async def _change(self, group: ChangeGroup, trees: Mapping[int, Layers], inputs: int) -> CommittedSnapshot:
         """Apply a group of actions to a new layer."""
         numbers = list(dict.fromkeys((*group.sources, *range(inputs))))
+        sources = [trees[number] for number in numbers]
         active = self._snapshotter.prepare(trees[group.base])
         try:
-            work = functools.partial(_apply, group, numbers)
-            await self._engine.trees.change(active, [trees[number] for number in numbers], work)
+            if group.unpacks:
+                await self._unpack(active, group, numbers, sources)
+            else:
+                work = functools.partial(_apply, group, numbers)
+                await self._engine.trees.change(active, sources, work)
             return await self._snapshotter.commit(active)
         finally:
             await self._snapshotter.discard(active)
+
+    async def _unpack(
+        self, active: ActiveSnapshot, group: ChangeGroup, numbers: Sequence[int], sources: Sequence[Layers]
+    ) -> None:
+        """Have a confined process apply a group that may read archives."""
+        worker = UnpackWorker(self._snapshotter.empty)
+
+        def work(target: int, roots: Sequence[int]) -> None:
+            with _as_build_error():
+                worker.run(group.changes, numbers, target, roots)
+
+        await ended(asyncio.create_task(self._engine.trees.change(active, sources, work)), worker.kill)
 
     async def merge(self, operation: MergeOperation, inputs: Inputs) -> Snapshot:
         layers = [
@@ -206,14 +227,21 @@ def _snapshot(committed: CommittedSnapshot) -> Snapshot:
 
 def _apply(group: ChangeGroup, numbers: Sequence[int], target: int, roots: Sequence[int]) -> None:
     by_number = dict(zip(numbers, roots, strict=True))
-    for one in group.changes:
-        try:
+    with _as_build_error():
+        for one in group.changes:
             apply_change(one.change, target, by_number.get(one.source, -1), by_number.__getitem__)
-        except OSError as error:
-            if error.errno in HOST_FAULTS:
-                raise
-            named = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-            raise BuildError(f"{named}{(error.strerror or str(error)).lower()}") from error
+
+
+@contextlib.contextmanager
+def _as_build_error() -> Iterator[None]:
+    """What the trees are to blame for is for the client; a full disk is the host's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in HOST_FAULTS:
+            raise
+        named = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        raise BuildError(f"{named}{(error.strerror or str(error)).lower()}") from error
 
 
 def _link(directory: Path, target: Path) -> None:

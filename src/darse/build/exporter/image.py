@@ -50,7 +50,10 @@ async def export_image(
     async with images.lease() as lease:
         layers: list[Layer] = []
         for layer in stack:
-            layers.append(await _layer(executor, layer, layers[-1].chain_id if layers else None, lease))
+            parent = layers[-1].chain_id if layers else None
+            # Another build may export the same layer.
+            async with executor.exporting.hold(layer):
+                layers.append(await _layer(executor, executor.snapshotter.current(layer), parent, lease))
         document = _document(image, layers, epoch)
         blobs = [layer.blob for layer in layers]
         async with images.create_image(msgspec.json.encode(document), blobs, names=tags) as made:
@@ -78,10 +81,9 @@ async def _layer(executor: EngineExecutor, layer: str, parent: str | None, lease
             await source.fed_by(layers.archive(layer), layers.ensure(chain_id, diff_id, source))
         if layers.exists(chain_id):
             return Layer(_blob(images, diff_id, chain_id), diff_id, chain_id)
-    committed = await images.commit_layer(snapshotter.path(layer), parent)
-    lease.hold(committed.chain_id)
-    snapshotter.set_diff_id(layer, committed.diff_id)
-    return committed
+    exported = await snapshotter.export(layer, parent)
+    lease.hold(exported.chain_id)
+    return exported
 
 
 def _blob(images: ImageService, diff_id: str, chain_id: str) -> Descriptor:

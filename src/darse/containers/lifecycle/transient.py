@@ -9,13 +9,12 @@ database but the sandbox. Their ids have a prefix, so an engine that takes over 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -24,6 +23,7 @@ from darse.containers.layout import ContainerFiles
 from darse.containers.networking.etc_files import hosts_content, name_lookup, resolv_conf_content
 from darse.core import executors
 from darse.core.errors import InvalidParameter
+from darse.core.tasks import ended
 from darse.linux.fs.files import NotRegular, read_regular
 from darse.linux.fs.mounts import MS_NODEV, MS_NOEXEC, MS_NOSUID, mount
 from darse.networks.model import SandboxRequest
@@ -49,7 +49,6 @@ _END_SECONDS = 10.0
 _STREAMS = {STDOUT: 1, STDERR: 2}
 _ETC = ("/etc/resolv.conf", "/etc/hosts")
 _KERNELS = ("/proc", "/sys", "/dev")
-_T = TypeVar("_T")
 
 WriteOutput = Callable[[int, bytes], None]
 """Takes what the process writes: 1 is its standard output, 2 its standard error."""
@@ -97,7 +96,7 @@ class TransientContainers:
         """
         run = _Run(self._context, request, output)
         work = asyncio.create_task(run.complete())
-        return await _ended(work, run.stop)
+        return await ended(work, run.stop)
 
     async def sweep(self) -> None:
         """At the engine's start: end and remove those of an engine before this one."""
@@ -120,20 +119,6 @@ class TransientContainers:
         for runtime in context.runtimes.values():
             runtime.delete_state(files.container_id)
         files.remove()
-
-
-async def _ended(work: asyncio.Task[_T], stop: Callable[[], None]) -> _T:
-    """Wait for a task that is never cancelled; when this is, it is stopped, and its end is waited for all the same."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        stop()
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait((work,))
-        if not work.cancelled():
-            work.exception()  # nobody else asks for it
-        raise
 
 
 def _cgroup_of(files: ContainerFiles) -> str:
@@ -189,9 +174,9 @@ class _Run:
             monitor = self._context.monitor.hold(launched.monitor_pid)
             stack.push_async_callback(_end_monitor, monitor)
             stack.push_async_callback(self._context.cgroups.kill_and_wait, self._cgroup, _END_SECONDS)
-            ended = await self._follow(launched, monitor, stack)
+            end = await self._follow(launched, monitor, stack)
         await executors.storage.run(self._remove_stubs)
-        return ended
+        return end
 
     async def _sandbox(self, stack: AsyncExitStack) -> tuple[Sandbox | None, list[str]]:
         """Make the network sandbox; None is the host's network."""
@@ -317,9 +302,9 @@ class _Run:
         context.networks.sandbox_started(self._id)
         if self._stopping.is_set():
             context.cgroups.kill(self._cgroup)
-        ended = await conmon.ended(monitor, bundle)
+        end = await conmon.ended(monitor, bundle)
         await self._drained.wait()
-        return ended if ended is not None else conmon.unrecorded_exit(bundle, killed=self._stopping.is_set())
+        return end if end is not None else conmon.unrecorded_exit(bundle, killed=self._stopping.is_set())
 
     def _write(self, stream: int, data: bytes) -> None:
         self._output(_STREAMS[stream], data)

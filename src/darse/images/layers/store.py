@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from darse.archive import process
+from darse.archive.errors import ArchiveRefused, Damaged
+from darse.archive.layer_record import record_layer
 from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.core.exhaustion import exhausted
@@ -55,6 +57,10 @@ SCHEMA = Schema(
         "ALTER TABLE layers ADD COLUMN unflushed_boot TEXT NOT NULL DEFAULT ''",
     ),
 )
+
+
+# Bytes from which on a layer of the engine's own is read by a process.
+_LARGE_LAYER = 4 << 20
 
 
 class LayerSource(Protocol):
@@ -272,6 +278,32 @@ class LayerStore:
             await process.end_worker(packer)
         return Layer(Descriptor(OCI_LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
 
+    async def adopt(self, directory: Path, parent: str | None, size: int) -> tuple[Layer, bool]:
+        """Make a layer of a directory in which `fs` has the files of an overlay's upper one; whether it was taken.
+
+        It is taken by a rename, and a link to it is left in its place for those who know that name; nobody may change
+        its files. A layer with the same files that is here already is used instead. `size` are the bytes of its files,
+        for the choice of how it is read. Call it with a lease; nothing else runs between the moment when the layer is
+        recorded and the return. Raises InvalidParameter for a tree that no layer can hold, and SystemFault.
+        """
+        path = directory / "recipe"
+        path.unlink(missing_ok=True)
+        recipe = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            answer = await _recorded(directory / "fs", recipe, size)
+        finally:
+            os.close(recipe)
+        _checked(answer, "that is built", self._content.staging)
+        length = int(answer["length"])
+        diff_id = f"sha256:{answer['digest']}"
+        chain_id = chain_above(parent, diff_id)
+        async with self._locks.hold(chain_id):
+            taken = not self.exists(chain_id)
+            if taken:
+                staged = StagedLayer(directory, diff_id, int(answer["content"]), length)
+                await self._publish(staged, chain_id, leave_link=True)
+        return Layer(Descriptor(OCI_LAYER, diff_id, length), diff_id, chain_id), taken
+
     async def _unpack(self, source: LayerSource, target: Path, name: str, limit: int) -> dict[str, str]:
         """Unpack an archive below `target`/fs in a worker process; return its answer."""
         root = target / "fs"
@@ -291,8 +323,10 @@ class LayerStore:
         finally:
             os.close(archive)
 
-    async def _publish(self, staged: StagedLayer, chain_id: str) -> None:
+    async def _publish(self, staged: StagedLayer, chain_id: str, *, leave_link: bool = False) -> None:
         """Record a layer, and rename it into its place; it is synced later.
+
+        leave_link: from one moment to the next there is a link in its former place.
 
         The record is not synced here either: the record of an image is, and syncs all records before it. The record
         comes before the rename, so that a crash leaves no directory without a record.
@@ -307,7 +341,11 @@ class LayerStore:
                 (chain_id, staged.diff_id, staged.size, time.time_ns(), staged.archive_size, self.sync.boot),
             )
         try:
-            os.rename(staged.path, final)
+            if leave_link:
+                os.symlink(final, final)
+                exchange(staged.path, final)
+            else:
+                os.rename(staged.path, final)
         except OSError:
             with self._state.transaction(durable=False) as connection:
                 connection.execute("DELETE FROM layers WHERE chain_id = ?", (chain_id,))
@@ -401,6 +439,22 @@ class LayerStore:
     @staticmethod
     def _name(chain_id: str) -> str:
         return chain_id.removeprefix("sha256:")
+
+
+async def _recorded(files: Path, recipe: int, size: int) -> dict[str, str]:
+    """What `record_layer` finds: in a thread where that takes less time than a process's start."""
+    if size > _LARGE_LAYER:
+        return await _run(process.record(files, recipe))
+
+    def record() -> dict[str, str]:
+        try:
+            return {key: str(value) for key, value in record_layer(recipe, os.fsencode(files)).items()}
+        except ArchiveRefused as error:
+            return {"error": str(error)}
+        except Damaged as error:
+            raise SystemFault(str(error)) from error
+
+    return await run_to_end(record)
 
 
 async def _run(worker: Awaitable[dict[str, str]]) -> dict[str, str]:

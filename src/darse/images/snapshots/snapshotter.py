@@ -3,8 +3,9 @@
 In containerd's words (`core/snapshots`): a snapshot is *prepared* on a parent, and *active* while somebody writes to
 it. To *commit* it makes it immutable; from then on it can be a parent. A snapshot is a stack of layers, lowest first. A
 layer is one of the image store, by its chain ID, or one of the snapshotter's own: the upper directory of the overlay in
-which it was made, renamed to its place. Nothing is copied, and no archive is made; who needs its digest asks for it
-later (`set_diff_id`).
+which it was made, renamed to its place. Nothing is copied, and no archive is made. When an own layer is exported it
+becomes the image store's, by another rename; a link to it is left for those who know its former place, and removed by
+the next engine.
 
     snapshots-active/<id>/{fs,work}     active; an engine that is killed leaves some, and the next one removes them
     snapshots-committed/<id>/fs         layers of committed snapshots
@@ -28,6 +29,7 @@ from darse.core.ids import new_id
 from darse.core.state import Schema, State
 from darse.images.layers.store import LayerStore
 from darse.images.layers.sync import LayerSync
+from darse.images.model import Layer
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import measure
 from darse.linux.fs.inode_flags import spread_subdirectories
@@ -140,6 +142,13 @@ class Snapshotter:
         """The files of a layer: a lower directory for overlayfs."""
         return self._layers.path(layer) if _is_of_image(layer) else self._committed / layer / "fs"
 
+    def current(self, layer: str) -> str:
+        """A layer as it is called now: one of our own may have become the image store's."""
+        path = self._committed / layer
+        if _is_of_image(layer) or not path.is_symlink():
+            return layer
+        return f"{_CHAIN_ID}{path.readlink().name}"
+
     def lower(self, layers: Sequence[str]) -> tuple[str, ...]:
         """The lower directories of a stack of layers, the topmost first: one at least."""
         return tuple(str(self.path(layer)) for layer in reversed(layers)) or (str(self._empty),)
@@ -210,6 +219,23 @@ class Snapshotter:
                 "INSERT INTO committed_snapshot_layers VALUES (?, ?, ?)",
                 [(snapshot.id, position, layer) for position, layer in enumerate(snapshot.layers)],
             )
+
+    async def export(self, layer: str, parent: str | None) -> Layer:
+        """An own layer as one of the image store, above the layer with the chain ID `parent`.
+
+        Where the image store has no such layer yet it becomes its: then snapshots are made of that one. Call it with a
+        lease on layers. Raises as `LayerStore.adopt`.
+        """
+        row = self._state.row("SELECT size FROM committed_snapshots WHERE id = ?", (layer,))
+        exported, taken = await self._layers.adopt(self._committed / layer, parent, int(row[0]) if row else 1 << 40)
+        with self._state.transaction(durable=False) as connection:
+            if taken:
+                change = "UPDATE committed_snapshot_layers SET layer = ? WHERE layer = ?"
+                connection.execute(change, (exported.chain_id, layer))
+                connection.execute("DELETE FROM snapshot_layers WHERE id = ?", (layer,))
+            else:
+                self.set_diff_id(layer, exported.diff_id)
+        return exported
 
     def set_diff_id(self, layer: str, diff_id: str) -> None:
         """Note the digest of an own layer's archive."""

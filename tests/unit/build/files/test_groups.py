@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.build.executor.file_changes import group_changes
+from darse.build.files.groups import group_changes
 from darse.build.graph import EMPTY, CopyAction, FileAction, FileOperation, MkdirAction, MkfileAction
 
 _MAKE = MkdirAction(path="/d")

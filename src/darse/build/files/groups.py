@@ -31,6 +31,11 @@ class ChangeGroup(msgspec.Struct, frozen=True):
     output: int = SKIP_OUTPUT
 
     @property
+    def unpacks(self) -> bool:
+        """Whether an archive may have to be read."""
+        return any(isinstance(one.change, CopyAction) and one.change.unpack for one in self.changes)
+
+    @property
     def sources(self) -> tuple[int, ...]:
         """The trees that are copied from."""
         return tuple(dict.fromkeys(one.source for one in self.changes if isinstance(one.change, CopyAction)))

@@ -1,0 +1,24 @@
+"""Tasks that are to come to their end, whoever stops waiting for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+async def ended(work: asyncio.Task[_T], stop: Callable[[], None]) -> _T:
+    """Wait for a task that is never cancelled; when this is, it is stopped, and its end is waited for all the same."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop()
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait((work,))
+        if not work.cancelled():
+            work.exception()  # nobody else asks for it
+        raise
