@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -75,13 +75,18 @@ class RegistryClient:
             for endpoint in self.hosts.endpoints(reference.domain, mirrors=not writing)
         ]
 
-    def fetch(self, url: str) -> RegistryResponse:
-        """Begin to fetch a URL that is no registry's; nobody's credentials go there. Raises RegistryError."""
+    def fetch(
+        self, url: str, headers: Mapping[str, str] | None = None, *, accepted: tuple[int, ...] = (200,)
+    ) -> RegistryResponse:
+        """Begin to fetch a URL that is no registry's; no credentials go there but those in `headers`.
+
+        Raises RegistryError.
+        """
         split_url(url)
         return (
             RegistryClient(self.hosts, limits=self.limits, cancellation=self.cancellation)
             .session(RegistryEndpoint(url))
-            .request("GET", url)
+            .request("GET", url, headers=headers, accepted=accepted)
         )
 
     def login(self, server: str) -> str:

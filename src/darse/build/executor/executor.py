@@ -18,6 +18,8 @@ from darse.archive.apply_layer import HOST_FAULTS
 from darse.build.context import content_digest
 from darse.build.errors import BuildError
 from darse.build.executor.cache_directories import CacheDirectories
+from darse.build.executor.git import GitSources
+from darse.build.executor.http import HTTPDownload, HTTPSources
 from darse.build.executor.images import ImageSources, SessionImages
 from darse.build.executor.processes import Processes
 from darse.build.executor.session import BuildSession
@@ -27,7 +29,7 @@ from darse.build.files import apply_change
 from darse.build.files.groups import ChangeGroup, group_changes
 from darse.build.graph.operations import EMPTY, SKIP_OUTPUT, DiffOperation, ExecOperation, FileOperation, MergeOperation
 from darse.build.graph.selectors import Selector
-from darse.build.graph.sources import ImageSource, LocalSource, SourceOperation
+from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalSource, SourceOperation
 from darse.build.solver.executor import Inputs, OperationExecutor, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import TransientContainers
@@ -52,6 +54,8 @@ class EngineExecutor:
         scratch.mkdir(mode=0o700, exist_ok=True)
         self.trees = Trees(context.threads, snapshotter, scratch)
         self.image_sources = ImageSources(context.images, registries, snapshotter)
+        self.git_sources = GitSources(context.threads, snapshotter, root / "git", context.files.handovers)
+        self.http_sources = HTTPSources(registries, snapshotter, self.trees, root)
         directories = CacheDirectories(root / "mounts", snapshotter, self.trees)
         self.processes = Processes(context, containers, snapshotter, directories)
         self.exporting = KeyedLocks()
@@ -104,6 +108,7 @@ class _SessionExecutor:
         self._engine = engine
         self._session = session
         self._snapshotter = engine.snapshotter
+        self._downloads: dict[HTTPSource, HTTPDownload] = {}
 
     # Sources
 
@@ -113,7 +118,11 @@ class _SessionExecutor:
                 return await self._engine.image_sources.resolve(self._session, source, platform)
             case LocalSource():
                 return await self._session.contexts.digest(source.name, source)
-        raise BuildError(f"sources of the kind {type(source).__name__} are not supported")
+            case HTTPSource():
+                return await self._engine.http_sources.resolve(self._session, source, self._downloads)
+            case GitSource():
+                return await self._engine.git_sources.resolve(self._session, source)
+        raise BuildError(f"source {source.reference}: this engine has no image layouts of clients")
 
     async def fetch(self, source: SourceOperation, platform: str, identity: str) -> Snapshot:
         match source:
@@ -121,7 +130,11 @@ class _SessionExecutor:
                 return await self._engine.image_sources.fetch(self._session, source, platform, identity)
             case LocalSource():
                 return await self._take_local(self._session.contexts.directory(source.name))
-        raise BuildError(f"sources of the kind {type(source).__name__} are not supported")
+            case HTTPSource():
+                return await self._engine.http_sources.fetch(self._session, source, self._downloads)
+            case GitSource():
+                return await self._engine.git_sources.fetch(self._session, source, identity)
+        raise BuildError(f"source {source.reference}: this engine has no image layouts of clients")
 
     async def _take_local(self, directory: Path) -> Snapshot:
         """A tree of the files of a context: links to them, or copies from another file system."""

@@ -5,7 +5,7 @@ What each of them consists of is imported when it is asked for first: an engine 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -129,6 +129,30 @@ class RegistryService:
             raise NotFound(f"cannot import from {url}: {error}") from error
         except RegistryError as error:
             raise InvalidParameter(f"cannot import from {url}: {error}") from error
+
+    async def fetch_url(
+        self, url: str, headers: Mapping[str, str], take: Callable[[bytes], object]
+    ) -> dict[str, str] | None:
+        """Give the content of a URL to `take`, in a thread; return the answer's headers, with names in small letters.
+
+        None where the server says that it is what conditions in `headers` describe. Raises NotFound, InvalidParameter.
+        """
+        client = self._registries.client()
+
+        def fetch() -> dict[str, str] | None:
+            with client.fetch(url, headers, accepted=(200, 304)) as answer:
+                if answer.status == 304:
+                    return None
+                while piece := answer.read_some():
+                    take(piece)
+                return {name.lower(): value for name, value in answer.headers.items()}
+
+        try:
+            return await in_thread(client.cancellation, fetch, to_the_end=True)
+        except errors.NotInRegistry as error:
+            raise NotFound(f"cannot download {url}: {error}") from error
+        except RegistryError as error:
+            raise InvalidParameter(f"cannot download {url}: {error}") from error
 
 
 def _number(text: str) -> int:
