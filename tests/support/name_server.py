@@ -90,7 +90,13 @@ class Names:
         box = self.boxes[id_]
         if box.process.poll() is not None:
             return None
-        sockets = await box.inside(self.threads, lambda: dns_sockets.open_sockets(self._views[id_]["servers"]))
+        sockets = await box.inside(
+            self.threads,
+            lambda: [
+                *dns_sockets.open_sockets(),
+                *dns_sockets.open_asking_sockets(self._views[id_]["servers"] or ()),
+            ],
+        )
         return [os.pidfd_open(box.process.pid), *(sock.detach() for sock in sockets)]
 
     async def register(self, shown: dict[str, Any], box: Box | None = None) -> Box:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 MINIMUM_VERSION = (1, 24)
 _VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/|\Z)", re.ASCII)
+_READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _log = logging.getLogger("darse.api")
 
 
@@ -99,6 +100,9 @@ class Api:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             response = await self._dispatch(request)
+            if request.method not in _READING:
+                # What a client was told survives the power going out; the end of a stream is an answer, too.
+                await self._engine.state.flush()
         except EngineError as error:
             response = self._failed(request, error, status_of(error), str(error))
             if isinstance(error, TooLarge):

@@ -1,8 +1,9 @@
 """The engine's state: one SQLite database in WAL mode, opened once, used from the event loop's thread.
 
-Every change of an object is one transaction with `synchronous=FULL`, so what a client was told survives the
-power going out. A transaction takes well under a millisecond, so it runs inline; nothing awaits inside one. Memory
-follows the rows: it changes when the commit has succeeded, and is as before when it fails.
+Every change of an object is one transaction. It takes well under a millisecond, for it waits for no disk, so it runs
+inline; nothing awaits inside one. Memory follows the rows: it changes when the commit has succeeded, and is as before
+when it fails. A transaction survives the engine, however that ends; `flush` waits until it survives the power going
+out, too. The API answers after a flush, and what rows no longer name is deleted after one.
 
 Each room owns its tables and lists the steps that build them as `Schema(room, steps)`. A step that has shipped
 never changes; a new one is appended. The number of steps applied is kept per room.
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from darse.core.database_log import DatabaseLog
 from darse.core.documents import NewerDocument
 from darse.core.errors import NoSpace, SystemFault
 from darse.core.exhaustion import of_database
@@ -66,6 +68,8 @@ class State:
         self._full_disk_listeners: list[Callable[[], object]] = []
         self._thread = threading.get_ident()
         self._depth = 0
+        self._durable = False
+        self._log = DatabaseLog(path)
         self._committed: list[Callable[[], object]] = []
         self._undo: list[Callable[[], object]] = []
         try:
@@ -78,7 +82,9 @@ class State:
                     on_new()
                 for pragma in (
                     "journal_mode=WAL",
-                    "synchronous=FULL",
+                    "synchronous=NORMAL",
+                    # `DatabaseLog` does it much earlier; in a commit it would wait for the disk.
+                    "wal_autocheckpoint=8000",
                     "foreign_keys=ON",
                     "busy_timeout=5000",
                     "temp_store=MEMORY",
@@ -90,6 +96,10 @@ class State:
         except (sqlite3.DatabaseError, OSError) as error:
             raise database_fault(path, error) from error
 
+    async def settled(self) -> None:
+        """Wait until no flush or checkpoint is in progress."""
+        await self._log.settled()
+
     def close(self) -> None:
         """Checkpoint and close; the object is unusable afterwards."""
         self._connection.close()
@@ -98,22 +108,22 @@ class State:
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Commit on success, roll back on an exception. Joins an enclosing transaction.
 
-        What is kept in memory beside the rows follows them by `on_commit` and `on_rollback`. What is not `durable`
-        survives the engine, however that ends, and may be lost when the power goes out: right for what means nothing
-        after a reboot, and for events that report no change. It saves the flush of the disk.
+        What is kept in memory beside the rows follows them by `on_commit` and `on_rollback`. `flush` does not wait for
+        what is not `durable`: right for what means nothing after a reboot, and for events that report no change.
 
         Raises NoSpace when the disk is full, and otherwise what `exhaustion.of_database` makes of SQLite's errors: also
         when it is the commit that fails, and then nothing was changed.
         """
         if self._depth:
+            self._durable |= durable
             yield self._connection
             return
+        self._durable = durable
         try:
-            with self._flushing(durable):
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._depth = 1
-                yield self._connection
-                self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._depth = 1
+            yield self._connection
+            self._connection.execute("COMMIT")
         except BaseException as error:
             self._depth = 0
             self._roll_back()
@@ -126,6 +136,8 @@ class State:
                 raise fault from error
             raise
         self._depth = 0
+        if self._durable:
+            self._log.committed()
         self._undo.clear()
         callbacks, self._committed = self._committed, []
         for callback in callbacks:
@@ -160,18 +172,9 @@ class State:
         """Call `listener` whenever a transaction fails for a full disk: it makes room for the next attempt."""
         self._full_disk_listeners.append(listener)
 
-    @contextmanager
-    def _flushing(self, durable: bool) -> Iterator[None]:
-        if durable:
-            yield
-            return
-        self._connection.execute("PRAGMA synchronous=NORMAL")
-        try:
-            yield
-        finally:
-            if self._connection.in_transaction:  # inside one the pragma does nothing
-                self._connection.execute("ROLLBACK")
-            self._connection.execute("PRAGMA synchronous=FULL")
+    async def flush(self) -> None:
+        """Wait until all durable transactions so far survive the power going out. Raises NoSpace and SystemFault."""
+        await self._log.flush()
 
     def _roll_back(self) -> None:
         # After some errors, a full disk among them, SQLite has rolled back by itself; after others it has not.

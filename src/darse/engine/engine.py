@@ -210,6 +210,7 @@ class Engine:
         await self._records.close()
         await self._backup.close()
         self.reserves.close()
+        await self.state.settled()
         self.state.close()
         self.reserves.keep()  # of what the database's log has given back
 

@@ -101,6 +101,10 @@ class ImageStore:
             self._state.on_rollback(self._read)
             yield
 
+    async def flush(self) -> None:
+        """See State.flush."""
+        await self._state.flush()
+
     def __iter__(self) -> Iterator[Image]:
         return iter(list(self._images.values()))
 

@@ -2,6 +2,8 @@
 
 A prepared namespace is connected to the default bridge already; only its address is missing. It is held by a
 descriptor alone, so the kernel takes it back (and the veth pair with it) when the engine ends, whatever ends that.
+From the first start on a network of the user's on, some others are ready, too: without a link, and with the sockets of
+a name server and the rules that lead to them.
 
 The kernel makes one namespace or link at a time (its RTNL mutex), so while starts have to make their own because the
 pool is empty, the pool waits: refilling it then would only put every other start behind a namespace nobody wants yet.
@@ -13,12 +15,15 @@ import asyncio
 import logging
 import re
 import secrets
+import socket
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from darse.core import trace
+from darse.core.errors import EngineError
+from darse.linux.net import dns_sockets
 from darse.linux.net.netns import Netns, NetnsThread, Owner
 from darse.linux.proc.userns import IdMaps
 
@@ -35,6 +40,14 @@ class Prepared(msgspec.Struct):
     link: str
     #: How it was made, when that was ahead.
     steps: list[trace.Step] = []
+    #: Those of its name server, with the rules that lead to them.
+    name_server: list[socket.socket] = []
+
+    def close(self) -> None:
+        """Give all of it back."""
+        for sock in self.name_server:
+            sock.close()
+        self.netns.close()
 
 
 class Statistics(msgspec.Struct):
@@ -63,6 +76,8 @@ class NetnsPool:
         self._nobody_waits = asyncio.Event()
         self._nobody_waits.set()
         self._refiller: asyncio.Task[None] | None = None
+        self._with_names: deque[Prepared] = deque()
+        self._names_refiller: asyncio.Task[None] | None = None
         self._closing = False
         self.statistics = Statistics()
 
@@ -79,6 +94,11 @@ class NetnsPool:
     def __len__(self) -> int:
         return len(self._ready)
 
+    @property
+    def ready_with_name_server(self) -> int:
+        """How many of those with a name server's sockets are ready."""
+        return len(self._with_names)
+
     async def on_default_bridge(self, owner: Owner | None) -> Prepared:
         """Take a namespace that is connected to the default bridge, and `owner`'s. Raises OSError and Conflict."""
         if self._ready and owner == self._maps:
@@ -92,11 +112,15 @@ class NetnsPool:
             return prepared
         assert self._connect is not None, "there is no default bridge"
         connect = self._connect
+        return await self._make_on_demand(lambda: self._make(connect, owner))
+
+    async def _make_on_demand(self, make: Callable[[], Prepared]) -> Prepared:
+        """Make one for a start that waits; the pools do not refill meanwhile."""
         self._on_demand += 1
         self._nobody_waits.clear()
         try:
             self.statistics.made_on_demand += 1
-            return await self._run(lambda: self._make(connect, owner))
+            return await self._run(make)
         finally:
             self._on_demand -= 1
             if not self._on_demand:
@@ -117,6 +141,47 @@ class NetnsPool:
                 self._wanted.set()
                 return True
         return False
+
+    async def with_name_server(self, owner: Owner | None) -> Prepared:
+        """Take a namespace with the sockets of a name server, and a loopback only. Raises OSError and NftError.
+
+        From the first of them on some are kept ready.
+        """
+        self._with_names_soon()
+        if self._with_names and owner == self._maps:
+            prepared = self._with_names.popleft()
+            self.statistics.taken += 1
+            trace.prepared(prepared.steps)
+            return prepared
+        return await self._make_on_demand(lambda: self._make_with_name_server(owner))
+
+    def _with_names_soon(self) -> None:
+        if self._names_refiller is None or self._names_refiller.done():
+            self._names_refiller = asyncio.create_task(self._refill_with_names(), name="netns pool, name servers")
+
+    async def _refill_with_names(self) -> None:
+        # As with the others: the start that takes one needs the processors more.
+        await asyncio.sleep(_REFILL_AFTER)
+        while len(self._with_names) < READY and not self._closing:
+            await self._nobody_waits.wait()
+            try:
+                with trace.begin("prepare", "") as operation:
+                    prepared = await self._thread.run(lambda: self._make_with_name_server(self._maps))
+            except (EngineError, OSError) as error:
+                _log.warning("cannot prepare a network namespace: %s", error)
+                return
+            prepared.steps = operation.steps
+            self._with_names.append(prepared)
+            self.statistics.prepared += 1
+
+    def _make_with_name_server(self, owner: Owner | None) -> Prepared:
+        prepared = Prepared(self._thread.make(owner), "")
+        try:
+            prepared.name_server = self._thread.inside(prepared.netns, _open_name_server)
+        except BaseException:
+            prepared.close()
+            raise
+        return prepared
 
     async def bare(self, owner: Owner | None) -> Prepared:
         """Make a namespace with a loopback only. Raises OSError."""
@@ -161,16 +226,24 @@ class NetnsPool:
         self._closing = True
         self._wanted.set()
         self._nobody_waits.set()
-        if self._refiller is not None:
-            await self._refiller
-        for prepared in self._ready:
-            prepared.netns.close()
+        for refiller in (self._refiller, self._names_refiller):
+            if refiller is not None:
+                await refiller
+        for prepared in (*self._ready, *self._with_names):
+            prepared.close()
         self._ready.clear()
+        self._with_names.clear()
 
 
 def _discard(made: asyncio.Future[Prepared]) -> None:
     if not made.cancelled() and made.exception() is None:
-        made.result().netns.close()
+        made.result().close()
+
+
+def _open_name_server() -> list[socket.socket]:
+    """In a new namespace. Raises OSError and NftError."""
+    dns_sockets.redirect(fresh=True)
+    return dns_sockets.open_sockets()
 
 
 #: What `link_name` makes.

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
@@ -16,6 +17,7 @@ from darse.core.exhaustion import reason
 from darse.core.ids import new_id
 from darse.linux.net.netns import Netns, NetnsThread, Owner
 from darse.linux.proc.process import runs
+from darse.networks.dns.registration import has_name_server
 from darse.networks.drivers import Driver, JoinResult
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
@@ -38,6 +40,8 @@ class Sandbox(msgspec.Struct):
 
     record: SandboxRecord
     netns: Netns
+    #: The sockets of its name server, when they were made with the namespace.
+    name_server: list[socket.socket] = []
 
     @property
     def path(self) -> str:
@@ -142,7 +146,7 @@ class Sandboxes:
             await self._publishing.settle()
         except BaseException as error:
             if prepared is not None:
-                prepared.netns.close()
+                prepared.close()
             self.abandon(sandbox)
             if isinstance(error, OSError):
                 raise SystemFault(f"cannot make the container's network: {reason(error)}") from error
@@ -150,7 +154,7 @@ class Sandboxes:
         self._held[sandbox.sandbox_id] = prepared.netns
         for endpoint in sandbox.endpoints:
             self._own(endpoint, sandbox.sandbox_id)
-        return Sandbox(sandbox, prepared.netns)
+        return Sandbox(sandbox, prepared.netns, prepared.name_server)
 
     async def _lease(self, record: NetworkRecord, endpoint: Endpoint, settings: EndpointSettings, mac: str) -> None:
         """Give an endpoint its addresses; see `EndpointAddresses.lease`."""
@@ -163,11 +167,12 @@ class Sandboxes:
 
     async def _namespace(self, first: NetworkRecord | None, sandbox: SandboxRecord, owner: Owner | None) -> Prepared:
         default = self._default_bridge()
-        if first is None or default is None or first.id != default.id:
-            return await self._pool.bare(owner)
-        if sandbox.endpoints[0].interface != PREPARED_INTERFACE:
-            return await self._pool.bare(owner)
-        return await self._pool.on_default_bridge(owner)
+        if first is not None and default is not None and first.id == default.id:
+            if sandbox.endpoints[0].interface == PREPARED_INTERFACE:
+                return await self._pool.on_default_bridge(owner)
+        elif has_name_server(sandbox):
+            return await self._pool.with_name_server(owner)
+        return await self._pool.bare(owner)
 
     async def _connect_all(self, sandbox: SandboxRecord, records: list[NetworkRecord], prepared: Prepared) -> None:
         for number, (record, endpoint) in enumerate(zip(records, sandbox.endpoints, strict=True)):

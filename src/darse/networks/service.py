@@ -339,7 +339,7 @@ class NetworkService:
         """Make a starting container's network stack; see `Sandboxes.create`."""
         sandbox = await self._sandboxes.create(request)
         try:
-            await self._names.prepare(sandbox.record, sandbox.netns)
+            await self._names.prepare(sandbox.record, sandbox.netns, sandbox.name_server)
             with self._state.transaction(durable=False):
                 self.store.save_sandbox(sandbox.record)
                 for endpoint in sandbox.record.endpoints:

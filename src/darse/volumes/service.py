@@ -241,6 +241,7 @@ class VolumeService:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             del self._records[name]
+            await self._state.flush()
             await self._delete(record)
 
     def _why_users_unknown(self) -> str:

@@ -193,7 +193,7 @@ def test_spans_of_events(engine: Engine) -> None:
     assert wrong.status == 400
     assert wrong.message == f"`since` time ({now}) cannot be after `until` time ({now - 10})"
     came = []
-    with_end = engine.api.stream("GET", f"/events?until={now + 3}")
+    with_end = engine.api.stream("GET", f"/events?until={now + 5}")
     for event in with_end:
         came.append((event["Action"], event["Actor"]["ID"]))
         if came[-1] == ("create", "remembered"):

@@ -6,7 +6,7 @@ import asyncio
 import os
 
 from tests.support.waiting import wait_until
-from tests.system.networks.support import Host, bridge_ports
+from tests.system.networks.support import Host, bridge_ports, run_inside
 
 from darse.core import trace
 from darse.networks.pool import READY
@@ -26,6 +26,21 @@ async def test_starts_take_prepared_namespaces_and_the_pool_fills_again(host: Ho
     assert host.service.pool.statistics.taken == READY
     assert host.service.pool.statistics.made_on_demand == 0
     await full(host)
+
+
+async def test_starts_on_named_networks_take_namespaces_that_have_a_name_servers_sockets(host: Host) -> None:
+    await full(host)
+    await host.network("net")
+    await host.sandbox("first", "net")
+    assert host.service.pool.statistics.made_on_demand == 1
+    async with asyncio.timeout(5):
+        while host.service.pool.ready_with_name_server < READY:
+            await asyncio.sleep(0.002)
+    taken = await host.sandbox("second", "net")
+    assert taken.name_server
+    assert "127.0.0.11" in run_inside(taken.path, "nft", "list", "ruleset")
+    assert "127.0.0.11:" in run_inside(taken.path, "ss", "-Hlun")
+    assert host.service.pool.statistics.made_on_demand == 1
 
 
 async def test_more_starts_at_once_than_are_prepared(host: Host) -> None:
@@ -57,8 +72,10 @@ async def test_a_start_that_is_given_up_gives_its_namespace_back(host: Host) -> 
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         assert host.service.sandbox("one") is None
+    # Each prepared namespace has two, those for named networks besides the sockets of a name server.
+    ready = 2 * READY + 4 * READY
     async with asyncio.timeout(5):
-        while bridge_ports(bridge) or len(os.listdir("/proc/self/fd")) > descriptors + 2 * READY:
+        while bridge_ports(bridge) or len(os.listdir("/proc/self/fd")) > descriptors + ready:
             await asyncio.sleep(0.002)
 
 

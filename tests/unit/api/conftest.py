@@ -210,7 +210,11 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """The API with fake services."""
     state = State(tmp_path / "state.sqlite", [events.SCHEMA])
     engine = SimpleNamespace(
-        config=EngineConfig(), containers=FakeContainers(), events=EventLog(state), execs=SimpleNamespace()
+        config=EngineConfig(),
+        containers=FakeContainers(),
+        events=EventLog(state),
+        execs=SimpleNamespace(),
+        state=state,
     )
     api = Api(engine)  # type: ignore[arg-type]
     server = ApiServer(api.handle)

@@ -96,6 +96,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         execs=refusing,
         system=refusing,
         events=EventLog(state),
+        state=state,
     )
 
     async def start() -> tuple[Served, asyncio.Server]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import threading
 
 import pytest
 
@@ -145,6 +148,42 @@ async def test_a_stop_waits_for_operations_and_not_for_streams(served: Served) -
     go_on.set()
     await asyncio.wait_for(drained, 1)
     assert (await operation).status == 204
+
+
+async def test_a_change_is_told_once_it_survives_the_power_going_out(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def fdatasync(_: int) -> None:
+        begun.set()
+        assert may_end.wait(20)
+
+    async def start(_: str) -> None:
+        served.engine.events.publish("container", "start", "f" * 64, {})
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    served.engine.containers.start = start
+    answer = asyncio.create_task(served.request("POST", "/containers/box/start"))
+    await asyncio.to_thread(begun.wait)
+    assert (await served.request("GET", "/_ping")).status == 200  # who only reads waits for no disk
+    assert not answer.done()
+    may_end.set()
+    assert (await answer).status == 204
+
+
+async def test_a_change_that_the_disk_refuses_is_an_error(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fdatasync(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def start(_: str) -> None:
+        served.engine.events.publish("container", "start", "f" * 64, {})
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    served.engine.containers.start = start
+    answer = await served.request("POST", "/containers/box/start")
+    assert answer.status == 500
+    assert b"cannot flush" in answer.body
 
 
 async def test_outside_of_a_swarm(served: Served) -> None:

@@ -45,22 +45,6 @@ def test_what_is_not_durable_is_there_for_the_next_engine(state, tmp_path):
     other.close()
 
 
-def test_durability_comes_back_after_a_light_transaction(state):
-    full = state.row("PRAGMA synchronous")
-    _add(state, "light", durable=False)
-    assert state.row("PRAGMA synchronous") == full
-    with pytest.raises(RuntimeError), state.transaction(durable=False):
-        raise RuntimeError
-    assert state.row("PRAGMA synchronous") == full
-
-
-def test_a_light_transaction_inside_a_durable_one_is_as_durable(state):
-    with state.transaction():
-        _add(state, "light", durable=False)
-        assert state.row("PRAGMA synchronous") == (2,)
-    assert _names(state) == ["light"]
-
-
 def test_a_step_is_applied_once(state, tmp_path):
     again = State(tmp_path / "state.sqlite", [Schema("room", (*SCHEMA.steps, "CREATE TABLE more (name TEXT)"))])
     assert again.rows("SELECT * FROM more") == []
@@ -116,7 +100,6 @@ def test_a_transaction_that_cannot_begin_leaves_none_open(state, tmp_path):
     with pytest.raises(Unavailable, match="in use by another program"):
         _add(state, "busy", durable=False)
     assert not state.in_transaction
-    assert state.row("PRAGMA synchronous") == (2,)
     other.execute("ROLLBACK")
     other.close()
     _add(state, "free")

@@ -68,6 +68,7 @@ class Removal:
                 self._lifecycle.container_removed(container)
                 self._execs.delete_execs_of(container.id)
                 await context.rootfs_leases.end_leases(container.id)
+                await context.database.flush()
                 await context.images.remove_snapshot(container.id)
                 await executors.storage.run(context.files.of(container.id).remove)
                 await context.volumes.delete_volume_data(discarded)

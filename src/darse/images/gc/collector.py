@@ -120,6 +120,8 @@ class GarbageCollector:
 
     async def collect(self) -> GcResult:
         """Remove the layers and blobs that are not needed."""
+        # No record that needs them may come back with the power.
+        await self._images.flush()
         result = self.collect_records()
         await self.delete_leftovers(result.leftovers)
         return result

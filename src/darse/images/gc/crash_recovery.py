@@ -72,6 +72,7 @@ class CrashRecovery:
         names = [name for image in gone for name in self._images.names_with(image.id)]
         with self._images.changing():
             self._remove_records(gone)
+        await self._images.flush()
         remains = self._gc.remove_layers(damaged)
         await self._gc.delete_leftovers([*remains, *self._gc.collect_records().leftovers])
         for chain_id, reason in damaged.items():

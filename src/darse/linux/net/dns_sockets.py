@@ -39,27 +39,41 @@ def redirect(*, fresh: bool = False) -> None:
     )
 
 
-def open_sockets(servers: Iterable[str] | None) -> list[socket.socket]:
-    """Make the sockets of a name server, as `darse.resolver.listeners.Listener` takes them. Raises OSError.
-
-    With `servers`, addresses that are asked from this namespace, there are sockets for that, too.
-    """
-    families = {socket.AF_INET6 if ":" in server else socket.AF_INET for server in servers or ()}
-    with contextlib.ExitStack() as opened, trace.step("process", f"name server's sockets at {ADDRESS}", "true"):
-
-        def make(family: int, kind: int) -> socket.socket:
-            return opened.enter_context(socket.socket(family, kind | socket.SOCK_NONBLOCK))
-
-        datagrams = make(socket.AF_INET, socket.SOCK_DGRAM)
-        streams = make(socket.AF_INET, socket.SOCK_STREAM)
+def open_sockets() -> list[socket.socket]:
+    """Make the sockets on which a name server listens: for datagrams, and for streams. Raises OSError."""
+    with _Opened() as opened, trace.step("process", f"name server's sockets at {ADDRESS}", "true"):
+        datagrams = opened.make(socket.AF_INET, socket.SOCK_DGRAM)
+        streams = opened.make(socket.AF_INET, socket.SOCK_STREAM)
         # One that was closed a moment ago, of a name server before, does not keep the port.
         streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         for sock in (datagrams, streams):
             sock.bind((ADDRESS, PORT))
         streams.listen(_BACKLOG)
-        made = [datagrams, streams]
+        return opened.keep()
+
+
+def open_asking_sockets(servers: Iterable[str]) -> list[socket.socket]:
+    """Make the sockets with which a name server asks these addresses from this namespace. Raises OSError."""
+    families = {socket.AF_INET6 if ":" in server else socket.AF_INET for server in servers}
+    with _Opened() as opened:
         for family in sorted(families):
-            made.append(make(family, socket.SOCK_DGRAM))
-            made += [make(family, socket.SOCK_STREAM) for _ in range(_ASKING_STREAMS)]
-        opened.pop_all()
-    return made
+            opened.make(family, socket.SOCK_DGRAM)
+            for _ in range(_ASKING_STREAMS):
+                opened.make(family, socket.SOCK_STREAM)
+        return opened.keep()
+
+
+class _Opened(contextlib.ExitStack):
+    """Sockets that are closed at the end of the block, unless they are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sockets: list[socket.socket] = []
+
+    def make(self, family: int, kind: int) -> socket.socket:
+        self._sockets.append(self.enter_context(socket.socket(family, kind | socket.SOCK_NONBLOCK)))
+        return self._sockets[-1]
+
+    def keep(self) -> list[socket.socket]:
+        self.pop_all()
+        return self._sockets

@@ -140,15 +140,22 @@ class NameServer:
         return await self._call({"do": "statistics"})
 
     async def _call(self, document: View) -> View:
+        """Ask for something that changes nothing: the next name server is asked when one ends meanwhile."""
         if self._keeper is None:
             raise SystemFault("the name server does not run: no container is on a user-defined network")
         try:
             async with asyncio.timeout(_START_SECONDS):
-                await self._synchronized.wait()
+                while True:
+                    await self._synchronized.wait()
+                    connection = self._connection
+                    assert connection is not None
+                    try:
+                        return await connection.call(document)
+                    except NameServerLost:
+                        if self._connection is connection:
+                            self._synchronized.clear()  # as the task that keeps it is about to do
         except TimeoutError:
             raise SystemFault("the name server does not run: see the engine's log") from None
-        assert self._connection is not None
-        return await self._connection.call(document)
 
     # Keeping it running
 

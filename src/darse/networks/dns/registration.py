@@ -8,6 +8,7 @@ The sockets are made with the sandbox and registered when its process is there, 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -94,21 +95,28 @@ class Registration:
         record = self._store.find(endpoint.network_id)
         return record is None or record.internal
 
-    async def prepare(self, sandbox: SandboxRecord, netns: Netns) -> None:
-        """Make the sockets of a new sandbox, if it is to have a name server. Raises SystemFault."""
-        if has_name_server(sandbox):
-            servers = sandbox.dns.servers
-            try:
-                self._prepared[sandbox.container_id] = await self._thread.run(
-                    lambda: self._make(netns, servers, fresh=True)
-                )
-            except OSError as error:
-                raise SystemFault(f"cannot make the container's name server: {reason(error)}") from error
+    async def prepare(self, sandbox: SandboxRecord, netns: Netns, listening: list[socket.socket]) -> None:
+        """Have the sockets of a new sandbox, if it is to have a name server: `listening`, when they were made with it.
 
-    def _make(self, netns: Netns, servers: Sequence[str], *, fresh: bool = False) -> list[socket.socket]:
+        Raises SystemFault.
+        """
+        if not has_name_server(sandbox):
+            return
+        servers = sandbox.dns.servers
+        sockets = self._prepared[sandbox.container_id] = list(listening)
+        try:
+            if not sockets:
+                sockets += await self._thread.run(lambda: self._make(netns, fresh=True))
+            if servers:
+                asking = functools.partial(dns_sockets.open_asking_sockets, servers)
+                sockets += await self._thread.run(lambda: self._thread.inside(netns, asking))
+        except OSError as error:
+            raise SystemFault(f"cannot make the container's name server: {reason(error)}") from error
+
+    def _make(self, netns: Netns, servers: Sequence[str] = (), *, fresh: bool = False) -> list[socket.socket]:
         def make() -> list[socket.socket]:
             dns_sockets.redirect(fresh=fresh)
-            return dns_sockets.open_sockets(servers)
+            return [*dns_sockets.open_sockets(), *dns_sockets.open_asking_sockets(servers)]
 
         return self._thread.inside(netns, make)
 

@@ -1,0 +1,99 @@
+"""The disk's part of a database in WAL mode: flushes and checkpoints, in a thread, so that no commit waits for a disk.
+
+With `synchronous=NORMAL` SQLite appends a transaction to the log and does not flush it: the transaction survives the
+engine, however that ends, and not the power going out. One fdatasync(2) of the log makes all transactions before it
+durable: those that several requests wait for take one together. See https://www.sqlite.org/wal.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+from pathlib import Path
+
+from darse.core import executors
+from darse.core.errors import SystemFault
+from darse.core.exhaustion import exhausted, reason
+
+_log = logging.getLogger("darse.state")
+# A log that is longer than this, in bytes, is copied into the database at the next flush.
+_CHECKPOINT_BYTES = 4 * 1024 * 1024
+
+
+class DatabaseLog:
+    """Flushes the log of a database that this process has open."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._path = database.with_name(f"{database.name}-wal")
+        self._executor = executors.Executor("database", 1)
+        self._written = 0
+        self._flushed = 0
+        self._flushing: asyncio.Task[None] | None = None
+        self._checkpointing: asyncio.Task[None] | None = None
+
+    def committed(self) -> None:
+        """Note a transaction that is to survive the power going out."""
+        self._written += 1
+
+    async def flush(self) -> None:
+        """Return when all transactions noted before the call are on the disk. Raises NoSpace and SystemFault."""
+        wanted = self._written
+        while self._flushed < wanted:
+            if self._flushing is None:
+                self._flushing = asyncio.create_task(self._flush())
+                # Whoever waits is told of an error, too; but perhaps nobody does any more.
+                self._flushing.add_done_callback(_log_error)
+            await asyncio.shield(self._flushing)
+
+    async def settled(self) -> None:
+        """Wait until no flush or checkpoint is in progress; what they report is logged already."""
+        while running := [task for task in (self._flushing, self._checkpointing) if task is not None]:
+            await asyncio.wait(running)
+
+    async def _flush(self) -> None:
+        written = self._written
+        try:
+            size = await self._executor.run(self._sync)
+            self._flushed = written
+        finally:
+            # Here, not in a callback: who comes before that runs would wait for what has ended.
+            self._flushing = None
+        if size > _CHECKPOINT_BYTES and self._checkpointing is None:
+            self._checkpointing = asyncio.create_task(self._checkpoint())
+
+    def _sync(self) -> int:
+        """Flush; return the length of the log. Blocks."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(descriptor)
+                return os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            text = f"cannot flush {self._path}: {reason(error)}: what was changed last may be lost with the power"
+            raise exhausted(error, self._path.parent) or SystemFault(text) from error
+
+    async def _checkpoint(self) -> None:
+        try:
+            await self._executor.run(self._copy)
+        finally:
+            self._checkpointing = None
+
+    def _copy(self) -> None:
+        """Copy the log into the database, as far as nobody reads or writes it: PASSIVE waits for nobody. Blocks."""
+        try:
+            with contextlib.closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.DatabaseError as error:
+            # Nothing is lost: the log grows, and SQLite copies it in a commit.
+            _log.warning("cannot copy %s into the database: %s", self._path, error)
+
+
+def _log_error(flushing: asyncio.Task[None]) -> None:
+    if not flushing.cancelled() and (error := flushing.exception()) is not None:
+        _log.error("%s", error)

@@ -1,0 +1,176 @@
+"""When commits are on the disk, and who waits for that."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from darse.core.database_log import DatabaseLog
+from darse.core.errors import NoSpace, SystemFault
+from darse.core.state import Schema, State
+
+SCHEMA = Schema("room", ("CREATE TABLE things (name TEXT)",))
+
+
+class Disk:
+    """fdatasync(2): counted, and held up or failing when a test says so."""
+
+    def __init__(self) -> None:
+        self.flushes = 0
+        self.error = 0
+        self.begun = threading.Semaphore(0)
+        self.may_end = threading.Semaphore(0)
+        self.is_slow = False
+
+    def fdatasync(self, descriptor: int) -> None:
+        assert os.readlink(f"/proc/self/fd/{descriptor}").endswith("-wal")
+        self.flushes += 1
+        if self.is_slow:
+            self.begun.release()
+            assert self.may_end.acquire(timeout=20)
+        if self.error:
+            raise OSError(self.error, os.strerror(self.error))
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    made = Disk()
+    monkeypatch.setattr(os, "fdatasync", made.fdatasync)
+    return made
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    opened = State(tmp_path / "state.sqlite", [SCHEMA])
+    yield opened
+    opened.close()
+
+
+def add(state: State, name: str = "x", *, durable: bool = True) -> None:
+    with state.transaction(durable=durable) as connection:
+        connection.execute("INSERT INTO things VALUES (?)", (name,))
+
+
+async def test_a_commit_waits_for_no_disk_and_a_flush_does(state: State, disk: Disk) -> None:
+    await state.flush()
+    before = disk.flushes
+    add(state)
+    add(state)
+    assert disk.flushes == before
+    await state.flush()
+    await state.flush()
+    assert disk.flushes == before + 1
+
+
+async def test_what_is_not_durable_is_not_waited_for(state: State, disk: Disk) -> None:
+    await state.flush()
+    before = disk.flushes
+    add(state, durable=False)
+    await state.flush()
+    assert disk.flushes == before
+    with state.transaction(durable=False):
+        add(state)
+    await state.flush()
+    assert disk.flushes == before + 1
+
+
+async def test_a_transaction_that_fails_needs_no_flush(state: State, disk: Disk) -> None:
+    await state.flush()
+    before = disk.flushes
+    with pytest.raises(RuntimeError), state.transaction():
+        raise RuntimeError
+    await state.flush()
+    assert disk.flushes == before
+
+
+async def test_a_commit_during_a_flush_waits_for_the_next_and_all_share_it(state: State, disk: Disk) -> None:
+    await state.flush()
+    before = disk.flushes
+    disk.is_slow = True
+    add(state)
+    first = asyncio.create_task(state.flush())
+    await asyncio.to_thread(disk.begun.acquire)
+    add(state)
+    others = [asyncio.create_task(state.flush()) for _ in range(5)]
+    disk.may_end.release()
+    await first
+    assert not any(other.done() for other in others)
+    disk.may_end.release()
+    await asyncio.gather(*others)
+    assert disk.flushes == before + 2
+
+
+async def test_who_comes_when_a_flush_has_just_ended(state: State, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its waiters and callbacks have not run yet."""
+    late: list[asyncio.Task[None]] = []
+    flush = DatabaseLog._flush
+
+    async def and_another(log: DatabaseLog) -> None:
+        await flush(log)
+        if not late:
+            add(state)
+            late.append(asyncio.create_task(state.flush()))
+
+    monkeypatch.setattr(DatabaseLog, "_flush", and_another)
+    add(state)
+    await state.flush()
+    await late[0]
+
+
+async def test_whoever_is_cancelled_takes_nobody_along(state: State, disk: Disk) -> None:
+    await state.flush()
+    disk.is_slow = True
+    add(state)
+    gone, other = asyncio.create_task(state.flush()), asyncio.create_task(state.flush())
+    await asyncio.to_thread(disk.begun.acquire)
+    gone.cancel()
+    disk.may_end.release()
+    await other
+    assert gone.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("number", "fault", "said"),
+    [(errno.EIO, SystemFault, "cannot flush .*-wal: "), (errno.ENOSPC, NoSpace, "no space")],
+)
+async def test_a_disk_that_fails_is_told_to_all_and_tried_again(
+    state: State, disk: Disk, caplog: pytest.LogCaptureFixture, number: int, fault: type[Exception], said: str
+) -> None:
+    await state.flush()
+    disk.error = number
+    add(state)
+    failed = await asyncio.gather(state.flush(), state.flush(), return_exceptions=True)
+    assert [type(one) for one in failed] == [fault, fault]
+    with pytest.raises(fault, match=said):
+        await state.flush()
+    assert "-wal" in caplog.text or "no space" in caplog.text
+    disk.error = 0
+    await state.flush()
+
+
+async def test_a_long_log_is_copied_behind_the_commits(state: State) -> None:
+    size = state.path.stat().st_size
+    for _ in range(6):
+        add(state, "x" * 1_000_000)
+    assert state.path.stat().st_size == size
+    await state.flush()
+    await state.settled()
+    assert state.path.stat().st_size > size + 5_000_000
+    (log,) = (path.stat().st_size for path in state.path.parent.glob("*-wal"))
+    add(state, "x" * 1_000_000)  # the log begins again
+    assert next(state.path.parent.glob("*-wal")).stat().st_size == log
+
+
+async def test_a_database_that_is_closed_at_once_holds_all(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.sqlite", [SCHEMA])
+    add(state, "kept")
+    state.close()
+    again = State(tmp_path / "state.sqlite", [SCHEMA])
+    assert again.rows("SELECT name FROM things") == [("kept",)]
+    again.close()
