@@ -19,11 +19,13 @@ from typing import Any
 
 import msgspec
 
+from darse.build.base_images import BaseImages
 from darse.build.cache import DatabaseCacheStorage
 from darse.build.context import content_digest
-from darse.build.dockerfile.convert import ConvertOptions, convert
+from darse.build.dockerfile.convert import Converted, ConvertOptions, convert
 from darse.build.executor import BuildSession, KnownContexts
 from darse.build.exporter import export_image
+from darse.build.progress import ignore_events
 from darse.build.solver import Outcome, Solver, VertexLog
 from darse.engine.configuration.command_line import parse
 from darse.engine.engine import Engine
@@ -70,7 +72,7 @@ class Builder:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.executor = engine.build_executor
+        self.executor = engine.builds.service.executor
         self.storage = DatabaseCacheStorage(engine.state)
         self.solver = Solver(self.executor.for_session(BuildSession()), self.storage)
         self.log = bytearray()
@@ -92,7 +94,7 @@ class Builder:
         bound = BuildSession(contexts=contexts, **dict(session))
         executor = self.executor.for_session(bound)
         settings = ConvertOptions(build_platform="linux/amd64", **options)
-        converted = await convert(dockerfile, settings, self.executor.images_for(bound))
+        converted = await self._convert(dockerfile, settings)
         self.log = printed = bytearray() if log is None else log
 
         def report(event: object) -> None:
@@ -108,6 +110,14 @@ class Builder:
         assert image is not None
         named = {converted.definition.metadata[digest].name: outcome for digest, outcome in solution.outcomes.items()}
         return Built(image, named, bytes(printed))
+
+    async def _convert(self, dockerfile: str, settings: ConvertOptions) -> Converted:
+        async with self.engine.images.lease() as lease:
+            bases = BaseImages(self.engine.images, self.engine.registries, lease, ignore_events)
+            try:
+                return await convert(dockerfile, settings, bases)
+            finally:
+                await bases.close()
 
     def layer(self, image: Image, number: int = -1) -> Path:
         """The files of one of an image's layers."""

@@ -62,7 +62,7 @@ class BuildService:
         self.contexts = ContextStore(data_root, images.trash)
         self._images = images
         self._registries = registries
-        self._executor = executor
+        self.executor = executor
         self._storage = storage
         self._solver = Solver(executor.for_session(BuildSession()), storage)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
@@ -74,7 +74,7 @@ class BuildService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._executor.close()
+        await self.executor.close()
 
     async def build(self, request: BuildRequest, archives: Archives, report: BuildReport = ignore_events) -> BuiltImage:
         """Build an image. `cancel` ends it, and so does cancelling the call.
@@ -160,7 +160,7 @@ class BuildService:
             network=request.sandbox_network,
             shm_size=request.shm_size,
         )
-        executor = self._executor.for_session(session)
+        executor = self.executor.for_session(session)
         solution = await self._solver.solve(converted.definition, report, executor)
         try:
             return await self._export(request, converted, solution, report)
@@ -173,7 +173,7 @@ class BuildService:
         names = [str(name) for name in request.names]
         async with internal_vertex(report, "exporting to image") as vertex:
             image_id = await export_image(
-                self._executor, solution.snapshot, converted.image, names=names, epoch=self._time_of(request, solution)
+                self.executor, solution.snapshot, converted.image, names=names, epoch=self._time_of(request, solution)
             )
             report(VertexNote(vertex, f"writing image {image_id}"))
             for name in names:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from darse.build import tables as build_tables
 from darse.containers import ContainerService
@@ -51,9 +49,6 @@ from darse.runtime.sysinfo import SysInfo, read_sysinfo
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
 from darse.wire.host_config import LogConfig
-
-if TYPE_CHECKING:
-    from darse.build.executor import EngineExecutor
 
 SCHEMAS = (
     events.SCHEMA,
@@ -146,13 +141,6 @@ class Engine:
         self.builds = Builds(self.context, self.containers, self.registries)
         self.system = SystemService(self.context, self.containers, self.builds, self.recovery)
 
-    @cached_property
-    def build_executor(self) -> EngineExecutor:
-        """Runs the operations of builds; made, and its modules are imported, for the first."""
-        from darse.build.executor import EngineExecutor  # noqa: PLC0415
-
-        return EngineExecutor(self.context, self.containers.transient, self.registries)
-
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
         for controller in self._mounted:
@@ -187,8 +175,6 @@ class Engine:
     async def close(self) -> None:
         """Stop; containers go on, unless live restore is off."""
         await self.registries.close()
-        if "build_executor" in vars(self):
-            await self.build_executor.close()
         await self.containers.close(None if self.config.live_restore else self.config.shutdown_timeout)
         self.events.close()
         if not self._in_use():

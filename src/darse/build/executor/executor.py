@@ -20,7 +20,7 @@ from darse.build.errors import BuildError
 from darse.build.executor.cache_directories import CacheDirectories
 from darse.build.executor.git import GitSources
 from darse.build.executor.http import HTTPDownload, HTTPSources
-from darse.build.executor.images import ImageSources, SessionImages
+from darse.build.executor.images import ImageSources
 from darse.build.executor.processes import Processes
 from darse.build.executor.session import BuildSession
 from darse.build.executor.trees import Layers, Trees
@@ -65,10 +65,6 @@ class EngineExecutor:
     def for_session(self, session: BuildSession) -> OperationExecutor:
         """The executor of one build."""
         return _SessionExecutor(self, session)
-
-    def images_for(self, session: BuildSession, resolve_mode: str = "default") -> SessionImages:
-        """What the front end of a build asks for its base images. resolve_mode: see ImageSource."""
-        return SessionImages(self.image_sources, session, resolve_mode)
 
     def layers_of(self, snapshot: Snapshot) -> tuple[str, ...]:
         """The layers of a snapshot, lowest first. Raises BuildError when it is gone."""

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
-from darse.build.dockerfile.convert.options import ResolvedImage
 from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
 from darse.build.graph.sources import ImageSource
@@ -52,12 +47,6 @@ class ImageSources:
         except EngineError as error:
             raise BuildError(f"{source.reference}: {error}") from error
 
-    async def document(self, image: Image) -> dict[str, Any]:
-        """The configuration document of an image, whole."""
-        found = await self._images.stores.content.read_documents([image.id])
-        document: dict[str, Any] = msgspec.json.decode(found[image.id])
-        return document
-
     async def resolve(self, session: BuildSession, source: ImageSource, platform: str) -> str:
         """The identity of an image: its id, and how many of its layers are taken. Raises BuildError."""
         image = await self.find(session, source, platform)
@@ -76,21 +65,6 @@ class ImageSources:
             return Snapshot(self._snapshotter.view(layers).id)
         except NotFound as error:
             raise BuildError(f"image {source.reference}: {error}") from error
-
-
-class SessionImages:
-    """Images for a front end, as `ImageResolver` describes: those that the build itself will take."""
-
-    def __init__(self, sources: ImageSources, session: BuildSession, resolve_mode: str = "default") -> None:
-        self._sources = sources
-        self._session = session
-        self._mode = resolve_mode
-
-    async def resolve(self, reference: str, platform: str) -> ResolvedImage:
-        """See ImageResolver."""
-        source = ImageSource(reference=reference.removeprefix("docker-image://"), resolve_mode=self._mode)
-        image = await self._sources.find(self._session, source, platform)
-        return ResolvedImage(source.reference, await self._sources.document(image))
 
 
 def _platform(text: str) -> Platform | None:

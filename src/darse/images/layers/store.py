@@ -23,7 +23,6 @@ from typing import NamedTuple, Protocol
 
 from darse.archive import process
 from darse.archive.errors import ArchiveRefused, Damaged
-from darse.archive.layer_record import record_layer
 from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.core.exhaustion import exhausted
@@ -445,6 +444,7 @@ async def _recorded(files: Path, recipe: int, size: int) -> dict[str, str]:
     """What `record_layer` finds: in a thread where that takes less time than a process's start."""
     if size > _LARGE_LAYER:
         return await _run(process.record(files, recipe))
+    from darse.archive.layer_record import record_layer  # noqa: PLC0415 - an engine that builds nothing does without
 
     def record() -> dict[str, str]:
         try:
