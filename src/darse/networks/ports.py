@@ -210,6 +210,8 @@ class PortAllocator:
         order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
         found: dict[int, list[PublishedPort]] = {}
         known: dict[str, list[tuple[str, str]]] = {}
+        # The last port of each range that was asked for: those before it are gone.
+        after: dict[tuple[str, str, str], int] = {}
         # Those on any address. Clients that ask for both families say each of them twice.
         on_any: set[tuple[str, int, str, str]] = set()
         try:
@@ -222,7 +224,10 @@ class PortAllocator:
                     known[binding.HostIp] = addresses
                 if binding.HostIp in ANY and (protocol, number, addresses[0][0], binding.HostPort) in on_any:
                     continue
-                found[place] = self._one(protocol, addresses, binding, number)
+                scope = (protocol, binding.HostIp, binding.HostPort)
+                found[place] = self._one(protocol, addresses, binding, number, after.get(scope, 0))
+                if found[place]:
+                    after[scope] = found[place][0].host_port
                 for port in found[place]:
                     if port.host_ip in ANY:
                         on_any.add((protocol, number, port.host_ip, str(port.host_port)))
@@ -238,12 +243,13 @@ class PortAllocator:
         return [port for _, ports in sorted(found.items()) for port in ports], shown
 
     def _one(
-        self, protocol: str, addresses: list[tuple[str, str]], binding: PortBinding, container_port: int
+        self, protocol: str, addresses: list[tuple[str, str]], binding: PortBinding, container_port: int, after: int
     ) -> list[PublishedPort]:
-        """Take one port for all of the host's `addresses`."""
+        """Take one port for all of the host's `addresses`; of a range one that is greater than `after`."""
         host_ip = addresses[0][0]
         candidates = host_range(binding)
-        for number in candidates or self._ephemeral():
+        left = range(max(candidates.start, after + 1), candidates.stop) if len(candidates) > 1 else candidates
+        for number in left if len(candidates) else self._ephemeral():
             ports = [PublishedPort(protocol, one, number, to, container_port) for one, to in addresses]
             reason = self._take_all(ports, certain=len(candidates) == 1)
             if not reason:

@@ -100,6 +100,18 @@ def test_many_ports_take_no_longer_than_as_many_times_one(allocator: PortAllocat
     assert seconds(16_000) < 10 * 32 * few
 
 
+def test_a_range_that_is_asked_for_again_and_again_is_gone_through_once(allocator: PortAllocator) -> None:
+    wanted = {"80/sctp": [PortBinding("", "20000-29999")] * 6000, "81/sctp": [PortBinding("", "20003")]}
+    begun = time.thread_time()
+    published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False)
+    assert time.thread_time() - begun < 3
+    numbers = [port.host_port for port in published]
+    assert sorted(numbers) == list(range(20000, 26001))
+    assert numbers[-1] == 20003
+    with pytest.raises(SystemFault, match="port is already allocated"):
+        publish(allocator, "20000-20100", key="80/sctp")
+
+
 def test_one_port_of_a_container_may_have_many_of_the_host(allocator: PortAllocator) -> None:
     bindings = [PortBinding("", str(number)) for number in range(20000, 20100)]
     published, shown = allocator.allocate({"80/sctp": bindings}, (), TARGET, publish_all=False)
