@@ -188,6 +188,17 @@ def test_no_new_privileges(option: list[str], engine: bool, expected: bool) -> N
     assert spec["process"]["noNewPrivileges"] is expected
 
 
+def test_what_docker_28_masks_is_masked() -> None:
+    """oci/defaults.go of moby 28, without /sys/devices/system/cpu/cpu*/thermal_throttle: those are the host's."""
+    assert set(MASKED_PATHS) == {
+        *(f"/proc/{name}" for name in "acpi asound interrupts kcore keys latency_stats".split()),
+        *(f"/proc/{name}" for name in "sched_debug scsi timer_list timer_stats".split()),
+        "/sys/devices/virtual/powercap",
+        "/sys/firmware",
+    }
+    assert set(READONLY_PATHS) == {f"/proc/{name}" for name in "bus fs irq sys sysrq-trigger".split()}
+
+
 def test_system_paths_can_be_unmasked_or_chosen() -> None:
     assert "maskedPaths" not in built(host=HostConfig(SecurityOpt=["systempaths=unconfined"]))["linux"]
     linux = built(host=HostConfig(MaskedPaths=["/proc/keys"], ReadonlyPaths=[]))["linux"]
