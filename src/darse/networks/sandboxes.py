@@ -114,8 +114,8 @@ class Sandboxes:
     async def create(self, request: SandboxRequest) -> Sandbox:
         """Make a container's network stack. Its record is in memory then; the caller saves it.
 
-        (Until that is done nothing needs undoing after a crash: the namespace and its links go with the engine, and
-        rules without a record when the next one starts.)
+        (Until that is done nothing needs undoing after a crash: the namespace and its links go with the engine, rules
+        without a record when the next one starts, and what plugins have made is on record with the reaper.)
         Raises NotFound for a network that is gone, InvalidParameter and Forbidden for addresses, SystemFault for
         ports, and OSError.
         """
@@ -161,9 +161,11 @@ class Sandboxes:
         own = self._driver(record).hardware_addresses
         if mac and not own:
             raise InvalidParameter(f"{record.driver} interfaces do not support custom mac address assignment")
+        self._reaper.expect(endpoint)
         await self._addresses.lease(record, endpoint, settings, mac)
         if not own:
             endpoint.mac = ""
+        self._reaper.expect(endpoint)  # with its addresses
 
     async def _namespace(self, first: NetworkRecord | None, sandbox: SandboxRecord, owner: Owner | None) -> Prepared:
         default = self._default_bridge()
@@ -205,6 +207,11 @@ class Sandboxes:
             endpoint.prefix6 = int(prefix)
         joined = await driver.join(record, endpoint, netns)
         _use(endpoint, joined)
+
+    def saved(self, sandbox: SandboxRecord) -> None:
+        """A new sandbox has a row, by the transaction that is open."""
+        for endpoint in sandbox.endpoints:
+            self._reaper.settled(endpoint)
 
     def started(self, container_id: str) -> None:
         """The container's process holds the namespace now."""
@@ -294,6 +301,7 @@ class Sandboxes:
         if sandbox is None:
             raise Conflict("the container has ended meanwhile")
         self._publishing.follow(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+        self._reaper.settled(endpoint)
         self._own(endpoint, sandbox_id)
 
     async def _end(self, record: NetworkRecord, endpoint: Endpoint) -> None:
@@ -302,6 +310,7 @@ class Sandboxes:
             await self._driver(record).delete_endpoint(record, endpoint)
         with contextlib.suppress(EngineError):
             await self._addresses.release(record, endpoint)
+        self._reaper.settled(endpoint)
 
     def enter(self, container_id: str, holder: Holder) -> Netns:
         """Open the namespace of a container that runs. Call it in the thread. Raises SandboxGone."""
@@ -371,6 +380,7 @@ class Sandboxes:
         if sandbox is None or endpoint is None:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
         sandbox = msgspec.structs.replace(sandbox, endpoints=[one for one in endpoints if one is not endpoint])
+        self._reaper.expect(endpoint)
         self._publishing.follow(sandbox)
         self.owners.pop(endpoint.link, None)
         netns: Netns | None = None
@@ -386,6 +396,7 @@ class Sandboxes:
                 netns.close()
             with _reporting(record):
                 await self._addresses.release(record, endpoint)
+        self._reaper.settled(endpoint)
         return endpoint
 
     async def _part(

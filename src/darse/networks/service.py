@@ -342,6 +342,7 @@ class NetworkService:
             await self._names.prepare(sandbox.record, sandbox.netns, sandbox.name_server)
             with self._state.transaction(durable=False):
                 self.store.save_sandbox(sandbox.record)
+                self._sandboxes.saved(sandbox.record)
                 for endpoint in sandbox.record.endpoints:
                     self._publish(endpoint, "connect", request.container_id)
         except BaseException:

@@ -29,6 +29,7 @@ class FakePlugin:
         self.hanging: set[str] = set()
         self.released = threading.Event()
         self._next = 2
+        self._last = ""
         self.leases: set[str] = set()
         self.endpoints: set[str] = set()
         self._links: set[str] = set()
@@ -88,6 +89,8 @@ class FakePlugin:
         return {}
 
     def _delete_network(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self._bridge(body["NetworkID"]) not in os.listdir("/sys/class/net"):
+            return {"Err": f"network {body['NetworkID']} not found"}
         _ip("link", "delete", self._bridge(body["NetworkID"]))
         return {}
 
@@ -122,11 +125,26 @@ class FakePlugin:
             address = body["Address"] or str(ipaddress.IPv4Address("10.251.7.0") + self._next)
             self._next += 1
         self.leases.add(address)
+        self._last = address
         return {"Address": f"{address}/24"}
 
     def _release_address(self, body: dict[str, Any]) -> dict[str, Any]:
         self.leases.discard(body["Address"])
         return {}
+
+    def left(self) -> set[str]:
+        """The endpoints, networks, links and leases that it has, but for leases whose answer nobody has heard."""
+        links = set(os.listdir("/sys/class/net"))
+        there = {name for name in links if name.startswith(f"fp{self.tag}") or name in self._links}
+        return self.endpoints | (self.leases - self.unclaimed()) | there
+
+    def unclaimed(self) -> set[str]:
+        """The last address that was given: an engine that was killed then may not have it on record."""
+        return {self._last} & self.leases
+
+    def drop_unclaimed(self) -> None:
+        """Have that lease no more."""
+        self.leases -= self.unclaimed()
 
     def close(self) -> None:
         """Stop, and remove what is left of its bridges and links."""

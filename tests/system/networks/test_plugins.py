@@ -184,3 +184,14 @@ async def test_a_network_whose_plugin_is_gone_can_be_removed(host: Host, plugin:
     await host.service.remove_network("net")
     with pytest.raises(NotFound, match='plugin "fake" not found'):
         await host.network("net", driver="fake")
+
+
+async def test_a_network_that_its_plugin_does_not_know_can_be_removed(
+    host: Host, plugin: FakePlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a crash between the network's row and the plugin's call."""
+    plugin.answers["NetworkDriver.CreateNetwork"] = {}
+    await host.network("net", driver="fake")
+    await host.service.remove_network("net")
+    assert host.service.store.by_name("net") is None
+    assert "not found" in caplog.text

@@ -6,8 +6,8 @@ under its old name when the sandbox leaves.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
+import logging
 import re
 from typing import Any, Final, TypeVar
 
@@ -23,6 +23,7 @@ from darse.networks.ports import host_range, split_key
 from darse.plugins import PluginClient, PluginError
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 KIND = "NetworkDriver"
 _GENERIC = "com.docker.network.generic"
 _LINK_NAME = re.compile(r"(?!\.\.?\Z|lo\Z)[^\s/:\0]{1,15}\Z")
@@ -95,9 +96,13 @@ class RemoteNetworkDriver(KernelDriver):
         )
 
     async def delete_network(self, record: NetworkRecord) -> None:
-        """See `Driver`."""
-        with contextlib.suppress(NotFound):  # the plugin is gone, and its networks with it
+        """See `Driver`. As with dockerd, the network goes whatever the plugin says: it may not know it."""
+        try:
             await self._call("DeleteNetwork", {"NetworkID": record.id}, _Nothing)
+        except NotFound:
+            pass  # the plugin is gone, and its networks with it
+        except PluginError as error:
+            _log.warning("network %s is removed all the same: %s", record.name, error)
 
     async def create_endpoint(self, record: NetworkRecord, endpoint: Endpoint) -> EndpointResult:
         """See `Driver`. What the engine has given the plugin may not change."""
