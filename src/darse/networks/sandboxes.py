@@ -17,6 +17,7 @@ from darse.core.exhaustion import reason
 from darse.core.ids import new_id
 from darse.linux.net.netns import Netns, NetnsThread, Owner
 from darse.linux.proc.process import runs
+from darse.networks.configurations import refuse_configuration
 from darse.networks.dns.registration import has_name_server
 from darse.networks.drivers import Driver, JoinResult
 from darse.networks.endpoint_addresses import EndpointAddresses
@@ -102,6 +103,7 @@ class Sandboxes:
                 await self._driver(record).reconnect(record, endpoint)
 
     def _driver(self, record: NetworkRecord) -> Driver:
+        refuse_configuration(record)
         driver = self._drivers.get(record.driver)
         if driver is None:
             raise Conflict(f"network {record.name} needs the driver {record.driver}, which is not there")
@@ -461,6 +463,7 @@ def _leading_ids(endpoints: list[Endpoint]) -> set[str]:
 def _use(endpoint: Endpoint, joined: JoinResult) -> None:
     """Have an endpoint as its driver wants it used."""
     endpoint.link = joined.link or endpoint.link
+    endpoint.interface = joined.interface or endpoint.interface
     if joined.gateway is not None:
         endpoint.gateway = joined.gateway
     if joined.gateway6 is not None:

@@ -28,6 +28,8 @@ class FakePlugin:
         #: Methods that are not answered before `released`.
         self.hanging: set[str] = set()
         self.released = threading.Event()
+        #: Of interfaces inside.
+        self.prefix = "eth"
         self._next = 2
         self._last = ""
         self.leases: set[str] = set()
@@ -110,7 +112,7 @@ class FakePlugin:
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
         _ip("link", "set", outer, "master", self._bridge(body["NetworkID"]), "up")
         routes = [{"Destination": "203.0.113.0/24", "RouteType": 1}]
-        return {"InterfaceName": {"SrcName": inner, "DstPrefix": "eth"}, "Gateway": "", "StaticRoutes": routes}
+        return {"InterfaceName": {"SrcName": inner, "DstPrefix": self.prefix}, "Gateway": "", "StaticRoutes": routes}
 
     def _get_default_address_spaces(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"LocalDefaultAddressSpace": "here", "GlobalDefaultAddressSpace": "everywhere"}
