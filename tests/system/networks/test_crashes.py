@@ -109,6 +109,7 @@ async def test_nothing_is_left_whenever_the_engine_dies(host: Host, driver: str,
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("driver", "kind"), DRIVERS)
 async def test_nothing_is_left_of_many_deaths(host: Host, driver: str, kind: str) -> None:
     await crash(host, driver, kind, MANY_INSTANTS)
