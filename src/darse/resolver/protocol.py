@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from darse.resolver.loop import Loop
 
 _SERIAL = struct.Struct("<Q")
+#: The error of a `set` without descriptors of a sandbox that has none here: its process has ended.
+NO_SOCKETS = "no sockets"
 #: The most bytes and descriptors of a packet.
 LARGEST = 1 << 18
 _MOST_DESCRIPTORS = 16

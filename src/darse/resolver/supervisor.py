@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 #: A user and a group of its own: nobody else's processes may signal it. Not one that systemd or Debian give to others.
 USER = 61053
-#: The error of a `set` without descriptors of a sandbox that has none here.
-NO_SOCKETS = "no sockets"
 _CONTROL = 3
 _CALLS = (
     "accept access capset clone dup2 getppid inotify_add_watch inotify_init1 inotify_rm_watch kill listen "
@@ -238,7 +236,7 @@ class Supervisor:
         held = self._held.get(id_)
         if held is None or descriptors:
             if not descriptors:
-                raise KeyError(NO_SOCKETS)
+                raise KeyError(protocol.NO_SOCKETS)
             self._drop(id_)
             held = self._held[id_] = _Held(view, descriptors)
             self._follow(id_, held)

@@ -10,6 +10,7 @@ One that waits costs two megabytes, so few of them wait, and not for long. With 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from pathlib import Path
 from typing import NamedTuple
@@ -154,6 +155,9 @@ def clear(bundle: MonitorDirectory) -> None:
     if not (bundle.directory / RECORD).exists():
         discard_tree(bundle.directory)
         return
-    for path in (*bundle.exits.iterdir(), *bundle.directory.iterdir()):
-        if path != bundle.exits and path.name != RECORD:
-            path.unlink(missing_ok=True)
+    for directory in (bundle.exits, bundle.directory):
+        # The record goes, and all the rest, when its container is removed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            for path in directory.iterdir():
+                if path != bundle.exits and path.name != RECORD:
+                    path.unlink(missing_ok=True)

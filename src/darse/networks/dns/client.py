@@ -114,7 +114,10 @@ class NameServer:
     def _changed(self, change: asyncio.Future[View]) -> None:
         self._changes.discard(change)
         error = None if change.cancelled() else change.exception()
-        if error is not None and not isinstance(error, NameServerLost):
+        if error is None or isinstance(error, NameServerLost):
+            return
+        # A container that has ended has no sockets any more; the engine hears of its end a moment later.
+        if protocol.NO_SOCKETS not in str(error):
             _log.error("the name server has not taken a change: %s", error)
 
     async def settled(self) -> None:

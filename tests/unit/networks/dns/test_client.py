@@ -6,12 +6,15 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from darse.core.errors import SystemFault
 from darse.networks.dns import client
-from darse.networks.dns.client import NameServerLost, _Connection
+from darse.networks.dns.client import NameServer, NameServerLost, _Connection
+from darse.networks.dns.process import NameServerProcess
 from darse.resolver import protocol
 
 
@@ -93,3 +96,16 @@ async def test_without_room_for_copies_the_caller_hears_so(monkeypatch: pytest.M
         theirs.close()
         os.close(reading)
         os.close(writing)
+
+
+async def test_a_change_of_a_sandbox_that_has_just_ended_is_no_error(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = NameServer(NameServerProcess(tmp_path), lambda _: asyncio.sleep(0))
+    for said in (protocol.NO_SOCKETS, "something else"):
+        change: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        change.set_exception(SystemFault(f"the name server: KeyError: {said!r}"))
+        server._changed(change)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the name server has not taken a change: the name server: KeyError: 'something else'"
+    ]
