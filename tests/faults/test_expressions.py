@@ -104,25 +104,29 @@ def _expression(source: random.Random, depth: int = 0) -> str:
     return shape.replace("{}", made) + (source.choice(_REPEATS) if source.random() < 0.5 else "")
 
 
-def _filters(source: random.Random) -> str:
+def _filters(source: random.Random, key: str) -> str:
     kind = source.random()
     if kind < 0.9:
         values = [_expression(source)[:6000] for _ in range(source.choice((1, 1, 1, 2, 20)))]
+    elif kind < 0.95:  # what patterns of paths are made of
+        values = ["".join(source.choices("*?[]^-\\a/:é", k=source.choice((3, 30, 3000))))]
     else:  # no expression at all: any characters
         values = ["".join(chr(source.choice((*range(1, 256), 0xD800, 0x1F600))) for _ in range(source.randint(0, 300)))]
-    return quote(json.dumps({"name": values}))
+    return quote(json.dumps({key: values}))
 
 
 def _fuzz(engine: Engine, count: int, seed: int, tell: Callable[[str], None]) -> None:
     for name in _NAMES:
         assert engine.api("POST", "/volumes/create", {"Name": name}).status == 201
         engine.docker("create", "--name", name, BUSYBOX).ok()
+        engine.docker("tag", BUSYBOX, f"{name.lower()}:{name}").ok()
     source = random.Random(seed)
     connection = _Alive(engine)
     statuses: dict[int, int] = {}
     slowest = 0.0
     for number in range(count):
-        path = f"{source.choice(('/volumes', '/containers/json', '/networks'))}?all=1&filters={_filters(source)}"
+        listed = source.choice(("/volumes", "/containers/json", "/networks", "/images/json"))
+        path = f"{listed}?all=1&filters={_filters(source, 'reference' if listed == '/images/json' else 'name')}"
         seconds, status = connection.seconds(path)
         if seconds > _DEADLINE:  # the engine may have done something else, too: it is slow when it is so again
             seconds = min(connection.seconds(path)[0] for _ in range(3))

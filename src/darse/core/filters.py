@@ -11,6 +11,7 @@ from typing import Any
 
 from darse.core.errors import InvalidParameter
 from darse.core.expressions import Budget, CostlyExpression, Expression, InvalidExpression
+from darse.core.path_patterns import InvalidPathPattern, as_expression, is_plain
 from darse.core.times import parse_time
 
 
@@ -20,6 +21,7 @@ class Filters:
     def __init__(self, values: Mapping[str, Iterable[str]] | None = None) -> None:
         self._values = {key: list(entries) for key, entries in (values or {}).items()}
         self._expressions: dict[str, Expression | None] = {}
+        self._patterns: dict[str, Expression] = {}
         self._budget = Budget()
 
     @classmethod
@@ -119,6 +121,24 @@ class Filters:
             except InvalidExpression:
                 self._expressions[text] = None
         return self._expressions[text]
+
+    def path(self, key: str, *actual: str) -> bool:
+        """Whether `key` is absent or one of its values, a pattern of Go's path.Match, matches one of `actual`.
+
+        Raises InvalidParameter for what is no pattern, and for those that take too much time or memory.
+        """
+        values = self.values(key)
+        if not values or any(value in actual for value in values if is_plain(value)):
+            return True
+        try:
+            return any(any(map(self._pattern(value).found_in, actual)) for value in values if not is_plain(value))
+        except (InvalidPathPattern, InvalidExpression, CostlyExpression) as error:
+            raise InvalidParameter(f"invalid filter '{key}': {error}") from None
+
+    def _pattern(self, text: str) -> Expression:
+        if text not in self._patterns:
+            self._patterns[text] = Expression(as_expression(text), self._budget)
+        return self._patterns[text]
 
     def labels(self, labels: Mapping[str, str] | None, *, key: str = "label") -> bool:
         """Whether every label filter (`name` or `name=value`) is met."""

@@ -90,9 +90,7 @@ class ImageViews:
         return [summary for _, summary in sorted(found, key=lambda pair: (-pair[0], pair[1].Id))]
 
     def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
-        wanted = filters.values("reference")
-        if wanted:
-            names = [name for name in names if _reference_matches(_parsed(name), wanted)]
+        names = [name for name in names if _reference_matches(_parsed(name), filters)]
         return ImageSummary(
             Id=image.id,
             ParentId=image.parent,
@@ -133,8 +131,7 @@ class ImageViews:
             return False
         if image.created_ns not in span:
             return False
-        wanted = filters.values("reference")
-        return not wanted or any(_reference_matches(_parsed(name), wanted) for name in names)
+        return not filters.values("reference") or any(_reference_matches(_parsed(name), filters) for name in names)
 
     def inspect_image(
         self, reference: str, platform: Platform | None = None, *, manifests: bool = False
@@ -228,14 +225,6 @@ def _in_several(sets: Iterable[set[str]]) -> set[str]:
     return several
 
 
-def _reference_matches(reference: Reference, patterns: list[str]) -> bool:
-    """Whether a pattern matches a name in its short or full form, with its tag or without."""
-    import fnmatch  # noqa: PLC0415 - only lists with a filter need it
-
-    candidates = (reference.familiar, reference.familiar_name, str(reference), reference.name)
-    return any(
-        fnmatch.fnmatchcase(candidate, pattern)
-        for pattern in patterns
-        for candidate in candidates
-        if pattern.count("/") == candidate.count("/")
-    )
+def _reference_matches(reference: Reference, filters: Filters) -> bool:
+    """Whether the filters' `reference` matches a name in its short or full form, with its tag or without."""
+    return filters.path("reference", reference.familiar, reference.familiar_name, str(reference), reference.name)

@@ -113,6 +113,8 @@ def test_since_and_before_go_by_nanoseconds(base: Engine) -> None:
         ("*/app:1", {"team/app:1"}),
         ("many:1", {"many:1"}),
         ("library/many", set()),
+        ("many:[^2]", {"many:1"}),
+        ("man\\y:?", {"many:1", "many:2"}),
     ],
 )
 def test_reference_filters_match_familiar_and_full_names(base: Engine, pattern: str, found: set[str]) -> None:
@@ -120,6 +122,11 @@ def test_reference_filters_match_familiar_and_full_names(base: Engine, pattern: 
         base.docker("tag", BUSYBOX, name).ok()
     listed = base.api("GET", "/images/json", query={"filters": {"reference": [pattern]}}).json()
     assert {name for one in listed for name in one["RepoTags"]} == found
+
+
+def test_a_reference_filter_that_is_no_pattern_is_refused(base: Engine) -> None:
+    answer = base.api("GET", "/images/json", query={"filters": {"reference": ["many:["]}})
+    assert (answer.status, answer.message) == (400, "invalid filter 'reference': syntax error in pattern")
 
 
 def test_a_digest_algorithm_is_no_repository(base: Engine) -> None:

@@ -133,3 +133,19 @@ def test_until() -> None:
         Filters({"until": ["1", "2"]}).until_ns()
     with pytest.raises(InvalidParameter, match="until"):
         Filters({"until": ["x"]}).until_ns()
+
+
+def test_paths() -> None:
+    names = ("team/app:1", "team/app")
+    for pattern, found in (("team/app", True), ("team/*", True), ("*", False), ("team/ap[^p]", False), ("x", False)):
+        assert Filters({"reference": [pattern]}).path("reference", *names) is found
+    assert Filters().path("reference", *names)
+    assert Filters({"reference": ["x", "*/app"]}).path("reference", *names)
+
+
+@pytest.mark.parametrize("pattern", ["[" * 3000, "\\", "[a-z" * 1000, "a*" * 3000, "[^" + "é" * 5000 + "]"])
+def test_no_pattern_takes_long(pattern: str) -> None:
+    begun = time.thread_time()
+    with pytest.raises(InvalidParameter, match="invalid filter 'reference'"):
+        Filters({"reference": [pattern]}).path("reference", "a" * 250)
+    assert time.thread_time() - begun < 0.2
