@@ -71,8 +71,10 @@ def loads(document: str | bytes) -> Any:
             value, end = _C[0](text, 0)
             if end == len(text):
                 return value
-        except (StopIteration, ValueError):
-            pass  # the whole decoder says what is wrong, and where
+        except (StopIteration, ValueError, SystemError):
+            # The whole decoder says what is wrong, and where. Python 3.11's scanner ends without an error of its own
+            # (SystemError) while json.decoder, which has it, is not loaded.
+            pass
     import json
 
     return json.loads(document)

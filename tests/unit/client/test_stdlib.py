@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,17 @@ def test_what_is_no_json_is_refused_as_json_refuses_it(text: str) -> None:
     for document in (text, text.encode(errors="surrogatepass")):
         expected, found = (_outcome(loads, document) for loads in (json.loads, stdlib.loads))
         assert found == expected
+
+
+@pytest.mark.parametrize("text", ["{bad", '{"a":1,}', "[1", '"x', '{"a"', '"\\x', "nul", "1e"])
+def test_it_is_refused_also_where_nothing_has_loaded_json(text: str) -> None:
+    code = (
+        "import sys; from darse.client import stdlib; assert 'json' not in sys.modules\n"
+        "try: stdlib.loads(sys.argv[1])\n"
+        "except ValueError as error: print(error, end='')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, text], check=True, capture_output=True, text=True)
+    assert f"refused: {done.stdout}" == _outcome(json.loads, text)
 
 
 def _outcome(loads: Callable[[str | bytes], Any], document: str | bytes) -> Any:
