@@ -35,6 +35,28 @@ def test_tables(text: str, columns: int) -> None:
     assert "clever_hopper" in lines[1]
 
 
+_LONG = "a-very-long-name-of-a-container-indeed"
+_SIZED = (
+    f"{_PS.splitlines()[0]}\tSIZE\n"
+    f"{_PS.splitlines()[1].replace('clever_hopper', 'wordpress_database_1')}\t1.09kB (virtual 133MB)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (_PS.replace("clever_hopper", _LONG), _LONG),
+        (_STATS.replace("clever_hopper", _LONG), _LONG),
+        (_SIZED, "wordpress_database_1"),
+    ],
+    ids=["ps", "stats", "sizes"],
+)
+def test_a_long_name_is_not_shortened(text: str, name: str) -> None:
+    lines = fit(text, 60).splitlines()
+    assert max(map(width, lines)) <= 60
+    assert name in lines[1]
+
+
 def test_a_table_that_has_room_is_dockers() -> None:
     assert fit(_PS, 400) == align(_PS)
 

@@ -94,7 +94,10 @@ def _droppable(headings: Sequence[str]) -> list[str]:
     """Headings of columns that a narrow terminal can be without, the least useful first."""
     # Of what a container uses, its name says whose that is.
     first = ["CONTAINER ID"] if "MEM %" in headings else []
-    return [one for one in [*first, "COMMAND", "CREATED", "BLOCK I/O", "NET I/O", "PORTS"] if one in headings]
+    # A long name leaves room for its state, and for nothing else.
+    last = ["IMAGE", "CONTAINER ID"] if "NAMES" in headings else []
+    found = [*first, "COMMAND", "CREATED", "BLOCK I/O", "NET I/O", "PORTS", *last, "PIDS", "MEM USAGE / LIMIT"]
+    return [one for one in found if one in headings]
 
 
 def _fitted(
