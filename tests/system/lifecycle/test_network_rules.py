@@ -40,7 +40,9 @@ def test_a_container_joins_one_that_has_joined_another(docker: Client) -> None:
 def test_none_cannot_be_combined(docker: Client) -> None:
     run(docker, "alone", "--network", "none").ok()
     run(docker, "with", "--network", "container:alone").ok()
+    run(docker, "open", "--network", "host").ok()
     for container, said in (
+        ("open", "container cannot be disconnected from or connected to the host network"),
         ("alone", "container cannot be connected to multiple networks with one of the networks in private (none) mode"),
         ("with", "container sharing network namespace with another container or host cannot be connected to any other"),
     ):

@@ -77,7 +77,8 @@ class Endpoints:
         record = networks.store.get(network)
         mode = container.record.host.NetworkMode
         if record.driver in ("host", "null") or mode == "host":
-            raise Conflict(f"container cannot be disconnected from or connected to the {record.name} network")
+            fixed = mode if mode == "host" else record.name
+            raise Conflict(f"container cannot be disconnected from or connected to the {fixed} network")
         if mode == "none":
             raise InvalidParameter(
                 "container cannot be connected to multiple networks with one of the networks in private (none) mode"
