@@ -67,9 +67,10 @@ class Builds:
             policy = PrunePolicy.parse(
                 conditions, all_records=everything, keep_storage=reserved_space, max_used_space=max_used_space
             )
-        except BuildError as error:
+            removed = await self.service.prune(policy)
+        except BuildError as error:  # of a condition that is none, or takes too long to look for
             raise InvalidParameter(str(error)) from None
-        return [_shown(record, in_use=False) for record in await self.service.prune(policy)]
+        return [_shown(record, in_use=False) for record in removed]
 
     def disk_usage(self) -> ObjectUsage[BuildCacheRecord]:
         """What the cache takes."""

@@ -14,6 +14,7 @@ import msgspec
 
 from darse.build.errors import BuildError
 from darse.build.solver.storage import CacheRecord, RecordKind
+from darse.core.expressions import CostlyExpression, Expression, InvalidExpression
 from darse.durations import InvalidDuration, parse_duration
 
 _FIELD = re.compile(r"(?P<name>[a-z]+)(?:(?P<operator>==|!=|~=|=)(?P<value>.*))?", re.DOTALL)
@@ -26,6 +27,8 @@ class CacheFilter(msgspec.Struct, frozen=True):
     name: str
     operator: str = ""
     value: str = ""
+    expression: Expression | None = None
+    """What `~=` looks for."""
 
     @classmethod
     def parse(cls, text: str) -> CacheFilter:
@@ -34,21 +37,24 @@ class CacheFilter(msgspec.Struct, frozen=True):
         if match is None or match["name"] not in _READERS:
             raise BuildError(f"invalid filter {text!r}: must be one of {', '.join(sorted(_READERS))}")
         operator = {"=": "==", None: ""}.get(match["operator"], match["operator"])
+        expression = None
         if operator == "~=":
             try:
-                re.compile(match["value"])
-            except re.error as error:
+                expression = Expression(match["value"])
+            except (InvalidExpression, CostlyExpression) as error:
                 raise BuildError(f"invalid filter {text!r}: {error}") from None
-        return cls(match["name"], operator, match["value"] or "")
+        return cls(match["name"], operator, match["value"] or "", expression)
 
     def matches(self, record: CacheRecord, facts: Mapping[str, bool]) -> bool:
-        """Whether a record fulfils it. facts: `inuse` and `shared`."""
+        """Whether a record fulfils it. facts: `inuse` and `shared`. Raises BuildError when it takes too long."""
         found = _READERS[self.name](record, facts)
-        match self.operator:
-            case "":
-                return bool(found)
-            case "~=":
-                return self.value in found if isinstance(found, str) else False
+        if self.operator == "":
+            return bool(found)
+        if self.expression is not None:
+            try:
+                return isinstance(found, str) and self.expression.found_in(found)
+            except CostlyExpression as error:
+                raise BuildError(f"invalid filter '{self.name}~={self.value}': {error}") from None
         value = "true" if found is True else "false" if found is False else found
         return (value == self.value) is (self.operator == "==")
 

@@ -62,6 +62,9 @@ def test_internal_records_stay_unless_all_go() -> None:
         ("type==exec.cachemount", "b"),
         ("type!=exec.cachemount", "acd"),
         ("description~=npm", "c"),
+        ("description~=^RUN npm (ci|install)$", "c"),
+        ("description~=^npm", ""),
+        ("mutable~=true", ""),
         ("parent=a", "d"),
         ("inuse", ""),
         ("inuse=false", "abcd"),
@@ -90,6 +93,12 @@ def test_shared_is_what_several_were_made_from() -> None:
 def test_refuses_filters(text: str) -> None:
     with pytest.raises(BuildError, match="invalid filter"):
         PrunePolicy.parse([text])
+
+
+@pytest.mark.parametrize("value", ["(?!x)npm", "a{1001}", "(" * 5000 + ")" * 5000, "|(a|b){0,1000}" * 20])
+def test_what_is_no_expression_of_re2_is_refused(value: str) -> None:
+    with pytest.raises(BuildError, match="invalid filter 'description~="):
+        PrunePolicy.parse([f"description~={value}"])
 
 
 def test_filters_are_read() -> None:
