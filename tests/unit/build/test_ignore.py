@@ -216,6 +216,26 @@ def _slow_walk(patterns: list[str], path: str) -> bool:
     return matched
 
 
+@pytest.mark.parametrize(
+    "patterns",
+    [
+        [f"a{number}?{{0,1000}}" for number in range(20)],
+        [f"{sign}{number}?{{300}}" for number in range(4) for sign in ("", "!")],
+    ],
+)
+def test_counts_are_bounded_together(patterns: list[str]) -> None:
+    begun = time.thread_time()
+    with pytest.raises(InvalidPattern, match="add up to more than 1000"):
+        PathMatcher(patterns)
+    assert time.thread_time() - begun < 0.1
+
+
+def test_a_brace_that_is_no_count_may_be_any_number() -> None:
+    matcher = PathMatcher(["log{20261129}", "b\\{5000}*"])
+    assert matcher.matches("log{20261129}")
+    assert matcher.matches("b{5000}x")
+
+
 _PIECES = st.sampled_from(["a", "b", ".", "/", "*", "**", "?", "[ab]", "[^a]", "\\.", "\\*", "ab", "**/", "/**"])
 _PATTERN = st.builds(
     lambda sign, pieces: sign + "".join(pieces),
