@@ -35,14 +35,15 @@ from tests.support.waiting import wait_until
 
 
 @contextlib.asynccontextmanager
-async def local_engine(root: Path | None = None) -> AsyncIterator[Engine]:
-    """An engine on roots of its own; at the end nothing may be left on the host."""
+async def local_engine(root: Path | None = None, *flags: str) -> AsyncIterator[Engine]:
+    """An engine on roots of its own, or on those below `root`; without it nothing may be left on the host."""
     own = root or Path(tempfile.mkdtemp(prefix="dz-", dir=os.environ.get("DARSE_TEST_ROOT", "/tmp")))
+    own.chmod(0o711)  # containers' root may be somebody else's
     exec_root = own / "x"
     exec_root.mkdir(parents=True, exist_ok=True)
     if not exec_root.is_mount():
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "darse", str(exec_root)], check=True)
-    config = parse(["--data-root", str(own / "d"), "--exec-root", str(exec_root)]).load()
+    config = parse(["--data-root", str(own / "d"), "--exec-root", str(exec_root), *flags]).load()
     engine = Engine(config)
     await engine.start()
     try:

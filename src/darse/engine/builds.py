@@ -28,7 +28,8 @@ class Builds:
         self._made: BuildService | None = None
 
     def open(self) -> None:
-        """Remove what builds of a killed engine left."""
+        """Make the directory that processes of builds see, and remove what builds of a killed engine left."""
+        (self._context.config.data_root / "cache-mounts").mkdir(mode=0o700, exist_ok=True)
         left = self._context.config.data_root / "build" / "contexts"
         if left.exists():
             self._context.images.trash.take(left)

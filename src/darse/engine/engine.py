@@ -77,6 +77,7 @@ _SHOWN_TO_REMAPPED = (
     "snapshots-active",
     "snapshots-committed",
     "snapshots-empty",
+    "cache-mounts",
     "containers",
     "volumes",
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
 
 import pytest
 from tests.support.builds import Builder
 
-from darse.build.solver import OutcomeKind
+from darse.build.exporter import export_archive
+from darse.build.solver import OutcomeKind, Snapshot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -75,3 +78,16 @@ async def test_a_linked_copy_is_one_layer_on_any_base(builder: Builder) -> None:
     assert first.image.layers[-1].diff_id == second.image.layers[-1].diff_id
     assert builder.read(second.image, "to/linked") == b"linked\n"
     await _verify(builder)
+
+
+async def test_a_tree_is_an_archive_without_what_is_hidden(builder: Builder) -> None:
+    text = "FROM builtin/busybox AS b\nRUN mkdir /out && echo 1 >/out/a && echo 2 >/out/b\nRUN rm /out/a\n"
+    built = await builder.build(f"{text}FROM scratch\nCOPY --from=b /out /\n")
+    snapshot = builder.executor.snapshotter.view(built.image.chain_ids)
+    pieces = [piece async for piece in export_archive(builder.executor, Snapshot(snapshot.id))]
+    with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+        assert [(one.name, one.size) for one in archive] == [("b", 2)]
+    assert len(b"".join([piece async for piece in export_archive(builder.executor, None)])) >= 1024
+    # Who stops early leaves nobody who waits.
+    await anext(stopped := export_archive(builder.executor, Snapshot(snapshot.id)))
+    await stopped.aclose()

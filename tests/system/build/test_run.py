@@ -145,6 +145,56 @@ async def test_a_cancelled_build_ends_its_processes_at_once(builder: Builder) ->
     assert not list((builder.engine.config.data_root / "snapshots-active").iterdir())
 
 
+async def test_many_processes_end_with_their_build(builder: Builder) -> None:
+    text = "FROM builtin/busybox\nRUN for i in $(seq 200); do sleep 1000 & done; setsid sleep 1001 & echo begun; wait\n"
+    work = asyncio.create_task(builder.build(text))
+    while b"begun" not in builder.log:
+        assert not work.done()
+        await asyncio.sleep(0.01)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    parent = builder.engine.config.cgroup_parent.strip("/")
+    assert not builder.engine.cgroups.processes(f"/{parent}")
+
+
+async def test_an_agent_is_a_socket_of_the_process_alone(builder: Builder, tmp_path: Path) -> None:
+    class Agents:
+        def has(self, agent: str) -> bool:
+            return agent == "default"
+
+        async def connect(self, agent: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            assert agent == "default"
+            return await asyncio.open_unix_connection(tmp_path / "agent")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.readline()).upper())
+        writer.close()
+
+    text = (
+        "FROM builtin/busybox\nRUN --mount=type=ssh echo hello | nc local:$SSH_AUTH_SOCK; stat -c %a $SSH_AUTH_SOCK\n"
+    )
+    async with await asyncio.start_unix_server(answer, tmp_path / "agent"):
+        built = await builder.build(text, session={"agents": Agents()})
+    assert built.log.split()[-1] == b"600"
+    assert not list(builder.layer(built.image).iterdir())
+    with pytest.raises(SolveError, match='no SSH key "default" forwarded'):
+        await builder.build("FROM builtin/busybox\nRUN --mount=type=ssh,required=true true\n")
+
+
+async def test_a_target_that_is_a_link_leads_nowhere_on_the_host(builder: Builder, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    text = (
+        f"FROM builtin/busybox\nRUN mkdir /in && ln -s {outside} /in/link && ln -s ../../../../../../.. /in/up\n"
+        "RUN --mount=type=cache,target=/in/up/made echo 1 >/made/file && rmdir /nothing 2>/dev/null; ls /made\n"
+    )
+    assert (await builder.build(text)).log == b"file\n"
+    with pytest.raises(SolveError):
+        await builder.build(f"{text}RUN --mount=type=tmpfs,target=/in/link/made echo 1 >/in/link/made/file\n")
+    assert not list(outside.iterdir())
+
+
 async def test_a_client_without_contexts_is_told(builder: Builder) -> None:
     with pytest.raises(BuildError, match="no local source 'context'"):
         await builder.build("FROM builtin/busybox\nCOPY a /a\n")

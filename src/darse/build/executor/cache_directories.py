@@ -1,6 +1,6 @@
 """The directories of cache mounts: what outlives builds, and is in no layer.
 
-    <data-root>/build/mounts/<digest of its name and of what it began with>/fs
+    <data-root>/cache-mounts/<digest of its name and of what it began with>/fs
 
 A directory begins with a copy of the mount's input, if there is one. It is bound as it is: several processes may write
 to it at a time, if the mount's sharing lets them.
@@ -46,7 +46,6 @@ class CacheDirectories:
         return final / "fs"
 
     async def _make(self, final: Path, base: str, layers: Layers, selector: str) -> None:
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         active = self._snapshotter.prepare(())
         try:
             if base:

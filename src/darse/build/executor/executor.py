@@ -18,6 +18,7 @@ from darse.archive.apply_layer import HOST_FAULTS
 from darse.build.context import content_digest
 from darse.build.errors import BuildError
 from darse.build.executor.cache_directories import CacheDirectories
+from darse.build.executor.differences import write_difference
 from darse.build.executor.git import GitSources
 from darse.build.executor.http import HTTPDownload, HTTPSources
 from darse.build.executor.images import ImageSources
@@ -33,13 +34,15 @@ from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalS
 from darse.build.solver.executor import Inputs, OperationExecutor, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import TransientContainers
-from darse.core import executors
 from darse.core.errors import NotFound
 from darse.core.locks import KeyedLocks
-from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import ActiveSnapshot, CommittedSnapshot
+from darse.images.threads import run_to_end
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.linked_tree import link_tree
+
+# Of parts of trees that are remembered.
+_MOST_DIGESTS = 10_000
 
 
 class EngineExecutor:
@@ -56,7 +59,7 @@ class EngineExecutor:
         self.image_sources = ImageSources(context.images, registries, snapshotter)
         self.git_sources = GitSources(context.threads, snapshotter, root / "git", context.files.handovers)
         self.http_sources = HTTPSources(registries, snapshotter, self.trees, root)
-        directories = CacheDirectories(root / "mounts", snapshotter, self.trees)
+        directories = CacheDirectories(context.config.data_root / "cache-mounts", snapshotter, self.trees)
         self.processes = Processes(context, containers, snapshotter, directories)
         self.exporting = KeyedLocks()
         self._digests: dict[tuple[str, tuple[Selector, ...]], str] = {}
@@ -80,6 +83,8 @@ class EngineExecutor:
         if found is None:
             work = functools.partial(content_digest, selectors=selectors)
             found = self._digests[key] = await self.trees.read(self.layers_of(snapshot), work)
+            if len(self._digests) > _MOST_DIGESTS:
+                del self._digests[next(iter(self._digests))]
         return found
 
     async def remove(self, snapshot: str) -> None:
@@ -136,7 +141,7 @@ class _SessionExecutor:
         """A tree of the files of a context: links to them, or copies from another file system."""
         active = self._snapshotter.prepare(())
         try:
-            await executors.storage.run(_link, directory, active.upper)
+            await run_to_end(_link, directory, active.upper)
             return _snapshot(await self._snapshotter.commit(active))
         finally:
             await self._snapshotter.discard(active)
@@ -199,7 +204,7 @@ class _SessionExecutor:
             with _as_build_error():
                 worker.run(group.changes, numbers, target, roots)
 
-        await ended(asyncio.create_task(self._engine.trees.change(active, sources, work)), worker.kill)
+        await self._engine.trees.change(active, sources, work, stop=worker.kill)
 
     async def merge(self, operation: MergeOperation, inputs: Inputs) -> Snapshot:
         layers = [
@@ -216,7 +221,13 @@ class _SessionExecutor:
         )
         if upper[: len(lower)] == lower:
             return _snapshot(self._snapshotter.view(upper[len(lower) :]))
-        raise BuildError("a difference of two trees is supported where one is made from the other")
+        active = self._snapshotter.prepare(())
+        try:
+            with _as_build_error():
+                await self._engine.trees.change(active, (lower, upper), write_difference)
+            return _snapshot(await self._snapshotter.commit(active))
+        finally:
+            await self._snapshotter.discard(active)
 
     # Snapshots
 

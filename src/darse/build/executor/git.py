@@ -27,6 +27,7 @@ from darse.build.graph.sources import GitSource
 from darse.build.solver.executor import Snapshot
 from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import Snapshotter
+from darse.images.threads import run_to_end
 from darse.linux.fs.contained import ENTER, ENTRY, Walk, remove_entry, remove_tree
 from darse.linux.fs.mounts import MS_BIND, MS_REC, MS_SLAVE, NamespaceThreads, mount
 from darse.linux.fs.openat2 import open_without_links
@@ -113,7 +114,7 @@ class GitSources:
             if not source.skip_submodules:
                 commands.append(["-C", "tree", "submodule", "-q", "update", "--init", "--recursive", "--depth=1"])
             await self._run(session, source, work, commands)
-            await self._threads.run(_take, work / "tree", active.upper, source)
+            await run_to_end(_take, work / "tree", active.upper, source)
             committed = await self._snapshotter.commit(active)
         finally:
             await self._snapshotter.discard(active)

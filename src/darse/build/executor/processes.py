@@ -68,6 +68,8 @@ class Processes:
     ) -> Sequence[Snapshot]:
         """See OperationExecutor."""
         _check_entitlements(session, operation)
+        if self._context.id_mapping.owners:
+            raise BuildError("RUN with --userns-remap needs a data root on a file system that can be id-mapped")
         async with AsyncExitStack() as stack:
             prepared = _Prepared(self, stack, session, operation, inputs)
             for index, mount in enumerate(operation.mounts):

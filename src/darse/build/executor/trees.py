@@ -5,12 +5,14 @@ With the namespace all mounts go, whatever ends the engine. A tree of one layer 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
 from darse.linux.fs.mounts import MS_REC, MS_SLAVE, NamespaceThreads, mount, mount_layers, mount_overlay
 
@@ -31,18 +33,30 @@ class Trees:
         self._scratch = scratch
 
     async def read(self, layers: Layers, work: Callable[[int], _T]) -> _T:
-        """Call a function with a descriptor of a tree's root. Raises what it raises, and OSError."""
-        return await self._threads.run(self._read, layers, work)
+        """Call a function with a descriptor of a tree's root. Raises what it raises, and OSError.
+
+        When this is cancelled, the function has ended all the same.
+        """
+        return await ended(asyncio.create_task(self._threads.run(self._read, layers, work)), _let_it_end)
 
     def _read(self, layers: Layers, work: Callable[[int], _T]) -> _T:
         with self._mounted((layers,), None) as (roots, _):
             return work(roots[0])
 
     async def change(
-        self, active: ActiveSnapshot, sources: Sequence[Layers], work: Callable[[int, Sequence[int]], _T]
+        self,
+        active: ActiveSnapshot,
+        sources: Sequence[Layers],
+        work: Callable[[int, Sequence[int]], _T],
+        *,
+        stop: Callable[[], None] | None = None,
     ) -> _T:
-        """Call a function with descriptors of the roots of a tree that is written, and of those that are read."""
-        return await self._threads.run(self._change, active, sources, work)
+        """Call a function with descriptors of the roots of a tree that is written, and of those that are read.
+
+        When this is cancelled, the function has ended all the same; `stop` makes it end early.
+        """
+        changing = asyncio.create_task(self._threads.run(self._change, active, sources, work))
+        return await ended(changing, stop or _let_it_end)
 
     def _change(
         self, active: ActiveSnapshot, sources: Sequence[Layers], work: Callable[[int, Sequence[int]], _T]
@@ -90,3 +104,7 @@ class Trees:
         lower = self._snapshotter.lower(active.layers)
         mount_overlay(lower, str(active.upper), str(active.work), place, volatile=True)
         return place
+
+
+def _let_it_end() -> None:
+    """Nothing ends it early."""

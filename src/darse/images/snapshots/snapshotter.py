@@ -23,13 +23,13 @@ from pathlib import Path
 
 import msgspec
 
-from darse.core import executors
 from darse.core.errors import NotFound
 from darse.core.ids import new_id
 from darse.core.state import Schema, State
 from darse.images.layers.store import LayerStore
 from darse.images.layers.sync import LayerSync
 from darse.images.model import Layer
+from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import measure
 from darse.linux.fs.inode_flags import spread_subdirectories
@@ -135,8 +135,14 @@ class Snapshotter:
         return tuple(str(row[0]) for row in rows)
 
     def exists(self, snapshot: str) -> bool:
-        """Whether a committed snapshot is there."""
-        return self._state.row("SELECT 1 FROM committed_snapshots WHERE id = ?", (snapshot,)) is not None
+        """Whether a committed snapshot is there, with all its layers: a damaged one of the image store may be gone."""
+        query = """
+            SELECT 1 FROM committed_snapshots WHERE id = ? AND NOT EXISTS (
+                SELECT 1 FROM committed_snapshot_layers
+                WHERE snapshot = id AND layer LIKE 'sha256:%' AND layer NOT IN (SELECT chain_id FROM layers)
+            )
+        """
+        return self._state.row(query, (snapshot,)) is not None
 
     def path(self, layer: str) -> Path:
         """The files of a layer: a lower directory for overlayfs."""
@@ -181,8 +187,7 @@ class Snapshotter:
 
     async def commit(self, active: ActiveSnapshot) -> CommittedSnapshot:
         """Make what was written the topmost layer of a new snapshot. Raises OSError."""
-        size = (await executors.storage.run(measure, active.upper)).size
-        await executors.storage.run(_keep_only_files, active)
+        size = await run_to_end(_finish, active)
         os.rename(active.directory, self._committed / active.id)
         committed = CommittedSnapshot(active.id, (*active.layers, active.id), size)
         try:
@@ -269,6 +274,7 @@ def _is_of_image(layer: str) -> bool:
     return layer.startswith(_CHAIN_ID)
 
 
-def _keep_only_files(active: ActiveSnapshot) -> None:
-    """Remove what overlayfs has kept beside the files."""
+def _finish(active: ActiveSnapshot) -> int:
+    """Remove what overlayfs has kept beside the files; return the bytes of these."""
     remove_tree(active.work)
+    return measure(active.upper).size
