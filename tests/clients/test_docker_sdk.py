@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Engine
@@ -29,6 +30,44 @@ def test_run_raises_for_a_failure_with_the_errors(client: docker.DockerClient) -
     with pytest.raises(docker.errors.ContainerError, match="exit status 3") as raised:
         client.containers.run(BUSYBOX, ["sh", "-c", "echo wrong >&2; exit 3"], remove=True)
     assert raised.value.stderr == b"wrong\n"
+
+
+def test_an_image_is_built_of_a_directory(client: docker.DockerClient, tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").write_text("ignored\n")
+    (tmp_path / "ignored").write_text("x")
+    (tmp_path / "Dockerfile").write_text(f"FROM {BUSYBOX}\nARG A\nCOPY . /c\nRUN echo $A > /a\nCMD cat /a; ls /c\n")
+    image, log = client.images.build(
+        path=str(tmp_path), tag="sdk:1", buildargs={"A": "given"}, labels={"by": "sdk"}, rm=True
+    )
+    assert image.tags == ["sdk:1"]
+    assert image.labels["by"] == "sdk"
+    said = "".join(message.get("stream", "") for message in log)
+    assert "Step 4/5 : RUN echo $A > /a" in said
+    assert client.containers.run(image, remove=True) == b"given\nDockerfile\n"
+    again, log = client.images.build(path=str(tmp_path), tag="sdk:1", buildargs={"A": "given"}, labels={"by": "sdk"})
+    assert again.id == image.id
+    assert "Using cache" in "".join(message.get("stream", "") for message in log)
+
+
+def test_an_image_is_built_of_a_dockerfile_alone(client: docker.DockerClient) -> None:
+    image, _ = client.images.build(fileobj=io.BytesIO(f"FROM {BUSYBOX}\nENV A=b\n".encode()), quiet=True)
+    assert "A=b" in image.attrs["Config"]["Env"]
+
+
+def test_a_build_that_fails_raises_with_its_log(client: docker.DockerClient) -> None:
+    dockerfile = io.BytesIO(f"FROM {BUSYBOX}\nRUN echo said; exit 3\n".encode())
+    with pytest.raises(docker.errors.BuildError, match="returned a non-zero code: 3") as raised:
+        client.images.build(fileobj=dockerfile)
+    assert any("said" in message.get("stream", "") for message in raised.value.build_log)
+    with pytest.raises(docker.errors.APIError, match="unknown instruction: FRO"):
+        client.images.build(fileobj=io.BytesIO(b"FRO scratch\n"))
+
+
+def test_the_build_cache_is_pruned(client: docker.DockerClient) -> None:
+    client.images.build(fileobj=io.BytesIO(f"FROM {BUSYBOX}\nRUN head -c 5000 /dev/zero > /zeros\n".encode()))
+    assert client.df()["BuildCacheUsage"]["TotalSize"] >= 5000
+    assert client.api.prune_builds(all=True)["SpaceReclaimed"] >= 5000
+    assert client.df()["BuildCacheUsage"]["TotalCount"] == 0
 
 
 def test_unknown_things_are_not_found(client: docker.DockerClient) -> None:

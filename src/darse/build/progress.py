@@ -13,8 +13,9 @@ from typing import TypeAlias
 
 import msgspec
 
+from darse.build.dockerfile import DockerfileError
 from darse.build.dockerfile.checks import CheckWarning
-from darse.build.dockerfile.convert import DockerfileStep
+from darse.build.dockerfile.convert import BuildTarget, DockerfileStep, Outline
 from darse.build.graph import Definition
 from darse.build.solver import VertexCompleted, VertexLog, VertexStarted
 from darse.images.progress import TransferEvent
@@ -84,6 +85,16 @@ def ignore_events(_: BuildEvent) -> None:
     """Nobody listens."""
 
 
+class DockerfileFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was asked about a Dockerfile: what its checks find, what a target can be given, or its targets."""
+
+    call: str
+    warnings: tuple[CheckWarning, ...] = ()
+    error: DockerfileError | None = None
+    outline: Outline | None = None
+    targets: tuple[BuildTarget, ...] = ()
+
+
 class BuiltImage(msgspec.Struct, frozen=True):
     """What a build came to."""
 
@@ -91,3 +102,5 @@ class BuiltImage(msgspec.Struct, frozen=True):
     """The image's; empty where the build exported something else."""
     names: tuple[str, ...] = ()
     """Familiar names that it has now."""
+    facts: DockerfileFacts | None = None
+    """In the place of an image, where something was asked about the Dockerfile."""

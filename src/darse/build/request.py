@@ -48,6 +48,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Named contexts, as ConvertOptions has them."""
     check: str = ""
     """Options of the checks."""
+    call: str = ""
+    """`check`, `outline` or `targets`: what is asked about the Dockerfile, in the place of a build."""
     secrets: Mapping[str, bytes] = {}
     credentials: Mapping[str, Credentials] = {}
     """By the registry's domain, `docker.io` or `HOST[:PORT]`."""

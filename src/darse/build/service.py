@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeAlias
@@ -15,33 +16,50 @@ from darse.archive.stream import is_compressed
 from darse.build.base_images import BaseImages
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
-from darse.build.dockerfile.convert import Converted, ConvertOptions, convert
+from darse.build.dockerfile.convert import Converted, ConvertOptions, check_dockerfile, convert, list_targets
+from darse.build.dockerfile.convert.git import parse_git
 from darse.build.errors import BuildError
 from darse.build.executor import EngineExecutor
 from darse.build.executor.session import BuildSession
 from darse.build.exporter import export_image
+from darse.build.graph import GitSource, GraphBuilder, VertexMetadata
 from darse.build.ignore import clean
 from darse.build.progress import (
     BuildPlanned,
     BuildReport,
     BuildWarned,
     BuiltImage,
+    DockerfileFacts,
     DockerfileRead,
     VertexNote,
     ignore_events,
     internal_vertex,
 )
 from darse.build.request import BuildRequest
-from darse.build.solver import CacheRecord, CacheStorage, PrunePolicy, Solution, Solver
+from darse.build.solver import (
+    CacheFilter,
+    CacheRecord,
+    CacheStorage,
+    OperationExecutor,
+    PrunePolicy,
+    RecordKind,
+    Solution,
+    Solver,
+)
 from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.image_spec import platforms
 from darse.images.service import ImageService
 from darse.images.transfer.service import RegistryService
+from darse.linux.fs.openat2 import read_regular
 
 Archives: TypeAlias = AsyncIterator[tuple[str, AsyncIterator[bytes]]]
 """Archives of directories that a client sends, by name."""
 DEFAULT_DOCKERFILE = "Dockerfile"
+#: Of the file system of the data root: a tenth may be cache, and two gigabytes in any case.
+CACHE_SHARE = 10
+LEAST_CACHE = 2 << 30
+_TWO_DAYS, _TWO_MONTHS, _LARGE = 48 * 3600, 60 * 24 * 3600, 512 << 20
 # As many bytes of a URL's content as tell what it is.
 _SNIFFED = 512
 _DOCKERFILE_LIMIT = 16 << 20
@@ -67,6 +85,8 @@ class BuildService:
         self._solver = Solver(executor.for_session(BuildSession()), storage)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
         self._named: dict[str, asyncio.Task[BuiltImage]] = {}
+        self._data_root = data_root
+        self._collecting: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """End the builds that run, and wait for what is under way."""
@@ -74,6 +94,8 @@ class BuildService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        if self._collecting is not None:
+            await asyncio.wait({self._collecting})
         await self.executor.close()
 
     async def build(self, request: BuildRequest, archives: Archives, report: BuildReport = ignore_events) -> BuiltImage:
@@ -96,6 +118,8 @@ class BuildService:
             self._tasks.discard(task)
             if self._named.get(request.id) is task:
                 del self._named[request.id]
+            if self._collecting is None or self._collecting.done():
+                self._collecting = asyncio.create_task(self._collect())
 
     def cancel(self, identifier: str) -> None:
         """Cancel the build that its client has named so; does nothing where there is none."""
@@ -105,30 +129,58 @@ class BuildService:
     async def _build(self, request: BuildRequest, archives: Archives, report: BuildReport) -> BuiltImage:
         async with self.contexts.directory() as root, self._images.lease() as lease:
             contexts = ReceivedContexts(self.contexts, root)
-            dockerfile = await self._receive(request, archives, contexts)
-            source = await _read_dockerfile(contexts, dockerfile, report)
-            await executors.storage.run(contexts.remove_builder_files, MAIN, dockerfile)
+            executor = self.executor.for_session(_session(request, contexts))
+            repository = git_context(request.remote)
+            if repository is not None:
+                source = await self._read_repository(request, repository, executor, report)
+            else:
+                dockerfile = await self._receive(request, archives, contexts)
+                source = await _read_dockerfile(contexts, dockerfile, report)
+                await executors.storage.run(contexts.remove_builder_files, MAIN, dockerfile)
+            options = convert_options(request, repository)
             bases = BaseImages(
                 self._images, self._registries, lease, report, pull=request.pull, credentials=request.credentials
             )
             try:
-                converted = await convert(source, convert_options(request), bases)
+                if request.call:
+                    return BuiltImage("", facts=await _facts(request.call, options, source, bases))
+                converted = await convert(source, options, bases)
             finally:
                 await bases.close()
             for warning in converted.warnings:
                 report(BuildWarned(warning))
             report(BuildPlanned(converted.steps, converted.definition))
-            return await self._solve(request, converted, contexts, report)
+            return await self._solve(request, converted, executor, report)
 
     async def _receive(self, request: BuildRequest, archives: Archives, contexts: ReceivedContexts) -> str:
         """Receive the contexts; return the Dockerfile's path in the main one."""
-        path = clean(request.dockerfile.lstrip("/")) if request.dockerfile else DEFAULT_DOCKERFILE
+        path = _dockerfile_path(request)
         async for name, pieces in archives:
             if name != MAIN or not request.remote:
                 await contexts.receive(name, pieces)
         if request.remote:
             return await self._fetch_remote(request.remote, path, contexts)
         return path
+
+    async def _read_repository(
+        self, request: BuildRequest, repository: GitSource, executor: OperationExecutor, report: BuildReport
+    ) -> str:
+        """Fetch a repository; return the text of the Dockerfile in it. Raises BuildError."""
+        graph = GraphBuilder()
+        name = f"[internal] load git source {request.remote}"
+        definition = graph.definition(graph.add(repository, metadata=VertexMetadata(name)))
+        solution = await self._solver.solve(definition, report, executor)
+        try:
+            assert solution.snapshot is not None
+            path = _dockerfile_path(request)
+
+            def read(root: int) -> bytes | None:
+                return read_regular(root, path, _DOCKERFILE_LIMIT)
+
+            content = await self.executor.trees.read(self.executor.layers_of(solution.snapshot), read)
+        finally:
+            self._solver.release(solution)
+        return _dockerfile_text(path, content, report)
 
     async def _fetch_remote(self, url: str, path: str, contexts: ReceivedContexts) -> str:
         """Receive a URL's content: an archive, or a Dockerfile that needs no context."""
@@ -149,18 +201,9 @@ class BuildService:
         return DEFAULT_DOCKERFILE
 
     async def _solve(
-        self, request: BuildRequest, converted: Converted, contexts: ReceivedContexts, report: BuildReport
+        self, request: BuildRequest, converted: Converted, executor: OperationExecutor, report: BuildReport
     ) -> BuiltImage:
         """Run the graph, and make an image of its result."""
-        session = BuildSession(
-            contexts=contexts,
-            secrets=request.secrets,
-            credentials=request.credentials,
-            resources=request.limits,
-            network=request.sandbox_network,
-            shm_size=request.shm_size,
-        )
-        executor = self.executor.for_session(session)
         solution = await self._solver.solve(converted.definition, report, executor)
         try:
             return await self._export(request, converted, solution, report)
@@ -190,6 +233,14 @@ class BuildService:
 
     # The cache
 
+    async def _collect(self) -> None:
+        """Remove what is old, and what is too much, once a build has ended."""
+        space = os.statvfs(self._data_root)
+        limit = max(LEAST_CACHE, space.f_blocks * space.f_frsize // CACHE_SHARE)
+        for policy in collection_policies(limit):
+            for record in await self._solver.prune(policy):
+                _log.info("build cache: removed %s, %d bytes: %s", record.id, record.size, record.description)
+
     async def prune(self, policy: PrunePolicy) -> list[CacheRecord]:
         """Remove what a policy says of the cache, but nothing that is used; return what went."""
         return await self._solver.prune(policy)
@@ -199,14 +250,35 @@ class BuildService:
         return [(record, self._storage.is_leased(record.id)) for record in self._storage.records()]
 
 
+def _session(request: BuildRequest, contexts: ReceivedContexts) -> BuildSession:
+    return BuildSession(
+        contexts=contexts,
+        secrets=request.secrets,
+        credentials=request.credentials,
+        resources=request.limits,
+        network=request.sandbox_network,
+        shm_size=request.shm_size,
+    )
+
+
 async def _ended(task: asyncio.Task[BuiltImage]) -> None:
     task.cancel()
     await asyncio.wait({task})
 
 
-def convert_options(request: BuildRequest) -> ConvertOptions:
-    """The part of a request that makes the graph."""
+def git_context(remote: str) -> GitSource | None:
+    """The repository that a context is in; None where the URL is that of a file. Raises DockerfileError."""
+    if remote.startswith("github.com/"):
+        path, mark, fragment = remote.partition("#")
+        remote = f"https://{path.removesuffix('.git')}.git{mark}{fragment}"
+    reference = parse_git(remote) if remote else None
+    return reference.source() if reference is not None else None
+
+
+def convert_options(request: BuildRequest, context: GitSource | None = None) -> ConvertOptions:
+    """The part of a request that makes the graph; `context` stands for the client's directory."""
     return ConvertOptions(
+        context=context,
         build_arguments=request.arguments,
         target=request.target,
         platform=str(request.platform) if request.platform is not None else "",
@@ -225,19 +297,52 @@ def convert_options(request: BuildRequest) -> ConvertOptions:
     )
 
 
+def collection_policies(limit: int) -> list[PrunePolicy]:
+    """What is collected without being asked for, as by dockerd: one after the other; `limit` is bytes of all records.
+
+    Sources and cache mounts of two days ago go where they are large, results of two months ago, then the least used.
+    """
+    large = [
+        PrunePolicy((CacheFilter("type", "==", kind.value),), keep_duration=_TWO_DAYS, max_used_space=_LARGE)
+        for kind in (RecordKind.LOCAL, RecordKind.CACHE_MOUNT, RecordKind.GIT)
+    ]
+    return [*large, PrunePolicy(keep_duration=_TWO_MONTHS, max_used_space=limit), PrunePolicy(max_used_space=limit)]
+
+
+async def _facts(call: str, options: ConvertOptions, source: str, bases: BaseImages) -> DockerfileFacts:
+    """What is asked about the Dockerfile. Raises BuildError."""
+    match call:
+        case "check":
+            found = await check_dockerfile(source, options, bases)
+            return DockerfileFacts(call, found.warnings, found.error)
+        case "outline":
+            return DockerfileFacts(call, outline=(await convert(source, options, bases)).outline)
+        case "targets":
+            return DockerfileFacts(call, targets=tuple(list_targets(source)))
+    raise BuildError(f"unknown call {call!r}: it is one of build, check, outline, targets")
+
+
 async def _read_dockerfile(contexts: ReceivedContexts, path: str, report: BuildReport) -> str:
     """The text of the Dockerfile. Raises BuildError in docker's words."""
     async with internal_vertex(report, f"[internal] load build definition from {path}"):
         content = await executors.storage.run(contexts.read, MAIN, path)
         if content is None and path == DEFAULT_DOCKERFILE:
             content = await executors.storage.run(contexts.read, MAIN, path.lower())
-        if content is None:
-            raise BuildError(f"Cannot locate specified Dockerfile: {path}")
-        if not content:
-            raise BuildError(f"the Dockerfile ({path}) cannot be empty")
-        source = content.decode("utf-8", "surrogateescape")
-        report(DockerfileRead(path, source))
-        return source
+        return _dockerfile_text(path, content, report)
+
+
+def _dockerfile_path(request: BuildRequest) -> str:
+    return clean(request.dockerfile.lstrip("/")) if request.dockerfile else DEFAULT_DOCKERFILE
+
+
+def _dockerfile_text(path: str, content: bytes | None, report: BuildReport) -> str:
+    if content is None:
+        raise BuildError(f"Cannot locate specified Dockerfile: {path}")
+    if not content:
+        raise BuildError(f"the Dockerfile ({path}) cannot be empty")
+    source = content.decode("utf-8", "surrogateescape")
+    report(DockerfileRead(path, source))
+    return source
 
 
 def is_archive(start: bytes) -> bool:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import http.server
+import io
 import json
 import os
+import shutil
 import signal
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Done, Engine
+from tests.support.registry import Registry
+from tests.support.serving import ThreadedServer
 from tests.support.waiting import wait_until
 
 _CLASSIC = {"DOCKER_BUILDKIT": "0"}
@@ -95,9 +103,6 @@ def test_a_dockerfile_without_a_context(client: Client) -> None:
 
 
 def test_an_archive_on_standard_input(client: Client, tmp_path: Path) -> None:
-    import io
-    import tarfile
-
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, data in (("sub/Dockerfile", f"FROM {BUSYBOX}\nCOPY a /a\nCMD cat /a\n"), ("a", "1\n")):
@@ -264,3 +269,131 @@ def test_a_terminal_shows_each_step_with_its_seconds(engine: Engine, tmp_path: P
     terminal.expect("writing image sha256:")
     terminal.close()
     assert terminal.exitstatus in (0, None)
+
+
+def test_what_checks_find(engine: Engine, tmp_path: Path) -> None:
+    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nCMD sleep 1\n"})
+    found = engine.darse("build", "--check", str(tmp_path))
+    assert found.status == 1
+    assert found.out.startswith("WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/json-args")
+    assert "   2 | >>> CMD sleep 1" in found.out
+    assert found.out.endswith("Check complete, 1 warning has been found!\n")
+    write(tmp_path, {"Dockerfile": f'FROM {BUSYBOX}\nCMD ["x"]\n'})
+    assert engine.darse("build", "--check", str(tmp_path)).ok().out == "Check complete, no warnings found.\n"
+    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUNN x\n"})
+    found = engine.darse("build", "--check", str(tmp_path))
+    assert (found.status, "unknown instruction: RUNN" in found.out) == (1, True)
+
+
+def test_targets_and_what_one_can_be_given(engine: Engine, tmp_path: Path) -> None:
+    dockerfile = (
+        f"# base everything begins here\nFROM {BUSYBOX} AS base\n# VERSION of all\nARG VERSION=1\n"
+        "RUN --mount=type=secret,id=token,required=true echo $VERSION\nFROM base\n"
+    )
+    write(tmp_path, {"Dockerfile": dockerfile})
+    targets = engine.darse("build", "--call=targets", str(tmp_path)).ok().out.splitlines()
+    assert [line.split(None, 1) for line in map(str.rstrip, targets)] == [
+        ["TARGET", "DESCRIPTION"],
+        ["base", "everything begins here"],
+        ["1", "(default)"],
+    ]
+    outline = engine.darse("build", "--call=outline", "--target=base", str(tmp_path)).ok().out
+    assert "TARGET:      base" in outline
+    assert "VERSION     1         of all" in outline
+    assert "token     true" in outline
+    assert engine.darse("build", "--call=nonsense", str(tmp_path)).status == 1
+
+
+def test_outputs_that_are_no_image(engine: Engine, tmp_path: Path) -> None:
+    context = write(tmp_path / "context", {"Dockerfile": "FROM scratch\nCOPY a /d/a\n", "a": "1"})
+    out = tmp_path / "out"
+    engine.darse("build", "-o", str(out), str(context)).ok()
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["d", "d/a"]
+    archive = engine.darse("build", "-o", "-", str(context)).ok().raw
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        assert [entry.name.strip("./") for entry in tar if entry.isfile()] == ["d/a"]
+    engine.darse("build", "-o", f"type=docker,dest={tmp_path}/image.tar,name=out:1", str(context)).ok()
+    engine.darse("rmi", "out:1").ok()
+    assert "out:1" in engine.darse("load", "-i", f"{tmp_path}/image.tar").ok().out
+    assert engine.darse("build", "-o", "type=nonsense,dest=x", str(context)).status == 1
+    assert not engine.api("GET", "/containers/json?all=1").json()
+
+
+def test_an_image_is_pushed_under_its_names(engine: Engine, tmp_path: Path) -> None:
+    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo pushed > /a\n"})
+    with Registry() as registry:
+        name = f"{registry.address}/team/app:1"
+        engine.darse("build", "--push", "-t", name, str(tmp_path)).ok()
+        engine.darse("rmi", name).ok()
+        assert engine.darse("run", "--rm", name, "cat", "/a").ok().out == "pushed\n"
+        assert engine.darse("build", "--push", str(tmp_path)).status == 1
+        engine.darse("rmi", name).ok()
+        # A base that is not here is pulled.
+        for client in (engine.docker, engine.darse):
+            write(tmp_path, {"Dockerfile": f"FROM {name}\nRUN cat /a\n"})
+            built = build(client, "--no-cache", "--pull", str(tmp_path)).ok()
+            assert "pushed" in built.out + built.err
+
+
+class _Files(http.server.SimpleHTTPRequestHandler):
+    def translate_path(self, path: str) -> str:
+        owner: Any = self.server.owner  # type: ignore[attr-defined]
+        return str(owner.directory) + path.partition("?")[0]
+
+    def log_message(self, *_: object) -> None:
+        """Tests say what they want to."""
+
+
+def test_an_archive_at_a_url(engine: Engine, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        data = f"FROM {BUSYBOX}\nCMD echo of-a-url\n".encode()
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))
+    (tmp_path / "context.tar.gz").write_bytes(buffer.getvalue())
+    (tmp_path / "plain").write_bytes(data)
+    server = ThreadedServer(_Files)
+    server.directory = tmp_path  # type: ignore[attr-defined]
+    with server:
+        address = server.address
+        for name in ("context.tar.gz", "plain"):
+            for client in (engine.docker, engine.darse):
+                image = build(client, "-q", f"http://{address}/{name}").ok().line
+                assert client("run", "--rm", image).ok().out == "of-a-url\n"
+        missing = engine.darse("build", f"http://{address}/nothing")
+        assert missing.status == 1
+        assert "not found" in missing.err.lower()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_context_in_a_repository(engine: Engine, tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=x", "-c", "user.email=x@y", "-c", "init.defaultBranch=main")
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path / "work", check=True, capture_output=True)
+
+    write(tmp_path / "work", {"sub/Dockerfile": f"FROM {BUSYBOX}\nCOPY a /\nCMD cat /a\n", "sub/a": "of git\n"})
+    for arguments in (("init",), ("add", "-A"), ("commit", "-m", "one"), ("tag", "v1")):
+        git(*arguments)
+    write(tmp_path / "work", {"sub/a": "later\n"})
+    git("commit", "-a", "-m", "two")
+    git("clone", "--bare", ".", str(tmp_path / "project.git"))
+    subprocess.run(["git", "update-server-info"], cwd=tmp_path / "project.git", check=True)
+    server = ThreadedServer(_Files)
+    server.directory = tmp_path  # type: ignore[attr-defined]
+    with server:
+        for reference, expected in (("main", "later\n"), ("v1", "of git\n")):
+            url = f"http://{server.address}/project.git#{reference}:sub"
+            image = engine.darse("build", "-q", url).ok().line
+            assert engine.darse("run", "--rm", image).ok().out == expected
+        missing = engine.darse("build", "-f", "nope", f"http://{server.address}/project.git#main:sub")
+        assert "Cannot locate specified Dockerfile: nope" in missing.err
+
+
+def test_system_prune_takes_the_cache_along(client: Client, tmp_path: Path) -> None:
+    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN head -c 100000 /dev/zero > /pruned-by-{client.name}\n"})
+    build(client, str(tmp_path)).ok()
+    pruned = client("system", "prune", "-f", "--filter", "label=nothing").ok()
+    assert "Deleted build cache objects:" in pruned.out
+    row = next(line for line in client("system", "df").ok().out.splitlines() if line.startswith("Build Cache"))
+    assert row.split()[2] == "0"

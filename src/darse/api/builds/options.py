@@ -46,6 +46,7 @@ def read_request(request: BaseRequest) -> BuildRequest:
         # One without a value takes the engine's environment for docker's proxies; here it has none.
         arguments=given,
         labels=_json(request, "labels", dict[str, str], "labels") or {},
+        call=query.text(request, "call"),
         target=query.text(request, "target"),
         platform=query.read_platform(text) if (text := query.text(request, "platform")) else None,
         pull=query.flag(request, "pull"),

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from darse.api.progress import Message, short_digest
 from darse.build.dockerfile import DockerfileError
 from darse.build.dockerfile.checks import CheckWarning
@@ -23,6 +25,7 @@ from darse.build.progress import (
     BuildTransfer,
     BuildWarned,
     BuiltImage,
+    DockerfileFacts,
     DockerfileRead,
     VertexNote,
 )
@@ -73,7 +76,34 @@ class StatusMessages:
 
     def result(self, built: BuiltImage) -> Iterator[Message]:
         """The last document."""
-        yield {"result": {"ID": built.id, "Names": list(built.names)}}
+        result: dict[str, Any] = {"ID": built.id, "Names": list(built.names)}
+        if built.facts is not None:
+            result = {"Call": built.facts.call, **self._facts(built.facts)}
+        yield {"result": result}
+
+    def _facts(self, facts: DockerfileFacts) -> dict[str, Any]:
+        if facts.call == "outline":
+            return {"Outline": msgspec.to_builtins(facts.outline)}
+        if facts.call == "targets":
+            return {"Targets": msgspec.to_builtins(facts.targets)}
+        found: dict[str, Any] = {"Warnings": [self._finding(one) for one in facts.warnings]}
+        if (error := facts.error) is not None:
+            found["Error"] = {"Message": str(error), "Source": self._excerpt(error.lines)}
+        return found
+
+    def _finding(self, warning: CheckWarning) -> dict[str, Any]:
+        rule = warning.rule
+        return {
+            "RuleName": rule.name,
+            "Description": rule.description,
+            "URL": rule.url,
+            "Detail": warning.detail,
+            "Lines": list(warning.lines),
+            "Source": self._excerpt(warning.lines),
+        }
+
+    def _excerpt(self, lines: tuple[int, int] | None) -> str:
+        return excerpt(self._dockerfile.source, self._dockerfile.filename, [lines] if lines is not None else [])
 
     def failure(self, error: BuildError) -> Message:
         """The last document of a build that failed."""
@@ -86,8 +116,7 @@ class StatusMessages:
             found["vertex"] = error.vertex
             found["source"] = excerpt(self._dockerfile.source, self._dockerfile.filename, error.lines)
         elif isinstance(error, DockerfileError) and error.lines is not None:
-            shown = excerpt(self._dockerfile.source, self._dockerfile.filename, [error.lines])
-            found["source"] = shown + (f"{error.advice}\n" if error.advice else "")
+            found["source"] = self._excerpt(error.lines) + (f"{error.advice}\n" if error.advice else "")
         return found
 
     def _vertex(self, digest: str, name: str) -> dict[str, Any]:

@@ -36,7 +36,8 @@ async def cancel(call: Call) -> web.StreamResponse:
 async def prune(call: Call) -> web.StreamResponse:
     """Remove what of the build cache is not used."""
     request = call.request
-    filters = Filters.parse(request.query.get("filters"), PRUNE_FILTERS)
+    # `system prune` of docker's client sends what it filters other objects by: that is passed over.
+    filters = Filters.parse(request.query.get("filters"), (*PRUNE_FILTERS, "label", "label!"))
     conditions = [f"{name}={value}" if value else name for name in PRUNE_FILTERS for value in filters.values(name)]
     removed = await call.engine.builds.prune(
         conditions,

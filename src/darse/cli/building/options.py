@@ -26,6 +26,7 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
     return {
         "t": [_checked_name(name) for name in options.tag] or None,
         "target": options.target or None,
+        "call": call_of(options),
         "platform": options.platform or None,
         "buildargs": json.dumps(build_arguments(options, settings)),
         "labels": json.dumps(labels) if labels else None,
@@ -48,6 +49,14 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
         "cachefrom": json.dumps(options.cache_from) if options.cache_from else None,
         "version": "1",
     }
+
+
+def call_of(options: Options) -> str | None:
+    """What is asked about the Dockerfile; None for a build. Raises CliError."""
+    call = "check" if options.check else str(options.call).removeprefix("lint").split(",")[0]
+    if call not in ("", "build", "check", "outline", "targets"):
+        raise CliError(f'unsupported call "{call}": it is one of build, check, outline, targets')
+    return None if call in ("", "build") else call
 
 
 def build_arguments(options: Options, settings: Settings) -> dict[str, str | None]:

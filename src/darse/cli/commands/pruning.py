@@ -48,6 +48,15 @@ IMAGES = Kind(
 )
 
 
+CACHES = Kind(
+    "/build/prune",
+    "Deleted build cache objects:",
+    "CachesDeleted",
+    "WARNING! This will remove all dangling build cache.",
+    "WARNING! This will remove all build cache.",
+)
+
+
 def filters_of(invocation: Invocation) -> dict[str, list[str]]:
     """The filters of the command line and, where they do not contradict, the `pruneFilters` of config.json."""
     given = parse_filters(invocation.options.filter) or {}

@@ -27,14 +27,25 @@ def build(invocation: Invocation) -> int:
     found = context.find(invocation.arguments[0], given.file)
     query = options.parameters(given, invocation.settings)
     query |= {"dockerfile": found.dockerfile or None, "remote": found.remote or None}
+    if query["call"]:
+        from darse.cli.building import facts
+
+        return facts.show(_run(invocation, query, found.pieces, build_progress.display_of("quiet")))
+    output = options.output_of(given.output)
+    if names := output.get("name"):
+        query["t"] = [*(query["t"] or []), *names.split(",")]
     result = _run(invocation, query, found.pieces, display)
+    if output:
+        from darse.cli.building import outputs
+
+        outputs.write(invocation.client, result["ID"], result["Names"], output)
     if given.iidfile:
         _write(given.iidfile, result["ID"])
     if given.metadata_file:
         _write(given.metadata_file, json.dumps(_metadata(result), indent=2) + "\n")
     if given.quiet:
         sys.stdout.write(f"{result['ID']}\n")
-    if given.push:
+    if given.push or output.get("push") == "true":
         _push(invocation, result)
     return 0
 

@@ -8,7 +8,7 @@ import sys
 from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
-from darse.cli.commands.pruning import filters_of
+from darse.cli.commands.pruning import CACHES, filters_of
 from darse.cli.creating.values import size
 from darse.cli.output.cache_rows import HEADINGS, CacheRow
 from darse.cli.output.format import FORMAT_HELP, write
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _TABLE = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}"
 _QUESTION = "Are you sure you want to continue?"
-_WARNING = "WARNING! This will remove all dangling build cache."
-_ALL_WARNING = "WARNING! This will remove all build cache."
 
 
 def disk_usage(invocation: Invocation) -> int:
@@ -62,7 +60,7 @@ def _matches(record: Mapping[str, Any], wanted: Mapping[str, list[str]]) -> bool
 def prune(invocation: Invocation) -> int:
     """Remove what nobody uses."""
     options = invocation.options
-    warning = _ALL_WARNING if options.all else _WARNING
+    warning = CACHES.all_warning if options.all else CACHES.warning
     if not options.force and not confirm(f"{warning}\n{_QUESTION}"):
         return 0
     reserved = options.reserved_space or options.keep_storage
@@ -72,9 +70,9 @@ def prune(invocation: Invocation) -> int:
         "reserved-space": size(reserved, "reserved-space") if reserved else None,
         "max-used-space": size(options.max_used_space, "max-used-space") if options.max_used_space else None,
     }
-    result = invocation.client.call("POST", "/build/prune", query)
-    if deleted := result.get("CachesDeleted"):
-        sys.stdout.write("\n".join(["Deleted build cache objects:", *deleted]) + "\n\n")
+    result = invocation.client.call("POST", CACHES.path, query)
+    if deleted := result.get(CACHES.member):
+        sys.stdout.write("\n".join([CACHES.title, *deleted]) + "\n\n")
     sys.stdout.write(f"Total reclaimed space: {human_size(result.get('SpaceReclaimed', 0))}\n")
     return 0
 

@@ -14,14 +14,15 @@ from darse.units import human_size
 
 
 def prune(invocation: Invocation) -> int:
-    """Remove stopped containers, unused networks, images, and with `--volumes` anonymous volumes."""
+    """Remove stopped containers, unused networks, images, build cache, and with `--volumes` anonymous volumes."""
     options = invocation.options
     filters = filters_of(invocation)
     if options.volumes and "until" in filters:
         raise CliError('ERROR: The "until" filter is not supported with "--volumes"')
     if not options.force and not confirm(_question(options.all, options.volumes, filters)):
         return 0
-    kinds = [pruning.CONTAINERS, pruning.NETWORKS, *([pruning.VOLUMES] if options.volumes else []), pruning.IMAGES]
+    volumes = [pruning.VOLUMES] if options.volumes else []
+    kinds = [pruning.CONTAINERS, pruning.NETWORKS, *volumes, pruning.IMAGES, pruning.CACHES]
     total = 0
     for kind in kinds:
         given = dict(filters)
@@ -44,6 +45,7 @@ def _question(wants_all: bool, volumes: bool, filters: dict[str, list[str]]) -> 
         lines.append("  - all images without at least one container associated to them")
     else:
         lines.append("  - all dangling images")
+    lines.append("  - unused build cache")
     lines.append("")
     shown = [f"{name}={value}" for name in ("label", "label!", "until") for value in filters.get(name, ())]
     if shown:

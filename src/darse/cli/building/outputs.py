@@ -1,0 +1,75 @@
+"""`--output`: what becomes of an image beside its place in the engine: a folder, an archive of its files, or of itself.
+
+The files are those of a container of the image that is made for this and never started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from darse.cli.errors import CliError
+from darse.cli.output.files import write_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+FILES = frozenset({"local", "tar"})
+"""Outputs that are the image's files: the image itself is not wanted."""
+
+
+def write(client: Any, image: str, names: list[str], output: Mapping[str, str]) -> None:
+    """Write the output of a built image, which has these names. Raises CliError."""
+    kind, destination = output.get("type", ""), output.get("dest", "")
+    if kind in FILES:
+        with _files(client, image) as pieces:
+            if kind == "local":
+                _extract(pieces, destination)
+            else:
+                _write(pieces, destination)
+    elif kind in ("docker", "oci") and destination:
+        _write(client.stream("GET", "/images/get", {"names": names or [image]}).pieces(), destination)
+
+
+@contextlib.contextmanager
+def _files(client: Any, image: str) -> Iterator[Iterator[bytes]]:
+    """The archive of an image's files; the image is removed afterwards unless it has a name or another use."""
+    container = client.call("POST", "/containers/create", None, {"Image": image, "Cmd": ["none"]})["Id"]
+    try:
+        yield client.stream("GET", f"/containers/{container}/export").pieces()
+    finally:
+        client.call("DELETE", f"/containers/{container}", {"v": True})
+
+
+def _write(pieces: Iterable[bytes], destination: str) -> None:
+    if destination != "-":
+        write_whole(destination, pieces, "failed to write the output")
+        return
+    if sys.stdout.isatty():
+        raise CliError("dest file is required for this exporter. refusing to write to console")
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+def _extract(pieces: Iterator[bytes], directory: str) -> None:
+    """Unpack into a folder; what is there already stays, where nothing of the same name comes."""
+    from darse.archive.errors import ArchiveRefused
+    from darse.archive.extract import NoLinks, Unpacker, entries
+
+    try:
+        os.makedirs(directory, exist_ok=True)
+        top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.umask(0)
+            Unpacker(NoLinks(top), directory, own=False).unpack(entries(pieces))
+        finally:
+            os.close(top)
+    except ArchiveRefused as error:
+        raise CliError(f"failed to write the output: {error}") from error
+    except OSError as error:
+        where = error.filename or directory
+        raise CliError(f"failed to write the output: {where}: {(error.strerror or '').lower()}") from error
