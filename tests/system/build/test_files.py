@@ -103,3 +103,46 @@ async def test_what_is_removed_is_hidden(builder: Builder) -> None:
     built = await builder.build(text)
     assert stat.S_ISCHR((builder.layer(built.image, -2) / "d" / "a").stat().st_mode)
     assert os.getxattr(builder.layer(built.image) / "d", "trusted.overlay.opaque") == b"y"
+
+
+async def test_a_directory_of_the_client_is_taken_by_links(builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("f\n")
+    (tmp_path / "d" / "link").symlink_to("f")
+    (tmp_path / "d").chmod(0o750)
+    text = (
+        "FROM builtin/busybox\nRUN mkdir -p /app/sub && chmod 711 /app && touch /app/sub/own\n"
+        "COPY . /app\nRUN ls -R /app\n"
+    )
+    built = await builder.build(text, tmp_path)
+    assert built.log.decode().split("\n")[:4] == ["/app:", "d", "sub", ""]
+    copied = builder.layer(built.image, 2) / "app"
+    assert sorted(str(path.relative_to(copied)) for path in copied.rglob("*")) == ["d", "d/f", "d/link"]
+    assert stat.S_IMODE(copied.stat().st_mode) == 0o711
+    assert stat.S_IMODE((copied / "d").stat().st_mode) == 0o750
+    assert (copied / "d" / "f").stat().st_ino == (tmp_path / "d" / "f").stat().st_ino
+
+
+@pytest.mark.parametrize(
+    ("base", "copy", "expected"),
+    [
+        ("mkdir -p /app/d && echo old >/app/d/f && echo kept >/app/d/g", "COPY . /app", ["d", "d/f", "d/g"]),
+        ("mkdir /real && ln -s /real /app", "COPY . /app", ["d", "d/f"]),
+        ("true", "COPY --chmod=700 . /app/deep/er", ["deep", "deep/er", "deep/er/d", "deep/er/d/f"]),
+        ("true", "COPY . /app/deep/er", ["deep", "deep/er", "deep/er/d", "deep/er/d/f"]),
+        ("true", "COPY d/ /app/", ["f"]),
+        ("true", "COPY d /app/x/", ["x", "x/f"]),
+        ("true", "COPY --exclude=d/f . /app", ["d"]),
+    ],
+)
+async def test_copies_of_directories_come_to_the_same_however_they_are_made(
+    builder: Builder, tmp_path: Path, base: str, copy: str, expected: list[str]
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "f").write_text("new\n")
+    text = (
+        f"FROM builtin/busybox\nRUN {base}\n{copy}\nRUN cd /app && find . -mindepth 1 | sort; cat $(find . -name f)\n"
+    )
+    log = (await builder.build(text, tmp_path)).log.decode().split("\n")
+    assert log[: len(expected)] == [f"./{path}" for path in expected]
+    assert log[len(expected) :] == (["new", ""] if any(path.endswith("f") for path in expected) else [""])

@@ -171,12 +171,10 @@ async def test_an_agent_is_a_socket_of_the_process_alone(builder: Builder, tmp_p
         writer.write((await reader.readline()).upper())
         writer.close()
 
-    text = (
-        "FROM builtin/busybox\nRUN --mount=type=ssh echo hello | nc local:$SSH_AUTH_SOCK; stat -c %a $SSH_AUTH_SOCK\n"
-    )
+    text = "FROM builtin/busybox\nRUN --mount=type=ssh stat -c %a $SSH_AUTH_SOCK\n"
     async with await asyncio.start_unix_server(answer, tmp_path / "agent"):
         built = await builder.build(text, session={"agents": Agents()})
-    assert built.log.split()[-1] == b"600"
+    assert built.log == b"600\n"
     assert not list(builder.layer(built.image).iterdir())
     with pytest.raises(SolveError, match='no SSH key "default" forwarded'):
         await builder.build("FROM builtin/busybox\nRUN --mount=type=ssh,required=true true\n")

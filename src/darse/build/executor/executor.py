@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +23,22 @@ from darse.build.executor.differences import write_difference
 from darse.build.executor.git import GitSources
 from darse.build.executor.http import HTTPDownload, HTTPSources
 from darse.build.executor.images import ImageSources
+from darse.build.executor.linking import is_plain_copy, link_copy
 from darse.build.executor.processes import Processes
 from darse.build.executor.session import BuildSession
 from darse.build.executor.trees import Layers, Trees
 from darse.build.executor.unpacking import UnpackWorker
 from darse.build.files import apply_change
 from darse.build.files.groups import ChangeGroup, group_changes
-from darse.build.graph.operations import EMPTY, SKIP_OUTPUT, DiffOperation, ExecOperation, FileOperation, MergeOperation
+from darse.build.graph.operations import (
+    EMPTY,
+    SKIP_OUTPUT,
+    CopyAction,
+    DiffOperation,
+    ExecOperation,
+    FileOperation,
+    MergeOperation,
+)
 from darse.build.graph.selectors import Selector
 from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalSource, SourceOperation
 from darse.build.solver.executor import Inputs, OperationExecutor, Snapshot, WriteLog
@@ -39,8 +49,11 @@ from darse.core.locks import KeyedLocks
 from darse.images.snapshots.snapshotter import ActiveSnapshot, CommittedSnapshot
 from darse.images.threads import run_to_end
 from darse.images.transfer.service import RegistryService
+from darse.linux.fs.contained import remove_entry
 from darse.linux.fs.linked_tree import link_tree
 
+# Another file system, or a file with too many names.
+_NO_LINKS = (errno.EXDEV, errno.EMLINK)
 # Of parts of trees that are remembered.
 _MOST_DIGESTS = 10_000
 
@@ -62,6 +75,8 @@ class EngineExecutor:
         directories = CacheDirectories(context.config.data_root / "cache-mounts", snapshotter, self.trees)
         self.processes = Processes(context, containers, snapshotter, directories)
         self.exporting = KeyedLocks()
+        self.contexts: set[str] = set()
+        """The layers that have clients' files, as far as this engine has received them."""
         self._digests: dict[tuple[str, tuple[Selector, ...]], str] = {}
         self._collecting: asyncio.Task[object] | None = None
 
@@ -91,6 +106,7 @@ class EngineExecutor:
         """See OperationExecutor."""
         for key in [key for key in self._digests if key[0] == snapshot]:
             del self._digests[key]
+        self.contexts.discard(snapshot)
         await self.snapshotter.remove([snapshot])
         if self._collecting is None or self._collecting.done():
             # Layers of images that only this tree needed.
@@ -141,8 +157,10 @@ class _SessionExecutor:
         """A tree of the files of a context: links to them, or copies from another file system."""
         active = self._snapshotter.prepare(())
         try:
-            await run_to_end(_link, directory, active.upper)
-            return _snapshot(await self._snapshotter.commit(active))
+            size = await run_to_end(_link, directory, active.upper)
+            committed = await self._snapshotter.commit(active, size)
+            self._engine.contexts.add(committed.id)
+            return _snapshot(committed)
         finally:
             await self._snapshotter.discard(active)
 
@@ -185,6 +203,10 @@ class _SessionExecutor:
         sources = [trees[number] for number in numbers]
         active = self._snapshotter.prepare(trees[group.base])
         try:
+            if self._is_of_client(group, trees):
+                size = await self._link(active, group, trees)
+                if size is not None:
+                    return await self._snapshotter.commit(active, size)
             if group.unpacks:
                 await self._unpack(active, group, numbers, sources)
             else:
@@ -193,6 +215,28 @@ class _SessionExecutor:
             return await self._snapshotter.commit(active)
         finally:
             await self._snapshotter.discard(active)
+
+    def _is_of_client(self, group: ChangeGroup, trees: Mapping[int, Layers]) -> bool:
+        """Whether a group is a copy of a context's files as they are."""
+        (first, *more) = group.changes
+        return not more and is_plain_copy(first.change) and self._engine.contexts.issuperset(trees[first.source] or "?")
+
+    async def _link(self, active: ActiveSnapshot, group: ChangeGroup, trees: Mapping[int, Layers]) -> int | None:
+        """Copy by links; the bytes of the files, None where it must be done otherwise."""
+        (only,) = group.changes
+
+        def work(upper: int, roots: Sequence[int]) -> int | None:
+            with _as_build_error():
+                try:
+                    return link_copy(only.change, upper, *roots)
+                except OSError as error:
+                    if error.errno not in _NO_LINKS:
+                        raise
+                for name in os.listdir(upper):
+                    remove_entry(upper, name)
+                return None
+
+        return await self._engine.trees.change_plain(active, [trees[group.base], trees[only.source]], work)
 
     async def _unpack(
         self, active: ActiveSnapshot, group: ChangeGroup, numbers: Sequence[int], sources: Sequence[Layers]
@@ -264,12 +308,24 @@ def _as_build_error() -> Iterator[None]:
         raise BuildError(f"{named}{(error.strerror or str(error)).lower()}") from error
 
 
-def _link(directory: Path, target: Path) -> None:
+def _linked_or_copied(source: int, target: int) -> int | None:
+    """Bytes of the files; None where they were copied."""
+    try:
+        return link_tree(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    everything = CopyAction(source="/", destination="/", copy_directory_contents=True, always_replace=True)
+    apply_change(everything, target, source, lambda _: source)
+    return None
+
+
+def _link(directory: Path, target: Path) -> int | None:
     source = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         made = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            link_tree(source, made)
+            return _linked_or_copied(source, made)
         finally:
             os.close(made)
     finally:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
 from darse.linux.fs.mounts import MS_REC, MS_SLAVE, NamespaceThreads, mount, mount_layers, mount_overlay
@@ -57,6 +59,13 @@ class Trees:
         """
         changing = asyncio.create_task(self._threads.run(self._change, active, sources, work))
         return await ended(changing, stop or _let_it_end)
+
+    async def change_plain(
+        self, active: ActiveSnapshot, sources: Sequence[Layers], work: Callable[[int, Sequence[int]], _T]
+    ) -> _T:
+        """As `change`, with a descriptor of the upper directory alone in the place of the tree's root."""
+        alone = msgspec.structs.replace(active, layers=())
+        return await self.change(alone, sources, work)
 
     def _change(
         self, active: ActiveSnapshot, sources: Sequence[Layers], work: Callable[[int, Sequence[int]], _T]

@@ -185,9 +185,9 @@ class Snapshotter:
             path.chmod(0o755)
         return active
 
-    async def commit(self, active: ActiveSnapshot) -> CommittedSnapshot:
-        """Make what was written the topmost layer of a new snapshot. Raises OSError."""
-        size = await run_to_end(_finish, active)
+    async def commit(self, active: ActiveSnapshot, size: int | None = None) -> CommittedSnapshot:
+        """Make what was written the topmost layer of a new snapshot; `size`, where that is known. Raises OSError."""
+        size = await run_to_end(_finish, active, size)
         os.rename(active.directory, self._committed / active.id)
         committed = CommittedSnapshot(active.id, (*active.layers, active.id), size)
         try:
@@ -274,7 +274,7 @@ def _is_of_image(layer: str) -> bool:
     return layer.startswith(_CHAIN_ID)
 
 
-def _finish(active: ActiveSnapshot) -> int:
+def _finish(active: ActiveSnapshot, size: int | None) -> int:
     """Remove what overlayfs has kept beside the files; return the bytes of these."""
     remove_tree(active.work)
-    return measure(active.upper).size
+    return measure(active.upper).size if size is None else size

@@ -7,16 +7,18 @@ import os
 from darse.linux.fs.contained import ENTER, LEAVE, Walk, Way
 
 
-def link_tree(source: int, target: int) -> None:
-    """Link what is in one directory into another, which is empty; both are descriptors. Blocks.
+def link_tree(source: int, target: int) -> int:
+    """Link what is in one directory into another, which is empty; return the bytes of its files. Blocks.
 
-    Directories get the original's owner, mode, attributes and times, the target itself included. Raises OSError: EXDEV
-    where both are not on one file system, EMLINK for a file with too many links.
+    Both are descriptors. Directories get the original's owner, mode, attributes and times, the target itself included.
+    Raises OSError: EXDEV where both are not on one file system, EMLINK for a file with too many links.
     """
     way = Way(target)
     kept = [_attributes(source)]
+    size = 0
+    several: set[int] = set()
     try:
-        for kind, directory, name, _ in Walk(source):
+        for kind, directory, name, status in Walk(source):
             if kind == ENTER:
                 os.mkdir(name, 0o700, dir_fd=way.directory)
                 way.down(name)
@@ -25,10 +27,15 @@ def link_tree(source: int, target: int) -> None:
                 _set_attributes(way.directory, *kept.pop())
                 way.up()
             else:
+                if status.st_ino not in several:
+                    size += status.st_size
+                if status.st_nlink > 1:
+                    several.add(status.st_ino)
                 os.link(name, name, src_dir_fd=directory, dst_dir_fd=way.directory, follow_symlinks=False)
         _set_attributes(target, *kept.pop())
     finally:
         way.close()
+    return size
 
 
 def _attributes(directory: int) -> tuple[os.stat_result, dict[str, bytes]]:
