@@ -35,6 +35,7 @@ STDERR = 3
 HANDOVERS = "tty"
 _SUN_PATH = 107
 _RETRY_SECONDS = 0.25
+_DYING_SECONDS = 1.0
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 
@@ -205,9 +206,10 @@ class ConmonProcess:
                 word, self._sync = self._sync, -1
                 return CreateResult(answer.data, self._monitor, word)
             if answer is None:
-                _end(self._monitor)
+                ended = _end_silent(self._monitor)
                 said = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
-                raise MonitorExited(f"conmon ended before the container was created: {said or 'it printed nothing'}")
+                said = said or "it printed nothing"
+                raise MonitorExited(f"conmon ended before the container was created ({ended}): {said}")
             if answer.data < 0:
                 os.waitpid(self._monitor, 0)
                 raise CreateFailed(answer.message)
@@ -262,8 +264,24 @@ def _read_line(descriptor: int, seconds: float) -> _Sync | None:
 
 def _end(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 9)
+        os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+def _end_silent(pid: int) -> str:
+    """End a conmon that said nothing; return how it ended."""
+    monitor = os.pidfd_open(pid)
+    try:
+        # Its pipes are closed a moment before it has ended.
+        has_ended = bool(select.select([monitor], [], [], _DYING_SECONDS)[0])
+        if not has_ended:
+            signal.pidfd_send_signal(monitor, signal.SIGKILL)
+    finally:
+        os.close(monitor)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not has_ended:
+        return "it hung"
+    return f"exit status {code}" if code >= 0 else f"signal {-code}"
 
 
 def read_exit(bundle: MonitorDirectory) -> Exit | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from darse.linux.fs.mounts import NamespaceThreads
-from darse.runtime.monitor.conmon import ConmonProcess, MonitorDirectory, StdioPlan
+from darse.runtime.monitor import conmon
+from darse.runtime.monitor.conmon import ConmonProcess, MonitorDirectory, MonitorExited, StdioPlan
 from darse.runtime.monitor.launch import ExecLaunch
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci.program import Runc
@@ -51,3 +52,26 @@ def test_the_runtime_of_an_abandoned_exec_does_not_read_from_what_is_opened_next
         assert os.read(opened[0], 100) == b"the answer of a worker"
     finally:
         os.close(opened[0])
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("exit 3", r"\(exit status 3\): it printed nothing"),
+        ("echo why >&2; kill -9 $$", r"\(signal 9\): why"),
+        ("exec 3>&- 4>&-; exec sleep 1000", r"\(it hung\): it printed nothing"),
+    ],
+)
+def test_how_a_conmon_without_a_word_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setattr(conmon, "_DYING_SECONDS", 0.3)
+    program = tmp_path / "conmon"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    bundle = MonitorDirectory(tmp_path / "exec", tmp_path / "exec" / "exit", "c1")
+    bundle.exits.mkdir(parents=True)
+    stdio = StdioPlan(terminal=False, stdin=False, keep_stdin_open=False)
+    launched = ConmonProcess([str(program)], bundle, stdio)
+    with pytest.raises(MonitorExited, match=rf"conmon ended before the container was created {said}"):
+        launched.complete(10)
