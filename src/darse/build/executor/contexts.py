@@ -1,8 +1,8 @@
 """Local sources: directories that clients have sent, as the executor finds them.
 
 Whoever receives contexts implements `LocalContexts`; the executor only reads. A context is a directory whose files are
-not changed in place while a build uses it: it may be removed, and files in it may be replaced by others, but the
-executor's snapshots share files with it (hard links), so that nothing is copied.
+never changed in place, nor given other owners or modes: it may be removed, and files in it may be replaced by others,
+but snapshots, and layers of images, have the very same files (hard links), so that nothing is copied.
 """
 
 from __future__ import annotations
