@@ -34,18 +34,11 @@ def check_name(name: str) -> None:
 
 
 def check_request(request: NetworkCreate) -> None:
-    """Raise InvalidParameter for what this engine's networks cannot be."""
+    """Raise InvalidParameter and Forbidden for what this engine's networks cannot be."""
     if request.Scope not in ("", "local"):
         raise InvalidParameter(f"cannot make a network of scope {request.Scope!r}: this node is not a swarm manager")
-    for asked, what in (
-        (request.Ingress, "ingress networks"),
-        (
-            request.ConfigOnly or (request.ConfigFrom is not None and request.ConfigFrom.Network),
-            "configuration networks",
-        ),
-    ):
-        if asked:
-            raise InvalidParameter(f"{what} are not supported by this engine yet")
+    if request.Ingress:
+        raise Forbidden("Ingress network can only be global scope network")
     if request.EnableIPv4 is False and not request.EnableIPv6:
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
 
@@ -68,6 +61,7 @@ def define(request: NetworkCreate, driver: str) -> NetworkRecord:
         attachable=request.Attachable,
         options=settings,
         labels=request.Labels or {},
+        config_from=request.ConfigFrom.Network if request.ConfigFrom is not None else "",
         bridge=settings.get(options.BRIDGE_NAME) or f"db{id_[:12]}" if driver == "bridge" else "",
     )
 
@@ -141,7 +135,8 @@ async def lease_pool(ipam: IPAMDriver, request: PoolRequest, given: IPAMConfig) 
         await ipam.release_pool(pool)
         raise
     pool = msgspec.structs.replace(pool, gateway=gateway)
-    ipam.restore_pool(pool)
+    if not ipam.keeps_outside:
+        ipam.restore_pool(pool, request.options)
     return pool
 
 

@@ -3,6 +3,9 @@
 Plugins: network drivers, and IPAM drivers. They are called after the container's end is on record, in the background,
 for they may take long or never answer; a row tells the next engine what is still to do. Endpoints of other drivers
 need nothing of this: the kernel ends them with the namespace.
+
+An endpoint that is being made, or that leaves a running container, has a row, too, for as long as its plugin may know
+of something that no sandbox's row has: an engine that is killed meanwhile leaves that to the next one.
 """
 
 from __future__ import annotations
@@ -48,10 +51,26 @@ class EndpointReaper:
         if record is not None and self.reaps(record):
             self._store.save_ended(endpoint, (lambda: self._begin(endpoint)) if begin else (lambda: None))
 
+    def expect(self, endpoint: Endpoint) -> None:
+        """Have the next engine end an endpoint, if this one is killed before `settled`, `record` or a sandbox's row."""
+        record = self._store.find(endpoint.network_id)
+        if record is not None and self.reaps(record):
+            self._store.save_ended(endpoint, lambda: None)
+
+    def settled(self, endpoint: Endpoint) -> None:
+        """An endpoint that was expected to end is a sandbox's, by the transaction that is open, or has ended."""
+        record = self._store.find(endpoint.network_id)
+        if record is None or self.reaps(record):
+            self._store.delete_ended(endpoint)
+
     def start(self) -> None:
         """End what earlier engines have left."""
+        kept = {endpoint.endpoint_id for sandbox in self._store.sandboxes.values() for endpoint in sandbox.endpoints}
         for endpoint in self._store.ended():
-            self._begin(endpoint)
+            if endpoint.endpoint_id in kept:
+                self._store.delete_ended(endpoint)
+            else:
+                self._begin(endpoint)
 
     def _begin(self, endpoint: Endpoint) -> None:
         task = asyncio.get_running_loop().create_task(self._end(endpoint), name=f"end of {endpoint.endpoint_id[:12]}")

@@ -69,6 +69,10 @@ class NetworkRecord(msgspec.Struct, kw_only=True):
     bridge: str = ""
     #: The administrator's bridge, which the engine uses and leaves alone (`--bridge`).
     foreign: bool = False
+    #: A configuration network, see networks/configurations.py; its pools are nobody's lease.
+    config_only: bool = False
+    #: The name of the configuration network that this one was made from.
+    config_from: str = ""
 
     def pools_of(self, version: int) -> list[SubnetPool]:
         """The pools of a family, 4 or 6."""

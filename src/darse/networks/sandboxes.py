@@ -17,6 +17,7 @@ from darse.core.exhaustion import reason
 from darse.core.ids import new_id
 from darse.linux.net.netns import Netns, NetnsThread, Owner
 from darse.linux.proc.process import runs
+from darse.networks.configurations import refuse_configuration
 from darse.networks.dns.registration import has_name_server
 from darse.networks.drivers import Driver, JoinResult
 from darse.networks.endpoint_addresses import EndpointAddresses
@@ -102,6 +103,7 @@ class Sandboxes:
                 await self._driver(record).reconnect(record, endpoint)
 
     def _driver(self, record: NetworkRecord) -> Driver:
+        refuse_configuration(record)
         driver = self._drivers.get(record.driver)
         if driver is None:
             raise Conflict(f"network {record.name} needs the driver {record.driver}, which is not there")
@@ -114,8 +116,8 @@ class Sandboxes:
     async def create(self, request: SandboxRequest) -> Sandbox:
         """Make a container's network stack. Its record is in memory then; the caller saves it.
 
-        (Until that is done nothing needs undoing after a crash: the namespace and its links go with the engine, and
-        rules without a record when the next one starts.)
+        (Until that is done nothing needs undoing after a crash: the namespace and its links go with the engine, rules
+        without a record when the next one starts, and what plugins have made is on record with the reaper.)
         Raises NotFound for a network that is gone, InvalidParameter and Forbidden for addresses, SystemFault for
         ports, and OSError.
         """
@@ -161,9 +163,11 @@ class Sandboxes:
         own = self._driver(record).hardware_addresses
         if mac and not own:
             raise InvalidParameter(f"{record.driver} interfaces do not support custom mac address assignment")
+        self._reaper.expect(endpoint)
         await self._addresses.lease(record, endpoint, settings, mac)
         if not own:
             endpoint.mac = ""
+        self._reaper.expect(endpoint)  # with its addresses
 
     async def _namespace(self, first: NetworkRecord | None, sandbox: SandboxRecord, owner: Owner | None) -> Prepared:
         default = self._default_bridge()
@@ -205,6 +209,11 @@ class Sandboxes:
             endpoint.prefix6 = int(prefix)
         joined = await driver.join(record, endpoint, netns)
         _use(endpoint, joined)
+
+    def saved(self, sandbox: SandboxRecord) -> None:
+        """A new sandbox has a row, by the transaction that is open."""
+        for endpoint in sandbox.endpoints:
+            self._reaper.settled(endpoint)
 
     def started(self, container_id: str) -> None:
         """The container's process holds the namespace now."""
@@ -294,6 +303,7 @@ class Sandboxes:
         if sandbox is None:
             raise Conflict("the container has ended meanwhile")
         self._publishing.follow(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+        self._reaper.settled(endpoint)
         self._own(endpoint, sandbox_id)
 
     async def _end(self, record: NetworkRecord, endpoint: Endpoint) -> None:
@@ -302,6 +312,7 @@ class Sandboxes:
             await self._driver(record).delete_endpoint(record, endpoint)
         with contextlib.suppress(EngineError):
             await self._addresses.release(record, endpoint)
+        self._reaper.settled(endpoint)
 
     def enter(self, container_id: str, holder: Holder) -> Netns:
         """Open the namespace of a container that runs. Call it in the thread. Raises SandboxGone."""
@@ -371,6 +382,7 @@ class Sandboxes:
         if sandbox is None or endpoint is None:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
         sandbox = msgspec.structs.replace(sandbox, endpoints=[one for one in endpoints if one is not endpoint])
+        self._reaper.expect(endpoint)
         self._publishing.follow(sandbox)
         self.owners.pop(endpoint.link, None)
         netns: Netns | None = None
@@ -386,6 +398,7 @@ class Sandboxes:
                 netns.close()
             with _reporting(record):
                 await self._addresses.release(record, endpoint)
+        self._reaper.settled(endpoint)
         return endpoint
 
     async def _part(
@@ -450,6 +463,7 @@ def _leading_ids(endpoints: list[Endpoint]) -> set[str]:
 def _use(endpoint: Endpoint, joined: JoinResult) -> None:
     """Have an endpoint as its driver wants it used."""
     endpoint.link = joined.link or endpoint.link
+    endpoint.interface = joined.interface or endpoint.interface
     if joined.gateway is not None:
         endpoint.gateway = joined.gateway
     if joined.gateway6 is not None:

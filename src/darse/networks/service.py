@@ -34,6 +34,7 @@ from darse.linux.net.nft import Nftables
 from darse.linux.net.notifications import TableNotices
 from darse.linux.proc.userns import IdMaps
 from darse.networks import checks, views
+from darse.networks.configurations import apply_configuration, check_unused, define_configuration, refuse_configuration
 from darse.networks.default_networks import predefine
 from darse.networks.definition import (
     PREDEFINED,
@@ -221,9 +222,9 @@ class NetworkService:
 
     def _restore_pools(self, record: NetworkRecord) -> None:
         ipam = self._ipams.get(record.ipam_driver)
-        if ipam is not None:
+        if ipam is not None and not record.config_only:
             for pool in record.pools:
-                ipam.restore_pool(pool)
+                ipam.restore_pool(pool, record.ipam_options)
 
     def _plug_prepared(self, record: NetworkRecord, netns: Netns) -> str:
         name = link_name()
@@ -324,9 +325,10 @@ class NetworkService:
     # Sandboxes
 
     def check(self, endpoints: Mapping[str, EndpointSettings]) -> None:
-        """Raise what a sandbox with these endpoints would: NotFound, InvalidParameter."""
+        """Raise what a sandbox with these endpoints would: NotFound, InvalidParameter, Forbidden."""
         for name, settings in endpoints.items():
             record = self.store.get(name)
+            refuse_configuration(record)
             check_settings(settings)
             if record.name in PREDEFINED:
                 refuse_user_defined(settings)
@@ -342,6 +344,7 @@ class NetworkService:
             await self._names.prepare(sandbox.record, sandbox.netns, sandbox.name_server)
             with self._state.transaction(durable=False):
                 self.store.save_sandbox(sandbox.record)
+                self._sandboxes.saved(sandbox.record)
                 for endpoint in sandbox.record.endpoints:
                     self._publish(endpoint, "connect", request.container_id)
         except BaseException:
@@ -478,6 +481,9 @@ class NetworkService:
         Raises Conflict for its name, Forbidden for its subnet, NotFound for its driver, InvalidParameter, SystemFault.
         """
         check_name(request.Name)
+        if request.ConfigOnly:
+            return self._create_configuration(request)
+        request = apply_configuration(request, self.store)
         check_request(request)
         driver, ipam = await self._drivers_for(request)
         asked = pool_requests(request)
@@ -489,6 +495,13 @@ class NetworkService:
                     await locks.enter_async_context(self._locks.hold("create"))
                     await locks.enter_async_context(subnet_allocation())
                 await self._make(record, driver, ipam, asked if driver.addressed else [])
+        return NetworkCreated(record.id, "")
+
+    def _create_configuration(self, request: NetworkCreate) -> NetworkCreated:
+        with self._reserve_name(request.Name), self._state.transaction():
+            record = define_configuration(request)
+            self.store.save(record)
+            self._publish_network(record, "create")
         return NetworkCreated(record.id, "")
 
     async def _drivers_for(self, request: NetworkCreate) -> tuple[Driver, IPAMDriver]:
@@ -585,6 +598,7 @@ class NetworkService:
             raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
         async with self._locks.hold(record.id):
             record = self.store.get(record.id)
+            check_unused(record, self.store)
             connected = self._connected(record)
             if connected:
                 endpoints = ", ".join(f'name:"{one.container_name}" id:"{one.container_id[:12]}"' for one in connected)
@@ -618,7 +632,7 @@ class NetworkService:
             self._rebuild_firewall()
             raise
         ipam = self._ipams.get(record.ipam_driver)
-        if ipam is not None:
+        if ipam is not None and not record.config_only:
             for pool in record.pools:
                 await _attempt(ipam.release_pool, pool)
 
@@ -661,7 +675,7 @@ class NetworkService:
         return network
 
     def _subnet_status(self, record: NetworkRecord) -> dict[str, SubnetStatus]:
-        ipam = self._ipams.get(record.ipam_driver)
+        ipam = self._ipams.get(record.ipam_driver) if not record.config_only else None
         counts = {pool.subnet: ipam.counts(pool) for pool in record.pools} if ipam is not None else {}
         return {
             subnet: SubnetStatus(*(min(number, _LARGEST_COUNT) for number in count))

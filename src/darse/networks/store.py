@@ -204,11 +204,11 @@ class NetworkStore:
         return sandbox
 
     def ended(self) -> list[Endpoint]:
-        """The endpoints of ended containers whose drivers have not heard of it yet."""
+        """The endpoints that are to be ended with their drivers, see endpoint_reaper.py."""
         return list(self._ended.values())
 
     def save_ended(self, endpoint: Endpoint, then: Callable[[], object]) -> None:
-        """Put an ended endpoint on record, and call `then` once that is committed."""
+        """Put an endpoint that is to be ended on record, and call `then` once that is committed."""
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO ended_endpoints VALUES (?, ?)",
@@ -218,7 +218,7 @@ class NetworkStore:
             self._state.on_commit(then)
 
     def delete_ended(self, endpoint: Endpoint) -> None:
-        """Forget an ended endpoint: all have heard of it."""
+        """Take an endpoint off that record: all have heard of its end, or it does not end."""
         with self._state.transaction(durable=False) as connection:
             connection.execute("DELETE FROM ended_endpoints WHERE endpoint_id = ?", (endpoint.endpoint_id,))
             self._state.on_commit(functools.partial(self._ended.pop, endpoint.endpoint_id, None))

@@ -9,7 +9,7 @@ from darse.core.filters import Filters
 from darse.core.times import rfc3339
 from darse.networks.definition import PREDEFINED
 from darse.networks.model import NetworkRecord, SandboxRecord
-from darse.wire.networks import IPAM, IPAMConfig, Network, NetworkContainer
+from darse.wire.networks import IPAM, ConfigReference, IPAMConfig, Network, NetworkContainer
 
 LIST_FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "scope", "type")
 PRUNE_FILTERS = ("label", "label!", "until")
@@ -31,6 +31,8 @@ def view(record: NetworkRecord, connected: Iterable[SandboxRecord]) -> Network:
         IPAM=IPAM(record.ipam_driver, record.ipam_options or None, ranges),
         Internal=record.internal,
         Attachable=record.attachable,
+        ConfigFrom=ConfigReference(record.config_from),
+        ConfigOnly=record.config_only,
         Containers={
             sandbox.container_id: NetworkContainer(
                 sandbox.container_name,
@@ -76,6 +78,7 @@ def prunable(record: NetworkRecord, filters: Filters) -> bool:
     until = filters.until_ns()
     return (
         record.name not in PREDEFINED
+        and not record.config_only
         and filters.labels(record.labels)
         and filters.without_labels(record.labels)
         and (until is None or record.created_ns < until)

@@ -28,7 +28,10 @@ class FakePlugin:
         #: Methods that are not answered before `released`.
         self.hanging: set[str] = set()
         self.released = threading.Event()
+        #: Of interfaces inside.
+        self.prefix = "eth"
         self._next = 2
+        self._last = ""
         self.leases: set[str] = set()
         self.endpoints: set[str] = set()
         self._links: set[str] = set()
@@ -88,6 +91,8 @@ class FakePlugin:
         return {}
 
     def _delete_network(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self._bridge(body["NetworkID"]) not in os.listdir("/sys/class/net"):
+            return {"Err": f"network {body['NetworkID']} not found"}
         _ip("link", "delete", self._bridge(body["NetworkID"]))
         return {}
 
@@ -107,7 +112,7 @@ class FakePlugin:
         _ip("link", "add", outer, "type", "veth", "peer", "name", inner)
         _ip("link", "set", outer, "master", self._bridge(body["NetworkID"]), "up")
         routes = [{"Destination": "203.0.113.0/24", "RouteType": 1}]
-        return {"InterfaceName": {"SrcName": inner, "DstPrefix": "eth"}, "Gateway": "", "StaticRoutes": routes}
+        return {"InterfaceName": {"SrcName": inner, "DstPrefix": self.prefix}, "Gateway": "", "StaticRoutes": routes}
 
     def _get_default_address_spaces(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"LocalDefaultAddressSpace": "here", "GlobalDefaultAddressSpace": "everywhere"}
@@ -122,11 +127,26 @@ class FakePlugin:
             address = body["Address"] or str(ipaddress.IPv4Address("10.251.7.0") + self._next)
             self._next += 1
         self.leases.add(address)
+        self._last = address
         return {"Address": f"{address}/24"}
 
     def _release_address(self, body: dict[str, Any]) -> dict[str, Any]:
         self.leases.discard(body["Address"])
         return {}
+
+    def left(self) -> set[str]:
+        """The endpoints, networks, links and leases that it has, but for leases whose answer nobody has heard."""
+        links = set(os.listdir("/sys/class/net"))
+        there = {name for name in links if name.startswith(f"fp{self.tag}") or name in self._links}
+        return self.endpoints | (self.leases - self.unclaimed()) | there
+
+    def unclaimed(self) -> set[str]:
+        """The last address that was given: an engine that was killed then may not have it on record."""
+        return {self._last} & self.leases
+
+    def drop_unclaimed(self) -> None:
+        """Have that lease no more."""
+        self.leases -= self.unclaimed()
 
     def close(self) -> None:
         """Stop, and remove what is left of its bridges and links."""

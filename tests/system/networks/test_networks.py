@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -11,11 +12,12 @@ import pytest
 from tests.system.networks.support import Host, ask, bridge_ports, run_inside
 
 from darse.core.config import AddressPool
-from darse.core.errors import Conflict, Forbidden, InvalidParameter, NotFound, Unavailable
+from darse.core.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, Unavailable
 from darse.core.filters import Filters
 from darse.core.object_references import ObjectKind, ObjectReference
 from darse.networks.model import Holder, SandboxGone
-from darse.wire.networks import EndpointIPAMConfig, EndpointSettings, NetworkCreate
+from darse.networks.options import ICC
+from darse.wire.networks import IPAM, ConfigReference, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
 
 MAC = "02:42:00:00:00:07"
 
@@ -315,3 +317,73 @@ def bridge_of_admin() -> Iterator[str]:
     subprocess.run(["ip", "address", "add", "10.221.0.1/24", "dev", name], check=True)
     yield name
     subprocess.run(["ip", "link", "delete", name], check=True)
+
+
+# Request, and docker's answer, as dockerd 20.10 gave it.
+CONFIGURATIONS = [
+    ({"ConfigFrom": ConfigReference("nosuch")}, 'configuration network "nosuch" does not exist'),
+    ({"ConfigFrom": ConfigReference("bridge")}, 'configuration network "bridge" does not exist'),
+    (
+        {"ConfigFrom": ConfigReference("conf"), "IPAM": IPAM(Config=[IPAMConfig("10.98.0.0/24")])},
+        "user specified configurations are not supported if the network depends on a configuration network",
+    ),
+    (
+        {"ConfigFrom": ConfigReference("conf"), "Labels": {"b": "2"}},
+        "user specified configurations are not supported if the network depends on a configuration network",
+    ),
+    (
+        {"ConfigFrom": ConfigReference("conf"), "EnableIPv6": True},
+        "user specified configurations are not supported if the network depends on a configuration network",
+    ),
+    (
+        {"ConfigFrom": ConfigReference("conf"), "Options": {"a": "b"}},
+        "network driver options are not supported if the network depends on a configuration network",
+    ),
+    (
+        {"ConfigOnly": True, "ConfigFrom": ConfigReference("conf")},
+        "a configuration network cannot depend on another configuration network",
+    ),
+    *(
+        ({"ConfigOnly": True, **more}, "configuration network can only contain network specific fields")
+        for more in ({"Internal": True}, {"Attachable": True}, {"Ingress": True}, {"Scope": "swarm"})
+    ),
+    ({"Ingress": True}, "Ingress network can only be global scope network"),
+]
+
+
+async def test_networks_made_from_a_configuration_network(host: Host) -> None:
+    ranges = [IPAMConfig("10.97.1.0/24", "10.97.1.128/25", "10.97.1.9")]
+    settings = NetworkCreate(
+        Name="conf", ConfigOnly=True, IPAM=IPAM(Config=ranges), Options={ICC: "false"}, Labels={"a": "1"}
+    )
+    await host.service.create(settings)
+    shown = host.service.inspect("conf")
+    assert (shown.Driver, shown.ConfigOnly, shown.IPAM.Config, shown.Labels) == ("null", True, ranges, {"a": "1"})
+    for members, said in CONFIGURATIONS:
+        with pytest.raises(EngineError, match=re.escape(said)):
+            await host.service.create(NetworkCreate(Name="x", **members))
+    with pytest.raises(Forbidden, match="cannot create endpoint on configuration-only network"):
+        await host.sandbox("one", "conf")
+    await host.service.create(NetworkCreate(Name="net", ConfigFrom=ConfigReference("conf")))
+    for _ in range(2):
+        shown = host.service.inspect("net")
+        assert (shown.Driver, shown.ConfigOnly, shown.ConfigFrom.Network) == ("bridge", False, "conf")
+        assert (shown.IPAM.Config, shown.Labels, shown.Options) == (ranges, {"a": "1"}, {ICC: "false"})
+        with pytest.raises(Forbidden, match='configuration network "conf" is in use'):
+            await host.service.remove_network("conf")
+        await host.stop()
+        await host.start()
+    one = await host.sandbox("one", "net")
+    assert one.addresses == ["10.97.1.128"]
+    host.service.sandbox_release("one")
+    assert (await host.service.prune(Filters())).NetworksDeleted == ["net"]
+    await host.service.remove_network("conf")
+
+
+async def test_a_configuration_network_needs_neither_driver_nor_subnet(host: Host) -> None:
+    await host.service.create(NetworkCreate(Name="conf", ConfigOnly=True, Driver="nosuch", Options={"parent": "no"}))
+    assert host.service.inspect("conf").IPAM.Config == []
+    await host.service.create(NetworkCreate(Name="net", ConfigFrom=ConfigReference("conf")))
+    assert host.service.inspect("net").IPAM.Config
+    await host.service.remove_network("net")
+    await host.service.remove_network("conf")

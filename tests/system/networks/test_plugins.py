@@ -184,3 +184,59 @@ async def test_a_network_whose_plugin_is_gone_can_be_removed(host: Host, plugin:
     await host.service.remove_network("net")
     with pytest.raises(NotFound, match='plugin "fake" not found'):
         await host.network("net", driver="fake")
+
+
+async def test_a_network_that_its_plugin_does_not_know_can_be_removed(
+    host: Host, plugin: FakePlugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a crash between the network's row and the plugin's call."""
+    plugin.answers["NetworkDriver.CreateNetwork"] = {}
+    await host.network("net", driver="fake")
+    await host.service.remove_network("net")
+    assert host.service.store.by_name("net") is None
+    assert "not found" in caplog.text
+
+
+async def test_interfaces_have_the_prefix_that_a_plugin_asks_for(
+    host: Host, plugin: FakePlugin, holder: Callable[[str], int]
+) -> None:
+    plugin.prefix = "weave"
+    await host.network("net", driver="fake")
+    await host.network("other", driver="fake")
+    one = await host.sandbox("one", "net", "bridge", "other")
+    assert [endpoint.interface for endpoint in one.record.endpoints] == ["weave0", "eth1", "weave1"]
+    assert "weave1" in run_inside(one.path, "ip", "-brief", "link")
+    held = Holder(holder(one.path), os.getpid())
+    await host.service.disconnect("net", "one", held)
+    named = EndpointSettings(DriverOpts={"com.docker.network.endpoint.ifname": "mine"})
+    await host.service.connect("net", "one", held, named)
+    assert "mine" in run_inside(one.path, "ip", "-brief", "link")
+    plugin.prefix = "a/b"
+    with pytest.raises(PluginError, match="names no interface: 'a/b'"):
+        await host.sandbox("two", "net")
+
+
+async def test_an_ipam_plugin_that_remembers_nothing_is_asked_once_more(host: Host, plugin: FakePlugin) -> None:
+    request = NetworkCreate(Name="net", IPAM=IPAM(Driver="fake", Options={"a": "b"}))
+    await host.service.create(request)
+    one = await host.sandbox("one", "net")
+    recorded = host.service.store.get("net").pools[0].id
+    host.running = {"one": os.getpid()}
+    for replay in (True, False):
+        await host.stop()
+        plugin.answers["IpamDriver.GetCapabilities"] = {"RequiresRequestReplay": replay}
+        before = len(plugin.calls)
+        if replay:
+            plugin.leases.clear()
+            plugin.tag = "again"
+        await host.start()
+        two = await host.sandbox("two", "net")
+        host.service.sandbox_release("two")
+        assert two.addresses != one.addresses
+        calls = plugin.calls[before:]
+        pools = [body for method, body in calls if method == "IpamDriver.RequestPool"]
+        assert [(body["Pool"], body["Options"]) for body in pools] == [("10.251.7.0/24", {"a": "b"})] * replay
+        asked = [body["Address"] for method, body in calls if method == "IpamDriver.RequestAddress"]
+        assert asked == (["10.251.7.1", *one.addresses, ""] if replay else [""])
+        named = {body["PoolID"] for method, body in calls if method == "IpamDriver.RequestAddress"}
+        assert named == ({"pool-again"} if replay else {recorded})

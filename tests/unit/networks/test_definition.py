@@ -22,7 +22,6 @@ from darse.networks.ipam import DefaultIPAM
 from darse.networks.model import NetworkRecord, SubnetPool
 from darse.wire.networks import (
     IPAM,
-    ConfigReference,
     EndpointIPAMConfig,
     EndpointSettings,
     IPAMConfig,
@@ -39,7 +38,7 @@ def made(*ranges: IPAMConfig, **members: Any) -> NetworkRecord:
     """The record that a request comes down to, with pools of the engine's own address management."""
     request = NetworkCreate(Name="net", IPAM=IPAM(Config=list(ranges)), **members)
     ipam = DefaultIPAM([AddressPool(str(FREE), 16)], lambda _: ())
-    ipam.restore_pool(OTHER.pools[0])
+    ipam.restore_pool(OTHER.pools[0], {})
     asked = pool_requests(request)
     record = define(request, "bridge")
     for wanted, config in asked:
@@ -197,14 +196,16 @@ def test_names_that_are_fine(name: str) -> None:
     [
         {"Scope": "swarm"},
         {"EnableIPv4": False},
-        {"Ingress": True},
-        {"ConfigOnly": True},
-        {"ConfigFrom": ConfigReference("x")},
     ],
 )
 def test_requests_for_what_there_is_not(members: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         check_request(NetworkCreate(Name="net", **members))
+
+
+def test_ingress_networks_need_a_cluster() -> None:
+    with pytest.raises(Forbidden, match="Ingress network can only be global scope network"):
+        check_request(NetworkCreate(Name="net", Ingress=True))
 
 
 WORDS = st.one_of(

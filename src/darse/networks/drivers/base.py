@@ -31,6 +31,8 @@ class JoinResult(msgspec.Struct, frozen=True, kw_only=True):
     routes: tuple[StaticRoute, ...] = ()
     #: Whether the default route goes by the interface, without a gateway (ipvlan l3).
     routed_by_link: bool = False
+    #: The interface inside, where the driver has named it otherwise than it was asked to.
+    interface: str = ""
 
 
 class Driver(Protocol):

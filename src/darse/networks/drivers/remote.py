@@ -6,8 +6,8 @@ under its old name when the sandbox leaves.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
+import logging
 import re
 from typing import Any, Final, TypeVar
 
@@ -18,14 +18,18 @@ from darse.core.errors import NotFound
 from darse.linux.net.netns import Netns
 from darse.linux.net.rtnetlink import Netlink, move_link
 from darse.networks.drivers.base import EndpointResult, JoinResult, KernelDriver
+from darse.networks.endpoint_settings import interface_name
 from darse.networks.model import Endpoint, NetworkRecord, PortWishes, StaticRoute, SubnetPool
 from darse.networks.ports import host_range, split_key
 from darse.plugins import PluginClient, PluginError
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 KIND = "NetworkDriver"
 _GENERIC = "com.docker.network.generic"
 _LINK_NAME = re.compile(r"(?!\.\.?\Z|lo\Z)[^\s/:\0]{1,15}\Z")
+# A number follows.
+_PREFIX = re.compile(r"[^\s/:%\0]{1,12}\Z")
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}
 # Of StaticRoutes: 0 by a gateway, 1 on the link.
 _NEXT_HOP: Final = 0
@@ -95,9 +99,13 @@ class RemoteNetworkDriver(KernelDriver):
         )
 
     async def delete_network(self, record: NetworkRecord) -> None:
-        """See `Driver`."""
-        with contextlib.suppress(NotFound):  # the plugin is gone, and its networks with it
+        """See `Driver`. As with dockerd, the network goes whatever the plugin says: it may not know it."""
+        try:
             await self._call("DeleteNetwork", {"NetworkID": record.id}, _Nothing)
+        except NotFound:
+            pass  # the plugin is gone, and its networks with it
+        except PluginError as error:
+            _log.warning("network %s is removed all the same: %s", record.name, error)
 
     async def create_endpoint(self, record: NetworkRecord, endpoint: Endpoint) -> EndpointResult:
         """See `Driver`. What the engine has given the plugin may not change."""
@@ -135,8 +143,13 @@ class RemoteNetworkDriver(KernelDriver):
             if _interface(text) is None:
                 raise PluginError(f"network plugin {self.name} gives no gateway: {text!r}")
         routes = tuple(self._route(route) for route in joined.StaticRoutes or ())
-        await executors.kernel.run(self._move_in, source, endpoint.interface, netns)
-        return JoinResult(link=source, gateway=joined.Gateway, gateway6=joined.GatewayIPv6, routes=routes)
+        prefix = joined.InterfaceName.DstPrefix if joined.InterfaceName is not None else ""
+        if prefix and _PREFIX.match(prefix) is None:
+            raise PluginError(f"network plugin {self.name} names no interface: {prefix!r}")
+        interface = await executors.kernel.run(self._move_in, source, endpoint, prefix, netns)
+        return JoinResult(
+            link=source, gateway=joined.Gateway, gateway6=joined.GatewayIPv6, routes=routes, interface=interface
+        )
 
     def _route(self, route: _Route) -> StaticRoute:
         try:
@@ -152,11 +165,14 @@ class RemoteNetworkDriver(KernelDriver):
             self._netlink = Netlink()
         return self._netlink
 
-    def _move_in(self, source: str, interface: str, netns: Netns) -> None:
+    def _move_in(self, source: str, endpoint: Endpoint, prefix: str, netns: Netns) -> str:
+        """Move the plugin's link into a namespace; return the name that it has there."""
         link = self._host().link(source)
         if link is None:
             raise PluginError(f"network plugin {self.name} names the link {source}, which is not on this host")
+        interface = _interface_name(endpoint, prefix, netns)
         self._host().run(move_link(link.index, source, netns.descriptor, interface))
+        return interface
 
     async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:
         """See `Driver`: a running container gives the plugin's link back."""
@@ -183,6 +199,19 @@ class RemoteNetworkDriver(KernelDriver):
         """Let go of the kernel."""
         if self._netlink is not None:
             self._netlink.close()
+
+
+def _interface_name(endpoint: Endpoint, prefix: str, netns: Netns) -> str:
+    """The name that an option asks for, or the first with the plugin's prefix that is free: `weave0`.
+
+    With docker's own prefix, `eth`, it is the one that the engine has chosen among all networks of the sandbox.
+    """
+    if interface_name(endpoint.options) or prefix in ("", "eth"):
+        return endpoint.interface
+    if re.fullmatch(re.escape(prefix) + "[0-9]+", endpoint.interface):
+        return endpoint.interface  # an endpoint whose link is made anew
+    taken = {link.name for link in netns.netlink.links()}
+    return next(name for number in range(len(taken) + 1) if (name := f"{prefix}{number}") not in taken)
 
 
 def _ids(record: NetworkRecord, endpoint: Endpoint) -> dict[str, Any]:

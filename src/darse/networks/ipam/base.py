@@ -47,8 +47,8 @@ class IPAMDriver(Protocol):
     async def release_pool(self, pool: SubnetPool) -> None:
         """Take a pool back; fine when it is nobody's."""
 
-    def restore_pool(self, pool: SubnetPool) -> None:
-        """Note a pool that a network has, when the engine starts."""
+    def restore_pool(self, pool: SubnetPool, options: dict[str, str]) -> None:
+        """Note a pool that a network has, when the engine starts, and the network's options for the driver."""
 
     async def request_address(
         self, pool: SubnetPool, wanted: str = "", options: dict[str, str] | None = None

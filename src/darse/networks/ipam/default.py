@@ -64,7 +64,7 @@ class DefaultIPAM:
         """As `release_pool`, at once."""
         self._pools.pop(pool.subnet, None)
 
-    def restore_pool(self, pool: SubnetPool) -> None:
+    def restore_pool(self, pool: SubnetPool, options: dict[str, str]) -> None:
         """See `IPAMDriver`."""
         self._pools[pool.subnet] = _allocator(pool)
 

@@ -19,7 +19,7 @@ class NullIPAM:
     async def release_pool(self, pool: SubnetPool) -> None:
         """Nobody has it."""
 
-    def restore_pool(self, pool: SubnetPool) -> None:
+    def restore_pool(self, pool: SubnetPool, options: dict[str, str]) -> None:
         """Nobody has it."""
 
     async def request_address(
