@@ -178,17 +178,20 @@ def _compiled(patterns: list[str]) -> Any:
     options.never_capture = True
     options.max_mem = 64 << 20
     expressions = []
-    for pattern in dict.fromkeys(patterns):
-        expression = _encoded(_expression(pattern))
-        try:
-            re2.compile(expression, options)
-        except re2.error as error:
-            raise InvalidPattern(f"syntax error in pattern {pattern!r}: {error}") from None
-        expressions.append(expression)
     try:
-        return re2.compile(b"(?:%s)" % b")|(?:".join(expressions), options)
-    except re2.error as error:
-        raise InvalidPattern(f"{len(patterns)} patterns are too large together: {error}") from None
+        for pattern in dict.fromkeys(patterns):
+            expression = _encoded(_expression(pattern))
+            try:
+                re2.compile(expression, options)
+            except re2.error as error:
+                raise InvalidPattern(f"syntax error in pattern {pattern!r}: {error}") from None
+            expressions.append(expression)
+        try:
+            return re2.compile(b"(?:%s)" % b")|(?:".join(expressions), options)
+        except re2.error as error:
+            raise InvalidPattern(f"{len(patterns)} patterns are too large together: {error}") from None
+    finally:
+        re2.purge()  # its cache would keep the last 128 programs, with what they have learned of paths
 
 
 def _check_counts(patterns: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,6 +229,13 @@ def test_counts_are_bounded_together(patterns: list[str]) -> None:
     with pytest.raises(InvalidPattern, match="add up to more than 1000"):
         PathMatcher(patterns)
     assert time.thread_time() - begun < 0.1
+
+
+def test_no_program_outlives_its_matcher() -> None:
+    PathMatcher(["*.log", "!keep?"])
+    with pytest.raises(InvalidPattern):
+        PathMatcher(["a?{1001}"])
+    assert re2._Regexp._make.cache_info().currsize == 0
 
 
 def test_a_brace_that_is_no_count_may_be_any_number() -> None:
