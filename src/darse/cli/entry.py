@@ -9,6 +9,7 @@ from darse.cli.command_line import index
 from darse.cli.command_line.flags import (
     Command,
     HelpRequested,
+    Options,
     argument_error,
     help_text,
     listing,
@@ -110,14 +111,16 @@ def _settings(options: object) -> Settings:
     return settings
 
 
-def _run_command(typed: str, path: str, rest: list[str], settings: Settings) -> int:
+def _run_command(
+    typed: str, path: str, rest: list[str], settings: Settings, group_options: Options | None = None
+) -> int:
     from darse.cli.command_line.invocation import Invocation
 
     command, function = index.COMMANDS[path].load(path)
     shown = command.typed_as(typed)
     try:
         options, arguments = parse(shown, rest)
-        invocation = Invocation(typed, options, arguments, settings)
+        invocation = Invocation(typed, options, arguments, settings, group_options)
         try:
             return int(function(invocation) or 0)
         finally:
@@ -147,12 +150,28 @@ def _no_command(words: list[str], settings: Settings) -> int:
     from darse.cli.command_line import plugins, unknown
 
     try:
+        if (status := _after_group_flags(words, settings)) is not None:
+            return status
         path = None if words[0] in index.GROUPS else plugins.find(settings, words[0])
         if path is not None:
             return plugins.run(settings, path, words[0], words[1:])
         return unknown.refuse(words, settings)
     except CliError as error:
         return _fail(error)
+
+
+def _after_group_flags(words: list[str], settings: Settings) -> int | None:
+    """Run a command whose group has flags before its name, as `compose -f FILE config`; None where it is not ours."""
+    if words[0] not in index.GROUP_FLAGS:
+        return None
+    module = index.GROUP_FLAGS[words[0]]
+    __import__(module)
+    try:
+        options, rest = parse(sys.modules[module].GROUP, words[1:])
+    except (HelpRequested, CliError):
+        return None  # docker's plugin has more flags
+    typed = " ".join([words[0], *rest[:1]])
+    return _run_command(typed, typed, rest[1:], settings, options) if typed in index.COMMANDS else None
 
 
 def _help(words: list[str], settings: Settings) -> int:

@@ -18,6 +18,7 @@ from tests.support.fake_engine import Answer, Death, FakeEngine
 # What asks no engine anything, by its nature. A command that is in no list here is one that asks.
 _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "manifest "))} | {
     "completion",
+    "compose config",
     "logout",
     "system restart",  # connects, to learn who is there
 }

@@ -86,6 +86,7 @@ EXAMPLES = {
     "checkpoint create": "checkpoint create web before-upgrade",
     "checkpoint ls": "checkpoint ls web",
     "checkpoint rm": "checkpoint rm web before-upgrade",
+    "compose config": "compose config\ncompose config --format json web",
     "container attach": "attach sess\nattach --no-stdin --sig-proxy=false web",
     "container commit": "commit -m 'with vim' box box:vim\ncommit -c 'CMD [\"sh\"]' box box:2",
     "container cp": "cp web:/etc/nginx/nginx.conf .\ncp ./site web:/usr/share/nginx/html\ncp web:/var/log - | tar t",

@@ -129,6 +129,9 @@ COMMANDS = {
     "system info": IndexEntry(f"{_S}.info", "Display system-wide information"),
     "system restart": IndexEntry(f"{_S}.restart", "Restart the engine of this machine; containers run on"),
     "system prune": IndexEntry(f"{_S}.prune", "Remove unused data"),
+    "compose config": IndexEntry(
+        "darse.cli.commands.compose.config", "Parse, resolve and render compose file in canonical format"
+    ),
     "login": IndexEntry(f"{_R}.login", "Authenticate to a registry"),
     "logout": IndexEntry(f"{_R}.login", "Log out from a registry"),
     "search": IndexEntry(f"{_R}.search", "Search Docker Hub for images"),
@@ -202,6 +205,9 @@ GROUPS = {
     "system": "Manage the engine",
     "volume": "Manage volumes",
 }
+
+# Commands that have flags between their two words, and where those are: a table GROUP.
+GROUP_FLAGS = {"compose": "darse.cli.commands.compose.flags"}
 
 COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info")
 

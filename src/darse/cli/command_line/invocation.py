@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 class Invocation:
     """One run of a command."""
 
-    def __init__(self, path: str, options: Options, arguments: list[str], settings: Settings) -> None:
+    def __init__(
+        self,
+        path: str,
+        options: Options,
+        arguments: list[str],
+        settings: Settings,
+        group_options: Options | None = None,
+    ) -> None:
         self.path = path
         self.options = options
         self.arguments = arguments
         self.settings = settings
+        # The flags between the words of a command: `compose -f FILE config`.
+        self.group_options = group_options
         self._client: Any = None
 
     @property

@@ -26,10 +26,9 @@ ABSENT = {
     "config": f"{_SWARM}, whose `configs` are files",
     "plugin": "managed plugins are not in this version of darse; log and network drivers are built in: `darse info`",
     "trust": "Docker Content Trust (Notary) is not there; name images by digest (IMAGE@sha256:...) to be sure of them",
-    **{
-        name: f"{name} {_PLUGIN.format(name)}"
-        for name in ("buildx", "compose", "scout", "model", "mcp", "sbom", "init")
-    },
+    "compose": "of compose, this version of darse has `darse compose config`; every other command "
+    + _PLUGIN.format("compose"),
+    **{name: f"{name} {_PLUGIN.format(name)}" for name in ("buildx", "scout", "model", "mcp", "sbom", "init")},
 }
 
 

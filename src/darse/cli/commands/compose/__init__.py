@@ -1,0 +1,1 @@
+"""`darse compose`: applications of several services, described in a file."""

@@ -1,0 +1,175 @@
+"""`darse compose config`: the model of a project as it is understood, in docker compose's canonical form."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.flags import project_files
+from darse.cli.errors import CliError
+from darse.compose.errors import ComposeError
+from darse.compose.loading.consistency import check_container_names
+from darse.compose.loading.loader import LoadSettings
+from darse.compose.model.project import Project
+from darse.compose.project import ProjectFiles
+
+_FORMATS = ("", "yaml", "json")
+
+
+def config(invocation: Invocation) -> int:
+    """Print the model, or one of its lists."""
+    if invocation.options.format not in _FORMATS:
+        raise CliError(f'unsupported format "{invocation.options.format}"')
+    try:
+        text = _text(invocation, project_files(invocation))
+    except ComposeError as error:
+        raise CliError(str(error)) from error
+    if invocation.options.quiet or not text:
+        return 0
+    if invocation.options.output:
+        try:
+            with open(invocation.options.output, "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise CliError(f"open {invocation.options.output}: {(error.strerror or '').lower()}") from error
+        return 0
+    sys.stdout.write(text)
+    return 0
+
+
+def _text(invocation: Invocation, files: ProjectFiles) -> str:
+    options = invocation.options
+    settings = LoadSettings(
+        interpolate=not options.no_interpolate,
+        resolve_paths=not options.no_path_resolution,
+        normalize=not options.no_normalize,
+    )
+    lists = [name for name in _LISTS if getattr(options, name)]
+    if options.no_interpolate and not lists:
+        return _document(files, settings, invocation)
+    only_lists = bool(lists) and not options.environment
+    resolve = not options.no_env_resolution and not only_lists
+    if lists and options.no_interpolate:
+        # A list needs the typed model, which has no place for variables in numbers.
+        raise CliError(f"--{lists[0]} and --no-interpolate exclude each other")
+    services = [] if options.services or options.volumes or options.hash else invocation.arguments
+    project = files.project(services, settings, check=not options.no_consistency, resolve=resolve)
+    if lists:
+        return "".join(f"{line}\n" for line in _LISTS[lists[0]](project, options))
+    if not options.no_consistency:
+        check_container_names(project)
+    return _model(project, options.format)
+
+
+def _model(project: Project, form: str) -> str:
+    from darse.compose.output.encode import project_json, project_yaml
+    from darse.compose.yaml.writer import write
+
+    text = project_json(project) + "\n" if form == "json" else write(project_yaml(project))
+    # So that what was printed can be read again: a dollar is two.
+    return text.replace("$", "$$")
+
+
+def _document(files: ProjectFiles, settings: LoadSettings, invocation: Invocation) -> str:
+    """The model with its variables as they are written."""
+    from darse.compose.output.encode import go_json, in_json, ordered
+    from darse.compose.yaml.writer import write
+
+    _, document = files.document(settings)
+    if names := invocation.arguments:
+        services = document.get("services") or {}
+        for name in names:
+            if name not in services:
+                raise ComposeError(f"no such service: {name}")
+        document["services"] = {name: services[name] for name in names}
+    if invocation.options.format == "json":
+        return go_json(in_json(document), indent=2) + "\n"
+    return write(ordered(document))
+
+
+def _services(project: Project, _options: Any) -> list[str]:
+    """The names, those that others depend on first."""
+    found: list[str] = []
+    pending = sorted(project.services, reverse=True)
+    while pending:
+        name = pending.pop()
+        if name in found or name not in project.services:
+            continue
+        before = [one for one in sorted(project.services[name].depends_on, reverse=True) if one in project.services]
+        missing = [one for one in before if one not in found]
+        if missing:
+            pending += [name, *missing]
+        else:
+            found.append(name)
+    return found
+
+
+def _hashes(project: Project, options: Any) -> list[str]:
+    from darse.compose.output.hashes import service_hash
+
+    names = sorted(project.services) if options.hash == "*" else sorted(options.hash.split(","))
+    platform = project.environment.get("DOCKER_DEFAULT_PLATFORM", "")
+    lines = []
+    for name in names:
+        service = project.services.get(name)
+        if service is None:
+            raise ComposeError(f"no such service: {name}")
+        service.platform = service.platform or platform
+        lines.append(f"{name} {service_hash(service)}")
+    return lines
+
+
+def _images(project: Project, _options: Any) -> list[str]:
+    return [service.image or f"{project.name}-{name}" for name, service in sorted(project.services.items())]
+
+
+def _profiles(project: Project, _options: Any) -> list[str]:
+    return sorted({profile for service in project.all_services().values() for profile in service.profiles})
+
+
+def _environment(project: Project, _options: Any) -> list[str]:
+    return sorted(f"{key}={value}" for key, value in project.environment.items())
+
+
+_LISTS: dict[str, Any] = {
+    "services": _services,
+    "volumes": lambda project, _options: sorted(project.volumes),
+    "hash": _hashes,
+    "profiles": _profiles,
+    "images": _images,
+    "environment": _environment,
+    "networks": lambda project, _options: sorted(project.networks),
+    "models": lambda project, _options: sorted(project.models),
+}
+
+COMMANDS = {
+    "compose config": (
+        Command(
+            "compose config",
+            "[OPTIONS] [SERVICE...]",
+            "Parse, resolve and render compose file in canonical format",
+            (
+                switch("environment", "Print environment used for interpolation"),
+                string("format", "Format the output. Values: [yaml | json]"),
+                string("hash", "Print the service config hash, one per line"),
+                switch("images", "Print the image names, one per line"),
+                switch("models", "Print the model names, one per line"),
+                switch("networks", "Print the network names, one per line"),
+                switch("no-consistency", "Don't check model consistency - warning: may produce invalid Compose output"),
+                switch("no-env-resolution", "Don't resolve service env files"),
+                switch("no-interpolate", "Don't interpolate environment variables"),
+                switch("no-normalize", "Don't normalize compose model"),
+                switch("no-path-resolution", "Don't resolve file paths"),
+                string("output", "Save to file (default to stdout)", "o"),
+                switch("profiles", "Print the profile names, one per line"),
+                switch("quiet", "Only validate the configuration, don't print anything", "q"),
+                switch("services", "Print the service names, one per line"),
+                switch("volumes", "Print the volume names, one per line"),
+            ),
+            maximum=None,
+        ),
+        config,
+    ),
+}

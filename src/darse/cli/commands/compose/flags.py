@@ -1,0 +1,58 @@
+"""The flags before the name of a compose command, and the project that they name."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.invocation import Invocation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.compose.project import ProjectFiles
+
+GROUP = Command(
+    "compose",
+    "[OPTIONS] COMMAND",
+    "Define and run multi-container applications",
+    (
+        switch("all-resources", "Include all resources, even those not used by services"),
+        listing("env-file", "Specify an alternate environment file", value="stringArray"),
+        listing("file", "Compose configuration files", "f", "stringArray"),
+        listing("profile", "Specify a profile to enable", value="stringArray"),
+        string(
+            "project-directory",
+            "Specify an alternate working directory (default: the path of the, first specified, Compose file)",
+        ),
+        string("project-name", "Project name", "p"),
+    ),
+    maximum=None,
+    interspersed=False,
+)
+
+
+def project_files(invocation: Invocation) -> ProjectFiles:
+    """The project that a command line means. Raises ComposeError."""
+    import os
+
+    from darse.compose.project import ProjectFiles, ProjectOptions
+
+    given = invocation.group_options
+    options = (
+        ProjectOptions()
+        if given is None
+        else ProjectOptions(
+            files=given.file,
+            name=given.project_name,
+            profiles=given.profile,
+            env_files=given.env_file,
+            directory=given.project_directory,
+            all_resources=given.all_resources,
+        )
+    )
+    return ProjectFiles(options, os.environ, warn)
+
+
+def warn(text: str) -> None:
+    """Print a warning about a compose file."""
+    sys.stderr.write(f"WARNING: {text}\n")

@@ -1,0 +1,1 @@
+"""From files to one model: `loader` has the order, the other modules a step each."""

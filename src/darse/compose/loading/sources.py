@@ -1,0 +1,76 @@
+"""The files of a project, and everything that was read: the place of an error is found in it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from darse.compose.errors import ComposeError, FilePosition
+from darse.compose.yaml import reader
+
+_REMOTE = ("oci://", "http://", "https://", "git://", "ssh://", "git@", "github.com/")
+STANDARD_INPUT = "-"
+
+
+class Sources:
+    """The documents that were read, in order. A file is read once."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+        self._roots: dict[str, list[reader.YamlNode]] = {}
+        self._documents: list[reader.YamlDocument] = []
+
+    def content(self, file: str) -> bytes:
+        """The bytes of a file, or of standard input for `-`. Raises ComposeError."""
+        if file not in self._contents:
+            refuse_remote(file)
+            try:
+                if file == STANDARD_INPUT:
+                    self._contents[file] = sys.stdin.buffer.read()
+                else:
+                    with open(file, "rb") as opened:
+                        self._contents[file] = opened.read()
+            except OSError as error:
+                raise ComposeError(f"open {file}: {(error.strerror or str(error)).lower()}") from error
+        return self._contents[file]
+
+    def documents(self, file: str) -> list[reader.YamlDocument]:
+        """The documents of a file. Raises ComposeError."""
+        found = [reader.YamlDocument(file, root) for root in self._composed(file)]
+        self._documents += found
+        return found
+
+    def _composed(self, file: str) -> list[reader.YamlNode]:
+        if file not in self._roots:
+            self._roots[file] = reader.compose(self.content(file), file)
+        return self._roots[file]
+
+    def name_in(self, file: str) -> str:
+        """The `name` at the top of a file: that of its last document that has one."""
+        found = ""
+        for root in self._composed(file):
+            named = reader.child(root, "name") if root.kind == reader.MAPPING else None
+            if named and named[1].kind == reader.SCALAR:
+                found = named[1].value or found
+        return found
+
+    def locate(self, path: tuple[Any, ...]) -> FilePosition | None:
+        """Where an attribute is: in the document that has most of its path, the later of two."""
+        best: tuple[int, FilePosition] | None = None
+        for document in self._documents:
+            found = document.locate(path)
+            if best is None or found[0] >= best[0]:
+                best = found
+        return best[1] if best else None
+
+    def located(self, error: ComposeError) -> ComposeError:
+        """An error with its place, where it has a path and no place yet."""
+        if error.place is None and error.path:
+            error.place = self.locate(error.path)
+        return error
+
+
+def refuse_remote(file: str) -> None:
+    """Raise ComposeError for a file of a registry or a repository: only local ones are read so far."""
+    if file.startswith(_REMOTE):
+        raise ComposeError(f"{file}: compose files are read from this machine only so far, not from OCI or git")

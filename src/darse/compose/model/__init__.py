@@ -1,0 +1,1 @@
+"""The typed model: `project` at its top, `service` with its parts, `quantities` for sizes, times and the like."""

@@ -1,0 +1,76 @@
+"""Every form of a variable, set, empty and not set."""
+
+from __future__ import annotations
+
+import pytest
+
+from darse.compose.interpolation.template import InvalidTemplate, MissingVariable, substitute
+
+_SET = {"SET": "value", "EMPTY": "", "_under1": "u"}
+
+
+def replaced(text: str) -> tuple[str, list[str]]:
+    unset: list[str] = []
+    return substitute(text, _SET.get, unset.append), unset
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        ("$SET", "value"),
+        ("${SET}", "value"),
+        ("a${SET}b$SET.c", "avaluebvalue.c"),
+        ("$_under1-x", "u-x"),
+        ("$$SET", "$SET"),
+        ("$$$SET", "$value"),
+        ("$1 $ $", "$1 $ $"),
+        ("${SET:-d}", "value"),
+        ("${EMPTY:-d}", "d"),
+        ("${UNSET:-d}", "d"),
+        ("${SET-d}", "value"),
+        ("${EMPTY-d}", ""),
+        ("${UNSET-d}", "d"),
+        ("${SET:+r}", "r"),
+        ("${EMPTY:+r}", ""),
+        ("${UNSET:+r}", ""),
+        ("${SET+r}", "r"),
+        ("${EMPTY+r}", "r"),
+        ("${UNSET+r}", ""),
+        ("${SET:?e}", "value"),
+        ("${EMPTY?e}", ""),
+        ("${UNSET:-${SET}}", "value"),
+        ("${UNSET:-${OTHER:-x}y}z", "xyz"),
+        ("${UNSET:-a:-b}", "a:-b"),
+        ('${UNSET:-{"a":{"b":1}}}', '{"a":{"b":1}}'),
+        ("${UNSET:-}", ""),
+        ("${UNSET:-$$}", "$"),
+        ("${SET:+${SET}${SET}}", "valuevalue"),
+        ("${SET:-${NEVER:?read}}", "value"),
+        ("${UNSET:-é}", "é"),
+    ],
+)
+def test_forms(text: str, result: str) -> None:
+    assert replaced(text) == (result, [])
+
+
+def test_what_is_not_set_is_empty_and_reported() -> None:
+    assert replaced("a$UNSET${OTHER}b") == ("ab", ["UNSET", "OTHER"])
+
+
+@pytest.mark.parametrize("text", ["${", "${}", "${1}", "${SET", "${SET:-d", "${SET!x}", "${SET:}", "${ SET}"])
+def test_invalid_templates(text: str) -> None:
+    with pytest.raises(InvalidTemplate):
+        replaced(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("${UNSET:?}", "required variable UNSET is missing a value"),
+        ("${UNSET?say ${SET}}", "required variable UNSET is missing a value: say value"),
+        ("${EMPTY:?e}", "required variable EMPTY is missing a value: e"),
+    ],
+)
+def test_required_variables(text: str, message: str) -> None:
+    with pytest.raises(MissingVariable, match="^" + message.replace("$", "\\$") + "$"):
+        replaced(text)
