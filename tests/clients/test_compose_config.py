@@ -26,6 +26,8 @@ def _run(program: list[str], arguments: list[str], directory: Path) -> subproces
 @pytest.mark.parametrize("name", compose_cases.names())
 @pytest.mark.parametrize("flags", [[], ["--format", "json"], ["--no-interpolate"], ["--no-normalize"]], ids=" ".join)
 def test_the_same_model(name: str, flags: list[str], tmp_path: Path) -> None:
+    if name == "build-all" and "json" in flags:
+        pytest.skip("docker compose prints no JSON of an ssh key with a path")
     case = compose_cases.case(name)
     directory = tmp_path / "project"
     directory.mkdir()

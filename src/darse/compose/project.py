@@ -111,8 +111,8 @@ class ProjectFiles:
     def _unset(self, name: str) -> None:
         self._warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
 
-    def name(self, *, interpolate: bool = True) -> str:
-        """The project's name. Raises ComposeError."""
+    def name(self, *, interpolate: bool = True, normalize: bool = True) -> str:
+        """The project's name; one of a file is taken as it is unless it is normalised. Raises ComposeError."""
         given = self._options.name or self.environment.get("COMPOSE_PROJECT_NAME", "")
         if given:
             return names.checked(given)
@@ -121,7 +121,7 @@ class ProjectFiles:
             found = self.sources.name_in(file) or found
         if found and interpolate:
             found = str(Interpolation(self.environment.get, self._warn).apply({"name": found})["name"])
-        name = names.normalized(found or os.path.basename(self.directory))
+        name = found if found and not normalize else names.normalized(found or os.path.basename(self.directory))
         if not name:
             raise ComposeError("project name must not be empty")
         return name
@@ -129,7 +129,7 @@ class ProjectFiles:
     def document(self, settings: LoadSettings) -> tuple[str, dict[str, Any]]:
         """The project's name, and all its files as one document. Raises ComposeError with the place."""
         try:
-            name = self.name(interpolate=settings.interpolate)
+            name = self.name(interpolate=settings.interpolate, normalize=settings.normalize)
             self.environment["COMPOSE_PROJECT_NAME"] = name
             loader = Loader(self.sources, settings, self._warn)
             return name, loader.load(self.files, self.directory, name, self.environment)

@@ -174,7 +174,7 @@ _SERVICES: dict[Callable[[Any, _Path], Any], str] = {
     _text: "build.provenance build.sbom",
     _dependencies: "depends_on",
     _env_files: "env_file",
-    _sequence: "label_file dns",
+    _sequence: "label_file dns develop.watch.*.ignore develop.watch.*.include",
     _extends: "extends",
     _gpus: "gpus",
     _names: "networks models",

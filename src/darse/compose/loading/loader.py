@@ -62,7 +62,8 @@ class Loader:
         if not document:
             raise ComposeError("empty compose file")
         if self._settings.normalize:
-            normalize(document, project, environment.get)
+            # What is printed with its variables left in gets none of their values either.
+            normalize(document, project, environment.get if self._settings.interpolate else _nothing)
         return document
 
     def _files(self, files: list[str], scope: _Scope) -> dict[str, Any]:
@@ -80,7 +81,8 @@ class Loader:
         defaults.check(document)
         if self._settings.resolve_paths:
             resolve_paths(document, scope.shown)
-        _add_variables(document, scope.environment)
+        if self._settings.interpolate:
+            _add_variables(document, scope.environment)
         return document
 
     def _interpolated(self, value: Any, scope: _Scope) -> dict[str, Any]:
@@ -228,6 +230,10 @@ class Loader:
 
     def _unset(self, name: str) -> None:
         self._warn(f'The "{name}" variable is not set. Defaulting to a blank string.')
+
+
+def _nothing(_name: str) -> None:
+    return None
 
 
 def _listed(value: Any) -> list[str]:

@@ -78,12 +78,6 @@ def _document(files: ProjectFiles, settings: LoadSettings, invocation: Invocatio
     from darse.compose.yaml.writer import write
 
     _, document = files.document(settings)
-    if names := invocation.arguments:
-        services = document.get("services") or {}
-        for name in names:
-            if name not in services:
-                raise ComposeError(f"no such service: {name}")
-        document["services"] = {name: services[name] for name in names}
     if invocation.options.format == "json":
         return go_json(in_json(document), indent=2) + "\n"
     return write(ordered(document))
