@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from darse.containers import ContainerService
 from darse.containers.dependencies import Dependencies
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.times import rfc3339
 from darse.images.transfer.service import RegistryService
@@ -39,18 +39,17 @@ class Builds:
         if self._made is not None:
             await self._made.close()
 
-    @cached_property
+    @property
     def service(self) -> BuildService:
-        """Builds images."""
-        from darse.build.cache.storage import DatabaseCacheStorage  # noqa: PLC0415
-        from darse.build.executor import EngineExecutor  # noqa: PLC0415
-        from darse.build.service import BuildService  # noqa: PLC0415
-
-        context = self._context
-        executor = EngineExecutor(context, self._containers.transient, self._registries)
-        storage = DatabaseCacheStorage(context.database)
-        self._made = BuildService(context.config.data_root, context.images, self._registries, executor, storage)
+        """Builds images; made for the first caller. Who serves others meanwhile waits for `load` before."""
+        if self._made is None:
+            self._made = _loaded()(self._context, self._containers, self._registries)
         return self._made
+
+    async def load(self) -> BuildService:
+        """The service; what it is made of is imported in a thread, which takes a tenth of a second."""
+        await executors.storage.run(_loaded)
+        return self.service
 
     def cancel(self, identifier: str) -> None:
         """Cancel the build that its client has named so; does nothing where there is none."""
@@ -61,6 +60,9 @@ class Builds:
         self, conditions: Iterable[str], *, everything: bool, reserved_space: int, max_used_space: int
     ) -> list[BuildCacheRecord]:
         """Remove what of the cache fulfils all conditions; spaces are bytes. Raises InvalidParameter."""
+        if not self._has_records():
+            return []
+        service = await self.load()
         from darse.build.errors import BuildError  # noqa: PLC0415
         from darse.build.solver import PrunePolicy  # noqa: PLC0415
 
@@ -68,19 +70,36 @@ class Builds:
             policy = PrunePolicy.parse(
                 conditions, all_records=everything, keep_storage=reserved_space, max_used_space=max_used_space
             )
-            removed = await self.service.prune(policy)
+            removed = await service.prune(policy)
         except BuildError as error:  # of a condition that is none, or takes too long to look for
             raise InvalidParameter(str(error)) from None
         return [_shown(record, in_use=False) for record in removed]
 
-    def disk_usage(self) -> ObjectUsage[BuildCacheRecord]:
+    async def disk_usage(self) -> ObjectUsage[BuildCacheRecord]:
         """What the cache takes."""
-        if self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is None:
+        if not self._has_records():
             return ObjectUsage(0, 0, 0, 0, [])
-        records = [_shown(record, in_use=in_use) for record, in_use in self.service.cache_records()]
+        records = [_shown(record, in_use=in_use) for record, in_use in (await self.load()).cache_records()]
         active = [one for one in records if one.InUse]
         total = sum(one.Size for one in records)
         return ObjectUsage(len(active), len(records), total - sum(one.Size for one in active), total, records)
+
+    def _has_records(self) -> bool:
+        return self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is not None
+
+
+def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], BuildService]:
+    """Import what builds are made of; return what makes the service."""
+    from darse.build.cache.storage import DatabaseCacheStorage  # noqa: PLC0415
+    from darse.build.executor import EngineExecutor  # noqa: PLC0415
+    from darse.build.service import BuildService  # noqa: PLC0415
+
+    def make(context: Dependencies, containers: ContainerService, registries: RegistryService) -> BuildService:
+        executor = EngineExecutor(context, containers.transient, registries)
+        storage = DatabaseCacheStorage(context.database)
+        return BuildService(context.config.data_root, context.images, registries, executor, storage)
+
+    return make
 
 
 def _shown(record: CacheRecord, *, in_use: bool) -> BuildCacheRecord:

@@ -296,7 +296,7 @@ class SystemService:
         if "volume" in types:
             found.VolumeUsage = disk_usage.of_volumes(await context.volumes.usage())
         if "build-cache" in types:
-            found.BuildCacheUsage = self._builds.disk_usage()
+            found.BuildCacheUsage = await self._builds.disk_usage()
         return found
 
 

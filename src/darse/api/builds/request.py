@@ -27,7 +27,7 @@ from darse.build.service import Archives
 async def messages_of(call: Call) -> AsyncGenerator[Message]:
     """The messages of the build that is asked for; it begins with the first of them. Raises InvalidParameter."""
     request, archives = await _asked(call.request)
-    service = call.engine.builds.service
+    service = await call.engine.builds.load()
 
     def start(report: BuildReport) -> Coroutine[Any, Any, BuiltImage]:
         return service.build(request, archives, report)

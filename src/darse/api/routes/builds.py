@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
 from darse.api import aiohttp_server as web
 from darse.api import query
+from darse.api.progress import Message
 from darse.api.responses import empty, json_response, progress
 from darse.api.routing import Call, Routes
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.filters import Filters
 from darse.wire.system import CachesPruned
@@ -17,9 +21,15 @@ PRUNE_FILTERS = ("description", "id", "inuse", "parent", "private", "shared", "t
 @ROUTES.add("POST", "/build")
 async def build(call: Call) -> web.StreamResponse:
     """Build an image of an archive, or of a URL's content."""
-    from darse.api.builds.request import messages_of  # noqa: PLC0415 - an engine that builds nothing loads none of it
-
+    messages_of = await executors.storage.run(_loaded)
     return await progress(call.request, await messages_of(call), interruptible=True)
+
+
+def _loaded() -> Callable[[Call], Awaitable[AsyncGenerator[Message]]]:
+    """Import what reads builds, in a thread: an engine that builds nothing loads none of it, and others do not wait."""
+    from darse.api.builds.request import messages_of  # noqa: PLC0415
+
+    return messages_of
 
 
 @ROUTES.add("POST", "/build/cancel")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from tests.support.build_cases import Case, check
 from tests.support.engine import Engine
-from tests.system.build.conformance import configuration, files, processes, stages, trees
+from tests.system.build.conformance import configuration, errors, files, processes, stages, trees
 
 _CASES = [
     pytest.param(case, id=f"{module.__name__.rpartition('.')[2]}: {case.name}")
-    for module in (files, configuration, processes, stages, trees)
+    for module in (files, configuration, errors, processes, stages, trees)
     for case in module.CASES
 ]
 

@@ -1,0 +1,81 @@
+"""Dockerfiles that are refused, in BuildKit's words."""
+
+from __future__ import annotations
+
+from tests.support.build_cases import Case
+
+# (what is wrong, the Dockerfile, what must be said)
+_ROWS = (
+    ("a flag that FROM does not have", "FROM --nothing=1 scratch\n", "unknown flag: --nothing"),
+    ("a flag that COPY does not have", "FROM scratch\nCOPY --nothing a b\n", "unknown flag: --nothing"),
+    ("a flag that RUN does not have", "FROM scratch\nRUN --nothing=x true\n", "unknown flag: --nothing"),
+    ("FROM with too many words", "FROM a b c\n", "FROM requires either one or three arguments"),
+    ("FROM without a base", "FROM\n", "FROM requires either one or three arguments"),
+    ("a stage's name that is none", "FROM scratch AS 9x/\n", 'invalid name for build stage: "9x/"'),
+    ("a base that is no name", "FROM Upper/Case\n", "must be lowercase"),
+    ("a base that is empty", "ARG NONE\nFROM $NONE\n", "base name ($NONE) should not be blank"),
+    (
+        "a stage of a stage that needs it",
+        "FROM scratch AS a\nCOPY --from=b / /\nFROM a AS b\n",
+        'cannot copy from stage "b", it needs to be defined before current stage "a"',
+    ),
+    ("a stage that copies from itself", "FROM scratch AS a\nCOPY --from=a / /\n", "circular dependency detected"),
+    ("COPY with one word", "FROM scratch\nCOPY a\n", "COPY requires at least two arguments"),
+    ("ADD with one word", "FROM scratch\nADD a\n", "ADD requires at least two arguments"),
+    ("ENV without a value", "FROM scratch\nENV A\n", "ENV must have two arguments"),
+    ("ENV with nothing", "FROM scratch\nENV\n", "ENV requires at least one argument"),
+    ("ENV without a name", "FROM scratch\nENV =x\n", "ENV names can not be blank"),
+    ("LABEL with nothing", "FROM scratch\nLABEL\n", "LABEL requires at least one argument"),
+    ("ARG without a name", "FROM scratch\nARG =x\n", "ARG names can not be blank"),
+    ("ARG with nothing", "FROM scratch\nARG\n", "ARG requires at least one argument"),
+    ("EXPOSE with nothing", "FROM scratch\nEXPOSE\n", "EXPOSE requires at least one argument"),
+    ("USER with nothing", "FROM scratch\nUSER\n", "USER requires exactly one argument"),
+    ("WORKDIR with nothing", "FROM scratch\nWORKDIR\n", "WORKDIR requires exactly one argument"),
+    ("VOLUME with nothing", "FROM scratch\nVOLUME\n", "VOLUME requires at least one argument"),
+    ("VOLUME that is empty", 'FROM scratch\nVOLUME [""]\n', "VOLUME specified can not be an empty string"),
+    ("STOPSIGNAL with nothing", "FROM scratch\nSTOPSIGNAL\n", "STOPSIGNAL requires exactly one argument"),
+    ("SHELL that is no list", "FROM scratch\nSHELL sh -c\n", "SHELL requires the arguments to be in JSON form"),
+    ("HEALTHCHECK of an unknown kind", "FROM scratch\nHEALTHCHECK SOME x\n", 'Unknown type "SOME" in HEALTHCHECK'),
+    ("HEALTHCHECK with nothing", "FROM scratch\nHEALTHCHECK\n", "HEALTHCHECK requires at least one argument"),
+    ("HEALTHCHECK without a command", "FROM scratch\nHEALTHCHECK CMD\n", "Missing command after HEALTHCHECK CMD"),
+    ("an interval that is none", "FROM scratch\nHEALTHCHECK --interval=x CMD y\n", 'invalid duration "x"'),
+    ("an interval that is too short", "FROM scratch\nHEALTHCHECK --interval=1us CMD y\n", "cannot be less than 1ms"),
+    ("retries that are none", "FROM scratch\nHEALTHCHECK --retries=x CMD y\n", "invalid syntax"),
+    (
+        "ONBUILD of ONBUILD",
+        "FROM scratch\nONBUILD ONBUILD RUN x\n",
+        "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed",
+    ),
+    ("ONBUILD of FROM", "FROM scratch\nONBUILD FROM x\n", "FROM isn't allowed as an ONBUILD trigger"),
+    ("ONBUILD of MAINTAINER", "FROM scratch\nONBUILD MAINTAINER x\n", "MAINTAINER isn't allowed as an ONBUILD trigger"),
+    ("a here-document without an end", "FROM scratch\nCOPY <<END /x\nline\n", "unterminated heredoc"),
+    ("an escape that is none", "# escape=x\nFROM scratch\n", "invalid escape token 'x'"),
+    ("a directive that comes twice", "# escape=\\\n# escape=`\nFROM scratch\n", "only one escape parser directive"),
+    ("a modifier that is none", "FROM scratch\nENV A=${B:!x}\n", "unsupported modifier (:!) in substitution"),
+    ("a brace without an end", "FROM scratch\nENV A=${B\n", "missing"),
+    ("a variable in --from", "FROM scratch\nCOPY --from=$A a /\n", "variable expansion is not supported for --from"),
+    ("a URL in COPY", "FROM scratch\nCOPY http://x.y/z /\n", "source can't be a URL for COPY"),
+    ("a repository in COPY", "FROM scratch\nCOPY https://x.y/z.git /\n", "source can't be a git ref for COPY"),
+    (
+        "a checksum of a file",
+        "FROM scratch\nADD --checksum=sha256:00 a /\n",
+        "checksum requires HTTP(S) or Git sources",
+    ),
+    ("a network that is none", "FROM scratch\nRUN --network=some x\n", "some"),
+    ("a mount without a target", "FROM scratch\nRUN --mount=type=bind x\n", 'invalid mount target "/"'),
+    (
+        "a field of a mount that is none",
+        "FROM scratch\nRUN --mount=type=cache,nothing=1,target=/x y\n",
+        "unexpected key",
+    ),
+    ("a sharing that is none", "FROM scratch\nRUN --mount=type=cache,sharing=some,target=/x y\n", "some"),
+    ("a platform that is none", "FROM --platform=a/b/c/d scratch\n", "failed to parse platform"),
+    ("a line that is no instruction", "FROM scratch\n???\n", "unknown instruction: ???"),
+    (
+        "checks that are errors",
+        "# check=error=true\nFROM scratch\nCMD x\n",
+        "lint violation found for rules: JSONArgsRecommended",
+    ),
+    ("a check that is no option", "# check=nothing=1\nFROM scratch\n", "invalid check option"),
+)
+CASES = tuple(Case(name=name, dockerfile=dockerfile, error=error) for name, dockerfile, error in _ROWS)
