@@ -21,6 +21,8 @@ from darse.core import trace
 from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 
 _NULL: Final = "/dev/null"
+# sched.h of the kernel: the process has begun to end.
+_PF_EXITING: Final = 0x4
 
 
 def spawn(
@@ -77,9 +79,25 @@ def _stat(pid: int) -> list[bytes] | None:
 
 
 def runs(pid: int, parent: int) -> bool:
-    """Whether a child of `parent` has this pid and has not ended: it is not gone, nor another's, nor a zombie."""
+    """Whether a child of `parent` has this pid and is not about to end: it is not gone, nor another's, nor a zombie.
+
+    The first process of a pid namespace takes its time: it waits for the end of all others of the namespace
+    (pid_namespaces(7)), and they have been killed before it is a zombie.
+    """
     fields = _stat(pid)
-    return fields is not None and int(fields[1]) == parent and fields[0] not in (b"Z", b"X")
+    if fields is None or int(fields[1]) != parent or fields[0] in (b"Z", b"X"):
+        return False
+    return not int(fields[6]) & _PF_EXITING and not _is_killed(pid)
+
+
+def _is_killed(pid: int) -> bool:
+    """Whether a SIGKILL is on its way to a process; see proc_pid_status(5)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    pending = (line.split()[1] for line in status.splitlines() if line.startswith((b"SigPnd:", b"ShdPnd:")))
+    return any(int(signals, 16) & 1 << signal.SIGKILL - 1 for signals in pending)
 
 
 def kill_with_descendants(pid: int, members: Callable[[], Iterable[int]]) -> None:
