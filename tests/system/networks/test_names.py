@@ -428,3 +428,68 @@ def test_a_hundred_containers_find_each_other_at_once(new_engine: Callable[..., 
         assert [one for failed in pool.map(check, range(10)) for one in failed] == []
     assert len(checks) == 1000
     engine.remove_all()
+
+
+def test_the_hosts_servers_are_followed(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    """An engine with an /etc of its own, whose resolv.conf is replaced, linked elsewhere, emptied and written again."""
+    etc = tmp_path / "etc"
+    subprocess.run(["cp", "-a", "/etc", etc], check=True)
+    servers = [HostServer(f"127.0.53.{number}", f"192.0.2.{number}") for number in (1, 2, 3)]
+    first, second, third = (f"nameserver {server.ip}\n" for server in servers)
+    (etc / "resolv.conf").unlink()
+    (etc / "resolv.conf").write_text(first)
+    within = ("unshare", "--mount", "sh", "-c", f'mount --bind "{etc}" /etc && exec "$@"', "sh")
+    engine = new_engine(within=within)
+    try:
+        engine.docker("network", "create", "front").ok()
+        run(engine.docker, "web", "--network", "front")
+        with Asker(engine, "web") as asker:
+
+            def follows(expected: list[str]) -> None:
+                wait_until(lambda: asker.addresses("example.org") == expected, 1.5, f"answers {expected}")
+
+            follows(["192.0.2.1"])
+            (etc / "new").write_text(second)
+            (etc / "new").rename(etc / "resolv.conf")
+            follows(["192.0.2.2"])
+            (etc / "stub").mkdir()
+            (etc / "stub" / "resolv.conf").write_text(third)
+            (etc / "link").symlink_to("stub/resolv.conf")
+            (etc / "link").rename(etc / "resolv.conf")
+            follows(["192.0.2.3"])
+            (etc / "stub" / "resolv.conf").write_text(first)
+            follows(["192.0.2.1"])
+            (etc / "stub" / "resolv.conf").write_text("")
+            follows([])
+            (etc / "stub" / "resolv.conf").write_text(second)
+            follows(["192.0.2.2"])
+    finally:
+        for server in servers:
+            server.close()
+
+
+class HostServer:
+    """A name server of the host, on its loopback; all names have the address `answer`."""
+
+    def __init__(self, ip: str, answer: str) -> None:
+        self.ip = ip
+        self._answer = answer
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((ip, 53))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                packet, peer = self._socket.recvfrom(4096)
+                if peer is None:  # shut down
+                    return
+                answer = dns.message.make_response(dns.message.from_wire(packet))
+                answer.answer.append(dns.rrset.from_text(answer.question[0].name, 60, "IN", "A", self._answer))
+                self._socket.sendto(answer.to_wire(), peer)
+
+    def close(self) -> None:
+        """Stop."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
