@@ -8,17 +8,10 @@ from pathlib import Path
 
 from darse.core import executors, trace
 from darse.core.errors import SystemFault
+from darse.linux.net.links import set_mac, set_up
 from darse.linux.net.netns import Netns, NetnsThread
-from darse.linux.net.rtnetlink import (
-    Link,
-    Request,
-    add_address,
-    add_route,
-    set_default_link,
-    set_default_route,
-    set_mac,
-    set_up,
-)
+from darse.linux.net.routes import add_address, add_route, set_default_link, set_default_route
+from darse.linux.net.rtnetlink import Link, Request
 from darse.networks.endpoint_settings import link_local, sysctls
 from darse.networks.model import Endpoint
 

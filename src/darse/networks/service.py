@@ -18,9 +18,7 @@ from darse.core.errors import (
     EngineError,
     Forbidden,
     InvalidParameter,
-    NotFound,
     SystemFault,
-    Unavailable,
 )
 from darse.core.events import EventLog
 from darse.core.exhaustion import reason
@@ -46,17 +44,13 @@ from darse.networks.definition import (
 )
 from darse.networks.dns.process import NameServerProcess
 from darse.networks.dns.registration import Registration, has_name_server
+from darse.networks.driver_registry import DriverRegistry
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, IpvlanDriver, MacvlanDriver, NullDriver
-from darse.networks.drivers import remote as remote_driver
-from darse.networks.drivers.remote import RemoteNetworkDriver
-from darse.networks.drivers.sublinks import SublinkDriver
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
 from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.firewall import Firewall
 from darse.networks.ipam import DefaultIPAM, IPAMDriver, NullIPAM, PoolRequest
-from darse.networks.ipam import remote as remote_ipam
-from darse.networks.ipam.remote import RemoteIPAM
 from darse.networks.model import (
     Endpoint,
     Holder,
@@ -120,10 +114,10 @@ class NetworkService:
         self._bridges = BridgeDriver(config)
         sublinks = [driver(config.instance, lambda: self.store) for driver in (MacvlanDriver, IpvlanDriver)]
         drivers: list[Driver] = [self._bridges, *sublinks, HostDriver(), NullDriver()]
-        self._drivers = {driver.name: driver for driver in drivers}
         self._ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
-        self._ipams: dict[str, IPAMDriver] = {driver.name: driver for driver in (self._ipam, NullIPAM())}
-        self._plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
+        plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
+        self._registry = DriverRegistry(drivers, (self._ipam, NullIPAM()), plugins)
+        self._drivers, self._ipams = self._registry.networks, self._registry.ipams
         self._addresses = EndpointAddresses(self._ipams)
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
@@ -206,7 +200,7 @@ class NetworkService:
 
     async def _restore_networks(self) -> None:
         """Have the pools of all networks taken, and the networks on the host."""
-        self._expect_plugins()
+        self._registry.expect_plugins(self.store)
         async with subnet_allocation():
             for record in self.store:
                 if record.name != "bridge":
@@ -302,10 +296,7 @@ class NetworkService:
         await self._mapper.close()
         self._thread.close()
         self._bridges.close()
-        for driver in self._drivers.values():
-            if isinstance(driver, SublinkDriver | RemoteNetworkDriver):
-                driver.close()
-        await self._plugins.close()
+        await self._registry.close()
         if self._nft is not None:
             self._nft.close()
 
@@ -485,7 +476,7 @@ class NetworkService:
             return self._create_configuration(request)
         request = apply_configuration(request, self.store)
         check_request(request)
-        driver, ipam = await self._drivers_for(request)
+        driver, ipam = await self._registry.for_request(request)
         asked = pool_requests(request)
         with self._reserve_name(request.Name):
             record = define(request, driver.name)
@@ -504,48 +495,10 @@ class NetworkService:
             self._publish_network(record, "create")
         return NetworkCreated(record.id, "")
 
-    async def _drivers_for(self, request: NetworkCreate) -> tuple[Driver, IPAMDriver]:
-        """The drivers of a network that is to be made. Raises NotFound, Forbidden, Unavailable, and PluginError."""
-        name = request.Driver or "bridge"
-        if name not in self._drivers:
-            await self._find_plugin(name)
-        driver = self._drivers[name]
-        if not driver.creatable:
-            raise Forbidden(f'only one instance of "{name}" network is allowed')
-        name = (request.IPAM.Driver if request.IPAM is not None else "") or "default"
-        if name not in self._ipams:
-            try:
-                await self._plugins.activate(name, remote_ipam.KIND)
-            except NotFound as error:
-                raise InvalidParameter(f"error looking up IPAM driver: {error}") from None
-            self._ipams[name] = RemoteIPAM(name, self._plugins)
-        return driver, self._ipams[name]
-
-    async def _find_plugin(self, name: str) -> None:
-        """Have a network driver that is a plugin. Raises NotFound, Unavailable and PluginError."""
-        if name == "overlay":
-            raise Unavailable(
-                'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node '
-                "to swarm and try again. (overlay networks need a cluster)"
-            )
-        try:
-            await self._plugins.activate(name, remote_driver.KIND)
-        except NotFound as error:
-            raise NotFound(f"{error}; the engine itself has {', '.join(self.driver_names)}") from None
-        self._drivers[name] = RemoteNetworkDriver(name, self._plugins)
-
-    def _expect_plugins(self) -> None:
-        """Have the drivers that networks name; those of plugins are called when they are first needed."""
-        for record in self.store:
-            if record.driver not in self._drivers:
-                self._drivers[record.driver] = RemoteNetworkDriver(record.driver, self._plugins)
-            if record.ipam_driver not in self._ipams:
-                self._ipams[record.ipam_driver] = RemoteIPAM(record.ipam_driver, self._plugins)
-
     @property
     def driver_names(self) -> list[str]:
         """The network drivers that the engine has itself, and the plugins that are in use."""
-        return sorted(self._drivers)
+        return self._registry.names
 
     @contextlib.contextmanager
     def _reserve_name(self, name: str) -> Iterator[None]:

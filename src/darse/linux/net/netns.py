@@ -16,7 +16,8 @@ from typing import TypeVar
 from darse.core import trace
 from darse.core.executors import Executor
 from darse.linux.libc import call
-from darse.linux.net.rtnetlink import Netlink, set_up
+from darse.linux.net.links import set_up
+from darse.linux.net.rtnetlink import Netlink
 from darse.linux.proc.userns import IdMaps, make_network_namespace, make_user_namespace
 
 T = TypeVar("T")

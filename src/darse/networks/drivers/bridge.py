@@ -17,21 +17,10 @@ from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux import sysctl
+from darse.linux.net.links import add_bridge, add_veth, delete_link, set_master, set_port, set_up
 from darse.linux.net.netns import Netns
-from darse.linux.net.rtnetlink import (
-    Link,
-    Netlink,
-    Request,
-    add_address,
-    add_bridge,
-    add_loopback_route,
-    add_veth,
-    delete_address,
-    delete_link,
-    set_master,
-    set_port,
-    set_up,
-)
+from darse.linux.net.routes import add_address, add_loopback_route, delete_address
+from darse.linux.net.rtnetlink import Link, Netlink, Request
 from darse.networks import options
 from darse.networks.drivers.base import EndpointResult, JoinResult, KernelDriver
 from darse.networks.drivers.bridge_programs import BridgePrograms

@@ -10,8 +10,8 @@ from typing import Final
 
 from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter
+from darse.linux.net.links import add_macvlan
 from darse.linux.net.netns import Netns
-from darse.linux.net.rtnetlink import add_macvlan
 from darse.networks import options
 from darse.networks.drivers.base import JoinResult
 from darse.networks.drivers.sublinks import PARENT, SublinkDriver

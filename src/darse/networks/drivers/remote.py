@@ -15,8 +15,9 @@ import msgspec
 
 from darse.core import executors
 from darse.core.errors import NotFound
+from darse.linux.net.links import move_link
 from darse.linux.net.netns import Netns
-from darse.linux.net.rtnetlink import Netlink, move_link
+from darse.linux.net.rtnetlink import Netlink
 from darse.networks.drivers.base import EndpointResult, JoinResult, KernelDriver
 from darse.networks.endpoint_settings import interface_name
 from darse.networks.model import Endpoint, NetworkRecord, PortWishes, StaticRoute, SubnetPool

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 
 from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter
+from darse.linux.net.links import add_link, add_vlan, delete_link, set_alias
 from darse.linux.net.netns import Netns
-from darse.linux.net.rtnetlink import Link, Netlink, add_link, add_vlan, delete_link, set_alias
+from darse.linux.net.rtnetlink import Link, Netlink
 from darse.networks.drivers.base import KernelDriver
 from darse.networks.model import Endpoint, NetworkRecord
 
