@@ -45,17 +45,24 @@ async def local_engine(root: Path | None = None, *flags: str) -> AsyncIterator[E
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=711", "darse", str(exec_root)], check=True)
     config = parse(["--data-root", str(own / "d"), "--exec-root", str(exec_root), *flags]).load()
     engine = Engine(config)
-    await engine.start()
     try:
+        await engine.start()
         yield engine
     finally:
-        await engine.close()
-        if root is None:
-            try:
-                wait_until(lambda: not find_leaks(own), 10, "a clean host")
-            finally:
-                subprocess.run(["umount", "-l", str(exec_root)], check=False)
-                shutil.rmtree(own)
+        try:
+            await engine.close()
+        finally:
+            if root is None:
+                _sweep(own)
+
+
+def _sweep(root: Path) -> None:
+    """Remove an engine's roots. Raises AssertionError for what it has left on the host."""
+    try:
+        wait_until(lambda: not find_leaks(root), 10, "a clean host")
+    finally:
+        subprocess.run(["umount", "-l", str(root / "x")], check=False)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 class Built(msgspec.Struct, frozen=True):
