@@ -319,6 +319,8 @@ _REMOVAL_DEPTH = 64
 _REMOVAL_BATCH = 2048
 # What cannot be removed is passed over, so that all the rest is; of so many, the removal is given up.
 _MOST_FAILURES = 100
+# How often `discard_tree` tries to remove what grows.
+_ATTEMPTS = 5
 
 
 def remove_tree(path: Path) -> None:
@@ -340,13 +342,22 @@ def remove_tree(path: Path) -> None:
 
 
 def discard_tree(path: Path) -> None:
-    """As `remove_tree`, of what is in nobody's way: what cannot be removed is logged."""
-    try:
-        remove_tree(path)
-    except OSError as error:
-        import logging  # noqa: PLC0415 - workers have no use for it
+    """As `remove_tree`, of what is in nobody's way: what cannot be removed is logged.
 
-        logging.getLogger("darse.trees").warning("cannot remove %s: %s", path, error)
+    A program that is about to end may still make files in it: what it has made meanwhile goes, too.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            remove_tree(path)
+        except OSError as error:
+            failure = error
+            if error.errno != errno.ENOTEMPTY:
+                break
+        else:
+            return
+    import logging  # noqa: PLC0415 - workers have no use for it
+
+    logging.getLogger("darse.trees").warning("cannot remove %s: %s", path, failure)
 
 
 def remove_entry(parent: int, name: str) -> None:

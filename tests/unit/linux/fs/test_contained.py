@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from darse.linux.fs.contained import BATCH, ENTER, ENTRY, LEAVE, Walk, remove_tree
+from darse.linux.fs.contained import BATCH, ENTER, ENTRY, LEAVE, Walk, discard_tree, remove_tree
 
 
 def test_files_and_links_go_and_what_links_point_to_stays(tmp_path: Path) -> None:
@@ -147,3 +147,22 @@ def test_names_that_wait_are_bounded_over_all_directories(tmp_path: Path, monkey
         current /= f"{level}-0"
     entered = [name for kind, name in _walked(tmp_path, batch=2) if kind == ENTER]
     assert sorted(entered) == sorted(f"{level}-{one}" for level in range(6) for one in range(4))
+
+
+@pytest.mark.parametrize(("grows", "left"), [(1, False), (4, False), (100, True)])
+def test_what_grows_meanwhile_is_discarded_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, grows: int, left: bool
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    rmdir, made = os.rmdir, iter(range(grows))
+
+    def and_another(*arguments: Any, **options: Any) -> None:
+        if (number := next(made, None)) is not None:
+            (tree / str(number)).touch()
+        rmdir(*arguments, **options)
+
+    monkeypatch.setattr(os, "rmdir", and_another)
+    discard_tree(tree)
+    assert tree.exists() is left
+    assert ("cannot remove" in caplog.text) is left
