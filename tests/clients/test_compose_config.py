@@ -35,7 +35,10 @@ def test_the_same_model(name: str, flags: list[str], tmp_path: Path) -> None:
     theirs = _run([str(COMPOSE)], [*case.arguments, *flags], directory)
     ours = _run([DARSE, "compose"], [*case.arguments, *flags], directory)
     assert (ours.returncode == 0) == (theirs.returncode == 0), (ours.stderr, theirs.stderr)
-    assert ours.stdout.rstrip("\n") == theirs.stdout.rstrip("\n")
+    if name == "build-all":  # docker compose prints the keys of `ssh` in any order
+        assert sorted(ours.stdout.splitlines()) == sorted(theirs.stdout.splitlines())
+    else:
+        assert ours.stdout.rstrip("\n") == theirs.stdout.rstrip("\n")
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,15 @@ class DatabaseLog:
         try:
             with contextlib.closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                begin_again(connection)
         except sqlite3.DatabaseError as error:
             # Nothing is lost: the log grows, and SQLite copies it in a commit.
             _log.warning("cannot copy %s into the database: %s", self._path, error)
+
+
+def begin_again(connection: sqlite3.Connection) -> None:
+    """Have the log begin again after a checkpoint: the transaction that does so flushes its header. Blocks."""
+    connection.execute("PRAGMA user_version = 1")  # a transaction that changes a page, and nothing that anybody reads
 
 
 def _log_error(flushing: asyncio.Task[None]) -> None:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from darse.core.database_log import DatabaseLog
+from darse.core.database_log import DatabaseLog, begin_again
 from darse.core.documents import NewerDocument
 from darse.core.errors import NoSpace, SystemFault
 from darse.core.exhaustion import of_database
@@ -201,6 +201,7 @@ class State:
             connection.execute("DROP TABLE ballast")
         # Only then is the file as long as that.
         self.rows("PRAGMA wal_checkpoint(PASSIVE)")
+        begin_again(self._connection)
 
     @property
     def in_transaction(self) -> bool:

@@ -171,6 +171,7 @@ def test_what_is_refused(engine: Engine) -> None:
 
 
 def test_changes(engine: Engine) -> None:
+    engine.docker("system", "prune", "-f").ok()  # of what other tests have left
     engine.docker("run", "--rm", BUSYBOX, "true").ok()
     for client in (engine.docker, engine.darse):
         network = client("network", "create", "--subnet", "10.201.7.0/24", "--label", "a=b", "n").line

@@ -303,6 +303,22 @@ def drive_system(api: CheckedClient, engine: Engine) -> None:
         assert engine.api(method, "/darse/check").status == 200
 
 
+def drive_builds(api: CheckedClient, engine: Engine) -> None:
+    """Builds by the classic builder."""
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        content = f"FROM {BUSYBOX}\nRUN true\n".encode()
+        member = tarfile.TarInfo("Dockerfile")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    api("POST", "/build?t=built:1", context.getvalue(), expect=200)
+    api("GET", "/images/built:1/json", expect=200)
+    api("POST", "/build?dockerfile=none", context.getvalue(), expect=400)
+    api("POST", "/build/cancel?id=nobody", expect=200)
+    api("DELETE", "/images/built:1", expect=200)
+    api("POST", "/build/prune", expect=200)
+
+
 DRIVERS: list[Callable[[CheckedClient, Engine], None]] = [
     drive_containers,
     drive_files,
@@ -311,6 +327,7 @@ DRIVERS: list[Callable[[CheckedClient, Engine], None]] = [
     drive_execs,
     drive_images,
     drive_registries,
+    drive_builds,
     drive_volumes,
     drive_networks,
     drive_system,
@@ -351,7 +368,7 @@ def test_every_endpoint_is_driven(engine: Engine, specification: Specification, 
     assert {path for _, path in routed - declared} <= UNDECLARED
 
 
-# What is ours, and what docker's engine has as an experiment.
+# What is ours, what docker's engine has as an experiment, and what it has and does not document.
 UNDECLARED = {
     *(
         "/darse/explain",
@@ -363,6 +380,7 @@ UNDECLARED = {
         "/grpc",
     ),
     *("/containers/{}/checkpoints", "/containers/{}/checkpoints/{}"),
+    "/build/cancel",
 }
 
 

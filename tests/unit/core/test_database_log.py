@@ -162,9 +162,37 @@ async def test_a_long_log_is_copied_behind_the_commits(state: State) -> None:
     await state.flush()
     await state.settled()
     assert state.path.stat().st_size > size + 5_000_000
-    (log,) = (path.stat().st_size for path in state.path.parent.glob("*-wal"))
-    add(state, "x" * 1_000_000)  # the log begins again
-    assert next(state.path.parent.glob("*-wal")).stat().st_size == log
+    (log,) = state.path.parent.glob("*-wal")
+    size, salt = log.stat().st_size, _salt(log)
+    add(state, "x" * 1_000_000)
+    assert log.stat().st_size == size
+    assert _salt(log) == salt  # it has begun again before, so that this commit has no header to flush
+
+
+async def test_the_log_begins_again_with_the_checkpoint(state: State) -> None:
+    add(state, "x" * 1_000_000)
+    await state.flush()
+    (log,) = state.path.parent.glob("*-wal")
+    salt = _salt(log)
+    add(state, "x" * 5_000_000)
+    assert _salt(log) == salt
+    await state.flush()
+    await state.settled()
+    assert _salt(log) != salt
+
+
+def test_pages_that_are_kept_leave_no_header_to_flush(state: State) -> None:
+    add(state)
+    state.keep_pages(100)
+    (log,) = state.path.parent.glob("*-wal")
+    salt = _salt(log)
+    add(state)
+    assert _salt(log) == salt
+
+
+def _salt(log: Path) -> bytes:
+    """It changes whenever the log begins again; see section 4.1 of https://www.sqlite.org/fileformat2.html."""
+    return log.read_bytes()[16:24]
 
 
 async def test_a_database_that_is_closed_at_once_holds_all(tmp_path: Path) -> None:

@@ -364,4 +364,14 @@ def test_connections_are_few(bench: Bench) -> None:
     assert connections[-1].recv(1) == b""
     for connection in connections:
         connection.close()
-    assert texts(bench.ask("web", tcp=True)) == ["172.18.0.2"]
+    assert texts(_asked_until_there_is_room(bench, "web")) == ["172.18.0.2"]
+
+
+def _asked_until_there_is_room(bench: Bench, name: str) -> dns.message.Message:
+    """The answer by TCP, once the server has seen that connections are closed."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            return bench.ask(name, tcp=True)
+        except (ConnectionError, EOFError):
+            assert time.monotonic() < deadline

@@ -14,7 +14,9 @@ HEADINGS = {
     "Parent": "PARENT",
     "CacheType": "CACHE TYPE",
     "Size": "SIZE",
+    "CreatedAt": "CREATED AT",
     "CreatedSince": "CREATED",
+    "LastUsedAt": "LAST USED AT",
     "LastUsedSince": "LAST USED",
     "UsageCount": "USAGE",
     "Shared": "SHARED",
@@ -35,7 +37,8 @@ class CacheRow(Row):
         return f"{text}*" if self.document["InUse"] else text
 
     def Parent(self) -> str:
-        return str((self.document.get("Parents") or [""])[0])[: _SHORT if self.truncate else None]
+        # Of API versions before 1.42; docker's client leaves it empty since then, and shows no `Parents`.
+        return str(self.document.get("Parent") or "")[: _SHORT if self.truncate else None]
 
     def CacheType(self) -> str:
         return str(self.document["Type"])
@@ -45,6 +48,12 @@ class CacheRow(Row):
 
     def CreatedSince(self) -> str:
         return ago(_seconds(self.document["CreatedAt"]))
+
+    def CreatedAt(self) -> str:
+        return _shown(self.document["CreatedAt"])
+
+    def LastUsedAt(self) -> str:
+        return _shown(self.document.get("LastUsedAt") or "")
 
     def LastUsedSince(self) -> str:
         return ago(_seconds(self.document["LastUsedAt"])) if self.document.get("LastUsedAt") else ""
@@ -60,6 +69,11 @@ class CacheRow(Row):
 
     def InUse(self) -> str:
         return str(self.document["InUse"]).lower()
+
+
+def _shown(time: str) -> str:
+    """A time of RFC 3339 in UTC as Go's `Time.String` writes it."""
+    return f"{time.removesuffix('Z').replace('T', ' ')} +0000 UTC" if time else ""
 
 
 def _seconds(time: str) -> float:
