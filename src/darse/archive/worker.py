@@ -43,19 +43,8 @@ from darse.linux.proc import sandbox
 # Bytes of address space: buffers, threads' stacks, and what decompressors may want.
 _MEMORY = 1 << 30
 _OPEN_FILES = 256
-_UNPACK = frozenset(
-    (
-        sandbox.CAP_CHOWN,
-        sandbox.CAP_DAC_OVERRIDE,
-        sandbox.CAP_FOWNER,
-        sandbox.CAP_FSETID,
-        sandbox.CAP_MKNOD,
-        sandbox.CAP_SETFCAP,
-        # For attributes of the class `trusted`; the calls for which it is good otherwise are denied.
-        sandbox.CAP_SYS_ADMIN,
-    )
-)
-_FILES = _UNPACK - {sandbox.CAP_SYS_ADMIN}
+# For attributes of the class `trusted`; the calls for which it is good otherwise are denied.
+_UNPACK = sandbox.WRITE_TREES | {sandbox.CAP_SYS_ADMIN}
 _READ = frozenset((sandbox.CAP_DAC_READ_SEARCH,))
 
 
@@ -80,7 +69,7 @@ def files(options: dict[str, str]) -> dict[str, object]:
 
     unpacker = FilesUnpacker(0, int(options.get("entries", -1)), int(options.get("limit", -1)))
     unpacker.prepare()
-    sandbox.enter(options["directory"], _FILES, memory=_MEMORY, open_files=_OPEN_FILES)
+    sandbox.enter(options["directory"], sandbox.WRITE_TREES, memory=_MEMORY, open_files=_OPEN_FILES)
     unpacker.run()
     return {"entries": unpacker.entries, "content": unpacker.size}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from darse.core import executors
+from darse.core.tasks import ended
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -15,10 +16,4 @@ T = TypeVar("T")
 async def run_to_end(function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
     """Run a function in a thread. A caller that is cancelled meanwhile waits for its end: its changes are complete."""
     running = asyncio.create_task(executors.storage.run(function, *arguments, **options))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait({running})
-        if not running.cancelled():
-            running.exception()  # the caller hears of its own cancellation instead
-        raise
+    return await ended(running, lambda: None)

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Sequence
 
+from darse.build.executor.linking import copy_directory_metadata
 from darse.build.files import apply_change
 from darse.build.graph.operations import CopyAction
 from darse.linux.fs.contained import ENTER, ENTRY, LEAVE, Walk
@@ -111,13 +112,7 @@ class _Difference:
         original = open_without_links(self._upper, path, _DIRECTORY)
         made = open_without_links(self._target, path, _DIRECTORY)
         try:
-            status = os.fstat(original)
-            os.fchown(made, status.st_uid, status.st_gid)
-            os.fchmod(made, stat.S_IMODE(status.st_mode))
-            for name in os.listxattr(original):
-                if name.startswith("user."):
-                    os.setxattr(made, name, os.getxattr(original, name))
-            return status
+            return copy_directory_metadata(original, made)
         finally:
             os.close(original)
             os.close(made)

@@ -106,16 +106,22 @@ def _make(upper: int, path: str) -> int:
         os.close(above)
 
 
+def copy_directory_metadata(original: int, made: int) -> os.stat_result:
+    """Give a directory the owner, mode and users' attributes of another, but no times; return the status of that."""
+    status = os.fstat(original)
+    os.fchown(made, status.st_uid, status.st_gid)
+    os.fchmod(made, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(original):
+        if name.startswith("user."):
+            os.setxattr(made, name, os.getxattr(original, name))
+    return status
+
+
 def _take_over(base: int, path: str, made: int) -> None:
     """Give a directory the owner, mode, attributes and times that it has in the base."""
     original = open_without_links(base, path.lstrip("/"), _DIRECTORY)
     try:
-        status = os.fstat(original)
-        os.fchown(made, status.st_uid, status.st_gid)
-        os.fchmod(made, stat.S_IMODE(status.st_mode))
-        for name in os.listxattr(original):
-            if name.startswith("user."):
-                os.setxattr(made, name, os.getxattr(original, name))
+        status = copy_directory_metadata(original, made)
         os.utime(made, ns=(status.st_atime_ns, status.st_mtime_ns))
     finally:
         os.close(original)

@@ -27,14 +27,6 @@ from darse.linux.proc import sandbox
 TARGET, FIRST_ROOT = 3, 4
 _MEMORY = 1 << 30
 _FILES = 4096
-_CAPABILITIES = (
-    sandbox.CAP_CHOWN,
-    sandbox.CAP_DAC_OVERRIDE,
-    sandbox.CAP_FOWNER,
-    sandbox.CAP_FSETID,
-    sandbox.CAP_MKNOD,
-    sandbox.CAP_SETFCAP,
-)
 
 
 class UnpackJob(msgspec.Struct, frozen=True):
@@ -54,7 +46,7 @@ def main() -> None:
     import re2  # noqa: F401, PLC0415 - later nothing can be loaded
 
     try:
-        sandbox.enter(empty, _CAPABILITIES, memory=_MEMORY, open_files=_FILES)
+        sandbox.enter(empty, sandbox.WRITE_TREES, memory=_MEMORY, open_files=_FILES)
         by_number = dict(zip(job.numbers, range(FIRST_ROOT, FIRST_ROOT + roots), strict=True))
         for one in job.changes:
             apply_change(one.change, TARGET, by_number.get(one.source, -1), by_number.__getitem__)

@@ -30,9 +30,7 @@ class Teardown:
         """Kill a container's processes, and see its monitor end."""
         context = self._context
         await context.cgroups.kill_and_wait(context.cgroup_path(container), _END_SECONDS)
-        if await conmon.end_monitor(monitor, _END_SECONDS):
-            monitor.reap()
-        monitor.close()
+        await conmon.close_ended_monitor(monitor, _END_SECONDS)
 
     async def remove_cgroup(self, container: Container) -> None:
         """Remove the container's cgroup, with what processes are in it. Raises SystemFault when these do not end."""

@@ -113,7 +113,7 @@ class TransientContainers:
             await context.cgroups.kill_and_wait(path, _END_SECONDS)
         monitor = context.hold_monitor(context.monitor.running().get(files.bundle.directory))
         if monitor is not None:
-            await _end_monitor(monitor)
+            await conmon.close_ended_monitor(monitor, _END_SECONDS)
         if path:
             await context.cgroups.remove_cgroup(path)
         for runtime in context.runtimes.values():
@@ -128,12 +128,6 @@ def _cgroup_of(files: ContainerFiles) -> str:
     except (FileNotFoundError, NotRegular, msgspec.DecodeError):
         return ""
     return str(spec.get("linux", {}).get("cgroupsPath", ""))
-
-
-async def _end_monitor(monitor: HeldProcess) -> None:
-    if await conmon.end_monitor(monitor, _END_SECONDS):
-        monitor.reap()
-    monitor.close()
 
 
 class _Run:
@@ -172,7 +166,7 @@ class _Run:
             launched = await self._launch(stack, bundle)
             bundle.keep_filter()
             monitor = self._context.monitor.hold(launched.monitor_pid)
-            stack.push_async_callback(_end_monitor, monitor)
+            stack.push_async_callback(conmon.close_ended_monitor, monitor, _END_SECONDS)
             stack.push_async_callback(self._context.cgroups.kill_and_wait, self._cgroup, _END_SECONDS)
             end = await self._follow(launched, monitor, stack)
         await executors.storage.run(self._remove_stubs)

@@ -31,6 +31,8 @@ CAP_FSETID = 4
 CAP_SYS_ADMIN = 21
 CAP_MKNOD = 27
 CAP_SETFCAP = 31
+#: What it takes to make files of any owner, mode and kind, with file capabilities.
+WRITE_TREES = frozenset((CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_MKNOD, CAP_SETFCAP))
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT = 1, 2, 4, 8, 32
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18

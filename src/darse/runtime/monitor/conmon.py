@@ -345,6 +345,13 @@ async def end_monitor(monitor: HeldProcess, seconds: float) -> bool:
         return True
 
 
+async def close_ended_monitor(monitor: HeldProcess, seconds: float) -> None:
+    """As `end_monitor`; then reap it, and let go of it."""
+    if await end_monitor(monitor, seconds):
+        monitor.reap()
+    monitor.close()
+
+
 async def wait_exit_notification(word: int) -> None:
     """Wait until an exec's monitor has recorded how its process ended, which is a moment before its own end.
 

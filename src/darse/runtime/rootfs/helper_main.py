@@ -43,14 +43,6 @@ JOB_LIMIT = 128 * 1024
 START_LIMIT = 48 * 1024
 _MEMORY = 512 * 1024 * 1024
 _FILES = 4096
-_CAPABILITIES = (
-    sandbox.CAP_CHOWN,
-    sandbox.CAP_DAC_OVERRIDE,
-    sandbox.CAP_FOWNER,
-    sandbox.CAP_FSETID,
-    sandbox.CAP_MKNOD,
-    sandbox.CAP_SETFCAP,
-)
 _SYS_OPEN_TREE = 428
 _OPEN_TREE_CLONE = 1
 _AT_FDCWD = -100
@@ -155,7 +147,7 @@ def _confine() -> None:
     sys.path.clear()
     sys.path_hooks.clear()
     sandbox.end_with_parent()
-    sandbox.give_up(_CAPABILITIES, memory=_MEMORY, open_files=_FILES, only_read=ARCHIVE_IN)
+    sandbox.give_up(sandbox.WRITE_TREES, memory=_MEMORY, open_files=_FILES, only_read=ARCHIVE_IN)
 
 
 class _InRoot(Parents):
