@@ -205,8 +205,8 @@ def test_in_the_foreground_until_a_service_ends(project: Project) -> None:
     done = project.run("up", "--exit-code-from", "once", "store", "once")
     assert done.returncode == 4, done.stderr
     # As wide as the longest name that compose knew of when it began to print.
-    assert re.search(r"^once-1 +\| going$", done.stdout, re.MULTILINE)
-    assert re.search(r"^store-1 +\| store is up$", done.stdout, re.MULTILINE)
+    assert re.search(r"^once-1 +\| going$", done.stdout, re.MULTILINE), (done.stdout, done.stderr)
+    assert re.search(r"^store-1 +\| store is up$", done.stdout, re.MULTILINE), (done.stdout, done.stderr)
     project("down", "-v")
 
 

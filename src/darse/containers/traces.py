@@ -42,7 +42,10 @@ class TraceStore:
             with operation as recorded:
                 yield recorded
         finally:
-            self._encoded.setdefault(container_id, {})[name] = msgspec.msgpack.encode(operation.operation)
+            operations = self._removed.get(container_id)
+            if operations is None:
+                operations = self._encoded.setdefault(container_id, {})
+            operations[name] = msgspec.msgpack.encode(operation.operation)
 
     def last(self, container_id: str, name: str | None, directory: Path) -> Operation:
         """Return the newest operation called `name`; without one the newest that is no ending, or the newest of all.

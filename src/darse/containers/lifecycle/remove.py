@@ -63,6 +63,8 @@ class Removal:
                     discarded = context.volumes.discard_anonymous(mounts)
                     context.publish(container, "destroy")
                 context.pending_writes.drop_writes(container.id)
+                # Before anybody hears of the removal: from now on only this knows the name.
+                context.traces.container_removed(container.id, container.name)
                 container.is_removed()
                 context.listeners.removed(container)
                 self._lifecycle.container_removed(container)
@@ -72,7 +74,6 @@ class Removal:
                 await context.images.remove_snapshot(container.id)
                 await executors.storage.run(context.files.of(container.id).remove)
                 await context.volumes.delete_volume_data(discarded)
-        context.traces.container_removed(container.id, container.name)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""

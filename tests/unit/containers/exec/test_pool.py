@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,13 +27,13 @@ def test_one_whose_container_is_removed_meanwhile(tmp_path: Path, monkeypatch: p
     bundle.exits.mkdir(parents=True)
     for path in (bundle.directory / RECORD, bundle.config):
         path.touch()
-    listing, count = os.listdir, iter(range(1, 9))
+    listing, count = Path.iterdir, iter(range(1, 9))
 
-    def and_removed(path: Any) -> list[str]:
+    def and_removed(path: Path) -> Iterator[Path]:
         if next(count) == listed:
             remove_tree(bundle.directory)
         return listing(path)
 
-    monkeypatch.setattr(os, "listdir", and_removed)
+    monkeypatch.setattr(Path, "iterdir", and_removed)
     clear(bundle)
     assert not bundle.directory.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,10 @@ class _Store:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> _Store:
-    return _Store(tmp_path)
+def store(tmp_path: Path) -> Iterator[_Store]:
+    store = _Store(tmp_path)
+    yield store
+    store.state.close()
 
 
 async def test_a_snapshot_has_its_parents_layers_and_its_own(store: _Store) -> None:
