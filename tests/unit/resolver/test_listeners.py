@@ -231,7 +231,7 @@ def test_a_server_that_is_not_there_takes_no_time(bench: Bench, own: bool, tcp: 
     bench.serve(own=own, servers=["127.0.99.1", "127.0.99.2", upstream.address])
     begin = time.monotonic()
     assert texts(bench.ask(tcp=tcp)) == ["1.2.3.4"]
-    assert time.monotonic() - begin < 1
+    assert time.monotonic() - begin < upstreams.SECONDS
 
 
 @pytest.mark.parametrize("own", [False, True])
