@@ -76,6 +76,8 @@ class VolumeService:
         self._sizes = TreeSizes()
         self._locks = KeyedLocks()
         self._unmounting: set[asyncio.Task[None]] = set()
+        # Their rows are gone, their data is not yet.
+        self._discarded: dict[str, VolumeRecord] = {}
         self._records: dict[str, VolumeRecord] = dict(
             state.decoded("volumes", state.rows("SELECT name, document FROM volumes"), VOLUME_DOCUMENTS.decode)
         )
@@ -83,6 +85,7 @@ class VolumeService:
     def open(self, recovery: Recovery) -> None:
         """Make the directory, finish removals, take back what has no row, unmount what nobody uses."""
         self._recovery = recovery
+        self._discarded.clear()
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
         self.trash.open()
@@ -182,6 +185,7 @@ class VolumeService:
                         "must be unique"
                     )
                 return existing
+            await self._delete_discarded(name)
             driver = self._driver(driver_name, name)
             try:
                 driver.check(options)
@@ -275,7 +279,8 @@ class VolumeService:
                 self._events.publish("volume", "destroy", record.name, {"driver": record.driver})
                 # What follows in the transaction is not to count it any more.
                 self._state.on_rollback(functools.partial(self._records.__setitem__, record.name, record))
-                del self._records[record.name]
+                self._state.on_rollback(functools.partial(self._discarded.pop, record.name))
+                self._discarded[record.name] = self._records.pop(record.name)
         return discarded
 
     def discard_unrecorded(self, plans: Iterable[MountPlan], unfinished: Unfinished) -> None:
@@ -287,10 +292,17 @@ class VolumeService:
     async def delete_volume_data(self, discarded: Iterable[VolumeRecord]) -> None:
         """Remove the directories of volumes that were discarded. Logs what cannot be removed."""
         for record in discarded:
-            try:
-                await self._delete(record)
-            except (EngineError, OSError) as error:
-                _log.warning("volume %s: %s", record.name, error)
+            async with self._locks.hold(record.name):
+                try:
+                    await self._delete_discarded(record.name)
+                except (EngineError, OSError) as error:
+                    _log.warning("volume %s: %s", record.name, error)
+
+    async def _delete_discarded(self, name: str) -> None:
+        """Delete what a discarded volume has left, before its name means another one."""
+        if name in self._discarded:
+            await self._delete(self._discarded[name])
+            del self._discarded[name]
 
     async def _delete(self, record: VolumeRecord) -> None:
         """Delete a volume's directory. Raises OSError and SystemFault when it cannot even be moved to the trash."""

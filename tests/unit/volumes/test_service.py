@@ -159,6 +159,19 @@ async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
     assert bench.names() == ["new", "old"]
 
 
+async def test_a_discarded_volume_takes_nothing_of_the_next_one_of_its_name(bench: Bench) -> None:
+    old = await bench.service.create(VolumeCreate())
+    (Path(old.Mountpoint) / "old").touch()
+    discarded = bench.service.discard_anonymous(
+        [MountPlan(type="volume", destination="/a", name=old.Name, anonymous=True)]
+    )
+    new = await bench.service.create(VolumeCreate(old.Name))
+    assert list(Path(new.Mountpoint).iterdir()) == []
+    (Path(new.Mountpoint) / "new").touch()
+    await bench.service.delete_volume_data(discarded)
+    assert [path.name for path in Path(new.Mountpoint).iterdir()] == ["new"]
+
+
 async def test_restart_keeps_volumes_and_sweeps_what_was_being_removed(bench: Bench) -> None:
     for name in ("data", "gone"):
         await bench.service.create(VolumeCreate(name))
