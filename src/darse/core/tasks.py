@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
@@ -16,9 +16,14 @@ async def ended(work: asyncio.Task[_T], stop: Callable[[], None]) -> _T:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         stop()
-        while not work.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait((work,))
-        if not work.cancelled():
-            work.exception()  # nobody else asks for it
+        await until_ended(work)
         raise
+
+
+async def until_ended(work: asyncio.Task[Any]) -> None:
+    """Wait for the end of a task whose outcome nobody asks for any more, however often this is cancelled."""
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((work,))
+    if not work.cancelled():
+        work.exception()  # nobody else asks for it

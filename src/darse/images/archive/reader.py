@@ -31,10 +31,12 @@ from darse.archive.tar import LINK, REGULAR, SYMLINK, Entry, Reader
 from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, reason
+from darse.core.tasks import until_ended
 from darse.images.archive.layout import Contents, normal
 from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import LayerStore, StagedLayer
 from darse.images.progress import LayerProgress, LayerStage, Report
+from darse.linux.net.sockets import copy_of_socket
 
 _SMALL = 8 * 1024 * 1024
 _DOCUMENTS = 64 * 1024 * 1024
@@ -119,7 +121,7 @@ class ArchiveReader:
             report(LayerProgress(arriving.layer, LayerStage.LOADING, arriving.received, arriving.size))
 
     async def _read_connection(self, body: OnConnection, report: Report) -> None:
-        connection = socket.socket(fileno=os.dup(body.connection))
+        connection = copy_of_socket(body.connection)
         with connection:
             thread = asyncio.create_task(executors.storage.run(self._read_off, connection.fileno(), body))
             try:
@@ -130,7 +132,7 @@ class ArchiveReader:
                 # The thread sees the end of the archive; the workers that it waits for see the end of theirs.
                 with contextlib.suppress(OSError):  # the client has gone
                     connection.shutdown(socket.SHUT_RD)
-                await asyncio.gather(thread, return_exceptions=True)
+                await until_ended(thread)
                 raise
             await thread
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from darse.core import trace
 from darse.core.errors import SystemFault
+from darse.linux.net.sockets import copy_of_socket
 
 
 class NftError(SystemFault):
@@ -54,7 +55,7 @@ class Nftables:
         """
         self.run("list tables")
         for descriptor in self._sockets:
-            with socket.socket(fileno=os.dup(descriptor)) as opened:
+            with copy_of_socket(descriptor) as opened:
                 address: int = opened.getsockname()[0]
                 return address
         return -1
@@ -99,7 +100,7 @@ def _netlink_sockets() -> set[int]:
         try:
             if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
                 continue
-            with socket.socket(fileno=os.dup(int(name))) as opened:
+            with copy_of_socket(int(name)) as opened:
                 if opened.family == socket.AF_NETLINK:
                     found.add(int(name))
         except OSError:

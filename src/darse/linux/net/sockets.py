@@ -1,8 +1,9 @@
-"""What the kernel knows of the other end of a connection: what it has taken, and how much it would take."""
+"""Sockets by their descriptors, and what the kernel knows of the other end: what it has taken, and would take."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 from typing import Final
@@ -13,6 +14,16 @@ _WINDOW_OFFSET: Final = 228
 _INFO_SIZE: Final = 232
 _UINT: Final = struct.Struct("=I")
 TCP_USER_TIMEOUT: Final = 18
+
+
+def copy_of_socket(descriptor: int) -> socket.socket:
+    """The socket that a descriptor is, by a descriptor of its own. Raises OSError when it is none, or closed."""
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def unsettled_bytes(sock: socket.socket) -> int:
