@@ -36,6 +36,8 @@ _log = logging.getLogger("darse.daemon")
 _DRAIN_SECONDS = 10
 # Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
 _HANDLERS_SECONDS = 0.1
+# And how long these may take to undo what they have begun, before the services below them close.
+_UNDO_SECONDS = 10
 _OPEN_FILES = 1 << 20
 # With less space a copy of the program would take what the engine needs to go on.
 _PROGRAM_BYTES = 32 << 20
@@ -139,6 +141,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
             listeners.close()
             await api.drain(_DRAIN_SECONDS)
             await server.shutdown(_HANDLERS_SECONDS)
+            await api.drain(_UNDO_SECONDS)
             if stalls is not None:
                 stalls.stop()
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until, wait_while
 
 
 def darsed(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -120,6 +120,31 @@ def test_an_operation_in_progress_is_finished_before_the_engine_stops(new_engine
 
 def events(engine: Engine) -> bytes:
     return engine.api("GET", f"/events?since=0&until={time.time():.6f}").body
+
+
+@pytest.mark.heavy  # the engine gives operations ten seconds
+def test_a_start_that_hangs_is_undone_before_the_engine_has_stopped(
+    new_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """The runtime is ended first: it would join, as its network, whatever has the engine's descriptor by then."""
+    pid = tmp_path / "pid"
+    program = tmp_path / "hanging"
+    program.write_text(
+        f'#!/bin/sh\ncase " $* " in *" create "*) [ -e {pid} ] || {{ echo $$ > {pid}; exec sleep 1000; }};; esac\n'
+        'exec crun "$@"\n'
+    )
+    program.chmod(0o755)
+    engine = new_engine("--add-runtime", f"hanging={program}")
+    engine.docker("create", "--name", "late", "--runtime", "hanging", BUSYBOX, "sleep", "1000").ok()
+    starting = engine.docker.popen("start", "late")
+    wait_until(lambda: pid.exists() and pid.read_text())
+    assert engine.stop() == 0
+    wait_while(Path(f"/proc/{pid.read_text().strip()}/exe").exists, 1)
+    assert starting.wait(10) != 0
+    assert "Traceback" not in engine.log()
+    engine.up()
+    assert engine.docker("ps", "-a", "--format", "{{.Status}}").ok().line == "Created"
+    engine.docker("start", "late").ok()
 
 
 def test_reloads_on_sighup(new_engine: Callable[..., Engine], tmp_path: Path) -> None:

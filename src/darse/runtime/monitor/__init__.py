@@ -46,6 +46,8 @@ class Monitor(Protocol):
     async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
         """Create a container whose process waits.
 
+        When this is cancelled, the monitor and the runtime have ended when it returns: the runtime opens what the
+        spec names, the namespaces that the engine holds open among it, and these are closed next.
         Raises what `launch.write_spec` raises, CreateFailed with what the runtime printed, MonitorExited, and OSError.
         """
 

@@ -190,23 +190,23 @@ class ConmonProcess:
     @property
     def answered(self) -> bool:
         """Whether conmon has said its word, or died."""
-        poll = select.poll()
-        poll.register(self._sync, select.POLLIN)
-        return bool(poll.poll(0))
+        return _is_readable(self._sync)
 
-    def complete(self, seconds: float, *, last_word: bool = False) -> CreateResult:
+    def complete(self, seconds: float, *, last_word: bool = False, given_up: int | None = None) -> CreateResult:
         """Return when the runtime has created the process. Blocks: call it in a thread.
 
-        With `last_word`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. Raises
+        With `last_word`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. As soon as
+        there is something to read from the descriptor `given_up`, conmon is killed, and with it the runtime. Raises
         CreateFailed with what the runtime printed, and MonitorExited when conmon dies or says nothing for `seconds`.
         """
         try:
-            answer = _read_line(self._sync, seconds)
+            answer = _read_line(self._sync, seconds, given_up)
             if last_word and answer is not None and answer.data >= 0:
                 word, self._sync = self._sync, -1
                 return CreateResult(answer.data, self._monitor, word)
             if answer is None:
-                ended = _end_silent(self._monitor)
+                given = given_up is not None and _is_readable(given_up)
+                ended = _end_silent(self._monitor, 0 if given else _DYING_SECONDS)
                 said = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
                 said = said or "it printed nothing"
                 raise MonitorExited(f"conmon ended before the container was created ({ended}): {said}")
@@ -227,7 +227,7 @@ class ConmonProcess:
     def kill(self) -> None:
         """End conmon at once."""
         self._close()
-        _end(self._monitor)
+        end_child(self._monitor)
         self._remove_handover()
 
     def _remove_handover(self) -> None:
@@ -246,13 +246,16 @@ def _make_handover(handovers: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="", dir=handovers))
 
 
-def _read_line(descriptor: int, seconds: float) -> _Sync | None:
+def _read_line(descriptor: int, seconds: float, given_up: int | None = None) -> _Sync | None:
     deadline = time.monotonic() + seconds
     text = b""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
+    if given_up is not None:
+        poll.register(given_up, select.POLLIN)
     while b"\n" not in text:
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if all(number != descriptor for number, _ in ready):
             return None
         piece = os.read(descriptor, 65536)
         if not piece:
@@ -262,18 +265,25 @@ def _read_line(descriptor: int, seconds: float) -> _Sync | None:
     return msgspec.json.decode(text.partition(b"\n")[0], type=_Sync, strict=False)
 
 
-def _end(pid: int) -> None:
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def end_child(pid: int) -> None:
+    """Kill a monitor that this engine has spawned and nobody holds, and reap it. Blocks for a moment."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
 
 
-def _end_silent(pid: int) -> str:
-    """End a conmon that said nothing; return how it ended."""
+def _end_silent(pid: int, patience: float) -> str:
+    """End a conmon that said nothing, unless it ends by itself within `patience` seconds; return how it ended."""
     monitor = os.pidfd_open(pid)
     try:
         # Its pipes are closed a moment before it has ended.
-        has_ended = bool(select.select([monitor], [], [], _DYING_SECONDS)[0])
+        has_ended = bool(select.select([monitor], [], [], patience)[0])
         if not has_ended:
             signal.pidfd_send_signal(monitor, signal.SIGKILL)
     finally:

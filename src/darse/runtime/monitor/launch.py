@@ -7,6 +7,7 @@ container are gone the kernel drops the mount; there is nothing for a crash to l
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -15,10 +16,18 @@ from pathlib import Path
 import msgspec
 
 from darse.core import trace
+from darse.core.tasks import ended
 from darse.linux.fs.mounts import NamespaceThreads, mount_overlay
 from darse.linux.proc.process import Process, parent_of
 from darse.runtime.monitor import HeldProcess
-from darse.runtime.monitor.conmon import ConmonProcess, CreateResult, MonitorDirectory, StdioPlan, running_monitors
+from darse.runtime.monitor.conmon import (
+    ConmonProcess,
+    CreateResult,
+    MonitorDirectory,
+    StdioPlan,
+    end_child,
+    running_monitors,
+)
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci import OCIRuntime
 
@@ -61,9 +70,10 @@ class ContainerLaunch(msgspec.Struct, frozen=True):
     restore: Path | None = None
 
 
-def launch_container(threads: NamespaceThreads, launch: ContainerLaunch) -> CreateResult:
+def launch_container(threads: NamespaceThreads, launch: ContainerLaunch, given_up: int) -> CreateResult:
     """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
 
+    The monitor and the runtime are killed as soon as there is something to read from the descriptor `given_up`.
     Raises what `write_spec` raises, OSError for a failed mount, and CreateFailed and MonitorExited as
     `ConmonProcess.complete` does.
     """
@@ -88,7 +98,7 @@ def launch_container(threads: NamespaceThreads, launch: ContainerLaunch) -> Crea
         finally:
             os.close(root_fd)
         with trace.step("process", CREATES, *command):
-            return ConmonProcess(arguments, files, launch.stdio).complete(_LAUNCH_SECONDS)
+            return ConmonProcess(arguments, files, launch.stdio).complete(_LAUNCH_SECONDS, given_up=given_up)
 
 
 class Conmon:
@@ -99,7 +109,16 @@ class Conmon:
 
     async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
         """See `Monitor.launch_container`."""
-        return await self._threads.run(launch_container, self._threads, launch)
+        given_up = os.eventfd(0, os.EFD_CLOEXEC)
+        work = asyncio.ensure_future(self._threads.run(launch_container, self._threads, launch, given_up))
+        try:
+            return await ended(work, lambda: os.eventfd_write(given_up, 1))
+        except asyncio.CancelledError:
+            if not work.cancelled() and work.exception() is None:
+                end_child(work.result().monitor_pid)
+            raise
+        finally:
+            os.close(given_up)
 
     def hold(self, pid: int) -> HeldProcess:
         """See `Monitor.hold`."""

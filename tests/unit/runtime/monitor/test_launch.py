@@ -1,18 +1,22 @@
-"""An exec that waits, with a real conmon and a runtime that is late: what it reads is its own pipe, and no other."""
+"""Launches that are given up, with a real conmon and a runtime that is late: it reads what is its own, and no other."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from darse.linux.fs.mounts import NamespaceThreads
-from darse.runtime.monitor import conmon
+from darse.runtime.monitor import conmon, launch
 from darse.runtime.monitor.conmon import ConmonProcess, MonitorDirectory, MonitorExited, StdioPlan
-from darse.runtime.monitor.launch import ExecLaunch
+from darse.runtime.monitor.launch import Conmon, ContainerLaunch, ExecLaunch, RootMount
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.oci.program import Runc
+from tests.support.waiting import wait_while
 
 _LATE = """\
 #!/bin/sh
@@ -75,3 +79,59 @@ def test_how_a_conmon_without_a_word_has_ended(
     launched = ConmonProcess([str(program)], bundle, stdio)
     with pytest.raises(MonitorExited, match=rf"conmon ended before the container was created {said}"):
         launched.complete(10)
+
+
+_NEVER = """\
+#!/bin/sh
+echo $$ > {directory}/runtime
+exec sleep 1000
+"""
+
+
+@pytest.mark.parametrize("answered", [False, True])
+async def test_a_launch_that_is_given_up_has_ended_before_what_it_stands_on_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """The runtime opens the network namespace by the engine's number for it, which is free once the start is undone."""
+    threads = NamespaceThreads(1)
+    monkeypatch.setattr(threads, "private_mounts", contextlib.nullcontext)
+    monkeypatch.setattr(launch, "mount_overlay", lambda *_, **__: None)
+    program = tmp_path / "late"
+    program.write_text(_NEVER.format(directory=tmp_path))
+    program.chmod(0o700)
+    bundle = MonitorDirectory(tmp_path / "c1", tmp_path / "exits", "c1")
+    bundle.rootfs.mkdir(parents=True)
+    bundle.exits.mkdir()
+    monitors: list[int] = []
+    cancelled = threading.Event()
+    complete = ConmonProcess.complete
+
+    def note(self: ConmonProcess, *arguments: float, **options: int) -> conmon.CreateResult:
+        monitors.append(self._monitor)
+        if answered:
+            cancelled.wait(10)
+            return conmon.CreateResult(0, self._monitor)
+        return complete(self, *arguments, **options)
+
+    monkeypatch.setattr(ConmonProcess, "complete", note)
+    wanted = ContainerLaunch(
+        Runc("late", str(program), tmp_path / "state"),
+        bundle,
+        "c1",
+        RootMount((), "", ""),
+        StdioPlan(terminal=False, stdin=False, keep_stdin_open=False),
+        lambda _: None,
+        log_path=None,
+    )
+    begun = asyncio.ensure_future(Conmon(threads).launch_container(wanted))
+    pid = tmp_path / "runtime"
+    while not (monitors and pid.exists() and pid.read_text()):
+        await asyncio.sleep(0.01)
+    begun.cancel()
+    asyncio.get_running_loop().call_later(0.05, cancelled.set)
+    with pytest.raises(asyncio.CancelledError):
+        await begun
+    assert not Path(f"/proc/{monitors[0]}").exists(), "the monitor is killed and reaped"
+    runtime = Path(f"/proc/{int(pid.read_text())}/exe")
+    wait_while(runtime.exists, what="the runtime, after its monitor")
+    threads.close()
