@@ -30,7 +30,7 @@ class StreamService:
     def attach(self, reference: str, options: AttachOptions) -> Attachment:
         """Connect to a container's streams, from now on or from its start.
 
-        Raises NotFound, InvalidParameter for detach keys, and Conflict when it is paused or just ending.
+        Raises NotFound, InvalidParameter for detach keys, Conflict when it is paused or restarting, and OSError.
         """
         container = self._store.get(reference)
         if container.state.status is Status.PAUSED:

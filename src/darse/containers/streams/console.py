@@ -23,7 +23,6 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from darse.core.errors import Conflict
 from darse.detach_keys import DetachKeys
 from darse.runtime.monitor.conmon import STDERR, STDOUT
 from darse.runtime.monitor.console import Console
@@ -213,15 +212,11 @@ class ConsoleHub:
             self.balance()
 
     def add(self, attachment: Attachment, *, running: bool) -> None:
-        """Share the streams with `attachment`, from now on, or from the process's start.
-
-        Raises Conflict when the process is just ending.
-        """
+        """Share the streams with `attachment`, from now on, or from the process's start. Raises OSError."""
         if running:
-            try:
+            # Without a monitor the process has ended: as with docker its streams are empty, and end with it.
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
                 self.connect()
-            except OSError as error:
-                raise Conflict(f"the container is stopping, its console cannot be reached: {error.strerror}") from error
             self._onlookers.add(attachment)
         self._attachments[attachment] = None
 

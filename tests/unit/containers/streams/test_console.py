@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 
 import pytest
@@ -226,3 +227,25 @@ async def test_nobody_attached_costs_nothing(conmon):
     attachment = _attach(hub)
     await attachment.close()
     assert conmon.theirs.recv(100) == b""
+
+
+@pytest.mark.parametrize("gone", [FileNotFoundError, ConnectionRefusedError])
+async def test_a_process_that_has_just_ended_has_empty_streams(conmon, gone):
+    def connect():
+        raise gone
+
+    hub = ConsoleHub(connect, terminal=False, stdin_once=False, keep_connected=False, on_detach=lambda: None)
+    collecting = asyncio.create_task(_collect(_attach(hub)))
+    done, _ = await asyncio.wait({collecting}, timeout=0.05)
+    assert not done
+    hub.process_exited()
+    assert await asyncio.wait_for(collecting, 5) == b""
+
+
+async def test_a_console_that_cannot_be_reached_for_other_reasons_is_an_error():
+    def connect():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    hub = ConsoleHub(connect, terminal=False, stdin_once=False, keep_connected=False, on_detach=lambda: None)
+    with pytest.raises(OSError, match="Too many open files"):
+        _attach(hub)
