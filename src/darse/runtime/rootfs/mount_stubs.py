@@ -35,7 +35,9 @@ class MountStubs:
     """The stubs of one container."""
 
     def __init__(self) -> None:
-        self._missing: list[str] = []
+        self._missing: set[str] = set()
+        self._looked_at: set[str] = set()
+        """Every path that was missing, those on the way included."""
         self._parents: dict[str, _Former] = {}
 
     def find(self, root_fd: int, root: str, destinations: Iterable[str], *, recursive: bool = True) -> None:
@@ -44,13 +46,18 @@ class MountStubs:
         `root` is where the root that `root_fd` is of is mounted.
         """
         for destination in destinations:
-            path = resolved_target(root_fd, root, destination)
+            target = path = resolved_target(root_fd, root, destination)
             missing = []
-            while path != "/" and _status(root_fd, path) is None:
+            # What is above a path that was found missing has been looked at, then.
+            while path != "/" and path not in self._looked_at and _status(root_fd, path) is None:
                 missing.append(path)
                 path = posixpath.dirname(path)
-            self._missing += missing if recursive else missing[:1]
-            while missing and path != "/" and path not in self._parents:
+            self._looked_at.update(missing)
+            if recursive:
+                self._missing.update(missing)
+            elif target in self._looked_at:
+                self._missing.add(target)
+            while missing and path != "/" and path not in self._parents and path not in self._looked_at:
                 status = _status(root_fd, path)
                 if status is not None:
                     self._parents[path] = _Former(status.st_mode, status.st_uid, status.st_gid)
@@ -58,7 +65,7 @@ class MountStubs:
 
     def remove(self, upper: int) -> None:
         """Remove them from an upper directory, a descriptor, where nothing was made of them. Blocks. Raises OSError."""
-        for path in sorted(set(self._missing), key=_depth, reverse=True):
+        for path in sorted(self._missing, key=_depth, reverse=True):
             _in_directory(upper, path, _remove_stub)
         for path in sorted(self._parents, key=_depth, reverse=True):
             _in_directory(upper, path, functools.partial(_remove_unchanged, self._parents[path]))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from collections.abc import Sequence
 from typing import Final
 
 from darse.core.errors import InvalidParameter
@@ -80,22 +81,35 @@ def _with_mode(root_fd: int, mount: TmpfsMount) -> TmpfsMount:
 
 
 def resolved_target(root_fd: int, root: str, destination: str) -> str:
-    """Where a path ends in the root, as far as it exists: what is missing is made there."""
-    missing = ""
-    path = destination
-    while path != "/":
-        try:
-            descriptor = open_in_root(root_fd, path, os.O_PATH)
-        except OSError:  # not there, or a link to what is not
-            path, name = posixpath.split(path)
-            missing = posixpath.join(name, missing) if missing else name
-            continue
-        try:
-            end = os.readlink(f"/proc/self/fd/{descriptor}").removeprefix(root) or "/"
-        finally:
-            os.close(descriptor)
-        return posixpath.join(end, missing) if missing else end
-    return f"/{missing}"
+    """Where a path ends in the root, as far as it exists: what is missing is made there.
+
+    Above what exists everything does, so a deep path takes a few looks only.
+    """
+    parts = [part for part in destination.split("/") if part]
+    found, count = _end_of(root_fd, parts), len(parts)
+    if found is None:
+        found, count = "/", 0  # of the longest beginning that is there
+        missing, guess = len(parts), len(parts) - 1  # most often all but the last part is
+        while count < missing - 1:
+            end = _end_of(root_fd, parts[:guess])
+            if end is None:
+                missing = guess
+            else:
+                found, count = end, guess
+            guess = (count + missing) // 2
+    return posixpath.join(found.removeprefix(root) or "/", *parts[count:])
+
+
+def _end_of(root_fd: int, parts: Sequence[str]) -> str | None:
+    """Where a path of the root ends, as the host sees it; None when it is not there, or leads to what is not."""
+    try:
+        descriptor = open_in_root(root_fd, f"/{'/'.join(parts)}", os.O_PATH)
+    except OSError:
+        return None
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _is_link(root_fd: int, name: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from darse.runtime.rootfs import mount_stubs
 from darse.runtime.rootfs.mount_stubs import MountStubs
 
 
@@ -95,3 +96,23 @@ def test_links_on_the_way_are_followed_in_the_root_and_never_in_the_upper_direct
     (root.upper / "gone").symlink_to(outside)
     assert root.left() == ["gone"]
     assert (outside / "empty").is_dir()
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_targets_below_each_other_are_looked_at_once(
+    root: _Root, monkeypatch: pytest.MonkeyPatch, recursive: bool
+) -> None:
+    looks: list[str] = []
+    status = mount_stubs._status
+
+    def counted(root_fd: int, path: str) -> os.stat_result | None:
+        looks.append(path)
+        return status(root_fd, path)
+
+    monkeypatch.setattr(mount_stubs, "_status", counted)
+    (root.root / "etc").mkdir()
+    targets = ["/etc" + "/x" * (level + 1) for level in range(200)]
+    root.find(*reversed(targets), *targets, recursive=recursive)
+    assert len(looks) < 3 * 200
+    (root.upper / targets[-1].lstrip("/")).mkdir(parents=True)
+    assert root.left() == []
