@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from darse.build.errors import InvalidPattern
 from darse.build.spaces import SPACES
+from darse.re2_programs import InvalidExpression, program
 
 _HALF = re.compile("[\ud800-\udfff]")
 _WILD = frozenset("*[]?^\\")
@@ -26,6 +27,8 @@ _ESCAPED = frozenset(".+()$")
 # nothing can interrupt: sixty patterns of `a?{0,1000}` took 16 s, and one takes 20 ms.
 _COUNT = re.compile(r"(?<!\\)\{([0-9]+)(?:,([0-9]+))?")
 _MOST_COUNTED = 1000
+# Bounds the program of all patterns together, in bytes.
+_MEMORY = 64 << 20
 
 
 def read_ignore_file(text: str) -> list[str]:
@@ -171,27 +174,18 @@ def _encoded(path: str) -> bytes:
 
 
 def _compiled(patterns: list[str]) -> Any:
-    import re2  # noqa: PLC0415 - contexts without patterns do not need it
-
-    options = re2.Options()
-    options.log_errors = False
-    options.never_capture = True
-    options.max_mem = 64 << 20
     expressions = []
-    try:
-        for pattern in dict.fromkeys(patterns):
-            expression = _encoded(_expression(pattern))
-            try:
-                re2.compile(expression, options)
-            except re2.error as error:
-                raise InvalidPattern(f"syntax error in pattern {pattern!r}: {error}") from None
-            expressions.append(expression)
+    for pattern in dict.fromkeys(patterns):
+        expression = _encoded(_expression(pattern))
         try:
-            return re2.compile(b"(?:%s)" % b")|(?:".join(expressions), options)
-        except re2.error as error:
-            raise InvalidPattern(f"{len(patterns)} patterns are too large together: {error}") from None
-    finally:
-        re2.purge()  # its cache would keep the last 128 programs, with what they have learned of paths
+            program(expression, never_capture=True, max_mem=_MEMORY)
+        except InvalidExpression as error:
+            raise InvalidPattern(f"syntax error in pattern {pattern!r}: {error}") from None
+        expressions.append(expression)
+    try:
+        return program(b"(?:%s)" % b")|(?:".join(expressions), never_capture=True, max_mem=_MEMORY)
+    except InvalidExpression as error:
+        raise InvalidPattern(f"{len(patterns)} patterns are too large together: {error}") from None
 
 
 def _check_counts(patterns: Iterable[str]) -> None:

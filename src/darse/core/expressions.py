@@ -8,8 +8,11 @@ expression's size and its texts' lengths; `Budget` bounds it for a whole request
 from __future__ import annotations
 
 import time
-from types import ModuleType
 from typing import Any, Final
+
+from darse.re2_programs import InvalidExpression, program
+
+__all__ = ["Budget", "CostlyExpression", "Expression", "InvalidExpression"]
 
 # An expression as written, in bytes of UTF-8. A list of some two hundred names fits.
 LONGEST: Final = 4096
@@ -25,10 +28,6 @@ _LARGEST: Final = 10_000
 _COSTLIEST: Final = 10_000_000
 # Seconds of processor time for the expressions of one request.
 _ALLOWANCE: Final = 0.1
-
-
-class InvalidExpression(ValueError):
-    """What was given is no regular expression; the text says why."""
 
 
 class CostlyExpression(ValueError):
@@ -57,21 +56,16 @@ class Expression:
 
     def __init__(self, text: str, budget: Budget | None = None) -> None:
         """Compile `text`. Raises InvalidExpression and CostlyExpression."""
-        import re2  # noqa: PLC0415 - few requests have an expression, and an idle engine loads nothing it does not use
-
         self._budget = budget or Budget()
         written = text.encode("utf-8", "surrogatepass")
         if len(written) > LONGEST:
             raise CostlyExpression(f"the expression is longer than {LONGEST} bytes")
         begun = time.thread_time()
-        try:
-            _compiled(re2, written, _FIRST_MEMORY)
-            # It is compiled once more, with room for states: as much time again has to be left.
-            begun -= time.thread_time() - begun
-            self._budget.spend(begun)
-            self._compiled = _compiled(re2, written, _MEMORY)
-        finally:
-            re2.purge()  # its cache would keep the programs of 128 clients, 2 MiB each
+        _bounded_program(written, _FIRST_MEMORY)
+        # It is compiled once more, with room for states: as much time again has to be left.
+        begun -= time.thread_time() - begun
+        self._budget.spend(begun)
+        self._compiled = _bounded_program(written, _MEMORY)
         if self._compiled.programsize > _LARGEST:
             raise CostlyExpression("the expression is too large: give a simpler one")
 
@@ -86,17 +80,12 @@ class Expression:
         return found
 
 
-def _compiled(re2: ModuleType, written: bytes, memory: int) -> Any:
+def _bounded_program(written: bytes, memory: int) -> Any:
     """RE2's program of at most so many bytes. Raises InvalidExpression and CostlyExpression."""
-    options = re2.Options()
-    options.max_mem = memory
-    options.log_errors = False
-    options.never_capture = True
     try:
-        return re2.compile(written, options)
-    except re2.error as error:
-        said = error.args[0].decode("utf-8", "replace") if error.args else "no regular expression"
+        return program(written, max_mem=memory, never_capture=True)
+    except InvalidExpression as error:
         # RE2's words for a program above max_mem, and for repetitions that multiply; the others are mistakes.
-        if "too large" in said:
+        if "too large" in str(error):
             raise CostlyExpression("the expression is too large: give a simpler one") from None
-        raise InvalidExpression(said) from None
+        raise

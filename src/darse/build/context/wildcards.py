@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 from darse.build.errors import BuildError
@@ -12,6 +11,7 @@ from darse.build.graph.selectors import has_wildcard
 from darse.build.ignore import clean
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
 from darse.linux.fs.openat2 import open_in_root
+from darse.re2_programs import InvalidExpression, program
 
 
 class PathNotFound(BuildError):
@@ -54,11 +54,8 @@ def _matching_below(top: int, start: str, expressions: Sequence[Any]) -> Iterato
                 walk.skip()
 
 
-@lru_cache(256)
 def _component(pattern: str) -> Any:
     """One component of a pattern as an expression of RE2: what matches comes from anywhere."""
-    import re2  # noqa: PLC0415 - most builds copy without wildcards
-
     parts, at = [], 0
     while at < len(pattern):
         character = pattern[at]
@@ -76,13 +73,9 @@ def _component(pattern: str) -> Any:
             at += 1
         else:
             parts.append(_literally(character))
-    options = re2.Options()
-    options.log_errors = False
-    options.dot_nl = True
-    options.encoding = re2.Options.Encoding.LATIN1
     try:
-        return re2.compile(os.fsencode("".join(parts)), options)
-    except re2.error as error:
+        return program(os.fsencode("".join(parts)), dot_nl=True, latin1=True)
+    except InvalidExpression as error:
         raise PathNotFound(f"syntax error in pattern {pattern!r}: {error}") from None
 
 

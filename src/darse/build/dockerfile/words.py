@@ -22,6 +22,7 @@ import msgspec
 
 from darse.build.errors import BuildError
 from darse.build.spaces import SPACES
+from darse.re2_programs import InvalidExpression, program
 
 _SPACES = frozenset(SPACES)
 _DEPTH = 100
@@ -307,8 +308,6 @@ class _Reading:
 
 
 def _compiled(pattern: str, *, shortest: bool, anchored: bool) -> Any:
-    import re2  # noqa: PLC0415 - most Dockerfiles have no pattern
-
     parts = ["^"] if anchored else []
     at = 0
     while at < len(pattern):
@@ -328,11 +327,9 @@ def _compiled(pattern: str, *, shortest: bool, anchored: bool) -> Any:
             at += 1
         else:
             parts.append(f"\\{character}" if character in _REGULAR else character)
-    options = re2.Options()
-    options.log_errors = False
     try:
-        return re2.compile("".join(parts).encode("utf-8", "surrogateescape"), options)
-    except re2.error as error:  # not UTF-8, or too large
+        return program("".join(parts).encode("utf-8", "surrogateescape"))
+    except InvalidExpression as error:  # not UTF-8, or too large
         raise WordError(f"invalid pattern ({pattern}) in substitution: {error}") from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -276,3 +277,8 @@ test_texts_of_known_meaning = some(_texts_of_known_meaning)
 test_texts_of_known_meaning_many = many(_texts_of_known_meaning)
 test_any_text = some(_any_text)
 test_any_text_many = many(_any_text)
+
+
+def test_no_program_outlives_its_search() -> None:
+    WordReader().expand("${v#a*} ${v/b?/c}", {"v": "aabbc"})
+    assert re2._Regexp._make.cache_info().currsize == 0
