@@ -66,11 +66,11 @@ class VolumeDriver(Protocol):
     def check(self, options: Mapping[str, str]) -> None:
         """Raise InvalidParameter for options it does not know."""
 
-    def create(self, name: str) -> None:
-        """Make a volume; data that is there already is kept, and is the volume's."""
+    def create(self, *names: str) -> None:
+        """Make volumes; data that is there already is kept, and is the volume's."""
 
-    def take_back(self, name: str) -> None:
-        """Undo `create` of a volume that could not be recorded; what has data in it stays."""
+    def take_back(self, *names: str) -> None:
+        """Undo `create` of volumes that could not be recorded; what has data in it stays."""
 
     def repair(self, name: str) -> None:
         """Bring a volume that exists in order after a crash."""
@@ -112,29 +112,34 @@ class LocalDriver:
         if len(options.get("o", "").encode()) > 4000 or len(options.get("device", "").encode()) > 4000:
             raise InvalidParameter("options longer than mount(2) takes")
 
-    def create(self, name: str) -> None:
-        """Make the directory, unless it is there: what nobody has recorded is never deleted."""
+    def create(self, *names: str) -> None:
+        """Make the directories that are not there: what nobody has recorded is never deleted."""
+        new = [name for name in names if not self.path(name).is_dir()]
+        try:
+            for name in new:
+                self._make(name)
+            # All at once: the first flush takes what the others would.
+            for directory in (*(self.path(name).parent for name in new), *([self._root] if new else ())):
+                sync_directory(directory)
+        except OSError:
+            self.take_back(*new)
+            raise
+
+    def _make(self, name: str) -> None:
         path = self.path(name)
-        if path.is_dir():
-            return
         with trace.step("file", f"volume {name}", "mkdir", "-p", str(path)):
             path.parent.mkdir(mode=0o701, exist_ok=True)
-            try:
-                path.parent.chmod(0o701)
-                path.mkdir(mode=0o755)
-                path.chmod(0o755)
-                sync_directory(path.parent)
-                sync_directory(self._root)
-            except OSError:
-                self.take_back(name)
-                raise
+            path.parent.chmod(0o701)
+            path.mkdir(mode=0o755)
+            path.chmod(0o755)
 
-    def take_back(self, name: str) -> None:
-        """Remove the directory where it is empty."""
-        path = self.path(name)
-        for directory in (path, path.parent):
-            with contextlib.suppress(OSError):
-                directory.rmdir()
+    def take_back(self, *names: str) -> None:
+        """Remove the directories where they are empty."""
+        for name in names:
+            path = self.path(name)
+            for directory in (path, path.parent):
+                with contextlib.suppress(OSError):
+                    directory.rmdir()
 
     def repair(self, name: str) -> None:
         """Finish a copy-up; make the directory anew if the disk has lost it."""

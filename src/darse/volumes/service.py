@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,6 +55,8 @@ _ANONYMOUS = "com.docker.volume.anonymous"
 _ANSWER_SECONDS = 15.0
 _MOUNT_SECONDS = 180.0
 _UNMOUNT_SECONDS = 5.0
+# Volumes that are made with one transaction: for so long other clients wait.
+_AT_ONCE = 100
 _log = logging.getLogger("darse.volumes")
 T = TypeVar("T")
 
@@ -195,18 +197,25 @@ class VolumeService:
             if damage is not None:
                 raise Conflict(f"create {name}: the record of this volume {damage.found}: {damage.remedy}")
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
-            with in_words():
-                # The directory of a creation that is cut short goes again.
-                await open_in_thread(lambda: driver.create(name), lambda _: driver.take_back(name))
-            try:
-                with self._state.transaction() as connection:
-                    connection.execute("INSERT INTO volumes VALUES (?, ?)", (name, VOLUME_DOCUMENTS.encode(record)))
-                    self._events.publish("volume", "create", name, {"driver": driver_name})
-            except BaseException:
-                driver.take_back(name)
-                raise
-            self._records[name] = record
+            await self._make(driver, [record])
             return record
+
+    async def _make(self, driver: VolumeDriver, records: Sequence[VolumeRecord]) -> None:
+        """Make volumes that are new, however many with one transaction."""
+        names = [record.name for record in records]
+        with in_words():
+            # The directories of a creation that is cut short go again.
+            await open_in_thread(lambda: driver.create(*names), lambda _: driver.take_back(*names))
+        try:
+            with self._state.transaction() as connection:
+                for record in records:
+                    row = (record.name, VOLUME_DOCUMENTS.encode(record))
+                    connection.execute("INSERT INTO volumes VALUES (?, ?)", row)
+                    self._events.publish("volume", "create", record.name, {"driver": record.driver})
+        except BaseException:
+            driver.take_back(*names)
+            raise
+        self._records.update(zip(names, records, strict=True))
 
     def inspect(self, name: str) -> Volume:
         """One volume. Raises NotFound."""
@@ -291,12 +300,14 @@ class VolumeService:
 
     async def delete_volume_data(self, discarded: Iterable[VolumeRecord]) -> None:
         """Remove the directories of volumes that were discarded. Logs what cannot be removed."""
-        for record in discarded:
-            async with self._locks.hold(record.name):
-                try:
-                    await self._delete_discarded(record.name)
-                except (EngineError, OSError) as error:
-                    _log.warning("volume %s: %s", record.name, error)
+        await asyncio.gather(*map(self._delete_or_log, discarded))
+
+    async def _delete_or_log(self, record: VolumeRecord) -> None:
+        async with self._locks.hold(record.name):
+            try:
+                await self._delete_discarded(record.name)
+            except (EngineError, OSError) as error:
+                _log.warning("volume %s: %s", record.name, error)
 
     async def _delete_discarded(self, name: str) -> None:
         """Delete what a discarded volume has left, before its name means another one."""
@@ -376,10 +387,11 @@ class VolumeService:
         Raises as `create` does.
         """
         self.name_anonymous(plans)
+        await self._make_anonymous(plans)
         for plan in plans:
             if plan.type != "volume":
                 continue
-            labels = {**(plan.labels or {}), **({_ANONYMOUS: ""} if plan.anonymous else {})}
+            labels = _labels(plan)
             existing = self._records.get(plan.name)
             if existing is not None and plan.driver in ("", "local"):
                 record = existing
@@ -389,6 +401,18 @@ class VolumeService:
             plan.source = str(self._drivers[record.driver].path(plan.name))
             if not record.options.get("device"):
                 await self._own(record)
+
+    async def _make_anonymous(self, plans: Iterable[MountPlan]) -> None:
+        """Make the volumes of names that nobody else has heard of, many at once."""
+        now = time.time_ns()
+        records = [
+            VolumeRecord(plan.name, "local", {}, _labels(plan), now)
+            for plan in plans
+            if plan.anonymous and plan.name not in self._records and not plan.from_container
+            if plan.driver in ("", "local") and not plan.driver_options
+        ]
+        for first in range(0, len(records), _AT_ONCE):
+            await self._make(self._drivers["local"], records[first : first + _AT_ONCE])
 
     def is_plain(self, name: str) -> bool:
         """Whether the volume is a plain directory, which copy-up can fill."""
@@ -514,3 +538,7 @@ class VolumeService:
             Name=record.name,
             Options=record.options or None,
         )
+
+
+def _labels(plan: MountPlan) -> dict[str, str]:
+    return {**(plan.labels or {}), **({_ANONYMOUS: ""} if plan.anonymous else {})}

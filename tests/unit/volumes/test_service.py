@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
+import os
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from darse.core.documents import NewerDocument
-from darse.core.errors import Conflict, InvalidParameter, NotFound
+from darse.core.errors import Conflict, InvalidParameter, NoSpace, NotFound
 from darse.core.events import EventLog
 from darse.core.filters import Filters
 from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences
@@ -16,6 +20,7 @@ from darse.engine.engine import SCHEMAS
 from darse.recovery.orphans import Orphans
 from darse.recovery.startup import Recovery
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
+from darse.volumes import drivers
 from darse.volumes.drivers import TRASH
 from darse.volumes.model import VolumeRecord
 from darse.volumes.mounts import MountPlan, parse_bind, parse_mount
@@ -273,3 +278,45 @@ async def test_ready_mounts_say_what_the_spec_needs(bench: Bench, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidParameter, match=r"error while creating mount source path '.*/file/below': mkdir .*"):
         await service.prepare_mount(parse_bind(f"{tmp_path}/file/below:/x"), "c1")
+
+
+def _anonymous(count: int) -> list[MountPlan]:
+    return [
+        MountPlan(type="volume", destination=f"/v{number}", driver="local", anonymous=True) for number in range(count)
+    ]
+
+
+async def test_many_anonymous_volumes_take_few_transactions(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of its own each, with its flushes, made the creation of a container with a thousand take 12 s."""
+    depth, outermost = 0, 0
+    transaction = bench.state.transaction
+
+    @contextmanager
+    def counted(*, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        nonlocal depth, outermost
+        outermost += not depth
+        depth += 1
+        with transaction(durable=durable) as connection:
+            yield connection
+        depth -= 1
+
+    monkeypatch.setattr(bench.state, "transaction", counted)
+    plans = _anonymous(250)
+    await bench.service.ensure_volumes(plans)
+    assert outermost <= 3
+    assert sorted(bench.names()) == sorted(plan.name for plan in plans)
+    assert all(Path(plan.source).is_dir() for plan in plans)
+    assert bench.service.inspect(plans[0].name).Labels == {"com.docker.volume.anonymous": ""}
+    bench.crash()
+    assert len(bench.names()) == 250
+
+
+async def test_of_volumes_that_cannot_all_be_made_none_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(drivers, "sync_directory", full)
+    with pytest.raises(NoSpace):
+        await bench.service.ensure_volumes(_anonymous(3))
+    assert bench.names() == []
+    assert [path.name for path in (bench.root / "volumes").iterdir()] == [TRASH]
