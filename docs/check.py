@@ -5,9 +5,11 @@ The glossary's terms are in order, each once.
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +19,8 @@ _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 # `networks/store.py`, `darse.networks.store`; a code span of the glossary's last column may be a folder.
 _FILE = re.compile(r"(?<![\w/.*])((?:\w+/)*\w+\.py)\b")
 _MODULE = re.compile(r"`darse((?:\.[a-z_]+)+)")
+# `Removal.remove_container`: a class of the sources, and what it has.
+_MEMBER = re.compile(r"`([A-Z]\w+)\.(_?[a-z]\w*)(?:\(\))?`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -31,6 +35,7 @@ def main() -> int:
     ).stdout.split()
     pages = [ROOT / name for name in listed]
     broken = [problem for page in pages for problem in [*check(page), *missing_modules(page)]]
+    broken += missing_members(pages)
     broken += check_glossary(ROOT / "docs" / "glossary.md")
     for problem in broken:
         print(problem)
@@ -66,6 +71,38 @@ def missing_modules(page: Path) -> list[str]:
         if not (path.is_dir() or path.with_suffix(".py").exists() or path.parent.with_suffix(".py").exists()):
             problems.append(f"darse{dotted}")
     return [f"{page.relative_to(ROOT)}: {name}: no such module" for name in problems]
+
+
+def missing_members(pages: list[Path]) -> list[str]:
+    """The methods and fields that pages name of our classes, and that these do not have."""
+    members: dict[str, set[str]] = {}
+    bases: dict[str, set[str]] = {}
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                bases.setdefault(node.name, set()).update(ast.unparse(base) for base in node.bases)
+                members.setdefault(node.name, set()).update(_members_of(node))
+    problems = []
+    for page in pages:
+        for owner, member in _MEMBER.findall(page.read_text(encoding="utf-8")):
+            if owner not in members or page.name == "CHANGELOG.md":
+                continue
+            family = {owner}
+            while more := {base for one in family for base in bases.get(one, ())} - family:
+                family |= more
+            if not any(member in members.get(one, ()) for one in family):
+                problems.append(f"{page.relative_to(ROOT)}: {owner}.{member}: no such member")
+    return problems
+
+
+def _members_of(node: ast.ClassDef) -> Iterator[str]:
+    for one in ast.walk(node):
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield one.name
+        elif isinstance(one, ast.Name):
+            yield one.id
+        elif isinstance(one, ast.Attribute):
+            yield one.attr
 
 
 def check_glossary(page: Path) -> list[str]:

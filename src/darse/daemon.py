@@ -150,13 +150,13 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
 
 def _keep_program(config: EngineConfig) -> None:
     """Keep the program's files: an upgrade must not change what this engine loads later."""
-    from darse import snapshot  # noqa: PLC0415 - not before the engine serves
+    from darse import program_copy  # noqa: PLC0415 - not before the engine serves
 
     try:
         if shutil.disk_usage(config.data_root).free < _PROGRAM_BYTES:
             _log.warning("%s is nearly full: no copy of the program is kept", config.data_root)
             return
-        snapshot.keep(config.data_root / "code")
+        program_copy.keep(config.data_root / "code")
     except OSError as error:
         _log.warning("cannot keep a copy of the program; restart the engine after each upgrade: %s", error)
 

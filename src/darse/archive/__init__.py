@@ -2,4 +2,10 @@
 
 Most of this runs in a process of its own (`worker`), which starts for every layer: modules here import little, and
 nothing from the rest of darse but `darse.linux`. The engine's side is `process`.
+
+process, worker                     the engine's side of the process, and its own
+apply_layer, extract, unpack_files  archives to files: a layer, any tree, a build's context
+layer_diff, tar_writer              files to archives: an overlay's upper directory, any tree
+tar_split, layer_record, reassemble the recipe that a layer's archive is rebuilt from, byte for byte
+tar, headers, stream, entry_files   what those share
 """

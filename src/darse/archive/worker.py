@@ -1,5 +1,7 @@
 """The process that touches what strangers wrote: unpacks a layer's archive, rebuilds it, and packs one.
 
+It runs as the engine's user, which may set owners, in the tree as its root directory (`darse.linux.proc.sandbox`).
+
     python -I -S -c '…' MODE DIRECTORY [KEY=VALUE]…
 
     unpack    stdin: the archive. Keys: extra (the descriptor of the recipe, to be written), size, limit (bytes; -1:

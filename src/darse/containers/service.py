@@ -17,6 +17,7 @@ from darse.containers.filesystem.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.filesystem.commit import Commits
 from darse.containers.health.monitor import HealthMonitor
 from darse.containers.lifecycle.create import Creation, check_name
+from darse.containers.lifecycle.oom import OutOfMemory
 from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.lifecycle.transient import TransientContainers
@@ -74,6 +75,7 @@ class ContainerService:
         context.listeners.add(self._health)
         context.listeners.add(self._shipping)
         context.listeners.add(self._rotation)
+        context.listeners.add(OutOfMemory(context))
 
     async def _auto_remove(self, container: Container) -> None:
         with contextlib.suppress(Conflict):  # somebody has started it again
@@ -176,7 +178,7 @@ class ContainerService:
         return future
 
     async def remove_container(self, reference: str, *, force: bool, volumes: bool, link: bool = False) -> None:
-        """Remove a container, see `Removal.remove`; with `link` the link of that name only."""
+        """Remove a container, see `Removal.remove_container`; with `link` the link of that name only."""
         if link:
             self._links.remove_link(reference)
             return

@@ -21,7 +21,7 @@ _LATER = {
     "archives of images": "darse.images.archive isal tarfile zipfile zstandard",
     "builds": "darse.build.cache darse.build.context darse.build.dockerfile darse.build.executor darse.build.files "
     "darse.build.graph darse.build.ignore darse.build.solver grpclib h2 google.protobuf",
-    "checks and repairs": "darse.engine.rebuild darse.snapshot",
+    "checks and repairs": "darse.engine.rebuild darse.program_copy",
     "expressions of clients": "re2",
     "receivers of logs": " ".join(
         f"darse.containers.logs.shipping.{name}" for name in "connections fluentd gelf journald splunk syslog".split()

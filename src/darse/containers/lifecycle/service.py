@@ -92,8 +92,7 @@ class Lifecycle:
         await context.traces.save(container.id, context.files.of(container.id).data)
 
     async def _start(self, container: Container, restore: Path | None = None) -> None:
-        save = functools.partial(self._save, container, "start")
-        monitor = await self._steps.run(container, restore, save)
+        monitor = await self._steps.run(container, restore, functools.partial(self._save_start, container))
         self._watch(container, monitor)
         self._context.listeners.started(container)
 
@@ -121,6 +120,10 @@ class Lifecycle:
             self._apply_restart_policy(container, lasted=0.0)
         write = functools.partial(self._save, container, "die", exitCode=state.exit_code)
         self._context.pending_writes.write(container.id, write)
+
+    def _save_start(self, container: Container) -> None:
+        """Write that a container runs; also for a start that a crash cut short."""
+        self._save(container, "start")
 
     def _save(self, container: Container, action: str, **attributes: object) -> None:
         """Write a container's state, and that this has happened to it."""
@@ -314,7 +317,7 @@ class Lifecycle:
                 bundle.container_pid.stat().st_mtime_ns,
                 first_health(container.record.config),
             )
-            context.pending_writes.write(container.id, functools.partial(self._save, container, "start"))
+            context.pending_writes.write(container.id, functools.partial(self._save_start, container))
         if container.state.status is Status.RUNNING:
             # A commit that was cut short has left it standing still.
             context.cgroups.freeze(context.cgroup_path(container), frozen=False)

@@ -6,7 +6,6 @@ import os
 from collections.abc import AsyncGenerator
 
 from darse.containers.dependencies import Dependencies
-from darse.containers.lifecycle.oom import OutOfMemory
 from darse.containers.lifecycle.update import ContainerUpdates
 from darse.containers.stats.service import Stats
 from darse.containers.stats.top import Top
@@ -23,7 +22,6 @@ class Observation:
         self._stats = Stats(context)
         self._updates = updates
         context.listeners.add(self._stats)
-        context.listeners.add(OutOfMemory(context))
 
     async def top(self, reference: str, arguments: str) -> TopResponse:
         """The processes of a container; see `Top.top`."""
