@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.output.table import align
+from darse.cli.output.table import align, fit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,4 +60,9 @@ def _outline(outline: Mapping[str, Any]) -> None:
 
 
 def _table(rows: list[list[str]]) -> str:
-    return align("".join("\t".join(row) + "\n" for row in rows))
+    text = "".join("\t".join(row) + "\n" for row in rows)
+    if not sys.stdout.isatty():
+        return align(text)
+    from darse.cli.command_line.flags import terminal_width
+
+    return fit(text, terminal_width(), elastic={"VALUE": 8})

@@ -6,6 +6,7 @@ import sys
 from typing import Any, NamedTuple
 
 from darse.cli.command_line.flags import Command, string
+from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.format import natural
@@ -47,7 +48,7 @@ def graph(invocation: Invocation) -> int:
     networks = invocation.client.call("GET", "/networks")
     containers = invocation.client.call("GET", "/containers/json")
     drawn = arrange(networks, containers)
-    sys.stdout.write(as_text(drawn) if shape == "text" else as_svg(drawn))
+    sys.stdout.write("".join(f"{line}\n" for line in fitted(as_text(drawn))) if shape == "text" else as_svg(drawn))
     return 0
 
 
@@ -84,7 +85,7 @@ def _attached(container: dict[str, Any], endpoint: dict[str, Any]) -> Attached:
     return Attached(container["Names"][0].removeprefix("/"), addresses, tuple(sorted(ports, key=natural)))
 
 
-def as_text(networks: list[Drawn]) -> str:
+def as_text(networks: list[Drawn]) -> list[str]:
     """A tree for each network."""
     lines = []
     for network in networks:
@@ -94,7 +95,7 @@ def as_text(networks: list[Drawn]) -> str:
             branch = "└── " if place == len(network.containers) else "├── "
             words = [one.name.ljust(width), ", ".join(one.addresses), ", ".join(one.ports)]
             lines.append(branch + "  ".join(filter(None, words)).rstrip())
-    return "".join(f"{line}\n" for line in lines)
+    return lines
 
 
 def as_svg(networks: list[Drawn]) -> str:

@@ -16,6 +16,7 @@ from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
 from darse.client.http import quote, require_name
 
+_TABLE = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
 _HEADINGS = {
     "ID": "NETWORK ID",
     "Name": "NAME",
@@ -161,12 +162,13 @@ def list_networks(invocation: Invocation) -> int:
     if not source and not options.quiet:
         source = invocation.settings.member("networksFormat", str)
     if source in ("", "table"):
-        source = "{{.ID}}" if options.quiet else "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
+        source = "{{.ID}}" if options.quiet else _TABLE
     elif source == "raw":
         raw = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n"
         source = "network_id: {{.ID}}" if options.quiet else raw
     networks.sort(key=lambda network: natural(network["Name"]))
-    write(source, (NetworkRow(one, truncate=not options.no_trunc) for one in networks), _HEADINGS)
+    rows = (NetworkRow(one, truncate=not options.no_trunc) for one in networks)
+    write(source, rows, _HEADINGS, may_fit=source == _TABLE and not options.no_trunc)
     return 0
 
 

@@ -14,6 +14,8 @@ from darse.cli.output.format import FORMAT_HELP, natural, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
 from darse.client.http import quote, require_name
 
+_TABLE = "table {{.Driver}}\t{{.Name}}"
+
 
 def create(invocation: Invocation) -> int:
     """Create a volume and print its name."""
@@ -43,11 +45,11 @@ def list_volumes(invocation: Invocation) -> int:
     if not source and not options.quiet:
         source = invocation.settings.member("volumesFormat", str)
     if source in ("", "table"):
-        source = "{{.Name}}" if options.quiet else "table {{.Driver}}\t{{.Name}}"
+        source = "{{.Name}}" if options.quiet else _TABLE
     elif source == "raw":
         source = "name: {{.Name}}" if options.quiet else "name: {{.Name}}\ndriver: {{.Driver}}\n"
     volumes = sorted(answer["Volumes"] or [], key=lambda volume: natural(volume["Name"]))
-    write(source, (VolumeRow(volume) for volume in volumes), HEADINGS)
+    write(source, (VolumeRow(volume) for volume in volumes), HEADINGS, may_fit=source == _TABLE)
     for warning in answer.get("Warnings") or ():
         sys.stderr.write(f"WARNING: {warning}\n")
     return 0

@@ -24,6 +24,8 @@ HEADINGS = {
     "InUse": "IN USE",
 }
 _SHORT = 12
+#: What a narrow terminal can be without, the least useful first.
+SPARE = ("CREATED", "USAGE", "CACHE TYPE")
 
 
 class CacheRow(Row):

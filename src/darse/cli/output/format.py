@@ -14,7 +14,7 @@ from darse.cli.output import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, ClassVar
 
     from darse.cli.templates import Template
@@ -155,8 +155,10 @@ class Format:
         except TemplateError:
             return ""  # as docker has it: a heading that cannot be made is left out
 
-    def render(self, rows: Iterable[Row], headings: Mapping[str, str], *, columns: int = 0) -> str:
-        """The list; a table is shortened to fit into `columns` when that is not 0."""
+    def render(
+        self, rows: Iterable[Row], headings: Mapping[str, str], *, columns: int = 0, spare: Sequence[str] = ()
+    ) -> str:
+        """The list; a table is shortened to fit into `columns` when that is not 0, see `table.fit`."""
         lines = [self.row(row) + "\n" for row in rows]
         if hasattr(sys.stdout, "control"):
             from darse.cli.terminal import screen
@@ -166,17 +168,24 @@ class Format:
         if not self.is_table:
             return "".join(lines)
         text = f"{self.heading(headings)}\n{''.join(lines)}"
-        return table.fit(text, columns) if columns else table.align(text)
+        return table.fit(text, columns, spare=spare) if columns else table.align(text)
 
 
-def write(source: str, rows: Iterable[Row], headings: Mapping[str, str], *, may_fit: bool = False) -> None:
-    """Print a list; on a terminal a default table (`may_fit`) is made to fit. Raises CliError."""
+def write(
+    source: str,
+    rows: Iterable[Row],
+    headings: Mapping[str, str],
+    *,
+    may_fit: bool = False,
+    spare: Sequence[str] = (),
+) -> None:
+    """Print a list; on a terminal a default table (`may_fit`) is made to fit, see `table.fit`. Raises CliError."""
     columns = 0
     if may_fit and sys.stdout.isatty():
         from darse.cli.command_line.flags import terminal_width
 
         columns = terminal_width()
-    sys.stdout.write(Format(source).render(rows, headings, columns=columns))
+    sys.stdout.write(Format(source).render(rows, headings, columns=columns, spare=spare))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -15,6 +15,7 @@ SHRINKABLE = frozenset(
     {"COMMAND", "PORTS", "IMAGE", "COMMENT", "CREATED BY", "MOUNTS", "LABELS", "DIGEST", "DESCRIPTION"}
 )
 _NARROWEST = 12
+_LEAST = 4
 
 
 def align(text: str, *, minimum: int = 10, padding: int = 3) -> str:
@@ -72,7 +73,7 @@ def fit(text: str, columns: int, *, spare: Sequence[str] = (), elastic: Mapping[
     """A table with its columns aligned, no wider than `columns`; the first line has the headings.
 
     First the cells of columns that may be shortened are, then columns move together, then those leave that are told
-    elsewhere or can be done without, `spare` ones first. Where all that is not enough the table stays as it is.
+    elsewhere or can be done without, `spare` ones first. Where all that is not enough whatever is widest is shortened.
     `elastic` are further columns that may be shortened, to so many columns of the terminal.
     """
     rows = [line.split("\t") for line in text.split("\n")]
@@ -82,12 +83,13 @@ def fit(text: str, columns: int, *, spare: Sequence[str] = (), elastic: Mapping[
     for padding, minimum, narrowest in ((3, 10, _NARROWEST), (1, 0, _NARROWEST), (1, 0, _NARROWEST // 2)):
         if (fitted := _fitted(rows, columns, padding, minimum, narrowest, elastic or {})) is not None:
             return fitted
-    for heading in [one for one in spare if one in rows[0]] + _droppable(rows[0]):
+    for heading in dict.fromkeys([*(one for one in spare if one in rows[0]), *_droppable(rows[0])]):
         number = rows[0].index(heading)
         rows = [[cell for one, cell in enumerate(row) if one != number or len(row) == 1] for row in rows]
         if (fitted := _fitted(rows, columns, 1, 0, _NARROWEST // 2, elastic or {})) is not None:
             return fitted
-    return align(text)
+    whatever = dict.fromkeys(rows[0], _LEAST)
+    return _fitted(rows, columns, 1, 0, _NARROWEST // 2, whatever, evenly=True) or align(text)
 
 
 def _droppable(headings: Sequence[str]) -> list[str]:
@@ -101,7 +103,14 @@ def _droppable(headings: Sequence[str]) -> list[str]:
 
 
 def _fitted(
-    rows: list[list[str]], columns: int, padding: int, minimum: int, narrowest: int, elastic: Mapping[str, int]
+    rows: list[list[str]],
+    columns: int,
+    padding: int,
+    minimum: int,
+    narrowest: int,
+    elastic: Mapping[str, int],
+    *,
+    evenly: bool = False,
 ) -> str | None:
     count = len(rows[0])
     shrinkable = SHRINKABLE if narrowest == _NARROWEST else SHRINKABLE | {"STATUS", "CREATED"}
@@ -116,7 +125,8 @@ def _fitted(
         if not choices:
             return None
         widest = max(choices, key=lambda one: widths[one])
-        widths[widest] = max(least[rows[0][widest]], widths[widest] - max(1, total() - columns))
+        step = 1 if evenly else max(1, total() - columns)
+        widths[widest] = max(least[rows[0][widest]], widths[widest] - step)
     cut = ["\t".join(_shortened(cell, widths[number]) for number, cell in enumerate(row)) for row in rows]
     return align("\n".join(cut), minimum=minimum, padding=padding)
 

@@ -159,7 +159,7 @@ def test_a_table_is_made_to_fit_without_loss_of_names() -> None:
     assert text.splitlines()[1].endswith("web")
     assert "…" in text
     too_long = "NAMES\tSTATE\n" + "n" * 80 + "\t" + "c" * 80
-    assert fit(too_long, 40) == align(too_long)
+    assert fit(too_long, 40).splitlines()[1] == f"{'n' * 18}… {'c' * 19}…"
     assert fit("A\tB\n1\t2\n", 80) == align("A\tB\n1\t2\n")
 
 

@@ -10,7 +10,7 @@ from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.commands.pruning import CACHES, filters_of
 from darse.cli.creating.values import size
-from darse.cli.output.cache_rows import HEADINGS, CacheRow
+from darse.cli.output.cache_rows import HEADINGS, SPARE, CacheRow
 from darse.cli.output.format import FORMAT_HELP, write
 from darse.units import human_size
 
@@ -30,8 +30,8 @@ def disk_usage(invocation: Invocation) -> int:
     wanted = parse_filters(options.filter) or {}
     records = [one for one in usage.get("BuildCache") or () if _matches(one, wanted)]
     rows = [CacheRow(one, truncate=not options.verbose) for one in records]
-    source = options.format or _TABLE
-    write(_TABLE if source == "table" else source, rows, HEADINGS, may_fit=source == _TABLE)
+    source = _TABLE if options.format in ("", "table") else options.format
+    write(source, rows, HEADINGS, may_fit=source == _TABLE and not options.verbose, spare=SPARE)
     if not options.format:
         total = sum(one["Size"] for one in records)
         reclaimable = sum(one["Size"] for one in records if not one["InUse"])

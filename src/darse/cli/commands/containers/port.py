@@ -16,7 +16,9 @@ def port(invocation: Invocation) -> int:
     name, *wanted = invocation.arguments
     ports = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]["Ports"] or {}
     if invocation.options.reachable:
-        sys.stdout.writelines(_reachable(ports, wanted))
+        from darse.cli.command_line.help_pages import fitted
+
+        sys.stdout.writelines(f"{line}\n" for line in fitted(_reachable(ports, wanted)))
         return 0
     if not any(wanted):
         lines = [f"{key} -> {_address(binding)}\n" for key, bindings in ports.items() for binding in bindings or ()]
@@ -39,9 +41,9 @@ def _reachable(ports: dict[str, list[dict[str, str]] | None], wanted: list[str])
     lines = []
     for key, bindings in ports.items():
         if asked in ("", key):
-            lines += [f"{key} -> {_address(one)}  {_from_where(one['HostIp'])}\n" for one in bindings or ()]
+            lines += [f"{key} -> {_address(one)}  {_from_where(one['HostIp'])}" for one in bindings or ()]
             if not bindings:
-                lines.append(f"{key}  not published: from containers on its own networks\n")
+                lines.append(f"{key}  not published: from containers on its own networks")
     return sorted(lines, key=natural)
 
 

@@ -18,8 +18,11 @@ def top(invocation: Invocation) -> int:
     text = "".join("\t".join(line) + "\n" for line in (found["Titles"], *(found["Processes"] or ())))
     # docker's columns are 20 wide, which is more than a terminal; what fits stays as scripts know it.
     shown = table.align(text, minimum=20)
-    if sys.stdout.isatty() and max(map(table.width, shown.splitlines())) > terminal_width():
-        shown = table.align(text, minimum=0)
+    if sys.stdout.isatty() and max(map(table.width, shown.splitlines())) > (columns := terminal_width()):
+        # What is still too long is cut, as by ps(1) on a terminal.
+        shown = "".join(
+            f"{table.ellipsis(line, columns)}\n" for line in table.align(text, minimum=0, padding=1).splitlines()
+        )
     sys.stdout.write(shown)
     return 0
 

@@ -10,10 +10,12 @@ import os
 import sys
 from typing import Any
 
-from darse.cli.command_line.flags import Command, Options, string, switch
+from darse.cli.command_line.flags import Command, Options, string, switch, terminal_width
+from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.engine import pull
 from darse.cli.errors import CliError
+from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
 from darse.image_spec.references import split
 from darse.units import human_size
@@ -105,18 +107,19 @@ class _Shown:
         """Print one finding."""
         self.clear()
         mark = "repaired" if message.get("repaired") else _MARKS.get(message["level"], message["level"])
-        text = f"{mark:<8}"
+        said = f"{mark:<8}  {screen.visible(message['subject'])}: {screen.visible(message['finding'])}"
+        advice = [f"{'':<8}  -> {screen.visible(message['advice'])}"] if message.get("advice") else []
+        text = "".join(f"{line}\n" for line in fitted([said, *advice]))
         if self._has_colours:
-            text = f"\x1b[{_COLOURS.get(mark, '0')}m{text}\x1b[0m"
-        screen.control(f"{text}  {screen.visible(message['subject'])}: {screen.visible(message['finding'])}\n")
-        if message.get("advice"):
-            screen.control(f"{'':<8}  -> {screen.visible(message['advice'])}\n")
+            text = f"\x1b[{_COLOURS.get(mark, '0')}m{text[:8]}\x1b[0m{text[8:]}"
+        screen.control(text)
 
     def progress(self, message: dict[str, Any]) -> None:
         """Say how far it is."""
         if self._is_terminal and message.get("doing"):
             total = f" {message.get('done', 0)}/{message['total']}" if message.get("total") else ""
-            screen.control(f"\r\x1b[2K{screen.visible(message['doing'])}{total}")
+            doing = ellipsis(f"{screen.visible(message['doing'])}{total}", terminal_width() - 1)
+            screen.control(f"\r\x1b[2K{doing}")
 
     def clear(self) -> None:
         """Take the line of progress away."""

@@ -32,6 +32,8 @@ _CONTAINERS = (
 )
 _VOLUMES = "table {{.Name}}\t{{.Links}}\t{{.Size}}"
 _CACHE = "table {{.ID}}\t{{.CacheType}}\t{{.Size}}\t{{.CreatedSince}}\t{{.LastUsedSince}}\t{{.UsageCount}}\t{{.Shared}}"
+# What a narrow terminal can be without, the least useful first.
+_SPARE_IMAGES = ("CREATED", "SHARED SIZE", "IMAGE ID")
 _ACTIVE = frozenset({"running", "paused", "restarting"})
 
 
@@ -155,17 +157,17 @@ def disk_usage(invocation: Invocation) -> int:
 def _verbose(usage: Mapping[str, Any], source: str) -> None:
     everything = AllUsage(usage, truncate=source.startswith("table"))
     if source == "table":
-        for title, form, rows, headings in (
-            ("Images space usage:\n\n", _IMAGES, everything.Images(), image_rows.HEADINGS),
-            ("\nContainers space usage:\n\n", _CONTAINERS, everything.Containers(), container_rows.HEADINGS),
-            ("\nLocal Volumes space usage:\n\n", _VOLUMES, everything.Volumes(), volume_rows.HEADINGS),
+        for title, form, rows, headings, spare in (
+            ("Images space usage:\n\n", _IMAGES, everything.Images(), image_rows.HEADINGS, _SPARE_IMAGES),
+            ("\nContainers space usage:\n\n", _CONTAINERS, everything.Containers(), container_rows.HEADINGS, ()),
+            ("\nLocal Volumes space usage:\n\n", _VOLUMES, everything.Volumes(), volume_rows.HEADINGS, ()),
         ):
             sys.stdout.write(title)
-            write(form, rows, headings, may_fit=True)
+            write(form, rows, headings, may_fit=True, spare=spare)
         caches = everything.BuildCache()
         total = human_size(sum(one.document["Size"] for one in caches if not one.document["Shared"]))
         sys.stdout.write(f"\nBuild cache usage: {total}\n\n")
-        write(_CACHE, caches, cache_rows.HEADINGS, may_fit=True)
+        write(_CACHE, caches, cache_rows.HEADINGS, may_fit=True, spare=cache_rows.SPARE)
         return
     sys.stdout.write(Format(source).row(everything))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from darse.cli.command_line.flags import Command, string
@@ -34,9 +34,10 @@ def info(invocation: Invocation) -> int:
     }
     if template is None:
         user = _user(invocation)
-        sys.stdout.write("".join(f"{line}\n" for line in _client_lines(invocation)) + "\nServer:\n")
+        _print(_client_lines(invocation))
+        sys.stdout.write("\nServer:\n")
         if server is not None:
-            sys.stdout.write("".join(f"{line}\n" for line in _server_lines(server, user, invocation.settings.debug)))
+            _print(_server_lines(server, user, invocation.settings.debug))
             sys.stdout.write("\n")
             sys.stdout.flush()
             sys.stderr.write("".join(f"{line}\n" for line in server.get("Warnings") or ()))
@@ -47,6 +48,14 @@ def info(invocation: Invocation) -> int:
     if errors:
         raise CliError("\n".join([*(f"ERROR: {one}" for one in errors), "errors pretty printing info"]))
     return 0
+
+
+def _print(lines: Iterable[str]) -> None:
+    if sys.stdout.isatty():
+        from darse.cli.command_line.help_pages import fitted
+
+        lines = fitted(lines)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _user(invocation: Invocation) -> str:
