@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.cli.command_line import index
+from darse.cli.command_line import flag_words, index
 from darse.cli.command_line.flags import Command, Flag
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
@@ -25,17 +25,15 @@ _OBJECTS = {
     "NAME|ID": "any",
     "NAME[:TAG]": "image",
 }
-_FLAG_OBJECTS = {"network": "network", "net": "network", "volumes-from": "container", "link": "container"}
-_FLAG_WORDS = {
-    "restart": ("no", "always", "on-failure", "unless-stopped"),
-    "platform": ("linux/amd64", "linux/arm/v7", "linux/arm64", "linux/ppc64le", "linux/riscv64", "linux/s390x"),
-    "pull": ("always", "missing", "never"),
-    "log-driver": ("fluentd", "gelf", "journald", "json-file", "local", "none", "splunk", "syslog"),
-    "type": ("container", "image", "network", "volume"),
-    "last": ("create", "start", "exec", "stop", "kill", "restart", "rm"),
-    "signal": ("HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"),
-    "ipc": ("host", "none", "private", "shareable"),
-    "log-level": ("debug", "info", "warn", "error", "fatal"),
+_FLAG_OBJECTS = {
+    "cache-from": "image",
+    "config-from": "network",
+    "context create from": "context",
+    "from": "container",
+    "link": "container",
+    "net": "network",
+    "network": "network",
+    "volumes-from": "container",
 }
 _HOSTS = ("unix:///run/darse/darse.sock", "unix:///var/run/docker.sock", "ssh://", "tcp://")
 _TABLES = (
@@ -48,8 +46,20 @@ _TABLES = (
     "context ls",
     "system df",
 )
-# Members of /info that list drivers, by the commands and flags that take one.
-_DRIVERS = {"network create": "Network", "volume create": "Volume"}
+# What /info lists, by the flags that take one of it.
+_DRIVERS = {
+    "network create driver": "Network",
+    "volume create driver": "Volume",
+    "volume-driver": "Volume",
+    "log-driver": "Log",
+    "runtime": "Runtimes",
+}
+# What there is where no engine answers.
+_USUAL_DRIVERS = {
+    "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+    "Volume": ["local"],
+    "Runtimes": ["crun", "runc"],
+}
 # How much of a directory's archive is read to learn its names, where no `ls` can be run there.
 _ARCHIVE_LIMIT = 8 * 1024 * 1024
 # Commands whose arguments can only be containers that run, or that do not.
@@ -169,20 +179,28 @@ def _values(flag: Flag, current: str, settings: Settings, command: Command) -> l
     if flag.name == "filter":
         return _filter(command, current, settings)
     if flag.name == "format":
-        return _starting(current, ["json", *(["table"] if command.path in _TABLES else [])])
+        own = flag_words.words(command.path, flag.name)
+        return _starting(current, own or ["json", *(["table"] if command.path in _TABLES else [])])
     if flag.name == "host":
         return _starting(current, [*_HOSTS, *_context_hosts(settings)])
     if flag.name == "context":
         return _names("context", "", current, settings, [])
-    if flag.name == "driver" and command.path in _DRIVERS:
-        return _starting(current, _drivers(_DRIVERS[command.path], settings))
-    if flag.name == "log-driver":
-        return _starting(current, [*_FLAG_WORDS["log-driver"], *_drivers("Log", settings)])
-    if flag.name in _FLAG_WORDS:
-        return _starting(current, _FLAG_WORDS[flag.name])
-    extra = ["bridge", "host", "none"] if flag.name in ("network", "net") else []
-    kind = _FLAG_OBJECTS.get(flag.name, "")
-    return sorted({*_starting(current, extra), *_names(kind, "", current, settings, [])}) if kind else []
+    if kind := _DRIVERS.get(f"{command.path} {flag.name}", _DRIVERS.get(flag.name, "")):
+        return _starting(current, [*flag_words.words(command.path, flag.name), *_drivers(kind, settings)])
+    if flag.kind != "int" and (values := flag_words.words(command.path, flag.name)):
+        return _joined(current, settings) or _starting(current, values)
+    extra = ["bridge", "host", "none", "container:"] if flag.name in ("network", "net") else []
+    kind = _FLAG_OBJECTS.get(f"{command.path} {flag.name}", _FLAG_OBJECTS.get(flag.name, ""))
+    names = _joined(current, settings) or _names(kind, "", current, settings, [])
+    return sorted({*_starting(current, extra), *names}) if kind else []
+
+
+def _joined(current: str, settings: Settings) -> list[str]:
+    """The containers whose namespace may be joined, behind `container:`."""
+    word, colon, name = current.partition(":")
+    if not colon or word != "container":
+        return []
+    return [f"container:{one}" for one in _names("container", "exec", name, settings, [])]
 
 
 def _filter(command: Command, current: str, settings: Settings) -> list[str]:
@@ -211,10 +229,10 @@ _FILTER_OBJECTS = {
 
 def _drivers(kind: str, settings: Settings) -> list[str]:
     try:
-        plugins = _asked(settings).call("GET", "/info")["Plugins"]
+        info = _asked(settings).call("GET", "/info")
     except CliError:
-        return {"Network": ["bridge", "host", "ipvlan", "macvlan", "null"], "Volume": ["local"]}.get(kind, [])
-    return list(plugins.get(kind) or ())
+        return _USUAL_DRIVERS.get(kind, [])
+    return list((info if kind == "Runtimes" else info["Plugins"]).get(kind) or ())
 
 
 def _context_hosts(settings: Settings) -> list[str]:
