@@ -28,7 +28,7 @@ _LISTED = 500
 _BIG = "bench/big:1"
 
 
-def _sizes(count: int, total: int) -> list[int]:
+def sizes_of_files(count: int, total: int) -> list[int]:
     """Sizes of files: most are small, a few make up most of it."""
     chance = random.Random(7)
     drawn = [math.exp(chance.gauss(8.3, 1.9)) for _ in range(count)]
@@ -72,7 +72,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 def write_big(path: Path) -> None:
     """Write the archive of the image `bench/big:1`."""
-    sizes = _sizes(_FILES, _BYTES)
+    sizes = sizes_of_files(_FILES, _BYTES)
     diff_ids, members = [], []
     with tarfile.open(path, "w") as archive:
         for number in range(_LAYERS):

@@ -23,6 +23,7 @@ from darse.build.executor import EngineExecutor
 from darse.build.executor.session import BuildSession
 from darse.build.exporter import export_image
 from darse.build.graph import GitSource, GraphBuilder, VertexMetadata
+from darse.build.history import BuildHistory, BuildHistoryService
 from darse.build.ignore import clean
 from darse.build.progress import (
     BuildPlanned,
@@ -76,11 +77,13 @@ class BuildService:
         registries: RegistryService,
         executor: EngineExecutor,
         storage: CacheStorage,
+        history: BuildHistory,
     ) -> None:
         self.contexts = ContextStore(data_root, images.trash)
         self._images = images
         self._registries = registries
         self.executor = executor
+        self.history = BuildHistoryService(history, executor)
         self._storage = storage
         self._solver = Solver(executor.for_session(BuildSession()), storage)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
@@ -105,7 +108,7 @@ class BuildService:
         the Dockerfile, unless the request names a URL. Whatever the end, nothing of the build runs afterwards, and only
         its cache stays. Raises BuildError for what the Dockerfile or one of its steps is to blame for, and EngineError.
         """
-        task = asyncio.create_task(self._build(request, archives, report))
+        task = asyncio.create_task(self._recorded(request, archives, report))
         self._tasks.add(task)
         if request.id:
             self._named[request.id] = task
@@ -125,6 +128,12 @@ class BuildService:
         """Cancel the build that its client has named so; does nothing where there is none."""
         if (task := self._named.get(identifier)) is not None:
             task.cancel()
+
+    async def _recorded(self, request: BuildRequest, archives: Archives, report: BuildReport) -> BuiltImage:
+        with self.history.recorded(request, report) as recorder:
+            built = await self._build(request, archives, recorder)
+            recorder.built(built)
+            return built
 
     async def _build(self, request: BuildRequest, archives: Archives, report: BuildReport) -> BuiltImage:
         async with self.contexts.directory() as root, self._images.lease() as lease:

@@ -19,5 +19,11 @@ SCHEMA = Schema(
             sequence INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT NOT NULL UNIQUE, inputs BLOB NOT NULL
         )
         """,
+        """
+        CREATE TABLE build_history (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, summary BLOB NOT NULL,
+            steps BLOB NOT NULL, log BLOB NOT NULL
+        )
+        """,
     ),
 )

@@ -14,6 +14,7 @@ from darse.images.transfer.service import RegistryService
 from darse.wire.system import BuildCacheRecord, ObjectUsage
 
 if TYPE_CHECKING:
+    from darse.build.history import BuildHistoryService
     from darse.build.service import BuildService
     from darse.build.solver import CacheRecord
 
@@ -84,6 +85,12 @@ class Builds:
         total = sum(one.Size for one in records)
         return ObjectUsage(len(active), len(records), total - sum(one.Size for one in active), total, records)
 
+    async def history(self) -> BuildHistoryService | None:
+        """The builds that were; None where there was none yet, and nothing is loaded to say so."""
+        if self._made is None and self._context.database.row("SELECT 1 FROM build_history LIMIT 1") is None:
+            return None
+        return (await self.load()).history
+
     def _has_records(self) -> bool:
         return self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is not None
 
@@ -92,12 +99,14 @@ def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], Bui
     """Import what builds are made of; return what makes the service."""
     from darse.build.cache.storage import DatabaseCacheStorage  # noqa: PLC0415
     from darse.build.executor import EngineExecutor  # noqa: PLC0415
+    from darse.build.history import BuildHistory  # noqa: PLC0415
     from darse.build.service import BuildService  # noqa: PLC0415
 
     def make(context: Dependencies, containers: ContainerService, registries: RegistryService) -> BuildService:
         executor = EngineExecutor(context, containers.transient, registries)
         storage = DatabaseCacheStorage(context.database)
-        return BuildService(context.config.data_root, context.images, registries, executor, storage)
+        history = BuildHistory(context.database)
+        return BuildService(context.config.data_root, context.images, registries, executor, storage, history)
 
     return make
 

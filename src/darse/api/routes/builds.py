@@ -1,8 +1,9 @@
-"""`/build`: images of Dockerfiles, and the cache of builds."""
+"""`/build`: images of Dockerfiles, and the cache of builds; and darse's own `/darse/builds`, their history."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from darse.api import aiohttp_server as web
 from darse.api import query
@@ -10,9 +11,12 @@ from darse.api.progress import Message
 from darse.api.responses import empty, json_response, progress
 from darse.api.routing import Call, Routes
 from darse.core import executors
-from darse.core.errors import InvalidParameter
+from darse.core.errors import InvalidParameter, NotFound
 from darse.core.filters import Filters
 from darse.wire.system import CachesPruned
+
+if TYPE_CHECKING:
+    from darse.build.history import BuildHistoryService
 
 ROUTES = Routes()
 PRUNE_FILTERS = ("description", "id", "inuse", "parent", "private", "shared", "type", "until")
@@ -56,3 +60,39 @@ async def prune(call: Call) -> web.StreamResponse:
         max_used_space=query.number(request, "max-used-space") or 0,
     )
     return json_response(CachesPruned([one.ID for one in removed] or None, sum(one.Size for one in removed)))
+
+
+@ROUTES.add("GET", "/darse/builds")
+async def list_builds(call: Call) -> web.StreamResponse:
+    """The builds that run and those that were, the newest first."""
+    history = await call.engine.builds.history()
+    if history is None:
+        return json_response([])
+    from darse.api.builds.history import summary_document  # noqa: PLC0415
+
+    return json_response([summary_document(one) for one in history.summaries()])
+
+
+@ROUTES.add("GET", "/darse/builds/{name}")
+async def explain_build(call: Call) -> web.StreamResponse:
+    """What became of each step of a build, and why."""
+    history = await _history(call)
+    from darse.api.builds.history import explanation_document  # noqa: PLC0415
+
+    return json_response(explanation_document(await history.explain(call.match["name"])))
+
+
+@ROUTES.add("GET", "/darse/builds/{name}/logs")
+async def build_logs(call: Call) -> web.StreamResponse:
+    """What the steps of a build said."""
+    history = await _history(call)
+    from darse.api.builds.history import log_document  # noqa: PLC0415
+
+    return json_response([log_document(one) for one in history.logs(call.match["name"])])
+
+
+async def _history(call: Call) -> BuildHistoryService:
+    history = await call.engine.builds.history()
+    if history is None:
+        raise NotFound(f"no build {call.match['name']}: there was none yet")
+    return history

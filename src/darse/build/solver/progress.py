@@ -46,6 +46,10 @@ class VertexCompleted(msgspec.Struct, frozen=True):
     name: str
     cached: bool = False
     error: str = ""
+    outcome: Outcome | None = None
+    """How a vertex of the graph came to its result; None for one that failed."""
+    snapshots: tuple[str, ...] = ()
+    """Its result."""
 
 
 class VertexLog(msgspec.Struct, frozen=True):

@@ -243,8 +243,9 @@ class _Build:
         for snapshot in snapshots:
             self._storage.use(snapshot.id, self._solver.clock())
         kind = OutcomeKind.CACHED_BY_CONTENT if key.by_content else OutcomeKind.CACHED
-        self.outcomes[digest] = outcome or Outcome(kind, key.key)
-        self._report(VertexCompleted(digest, metadata.name, outcome is None))
+        found = self.outcomes[digest] = outcome or Outcome(kind, key.key)
+        made = tuple(one.id for one in snapshots)
+        self._report(VertexCompleted(digest, metadata.name, outcome is None, outcome=found, snapshots=made))
 
     async def _cached(self, vertex: Vertex, key: _Key) -> tuple[Snapshot, ...] | None:
         """All outputs of a vertex from the cache, leased; None where one is missing."""

@@ -41,6 +41,7 @@ _B = "darse.cli.commands.build"
 
 COMMANDS = {
     "builder build": IndexEntry(f"{_B}.build", "Build an image from a Dockerfile"),
+    "builder history": IndexEntry(f"{_B}.history", "List builds, or show what the steps of one took and said"),
     "builder du": IndexEntry(f"{_B}.cache", "Show what the build cache has"),
     "builder prune": IndexEntry(f"{_B}.cache", "Remove build cache"),
     "checkpoint create": IndexEntry(f"{_C}.checkpoint", "Create a checkpoint from a running container"),
@@ -137,7 +138,7 @@ COMMANDS = {
     "search": IndexEntry(f"{_R}.search", "Search Docker Hub for images"),
     "inspect": IndexEntry(f"{_S}.inspect", "Return low-level information on objects"),
     "version": IndexEntry(f"{_S}.version", "Show the version information"),
-    "explain": IndexEntry(f"{_S}.explain", "Show what was done to a container, or by a pull, step by step"),
+    "explain": IndexEntry(f"{_S}.explain", "Show what was done to a container, by a pull or a build, step by step"),
     "doctor": IndexEntry(f"{_S}.doctor", "Check what this host has and lacks"),
     "completion": IndexEntry(f"{_S}.completion", "Print a completion script for bash, zsh or fish"),
 }
@@ -148,6 +149,7 @@ ALIASES = {
     "exec": "container exec",
     "ps": "container ls",
     "build": "image build",
+    "build history": "builder history",
     "pull": "image pull",
     "images": "image ls",
     "info": "system info",

@@ -49,7 +49,7 @@ class CacheRow(Row):
         return human_size(self.document["Size"])
 
     def CreatedSince(self) -> str:
-        return ago(_seconds(self.document["CreatedAt"]))
+        return ago(seconds_of(self.document["CreatedAt"]))
 
     def CreatedAt(self) -> str:
         return _shown(self.document["CreatedAt"])
@@ -58,7 +58,7 @@ class CacheRow(Row):
         return _shown(self.document.get("LastUsedAt") or "")
 
     def LastUsedSince(self) -> str:
-        return ago(_seconds(self.document["LastUsedAt"])) if self.document.get("LastUsedAt") else ""
+        return ago(seconds_of(self.document["LastUsedAt"])) if self.document.get("LastUsedAt") else ""
 
     def UsageCount(self) -> str:
         return str(self.document["UsageCount"])
@@ -78,6 +78,7 @@ def _shown(time: str) -> str:
     return f"{time.removesuffix('Z').replace('T', ' ')} +0000 UTC" if time else ""
 
 
-def _seconds(time: str) -> float:
+def seconds_of(time: str) -> float:
+    """A time of the API, since the epoch."""
     # RFC 3339 in UTC; no Python takes nanoseconds.
     return datetime.datetime.fromisoformat(f"{time[:19]}+00:00").timestamp()

@@ -1,4 +1,7 @@
-"""`explain`: the story of what was done to a container, step by step, with the shell command that does the same."""
+"""`explain`: the story of what was done to a container, step by step, with the shell command that does the same.
+
+Of a build it is the graph of its steps: what was in the cache, what was not, and why.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 from darse.cli.command_line.flags import Command, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.errors import CliError
+from darse.cli.errors import ApiError, CliError
 from darse.cli.output import shell, table
 from darse.client.http import quote
 
@@ -33,7 +36,15 @@ def explain(invocation: Invocation) -> int:
     if len(invocation.arguments) > 1:
         raise CliError("a name is looked up from a container: darse explain dns NAME --from CONTAINER", 125)
     path = f"/darse/explain/{quote(invocation.arguments[0])}"
-    operation = invocation.client.call("GET", path, {"last": options.last or None})
+    if options.last == "build":
+        return _build(invocation)
+    try:
+        operation = invocation.client.call("GET", path, {"last": options.last or None})
+    except ApiError as error:
+        # A build, or an image that was built here: it has no pull.
+        if options.last or error.http_status != 404 or not _is_build(invocation):
+            raise
+        return _build(invocation)
     if options.format == "json":
         from darse.cli.output.inspect import indented
 
@@ -43,6 +54,19 @@ def explain(invocation: Invocation) -> int:
     else:
         sys.stdout.write("".join(f"{line}\n" for line in story(operation, invocation.arguments[0])))
     return 0
+
+
+def _is_build(invocation: Invocation) -> bool:
+    from darse.cli.building import build_graph
+
+    return build_graph.is_known(invocation.client, invocation.arguments[0])
+
+
+def _build(invocation: Invocation) -> int:
+    """Print the graph of a build."""
+    from darse.cli.building import build_graph
+
+    return build_graph.show(invocation.client, invocation.arguments[0], invocation.options.format)
 
 
 def _lookup(invocation: Invocation, container: str) -> int:
@@ -201,14 +225,14 @@ COMMANDS = {
     "explain": (
         Command(
             "explain",
-            "[OPTIONS] [CONTAINER|IMAGE|dns NAME]",
-            "Show what was done to a container, or by a pull, step by step",
+            "[OPTIONS] [CONTAINER|IMAGE|BUILD|dns NAME]",
+            "Show what was done to a container, by a pull or a build, step by step",
             (
-                string("format", "'json', or a Go template", "f"),
+                string("format", "'json', or a Go template; of a build 'json' or 'svg'", "f"),
                 string("from", "With 'dns': the container from which the name is looked up", value="container"),
                 string(
                     "last",
-                    'Which operation: "create", "start", "exec", "stop", ..., or "pull" of an image '
+                    'Which operation: "create", "start", "exec", "stop", ..., or "pull" or "build" of an image '
                     "(default: the newest that is no ending)",
                 ),
             ),

@@ -1,0 +1,24 @@
+"""The builds that were: when, of what, what each step took, what it said, and why it was or was not in the cache.
+
+recorder   takes a build's events, and becomes a record at its end
+store      the newest records, in the engine's database
+service    what the API asks: lists, logs, explanations
+causes     why steps were executed: from a record and those before it
+changes    which files of a source changed, as far as both its trees are still there
+"""
+
+from darse.build.history.records import BuildState, BuildSummary, StepLog, StepRecord, StepState
+from darse.build.history.service import BuildHistoryService, ExplainedStep, Explanation
+from darse.build.history.store import BuildHistory
+
+__all__ = [
+    "BuildHistory",
+    "BuildHistoryService",
+    "BuildState",
+    "BuildSummary",
+    "ExplainedStep",
+    "Explanation",
+    "StepLog",
+    "StepRecord",
+    "StepState",
+]

@@ -1,0 +1,137 @@
+"""The history of one engine's builds: those that run, those that were, and the explanation of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from darse.build.graph import GitSource, LocalSource, dependencies
+from darse.build.history.causes import Cause, cause_of, changed_sources
+from darse.build.history.changes import FileFacts, changes, read_tree
+from darse.build.history.recorder import BuildRecorder
+from darse.build.history.records import BuildRecord, BuildSummary, StepLog, StepRecord
+from darse.build.history.store import BuildHistory, find
+from darse.build.progress import BuildReport
+from darse.build.request import BuildRequest
+from darse.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from darse.build.executor import EngineExecutor
+
+# So many earlier builds are looked at for what a step was before.
+_EARLIER = 10
+# Files that are named for one input.
+_MOST_NAMED = 10
+
+
+class ExplainedStep(msgspec.Struct, frozen=True):
+    """A step with the reason for what it is."""
+
+    step: StepRecord
+    cause: Cause
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A build with the reasons for what became of its steps."""
+
+    summary: BuildSummary
+    steps: tuple[ExplainedStep, ...]
+
+
+class BuildHistoryService:
+    """Keeps the history, and explains."""
+
+    def __init__(self, history: BuildHistory, executor: EngineExecutor) -> None:
+        self._history = history
+        self._executor = executor
+        self._running: dict[str, BuildRecorder] = {}
+
+    @contextmanager
+    def recorded(self, request: BuildRequest, report: BuildReport) -> Iterator[BuildRecorder]:
+        """Record the block as a build, unless a question about the Dockerfile is answered by it."""
+        recorder = BuildRecorder(request, report)
+        if request.call:
+            yield recorder
+            return
+        self._running[recorder.id] = recorder
+        try:
+            yield recorder
+        except BaseException as error:
+            self._end(recorder, recorder.failed(error if isinstance(error, Exception) else None))
+            raise
+        self._end(recorder, recorder.ended())
+
+    def _end(self, recorder: BuildRecorder, record: BuildRecord) -> None:
+        del self._running[recorder.id]
+        self._history.add(record, recorder.logs())
+
+    def summaries(self) -> list[BuildSummary]:
+        """All builds, the newest first."""
+        running = [recorder.running() for recorder in reversed(self._running.values())]
+        return [*running, *self._history.summaries()]
+
+    def logs(self, reference: str) -> tuple[StepLog, ...]:
+        """What the steps of a build said. Raises NotFound."""
+        summary = find(self.summaries(), reference)
+        running = self._running.get(summary.id)
+        return running.logs() if running is not None else self._history.logs(summary)
+
+    async def explain(self, reference: str) -> Explanation:
+        """A build (its id, its image's name or id) with the reasons. Raises NotFound."""
+        summary = find(self.summaries(), reference)
+        running = self._running.get(summary.id)
+        record = running.unfinished() if running is not None else self._history.record(summary)
+        before: list[StepRecord] = []
+        for earlier in self._history.before(summary)[:_EARLIER]:
+            before += self._history.record(earlier).steps
+        steps = {step.vertex: step for step in record.steps}
+        return Explanation(record.summary, tuple([await self._explained(one, steps, before) for one in record.steps]))
+
+    async def _explained(
+        self, step: StepRecord, steps: dict[str, StepRecord], before: Sequence[StepRecord]
+    ) -> ExplainedStep:
+        files = {}
+        for index, vertex in changed_sources(step):
+            source = steps.get(vertex)
+            if source is not None and step.operation is not None:
+                selectors = dependencies(step.operation, len(step.inputs))[index].selectors
+                found = await self._changed_files(source, before)
+                if found is not None:
+                    files[vertex] = _named(list(changes(*found, selectors)))
+        return ExplainedStep(step, cause_of(step, steps, before, files))
+
+    async def _changed_files(
+        self, step: StepRecord, before: Sequence[StepRecord]
+    ) -> tuple[dict[str, FileFacts], dict[str, FileFacts]] | None:
+        """A source's files before and now; None where a tree of them is gone, or too large."""
+        if not isinstance(step.operation, LocalSource | GitSource) or not step.snapshots:
+            return None
+        for earlier in before:
+            if _is_same_source(earlier, step) and earlier.snapshots and earlier.snapshots != step.snapshots:
+                old, new = await self._files(earlier), await self._files(step)
+                return (old, new) if old is not None and new is not None else None
+        return None
+
+    async def _files(self, step: StepRecord) -> dict[str, FileFacts] | None:
+        try:
+            layers = self._executor.snapshotter.layers_of(step.snapshots[0])
+        except NotFound:
+            return None
+        return await self._executor.trees.read(layers, read_tree)
+
+
+def _is_same_source(one: StepRecord, other: StepRecord) -> bool:
+    match one.operation, other.operation:
+        case LocalSource(name=name), LocalSource(name=wanted):
+            return name == wanted
+        case GitSource(remote=remote), GitSource(remote=wanted):
+            return remote == wanted
+    return False
+
+
+def _named(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_NAMED
+    return lines if more <= 0 else [*lines[:_MOST_NAMED], f"and {more} more"]

@@ -1,0 +1,103 @@
+"""The newest builds, in the engine's database. A power cut may lose some: no write waits for the disk."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import msgspec
+
+from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord
+from darse.core.errors import InvalidParameter, NotFound
+from darse.core.state import State
+from darse.images import references
+
+# How many builds are remembered.
+MOST_BUILDS = 200
+_SHORTEST_ID = 4
+_SUMMARY = msgspec.json.Decoder(BuildSummary)
+_STEPS = msgspec.json.Decoder(tuple[StepRecord, ...])
+_LOGS = msgspec.msgpack.Decoder(tuple[StepLog, ...])
+
+
+class BuildHistory:
+    """Keeps records and logs of builds that have ended."""
+
+    def __init__(self, state: State, *, most: int = MOST_BUILDS) -> None:
+        self._state = state
+        self._most = most
+
+    def add(self, record: BuildRecord, logs: Sequence[StepLog]) -> None:
+        """Keep a build, and forget the oldest of too many."""
+        row = (
+            record.summary.id,
+            msgspec.json.encode(record.summary),
+            zlib.compress(msgspec.json.encode(record.steps), 1),
+            zlib.compress(msgspec.msgpack.encode(tuple(logs)), 1),
+        )
+        with self._state.transaction(durable=False) as connection:
+            connection.execute("INSERT INTO build_history (id, summary, steps, log) VALUES (?, ?, ?, ?)", row)
+            connection.execute(
+                "DELETE FROM build_history WHERE sequence <= "
+                "(SELECT sequence FROM build_history ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
+                (self._most,),
+            )
+
+    def summaries(self) -> list[BuildSummary]:
+        """All, the newest first."""
+        rows = self._state.rows("SELECT id, summary FROM build_history ORDER BY sequence DESC")
+        return [summary for _, summary in self._state.decoded("build_history", rows, _SUMMARY.decode)]
+
+    def find(self, reference: str) -> BuildSummary:
+        """A build by its id or the beginning of it, or the last one of an image by name or id. Raises NotFound."""
+        return find(self.summaries(), reference)
+
+    def record(self, summary: BuildSummary) -> BuildRecord:
+        """All that is kept of a build. Raises NotFound where it was forgotten meanwhile."""
+        return BuildRecord(summary, _STEPS.decode(self._column("steps", summary.id)))
+
+    def logs(self, summary: BuildSummary) -> tuple[StepLog, ...]:
+        """What the steps of a build said. Raises NotFound where it was forgotten meanwhile."""
+        return _LOGS.decode(self._column("log", summary.id))
+
+    def _column(self, name: str, id: str) -> bytes:
+        row = self._state.row(f"SELECT {name} FROM build_history WHERE id = ?", (id,))  # noqa: S608 - a name of ours
+        if row is None:
+            raise _unknown(id)
+        return zlib.decompress(row[0])
+
+    def before(self, summary: BuildSummary) -> list[BuildSummary]:
+        """Builds of the same that ended before a build began, the newest first: of one of its names, or of its file."""
+        return [one for one in self.summaries() if one.ended_ns <= summary.begun_ns and _is_of_the_same(one, summary)]
+
+
+def _is_of_the_same(one: BuildSummary, other: BuildSummary) -> bool:
+    if one.names or other.names:
+        return bool(set(one.names) & set(other.names))
+    return (one.dockerfile, one.remote, one.target) == (other.dockerfile, other.remote, other.target)
+
+
+def find(summaries: Sequence[BuildSummary], reference: str) -> BuildSummary:
+    """The newest build that a reference means: see `BuildHistory.find`. Raises NotFound."""
+    name = _name(reference)
+    image = reference.removeprefix("sha256:")
+    for one in summaries:
+        if one.id.startswith(reference) and len(reference) >= _SHORTEST_ID:
+            return one
+        if name in one.names:
+            return one
+        is_image = one.state is BuildState.BUILT and one.image.removeprefix("sha256:").startswith(image)
+        if is_image and len(image) >= _SHORTEST_ID:
+            return one
+    raise _unknown(reference)
+
+
+def _name(reference: str) -> str:
+    try:
+        return references.parse_tag(reference).familiar
+    except InvalidParameter:
+        return ""
+
+
+def _unknown(reference: str) -> NotFound:
+    return NotFound(f"no build {reference}: `darse build history` lists those that are remembered")

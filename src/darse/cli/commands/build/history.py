@@ -1,0 +1,129 @@
+"""`builder history`, also `build history`: the builds that were, what their steps took, and what they said."""
+
+from __future__ import annotations
+
+import sys
+
+from darse.cli.command_line.flags import Command, string, switch, terminal_width
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.errors import CliError
+from darse.cli.output import table
+from darse.cli.output.format import ago
+from darse.client.http import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+_SHORT = 12
+_NARROWEST_NAME = 20
+
+
+def history(invocation: Invocation) -> int:
+    """List the builds, or show one."""
+    options = invocation.options
+    if not invocation.arguments:
+        if options.logs:
+            raise CliError("--logs are those of one build: darse build history --logs BUILD", 125)
+        found = invocation.client.call("GET", "/darse/builds") or []
+        _print(found, options.format, _listed)
+        return 0
+    path = f"/darse/builds/{quote(invocation.arguments[0])}"
+    if options.logs:
+        _print(invocation.client.call("GET", f"{path}/logs"), options.format, _logged)
+        return 0
+    _print(invocation.client.call("GET", path), options.format, _timed)
+    return 0
+
+
+def _print(found: Any, format_: str, lines: Any) -> None:
+    if format_ == "json":
+        from darse.cli.output.inspect import indented
+
+        sys.stdout.write(indented(found) + "\n")
+    elif format_:
+        raise CliError("the format of builds is json, or none")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines(found)))
+
+
+def _listed(builds: list[dict[str, Any]]) -> Iterator[str]:
+    from darse.cli.output.cache_rows import seconds_of
+
+    rows = ["BUILD ID\tNAME\tSTATE\tCREATED\tTOOK\tSTEPS\tCACHED"]
+    for one in builds:
+        name = ", ".join(one["Names"]) or one["Image"].removeprefix("sha256:")[:_SHORT] or "<none>"
+        took = seconds(one["DurationNs"]) if one["DurationNs"] else ""
+        created = ago(seconds_of(one["StartedAt"]))
+        figures = [str(one["Steps"]), str(one["CachedSteps"])]
+        rows.append("\t".join([one["ID"][:_SHORT], name, one["State"], created, took, *figures]))
+    text = "\n".join(rows) + "\n"
+    if sys.stdout.isatty():
+        spare = ("CACHED", "STEPS", "TOOK")
+        yield from table.fit(text, terminal_width(), spare=spare, elastic={"NAME": _NARROWEST_NAME}).splitlines()
+    else:
+        yield from table.align(text).splitlines()
+
+
+def _timed(build: Mapping[str, Any]) -> Iterator[str]:
+    """The table of a build's steps: when each began, what it took, and its share of the whole."""
+    yield from heading(build)
+    yield ""
+    total = build["DurationNs"]
+    yield f"{'AT':>8}  {'TOOK':>8}  {'SHARE':>5}  {'STATE':<10}  STEP"
+    for step in build["Steps"]:
+        ran = step["BeginNs"] or step["DurationNs"]
+        begin = seconds(step["BeginNs"]) if ran else ""
+        took = seconds(step["DurationNs"]) if ran else ""
+        share = f"{step['DurationNs'] / total:.0%}" if ran and total else ""
+        yield f"{begin:>8}  {took:>8}  {share:>5}  {step['State']:<10}  {step['Name']}".rstrip()
+        if step["Error"]:
+            yield f"{'':>8}  {'':>8}  {'':>5}  {'':<10}  {step['Error']}"
+
+
+def heading(build: Mapping[str, Any]) -> Iterator[str]:
+    """What was built, and how it ended."""
+    names = ", ".join(build["Names"]) or build["Image"].removeprefix("sha256:")[:_SHORT]
+    yield f"build {build['ID'][:_SHORT]}{f' of {names}' if names else ''}: {build['State']}" + (
+        f" in {seconds(build['DurationNs'])}" if build["DurationNs"] else ""
+    )
+    if build["Error"]:
+        yield build["Error"]
+
+
+def seconds(nanoseconds: int) -> str:
+    """A duration as the tables show it."""
+    return f"{nanoseconds / 1e9:.2f} s"
+
+
+def _logged(logs: list[dict[str, Any]]) -> Iterator[str]:
+    for number, log in enumerate(logs):
+        if number:
+            yield ""
+        yield log["Name"]
+        if log["Clipped"]:
+            yield f"[{log['Clipped']} bytes before are not kept]"
+        yield from log["Text"].splitlines()
+
+
+COMMANDS = {
+    "builder history": (
+        Command(
+            "builder history",
+            "[OPTIONS] [BUILD]",
+            "List builds, or show what the steps of one took and said",
+            (
+                string("format", "'json', or the table without it", "f"),
+                switch("logs", "Show what the steps of the build said"),
+            ),
+            0,
+            1,
+            examples=(
+                "darse build history\n# the steps of the last build of an image, with their times\n"
+                "darse build history app\ndarse build history --logs app"
+            ),
+        ),
+        history,
+    )
+}
