@@ -73,15 +73,7 @@ async def list_builds(call: Call) -> web.StreamResponse:
     return json_response([summary_document(one) for one in history.summaries()])
 
 
-@ROUTES.add("GET", "/darse/builds/{name}")
-async def explain_build(call: Call) -> web.StreamResponse:
-    """What became of each step of a build, and why."""
-    history = await _history(call)
-    from darse.api.builds.history import explanation_document  # noqa: PLC0415
-
-    return json_response(explanation_document(await history.explain(call.match["name"])))
-
-
+# Before the next: names have slashes.
 @ROUTES.add("GET", "/darse/builds/{name}/logs")
 async def build_logs(call: Call) -> web.StreamResponse:
     """What the steps of a build said."""
@@ -89,6 +81,15 @@ async def build_logs(call: Call) -> web.StreamResponse:
     from darse.api.builds.history import log_document  # noqa: PLC0415
 
     return json_response([log_document(one) for one in history.logs(call.match["name"])])
+
+
+@ROUTES.add("GET", "/darse/builds/{name}")
+async def explain_build(call: Call) -> web.StreamResponse:
+    """What became of each step of a build, and why."""
+    history = await _history(call)
+    from darse.api.builds.history import explanation_document  # noqa: PLC0415
+
+    return json_response(explanation_document(await history.explain(call.match["name"])))
 
 
 async def _history(call: Call) -> BuildHistoryService:
