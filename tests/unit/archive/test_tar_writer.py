@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import NoLinks, Unpacker, entries, relative
 from darse.archive.headers import END, entry_headers, member, padded
+from darse.archive.stream import is_compressed
 from darse.archive.tar import DIRECTORY, LINK, REGULAR, SYMLINK
 from darse.archive.tar_writer import TreePacker
 
@@ -146,6 +147,8 @@ names = st.lists(
     min_size=1,
     max_size=4,
 ).map(b"/".join)
+# An archive that begins with the first bytes of a compressed one is taken for that, as by docker.
+names = names.filter(lambda name: not is_compressed(name))
 
 
 @settings(max_examples=60, deadline=None)

@@ -54,6 +54,30 @@ _IMAGE = {
     "ParentId": "",
     "Labels": None,
 }
+_STEP = {
+    "Vertex": _ID,
+    "Name": "[stage-1 2/14] RUN --mount=type=cache,target=/var/cache/apt apt-get update && apt-get install -y nginx",
+    "State": "not reached",
+    "Internal": False,
+    "Inputs": [_ID],
+    "BeginNs": 1_234_567_890,
+    "DurationNs": 1_234_567_890_123,
+    "Error": "",
+    "Cause": "what it takes from [internal] load build context changed; [stage-1 1/14] FROM debian changed",
+    "Details": ["some/long/path/of/a/file/in/the/context: mode 644 → 755, owner 0:0 → 1000:1000"],
+}
+_BUILD = {
+    "ID": _ID[:24],
+    "State": "cancelled",
+    "Names": [f"{_NAME}:1.2.3-alpine"],
+    "Image": f"sha256:{_ID}",
+    "Error": 'process "/bin/sh -c apt-get update && apt-get install -y nginx" did not complete successfully',
+    "StartedAt": "2026-01-01T00:00:00Z",
+    "DurationNs": 1_234_567_890_123,
+    "Steps": 14,
+    "CachedSteps": 12,
+}
+_BUILD_STEPS = {("GET", f"/darse/builds/{_ID}"): {**_BUILD, "Steps": [_STEP]}}
 _CACHE = {
     "ID": _ID[:25],
     "Type": "exec.cachemount",
@@ -153,6 +177,9 @@ TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
     (["system", "df"], {("GET", "/system/df"): _USAGE}, "Local Volumes"),
     (["system", "df", "-v"], {("GET", "/system/df"): _USAGE}, "wordpress_database_1"),
     (["builder", "du"], {("GET", "/system/df"): _USAGE}, "133MB"),
+    (["builder", "history"], {("GET", "/darse/builds"): [_BUILD]}, _ID[:12]),
+    (["builder", "history", _ID], _BUILD_STEPS, "not reached"),
+    (["explain", "--last", "build", _ID], _BUILD_STEPS, "not reached"),
     (["checkpoint", "ls", "web"], {("GET", "/containers/web/checkpoints"): [{"Name": "before"}]}, "before"),
     (["context", "ls"], {}, "default"),
     (

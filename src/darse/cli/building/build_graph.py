@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from darse.cli.command_line.flags import terminal_width
-from darse.cli.commands.build.history import heading, seconds
+from darse.cli.commands.build.history import beside, heading, seconds
 from darse.cli.errors import CliError
 from darse.client.http import quote
 
@@ -69,12 +69,10 @@ def show(client: Client, build: str, form: str) -> int:
 
 def text(build: Mapping[str, Any]) -> Iterator[str]:
     """The lines."""
-    import textwrap
-
     steps: Steps = build["Steps"]
     columns = terminal_width() if sys.stdout.isatty() else 0
     numbers = {step["Vertex"]: number for number, step in enumerate(steps, 1)}
-    yield from heading(build)
+    yield from heading(build, columns)
     yield ""
     width = len(str(len(steps)))
     states = max((len(step["State"]) for step in steps), default=0)
@@ -83,11 +81,8 @@ def text(build: Mapping[str, Any]) -> Iterator[str]:
         above = [str(numbers[one]) for one in step["Inputs"] if one in numbers]
         needs = f"  ← {', '.join(above)}" if above else ""
         head = f"{number:>{width}}  {step['State']:<{states}}  {took:>8}  "
-        yield f"{head}{step['Name']}{needs}"
-        for line in (step["Cause"], *(f"  {one}" for one in step["Details"]), step["Error"]):
-            room = columns - len(head)
-            lines = textwrap.wrap(line, room, subsequent_indent="  ") if room > _CHARACTERS else [line]
-            yield from (f"{'':<{len(head)}}{part}" for part in lines if part)
+        details = [f"  {one}" for one in step["Details"]]
+        yield from beside(head, [f"{step['Name']}{needs}", step["Cause"], *details, step["Error"]], columns)
 
 
 def svg(build: Mapping[str, Any]) -> str:
@@ -103,7 +98,7 @@ def svg(build: Mapping[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">',
         '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#666"/></marker></defs>',
-        f'<text x="{_GAP}" y="24" font-size="15">{escape(next(heading(build)))}</text>',
+        f'<text x="{_GAP}" y="24" font-size="15">{escape(next(heading(build, 0)))}</text>',
     ]
     for step in steps:
         x, y = _corner(places[step["Vertex"]])

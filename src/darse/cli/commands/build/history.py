@@ -13,11 +13,11 @@ from darse.client.http import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
 _SHORT = 12
-_NARROWEST_NAME = 20
+_NARROWEST_NAME = 12
 
 
 def history(invocation: Invocation) -> int:
@@ -60,7 +60,7 @@ def _listed(builds: list[dict[str, Any]]) -> Iterator[str]:
         rows.append("\t".join([one["ID"][:_SHORT], name, one["State"], created, took, *figures]))
     text = "\n".join(rows) + "\n"
     if sys.stdout.isatty():
-        spare = ("CACHED", "STEPS", "TOOK")
+        spare = ("CACHED", "STEPS", "TOOK", "CREATED")
         yield from table.fit(text, terminal_width(), spare=spare, elastic={"NAME": _NARROWEST_NAME}).splitlines()
     else:
         yield from table.align(text).splitlines()
@@ -68,28 +68,39 @@ def _listed(builds: list[dict[str, Any]]) -> Iterator[str]:
 
 def _timed(build: Mapping[str, Any]) -> Iterator[str]:
     """The table of a build's steps: when each began, what it took, and its share of the whole."""
-    yield from heading(build)
+    columns = terminal_width() if sys.stdout.isatty() else 0
+    yield from heading(build, columns)
     yield ""
     total = build["DurationNs"]
-    yield f"{'AT':>8}  {'TOOK':>8}  {'SHARE':>5}  {'STATE':<10}  STEP"
+    yield f"{'AT':>8}  {'TOOK':>8}  {'SHARE':>5}  {'STATE':<11}  STEP"
     for step in build["Steps"]:
         ran = step["BeginNs"] or step["DurationNs"]
         begin = seconds(step["BeginNs"]) if ran else ""
         took = seconds(step["DurationNs"]) if ran else ""
         share = f"{step['DurationNs'] / total:.0%}" if ran and total else ""
-        yield f"{begin:>8}  {took:>8}  {share:>5}  {step['State']:<10}  {step['Name']}".rstrip()
-        if step["Error"]:
-            yield f"{'':>8}  {'':>8}  {'':>5}  {'':<10}  {step['Error']}"
+        head = f"{begin:>8}  {took:>8}  {share:>5}  {step['State']:<11}  "
+        yield from beside(head, [step["Name"], step["Error"]], columns)
 
 
-def heading(build: Mapping[str, Any]) -> Iterator[str]:
-    """What was built, and how it ended."""
+def heading(build: Mapping[str, Any], columns: int) -> Iterator[str]:
+    """What was built, and how it ended; columns: of the terminal, 0 without one."""
     names = ", ".join(build["Names"]) or build["Image"].removeprefix("sha256:")[:_SHORT]
-    yield f"build {build['ID'][:_SHORT]}{f' of {names}' if names else ''}: {build['State']}" + (
-        f" in {seconds(build['DurationNs'])}" if build["DurationNs"] else ""
-    )
-    if build["Error"]:
-        yield build["Error"]
+    ended = f" in {seconds(build['DurationNs'])}" if build["DurationNs"] else ""
+    line = f"build {build['ID'][:_SHORT]}{f' of {names}' if names else ''}: {build['State']}{ended}"
+    yield from beside("", [line, build["Error"]], columns)
+
+
+def beside(head: str, texts: Iterable[str], columns: int) -> Iterator[str]:
+    """Texts beside the head of their first line, each wrapped where there is a terminal; none where it is empty."""
+    import textwrap
+
+    for text in filter(None, texts):
+        room = columns - len(head)
+        indent = "  " if text.startswith("  ") else ""
+        lines = textwrap.wrap(text, room, subsequent_indent=f"{indent}  ") if columns else text.splitlines()
+        for line in lines:
+            yield f"{head}{line}".rstrip()
+            head = " " * len(head)
 
 
 def seconds(nanoseconds: int) -> str:
