@@ -1,6 +1,7 @@
 """Reading the log that conmon writes."""
 
 import asyncio
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,43 @@ async def test_tail_counts_whole_lines_and_an_unfinished_last_one(log, tail, exp
 
 async def test_since_and_until_bound_the_time(log):
     assert await _read(log, since_ns=(_BASE + 2) * 10**9, until_ns=(_BASE + 4) * 10**9) == b"two\nthree\n"
+
+
+async def test_a_clock_that_was_set_loses_and_doubles_nothing(tmp_path):
+    """Stamps follow the clock: forward to :50 and back to :02."""
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(_line(second, "stdout", "F", str(second)) for second in (1, 50, 2, 3)))
+    assert await _read(path) == b"1\n50\n2\n3\n"
+    assert await _read(path, until_ns=(_BASE + 10) * 10**9) == b"1\n2\n3\n"
+    assert await _read(path, since_ns=(_BASE + 2) * 10**9) == b"50\n2\n3\n"
+    assert await _read(path, tail=2) == b"2\n3\n"
+
+
+async def test_following_goes_on_when_the_clock_is_set_back(tmp_path):
+    """What is written after `since` was asked for is later, whatever its stamp is; in further files, too."""
+    path = tmp_path / "c.log"
+    path.write_bytes(_line(10, "stdout", "F", "old") + _line(30, "stdout", "F", "seen"))
+    running = True
+    options = LogOptions(since_ns=(_BASE + 20) * 10**9, follow=True)
+    stream = LogStream(LogFiles(path), Inotify(), options, terminal=True, details="", running=lambda: running)
+    frames = stream.frames()
+    assert await anext(frames) == b"seen\n"
+    with open(path, "ab") as file:
+        following = asyncio.ensure_future(anext(frames))
+        await asyncio.sleep(0)
+        while not stream._caught_up:
+            await asyncio.sleep(0.001)
+        file.write(_line(5, "stdout", "F", "back"))
+    assert await asyncio.wait_for(following, 5) == b"back\n"
+    for number in (1, 2):
+        LogFiles(path).rotate()
+        os.utime(f"{path}.{number}", (_BASE + 6, _BASE + 6))
+        path.write_bytes(_line(6, "stdout", "F", f"file {number}"))
+    assert await asyncio.wait_for(anext(frames), 5) == b"file 1\n"
+    assert await asyncio.wait_for(anext(frames), 5) == b"file 2\n"
+    running = False
+    stream.container_ended()
+    assert [piece async for piece in frames] == []
 
 
 async def test_others_go_on_while_a_filter_drops_a_long_log(tmp_path):

@@ -66,6 +66,9 @@ class LogStream:
         self._format = _Formatter(options, details, terminal=terminal)
         self._changed = asyncio.Event()
         self._closed = False
+        # What is written from now on is later than that, wherever the clock is set to.
+        self._since_is_past = options.since_ns <= time.time_ns()
+        self._caught_up = False
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Yield the log; with `follow`, until the container has stopped or `close()`, else what is there now."""
@@ -81,7 +84,7 @@ class LogStream:
                 with contextlib.closing(log):
                     async for piece in self._read(log, offset, end):
                         yield piece
-                    if self._format.past_until or self._closed or (end is not None and log.sequence >= end[0]):
+                    if self._closed or (end is not None and log.sequence >= end[0]):
                         return
                 log, offset = await open_in_thread(functools.partial(self._after, log.sequence), _close), 0
 
@@ -116,6 +119,8 @@ class LogStream:
         return None
 
     def _is_too_old(self, log: OpenLog) -> bool:
+        if self._caught_up and self._since_is_past:
+            return False
         return os.fstat(log.descriptor).st_mtime_ns < self._options.since_ns and self._files.has_successor(log)
 
     def _end(self) -> tuple[int, int] | None:
@@ -137,7 +142,7 @@ class LogStream:
             while not await _finish(executors.storage.run(scan.go_on)):
                 if scan.output:
                     yield scan.output
-                if self._format.past_until or self._closed:
+                if self._closed:
                     return
             if rotated or limit is not None:
                 return
@@ -145,6 +150,9 @@ class LogStream:
                 continue
             if not more_may_come or self._until_is_past():
                 return
+            self._caught_up = True
+            if self._since_is_past:
+                self._format.take_all_since()
             await self._changed.wait()
             self._changed.clear()
 
@@ -187,7 +195,7 @@ class _Scan:
         """Read until there is output, or for a while; whether the end was reached."""
         self.output = b""
         stop = self._offset + _SCAN
-        while self._offset < stop and not self.output and not self._format.past_until:
+        while self._offset < stop and not self.output:
             size = _BLOCK if self._limit is None else min(_BLOCK, self._limit - self._offset)
             block = os.pread(self._descriptor, size, self._offset)
             if not block:
@@ -216,7 +224,10 @@ class _Formatter:
         self._details = details.encode() + b" " if options.details else b""
         self._terminal = terminal
         self._at_line_start = {1: True, 2: True}
-        self.past_until = False
+
+    def take_all_since(self) -> None:
+        """Let every line pass that `until` lets: what comes is later than `since`, though its stamp may not be."""
+        self._since = b""
 
     def lines(self, lines: list[bytes]) -> bytes:
         """Return the output for whole lines of the file."""
@@ -226,11 +237,9 @@ class _Formatter:
             if len(parts) != 4:
                 continue  # torn by a crash of the host; conmon writes whole lines
             moment, stream_name, tag, text = parts
-            if moment < self._since:
+            # Not the end: the clock may have been set back after this line.
+            if moment < self._since or (self._until and moment > self._until):
                 continue
-            if self._until and moment > self._until:
-                self.past_until = True
-                break
             stream = self._wanted.get(stream_name)
             if stream is None:
                 continue

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from darse.containers.health.monitor import HealthMonitor
 from darse.testing.clock import in_fake_time
 from darse.testing.room import ContainerRoom, container_room
@@ -132,3 +134,24 @@ async def test_nothing_is_probed_after_the_end_or_while_it_is_paused(tmp_path: P
         await room.service.stop("web", 1, None)
         await asyncio.sleep(60)
         assert len(execs.begun) == 1
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+@in_fake_time
+async def test_probes_do_not_go_by_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """One that is set stops no probe and hastens none; the start period neither ends early nor goes on for ever."""
+    now = 1_700_000_000 * SECOND
+    monkeypatch.setattr("time.time_ns", lambda: now)
+    async with container_room(tmp_path) as room:
+        execs = Execs()
+        execs.code = 1
+        monitor(room, execs)
+        web = room.add(config=checked(StartPeriod=35 * SECOND))
+        begun = asyncio.get_running_loop().time()
+        await room.service.start("web")
+        await asyncio.sleep(15)
+        now += step * SECOND
+        await asyncio.sleep(51)
+        assert [round(one - begun) for one in execs.begun] == [5, 10, 15, 20, 25, 30, 35, 45, 55, 65]
+        assert web.state.health is not None
+        assert web.state.health.Status == "unhealthy"

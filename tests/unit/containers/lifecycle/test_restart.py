@@ -1,11 +1,15 @@
 """Restart policies: what is started again, and after which delay."""
 
 import asyncio
+import itertools
+from pathlib import Path
 
 import pytest
 
 from darse.containers.lifecycle.restart import RestartManager, restarts_after_end, restarts_with_engine
 from darse.containers.model import Container, Record, RunState, Status
+from darse.testing.clock import in_fake_time
+from darse.testing.room import container_room
 from darse.wire.containers import ContainerConfig
 from darse.wire.host_config import HostConfig, RestartPolicy
 
@@ -108,6 +112,30 @@ def test_starts_wait_until_they_are_possible_and_a_cancelled_one_does_not_come()
 
 def test_nobody_who_was_stopped_is_wanted():
     assert not RestartManager(lambda _: asyncio.sleep(0)).is_due(container("always", manually_stopped=True), 1)
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400])
+@in_fake_time
+async def test_the_next_start_does_not_go_by_the_wall_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """A clock that is set while a container waits neither starts it at once, nor in a day, nor twice."""
+    now = 1_700_000_000 * 10**9
+    monkeypatch.setattr("time.time_ns", lambda: now)
+    async with container_room(tmp_path) as room:
+        starts: list[float] = []
+        web = room.add(host=HostConfig(RestartPolicy=RestartPolicy("always")))
+        room.host.on_start = lambda _: starts.append(asyncio.get_running_loop().time())
+        await room.service.start("web")
+        for _ in range(6):
+            room.host.containers[web.id].exit(1)
+            while web.state.status is not Status.RESTARTING:
+                await asyncio.sleep(0.001)
+            now += step * 10**9
+            while web.state.status is not Status.RUNNING:
+                await asyncio.sleep(0.001)
+        waits = [round(later - earlier, 1) for earlier, later in itertools.pairwise(starts)]
+        assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400])
