@@ -66,6 +66,25 @@ def test_it_is_a_command_of_darse(engine: Engine, tmp_path: Path) -> None:
     darse("buildx", "rm", "made").ok()
 
 
+def test_docker_build_with_buildx_is_told_what_builds_without_it(
+    new_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    """docker's client gives every build to the plugin, which wants a BuildKit in a container; it cannot be pulled."""
+    engine = new_engine("--https-proxy", "http://127.0.0.1:9")  # where nobody listens
+    config, context = tmp_path / "config", tmp_path / "context"
+    (config / "cli-plugins").mkdir(parents=True)
+    (config / "cli-plugins" / "docker-buildx").symlink_to(str(BUILDX))
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM builtin/busybox\nRUN echo built > /file\n")
+    docker, plugin = engine.docker, {"DOCKER_CONFIG": str(config)}
+    refused = docker("build", "-t", "app", str(context), env=plugin)
+    assert refused.status == 1
+    assert "using docker-container driver" in refused.err
+    assert "`DOCKER_BUILDKIT=0 docker build` and `darse build` build without this image" in refused.err
+    docker("build", "-t", "app", str(context), env={**plugin, "DOCKER_BUILDKIT": "0"}).ok()
+    assert docker("run", "--rm", "app", "cat", "/file").ok().line == "built"
+
+
 def test_what_was_pushed_is_inspected(buildx: Callable[..., str], engine: Engine, registry: Registry) -> None:
     here, there = Made(tar({"here": b"1"})), Made(tar({"there": b"1"}), architecture=OTHER)
     index = push_index(registry.address, "from/both", "1", there, here)

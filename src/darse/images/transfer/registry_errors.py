@@ -7,6 +7,10 @@ from darse.distribution import errors
 from darse.distribution.errors import RegistryError
 from darse.images.references import Reference
 
+_ANY = "builtin/busybox needs no registry"
+# What docker buildx starts for itself where the engine has no BuildKit.
+_WITHOUT = {"moby/buildkit": "`DOCKER_BUILDKIT=0 docker build` and `darse build` build without this image"}
+
 
 def of_pull(error: RegistryError, reference: Reference) -> EngineError:
     """Why a pull failed; with a mirror's answer, why the registry itself could not be asked.
@@ -15,7 +19,7 @@ def of_pull(error: RegistryError, reference: Reference) -> EngineError:
     """
     failure = _of_pull(error, reference)
     if isinstance(error, errors.Unreachable):
-        return type(failure)(f"{failure}; builtin/busybox needs no registry")
+        return type(failure)(f"{failure}; {_WITHOUT.get(reference.familiar_name, _ANY)}")
     return type(failure)(f"{failure} (asked of a mirror; {error.unasked})") if error.unasked else failure
 
 
