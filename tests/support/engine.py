@@ -34,7 +34,7 @@ from tests.support.waiting import wait_until, wait_while
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = REPOSITORY / ".venv" / "bin"
 BUSYBOX = "builtin/busybox"
-_READY_SECONDS = 60
+_READY_SECONDS = float(os.environ.get("DARSE_TEST_READY_SECONDS", "60"))
 _STOP_SECONDS = 60
 # What may block an engine's event loop: twice as much while its coverage is taken, which makes Python as slow.
 _STALL_MILLISECONDS = 200 if os.environ.get("DARSE_COVERAGE") else 100

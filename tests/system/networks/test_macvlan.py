@@ -9,28 +9,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.system.networks.driver_suite import DriverSuite
+from tests.system.networks.kernel import NEEDS_IPVLAN, NEEDS_MACVLAN, NEEDS_VLAN, kernel_has
 from tests.system.networks.support import Echo, Host, Outside, ask, is_shut, run_inside
 
 from darse.core.errors import Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
-from darse.linux.net.rtnetlink import Netlink
 from darse.networks.drivers import Driver, IpvlanDriver, MacvlanDriver
 from darse.networks.model import Holder, NetworkRecord, SubnetPool
 from darse.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
-
-
-def kernel_has(kind: str) -> bool:
-    """Whether this kernel has links of a kind."""
-    if os.geteuid():
-        return False
-    netlink = Netlink()
-    try:
-        return netlink.has_kind(kind)
-    finally:
-        netlink.close()
-
-
-NEEDS_MACVLAN = pytest.mark.skipif(not kernel_has("macvlan"), reason="the kernel has no macvlan")
-NEEDS_IPVLAN = pytest.mark.skipif(not kernel_has("ipvlan"), reason="the kernel has no ipvlan")
 
 
 def record_of(driver: str, **options: str) -> NetworkRecord:
@@ -161,17 +146,83 @@ async def test_options_that_are_refused(host: Host, options: dict[str, str], sai
         await host.network("net", driver="macvlan", **options)
 
 
-@NEEDS_MACVLAN
-async def test_a_vlan_of_a_link(host: Host, outside: Outside) -> None:
+def shorten(outside: Outside) -> str:
+    """Give the link to the other machine a name that leaves room for a VLAN's number."""
     short = outside.link[:9]
     subprocess.run(["ip", "link", "set", outside.link, "down"], check=True)
     subprocess.run(["ip", "link", "set", outside.link, "name", short, "up"], check=True)
     outside.link = short
-    if not kernel_has("vlan"):
-        with pytest.raises(EngineError, match=r"kernel has no VLANs \(802\.1q\)"):
-            await host.network("net", driver="macvlan", parent=f"{short}.10")
-        return
-    await host.network("net", driver="macvlan", parent=f"{short}.10")
-    assert os.path.exists(f"/sys/class/net/{short}.10")
-    await host.service.remove_network("net")
-    assert not os.path.exists(f"/sys/class/net/{short}.10")
+    return short
+
+
+@NEEDS_MACVLAN
+@pytest.mark.skipif(kernel_has("vlan"), reason="the kernel has VLANs (802.1q)")
+async def test_a_vlan_without_the_kernel_s_help(host: Host, outside: Outside) -> None:
+    with pytest.raises(EngineError, match=r"kernel has no VLANs \(802\.1q\)"):
+        await host.network("net", driver="macvlan", parent=f"{shorten(outside)}.10")
+
+
+@NEEDS_VLAN
+@pytest.mark.parametrize(
+    "driver", [pytest.param("macvlan", marks=NEEDS_MACVLAN), pytest.param("ipvlan", marks=NEEDS_IPVLAN)]
+)
+async def test_vlans_of_a_link(host: Host, outside: Outside, driver: str) -> None:
+    """Each network reaches the other machine in its own VLAN, and nothing untagged; its link goes with it."""
+    short, octet = shorten(outside), secrets.randbelow(250)
+    run_inside(outside.path, "ip", "address", "flush", "dev", "eth0")
+    for number in (10, 20):
+        vlan = f"eth0.{number}"
+        run_inside(outside.path, "ip", "link", "add", "link", "eth0", "name", vlan, "type", "vlan", "id", str(number))
+        run_inside(outside.path, "ip", "link", "set", vlan, "up")
+        await host.network(f"net{number}", f"10.{number}.{octet}.0/24", driver=driver, parent=f"{short}.{number}")
+    ten, twenty = await host.sandbox("ten", "net10"), await host.sandbox("twenty", "net20")
+    for sandbox in (ten, twenty):
+        host.serve(sandbox)
+
+    def reached_by(interface: str) -> dict[str, bool]:
+        for number in (10, 20):
+            run_inside(outside.path, "ip", "address", "add", f"10.{number}.{octet}.200/24", "dev", interface)
+        found = {one.record.container_name: not is_shut(outside.path, one.addresses[0], 80) for one in (ten, twenty)}
+        run_inside(outside.path, "ip", "address", "flush", "dev", interface)
+        return found
+
+    assert reached_by("eth0.10") == {"ten": True, "twenty": False}
+    assert reached_by("eth0.20") == {"ten": False, "twenty": True}
+    assert reached_by("eth0") == {"ten": False, "twenty": False}
+    assert is_shut(ten.path, twenty.addresses[0], 80)
+    for number, name in ((10, "ten"), (20, "twenty")):
+        assert os.path.exists(f"/sys/class/net/{short}.{number}")
+        host.service.sandbox_release(name)
+        await host.service.remove_network(f"net{number}")
+        assert not os.path.exists(f"/sys/class/net/{short}.{number}")
+
+
+@NEEDS_IPVLAN
+@pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])
+async def test_ipvlan_leads_out(host: Host, outside: Outside, mode: str) -> None:
+    """In l2 by a gateway on the parent's wire; l3 and l3s are routed by the link, to its other networks, too."""
+    octet, routed = secrets.randbelow(250), mode != "l2"
+    for name, number in (("one", 33), ("two", 34)):
+        subnet = f"10.{number}.{octet}.0/24"
+        await host.network(name, subnet, driver="ipvlan", parent=outside.link, ipvlan_mode=mode)
+        if routed:
+            outside.route(subnet)
+        else:
+            gateway = host.service.store.get(name).gateway
+            run_inside(outside.path, "ip", "address", "add", f"{gateway}/24", "dev", "eth0")
+    first, second = await host.sandbox("first", "one"), await host.sandbox("second", "two")
+    host.serve(second)
+    host.servers.append(Echo(outside.path, 90, "machine"))
+    parent = run_inside("/proc/self/ns/net", "cat", f"/sys/class/net/{outside.link}/address")
+    for sandbox in (first, second):
+        assert parent.strip() in run_inside(sandbox.path, "ip", "link", "show", "eth0")
+        route = run_inside(sandbox.path, "ip", "route", "show", "default")
+        assert ("via" in route) == (not routed), route
+        assert ask(sandbox.path, outside.ip, 90) == f"machine {sandbox.addresses[0]}"
+    assert (
+        ask(outside.path, second.addresses[0], 80)
+        == f"second {outside.ip if routed else host.service.store.get('two').gateway}"
+    )
+    assert is_shut(None, second.addresses[0], 80)
+    if routed:
+        assert ask(first.path, second.addresses[0], 80) == f"second {first.addresses[0]}"

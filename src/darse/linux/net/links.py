@@ -158,6 +158,12 @@ def move_link(index: int, name: str, namespace_fd: int, new_name: str) -> Reques
     return Request("link", 0, RTM_NEWLINK, payload, command)
 
 
+def rename_link(index: int, name: str, new_name: str) -> Request:
+    """Give a link another name; it is down."""
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + text_attribute(IFLA_IFNAME, new_name)
+    return Request("link", 0, RTM_NEWLINK, payload, ("ip", "link", "set", name, "name", new_name))
+
+
 def set_port(name: str, *, isolated: bool = False) -> Request:
     """Let a bridge port send frames back to where they came from (hairpin); `isolated`: none to other such ports.
 

@@ -12,6 +12,7 @@ from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.linux.net.links import add_ipvlan
 from darse.linux.net.netns import Netns
+from darse.linux.net.rtnetlink import Request
 from darse.networks import options
 from darse.networks.drivers.base import JoinResult
 from darse.networks.drivers.sublinks import SublinkDriver
@@ -44,10 +45,12 @@ class IpvlanDriver(SublinkDriver):
 
     def _join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> None:
         mode, flag, mtu = _mode(record), _flag(record), options.mtu(record)
-        words = ("ipvlan", "mode", mode, flag)
-        parent = self.parent(record)
-        request = add_ipvlan(endpoint.interface, parent, netns.descriptor, _MODES[mode], _FLAGS[flag], mtu, words)
-        self._netlink.run(request)
+        parent, words = self.parent(record), ("ipvlan", "mode", mode, flag)
+
+        def add(name: str) -> Request:
+            return add_ipvlan(name, parent, netns.descriptor, _MODES[mode], _FLAGS[flag], mtu, words)
+
+        self.plug(netns, endpoint.interface, add)
 
 
 def _mode(record: NetworkRecord) -> str:

@@ -12,6 +12,7 @@ from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux.net.links import add_macvlan
 from darse.linux.net.netns import Netns
+from darse.linux.net.rtnetlink import Request
 from darse.networks import options
 from darse.networks.drivers.base import JoinResult
 from darse.networks.drivers.sublinks import PARENT, SublinkDriver
@@ -46,9 +47,12 @@ class MacvlanDriver(SublinkDriver):
 
     def _join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> None:
         mode, mtu = _mode(record), options.mtu(record)
-        words = ("macvlan", "mode", mode)
-        parent = self.parent(record)
-        self._netlink.run(add_macvlan(endpoint.interface, parent, netns.descriptor, _MODES[mode], mtu, words))
+        parent, words = self.parent(record), ("macvlan", "mode", mode)
+
+        def add(name: str) -> Request:
+            return add_macvlan(name, parent, netns.descriptor, _MODES[mode], mtu, words)
+
+        self.plug(netns, endpoint.interface, add)
 
 
 def _mode(record: NetworkRecord) -> str:

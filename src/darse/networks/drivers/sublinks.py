@@ -12,12 +12,13 @@ import re
 from collections.abc import Callable, Iterable
 
 from darse.core import executors
-from darse.core.errors import Conflict, InvalidParameter
-from darse.linux.net.links import add_link, add_vlan, delete_link, set_alias
+from darse.core.errors import Conflict, InvalidParameter, SystemFault
+from darse.linux.net.links import add_link, add_vlan, delete_link, rename_link, set_alias
 from darse.linux.net.netns import Netns
-from darse.linux.net.rtnetlink import Link, Netlink
+from darse.linux.net.rtnetlink import Link, Netlink, Request
 from darse.networks.drivers.base import KernelDriver
 from darse.networks.model import Endpoint, NetworkRecord
+from darse.networks.pool import link_name
 
 PARENT = "parent"
 _LINK_NAME = re.compile(r"(?!\.\.?\Z)[^\s/:\0]{1,15}\Z")
@@ -116,6 +117,23 @@ class SublinkDriver(KernelDriver):
         if link is None:
             raise Conflict(f"the parent {self.parent_name(record)} of network {record.name} is not on this host")
         return link
+
+    def plug(self, netns: Netns, interface: str, add: Callable[[str], Request]) -> None:
+        """Have what `add(name)` makes in the namespace, as `interface`. Raises OSError.
+
+        Kernels before 6.13 look for the new link's name among the host's links, too, most of which have an eth0: so it
+        gets its name in the namespace.
+        """
+        name = link_name()
+        self._netlink.run(add(name))
+        link = netns.netlink.link(name)
+        if link is None:
+            raise SystemFault(f"the interface {interface} of the container has vanished")
+        try:
+            netns.netlink.run(rename_link(link.index, name, interface))
+        except OSError:
+            netns.netlink.run(delete_link(name))
+            raise
 
     async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:
         """See `Driver`."""
