@@ -14,10 +14,14 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT = REPOSITORY.parent / "shared" / "guest-vm"
-PACKAGES = "golang-github-containers-common,catatonit,curl,criu"
-# What differs there: resources, confinement, init, checkpoints, the way back after a restart; and the basics.
+PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld"
+# What differs there: links, firewalld, resources, confinement, init, checkpoints, the way back after a restart;
+# and the basics.
 TESTS = (
     "tests/system/host",
+    "tests/system/networks/test_macvlan.py",
+    "tests/system/networks/test_reachability_of_drivers.py",
+    "tests/system/networks/test_firewalld.py",
     "tests/system/lifecycle/test_checkpoint.py",
     "tests/system/lifecycle/test_run.py",
     "tests/system/lifecycle/test_states.py",
@@ -30,11 +34,12 @@ TESTS = (
 )
 # The whole takes half an hour where the processor is emulated. What has not begun when the time is up is not begun.
 SECONDS = 3000
-_TEST_SECONDS = 180
+_TEST_SECONDS = 400
 _REPORT_SECONDS = 300
 # The programs of a virtual environment name their interpreter by its path, so the repository is shown at its own.
 SCRIPT = f"""
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
+export DARSE_TEST_THROWAWAY=1 DARSE_TEST_READY_SECONDS=300
 mkdir -p {REPOSITORY} && mount --bind /mnt/share {REPOSITORY} && cd {REPOSITORY}
 export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 exec .venv/bin/python -m pytest -v -p no:cacheprovider --durations 10 --timeout {_TEST_SECONDS} \

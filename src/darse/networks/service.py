@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from darse.core import executors
 from darse.core.config import EngineConfig
-from darse.core.errors import (
-    Conflict,
-    EngineError,
-    Forbidden,
-    InvalidParameter,
-    SystemFault,
-)
+from darse.core.errors import Conflict, EngineError, InvalidParameter
 from darse.core.events import EventLog
-from darse.core.exhaustion import reason
 from darse.core.filters import Filters
 from darse.core.locks import KeyedLocks
-from darse.core.object_references import ObjectReferences
 from darse.core.state import State
-from darse.linux import sysctl
 from darse.linux.net.netns import Netns, NetnsThread
 from darse.linux.net.nft import Nftables
 from darse.linux.net.notifications import TableNotices
 from darse.linux.proc.userns import IdMaps
 from darse.networks import checks, views
-from darse.networks.configurations import apply_configuration, check_unused, define_configuration, refuse_configuration
-from darse.networks.default_networks import predefine
-from darse.networks.definition import (
-    PREDEFINED,
-    check_name,
-    check_request,
-    define,
-    lease_pool,
-    pool_requests,
-)
+from darse.networks.configurations import refuse_configuration
+from darse.networks.definition import PREDEFINED
 from darse.networks.dns.process import NameServerProcess
 from darse.networks.dns.registration import Registration, has_name_server
 from darse.networks.driver_registry import DriverRegistry
@@ -50,11 +31,12 @@ from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
 from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.firewall import Firewall
-from darse.networks.ipam import DefaultIPAM, IPAMDriver, NullIPAM, PoolRequest
+from darse.networks.ipam import DefaultIPAM, NullIPAM
+from darse.networks.lifecycle.changes import NetworkChanges
+from darse.networks.lifecycle.on_host import HostNetworks
 from darse.networks.model import (
     Endpoint,
     Holder,
-    IPNetwork,
     NetworkRecord,
     SandboxRecord,
     SandboxRequest,
@@ -65,13 +47,11 @@ from darse.networks.port_mapper import PortMapper
 from darse.networks.publishing import Publishing
 from darse.networks.sandboxes import PREPARED_INTERFACE, Sandbox, Sandboxes
 from darse.networks.store import NetworkStore
-from darse.networks.subnet_lock import subnet_allocation
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.networks.watcher import Healer
 from darse.plugins import SOCKETS, PluginClient
 from darse.wire.networks import (
     EndpointSettings,
-    IPAMConfig,
     IPAMStatus,
     Network,
     NetworkCreate,
@@ -86,11 +66,6 @@ __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
 _log = logging.getLogger(__name__)
 # Of addresses that the API tells; a subnet of IPv6 may have more.
 _LARGEST_COUNT = 2**64 - 1
-_REFUSED = (
-    "the host's firewall drops forwarded packets (chain FORWARD of table ip filter, as dockerd sets it up): containers "
-    "reach neither other machines nor other networks until their bridges are let through, as with: "
-    "iptables -I DOCKER-USER -i %(bridge)s -j ACCEPT; iptables -I DOCKER-USER -o %(bridge)s -j ACCEPT"
-)
 
 
 class NetworkService:
@@ -108,20 +83,20 @@ class NetworkService:
         self._config = config
         self._state = state
         self._events = events
-        self._references = ObjectReferences(state)
         self._running = running
         self.store = NetworkStore(state)
         self._bridges = BridgeDriver(config)
         sublinks = [driver(config.instance, lambda: self.store) for driver in (MacvlanDriver, IpvlanDriver)]
         drivers: list[Driver] = [self._bridges, *sublinks, HostDriver(), NullDriver()]
-        self._ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
+        ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
         plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
-        self._registry = DriverRegistry(drivers, (self._ipam, NullIPAM()), plugins)
+        self._registry = DriverRegistry(drivers, (ipam, NullIPAM()), plugins)
         self._drivers, self._ipams = self._registry.networks, self._registry.ipams
         self._addresses = EndpointAddresses(self._ipams)
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
-        self._mapper = PortMapper(config, self._firewall, self._rebuild_firewall, self.store.sandboxes)
+        self._host = HostNetworks(config, self.store, self._registry, self._bridges, ipam, self._firewall)
+        self._mapper = PortMapper(config, self._firewall, self._host.rebuild_firewall, self.store.sandboxes)
         self._thread = NetnsThread()
         self.pool = NetnsPool(self._thread, id_maps)
         self._reaper = EndpointReaper(self.store, self._drivers, self._addresses)
@@ -135,16 +110,12 @@ class NetworkService:
             self._thread,
             self.default_bridge,
         )
-        self._names = Registration(
-            NameServerProcess(config.exec_root / "names"),
-            self.store,
-            self._thread,
-            self._find_holder,
-            self._sandboxes.enter,
-        )
+        process = NameServerProcess(config.exec_root / "names")
+        self._names = Registration(process, self.store, self._thread, self._find_holder, self._sandboxes.enter)
         self._locks = KeyedLocks()
-        # Names of networks that are being made.
-        self._reserved: set[str] = set()
+        self._changes = NetworkChanges(
+            state, events, self.store, self._registry, self._bridges, self._host, self._reaper, self._locks
+        )
         self.healer = Healer(
             self.store,
             self._bridges,
@@ -153,7 +124,7 @@ class NetworkService:
             self._locks,
             running,
             self._heal_firewall,
-            self._look_for_flow_tables,
+            self._host.look_for_flow_tables,
         )
         self._started = False
 
@@ -164,19 +135,17 @@ class NetworkService:
         that nobody else gets the addresses of those that run; `copies` the copies of networks.
         Raises SystemFault, Conflict, and InvalidParameter for the configuration.
         """
-        self._forward()
+        self._host.forward()
         # Before anything is made, so that no change after that goes unnoticed.
         table = TableNotices(self._config.nft_table, self._nft.address()) if self._nft is not None else None
         self.healer.listen(table, forwards=self._config.ip_forward)
-        if self._firewall is not None:
-            self._firewall.find_tables()
-            self._bridges.programs.flow_tables = self._firewall.flow_tables()
+        self._host.find_rules()
         self.store.repair(copies, PREDEFINED)
         self.store.take_back(beside, running)
         for sandbox in list(self.store.sandboxes.values()):
             if sandbox.container_id not in running:
                 self._delete_sandbox(sandbox.container_id)
-        await self._restore_networks()
+        await self._host.restore_networks()
         for sandbox in self.store.sandboxes.values():
             self._sandboxes.restore(sandbox)
             try:
@@ -186,7 +155,8 @@ class NetworkService:
         for record in self.store:
             if record.bridge:
                 self._bridges.unplug_orphans(record, self._sandboxes.owners)
-        self._rebuild_firewall()
+        self._host.rebuild_firewall()
+        await self._host.begin()
         self._started = True
         self.healer.start()
         self._reaper.start()
@@ -198,28 +168,6 @@ class NetworkService:
             plug, plug_again = self._plug_prepared, self._bridges.plug_again
             self.pool.start(functools.partial(plug, default), functools.partial(plug_again, default))
 
-    async def _restore_networks(self) -> None:
-        """Have the pools of all networks taken, and the networks on the host."""
-        self._registry.expect_plugins(self.store)
-        async with subnet_allocation():
-            for record in self.store:
-                if record.name != "bridge":
-                    self._restore_pools(record)
-            predefine(self._config, self.store, self._bridges, self._choose_subnet)
-            default = self.default_bridge()
-            if default is not None:
-                self._restore_pools(default)
-                await self._restore(default)
-        for record in self.store:
-            if default is None or record.id != default.id:
-                await self._restore_or_report(record)
-
-    def _restore_pools(self, record: NetworkRecord) -> None:
-        ipam = self._ipams.get(record.ipam_driver)
-        if ipam is not None and not record.config_only:
-            for pool in record.pools:
-                ipam.restore_pool(pool, record.ipam_options)
-
     def _plug_prepared(self, record: NetworkRecord, netns: Netns) -> str:
         name = link_name()
         self._bridges.plug(record, netns, PREPARED_INTERFACE, name)
@@ -229,66 +177,18 @@ class NetworkService:
         """What `doctor` says of networks."""
         return checks.examine(self._config, self.store, self._bridges, self._firewall)
 
-    def _forward(self) -> None:
-        if self._config.ip_forward:
-            try:
-                sysctl.write("net/ipv4/ip_forward", "1")
-            except OSError as error:
-                _log.warning("cannot switch on IPv4 forwarding, containers reach the host only: %s", error)
-        if self._firewall is not None and self._firewall.forwarding_is_refused():
-            _log.warning(_REFUSED, {"bridge": self._config.bridge_name})
-
-    def _choose_subnet(self, version: int) -> IPNetwork:
-        """For the default bridge; one that it has had before is somebody else's while it is not on the host."""
-        default = self.default_bridge()
-        pool = default.pool(version) if default is not None and self._bridges.exists(default) else None
-        return self._ipam.choose(version, beside=[pool.network] if pool is not None else [])
-
-    async def _restore(self, record: NetworkRecord) -> None:
-        driver = self._drivers[record.driver]
-        if driver.keeps_outside:
-            return  # It remembers the network by itself; and it may be a container that is yet to start.
-        try:
-            await driver.create_network(record)
-        except OSError as error:
-            raise SystemFault(f"cannot set up network {record.name} ({record.bridge}): {reason(error)}") from error
-
-    async def _restore_or_report(self, record: NetworkRecord) -> None:
-        """One network that cannot be had must not keep the engine, and all other networks, from starting."""
-        try:
-            await self._restore(record)
-        except EngineError as error:
-            _log.error("network %s is not on the host, containers on it will not start: %s", record.name, error)
-
-    def _rebuild_firewall(self) -> None:
-        if self._firewall is not None:
-            self._firewall.leads_loopback = not self._bridges.programs.refused
-            ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
-            self._firewall.rebuild([record for record in self.store if record.bridge], ports)
-
     def _heal_firewall(self) -> None:
-        self._rebuild_firewall()
-        ports = [port for sandbox in self.store.sandboxes.values() for port in sandbox.published]
-        self._mapper.delete_untranslated_flows(ports)
-
-    def _look_for_flow_tables(self) -> None:
-        """Have the bridges' programs as the host's flow tables need them, see drivers/bridge_programs.py."""
-        programs = self._bridges.programs
-        if self._firewall is None or self._firewall.flow_tables() == programs.flow_tables:
-            return
-        programs.flow_tables = not programs.flow_tables
-        _log.info("there are %s flow tables on this host", "now" if programs.flow_tables else "no more")
-        for record in self.store:
-            if record.bridge and self._bridges.exists(record):
-                self._bridges.restore(record)
+        self._host.rebuild_firewall()
+        self._mapper.delete_untranslated_flows(self._host.published())
 
     def default_bridge(self) -> NetworkRecord | None:
         """The network that containers get unless they ask for another; None with `--bridge=none`."""
-        return self.store.by_name("bridge")
+        return self._host.default_bridge
 
     async def close(self) -> None:
         """Let go; networks, links and rules stay for the containers that run."""
         await self.healer.close()
+        await self._host.close()
         await self._names.close()
         await self.pool.close()
         await self._reaper.close()
@@ -301,17 +201,9 @@ class NetworkService:
             self._nft.close()
 
     async def remove_networks_from_host(self) -> None:
-        """Take rules and bridges off the host; the next start brings them back.
-
-        The rules go first: with the bridge a subnet is free for others, whose packets they are no business of.
-        """
+        """See `HostNetworks.remove_all`."""
         await self.healer.close()
-        if self._firewall is not None:
-            self._firewall.remove_table()
-        for record in self.store:
-            driver = self._drivers.get(record.driver)
-            if driver is not None and not driver.keeps_outside:
-                await driver.delete_network(record)
+        await self._host.remove_all()
 
     # Sandboxes
 
@@ -467,163 +359,35 @@ class NetworkService:
     # Networks
 
     async def create(self, request: NetworkCreate) -> NetworkCreated:
-        """Make a network.
+        """See `NetworkChanges.create`."""
+        return await self._changes.create(request)
 
-        Raises Conflict for its name, Forbidden for its subnet, NotFound for its driver, InvalidParameter, SystemFault.
-        """
-        check_name(request.Name)
-        if request.ConfigOnly:
-            return self._create_configuration(request)
-        request = apply_configuration(request, self.store)
-        check_request(request)
-        driver, ipam = await self._registry.for_request(request)
-        asked = pool_requests(request)
-        with self._reserve_name(request.Name):
-            record = define(request, driver.name)
-            async with contextlib.AsyncExitStack() as locks:
-                if not (driver.keeps_outside or ipam.keeps_outside):
-                    # Plugins may take as long as they like: they are not asked while others wait.
-                    await locks.enter_async_context(self._locks.hold("create"))
-                    await locks.enter_async_context(subnet_allocation())
-                await self._make(record, driver, ipam, asked if driver.addressed else [])
-        return NetworkCreated(record.id, "")
+    async def remove_network(self, reference: str) -> None:
+        """See `NetworkChanges.remove`."""
+        await self._changes.remove(reference)
 
-    def _create_configuration(self, request: NetworkCreate) -> NetworkCreated:
-        with self._reserve_name(request.Name), self._state.transaction():
-            record = define_configuration(request)
-            self.store.save(record)
-            self._publish_network(record, "create")
-        return NetworkCreated(record.id, "")
+    async def prune(self, filters: Filters) -> NetworksPruned:
+        """Remove the networks that no container is on or is to be on."""
+        return await self._changes.prune(filters)
 
     @property
     def driver_names(self) -> list[str]:
         """The network drivers that the engine has itself, and the plugins that are in use."""
         return self._registry.names
 
-    @contextlib.contextmanager
-    def _reserve_name(self, name: str) -> Iterator[None]:
-        """Have a name for a new network. Raises Conflict when another has it."""
-        if self.store.by_name(name) is not None or name in self._reserved:
-            raise Conflict(f"network with name {name} already exists")
-        if damage := self.store.damage(name):
-            raise Conflict(f"network with name {name} already exists, and its record {damage.found}: {damage.remedy}")
-        self._reserved.add(name)
-        try:
-            yield
-        finally:
-            self._reserved.discard(name)
-
-    async def _make(
-        self, record: NetworkRecord, driver: Driver, ipam: IPAMDriver, asked: list[tuple[PoolRequest, IPAMConfig]]
-    ) -> None:
-        """Lease a network's pools, put it on record, and have it on the host; all of it or nothing."""
-        async with contextlib.AsyncExitStack() as undo:
-            for request, given in asked:
-                pool = await lease_pool(ipam, request, given)
-                if pool is not None:
-                    undo.push_async_callback(_attempt, ipam.release_pool, pool)
-                    record.pools.append(pool)
-            await executors.kernel.run(driver.check, record)
-            # The row comes first: a bridge without one would stay on the host for ever after a crash.
-            self.store.save(record)
-            undo.callback(self.store.delete_network, record)
-            undo.push_async_callback(_attempt, driver.delete_network, record)
-            try:
-                await driver.create_network(record)
-            except OSError as error:
-                raise SystemFault(f"cannot set up network {record.name}: {reason(error)}") from error
-            self._rebuild_firewall()
-            await self._keep_internal(record)
-            self._publish_network(record, "create")
-            undo.pop_all()
-
-    async def _keep_internal(self, new: NetworkRecord) -> None:
-        """Have internal networks forward nothing: the first of IPv6 that leads out switches on forwarding for all."""
-        if new.ipv6 and not new.internal and new.bridge:
-            for record in self.store:
-                if record.internal and record.ipv6 and record.bridge:
-                    await executors.kernel.run(self._bridges.restore, record)
-
-    async def remove_network(self, reference: str) -> None:
-        """Remove a network. Raises NotFound, and Forbidden while containers are connected or for a predefined one."""
-        record = self.store.get(reference)
-        if record.name in PREDEFINED:
-            raise Forbidden(f"{record.name} is a pre-defined network and cannot be removed")
-        async with self._locks.hold(record.id):
-            record = self.store.get(record.id)
-            check_unused(record, self.store)
-            connected = self._connected(record)
-            if connected:
-                endpoints = ", ".join(f'name:"{one.container_name}" id:"{one.container_id[:12]}"' for one in connected)
-                raise Forbidden(
-                    f"error while removing network: network {record.name} has active endpoints ({endpoints})"
-                )
-            await self._reaper.settle(record.id)
-            await self._remove(record)
-
-    async def _remove(self, record: NetworkRecord) -> None:
-        driver = self._drivers.get(record.driver)
-        # Rules before the bridge, as in remove_from_host.
-        self.store.hide(record)
-        try:
-            self._rebuild_firewall()
-            if driver is not None:
-                await driver.delete_network(record)
-        except (OSError, EngineError) as error:
-            self.store.unhide(record)
-            self._rebuild_firewall()
-            if isinstance(error, EngineError):
-                raise
-            raise SystemFault(f"cannot remove network {record.name}: {reason(error)}") from error
-        try:
-            with self._state.transaction():
-                self.store.delete_network(record)
-                self._publish_network(record, "destroy")
-        except EngineError:
-            self.store.unhide(record)
-            await self._restore_or_report(record)
-            self._rebuild_firewall()
-            raise
-        ipam = self._ipams.get(record.ipam_driver)
-        if ipam is not None and not record.config_only:
-            for pool in record.pools:
-                await _attempt(ipam.release_pool, pool)
-
-    def _publish_network(self, record: NetworkRecord, action: str) -> None:
-        self._events.publish("network", action, record.id, {"name": record.name, "type": record.driver})
-
-    def _connected(self, record: NetworkRecord) -> list[SandboxRecord]:
-        return [
-            sandbox
-            for sandbox in self.store.sandboxes.values()
-            if any(endpoint.network_id == record.id for endpoint in sandbox.endpoints)
-        ]
-
-    def _used(self, record: NetworkRecord) -> bool:
-        return bool(record.name in PREDEFINED or self._connected(record) or self._references.network_users(record.name))
-
-    async def prune(self, filters: Filters) -> NetworksPruned:
-        """Remove the networks that no container is on or is to be on."""
-        deleted = []
-        for record in self.store:
-            if views.prunable(record, filters) and not self._used(record):
-                await self.remove_network(record.id)
-                deleted.append(record.name)
-        return NetworksPruned(deleted or None)
-
     def list_networks(self, filters: Filters, *, containers: bool = False) -> list[Network]:
         """The networks that match, newest last; with their `containers` on demand. Raises InvalidParameter."""
         views.check_filters(filters)
         return [
-            views.view(record, self._connected(record) if containers else ())
+            views.view(record, self._changes.connected(record) if containers else ())
             for record in sorted(self.store, key=lambda one: one.created_ns)
-            if views.matches(record, filters, used=self._used(record))
+            if views.matches(record, filters, used=self._changes.used(record))
         ]
 
     def inspect(self, reference: str) -> Network:
         """One network with the containers on it. Raises NotFound."""
         record = self.store.get(reference)
-        network = views.view(record, self._connected(record))
+        network = views.view(record, self._changes.connected(record))
         network.Status = NetworkStatus(IPAMStatus(self._subnet_status(record)))
         return network
 
@@ -635,11 +399,3 @@ class NetworkService:
             for subnet, count in counts.items()
             if count is not None
         }
-
-
-async def _attempt(call: Callable[..., Awaitable[None]], *arguments: object) -> None:
-    """Undo something; that it cannot be undone is told in the log, beside the error that led here."""
-    try:
-        await call(*arguments)
-    except (EngineError, OSError) as error:
-        _log.warning("a network is not removed as it should be: %s", error)

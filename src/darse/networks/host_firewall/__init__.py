@@ -1,0 +1,1 @@
+"""What the engine does about a firewall that the host has of its own."""

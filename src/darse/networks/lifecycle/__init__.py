@@ -1,0 +1,1 @@
+"""The life of networks: records and what the host has of them."""
