@@ -1,7 +1,15 @@
-"""Networks of the user's: made and removed, connected and disconnected, many at once, and published ports."""
+"""Networks of the user's: made and removed, connected and disconnected, many at once, and published ports.
+
+What passes through a published port is sent by iperf3 and sockperf, from a namespace that is another machine to the
+engine's, to servers in a container's namespace.
+"""
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +18,10 @@ from bench.engines import BenchEngine
 from bench.measure import IMAGE, Measure, remove_all, seconds
 
 _MANY = 25
+_HOST, _OUTSIDE = "198.51.100.1", "198.51.100.2"
+# Ports in the container; those of the host are ten thousand more.
+_IPERF, _SOCKPERF = 5201, 5202
+_SECONDS = 2
 
 
 def create_and_remove(engine: BenchEngine) -> float:
@@ -50,12 +62,73 @@ def connectable(engine: BenchEngine) -> Iterator[None]:
     engine.docker("network", "rm", "bench-first", "bench-second")
 
 
+@contextmanager
+def reachable(engine: BenchEngine) -> Iterator[None]:
+    """A container with a server of each tool and their ports published; another machine, its pid in the notes."""
+    ports = [word for port in (_IPERF, _SOCKPERF) for word in ("-p", f"{port + 10_000}:{port}")]
+    engine.docker("run", "-d", "--name", "bench", *ports, IMAGE, "sleep", "100000")
+    inside = engine.docker("inspect", "-f", "{{.State.Pid}}", "bench").strip()
+    commands = [["unshare", "--net", "sh", "-c", "ip link set lo up; echo up; exec sleep 100000"]]
+    if shutil.which("iperf3"):
+        commands.append(["nsenter", f"--net=/proc/{inside}/ns/net", "iperf3", "-s", "-p", str(_IPERF)])
+    if shutil.which("sockperf"):
+        commands.append(["nsenter", f"--net=/proc/{inside}/ns/net", "sockperf", "sr", "--tcp", "-p", str(_SOCKPERF)])
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for command in commands]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()  # the first word of each says that it is there
+    pid = str(processes[0].pid)
+    engine.notes["outside"] = pid
+    ip = [*engine.namespace, "ip"]
+    wire = ("out0", "type", "veth", "peer", "name", "eth0", "netns", pid)
+    subprocess.run([*ip, "link", "add", *wire], check=True)
+    for command, link, address in ((ip, "out0", _HOST), ([*_enter(pid), "ip"], "eth0", _OUTSIDE)):
+        subprocess.run([*command, "address", "add", f"{address}/24", "dev", link], check=True)
+        subprocess.run([*command, "link", "set", link, "up"], check=True)
+    yield
+    subprocess.run([*ip, "link", "delete", "out0"], check=True)
+    for process in processes:
+        process.kill()
+        process.communicate()
+    remove_all(engine)
+
+
+def _enter(pid: str) -> list[str]:
+    return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+
+
+def _from_outside(engine: BenchEngine, *command: str) -> str:
+    entered = [*_enter(engine.notes["outside"]), *command]
+    return subprocess.run(entered, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def throughput(engine: BenchEngine) -> float:
+    """Megabytes a second through a published port."""
+    options = ("-c", _HOST, "-p", str(_IPERF + 10_000), "-t", str(_SECONDS), "-J")
+    sent = json.loads(_from_outside(engine, "iperf3", *options))
+    return float(sent["end"]["sum_received"]["bits_per_second"]) / 8e6
+
+
+def latency(engine: BenchEngine) -> float:
+    """Microseconds of half a round trip through a published port, at the median."""
+    options = ("--tcp", "-i", _HOST, "-p", str(_SOCKPERF + 10_000), "-t", str(_SECONDS), "-m", "64")
+    found = re.search(r"percentile 50\.000 = +([0-9.]+)", _from_outside(engine, "sockperf", "pp", *options))
+    assert found is not None
+    return float(found[1])
+
+
 def measures(rounds: int) -> list[Measure]:
     """All that is measured."""
     few = max(1, rounds // 10)
+    through = []
+    if shutil.which("iperf3"):
+        through.append(Measure("published port, MB/s", "MB/s", 1.00, few * 3, throughput, reachable, rate=True))
+    if shutil.which("sockperf"):
+        through.append(Measure("published port, latency", "us", 1.00, few * 3, latency, reachable))
     return [
         Measure("network create and rm", "ms", 0.50, rounds, create_and_remove),
         Measure("network connect, disconnect", "ms", 0.50, rounds, connect_and_disconnect, connectable),
         Measure(f"{_MANY} networks, each", "ms", 0.50, few, many_networks),
         Measure("run --rm -p", "ms", 0.25, rounds, run_published),
+        *through,
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.island import Island
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, Outside
 
@@ -61,3 +62,11 @@ def holder() -> Iterator[Callable[[str], int]]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def island() -> Iterator[Island]:
+    """A host of its own for engines."""
+    island = Island()
+    yield island
+    island.close()

@@ -7,8 +7,12 @@ import contextlib
 import os
 import random
 import select
+import shutil
 import signal
 import socket
+import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -390,3 +394,76 @@ async def test_a_thousand_sandboxes_take_little_memory(names: Names) -> None:
 
 async def _held(names: Names, count: int) -> bool:
     return bool((await names.server.statistics())["sandboxes"] == count)
+
+
+# A name server that answers that the name is known and has no address, as fast as Python can.
+UPSTREAM = """
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("127.0.0.1", 53))
+print("up", flush=True)
+while True:
+    packet, peer = sock.recvfrom(4096)
+    sock.sendto(packet[:2] + bytes((packet[2] | 0x80, 0x80)) + packet[4:], peer)
+"""
+
+
+@pytest.mark.heavy
+async def test_a_forwarded_query_takes_a_millisecond_more_at_most(names: Names) -> None:
+    """Asked in turns with one that the same server is asked directly."""
+    box = await names.register(view("web", servers=["127.0.0.1"]))
+    command = ["nsenter", f"--net=/proc/{box.process.pid}/ns/net", sys.executable, "-c", UPSTREAM]
+    upstream = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert upstream.stdout is not None
+    assert upstream.stdout.readline() == b"up\n"
+    forwarding = await names.client("web")
+    direct = await box.inside(names.threads, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    names.opened.append(direct)
+    direct.connect(("127.0.0.1", 53))
+
+    def took(sock: socket.socket, number: int) -> float:
+        query = dns.message.make_query(f"n{number}.example.org", "A").to_wire()
+        began = time.perf_counter()
+        sock.send(query)
+        assert sock.recv(4096)[:2] == query[:2]
+        return time.perf_counter() - began
+
+    def measure() -> tuple[float, float]:
+        pairs = [(took(forwarding, number), took(direct, number)) for number in range(500)]
+        return statistics.median(one for one, _ in pairs), statistics.median(one for _, one in pairs)
+
+    try:
+        through, without = await asyncio.to_thread(measure)
+    finally:
+        upstream.kill()
+        upstream.wait()
+        upstream.stdout.close()
+    print(f"forwarded {through * 1000:.3f} ms, asked directly {without * 1000:.3f} ms, at the median")
+    assert through - without <= 0.001
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not shutil.which("dnsperf"), reason="dnsperf is not installed (Debian package)")
+async def test_five_thousand_answers_in_a_second_of_one_processor(names: Names, tmp_path: Path) -> None:
+    """By the worker's own processor time, which other work on the machine does not change."""
+    box = await names.register(view("web"))
+    await names.register(view("store", address="172.18.0.3"))
+    queries = tmp_path / "queries"
+    queries.write_text("store A\nweb A\nstore.front A\nstore AAAA\n")
+    _, worker = await pids(names)
+    before = processor_seconds(worker)
+    shown = await asyncio.to_thread(box.run, *f"dnsperf -s 127.0.0.11 -d {queries} -l 5 -c 1 -q 32".split())
+    spent = processor_seconds(worker) - before
+    found = {
+        key.strip(): value.split()[0] for key, _, value in (line.partition(":") for line in shown.splitlines()) if value
+    }
+    completed = int(found["Queries completed"])
+    print(f"{completed} answers in {spent:.2f} s of a processor; {found['Queries per second']} a second")
+    assert int(found["Queries lost"]) == 0
+    assert completed / spent >= 5000
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that a process has taken (proc_pid_stat(5))."""
+    members = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(members[11]) + int(members[12])) / os.sysconf("SC_CLK_TCK")

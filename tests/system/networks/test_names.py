@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 from tests.support.dnspython import dns
 from tests.support.engine import BUSYBOX, Client, Engine
+from tests.support.island import Island
 from tests.support.waiting import wait_until
+from tests.system.networks.support import inside as inside_of
 
 from darse.linux.net.netns import NetnsThread
 
@@ -83,6 +85,14 @@ class Asker:
         self._socket = inside(engine, name, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self._socket.settimeout(15)
         self._socket.connect(("127.0.0.11", 53))
+
+    def settle(self, seconds: float = 2) -> None:
+        """Forget answers that nobody waited for; wait no longer for others than so many seconds."""
+        self._socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while self._socket.recv(4096):
+                pass
+        self._socket.settimeout(seconds)
 
     def send(self, name: str, type_: str = "A") -> Any:
         query = dns.message.make_query(name, type_)
@@ -468,13 +478,49 @@ def test_the_hosts_servers_are_followed(new_engine: Callable[..., Engine], tmp_p
             server.close()
 
 
-class HostServer:
-    """A name server of the host, on its loopback; all names have the address `answer`."""
+def test_a_server_on_the_hosts_loopback_is_asked_whoever_is_killed(
+    new_engine: Callable[..., Engine], island: Island, tmp_path: Path
+) -> None:
+    """As with systemd-resolved: the host's resolv.conf has 127.0.0.53 alone."""
+    etc = tmp_path / "etc"
+    subprocess.run(["cp", "-a", "/etc", etc], check=True)
+    (etc / "resolv.conf").unlink()
+    (etc / "resolv.conf").write_text("nameserver 127.0.0.53\noptions edns0 trust-ad\nsearch .\n")
+    within = (*island.within, "unshare", "--mount", "sh", "-c", f'mount --bind "{etc}" /etc && exec "$@"', "sh")
+    server = HostServer("127.0.0.53", "192.0.2.53", island.path)
+    engine = new_engine(within=within)
+    try:
+        engine.docker("network", "create", "front").ok()
+        run(engine.docker, "web", "--network", "front")
+        run(engine.docker, "store", "--network", "front")
+        store = address(engine.docker, "store", "front")
+        with Asker(engine, "web") as asker:
 
-    def __init__(self, ip: str, answer: str) -> None:
+            def answers() -> bool:
+                asker.settle()
+                with contextlib.suppress(TimeoutError):
+                    return asker.addresses("example.org") == ["192.0.2.53"] and asker.addresses("store") == [store]
+                return False
+
+            wait_until(answers, 5, "answers")
+            engine.kill9()
+            assert answers()
+            # The supervisor alone has the sockets of containers; another worker is there when one is missed.
+            os.kill(name_servers(engine)[1], signal.SIGKILL)
+            wait_until(answers, 5, "answers of another worker")
+            engine.up()
+            wait_until(answers, 5, "answers")
+    finally:
+        server.close()
+
+
+class HostServer:
+    """A name server of the host, or of the namespace `path`, on its loopback; all names have the address `answer`."""
+
+    def __init__(self, ip: str, answer: str, path: str = "/proc/self/ns/net") -> None:
         self.ip = ip
         self._answer = answer
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = inside_of(path, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self._socket.bind((ip, 53))
         threading.Thread(target=self._serve, daemon=True).start()
 

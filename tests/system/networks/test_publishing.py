@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import statistics
 import subprocess
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,6 +13,7 @@ from tests.support.waiting import wait_until
 from tests.system.networks.support import Echo, Host, Outside, ask, host_port, inside, is_shut, run_inside
 
 from darse.core.errors import Conflict, SystemFault
+from darse.wire.host_config import PortBinding
 
 
 @pytest.fixture
@@ -168,3 +171,24 @@ async def test_default_address_of_the_network(host: Host, outside: Outside, port
     assert web.record.ports["80/tcp"][0].HostIp == "127.0.0.1"
     assert ask(None, "127.0.0.1", port).startswith("web ")
     assert is_shut(outside.path, outside.host_ip, port)
+
+
+@pytest.mark.heavy
+async def test_the_thousandth_port_takes_as_long_as_the_first(new_host: Callable[..., Awaitable[Host]]) -> None:
+    """A container with a port, started in turns beside none and beside a thousand ports."""
+    few, many = await new_host(), await new_host()
+    for number in range(10):
+        ports = {f"{port}/tcp": [PortBinding("127.0.0.1", "")] for port in range(1, 101)}
+        await many.sandbox(f"others{number}", ports=ports)
+    took: dict[str, list[float]] = {"few": [], "many": []}
+    for number in range(100):
+        for name, host in (("few", few), ("many", many)) if number % 2 else (("many", many), ("few", few)):
+            began = time.perf_counter()
+            sandbox = await host.sandbox("one", ports=host_port(0))
+            took[name].append(time.perf_counter() - began)
+            assert len(sandbox.record.published) == 1
+            host.service.sandbox_release("one")
+            await host.service.sandbox_is_released()
+    medians = {name: statistics.median(values) * 1000 for name, values in took.items()}
+    print(f"a sandbox with a port: {medians['few']:.2f} ms, beside 1,000 others {medians['many']:.2f} ms")
+    assert medians["many"] <= 1.2 * medians["few"]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Engine
+from tests.support.island import Island
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Echo, Host, Outside, ask, host_port, inside, is_shut, run_inside
 
@@ -334,27 +335,8 @@ async def test_where_others_have_flow_tables_only_new_connections_are_refused(
 # The whole ruleset
 
 
-@pytest.fixture(scope="module")
-def island() -> Iterator[int]:
-    """A process with a network namespace of its own, and a /sys that shows it."""
-    keep = "mkdir /tmp/dz-keep$$ && mount --rbind /sys/fs/cgroup /tmp/dz-keep$$ && mount -t sysfs sysfs /sys"
-    script = f"{keep} && mount --move /tmp/dz-keep$$ /sys/fs/cgroup && rmdir /tmp/dz-keep$$ && ip link set lo up"
-    process = subprocess.Popen(
-        ["unshare", "--net", "--mount", "sh", "-ec", f"{script} && echo ready && exec sleep infinity"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    yield process.pid
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-def test_a_flushed_ruleset_comes_back(island: int, new_engine: Callable[..., Engine]) -> None:
-    within = ("nsenter", "--target", str(island), "--net", "--mount")
-    host = f"/proc/{island}/ns/net"
+def test_a_flushed_ruleset_comes_back(island: Island, new_engine: Callable[..., Engine]) -> None:
+    within, host = island.within, island.path
     engine = new_engine(within=within)
     engine.docker("network", "create", "net").ok()
     server = ("nc", "-ll", "-p", "80", "-e", "echo", "web 80")
@@ -382,8 +364,8 @@ def test_a_flushed_ruleset_comes_back(island: int, new_engine: Callable[..., Eng
     wait_until(published, SECOND, "the published port")
 
 
-def test_forwarding_that_others_switch_off_is_told(island: int, new_engine: Callable[..., Engine]) -> None:
-    within = ("nsenter", "--target", str(island), "--net", "--mount")
+def test_forwarding_that_others_switch_off_is_told(island: Island, new_engine: Callable[..., Engine]) -> None:
+    within = island.within
     engine = new_engine(within=within)
     engine.docker("network", "create", "--internal", "inner").ok()
     bridge = f"db{engine.docker('network', 'inspect', '-f', '{{.Id}}', 'inner').ok().line[:12]}"
