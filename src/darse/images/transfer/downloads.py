@@ -207,7 +207,7 @@ class Download:
     # The end
 
     def release(self, *, discard: bool) -> None:
-        """Close the files after `run` has ended; keep the bytes for another attempt, or remove them."""
+        """Close the files after `run` has ended; keep the bytes for another attempt, or remove them. Blocks."""
         for reader in self._readers:
             os.close(reader)
         self._readers.clear()

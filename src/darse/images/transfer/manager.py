@@ -10,10 +10,12 @@ a crash in between costs no second download.
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.exhaustion import in_words
 from darse.distribution.errors import Untrustworthy
@@ -97,7 +99,8 @@ class SharedDownload:
             if not self.download.resumed:
                 raise
             # The bytes of an earlier attempt may be the damaged ones: a power cut, or another source.
-            self.download.release(discard=True)
+            release = functools.partial(self.download.release, discard=True)
+            await in_thread(self.download.cancellation, release, to_the_end=True)
             self.download = self._make(self._on_stage)
             await in_thread(self.download.cancellation, self.download.run, to_the_end=True)
 
@@ -116,7 +119,8 @@ class SharedDownload:
         """Stop, and keep or remove what was fetched."""
         self.task.cancel()
         await asyncio.wait({self.task})
-        self.download.release(discard=self.discard)
+        # The last descriptor of a file that is removed takes its blocks along: a second for some gigabytes.
+        await executors.storage.run(self.download.release, discard=self.discard)
 
 
 class LayerTransfer:
