@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from bench.engines import BenchEngine
 from bench.measure import IMAGE, Measure, remove_all, seconds
@@ -68,15 +69,18 @@ def reachable(engine: BenchEngine) -> Iterator[None]:
     ports = [word for port in (_IPERF, _SOCKPERF) for word in ("-p", f"{port + 10_000}:{port}")]
     engine.docker("run", "-d", "--name", "bench", *ports, IMAGE, "sleep", "100000")
     inside = engine.docker("inspect", "-f", "{{.State.Pid}}", "bench").strip()
-    commands = [["unshare", "--net", "sh", "-c", "ip link set lo up; echo up; exec sleep 100000"]]
-    if shutil.which("iperf3"):
-        commands.append(["nsenter", f"--net=/proc/{inside}/ns/net", "iperf3", "-s", "-p", str(_IPERF)])
-    if shutil.which("sockperf"):
-        commands.append(["nsenter", f"--net=/proc/{inside}/ns/net", "sockperf", "sr", "--tcp", "-p", str(_SOCKPERF)])
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for command in commands]
-    for process in processes:
-        assert process.stdout is not None
-        process.stdout.readline()  # the first word of each says that it is there
+    outside = ["unshare", "--net", "sh", "-c", "ip link set lo up; echo up; exec sleep 100000"]
+    processes = [subprocess.Popen(outside, stdout=subprocess.PIPE)]
+    assert processes[0].stdout is not None
+    processes[0].stdout.readline()
+    servers = {
+        _IPERF: ("iperf3", "-s", "-p", str(_IPERF)),
+        _SOCKPERF: ("sockperf", "sr", "--tcp", "-p", str(_SOCKPERF)),
+    }
+    for port, command in servers.items():
+        if shutil.which(command[0]):
+            processes.append(subprocess.Popen([*_enter(inside), *command], stdout=subprocess.DEVNULL))
+            _wait_for_listener(inside, port)
     pid = str(processes[0].pid)
     engine.notes["outside"] = pid
     ip = [*engine.namespace, "ip"]
@@ -91,6 +95,15 @@ def reachable(engine: BenchEngine) -> Iterator[None]:
         process.kill()
         process.communicate()
     remove_all(engine)
+
+
+def _wait_for_listener(pid: str, port: int) -> None:
+    """Wait until somebody listens in a process's network namespace (proc_pid_net(5): state 0A). Raises TimeoutError."""
+    wanted, deadline = re.compile(f"[0-9A-F]+:{port:04X} [0-9A-F]+:0000 0A"), time.monotonic() + 30
+    while not any(wanted.search(Path(f"/proc/{pid}/net/{name}").read_text()) for name in ("tcp", "tcp6")):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody listens at port {port}")
+        time.sleep(0.01)
 
 
 def _enter(pid: str) -> list[str]:
