@@ -15,6 +15,8 @@ from darse.build.solver import OutcomeKind, VertexCompleted, VertexLog, VertexSt
 
 # Bytes of the log of one step, and of all of a build.
 _STEP_LOG, _BUILD_LOG = 256 << 10, 2 << 20
+# Of a build with more steps, what nobody asked for and what was not reached is left out.
+_MOST_STEPS = 2_000
 _STATES = {
     OutcomeKind.CACHED: StepState.CACHED,
     OutcomeKind.CACHED_BY_CONTENT: StepState.CACHED,
@@ -124,9 +126,9 @@ class BuildRecorder:
     def _steps(self, state: BuildState) -> tuple[StepRecord, ...]:
         """Those of the builder before the graph, the graph's in its order, and those after it."""
         graph = {digest for definition in self._definitions for digest in definition.vertices}
-        planned = [
-            self._step(digest, state, definition) for definition in self._definitions for digest in definition.vertices
-        ]
+        wanted = graph if len(graph) <= _MOST_STEPS else {*self._started, *self._completed}
+        digests = [(one, whole) for whole in self._definitions for one in whole.vertices if one in wanted]
+        planned = [self._step(digest, state, definition) for digest, definition in digests[:_MOST_STEPS]]
         others = [vertex for vertex in self._started if vertex not in graph]
         first = min((self._started[one][1] for one in graph if one in self._started), default=0)
         before = [vertex for vertex in others if not first or self._started[vertex][1] < first]

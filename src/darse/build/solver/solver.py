@@ -24,6 +24,8 @@ from darse.build.solver.progress import Outcome, OutcomeKind, Report, VertexComp
 from darse.build.solver.storage import CacheRecord, CacheStorage, RecordKind
 
 _T = TypeVar("_T")
+# Tasks of a build that end in one turn of the event loop: others are served between them.
+_ENDED_AT_ONCE = 500
 
 
 class Solution(msgspec.Struct, frozen=True):
@@ -127,14 +129,18 @@ class _Build:
         self._leases: list[str] = []
         self._made: dict[str, tuple[Snapshot, ...]] = {}
         """What this build executed, by the key."""
+        self._closing = False
 
     async def close(self) -> None:
         """End what runs for this build, and release what it used."""
+        self._closing = True
         tasks = [*self._results.values(), *self._keys.values()]
-        for task in tasks:
-            task.cancel()
-        # Each cancels its own execution, unless other builds wait for it, and sees its end.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for at in range(0, len(tasks), _ENDED_AT_ONCE):
+            some = tasks[at : at + _ENDED_AT_ONCE]
+            for task in some:
+                task.cancel()
+            # Each cancels its own execution, unless other builds wait for it, and sees its end.
+            await asyncio.gather(*some, return_exceptions=True)
         for record in self._leases:
             self._storage.release(record)
         self._leases.clear()
@@ -159,6 +165,8 @@ class _Build:
         """Run something for a vertex once in this build, whoever asks first."""
         task = tasks.get(digest)
         if task is None:
+            if self._closing:
+                raise asyncio.CancelledError
             task = tasks[digest] = asyncio.create_task(self._failing_as_vertex(digest, run))
         return await asyncio.shield(task)
 

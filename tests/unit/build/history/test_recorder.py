@@ -90,3 +90,11 @@ def test_of_much_that_a_step_says_the_end_is_kept() -> None:
     assert len(log.data) == 256 << 10
     assert log.clipped + len(log.data) == 100 * 5 * 4000
     assert log.data.endswith(b"00099")
+
+
+def test_of_a_build_with_very_many_steps_those_that_ran_are_kept() -> None:
+    recorder = BuildRecorder(BuildRequest(), lambda _: None)
+    event, digests = planned(*map(str, range(3000)))
+    for each in (event, completed(digests[5], OutcomeKind.CACHED), VertexStarted(digests[6], "RUN 5")):
+        recorder(each)
+    assert [step.vertex for step in recorder.failed(None).steps] == [digests[5], digests[6]]

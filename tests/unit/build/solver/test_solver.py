@@ -427,3 +427,21 @@ async def test_a_chain_of_two_thousand_vertices(bench: Bench) -> None:
     definition = chain(*(f"step {number}" for number in range(2000)))
     assert sum((await bench.executed(definition)).values()) == 2003
     assert await bench.executed(definition) == {}
+
+
+async def test_the_end_of_a_build_with_very_many_steps_keeps_nobody_waiting() -> None:
+    executor = FakeExecutor({"image": {}, "context": {"/a": "1"}})
+    executor.gates["p0"] = asyncio.Event()
+    executor.started["p0"] = asyncio.Event()
+    definition = chain(*(f"p{number}" for number in range(1500)))
+    solver = Solver(executor, MemoryCacheStorage())
+    task = asyncio.create_task(solver.solve(definition))
+    await executor.started["p0"].wait()
+    task.cancel()
+    turns = 0
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 1500 * 2 / 500  # each turn of the loop ends some of its tasks
+    assert task.cancelled()
+    assert executor.running == len(solver.executions) == 0
