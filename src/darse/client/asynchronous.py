@@ -72,13 +72,15 @@ class AsyncClient:
 
     async def follow(self, request: DocumentsRequest[T]) -> AsyncIterator[T]:
         """Yield the documents of an answer as they come. Raises ConnectionLost when it ends too early."""
-        documents = Documents()
+        async with self.subscribe(request) as documents:
+            async for document in documents:
+                yield document
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self, request: DocumentsRequest[T]) -> AsyncIterator[AsyncIterator[T]]:
+        """The same, as a context that begins when the answer has: what happens from then on is in the documents."""
         async with self._answer(request) as (connection, _):
-            while piece := await connection.piece():
-                for document in documents.feed(piece):
-                    yield _decode(document, request.result)
-            for document in documents.end():
-                yield _decode(document, request.result)
+            yield _documents(connection, request.result)
 
     async def read(self, request: BytesRequest) -> AsyncIterator[bytes]:
         """Yield an answer as it comes. Raises ConnectionLost when it ends too early."""
@@ -111,8 +113,10 @@ class AsyncClient:
 
     async def _send(self, request: ApiRequest[Any]) -> tuple[_Connection, ResponseHead]:
         headers = dict(request.headers)
-        body = None
-        if request.body is not None:
+        body = request.content
+        if body is not None:
+            headers["Content-Type"] = "application/x-tar"
+        elif request.body is not None:
             body = msgspec.json.encode(request.body)
             headers["Content-Type"] = "application/json"
         if getattr(request, "upgrade", False):
@@ -232,6 +236,15 @@ class _Connection:
     @staticmethod
     def _lost() -> ConnectionLost:
         return ConnectionLost("the engine went away before its answer was complete")
+
+
+async def _documents(connection: _Connection, result: type[T]) -> AsyncIterator[T]:
+    documents = Documents()
+    while piece := await connection.piece():
+        for document in documents.feed(piece):
+            yield _decode(document, result)
+    for document in documents.end():
+        yield _decode(document, result)
 
 
 async def _open(endpoint: EngineEndpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -22,6 +22,8 @@ class ApiRequest(Generic[T]):
     #: A msgspec struct, or what json.dumps takes.
     body: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: A body that is no JSON: an archive.
+    content: bytes | None = None
 
 
 class DocumentsRequest(ApiRequest[T]):

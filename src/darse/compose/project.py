@@ -152,6 +152,7 @@ class ProjectFiles:
         try:
             project = to_project(document, name)
             project.directory, project.files, project.environment = self.directory, self.files, self.environment
+            project.env_files = [os.path.abspath(one) for one in self._env_files]
             project = with_profiles(project, self.profiles)
             if check:
                 check_consistency(project)

@@ -38,6 +38,7 @@ _I = "darse.cli.commands.images"
 _R = "darse.cli.commands.registry"
 _S = "darse.cli.commands.system"
 _B = "darse.cli.commands.build"
+_COMPOSE = "darse.cli.commands.compose"
 
 COMMANDS = {
     "builder build": IndexEntry(f"{_B}.build", "Build an image from a Dockerfile"),
@@ -130,9 +131,29 @@ COMMANDS = {
     "system info": IndexEntry(f"{_S}.info", "Display system-wide information"),
     "system restart": IndexEntry(f"{_S}.restart", "Restart the engine of this machine; containers run on"),
     "system prune": IndexEntry(f"{_S}.prune", "Remove unused data"),
-    "compose config": IndexEntry(
-        "darse.cli.commands.compose.config", "Parse, resolve and render compose file in canonical format"
-    ),
+    "compose config": IndexEntry(f"{_COMPOSE}.config", "Parse, resolve and render compose file in canonical format"),
+    "compose create": IndexEntry(f"{_COMPOSE}.up", "Creates containers for a service"),
+    "compose down": IndexEntry(f"{_COMPOSE}.down", "Stop and remove containers, networks"),
+    "compose exec": IndexEntry(f"{_COMPOSE}.run", "Execute a command in a running container"),
+    "compose images": IndexEntry(f"{_COMPOSE}.listing", "List images used by the created containers"),
+    "compose kill": IndexEntry(f"{_COMPOSE}.lifecycle", "Force stop service containers"),
+    "compose logs": IndexEntry(f"{_COMPOSE}.logs", "View output from containers"),
+    "compose ls": IndexEntry(f"{_COMPOSE}.listing", "List running compose projects"),
+    "compose pause": IndexEntry(f"{_COMPOSE}.lifecycle", "Pause services"),
+    "compose port": IndexEntry(f"{_COMPOSE}.listing", "Print the public port for a port binding"),
+    "compose ps": IndexEntry(f"{_COMPOSE}.listing", "List containers"),
+    "compose pull": IndexEntry(f"{_COMPOSE}.pull", "Pull service images"),
+    "compose restart": IndexEntry(f"{_COMPOSE}.lifecycle", "Restart service containers"),
+    "compose rm": IndexEntry(f"{_COMPOSE}.down", "Removes stopped service containers"),
+    "compose run": IndexEntry(f"{_COMPOSE}.run", "Run a one-off command on a service"),
+    "compose scale": IndexEntry(f"{_COMPOSE}.up", "Scale services"),
+    "compose start": IndexEntry(f"{_COMPOSE}.lifecycle", "Start services"),
+    "compose stop": IndexEntry(f"{_COMPOSE}.lifecycle", "Stop services"),
+    "compose top": IndexEntry(f"{_COMPOSE}.listing", "Display the running processes"),
+    "compose unpause": IndexEntry(f"{_COMPOSE}.lifecycle", "Unpause services"),
+    "compose up": IndexEntry(f"{_COMPOSE}.up", "Create and start containers"),
+    "compose version": IndexEntry(f"{_COMPOSE}.listing", "Show the version of compose"),
+    "compose wait": IndexEntry(f"{_COMPOSE}.lifecycle", "Block until containers of all (or specified) services stop."),
     "login": IndexEntry(f"{_R}.login", "Authenticate to a registry"),
     "logout": IndexEntry(f"{_R}.login", "Log out from a registry"),
     "search": IndexEntry(f"{_R}.search", "Search Docker Hub for images"),

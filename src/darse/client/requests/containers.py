@@ -169,6 +169,11 @@ def archive(container: str, path: str) -> BytesRequest:
     return BytesRequest("GET", _path(container, "/archive"), bytes, {"path": path})
 
 
+def put_archive(container: str, path: str, content: bytes) -> ApiRequest[None]:
+    """Unpack a tar archive into a directory of a container."""
+    return ApiRequest("PUT", _path(container, "/archive"), type(None), {"path": path}, content=content)
+
+
 def export(container: str) -> BytesRequest:
     """The root file system of a container as a tar archive."""
     return BytesRequest("GET", _path(container, "/export"), bytes)

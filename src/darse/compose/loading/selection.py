@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Collection
 
 import msgspec
 
@@ -52,6 +53,15 @@ def with_selected(project: Project, names: list[str]) -> Project:
     for service in kept.values():
         service.depends_on = {name: one for name, one in service.depends_on.items() if name in chosen}
     rest = {name: service for name, service in project.services.items() if name not in chosen}
+    return msgspec.structs.replace(project, services=kept, disabled=project.disabled | rest)
+
+
+def without_others(project: Project, names: Collection[str]) -> Project:
+    """Only the named services, as if they depended on no others."""
+    kept = {name: one for name, one in project.services.items() if name in names}
+    for one in kept.values():
+        one.depends_on = {name: other for name, other in one.depends_on.items() if name in kept}
+    rest = {name: one for name, one in project.services.items() if name not in kept}
     return msgspec.structs.replace(project, services=kept, disabled=project.disabled | rest)
 
 

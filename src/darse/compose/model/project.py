@@ -80,6 +80,7 @@ class Project(msgspec.Struct, kw_only=True):
     # Not part of the model that is shown: where it is from, and what it was made with.
     directory: str = ""
     files: list[str] = []
+    env_files: list[str] = []
     environment: dict[str, str] = {}
     profiles: list[str] = []
     disabled: dict[str, Service] = {}

@@ -1,0 +1,120 @@
+"""From a command line to a session on an engine: the project, the client, the progress, and how failures end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from darse.cli.command_line.flags import Flag, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.flags import project_files, warn
+from darse.cli.commands.compose.progress import JsonProgress, LiveProgress, PlainProgress, QuietProgress
+from darse.cli.errors import CliError
+from darse.client.asynchronous import AsyncClient
+from darse.compose.errors import ComposeError
+from darse.compose.loading.consistency import check_container_names
+from darse.compose.loading.loader import LoadSettings
+from darse.compose.loading.selection import without_others
+from darse.compose.model.project import Project
+from darse.compose.operations.session import ProjectSession
+
+DRY_RUN: Flag = switch("dry-run", "Execute command in dry run mode")
+_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_ANSI = ("auto", "always", "never")
+NO_FILE = "no configuration file provided: not found"
+
+Operation = Callable[[ProjectSession], Awaitable["int | None"]]
+
+
+def load(invocation: Invocation, services: Sequence[str], *, without_dependencies: bool = False) -> Project:
+    """The project with the services that are meant, and what they depend on. Raises CliError."""
+    try:
+        project = project_files(invocation).project(list(services), LoadSettings())
+        check_container_names(project)
+    except ComposeError as error:
+        raise CliError(str(error)) from error
+    return without_others(project, services) if without_dependencies and services else project
+
+
+def load_or_name(invocation: Invocation) -> tuple[str, Project | None]:
+    """The project's name, and its model where a file has it: commands on what is there need none. Raises CliError."""
+    group = invocation.group_options
+    given = (group.project_name if group is not None else "") or os.environ.get("COMPOSE_PROJECT_NAME", "")
+    try:
+        project = project_files(invocation).project([], LoadSettings())
+    except ComposeError as error:
+        if given and error.message == NO_FILE:
+            return given, None
+        raise CliError(str(error)) from error
+    return project.name, project
+
+
+def run(invocation: Invocation, name: str, project: Project | None, operation: Operation) -> int:
+    """Run an operation to its end; its result is the exit status. Raises CliError."""
+    progress = chosen_progress(invocation)
+    dry_run = is_dry_run(invocation)
+    settings = invocation.settings
+
+    def credentials(image: str) -> str:
+        from darse.cli.settings.credentials import encode, key_of, usable
+        from darse.image_spec.references import split
+
+        return encode(usable(settings, key_of(split(image).domain)))
+
+    def tell(text: str) -> None:
+        progress.close()
+        warn(text)
+
+    async def main() -> int:
+        async with AsyncClient(settings.endpoint()) as client:
+            session = ProjectSession(
+                client, name, project, progress.show, tell, dry_run=dry_run, credentials=credentials
+            )
+            try:
+                return await operation(session) or 0
+            finally:
+                progress.close()
+
+    try:
+        return asyncio.run(main())
+    except ComposeError as error:
+        raise CliError(str(error)) from error
+
+
+def is_dry_run(invocation: Invocation) -> bool:
+    """Whether nothing is to be changed."""
+    group = invocation.group_options
+    return bool(getattr(invocation.options, "dry_run", False) or (group is not None and group.dry_run))
+
+
+def uses_colours(invocation: Invocation, descriptor: int) -> bool:
+    """Whether what goes to a descriptor may have colours."""
+    group = invocation.group_options
+    ansi = (group.ansi if group is not None else "") or os.environ.get("COMPOSE_ANSI", "") or "auto"
+    if ansi not in _ANSI:
+        raise CliError(f'unsupported --ansi value "{ansi}"')
+    if ansi != "auto":
+        return ansi == "always"
+    return os.isatty(descriptor) and not os.environ.get("NO_COLOR")
+
+
+def chosen_progress(invocation: Invocation) -> PlainProgress | QuietProgress | LiveProgress:
+    """The form of progress that was asked for, or that standard error can show. Raises CliError."""
+    group = invocation.group_options
+    form = (group.progress if group is not None else "") or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
+    if form not in _PROGRESS:
+        raise CliError(f'unsupported --progress value "{form}"')
+    dry_run = is_dry_run(invocation)
+    if form == "quiet":
+        return QuietProgress()
+    if form == "json":
+        return JsonProgress()
+    colours = uses_colours(invocation, 2)
+    is_terminal = os.isatty(sys.stderr.fileno()) and os.environ.get("COMPOSE_ANSI") != "never"
+    if group is not None and group.ansi == "never":
+        is_terminal = False
+    if form == "tty" or (form == "auto" and is_terminal):
+        return LiveProgress(dry_run=dry_run, colours=colours)
+    return PlainProgress(dry_run=dry_run)

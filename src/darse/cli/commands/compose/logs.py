@@ -1,0 +1,75 @@
+"""`darse compose logs`."""
+
+from __future__ import annotations
+
+from darse.cli.command_line.flags import Command, number, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.engine import DRY_RUN, load_or_name, run, uses_colours
+from darse.cli.commands.compose.lines import LinePrinter
+from darse.cli.commands.containers.logs import moment
+from darse.client.requests import system as system_requests
+from darse.compose.operations.lifecycle import of_services
+from darse.compose.operations.logs import LogSelection, ProjectLogFollower, history
+from darse.compose.operations.session import ProjectSession
+
+
+def logs(invocation: Invocation) -> int:
+    """Print what services have printed, in the order of time, and with --follow what comes."""
+    options = invocation.options
+    name, project = load_or_name(invocation)
+    since, until = moment(options.since, "since") or "", moment(options.until, "until") or ""
+
+    async def operation(session: ProjectSession) -> None:
+        found = of_services(await session.containers(one_off=False), invocation.arguments, session)
+        if options.index is not None:
+            found = [one for one in found if one.number == options.index]
+        printer = LinePrinter(
+            name,
+            [one.name for one in found],
+            prefix=not options.no_log_prefix,
+            timestamps=options.timestamps,
+            colours=not options.no_color and uses_colours(invocation, 1),
+        )
+        # Where the past ends and what comes begins is a time of the engine's clock.
+        now = (await session.client.do(system_requests.info())).SystemTime if options.follow else ""
+        for line in await history(session, found, LogSelection(options.tail, since, now or until)):
+            printer.show(line)
+        if options.follow:
+            services = frozenset(one.service for one in found)
+            await ProjectLogFollower(session, printer.show, services=services).follow(
+                [one for one in found if one.is_running or one.state == "paused"], now
+            )
+
+    return run(invocation, name, project, operation)
+
+
+COMMANDS = {
+    "compose logs": (
+        Command(
+            "compose logs",
+            "[OPTIONS] [SERVICE...]",
+            "View output from containers",
+            (
+                switch("follow", "Follow log output", "f"),
+                number("index", "index of the container if service has multiple replicas"),
+                switch("no-color", "Produce monochrome output"),
+                switch("no-log-prefix", "Don't print prefix in logs"),
+                string(
+                    "since",
+                    "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)",
+                ),
+                string(
+                    "tail", "Number of lines to show from the end of the logs for each container", "n", default="all"
+                ),
+                switch("timestamps", "Show timestamps", "t"),
+                string(
+                    "until",
+                    "Show logs before a timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)",
+                ),
+                DRY_RUN,
+            ),
+            maximum=None,
+        ),
+        logs,
+    )
+}

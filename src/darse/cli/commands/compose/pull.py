@@ -1,0 +1,70 @@
+"""`darse compose pull`."""
+
+from __future__ import annotations
+
+from darse.cli.command_line.flags import Command, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.engine import DRY_RUN, load, run
+from darse.cli.errors import CliError
+from darse.client.errors import ClientError
+from darse.compose.desired.names import image_name
+from darse.compose.operations.images import images_of, pull
+from darse.compose.operations.session import DONE, WARNING, ProjectSession, together
+
+
+def pull_images(invocation: Invocation) -> int:
+    """Pull the images of services; one image once."""
+    options = invocation.options
+    if options.policy not in ("", "missing", "always"):
+        raise CliError(f'invalid --policy value "{options.policy}"')
+    project = load(invocation, invocation.arguments, without_dependencies=not options.include_deps)
+
+    async def operation(session: ProjectSession) -> None:
+        there = await images_of(session, project.services)
+        wanted: dict[str, str] = {}
+        for name, service in project.services.items():
+            image = image_name(project, name)
+            policy = options.policy or service.pull_policy
+            if not service.image or (service.build is not None and options.ignore_buildable):
+                session.report(name, "Skipped - No image to be pulled", DONE)
+            elif policy in ("never", "build"):
+                session.report(name, f"Skipped - pull_policy is {policy}", DONE)
+            elif policy == "missing" and name in there:
+                session.report(name, "Skipped - Image is already present locally", DONE)
+            elif image in wanted:
+                session.report(name, f"Skipped - Image is already being pulled by {wanted[image]}", DONE)
+            else:
+                wanted[image] = name
+        await together(_one(session, image, name) for image, name in wanted.items())
+
+    async def _one(session: ProjectSession, image: str, name: str) -> None:
+        service = project.services[name]
+        try:
+            await pull(session, image, name, platform=service.platform, quiet=invocation.options.quiet)
+        except ClientError as error:
+            if service.build is None and not invocation.options.ignore_pull_failures:
+                raise
+            session.report(name, f"Warning {error}", WARNING)
+
+    return run(invocation, project.name, project, operation)
+
+
+COMMANDS = {
+    "compose pull": (
+        Command(
+            "compose pull",
+            "[OPTIONS] [SERVICE...]",
+            "Pull service images",
+            (
+                switch("ignore-buildable", "Ignore images that can be built"),
+                switch("ignore-pull-failures", "Pull what it can and ignores images with pull failures"),
+                switch("include-deps", "Also pull services declared as dependencies"),
+                string("policy", 'Apply pull policy ("missing"|"always")'),
+                switch("quiet", "Pull without printing progress information", "q"),
+                DRY_RUN,
+            ),
+            maximum=None,
+        ),
+        pull_images,
+    )
+}

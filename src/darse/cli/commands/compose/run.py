@@ -1,0 +1,241 @@
+"""`darse compose run` and `exec`: a command in a container of its own, and in one that runs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from darse.cli.command_line.flags import Command, listing, number, parse, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.engine import DRY_RUN, is_dry_run, load, load_or_name, run
+from darse.cli.commands.compose.listing import chosen
+from darse.cli.errors import CliError
+from darse.client.requests import containers as container_requests
+from darse.compose import dotenv
+from darse.compose.errors import ComposeError
+from darse.compose.model.service import ServicePort, ServiceVolume, ServiceVolumeBind
+from darse.compose.operations.images import ensure_images
+from darse.compose.operations.one_off import RunOptions, create_one_off
+from darse.compose.operations.session import ProjectSession
+from darse.compose.operations.up import UpExecution
+from darse.compose.plan.up import NEVER, UpOptions, plan_up
+
+
+def execute(invocation: Invocation) -> int:
+    """Run a process in a container of a service, and end with its status."""
+    from darse.cli.commands.containers.exec import COMMANDS as CONTAINER_COMMANDS
+
+    options = invocation.options
+    service, *command = invocation.arguments
+    name, project = load_or_name(invocation)
+    container = chosen(invocation, name, project, service, options.index)
+    has_terminal = not options.no_tty and os.isatty(0) and os.isatty(1)
+    words = [] if options.detach else ["-i"]
+    words += ["-d"] if options.detach else []
+    words += ["-t"] if has_terminal and not options.detach else []
+    words += ["--privileged"] if options.privileged else []
+    words += [word for text in options.env for word in ("-e", text)]
+    words += ["-u", options.user] if options.user else []
+    words += ["-w", options.workdir] if options.workdir else []
+    inner, function = CONTAINER_COMMANDS["container exec"]
+    parsed, arguments = parse(inner, [*words, container["Id"], *command])
+    inside = Invocation(invocation.path, parsed, arguments, invocation.settings)
+    try:
+        return int(function(inside) or 0)
+    finally:
+        inside.close()
+
+
+def run_one_off(invocation: Invocation) -> int:
+    """Make a container for one command, and be its terminal; what its service depends on is brought up before."""
+    options = invocation.options
+    service, *command = invocation.arguments
+    if options.build:
+        raise CliError("darse compose does not build yet: `darse build`, or `docker compose build`, makes the images")
+    if options.service_ports and options.publish:
+        raise CliError("--service-ports and --publish are incompatible")
+    project = load(invocation, [service], without_dependencies=options.no_deps)
+    made: list[tuple[str, str]] = []
+    try:
+        chosen_options = _options(invocation, command)
+    except ComposeError as error:
+        raise CliError(str(error)) from error
+
+    async def operation(session: ProjectSession) -> None:
+        policy = "" if options.pull == "policy" else options.pull
+        images = await ensure_images(session, project.services, policy=policy, quiet=options.quiet_pull)
+        if not options.no_deps:
+            await _dependencies(session, service, {name: one.id for name, one in images.items()})
+        if session.dry_run:
+            return
+        found = await create_one_off(session, service, chosen_options, images[service])
+        made.append(found)
+        if options.detach:
+            await session.client.do(container_requests.start(found[1]))
+
+    status = run(invocation, project.name, project, operation)
+    if is_dry_run(invocation) or status:
+        return status
+    (name, identifier) = made[0]
+    if options.detach:
+        sys.stdout.write(f"{name}\n")
+        return 0
+    return _attached(invocation, identifier)
+
+
+def _attached(invocation: Invocation, identifier: str) -> int:
+    from darse.cli.commands.containers.start import COMMANDS as CONTAINER_COMMANDS
+
+    inner, function = CONTAINER_COMMANDS["container start"]
+    words = ["-a", *(["-i"] if invocation.options.interactive else [])]
+    parsed, arguments = parse(inner, [*words, identifier])
+    inside = Invocation(invocation.path, parsed, arguments, invocation.settings)
+    try:
+        return int(function(inside) or 0)
+    finally:
+        inside.close()
+
+
+async def _dependencies(session: ProjectSession, service: str, images: dict[str, str]) -> None:
+    """Bring up what a service depends on, and wait until it is as far as the service asks."""
+    import msgspec
+
+    project = session.project
+    assert project is not None
+    dependencies = {name: one for name, one in project.services.items() if name != service}
+    if not dependencies:
+        return
+    actual = await session.state()
+    whole = session.project
+    session.project = msgspec.structs.replace(project, services=dependencies)
+    try:
+        options = UpOptions(recreate=NEVER, recreate_dependencies=NEVER, images=images)
+        plan = plan_up(session.project, actual, options)
+        execution = UpExecution(session, plan, actual, await ensure_images(session, dependencies))
+        await execution.prepare()
+        await execution.start()
+        await execution.wait_for(project.services[service].depends_on)
+    finally:
+        session.project = whole
+
+
+def _options(invocation: Invocation, command: list[str]) -> RunOptions:
+    options = invocation.options
+    environment: dict[str, str | None] = {}
+    if options.env_from_file:
+        environment |= dotenv.read_files(options.env_from_file, dict(os.environ), lambda _name: None)
+    for text in options.env:
+        key, equals, value = text.partition("=")
+        environment[key] = value if equals else os.environ.get(key)
+    return RunOptions(
+        command=command or None,
+        entrypoint=shlex.split(options.entrypoint) if "entrypoint" in options.given else None,
+        environment=environment,
+        labels=dict(text.partition("=")[::2] for text in options.label),
+        cap_add=options.cap_add,
+        cap_drop=options.cap_drop,
+        volumes=[_volume(text) for text in options.volume],
+        ports=[port for text in options.publish for port in _ports(text)],
+        name=options.name,
+        user=options.user,
+        working_dir=options.workdir,
+        tty=not options.no_TTY and os.isatty(0) and os.isatty(1),
+        interactive=options.interactive and not options.detach,
+        service_ports=options.service_ports,
+        use_aliases=options.use_aliases,
+        remove=options.rm,
+    )
+
+
+def _volume(text: str) -> ServiceVolume:
+    source, colon, rest = text.partition(":")
+    if not colon:
+        return ServiceVolume(type="volume", target=source)
+    target, _, mode = rest.partition(":")
+    read_only = "ro" in mode.split(",")
+    if source.startswith(("/", ".", "~")):
+        path = os.path.abspath(os.path.expanduser(source))
+        bind = ServiceVolumeBind(create_host_path=True)
+        return ServiceVolume(type="bind", source=path, target=target, read_only=read_only, bind=bind)
+    return ServiceVolume(type="volume", source=source, target=target, read_only=read_only)
+
+
+def _ports(text: str) -> list[ServicePort]:
+    from darse.port_specs import InvalidPort, parse_publish
+
+    try:
+        found = parse_publish(text)
+    except InvalidPort as error:
+        raise ComposeError(str(error)) from error
+    ports = []
+    for key, binding in found:
+        target, _, protocol = key.partition("/")
+        ports.append(
+            ServicePort(target=int(target), protocol=protocol, host_ip=binding["HostIp"], published=binding["HostPort"])
+        )
+    return ports
+
+
+COMMANDS = {
+    "compose exec": (
+        Command(
+            "compose exec",
+            "[OPTIONS] SERVICE COMMAND [ARGS...]",
+            "Execute a command in a running container",
+            (
+                switch("detach", "Detached mode: Run command in the background", "d"),
+                listing("env", "Set environment variables", "e", "stringArray"),
+                number("index", "Index of the container if service has multiple replicas"),
+                switch("interactive", "Keep STDIN open even if not attached", "i", default=True),
+                switch("no-tty", "Disable pseudo-TTY allocation. By default a TTY is allocated on a terminal.", "T"),
+                switch("privileged", "Give extended privileges to the process"),
+                switch("tty", "Allocate a pseudo-TTY", "t", default=True),
+                string("user", "Run the command as this user", "u"),
+                string("workdir", "Path to workdir directory for this command", "w"),
+                DRY_RUN,
+            ),
+            minimum=2,
+            maximum=None,
+            interspersed=False,
+        ),
+        execute,
+    ),
+    "compose run": (
+        Command(
+            "compose run",
+            "[OPTIONS] SERVICE [COMMAND] [ARGS...]",
+            "Run a one-off command on a service",
+            (
+                switch("build", "Build image before starting container"),
+                listing("cap-add", "Add Linux capabilities"),
+                listing("cap-drop", "Drop Linux capabilities"),
+                switch("detach", "Run container in background and print container ID", "d"),
+                string("entrypoint", "Override the entrypoint of the image"),
+                listing("env", "Set environment variables", "e", "stringArray"),
+                listing("env-from-file", "Set environment variables from file", value="stringArray"),
+                switch("interactive", "Keep STDIN open even if not attached", "i", default=True),
+                listing("label", "Add or override a label", "l", "stringArray"),
+                string("name", "Assign a name to the container"),
+                switch("no-TTY", "Disable pseudo-TTY allocation (default: auto-detected)", "T"),
+                switch("no-deps", "Don't start linked services"),
+                listing("publish", "Publish a container's port(s) to the host", "p", "stringArray"),
+                string("pull", 'Pull image before running ("always"|"missing"|"never")', default="policy"),
+                switch("quiet", "Don't print anything to STDOUT", "q"),
+                switch("quiet-pull", "Pull without printing progress information"),
+                switch("rm", "Automatically remove the container when it exits"),
+                switch("service-ports", "Run command with all service's ports enabled and mapped to the host", "P"),
+                switch("tty", "Allocate a pseudo-TTY", "t", default=True),
+                switch("use-aliases", "Use the service's network aliases in the network(s) the container connects to"),
+                string("user", "Run as specified username or uid", "u"),
+                listing("volume", "Bind mount a volume", "v", "stringArray"),
+                string("workdir", "Working directory inside the container", "w"),
+                DRY_RUN,
+            ),
+            minimum=1,
+            maximum=None,
+            interspersed=False,
+        ),
+        run_one_off,
+    ),
+}

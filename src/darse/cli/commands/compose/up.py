@@ -1,0 +1,330 @@
+"""`darse compose up`, `create` and `scale`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+from darse.cli.command_line.flags import Command, Flag, Options, listing, number, string, switch
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.engine import DRY_RUN, load, run, uses_colours
+from darse.cli.commands.compose.lines import LinePrinter, short_name
+from darse.cli.errors import CliError
+from darse.compose.model.project import Project
+from darse.compose.operations.conditions import RUNNING_OR_HEALTHY
+from darse.compose.operations.images import ensure_images
+from darse.compose.operations.lifecycle import kill, stop
+from darse.compose.operations.logs import ProjectLogFollower
+from darse.compose.operations.session import ProjectSession
+from darse.compose.operations.up import UpExecution, wait_until_up
+from darse.compose.plan.up import DIVERGED, FORCE, NEVER, UpOptions, plan_up
+
+_NO_BUILD = "darse compose does not build yet: `darse build`, or `docker compose build`, makes the images"
+_INTERRUPTED = 130
+
+
+def up(invocation: Invocation) -> int:
+    """Create and start containers; without -d follow them until they end, or the user stops them."""
+    options = invocation.options
+    _check(options)
+    detached = options.detach or options.wait or options.no_start or options.dry_run
+    project = load(invocation, invocation.arguments, without_dependencies=options.no_deps)
+    _scale(project, options.scale)
+    if options.exit_code_from and options.exit_code_from not in project.services:
+        raise CliError(f"no such service: {options.exit_code_from}")
+
+    async def operation(session: ProjectSession) -> int:
+        execution = await _brought_up(session, options, invocation.arguments, start=not options.no_start)
+        if options.wait:
+            await wait_until_up(session, execution, RUNNING_OR_HEALTHY, options.wait_timeout or None)
+        if detached or session.dry_run:
+            return 0
+        return await _attached(session, execution, invocation, services=_followed(project, invocation))
+
+    return run(invocation, project.name, project, operation)
+
+
+def _check(options: Options) -> None:
+    if options.build or getattr(options, "watch", False):
+        raise CliError(_NO_BUILD if options.build else "darse compose has no watch yet: `docker compose watch` has")
+    if options.force_recreate and options.no_recreate:
+        raise CliError("--force-recreate and --no-recreate are incompatible")
+    if options.pull not in ("", "policy", "always", "missing", "never", "build"):
+        raise CliError(f"invalid --pull option {options.pull!r}")
+    if not hasattr(options, "wait"):
+        return
+    ends = options.abort_on_container_exit or options.abort_on_container_failure or options.exit_code_from
+    if (options.detach or options.wait) and ends:
+        raise CliError(
+            "--wait and --detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure and "
+            "--exit-code-from"
+        )
+    if options.always_recreate_deps and options.no_recreate:
+        raise CliError("--always-recreate-deps and --no-recreate are incompatible")
+    if options.attach and options.attach_dependencies:
+        raise CliError("cannot combine --attach and --attach-dependencies")
+
+
+def _scale(project: Project, texts: Sequence[str]) -> None:
+    for text in texts:
+        name, equals, count = text.partition("=")
+        if not equals or not count.isdecimal():
+            raise CliError(f"invalid --scale option {text!r}. Should be SERVICE=NUM")
+        if name not in project.services:
+            raise CliError(f"no such service: {name}")
+        project.services[name].scale = int(count)
+
+
+async def _brought_up(
+    session: ProjectSession, options: Options, services: Sequence[str], *, start: bool
+) -> UpExecution:
+    project = session.project
+    assert project is not None
+    policy = "" if options.pull == "policy" else options.pull
+    images, actual = await asyncio.gather(
+        ensure_images(session, project.services, policy=policy, quiet=getattr(options, "quiet_pull", False)),
+        session.state(),
+    )
+    recreate = FORCE if options.force_recreate else NEVER if options.no_recreate else DIVERGED
+    always = getattr(options, "always_recreate_deps", False)
+    plan = plan_up(
+        project,
+        actual,
+        UpOptions(
+            services=tuple(services),
+            recreate=recreate,
+            recreate_dependencies=FORCE if always else NEVER if options.no_recreate else DIVERGED,
+            remove_orphans=getattr(options, "remove_orphans", False),
+            start=start,
+            images={name: facts.id for name, facts in images.items()},
+        ),
+    )
+    execution = UpExecution(
+        session,
+        plan,
+        actual,
+        images,
+        seconds=getattr(options, "timeout", None),
+        keep_anonymous=not getattr(options, "renew_anon_volumes", False),
+    )
+    await execution.prepare()
+    if start:
+        await execution.start()
+    return execution
+
+
+def _followed(project: Project, invocation: Invocation) -> frozenset[str]:
+    """The services whose output is shown."""
+    options = invocation.options
+    names = set(options.attach) or (
+        set(invocation.arguments) if invocation.arguments and not options.attach_dependencies else set(project.services)
+    )
+    return frozenset(
+        name
+        for name in names - set(options.no_attach)
+        if name in options.attach or project.services[name].attach is not False
+    )
+
+
+class _Attachment:
+    """What happens while `up` follows its containers: they end, or the user stops them."""
+
+    def __init__(self, session: ProjectSession, options: Options) -> None:
+        self._session = session
+        self._options = options
+        self.status = 0
+        self.stopping: asyncio.Task[None] | None = None
+        self._is_killing = False
+
+    def ended(self, name: str, service: str, status: int) -> None:
+        """A container has ended."""
+        options = self._options
+        sys.stdout.write(f"{short_name(self._session.name, name)} exited with code {status}\n")
+        sys.stdout.flush()
+        aborts = options.abort_on_container_exit or options.exit_code_from
+        aborts = aborts or (options.abort_on_container_failure and status != 0)
+        if options.exit_code_from == service or (not options.exit_code_from and aborts and self.stopping is None):
+            self.status = status
+        if aborts and self.stopping is None:
+            sys.stderr.write("Aborting on container exit...\n")
+            self._stop()
+
+    def interrupted(self) -> None:
+        """The user wants an end: first in peace, then at once."""
+        if self.stopping is None:
+            self.status = _INTERRUPTED
+            sys.stderr.write("Gracefully Stopping... press Ctrl+C again to force\n")
+            self._stop()
+        elif not self._is_killing:
+            self._is_killing = True
+            self.stopping = asyncio.create_task(self._kill(self.stopping))
+
+    def _stop(self) -> None:
+        names = list(self._session.project.services) if self._session.project is not None else []
+        self.stopping = asyncio.create_task(stop(self._session, names, seconds=self._options.timeout))
+
+    async def _kill(self, stopping: asyncio.Task[None]) -> None:
+        names = list(self._session.project.services) if self._session.project is not None else []
+        await kill(self._session, names, signal="SIGKILL")
+        await asyncio.gather(stopping, return_exceptions=True)
+
+
+async def _attached(
+    session: ProjectSession, execution: UpExecution, invocation: Invocation, *, services: frozenset[str]
+) -> int:
+    options = invocation.options
+    mine = {identifier for found in execution.containers.values() for _, identifier in found.values()}
+    containers = [one for one in await session.containers(one_off=False) if one.id in mine]
+    shown = [one for one in containers if one.service in services]
+    printer = LinePrinter(
+        session.name,
+        [one.name for one in shown],
+        prefix=not options.no_log_prefix,
+        timestamps=options.timestamps,
+        colours=not options.no_color and uses_colours(invocation, 1),
+    )
+    names = ", ".join(short_name(session.name, one.name) for one in shown)
+    sys.stdout.write(f"Attaching to {names}\n")
+    sys.stdout.flush()
+    attachment = _Attachment(session, options)
+    follower = ProjectLogFollower(
+        session,
+        lambda line: printer.show(line) if line.service in services else None,
+        services=frozenset(session.project.services if session.project is not None else ()),
+        on_exit=attachment.ended,
+    )
+    loop = asyncio.get_running_loop()
+    for number_ in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number_, attachment.interrupted)
+    await follower.follow(containers)
+    if attachment.stopping is not None:
+        await attachment.stopping
+    return attachment.status
+
+
+def create(invocation: Invocation) -> int:
+    """Create the containers of services, and start none."""
+    options = invocation.options
+    _check(options)
+    project = load(invocation, invocation.arguments)
+    _scale(project, options.scale)
+
+    async def operation(session: ProjectSession) -> None:
+        await _brought_up(session, options, invocation.arguments, start=False)
+
+    return run(invocation, project.name, project, operation)
+
+
+def scale(invocation: Invocation) -> int:
+    """Give services so many containers."""
+    names = [text.partition("=")[0] for text in invocation.arguments]
+    project = load(invocation, names, without_dependencies=invocation.options.no_deps)
+    _scale(project, invocation.arguments)
+    options = invocation.options
+    for name, value in (("pull", ""), ("force_recreate", False), ("no_recreate", False)):
+        setattr(options, name, value)
+
+    async def operation(session: ProjectSession) -> None:
+        await _brought_up(session, options, names, start=True)
+
+    return run(invocation, project.name, project, operation)
+
+
+def _shared(pulls: str) -> tuple[Flag, ...]:
+    return (
+        switch("build", "Build images before starting containers"),
+        switch("no-build", "Don't build an image, even if it's policy"),
+        switch("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
+        switch("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
+        string("pull", f"Pull image before running ({pulls})", default="policy"),
+        switch("quiet-pull", "Pull without printing progress information"),
+        switch("remove-orphans", "Remove containers for services not defined in the Compose file"),
+        listing(
+            "scale",
+            "Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present.",
+            value="scale",
+        ),
+        switch("yes", 'Assume "yes" as answer to all prompts and run non-interactively', "y"),
+        DRY_RUN,
+    )
+
+
+COMMANDS = {
+    "compose up": (
+        Command(
+            "compose up",
+            "[OPTIONS] [SERVICE...]",
+            "Create and start containers",
+            (
+                *_shared('"always"|"missing"|"never"'),
+                switch(
+                    "abort-on-container-exit",
+                    "Stops all containers if any container was stopped. Incompatible with -d",
+                ),
+                switch(
+                    "abort-on-container-failure",
+                    "Stops all containers if any container exited with failure. Incompatible with -d",
+                ),
+                switch("always-recreate-deps", "Recreate dependent containers. Incompatible with --no-recreate."),
+                listing(
+                    "attach",
+                    "Restrict attaching to the specified services. Incompatible with --attach-dependencies.",
+                    value="stringArray",
+                ),
+                switch("attach-dependencies", "Automatically attach to log output of dependent services"),
+                switch("detach", "Detached mode: Run containers in the background", "d"),
+                string(
+                    "exit-code-from",
+                    "Return the exit code of the selected service container. Implies --abort-on-container-exit",
+                ),
+                switch("menu", "Enable interactive shortcuts when running attached: there are none yet"),
+                listing("no-attach", "Do not attach (stream logs) to the specified services", value="stringArray"),
+                switch("no-color", "Produce monochrome output"),
+                switch("no-deps", "Don't start linked services"),
+                switch("no-log-prefix", "Don't print prefix in logs"),
+                switch("no-start", "Don't start the services after creating them"),
+                switch("quiet-build", "Suppress the build output"),
+                switch(
+                    "renew-anon-volumes",
+                    "Recreate anonymous volumes instead of retrieving data from the previous containers",
+                    "V",
+                ),
+                number(
+                    "timeout",
+                    "Use this timeout in seconds for container shutdown when attached or when containers are already "
+                    "running",
+                    "t",
+                ),
+                switch("timestamps", "Show timestamps"),
+                switch("wait", "Wait for services to be running|healthy. Implies detached mode."),
+                number("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy"),
+                switch("watch", "Watch source code and rebuild/refresh containers when files are updated.", "w"),
+            ),
+            maximum=None,
+        ),
+        up,
+    ),
+    "compose create": (
+        Command(
+            "compose create",
+            "[OPTIONS] [SERVICE...]",
+            "Creates containers for a service",
+            _shared('"always"|"missing"|"never"|"build"'),
+            maximum=None,
+        ),
+        create,
+    ),
+    "compose scale": (
+        Command(
+            "compose scale",
+            "[SERVICE=REPLICAS...]",
+            "Scale services",
+            (switch("no-deps", "Don't start linked services"), DRY_RUN),
+            minimum=1,
+            maximum=None,
+        ),
+        scale,
+    ),
+}

@@ -1,0 +1,111 @@
+"""The engine that a project is on, and where what happens is reported."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from darse.client.asynchronous import AsyncClient
+from darse.client.request import ApiRequest
+from darse.client.requests import containers as container_requests
+from darse.client.requests import networks as network_requests
+from darse.client.requests import volumes as volume_requests
+from darse.compose.desired import labels
+from darse.compose.model.project import Project
+from darse.compose.plan.actual import ActualContainer, ActualState
+
+T = TypeVar("T")
+WORKING, DONE, WARNING, FAILED = "working", "done", "warning", "failed"
+
+
+@dataclass(frozen=True)
+class ResourceProgress:
+    """What is happening to a resource: `Container shop-web-1`, `Creating`. `state` says whether it goes on.
+
+    `detail` is how far it is, for who can show that in place.
+    """
+
+    resource: str
+    text: str
+    state: str = WORKING
+    detail: str = ""
+
+
+class ProjectSession:
+    """An engine, and a project on it. `project` is None where no file is needed and none was found."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        name: str,
+        project: Project | None,
+        report: Callable[[ResourceProgress], None],
+        warn: Callable[[str], None],
+        *,
+        dry_run: bool = False,
+        credentials: Callable[[str], str] | None = None,
+    ) -> None:
+        """`credentials` gives the encoded X-Registry-Auth for an image's name; a dry run changes nothing."""
+        self.client = client
+        self.name = name
+        self.project = project
+        self.dry_run = dry_run
+        self.warn = warn
+        self._report = report
+        self._credentials = credentials
+
+    def credentials(self, image: str) -> str:
+        """What a registry is to be shown for an image; empty for nothing."""
+        return self._credentials(image) if self._credentials is not None else ""
+
+    def report(self, resource: str, text: str, state: str = WORKING, detail: str = "") -> None:
+        """Report what happens to a resource."""
+        self._report(ResourceProgress(resource, text, state, detail))
+
+    async def change(self, request: ApiRequest[T]) -> T | None:
+        """Do a request that changes something; in a dry run nothing is done, and the answer is None."""
+        if self.dry_run:
+            return None
+        return await self.client.do(request)
+
+    async def step(self, resource: str, working: str, done: str, *requests: ApiRequest[Any]) -> None:
+        """Do requests one after another, and report their begin and end."""
+        self.report(resource, working)
+        try:
+            for request in requests:
+                await self.change(request)
+        except Exception as error:
+            self.report(resource, f"Error {error}", FAILED)
+            raise
+        self.report(resource, done, DONE)
+
+    async def containers(self, *, one_off: bool = True) -> list[ActualContainer]:
+        """The containers of the project, those that do not run too."""
+        filters = {"label": [f"{labels.PROJECT}={self.name}", labels.CONFIG_HASH]}
+        found = await self.client.do(container_requests.list_containers(all=True, filters=filters))
+        state = ActualState.of(found)
+        return [one for one in state.containers if one_off or not one.is_one_off]
+
+    async def state(self) -> ActualState:
+        """All that is there."""
+        filters = {"label": [f"{labels.PROJECT}={self.name}", labels.CONFIG_HASH]}
+        containers, networks, volumes = await asyncio.gather(
+            self.client.do(container_requests.list_containers(all=True, filters=filters)),
+            self.client.do(network_requests.list_networks()),
+            self.client.do(volume_requests.list_volumes()),
+        )
+        return ActualState.of(containers, networks, volumes.Volumes)
+
+
+async def together(work: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of work that is done beside each other; the first failure is raised when all have come to an end.
+
+    The rest is not broken off: half a step would be more to put right than a whole one.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for one in results:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in results if not isinstance(one, BaseException)]
