@@ -1,5 +1,6 @@
-"""docker compose v2 and `darse compose` alternate on one project: the same names, labels and hashes, and nothing is made
-anew without a reason.
+"""docker compose v2 and `darse compose` alternate on one project.
+
+The names, labels and hashes are the same, and nothing is made anew without a reason.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ class FakeEngine:
         self.api = api
         self.dies: Death | None = None
         self.dead = threading.Event()
+        self._dying = threading.Lock()
         self.path = directory / "fake.sock"
         self.host = f"unix://{self.path}"
         self._server = _Server(str(self.path), _Handler)
@@ -104,6 +105,12 @@ class FakeEngine:
 
     def die(self, *, orderly: bool) -> None:
         """Refuse connections from now on, and end those that are open."""
+        with self._dying:
+            if self.dead.is_set():
+                return
+            self._die(orderly=orderly)
+
+    def _die(self, *, orderly: bool) -> None:
         self._server.shutdown()
         self._server.server_close()
         if orderly:
@@ -112,6 +119,11 @@ class FakeEngine:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self.dead.set()
+
+    @property
+    def is_dying(self) -> bool:
+        """Whether its connections are being ended."""
+        return self._dying.locked()
 
     def requests(self) -> list[Asked]:
         """What was asked since the last call, but for the questions about versions that each client begins with."""
@@ -128,6 +140,11 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     def __init__(self, *arguments: Any) -> None:
         self.connections: list[socket.socket] = []
         super().__init__(*arguments)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Show what is wrong with this engine; clients whose connections ended with it are not that."""
+        if not self.engine.dead.is_set() and not self.engine.is_dying:
+            super().handle_error(request, client_address)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections.append(request)

@@ -168,8 +168,12 @@ def _after_group_flags(words: list[str], settings: Settings) -> int | None:
     __import__(module)
     try:
         options, rest = parse(sys.modules[module].GROUP, words[1:])
-    except (HelpRequested, CliError):
+    except HelpRequested:
+        return _group(words[0], sys.modules[module].GROUP)
+    except CliError:
         return None  # docker's plugin has more flags
+    if not rest or rest == ["help"]:
+        return _group(words[0], sys.modules[module].GROUP)
     typed = " ".join([words[0], *rest[:1]])
     return _run_command(typed, typed, rest[1:], settings, options) if typed in index.COMMANDS else None
 
@@ -207,13 +211,21 @@ def _top_level() -> list[str]:
     return [path for path in [*index.COMMANDS, *index.ALIASES] if " " not in path]
 
 
-def _group(name: str) -> int:
+def _group(name: str, group: Command | None = None) -> int:
+    """The page of a group; of one that has flags of its own with these."""
+    from darse.cli.command_line.flags import flag_lines
     from darse.cli.command_line.help_pages import fitted
 
-    lines = ["", f"Usage:  darse {name} COMMAND", "", index.GROUPS[name], "", "Commands:"]
+    usage, summary = ("COMMAND", index.GROUPS[name]) if group is None else (group.usage, group.summary)
+    lines = ["", f"Usage:  darse {name} {usage}", "", summary, ""]
+    if group is not None:
+        lines += ["Options:", *flag_lines(group.flags), ""]
+    lines.append("Commands:")
     for path, entry in sorted(index.COMMANDS.items()):
         if path.startswith(f"{name} ") and not entry.hidden:
             lines.append(f"  {path.partition(' ')[2]:<12}{entry.summary}")
+    if group is not None:
+        lines += ["", f"Other commands of {name} run by docker's plugin, where it is installed."]
     lines += ["", f"Run 'darse {name} COMMAND --help' for more information on a command.", ""]
     sys.stdout.write("\n".join(fitted(lines)))
     return 0

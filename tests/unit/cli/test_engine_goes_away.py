@@ -19,6 +19,7 @@ from tests.support.fake_engine import Answer, Death, FakeEngine
 _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "manifest "))} | {
     "completion",
     "compose config",
+    "compose version",
     "logout",
     "system restart",  # connects, to learn who is there
 }
@@ -26,6 +27,8 @@ _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "
 _ARGUMENTS = {
     "builder build": ["{}"],
     "image build": ["{}"],
+    "compose port": ["x", "80"],
+    "compose scale": ["x=2"],
     "container cp": ["c:/x", "{}/copied"],
     "container export": ["-o", "{}/exported", "c"],
     "container update": ["--cpus", "1", "c"],
@@ -49,6 +52,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DARSE_RECONNECT", "0.1")
     (tmp_path / "archive").write_bytes(bytes(10240))
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "compose.yaml").write_text("name: p\nservices: {x: {image: i}}\n")
+    monkeypatch.chdir(tmp_path)
     with FakeEngine(tmp_path) as engine:
         yield engine
 

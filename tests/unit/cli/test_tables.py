@@ -153,6 +153,14 @@ _FINDING = {
 _LONG = {**_NETWORK, "Name": "project_of_a_long_name_default_network"}
 
 #: The lines that print a table or a list of their own, with what the engine answers; and what is in the output.
+_OF_A_PROJECT = {
+    "Id": "1" * 64,
+    "State": "running",
+    "Labels": {
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.project.config_files": "/a/long/way/down/to/the/directory/of/a/project/in/it/compose.yaml",
+    },
+}
 TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
     (["ps"], {("GET", "/containers/json"): [_CONTAINER]}, "wordpress_database_1"),
     (["ps", "-s"], {("GET", "/containers/json"): [_CONTAINER]}, "wordpress_database_1"),
@@ -198,6 +206,7 @@ TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
         "1234566",
     ),
     (["port", "--reachable", "web"], {("GET", "/containers/web/json"): _PUBLISHED}, "28080"),
+    (["compose", "ls"], {("GET", "/containers/json"): [_OF_A_PROJECT]}, "shop"),
     (["info"], {("GET", "/info"): _INFO}, "splunk"),
     (["version"], {("GET", "/version"): {"Version": "0.1.0", "ApiVersion": "1.51", "Os": "linux"}}, "0.1.0"),
     (["explain"], {("GET", "/darse/explain"): [_EXPLAINED]}, "checkpoint"),
@@ -221,6 +230,13 @@ NONE = frozenset(
         *(f"volume {word}" for word in "create inspect prune rm".split()),
         *(f"system {word}" for word in "dial-stdio events restart prune".split()),
         *("login", "logout", "inspect"),
+        *(
+            f"compose {word}"
+            for word in "create down exec kill logs pause port pull restart rm run scale start".split()
+        ),
+        *(f"compose {word}" for word in "scale start stop unpause up version wait".split()),
+        # They need the file of a project: tests/unit/cli/test_compose_tables.py.
+        *("compose ps", "compose images", "compose top"),
     }
 )
 

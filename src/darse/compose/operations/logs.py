@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from darse.client.errors import ApiError
@@ -109,16 +109,18 @@ class ProjectLogFollower:
         self._running: set[str] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def follow(self, containers: Iterable[ActualContainer], since: str = "") -> None:
+    async def follow(self, containers: Sequence[ActualContainer], since: str = "") -> None:
         """Follow to the end of the last container; `since` is where what was shown before ends."""
         filters = {"type": ["container"], "label": [f"{labels.PROJECT}={self._session.name}"]}
         async with self._session.client.subscribe(system_requests.events(filters=filters)) as events:
             for one in containers:
                 self._begin(one.id, one.name, one.service, since)
-            # What ended before the subscription is told by nobody.
+            # No event tells of what ended before the subscription.
             there = {one.id for one in await self._session.containers() if one.is_running or one.state == "paused"}
-            self._running &= there
             try:
+                for one in containers:
+                    if one.id in self._running - there:
+                        await self._ended(one.id, one.name, one.service, await self._status(one.id))
                 if self._running:
                     async for event in events:
                         if await self._event(event) and not self._running:
@@ -149,12 +151,19 @@ class ProjectLogFollower:
             # Its first line may be as old as the event.
             self._begin(event.Actor.ID, name, service, f"{event.timeNano // _BILLION}.{event.timeNano % _BILLION:09d}")
         elif event.Action in _ENDS and event.Actor.ID in self._running:
-            self._running.discard(event.Actor.ID)
-            await asyncio.gather(self._tasks[event.Actor.ID], return_exceptions=True)
-            if self._on_exit is not None:
-                self._on_exit(name, service, int(facts.get("exitCode", 0)))
+            await self._ended(event.Actor.ID, name, service, int(facts.get("exitCode", 0)))
             return True
         return False
+
+    async def _ended(self, identifier: str, name: str, service: str, status: int) -> None:
+        """A container has ended: it is told when all that it printed is shown."""
+        self._running.discard(identifier)
+        await asyncio.gather(self._tasks[identifier], return_exceptions=True)
+        if self._on_exit is not None:
+            self._on_exit(name, service, status)
+
+    async def _status(self, identifier: str) -> int:
+        return (await self._session.client.do(container_requests.inspect(identifier))).State.ExitCode
 
     async def _follow(
         self, before: asyncio.Task[None] | None, identifier: str, name: str, service: str, since: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 
 TYPE_CHECKING = False
@@ -21,7 +21,6 @@ GROUP = Command(
         switch("dry-run", "Execute command in dry run mode"),
         listing("env-file", "Specify an alternate environment file", value="stringArray"),
         listing("file", "Compose configuration files", "f", "stringArray"),
-        number("parallel", "Control max parallelism, -1 for unlimited", default=-1),
         listing("profile", "Specify a profile to enable", value="stringArray"),
         string("progress", "Set type of progress output (auto, tty, plain, json, quiet)"),
         string(

@@ -12,21 +12,26 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, listing, number, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import DRY_RUN, load_or_name
 from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow
 from darse.cli.output.format import FORMAT_HELP, ago, short_id, write
-from darse.cli.output.table import align
+from darse.cli.output.table import align, fit
+from darse.cli.terminal import screen
 from darse.client.http import quote
 from darse.compose.desired import labels
 from darse.compose.model.project import Project
 
+# The state of the health check, which lists have in the status only before version 1.52 of the API.
+_HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)\Z")
 _EXIT = re.compile(r"Exited \((\d+)\)")
 _TABLE = "table {{.Name}}\t{{.Image}}\t{{.Command}}\t{{.Service}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}"
 _STATES = ("paused", "restarting", "removing", "running", "dead", "created", "exited")
 _DIGITS = 3
+# What a long path or command may be shortened to, in columns.
+_LEAST = 12
 # In the order of docker compose's JSON.
 _MEMBERS = (
     *("Command", "CreatedAt", "ExitCode", "Health", "ID", "Image", "Labels", "LocalVolumes", "Mounts", "Name", "Names"),
@@ -49,8 +54,8 @@ class ServiceContainerRow(ContainerRow):
         return self.Label(labels.PROJECT)
 
     def Health(self) -> str:
-        status = str((self.document.get("Health") or {}).get("Status", ""))
-        return "" if status == "none" else status
+        found = _HEALTH.search(self.Status())
+        return found[1] if found else ""
 
     def ExitCode(self) -> Any:
         found = _EXIT.match(self.Status())
@@ -174,10 +179,20 @@ def projects(invocation: Invocation) -> int:
         sys.stdout.write(_go_json(documents) + "\n")
     elif options.format in ("", "table"):
         lines = ["NAME\tSTATUS\tCONFIG FILES", *("\t".join(one.values()) for one in documents)]
-        sys.stdout.write(align("".join(f"{line}\n" for line in lines), minimum=20, padding=3))
+        _write_table(lines, minimum=20, padding=3)
     else:
         raise CliError(f'format value "{options.format}" could not be parsed: parsing error')
     return 0
+
+
+def _write_table(lines: list[str], *, minimum: int, padding: int) -> None:
+    """Print lines as columns as wide as docker compose's; on a terminal as wide as it is."""
+    text = "".join(f"{line}\n" for line in lines)
+    if sys.stdout.isatty():
+        text = fit(screen.visible(text), terminal_width(), elastic={"CONFIG FILES": _LEAST, "CMD": _LEAST})
+    else:
+        text = align(text, minimum=minimum, padding=padding)
+    sys.stdout.write(text)
 
 
 def _status(containers: list[Mapping[str, Any]]) -> str:
@@ -233,7 +248,7 @@ def images(invocation: Invocation) -> int:
     for row in documents:
         cells = (row["ContainerName"], row["Repository"], row["Tag"], row["Platform"], short_id(row["ID"]))
         lines.append("\t".join([*cells, human_size(row["Size"], _DIGITS), _since(created[row["ID"]])]))
-    sys.stdout.write(align("".join(f"{line}\n" for line in lines), minimum=20, padding=3))
+    _write_table(lines, minimum=20, padding=3)
     return 0
 
 
@@ -264,7 +279,7 @@ def top(invocation: Invocation) -> int:
     lines = ["\t".join(["SERVICE", "#", *titles])]
     for service, index, cells in rows:
         lines.append("\t".join([service, index, *(cells.get(title, "-") for title in titles)]))
-    sys.stdout.write(align("".join(f"{line}\n" for line in lines), minimum=4, padding=2))
+    _write_table(lines, minimum=4, padding=2)
     return 0
 
 
