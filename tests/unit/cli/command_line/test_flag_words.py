@@ -21,17 +21,22 @@ _OPEN = frozenset(
     cgroup-parent checkpoint checkpoint-dir cidfile config config-file config-from cpu-count cpu-percent cpus
     cpuset-cpus cpuset-mems data-root description detach-keys device device-cgroup-rule device-read-bps
     device-read-iops device-write-bps device-write-iops dns dns-opt dns-option dns-search docker domainname
-    driver-opt entrypoint env env-file exec-root expose file from gateway group-add hash health-cmd
-    health-interval health-start-interval health-start-period health-timeout hostname iidfile input
-    io-maxbandwidth io-maxiops ip ip-range ip6 ipam-opt keep-storage kernel-memory label label-file link
+    driver-opt entrypoint env env-file env-from-file exec-root exit-code-from expose file from gateway group-add
+    hash health-cmd health-interval health-start-interval health-start-period health-timeout hostname iidfile
+    input io-maxbandwidth io-maxiops ip ip-range ip6 ipam-opt keep-storage kernel-memory label label-file link
     link-local-ip log-opt mac-address max-used-space memory memory-reservation memory-swap message metadata-file
-    name net-alias network-alias no-cache-filter opt os-features os-version password publish reserved-space secret
-    shm-size since stop-timeout subnet sysctl tag target tlscacert tlscert tlskey tmpfs until user username volume
-    volumes-from workdir
+    name net-alias network-alias no-attach no-cache-filter opt os-features os-version password publish
+    reserved-space scale secret shm-size since stop-timeout subnet sysctl tag target tlscacert tlscert tlskey
+    tmpfs until user username volume volumes-from workdir
     """.split()
 )
 # What is offered of these is not all that they may have.
-_ELSEWHERE = {"compose config": {"output"}, "container export": {"output"}, "image save": {"output"}}
+_ELSEWHERE = {
+    "compose config": {"output"},
+    "compose up": {"attach"},
+    "container export": {"output"},
+    "image save": {"output"},
+}
 
 
 def _flags() -> Iterator[tuple[str, Command, Flag]]:
