@@ -2,9 +2,11 @@
 
 executor            sources, operations and snapshots, for one build's session
 processes           RUN, in transient containers
-file_changes        which actions of a file operation change which tree
 trees               snapshots as directories
-images              images as sources
+linking             trees of hard links, for what need not be copied
+differences         what an upper layer has changed of a tree
+images, git, http   sources
+unpacking           archives that ADD brings
 cache_directories   cache mounts
 agents              SSH agents as sockets
 contexts            local sources, as who receives them offers them
