@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+from darse.compose.label_names import (
+    CONFIG_FILES,
+    CONFIG_HASH,
+    CONVENTIONS,
+    DEPENDS_ON,
+    ENVIRONMENT_FILE,
+    IMAGE,
+    NETWORK,
+    NUMBER,
+    ONE_OFF,
+    PROJECT,
+    REPLACES,
+    SERVICE,
+    SLUG,
+    VERSION,
+    VOLUME,
+    WORKING_DIRECTORY,
+)
 from darse.compose.model.project import Project
 from darse.compose.model.service import Service
 from darse.compose.output.hashes import service_hash
 
-PROJECT = "com.docker.compose.project"
-SERVICE = "com.docker.compose.service"
-NUMBER = "com.docker.compose.container-number"
-ONE_OFF = "com.docker.compose.oneoff"
-CONFIG_HASH = "com.docker.compose.config-hash"
-DEPENDS_ON = "com.docker.compose.depends_on"
-IMAGE = "com.docker.compose.image"
-CONFIG_FILES = "com.docker.compose.project.config_files"
-WORKING_DIRECTORY = "com.docker.compose.project.working_dir"
-ENVIRONMENT_FILE = "com.docker.compose.project.environment_file"
-VERSION = "com.docker.compose.version"
-REPLACES = "com.docker.compose.replace"
-SLUG = "com.docker.compose.slug"
-NETWORK = "com.docker.compose.network"
-VOLUME = "com.docker.compose.volume"
-
-# The release of docker compose whose labels and hashes these are.
-CONVENTIONS = "2.40.3"
+__all__ = [
+    "CONFIG_FILES",
+    "CONFIG_HASH",
+    "CONVENTIONS",
+    "DEPENDS_ON",
+    "ENVIRONMENT_FILE",
+    "IMAGE",
+    "NETWORK",
+    "NUMBER",
+    "ONE_OFF",
+    "PROJECT",
+    "REPLACES",
+    "SERVICE",
+    "SLUG",
+    "VERSION",
+    "VOLUME",
+    "WORKING_DIRECTORY",
+    "container_labels",
+]
 
 
 def container_labels(

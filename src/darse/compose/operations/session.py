@@ -46,13 +46,18 @@ class ProjectSession:
         *,
         dry_run: bool = False,
         credentials: Callable[[str], str] | None = None,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
-        """`credentials` gives the encoded X-Registry-Auth for an image's name; a dry run changes nothing."""
+        """`credentials` gives the encoded X-Registry-Auth for an image's name; a dry run changes nothing.
+
+        `settle` is called before something else than progress is printed.
+        """
         self.client = client
         self.name = name
         self.project = project
         self.dry_run = dry_run
         self.warn = warn
+        self.settle = settle
         self._report = report
         self._credentials = credentials
 

@@ -6,7 +6,8 @@ import sys
 
 from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
-from darse.cli.commands.compose.engine import DRY_RUN, load_or_name, run
+from darse.cli.commands.compose.engine import run
+from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
 from darse.cli.errors import CliError
 from darse.compose.operations import lifecycle
 from darse.compose.operations.down import down as take_down

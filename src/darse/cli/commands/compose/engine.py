@@ -5,50 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
-from darse.cli.command_line.flags import Flag, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.flags import project_files, warn
+from darse.cli.commands.compose.flags import warn
 from darse.cli.commands.compose.progress import JsonProgress, LiveProgress, PlainProgress, QuietProgress
 from darse.cli.errors import CliError
 from darse.client.asynchronous import AsyncClient
 from darse.compose.errors import ComposeError
-from darse.compose.loading.consistency import check_container_names
-from darse.compose.loading.loader import LoadSettings
-from darse.compose.loading.selection import without_others
 from darse.compose.model.project import Project
 from darse.compose.operations.session import ProjectSession
 
-DRY_RUN: Flag = switch("dry-run", "Execute command in dry run mode")
 _PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _ANSI = ("auto", "always", "never")
-NO_FILE = "no configuration file provided: not found"
 
 Operation = Callable[[ProjectSession], Awaitable["int | None"]]
-
-
-def load(invocation: Invocation, services: Sequence[str], *, without_dependencies: bool = False) -> Project:
-    """The project with the services that are meant, and what they depend on. Raises CliError."""
-    try:
-        project = project_files(invocation).project(list(services), LoadSettings())
-        check_container_names(project)
-    except ComposeError as error:
-        raise CliError(str(error)) from error
-    return without_others(project, services) if without_dependencies and services else project
-
-
-def load_or_name(invocation: Invocation) -> tuple[str, Project | None]:
-    """The project's name, and its model where a file has it: commands on what is there need none. Raises CliError."""
-    group = invocation.group_options
-    given = (group.project_name if group is not None else "") or os.environ.get("COMPOSE_PROJECT_NAME", "")
-    try:
-        project = project_files(invocation).project([], LoadSettings())
-    except ComposeError as error:
-        if given and error.message == NO_FILE:
-            return given, None
-        raise CliError(str(error)) from error
-    return project.name, project
 
 
 def run(invocation: Invocation, name: str, project: Project | None, operation: Operation) -> int:
@@ -70,7 +41,14 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
     async def main() -> int:
         async with AsyncClient(settings.endpoint()) as client:
             session = ProjectSession(
-                client, name, project, progress.show, tell, dry_run=dry_run, credentials=credentials
+                client,
+                name,
+                project,
+                progress.show,
+                tell,
+                dry_run=dry_run,
+                credentials=credentials,
+                settle=progress.close,
             )
             try:
                 return await operation(session) or 0

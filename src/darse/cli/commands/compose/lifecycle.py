@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from darse.cli.command_line.flags import Command, Flag, number, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import DRY_RUN, Operation, load_or_name, run
+from darse.cli.commands.compose.engine import Operation, run
+from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
 from darse.client.requests import containers as container_requests
 from darse.compose.errors import ComposeError
 from darse.compose.operations import lifecycle

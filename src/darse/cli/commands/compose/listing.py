@@ -8,21 +8,25 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, ClassVar
 
 from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, listing, number, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import DRY_RUN, load_or_name
+from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
 from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow
 from darse.cli.output.format import FORMAT_HELP, ago, short_id, write
 from darse.cli.output.table import align, fit
 from darse.cli.terminal import screen
 from darse.client.http import quote
-from darse.compose.desired import labels
-from darse.compose.model.project import Project
+from darse.compose import label_names as labels
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, ClassVar
+
+    from darse.compose.model.project import Project
 
 # The state of the health check, which lists have in the status only before version 1.52 of the API.
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)\Z")

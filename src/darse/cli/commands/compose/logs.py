@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import DRY_RUN, load_or_name, run, uses_colours
+from darse.cli.commands.compose.engine import run, uses_colours
 from darse.cli.commands.compose.lines import LinePrinter
+from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
 from darse.cli.commands.containers.logs import moment
 from darse.client.requests import system as system_requests
 from darse.compose.operations.lifecycle import of_services

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import DRY_RUN, load, run
+from darse.cli.commands.compose.engine import run
+from darse.cli.commands.compose.projects import DRY_RUN, load
 from darse.cli.errors import CliError
 from darse.client.errors import ClientError
 from darse.compose.desired.names import image_name

@@ -8,8 +8,9 @@ import sys
 
 from darse.cli.command_line.flags import Command, listing, number, parse, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import DRY_RUN, is_dry_run, load, load_or_name, run
+from darse.cli.commands.compose.engine import is_dry_run, run
 from darse.cli.commands.compose.listing import chosen
+from darse.cli.commands.compose.projects import DRY_RUN, load, load_or_name
 from darse.cli.errors import CliError
 from darse.client.requests import containers as container_requests
 from darse.compose import dotenv

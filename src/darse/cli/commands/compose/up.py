@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 from darse.cli.command_line.flags import Command, Flag, Options, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import DRY_RUN, load, run, uses_colours
+from darse.cli.commands.compose.engine import run, uses_colours
 from darse.cli.commands.compose.lines import LinePrinter, short_name
+from darse.cli.commands.compose.projects import DRY_RUN, load
 from darse.cli.errors import CliError
 from darse.compose.model.project import Project
 from darse.compose.operations.conditions import RUNNING_OR_HEALTHY
 from darse.compose.operations.images import ensure_images
 from darse.compose.operations.lifecycle import kill, stop
-from darse.compose.operations.logs import ProjectLogFollower
+from darse.compose.operations.logs import LogLine, ProjectLogFollower
 from darse.compose.operations.session import ProjectSession
 from darse.compose.operations.up import UpExecution, wait_until_up
 from darse.compose.plan.up import DIVERGED, FORCE, NEVER, UpOptions, plan_up
@@ -141,6 +142,7 @@ class _Attachment:
     def ended(self, name: str, service: str, status: int) -> None:
         """A container has ended."""
         options = self._options
+        self._session.settle()
         sys.stdout.write(f"{short_name(self._session.name, name)} exited with code {status}\n")
         sys.stdout.flush()
         aborts = options.abort_on_container_exit or options.exit_code_from
@@ -186,12 +188,19 @@ async def _attached(
         colours=not options.no_color and uses_colours(invocation, 1),
     )
     names = ", ".join(short_name(session.name, one.name) for one in shown)
+    session.settle()
     sys.stdout.write(f"Attaching to {names}\n")
     sys.stdout.flush()
     attachment = _Attachment(session, options)
+
+    def show(line: LogLine) -> None:
+        if line.service in services:
+            session.settle()
+            printer.show(line)
+
     follower = ProjectLogFollower(
         session,
-        lambda line: printer.show(line) if line.service in services else None,
+        show,
         services=frozenset(session.project.services if session.project is not None else ()),
         on_exit=attachment.ended,
     )
