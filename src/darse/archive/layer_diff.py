@@ -37,13 +37,14 @@ class LayerPacker:
         *,
         writer: TarWriter | None = None,
         root: bytes = b"",
+        newest: int | None = None,
     ) -> None:
         """Paths in `skip` (absolute) and what is below them are left out; `owners` are mapped on the way.
 
         writer: takes the entries in the place of `target`. root: the directory, where it is not the process's root;
-        nobody else may change it.
+        nobody else may change it. newest: seconds since the epoch; later times become this one.
         """
-        self._tar = writer or TarWriter(target, is_archived=is_archived, owners=owners, sparse=True)
+        self._tar = writer or TarWriter(target, is_archived=is_archived, owners=owners, sparse=True, newest=newest)
         self._skip = skip
         self._root = root
 

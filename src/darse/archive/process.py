@@ -152,14 +152,18 @@ async def rebuild(directory: Path, recipe: int, target: int) -> dict[str, str]:
     return await answer(await _start("rebuild", directory, (), recipe, target))
 
 
-async def start_pack(directory: Path, skip: Iterable[str] = (), owners: str = "") -> tuple[Worker, int]:
+async def start_pack(
+    directory: Path, skip: Iterable[str] = (), owners: str = "", newest: int | None = None
+) -> tuple[Worker, int]:
     """Start packing the upper directory of an overlay; return the worker, and the descriptor that gives the archive.
 
-    `skip` are absolute paths below the directory that are left out; `owners` says how those on the disk are mapped.
+    `skip` are absolute paths below the directory that are left out; `owners` says how those on the disk are mapped;
+    later times than `newest`, in seconds since the epoch, become that one.
     """
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return await _start_writer("pack", directory, [f"skip={':'.join(skip)}", f"owners={owners}"], null)
+        options = [f"skip={':'.join(skip)}", f"owners={owners}", f"newest={'' if newest is None else newest}"]
+        return await _start_writer("pack", directory, options, null)
     finally:
         os.close(null)
 

@@ -63,15 +63,18 @@ class TarWriter:
         is_archived: Callable[[str], bool] | None = None,
         owners: Owners | None = None,
         sparse: bool = False,
+        newest: int | None = None,
     ) -> None:
         """is_archived: which extended attributes are written; without it, all that mean something on other hosts.
         owners: maps owners and files' capabilities. sparse: leaves large holes out; not every reader knows such files.
+        newest: seconds since the epoch; later times become this one.
         """
         self._output = output
         self._buffer = bytearray()
         self._is_archived = is_archived or _means_something_elsewhere
         self._owners = owners
         self._sparse = sparse
+        self._newest = newest
         self._links: dict[tuple[int, int], bytes] = {}
         self.shortened = 0
 
@@ -108,7 +111,7 @@ class TarWriter:
 
     def empty(self, name: bytes, seconds: int) -> None:
         """Write a file of no bytes that nobody may read, as whiteouts are; `seconds` is its time since the epoch."""
-        self._put(entry_headers(name, REGULAR, mode=0, seconds=seconds))
+        self._put(entry_headers(name, REGULAR, mode=0, seconds=self._time(seconds)))
 
     def finish(self) -> None:
         """Write the archive's end."""
@@ -131,6 +134,9 @@ class TarWriter:
             if value is not None:
                 found[os.fsencode(name)] = value
         return found or None
+
+    def _time(self, seconds: int) -> int:
+        return seconds if self._newest is None else min(seconds, self._newest)
 
     def _first_name(self, name: bytes, status: os.stat_result) -> bytes | None:
         """Under which name a file with several is in the archive already."""
@@ -164,7 +170,7 @@ class TarWriter:
                 uid=uid,
                 gid=gid,
                 size=size,
-                seconds=status.st_mtime_ns // 1_000_000_000,
+                seconds=self._time(status.st_mtime_ns // 1_000_000_000),
                 link=link,
                 device=device,
                 xattrs=xattrs,

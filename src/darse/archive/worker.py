@@ -10,7 +10,7 @@ It runs as the engine's user, which may set owners, in the tree as its root dire
     verify    stdin: the recipe
     files     stdin: an archive of files that is no layer. Keys: entries, limit (how many, and bytes; -1: no bound)
     pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
-              them), owners (as above; the way back)
+              them), owners (as above; the way back), newest (seconds; later times become this one)
     record    stdin: nothing. Keys: extra (the descriptor of the recipe, to be written): see `record_layer`
 
 It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive, or `entries` and
@@ -98,7 +98,8 @@ def pack(options: dict[str, str]) -> dict[str, object]:
     )
     owners = _owners(options)
     skip = frozenset(os.fsencode(path) for path in options.get("skip", "").split(":") if path)
-    LayerPacker(int(options["extra"]), skip, owners and owners.reversed()).run()
+    newest = int(options["newest"]) if options.get("newest") else None
+    LayerPacker(int(options["extra"]), skip, owners and owners.reversed(), newest=newest).run()
     return {}
 
 

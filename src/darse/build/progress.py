@@ -18,6 +18,7 @@ from darse.build.dockerfile.checks import CheckWarning
 from darse.build.dockerfile.convert import BuildTarget, DockerfileStep, Outline
 from darse.build.graph import Definition
 from darse.build.solver import VertexCompleted, VertexLog, VertexStarted
+from darse.image_spec.manifests import Descriptor
 from darse.images.progress import TransferEvent
 
 
@@ -102,5 +103,7 @@ class BuiltImage(msgspec.Struct, frozen=True):
     """The image's; empty where the build exported something else."""
     names: tuple[str, ...] = ()
     """Familiar names that it has now."""
+    target: Descriptor | None = None
+    """What its names refer to: its manifest, or the index of several."""
     facts: DockerfileFacts | None = None
     """In the place of an image, where something was asked about the Dockerfile."""

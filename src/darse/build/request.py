@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from darse.build.errors import BuildError
 from darse.build.executor.session import StepLimits
 from darse.build.graph.operations import NetworkMode, UlimitSetting
 from darse.image_spec.platforms import Platform
@@ -14,6 +15,56 @@ from darse.images.references import Reference
 
 if TYPE_CHECKING:
     from darse.distribution import Credentials
+
+V02 = "https://slsa.dev/provenance/v0.2"
+V1 = "https://slsa.dev/provenance/v1"
+_FIELDS = frozenset({"type", "mode", "version", "builder-id", "disabled", "reproducible", "inline-only"})
+_TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
+
+
+class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for."""
+
+    complete: bool = False
+    """The mode `max`: arguments of the build, its graph and its Dockerfile, too. Secrets never are."""
+    version: str = "v1"
+    """Of SLSA's predicate: `v1` or `v0.2`."""
+    builder: str = ""
+    """The builder's URL."""
+    reproducible: bool = False
+    """What the client says of the build."""
+
+    @property
+    def predicate_type(self) -> str:
+        """The type of the predicate."""
+        return V1 if self.version == "v1" else V02
+
+    @classmethod
+    def parse(cls, text: str) -> ProvenanceRequest | None:
+        """`true`, `false`, or fields `mode=min|max,version=v1|v0.2,builder-id=URL,…`. Raises BuildError."""
+        if text in _TRUE:
+            return cls()
+        if text in _FALSE or not text:
+            return None
+        fields: dict[str, str] = {}
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            if not equals or name not in _FIELDS:
+                raise BuildError(f"invalid provenance field {part!r}: it is one of {', '.join(sorted(_FIELDS))}")
+            fields[name] = value
+        mode, version = fields.get("mode", "min"), fields.get("version", "v1")
+        if mode not in ("min", "max"):
+            raise BuildError(f"invalid provenance mode {mode!r}: it is min or max")
+        if version not in ("v1", "v0.2"):
+            raise BuildError(f"invalid provenance version {version!r}: it is v1 or v0.2")
+        if fields.get("disabled", "false") in _TRUE:
+            return None
+        return cls(
+            complete=mode == "max",
+            version=version,
+            builder=fields.get("builder-id", ""),
+            reproducible=fields.get("reproducible", "false") in _TRUE,
+        )
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +80,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     target: str = ""
-    platform: Platform | None = None
+    platforms: tuple[Platform, ...] = ()
+    """Of the result; none is this machine's, several make an index."""
     pull: bool = False
     """Ask the registry for the base images whatever is here."""
     no_cache: bool = False
@@ -44,6 +96,13 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The network of processes in the mode `sandbox`, by name."""
     limits: StepLimits = StepLimits()
     squash: bool = False
+    """One layer in the place of all that the build makes."""
+    attributes: Mapping[str, str] = {}
+    """Of the output, as BuildKit's exporters have them: see `ExportOptions.with_attributes`."""
+    annotations: tuple[str, ...] = ()
+    """`[KIND[PLATFORM]:]NAME=VALUE`."""
+    provenance: ProvenanceRequest | None = None
+    """Which provenance is attested; None is none."""
     contexts: Mapping[str, str] = {}
     """Named contexts, as ConvertOptions has them."""
     check: str = ""

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,8 +22,8 @@ from darse.build.dockerfile.convert.git import parse_git
 from darse.build.errors import BuildError
 from darse.build.executor import EngineExecutor
 from darse.build.executor.session import BuildSession
-from darse.build.exporter import export_image
-from darse.build.graph import GitSource, GraphBuilder, VertexMetadata
+from darse.build.exporter import ExportOptions, PlatformResult, export_images, parse_annotations
+from darse.build.graph import Definition, GitSource, GraphBuilder, VertexMetadata
 from darse.build.history import BuildHistory, BuildHistoryService
 from darse.build.ignore import clean
 from darse.build.progress import (
@@ -36,6 +37,7 @@ from darse.build.progress import (
     ignore_events,
     internal_vertex,
 )
+from darse.build.provenance import BuildFacts, predicate
 from darse.build.request import BuildRequest
 from darse.build.solver import (
     CacheFilter,
@@ -136,30 +138,40 @@ class BuildService:
             return built
 
     async def _build(self, request: BuildRequest, archives: Archives, report: BuildReport) -> BuiltImage:
+        started, output = time.time(), export_options(request)
         async with self.contexts.directory() as root, self._images.lease() as lease:
             contexts = ReceivedContexts(self.contexts, root)
             executor = self.executor.for_session(_session(request, contexts))
             repository = git_context(request.remote)
             if repository is not None:
-                source = await self._read_repository(request, repository, executor, report)
+                dockerfile = await self._read_repository(request, repository, executor, report)
             else:
-                dockerfile = await self._receive(request, archives, contexts)
-                source = await _read_dockerfile(contexts, dockerfile, report)
-                await executors.storage.run(contexts.remove_builder_files, MAIN, dockerfile)
-            options = convert_options(request, repository)
+                path = await self._receive(request, archives, contexts)
+                dockerfile = await _read_dockerfile(contexts, path, report)
+                await executors.storage.run(contexts.remove_builder_files, MAIN, path)
+            options = [convert_options(request, repository, str(one)) for one in request.platforms or ("",)]
             bases = BaseImages(
                 self._images, self._registries, lease, report, pull=request.pull, credentials=request.credentials
             )
             try:
                 if request.call:
-                    return BuiltImage("", facts=await _facts(request.call, options, source, bases))
-                converted = await convert(source, options, bases)
+                    return BuiltImage("", facts=await _facts(request.call, options[0], dockerfile.source, bases))
+                converted = [await convert(dockerfile.source, one, bases) for one in options]
             finally:
                 await bases.close()
-            for warning in converted.warnings:
+            for warning in converted[0].warnings:
                 report(BuildWarned(warning))
-            report(BuildPlanned(converted.steps, converted.definition))
-            return await self._solve(request, converted, executor, report)
+            report(BuildPlanned(converted[0].steps, _together(converted)))
+            solutions = await self._solve(converted, executor, report)
+            try:
+                results = [
+                    self._result(request, one, solution, dockerfile, started)
+                    for one, solution in zip(converted, solutions, strict=True)
+                ]
+                return await self._export(request, output, results, report)
+            finally:
+                for solution in solutions:
+                    self._solver.release(solution)
 
     async def _receive(self, request: BuildRequest, archives: Archives, contexts: ReceivedContexts) -> str:
         """Receive the contexts; return the Dockerfile's path in the main one."""
@@ -173,8 +185,8 @@ class BuildService:
 
     async def _read_repository(
         self, request: BuildRequest, repository: GitSource, executor: OperationExecutor, report: BuildReport
-    ) -> str:
-        """Fetch a repository; return the text of the Dockerfile in it. Raises BuildError."""
+    ) -> DockerfileRead:
+        """Fetch a repository; return the Dockerfile in it. Raises BuildError."""
         graph = GraphBuilder()
         name = f"[internal] load git source {request.remote}"
         definition = graph.definition(graph.add(repository, metadata=VertexMetadata(name)))
@@ -189,7 +201,7 @@ class BuildService:
             content = await self.executor.trees.read(self.executor.layers_of(solution.snapshot), read)
         finally:
             self._solver.release(solution)
-        return _dockerfile_text(path, content, report)
+        return _dockerfile(path, content, report)
 
     async def _fetch_remote(self, url: str, path: str, contexts: ReceivedContexts) -> str:
         """Receive a URL's content: an archive, or a Dockerfile that needs no context."""
@@ -210,28 +222,63 @@ class BuildService:
         return DEFAULT_DOCKERFILE
 
     async def _solve(
-        self, request: BuildRequest, converted: Converted, executor: OperationExecutor, report: BuildReport
-    ) -> BuiltImage:
-        """Run the graph, and make an image of its result."""
-        solution = await self._solver.solve(converted.definition, report, executor)
+        self, converted: Sequence[Converted], executor: OperationExecutor, report: BuildReport
+    ) -> list[Solution]:
+        """Run the graphs beside each other. The caller releases what they come to."""
+        tasks = [asyncio.create_task(self._solver.solve(one.definition, report, executor)) for one in converted]
         try:
-            return await self._export(request, converted, solution, report)
-        finally:
-            self._solver.release(solution)
+            return list(await asyncio.gather(*tasks))
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            for done in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(done, Solution):
+                    self._solver.release(done)
+            raise
+
+    def _result(
+        self,
+        request: BuildRequest,
+        converted: Converted,
+        solution: Solution,
+        dockerfile: DockerfileRead,
+        started: float,
+    ) -> PlatformResult:
+        """What one platform's graph came to, and where it is from."""
+        asked = request.provenance
+        provenance = None
+        if asked is not None:
+            provenance = predicate(
+                asked,
+                BuildFacts(
+                    request=request,
+                    converted=converted,
+                    platform=converted.image.platform,
+                    identities=solution.identities,
+                    dockerfile=dockerfile,
+                    started=started,
+                    finished=time.time(),
+                ),
+            )
+        return PlatformResult(
+            snapshot=solution.snapshot,
+            image=converted.image,
+            created=self._time_of(request, solution),
+            provenance=provenance,
+            provenance_type=asked.predicate_type if asked is not None else "",
+        )
 
     async def _export(
-        self, request: BuildRequest, converted: Converted, solution: Solution, report: BuildReport
+        self, request: BuildRequest, options: ExportOptions, results: Sequence[PlatformResult], report: BuildReport
     ) -> BuiltImage:
-        names = [str(name) for name in request.names]
+        """Make images of the graphs' results."""
         async with internal_vertex(report, "exporting to image") as vertex:
-            image_id = await export_image(
-                self.executor, solution.snapshot, converted.image, names=names, epoch=self._time_of(request, solution)
-            )
-            report(VertexNote(vertex, f"writing image {image_id}"))
-            for name in names:
+            exported = await export_images(self.executor, results, options)
+            report(VertexNote(vertex, f"writing image {exported.id}"))
+            for name in options.names:
                 report(VertexNote(vertex, f"naming to {name}"))
-        _log.info("built image %s", image_id)
-        return BuiltImage(image_id, tuple(name.familiar for name in request.names))
+        _log.info("built image %s", exported.id)
+        return BuiltImage(exported.id, tuple(name.familiar for name in request.names), exported.target)
 
     def _time_of(self, request: BuildRequest, solution: Solution) -> int | None:
         """Seconds: when the result was made first, so that a build that changes nothing gives the same image again."""
@@ -284,13 +331,34 @@ def git_context(remote: str) -> GitSource | None:
     return reference.source() if reference is not None else None
 
 
-def convert_options(request: BuildRequest, context: GitSource | None = None) -> ConvertOptions:
-    """The part of a request that makes the graph; `context` stands for the client's directory."""
+def export_options(request: BuildRequest) -> ExportOptions:
+    """The part of a request that is about the image. Raises BuildError."""
+    options = ExportOptions(
+        names=[str(name) for name in request.names],
+        epoch=request.source_date_epoch,
+        squash=request.squash,
+        annotations=parse_annotations(request.annotations),
+    )
+    return options.with_attributes(request.attributes)
+
+
+def _together(converted: Sequence[Converted]) -> Definition:
+    """The graphs of all platforms, for who shows them."""
+    found = converted[0].definition
+    for one in converted[1:]:
+        vertices = {**found.vertices, **one.definition.vertices}
+        found = Definition(vertices, None, {**found.metadata, **one.definition.metadata})
+    return found
+
+
+def convert_options(request: BuildRequest, context: GitSource | None = None, platform: str = "") -> ConvertOptions:
+    """The part of a request that makes the graph of a platform; `context` stands for the client's directory."""
     return ConvertOptions(
         context=context,
         build_arguments=request.arguments,
         target=request.target,
-        platform=str(request.platform) if request.platform is not None else "",
+        platform=platform,
+        show_platform=len(request.platforms) > 1,
         build_platform=str(platforms.host()),
         labels=request.labels,
         contexts=request.contexts,
@@ -331,27 +399,27 @@ async def _facts(call: str, options: ConvertOptions, source: str, bases: BaseIma
     raise BuildError(f"unknown call {call!r}: it is one of build, check, outline, targets")
 
 
-async def _read_dockerfile(contexts: ReceivedContexts, path: str, report: BuildReport) -> str:
-    """The text of the Dockerfile. Raises BuildError in docker's words."""
+async def _read_dockerfile(contexts: ReceivedContexts, path: str, report: BuildReport) -> DockerfileRead:
+    """The Dockerfile. Raises BuildError in docker's words."""
     async with internal_vertex(report, f"[internal] load build definition from {path}"):
         content = await executors.storage.run(contexts.read, MAIN, path)
         if content is None and path == DEFAULT_DOCKERFILE:
             content = await executors.storage.run(contexts.read, MAIN, path.lower())
-        return _dockerfile_text(path, content, report)
+        return _dockerfile(path, content, report)
 
 
 def _dockerfile_path(request: BuildRequest) -> str:
     return clean(request.dockerfile.lstrip("/")) if request.dockerfile else DEFAULT_DOCKERFILE
 
 
-def _dockerfile_text(path: str, content: bytes | None, report: BuildReport) -> str:
+def _dockerfile(path: str, content: bytes | None, report: BuildReport) -> DockerfileRead:
     if content is None:
         raise BuildError(f"Cannot locate specified Dockerfile: {path}")
     if not content:
         raise BuildError(f"the Dockerfile ({path}) cannot be empty")
-    source = content.decode("utf-8", "surrogateescape")
-    report(DockerfileRead(path, source))
-    return source
+    read = DockerfileRead(path, content.decode("utf-8", "surrogateescape"))
+    report(read)
+    return read
 
 
 def is_archive(start: bytes) -> bool:

@@ -102,14 +102,29 @@ def convert(value: Any, type_: type[T], *, strict: bool = True) -> T:
         raise InvalidDocument(str(error)) from None
 
 
-def encode_manifest(config: Descriptor, layers: list[Descriptor], media_type: str = media_types.OCI_MANIFEST) -> bytes:
+def encode_manifest(
+    config: Descriptor,
+    layers: list[Descriptor],
+    media_type: str = media_types.OCI_MANIFEST,
+    *,
+    annotations: dict[str, str] | None = None,
+) -> bytes:
     """An image's manifest."""
-    return msgspec.json.encode(Manifest(schema_version=2, config=config, layers=layers, media_type=media_type))
+    return msgspec.json.encode(
+        Manifest(schema_version=2, config=config, layers=layers, media_type=media_type, annotations=annotations)
+    )
 
 
-def encode_index(manifests: list[Descriptor], media_type: str = media_types.OCI_INDEX) -> bytes:
+def encode_index(
+    manifests: list[Descriptor],
+    media_type: str = media_types.OCI_INDEX,
+    *,
+    annotations: dict[str, str] | None = None,
+) -> bytes:
     """An index."""
-    return msgspec.json.encode(Index(schema_version=2, manifests=manifests, media_type=media_type))
+    return msgspec.json.encode(
+        Index(schema_version=2, manifests=manifests, media_type=media_type, annotations=annotations)
+    )
 
 
 def _without_nulls(value: Any) -> Any:

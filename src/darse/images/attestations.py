@@ -1,7 +1,6 @@
-"""Attestations of images: in-toto statements that BuildKit puts beside an image's manifests in its index.
+"""Attestations of images, as the API shows them; `darse.images.content.attestations` says what they are made of.
 
-An attestation manifest names the manifest that it is about (`vnd.docker.reference.digest`); each of its layers is a
-statement, whose predicate type is an annotation. Loading an archive keeps the manifests, but not the statements.
+Loading an archive keeps the manifests, but not the statements; those of a build stay with its image.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from darse.image_spec import platforms
 from darse.image_spec.manifests import Descriptor, Manifest
 from darse.image_spec.platforms import Platform
 from darse.images import manifest_views
+from darse.images.content.attestations import PREDICATE_TYPE
 from darse.images.content.manifests import decode
 from darse.images.content.store import ContentStore
 from darse.images.store import ImageStore
 from darse.wire.images import AttestationStatement
-
-_PREDICATE_TYPE = "in-toto.io/predicate-type"
 
 
 def of_image(
@@ -49,7 +47,7 @@ def of_image(
         if not content.has(variant.manifest.digest):
             raise NotFound(f"attestation manifest {variant.manifest.digest} of {reference} did not come with the image")
         for layer in decode(content.read(variant.manifest.digest), Manifest).layers:
-            kind = (layer.annotations or {}).get(_PREDICATE_TYPE, "")
+            kind = (layer.annotations or {}).get(PREDICATE_TYPE, "")
             if kind and (not types or kind in types):
                 text = _statement(content, layer) if statements else msgspec.UNSET
                 found.append(AttestationStatement(manifest_views.descriptor(layer), kind, text))

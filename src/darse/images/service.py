@@ -40,7 +40,7 @@ from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.disk_usage import LayerDiskUsage
 from darse.images.layers.remapped import RemappedLayers
 from darse.images.layers.store import LayerStore
-from darse.images.model import Image, Layer
+from darse.images.model import Image, Layer, Target
 from darse.images.pull_traces import PullTraces
 from darse.images.references import Reference
 from darse.images.snapshots.owners import SnapshotOwners
@@ -242,3 +242,25 @@ class ImageService:
                 for name in names:
                     publish_image_event(self._events, "tag", image, name.familiar)
                 yield image
+
+    async def create_target(
+        self, documents: Sequence[ImageDocuments], more: Iterable[bytes] = (), *, names: Sequence[Reference] = ()
+    ) -> tuple[list[Image], Target]:
+        """Record the images of one target, all in one transaction; return them, and the target.
+
+        `more` are documents that belong to it beside those of images. Call it with a lease on the layers. Raises
+        InvalidParameter when a layer is missing.
+        """
+        contents = [*more, *(content for one in documents for content in one.contents)]
+        async with self.stores.content.stored(contents):
+            with self.stores.images.changing():
+                images = []
+                for one in documents:
+                    image, target = self.stores.writer.record(one, names=names)
+                    images.append(image)
+                    for layer, blob in zip(image.layers, one.layers, strict=True):
+                        if self.stores.content.has(blob.digest):
+                            self.stores.compressed.add(layer.diff_id, blob, "")
+                for name in names:
+                    publish_image_event(self._events, "tag", self.stores.images.default(target), name.familiar)
+        return images, target

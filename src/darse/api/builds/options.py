@@ -1,4 +1,7 @@
-"""The parameters of `POST /build`: docker's, and with them `contexts` (named ones) and `nocachefilter` (stages)."""
+"""The parameters of `POST /build`: docker's, and with them those that only `darse build` sends.
+
+`contexts` (named ones), `nocachefilter` (stages), `annotation`, `provenance`; several platforms in `platform`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,13 @@ import msgspec
 from darse.api import query
 from darse.api.aiohttp_server import BaseRequest
 from darse.api.registry_auth import read_others
+from darse.build.errors import BuildError
 from darse.build.executor import StepLimits
 from darse.build.graph import NetworkMode
 from darse.build.graph.operations import UlimitSetting
-from darse.build.request import BuildRequest
+from darse.build.request import BuildRequest, ProvenanceRequest
 from darse.core.errors import InvalidParameter, NotImplementedHere
+from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.references import DEFAULT_DOMAIN
 
@@ -32,6 +37,13 @@ class _Ulimit(msgspec.Struct):
     Soft: int = 0
 
 
+class _Output(msgspec.Struct):
+    """As in the API."""
+
+    Type: str = ""
+    Attrs: dict[str, str] = {}
+
+
 def read_request(request: BaseRequest) -> BuildRequest:
     """The build that is asked for. Raises InvalidParameter in docker's words, and NotImplementedHere."""
     _refuse_other_builders(request)
@@ -48,7 +60,7 @@ def read_request(request: BaseRequest) -> BuildRequest:
         labels=_json(request, "labels", dict[str, str], "labels") or {},
         call=query.text(request, "call"),
         target=query.text(request, "target"),
-        platform=query.read_platform(text) if (text := query.text(request, "platform")) else None,
+        platforms=_platforms(request),
         pull=query.flag(request, "pull"),
         no_cache=query.flag(request, "nocache"),
         no_cache_stages=frozenset(request.query.getall("nocachefilter", [])),
@@ -69,6 +81,9 @@ def read_request(request: BaseRequest) -> BuildRequest:
             cpuset_mems=query.text(request, "cpusetmems"),
         ),
         squash=query.flag(request, "squash"),
+        attributes=_attributes(request),
+        annotations=tuple(request.query.getall("annotation", [])),
+        provenance=_provenance(request),
         credentials=_credentials(request),
         source_date_epoch=_epoch(given.get("SOURCE_DATE_EPOCH", "")),
     )
@@ -82,8 +97,29 @@ def _refuse_other_builders(request: BaseRequest) -> None:
         raise NotImplementedHere(
             "BuildKit is not supported by this engine's API: build with DOCKER_BUILDKIT=0, or with `darse build`"
         )
-    if query.flag(request, "squash"):
-        raise InvalidParameter("squash is only supported with experimental mode")
+
+
+def _platforms(request: BaseRequest) -> tuple[Platform, ...]:
+    """Docker's clients name one; `darse build` several, with commas between them."""
+    text = query.text(request, "platform")
+    if text.lstrip().startswith("{"):
+        return (query.read_platform(text),)
+    return tuple(dict.fromkeys(query.read_platform(one) for one in text.split(",") if one))
+
+
+def _attributes(request: BaseRequest) -> dict[str, str]:
+    """Of `outputs`, as BuildKit's clients write it: an array of one with `Type` and `Attrs`."""
+    given = _json(request, "outputs", list[_Output], "outputs") or []
+    if len(given) > 1:
+        raise InvalidParameter("multiple outputs currently unsupported by this engine")
+    return given[0].Attrs if given else {}
+
+
+def _provenance(request: BaseRequest) -> ProvenanceRequest | None:
+    try:
+        return ProvenanceRequest.parse(query.text(request, "provenance"))
+    except BuildError as error:
+        raise InvalidParameter(str(error)) from None
 
 
 def _json(request: BaseRequest, name: str, type_: type[T], what: str) -> T | None:

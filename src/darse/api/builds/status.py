@@ -77,6 +77,8 @@ class StatusMessages:
     def result(self, built: BuiltImage) -> Iterator[Message]:
         """The last document."""
         result: dict[str, Any] = {"ID": built.id, "Names": list(built.names)}
+        if built.target is not None:
+            result["Descriptor"] = msgspec.to_builtins(built.target)
         if built.facts is not None:
             result = {"Call": built.facts.call, **self._facts(built.facts)}
         yield {"result": result}

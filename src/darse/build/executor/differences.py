@@ -83,6 +83,7 @@ class _Difference:
     def _whiteouts(self, directory: int) -> None:
         """Hide what the directory has in the lower tree only."""
         below = open_without_links(self._lower, "/".join(self._names) or ".", _DIRECTORY)
+        status = os.fstat(directory)
         try:
             gone = sorted(set(os.listdir(below)).difference(os.listdir(directory)))
         finally:
@@ -92,6 +93,8 @@ class _Difference:
             place = open_without_links(self._target, "/".join(self._names) or ".", _DIRECTORY)
             try:
                 os.mknod(name, stat.S_IFCHR, 0, dir_fd=place)
+                # As if it had been made when the directory was changed last: the same trees give the same layer.
+                os.utime(name, ns=(status.st_mtime_ns,) * 2, dir_fd=place, follow_symlinks=False)
             finally:
                 os.close(place)
 

@@ -30,6 +30,7 @@ from darse.containers.lifecycle.transient import SecretFile, TransientContainers
 from darse.core.errors import EngineError
 from darse.image_spec import platforms
 from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
+from darse.linux.proc.binfmt import has_emulator
 from darse.quoting import quote
 from darse.runtime.monitor.launch import RootMount
 from darse.runtime.oci import cdi
@@ -74,17 +75,18 @@ class Processes:
             prepared = _Prepared(self, stack, session, operation, inputs)
             for index, mount in enumerate(operation.mounts):
                 await prepared.add(index, mount, cache_directories)
-            await self._run(prepared.request(platform), operation, log)
+            await self._run(prepared.request(platform), operation, platform, log)
             return await prepared.commit()
 
-    async def _run(self, request: TransientRequest, operation: ExecOperation, log: WriteLog) -> None:
+    async def _run(self, request: TransientRequest, operation: ExecOperation, platform: str, log: WriteLog) -> None:
         process = quote(" ".join(operation.meta.arguments))
         try:
             ended = await self._containers.run(request, log)
         except EngineError as error:
-            raise BuildError(f"process {process} did not complete successfully: {error}") from error
+            detail = f"{foreign}: " if (foreign := _foreign(platform)) else ""
+            raise BuildError(f"process {process} did not complete successfully: {detail}{error}") from error
         if ended.code not in (operation.meta.valid_exit_codes or (0,)):
-            raise ProcessFailed(operation.meta.arguments, ended.code)
+            raise ProcessFailed(operation.meta.arguments, ended.code, _foreign(platform))
 
     @property
     def context(self) -> Dependencies:
@@ -100,6 +102,18 @@ class Processes:
         """The directory of a cache mount."""
         layers = self._snapshotter.layers_of(base.id) if base is not None else ()
         return await self._cache_directories.path(name, base.id if base is not None else "", layers, selector)
+
+
+def _foreign(platform: str) -> str:
+    """Why a process of another machine could not run, where nothing emulates that; empty otherwise."""
+    here = platforms.host()
+    wanted = platforms.parse(platform) if platform else here
+    if platforms.distance(here, wanted) is not None or has_emulator(wanted.architecture):
+        return ""
+    return (
+        f"the step is for {platform}, and this machine, {here}, has no emulator for it "
+        "(binfmt_misc; Debian's package qemu-user-static sets one up)"
+    )
 
 
 def _check_entitlements(session: BuildSession, operation: ExecOperation) -> None:

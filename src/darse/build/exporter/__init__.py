@@ -1,9 +1,21 @@
-"""Exporters: what a build's tree becomes.
+"""Exporters: what a build's trees become.
 
-image       an image in the engine's store
+image         an image in the engine's store, or an index of several
+layers        trees' layers as layers of images: squashed, with other times, compressed
+attestations  statements about an image, in its index
+archive       a tree as an archive
 """
 
 from darse.build.exporter.archive import export_archive
-from darse.build.exporter.image import export_image
+from darse.build.exporter.image import Exported, export_image, export_images
+from darse.build.exporter.options import ExportOptions, PlatformResult, parse_annotations
 
-__all__ = ["export_archive", "export_image"]
+__all__ = [
+    "ExportOptions",
+    "Exported",
+    "PlatformResult",
+    "export_archive",
+    "export_image",
+    "export_images",
+    "parse_annotations",
+]

@@ -1,8 +1,10 @@
-"""An image of a build's tree and of the configuration that the front end has made.
+"""Images of builds' trees and of the configurations that the front end has made.
 
-The layers of the tree become layers of the image store, in their order: those of base images are there already, and
-each of the build's own gets its archive's digest now, and once. The history has one line with a layer for each layer,
-as the image specification wants it (config.md).
+    manifest                                     one platform
+    index ── manifest, manifest, …               several, or with attestations, which are manifests, too
+          └─ attestation ── statement, …
+
+The history has one line with a layer for each layer, as the image specification wants it (config.md).
 """
 
 from __future__ import annotations
@@ -15,20 +17,40 @@ import msgspec
 
 from darse.build.dockerfile.convert.image import HistoryLine, ImageDocument, timestamp
 from darse.build.errors import BuildError
+from darse.build.exporter.attestations import attestation_of
+from darse.build.exporter.layers import LayerExport
+from darse.build.exporter.options import ExportOptions, PlatformResult
 from darse.build.solver.executor import Snapshot
 from darse.core.errors import InvalidParameter
 from darse.core.times import rfc3339
-from darse.image_spec.digests import chain_above
-from darse.image_spec.manifests import Descriptor
-from darse.image_spec.media_types import OCI_LAYER
-from darse.images import ImageService, references
+from darse.image_spec.manifests import Descriptor, encode_index, encode_manifest
+from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from darse.images import references
 from darse.images.gc.collector import Lease
-from darse.images.layers.pipe_source import PipeSource
-from darse.images.model import Layer
+from darse.images.model import Layer, parse_config
 from darse.images.references import Reference
+from darse.images.writer import ImageDocuments
 
 if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """What was recorded."""
+
+    id: str
+    """The image's, or of several the index's digest."""
+    target: Descriptor
+    """The manifest, or the index."""
+    image_ids: tuple[str, ...]
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The documents of one platform's image."""
+
+    config: bytes
+    manifest: bytes
+    descriptor: Descriptor
 
 
 async def export_image(
@@ -39,25 +61,44 @@ async def export_image(
     names: Sequence[str] = (),
     epoch: int | None = None,
 ) -> str:
-    """Record an image of a tree (None: an empty one) under these names; return its id.
+    """Record an image of one tree under these names; return its id. Raises as `export_images`."""
+    result = PlatformResult(snapshot=snapshot, image=image, created=epoch)
+    return (await export_images(executor, [result], ExportOptions(names=names))).id
 
-    epoch: seconds, the time of the image and of the lines of its history that have none; None is now. Raises
-    BuildError for names that are none, InvalidParameter for a tree that no layer can hold, and SystemFault.
+
+async def export_images(
+    executor: EngineExecutor, results: Sequence[PlatformResult], options: ExportOptions
+) -> Exported:
+    """Record an image of each platform's tree, and an index of them where there are several, or attestations.
+
+    Raises BuildError for names that are none, InvalidParameter for a tree that no layer can hold, and SystemFault.
     """
-    tags = [_tag(name) for name in names]
-    images = executor.images
-    stack = executor.layers_of(snapshot) if snapshot is not None else ()
-    async with images.lease() as lease:
-        layers: list[Layer] = []
-        for layer in stack:
-            parent = layers[-1].chain_id if layers else None
-            # Another build may export the same layer.
-            async with executor.exporting.hold(layer):
-                layers.append(await _layer(executor, executor.snapshotter.current(layer), parent, lease))
-        document = _document(image, layers, epoch)
-        blobs = [layer.blob for layer in layers]
-        async with images.create_image(msgspec.json.encode(document), blobs, names=tags) as made:
-            return made.id
+    tags = [_tag(name) for name in options.names]
+    with_index = len(results) > 1 or any(one.provenance is not None for one in results)
+    if not with_index and any(one.kind == "index" for one in options.annotations):
+        raise BuildError("index annotations not supported for single platform export")
+    async with executor.images.lease() as lease:
+        made = [await _made(executor, one, options, lease) for one in results]
+        more: list[bytes] = []
+        target, media_type = made[0].manifest, OCI_MANIFEST
+        if with_index:
+            listed = [one.descriptor for one in made]
+            for one, result in zip(made, results, strict=True):
+                if result.provenance is not None:
+                    attestation = attestation_of(
+                        one.descriptor, result.provenance_type, result.provenance, options.names
+                    )
+                    listed.append(attestation.descriptor)
+                    more += attestation.contents
+            target = encode_index(listed, annotations=_annotations(options, "index"))
+            media_type = OCI_INDEX
+        manifests = {one.descriptor.digest: one.manifest for one in made} if with_index else None
+        documents = [
+            ImageDocuments.of_target(target, media_type, config=one.config, manifests=manifests) for one in made
+        ]
+        recorded, found = await executor.images.create_target(documents, more, names=tags)
+        ids = tuple(one.id for one in recorded)
+        return Exported(ids[0] if len(ids) == 1 else found.digest, found.descriptor, ids)
 
 
 def _tag(name: str) -> Reference:
@@ -67,46 +108,54 @@ def _tag(name: str) -> Reference:
         raise BuildError(f"invalid tag {name!r}: {error}") from error
 
 
-async def _layer(executor: EngineExecutor, layer: str, parent: str | None, lease: Lease) -> Layer:
-    """A layer of a tree as one of the image store, above another one."""
-    images, snapshotter = executor.images, executor.snapshotter
-    layers = images.stores.layers
-    of_image = layer.startswith("sha256:")
-    diff_id = layers.diff_id(layer) if of_image else snapshotter.diff_id(layer)
-    if diff_id:
-        chain_id = chain_above(parent, diff_id)
-        lease.hold(chain_id)
-        if not layers.exists(chain_id) and of_image:
-            source = PipeSource(layers.archive_size(layer))
-            await source.fed_by(layers.archive(layer), layers.ensure(chain_id, diff_id, source))
-        if layers.exists(chain_id):
-            return Layer(_blob(images, diff_id, chain_id), diff_id, chain_id)
-    exported = await snapshotter.export(layer, parent)
-    lease.hold(exported.chain_id)
-    return exported
+async def _made(executor: EngineExecutor, result: PlatformResult, options: ExportOptions, lease: Lease) -> _Made:
+    stack = executor.layers_of(result.snapshot) if result.snapshot is not None else ()
+    image = result.image
+    layers = await LayerExport(executor, lease, options).export(stack, image.diff_ids)
+    config = msgspec.json.encode(
+        _document(image, layers, result.created, squash=options.squash and len(layers) > len(image.diff_ids))
+    )
+    platform = parse_config(config).platform
+    shown = str(platform)
+    manifest = encode_manifest(
+        Descriptor.of(config, OCI_CONFIG),
+        [layer.blob for layer in layers],
+        annotations=_annotations(options, "manifest", shown),
+    )
+    descriptor = msgspec.structs.replace(
+        Descriptor.of(manifest, OCI_MANIFEST),
+        platform=platform,
+        annotations=_annotations(options, "manifest-descriptor", shown),
+    )
+    return _Made(config, manifest, descriptor)
 
 
-def _blob(images: ImageService, diff_id: str, chain_id: str) -> Descriptor:
-    """The blob that a layer is known as: of an image that has it, or its uncompressed archive."""
-    for image in images.stores.images:
-        for layer in image.layers:
-            if layer.diff_id == diff_id:
-                return layer.blob
-    return Descriptor(OCI_LAYER, diff_id, images.stores.layers.archive_size(chain_id))
+def _annotations(options: ExportOptions, kind: str, platform: str = "") -> dict[str, str] | None:
+    found = {one.name: one.value for one in options.annotations if one.is_for(kind, platform)}
+    return dict(sorted(found.items())) or None
 
 
-def _document(image: ImageDocument, layers: Sequence[Layer], epoch: int | None) -> dict[str, Any]:
+def _document(image: ImageDocument, layers: Sequence[Layer], epoch: int | None, *, squash: bool) -> dict[str, Any]:
     created = rfc3339(time.time_ns()) if epoch is None else timestamp(epoch)
     document = image.document()
-    history = [
-        msgspec.structs.replace(line, created=line.created or created) for line in _matching(image.history, len(layers))
-    ]
+    lines = _squashed(image.history, len(layers)) if squash else image.history
+    history = [msgspec.structs.replace(line, created=line.created or created) for line in _matching(lines, len(layers))]
     return {
         "created": created,
         **document,
         "history": [line.document() for line in history],
         "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
     }
+
+
+def _squashed(history: Sequence[HistoryLine], layers: int) -> list[HistoryLine]:
+    """The history of an image whose own layers are one: the last line has it, as docker's classic builder does it."""
+    lines: list[HistoryLine] = []
+    for line in history:
+        below = layers > 1 and not line.empty_layer
+        layers -= below
+        lines.append(line if below or line.empty_layer else msgspec.structs.replace(line, empty_layer=True))
+    return [*lines, HistoryLine("", empty_layer=False, comment="squash")] if layers else lines
 
 
 def _matching(history: Sequence[HistoryLine], layers: int) -> list[HistoryLine]:

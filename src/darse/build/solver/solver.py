@@ -35,6 +35,8 @@ class Solution(msgspec.Struct, frozen=True):
     """None is the empty tree. Leased until the solution is released."""
     outcomes: dict[str, Outcome]
     """By vertex; of those that were needed."""
+    identities: dict[str, str] = {}
+    """What sources had, by vertex."""
 
 
 class _Key(NamedTuple):
@@ -78,12 +80,12 @@ class Solver:
         owns the solution's lease: `release` it.
         """
         build = _Build(self, definition, report or _ignored, executor or self.executor)
-        solution = Solution(None, build.outcomes)
+        solution = Solution(None, build.outcomes, build.identities)
         try:
             if definition.result is not None:
                 snapshot = await build.result(definition.result)
                 self.storage.lease(snapshot.id)
-                solution = Solution(snapshot, build.outcomes)
+                solution = Solution(snapshot, build.outcomes, build.identities)
         except BaseException:
             await uninterrupted(build.close())
             raise
@@ -119,6 +121,7 @@ class _Build:
 
     def __init__(self, solver: Solver, definition: Definition, report: Report, executor: OperationExecutor) -> None:
         self.outcomes: dict[str, Outcome] = {}
+        self.identities: dict[str, str] = {}
         self._solver = solver
         self._storage = solver.storage
         self._executor = executor
@@ -185,6 +188,7 @@ class _Build:
         operation = vertex.operation
         if not isinstance(operation, ExecOperation | FileOperation | MergeOperation | DiffOperation):
             identity = await self._executor.resolve_source(operation, vertex.platform)
+            self.identities[digest] = identity
             key = keys.source_key(operation, identity)
             return _Key(key, metadata.ignore_cache, False, key, (), identity)
         needs = dependencies(operation, len(vertex.inputs))

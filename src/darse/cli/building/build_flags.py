@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.cli.command_line.flags import Flag, listing, number, platform_flag, string, switch
+from darse.cli.command_line.flags import Flag, listing, number, string, switch
 
 # Flags of buildx's that ask for what is always so, or that only other builders have. They are taken, and change
 # nothing.
@@ -20,7 +20,7 @@ CONTEXT_FLAGS = (
     listing("build-context", "Additional build contexts (e.g., name=path)", value="stringArray"),
     listing("build-arg", "Set build-time variables", value="stringArray"),
     string("target", "Set the target build stage to build"),
-    platform_flag("Set target platform for build"),
+    listing("platform", "Set target platform for build; several make an index", value="strings"),
 )
 STEP_FLAGS = (
     listing("add-host", "Add a custom host-to-IP mapping (format: host:ip)", value="strings"),
@@ -40,6 +40,11 @@ STEP_FLAGS = (
 RESULT_FLAGS = (
     listing("tag", 'Name and optionally a tag (format: "name:tag")', "t", value="stringArray"),
     listing("label", "Set metadata for an image", value="stringArray"),
+    listing("annotation", "Add annotation to the image (format: [manifest|index:]name=value)", value="stringArray"),
+    string("provenance", 'Attest how the image was built ("true", "mode=min|max[,version=v1|v0.2]")'),
+    listing("attest", 'Attestation parameters (format: "type=provenance,mode=max")', value="stringArray"),
+    string("sbom", "Attest a bill of materials (needs a scanner, which this engine has none of)"),
+    switch("squash", "Squash newly built layers into a single new layer"),
     listing("output", 'Output destination (format: "type=docker|image|local|tar,dest=path")', "o", value="stringArray"),
     string("iidfile", "Write the image ID to a file"),
     string("metadata-file", "Write build result metadata to a file"),

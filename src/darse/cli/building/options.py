@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SECRET_LIMIT = 500 * 1024
+# Attributes of an output that this command itself minds.
+_OF_CLIENT = frozenset({"type", "dest", "name", "push", "tar"})
 
 
 def parameters(options: Options, settings: Settings) -> dict[str, Any]:
@@ -27,7 +29,10 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
         "t": [_checked_name(name) for name in options.tag] or None,
         "target": options.target or None,
         "call": call_of(options),
-        "platform": options.platform or None,
+        "platform": ",".join(platforms_of(options)) or None,
+        "squash": options.squash,
+        "annotation": options.annotation or None,
+        "provenance": _provenance(options),
         "buildargs": json.dumps(build_arguments(options, settings)),
         "labels": json.dumps(labels) if labels else None,
         "nocache": options.no_cache,
@@ -49,6 +54,34 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
         "cachefrom": json.dumps(options.cache_from) if options.cache_from else None,
         "version": "1",
     }
+
+
+def platforms_of(options: Options) -> list[str]:
+    """The platforms of the result; the environment may name the one that is meant without a flag."""
+    given = options.platform or [os.environ.get("DOCKER_DEFAULT_PLATFORM", "")]
+    return [one for entry in given for one in entry.split(",") if one]
+
+
+def output_query(output: dict[str, str]) -> str | None:
+    """The attributes of an output that are the engine's, as `outputs` of the API has them; None without any."""
+    attributes = {name: value for name, value in output.items() if name not in _OF_CLIENT}
+    return json.dumps([{"Type": "image", "Attrs": attributes}]) if attributes else None
+
+
+def _provenance(options: Options) -> str | None:
+    """Of `--provenance` and `--attest type=provenance,…`. Raises CliError for a bill of materials."""
+    attested: dict[str, str] = {}
+    for entry in options.attest:
+        fields = _fields(entry, "attest", None)
+        attested[fields.get("type", "")] = entry
+    if options.sbom not in ("", "false", "0") or "sbom" in attested:
+        raise CliError(
+            "--sbom needs a scanner, and this engine has none: make the bill of materials of the built image, "
+            "and attach it with `darse manifest annotate`, or with the scanner's own command"
+        )
+    if unknown := attested.keys() - {"provenance"}:
+        raise CliError(f'unsupported attestation "{unknown.pop()}": it is provenance')
+    return options.provenance or attested.get("provenance") or None
 
 
 def call_of(options: Options) -> str | None:

@@ -21,17 +21,20 @@ FILES = frozenset({"local", "tar"})
 """Outputs that are the image's files: the image itself is not wanted."""
 
 
-def write(client: Any, image: str, names: list[str], output: Mapping[str, str]) -> None:
-    """Write the output of a built image, which has these names. Raises CliError."""
+def write(client: Any, result: Mapping[str, Any], output: Mapping[str, str], *, platforms: int) -> None:
+    """Write the output of what was built, for so many platforms. Raises CliError."""
     kind, destination = output.get("type", ""), output.get("dest", "")
     if kind in FILES:
-        with _files(client, image) as pieces:
+        if platforms > 1:
+            raise CliError(f"the output {kind} is the files of one image: build one platform at a time")
+        with _files(client, result["ID"]) as pieces:
             if kind == "local":
                 _extract(pieces, destination)
             else:
                 _write(pieces, destination)
     elif kind in ("docker", "oci") and destination:
-        _write(client.stream("GET", "/images/get", {"names": names or [image]}).pieces(), destination)
+        query = {"names": result["Names"] or [result["Descriptor"]["digest"]]}
+        _write(client.stream("GET", "/images/get", query).pieces(), destination)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ documents are the original ones. Documents come first, so that a reader of the s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ from darse.image_spec.manifests import Descriptor, Index, Manifest, encode_index
 from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from darse.image_spec.platforms import Platform
 from darse.images.archive.layout import ArchiveManifestEntry, blob_name
+from darse.images.content import attestations
 from darse.images.content.manifests import decode
 from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
@@ -156,7 +157,8 @@ class ImageSaver:
         """Add an image, and return its manifest in the archive."""
         variant = next((one.manifest for one in target.variants if one.image_id == image.id), image.manifest)
         original = self._content.read(variant.digest)
-        came_as = decode(original, Manifest).layers
+        came = decode(original, Manifest)
+        came_as = came.layers
         blobs = []
         for blob, layer in zip(came_as, image.layers, strict=True):
             kept = self._content.has(blob.digest)
@@ -167,22 +169,35 @@ class ImageSaver:
             made = plan.blob(original, variant.media_type)
         else:
             config = Descriptor(OCI_CONFIG, image.id, image.config_size)
-            made = plan.blob(encode_manifest(config, blobs), OCI_MANIFEST)
-        return msgspec.structs.replace(made, platform=variant.platform or image.platform)
+            made = plan.blob(encode_manifest(config, blobs, annotations=came.annotations), OCI_MANIFEST)
+        return msgspec.structs.replace(
+            made, platform=variant.platform or image.platform, annotations=variant.annotations
+        )
 
     def _rebuilt(self, diff_id: str, chain_id: str) -> Descriptor:
         return Descriptor(OCI_LAYER, diff_id, self._layers.archive_size(chain_id))
 
     def _top(self, one: _Chosen, manifests: dict[str, Descriptor], plan: _Plan) -> Descriptor:
         """The target of the archive's names: the manifest, or an index of several."""
-        if not one.target.is_index or len(one.images) == 1:
+        attested = list(self._attestations(one.target, manifests, plan))
+        if not one.target.is_index or (len(one.images) == 1 and not attested):
             return manifests[one.images[0].id]
         original = self._content.read(one.target.digest)
-        if {listed.digest for listed in decode(original, Index).manifests} == {
-            made.digest for made in manifests.values()
-        }:
+        index, listed = decode(original, Index), [*manifests.values(), *attested]
+        if {entry.digest for entry in index.manifests} == {made.digest for made in listed}:
             return plan.blob(original, one.target.descriptor.media_type)
-        return plan.blob(encode_index(list(manifests.values())), OCI_INDEX)
+        return plan.blob(encode_index(listed, annotations=index.annotations), OCI_INDEX)
+
+    def _attestations(self, target: Target, manifests: dict[str, Descriptor], plan: _Plan) -> Iterator[Descriptor]:
+        """Add what is attested of the images that are saved, where it is here; yield the attestations' manifests."""
+        made = {one.manifest.digest: manifests[one.image_id] for one in target.variants if one.image_id in manifests}
+        for variant in target.variants:
+            subject = made.get(variant.manifest.attests)
+            found = attestations.moved(self._content, variant.manifest, subject.digest) if subject is not None else None
+            if found is not None:
+                for content in found.contents:
+                    plan.blob(content, "")
+                yield found.descriptor
 
     def _foremost(self, one: _Chosen) -> Image:
         """The image that docker's layout lists, and that the event is about."""

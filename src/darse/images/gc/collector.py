@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from darse.core import executors
 from darse.core.unfinished import DOCUMENTS, Unfinished
+from darse.images.content import attestations
 from darse.images.content.store import ContentStore
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.remapped import RemappedLayers
@@ -110,6 +111,7 @@ class GarbageCollector:
         for target in self._images.targets():
             digests.add(target.digest)
             digests.update(variant.manifest.digest for variant in target.variants)
+            digests.update(attestations.parts_of(self._content, target))
         return digests
 
     def _is_uncertain(self) -> bool:
@@ -167,6 +169,7 @@ class GarbageCollector:
             for digest in (
                 target.digest,
                 *(digest for one in target.variants for digest in (one.manifest.digest, one.image_id) if digest),
+                *attestations.parts_of(self._content, target),
             )
         }
         self._unfinished.begin(DOCUMENTS, digests)

@@ -245,17 +245,26 @@ class LayerStore:
         """Remove a staged layer; does nothing when it was published."""
         await _removed(staged.path)
 
-    async def commit(self, upper: Path, parent: str | None, *, skip: Iterable[str] = (), owners: str = "") -> Layer:
+    async def commit(
+        self,
+        upper: Path,
+        parent: str | None,
+        *,
+        skip: Iterable[str] = (),
+        owners: str = "",
+        newest: int | None = None,
+    ) -> Layer:
         """Make a layer of an overlay's upper directory, on the layer whose chain ID is `parent` (None: on no layer).
 
-        `skip` are absolute paths in it that are left out, `owners` its id mapping. The directory is read once and its
-        files are copied once: the layer shares none with the container, which may go on changing them. The blob of the
-        result is the uncompressed archive, which is in no registry yet.
+        `skip` are absolute paths in it that are left out, `owners` its id mapping. Times after `newest` (seconds since
+        the epoch) become that one. The directory is read once and its files are copied once: the layer shares none with
+        the container, which may go on changing them. The blob of the result is the uncompressed archive, which is in no
+        registry yet.
 
         Nothing else runs between the moment when the layer is recorded and the return. Raises InvalidParameter for a
         tree that no layer can hold, and SystemFault.
         """
-        packer, reading = await process.start_pack(upper, skip, owners)
+        packer, reading = await process.start_pack(upper, skip, owners, newest)
         try:
             try:
                 staged = await self.stage(_PipeEnd(reading), "that is committed")

@@ -10,12 +10,13 @@ that one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.distribution.errors import RegistryError
@@ -25,6 +26,7 @@ from darse.image_spec.digests import digest_of
 from darse.image_spec.manifests import Descriptor, Manifest
 from darse.image_spec.platforms import Platform
 from darse.images import references
+from darse.images.content import attestations
 from darse.images.content.manifests import decode
 from darse.images.layers.compressed import CompressedDigest
 from darse.images.model import Image, Layer, Target
@@ -113,10 +115,11 @@ class Pusher:
                 pushed[manifest.digest] = await self._push_manifest(
                     push, reference, image, manifest, by_digest=plan.index is not None
                 )
+            more = await self._push_attestations(push, target, pushed) if plan.index is not None else []
             final = plan.final(pushed)
             uploads = Uploads(push.repository)
             await in_thread(push.client.cancellation, lambda: uploads.put_manifest(reference.tag, final))
-            await self._rename(reference, target, plan, final, pushed)
+            await self._rename(reference, target, plan, final, pushed, more)
         is_part = target.is_index and plan.index is None and push.platform is None
         result = PushedTag(
             reference,
@@ -158,6 +161,25 @@ class Pusher:
             self._stores.compressed.add(layer.diff_id, blob, reference.name)
         return made
 
+    async def _push_attestations(self, push: _Push, target: Target, pushed: dict[str, Document]) -> list[bytes]:
+        """Push what is attested of the images, about their manifests as they went; return the documents of it."""
+        contents: list[bytes] = []
+        for variant in target.variants:
+            subject = pushed.get(variant.manifest.attests)
+            if subject is None:
+                continue
+            found = await executors.storage.run(
+                attestations.moved, self._stores.content, variant.manifest, subject.digest
+            )
+            if found is None:
+                continue
+            made = described(found.contents[0], found.descriptor.media_type)
+            put = partial(_put_attestation, push.repository, made, found.contents[1:])
+            await in_thread(push.client.cancellation, put)
+            pushed[variant.manifest.digest] = made
+            contents += found.contents
+        return contents
+
     async def _plan(self, push: _Push, reference: Reference, target: Target) -> Plan:
         """Choose the platform's image; or the index when all of it is here or there; or the default image."""
         store = self._stores.images
@@ -172,7 +194,13 @@ class Pusher:
                 )
             return Plan(suiting[:1])
         if target.is_index:
-            absent = [variant.manifest.digest for variant in target.variants if not variant.image_id]
+            here_too = {one.digest for _, one in images}
+            absent = [
+                variant.manifest.digest
+                for variant in target.variants
+                if not variant.image_id
+                and not (variant.manifest.attests in here_too and self._stores.content.has(variant.manifest.digest))
+            ]
             if await in_thread(push.client.cancellation, lambda: _has_all(push.repository, absent)):
                 read = await self._stores.content.read_documents([target.digest])
                 return Plan(images, described(read[target.digest], target.descriptor.media_type))
@@ -191,9 +219,18 @@ class Pusher:
         return LayerUpload(layer, size, candidates, manifest_type, kept)
 
     async def _rename(
-        self, reference: Reference, target: Target, plan: Plan, final: Document, pushed: dict[str, Document]
+        self,
+        reference: Reference,
+        target: Target,
+        plan: Plan,
+        final: Document,
+        pushed: dict[str, Document],
+        more: list[bytes],
     ) -> None:
-        """Let the name refer to the pushed document when that is another one, and publish the event."""
+        """Let the name refer to the pushed document when that is another one, and publish the event.
+
+        `more` are documents of attestations.
+        """
         stores = self._stores
         recorded: list[ImageDocuments] = []
         if final.digest != target.digest and (plan.index is not None or not target.is_index):
@@ -203,7 +240,8 @@ class Pusher:
                 ImageDocuments.of_target(final.content, final.media_type, config=config, manifests=manifests)
                 for config in configs.values()
             ]
-        async with stores.content.stored(content for one in recorded for content in one.contents):
+        contents = [content for one in recorded for content in one.contents]
+        async with stores.content.stored([*contents, *more] if recorded else []):
             with stores.images.changing():
                 for documents in recorded:
                     stores.writer.record(documents, names=[reference])
@@ -226,6 +264,9 @@ class Plan(msgspec.Struct, frozen=True):
         for entry in index["manifests"]:
             if (made := pushed.get(entry["digest"])) is not None:
                 entry |= {"digest": made.digest, "size": len(made.content)}
+            about = entry.get("annotations") or {}
+            if (subject := pushed.get(about.get(attestations.REFERENCE_DIGEST, ""))) is not None:
+                about[attestations.REFERENCE_DIGEST] = subject.digest
         return described(msgspec.json.encode(index), self.index.media_type)
 
 
@@ -255,6 +296,16 @@ def _put(repository: Repository, manifest: Document, config: bytes, *, by_digest
         Uploads(repository).put(config, digest)
     if by_digest:
         Uploads(repository).put_manifest(manifest.digest, manifest)
+
+
+def _put_attestation(repository: Repository, manifest: Document, blobs: Sequence[bytes]) -> None:
+    """Push an attestation and what it is made of. Blocks."""
+    from darse.distribution import Uploads  # noqa: PLC0415
+
+    for blob in blobs:
+        if repository.has_blob(digest_of(blob)) is None:
+            Uploads(repository).put(blob, digest_of(blob))
+    Uploads(repository).put_manifest(manifest.digest, manifest)
 
 
 def _has_all(repository: Repository, digests: list[str]) -> bool:

@@ -19,6 +19,7 @@ from darse.distribution.errors import RegistryError
 from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import DOCKER_MANIFEST, OCI_LAYER
 from darse.images.layers.compressed import CompressedDigest
+from darse.images.layers.compression import Compression, whole_pieces
 from darse.images.layers.store import LayerStore
 from darse.images.model import Layer
 from darse.images.progress import LayerStage
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from darse.distribution import Repository, Uploads
 
 _PIECE = 1024 * 1024
-_LEVEL = 2
-_GZIP = 31
 # How many forms of a layer are asked for before it is sent.
 _CANDIDATES = 4
 _DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -175,10 +174,8 @@ class LayerUpload:
 
     def _pieces(self, reading: int, verdict: concurrent.futures.Future[None], sent: _Sent) -> Iterator[bytes]:
         """Compress what comes through the pipe. Raises what became of the archive when that is not whole."""
-        from isal import isal_zlib  # noqa: PLC0415
-
-        compressor = isal_zlib.compressobj(level=_LEVEL, wbits=_GZIP)
-        while piece := os.read(reading, _PIECE):
+        compressor = Compression("gzip").compressor()
+        for piece in whole_pieces(reading):
             self._sent += len(piece)
             if packed := compressor.compress(piece):
                 sent.add(packed)

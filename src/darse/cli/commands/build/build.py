@@ -34,11 +34,12 @@ def build(invocation: Invocation) -> int:
     output = options.output_of(given.output)
     if names := output.get("name"):
         query["t"] = [*(query["t"] or []), *names.split(",")]
+    query["outputs"] = options.output_query(output)
     result = _run(invocation, query, found.pieces, display)
     if output:
         from darse.cli.building import outputs
 
-        outputs.write(invocation.client, result["ID"], result["Names"], output)
+        outputs.write(invocation.client, result, output, platforms=len(options.platforms_of(given)))
     if given.iidfile:
         _write(given.iidfile, result["ID"])
     if given.metadata_file:
@@ -99,7 +100,10 @@ def _push(invocation: Invocation, result: Mapping[str, Any]) -> None:
 
 
 def _metadata(result: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"containerimage.config.digest": result["ID"]}
+    descriptor = result["Descriptor"]
+    found: dict[str, Any] = {"containerimage.descriptor": descriptor, "containerimage.digest": descriptor["digest"]}
+    if result["ID"] != descriptor["digest"]:
+        found["containerimage.config.digest"] = result["ID"]
     if names := result.get("Names"):
         found["image.name"] = ",".join(names)
     return found
