@@ -12,6 +12,7 @@ import msgspec
 
 from darse.build.dockerfile.convert import ResolvedImage
 from darse.build.errors import BuildError
+from darse.build.image_layouts import digest_of_layout, is_layout
 from darse.build.progress import BuildReport, BuildTransfer, internal_vertex
 from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.image_spec import platforms, references
@@ -68,19 +69,32 @@ class BaseImages:
         await asyncio.gather(*self._resolving.values(), return_exceptions=True)
 
     async def _resolve(self, text: str, platform: str) -> ResolvedImage:
-        if text.startswith("oci-layout://"):
-            raise BuildError(f"{text}: image layouts of the client are not supported by this API")
-        reference, wanted = references.parse(text), platforms.normalized(platforms.parse(platform))
+        wanted = platforms.normalized(platforms.parse(platform))
+        if is_layout(text):
+            return await self._of_layout(text, wanted)
+        reference = references.parse(text)
         async with internal_vertex(self._report, f"[internal] load metadata for {reference}") as vertex:
             try:
                 found = await self._find(reference, wanted, vertex)
-                self._lease.hold(*found.image.chain_ids)
-                config = (await self._images.stores.content.read_documents([found.image.id]))[found.image.id]
+                document = await self._document(found)
             except EngineError as error:
                 raise BuildError(str(error)) from error
-        document: dict[str, Any] = msgspec.json.decode(config, type=dict[str, Any])
         pinned = Reference(reference.domain, reference.path, reference.tag, found.target.digest)
         return ResolvedImage(str(pinned), document)
+
+    async def _of_layout(self, text: str, platform: platforms.Platform) -> ResolvedImage:
+        try:
+            found = self._images.stores.images.find(digest_of_layout(text), platform)
+            return ResolvedImage(text, await self._document(found))
+        except EngineError as error:
+            raise BuildError(f"{text}: {error}") from error
+
+    async def _document(self, found: FoundImage) -> dict[str, Any]:
+        """The configuration of an image, which is kept until the build's end."""
+        self._lease.hold(*found.image.chain_ids)
+        config = (await self._images.stores.content.read_documents([found.image.id]))[found.image.id]
+        document: dict[str, Any] = msgspec.json.decode(config, type=dict[str, Any])
+        return document
 
     async def _find(self, reference: Reference, platform: platforms.Platform, vertex: str) -> FoundImage:
         found = None if self._pull else await self._local(reference, platform)

@@ -49,6 +49,13 @@ class BuildTransfer(msgspec.Struct, frozen=True):
     event: TransferEvent
 
 
+class AgentRequested(msgspec.Struct, frozen=True):
+    """A step asks an SSH agent of the client, which is to open a connection with this token."""
+
+    agent: str
+    token: str
+
+
 class VertexNote(msgspec.Struct, frozen=True):
     """A part of a vertex is done."""
 
@@ -61,6 +68,7 @@ BuildEvent: TypeAlias = (
     | VertexCompleted
     | VertexLog
     | VertexNote
+    | AgentRequested
     | DockerfileRead
     | BuildPlanned
     | BuildWarned
@@ -105,5 +113,9 @@ class BuiltImage(msgspec.Struct, frozen=True):
     """Familiar names that it has now."""
     target: Descriptor | None = None
     """What its names refer to: its manifest, or the index of several."""
+    image_ids: tuple[str, ...] = ()
+    """Of each platform."""
+    caches: tuple[str, ...] = ()
+    """Tokens of the caches that the client fetches, in the order in which it asked for them."""
     facts: DockerfileFacts | None = None
     """In the place of an image, where something was asked about the Dockerfile."""

@@ -10,6 +10,7 @@ import msgspec
 from darse.build.errors import BuildError
 from darse.build.executor.session import StepLimits
 from darse.build.graph.operations import NetworkMode, UlimitSetting
+from darse.build.remote_cache.places import CachePlace
 from darse.image_spec.platforms import Platform
 from darse.images.references import Reference
 
@@ -101,6 +102,10 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Of the output, as BuildKit's exporters have them: see `ExportOptions.with_attributes`."""
     annotations: tuple[str, ...] = ()
     """`[KIND[PLATFORM]:]NAME=VALUE`."""
+    cache_from: tuple[CachePlace, ...] = ()
+    """Caches of other builds."""
+    cache_to: tuple[CachePlace, ...] = ()
+    """Where this build's results go."""
     provenance: ProvenanceRequest | None = None
     """Which provenance is attested; None is none."""
     contexts: Mapping[str, str] = {}
@@ -110,6 +115,12 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     call: str = ""
     """`check`, `outline` or `targets`: what is asked about the Dockerfile, in the place of a build."""
     secrets: Mapping[str, bytes] = {}
+    agents: frozenset[str] = frozenset()
+    """The SSH agents that the client forwards, by id."""
+    entitlements: frozenset[str] = frozenset()
+    """What the client allows steps beyond the usual: `network.host`, `security.insecure`."""
+    security_options: tuple[str, ...] = ()
+    """Of processes, as HostConfig has them."""
     credentials: Mapping[str, Credentials] = {}
     """By the registry's domain, `docker.io` or `HOST[:PORT]`."""
     source_date_epoch: int | None = None

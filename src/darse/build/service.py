@@ -13,8 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
 from darse.archive.stream import is_compressed
 from darse.build.base_images import BaseImages
+from darse.build.client_agents import AgentCalls, ClientAgents
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.build.dockerfile.convert import Converted, ConvertOptions, check_dockerfile, convert, list_targets
@@ -23,9 +26,11 @@ from darse.build.errors import BuildError
 from darse.build.executor import EngineExecutor
 from darse.build.executor.session import BuildSession
 from darse.build.exporter import ExportOptions, PlatformResult, export_images, parse_annotations
-from darse.build.graph import Definition, GitSource, GraphBuilder, VertexMetadata
+from darse.build.graph import Definition, GitSource, GraphBuilder, NetworkMode, VertexMetadata
 from darse.build.history import BuildHistory, BuildHistoryService
 from darse.build.ignore import clean
+from darse.build.image_layouts import ImageLayouts, LayoutsOfBuild, is_layout
+from darse.build.kept import KeptRecords
 from darse.build.progress import (
     BuildPlanned,
     BuildReport,
@@ -38,6 +43,7 @@ from darse.build.progress import (
     internal_vertex,
 )
 from darse.build.provenance import BuildFacts, predicate
+from darse.build.remote_cache import CacheExports, CacheImports, ExportedCache, results_of
 from darse.build.request import BuildRequest
 from darse.build.solver import (
     CacheFilter,
@@ -50,8 +56,9 @@ from darse.build.solver import (
     Solver,
 )
 from darse.core import executors
-from darse.core.errors import InvalidParameter
+from darse.core.errors import EngineError, InvalidParameter
 from darse.image_spec import platforms
+from darse.images.gc.collector import Lease
 from darse.images.service import ImageService
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.openat2 import read_regular
@@ -87,7 +94,11 @@ class BuildService:
         self.executor = executor
         self.history = BuildHistoryService(history, executor)
         self._storage = storage
+        self.agent_calls = AgentCalls()
+        self._layouts = ImageLayouts(images)
+        self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self._solver = Solver(executor.for_session(BuildSession()), storage)
+        self._kept = KeptRecords(executor, storage, self._solver)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
         self._named: dict[str, asyncio.Task[BuiltImage]] = {}
         self._data_root = data_root
@@ -139,14 +150,18 @@ class BuildService:
 
     async def _build(self, request: BuildRequest, archives: Archives, report: BuildReport) -> BuiltImage:
         started, output = time.time(), export_options(request)
-        async with self.contexts.directory() as root, self._images.lease() as lease:
+        async with (
+            self.contexts.directory() as root,
+            self._images.lease() as lease,
+            self._layouts.of_build() as layouts,
+        ):
             contexts = ReceivedContexts(self.contexts, root)
-            executor = self.executor.for_session(_session(request, contexts))
+            executor = self.executor.for_session(self._session(request, contexts, report))
             repository = git_context(request.remote)
             if repository is not None:
                 dockerfile = await self._read_repository(request, repository, executor, report)
             else:
-                path = await self._receive(request, archives, contexts)
+                path = await self._receive(request, archives, contexts, layouts)
                 dockerfile = await _read_dockerfile(contexts, path, report)
                 await executors.storage.run(contexts.remove_builder_files, MAIN, path)
             options = [convert_options(request, repository, str(one)) for one in request.platforms or ("",)]
@@ -162,22 +177,49 @@ class BuildService:
             for warning in converted[0].warnings:
                 report(BuildWarned(warning))
             report(BuildPlanned(converted[0].steps, _together(converted)))
-            solutions = await self._solve(converted, executor, report)
+            imports = await self._imports(request, contexts, lease, report)
+            solutions = await self._solve(converted, executor, imports, report, with_results=bool(request.cache_to))
             try:
                 results = [
                     self._result(request, one, solution, dockerfile, started)
                     for one, solution in zip(converted, solutions, strict=True)
                 ]
-                return await self._export(request, output, results, report)
+                cache = None
+                if request.cache_to:
+                    cache = await results_of(self.executor, lease, solutions)
+                    if any(place.kind == "inline" for place in request.cache_to):
+                        results = [msgspec.structs.replace(one, inline_cache=cache.inline) for one in results]
+                built = await self._export(request, output, results, report)
+                tokens = await self._export_cache(request, cache, built, report) if cache is not None else ()
+                return msgspec.structs.replace(built, caches=tuple(tokens))
             finally:
                 for solution in solutions:
                     self._solver.release(solution)
 
-    async def _receive(self, request: BuildRequest, archives: Archives, contexts: ReceivedContexts) -> str:
+    def _session(self, request: BuildRequest, contexts: ReceivedContexts, report: BuildReport) -> BuildSession:
+        return BuildSession(
+            contexts=contexts,
+            secrets=request.secrets,
+            agents=ClientAgents(request.agents, self.agent_calls, report),
+            credentials=request.credentials,
+            resources=request.limits,
+            network=request.sandbox_network,
+            shm_size=request.shm_size,
+            security_options=request.security_options,
+            may_be_insecure="security.insecure" in request.entitlements,
+            # Who asks for it for all steps allows it.
+            may_use_host_network="network.host" in request.entitlements or request.network is NetworkMode.HOST,
+        )
+
+    async def _receive(
+        self, request: BuildRequest, archives: Archives, contexts: ReceivedContexts, layouts: LayoutsOfBuild
+    ) -> str:
         """Receive the contexts; return the Dockerfile's path in the main one."""
         path = _dockerfile_path(request)
         async for name, pieces in archives:
-            if name != MAIN or not request.remote:
+            if is_layout(request.contexts.get(name, "")):
+                await layouts.receive(pieces)
+            elif name != MAIN or not request.remote:
                 await contexts.receive(name, pieces)
         if request.remote:
             return await self._fetch_remote(request.remote, path, contexts)
@@ -222,10 +264,21 @@ class BuildService:
         return DEFAULT_DOCKERFILE
 
     async def _solve(
-        self, converted: Sequence[Converted], executor: OperationExecutor, report: BuildReport
+        self,
+        converted: Sequence[Converted],
+        executor: OperationExecutor,
+        imports: CacheImports | None,
+        report: BuildReport,
+        *,
+        with_results: bool,
     ) -> list[Solution]:
         """Run the graphs beside each other. The caller releases what they come to."""
-        tasks = [asyncio.create_task(self._solver.solve(one.definition, report, executor)) for one in converted]
+        tasks = [
+            asyncio.create_task(
+                self._solver.solve(one.definition, report, executor, imports, with_results=with_results)
+            )
+            for one in converted
+        ]
         try:
             return list(await asyncio.gather(*tasks))
         except BaseException:
@@ -278,7 +331,39 @@ class BuildService:
             for name in options.names:
                 report(VertexNote(vertex, f"naming to {name}"))
         _log.info("built image %s", exported.id)
-        return BuiltImage(exported.id, tuple(name.familiar for name in request.names), exported.target)
+        names = tuple(name.familiar for name in request.names)
+        return BuiltImage(exported.id, names, exported.target, exported.image_ids)
+
+    async def _imports(
+        self, request: BuildRequest, contexts: ReceivedContexts, lease: Lease, report: BuildReport
+    ) -> CacheImports | None:
+        """The caches that the client names."""
+        if not request.cache_from or request.no_cache:
+            return None
+        imports = CacheImports(self.executor, self._registries, lease, report)
+        for place in request.cache_from:
+            directory = contexts.directory(place.context) if place.context else None
+            await imports.add(place, request.credentials, directory)
+        return imports
+
+    async def _export_cache(
+        self, request: BuildRequest, cache: ExportedCache, built: BuiltImage, report: BuildReport
+    ) -> list[str]:
+        """Send the build's results where its client says; return the tokens of those that it fetches itself."""
+        stack = [layer for one in built.image_ids for layer in self._images.get_image(one).layers]
+        least, tokens = cache.within(stack), []
+        for place in request.cache_to:
+            chosen = cache if place.complete else least
+            try:
+                async with internal_vertex(report, f"exporting cache to {place}"):
+                    if place.kind == "registry":
+                        await self.cache_exports.to_registry(chosen, place, request.credentials)
+                    elif place.kind == "local":
+                        tokens.append(await self.cache_exports.to_client(chosen))
+            except EngineError as error:
+                if not place.may_fail:
+                    raise BuildError(f"failed to export the cache to {place}: {error}") from error
+        return tokens
 
     def _time_of(self, request: BuildRequest, solution: Solution) -> int | None:
         """Seconds: when the result was made first, so that a build that changes nothing gives the same image again."""
@@ -294,27 +379,16 @@ class BuildService:
         space = os.statvfs(self._data_root)
         limit = max(LEAST_CACHE, space.f_blocks * space.f_frsize // CACHE_SHARE)
         for policy in collection_policies(limit):
-            for record in await self._solver.prune(policy):
+            for record in await self._kept.prune(policy):
                 _log.info("build cache: removed %s, %d bytes: %s", record.id, record.size, record.description)
 
     async def prune(self, policy: PrunePolicy) -> list[CacheRecord]:
         """Remove what a policy says of the cache, but nothing that is used; return what went."""
-        return await self._solver.prune(policy)
+        return await self._kept.prune(policy)
 
-    def cache_records(self) -> list[tuple[CacheRecord, bool]]:
+    async def cache_records(self) -> list[tuple[CacheRecord, bool]]:
         """All that is kept for later builds, and whether a build uses it now."""
-        return [(record, self._storage.is_leased(record.id)) for record in self._storage.records()]
-
-
-def _session(request: BuildRequest, contexts: ReceivedContexts) -> BuildSession:
-    return BuildSession(
-        contexts=contexts,
-        secrets=request.secrets,
-        credentials=request.credentials,
-        resources=request.limits,
-        network=request.sandbox_network,
-        shm_size=request.shm_size,
-    )
+        return [(record, self._kept.is_used(record.id)) for record in await self._kept.all()]
 
 
 async def _ended(task: asyncio.Task[BuiltImage]) -> None:

@@ -80,7 +80,7 @@ class Builds:
         """What the cache takes."""
         if not self._has_records():
             return ObjectUsage(0, 0, 0, 0, [])
-        records = [_shown(record, in_use=in_use) for record, in_use in (await self.load()).cache_records()]
+        records = [_shown(record, in_use=in_use) for record, in_use in await (await self.load()).cache_records()]
         active = [one for one in records if one.InUse]
         total = sum(one.Size for one in records)
         return ObjectUsage(len(active), len(records), total - sum(one.Size for one in active), total, records)
@@ -92,7 +92,10 @@ class Builds:
         return (await self.load()).history
 
     def _has_records(self) -> bool:
-        return self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is not None
+        if self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is not None:
+            return True
+        mounts = self._context.config.data_root / "cache-mounts"
+        return mounts.exists() and any(mounts.iterdir())
 
 
 def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], BuildService]:

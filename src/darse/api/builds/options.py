@@ -16,15 +16,18 @@ from darse.build.errors import BuildError
 from darse.build.executor import StepLimits
 from darse.build.graph import NetworkMode
 from darse.build.graph.operations import UlimitSetting
+from darse.build.remote_cache import CachePlace, parse_place
 from darse.build.request import BuildRequest, ProvenanceRequest
 from darse.core.errors import InvalidParameter, NotImplementedHere
 from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.references import DEFAULT_DOMAIN
+from darse.runtime.oci.security import read_security_options
 
 T = TypeVar("T")
 # Docker's names of the defaults.
 _DEFAULT_NETWORKS = frozenset({"", "default", "bridge"})
+_ENTITLEMENTS = frozenset({"device", "network.host", "security.insecure"})
 # Under which docker's clients keep the credentials of its default registry.
 _DEFAULT_INDEX = "index.docker.io"
 
@@ -83,7 +86,11 @@ def read_request(request: BaseRequest) -> BuildRequest:
         squash=query.flag(request, "squash"),
         attributes=_attributes(request),
         annotations=tuple(request.query.getall("annotation", [])),
+        cache_from=_places(request, "cachefrom"),
+        cache_to=_places(request, "cacheto"),
         provenance=_provenance(request),
+        entitlements=_entitlements(request),
+        security_options=_security_options(request),
         credentials=_credentials(request),
         source_date_epoch=_epoch(given.get("SOURCE_DATE_EPOCH", "")),
     )
@@ -113,6 +120,27 @@ def _attributes(request: BaseRequest) -> dict[str, str]:
     if len(given) > 1:
         raise InvalidParameter("multiple outputs currently unsupported by this engine")
     return given[0].Attrs if given else {}
+
+
+def _places(request: BaseRequest, name: str) -> tuple[CachePlace, ...]:
+    """Docker's clients send an array of images in `cachefrom`."""
+    try:
+        return tuple(map(parse_place, _json(request, name, list[str], name) or []))
+    except BuildError as error:
+        raise InvalidParameter(str(error)) from None
+
+
+def _entitlements(request: BaseRequest) -> frozenset[str]:
+    found = frozenset(request.query.getall("allow", []))
+    if unknown := found - _ENTITLEMENTS:
+        raise InvalidParameter(f"invalid entitlement: {min(unknown)}: it is one of {', '.join(sorted(_ENTITLEMENTS))}")
+    return found
+
+
+def _security_options(request: BaseRequest) -> tuple[str, ...]:
+    found = request.query.getall("securityopt", [])
+    read_security_options(found)
+    return tuple(found)
 
 
 def _provenance(request: BaseRequest) -> ProvenanceRequest | None:

@@ -1,8 +1,9 @@
 """What `darse build` sends when one archive does not say it all: secrets, and several contexts.
 
 Parts in frames, as docker multiplexes streams: eight bytes (the part's number, three zeros, the length, big-endian) and
-so many bytes. Part 0 is a JSON document, whole in one frame: `secrets` by id, base64, and the names of `contexts`. Part
-N is the archive of the N-th context; a frame of length 0 ends it. Secrets come so because they must reach no file.
+so many bytes. Part 0 is a JSON document, whole in one frame: `secrets` by id, base64; the names of `contexts`; the ids
+of `agents` that are forwarded. Part N is the archive of the N-th context; a frame of length 0 ends it. Secrets come so
+because they must reach no file.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _HEAD_LIMIT = 32 << 20
 class _Head(msgspec.Struct):
     secrets: dict[str, str] = {}
     contexts: list[str] = []
+    agents: list[str] = []
 
 
 class BuildParts:
@@ -33,6 +35,8 @@ class BuildParts:
         self._body = body
         self._buffer = bytearray()
         self._contexts: list[str] = []
+        self.agents: frozenset[str] = frozenset()
+        """The ids of agents, once the head is read."""
 
     async def head(self) -> dict[str, bytes]:
         """Read the first part; return the secrets. Raises InvalidParameter."""
@@ -41,7 +45,7 @@ class BuildParts:
             raise InvalidParameter("the parts of the build do not begin with their list")
         try:
             found = msgspec.json.decode(await self._exactly(length), type=_Head)
-            self._contexts = found.contexts
+            self._contexts, self.agents = found.contexts, frozenset(found.agents)
             return {name: base64.b64decode(value, validate=True) for name, value in found.secrets.items()}
         except (msgspec.MsgspecError, binascii.Error, RecursionError) as error:
             raise InvalidParameter(f"invalid list of the build's parts: {error}") from None

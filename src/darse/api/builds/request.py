@@ -46,7 +46,8 @@ async def _asked(request: web.BaseRequest) -> tuple[BuildRequest, Archives]:
     if request.content_type != PARTS:
         return asked, _only(body)
     parts = BuildParts(body)
-    return msgspec.structs.replace(asked, secrets=await parts.head()), parts.archives()
+    secrets = await parts.head()
+    return msgspec.structs.replace(asked, secrets=secrets, agents=parts.agents), parts.archives()
 
 
 async def _only(body: AsyncIterator[bytes]) -> Archives:

@@ -20,6 +20,7 @@ from darse.build.dockerfile.source import excerpt
 from darse.build.errors import BuildError, ProcessFailed
 from darse.build.graph import Definition
 from darse.build.progress import (
+    AgentRequested,
     BuildEvent,
     BuildPlanned,
     BuildTransfer,
@@ -71,12 +72,16 @@ class StatusMessages:
                 started = self._started.get(event.vertex, now)
                 done = {"started": started, "timestamp": now, "completed": now}
                 yield {"statuses": [{"id": event.text, "vertex": event.vertex, "current": 0, **done}]}
+            case AgentRequested():
+                yield {"agent": {"id": event.agent, "connection": event.token}}
             case BuildWarned():
                 yield {"warnings": [self._warning(event.warning)]}
 
     def result(self, built: BuiltImage) -> Iterator[Message]:
         """The last document."""
         result: dict[str, Any] = {"ID": built.id, "Names": list(built.names)}
+        if built.caches:
+            result["Caches"] = list(built.caches)
         if built.target is not None:
             result["Descriptor"] = msgspec.to_builtins(built.target)
         if built.facts is not None:

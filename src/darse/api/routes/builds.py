@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from darse.api import aiohttp_server as web
 from darse.api import query
+from darse.api.hijack import hijack
 from darse.api.progress import Message
-from darse.api.responses import empty, json_response, progress
+from darse.api.responses import empty, json_response, progress, stream
 from darse.api.routing import Call, Routes
 from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
@@ -44,6 +45,20 @@ async def cancel(call: Call) -> web.StreamResponse:
         raise InvalidParameter("build ID not provided")
     call.engine.builds.cancel(identifier)
     return empty(200)
+
+
+@ROUTES.add("POST", "/build/agents")
+async def agents(call: Call) -> web.StreamResponse:
+    """Carry a connection to an SSH agent of a build's client, who was asked for it."""
+    connection = await call.engine.builds.service.agent_calls.answer(query.text(call.request, "connection"))
+    return await hijack(call.request, connection, multiplexed_type=False)
+
+
+@ROUTES.add("GET", "/build/caches/{token}")
+async def cache(call: Call) -> web.StreamResponse:
+    """The image layout of a cache that a build has exported for its client, once."""
+    archive = call.engine.builds.service.cache_exports.take(call.match["token"])
+    return await stream(call.request, archive, "application/x-tar")
 
 
 @ROUTES.add("POST", "/build/prune")

@@ -40,7 +40,7 @@ from darse.build.graph.operations import (
     MergeOperation,
 )
 from darse.build.graph.selectors import Selector
-from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalSource, SourceOperation
+from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalSource, OCILayoutSource, SourceOperation
 from darse.build.solver.executor import Inputs, OperationExecutor, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import TransientContainers
@@ -72,8 +72,8 @@ class EngineExecutor:
         self.image_sources = ImageSources(context.images, registries, snapshotter)
         self.git_sources = GitSources(context.threads, snapshotter, root / "git", context.files.handovers)
         self.http_sources = HTTPSources(registries, snapshotter, self.trees, root)
-        directories = CacheDirectories(context.config.data_root / "cache-mounts", snapshotter, self.trees)
-        self.processes = Processes(context, containers, snapshotter, directories)
+        self.cache_directories = CacheDirectories(context.config.data_root / "cache-mounts", snapshotter, self.trees)
+        self.processes = Processes(context, containers, snapshotter, self.cache_directories)
         self.exporting = KeyedLocks()
         self.contexts: set[str] = set()
         """The layers that have clients' files, as far as this engine has received them."""
@@ -90,6 +90,16 @@ class EngineExecutor:
             return self.snapshotter.layers_of(snapshot.id)
         except NotFound as error:
             raise BuildError(str(error)) from error
+
+    def bytes_of_images(self, snapshot: str) -> int:
+        """Bytes of a snapshot's layers that are the image store's, and that no image has any more."""
+        layers = self.images.stores.layers
+        of_images = {chain for image in self.images.stores.images for chain in image.chain_ids}
+        try:
+            stack = self.snapshotter.layers_of(snapshot)
+        except NotFound:
+            return 0
+        return sum(layers.size(one) for one in stack if one.startswith("sha256:") and one not in of_images)
 
     async def digest(self, snapshot: Snapshot, selectors: Sequence[Selector]) -> str:
         """See OperationExecutor.content_digest. Trees do not change: each digest is computed once."""
@@ -131,7 +141,7 @@ class _SessionExecutor:
 
     async def resolve_source(self, source: SourceOperation, platform: str) -> str:
         match source:
-            case ImageSource():
+            case ImageSource() | OCILayoutSource():
                 return await self._engine.image_sources.resolve(self._session, source, platform)
             case LocalSource():
                 return await self._session.contexts.digest(source.name, source)
@@ -139,11 +149,10 @@ class _SessionExecutor:
                 return await self._engine.http_sources.resolve(self._session, source, self._downloads)
             case GitSource():
                 return await self._engine.git_sources.resolve(self._session, source)
-        raise BuildError(f"source {source.reference}: this engine has no image layouts of clients")
 
     async def fetch(self, source: SourceOperation, platform: str, identity: str) -> Snapshot:
         match source:
-            case ImageSource():
+            case ImageSource() | OCILayoutSource():
                 return await self._engine.image_sources.fetch(self._session, source, platform, identity)
             case LocalSource():
                 return await self._take_local(self._session.contexts.directory(source.name))
@@ -151,7 +160,6 @@ class _SessionExecutor:
                 return await self._engine.http_sources.fetch(self._session, source, self._downloads)
             case GitSource():
                 return await self._engine.git_sources.fetch(self._session, source, identity)
-        raise BuildError(f"source {source.reference}: this engine has no image layouts of clients")
 
     async def _take_local(self, directory: Path) -> Snapshot:
         """A tree of the files of a context: links to them, or copies from another file system."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
-from darse.build.graph.sources import ImageSource
+from darse.build.graph.sources import ImageSource, OCILayoutSource
 from darse.build.solver.executor import Snapshot
 from darse.core.errors import EngineError, NotFound
 from darse.image_spec import platforms
@@ -22,12 +22,14 @@ class ImageSources:
         self._registries = registries
         self._snapshotter = snapshotter
 
-    async def find(self, session: BuildSession, source: ImageSource, platform: str) -> Image:
+    async def find(self, session: BuildSession, source: ImageSource | OCILayoutSource, platform: str) -> Image:
         """The image of a source: from the registry where the mode says so, or where it is not here.
 
         Raises BuildError.
         """
         wanted = _platform(platform)
+        if isinstance(source, OCILayoutSource):
+            return self._of_layout(source, wanted)
         if source.resolve_mode != "pull":
             try:
                 return _checked(await self._images.ensure_image(source.reference, wanted), source)
@@ -36,6 +38,13 @@ class ImageSources:
             except EngineError as error:
                 raise BuildError(str(error)) from error
         return _checked(await self._pull(session, source, wanted), source)
+
+    def _of_layout(self, source: OCILayoutSource, platform: Platform | None) -> Image:
+        """An image that came with the build. Raises BuildError."""
+        try:
+            return self._images.get_image(source.reference.partition("@")[2], platform)
+        except EngineError as error:
+            raise BuildError(f"oci-layout://{source.reference}: {error}") from error
 
     async def _pull(self, session: BuildSession, source: ImageSource, platform: Platform | None) -> Image:
         from darse.images.transfer.pull import PullOptions  # noqa: PLC0415
@@ -47,12 +56,14 @@ class ImageSources:
         except EngineError as error:
             raise BuildError(f"{source.reference}: {error}") from error
 
-    async def resolve(self, session: BuildSession, source: ImageSource, platform: str) -> str:
+    async def resolve(self, session: BuildSession, source: ImageSource | OCILayoutSource, platform: str) -> str:
         """The identity of an image: its id, and how many of its layers are taken. Raises BuildError."""
         image = await self.find(session, source, platform)
         return f"{image.id}@{source.layer_limit}" if source.layer_limit else image.id
 
-    async def fetch(self, session: BuildSession, source: ImageSource, platform: str, identity: str) -> Snapshot:
+    async def fetch(
+        self, session: BuildSession, source: ImageSource | OCILayoutSource, platform: str, identity: str
+    ) -> Snapshot:
         """The tree of an image. Raises BuildError."""
         image = self._images.by_id(identity.partition("@")[0])
         if image is None:

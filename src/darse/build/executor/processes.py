@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
 import msgspec
@@ -98,10 +98,10 @@ class Processes:
         """Where trees are."""
         return self._snapshotter
 
-    async def cache_directory(self, name: str, base: Snapshot | None, selector: str) -> Path:
-        """The directory of a cache mount."""
+    def cache_directory(self, name: str, base: Snapshot | None, selector: str) -> AbstractAsyncContextManager[Path]:
+        """The directory of a cache mount, for the block."""
         layers = self._snapshotter.layers_of(base.id) if base is not None else ()
-        return await self._cache_directories.path(name, base.id if base is not None else "", layers, selector)
+        return self._cache_directories.used(name, base.id if base is not None else "", layers, selector)
 
 
 def _foreign(platform: str) -> str:
@@ -202,7 +202,8 @@ class _Prepared:
         )
 
     async def _cache(self, mount: ExecMount, destination: str, name: str) -> None:
-        directory = await self._processes.cache_directory(name, self._input(mount), mount.selector)
+        found = self._processes.cache_directory(name, self._input(mount), mount.selector)
+        directory = await self._stack.enter_async_context(found)
         self._own.add(destination)
         self._mounts.append(
             BindMount(str(directory), destination, writable=not mount.read_only, propagation="rprivate")
@@ -270,6 +271,7 @@ class _Prepared:
         return HostConfig(
             NetworkMode=network,
             Privileged=operation.security is SecurityMode.INSECURE,
+            SecurityOpt=list(self._session.security_options) or None,
             Ulimits=[Ulimit(one.name, one.soft, one.hard) for one in operation.meta.ulimits],
             ShmSize=self._session.shm_size or config.default_shm_size,
             ExtraHosts=[f"{name}:{address}" for name, address in operation.meta.extra_hosts],

@@ -70,6 +70,8 @@ class BuildSession(msgspec.Struct, frozen=True, kw_only=True):
     """The network of processes in the mode `sandbox`, by name."""
     shm_size: int = 0
     """Bytes of /dev/shm; 0 is the engine's."""
+    security_options: tuple[str, ...] = ()
+    """Of processes, as HostConfig has them."""
     may_be_insecure: bool = False
     """Whether the client has the entitlement `security.insecure`."""
     may_use_host_network: bool = True

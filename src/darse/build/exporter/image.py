@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
 
 
+INLINE_CACHE = "moby.buildkit.cache.v0"
+"""The member of a configuration with the cache of its build."""
+
+
 class Exported(msgspec.Struct, frozen=True):
     """What was recorded."""
 
@@ -112,9 +116,10 @@ async def _made(executor: EngineExecutor, result: PlatformResult, options: Expor
     stack = executor.layers_of(result.snapshot) if result.snapshot is not None else ()
     image = result.image
     layers = await LayerExport(executor, lease, options).export(stack, image.diff_ids)
-    config = msgspec.json.encode(
-        _document(image, layers, result.created, squash=options.squash and len(layers) > len(image.diff_ids))
-    )
+    document = _document(image, layers, result.created, squash=options.squash and len(layers) > len(image.diff_ids))
+    if result.inline_cache is not None:
+        document[INLINE_CACHE] = result.inline_cache([layer.diff_id for layer in layers])
+    config = msgspec.json.encode(document)
     platform = parse_config(config).platform
     shown = str(platform)
     manifest = encode_manifest(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -85,6 +85,8 @@ class PlatformResult(msgspec.Struct, frozen=True, kw_only=True):
     image: ImageDocument
     created: int | None = None
     """Seconds: the time of the image and of the lines of its history that have none; None is now."""
+    inline_cache: Callable[[Sequence[str]], str] | None = None
+    """Gives, of the image's diff IDs, the member of its configuration with the cache of its build."""
     provenance: Mapping[str, object] | None = None
     """The predicate of its provenance."""
     provenance_type: str = ""

@@ -57,6 +57,11 @@ def edge_key(key: str, output: int) -> str:
     return key if output == 0 else digest_of("output", key, output)
 
 
+def imported_key(space: str, key: str) -> str:
+    """The key of a result that caches elsewhere claim, or that was made on such: known to who uses them alone."""
+    return digest_of("imported", space, key)
+
+
 def _essential(operation: Operation, inputs: int) -> Operation:
     match operation:
         case ExecOperation():

@@ -21,11 +21,12 @@ from darse.build.solver.executions import Executions, SharedExecution, uninterru
 from darse.build.solver.executor import OperationExecutor, Snapshot
 from darse.build.solver.gc import PrunePolicy, prunable
 from darse.build.solver.progress import Outcome, OutcomeKind, Report, VertexCompleted, VertexLog, VertexStarted
-from darse.build.solver.storage import CacheRecord, CacheStorage, RecordKind
+from darse.build.solver.storage import CacheRecord, CacheStorage, RecordKind, ResultImports
 
 _T = TypeVar("_T")
 # Tasks of a build that end in one turn of the event loop: others are served between them.
 _ENDED_AT_ONCE = 500
+_EXECUTED = (ExecOperation, FileOperation, MergeOperation, DiffOperation)
 
 
 class Solution(msgspec.Struct, frozen=True):
@@ -37,6 +38,10 @@ class Solution(msgspec.Struct, frozen=True):
     """By vertex; of those that were needed."""
     identities: dict[str, str] = {}
     """What sources had, by vertex."""
+    results: dict[str, Snapshot] = {}
+    """What is known of the graph's operations, by the edge's key."""
+    links: dict[str, str] = {}
+    """Keys by how their inputs were made."""
 
 
 class _Key(NamedTuple):
@@ -51,6 +56,8 @@ class _Key(NamedTuple):
     """Digests, for the reason of a miss."""
     identity: str = ""
     """Of a source."""
+    claimed: bool = False
+    """Only caches elsewhere say that this is its key."""
 
 
 class Solver:
@@ -72,20 +79,29 @@ class Solver:
         self.cache_mounts = CacheMountPool()
 
     async def solve(
-        self, definition: Definition, report: Report | None = None, executor: OperationExecutor | None = None
+        self,
+        definition: Definition,
+        report: Report | None = None,
+        executor: OperationExecutor | None = None,
+        imports: ResultImports | None = None,
+        *,
+        with_results: bool = False,
     ) -> Solution:
         """Run a graph. Raises SolveError; whatever the end, nothing of this build runs afterwards.
 
-        executor: one that knows this build's session, on the same snapshots; the solver's own without it. The caller
-        owns the solution's lease: `release` it.
+        executor: one that knows this build's session, on the same snapshots; the solver's own without it. imports:
+        results from elsewhere. with_results: the solution says which results are known. The caller owns the solution's
+        lease: `release` it.
         """
-        build = _Build(self, definition, report or _ignored, executor or self.executor)
+        build = _Build(self, definition, report or _ignored, executor or self.executor, imports)
         solution = Solution(None, build.outcomes, build.identities)
         try:
             if definition.result is not None:
                 snapshot = await build.result(definition.result)
                 self.storage.lease(snapshot.id)
-                solution = Solution(snapshot, build.outcomes, build.identities)
+                solution = Solution(
+                    snapshot, build.outcomes, build.identities, build.known() if with_results else {}, build.links
+                )
         except BaseException:
             await uninterrupted(build.close())
             raise
@@ -105,11 +121,17 @@ class Solver:
         """Remove what a policy says, but nothing that is used."""
         removed = []
         for record in prunable(self.storage.records(), policy, self.clock(), self.storage.is_leased):
-            # A build may have begun to use it while another was removed.
-            if self.storage.remove(record.id):
-                await self.executor.remove(record.id)
+            if await self.remove(record.id):
                 removed.append(record)
         return removed
+
+    async def remove(self, record: str) -> bool:
+        """Remove a record and its snapshot; False where a build uses it, or it is gone."""
+        # A build may have begun to use it while another was removed.
+        if not self.storage.remove(record):
+            return False
+        await self.executor.remove(record)
+        return True
 
 
 def _ignored(_: object) -> None:
@@ -119,7 +141,18 @@ def _ignored(_: object) -> None:
 class _Build:
     """One graph that is being run."""
 
-    def __init__(self, solver: Solver, definition: Definition, report: Report, executor: OperationExecutor) -> None:
+    def __init__(
+        self,
+        solver: Solver,
+        definition: Definition,
+        report: Report,
+        executor: OperationExecutor,
+        imports: ResultImports | None,
+    ) -> None:
+        self._imports = imports
+        self._claimed: set[str] = set()
+        """Snapshots that caches elsewhere claim to be what they are used as, and what was made on them."""
+        self.links: dict[str, str] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.identities: dict[str, str] = {}
         self._solver = solver
@@ -202,14 +235,18 @@ class _Build:
         if not any(need.by_content for need in needs):
             return _Key(by_definition, fresh, False, shape, tuple(made))
         anew = any(one.fresh for one in found)
-        link = None if anew else self._storage.link(by_definition)
+        link, claimed = None if anew else self._storage.link(by_definition), False
+        if link is None and not anew and self._imports is not None:
+            link, claimed = self._imports.link(by_definition), True
         if link is not None:
-            return _Key(link, fresh, False, shape, ())  # which content it had is not known
+            self.links[by_definition] = link
+            return _Key(link, fresh, False, shape, (), claimed=claimed)  # which content it had is not known
         inputs = await _together(
             [self._input(edge, need, one) for edge, need, one in zip(vertex.inputs, needs, made, strict=True)]
         )
         key = keys.vertex_key(shape, needs, inputs)
         self._storage.set_link(by_definition, key)
+        self.links[by_definition] = key
         return _Key(key, fresh, True, shape, tuple(digest for _, digest in inputs))
 
     async def _input(self, edge: Edge, need: InputDependency, made: str) -> tuple[str, str]:
@@ -229,11 +266,17 @@ class _Build:
         if (cached := await self._cached(vertex, key)) is not None:
             self._finish(digest, metadata, key, cached)
             return cached
-        execution, joined = self._execution(digest, vertex, metadata, key, inputs)
+        needs = dependencies(vertex.operation, len(vertex.inputs)) if inputs else ()
+        claimed = key.claimed or any(
+            one.id in self._claimed and not need.by_content for one, need in zip(inputs, needs, strict=True)
+        )
+        execution, joined = self._execution(digest, vertex, metadata, key, inputs, claimed=claimed)
         try:
             snapshots = await execution.wait()
             for snapshot in snapshots:
                 self._lease(snapshot)
+                if claimed:
+                    self._claimed.add(snapshot.id)
         finally:
             await execution.leave()
         self._made[key.key] = snapshots
@@ -265,16 +308,58 @@ class _Build:
             return self._made.get(key.key)  # of another vertex of this build
         found = []
         for output in range(output_count(vertex.operation)):
-            record = self._storage.result(keys.edge_key(key.key, output))
-            if record is None:
+            edge = keys.edge_key(key.key, output)
+            snapshot = None if key.claimed else await self._kept(edge)
+            if snapshot is None and self._imports is not None:
+                snapshot = await self._imported(key.key, output, vertex, self._imports)
+            if snapshot is None:
                 return None
-            snapshot = Snapshot(record.id, record.size)
-            self._lease(snapshot)  # before anything is awaited: it may be pruned then
             found.append(snapshot)
-        for snapshot in found:
-            if not await self._executor.exists(snapshot.id):
-                return None
         return tuple(found)
+
+    async def _kept(self, key: str) -> Snapshot | None:
+        """A result that is recorded, and here; leased."""
+        record = self._storage.result(key)
+        if record is None:
+            return None
+        snapshot = Snapshot(record.id, record.size)
+        self._lease(snapshot)  # before anything is awaited: it may be pruned then
+        return snapshot if await self._executor.exists(snapshot.id) else None
+
+    async def _imported(self, key: str, output: int, vertex: Vertex, imports: ResultImports) -> Snapshot | None:
+        """A result that caches elsewhere claim, now or in an earlier build; leased."""
+        own = keys.edge_key(keys.imported_key(imports.space, key), output)
+        snapshot = await self._kept(own)
+        if snapshot is None and isinstance(vertex.operation, _EXECUTED):
+            snapshot = await imports.result(keys.edge_key(key, output))
+            if snapshot is not None:
+                self._lease(snapshot)
+                now = self._solver.clock()
+                description = "pulled from a cache elsewhere"
+                self._storage.add(
+                    own, CacheRecord(snapshot.id, RecordKind.REGULAR, description, snapshot.size, now, now)
+                )
+        if snapshot is not None:
+            self._claimed.add(snapshot.id)
+        return snapshot
+
+    def known(self) -> dict[str, Snapshot]:
+        """The results of operations that this build has used, or that are kept for it, by the edge's key."""
+        found: dict[str, Snapshot] = {}
+        for digest, task in self._keys.items():
+            operation = self._definition.vertices[digest].operation
+            if not task.done() or task.cancelled() or task.exception() or not isinstance(operation, _EXECUTED):
+                continue
+            for output in range(output_count(operation)):
+                key = task.result().key
+                edge = keys.edge_key(key, output)
+                record = self._storage.result(edge)
+                if record is None and self._imports is not None:
+                    own = keys.imported_key(self._imports.space, key)
+                    record = self._storage.result(keys.edge_key(own, output))
+                if record is not None:
+                    found[edge] = Snapshot(record.id, record.size)
+        return found
 
     def _why(self, metadata: VertexMetadata, key: _Key) -> tuple[str, tuple[int, ...]]:
         """Why a vertex is not in the cache."""
@@ -296,8 +381,12 @@ class _Build:
         metadata: VertexMetadata,
         key: _Key,
         inputs: Sequence[Snapshot],
+        *,
+        claimed: bool,
     ) -> tuple[SharedExecution, bool]:
         """Begin to execute a vertex, or join whoever does already."""
+        if claimed and self._imports is not None:
+            key = key._replace(key=keys.imported_key(self._imports.space, key.key))
         # What must be made anew is not shared with who began before that was asked for.
         name = f"{key.key} {id(self)}" if key.fresh else key.key
 

@@ -18,6 +18,8 @@ from typing import Protocol
 
 import msgspec
 
+from darse.build.solver.executor import Snapshot
+
 
 class RecordKind(enum.StrEnum):
     """What a record is for, in BuildKit's words."""
@@ -99,6 +101,25 @@ class CacheStorage(Protocol):
 
     def is_leased(self, record: str) -> bool:
         """Whether a lease is left."""
+        ...
+
+
+class ResultImports(Protocol):
+    """Results of other builds, elsewhere, that one build may use.
+
+    What they say cannot be verified. So what comes of them, and what is made on it, is kept under other keys, which
+    only builds that use the same caches know.
+    """
+
+    space: str
+    """Which caches they are."""
+
+    def link(self, key: str) -> str | None:
+        """As CacheStorage.link, of a key whose result they have."""
+        ...
+
+    async def result(self, key: str) -> Snapshot | None:
+        """The result of an edge's key, fetched; None where they have none, or it cannot be fetched."""
         ...
 
 

@@ -26,6 +26,15 @@ STEP_FLAGS = (
     listing("add-host", "Add a custom host-to-IP mapping (format: host:ip)", value="strings"),
     string("network", "Set the networking mode for the RUN instructions during build", default="default"),
     listing("secret", "Secret to expose to the build (format: id=mysecret[,src=/local/secret])", value="stringArray"),
+    listing(
+        "ssh",
+        "SSH agent socket or keys to expose to the build (format: default|id[=socket|key[,key]])",
+        value="stringArray",
+    ),
+    listing(
+        "allow", 'Allow extra privileged entitlement (e.g., "network.host", "security.insecure")', value="stringArray"
+    ),
+    listing("security-opt", "Security options of the RUN instructions", value="stringArray"),
     listing("ulimit", "Ulimit options", value="ulimit"),
     string("shm-size", "Shared memory size for build containers", value="bytes"),
     string("memory", "Memory limit", "m", value="bytes"),
@@ -41,7 +50,7 @@ RESULT_FLAGS = (
     listing("tag", 'Name and optionally a tag (format: "name:tag")', "t", value="stringArray"),
     listing("label", "Set metadata for an image", value="stringArray"),
     listing("annotation", "Add annotation to the image (format: [manifest|index:]name=value)", value="stringArray"),
-    string("provenance", 'Attest how the image was built ("true", "mode=min|max[,version=v1|v0.2]")'),
+    string("provenance", "Attest how the image was built (true, or e.g. mode=max,version=v0.2)"),
     listing("attest", 'Attestation parameters (format: "type=provenance,mode=max")', value="stringArray"),
     string("sbom", "Attest a bill of materials (needs a scanner, which this engine has none of)"),
     switch("squash", "Squash newly built layers into a single new layer"),
@@ -53,7 +62,8 @@ RESULT_FLAGS = (
 CACHE_FLAGS = (
     switch("no-cache", "Do not use cache when building the image"),
     listing("no-cache-filter", "Do not cache specified stages", value="stringArray"),
-    listing("cache-from", "Images to consider as cache sources (all that is here always is)", value="stringArray"),
+    listing("cache-from", 'External cache sources (e.g., "user/app:cache", "type=local,src=dir")', value="stringArray"),
+    listing("cache-to", 'Cache export destinations (e.g., "type=registry,ref=user/app:cache")', value="stringArray"),
     switch("pull", "Always attempt to pull all referenced images"),
 )
 OUTPUT_FLAGS = (

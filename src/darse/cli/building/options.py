@@ -8,6 +8,7 @@ import os
 from darse.cli.command_line.flags import Options
 from darse.cli.creating.environment import with_proxies
 from darse.cli.creating.limits import ulimit
+from darse.cli.creating.security import security_option
 from darse.cli.creating.values import size
 from darse.cli.errors import CliError, InvalidArgument
 from darse.cli.settings.config import Settings
@@ -33,6 +34,8 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
         "squash": options.squash,
         "annotation": options.annotation or None,
         "provenance": _provenance(options),
+        "allow": options.allow or None,
+        "securityopt": list(map(security_option, options.security_opt)) or None,
         "buildargs": json.dumps(build_arguments(options, settings)),
         "labels": json.dumps(labels) if labels else None,
         "nocache": options.no_cache,
@@ -51,7 +54,6 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
         "cpusetcpus": options.cpuset_cpus or None,
         "cpusetmems": options.cpuset_mems or None,
         "cgroupparent": options.cgroup_parent or None,
-        "cachefrom": json.dumps(options.cache_from) if options.cache_from else None,
         "version": "1",
     }
 

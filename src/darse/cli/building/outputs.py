@@ -29,7 +29,7 @@ def write(client: Any, result: Mapping[str, Any], output: Mapping[str, str], *, 
             raise CliError(f"the output {kind} is the files of one image: build one platform at a time")
         with _files(client, result["ID"]) as pieces:
             if kind == "local":
-                _extract(pieces, destination)
+                extract(pieces, destination)
             else:
                 _write(pieces, destination)
     elif kind in ("docker", "oci") and destination:
@@ -58,7 +58,7 @@ def _write(pieces: Iterable[bytes], destination: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def _extract(pieces: Iterator[bytes], directory: str) -> None:
+def extract(pieces: Iterator[bytes], directory: str) -> None:
     """Unpack into a folder; what is there already stays, where nothing of the same name comes."""
     from darse.archive.errors import ArchiveRefused
     from darse.archive.extract import NoLinks, Unpacker, entries

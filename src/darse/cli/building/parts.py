@@ -7,16 +7,19 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 MEDIA_TYPE = "application/vnd.darse.build.parts.v1"
 
 
-def encode(contexts: Mapping[str, Iterator[bytes]], secrets: Mapping[str, bytes]) -> Iterator[bytes]:
-    """Yield the body: `contexts` are archives by name."""
+def encode(
+    contexts: Mapping[str, Iterator[bytes]], secrets: Mapping[str, bytes], agents: Sequence[str] = ()
+) -> Iterator[bytes]:
+    """Yield the body: `contexts` are archives by name, `agents` the ids of those that are forwarded."""
     head = {
         "secrets": {name: base64.b64encode(value).decode() for name, value in secrets.items()},
         "contexts": list(contexts),
+        "agents": list(agents),
     }
     yield _frame(0, json.dumps(head).encode())
     for number, archive in enumerate(contexts.values(), 1):

@@ -16,10 +16,16 @@ _PLATFORMS = "linux/amd64 linux/arm/v7 linux/arm64 linux/ppc64le linux/riscv64 l
 _LIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _SIGNALS = "HUP INT KILL QUIT TERM USR1 USR2"
 _BUILT = {
+    "allow": "device network.host security.insecure",
+    "attest": "type=provenance type=provenance,mode=max",
+    "cache-to": "type=inline type=local type=registry",
     "call": "build check outline targets",
     "network": "default host none",
-    "output": "type=docker type=image type=local type=tar",
+    "output": "type=docker type=image type=local type=oci type=registry type=tar",
     "progress": "auto plain quiet rawjson tty",
+    "provenance": "false mode=max mode=min true",
+    "sbom": "false",
+    "ssh": "default",
 }
 
 WORDS = {

@@ -26,7 +26,8 @@ def isolation(options: Options) -> dict[str, Any]:
         "PidMode": _mode(options.pid, "pid", "PID", ("host",), joins=True),
         "Privileged": options.privileged,
         "ReadonlyRootfs": options.read_only,
-        "SecurityOpt": [_option(text) for text in options.security_opt if text != "systempaths=unconfined"] or None,
+        "SecurityOpt": [security_option(text) for text in options.security_opt if text != "systempaths=unconfined"]
+        or None,
         "Sysctls": _sysctls(options.sysctl) or None,
         "UTSMode": _mode(options.uts, "uts", "UTS", ("host",)),
         "UsernsMode": _mode(options.userns, "userns", "USER", ("host",)),
@@ -65,7 +66,7 @@ def _sysctls(entries: list[str]) -> dict[str, str]:
     return pairs(entries)
 
 
-def _option(text: str) -> str:
+def security_option(text: str) -> str:
     key, equals, value = text.partition("=")
     if not equals and key != "no-new-privileges":
         key, colon, value = text.partition(":")

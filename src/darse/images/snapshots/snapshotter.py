@@ -123,6 +123,11 @@ class Snapshotter:
         """Sync what is not synced."""
         await self._sync.close()
 
+    @property
+    def trash(self) -> Trash:
+        """Removes trees on the same file system."""
+        return self._trash
+
     # Looking
 
     def layers_of(self, snapshot: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ class Puller:
         self._images = images
         self._stores = images.stores
         self._registries = registries
-        self._transfers = transfers
+        self.transfers = transfers
         self._events = events
 
     async def pull_image(
@@ -164,7 +164,7 @@ class Puller:
                     if self._stores.layers.exists(chain_id):
                         layers.append(PresentLayer(layer.digest))
                     else:
-                        transfers.append(await self._transfers.acquire(chain_id, diff_id, layer, repository))
+                        transfers.append(await self.transfers.acquire(chain_id, diff_id, layer, repository))
                         layers.append(transfers[-1])
                 await ProgressReporter(layers, request.report).wait(one.task for one in transfers)
                 if self._stores.keep_layer_blobs:
@@ -178,7 +178,7 @@ class Puller:
             finally:
                 add_layers(operation, transfers, repository)
                 operation.steps.sort(key=lambda one: one.begin_ns)
-                self._transfers.release_transfers(transfers, discard=discard)
+                self.transfers.release_transfers(transfers, discard=discard)
         return image
 
     async def _keep_blobs(self, transfers: list[LayerTransfer]) -> None:

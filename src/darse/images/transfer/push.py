@@ -24,6 +24,7 @@ from darse.distribution.manifests import Document
 from darse.image_spec import platforms
 from darse.image_spec.digests import digest_of
 from darse.image_spec.manifests import Descriptor, Manifest
+from darse.image_spec.media_types import OCI_MANIFEST
 from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.content import attestations
@@ -135,31 +136,50 @@ class Pusher:
         """Push an image's layers and config, and `by_digest` its manifest; return the manifest as it is there."""
         read = await self._stores.content.read_documents([manifest.digest, image.id])
         document = read[manifest.digest]
-        uploads = [
-            self._upload(msgspec.structs.replace(layer, blob=blob), manifest.media_type, reference)
+        layers = [
+            msgspec.structs.replace(layer, blob=blob)
             for layer, blob in zip(image.layers, decode(document, Manifest).layers, strict=True)
         ]
-        tasks = [
-            asyncio.create_task(
-                upload.run(push.repository.apart(push.client.cancellation), reference, self._stores.layers, self._slots)
-            )
-            for upload in uploads
-        ]
-        try:
-            # docker's clients show the topmost layer first.
-            await ProgressReporter(uploads[::-1], push.report).wait(tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
-        blobs = [task.result() for task in tasks]
+        blobs = await self.push_layers(
+            push.client, push.repository, reference, layers, manifest_type=manifest.media_type, report=push.report
+        )
         made = with_layers(document, manifest.media_type, blobs)
         put = partial(_put, push.repository, made, read[image.id], by_digest=by_digest)
         await in_thread(push.client.cancellation, put)
         for layer, blob in zip(image.layers, blobs, strict=True):
             self._stores.compressed.add(layer.diff_id, blob, reference.name)
         return made
+
+    async def push_layers(
+        self,
+        client: RegistryClient,
+        repository: Repository,
+        reference: Reference,
+        layers: Sequence[Layer],
+        *,
+        manifest_type: str = OCI_MANIFEST,
+        report: Report = ignore,
+    ) -> list[Descriptor]:
+        """Bring layers to a repository, beside each other; return the forms in which they are there.
+
+        Call it with a lease on them. Raises RegistryError and EngineError.
+        """
+        uploads = [self._upload(layer, manifest_type, reference) for layer in layers]
+        tasks = [
+            asyncio.create_task(
+                upload.run(repository.apart(client.cancellation), reference, self._stores.layers, self._slots)
+            )
+            for upload in uploads
+        ]
+        try:
+            # docker's clients show the topmost layer first.
+            await ProgressReporter(uploads[::-1], report).wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        return [task.result() for task in tasks]
 
     async def _push_attestations(self, push: _Push, target: Target, pushed: dict[str, Document]) -> list[bytes]:
         """Push what is attested of the images, about their manifests as they went; return the documents of it."""

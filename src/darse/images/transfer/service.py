@@ -22,6 +22,7 @@ from darse.images.transfer.registries import Registries, in_thread
 
 if TYPE_CHECKING:
     from darse.distribution import Credentials, Limits, SearchResult
+    from darse.images.transfer.artifacts import ArtifactTransfers
     from darse.images.transfer.manager import TransferManager
     from darse.images.transfer.pull import Puller
     from darse.images.transfer.push import Pusher
@@ -60,6 +61,13 @@ class RegistryService:
 
         config = self._config
         return Pusher(self._images.stores, self._registries, self._events, lambda: config.max_concurrent_uploads)
+
+    @cached_property
+    def artifacts(self) -> ArtifactTransfers:
+        """Reads and writes what is no image."""
+        from darse.images.transfer.artifacts import ArtifactTransfers  # noqa: PLC0415
+
+        return ArtifactTransfers(self._registries, self.puller.transfers, self.pusher)
 
     async def close(self) -> None:
         """End every transfer; what was fetched stays for the next pull."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
 from darse.cli.building import build_progress, context, options
 from darse.cli.building.build_flags import FLAGS
+from darse.cli.building.caches import LocalCaches
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+_LAYOUT = "oci-layout://"
 _STATUS = "application/vnd.darse.build.status.v1+json"
 
 
@@ -64,19 +67,42 @@ def _run(
     body = pieces if pieces is not None else iter(())
     named = options.named_contexts(invocation.options.build_context)
     secrets = options.secrets(invocation.options.secret)
-    if named or secrets:
-        from darse.cli.building import parts
+    with contextlib.ExitStack() as stack:
+        forwarded = None
+        if invocation.options.ssh:
+            from darse.cli.building.agents import Agents
 
-        directories = {name: value for name, value in named.items() if not context.is_reference(value)}
-        query["contexts"] = json.dumps({**named, **{name: f"local:{name}" for name in directories}})
-        archives = {name: context.directory_archive(value) for name, value in directories.items()}
-        body = parts.encode({**({"context": body} if pieces is not None else {}), **archives}, secrets)
-        headers["Content-Type"] = parts.MEDIA_TYPE
-    response = invocation.client.stream("POST", "/build", query, raw_body=body, headers=headers)
-    try:
-        return build_progress.follow(response.messages(), display)
-    finally:
-        response.close()
+            forwarded = stack.enter_context(Agents(invocation.options.ssh))
+        caches = LocalCaches(invocation.options.cache_from, invocation.options.cache_to)
+        query["cachefrom"] = json.dumps(caches.cache_from) if caches.cache_from else None
+        query["cacheto"] = json.dumps(caches.cache_to) if caches.cache_to else None
+        kept = caches.archives()
+        if named or secrets or kept or forwarded is not None:
+            from darse.cli.building import image_layout, parts
+
+            directories = {name: value for name, value in named.items() if not context.is_reference(value)}
+            layouts = {name: value for name, value in named.items() if value.startswith(_LAYOUT)}
+            found = {name: image_layout.ImageLayout(value) for name, value in layouts.items()}
+            query["contexts"] = json.dumps(
+                {
+                    **named,
+                    **{name: f"local:{name}" for name in directories},
+                    **{name: f"{_LAYOUT}{name}@{layout.digest}" for name, layout in found.items()},
+                }
+            )
+            archives = {name: context.directory_archive(value) for name, value in directories.items()}
+            archives |= {name: layout.archive() for name, layout in found.items()}
+            sent = {**({"context": body} if pieces is not None else {}), **archives, **kept}
+            body = parts.encode(sent, secrets, forwarded.names if forwarded is not None else ())
+            headers["Content-Type"] = parts.MEDIA_TYPE
+        response = invocation.client.stream("POST", "/build", query, raw_body=body, headers=headers)
+        stack.callback(response.close)
+        documents = response.messages()
+        if forwarded is not None:
+            documents = forwarded.served(invocation.client, documents)
+        result = build_progress.follow(documents, display)
+        caches.fetch(invocation.client, result.get("Caches") or [])
+        return result
 
 
 def _push(invocation: Invocation, result: Mapping[str, Any]) -> None:
