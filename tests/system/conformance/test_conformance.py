@@ -315,6 +315,10 @@ def drive_builds(api: CheckedClient, engine: Engine) -> None:
     api("GET", "/images/built:1/json", expect=200)
     api("POST", "/build?dockerfile=none", context.getvalue(), expect=400)
     api("POST", "/build/cancel?id=nobody", expect=200)
+    (last, *_) = engine.api("GET", "/darse/builds").json()
+    assert engine.api("GET", f"/darse/builds/{last['ID']}").status == 200
+    assert engine.api("GET", f"/darse/builds/{last['ID']}/logs").status == 200
+    assert engine.api("GET", "/build/caches/nobody").status == 404
     api("DELETE", "/images/built:1", expect=200)
     api("POST", "/build/prune", expect=200)
 
@@ -381,6 +385,8 @@ UNDECLARED = {
     ),
     *("/containers/{}/checkpoints", "/containers/{}/checkpoints/{}"),
     "/build/cancel",
+    # For `darse build`: what a classic client cannot ask for.
+    *("/build/agents", "/build/caches/{}", "/darse/builds", "/darse/builds/{}", "/darse/builds/{}/logs"),
 }
 
 

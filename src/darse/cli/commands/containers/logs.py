@@ -36,7 +36,10 @@ def _local(text: str) -> str:
         parsed = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise CliError(f'invalid value for "since": failed to parse value as time or duration: "{text}"') from None
-    return f"{parsed.timestamp():.9f}"
+    # Not by a float: it has no room for nanoseconds, and `since` with a line's own stamp would lose that line.
+    fraction = re.search(r"[.,](\d+)", text)
+    digits = fraction[1][:9].ljust(9, "0") if fraction else "0" * 9
+    return f"{int(parsed.replace(microsecond=0).timestamp())}.{digits}"
 
 
 def logs(invocation: Invocation) -> int:
