@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import Client
+from tests.support.files import write_files
 from tests.support.hub import Hub
 from tests.support.waiting import wait_until
 
@@ -88,14 +89,6 @@ def _needs(what: str, *command: str) -> None:
         pytest.skip(f"{what} reaches no registry on this host")
 
 
-def _write(directory: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return directory
-
-
 def _answers(client: Client, image: str, port: int, words: str) -> None:
     """Run an image, and wait until it answers a request."""
     client("run", "-d", "--name", "course", image, timeout=300).ok()
@@ -116,7 +109,7 @@ def test_the_flask_server(hub: Hub, tmp_path: Path) -> None:
     docker = hub.engine.docker
     _base(docker, "python:3.8-slim-buster", "python:slim", tmp_path / "base")
     files = {"Dockerfile": _FLASK, "app.py": _APP, "requirements.txt": "flask==2.2.2\nwerkzeug==2.2.2\n"}
-    project = _write(tmp_path / "project", files)
+    project = write_files(tmp_path / "project", files)
     for client in (docker, hub.engine.darse):
         name = f"flask-{client.name}"
         client("build", "--network", "host", "-t", name, str(project), env=_CLASSIC, timeout=900).ok()
@@ -135,7 +128,7 @@ def test_node_then_nginx(hub: Hub, tmp_path: Path) -> None:
         "src/main.js": 'import pad from "left-pad";\ndocument.title = pad("bundled", 10);\n',
         "src/index.html": "<h1>Hello from the bundle</h1><script src=main.js></script>\n",
     }
-    project = _write(tmp_path / "project", files)
+    project = write_files(tmp_path / "project", files)
     for client in (docker, hub.engine.darse):
         name = f"page-{client.name}"
         client("build", "--network", "host", "-t", name, str(project), env=_CLASSIC, timeout=900).ok()

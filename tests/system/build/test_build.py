@@ -10,32 +10,17 @@ import shutil
 import signal
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Done, Engine
+from tests.support.files import write_files
 from tests.support.registry import Registry
 from tests.support.serving import ThreadedServer
 from tests.support.waiting import wait_until
 
 _CLASSIC = {"DOCKER_BUILDKIT": "0"}
-
-
-def write(directory: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    found = Engine.start()
-    yield found
-    found.close()
 
 
 @pytest.fixture(params=["docker", "darse"])
@@ -50,7 +35,7 @@ def build(client: Client, *arguments: str, **options: object) -> Done:
 
 def test_a_dockerfile_becomes_an_image_that_runs(client: Client, tmp_path: Path) -> None:
     dockerfile = f"FROM {BUSYBOX}\nENV HI=hello\nCOPY name /\nRUN echo $HI $(cat /name) > /said\nCMD cat /said\n"
-    write(tmp_path, {"Dockerfile": dockerfile, "name": "world"})
+    write_files(tmp_path, {"Dockerfile": dockerfile, "name": "world"})
     built = build(client, "-t", "app:1", "-t", "app:2", str(tmp_path)).ok()
     assert "RUN echo" in built.out + built.err
     assert client("run", "--rm", "app:1").ok().out == "hello world\n"
@@ -59,23 +44,25 @@ def test_a_dockerfile_becomes_an_image_that_runs(client: Client, tmp_path: Path)
 
 
 def test_what_changes_nothing_gives_the_same_image(client: Client, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nCOPY a /\nRUN date > /when\nLABEL by={client.name}\n", "a": "1"})
+    write_files(
+        tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nCOPY a /\nRUN date > /when\nLABEL by={client.name}\n", "a": "1"}
+    )
     first = build(client, "-q", str(tmp_path)).ok().line
     assert build(client, "-q", str(tmp_path)).ok().line == first
     os.utime(tmp_path / "a", (1, 1))
     assert build(client, "-q", str(tmp_path)).ok().line == first
-    write(tmp_path, {"a": "2"})
+    write_files(tmp_path, {"a": "2"})
     assert build(client, "-q", str(tmp_path)).ok().line != first
 
 
 def test_the_time_of_everything_can_be_chosen(client: Client, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN date +%N > /when\nLABEL by={client.name}\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN date +%N > /when\nLABEL by={client.name}\n"})
     image = build(client, "-q", "--build-arg", "SOURCE_DATE_EPOCH=1000000000", str(tmp_path)).ok().line
     assert client("image", "inspect", "-f", "{{.Created}}", image).line == "2001-09-09T01:46:40Z"
 
 
 def test_a_failed_process_says_which_and_stops_the_build(client: Client, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo said; exit 7\nRUN echo never\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo said; exit 7\nRUN echo never\n"})
     failed = build(client, str(tmp_path))
     assert failed.status == (7 if client.name == "docker" else 1)
     assert "said" in failed.out + failed.err
@@ -89,9 +76,9 @@ def test_a_failed_process_says_which_and_stops_the_build(client: Client, tmp_pat
 
 def test_a_dockerfile_from_elsewhere(client: Client, tmp_path: Path) -> None:
     context = tmp_path / "context"
-    write(context, {"a": "1", ".dockerignore": "b\n", "b": "2"})
+    write_files(context, {"a": "1", ".dockerignore": "b\n", "b": "2"})
     text = f"FROM {BUSYBOX}\nCOPY . /x\nRUN ls -A /x | sort | tr '\\n' ' ' > /seen\nCMD cat /seen\n"
-    write(tmp_path, {"Other": text})
+    write_files(tmp_path, {"Other": text})
     for arguments, given in ((("-f", str(tmp_path / "Other")), None), (("-f", "-"), text)):
         image = build(client, "-q", *arguments, str(context), input=given).ok().line
         assert client("run", "--rm", image).ok().out.split() == [".dockerignore", "a"], arguments
@@ -118,7 +105,7 @@ def test_options_of_builds(client: Client, tmp_path: Path) -> None:
         f"ARG BASE=nothing\nFROM {BUSYBOX} AS first\nARG A\nRUN echo $A; grep -c 10.9.8.7 /etc/hosts; df -k /dev/shm\n"
         "FROM nothing-like-this AS second\n"
     )
-    write(tmp_path, {"Dockerfile": dockerfile})
+    write_files(tmp_path, {"Dockerfile": dockerfile})
     arguments = ("--target", "first", "--build-arg", "A=given", "--add-host", "there:10.9.8.7", "--shm-size", "8m")
     iidfile = tmp_path / "iid"
     built = build(client, *arguments, "--label", "of=test", "--iidfile", str(iidfile), "--no-cache", str(tmp_path)).ok()
@@ -136,7 +123,7 @@ def test_an_ignore_file_keeps_files_at_home(client: Client, tmp_path: Path) -> N
         "d/b.log": "",
         "d/c": "",
     }
-    write(
+    write_files(
         tmp_path,
         {
             **files,
@@ -149,7 +136,7 @@ def test_an_ignore_file_keeps_files_at_home(client: Client, tmp_path: Path) -> N
 
 
 def test_the_cache_is_seen_and_pruned(client: Client, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN head -c 100000 /dev/zero > /{client.name}\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN head -c 100000 /dev/zero > /{client.name}\n"})
     build(client, str(tmp_path)).ok()
     assert "Build Cache" in client("system", "df").ok().out
     row = next(line for line in client("system", "df").ok().out.splitlines() if line.startswith("Build Cache"))
@@ -161,7 +148,7 @@ def test_the_cache_is_seen_and_pruned(client: Client, tmp_path: Path) -> None:
 
 
 def test_a_client_that_is_killed_ends_its_build(client: Client, engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo {client.name}; exec sleep 4321\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo {client.name}; exec sleep 4321\n"})
     process = client.popen("build", str(tmp_path), start_new_session=True)
 
     def sleeping() -> bool:
@@ -189,7 +176,7 @@ def _commands() -> list[str]:
 def test_what_a_killed_engine_was_building_is_gone_at_its_start(tmp_path: Path) -> None:
     engine = Engine.start()
     try:
-        write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo 1 > /a\nRUN exec sleep 1234\n"})
+        write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo 1 > /a\nRUN exec sleep 1234\n"})
         process = engine.darse.popen("build", str(tmp_path))
         wait_until(lambda: any("1234" in command for command in _commands()), 20, "the step to run")
         engine.kill9()
@@ -197,7 +184,7 @@ def test_what_a_killed_engine_was_building_is_gone_at_its_start(tmp_path: Path) 
         engine.restart()
         assert not (engine.data_root / "build" / "contexts").exists()
         assert not any("1234" in command for command in _commands())
-        write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo 1 > /a\n"})
+        write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo 1 > /a\n"})
         assert "CACHED [2/2]" in _flat(engine.darse("build", str(tmp_path)).ok().err)
     finally:
         engine.close()
@@ -223,7 +210,7 @@ def test_secrets_reach_their_process_and_nothing_else(engine: Engine, tmp_path: 
         f"FROM {BUSYBOX}\nRUN --mount=type=secret,id=one --mount=type=secret,id=two,env=TWO "
         "cat /run/secrets/one; test $TWO\n"
     )
-    write(tmp_path, {"Dockerfile": dockerfile})
+    write_files(tmp_path, {"Dockerfile": dockerfile})
     secret = tmp_path / "elsewhere"
     secret.write_text("of-file")
     arguments = ("--secret", f"id=one,src={secret}", "--secret", "id=two,env=VARIABLE", "--progress=plain")
@@ -238,15 +225,15 @@ def test_secrets_reach_their_process_and_nothing_else(engine: Engine, tmp_path: 
 
 
 def test_named_contexts(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path / "main", {"Dockerfile": "FROM base\nCOPY --from=other file /copied\nCMD cat /copied\n"})
-    write(tmp_path / "other", {"file": "of another\n"})
+    write_files(tmp_path / "main", {"Dockerfile": "FROM base\nCOPY --from=other file /copied\nCMD cat /copied\n"})
+    write_files(tmp_path / "other", {"file": "of another\n"})
     named = ("--build-context", f"other={tmp_path / 'other'}", "--build-context", f"base=docker-image://{BUSYBOX}")
     image = engine.darse("build", "-q", *named, str(tmp_path / "main")).ok().line
     assert engine.darse("run", "--rm", image).ok().out == "of another\n"
 
 
 def test_metadata_and_raw_progress(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo said\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo said\n"})
     metadata = tmp_path / "metadata.json"
     built = engine.darse(
         "build", "--no-cache", "--progress=rawjson", "-t", "raw", "--metadata-file", str(metadata), str(tmp_path)
@@ -260,7 +247,7 @@ def test_metadata_and_raw_progress(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_each_step_with_its_seconds(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo said; sleep 0.5\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo said; sleep 0.5\n"})
     terminal = engine.darse.terminal("build", "--no-cache", str(tmp_path), rows=30, columns=100)
     terminal.expect(r"\[\+\] Building [0-9.]+s")
     terminal.expect("=> => # said")
@@ -272,15 +259,15 @@ def test_a_terminal_shows_each_step_with_its_seconds(engine: Engine, tmp_path: P
 
 
 def test_what_checks_find(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nCMD sleep 1\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nCMD sleep 1\n"})
     found = engine.darse("build", "--check", str(tmp_path))
     assert found.status == 1
     assert found.out.startswith("WARNING: JSONArgsRecommended - https://docs.docker.com/go/dockerfile/rule/json-args")
     assert "   2 | >>> CMD sleep 1" in found.out
     assert found.out.endswith("Check complete, 1 warning has been found!\n")
-    write(tmp_path, {"Dockerfile": f'FROM {BUSYBOX}\nCMD ["x"]\n'})
+    write_files(tmp_path, {"Dockerfile": f'FROM {BUSYBOX}\nCMD ["x"]\n'})
     assert engine.darse("build", "--check", str(tmp_path)).ok().out == "Check complete, no warnings found.\n"
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUNN x\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUNN x\n"})
     found = engine.darse("build", "--check", str(tmp_path))
     assert (found.status, "unknown instruction: RUNN" in found.out) == (1, True)
 
@@ -290,7 +277,7 @@ def test_targets_and_what_one_can_be_given(engine: Engine, tmp_path: Path) -> No
         f"# base everything begins here\nFROM {BUSYBOX} AS base\n# VERSION of all\nARG VERSION=1\n"
         "RUN --mount=type=secret,id=token,required=true echo $VERSION\nFROM base\n"
     )
-    write(tmp_path, {"Dockerfile": dockerfile})
+    write_files(tmp_path, {"Dockerfile": dockerfile})
     targets = engine.darse("build", "--call=targets", str(tmp_path)).ok().out.splitlines()
     assert [line.split(None, 1) for line in map(str.rstrip, targets)] == [
         ["TARGET", "DESCRIPTION"],
@@ -305,7 +292,7 @@ def test_targets_and_what_one_can_be_given(engine: Engine, tmp_path: Path) -> No
 
 
 def test_outputs_that_are_no_image(engine: Engine, tmp_path: Path) -> None:
-    context = write(tmp_path / "context", {"Dockerfile": "FROM scratch\nCOPY a /d/a\n", "a": "1"})
+    context = write_files(tmp_path / "context", {"Dockerfile": "FROM scratch\nCOPY a /d/a\n", "a": "1"})
     out = tmp_path / "out"
     engine.darse("build", "-o", str(out), str(context)).ok()
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == ["d", "d/a"]
@@ -320,7 +307,7 @@ def test_outputs_that_are_no_image(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_an_image_is_pushed_under_its_names(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo pushed > /a\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo pushed > /a\n"})
     with Registry() as registry:
         name = f"{registry.address}/team/app:1"
         engine.darse("build", "--push", "-t", name, str(tmp_path)).ok()
@@ -330,7 +317,7 @@ def test_an_image_is_pushed_under_its_names(engine: Engine, tmp_path: Path) -> N
         engine.darse("rmi", name).ok()
         # A base that is not here is pulled.
         for client in (engine.docker, engine.darse):
-            write(tmp_path, {"Dockerfile": f"FROM {name}\nRUN cat /a\n"})
+            write_files(tmp_path, {"Dockerfile": f"FROM {name}\nRUN cat /a\n"})
             built = build(client, "--no-cache", "--pull", str(tmp_path)).ok()
             assert "pushed" in built.out + built.err
 
@@ -372,10 +359,10 @@ def test_a_context_in_a_repository(engine: Engine, tmp_path: Path) -> None:
         identity = ("-c", "user.name=x", "-c", "user.email=x@y", "-c", "init.defaultBranch=main")
         subprocess.run(["git", *identity, *arguments], cwd=tmp_path / "work", check=True, capture_output=True)
 
-    write(tmp_path / "work", {"sub/Dockerfile": f"FROM {BUSYBOX}\nCOPY a /\nCMD cat /a\n", "sub/a": "of git\n"})
+    write_files(tmp_path / "work", {"sub/Dockerfile": f"FROM {BUSYBOX}\nCOPY a /\nCMD cat /a\n", "sub/a": "of git\n"})
     for arguments in (("init",), ("add", "-A"), ("commit", "-m", "one"), ("tag", "v1")):
         git(*arguments)
-    write(tmp_path / "work", {"sub/a": "later\n"})
+    write_files(tmp_path / "work", {"sub/a": "later\n"})
     git("commit", "-a", "-m", "two")
     git("clone", "--bare", ".", str(tmp_path / "project.git"))
     subprocess.run(["git", "update-server-info"], cwd=tmp_path / "project.git", check=True)
@@ -391,7 +378,7 @@ def test_a_context_in_a_repository(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_system_prune_takes_the_cache_along(client: Client, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN head -c 100000 /dev/zero > /pruned-by-{client.name}\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN head -c 100000 /dev/zero > /pruned-by-{client.name}\n"})
     build(client, str(tmp_path)).ok()
     pruned = client("system", "prune", "-f", "--filter", "label=nothing").ok()
     assert "Deleted build cache objects:" in pruned.out

@@ -8,11 +8,11 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Engine
+from tests.support.files import write_files
 
 _SSH = [name for name in ("ssh-agent", "ssh-add", "ssh-keygen") if shutil.which(name) is None]
 needs_ssh = pytest.mark.skipif(bool(_SSH), reason=f"{', '.join(_SSH)} is not installed (Debian package openssh-client)")
@@ -29,21 +29,7 @@ def with_ssh_add(directory: Path, dockerfile: str) -> Path:
         target = directory / "ssh" / file.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, target)
-    return write(directory, {"Dockerfile": dockerfile})
-
-
-def write(directory: Path, files: dict[str, str]) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (directory / name).write_text(content)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    found = Engine.start()
-    yield found
-    found.close()
+    return write_files(directory, {"Dockerfile": dockerfile})
 
 
 @pytest.fixture
@@ -90,7 +76,7 @@ def test_an_agent_of_the_client_is_forwarded_under_its_id(engine: Engine, tmp_pa
 
 
 def test_an_agent_that_is_required_and_not_there(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN --mount=type=ssh,required=true true\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN --mount=type=ssh,required=true true\n"})
     failed = engine.darse("build", str(tmp_path))
     assert 'no SSH key "default" forwarded from the client' in failed.err
     failed = engine.darse("build", "--ssh", "default", str(tmp_path), env={"SSH_AUTH_SOCK": ""})
@@ -100,18 +86,18 @@ def test_an_agent_that_is_required_and_not_there(engine: Engine, tmp_path: Path)
 
 
 def test_a_connection_that_nobody_was_asked_for_is_refused(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
     engine.darse("build", "-q", str(tmp_path)).ok()
     assert engine.api("POST", "/build/agents?connection=guessed").status == 404
 
 
 def test_steps_may_do_what_the_client_allows(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path / "n", {"Dockerfile": f"FROM {BUSYBOX}\nRUN --network=host ls /sys/class/net\n"})
+    write_files(tmp_path / "n", {"Dockerfile": f"FROM {BUSYBOX}\nRUN --network=host ls /sys/class/net\n"})
     refused = engine.darse("build", str(tmp_path / "n"))
     assert "--allow network.host" in refused.err
     engine.darse("build", "-q", "--allow", "network.host", str(tmp_path / "n")).ok()
     text = f"FROM {BUSYBOX}\nRUN --security=insecure grep CapEff /proc/self/status > /caps\nCMD cat /caps\n"
-    write(tmp_path / "s", {"Dockerfile": text})
+    write_files(tmp_path / "s", {"Dockerfile": text})
     refused = engine.darse("build", str(tmp_path / "s"))
     assert "--allow security.insecure" in refused.err
     image = engine.darse("build", "-q", "--allow", "security.insecure", str(tmp_path / "s")).ok().line
@@ -122,7 +108,7 @@ def test_steps_may_do_what_the_client_allows(engine: Engine, tmp_path: Path) -> 
 
 def test_security_options_are_the_steps(engine: Engine, tmp_path: Path) -> None:
     text = f"FROM {BUSYBOX}\nRUN grep -E 'Seccomp:|NoNewPrivs' /proc/self/status | tr -d '\\n\\t'\n"
-    write(tmp_path, {"Dockerfile": text})
+    write_files(tmp_path, {"Dockerfile": text})
     plain = engine.darse("build", "--no-cache", str(tmp_path)).ok()
     assert "NoNewPrivs:0Seccomp:2" in plain.err + plain.out
     arguments = ("--security-opt", "seccomp=unconfined", "--security-opt", "no-new-privileges")
@@ -132,7 +118,9 @@ def test_security_options_are_the_steps(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_an_image_of_a_layout_is_a_context(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path / "base", {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo from the layout > /layout\nENV OF=layout\n"})
+    write_files(
+        tmp_path / "base", {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo from the layout > /layout\nENV OF=layout\n"}
+    )
     archive, layout = tmp_path / "base.tar", tmp_path / "layout"
     engine.darse(
         "build", "-q", "-t", "of/layout:v1", "--output", f"type=oci,dest={archive}", str(tmp_path / "base")
@@ -145,7 +133,7 @@ def test_an_image_of_a_layout_is_a_context(engine: Engine, tmp_path: Path) -> No
         "FROM base AS b\nRUN echo $OF > /of\n"
         "FROM scratch\nCOPY --from=b /of /layout /\nCOPY --from=base /layout /again\n"
     )
-    write(tmp_path / "c", {"Dockerfile": text})
+    write_files(tmp_path / "c", {"Dockerfile": text})
     digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     config = json.loads((layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_text())["config"]["digest"]
     for value in (str(layout), f"{layout}:v1", f"{layout}@{digest}"):
@@ -161,7 +149,7 @@ def test_an_image_of_a_layout_is_a_context(engine: Engine, tmp_path: Path) -> No
     path = layout / "blobs" / "sha256" / layer
     path.write_bytes(path.read_bytes().replace(b"from the layout", b"from elsewhere!"))
     assert hashlib.sha256(path.read_bytes()).hexdigest() != layer
-    write(tmp_path / "other", {"Dockerfile": "FROM base\n"})
+    write_files(tmp_path / "other", {"Dockerfile": "FROM base\n"})
     engine.darse("builder", "prune", "-af").ok()
     for image in engine.darse("images", "-aq", "--no-trunc").ok().out.split():
         engine.darse("rmi", "-f", image)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,13 +15,6 @@ _CLASSIC = {"DOCKER_BUILDKIT": "0"}
 _TEXT = (
     f"FROM {BUSYBOX} AS one\nRUN echo first >/made\nFROM {BUSYBOX}\nCOPY --from=one /made /\nRUN echo said; cat /made\n"
 )
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    found = Engine.start()
-    yield found
-    found.close()
 
 
 def test_before_the_first_build_there_is_nothing(engine: Engine) -> None:

@@ -9,36 +9,15 @@ import json
 import subprocess
 import tarfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
+from tests.support.files import write_files
 from tests.support.registry import Registry
 
 EPOCH = 1_000_000_000
-
-
-def write(directory: Path, files: dict[str, str]) -> Path:
-    for name, content in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    found = Engine.start()
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with Registry() as started:
-        yield started
 
 
 def blob_of(registry: Registry, repository: str, digest: str) -> bytes:
@@ -95,7 +74,7 @@ def test_the_same_inputs_give_the_same_digests_on_two_engines(engine: Engine, tm
     other = Engine.start()
     try:
         for number, one in enumerate((engine, other)):
-            context = write(tmp_path / str(number), {"Dockerfile": _TREE, "d/a": "1", "d/b/c": "2"})
+            context = write_files(tmp_path / str(number), {"Dockerfile": _TREE, "d/a": "1", "d/b/c": "2"})
             metadata = tmp_path / f"{number}.json"
             one.darse("build", "-q", *arguments, *output, "--metadata-file", str(metadata), str(context)).ok()
             digests.append(json.loads(metadata.read_text())["containerimage.digest"])
@@ -105,7 +84,7 @@ def test_the_same_inputs_give_the_same_digests_on_two_engines(engine: Engine, tm
 
 
 def test_times_that_are_later_than_the_epoch_become_it(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path / "c", {"Dockerfile": _TREE, "d/a": "1", "d/b/c": "2"})
+    write_files(tmp_path / "c", {"Dockerfile": _TREE, "d/a": "1", "d/b/c": "2"})
     arguments = ("--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}")
     plain = export(engine.darse, tmp_path / "c", tmp_path / "plain.tar", *arguments)
     rewritten = export(engine.darse, tmp_path / "c", tmp_path / "new.tar", *arguments, output="rewrite-timestamp=true")
@@ -126,7 +105,7 @@ def test_times_that_are_later_than_the_epoch_become_it(engine: Engine, tmp_path:
 
 @pytest.mark.parametrize(("form", "level"), [("gzip", "9"), ("gzip", ""), ("zstd", "7")])
 def test_layers_are_compressed_as_the_output_says(engine: Engine, tmp_path: Path, form: str, level: str) -> None:
-    write(tmp_path / "c", {"Dockerfile": f"FROM {BUSYBOX}\nRUN seq 99999 > /n\nLABEL of={form}{level}\n"})
+    write_files(tmp_path / "c", {"Dockerfile": f"FROM {BUSYBOX}\nRUN seq 99999 > /n\nLABEL of={form}{level}\n"})
     output = f"compression={form},force-compression=true" + (f",compression-level={level}" if level else "")
     layout = export(engine.darse, tmp_path / "c", tmp_path / "o.tar", output=output)
     config = layout.document(layout.top["config"]["digest"])
@@ -142,7 +121,7 @@ def test_layers_are_compressed_as_the_output_says(engine: Engine, tmp_path: Path
 
 
 def test_layers_go_to_a_registry_in_their_form(engine: Engine, registry: Registry, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo zstd > /z\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo zstd > /z\n"})
     name = f"{registry.address}/zstd:1"
     engine.darse("build", "-q", "-t", name, "--output", "type=registry,compression=zstd", str(tmp_path)).ok()
     manifest = manifest_of(registry, "zstd", "1")
@@ -160,7 +139,7 @@ def test_layers_go_to_a_registry_in_their_form(engine: Engine, registry: Registr
     ],
 )
 def test_attributes_that_mean_nothing_are_refused(engine: Engine, tmp_path: Path, output: str, text: str) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN exit 9\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\nRUN exit 9\n"})
     failed = engine.darse("build", "--output", f"type=image,{output}", str(tmp_path))
     assert failed.status == 1
     assert text in failed.err
@@ -171,7 +150,7 @@ def test_several_platforms_make_an_index(engine: Engine, tmp_path: Path) -> None
         f"FROM --platform=$BUILDPLATFORM {BUSYBOX} AS b\nARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n"
         "FROM scratch\nCOPY --from=b /arch /\n"
     )
-    write(tmp_path / "c", {"Dockerfile": dockerfile})
+    write_files(tmp_path / "c", {"Dockerfile": dockerfile})
     arguments = ("--platform", "linux/amd64,linux/arm64", "-t", "several:1", "--annotation", "index:on=index")
     more = ("--annotation", "plain=manifest", "--annotation", "manifest[linux/arm64]:only=arm64")
     layout = export(engine.darse, tmp_path / "c", tmp_path / "o.tar", *arguments, *more)
@@ -197,7 +176,7 @@ def test_a_process_of_another_machine_says_what_is_missing(engine: Engine, tmp_p
         f"FROM --platform=$BUILDPLATFORM {BUSYBOX} AS b\nRUN echo {program} | base64 -d > /p && chmod 755 /p\n"
         'FROM --platform=linux/s390x scratch\nCOPY --from=b /p /p\nRUN ["/p"]\n'
     )
-    write(tmp_path, {"Dockerfile": dockerfile})
+    write_files(tmp_path, {"Dockerfile": dockerfile})
     failed = engine.darse("build", "--platform", "linux/s390x", str(tmp_path))
     assert failed.status == 1
     assert "linux/s390x" in failed.err
@@ -205,7 +184,7 @@ def test_a_process_of_another_machine_says_what_is_missing(engine: Engine, tmp_p
 
 
 def test_an_index_annotation_needs_an_index(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
     failed = engine.darse("build", "--annotation", "index:a=b", str(tmp_path))
     assert "index annotations not supported for single platform export" in failed.err
 
@@ -215,7 +194,7 @@ def test_own_layers_become_one(engine: Engine, tmp_path: Path) -> None:
         f"FROM {BUSYBOX}\nRUN echo 1 > /one && echo gone > /gone\nRUN rm /gone /etc/group\n"
         "RUN echo 2 > /two\nCMD cat /one /two\n"
     )
-    write(tmp_path, {"Dockerfile": text})
+    write_files(tmp_path, {"Dockerfile": text})
     client = engine.darse
     image = client("build", "-q", "--squash", str(tmp_path)).ok().line
     layers = json.loads(client("image", "inspect", "-f", "{{json .RootFS.Layers}}", image).line)
@@ -230,7 +209,7 @@ def test_own_layers_become_one(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_provenance_is_attested_as_buildkit_lays_it_out(engine: Engine, registry: Registry, tmp_path: Path) -> None:
-    write(
+    write_files(
         tmp_path / "c",
         {"Dockerfile": f"FROM {BUSYBOX}\nARG SHOWN\nRUN --mount=type=secret,id=s cat /run/secrets/s > /dev/null\n"},
     )
@@ -275,7 +254,7 @@ def test_provenance_is_attested_as_buildkit_lays_it_out(engine: Engine, registry
 
 
 def test_a_bill_of_materials_is_refused_in_words(engine: Engine, tmp_path: Path) -> None:
-    write(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
+    write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
     for arguments in (("--sbom", "true"), ("--attest", "type=sbom")):
         failed = engine.darse("build", *arguments, str(tmp_path))
         assert failed.status == 1

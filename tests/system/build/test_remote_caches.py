@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Done, Engine
+from tests.support.files import write_files
 from tests.support.registry import Registry
 
 _CONFIG = "application/vnd.buildkit.cacheconfig.v0"
@@ -19,12 +20,6 @@ _TEXT = (
     f"FROM {BUSYBOX} AS b\nCOPY given /given\nRUN head -c 9 /dev/urandom | od -An -tx1 > /random && echo stage\n"
     f"FROM {BUSYBOX}\nCOPY --from=b /random /random\nRUN cat /random > /copied\nCMD cat /copied\n"
 )
-
-
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with Registry() as started:
-        yield started
 
 
 @pytest.fixture
@@ -35,13 +30,6 @@ def engines() -> Iterator[tuple[Engine, Engine]]:
             found.append(Engine.start())
             stack.callback(found[-1].close)
         yield found[0], found[1]
-
-
-def write(directory: Path, files: dict[str, str]) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (directory / name).write_text(content)
-    return directory
 
 
 def build(engine: Engine, context: Path, *arguments: str) -> Done:
@@ -62,7 +50,7 @@ def executed(done: Done) -> int:
 def test_another_engine_uses_what_one_has_made(
     engines: tuple[Engine, Engine], registry: Registry, tmp_path: Path, way: str
 ) -> None:
-    context = write(tmp_path / "c", {"Dockerfile": _TEXT, "given": "1"})
+    context = write_files(tmp_path / "c", {"Dockerfile": _TEXT, "given": "1"})
     one, other = engines
     name = f"{registry.address}/cache-{way}:1"
     match way:
@@ -84,7 +72,7 @@ def test_another_engine_uses_what_one_has_made(
     assert printed(other) == expected
     assert executed(done) == 0, done.err
     # A changed input is a miss.
-    write(context, {"given": "2"})
+    write_files(context, {"given": "2"})
     assert executed(build(other, context, "--cache-from", source)) > 0
     assert printed(other) != expected
 
@@ -92,7 +80,7 @@ def test_another_engine_uses_what_one_has_made(
 def test_what_a_cache_claims_is_known_to_those_who_name_it_alone(
     engines: tuple[Engine, Engine], registry: Registry, tmp_path: Path
 ) -> None:
-    context = write(tmp_path / "c", {"Dockerfile": _TEXT, "given": "1"})
+    context = write_files(tmp_path / "c", {"Dockerfile": _TEXT, "given": "1"})
     one, other = engines
     name = f"{registry.address}/named:1"
     build(one, context, "--cache-to", f"type=registry,ref={name},mode=max")
@@ -166,7 +154,7 @@ def _rewrite(layout: Path, change: Any) -> None:
 
 
 def test_a_cache_that_lies_is_used_no_more(engines: tuple[Engine, Engine], tmp_path: Path) -> None:
-    context = write(tmp_path / "c", {"Dockerfile": _TEXT, "given": "1"})
+    context = write_files(tmp_path / "c", {"Dockerfile": _TEXT, "given": "1"})
     one, other = engines
     build(one, context, "--cache-to", f"type=local,dest={tmp_path}/cache,mode=max")
     for change in (_changed_layer, _other_layer, _missing_layer, _link_out):
@@ -180,7 +168,7 @@ def test_a_cache_that_lies_is_used_no_more(engines: tuple[Engine, Engine], tmp_p
         assert "ERROR" in done.err, (change.__name__, done.err)
         assert len(printed(other).split()) == 9
     for content in ("", "{}", '{"manifests": [{"digest": "sha256:../../x"}]}'):
-        broken = write(tmp_path / "broken", {"index.json": content, "oci-layout": "{}"})
+        broken = write_files(tmp_path / "broken", {"index.json": content, "oci-layout": "{}"})
         assert "ERROR" in build(other, context, "--cache-from", f"type=local,src={broken}").err
     checked = other.darse("system", "check").ok()
     assert " 0 problems left" in checked.out, checked.out
@@ -189,7 +177,7 @@ def test_a_cache_that_lies_is_used_no_more(engines: tuple[Engine, Engine], tmp_p
 def test_a_cache_that_is_not_there_is_no_failure(
     engines: tuple[Engine, Engine], registry: Registry, tmp_path: Path
 ) -> None:
-    context = write(tmp_path / "c", {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo 1 > /copied\nCMD cat /copied\n"})
+    context = write_files(tmp_path / "c", {"Dockerfile": f"FROM {BUSYBOX}\nRUN echo 1 > /copied\nCMD cat /copied\n"})
     one, _ = engines
     build(one, context, "--cache-from", f"{registry.address}/none:1", "--cache-from", f"type=local,src={tmp_path}/none")
     failed = one.darse("build", "--cache-to", "type=registry,ref=127.0.0.1:1/none", str(context))

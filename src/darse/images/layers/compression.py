@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -107,50 +107,84 @@ def whole_pieces(reading: int) -> Iterator[bytes]:
         yield bytes(piece)
 
 
+class ArchivePipe:
+    """A layer's archive on its way from what rebuilds it to a thread that compresses it.
+
+    What is compressed ends only when the archive was whole: the pipe's end alone does not say so.
+    """
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._reading, self._writing = os.pipe2(os.O_CLOEXEC)
+        self._verdict: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._checksum = hashlib.sha256()
+        self.size = 0
+        """Bytes that were compressed to, so far."""
+
+    @property
+    def digest(self) -> str:
+        """Of what was yielded."""
+        return f"sha256:{self._checksum.hexdigest()}"
+
+    async def fill(self, layers: LayerStore, chain_id: str) -> None:
+        """Write a layer's archive, and close this end. Raises as `LayerStore.write_archive`.
+
+        That the reader has gone is no error here: it says why.
+        """
+        try:
+            await layers.write_archive(chain_id, self._writing)
+            self._verdict.set_result(None)
+        except BrokenPipeError as error:
+            self._verdict.set_exception(error)
+        except BaseException as error:
+            self._verdict.set_exception(error if isinstance(error, Exception) else RuntimeError("cancelled"))
+            raise
+        finally:
+            os.close(self._writing)
+
+    def compressed(self, compression: Compression, on_read: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
+        """Yield what comes, compressed; `on_read` is told the bytes of each piece. Blocks.
+
+        Raises OSError, and what became of the archive when that is not whole.
+        """
+        compressor = compression.compressor()
+        for piece in whole_pieces(self._reading):
+            on_read(len(piece))
+            if packed := compressor.compress(piece):
+                yield self._counted(packed)
+        self._verdict.result()
+        yield self._counted(compressor.flush())
+
+    def _counted(self, packed: bytes) -> bytes:
+        self._checksum.update(packed)
+        self.size += len(packed)
+        return packed
+
+    def close(self) -> None:
+        """Close the reader's end."""
+        os.close(self._reading)
+
+
 async def compress_layer(layers: LayerStore, chain_id: str, compression: Compression, target: Path) -> Descriptor:
     """Write a layer's archive, compressed, to a new file; return its descriptor. Call it with a lease on the layer.
 
     The file is not synced. Raises as `LayerStore.write_archive`, and OSError; the file may be there then.
     """
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    verdict: concurrent.futures.Future[None] = concurrent.futures.Future()
+    pipe = ArchivePipe()
 
-    def work() -> Descriptor:
+    def work() -> None:
         try:
-            return _compress(reading, verdict, compression, target)
+            with open(target, "xb") as file:
+                file.writelines(pipe.compressed(compression))
         finally:
-            os.close(reading)
+            pipe.close()
 
     task = asyncio.create_task(executors.storage.run(work))
     try:
-        try:
-            await layers.write_archive(chain_id, writing)
-            verdict.set_result(None)
-        except BrokenPipeError as error:
-            verdict.set_exception(error)
-        except BaseException as error:
-            verdict.set_exception(error if isinstance(error, Exception) else RuntimeError("cancelled"))
-            raise
-        finally:
-            os.close(writing)
-        return await task
+        await pipe.fill(layers, chain_id)
+        await task
     finally:
         await asyncio.wait({task})
         if not task.cancelled():
             task.exception()  # the one that is raised here is the cause
-
-
-def _compress(
-    reading: int, verdict: concurrent.futures.Future[None], compression: Compression, target: Path
-) -> Descriptor:
-    compressor, checksum, size = compression.compressor(), hashlib.sha256(), 0
-    with open(target, "xb") as file:
-        for piece in whole_pieces(reading):
-            packed = compressor.compress(piece)
-            checksum.update(packed)
-            size += file.write(packed)
-        verdict.result()
-        packed = compressor.flush()
-        checksum.update(packed)
-        size += file.write(packed)
-    return Descriptor(compression.media_type, f"sha256:{checksum.hexdigest()}", size)
+    return Descriptor(compression.media_type, pipe.digest, pipe.size)

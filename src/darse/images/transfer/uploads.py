@@ -8,9 +8,6 @@ registry is told at the end is that of an archive whose rebuilding has been veri
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +16,7 @@ from darse.distribution.errors import RegistryError
 from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import DOCKER_MANIFEST, OCI_LAYER
 from darse.images.layers.compressed import CompressedDigest
-from darse.images.layers.compression import Compression, whole_pieces
+from darse.images.layers.compression import ArchivePipe, Compression
 from darse.images.layers.store import LayerStore
 from darse.images.model import Layer
 from darse.images.progress import LayerStage
@@ -144,61 +141,24 @@ class LayerUpload:
     async def _stream(self, repository: Repository, layers: LayerStore) -> Descriptor:
         from darse.distribution import Uploads  # noqa: PLC0415
 
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        verdict: concurrent.futures.Future[None] = concurrent.futures.Future()
-        sent = _Sent()
+        pipe = ArchivePipe()
         sending = asyncio.create_task(
             in_thread(
                 repository.session.transport.cancellation,
-                lambda: Uploads(repository).stream(self._pieces(reading, verdict, sent), lambda: sent.digest),
+                lambda: Uploads(repository).stream(
+                    pipe.compressed(Compression("gzip"), self._count), lambda: pipe.digest
+                ),
                 to_the_end=True,
             )
         )
-        sending.add_done_callback(lambda _: os.close(reading))
+        sending.add_done_callback(lambda _: pipe.close())
         try:
-            try:
-                await layers.write_archive(self.layer.chain_id, writing)
-                verdict.set_result(None)
-            except BrokenPipeError as error:
-                verdict.set_exception(error)
-            except BaseException as error:
-                verdict.set_exception(error if isinstance(error, Exception) else RuntimeError("cancelled"))
-                raise
-            finally:
-                os.close(writing)
+            await pipe.fill(layers, self.layer.chain_id)
             await sending
         finally:
             sending.cancel()
             await asyncio.wait({sending})
-        return Descriptor(self._media_type, sent.digest, sent.size)
+        return Descriptor(self._media_type, pipe.digest, pipe.size)
 
-    def _pieces(self, reading: int, verdict: concurrent.futures.Future[None], sent: _Sent) -> Iterator[bytes]:
-        """Compress what comes through the pipe. Raises what became of the archive when that is not whole."""
-        compressor = Compression("gzip").compressor()
-        for piece in whole_pieces(reading):
-            self._sent += len(piece)
-            if packed := compressor.compress(piece):
-                sent.add(packed)
-                yield packed
-        verdict.result()
-        packed = compressor.flush()
-        sent.add(packed)
-        yield packed
-
-
-class _Sent:
-    """What went out: digest and size in bytes."""
-
-    def __init__(self) -> None:
-        self._checksum = hashlib.sha256()
-        self.size = 0
-
-    def add(self, piece: bytes) -> None:
-        """Count a piece."""
-        self._checksum.update(piece)
-        self.size += len(piece)
-
-    @property
-    def digest(self) -> str:
-        """The digest of all of it."""
-        return f"sha256:{self._checksum.hexdigest()}"
+    def _count(self, sent: int) -> None:
+        self._sent += sent

@@ -38,8 +38,8 @@ def _local(text: str) -> str:
         raise CliError(f'invalid value for "since": failed to parse value as time or duration: "{text}"') from None
     # Not by a float: it has no room for nanoseconds, and `since` with a line's own stamp would lose that line.
     fraction = re.search(r"[.,](\d+)", text)
-    digits = fraction[1][:9].ljust(9, "0") if fraction else "0" * 9
-    return f"{int(parsed.replace(microsecond=0).timestamp())}.{digits}"
+    nanoseconds = int(fraction[1][:9].ljust(9, "0")) if fraction else 0
+    return api_time(int(parsed.replace(microsecond=0).timestamp()) * 10**9 + nanoseconds)
 
 
 def logs(invocation: Invocation) -> int:
