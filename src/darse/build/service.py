@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +21,7 @@ from darse.build.base_images import BaseImages
 from darse.build.client_agents import AgentCalls, ClientAgents
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
+from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import Converted, ConvertOptions, check_dockerfile, convert, list_targets
 from darse.build.dockerfile.convert.git import parse_git
 from darse.build.errors import BuildError
@@ -171,7 +173,7 @@ class BuildService:
             try:
                 if request.call:
                     return BuiltImage("", facts=await _facts(request.call, options[0], dockerfile.source, bases))
-                converted = [await convert(dockerfile.source, one, bases) for one in options]
+                converted = [await in_thread(partial(convert, dockerfile.source, one), bases) for one in options]
             finally:
                 await bases.close()
             for warning in converted[0].warnings:
@@ -464,10 +466,11 @@ async def _facts(call: str, options: ConvertOptions, source: str, bases: BaseIma
     """What is asked about the Dockerfile. Raises BuildError."""
     match call:
         case "check":
-            found = await check_dockerfile(source, options, bases)
+            found = await in_thread(partial(check_dockerfile, source, options), bases)
             return DockerfileFacts(call, found.warnings, found.error)
         case "outline":
-            return DockerfileFacts(call, outline=(await convert(source, options, bases)).outline)
+            converted = await in_thread(partial(convert, source, options), bases)
+            return DockerfileFacts(call, outline=converted.outline)
         case "targets":
             return DockerfileFacts(call, targets=tuple(list_targets(source)))
     raise BuildError(f"unknown call {call!r}: it is one of build, check, outline, targets")
