@@ -4,6 +4,7 @@
     dockerfile/   the front end: parser, shell words, instructions, checks, and the conversion to a graph
     solver/       runs graphs: cache keys, merged edges, parallel execution, storage of what can be used again
     ignore.py     .dockerignore
+    context_list.py  what a client says of the files of its context
     executor/     what the solver asks for, done on this engine: sources, RUN as transient containers, file operations
     files/        the actions of file operations on a disk
     context/      contexts that clients send, and digests of content
