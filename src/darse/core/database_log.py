@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import struct
 from pathlib import Path
 
 from darse.core import executors
@@ -20,7 +21,10 @@ from darse.core.exhaustion import exhausted, reason
 
 _log = logging.getLogger("darse.state")
 # A log that is longer than this, in bytes, is copied into the database at the next flush.
-_CHECKPOINT_BYTES = 4 * 1024 * 1024
+CHECKPOINT_BYTES = 4 * 1024 * 1024
+# The log's header (magic, version, page size, checkpoint sequence, two salts, checksum), and that of each frame.
+_HEADER = struct.Struct(">IIII8s8s")
+_FRAME = struct.Struct(">II8s8s")
 
 
 class DatabaseLog:
@@ -57,21 +61,21 @@ class DatabaseLog:
     async def _flush(self) -> None:
         written = self._written
         try:
-            size = await self._executor.run(self._sync)
+            is_long = await self._executor.run(self._sync)
             self._flushed = written
         finally:
             # Here, not in a callback: who comes before that runs would wait for what has ended.
             self._flushing = None
-        if size > _CHECKPOINT_BYTES and self._checkpointing is None:
+        if is_long and self._checkpointing is None:
             self._checkpointing = asyncio.create_task(self._checkpoint())
 
-    def _sync(self) -> int:
-        """Flush; return the length of the log. Blocks."""
+    def _sync(self) -> bool:
+        """Flush; return whether the log is to be copied. Blocks."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fdatasync(descriptor)
-                return os.fstat(descriptor).st_size
+                return _is_long(descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -93,6 +97,21 @@ class DatabaseLog:
         except sqlite3.DatabaseError as error:
             # Nothing is lost: the log grows, and SQLite copies it in a commit.
             _log.warning("cannot copy %s into the database: %s", self._path, error)
+
+
+def _is_long(descriptor: int) -> bool:
+    """Whether more than CHECKPOINT_BYTES of a log are in use: its file keeps its length when it begins again.
+
+    Each frame carries the salts of the header that it was written after. See https://www.sqlite.org/walformat.html.
+    """
+    header = os.pread(descriptor, _HEADER.size, 0)
+    if len(header) < _HEADER.size:
+        return False
+    _, _, page_bytes, _, salts, _ = _HEADER.unpack(header)
+    frame_bytes = _FRAME.size + page_bytes
+    offset = _HEADER.size + CHECKPOINT_BYTES // frame_bytes * frame_bytes
+    frame = os.pread(descriptor, _FRAME.size, offset)
+    return len(frame) == _FRAME.size and _FRAME.unpack(frame)[2] == salts
 
 
 def begin_again(connection: sqlite3.Connection) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from darse.core.database_log import DatabaseLog
+from darse.core.database_log import CHECKPOINT_BYTES, DatabaseLog
 from darse.core.errors import NoSpace, SystemFault
 from darse.core.state import Schema, State
 
@@ -202,3 +202,25 @@ async def test_a_database_that_is_closed_at_once_holds_all(tmp_path: Path) -> No
     again = State(tmp_path / "state.sqlite", [SCHEMA])
     assert again.rows("SELECT name FROM things") == [("kept",)]
     again.close()
+
+
+async def test_a_log_is_copied_each_time_it_has_become_long(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file keeps its length when it begins again: that says nothing."""
+    copies: list[int] = []
+    copy = DatabaseLog._copy
+
+    def counted(log: DatabaseLog) -> None:
+        copies.append(1)
+        copy(log)
+
+    monkeypatch.setattr(DatabaseLog, "_copy", counted)
+    for expected in (1, 2):
+        for _ in range(10):
+            add(state)
+            await state.flush()
+            await state.settled()
+        assert len(copies) == expected - 1
+        add(state, "x" * (CHECKPOINT_BYTES + 100_000))
+        await state.flush()
+        await state.settled()
+        assert len(copies) == expected
