@@ -81,6 +81,8 @@ class Healer:
     def _hear(self, source: LinkNotices | TableNotices) -> None:
         for notice in source.read():
             if notice.what == LINK:
+                if notice.gone:
+                    self._bridges.is_gone(notice.name)
                 self._link_changed(notice.name)
             elif notice.what == FORWARDING:
                 self._forwarding_changed()

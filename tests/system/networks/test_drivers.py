@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from darse.core.config import EngineConfig
 from darse.core.errors import Conflict
 from darse.linux.net.netns import NetnsThread
 from darse.networks.drivers import BridgeDriver, Driver, HostDriver, NullDriver
-from darse.networks.model import NetworkRecord, SubnetPool
+from darse.networks.model import Endpoint, NetworkRecord, SubnetPool
 from darse.networks.pool import link_name
 
 
@@ -69,6 +70,29 @@ class TestBridge(DriverSuite):
         assert f"{created.gateway}/24" in shown
         assert "198.19.255.1" not in shown
         assert ",UP" in shown
+
+    async def test_who_is_told_that_a_link_is_gone_waits_no_longer(
+        self, driver: BridgeDriver, created: NetworkRecord, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kernel tells it before it returns; and a link that only another one's notice names is waited for."""
+        returns = threading.Event()
+        unplug = driver.unplug
+
+        def unplug_slowly(link: str) -> None:
+            unplug(link)
+            assert returns.wait(20)
+
+        monkeypatch.setattr(driver, "unplug", unplug_slowly)
+        endpoint = Endpoint(network_id="1", network_name="net", endpoint_id="e", interface="eth0", link=link_name())
+        leaving = asyncio.create_task(driver.leave(created, endpoint, None))
+        await asyncio.sleep(0)
+        driver.is_gone("another")
+        await asyncio.sleep(0)
+        assert not leaving.done()
+        driver.is_gone(endpoint.link)
+        await leaving
+        driver.is_gone(endpoint.link)
+        returns.set()
 
     def test_the_bridge_keeps_its_hardware_address(self, driver: BridgeDriver, created: NetworkRecord) -> None:
         before = Path(f"/sys/class/net/{created.bridge}/address").read_text()

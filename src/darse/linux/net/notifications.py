@@ -48,6 +48,8 @@ class Notice(msgspec.Struct, frozen=True):
     what: str
     name: str = ""
     pid: int = 0
+    #: Of a link: nobody sees it any more.
+    gone: bool = False
 
 
 #: A link is gone, is down, or is no port of its bridge any more; or an address of it is gone.
@@ -205,7 +207,9 @@ def decode_rtnetlink(data: bytes) -> list[Notice]:
             found.append(Notice(FORWARDING))
         elif kind in (RTM_NEWLINK, RTM_DELLINK):
             link = attributes(body[_IFINFO:]).get(IFLA_IFNAME, b"")
-            found.append(Notice(LINK, link.rstrip(b"\0").decode(errors="replace")))
+            # A bridge tells by the same message, of its own family, that a port is one no more.
+            gone = kind == RTM_DELLINK and body[0] == socket.AF_UNSPEC
+            found.append(Notice(LINK, link.rstrip(b"\0").decode(errors="replace"), gone=gone))
         elif kind == RTM_DELADDR:
             label = attributes(body[_IFADDR:]).get(_IFA_LABEL, b"")
             # Of old tools an address has a name of its own, as in eth0:1. Those of IPv6 have none.

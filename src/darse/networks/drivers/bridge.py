@@ -7,11 +7,14 @@ isolates its ports at that level too, where the firewall may not look.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import re
 from collections.abc import Container
+from functools import partial
 
 from darse.core import executors
 from darse.core.config import EngineConfig
@@ -28,6 +31,7 @@ from darse.networks.ipam.allocator import mac_for
 from darse.networks.model import Endpoint, IPNetwork, NetworkRecord
 from darse.networks.pool import LINK_NAME, link_name
 
+_log = logging.getLogger(__name__)
 _LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
 _SYSCTL_WORDS = ("all", "default")  # Directories of /proc/sys/net/ipv4/conf that are no links.
 _BRIDGED_PACKETS_ARE_FILTERED = "net/bridge/bridge-nf-call-iptables"
@@ -43,6 +47,8 @@ class BridgeDriver(KernelDriver):
         self._netlink = Netlink()
         self._config = config
         self.programs = BridgePrograms(self._netlink)
+        # Links that are being removed, and what ends when nobody sees them any more.
+        self._going: dict[str, asyncio.Future[None]] = {}
 
     def check(self, record: NetworkRecord) -> None:
         """See `Driver`."""
@@ -61,7 +67,7 @@ class BridgeDriver(KernelDriver):
 
     async def delete_network(self, record: NetworkRecord) -> None:
         """See `Driver`."""
-        await executors.kernel.run(self.remove, record)
+        await self._removed(record.bridge, asyncio.ensure_future(executors.kernel.run(self.remove, record)))
 
     async def create_endpoint(self, record: NetworkRecord, endpoint: Endpoint) -> EndpointResult:
         """See `Driver`: its link gets its name, so that `leave` can remove it whatever becomes of `join`."""
@@ -74,7 +80,30 @@ class BridgeDriver(KernelDriver):
 
     async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:
         """See `Driver`."""
-        await executors.kernel.run(self.unplug, endpoint.link)
+        await self._removed(endpoint.link, asyncio.ensure_future(executors.kernel.run(self.unplug, endpoint.link)))
+
+    async def _removed(self, link: str, removal: asyncio.Future[None]) -> None:
+        """Return when a link is removed, or the kernel has told that it is (`is_gone`).
+
+        From there to the end of its system call the kernel waits some ten milliseconds for all processors to have
+        forgotten the link (RCU, Documentation/RCU/whatisRCU.rst), which nobody else has to.
+        """
+        gone = self._going[link] = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait((removal, gone), return_when=asyncio.FIRST_COMPLETED)
+            if removal.done():
+                removal.result()
+        finally:
+            if not removal.done():
+                removal.add_done_callback(partial(_report, link))
+            if self._going.get(link) is gone:
+                del self._going[link]
+
+    def is_gone(self, link: str) -> None:
+        """Nobody sees a link any more."""
+        going = self._going.get(link)
+        if going is not None and not going.done():
+            going.set_result(None)
 
     async def reconnect(self, record: NetworkRecord, endpoint: Endpoint) -> bool:
         """See `Driver`."""
@@ -264,6 +293,11 @@ class BridgeDriver(KernelDriver):
         """Let go of the kernel."""
         self.programs.close()
         self._netlink.close()
+
+
+def _report(link: str, removal: asyncio.Future[None]) -> None:
+    if not removal.cancelled() and (error := removal.exception()) is not None:
+        _log.error("cannot remove the link %s: %s", link, error)
 
 
 def _forward_ipv6() -> None:

@@ -74,5 +74,8 @@ def test_links_and_addresses_are_told_by_the_links_name() -> None:
     link = message(17, struct.pack("=BxHiII", 0, 0, 7, 0, 0) + attribute(3, b"br0\0"))
     address = message(21, struct.pack("=BBBBI", 2, 24, 0, 0, 7) + attribute(3, b"br0:1\0"))
     forwarding = message(80, struct.pack("=Bxxx", 2) + attribute(1, b"\xff\xff\xff\xff"))
-    assert decode_rtnetlink(link + address) == [Notice(LINK, "br0"), Notice(LINK, "br0")]
+    assert decode_rtnetlink(link + address) == [Notice(LINK, "br0", gone=True), Notice(LINK, "br0")]
+    no_port_any_more = message(17, struct.pack("=BxHiII", 7, 0, 7, 0, 0) + attribute(3, b"br0\0"))
+    down = message(16, struct.pack("=BxHiII", 0, 0, 7, 0, 0) + attribute(3, b"br0\0"))
+    assert decode_rtnetlink(no_port_any_more + down) == [Notice(LINK, "br0"), Notice(LINK, "br0")]
     assert decode_rtnetlink(forwarding) == [Notice(FORWARDING)]
