@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterable
+
 from darse.core.config import EngineConfig
 from darse.linux import sysctl
 from darse.networks.drivers import BridgeDriver
-from darse.networks.firewall import Firewall
+from darse.networks.firewall import ANY, Firewall
+from darse.networks.model import PublishedPort, SandboxRecord
 from darse.networks.store import NetworkStore
 from darse.wire.system import Finding
 
@@ -36,6 +40,32 @@ def examine(
     return [finding for finding in found if finding is not None] or [
         Finding("ok", "networks", "bridges and rules are as they should be")
     ]
+
+
+def open_ports(sandboxes: Iterable[SandboxRecord], other_firewall: str, owner_table: str) -> list[Finding]:
+    """A finding for each container with ports that other machines reach, past what the administrator's firewall says.
+
+    What a published port gets is translated before `other_firewall` looks at it, and so is never for the host itself.
+    """
+    if not other_firewall:
+        return []
+    found = []
+    for sandbox in sandboxes:
+        ports = sorted({(one.host_port, one.protocol) for one in sandbox.published if _is_open(one)})
+        if ports:
+            text = ", ".join(f"{number}/{protocol}" for number, protocol in ports)
+            number, protocol = ports[0]
+            advice = (
+                f"publish with -p 127.0.0.1:{number}:…, or allow whom you trust: nft add rule {owner_table} forward "
+                f"meta l4proto {protocol} ct original proto-dst {number} ip saddr != 203.0.113.0/24 drop"
+            )
+            subject = f"ports of {sandbox.container_name}"
+            found.append(Finding("note", subject, f"open to other machines, past {other_firewall}: {text}", advice))
+    return found
+
+
+def _is_open(port: PublishedPort) -> bool:
+    return port.host_port != 0 and (port.host_ip in ANY or not ipaddress.ip_address(port.host_ip).is_loopback)
 
 
 def _switches(bridge: str) -> Finding | None:

@@ -175,7 +175,11 @@ class NetworkService:
 
     def examine(self) -> list[Finding]:
         """What `doctor` says of networks."""
-        return checks.examine(self._config, self.store, self._bridges, self._firewall)
+        found = checks.examine(self._config, self.store, self._bridges, self._firewall)
+        if self._firewall is not None:
+            sandboxes = self.store.sandboxes.values()
+            found += checks.open_ports(sandboxes, self._host.other_firewall, self._firewall.owner_table)
+        return found
 
     def _heal_firewall(self) -> None:
         self._host.rebuild_firewall()

@@ -12,6 +12,7 @@ from darse.networks.default_networks import predefine
 from darse.networks.driver_registry import DriverRegistry
 from darse.networks.drivers import BridgeDriver
 from darse.networks.firewall import Firewall
+from darse.networks.host_firewall import ufw
 from darse.networks.host_firewall.firewalld import Firewalld
 from darse.networks.ipam import DefaultIPAM
 from darse.networks.model import IPNetwork, NetworkRecord, PublishedPort
@@ -164,6 +165,13 @@ class HostNetworks:
             if driver is not None and not driver.keeps_outside:
                 await driver.delete_network(record)
             await self.dismiss(record)
+
+    @property
+    def other_firewall(self) -> str:
+        """The firewall that the administrator has on the host beside the engine's table; empty when none is known."""
+        if self._firewalld.running:
+            return "firewalld"
+        return "ufw" if ufw.is_enabled() else ""
 
     async def close(self) -> None:
         """Follow firewalld no longer; everything stays for the containers that run."""
