@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
 .PHONY: help setup setup-test root run install uninstall stop catalog clients test test-unit test-pythons test-system test-heavy test-guest
-.PHONY: lint format bench docs constraints clean
+.PHONY: lint format bench docs constraints protocols clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -82,6 +82,9 @@ docs: setup-test ## check the documentation's links and examples, and write manu
 
 constraints: setup-test ## take the latest versions of Python packages into constraints.txt
 	@$(BIN)/python setup/constraints.py
+
+protocols: setup-test ## generate the messages of gRPC anew
+	@$(BIN)/python setup/protocols.py
 
 clean:           ## remove what the set-up and the tests made in this directory
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* build dist

@@ -95,7 +95,7 @@ def violations(root: Path) -> Iterator[Violation]:
     """Everything that is refused below a project's root."""
     package = root / "src" / "darse"
     classes: dict[str, list[str]] = {}
-    for path in sorted(package.rglob("*.py")):
+    for path in written(package):
         place = str(path.relative_to(root))
         source = path.read_text(encoding="utf-8")
         tree = ast.parse(source)
@@ -119,9 +119,18 @@ def violations(root: Path) -> Iterator[Violation]:
         yield from check_text(page.read_text(encoding="utf-8"), str(page.relative_to(root)), 1, is_page=True)
 
 
+def written(package: Path) -> list[Path]:
+    """The modules of a package that somebody has written: not those that setup/protocols.py generates."""
+    return sorted(path for path in package.rglob("*.py") if not _is_generated(path))
+
+
+def _is_generated(path: Path) -> bool:
+    return path.stem.endswith(("_pb2", "_grpc"))
+
+
 def longest_functions(root: Path) -> Iterator[tuple[int, str]]:
     """The lines and the name of every function."""
-    for path in (root / "src" / "darse").rglob("*.py"):
+    for path in written(root / "src" / "darse"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 assert node.end_lineno is not None
@@ -132,14 +141,14 @@ def sizes_of_folders(root: Path) -> Iterator[tuple[int, str]]:
     """How many modules are directly in each folder of the package, and the folder."""
     package = root / "src" / "darse"
     for folder in [package, *sorted(path for path in package.rglob("*") if path.is_dir())]:
-        modules = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+        modules = [path for path in folder.glob("*.py") if path.stem != "__init__" and not _is_generated(path)]
         yield len(modules), str(folder.relative_to(root))
 
 
 def imports(root: Path) -> dict[str, set[str]]:
     """Which of our modules each module imports while it is loaded: not in functions, nor for type checkers only."""
     names = {}
-    for path in sorted((root / "src" / "darse").rglob("*.py")):
+    for path in written(root / "src" / "darse"):
         parts = path.relative_to(root / "src").with_suffix("").parts
         names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     graph = {}

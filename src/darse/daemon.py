@@ -123,7 +123,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
     try:
         await engine.start()
         api = Api(engine)
-        server = ApiServer(api.handle)
+        server = ApiServer(api.handle, api.serve_http2)
         listeners = Listeners(config, server)
         try:
             await listeners.listen()

@@ -22,6 +22,7 @@ from darse.api.routes import (
     containers,
     distribution,
     execs,
+    grpc,
     image_archives,
     images,
     networks,
@@ -31,7 +32,7 @@ from darse.api.routes import (
     volumes,
 )
 from darse.api.routing import Call, Routes
-from darse.api.server import connection_of
+from darse.api.server import ServerConnection, connection_of
 from darse.core.errors import EngineError, InvalidParameter
 from darse.core.exhaustion import exhausted, reason
 
@@ -56,6 +57,7 @@ def all_routes() -> Routes:
         builds,
         commit,
         execs,
+        grpc,
         distribution,
         images,
         image_archives,
@@ -75,6 +77,7 @@ class Api:
         self._engine = engine
         self._routes = all_routes()
         self._operations: set[asyncio.Future[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def drain(self, seconds: float) -> None:
         """Wait until every operation in progress is done; streams are none."""
@@ -96,6 +99,12 @@ class Api:
             return response
         finally:
             connection.detach_from_drain()
+
+    def serve_http2(self, connection: ServerConnection) -> None:
+        """Serve gRPC on a connection that is HTTP/2 from its beginning."""
+        task = asyncio.create_task(grpc.serve(self._engine, connection))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:

@@ -7,6 +7,9 @@ A client may send the input of a hijacked stream right behind its request. aioht
 what follows a request to upgrade to `tcp` it would drop, or read as a request. So it is kept aside here, until the
 connection is hijacked or the request is answered otherwise.
 
+A connection that begins as HTTP/2 does, without a request before it (RFC 9113 section 3.3), is gRPC's: all of it is
+given to whoever serves that (`darse.api.grpc`).
+
 The body of an archive for a container, or of images, is kept aside, too, and reading stops, until it is clear who reads
 it: aiohttp, or those whom it is for (`darse.api.uploads`). Only on connections that have brought nothing but requests
 without a body before, for on these a read begins where a request does, and no body can pass for a request's head.
@@ -21,7 +24,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
@@ -52,13 +56,15 @@ _EARLY_LIMIT = 256 * 1024
 _UPLOAD = re.compile(rb"PUT [^ \r\n]*/archive\?|POST [^ \r\n]*/images/load[? ]")
 _HAS_MORE = re.compile(rb"[\r\n](?:content-length|transfer-encoding|upgrade)[ \t]*:", re.IGNORECASE)
 _REQUEST = re.compile(rb"[A-Z]+ [^ \r\n]+ HTTP/1\.[01]\r\n")
-_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*tcp[ \t]*(?:\r|\Z)", re.IGNORECASE)
+_UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*(?:tcp|h2c)[ \t]*(?:\r|\Z)", re.IGNORECASE)
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,10})[ \t]*(?:\r|\Z)", re.IGNORECASE)
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%b"
 )
 _log = logging.getLogger("darse.api")
+ServeHTTP2: TypeAlias = Callable[["ServerConnection"], None]
 
 
 class Hijacked(web.StreamResponse):
@@ -117,7 +123,9 @@ class ServerConnection(web.RequestHandler):
         "_early",
         "_given_away",
         "_head_timer",
+        "_http2",
         "_idle_timer",
+        "_is_new",
         "_payload",
         "_refused",
         "body_aside",
@@ -127,10 +135,18 @@ class ServerConnection(web.RequestHandler):
     )
 
     def __init__(
-        self, manager: web.Server, crowd: dict[ServerConnection, None], departures: _Departures, **options: Any
+        self,
+        manager: web.Server,
+        crowd: dict[ServerConnection, None],
+        departures: _Departures,
+        http2: ServeHTTP2 | None,
+        **options: Any,
     ) -> None:
         """`crowd` holds the connections, oldest first, that have not brought a whole request yet."""
         super().__init__(manager, **options)
+        self._http2 = http2
+        # Whether nothing is known yet of what the client speaks.
+        self._is_new = True
         self._crowd = crowd
         self._departures = departures
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -185,6 +201,15 @@ class ServerConnection(web.RequestHandler):
         """Feed the parser with requests, and keep what follows a request to upgrade."""
         if self._refused:
             return
+        if self._is_new:
+            data = (self._early or b"") + data
+            self._early = None
+            if self._http2 is not None and (data.startswith(_HTTP2) or _HTTP2.startswith(data)):
+                self._early = data
+                if len(data) >= len(_HTTP2):
+                    self._begin_http2(self._http2)
+                return
+            self._is_new = False
         if self.body_aside is not None:
             self.body_aside += data
             return
@@ -210,6 +235,14 @@ class ServerConnection(web.RequestHandler):
         self._early += data
         if len(self._early) >= _EARLY_LIMIT and self.transport is not None:
             self.transport.pause_reading()
+
+    def _begin_http2(self, serve: ServeHTTP2) -> None:
+        """Leave the connection to whoever serves HTTP/2; `take_early` has what came until they are loaded."""
+        self._has_request()
+        self._http2 = None
+        assert self.transport is not None
+        self.transport.pause_reading()
+        serve(self)
 
     def _buffer_early(self, data: bytes) -> bool:
         """Take a request that brings an archive, without what follows its head; False when it is another one."""
@@ -367,8 +400,10 @@ def _first_line(text: str) -> str:
 class ApiServer(web.Server):
     """Makes connections."""
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, handler: Any, http2: ServeHTTP2 | None = None) -> None:
+        """`http2` serves the connections that begin as HTTP/2 does."""
         super().__init__(handler, request_factory=_make_request, access_log=None)
+        self._http2 = http2
         self._crowd: dict[ServerConnection, None] = {}
         self._departures = _Departures()
 
@@ -377,6 +412,7 @@ class ApiServer(web.Server):
             self,
             self._crowd,
             self._departures,
+            self._http2,
             loop=asyncio.get_running_loop(),
             logger=_log,
             access_log=None,

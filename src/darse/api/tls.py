@@ -34,6 +34,8 @@ def server_context(tls: TLS) -> ssl.SSLContext:
     if tls.ca is not None:
         context.load_verify_locations(tls.ca)
         context.verify_mode = ssl.CERT_REQUIRED
+    # In our order: HTTP/2, which only gRPC is served on, for those alone that speak nothing else.
+    context.set_alpn_protocols(["http/1.1", "h2"])
     return context
 
 

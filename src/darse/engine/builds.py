@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from darse.build.history import BuildHistoryService
     from darse.build.service import BuildService
     from darse.build.solver import CacheRecord
+    from darse.buildkit.door import Door
 
 
 class Builds:
@@ -27,6 +28,7 @@ class Builds:
         self._containers = containers
         self._registries = registries
         self._made: BuildService | None = None
+        self._door: Door | None = None
 
     def open(self) -> None:
         """Make the directory that processes of builds see, and remove what builds of a killed engine left."""
@@ -37,8 +39,18 @@ class Builds:
 
     async def close(self) -> None:
         """Wait for what is under way."""
+        if self._door is not None:
+            await self._door.close()
         if self._made is not None:
             await self._made.close()
+
+    async def door(self) -> Door:
+        """Where clients of BuildKit come in; loaded for the first of them."""
+        service = await self.load()
+        make = await executors.storage.run(_door)
+        if self._door is None:
+            self._door = make(service, self._context)
+        return self._door
 
     @property
     def service(self) -> BuildService:
@@ -112,6 +124,13 @@ def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], Bui
         return BuildService(context.config.data_root, context.images, registries, executor, storage, history)
 
     return make
+
+
+def _door() -> Callable[[BuildService, Dependencies], Door]:
+    """Import gRPC and what is served on it; return what makes the door."""
+    from darse.buildkit.door import Door  # noqa: PLC0415
+
+    return Door
 
 
 def _shown(record: CacheRecord, *, in_use: bool) -> BuildCacheRecord:

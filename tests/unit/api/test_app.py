@@ -84,7 +84,6 @@ async def test_a_defect_is_one_requests_500_and_not_the_engines_end(served: Serv
 @pytest.mark.parametrize(
     ("method", "target"),
     [
-        ("POST", "/session"),
         ("POST", "/swarm/init"),
     ],
 )

@@ -10,7 +10,6 @@ import msgspec
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.responses import json_response, stream
-from darse.api.routes.cluster import not_here_yet
 from darse.api.routing import Call, Routes
 from darse.core.errors import InvalidParameter
 from darse.core.events import Event
@@ -124,14 +123,3 @@ async def explain_dns(call: Call) -> web.StreamResponse:
 async def doctor(call: Call) -> web.StreamResponse:
     """What of the host keeps the engine from doing all it could."""
     return json_response(await call.engine.system.doctor())
-
-
-# What later rooms bring. Clients ask for some of it to find out what there is, and read 501 as "not here".
-_LATER = (
-    ("POST", "/session"),
-    ("POST", "/grpc"),
-)
-
-
-for _method, _template in _LATER:
-    ROUTES.add(_method, _template)(not_here_yet)

@@ -53,14 +53,19 @@ def hosts_content(
     context: Dependencies, host: HostConfig, name: tuple[str, str], addresses: list[str], links: Sequence[str] = ()
 ) -> bytes:
     """/etc/hosts of a container. `name` is the host's and the domain's; `links` are further lines, `name:address`."""
-    default = context.networks.default_bridge()
-    gateway = context.config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
+    gateway = host_gateway(context)
     hostname, domain = name
     extra = host.ExtraHosts or ()
     if host.NetworkMode == "host":
         host_entries = _read(Path("/etc/hosts")).encode()
         return host_entries + (names.hosts_file(hostname, "", (), extra, gateway) if extra else b"")
     return names.hosts_file(hostname, domain, addresses, [*extra, *links], gateway)
+
+
+def host_gateway(context: Dependencies) -> str:
+    """The address that `host-gateway` stands for: the host's own, as containers reach it."""
+    default = context.networks.default_bridge()
+    return context.config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
 
 
 def resolv_conf_content(context: Dependencies, container_id: str, host: HostConfig) -> bytes:

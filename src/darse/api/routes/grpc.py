@@ -1,0 +1,89 @@
+"""`/grpc` and `/session`: connections of build clients, which go on as gRPC. What serves it is loaded for the first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from darse.api import aiohttp_server as web
+from darse.api.routing import Call, Routes
+from darse.api.server import Hijacked, ServerConnection, connection_of
+from darse.core.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from darse.buildkit.door import DoorConnection
+    from darse.engine.engine import Engine
+
+ROUTES = Routes()
+_UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+_SESSION = "X-Docker-Expose-Session-"
+_log = logging.getLogger("darse.api")
+
+
+@ROUTES.add("POST", "/grpc")
+async def grpc(call: Call) -> web.StreamResponse:
+    """Go on as gRPC: the client asks."""
+    door = await call.engine.builds.door()
+    return await _upgraded(call.request, door.serve)
+
+
+@ROUTES.add("POST", "/session")
+async def session(call: Call) -> web.StreamResponse:
+    """Go on as gRPC: the client answers, until it closes the connection."""
+    headers = call.request.headers
+    identifier = headers.get(f"{_SESSION}Uuid", "")
+    if not identifier:
+        raise InvalidParameter("a session needs an ID: X-Docker-Expose-Session-Uuid")
+    door = await call.engine.builds.door()
+    opened = door.session(
+        identifier,
+        name=headers.get(f"{_SESSION}Name", ""),
+        shared_key=headers.get(f"{_SESSION}Sharedkey", ""),
+        methods=headers.getall(f"{_SESSION}Grpc-Method", []),
+    )
+    return await _upgraded(call.request, opened)
+
+
+async def serve(engine: Engine, connection: ServerConnection) -> None:
+    """Serve gRPC on a connection that is HTTP/2 from its beginning."""
+    try:
+        door = await engine.builds.door()
+        await _carried(connection, door.serve)
+    except Exception:
+        _log.exception("a gRPC connection failed")
+        connection.force_close()
+
+
+async def _upgraded(request: web.BaseRequest, make: Callable[[], DoorConnection]) -> web.StreamResponse:
+    if request.headers.get("Upgrade", "").lower() != "h2c":
+        raise InvalidParameter(f"{request.path} is for gRPC: the request must say `Upgrade: h2c`")
+    connection = connection_of(request)
+    connection.detach_from_drain()
+    response = Hijacked()
+    response.force_close()
+    if connection.transport is not None:
+        connection.transport.write(_UPGRADED)
+        await _carried(connection, make)
+    return response
+
+
+async def _carried(connection: ServerConnection, make: Callable[[], DoorConnection]) -> None:
+    """Serve until the client has gone; it goes with whoever cancels this."""
+    transport = connection.transport
+    if transport is None:
+        return
+    served = make()
+    served.protocol.when_lost = connection.connection_lost
+    try:
+        served.open(transport, connection.take_early())
+        with contextlib.suppress(RuntimeError):  # a transport that reads, in some event loops
+            transport.resume_reading()
+        await served.ended()
+    except asyncio.CancelledError:
+        transport.abort()
+        raise
+    finally:
+        transport.close()

@@ -1,0 +1,10 @@
+"""The BuildKit door: gRPC for docker's build clients. Imported for the first connection.
+
+    wire/         messages and services: BuildKit's names and numbers, generated from the .proto files beside them
+    transport/    HTTP/2 connections that the API hands over: as a server, as a client, and one inside another
+    sessions/     what clients let the engine ask of them: files, secrets, credentials, agents
+    services/     Control, LLBBridge, health
+
+A client opens one connection on which it asks (`/grpc`, or HTTP/2 on the socket itself), and one on which it answers
+(`/session`): there the engine is the client of gRPC.
+"""

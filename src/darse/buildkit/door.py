@@ -1,0 +1,93 @@
+"""The door: which services a connection has, and the sessions that clients have opened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from darse.build.service import BuildService
+from darse.buildkit.services.control import ControlService
+from darse.buildkit.services.health import HealthService
+from darse.buildkit.services.worker import worker_record
+from darse.buildkit.sessions import ClientSession, SessionPool
+from darse.buildkit.transport import Servicer, service_protocol
+from darse.buildkit.transport.connection import BoundedProtocol
+from darse.containers.dependencies import Dependencies
+from darse.containers.networking.etc_files import host_gateway
+
+
+class DoorConnection(Protocol):
+    """A connection that the API hands over."""
+
+    @property
+    def protocol(self) -> BoundedProtocol:
+        """Of HTTP/2."""
+        ...
+
+    def open(self, transport: asyncio.Transport, early: bytes) -> None:
+        """Take the transport. early: what the client has sent already."""
+        ...
+
+    async def ended(self) -> None:
+        """Return when it is over."""
+        ...
+
+
+class _Served:
+    """A connection on which the client asks."""
+
+    def __init__(self, services: Sequence[Servicer]) -> None:
+        self.protocol = self._served = service_protocol(services)
+
+    def open(self, transport: asyncio.Transport, early: bytes) -> None:
+        """See DoorConnection."""
+        self._served.serve(transport, early)
+
+    async def ended(self) -> None:
+        """See DoorConnection."""
+        await self._served.ended()
+
+
+class _Answering:
+    """A connection on which the client answers."""
+
+    def __init__(self, pool: SessionPool, session: ClientSession) -> None:
+        self._pool = pool
+        self._session = session
+        self.protocol = session.channel.protocol
+
+    def open(self, transport: asyncio.Transport, early: bytes) -> None:
+        """See DoorConnection."""
+        self._session.channel.open(transport, early)
+        self._pool.add(self._session)
+
+    async def ended(self) -> None:
+        """See DoorConnection."""
+        try:
+            await self.protocol.lost.wait()
+        finally:
+            self._pool.remove(self._session)
+
+
+class Door:
+    """What clients of BuildKit talk to; one for the engine."""
+
+    def __init__(self, builds: BuildService, context: Dependencies) -> None:
+        self.sessions = SessionPool()
+        worker = partial(worker_record, context.config, lambda: host_gateway(context))
+        self._services: list[Servicer] = [ControlService(self.sessions, worker), HealthService()]
+
+    def serve(self) -> DoorConnection:
+        """A connection on which the client asks."""
+        return _Served(self._services)
+
+    def session(
+        self, identifier: str, *, name: str, shared_key: str, methods: Sequence[str]
+    ) -> Callable[[], DoorConnection]:
+        """What makes a connection on which the client answers."""
+        return lambda: _Answering(self.sessions, ClientSession(identifier, name, shared_key, methods))
+
+    async def close(self) -> None:
+        """End what runs."""
