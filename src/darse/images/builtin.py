@@ -109,9 +109,10 @@ class BuiltinImages:
             blob = await self._loader().unpack_base_layer(archive, lease)
             config = msgspec.structs.replace(config, rootfs=RootFS("layers", [blob.digest]))
             documents = ImageDocuments.of_layers(msgspec.json.encode(config), [blob])
+            prepared = await self._writer.prepare(documents)
             async with self._content.stored(documents.contents):
                 with self._images.changing():
-                    image, _ = self._writer.record(documents, names=[name])
+                    image, _ = self._writer.record(prepared, names=[name])
                     publish_image_event(self._events, "tag", image, name.familiar)
 
 

@@ -236,9 +236,10 @@ class ImageService:
         `parent` is the id of the image that it was made from. Call it with a lease on the layers.
         """
         documents = ImageDocuments.of_layers(config, layers)
+        prepared = await self.stores.writer.prepare(documents, parent=parent)
         async with self.stores.content.stored(documents.contents):
             with self.stores.images.changing():
-                image, _ = self.stores.writer.record(documents, names=names, parent=parent)
+                image, _ = self.stores.writer.record(prepared, names=names)
                 for name in names:
                     publish_image_event(self._events, "tag", image, name.familiar)
                 yield image
@@ -252,13 +253,14 @@ class ImageService:
         InvalidParameter when a layer is missing.
         """
         contents = [*more, *(content for one in documents for content in one.contents)]
+        prepared = [await self.stores.writer.prepare(one) for one in documents]
         async with self.stores.content.stored(contents):
             with self.stores.images.changing():
                 images = []
-                for one in documents:
+                for one in prepared:
                     image, target = self.stores.writer.record(one, names=names)
                     images.append(image)
-                    for layer, blob in zip(image.layers, one.layers, strict=True):
+                    for layer, blob in zip(image.layers, one.documents.layers, strict=True):
                         if self.stores.content.has(blob.digest):
                             self.stores.compressed.add(layer.diff_id, blob, "")
                 for name in names:

@@ -290,11 +290,14 @@ class ImageStore:
 
     # Changing
 
-    def add(self, image: Image) -> Image:
-        """Insert an image, or keep the one that is here, which is returned; put its target in the same transaction."""
+    def add(self, image: Image, row: bytes) -> Image:
+        """Insert an image, or keep the one that is here, which is returned; put its target in the same transaction.
+
+        row: its document, by IMAGE_DOCUMENTS.
+        """
         if image.id not in self._images:
             with self._state.transaction() as connection:
-                connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, IMAGE_DOCUMENTS.encode(image)))
+                connection.execute("INSERT INTO images VALUES (?, ?)", (image.id, row))
             self._images[image.id] = image
         return self._images[image.id]
 

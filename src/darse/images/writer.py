@@ -1,9 +1,11 @@
 """Recording images: the documents of one image, checked against each other, and its rows in the database.
 
-documents = ImageDocuments.of_target(…)
-async with content.stored(documents.contents):      # durable before the rows that name them
+prepared = await writer.prepare(ImageDocuments.of_target(…))
+async with content.stored(prepared.documents.contents):      # durable before the rows that name them
     with images.changing():
-        image, target = writer.record(documents, names=[…])
+        image, target = writer.record(prepared, names=[…])
+
+A config may have a history of a hundred thousand lines: it is read, and its row is written, in threads.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.image_spec.digests import chain_ids, digest_of
 from darse.image_spec.manifests import Descriptor, Manifest, encode_manifest
 from darse.image_spec.media_types import OCI_CONFIG, OCI_MANIFEST
 from darse.images.content.manifests import decode, target_with
 from darse.images.layers.store import LayerStore
-from darse.images.model import Image, Layer, Target, parse_config
+from darse.images.model import IMAGE_DOCUMENTS, Image, ImageConfig, Layer, Target, parse_config
 from darse.images.references import Reference
 from darse.images.store import ImageStore
 
@@ -55,6 +58,14 @@ class ImageDocuments(msgspec.Struct, frozen=True):
         return cls.of_target(encode_manifest(described, layers, OCI_MANIFEST), OCI_MANIFEST, config=config)
 
 
+class PreparedImage(msgspec.Struct, frozen=True):
+    """An image that can be recorded: with its documents, and the document of its row."""
+
+    image: Image
+    documents: ImageDocuments
+    row: bytes
+
+
 class ImageWriter:
     """Records images whose layers are in the layer store, and whose documents are in the content store."""
 
@@ -62,39 +73,48 @@ class ImageWriter:
         self._images = images
         self._layers = layers
 
-    def record(
-        self, documents: ImageDocuments, *, names: Iterable[Reference] = (), parent: str = ""
-    ) -> tuple[Image, Target]:
-        """Record an image, its target and its names in one transaction; return what the store has now.
+    async def prepare(self, documents: ImageDocuments, *, parent: str = "") -> PreparedImage:
+        """Make the image of documents, whose layers a lease holds.
 
         `parent` is the id of the image that it was committed from. Raises InvalidParameter when a layer is missing.
         """
-        image = self._image(documents, parent)
+        parsed = await executors.storage.run(parse_config, documents.config)
+        image = self._image(documents, parsed, parent)
+        return PreparedImage(image, documents, await executors.storage.run(IMAGE_DOCUMENTS.encode, image))
+
+    def record(self, prepared: PreparedImage, *, names: Iterable[Reference] = ()) -> tuple[Image, Target]:
+        """Record an image, its target and its names in one transaction; return what the store has now.
+
+        Raises InvalidParameter when a layer has gone missing.
+        """
+        self._require_layers(prepared.image.layers)
         with self._images.changing():
-            recorded = self._images.add(image)
-            target = self._images.put(documents.target)
+            recorded = self._images.add(prepared.image, prepared.row)
+            target = self._images.put(prepared.documents.target)
             for name in names:
                 self._images.tag(name, target, anew=False)
         return recorded, target
 
-    def _image(self, documents: ImageDocuments, parent: str) -> Image:
-        parsed = parse_config(documents.config)
+    def _image(self, documents: ImageDocuments, parsed: ImageConfig, parent: str) -> Image:
         diff_ids: Sequence[str] = parsed.rootfs.diff_ids
         if len(diff_ids) != len(documents.layers):
             raise InvalidParameter(
                 f"invalid image: {len(documents.layers)} layers, and the config lists {len(diff_ids)}"
             )
-        chain = chain_ids(diff_ids)
-        for chain_id, diff_id in zip(chain, diff_ids, strict=True):
-            if not self._layers.exists(chain_id):
-                raise InvalidParameter(f"invalid image: layer {diff_id} is missing")
+        layers = tuple(map(Layer, documents.layers, diff_ids, chain_ids(diff_ids)))
+        self._require_layers(layers)
         return Image(
             id=digest_of(documents.config),
             parent=parent,
             manifest=documents.manifest,
             config_size=len(documents.config),
             config=parsed,
-            layers=tuple(map(Layer, documents.layers, diff_ids, chain)),
-            size=sum(self._layers.size(chain_id) for chain_id in chain),
+            layers=layers,
+            size=sum(self._layers.size(layer.chain_id) for layer in layers),
             stored_ns=time.time_ns(),
         )
+
+    def _require_layers(self, layers: Iterable[Layer]) -> None:
+        for layer in layers:
+            if not self._layers.exists(layer.chain_id):
+                raise InvalidParameter(f"invalid image: layer {layer.diff_id} is missing")

@@ -12,7 +12,7 @@ from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
 from darse.image_spec.platforms import Platform
 from darse.images import references, store
 from darse.images.content.manifests import target_with
-from darse.images.model import Image, ImageConfig, Target, Variant
+from darse.images.model import IMAGE_DOCUMENTS, Image, ImageConfig, Target, Variant
 from darse.images.store import ImageStore
 
 HOST = platforms.host().architecture
@@ -61,7 +61,7 @@ def images(state):
 def put(images, target, *members, names=()):
     with images.changing():
         for image in members:
-            images.add(image)
+            images.add(image, IMAGE_DOCUMENTS.encode(image))
         stored = images.put(target)
         for name in names:
             images.tag(references.parse(name), stored)

@@ -21,10 +21,12 @@ from darse.build.exporter.attestations import attestation_of
 from darse.build.exporter.layers import LayerExport
 from darse.build.exporter.options import ExportOptions, PlatformResult
 from darse.build.solver.executor import Snapshot
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.times import rfc3339
 from darse.image_spec.manifests import Descriptor, encode_index, encode_manifest
 from darse.image_spec.media_types import OCI_CONFIG, OCI_INDEX, OCI_MANIFEST
+from darse.image_spec.platforms import Platform
 from darse.images import references
 from darse.images.gc.collector import Lease
 from darse.images.model import Layer, parse_config
@@ -116,11 +118,9 @@ async def _made(executor: EngineExecutor, result: PlatformResult, options: Expor
     stack = executor.layers_of(result.snapshot) if result.snapshot is not None else ()
     image = result.image
     layers = await LayerExport(executor, lease, options).export(stack, image.diff_ids)
-    document = _document(image, layers, result.created, squash=options.squash and len(layers) > len(image.diff_ids))
-    if result.inline_cache is not None:
-        document[INLINE_CACHE] = result.inline_cache([layer.diff_id for layer in layers])
-    config = msgspec.json.encode(document)
-    platform = parse_config(config).platform
+    squash = options.squash and len(layers) > len(image.diff_ids)
+    # In a thread: the history may have a hundred thousand lines.
+    config, platform = await executors.storage.run(_config, result, layers, squash=squash)
     shown = str(platform)
     manifest = encode_manifest(
         Descriptor.of(config, OCI_CONFIG),
@@ -133,6 +133,15 @@ async def _made(executor: EngineExecutor, result: PlatformResult, options: Expor
         annotations=_annotations(options, "manifest-descriptor", shown),
     )
     return _Made(config, manifest, descriptor)
+
+
+def _config(result: PlatformResult, layers: Sequence[Layer], *, squash: bool) -> tuple[bytes, Platform]:
+    """The configuration, and its platform in the normal form."""
+    document = _document(result.image, layers, result.created, squash=squash)
+    if result.inline_cache is not None:
+        document[INLINE_CACHE] = result.inline_cache([layer.diff_id for layer in layers])
+    config = msgspec.json.encode(document)
+    return config, parse_config(config).platform
 
 
 def _annotations(options: ExportOptions, kind: str, platform: str = "") -> dict[str, str] | None:

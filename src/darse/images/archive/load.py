@@ -31,7 +31,7 @@ from darse.images.model import History, Image, ImageConfig, RootFS, parse_config
 from darse.images.progress import DisplacedName, LoadedImage, Report, ignore
 from darse.images.references import Reference
 from darse.images.store import ImageStore
-from darse.images.writer import ImageDocuments, ImageWriter
+from darse.images.writer import ImageDocuments, ImageWriter, PreparedImage
 from darse.wire.containers import ContainerConfig
 
 
@@ -73,7 +73,7 @@ class ImageLoader:
         loaded = []
         async with self._gc.lease() as lease, archive:
             await archive.read(body, report)
-            for target in find_targets(archive.contents, platforms):
+            for target in await executors.storage.run(find_targets, archive.contents, platforms):
                 loaded.append(await self._load_target(target, archive, lease))
                 report(loaded[-1])
             self._restore_parents(parents_of(archive.contents))
@@ -88,8 +88,9 @@ class ImageLoader:
             else ImageDocuments.of_layers(config, blobs)
             for config, blobs in prepared
         ]
+        images = [await self._writer.prepare(one) for one in documents]
         async with self._content.stored(content for one in documents for content in one.contents):
-            return self._record(documents, names, keeps_blobs=bool(target.document))
+            return self._record(images, names, keeps_blobs=bool(target.document))
 
     def _present(self, digest: str) -> str | None:
         """See `ArchiveReader`."""
@@ -101,7 +102,7 @@ class ImageLoader:
     ) -> tuple[bytes, list[Descriptor]]:
         """Publish an image's layers; return its config, and the layers' descriptors."""
         document = image.config
-        diff_ids = parse_config(document).rootfs.diff_ids
+        diff_ids = (await executors.storage.run(parse_config, document)).rootfs.diff_ids
         if not diff_ids and image.layers and b'"rootfs"' not in document:
             # From before docker 1.10: the config does not list them.
             diff_ids = [await self._diff_id(layer, archive) for layer in image.layers]
@@ -160,17 +161,17 @@ class ImageLoader:
                 found.append(DisplacedName(name, image.id))
         return found
 
-    def _record(self, documents: list[ImageDocuments], names: list[Reference], *, keeps_blobs: bool) -> LoadedImage:
+    def _record(self, images: list[PreparedImage], names: list[Reference], *, keeps_blobs: bool) -> LoadedImage:
         """Record the images of a target in one transaction.
 
         `keeps_blobs`: the layers' blobs are those of a manifest that came, not of one that is made here.
         """
         with self._images.changing():
-            displaced = self._displaced(names, {digest_of(one.config) for one in documents})
-            for one in documents:
+            displaced = self._displaced(names, {one.image.id for one in images})
+            for one in images:
                 image, target = self._writer.record(one, names=names)
                 if keeps_blobs:
-                    for layer, blob in zip(image.layers, one.layers, strict=True):
+                    for layer, blob in zip(image.layers, one.documents.layers, strict=True):
                         self._compressed.add(layer.diff_id, blob, "")
             default = self._images.default(target)
             publish_image_event(self._events, "load", default)
@@ -207,9 +208,10 @@ class ImageLoader:
             blob = await self._one_layer(body, lease)
             document = _imported(config, blob.digest, message or "Imported from -", platform)
             documents = ImageDocuments.of_layers(msgspec.json.encode(document), [blob])
+            prepared = await self._writer.prepare(documents)
             async with self._content.stored(documents.contents):
                 with self._images.changing():
-                    image, _ = self._writer.record(documents, names=[name] if name else [])
+                    image, _ = self._writer.record(prepared, names=[name] if name else [])
                     if name:
                         publish_image_event(self._events, "tag", image, name.familiar)
                     publish_image_event(self._events, "import", image)

@@ -29,7 +29,7 @@ from darse.images.gc.collector import GarbageCollector, Lease
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import FileSource, LayerStore
-from darse.images.model import Image, parse_config
+from darse.images.model import Image, ImageConfig, parse_config
 from darse.images.references import Reference
 from darse.images.snapshots.service import SnapshotService
 from darse.images.store import ImageStore
@@ -92,7 +92,7 @@ class StoreCheck:
                 yield _problem(f"layer {chain_id}", "it cannot be synced to the disk", "see the engine's log")
         for message in self._check_database():
             yield message
-        for message in self._check_images(repair=repair):
+        async for message in self._check_images(repair=repair):
             yield message
         async for message in self._check_documents(lease, repair=repair):
             yield message
@@ -113,14 +113,16 @@ class StoreCheck:
         for table, *_ in self._state.rows("PRAGMA foreign_key_check"):
             yield _problem("database", f"a row of {table} refers to what is not there", REBUILD)
 
-    def _check_images(self, *, repair: bool) -> Iterator[CheckMessage]:
+    async def _check_images(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Compare the rows of images with their documents, from which they are derived."""
         yield CheckMessage(doing="images", total=len(self._images))
         for image in self._images:
             try:
-                config = parse_config(self._content.read(image.id))
+                config = await executors.storage.run(self._config, image)
             except EngineError:
                 continue  # `_check_documents` reports it
+            if self._images.by_id(image.id) is not image:
+                continue  # it was removed meanwhile
             derived = msgspec.structs.replace(image, config=config)
             chain = tuple(chain_ids(config.rootfs.diff_ids))
             if derived == image and image.chain_ids == chain:
@@ -129,6 +131,9 @@ class StoreCheck:
             if repaired:
                 self._images.replace(derived)
             yield _problem(f"image {image.id}", "its row is not what its config says", _again(image), repaired=repaired)
+
+    def _config(self, image: Image) -> ImageConfig:
+        return parse_config(self._content.read(image.id))
 
     # Documents
 

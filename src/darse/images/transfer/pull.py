@@ -148,7 +148,7 @@ class Puller:
         digest = resolved.manifest.config.digest
         with step(operation, "request", "the image's config", *fetches(repository, "blobs", digest)):
             config = await self._config(client, repository, resolved)
-        diff_ids = parse_config(config).rootfs.diff_ids
+        diff_ids = (await executors.storage.run(parse_config, config)).rootfs.diff_ids
         if len(diff_ids) != len(resolved.layers):
             raise InvalidParameter(
                 f"invalid image: the manifest has {len(resolved.layers)} layers, and the config {len(diff_ids)}"
@@ -204,9 +204,10 @@ class Puller:
         documents = ImageDocuments.of_target(
             resolved.target.content, resolved.target_type, config=config, manifests=manifests
         )
+        prepared = await stores.writer.prepare(documents)
         async with stores.content.stored(documents.contents):
             with stores.images.changing():
-                image, _ = stores.writer.record(documents, names=[name])
+                image, _ = stores.writer.record(prepared, names=[name])
                 for diff_id, layer in zip(diff_ids, resolved.layers, strict=True):
                     blob = Descriptor(layer.media_type, layer.digest, layer.size, urls=layer.urls or None)
                     stores.compressed.add(diff_id, blob, reference.name)

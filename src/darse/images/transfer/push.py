@@ -40,7 +40,7 @@ from darse.images.transfer.mirrors import try_endpoints
 from darse.images.transfer.progress import ProgressReporter
 from darse.images.transfer.registries import Registries, in_thread
 from darse.images.transfer.uploads import LayerUpload
-from darse.images.writer import ImageDocuments
+from darse.images.writer import ImageDocuments, PreparedImage
 
 if TYPE_CHECKING:
     from darse.distribution import Credentials, RegistryClient, Repository
@@ -252,19 +252,21 @@ class Pusher:
         `more` are documents of attestations.
         """
         stores = self._stores
-        recorded: list[ImageDocuments] = []
+        recorded: list[PreparedImage] = []
         if final.digest != target.digest and (plan.index is not None or not target.is_index):
             configs = await stores.content.read_documents(image.id for image, _ in plan.images)
             manifests = {made.digest: made.content for made in pushed.values()} if plan.index else None
             recorded = [
-                ImageDocuments.of_target(final.content, final.media_type, config=config, manifests=manifests)
+                await stores.writer.prepare(
+                    ImageDocuments.of_target(final.content, final.media_type, config=config, manifests=manifests)
+                )
                 for config in configs.values()
             ]
-        contents = [content for one in recorded for content in one.contents]
+        contents = [content for one in recorded for content in one.documents.contents]
         async with stores.content.stored([*contents, *more] if recorded else []):
             with stores.images.changing():
-                for documents in recorded:
-                    stores.writer.record(documents, names=[reference])
+                for one in recorded:
+                    stores.writer.record(one, names=[reference])
                 self._events.publish("image", "push", reference.familiar, {"name": reference.familiar_name})
 
 

@@ -49,6 +49,9 @@ class ImageDocument(msgspec.Struct):
     author: str = ""
     diff_ids: list[str] = []
     """Layers of the base."""
+    _places: dict[str, int] = {}
+    """Where variables are in `Env`, as far as it was looked through: `_searched` entries."""
+    _searched: int = 0
 
     @classmethod
     def empty(cls, platform: str) -> ImageDocument:
@@ -79,11 +82,13 @@ class ImageDocument(msgspec.Struct):
     def set_environment(self, name: str, value: str) -> None:
         """Set a variable at its place, or at the end."""
         entries = self.config.setdefault("Env", [])
-        for index, entry in enumerate(entries):
-            if entry.partition("=")[0] == name:
-                entries[index] = f"{name}={value}"
-                return
-        entries.append(f"{name}={value}")
+        for index in range(self._searched, len(entries)):
+            self._places.setdefault(entries[index].partition("=")[0], index)
+        self._searched = len(entries)
+        if (place := self._places.get(name)) is not None:
+            entries[place] = f"{name}={value}"
+        else:
+            entries.append(f"{name}={value}")
 
     def shell(self) -> list[str]:
         """What runs commands that are one text."""
