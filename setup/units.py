@@ -24,6 +24,7 @@ from typing import NoReturn
 COMMANDS = Path(__file__).resolve().parent.parent / ".venv" / "bin"
 UNITS = "etc/systemd/system"
 DOCKER_LINK = "usr/local/bin/docker"
+COMPOSE_LINK = "usr/local/bin/docker-compose"
 # Units of Debian's docker.io and of docker's own packages.
 DOCKERS_UNITS = ("lib/systemd/system/docker.socket", "usr/lib/systemd/system/docker.socket")
 
@@ -100,10 +101,12 @@ def install(root: Path, *, docker: bool) -> None:
     (units / "darsed.socket").write_text(SOCKET.format(more=more, group=socket_group()))
     (units / "darsed.service").write_text(SERVICE.format(darsed=COMMANDS / "darsed"))
     if docker:
-        link = root / DOCKER_LINK
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not is_ours(link):
-            link.symlink_to(COMMANDS / "darse")
+        for name in (DOCKER_LINK, COMPOSE_LINK):
+            link = root / name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            # A docker-compose that is installed stays: it drives this engine as well.
+            if not os.path.lexists(link):
+                link.symlink_to(COMMANDS / "darse")
     systemctl(root, "enable", "darsed.socket", "darsed.service")
     if runs(root):
         systemctl(root, "daemon-reload")
@@ -125,9 +128,9 @@ def remove(root: Path) -> None:
             (root / UNITS / one).unlink()
         if runs(root):
             systemctl(root, "daemon-reload")
-    link = root / DOCKER_LINK
-    if is_ours(link):
-        link.unlink()
+    for name in (DOCKER_LINK, COMPOSE_LINK):
+        if is_ours(root / name):
+            (root / name).unlink()
     print("darsed is no service any more; containers run on, `darse` starts an engine when it is needed")
 
 

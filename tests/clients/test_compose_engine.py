@@ -251,7 +251,6 @@ def test_failures_say_what_is_wrong(shop: Shop) -> None:
     assert done.returncode == 1
     assert "dependency failed to start: container shop-store-1 is unhealthy" in done.stderr
     for arguments, reason in (
-        (("up", "--build"), "does not build yet"),
         (("logs", "nobody"), "no such service: nobody"),
         (("exec", "-T", "sidecar2", "true"), "no such service"),
         (("up", "-d", "--force-recreate", "--no-recreate"), "incompatible"),

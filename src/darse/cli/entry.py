@@ -44,6 +44,8 @@ GLOBAL = Command(
 _LEVEL_NAMES = "debug, info, warn, error, fatal"
 _LOG_LEVELS = frozenset({"", "trace", "warning", "panic", *_LEVEL_NAMES.split(", ")})
 
+_COMPOSE_LINK = "docker-compose"
+
 # Statuses of processes that a signal ended are above this (POSIX.1 sh); `signal` takes a millisecond to import.
 _KILLED = 128
 
@@ -58,7 +60,9 @@ def main() -> None:
 
         sys.stdout, sys.stderr = screen.guarded(sys.stdout), screen.guarded(sys.stderr)
     try:
-        status = run(sys.argv[1:])
+        # Linked to as docker-compose, it is that command.
+        is_compose = os.path.basename(sys.argv[0]) == _COMPOSE_LINK
+        status = run([*(["compose"] if is_compose else ()), *sys.argv[1:]])
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has left, as `head` does.
@@ -174,8 +178,8 @@ def _after_group_flags(words: list[str], settings: Settings) -> int | None:
         return None  # docker's plugin has more flags
     if not rest or rest == ["help"]:
         return _group(words[0], sys.modules[module].GROUP)
-    typed = " ".join([words[0], *rest[:1]])
-    return _run_command(typed, typed, rest[1:], settings, options) if typed in index.COMMANDS else None
+    found = index.resolve([words[0], *rest])
+    return _run_command(*found, settings, options) if found is not None else None
 
 
 def _help(words: list[str], settings: Settings) -> int:

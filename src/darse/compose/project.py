@@ -40,6 +40,7 @@ class ProjectOptions:
         env_files: list[str] | None = None,
         directory: str = "",
         all_resources: bool = False,
+        compatibility: bool = False,
     ) -> None:
         self.files = files or []
         self.name = name
@@ -47,6 +48,7 @@ class ProjectOptions:
         self.env_files = env_files or []
         self.directory = directory
         self.all_resources = all_resources
+        self.compatibility = compatibility
 
 
 class ProjectFiles:
@@ -152,6 +154,8 @@ class ProjectFiles:
         try:
             project = to_project(document, name)
             project.directory, project.files, project.environment = self.directory, self.files, self.environment
+            if self._options.compatibility or self.environment.get("COMPOSE_COMPATIBILITY", "") in _TRUE:
+                project.separator = "_"
             project.env_files = [os.path.abspath(one) for one in self._env_files]
             project = with_profiles(project, self.profiles)
             if check:

@@ -49,6 +49,7 @@ def test_they_are_written_enabled_and_removed(tmp_path: Path) -> None:
     service = read(written / "darsed.service")["Service"]
     assert (service["KillMode"], service["Delegate"], service["Type"]) == ("process", "yes", "notify")
     assert not os.path.lexists(tmp_path / "usr/local/bin/docker")
+    assert not os.path.lexists(tmp_path / "usr/local/bin/docker-compose")
     assert units("install", "--root", str(tmp_path)).returncode == 0  # once more changes nothing
     done = units("remove", "--root", str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from tests.support.fake_engine import Answer, Death, FakeEngine
 # What asks no engine anything, by its nature. A command that is in no list here is one that asks.
 _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "manifest "))} | {
     "completion",
+    "compose alpha viz",
     "compose config",
     "compose version",
     "logout",
@@ -27,6 +28,7 @@ _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "
 _ARGUMENTS = {
     "builder build": ["{}"],
     "image build": ["{}"],
+    "compose cp": ["x:/x", "{}/copied"],
     "compose port": ["x", "80"],
     "compose scale": ["x=2"],
     "container cp": ["c:/x", "{}/copied"],
@@ -52,7 +54,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DARSE_RECONNECT", "0.1")
     (tmp_path / "archive").write_bytes(bytes(10240))
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    (tmp_path / "compose.yaml").write_text("name: p\nservices: {x: {image: i}}\n")
+    built = "b: {image: b, build: ., develop: {watch: [{path: ., action: rebuild}]}}"
+    (tmp_path / "compose.yaml").write_text(f"name: p\nservices: {{x: {{image: i}}, {built}}}\n")
     monkeypatch.chdir(tmp_path)
     with FakeEngine(tmp_path) as engine:
         yield engine

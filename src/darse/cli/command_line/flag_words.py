@@ -59,6 +59,10 @@ WORDS = {
     "uts": "host",
     "variant": "v5 v6 v7 v8",
     **{f"{path} {name}": words for path in ("builder build", "image build") for name, words in _BUILT.items()},
+    "compose build progress": "auto json plain quiet rawjson tty",
+    "compose build provenance": "false mode=max mode=min true",
+    "compose build sbom": "false",
+    "compose build ssh": "default",
     "compose config format": "json yaml",
     "compose create pull": "always build missing never policy",
     "compose down rmi": "all local",
@@ -69,6 +73,7 @@ WORDS = {
     "compose pull policy": "always missing",
     "compose up attach": "",
     "compose version format": "json pretty",
+    "compose volumes format": "json table",
     "explain last": "create start exec stop kill restart rm pull",
     "network graph format": "svg text",
 }

@@ -131,6 +131,23 @@ COMMANDS = {
     "system info": IndexEntry(f"{_S}.info", "Display system-wide information"),
     "system restart": IndexEntry(f"{_S}.restart", "Restart the engine of this machine; containers run on"),
     "system prune": IndexEntry(f"{_S}.prune", "Remove unused data"),
+    "compose alpha viz": IndexEntry(f"{_COMPOSE}.graphviz", "Generate a graphviz graph from your compose file"),
+    "compose attach": IndexEntry(
+        f"{_COMPOSE}.containers",
+        "Attach local standard input, output, and error streams to a service's running container",
+    ),
+    "compose commit": IndexEntry(f"{_COMPOSE}.containers", "Create a new image from a service container's changes"),
+    "compose cp": IndexEntry(
+        f"{_COMPOSE}.containers", "Copy files/folders between a service container and the local filesystem"
+    ),
+    "compose events": IndexEntry(f"{_COMPOSE}.resources", "Receive real time events from containers"),
+    "compose export": IndexEntry(f"{_COMPOSE}.containers", "Export a service container's filesystem as a tar archive"),
+    "compose push": IndexEntry(f"{_COMPOSE}.resources", "Push service images"),
+    "compose stats": IndexEntry(
+        f"{_COMPOSE}.containers", "Display a live stream of container(s) resource usage statistics"
+    ),
+    "compose volumes": IndexEntry(f"{_COMPOSE}.resources", "List volumes"),
+    "compose build": IndexEntry(f"{_COMPOSE}.build", "Build or rebuild services"),
     "compose config": IndexEntry(f"{_COMPOSE}.config", "Parse, resolve and render compose file in canonical format"),
     "compose create": IndexEntry(f"{_COMPOSE}.up", "Creates containers for a service"),
     "compose down": IndexEntry(f"{_COMPOSE}.down", "Stop and remove containers, networks"),
@@ -153,6 +170,9 @@ COMMANDS = {
     "compose unpause": IndexEntry(f"{_COMPOSE}.lifecycle", "Unpause services"),
     "compose up": IndexEntry(f"{_COMPOSE}.up", "Create and start containers"),
     "compose version": IndexEntry(f"{_COMPOSE}.listing", "Show the version of compose"),
+    "compose watch": IndexEntry(
+        f"{_COMPOSE}.watch", "Watch build context for service and rebuild/refresh containers when files are updated"
+    ),
     "compose wait": IndexEntry(f"{_COMPOSE}.lifecycle", "Block until containers of all (or specified) services stop."),
     "login": IndexEntry(f"{_R}.login", "Authenticate to a registry"),
     "logout": IndexEntry(f"{_R}.login", "Log out from a registry"),
@@ -204,6 +224,7 @@ ALIASES = {
     "wait": "container wait",
     "checkpoint list": "checkpoint ls",
     "checkpoint remove": "checkpoint rm",
+    "compose convert": "compose config",
     "container list": "container ls",
     "container ps": "container ls",
     "container remove": "container rm",
@@ -237,7 +258,7 @@ COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logo
 
 def resolve(words: list[str]) -> tuple[str, str, list[str]] | None:
     """Return the command that `words` begin with: the path as typed, the real path, and what follows."""
-    for length in (2, 1):
+    for length in (3, 2, 1):
         typed = " ".join(words[:length])
         if len(words) >= length and (typed in COMMANDS or typed in ALIASES):
             return typed, ALIASES.get(typed, typed), words[length:]

@@ -16,7 +16,7 @@ def network_mode(project: Project, service: Service) -> str:
     """`NetworkMode`: what the service says, else the network of the highest priority."""
     if service.network_mode:
         return service.network_mode
-    ordered = _by_priority(service)
+    ordered = by_priority(service)
     return project.networks[ordered[0]].name if ordered else "none"
 
 
@@ -30,7 +30,7 @@ def endpoints(
     if service.network_mode:
         return None
     found: dict[str, EndpointSettings] = {}
-    for key in _by_priority(service):
+    for key in by_priority(service):
         given = service.networks[key] or ServiceNetwork()
         address = given.mac_address
         if not found and service.mac_address:
@@ -54,7 +54,8 @@ def endpoints(
     return found
 
 
-def _by_priority(service: Service) -> list[str]:
+def by_priority(service: Service) -> list[str]:
+    """The networks of a service, that of the highest priority first."""
     return sorted(service.networks, key=lambda key: (-(service.networks[key] or ServiceNetwork()).priority, key))
 
 

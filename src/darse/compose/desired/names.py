@@ -7,14 +7,15 @@ from darse.compose.model.project import Project
 from darse.compose.model.service import Service
 
 
-def container_name(project: str, service: str, number: int, given: str = "") -> str:
-    """`project-service-1`, or the `container_name` that is given."""
-    return given or f"{project}-{service}-{number}"
+def container_name(project: Project, service: str, number: int) -> str:
+    """`project-service-1`, or the `container_name` of the service."""
+    given = project.services[service].container_name
+    return given or project.separator.join((project.name, service, str(number)))
 
 
 def image_name(project: Project, name: str) -> str:
     """The image of a service; one that is built has a name by its project and service."""
-    return project.services[name].image or f"{project.name}-{name}"
+    return project.services[name].image or f"{project.name}{project.separator}{name}"
 
 
 def replicas(name: str, service: Service) -> int:

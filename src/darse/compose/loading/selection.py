@@ -59,8 +59,12 @@ def with_selected(project: Project, names: list[str]) -> Project:
 def without_others(project: Project, names: Collection[str]) -> Project:
     """Only the named services, as if they depended on no others."""
     kept = {name: one for name, one in project.services.items() if name in names}
-    for one in kept.values():
-        one.depends_on = {name: other for name, other in one.depends_on.items() if name in kept}
+    kept = {
+        name: msgspec.structs.replace(
+            one, depends_on={other: found for other, found in one.depends_on.items() if other in kept}
+        )
+        for name, one in kept.items()
+    }
     rest = {name: one for name, one in project.services.items() if name not in kept}
     return msgspec.structs.replace(project, services=kept, disabled=project.disabled | rest)
 

@@ -83,6 +83,8 @@ class Project(msgspec.Struct, kw_only=True):
     env_files: list[str] = []
     environment: dict[str, str] = {}
     profiles: list[str] = []
+    # Between the parts of the names of containers and images; version 1's is `_`.
+    separator: str = "-"
     disabled: dict[str, Service] = {}
 
     def all_services(self) -> dict[str, Service]:

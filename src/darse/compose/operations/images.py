@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NoReturn
 
 from darse.client.errors import ApiError, ClientError
 from darse.client.requests import images as image_requests
+from darse.client.requests.images import Progress
 from darse.compose.desired.names import image_name
 from darse.compose.errors import ComposeError
 from darse.compose.model.service import Service
@@ -53,44 +53,64 @@ async def _inspect(session: ProjectSession, image: str) -> ImageFacts | None:
 
 
 async def ensure_images(
-    session: ProjectSession, services: Iterable[str], *, policy: str = "", quiet: bool = False
+    session: ProjectSession, services: Iterable[str], *, policy: str = "", quiet: bool = False, build: str = MISSING
 ) -> dict[str, ImageFacts]:
-    """Have the image of each service: pull what its policy, or `policy` for all, says. Raises ComposeError."""
+    """Have the image of each service: pull what its policy, or `policy` for all, says, and build the rest.
+
+    `build` is ALWAYS, MISSING or NEVER. Raises ComposeError.
+    """
     assert session.project is not None
     project = session.project
     names = list(services)
     there = await images_of(session, names)
+    built = [name for name in names if _is_built(project.services[name], policy, build)]
     wanted: dict[str, list[str]] = {}
     for name in names:
-        service = project.services[name]
-        if _is_pulled(name, service, policy, name in there):
+        if name not in built and _is_pulled(name, project.services[name], policy, name in there):
             wanted.setdefault(image_name(project, name), []).append(name)
-    await together(_pull_for(session, image, users[0], quiet, users[0] in there) for image, users in wanted.items())
-    return await images_of(session, names) if wanted and not session.dry_run else there
+    can_fail = {
+        image
+        for image, users in wanted.items()
+        if users[0] in there or (build != NEVER and any(project.services[one].build is not None for one in users))
+    }
+    await together(_pull_for(session, image, users[0], quiet, image in can_fail) for image, users in wanted.items())
+    if wanted and not session.dry_run:
+        there = await images_of(session, names)
+    missing = [name for name in names if project.services[name].build is not None and name not in there]
+    if missing and build == NEVER:
+        raise ComposeError(f"services.{missing[0]}: its image is not there, and --no-build was given")
+    builds = list(dict.fromkeys([*built, *missing]))
+    await session.build(builds)
+    return await images_of(session, names) if builds and not session.dry_run else there
+
+
+def _is_built(service: Service, policy: str, build: str) -> bool:
+    """Whether the image is built though it is there."""
+    if service.build is None or build == NEVER:
+        return False
+    return build == ALWAYS or BUILD in (policy, service.pull_policy)
 
 
 def _is_pulled(name: str, service: Service, given: str, is_there: bool) -> bool:
     policy = given or service.pull_policy
     if policy not in _POLICIES and not policy.startswith("every_"):
         raise ComposeError(f'services.{name}: unknown pull_policy "{policy}"', ("services", name, "pull_policy"))
-    if service.build is not None and (policy == BUILD or not is_there):
-        raise ComposeError(
-            f"services.{name}: its image is not there, and darse compose does not build yet: `darse build` or "
-            "`docker compose build` make it",
-            ("services", name, "build"),
-        )
+    if not service.image:
+        return False
     if policy == ALWAYS:
-        return service.build is None
-    if policy in (NEVER, BUILD) and not is_there:
-        raise ComposeError(f'No such image: {service.image} (pull_policy of service "{name}" is {policy})')
+        return True
+    if policy in (NEVER, BUILD):
+        if service.build is None and not is_there:
+            raise ComposeError(f'No such image: {service.image} (pull_policy of service "{name}" is {policy})')
+        return False
     if policy in ("daily", "weekly", "refresh") or policy.startswith("every_"):
         # The engine does not say when an image was pulled: an image is asked for anew, which costs one request.
-        return service.build is None
+        return True
     return not is_there
 
 
-async def _pull_for(session: ProjectSession, image: str, service: str, quiet: bool, is_there: bool) -> None:
-    """Pull an image; one that is there already is used where it cannot be pulled."""
+async def _pull_for(session: ProjectSession, image: str, service: str, quiet: bool, can_fail: bool) -> None:
+    """Pull an image; `can_fail`: it is there already, or can be built."""
     assert session.project is not None
     platform = session.project.services[service].platform or session.project.environment.get(
         "DOCKER_DEFAULT_PLATFORM", ""
@@ -98,7 +118,7 @@ async def _pull_for(session: ProjectSession, image: str, service: str, quiet: bo
     try:
         await pull(session, image, service, platform=platform, quiet=quiet)
     except ClientError as error:
-        if not is_there:
+        if not can_fail:
             raise
         session.report(service, f"Warning {error}", WARNING)
 
@@ -115,18 +135,20 @@ async def pull(session: ProjectSession, image: str, service: str, *, platform: s
         name.name, tag=name.digest or name.tag, platform=platform.lower(), credentials=session.credentials(image)
     )
     try:
-        async for message in session.client.follow(request):
-            if message.error:
-                _refuse(message.error)
-            if message.id and not quiet and layers.get(message.id) != message.status:
-                layers[message.id] = message.status
-                done = sum(status in ("Pull complete", "Already exists") for status in layers.values())
-                session.report(service, "Pulling", detail=f"{done}/{len(layers)}")
+        async with session.slot():
+            async for message in session.client.follow(request):
+                refuse_failure(message)
+                if message.id and not quiet and layers.get(message.id) != message.status:
+                    layers[message.id] = message.status
+                    done = sum(status in ("Pull complete", "Already exists") for status in layers.values())
+                    session.report(service, "Pulling", detail=f"{done}/{len(layers)}")
     except ClientError as error:
         session.report(service, f"Error {error}", FAILED)
         raise
     session.report(service, "Pulled", DONE)
 
 
-def _refuse(reason: str) -> NoReturn:
-    raise ClientError(reason)
+def refuse_failure(message: Progress) -> None:
+    """Raise ClientError for a message that says that a pull or a push has failed."""
+    if message.error:
+        raise ClientError(message.error)

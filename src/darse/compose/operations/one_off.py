@@ -80,7 +80,7 @@ async def create_one_off(
     if project is None:
         raise ComposeError("no configuration file provided: not found")
     slug = secrets.token_hex(32)
-    name = options.name or f"{project.name}-{service}-run-{slug[:12]}"
+    name = options.name or project.separator.join((project.name, service, "run", slug[:12]))
     changed = msgspec.structs.replace(
         project, services=project.services | {service: run_service(project.services[service], options)}
     )

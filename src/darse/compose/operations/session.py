@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from darse.client.requests import containers as container_requests
 from darse.client.requests import networks as network_requests
 from darse.client.requests import volumes as volume_requests
 from darse.compose.desired import labels
+from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
 from darse.compose.plan.actual import ActualContainer, ActualState
 
@@ -47,8 +49,13 @@ class ProjectSession:
         dry_run: bool = False,
         credentials: Callable[[str], str] | None = None,
         settle: Callable[[], None] = lambda: None,
+        build: Callable[[ProjectSession, Sequence[str]], Awaitable[None]] | None = None,
+        parallel: int = -1,
     ) -> None:
         """`credentials` gives the encoded X-Registry-Auth for an image's name; a dry run changes nothing.
+
+        `build` makes the images of services; at most `parallel` requests that change something, pulls and builds run
+        beside each other, -1 for any number.
 
         `settle` is called before something else than progress is printed.
         """
@@ -60,6 +67,8 @@ class ProjectSession:
         self.settle = settle
         self._report = report
         self._credentials = credentials
+        self._build = build
+        self._slots = asyncio.Semaphore(parallel) if parallel > 0 else None
 
     def credentials(self, image: str) -> str:
         """What a registry is to be shown for an image; empty for nothing."""
@@ -73,7 +82,19 @@ class ProjectSession:
         """Do a request that changes something; in a dry run nothing is done, and the answer is None."""
         if self.dry_run:
             return None
-        return await self.client.do(request)
+        async with self.slot():
+            return await self.client.do(request)
+
+    def slot(self) -> contextlib.AbstractAsyncContextManager[object]:
+        """A context for one of the things that are done beside each other, of which there may be a greatest number."""
+        return contextlib.nullcontext() if self._slots is None else self._slots
+
+    async def build(self, services: Sequence[str]) -> None:
+        """Build the images of services. Raises ComposeError where nothing can build."""
+        if services:
+            if self._build is None:
+                raise ComposeError(f"services.{services[0]}: its image has to be built, and nothing here builds")
+            await self._build(self, services)
 
     async def step(self, resource: str, working: str, done: str, *requests: ApiRequest[Any]) -> None:
         """Do requests one after another, and report their begin and end."""

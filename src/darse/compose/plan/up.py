@@ -103,7 +103,7 @@ class _Planner:
         kept = [self._kept(name, one, reasons[one.id], after) for one in containers[:count]]
         highest = max((one.number for one in containers), default=0)
         for number in range(highest + 1, highest + 1 + count - len(kept)):
-            shown = container_name(self._project.name, name, number, service.container_name)
+            shown = container_name(self._project, name, number)
             kept.append(ContainerStep(CREATE, name, shown, number, None, "it is not there", after))
         self._final[name] = kept
         if any(step.action in (CREATE, RECREATE) for step in kept):
@@ -127,7 +127,7 @@ class _Planner:
         return found, steps
 
     def _kept(self, name: str, one: ActualContainer, reason: str, after: tuple[str, ...]) -> ContainerStep:
-        shown = container_name(self._project.name, name, one.number, self._project.services[name].container_name)
+        shown = container_name(self._project, name, one.number)
         if reason:
             return ContainerStep(RECREATE, name, shown, one.number, one, reason, after)
         if one.is_unfinished:

@@ -33,6 +33,7 @@ _OPEN = frozenset(
 # What is offered of these is not all that they may have.
 _ELSEWHERE = {
     "compose config": {"output"},
+    "compose export": {"output"},
     "compose up": {"attach"},
     "container export": {"output"},
     "image save": {"output"},

@@ -24,9 +24,14 @@ _STATUS = "application/vnd.darse.build.status.v1+json"
 
 
 def build(invocation: Invocation) -> int:
-    """Send the context, show the progress, and write what was asked for."""
+    """Build what a command line says, and show the progress in the form that it names."""
     given = invocation.options
-    display = build_progress.display_of("quiet" if given.quiet else given.progress)
+    return build_image(invocation, build_progress.display_of("quiet" if given.quiet else given.progress))
+
+
+def build_image(invocation: Invocation, display: build_progress.BuildDisplay) -> int:
+    """Send the context, show the progress on a display, and write what was asked for. Raises CliError."""
+    given = invocation.options
     found = context.find(invocation.arguments[0], given.file)
     query = options.parameters(given, invocation.settings)
     query |= {"dockerfile": found.dockerfile or None, "remote": found.remote or None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.flags import warn
@@ -49,6 +49,8 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
                 dry_run=dry_run,
                 credentials=credentials,
                 settle=progress.close,
+                build=lambda session, services: _built(invocation, session, services),
+                parallel=parallel(invocation),
             )
             try:
                 return await operation(session) or 0
@@ -59,6 +61,23 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
         return asyncio.run(main())
     except ComposeError as error:
         raise CliError(str(error)) from error
+
+
+async def _built(invocation: Invocation, session: ProjectSession, services: Sequence[str]) -> None:
+    from darse.cli.commands.compose.building import BuildSettings, build_services
+
+    await build_services(invocation, session, services, BuildSettings.of(invocation))
+
+
+def parallel(invocation: Invocation) -> int:
+    """How much is done beside each other at most; -1 for any number. Raises CliError."""
+    given = invocation.group_options.parallel if invocation.group_options is not None else None
+    text = str(given) if given is not None else os.environ.get("COMPOSE_PARALLEL_LIMIT", "") or "-1"
+    try:
+        found = int(text)
+    except ValueError:
+        raise CliError(f"COMPOSE_PARALLEL_LIMIT must be an integer (found: {text!r})") from None
+    return found if found > 0 else -1
 
 
 def is_dry_run(invocation: Invocation) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.flags import Command, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 
 TYPE_CHECKING = False
@@ -18,9 +18,11 @@ GROUP = Command(
     (
         switch("all-resources", "Include all resources, even those not used by services"),
         string("ansi", 'Control when to print ANSI control characters ("never"|"always"|"auto")'),
+        switch("compatibility", "Join the parts of names with _ , as version 1 of compose"),
         switch("dry-run", "Execute command in dry run mode"),
         listing("env-file", "Specify an alternate environment file", value="stringArray"),
         listing("file", "Compose configuration files", "f", "stringArray"),
+        number("parallel", "Control max parallelism, -1 for unlimited"),
         listing("profile", "Specify a profile to enable", value="stringArray"),
         string("progress", "Set type of progress output (auto, tty, plain, json, quiet)"),
         string(
@@ -51,6 +53,7 @@ def project_files(invocation: Invocation) -> ProjectFiles:
             env_files=given.env_file,
             directory=given.project_directory,
             all_resources=given.all_resources,
+            compatibility=given.compatibility,
         )
     )
     return ProjectFiles(options, os.environ, warn)

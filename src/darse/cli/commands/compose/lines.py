@@ -13,7 +13,7 @@ _COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
 
 def short_name(project: str, container: str) -> str:
     """A container's name without that of its project."""
-    return container.removeprefix(f"{project}-")
+    return container.removeprefix(f"{project}-").removeprefix(f"{project}_")
 
 
 class LinePrinter:

@@ -325,6 +325,12 @@ def chosen(
     return min(found, key=lambda one: int(one["Labels"].get(labels.NUMBER) or 0))
 
 
+def all_containers(invocation: Invocation, name: str, project: Project | None, service: str) -> list[dict[str, Any]]:
+    """The containers of a service, of all where it is empty, by their numbers. Raises CliError for one that is none."""
+    found = _of_services(_containers(invocation, name), [service] if service else [], project)
+    return sorted(found, key=lambda one: int(one["Labels"].get(labels.NUMBER) or 0))
+
+
 def version(invocation: Invocation) -> int:
     """The version of the command, and of docker compose's conventions that it keeps to."""
     from darse import __version__

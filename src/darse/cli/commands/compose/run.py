@@ -16,7 +16,7 @@ from darse.client.requests import containers as container_requests
 from darse.compose import dotenv
 from darse.compose.errors import ComposeError
 from darse.compose.model.service import ServicePort, ServiceVolume, ServiceVolumeBind
-from darse.compose.operations.images import ensure_images
+from darse.compose.operations.images import ImageFacts, ensure_images
 from darse.compose.operations.one_off import RunOptions, create_one_off
 from darse.compose.operations.session import ProjectSession
 from darse.compose.operations.up import UpExecution
@@ -52,8 +52,6 @@ def run_one_off(invocation: Invocation) -> int:
     """Make a container for one command, and be its terminal; what its service depends on is brought up before."""
     options = invocation.options
     service, *command = invocation.arguments
-    if options.build:
-        raise CliError("darse compose does not build yet: `darse build`, or `docker compose build`, makes the images")
     if options.service_ports and options.publish:
         raise CliError("--service-ports and --publish are incompatible")
     project = load(invocation, [service], without_dependencies=options.no_deps)
@@ -65,9 +63,10 @@ def run_one_off(invocation: Invocation) -> int:
 
     async def operation(session: ProjectSession) -> None:
         policy = "" if options.pull == "policy" else options.pull
+        if options.build:
+            await session.build([service] if project.services[service].build is not None else [])
         images = await ensure_images(session, project.services, policy=policy, quiet=options.quiet_pull)
-        if not options.no_deps:
-            await _dependencies(session, service, {name: one.id for name, one in images.items()})
+        await _needed(session, service, images, without_dependencies=options.no_deps)
         if session.dry_run:
             return
         found = await create_one_off(session, service, chosen_options, images[service])
@@ -98,25 +97,28 @@ def _attached(invocation: Invocation, identifier: str) -> int:
         inside.close()
 
 
-async def _dependencies(session: ProjectSession, service: str, images: dict[str, str]) -> None:
-    """Bring up what a service depends on, and wait until it is as far as the service asks."""
+async def _needed(
+    session: ProjectSession, service: str, images: dict[str, ImageFacts], *, without_dependencies: bool
+) -> None:
+    """Make the networks and volumes, bring up what a service depends on, and wait until that is as far as it asks."""
     import msgspec
 
     project = session.project
     assert project is not None
-    dependencies = {name: one for name, one in project.services.items() if name != service}
-    if not dependencies:
-        return
+    dependencies = {name: one for name, one in project.services.items() if name != service and not without_dependencies}
     actual = await session.state()
     whole = session.project
-    session.project = msgspec.structs.replace(project, services=dependencies)
+    others = {name: one for name, one in project.services.items() if name not in dependencies}
+    session.project = msgspec.structs.replace(project, services=dependencies, disabled=project.disabled | others)
     try:
-        options = UpOptions(recreate=NEVER, recreate_dependencies=NEVER, images=images)
+        identifiers = {name: one.id for name, one in images.items()}
+        options = UpOptions(recreate=NEVER, recreate_dependencies=NEVER, images=identifiers)
         plan = plan_up(session.project, actual, options)
-        execution = UpExecution(session, plan, actual, await ensure_images(session, dependencies))
+        execution = UpExecution(session, plan, actual, images)
         await execution.prepare()
         await execution.start()
-        await execution.wait_for(project.services[service].depends_on)
+        if dependencies:
+            await execution.wait_for(project.services[service].depends_on)
     finally:
         session.project = whole
 

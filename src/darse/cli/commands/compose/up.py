@@ -15,14 +15,14 @@ from darse.cli.commands.compose.projects import DRY_RUN, load
 from darse.cli.errors import CliError
 from darse.compose.model.project import Project
 from darse.compose.operations.conditions import RUNNING_OR_HEALTHY
-from darse.compose.operations.images import ensure_images
+from darse.compose.operations.images import ALWAYS, MISSING, ensure_images
+from darse.compose.operations.images import NEVER as NEVER_BUILD
 from darse.compose.operations.lifecycle import kill, stop
 from darse.compose.operations.logs import LogLine, ProjectLogFollower
 from darse.compose.operations.session import ProjectSession
 from darse.compose.operations.up import UpExecution, wait_until_up
 from darse.compose.plan.up import DIVERGED, FORCE, NEVER, UpOptions, plan_up
 
-_NO_BUILD = "darse compose does not build yet: `darse build`, or `docker compose build`, makes the images"
 _INTERRUPTED = 130
 
 
@@ -37,7 +37,7 @@ def up(invocation: Invocation) -> int:
         raise CliError(f"no such service: {options.exit_code_from}")
 
     async def operation(session: ProjectSession) -> int:
-        execution = await _brought_up(session, options, invocation.arguments, start=not options.no_start)
+        execution = await brought_up(session, options, invocation.arguments, start=not options.no_start)
         if options.wait:
             await wait_until_up(session, execution, RUNNING_OR_HEALTHY, options.wait_timeout or None)
         if detached or session.dry_run:
@@ -48,8 +48,8 @@ def up(invocation: Invocation) -> int:
 
 
 def _check(options: Options) -> None:
-    if options.build or getattr(options, "watch", False):
-        raise CliError(_NO_BUILD if options.build else "darse compose has no watch yet: `docker compose watch` has")
+    if options.build and options.no_build:
+        raise CliError("--build and --no-build are incompatible")
     if options.force_recreate and options.no_recreate:
         raise CliError("--force-recreate and --no-recreate are incompatible")
     if options.pull not in ("", "policy", "always", "missing", "never", "build"):
@@ -62,6 +62,8 @@ def _check(options: Options) -> None:
             "--wait and --detach cannot be combined with --abort-on-container-exit, --abort-on-container-failure and "
             "--exit-code-from"
         )
+    if options.watch and (options.detach or options.wait or options.no_start):
+        raise CliError("--watch cannot be combined with --detach, --wait and --no-start")
     if options.always_recreate_deps and options.no_recreate:
         raise CliError("--always-recreate-deps and --no-recreate are incompatible")
     if options.attach and options.attach_dependencies:
@@ -78,14 +80,24 @@ def _scale(project: Project, texts: Sequence[str]) -> None:
         project.services[name].scale = int(count)
 
 
-async def _brought_up(
-    session: ProjectSession, options: Options, services: Sequence[str], *, start: bool
+async def brought_up(
+    session: ProjectSession, options: Options, services: Sequence[str], *, start: bool, keep_others: bool = False
 ) -> UpExecution:
+    """Have the images of services, then the containers, and start these.
+
+    `keep_others`: the containers of services that are not named stay as they are. Raises ComposeError and ClientError.
+    """
     project = session.project
     assert project is not None
     policy = "" if options.pull == "policy" else options.pull
     images, actual = await asyncio.gather(
-        ensure_images(session, project.services, policy=policy, quiet=getattr(options, "quiet_pull", False)),
+        ensure_images(
+            session,
+            project.services,
+            policy=policy,
+            quiet=getattr(options, "quiet_pull", False),
+            build=ALWAYS if options.build else NEVER_BUILD if options.no_build else MISSING,
+        ),
         session.state(),
     )
     recreate = FORCE if options.force_recreate else NEVER if options.no_recreate else DIVERGED
@@ -96,7 +108,7 @@ async def _brought_up(
         UpOptions(
             services=tuple(services),
             recreate=recreate,
-            recreate_dependencies=FORCE if always else NEVER if options.no_recreate else DIVERGED,
+            recreate_dependencies=FORCE if always else NEVER if options.no_recreate or keep_others else DIVERGED,
             remove_orphans=getattr(options, "remove_orphans", False),
             start=start,
             images={name: facts.id for name, facts in images.items()},
@@ -207,10 +219,24 @@ async def _attached(
     loop = asyncio.get_running_loop()
     for number_ in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number_, attachment.interrupted)
-    await follower.follow(containers)
+    watching = _watching(session, invocation.arguments) if options.watch else None
+    try:
+        await follower.follow(containers)
+    finally:
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
     if attachment.stopping is not None:
         await attachment.stopping
     return attachment.status
+
+
+def _watching(session: ProjectSession, services: list[str]) -> asyncio.Task[None]:
+    """The files of services are watched beside their output. Raises ComposeError where nothing is to be watched."""
+    from darse.cli.commands.compose.watch import follow, triggers
+
+    assert session.project is not None
+    return asyncio.create_task(follow(session, triggers(session.project, services)))
 
 
 def create(invocation: Invocation) -> int:
@@ -221,7 +247,7 @@ def create(invocation: Invocation) -> int:
     _scale(project, options.scale)
 
     async def operation(session: ProjectSession) -> None:
-        await _brought_up(session, options, invocation.arguments, start=False)
+        await brought_up(session, options, invocation.arguments, start=False)
 
     return run(invocation, project.name, project, operation)
 
@@ -232,11 +258,12 @@ def scale(invocation: Invocation) -> int:
     project = load(invocation, names, without_dependencies=invocation.options.no_deps)
     _scale(project, invocation.arguments)
     options = invocation.options
-    for name, value in (("pull", ""), ("force_recreate", False), ("no_recreate", False)):
-        setattr(options, name, value)
+    vars(options)["pull"] = ""
+    for name in ("build", "no_build", "force_recreate", "no_recreate"):
+        setattr(options, name, False)
 
     async def operation(session: ProjectSession) -> None:
-        await _brought_up(session, options, names, start=True)
+        await brought_up(session, options, names, start=True)
 
     return run(invocation, project.name, project, operation)
 

@@ -1,0 +1,201 @@
+"""`darse compose attach`, `commit`, `cp`, `export` and `stats`: commands on containers, by the names of services."""
+
+from __future__ import annotations
+
+from darse.cli.command_line.flags import Command, listing, number, parse, string, switch
+from darse.cli.command_line.index import COMMANDS as ALL_COMMANDS
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.engine import is_dry_run
+from darse.cli.commands.compose.listing import all_containers, chosen
+from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
+from darse.cli.errors import CliError
+from darse.compose import label_names as labels
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run_command(invocation: Invocation, path: str, words: Sequence[str]) -> int:
+    """Run another command of darse with these words; return its exit status. Raises CliError."""
+    command, function = ALL_COMMANDS[path].load(path)
+    options, arguments = parse(command, list(words))
+    inside = Invocation(path, options, arguments, invocation.settings)
+    try:
+        return int(function(inside) or 0)
+    finally:
+        inside.close()
+
+
+def attach(invocation: Invocation) -> int:
+    """Attach to a service's container."""
+    options = invocation.options
+    words = [f"--detach-keys={options.detach_keys}"] if options.detach_keys else []
+    words += ["--no-stdin"] if options.no_stdin else []
+    words += ["--sig-proxy=false"] if not options.sig_proxy else []
+    return _on_chosen(invocation, "container attach", words)
+
+
+def commit(invocation: Invocation) -> int:
+    """Make an image of a service's container."""
+    options = invocation.options
+    words = [f"--author={options.author}"] if options.author else []
+    words += [f"--message={options.message}"] if options.message else []
+    words += [f"--change={one}" for one in options.change]
+    words += ["--pause=false"] if not options.pause else []
+    return _on_chosen(invocation, "container commit", words)
+
+
+def export(invocation: Invocation) -> int:
+    """Write the files of a service's container as an archive."""
+    output = invocation.options.output
+    return _on_chosen(invocation, "container export", [f"--output={output}"] if output else [])
+
+
+def _on_chosen(invocation: Invocation, path: str, words: list[str]) -> int:
+    name, project = load_or_name(invocation)
+    service, *rest = invocation.arguments
+    container = chosen(invocation, name, project, service, invocation.options.index, all_=path != "container attach")
+    if is_dry_run(invocation):
+        return 0
+    return run_command(invocation, path, [*words, container["Id"], *rest])
+
+
+def copy(invocation: Invocation) -> int:
+    """Copy files out of a service's container, or into all of its containers."""
+    options = invocation.options
+    source, destination = invocation.arguments
+    from_service, _, from_path = _split(source)
+    to_service, _, to_path = _split(destination)
+    if from_service and to_service:
+        raise CliError("copying between services is not supported")
+    if not from_service and not to_service:
+        raise CliError("unknown copy direction: one of the two is SERVICE:PATH")
+    name, project = load_or_name(invocation)
+    words = [flag for flag, is_set in (("-a", options.archive), ("-L", options.follow_link)) if is_set]
+    service = from_service or to_service
+    found = [
+        one
+        for one in all_containers(invocation, name, project, service)
+        if options.all or one["Labels"].get(labels.ONE_OFF) != "True"
+    ]
+    if options.index is not None:
+        found = [one for one in found if one["Labels"].get(labels.NUMBER) == str(options.index)]
+    if not found:
+        raise CliError(f'no container found for service "{service}"')
+    if is_dry_run(invocation):
+        return 0
+    if from_service:
+        return run_command(invocation, "container cp", [*words, f"{found[0]['Id']}:{from_path}", destination])
+    status = 0
+    for one in found:
+        status = max(status, run_command(invocation, "container cp", [*words, source, f"{one['Id']}:{to_path}"]))
+    return status
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """SERVICE:PATH; a path that begins with a dot or a slash is one of this machine."""
+    service, colon, path = text.partition(":")
+    return (service, colon, path) if colon and not text.startswith(("/", ".")) else ("", "", text)
+
+
+def stats(invocation: Invocation) -> int:
+    """Show what the containers of a project use."""
+    options = invocation.options
+    name, project = load_or_name(invocation)
+    service = invocation.arguments[0] if invocation.arguments else ""
+    found = all_containers(invocation, name, project, service)
+    if not options.all:
+        found = [one for one in found if one["State"] in ("running", "paused")]
+    if not found:
+        return 0
+    words = [f"--format={options.format}"] if options.format else []
+    words += [flag for flag in ("no-stream", "no-trunc") if getattr(options, flag.replace("-", "_"))]
+    words = [f"--{word}" if not word.startswith("-") else word for word in words]
+    return run_command(invocation, "container stats", [*words, *(one["Names"][0].removeprefix("/") for one in found)])
+
+
+_INDEX = number("index", "Index of the container if service has multiple replicas")
+
+COMMANDS = {
+    "compose attach": (
+        Command(
+            "compose attach",
+            "[OPTIONS] SERVICE",
+            "Attach local standard input, output, and error streams to a service's running container",
+            (
+                string("detach-keys", "Override the key sequence for detaching from a container"),
+                _INDEX,
+                switch("no-stdin", "Do not attach STDIN"),
+                switch("sig-proxy", "Proxy all received signals to the process", default=True),
+                DRY_RUN,
+            ),
+            1,
+            1,
+        ),
+        attach,
+    ),
+    "compose commit": (
+        Command(
+            "compose commit",
+            "[OPTIONS] SERVICE [REPOSITORY[:TAG]]",
+            "Create a new image from a service container's changes",
+            (
+                string("author", 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")', "a"),
+                listing("change", "Apply Dockerfile instruction to the created image", "c"),
+                _INDEX,
+                string("message", "Commit message", "m"),
+                switch("pause", "Pause container during commit", "p", default=True),
+                DRY_RUN,
+            ),
+            1,
+            2,
+        ),
+        commit,
+    ),
+    "compose cp": (
+        Command(
+            "compose cp",
+            "[OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tdarse compose cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
+            "Copy files/folders between a service container and the local filesystem",
+            (
+                switch("all", "Include containers created by the run command"),
+                switch("archive", "Archive mode (copy all uid/gid information)", "a"),
+                switch("follow-link", "Always follow symbol link in SRC_PATH", "L"),
+                _INDEX,
+                DRY_RUN,
+            ),
+            2,
+            2,
+        ),
+        copy,
+    ),
+    "compose export": (
+        Command(
+            "compose export",
+            "[OPTIONS] SERVICE",
+            "Export a service container's filesystem as a tar archive",
+            (_INDEX, string("output", "Write to a file, instead of STDOUT", "o"), DRY_RUN),
+            1,
+            1,
+        ),
+        export,
+    ),
+    "compose stats": (
+        Command(
+            "compose stats",
+            "[OPTIONS] [SERVICE]",
+            "Display a live stream of container(s) resource usage statistics",
+            (
+                switch("all", "Show all containers (default shows just running)", "a"),
+                string("format", "Format output using a custom template"),
+                switch("no-stream", "Disable streaming stats and only pull the first result"),
+                switch("no-trunc", "Do not truncate output"),
+                DRY_RUN,
+            ),
+            0,
+            1,
+        ),
+        stats,
+    ),
+}
