@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -133,10 +134,13 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
                 stalls.start()
             _notify("READY=1")
             _log.info("darsed %s is ready", __version__)
-            await executors.storage.run(_keep_program, config)
+            ending = threading.Event()
+            keeping = asyncio.create_task(executors.storage.run(_keep_program, config, ending), name="program's copy")
             await stop.wait()
+            ending.set()
             _notify("STOPPING=1")
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
+            await keeping
         finally:
             listeners.close()
             await api.drain(_DRAIN_SECONDS)
@@ -148,7 +152,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
         await engine.close()
 
 
-def _keep_program(config: EngineConfig) -> None:
+def _keep_program(config: EngineConfig, ending: threading.Event) -> None:
     """Keep the program's files: an upgrade must not change what this engine loads later."""
     from darse import program_copy  # noqa: PLC0415 - not before the engine serves
 
@@ -156,7 +160,9 @@ def _keep_program(config: EngineConfig) -> None:
         if shutil.disk_usage(config.data_root).free < _PROGRAM_BYTES:
             _log.warning("%s is nearly full: no copy of the program is kept", config.data_root)
             return
-        program_copy.keep(config.data_root / "code")
+        program_copy.keep(config.data_root / "code", ending)
+    except program_copy.Stopped:
+        return
     except OSError as error:
         _log.warning("cannot keep a copy of the program; restart the engine after each upgrade: %s", error)
 

@@ -14,6 +14,7 @@ import errno
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import darse
@@ -23,13 +24,26 @@ from darse.linux.fs.contained import discard_tree
 _LEFT_OUT = ("cli",)
 
 
-def keep(directory: Path) -> None:
-    """Make `directory` the place from which this process and its workers load darse from now on. Raises OSError."""
+class Stopped(Exception):
+    """The engine ends before all is kept."""
+
+
+def keep(directory: Path, stopping: threading.Event) -> None:
+    """Make `directory` the place from which this process and its workers load darse from now on.
+
+    Raises OSError, and Stopped when `stopping` is set meanwhile: a file server may take a minute for all files.
+    """
     source = Path(darse.__file__).parent
     discard_tree(directory)
     target = directory / source.name
+
+    def keep_file(old: str, new: str) -> None:
+        if stopping.is_set():
+            raise Stopped
+        _keep_file(old, new)
+
     shutil.copytree(
-        source, target, ignore=lambda _, names: [name for name in names if name in _LEFT_OUT], copy_function=_keep_file
+        source, target, ignore=lambda _, names: [name for name in names if name in _LEFT_OUT], copy_function=keep_file
     )
     for module in list(sys.modules.values()):
         paths = getattr(module, "__path__", None)

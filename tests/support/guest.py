@@ -8,6 +8,7 @@ it read-only, with its virtual environment.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,13 @@ exec .venv/bin/python -m pytest -v -p no:cacheprovider --durations 10 --timeout 
 """
 
 
+def _show_client() -> None:
+    """Have docker's client in the virtual environment, which the guest sees: it has none of its own."""
+    shown, installed = REPOSITORY / ".venv" / "libexec" / "docker", shutil.which("docker")
+    if installed is not None and not shown.exists():
+        shutil.copy2(installed, shown)
+
+
 def main() -> int:
     """Run the tests given as arguments, or the usual ones; each is told as it ends.
 
@@ -62,6 +70,7 @@ def main() -> int:
     status = subprocess.run([sys.executable, program, "status"], capture_output=True, text=True, check=False)
     if "absent" in status.stdout:
         subprocess.run([sys.executable, program, "build", "--include", PACKAGES], check=True)
+    _show_client()
     arguments = sys.argv[1:] or TESTS
     limit = str(SECONDS + _TEST_SECONDS + _REPORT_SECONDS)
     command = ["run", "--share", str(REPOSITORY), "--timeout", limit, "--", "sh", "-c", SCRIPT, "sh", *arguments]
