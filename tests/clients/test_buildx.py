@@ -1,4 +1,4 @@
-"""docker buildx, unmodified, for what needs no builder: looking at registries and putting indexes together in them.
+"""docker buildx, unmodified, for what needs no build: builders, and indexes in registries.
 
 `make clients` builds it, where Go is installed.
 """
@@ -48,10 +48,10 @@ def test_version(buildx: Callable[..., str]) -> None:
 
 
 def test_builders_are_listed(buildx: Callable[..., str]) -> None:
-    """The engine has no builder of its own that buildx could use; so the default is one that it would start."""
+    """The engine is the builder."""
     (default,) = (one for one in map(json.loads, buildx("ls", "--format", "json").splitlines()) if one["Current"])
-    assert (default["Name"], default["Driver"]) == ("default", "docker-container")
-    assert [one["Status"] for one in default["Nodes"]] == ["inactive"]
+    assert (default["Name"], default["Driver"]) == ("default", "docker")
+    assert [one["Status"] for one in default["Nodes"]] == ["running"]
 
 
 def test_it_is_a_command_of_darse(engine: Engine, tmp_path: Path) -> None:
@@ -64,25 +64,6 @@ def test_it_is_a_command_of_darse(engine: Engine, tmp_path: Path) -> None:
     darse("buildx", "create", "--name", "made", "--driver", "docker-container").ok()
     assert "docker-container" in darse("buildx", "ls").ok().out
     darse("buildx", "rm", "made").ok()
-
-
-def test_docker_build_with_buildx_is_told_what_builds_without_it(
-    new_engine: Callable[..., Engine], tmp_path: Path
-) -> None:
-    """docker's client gives every build to the plugin, which wants a BuildKit in a container; it cannot be pulled."""
-    engine = new_engine("--https-proxy", "http://127.0.0.1:9")  # where nobody listens
-    config, context = tmp_path / "config", tmp_path / "context"
-    (config / "cli-plugins").mkdir(parents=True)
-    (config / "cli-plugins" / "docker-buildx").symlink_to(str(BUILDX))
-    context.mkdir()
-    (context / "Dockerfile").write_text("FROM builtin/busybox\nRUN echo built > /file\n")
-    docker, plugin = engine.docker, {"DOCKER_CONFIG": str(config)}
-    refused = docker("build", "-t", "app", str(context), env=plugin)
-    assert refused.status == 1
-    assert "using docker-container driver" in refused.err
-    assert "`DOCKER_BUILDKIT=0 docker build` and `darse build` build without this image" in refused.err
-    docker("build", "-t", "app", str(context), env={**plugin, "DOCKER_BUILDKIT": "0"}).ok()
-    assert docker("run", "--rm", "app", "cat", "/file").ok().line == "built"
 
 
 def test_what_was_pushed_is_inspected(buildx: Callable[..., str], engine: Engine, registry: Registry) -> None:

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -22,7 +22,14 @@ from darse.build.client_agents import AgentCalls, ClientAgents
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.build.conversion_thread import in_thread
-from darse.build.dockerfile.convert import Converted, ConvertOptions, check_dockerfile, convert, list_targets
+from darse.build.dockerfile.convert import (
+    Converted,
+    ConvertOptions,
+    ImageResolver,
+    check_dockerfile,
+    convert,
+    list_targets,
+)
 from darse.build.dockerfile.convert.git import parse_git
 from darse.build.errors import BuildError
 from darse.build.executor import EngineExecutor
@@ -45,7 +52,7 @@ from darse.build.progress import (
     internal_vertex,
 )
 from darse.build.provenance import BuildFacts, predicate
-from darse.build.remote_cache import CacheExports, CacheImports, ExportedCache, results_of
+from darse.build.remote_cache import CacheExports, CacheImports, CachePlace, ExportedCache, results_of
 from darse.build.request import BuildRequest
 from darse.build.solver import (
     CacheFilter,
@@ -64,6 +71,9 @@ from darse.images.gc.collector import Lease
 from darse.images.service import ImageService
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.openat2 import read_regular
+
+if TYPE_CHECKING:
+    from darse.distribution import Credentials
 
 Archives: TypeAlias = AsyncIterator[tuple[str, AsyncIterator[bytes]]]
 """Archives of directories that a client sends, by name."""
@@ -91,16 +101,16 @@ class BuildService:
         history: BuildHistory,
     ) -> None:
         self.contexts = ContextStore(data_root, images.trash)
-        self._images = images
-        self._registries = registries
+        self.images = images
+        self.registries = registries
         self.executor = executor
         self.history = BuildHistoryService(history, executor)
         self._storage = storage
         self.agent_calls = AgentCalls()
         self._layouts = ImageLayouts(images)
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
-        self._solver = Solver(executor.for_session(BuildSession()), storage)
-        self._kept = KeptRecords(executor, storage, self._solver)
+        self.solver = Solver(executor.for_session(BuildSession()), storage)
+        self._kept = KeptRecords(executor, storage, self.solver)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
         self._named: dict[str, asyncio.Task[BuiltImage]] = {}
         self._data_root = data_root
@@ -154,25 +164,25 @@ class BuildService:
         started, output = time.time(), export_options(request)
         async with (
             self.contexts.directory() as root,
-            self._images.lease() as lease,
+            self.images.lease() as lease,
             self._layouts.of_build() as layouts,
         ):
             contexts = ReceivedContexts(self.contexts, root)
             executor = self.executor.for_session(self._session(request, contexts, report))
             repository = git_context(request.remote)
             if repository is not None:
-                dockerfile = await self._read_repository(request, repository, executor, report)
+                dockerfile = await self.read_repository(request, repository, executor, report)
             else:
                 path = await self._receive(request, archives, contexts, layouts)
                 dockerfile = await _read_dockerfile(contexts, path, report)
                 await executors.storage.run(contexts.remove_builder_files, MAIN, path)
             options = [convert_options(request, repository, str(one)) for one in request.platforms or ("",)]
             bases = BaseImages(
-                self._images, self._registries, lease, report, pull=request.pull, credentials=request.credentials
+                self.images, self.registries, lease, report, pull=request.pull, credentials=request.credentials
             )
             try:
                 if request.call:
-                    return BuiltImage("", facts=await _facts(request.call, options[0], dockerfile.source, bases))
+                    return BuiltImage("", facts=await facts_of(request.call, options[0], dockerfile.source, bases))
                 converted = [await in_thread(partial(convert, dockerfile.source, one), bases) for one in options]
             finally:
                 await bases.close()
@@ -192,11 +202,13 @@ class BuildService:
                     if any(place.kind == "inline" for place in request.cache_to):
                         results = [msgspec.structs.replace(one, inline_cache=cache.inline) for one in results]
                 built = await self._export(request, output, results, report)
-                tokens = await self._export_cache(request, cache, built, report) if cache is not None else ()
+                if cache is None:
+                    return built
+                tokens = await self.export_cache(request.cache_to, request.credentials, cache, built.image_ids, report)
                 return msgspec.structs.replace(built, caches=tuple(tokens))
             finally:
                 for solution in solutions:
-                    self._solver.release(solution)
+                    self.solver.release(solution)
 
     def _session(self, request: BuildRequest, contexts: ReceivedContexts, report: BuildReport) -> BuildSession:
         return BuildSession(
@@ -224,17 +236,19 @@ class BuildService:
             elif name != MAIN or not request.remote:
                 await contexts.receive(name, pieces)
         if request.remote:
-            return await self._fetch_remote(request.remote, path, contexts)
+            return await self.receive_remote(
+                self.registries.download_url(request.remote), request.remote, path, contexts
+            )
         return path
 
-    async def _read_repository(
+    async def read_repository(
         self, request: BuildRequest, repository: GitSource, executor: OperationExecutor, report: BuildReport
     ) -> DockerfileRead:
         """Fetch a repository; return the Dockerfile in it. Raises BuildError."""
         graph = GraphBuilder()
         name = f"[internal] load git source {request.remote}"
         definition = graph.definition(graph.add(repository, metadata=VertexMetadata(name)))
-        solution = await self._solver.solve(definition, report, executor)
+        solution = await self.solver.solve(definition, report, executor)
         try:
             assert solution.snapshot is not None
             path = _dockerfile_path(request)
@@ -244,12 +258,13 @@ class BuildService:
 
             content = await self.executor.trees.read(self.executor.layers_of(solution.snapshot), read)
         finally:
-            self._solver.release(solution)
+            self.solver.release(solution)
         return _dockerfile(path, content, report)
 
-    async def _fetch_remote(self, url: str, path: str, contexts: ReceivedContexts) -> str:
-        """Receive a URL's content: an archive, or a Dockerfile that needs no context."""
-        pieces = self._registries.download_url(url)
+    async def receive_remote(
+        self, pieces: AsyncIterator[bytes], url: str, path: str, contexts: ReceivedContexts
+    ) -> str:
+        """Receive a URL's content: an archive, or a Dockerfile that needs no context; return the Dockerfile's path."""
         start = b""
         async for piece in pieces:
             start += piece
@@ -276,9 +291,7 @@ class BuildService:
     ) -> list[Solution]:
         """Run the graphs beside each other. The caller releases what they come to."""
         tasks = [
-            asyncio.create_task(
-                self._solver.solve(one.definition, report, executor, imports, with_results=with_results)
-            )
+            asyncio.create_task(self.solver.solve(one.definition, report, executor, imports, with_results=with_results))
             for one in converted
         ]
         try:
@@ -288,7 +301,7 @@ class BuildService:
                 task.cancel()
             for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, Solution):
-                    self._solver.release(done)
+                    self.solver.release(done)
             raise
 
     def _result(
@@ -318,7 +331,7 @@ class BuildService:
         return PlatformResult(
             snapshot=solution.snapshot,
             image=converted.image,
-            created=self._time_of(request, solution),
+            created=self.time_of(request, solution),
             provenance=provenance,
             provenance_type=asked.predicate_type if asked is not None else "",
         )
@@ -342,24 +355,29 @@ class BuildService:
         """The caches that the client names."""
         if not request.cache_from or request.no_cache:
             return None
-        imports = CacheImports(self.executor, self._registries, lease, report)
+        imports = CacheImports(self.executor, self.registries, lease, report)
         for place in request.cache_from:
             directory = contexts.directory(place.context) if place.context else None
             await imports.add(place, request.credentials, directory)
         return imports
 
-    async def _export_cache(
-        self, request: BuildRequest, cache: ExportedCache, built: BuiltImage, report: BuildReport
+    async def export_cache(
+        self,
+        places: Sequence[CachePlace],
+        credentials: Mapping[str, Credentials],
+        cache: ExportedCache,
+        image_ids: Sequence[str],
+        report: BuildReport,
     ) -> list[str]:
         """Send the build's results where its client says; return the tokens of those that it fetches itself."""
-        stack = [layer for one in built.image_ids for layer in self._images.get_image(one).layers]
+        stack = [layer for one in image_ids for layer in self.images.get_image(one).layers]
         least, tokens = cache.within(stack), []
-        for place in request.cache_to:
+        for place in places:
             chosen = cache if place.complete else least
             try:
                 async with internal_vertex(report, f"exporting cache to {place}"):
                     if place.kind == "registry":
-                        await self.cache_exports.to_registry(chosen, place, request.credentials)
+                        await self.cache_exports.to_registry(chosen, place, credentials)
                     elif place.kind == "local":
                         tokens.append(await self.cache_exports.to_client(chosen))
             except EngineError as error:
@@ -367,7 +385,7 @@ class BuildService:
                     raise BuildError(f"failed to export the cache to {place}: {error}") from error
         return tokens
 
-    def _time_of(self, request: BuildRequest, solution: Solution) -> int | None:
+    def time_of(self, request: BuildRequest, solution: Solution) -> int | None:
         """Seconds: when the result was made first, so that a build that changes nothing gives the same image again."""
         if request.source_date_epoch is not None or solution.snapshot is None:
             return request.source_date_epoch
@@ -462,7 +480,7 @@ def collection_policies(limit: int) -> list[PrunePolicy]:
     return [*large, PrunePolicy(keep_duration=_TWO_MONTHS, max_used_space=limit), PrunePolicy(max_used_space=limit)]
 
 
-async def _facts(call: str, options: ConvertOptions, source: str, bases: BaseImages) -> DockerfileFacts:
+async def facts_of(call: str, options: ConvertOptions, source: str, bases: ImageResolver) -> DockerfileFacts:
     """What is asked about the Dockerfile. Raises BuildError."""
     match call:
         case "check":

@@ -8,10 +8,13 @@ from functools import partial
 from typing import Protocol
 
 from darse.build.service import BuildService
+from darse.buildkit.services.bridge import BridgeService
 from darse.buildkit.services.control import ControlService
 from darse.buildkit.services.health import HealthService
 from darse.buildkit.services.worker import worker_record
 from darse.buildkit.sessions import ClientSession, SessionPool
+from darse.buildkit.solving.pool import BuildPool
+from darse.buildkit.solving.requests import SolveRequests
 from darse.buildkit.transport import Servicer, service_protocol
 from darse.buildkit.transport.connection import BoundedProtocol
 from darse.containers.dependencies import Dependencies
@@ -77,7 +80,13 @@ class Door:
     def __init__(self, builds: BuildService, context: Dependencies) -> None:
         self.sessions = SessionPool()
         worker = partial(worker_record, context.config, lambda: host_gateway(context))
-        self._services: list[Servicer] = [ControlService(self.sessions, worker), HealthService()]
+        self._builds = BuildPool()
+        requests = SolveRequests(builds, self.sessions, self._builds)
+        self._services: list[Servicer] = [
+            ControlService(builds, self.sessions, self._builds, requests, worker),
+            BridgeService(self._builds, worker),
+            HealthService(),
+        ]
 
     def serve(self) -> DoorConnection:
         """A connection on which the client asks."""
@@ -90,4 +99,5 @@ class Door:
         return lambda: _Answering(self.sessions, ClientSession(identifier, name, shared_key, methods))
 
     async def close(self) -> None:
-        """End what runs."""
+        """Forget what has ended."""
+        self._builds.close()

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 
+from darse.build.dockerfile import DockerfileError
 from darse.build.errors import BuildError
+from darse.build.solver import SolveError
+from darse.buildkit.progress import ProgressLog
+from darse.buildkit.transport.status import Detail
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound, NotImplementedHere, Unauthorized
 
 _log = logging.getLogger("darse.buildkit")
+# Go's clients look types of errors up by these names.
+_TYPES = "github.com/moby/buildkit/"
 _STATUSES: tuple[tuple[type[EngineError], Status], ...] = (
     (NotFound, Status.NOT_FOUND),
     (InvalidParameter, Status.INVALID_ARGUMENT),
@@ -28,17 +36,37 @@ def not_implemented(what: str) -> GRPCError:
 
 
 @contextlib.contextmanager
-def as_status() -> Iterator[None]:
-    """Raise failures of the block as GRPCError."""
+def as_status(progress: ProgressLog | None = None) -> Iterator[None]:
+    """Raise failures of the block as GRPCError. progress: of the build, which has read its Dockerfile."""
     try:
         yield
-    except (GRPCError, StreamTerminatedError):
+    except GRPCError:
         raise
+    except (StreamTerminatedError, ConnectionError) as error:
+        # What ends a call from outside is not raised inside it: this was a call of ours, in the client's session.
+        raise GRPCError(Status.UNAVAILABLE, f"the client has ended its session: {error}") from error
     except BuildError as error:
-        raise GRPCError(Status.UNKNOWN, str(error)) from error
+        details = list(_details(error, progress)) if progress is not None else []
+        raise GRPCError(Status.UNKNOWN, str(error), details) from error
     except EngineError as error:
         status = next((status for kind, status in _STATUSES if isinstance(error, kind)), Status.UNKNOWN)
         raise GRPCError(status, str(error)) from error
     except Exception as error:
         _log.exception("a call failed")
         raise GRPCError(Status.INTERNAL, f"internal error: {type(error).__name__}: {error}") from error
+
+
+def _details(error: BuildError, progress: ProgressLog) -> Iterator[Detail]:
+    """Which vertex, and which lines of the Dockerfile: clients print them."""
+    lines: Sequence[tuple[int, int]] = ()
+    if isinstance(error, SolveError):
+        lines = error.lines
+        yield Detail(f"{_TYPES}errdefs.Vertex+json", json.dumps({"digest": error.vertex}).encode())
+    elif isinstance(error, DockerfileError) and error.lines is not None:
+        lines = [error.lines]
+    if lines:
+        dockerfile = progress.dockerfile
+        data = base64.b64encode(dockerfile.source.encode("utf-8", "surrogateescape")).decode()
+        info = {"filename": dockerfile.filename, "data": data, "language": "Dockerfile"}
+        ranges = [{"start": {"line": first}, "end": {"line": last}} for first, last in lines]
+        yield Detail(f"{_TYPES}errdefs.Source+json", json.dumps({"info": info, "ranges": ranges}).encode())

@@ -28,7 +28,7 @@ async def ping(call: Call) -> web.StreamResponse:
     return web.Response(
         body=body,
         content_type="text/plain",
-        headers={**_UNCACHED, "Builder-Version": "1", "Swarm": "inactive"},
+        headers={**_UNCACHED, "Builder-Version": "2", "Swarm": "inactive"},
     )
 
 

@@ -30,23 +30,30 @@ class ReceivedContexts:
         self._store = store
         self._root = root
         self._directories: dict[str, Path] = {}
+        self._made = 0
+
+    def _new(self) -> Path:
+        """The path of another directory: several may be received at a time."""
+        self._made += 1
+        return self._root / str(self._made)
 
     async def receive(self, name: str, pieces: AsyncIterator[bytes]) -> None:
         """Unpack an archive as the directory of a name. Raises InvalidParameter and SystemFault."""
-        path = self._root / str(len(self._directories))
+        path = self._new()
         await self._store.receive(pieces, path)
         self._directories[name] = path
 
     def add_files(self, name: str, files: dict[str, bytes]) -> None:
         """Make a directory with some small files for a name. Blocks."""
-        path = self._root / str(len(self._directories))
+        path = self._new()
         path.mkdir(mode=0o755)
         for file, content in files.items():
             (path / file).write_bytes(content)
         self._directories[name] = path
 
-    def directory(self, name: str) -> Path:
+    def directory(self, name: str, operation: LocalSource | None = None) -> Path:
         """The files of a local source. Raises BuildError where the client sent none of that name."""
+        del operation
         found = self._directories.get(name)
         if found is None:
             raise BuildError(f"local context {name} was not sent by the client")

@@ -18,8 +18,11 @@ from darse.build.graph.sources import LocalSource
 class LocalContexts(Protocol):
     """The directories of one build's client, by the names that its graph has for them."""
 
-    def directory(self, name: str) -> Path:
-        """The unpacked files of a local source; it may have more than a source asks for. Raises BuildError."""
+    def directory(self, name: str, operation: LocalSource | None = None) -> Path:
+        """The unpacked files of a local source; it may have more than a source asks for. Raises BuildError.
+
+        operation: the source, where `digest` was called for it.
+        """
         ...
 
     async def digest(self, name: str, operation: LocalSource) -> str:
@@ -33,8 +36,9 @@ class LocalContexts(Protocol):
 class NoContexts:
     """For builds whose client has sent nothing."""
 
-    def directory(self, name: str) -> Path:
+    def directory(self, name: str, operation: LocalSource | None = None) -> Path:
         """See LocalContexts."""
+        del operation
         raise BuildError(f"no local source {name!r}: the client has sent none")
 
     async def digest(self, name: str, operation: LocalSource) -> str:
@@ -50,8 +54,9 @@ class KnownContexts:
         """directories: by name, with the digest of their content."""
         self._directories = directories
 
-    def directory(self, name: str) -> Path:
+    def directory(self, name: str, operation: LocalSource | None = None) -> Path:
         """See LocalContexts."""
+        del operation
         return self._find(name)[0]
 
     async def digest(self, name: str, operation: LocalSource) -> str:

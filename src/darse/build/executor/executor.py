@@ -155,7 +155,7 @@ class _SessionExecutor:
             case ImageSource() | OCILayoutSource():
                 return await self._engine.image_sources.fetch(self._session, source, platform, identity)
             case LocalSource():
-                return await self._take_local(self._session.contexts.directory(source.name))
+                return await self._take_local(self._session.contexts.directory(source.name, source))
             case HTTPSource():
                 return await self._engine.http_sources.fetch(self._session, source, self._downloads)
             case GitSource():

@@ -28,9 +28,9 @@ _STATES = {
 class BuildRecorder:
     """One build, from its beginning on; a `BuildReport`."""
 
-    def __init__(self, request: BuildRequest, report: BuildReport) -> None:
-        """report: who else takes the events."""
-        self.id = secrets.token_hex(12)
+    def __init__(self, request: BuildRequest, report: BuildReport, identifier: str = "") -> None:
+        """report: who else takes the events. identifier: the build's, where it has one."""
+        self.id = identifier or secrets.token_hex(12)
         self._request = request
         self._report = report
         self._begun = time.time_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -48,15 +49,22 @@ class BuildHistoryService:
         self._history = history
         self._executor = executor
         self._running: dict[str, BuildRecorder] = {}
+        self.changed = asyncio.Event()
+        """Set, and replaced by another, when a build begins, ends or is forgotten."""
 
     @contextmanager
-    def recorded(self, request: BuildRequest, report: BuildReport) -> Iterator[BuildRecorder]:
-        """Record the block as a build, unless a question about the Dockerfile is answered by it."""
-        recorder = BuildRecorder(request, report)
+    def recorded(self, request: BuildRequest, report: BuildReport, identifier: str = "") -> Iterator[BuildRecorder]:
+        """Record the block as a build, unless a question about the Dockerfile is answered by it.
+
+        identifier: what its client calls it, where that is a name that no other build has.
+        """
+        is_free = identifier not in self._running and not self._history.has(identifier)
+        recorder = BuildRecorder(request, report, identifier if is_free else "")
         if request.call:
             yield recorder
             return
         self._running[recorder.id] = recorder
+        self._tell()
         try:
             yield recorder
         except BaseException as error:
@@ -67,6 +75,16 @@ class BuildHistoryService:
     def _end(self, recorder: BuildRecorder, record: BuildRecord) -> None:
         del self._running[recorder.id]
         self._history.add(record, recorder.logs())
+        self._tell()
+
+    def _tell(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def remove(self, identifier: str) -> None:
+        """Forget a build that has ended. Raises NotFound."""
+        self._history.remove(identifier)
+        self._tell()
 
     def summaries(self) -> list[BuildSummary]:
         """All builds, the newest first."""

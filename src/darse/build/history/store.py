@@ -43,6 +43,16 @@ class BuildHistory:
                 (self._most,),
             )
 
+    def remove(self, identifier: str) -> None:
+        """Forget a build. Raises NotFound."""
+        with self._state.transaction(durable=False) as connection:
+            if not connection.execute("DELETE FROM build_history WHERE id = ?", (identifier,)).rowcount:
+                raise _unknown(identifier)
+
+    def has(self, identifier: str) -> bool:
+        """Whether a build is remembered by this id."""
+        return self._state.row("SELECT 1 FROM build_history WHERE id = ?", (identifier,)) is not None
+
     def summaries(self) -> list[BuildSummary]:
         """All, the newest first."""
         rows = self._state.rows("SELECT id, summary FROM build_history ORDER BY sequence DESC")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from grpclib.server import Stream
 
-from darse.buildkit.errors import not_implemented
+from darse.build.history import BuildState
+from darse.build.service import BuildService
+from darse.build.solver import CacheFilter, PrunePolicy
+from darse.buildkit.errors import as_status, not_implemented
+from darse.buildkit.services.records import history_event, usage_record
 from darse.buildkit.services.worker import VERSION
 from darse.buildkit.sessions import ClientSession, SessionPool
+from darse.buildkit.solving.pool import BuildPool
+from darse.buildkit.solving.requests import SolveRequests
+from darse.buildkit.transport import request_of
 from darse.buildkit.transport.tunnel import tunnelled
 from darse.buildkit.wire import control_pb2, worker_pb2
 from darse.buildkit.wire.control_grpc import ControlBase
@@ -22,8 +29,18 @@ _SESSION = "x-docker-expose-session-"
 class ControlService(ControlBase):
     """What clients ask of the engine as a whole."""
 
-    def __init__(self, sessions: SessionPool, worker: Callable[[], worker_pb2.WorkerRecord]) -> None:
+    def __init__(
+        self,
+        service: BuildService,
+        sessions: SessionPool,
+        builds: BuildPool,
+        requests: SolveRequests,
+        worker: Callable[[], worker_pb2.WorkerRecord],
+    ) -> None:
+        self._service = service
         self._sessions = sessions
+        self._builds = builds
+        self._requests = requests
         self._worker = worker
 
     async def ListWorkers(self, stream: Stream[Any, Any]) -> None:
@@ -55,25 +72,82 @@ class ControlService(ControlBase):
                 self._sessions.remove(session)
 
     async def DiskUsage(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("DiskUsage")
+        """What the cache takes."""
+        request = await request_of(stream)
+        with as_status():
+            filters = _filters(request.filter)
+            records = [
+                usage_record(record, in_use=in_use)
+                for record, in_use in await self._service.cache_records()
+                if all(one.matches(record, {"inuse": in_use, "shared": False}) for one in filters)
+            ]
+        await stream.send_message(control_pb2.DiskUsageResponse(record=records))
 
     async def Prune(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("Prune")
+        """Remove what of the cache is not used."""
+        request = await request_of(stream)
+        with as_status():
+            policy = PrunePolicy(
+                _filters(request.filter),
+                request.all,
+                request.keepDuration / 1e9,
+                request.maxUsedSpace,
+                request.reservedSpace,
+            )
+            removed = await self._service.prune(policy)
+        for record in removed:
+            await stream.send_message(usage_record(record, in_use=False))
 
     async def Solve(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("Solve")
+        """A build, from its request to what it has exported. It ends with the call."""
+        request = await request_of(stream)
+        with as_status():
+            told = await self._requests.solve(request)
+        await stream.send_message(control_pb2.SolveResponse(ExporterResponse=told))
 
     async def Status(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("Status")
+        """The progress of a build, to its end."""
+        request = await request_of(stream)
+        build = await self._builds.get(request.Ref)
+        async for message in build.progress.follow():
+            await stream.send_message(message)
 
     async def ListenBuildHistory(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("ListenBuildHistory")
+        """The builds that run and those that were, the newest first; and, unless it is all at once, what changes."""
+        request = await request_of(stream)
+        history = self._service.history
+        if request.Filter:
+            raise not_implemented("ListenBuildHistory with filters")
+        shown: dict[str, BuildState] = {}
+        while True:
+            changed = history.changed
+            found = [
+                one
+                for one in history.summaries()
+                if request.Ref in ("", one.id) and (not request.ActiveOnly or one.state is BuildState.RUNNING)
+            ]
+            for one in found[: request.Limit or None]:
+                if shown.get(one.id) is not one.state:
+                    shown[one.id] = one.state
+                    await stream.send_message(history_event(one))
+            if request.EarlyExit:
+                return
+            await changed.wait()
 
     async def UpdateBuildHistory(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("UpdateBuildHistory")
+        """Forget a build."""
+        request = await request_of(stream)
+        if request.Pinned:
+            raise not_implemented("UpdateBuildHistory with a pin")
+        with as_status():
+            if request.Delete:
+                self._service.history.remove(request.Ref)
+        await stream.send_message(control_pb2.UpdateBuildHistoryResponse())
+
+
+def _filters(given: Sequence[str]) -> tuple[CacheFilter, ...]:
+    """Conditions of which all must be fulfilled: commas join them. Raises BuildError and GRPCError."""
+    alternatives = [one for one in given if one]
+    if len(alternatives) > 1:
+        raise not_implemented("a choice among several filters")
+    return tuple(CacheFilter.parse(one) for one in ",".join(alternatives).split(",") if one)

@@ -16,14 +16,24 @@ from grpclib.const import Handler as Method
 from grpclib.const import Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.events import _DispatchServerEvents
+from grpclib.exceptions import GRPCError
 from grpclib.metadata import encode_grpc_message
 from grpclib.protocol import Stream
 from grpclib.server import Handler, request_handler
+from grpclib.server import Stream as Call
 from h2.config import H2Configuration
 from h2.exceptions import StreamClosedError
 
 from darse.buildkit.transport.connection import BoundedProtocol
 from darse.buildkit.transport.status import DetailsCodec
+
+
+async def request_of(stream: Call[Any, Any]) -> Any:
+    """The message of a call that has one. Raises GRPCError where the client has sent none."""
+    message = await stream.recv_message()
+    if message is None:
+        raise GRPCError(Status.INVALID_ARGUMENT, "the call has no message")
+    return message
 
 
 class Servicer(Protocol):

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from google.protobuf.message import Message
 from grpclib.const import Status
 from grpclib.encoding.base import StatusDetailsCodecBase
 
 from darse.buildkit.wire import status_pb2
 
-_TYPES = "type.googleapis.com/"
+
+class Detail(NamedTuple):
+    """A message of any type, encoded."""
+
+    type_url: str
+    value: bytes
+
+
 # Of another type of gRPC's clients, headers are limited to 8 KiB and more. What is larger says less.
 _MOST_BYTES = 48 * 1024
 
 
-def status_message(code: Status, message: str | None, details: Sequence[Message]) -> status_pb2.Status:
-    """A status with details. A message that is no message of protobuf goes as it is: `Any`."""
+def status_message(code: Status, message: str | None, details: Sequence[Detail]) -> status_pb2.Status:
+    """A status with details."""
     found = status_pb2.Status(code=code.value, message=message or "")
     for detail in details:
-        found.details.add(type_url=_TYPES + detail.DESCRIPTOR.full_name, value=detail.SerializeToString())
+        found.details.add(type_url=detail.type_url, value=detail.value)
     return found
 
 
@@ -35,6 +41,6 @@ class DetailsCodec(StatusDetailsCodecBase):
         return bytes(encoded)
 
     def decode(self, status: Status, message: str | None, data: bytes) -> Any:
-        """The details as they came, each an `Any`."""
+        """The details as they came."""
         del status, message
-        return list(status_pb2.Status.FromString(data).details)
+        return [Detail(one.type_url, one.value) for one in status_pb2.Status.FromString(data).details]

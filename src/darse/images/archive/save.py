@@ -93,6 +93,14 @@ class ImageSaver:
             publish_image_event(self._events, "save", self._foremost(one))
         return self._saved(list(chosen.values()))
 
+    def save_as(self, digest: str, names: Sequence[Reference]) -> AsyncIterator[bytes]:
+        """Return an archive of the manifest or index with this digest under names that it need not have here.
+
+        Raises NotFound before the stream begins.
+        """
+        target = self._images.find(digest).target
+        return self._saved([_Chosen(target, self._images.images_of(target), list(names))])
+
     async def _saved(self, chosen: list[_Chosen]) -> AsyncIterator[bytes]:
         async with self._gc.lease() as lease:
             for one in chosen:

@@ -1,0 +1,231 @@
+"""`moby.buildkit.v1.frontend.LLBBridge`: what a front end in the client asks, on the connection of its build.
+
+buildx builds so: it asks for the built-in front end, looks at its result, and returns that as its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+from grpclib.server import Stream
+
+from darse.build.errors import BuildError
+from darse.build.remote_cache import parse_place
+from darse.buildkit.definitions import decode
+from darse.buildkit.errors import as_status, not_implemented
+from darse.buildkit.services import capabilities
+from darse.buildkit.solving.client_build import BuildResult, ClientBuild
+from darse.buildkit.solving.images import image_config
+from darse.buildkit.solving.lazy_references import LazyReference
+from darse.buildkit.solving.pool import BuildPool
+from darse.buildkit.solving.trees import list_directory, read_file, stat_file
+from darse.buildkit.transport import request_of
+from darse.buildkit.transport.status import Detail
+from darse.buildkit.wire import control_pb2, gateway_pb2, worker_pb2
+from darse.buildkit.wire.gateway_grpc import LLBBridgeBase
+
+_BUILD_ID = "buildkit-controlapi-buildid"
+_FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
+
+
+class BridgeService(LLBBridgeBase):
+    """The calls of front ends of all builds."""
+
+    def __init__(self, builds: BuildPool, worker: Callable[[], worker_pb2.WorkerRecord]) -> None:
+        self._builds = builds
+        self._worker = worker
+
+    async def _build(self, stream: Stream[Any, Any]) -> ClientBuild:
+        """The build that a call is about, when it is ready for it."""
+        assert stream.metadata is not None
+        identifier = str(stream.metadata.get(_BUILD_ID, ""))
+        if not identifier:
+            raise GRPCError(Status.INVALID_ARGUMENT, "no buildid found in context")
+        build = await self._builds.get(identifier)
+        await build.opened_event.wait()
+        return build
+
+    async def Ping(self, stream: Stream[Any, Any]) -> None:
+        """What can be done."""
+        await stream.recv_message()
+        await self._build(stream)
+        answer = gateway_pb2.PongResponse(
+            FrontendAPICaps=capabilities.FRONTEND, LLBCaps=capabilities.GRAPH, Workers=[self._worker()]
+        )
+        await stream.send_message(answer)
+
+    async def Solve(self, stream: Stream[Any, Any]) -> None:
+        """A graph, or the built-in front end, as references."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build.progress):
+            result = await self._solve(build, request)
+            if request.Evaluate:
+                await build.solved(result)
+        await stream.send_message(gateway_pb2.SolveResponse(result=_message(result)))
+
+    async def _solve(self, build: ClientBuild, request: Any) -> BuildResult:
+        if request.FrontendInputs:
+            raise BuildError("frontend inputs are not supported by this engine")
+        for one in request.CacheImports:
+            if one.Type != "local":
+                build.import_from(parse_place(f"type={one.Type},ref={one.Attrs.get('ref', '')}"))
+        if request.Frontend:
+            if request.Frontend not in _FRONTENDS:
+                raise BuildError(f"frontend {request.Frontend} not found")
+            result, _ = await build.run_frontend(dict(request.FrontendOpt))
+            return result
+        if not getattr(request.Definition, "def"):
+            return BuildResult({"": None}, {})
+        return BuildResult({"": build.reference(decode(request.Definition))}, {})
+
+    async def Evaluate(self, stream: Stream[Any, Any]) -> None:
+        """Solve a reference now."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build.progress):
+            if request.Ref:
+                await build.find(request.Ref).solution()
+        await stream.send_message(gateway_pb2.EvaluateResponse())
+
+    async def Return(self, stream: Stream[Any, Any]) -> None:
+        """The result of the build, or why there is none."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        if build.returned.done():
+            raise GRPCError(Status.FAILED_PRECONDITION, "the build has returned already")
+        if request.HasField("error") and request.error.code:
+            details = [Detail(one.type_url, one.value) for one in request.error.details]
+            failed = GRPCError(Status(request.error.code), request.error.message, details)
+            build.returned.set_exception(failed)
+        else:
+            build.returned.set_result(_returned(build, request.result))
+        await stream.send_message(gateway_pb2.ReturnResponse())
+
+    async def ResolveImageConfig(self, stream: Stream[Any, Any]) -> None:
+        """The configuration of an image."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build.progress):
+            found = await image_config(build, request.Ref, request.Platform, request.ResolveMode)
+        answer = gateway_pb2.ResolveImageConfigResponse(Digest=found.digest, Config=found.config, Ref=found.reference)
+        await stream.send_message(answer)
+
+    async def ResolveSourceMeta(self, stream: Stream[Any, Any]) -> None:
+        """What is known of a source: of images; the others' is not supported yet."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        scheme, _, name = request.Source.identifier.partition("://")
+        with as_status(build.progress):
+            if scheme != "docker-image":
+                raise not_implemented(f"ResolveSourceMeta of {scheme} sources")
+            found = await image_config(build, name, request.Platform, request.ResolveMode)
+        image = gateway_pb2.ResolveSourceImageResponse(Digest=found.digest, Config=found.config)
+        source = type(request.Source)(identifier=f"docker-image://{found.reference}", attrs=request.Source.attrs)
+        await stream.send_message(gateway_pb2.ResolveSourceMetaResponse(Source=source, Image=image))
+
+    async def ReadFile(self, stream: Stream[Any, Any]) -> None:
+        """Bytes of a file of a reference."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build.progress):
+            data = await read_file(
+                build, build.find(request.Ref), request.FilePath, request.Range.Offset, request.Range.Length
+            )
+        await stream.send_message(gateway_pb2.ReadFileResponse(Data=data))
+
+    async def ReadDir(self, stream: Stream[Any, Any]) -> None:
+        """What is in a directory of a reference."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build.progress):
+            found = await list_directory(build, build.find(request.Ref), request.DirPath, request.IncludePattern)
+        await stream.send_message(gateway_pb2.ReadDirResponse(entries=found))
+
+    async def StatFile(self, stream: Stream[Any, Any]) -> None:
+        """The attributes of a file of a reference."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build.progress):
+            found = await stat_file(build, build.find(request.Ref), request.Path)
+        await stream.send_message(gateway_pb2.StatFileResponse(stat=found))
+
+    async def Warn(self, stream: Stream[Any, Any]) -> None:
+        """A warning for whoever follows the build."""
+        given = await request_of(stream)
+        build = await self._build(stream)
+        build.progress.warn(
+            control_pb2.VertexWarning(
+                vertex=given.digest,
+                level=given.level,
+                short=given.short,
+                detail=given.detail,
+                url=given.url,
+                info=given.info,
+                ranges=given.ranges,
+            )
+        )
+        await stream.send_message(gateway_pb2.WarnResponse())
+
+    async def Inputs(self, stream: Stream[Any, Any]) -> None:
+        """Those that a front end in a container is given: there are none."""
+        await stream.recv_message()
+        await stream.send_message(gateway_pb2.InputsResponse())
+
+    async def NewContainer(self, stream: Stream[Any, Any]) -> None:
+        """See not_implemented."""
+        raise not_implemented("NewContainer")
+
+    async def ReleaseContainer(self, stream: Stream[Any, Any]) -> None:
+        """See not_implemented."""
+        raise not_implemented("ReleaseContainer")
+
+    async def ExecProcess(self, stream: Stream[Any, Any]) -> None:
+        """See not_implemented."""
+        raise not_implemented("ExecProcess")
+
+    async def ReadFileContainer(self, stream: Stream[Any, Any]) -> None:
+        """See not_implemented."""
+        raise not_implemented("ReadFileContainer")
+
+    async def ReadDirContainer(self, stream: Stream[Any, Any]) -> None:
+        """See not_implemented."""
+        raise not_implemented("ReadDirContainer")
+
+    async def StatFileContainer(self, stream: Stream[Any, Any]) -> None:
+        """See not_implemented."""
+        raise not_implemented("StatFileContainer")
+
+
+def _message(result: BuildResult) -> gateway_pb2.Result:
+    found = gateway_pb2.Result(metadata=dict(result.metadata))
+    if set(result.references) <= {""}:
+        only = result.references.get("")
+        found.ref.id = only.id if only is not None else ""
+        return found
+    for platform, one in result.references.items():
+        found.refs.refs[platform].id = one.id if one is not None else ""
+    return found
+
+
+def _returned(build: ClientBuild, given: Any) -> BuildResult:
+    """The result that a client returns. Raises GRPCError for references that are not the build's."""
+    names: Mapping[str, str]
+    match given.WhichOneof("result"):
+        case "ref":
+            names = {"": given.ref.id}
+        case "refs":
+            names = {platform: one.id for platform, one in given.refs.refs.items()}
+        case "refDeprecated":
+            names = {"": given.refDeprecated}
+        case "refsDeprecated":
+            names = dict(given.refsDeprecated.refs)
+        case _:
+            names = {"": ""}
+    found: dict[str, LazyReference | None] = {
+        platform: build.find(name) if name else None for platform, name in names.items()
+    }
+    return BuildResult(found, dict(given.metadata))

@@ -1,0 +1,175 @@
+"""One build of a client: what it may use, the references that it has made, and what it comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import msgspec
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError
+
+from darse.build.context.local import ReceivedContexts
+from darse.build.errors import BuildError
+from darse.build.executor.session import BuildSession
+from darse.build.graph import Definition, ImageSource
+from darse.build.progress import BuildReport
+from darse.build.remote_cache import CacheImports, CachePlace
+from darse.build.request import BuildRequest
+from darse.build.service import BuildService
+from darse.build.solver import OperationExecutor, Solution
+from darse.buildkit.frontend.dockerfile import ConvertedRequest, log_in_for, run_frontend
+from darse.buildkit.progress import ProgressLog
+from darse.buildkit.sessions import ClientSession
+from darse.buildkit.sessions.confidences import Confidences
+from darse.buildkit.sessions.contexts import SessionContexts
+from darse.buildkit.solving.lazy_references import LazyReference, ReferenceOrigin
+from darse.images.gc.collector import Lease
+
+# Of one build; each holds a graph.
+_MOST_REFERENCES = 1000
+
+
+class BuildResult(msgspec.Struct, frozen=True):
+    """What a front end says is the build's result."""
+
+    references: Mapping[str, LazyReference | None]
+    """By platform; where there is no index, by the empty text. None is an empty tree."""
+    metadata: Mapping[str, bytes]
+
+
+class ClientBuild:
+    """One of them. What it uses is there for the block of `opened`."""
+
+    executor: OperationExecutor
+    lease: Lease
+    contexts: SessionContexts
+    report: BuildReport
+
+    def __init__(self, name: str, service: BuildService, session: ClientSession) -> None:
+        self.name = name
+        self.service = service
+        self.session = session
+        self.session_id = session.id
+        self.confidences = Confidences(session)
+        self.progress = ProgressLog()
+        self.opened_event = asyncio.Event()
+        self.returned: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
+        """What the client's own front end returns."""
+        self.references: dict[str, LazyReference] = {}
+        self.places_to: tuple[CachePlace, ...] = ()
+        self._places_from: dict[str, CachePlace] = {}
+        self._imports: asyncio.Task[CacheImports | None] | None = None
+
+    @contextlib.asynccontextmanager
+    async def opened(self, request: BuildRequest) -> AsyncIterator[None]:
+        """Have what a build needs, for the block. request: its session's options."""
+        service = self.service
+        async with service.contexts.directory() as root, service.images.lease() as lease:
+            self.lease = lease
+            self.contexts = SessionContexts(self.session, ReceivedContexts(service.contexts, Path(root)))
+            self.executor = service.executor.for_session(self._session(request))
+            self.opened_event.set()
+            try:
+                yield
+            finally:
+                await self._close()
+
+    def _session(self, request: BuildRequest) -> BuildSession:
+        return BuildSession(
+            contexts=self.contexts,
+            secrets=self.confidences.secrets,
+            agents=self.confidences.agents,
+            credentials=self.confidences.credentials,
+            shm_size=request.shm_size,
+            may_be_insecure="security.insecure" in request.entitlements,
+            may_use_host_network="network.host" in request.entitlements,
+        )
+
+    async def _close(self) -> None:
+        for reference in self.references.values():
+            solution = await reference.close()
+            if solution is not None:
+                self.service.solver.release(solution)
+        if self._imports is not None:
+            self._imports.cancel()
+            await asyncio.gather(self._imports, return_exceptions=True)
+        await self.contexts.close()
+        await self.confidences.agents.close()
+        if not self.returned.done():
+            self.returned.cancel()
+
+    def import_from(self, place: CachePlace) -> None:
+        """Use a cache elsewhere, too, in what is solved from now on."""
+        if str(place) not in self._places_from:
+            self._places_from[str(place)] = place
+            self._imports = None
+
+    async def _cache_imports(self) -> CacheImports | None:
+        if not self._places_from:
+            return None
+        imports = CacheImports(self.service.executor, self.service.registries, self.lease, self.report)
+        for place in self._places_from.values():
+            if place.reference is not None:
+                await self.confidences.log_in(place.reference.domain)
+            await imports.add(place, self.confidences.credentials, None)
+        return imports
+
+    async def run_frontend(self, options: Mapping[str, str]) -> tuple[BuildResult, ConvertedRequest]:
+        """Run the built-in front end; its results are references of this build. Raises BuildError."""
+        made = await run_frontend(self, options)
+        references: dict[str, LazyReference | None] = {}
+        for platform, converted in made.graphs.items():
+            origin = ReferenceOrigin(made.request, converted, made.dockerfile, made.started)
+            references[platform] = self.reference(converted.definition, origin)
+        return BuildResult(references, made.metadata), made
+
+    def reference(self, definition: Definition, origin: ReferenceOrigin | None = None) -> LazyReference:
+        """A graph by a name that the client can use. Raises GRPCError where it has too many."""
+        if len(self.references) >= _MOST_REFERENCES:
+            raise GRPCError(Status.RESOURCE_EXHAUSTED, f"a build has {_MOST_REFERENCES} references at most")
+        made = LazyReference(definition, self._solve, origin)
+        self.references[made.id] = made
+        return made
+
+    def find(self, name: str) -> LazyReference:
+        """A reference of this build. Raises GRPCError."""
+        if (found := self.references.get(name)) is None:
+            raise GRPCError(Status.NOT_FOUND, f"no such ref: {name}")
+        return found
+
+    async def _solve(self, definition: Definition) -> Solution:
+        await self.confidences.for_graph(definition)
+        for vertex in definition.vertices.values():
+            if isinstance(vertex.operation, ImageSource):
+                await log_in_for(self.confidences, vertex.operation.reference)
+        if self._imports is None:
+            self._imports = asyncio.create_task(self._cache_imports())
+        imports = await asyncio.shield(self._imports)
+        return await self.service.solver.solve(
+            definition, self.report, self.executor, imports, with_results=bool(self.places_to)
+        )
+
+    async def solved(self, result: BuildResult) -> list[tuple[str, LazyReference | None, Solution]]:
+        """What the graphs of a result come to, beside each other. Raises BuildError."""
+        named = list(result.references.items())
+        tasks = [asyncio.ensure_future(_solution(reference)) for _, reference in named]
+        try:
+            solutions = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return [(name, one, solution) for (name, one), solution in zip(named, solutions, strict=True)]
+
+
+async def _solution(reference: LazyReference | None) -> Solution:
+    if reference is None:
+        return Solution(None, {})
+    return await reference.solution()
+
+
+def refused(what: str) -> BuildError:
+    """Something that this engine does not do."""
+    return BuildError(f"{what} is not supported by this engine")

@@ -1,0 +1,47 @@
+"""Images that front ends ask about."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from darse.build.base_images import BaseImages
+from darse.build.errors import BuildError
+from darse.buildkit.frontend.dockerfile import log_in_for
+from darse.buildkit.solving.client_build import ClientBuild
+from darse.image_spec import platforms, references
+from darse.image_spec.platforms import Platform
+from darse.image_spec.references import InvalidReference
+
+
+class ResolvedConfig(msgspec.Struct, frozen=True):
+    """What is known of one."""
+
+    reference: str
+    digest: str
+    config: bytes
+
+
+async def image_config(build: ClientBuild, name: str, platform: Any, mode: str) -> ResolvedConfig:
+    """Find an image, or pull it. Raises BuildError."""
+    try:
+        reference = str(references.parse(name))
+    except InvalidReference as error:
+        raise BuildError(f"invalid reference {name!r}: {error}") from error
+    await log_in_for(build.confidences, reference)
+    wanted = platforms.normalized(Platform(platform.Architecture, platform.OS, variant=platform.Variant))
+    images = BaseImages(
+        build.service.images,
+        build.service.registries,
+        build.lease,
+        build.report,
+        pull=mode == "pull",
+        credentials=build.confidences.credentials,
+    )
+    try:
+        found = await images.resolve(reference, str(wanted if platform.Architecture else platforms.host()))
+    finally:
+        await images.close()
+    return ResolvedConfig(found.reference, found.reference.partition("@")[2], json.dumps(found.config).encode())

@@ -1,0 +1,229 @@
+"""`Control/Solve`: a build from its request to what its client is told.
+
+wait for the session → have what a build needs → the front end's result → solve → export, each exporter in its turn
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from darse.build.dockerfile.convert import ImageDocument
+from darse.build.errors import BuildError
+from darse.build.exporter import PlatformResult, export_archive
+from darse.build.graph import NetworkMode
+from darse.build.progress import BuiltImage, internal_vertex
+from darse.build.provenance import BuildFacts, predicate
+from darse.build.remote_cache import CachePlace, parse_place, results_of
+from darse.build.request import BuildRequest
+from darse.build.service import BuildService
+from darse.build.solver import Solution
+from darse.buildkit.definitions import decode
+from darse.buildkit.errors import as_status
+from darse.buildkit.exporters.archives import send_archive
+from darse.buildkit.exporters.images import export_to_store
+from darse.buildkit.exporters.saved_images import send_image
+from darse.buildkit.exporters.trees import send_tree
+from darse.buildkit.frontend.dockerfile import CONFIG
+from darse.buildkit.frontend.options import build_request
+from darse.buildkit.sessions import SessionPool
+from darse.buildkit.solving.client_build import BuildResult, ClientBuild
+from darse.buildkit.solving.lazy_references import LazyReference
+from darse.buildkit.solving.pool import BuildPool
+from darse.core.errors import InvalidParameter
+from darse.image_spec import platforms
+from darse.images import references
+
+_FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
+# As BuildKit's clients make them.
+_NAME = re.compile(r"[a-z0-9]{20,40}", re.ASCII)
+_STORE = frozenset({"moby", "image"})
+
+
+class Exporter(msgspec.Struct, frozen=True):
+    """Where a result goes."""
+
+    kind: str
+    attributes: Mapping[str, str]
+
+
+class SolveRequests:
+    """Runs builds of clients."""
+
+    def __init__(self, service: BuildService, sessions: SessionPool, builds: BuildPool) -> None:
+        self._service = service
+        self._sessions = sessions
+        self._builds = builds
+
+    async def solve(self, message: Any) -> dict[str, str]:
+        """Run one; return what its client is told. Raises GRPCError."""
+        session = await self._sessions.get(message.Session)
+        exporters = _exporters(message)
+        build = ClientBuild(message.Ref, self._service, session)
+        self._builds.add(build)
+        try:
+            with as_status(build.progress):
+                return await self._solve(build, message, exporters)
+        finally:
+            self._builds.end(build)
+
+    async def _solve(self, build: ClientBuild, message: Any, exporters: Sequence[Exporter]) -> dict[str, str]:
+        request = self._request(message, exporters)
+        with self._service.history.recorded(request, build.progress, _identifier(build.name)) as recorder:
+            build.report = recorder
+            build.places_to = tuple(_places(message.Cache.Exports))
+            async with build.opened(request):
+                told, exported = await self._run(build, message, exporters)
+            recorder.built(BuiltImage(exported))
+        return told
+
+    def _request(self, message: Any, exporters: Sequence[Exporter]) -> BuildRequest:
+        """What the history says was asked for, with what its session may use."""
+        try:
+            asked = build_request(dict(message.FrontendAttrs))
+        except BuildError:
+            asked = BuildRequest()  # of a front end that is not ours
+        names = [name for one in exporters for name in one.attributes.get("name", "").split(",") if name]
+        try:
+            tags = tuple(references.parse_tag(name) for name in names)
+        except InvalidParameter as error:
+            raise BuildError(f"invalid tag: {error}") from error
+        entitlements = set(message.Entitlements)
+        if asked.network is NetworkMode.HOST and "network.host" not in entitlements:
+            raise BuildError("network.host is not allowed")
+        return msgspec.structs.replace(asked, names=tags, entitlements=frozenset(entitlements))
+
+    async def _run(self, build: ClientBuild, message: Any, exporters: Sequence[Exporter]) -> tuple[dict[str, str], str]:
+        for place in _places(message.Cache.Imports):
+            build.import_from(place)
+        result = await self._result(build, message)
+        solved = await build.solved(result)
+        results = [self._platform(build, result, *one) for one in solved]
+        inline = any(place.kind == "inline" for place in build.places_to)
+        told: dict[str, str] = {}
+        cache = None
+        if build.places_to:
+            cache = await results_of(self._service.executor, build.lease, [solution for _, _, solution in solved])
+            if inline:
+                results = [msgspec.structs.replace(one, inline_cache=cache.inline) for one in results]
+        for number, exporter in enumerate(exporters):
+            told |= await self._export(build, exporter, number, solved, results)
+        image = told.get("containerimage.config.digest") or told.get("containerimage.digest", "")
+        if cache is not None:
+            for place in build.places_to:
+                if place.reference is not None:
+                    await build.confidences.log_in(place.reference.domain)
+            ids = [image] if "containerimage.config.digest" in told else []
+            await self._service.export_cache(build.places_to, build.confidences.credentials, cache, ids, build.report)
+        return told, image
+
+    async def _result(self, build: ClientBuild, message: Any) -> BuildResult:
+        if getattr(message.Definition, "def"):
+            graph = decode(message.Definition)
+            return BuildResult({"": build.reference(graph)}, {})
+        if message.Frontend:
+            if message.Frontend not in _FRONTENDS:
+                raise BuildError(f"frontend {message.Frontend} not found")
+            if message.FrontendInputs:
+                raise BuildError("frontend inputs are not supported by this engine")
+            result, _ = await build.run_frontend(dict(message.FrontendAttrs))
+            return result
+        return await build.returned
+
+    def _platform(
+        self, build: ClientBuild, result: BuildResult, name: str, reference: LazyReference | None, solution: Solution
+    ) -> PlatformResult:
+        """What one platform's graph came to, with its configuration, and where it is from."""
+        config = result.metadata.get(f"{CONFIG}/{name}" if name else CONFIG)
+        image = ImageDocument.of(json.loads(config)) if config else ImageDocument(name or str(platforms.host()))
+        origin = reference.origin if reference is not None else None
+        request = origin.request if origin is not None else BuildRequest()
+        provenance, kind = None, ""
+        if origin is not None and (asked := request.provenance) is not None:
+            kind = asked.predicate_type
+            provenance = predicate(asked, _facts(origin.request, reference, image, solution))
+        return PlatformResult(
+            snapshot=solution.snapshot,
+            image=image,
+            created=self._service.time_of(request, solution),
+            provenance=provenance,
+            provenance_type=kind,
+        )
+
+    async def _export(
+        self,
+        build: ClientBuild,
+        exporter: Exporter,
+        number: int,
+        solved: Sequence[tuple[str, LazyReference | None, Solution]],
+        results: Sequence[PlatformResult],
+    ) -> dict[str, str]:
+        epoch = next((one.origin.request.source_date_epoch for _, one, _ in solved if one and one.origin), None)
+        service, attributes = self._service, exporter.attributes
+        if exporter.kind in _STORE:
+            return await export_to_store(service, build.confidences, attributes, results, epoch, build.report)
+        if exporter.kind in ("oci", "docker"):
+            kind = exporter.kind
+            return await send_image(build.session, number, service, kind, attributes, results, epoch, build.report)
+        if exporter.kind == "local":
+            async with internal_vertex(build.report, "exporting to client directory"):
+                trees = [(name, solution.snapshot) for name, _, solution in solved]
+                await send_tree(build.session, number, service.executor, trees)
+            return {}
+        if exporter.kind == "tar":
+            if len(solved) > 1:
+                raise BuildError("the tar exporter takes one platform at a time on this engine")
+            async with internal_vertex(build.report, "sending tarball"):
+                pieces = export_archive(service.executor, solved[0][2].snapshot)
+                try:
+                    await send_archive(build.session, number, pieces, {})
+                finally:
+                    await pieces.aclose()
+            return {}
+        raise BuildError(f'exporter "{exporter.kind}" could not be found')
+
+
+def _identifier(name: str) -> str:
+    """A client's name of a build as its id in the history; empty where it could be mistaken for another's."""
+    return name if _NAME.fullmatch(name) else ""
+
+
+def _facts(
+    request: BuildRequest, reference: LazyReference | None, image: ImageDocument, solution: Solution
+) -> BuildFacts:
+    assert reference is not None
+    assert reference.origin is not None
+    return BuildFacts(
+        request=request,
+        converted=reference.origin.converted,
+        platform=image.platform,
+        identities=solution.identities,
+        dockerfile=reference.origin.dockerfile,
+        started=reference.origin.started,
+        finished=time.time(),
+    )
+
+
+def _exporters(message: Any) -> list[Exporter]:
+    found = [Exporter(one.Type, dict(one.Attrs)) for one in message.Exporters]
+    if not found and message.ExporterDeprecated:
+        found = [Exporter(message.ExporterDeprecated, dict(message.ExporterAttrsDeprecated))]
+    return found
+
+
+def _places(entries: Any) -> list[CachePlace]:
+    """Caches elsewhere. Raises BuildError for kinds that this engine has not."""
+    found = []
+    for one in entries:
+        if one.Type == "local":
+            raise BuildError(
+                "caches of the type local are not supported for BuildKit's clients: use registry or inline"
+            )
+        known = {key: value for key, value in one.Attrs.items() if key in ("ref", "mode", "ignore-error")}
+        found.append(parse_place(",".join([f"type={one.Type}", *(f"{key}={value}" for key, value in known.items())])))
+    return found

@@ -1,0 +1,95 @@
+"""Files of references, for front ends: read below the tree's root, whatever links say."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import TypeVar
+
+from darse.build.errors import BuildError
+from darse.build.ignore import PathMatcher, clean
+from darse.buildkit.sessions.packets import GO_KINDS, go_mode
+from darse.buildkit.solving.client_build import ClientBuild
+from darse.buildkit.solving.lazy_references import LazyReference
+from darse.buildkit.transport.connection import MESSAGE_LIMIT
+from darse.buildkit.wire.stat_pb2 import Stat
+from darse.linux.fs.openat2 import open_in_root
+
+_T = TypeVar("_T")
+_MOST_ENTRIES = 50_000
+
+
+async def _in_tree(build: ClientBuild, reference: LazyReference, path: str, work: Callable[[int], _T]) -> _T:
+    solution = await reference.solution()
+    executor = build.service.executor
+    layers = executor.layers_of(solution.snapshot) if solution.snapshot is not None else ()
+    try:
+        return await executor.trees.read(layers, work)
+    except OSError as error:
+        raise BuildError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+
+
+async def read_file(build: ClientBuild, reference: LazyReference, path: str, offset: int, length: int) -> bytes:
+    """Bytes of a regular file; length 0 is all of it. Raises BuildError."""
+
+    def work(root: int) -> bytes:
+        descriptor = open_in_root(root, clean(path.lstrip("/")), os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise BuildError(f"{path}: not a regular file")
+            size = length or max(0, status.st_size - offset)
+            if size > MESSAGE_LIMIT // 2:
+                raise BuildError(f"{path}: {size} bytes are more than one answer has: read it in ranges")
+            return os.pread(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
+
+    return await _in_tree(build, reference, path, work)
+
+
+async def list_directory(build: ClientBuild, reference: LazyReference, path: str, pattern: str) -> list[Stat]:
+    """What is in a directory, in order of the names. Raises BuildError."""
+    matcher = PathMatcher([pattern]) if pattern else None
+
+    def work(root: int) -> list[Stat]:
+        descriptor = open_in_root(root, clean(path.lstrip("/")) or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            names = sorted(os.listdir(descriptor))
+            if len(names) > _MOST_ENTRIES:
+                raise BuildError(f"{path}: {len(names)} entries are more than one answer has")
+            return [_stat(descriptor, name) for name in names if matcher is None or matcher.matches(name)]
+        finally:
+            os.close(descriptor)
+
+    return await _in_tree(build, reference, path, work)
+
+
+async def stat_file(build: ClientBuild, reference: LazyReference, path: str) -> Stat:
+    """The attributes of a file; of a symbolic link its own. Raises BuildError."""
+
+    def work(root: int) -> Stat:
+        parent, _, base = clean(path.lstrip("/")).rpartition("/")
+        descriptor = open_in_root(root, parent or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            return _stat(descriptor, base or ".")
+        finally:
+            os.close(descriptor)
+
+    return await _in_tree(build, reference, path, work)
+
+
+def _stat(directory: int, name: str) -> Stat:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    found = Stat(
+        path=name,
+        mode=go_mode(status.st_mode, GO_KINDS.get(stat.S_IFMT(status.st_mode), 0)),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        size=status.st_size,
+        modTime=status.st_mtime_ns,
+    )
+    if stat.S_ISLNK(status.st_mode):
+        found.linkname = os.readlink(name, dir_fd=directory)
+    return found

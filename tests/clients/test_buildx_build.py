@@ -1,0 +1,247 @@
+"""`docker build` with the buildx plugin, `docker buildx build`, unmodified, on our socket: BuildKit's door.
+
+`make clients` builds the plugin, where Go is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.clients import found
+from tests.support.engine import Done, Engine
+from tests.support.registry import Registry, needs_registry
+
+BUILDX = found("docker-buildx")
+pytestmark = pytest.mark.skipif(BUILDX is None, reason="docker buildx is not installed (make clients)")
+BASE = "builtin/busybox"
+
+
+class Project:
+    """A directory with a Dockerfile, and docker's client with the plugin."""
+
+    def __init__(self, engine: Engine, root: Path) -> None:
+        self.engine = engine
+        self.root = root
+        self.context = root / "context"
+        self.context.mkdir()
+        plugins = root / "config" / "cli-plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "docker-buildx").symlink_to(str(BUILDX))
+        self.environment = {"DOCKER_CONFIG": str(root / "config")}
+
+    def write(self, dockerfile: str, **files: str) -> None:
+        (self.context / "Dockerfile").write_text(dockerfile)
+        for name, content in files.items():
+            (self.context / name).write_text(content)
+
+    def docker(self, *arguments: str, **options: Any) -> Done:
+        return self.engine.docker(*arguments, env=self.environment, **options)
+
+    def build(self, *arguments: str, **options: Any) -> Done:
+        return self.docker("build", "--progress", "plain", *arguments, str(self.context), **options)
+
+    def run(self, image: str, *command: str) -> str:
+        return self.docker("run", "--rm", image, *command).ok().out
+
+
+@pytest.fixture
+def project(engine: Engine, tmp_path: Path) -> Project:
+    return Project(engine, tmp_path)
+
+
+def test_an_image_is_built_named_and_run(project: Project) -> None:
+    project.write(f"# syntax=docker/dockerfile:1.7\nFROM {BASE}\nCOPY hello /\nRUN cat /hello > /copy\n", hello="hi\n")
+    identifier, metadata = project.root / "id", project.root / "metadata"
+    built = project.build("-t", "app", "--iidfile", str(identifier), "--metadata-file", str(metadata)).ok()
+    assert "using docker driver" in built.err
+    assert project.run("app", "cat", "/copy") == "hi\n"
+    told = json.loads(metadata.read_text())
+    assert identifier.read_text() == told["containerimage.config.digest"]
+    assert project.docker("image", "inspect", "--format", "{{.Id}}", "app").ok().line == identifier.read_text()
+    assert told["image.name"] == "docker.io/library/app:latest"
+    again = project.build("-t", "app").ok()
+    assert again.err.count(" CACHED") >= 2
+
+
+def test_what_is_ignored_is_not_sent_and_links_are_kept(project: Project) -> None:
+    project.write(f"FROM {BASE}\nCOPY . /all\nRUN cd /all && ls -A && cat link\n", kept="1", left="1")
+    (project.context / ".dockerignore").write_text("left\n.dockerignore\nDockerfile\n")
+    (project.context / "link").symlink_to("kept")
+    (project.context / "deep" / "er").mkdir(parents=True)
+    (project.context / "deep" / "er" / "läßt grüßen").write_text("x" * 3_000_000)
+    (project.context / "run").write_text("#!/bin/sh\n")
+    (project.context / "run").chmod(0o4755)
+    project.build("-t", "app").ok()
+    listed = project.run("app", "sh", "-c", "cd /all && ls -A && stat -c '%a %u %s' run deep/er/*")
+    assert listed.split() == [*"deep kept link run 4755 0 10 644 0 3000000".split()]
+
+
+def test_a_step_that_fails_shows_its_lines(project: Project) -> None:
+    project.write(f"FROM {BASE}\nRUN echo before && \\\n    exit 7\n")
+    failed = project.build()
+    assert failed.status == 1
+    assert "Dockerfile:2" in failed.err
+    assert "   2 | >>> RUN echo before && \\" in failed.err
+    assert 'process "/bin/sh -c echo before &&     exit 7" did not complete successfully: exit code: 7' in failed.err
+
+
+def test_a_dockerfile_that_is_wrong_shows_its_lines(project: Project) -> None:
+    project.write(f"FROM {BASE}\nRUNN true\n")
+    failed = project.build()
+    assert failed.status == 1
+    assert "   2 | >>> RUNN true" in failed.err
+    assert "unknown instruction: RUNN" in failed.err
+
+
+def test_secrets_arguments_and_targets(project: Project) -> None:
+    project.write(
+        f"FROM {BASE} AS one\nARG who\nRUN echo $who > /who\n"
+        "RUN --mount=type=secret,id=key,required cp /run/secrets/key /key\n"
+        "FROM one\nRUN false\n",
+        key="confidential",
+    )
+    secret = f"id=key,src={project.context / 'key'}"
+    project.build("--target", "one", "--build-arg", "who=me", "--secret", secret, "-t", "app").ok()
+    assert project.run("app", "cat", "/who", "/key") == "me\nconfidential"
+    missing = project.build("--target", "one", "--no-cache")
+    assert missing.status == 1
+    assert "secret key: not found" in missing.err
+
+
+def test_outputs_of_the_client(project: Project) -> None:
+    made = "RUN mkdir /d && echo 1 > /d/file && ln -s file /d/link\nFROM scratch\nCOPY --from=made /d /\n"
+    project.write(f"FROM {BASE} AS made\n{made}")
+    out, archive = project.root / "out", project.root / "out.tar"
+    both = ("-o", f"type=local,dest={out}", "-o", f"type=tar,dest={archive}")
+    project.build(*both).ok()
+    assert ((out / "file").read_text(), (out / "link").readlink()) == ("1\n", Path("file"))
+    with tarfile.open(archive) as opened:
+        assert sorted(opened.getnames()) == ["file", "link"]
+    for kind in ("oci", "docker"):
+        image = project.root / f"{kind}.tar"
+        project.build("-t", f"saved:{kind}", "-o", f"type={kind},dest={image}").ok()
+        assert project.docker("image", "inspect", f"saved:{kind}").status == 1
+        assert f"saved:{kind}" in project.docker("load", "-i", str(image)).ok().out
+
+
+def test_platforms_and_provenance_make_an_index(project: Project) -> None:
+    project.write("FROM scratch\nCOPY file /\n", file="1")
+    metadata = project.root / "metadata"
+    both = ("--platform", "linux/amd64,linux/arm64", "--metadata-file", str(metadata))
+    project.build(*both, "-t", "both").ok()
+    assert json.loads(metadata.read_text())["containerimage.descriptor"]["mediaType"].endswith("image.index.v1+json")
+    project.build("--provenance", "mode=max", "--metadata-file", str(metadata), "-t", "attested").ok()
+    assert json.loads(metadata.read_text())["containerimage.descriptor"]["mediaType"].endswith("image.index.v1+json")
+
+
+def test_contexts_of_standard_input_and_named_ones(project: Project) -> None:
+    project.write("", file="of the context\n")
+    other = project.root / "other"
+    other.mkdir()
+    (other / "file").write_text("of the other\n")
+    dockerfile = f"FROM {BASE}\nCOPY file /one\nCOPY --from=more file /two\n"
+    project.build("-t", "app", "-f", "-", "--build-context", f"more={other}", input=dockerfile).ok()
+    assert project.run("app", "cat", "/one", "/two") == "of the context\nof the other\n"
+    project.docker("build", "-t", "app", "-", input=f"FROM {BASE}\nRUN echo alone > /one\n").ok()
+    assert project.run("app", "cat", "/one") == "alone\n"
+    project.write(f"FROM {BASE}\nCOPY file /one\n")
+    packed = subprocess.run(["tar", "-C", project.context, "-c", "."], capture_output=True, check=True).stdout
+    project.docker("build", "-t", "app", "-", input=packed).ok()
+    assert project.run("app", "cat", "/one") == "of the context\n"
+
+
+def test_questions_about_a_dockerfile(project: Project) -> None:
+    project.write(f"FROM {BASE} as one\n# who it is for\nARG who=you\nRUN echo $who\n\nFROM one AS two\n")
+    checked = project.build("--call", "check")
+    assert checked.status == 1
+    assert "WARNING: FromAsCasing" in checked.out
+    assert "   1 | >>> FROM" in checked.out
+    assert "who" in project.build("--call", "outline", "--target", "one").ok().out
+    targets = json.loads(project.build("--call", "targets,format=json").ok().out)
+    assert [one["name"] for one in targets["targets"]] == ["one", "two"]
+
+
+def test_progress_of_stages_beside_each_other_overlaps(project: Project) -> None:
+    """Each stage waits for what only the other does."""
+    key = str(time.time_ns())
+    stages = [
+        f"FROM {BASE} AS {name}\nRUN --mount=type=cache,id=both,target=/both touch /both/{name}{key} && "
+        f"until test -e /both/{other}{key}; do sleep 0.05; done\n"
+        for name, other in (("one", "two"), ("two", "one"))
+    ]
+    project.write("".join(stages) + f"FROM {BASE}\nRUN --mount=from=one,target=/1 --mount=from=two,target=/2 true\n")
+    shown = project.docker("build", "--progress", "rawjson", str(project.context), timeout=60).ok().err
+    times: dict[str, tuple[str, str]] = {}
+    for line in shown.splitlines():
+        for vertex in json.loads(line).get("vertexes") or ():
+            if vertex.get("completed") and "until" in vertex["name"]:
+                times[vertex["name"]] = (vertex["started"], vertex["completed"])
+    (one, two) = times.values()
+    assert max(one[0], two[0]) < min(one[1], two[1])
+
+
+def test_a_client_that_is_killed_leaves_nothing_running(project: Project) -> None:
+    project.write(f"FROM {BASE}\nRUN echo begun; sleep 1000\n")
+    command = [project.engine.docker.program, "build", "--progress", "plain", str(project.context)]
+    environment = {**project.engine.docker.environment, **project.environment}
+    client = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert client.stdout is not None
+    assert any("begun" in line and "echo" not in line for line in client.stdout)
+    client.kill()
+    client.wait()
+    client.stdout.close()
+    deadline = time.monotonic() + 10
+    while "sleep 1000" in _processes():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _processes() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_history_has_builds(project: Project) -> None:
+    project.write("FROM scratch\nCOPY file /\n", file="1")
+    metadata = project.root / "metadata"
+    project.build("-t", "remembered", "--metadata-file", str(metadata)).ok()
+    reference = json.loads(metadata.read_text())["buildx.build.ref"].rpartition("/")[2]
+    listed = project.docker("buildx", "history", "ls", "--format", "json").ok().out
+    (found,) = (one for one in map(json.loads, listed.splitlines()) if one["ref"].endswith(reference))
+    assert found["status"] == "Completed"
+    project.docker("buildx", "history", "rm", reference).ok()
+    assert reference not in project.docker("buildx", "history", "ls", "--no-trunc").ok().out
+
+
+@needs_registry
+def test_images_and_caches_are_pushed(project: Project) -> None:
+    with Registry() as registry:
+        name = f"{registry.address}/pushed/app:1"
+        cache = f"type=registry,ref={registry.address}/pushed/cache"
+        project.write(f"FROM {BASE}\nRUN date +%N > /now\n")
+        project.build("-t", name, "--push", "--cache-to", f"{cache},mode=max").ok()
+        now = project.run(name, "cat", "/now")
+        project.docker("rmi", name).ok()
+        pruned = project.docker("builder", "prune", "-af").ok().out
+        assert "Total:" in pruned
+        assert "Total:" in project.docker("buildx", "du").ok().out
+        project.build("-t", "app", "--cache-from", cache).ok()
+        assert project.run("app", "cat", "/now") == now
+
+
+def test_what_is_not_supported_says_so(project: Project) -> None:
+    project.write("# syntax=other/front:1\nFROM scratch\n")
+    refused = project.build()
+    assert refused.status == 1
+    assert "the front end other/front:1 is not supported by this engine" in refused.err
+
+
+def test_classic_builds_go_on_without_the_plugin(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nRUN echo classic > /file\n")
+    engine.docker("build", "-t", "classic", str(tmp_path), env={"DOCKER_BUILDKIT": "0"}).ok()
+    assert engine.docker("run", "--rm", "classic", "cat", "/file").ok().line == "classic"

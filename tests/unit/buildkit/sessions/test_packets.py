@@ -1,0 +1,216 @@
+"""Directories of clients, honest and hostile ones."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import tarfile
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from grpclib.server import Stream
+
+from darse.build.errors import BuildError
+from darse.buildkit.sessions import packets
+from darse.buildkit.sessions.packets import go_mode, permissions, received_directory, transfer_metadata
+from darse.buildkit.sessions.pool import ClientSession
+from darse.buildkit.transport import service_protocol
+from darse.buildkit.wire.filesync_grpc import FileSyncBase
+from darse.buildkit.wire.packet_pb2 import Packet
+from darse.buildkit.wire.stat_pb2 import Stat
+
+_DIRECTORY, _SYMLINK = 1 << 31, 1 << 27
+Client = Callable[[Stream[Any, Any]], Coroutine[Any, Any, None]]
+
+
+class Files(FileSyncBase):
+    """A client that does what it is made with."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.metadata: Any = None
+
+    async def DiffCopy(self, stream: Stream[Any, Any]) -> None:  # noqa: N802
+        self.metadata = stream.metadata
+        await self._client(stream)
+
+    async def TarStream(self, stream: Stream[Any, Any]) -> None:  # noqa: N802
+        raise NotImplementedError
+
+
+async def received(client: Client, **patterns: Any) -> tuple[bytes, Files]:
+    files = Files(client)
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    session = ClientSession("id", "", "", [])
+    ends = [(await loop.create_connection(asyncio.Protocol, sock=one))[0] for one in (ours, theirs)]
+    protocol = service_protocol([files])
+    protocol.serve(ends[1])
+    session.channel.open(ends[0])
+    try:
+        async with asyncio.timeout(20):
+            pieces = [piece async for piece in received_directory(session, "context", **patterns)]
+        return b"".join(pieces), files
+    finally:
+        session.channel.close()
+        await protocol.ended()
+
+
+def stat(path: str, mode: int = 0o644, **fields: Any) -> Packet:
+    return Packet(type=Packet.PACKET_STAT, stat=Stat(path=path, mode=mode, **fields))
+
+
+def sending(contents: dict[str, bytes]) -> Client:
+    """A client that has these files, and sends what it is asked for in pieces."""
+    names = sorted({*contents, *(name.rpartition("/")[0] for name in contents if "/" in name)})
+
+    async def client(stream: Stream[Any, Any]) -> None:
+        for name in names:
+            content = contents.get(name)
+            await stream.send_message(
+                stat(name, _DIRECTORY | 0o755) if content is None else stat(name, size=len(content))
+            )
+        await stream.send_message(Packet(type=Packet.PACKET_STAT))
+        while (packet := await stream.recv_message()) is not None:
+            if packet.type == Packet.PACKET_FIN:
+                await stream.send_message(packet)
+                return
+            content = contents[names[packet.ID]]
+            for start in range(0, len(content), 1000):
+                piece = content[start : start + 1000]
+                await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=packet.ID, data=piece))
+            await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=packet.ID))
+
+    return client
+
+
+async def test_a_directory_becomes_an_archive() -> None:
+    contents = {"a": b"1", "d/empty": b"", "d/large": b"x" * 3_000_000, "e": b"2" * 5000}
+    contents |= {f"many{number:03}": bytes([number]) * number for number in range(200)}
+    archive, files = await received(sending(contents), exclude_patterns=("*.log", "ä"))
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        members = {one.name: one for one in opened}
+        found = {name: opened.extractfile(one).read() for name, one in members.items() if one.isreg()}  # type: ignore[union-attr]
+    assert found == contents
+    assert members["d"].isdir()
+    assert files.metadata["dir-name"] == "context"
+    assert files.metadata.getall("exclude-patterns") == ["%2A.log", "%C3%A4"]
+    assert files.metadata["exclude-patterns-encoded"] == "1"
+
+
+async def test_links_and_modes() -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(stat("a", (1 << 23) | 0o755))
+        await stream.send_message(stat("b", linkname="a"))
+        await stream.send_message(stat("c", _SYMLINK | 0o777, linkname="/etc/passwd"))
+        await stream.send_message(Packet(type=Packet.PACKET_STAT))
+        await stream.recv_message()
+        await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=0))
+        await stream.send_message(await stream.recv_message())
+
+    archive, _ = await received(client)
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        one, two, three = opened
+    assert (one.mode, two.islnk(), two.linkname, three.issym(), three.linkname) == (
+        0o4755,
+        True,
+        "a",
+        True,
+        "/etc/passwd",
+    )
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["../x"],
+        ["/etc/passwd"],
+        ["a/../../x"],
+        ["a//b"],
+        ["."],
+        [""],
+        ["a", "a"],
+        ["b", "a"],
+        ["missing/a"],
+        ["file", "file/a"],
+        ["a\0b"],
+    ],
+    ids=repr,
+)
+async def test_paths_that_no_tree_has_are_refused(paths: list[str]) -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        for path in paths:
+            await stream.send_message(stat(path))
+        await stream.send_message(Packet(type=Packet.PACKET_STAT))
+        await stream.recv_message()
+
+    with pytest.raises(BuildError, match="path"):
+        await received(client)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Packet(type=Packet.PACKET_DATA, ID=7, data=b"x")],
+        [Packet(type=Packet.PACKET_DATA, ID=0, data=b"too much")],
+        [Packet(type=Packet.PACKET_DATA, ID=0, data=b"1"), Packet(type=Packet.PACKET_DATA, ID=0)],
+        [stat("more")],
+        [Packet(type=Packet.PACKET_ERR, data=b"no such file")],
+        [],
+    ],
+    ids=["never asked", "too much", "too little", "another file", "error", "end"],
+)
+async def test_data_that_was_not_asked_for_ends_the_transfer(answers: list[Packet]) -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(stat("a", size=3))
+        await stream.send_message(Packet(type=Packet.PACKET_STAT))
+        await stream.recv_message()
+        for answer in answers:
+            await stream.send_message(answer)
+
+    with pytest.raises(BuildError):
+        await received(client)
+
+
+async def test_data_before_the_end_of_the_list_is_refused() -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(stat("a", size=3))
+        await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=0, data=b"123"))
+        await stream.recv_message()
+
+    with pytest.raises(BuildError, match="not asked for"):
+        await received(client)
+
+
+@pytest.mark.parametrize(("entries", "size"), [(100, 1 << 20), (1_000_000, 2000)])
+async def test_a_list_without_end_is_refused_early(monkeypatch: pytest.MonkeyPatch, entries: int, size: int) -> None:
+    monkeypatch.setattr(packets, "MOST_ENTRIES", entries)
+    monkeypatch.setattr(packets, "MOST_BYTES", size)
+    sent = 0
+
+    async def client(stream: Stream[Any, Any]) -> None:
+        nonlocal sent
+        for number in range(10_000_000):
+            await stream.send_message(stat(f"f{number:08}"))
+            sent = number
+            if number % 100 == 0:
+                await asyncio.sleep(0)  # both ends are on one loop
+
+    with pytest.raises(BuildError, match="more than"):
+        await received(client)
+    assert sent < 100_000
+
+
+def test_modes_go_both_ways() -> None:
+    for mode in (0o644, 0o4755, 0o2755, 0o1777, 0):
+        assert permissions(go_mode(mode, _DIRECTORY)) == mode
+    assert go_mode(0o1777, _DIRECTORY) == _DIRECTORY | (1 << 20) | 0o777
+
+
+def test_metadata_of_plain_texts_is_plain() -> None:
+    assert list(transfer_metadata("context", followpaths=("a b",)).items()) == [
+        ("dir-name", "context"),
+        ("followpaths", "a b"),
+    ]
