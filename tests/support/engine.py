@@ -37,7 +37,7 @@ BUSYBOX = "builtin/busybox"
 _READY_SECONDS = float(os.environ.get("DARSE_TEST_READY_SECONDS", "60"))
 _STOP_SECONDS = 60
 # What may block an engine's event loop: twice as much while its coverage is taken, which makes Python as slow.
-_STALL_MILLISECONDS = 200 if os.environ.get("DARSE_COVERAGE") else 100
+_STALL_MILLISECONDS = int(os.environ.get("DARSE_TEST_STALL_MS", "200" if os.environ.get("DARSE_COVERAGE") else "100"))
 _STALL = re.compile(r"^.*the event loop was blocked for .*(?:\n(?:in \d+ of|no stack| ).*)*", re.MULTILINE)
 _MEASURING = ("-m", "coverage", "run", "--parallel-mode", f"--rcfile={REPOSITORY}/pyproject.toml")
 # The environment's own settings must not reach the engines and clients under test.

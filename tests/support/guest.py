@@ -40,7 +40,8 @@ _REPORT_SECONDS = 300
 # The programs of a virtual environment name their interpreter by its path, so the repository is shown at its own.
 SCRIPT = f"""
 export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
-export DARSE_TEST_THROWAWAY=1 DARSE_TEST_READY_SECONDS=300
+# An emulated processor is some twenty times slower.
+export DARSE_TEST_THROWAWAY=1 DARSE_TEST_READY_SECONDS=300 DARSE_TEST_STALL_MS=2000
 mkdir -p {REPOSITORY} && mount --bind /mnt/share {REPOSITORY} && cd {REPOSITORY}
 export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 exec .venv/bin/python -m pytest -v -p no:cacheprovider --durations 10 --timeout {_TEST_SECONDS} \

@@ -27,7 +27,17 @@ pytestmark = pytest.mark.skipif(
 
 def sh(*command: str) -> str:
     """Run a program of the host."""
-    return subprocess.run(command, check=True, timeout=120, capture_output=True, text=True).stdout
+    done = subprocess.run(command, check=False, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+def reload(how: str) -> None:
+    """Have firewalld read its configuration again; its client waits a minute at most, a slow host takes longer."""
+    done = subprocess.run(("firewall-cmd", how), check=False, timeout=120, capture_output=True, text=True)
+    assert done.returncode == 0 or "Did not receive a reply" in done.stderr, done.stderr
+    state = ("firewall-cmd", "--state")
+    wait_until(lambda: subprocess.run(state, check=False, capture_output=True).returncode == 0, 300, "firewalld")
 
 
 @pytest.fixture
@@ -92,9 +102,9 @@ def site(new_engine: Callable[..., Engine], outside: Outside, firewalld: None) -
 def test_networks_are_as_ever_and_reloads_change_nothing(site: Site) -> None:
     site.check()
     # What the engine asks of firewalld lasts as long as it runs; it keeps it over a reload.
-    sh("firewall-cmd", "--reload")
+    reload("--reload")
     site.check()
-    sh("firewall-cmd", "--complete-reload")
+    reload("--complete-reload")
     site.check()
     assert not sh("firewall-cmd", "--permanent", "--zone=trusted", "--list-interfaces").strip()
 
