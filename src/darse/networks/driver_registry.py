@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from darse.core.errors import Forbidden, InvalidParameter, NotFound, Unavailable
 from darse.networks.drivers import Driver
 from darse.networks.drivers import remote as remote_driver
 from darse.networks.drivers.remote import RemoteNetworkDriver
-from darse.networks.drivers.sublinks import SublinkDriver
 from darse.networks.ipam import IPAMDriver
 from darse.networks.ipam import remote as remote_ipam
 from darse.networks.ipam.remote import RemoteIPAM
@@ -68,14 +67,19 @@ class DriverRegistry:
             if record.ipam_driver not in self.ipams:
                 self.ipams[record.ipam_driver] = RemoteIPAM(record.ipam_driver, self._plugins)
 
+    def parent_links(self, records: Iterable[NetworkRecord]) -> Iterator[tuple[NetworkRecord, str]]:
+        """Networks, each with the link of the host that it shares with others."""
+        for record in records:
+            if record.driver in self.networks:
+                yield record, self.networks[record.driver].parent_link(record)
+
     @property
     def names(self) -> list[str]:
         """The network drivers that the engine has itself, and the plugins that are in use."""
         return sorted(self.networks)
 
     async def close(self) -> None:
-        """Let go of the kernel and of plugins; the driver of bridges is closed by who made it."""
+        """Let go of the kernel and of plugins."""
         for driver in self.networks.values():
-            if isinstance(driver, SublinkDriver | RemoteNetworkDriver):
-                driver.close()
+            driver.close()
         await self._plugins.close()

@@ -86,7 +86,10 @@ class NetworkService:
         self._running = running
         self.store = NetworkStore(state)
         self._bridges = BridgeDriver(config)
-        sublinks = [driver(config.instance, lambda: self.store) for driver in (MacvlanDriver, IpvlanDriver)]
+        sublinks = [
+            driver(config.instance, lambda: self._registry.parent_links(self.store))
+            for driver in (MacvlanDriver, IpvlanDriver)
+        ]
         drivers: list[Driver] = [self._bridges, *sublinks, HostDriver(), NullDriver()]
         ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
         plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
@@ -199,7 +202,6 @@ class NetworkService:
         self._sandboxes.close()
         await self._mapper.close()
         self._thread.close()
-        self._bridges.close()
         await self._registry.close()
         if self._nft is not None:
             self._nft.close()
@@ -378,6 +380,10 @@ class NetworkService:
     def driver_names(self) -> list[str]:
         """The network drivers that the engine has itself, and the plugins that are in use."""
         return self._registry.names
+
+    def network_mode(self, record: NetworkRecord) -> str:
+        """The network mode of containers on a network that can be on no other; empty where they can."""
+        return self._drivers[record.driver].network_mode
 
     def list_networks(self, filters: Filters, *, containers: bool = False) -> list[Network]:
         """The networks that match, newest last; with their `containers` on demand. Raises InvalidParameter."""

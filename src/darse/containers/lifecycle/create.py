@@ -201,10 +201,11 @@ class Creation:
             return {}
         known: dict[str, EndpointSettings] = {}
         chosen: dict[str, EndpointSettings] = {}
-        store = self._context.networks.store
+        networks = self._context.networks
+        store = networks.store
         mode = store.find_reference(host.NetworkMode)
-        if mode is not None and mode.driver in ("host", "null"):
-            host.NetworkMode = "host" if mode.driver == "host" else "none"
+        if mode is not None and (alone := networks.network_mode(mode)):
+            host.NetworkMode = alone
             return {}
         for name, settings in {host.NetworkMode: EndpointSettings(), **given}.items():
             check_settings(settings)
@@ -212,10 +213,10 @@ class Creation:
             if record is None:
                 chosen[name] = settings
                 continue
-            if record.driver in ("host", "null"):
+            if networks.network_mode(record):
                 raise InvalidParameter(f"container cannot be connected to network {record.name} and to others")
             chosen[record.name] = known[record.name] = settings
-        self._context.networks.check(known)
+        networks.check(known)
         return chosen
 
     def _volumes_from(self, host: HostConfig) -> list[MountPlan]:

@@ -148,7 +148,7 @@ class ContainerStart:
         found = {}
         for name, settings in record.endpoints.items():
             network = networks.store.get(name)
-            if network.driver in ("host", "null"):
+            if networks.network_mode(network):
                 raise InvalidParameter(f"container cannot be connected to network {network.name} and to others")
             found[network.name] = settings
         networks.check(found)

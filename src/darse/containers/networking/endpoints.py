@@ -76,7 +76,7 @@ class Endpoints:
         networks = self._context.networks
         record = networks.store.get(network)
         mode = container.record.host.NetworkMode
-        if record.driver in ("host", "null") or mode == "host":
+        if networks.network_mode(record) or mode == "host":
             fixed = mode if mode == "host" else record.name
             raise Conflict(f"container cannot be disconnected from or connected to the {fixed} network")
         if mode == "none":

@@ -51,6 +51,8 @@ class Driver(Protocol):
     #: Whether it keeps something outside of the kernel for an endpoint, so that it has to hear of every end, also
     #: after a crash.
     keeps_outside: bool
+    #: The network mode of containers on its networks, which can be on no other; empty where they can.
+    network_mode: str
 
     def check(self, record: NetworkRecord) -> None:
         """Raise InvalidParameter or Conflict when a new network cannot be as `record` has it. Changes nothing."""
@@ -94,6 +96,12 @@ class Driver(Protocol):
     async def revoke_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """The endpoint is the way out no more."""
 
+    def parent_link(self, record: NetworkRecord) -> str:
+        """The link of the host that a network shares with others of its kind; empty for none."""
+
+    def close(self) -> None:
+        """Let go of the kernel; networks stay as they are."""
+
 
 class KernelDriver:
     """What drivers have in common that keep nothing outside of the kernel, and publish no ports."""
@@ -103,6 +111,7 @@ class KernelDriver:
     publishes = False
     hardware_addresses = True
     keeps_outside = False
+    network_mode = ""
 
     def check(self, record: NetworkRecord) -> None:
         """Every record will do."""
@@ -136,3 +145,10 @@ class KernelDriver:
 
     async def revoke_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """Nothing depends on it."""
+
+    def parent_link(self, record: NetworkRecord) -> str:
+        """None is shared."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -15,7 +15,7 @@ from darse.linux.net.netns import Netns
 from darse.linux.net.rtnetlink import Request
 from darse.networks import options
 from darse.networks.drivers.base import JoinResult
-from darse.networks.drivers.sublinks import PARENT, SublinkDriver
+from darse.networks.drivers.sublinks import SublinkDriver
 from darse.networks.model import Endpoint, NetworkRecord
 
 MODE = "macvlan_mode"
@@ -32,9 +32,9 @@ class MacvlanDriver(SublinkDriver):
         mode = _mode(record)
         options.mtu(record)
         super().check(record)
-        parent = record.options.get(PARENT)
-        for other in self._networks() if parent else ():
-            if self._uses(other, parent or "") and "passthru" in (mode, _mode(other)):
+        parent = self.parent_link(record)
+        for other, its in self._networks() if parent else ():
+            if its == parent and "passthru" in (mode, _mode(other)):
                 raise Conflict(
                     f"network {other.name} is already using parent interface {parent}, and in mode passthru a parent "
                     "belongs to one network"

@@ -15,9 +15,10 @@ class NullDriver(KernelDriver):
     name = "null"
     addressed = False
     creatable = False
+    network_mode = "none"
 
 
 class HostDriver(NullDriver):
     """The host's own network stack."""
 
-    name = "host"
+    name = network_mode = "host"

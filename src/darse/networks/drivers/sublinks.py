@@ -33,8 +33,8 @@ class SublinkDriver(KernelDriver):
     #: As the kernel calls the links.
     kind = ""
 
-    def __init__(self, instance: str, networks: Callable[[], Iterable[NetworkRecord]]) -> None:
-        """`instance` tells the engines of a machine apart; `networks` are all of this engine."""
+    def __init__(self, instance: str, networks: Callable[[], Iterable[tuple[NetworkRecord, str]]]) -> None:
+        """`instance` tells the engines of a machine apart; `networks` are all of this engine, with `parent_link`s."""
         self._netlink = Netlink()
         self._alias = f"darse {instance}".strip()
         self._networks = networks
@@ -46,7 +46,7 @@ class SublinkDriver(KernelDriver):
                 f"this host's kernel has no {self.kind} links ({self.kind.upper()}): load its module, or use another "
                 "driver"
             )
-        name = record.options.get(PARENT, "")
+        name = self.parent_link(record)
         if not name:
             return
         if _LINK_NAME.match(name) is None:
@@ -58,7 +58,7 @@ class SublinkDriver(KernelDriver):
 
     def parent_name(self, record: NetworkRecord) -> str:
         """The parent link's name."""
-        return record.options.get(PARENT, "") or f"dm-{record.id[:12]}"
+        return self.parent_link(record) or f"dm-{record.id[:12]}"
 
     def _vlan(self, name: str) -> tuple[Link, int]:
         """The link and the number of a VLAN by its name. Raises InvalidParameter, and Conflict without VLANs."""
@@ -84,7 +84,7 @@ class SublinkDriver(KernelDriver):
         name = self.parent_name(record)
         if self._netlink.link(name) is not None:
             return
-        if record.options.get(PARENT):
+        if self.parent_link(record):
             link, number = self._vlan(name)
             self._netlink.run(add_vlan(name, link, number), set_alias(name, self._alias))
             return
@@ -99,12 +99,12 @@ class SublinkDriver(KernelDriver):
     async def delete_network(self, record: NetworkRecord) -> None:
         """See `Driver`."""
         name = self.parent_name(record)
-        if not any(self._uses(one, name) for one in self._networks() if one.id != record.id):
+        if not any(parent == name for one, parent in self._networks() if one.id != record.id):
             await executors.kernel.run(self._drop_parent, name)
 
-    @staticmethod
-    def _uses(record: NetworkRecord, parent: str) -> bool:
-        return record.driver in ("macvlan", "ipvlan") and record.options.get(PARENT) == parent
+    def parent_link(self, record: NetworkRecord) -> str:
+        """See `Driver`; one that the engine has made for the network alone is not shared."""
+        return record.options.get(PARENT, "")
 
     def _drop_parent(self, name: str) -> None:
         link = self._netlink.link(name)
