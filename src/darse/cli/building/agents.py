@@ -18,13 +18,14 @@ from darse.client.stdlib import socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
     from typing import Any, Self
 
     from darse.client.blocking import Client
 
 _PIECE = 64 * 1024
+# Runs beside an agent, and ends it when this process is gone, however it ended: then its standard input ends.
+_GUARD = 'echo ready; read -r _; kill "$SSH_AGENT_PID"; rm -rf -- "$1"'
 
 
 class Agents:
@@ -92,10 +93,14 @@ class Agents:
         directory = self._started.enter_context(tempfile.TemporaryDirectory(prefix="darse-ssh-"))
         path = os.path.join(directory, "agent")
         agent = subprocess.Popen(
-            ["ssh-agent", "-D", "-a", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ["ssh-agent", "-a", path, "sh", "-c", _GUARD, "sh", directory],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # an interrupt of the terminal is for this process
         )
-        self._started.callback(_end, agent)
-        # It says where it listens once it does.
+        self._started.callback(agent.communicate)
+        # The agent listens before its command runs.
         if agent.stdout is None or not agent.stdout.readline():
             raise CliError("ssh-agent did not start")
         for key in paths:
@@ -117,11 +122,6 @@ class Agents:
             path = self._sockets.get(asked["id"])
             if path is not None:
                 threading.Thread(target=_carry, args=(client, path, asked["connection"]), daemon=True).start()
-
-
-def _end(agent: subprocess.Popen[bytes]) -> None:
-    agent.terminate()
-    agent.communicate()
 
 
 def _carry(client: Client, path: str, token: str) -> None:
