@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from darse.core import executors, trace
+from darse.core import trace
 from darse.core.errors import SystemFault
 from darse.linux.net.links import set_mac, set_up
 from darse.linux.net.netns import Netns, NetnsThread
@@ -61,7 +61,7 @@ async def configure(
     if parameters:
         # The thread that goes into namespaces also makes them ahead of their use: only those wait for it who must.
         await thread.run(lambda: thread.inside(netns, lambda: _write_sysctls(endpoint.interface, parameters)))
-    await executors.kernel.run(_configure, netns, endpoint, leads, first)
+    await netns.work(_configure, netns, endpoint, leads, first)
 
 
 def _configure(netns: Netns, endpoint: Endpoint, leads: Collection[int], first: Callable[[], object] | None) -> None:

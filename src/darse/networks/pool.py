@@ -120,7 +120,7 @@ class NetnsPool:
         self._nobody_waits.clear()
         try:
             self.statistics.made_on_demand += 1
-            return await self._run(make)
+            return await self._thread.obtain(make)
         finally:
             self._on_demand -= 1
             if not self._on_demand:
@@ -185,16 +185,7 @@ class NetnsPool:
 
     async def bare(self, owner: Owner | None) -> Prepared:
         """Make a namespace with a loopback only. Raises OSError."""
-        return await self._run(lambda: Prepared(self._thread.make(owner), ""))
-
-    async def _run(self, make: Callable[[], Prepared]) -> Prepared:
-        """Run in the thread; what is made for a caller who has gone is given back."""
-        making = asyncio.ensure_future(self._thread.run(make))
-        try:
-            return await asyncio.shield(making)
-        except asyncio.CancelledError:
-            making.add_done_callback(_discard)
-            raise
+        return await self._thread.obtain(lambda: Prepared(self._thread.make(owner), ""))
 
     def _make(self, connect: Callable[[Netns], str], owner: Owner | None) -> Prepared:
         netns = self._thread.make(owner)
@@ -233,11 +224,6 @@ class NetnsPool:
             prepared.close()
         self._ready.clear()
         self._with_names.clear()
-
-
-def _discard(made: asyncio.Future[Prepared]) -> None:
-    if not made.cancelled() and made.exception() is None:
-        made.result().close()
 
 
 def _open_name_server() -> list[socket.socket]:

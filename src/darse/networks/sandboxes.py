@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from darse.core import executors
 from darse.core.errors import Conflict, EngineError, Forbidden, InvalidParameter, NotFound, SystemFault
 from darse.core.exhaustion import reason
 from darse.core.ids import new_id
@@ -266,7 +265,7 @@ class Sandboxes:
         endpoint = _endpoint(record, settings)
         try:
             await self._lease(record, endpoint, settings, settings.MacAddress)
-            netns = await self._thread.run(lambda: self.enter(container_id, holder))
+            netns = await self._thread.obtain(lambda: self.enter(container_id, holder))
             try:
                 await self._plug(netns, record, endpoint, sandbox)
                 await self._add(sandbox.sandbox_id, endpoint)
@@ -329,7 +328,7 @@ class Sandboxes:
 
     async def _plug(self, netns: Netns, record: NetworkRecord, endpoint: Endpoint, sandbox: SandboxRecord) -> None:
         """Give a running container an interface for an endpoint: of the name that it had, or the first free one."""
-        taken = {link.name for link in await executors.kernel.run(netns.netlink.links)}
+        taken = {link.name for link in await netns.work(netns.netlink.links)}
         endpoint.interface = free_name(endpoint.interface or interface_name(endpoint.options), taken)
         await self._join(record, endpoint, netns)
         # In the place that it had: among equals the first leads out.
@@ -350,7 +349,7 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise SandboxGone("the container has ended")
-        netns = await self._thread.run(lambda: self.enter(sandbox.container_id, holder))
+        netns = await self._thread.obtain(lambda: self.enter(sandbox.container_id, holder))
         endpoint = msgspec.structs.replace(lost, link="")
         try:
             await self._plug(netns, record, endpoint, sandbox)
@@ -388,11 +387,11 @@ class Sandboxes:
         netns: Netns | None = None
         with contextlib.suppress(SandboxGone):  # the kernel takes its interfaces
             if holder is not None:
-                netns = await self._thread.run(lambda: self.enter(container_id, holder))
+                netns = await self._thread.obtain(lambda: self.enter(container_id, holder))
         try:
             await self._part(record, endpoint, netns, sandbox, endpoints)
             if netns is not None:
-                await executors.kernel.run(_reroute, netns, sandbox)
+                await netns.work(_reroute, netns, sandbox)
         finally:
             if netns is not None:
                 netns.close()

@@ -6,21 +6,32 @@ and never used goes with the engine, whatever ends that.
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
-from darse.core import trace
+from darse.core import executors, trace
 from darse.core.executors import Executor
 from darse.linux.libc import call
 from darse.linux.net.links import set_up
 from darse.linux.net.rtnetlink import Netlink
 from darse.linux.proc.userns import IdMaps, make_network_namespace, make_user_namespace
 
+
+class _Closable(Protocol):
+    def close(self) -> None:
+        """Let go of it."""
+
+
+P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=_Closable)
 CLONE_NEWNET = 0x40000000
 _CLOSE_SECONDS = 30.0
 _SWITCH = "net.ipv6.conf.default.disable_ipv6"
@@ -43,6 +54,9 @@ class Netns:
         self.descriptor = descriptor
         self.netlink = netlink
         self._user = user
+        self._lock = threading.Lock()
+        self._uses = 0
+        self._closed = False
 
     @property
     def path(self) -> str:
@@ -54,8 +68,43 @@ class Netns:
         """The same for the user namespace that owns it; empty when that is the host's."""
         return f"/proc/{os.getpid()}/fd/{self._user}" if self._user >= 0 else ""
 
+    async def work(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Call a function that uses the namespace in a thread.
+
+        Cancelled, it goes on alone, and the namespace is open until it has ended: its descriptors may be those of
+        another namespace after that. Raises what the function does, and OSError when the namespace is closed.
+        """
+        return await executors.kernel.run(self._call, functools.partial(function, *arguments, **options))
+
+    def _call(self, function: Callable[[], T]) -> T:
+        with self.used():
+            return function()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Keep the namespace open for the block, whoever closes it meanwhile. Raises OSError when it is closed."""
+        with self._lock:
+            if self._closed:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF), "a network namespace")
+            self._uses += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._uses -= 1
+                last = self._closed and not self._uses
+            if last:
+                self._release()
+
     def close(self) -> None:
-        """Let go of the namespace."""
+        """Let go of the namespace, at once or when what uses it has ended."""
+        with self._lock:
+            last = not self._closed and not self._uses
+            self._closed = True
+        if last:
+            self._release()
+
+    def _release(self) -> None:
         self.netlink.close()
         os.close(self.descriptor)
         if self._user >= 0:
@@ -81,6 +130,15 @@ class NetnsThread:
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in the thread, within the caller's context (its trace)."""
         return await self._executor.run(function)
+
+    async def obtain(self, make: Callable[[], C]) -> C:
+        """Run a function in the thread that opens something; what is made for a caller who has gone is closed."""
+        making = asyncio.ensure_future(self.run(make))
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_discard)
+            raise
 
     def make(self, owner: Owner | None = None) -> Netns:
         """Make a namespace with its loopback up, the host's or `owner`'s. Call it in the thread; raises OSError."""
@@ -130,15 +188,21 @@ class NetnsThread:
 
     def inside(self, netns: Netns, function: Callable[[], T]) -> T:
         """Call a function in a namespace. Call this in the thread; raises OSError, and what the function does."""
-        call("setns", netns.descriptor, CLONE_NEWNET)
-        try:
-            return function()
-        finally:
-            call("setns", self._local.home, CLONE_NEWNET)
+        with netns.used():
+            call("setns", netns.descriptor, CLONE_NEWNET)
+            try:
+                return function()
+            finally:
+                call("setns", self._local.home, CLONE_NEWNET)
 
     def close(self) -> None:
         """Wait for what runs."""
         self._executor.wait(_CLOSE_SECONDS)
+
+
+def _discard(made: asyncio.Future[C]) -> None:
+    if not made.cancelled() and made.exception() is None:
+        made.result().close()
 
 
 def _disable_ipv6() -> None:

@@ -75,7 +75,7 @@ class BridgeDriver(KernelDriver):
 
     async def join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> JoinResult:
         """See `Driver`."""
-        await executors.kernel.run(self.plug, record, netns, endpoint.interface, endpoint.link)
+        await netns.work(self.plug, record, netns, endpoint.interface, endpoint.link)
         return JoinResult()
 
     async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:

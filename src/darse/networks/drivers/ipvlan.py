@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.linux.net.links import add_ipvlan
 from darse.linux.net.netns import Netns
@@ -38,7 +37,7 @@ class IpvlanDriver(SublinkDriver):
 
     async def join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> JoinResult:
         """See `Driver`: routed by the link itself except in l2, where the gateway is a neighbour."""
-        await executors.kernel.run(self._join, record, endpoint, netns)
+        await netns.work(self._join, record, endpoint, netns)
         if _mode(record) == "l2":
             return JoinResult()
         return JoinResult(gateway="", gateway6="", routed_by_link=not record.internal)

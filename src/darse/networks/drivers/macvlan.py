@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux.net.links import add_macvlan
 from darse.linux.net.netns import Netns
@@ -42,7 +41,7 @@ class MacvlanDriver(SublinkDriver):
 
     async def join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> JoinResult:
         """See `Driver`."""
-        await executors.kernel.run(self._join, record, endpoint, netns)
+        await netns.work(self._join, record, endpoint, netns)
         return JoinResult()
 
     def _join(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns) -> None:

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from darse.core import executors
 from darse.core.errors import NotFound
 from darse.linux.net.links import move_link
 from darse.linux.net.netns import Netns
@@ -147,7 +146,7 @@ class RemoteNetworkDriver(KernelDriver):
         prefix = joined.InterfaceName.DstPrefix if joined.InterfaceName is not None else ""
         if prefix and _PREFIX.match(prefix) is None:
             raise PluginError(f"network plugin {self.name} names no interface: {prefix!r}")
-        interface = await executors.kernel.run(self._move_in, source, endpoint, prefix, netns)
+        interface = await netns.work(self._move_in, source, endpoint, prefix, netns)
         return JoinResult(
             link=source, gateway=joined.Gateway, gateway6=joined.GatewayIPv6, routes=routes, interface=interface
         )
@@ -178,7 +177,7 @@ class RemoteNetworkDriver(KernelDriver):
     async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:
         """See `Driver`: a running container gives the plugin's link back."""
         if netns is not None and endpoint.link:
-            await executors.kernel.run(_move_out, netns, endpoint)
+            await netns.work(_move_out, netns, endpoint)
         await self._call("Leave", _ids(record, endpoint), _Nothing)
 
     async def program_external_connectivity(self, record: NetworkRecord, endpoint: Endpoint, ports: PortWishes) -> None:

@@ -138,7 +138,7 @@ class SublinkDriver(KernelDriver):
     async def leave(self, record: NetworkRecord, endpoint: Endpoint, netns: Netns | None) -> None:
         """See `Driver`."""
         if netns is not None and endpoint.interface:
-            await executors.kernel.run(_remove_inside, netns, endpoint.interface)
+            await netns.work(_remove_inside, netns, endpoint.interface)
 
     def close(self) -> None:
         """Let go of the kernel."""
