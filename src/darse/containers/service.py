@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from darse.containers.attach import StreamService
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
 from darse.containers.explain.service import ExplainService
@@ -30,6 +29,7 @@ from darse.containers.networking.links import Links
 from darse.containers.networking.lookup import LookupExplanation, explain_lookup
 from darse.containers.recovery import ContainerRecovery
 from darse.containers.stats.observation import Observation
+from darse.containers.streams.service import StreamService
 from darse.core.errors import Conflict, InvalidParameter, NotFound, NotModified
 from darse.core.filters import Filters
 from darse.image_spec.platforms import Platform
