@@ -11,7 +11,7 @@ import shutil
 import socket
 import sys
 
-from bench import builds, command, copies, images, logs, names, networks, observing, registry, starts
+from bench import builds, command, compose, copies, images, logs, names, networks, observing, registry, starts
 from bench.disk import fresh_disk
 from bench.engines import BenchEngine, Darsed, Dockerd
 from bench.measure import IMAGE, chosen, measure, remove_all, report
@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         metavar="PATTERN",
-        help="take only the measurements whose names match, as `exec*`; `darse`: our own command's",
+        help="take only the measurements whose names match, as `exec*`; `darse`, `compose`: our own command's",
     )
     options = parser.parse_args()
     if shutil.which("docker") is None:
@@ -52,6 +52,8 @@ def main() -> int:
         met = report(engines, results)
         if options.only in (None, "darse"):
             met &= command.command(engines[0], max(30, options.rounds))
+        if options.only in (None, "compose"):
+            met &= compose.compose(engines[0], options.rounds)
         if options.only is None:
             breakdown(engines[0])
     if options.json:

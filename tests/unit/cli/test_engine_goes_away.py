@@ -20,6 +20,7 @@ _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "
     "completion",
     "compose alpha viz",
     "compose config",
+    "compose graph",
     "compose version",
     "logout",
     "system restart",  # connects, to learn who is there

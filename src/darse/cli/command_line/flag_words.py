@@ -67,6 +67,8 @@ WORDS = {
     "compose create pull": "always build missing never policy",
     "compose down rmi": "all local",
     **{f"compose {command} format": "json table" for command in ("images", "ls")},
+    "compose explain format": "json text",
+    "compose graph format": "svg text",
     "compose port protocol": "tcp udp",
     **{f"compose {command} pull": "always missing never policy" for command in ("run", "up")},
     "compose ps status": "created dead exited paused removing restarting running",

@@ -151,6 +151,12 @@ COMMANDS = {
     "compose config": IndexEntry(f"{_COMPOSE}.config", "Parse, resolve and render compose file in canonical format"),
     "compose create": IndexEntry(f"{_COMPOSE}.up", "Creates containers for a service"),
     "compose down": IndexEntry(f"{_COMPOSE}.down", "Stop and remove containers, networks"),
+    "compose explain": IndexEntry(
+        f"{_COMPOSE}.explain", "Show what `up` would do, why, and which line of which file it comes from"
+    ),
+    "compose graph": IndexEntry(
+        f"{_COMPOSE}.project_graph", "Show services, what they depend on, their networks, volumes and ports"
+    ),
     "compose exec": IndexEntry(f"{_COMPOSE}.run", "Execute a command in a running container"),
     "compose images": IndexEntry(f"{_COMPOSE}.listing", "List images used by the created containers"),
     "compose kill": IndexEntry(f"{_COMPOSE}.lifecycle", "Force stop service containers"),
@@ -174,6 +180,9 @@ COMMANDS = {
         f"{_COMPOSE}.watch", "Watch build context for service and rebuild/refresh containers when files are updated"
     ),
     "compose wait": IndexEntry(f"{_COMPOSE}.lifecycle", "Block until containers of all (or specified) services stop."),
+    "generate compose": IndexEntry(
+        "darse.cli.commands.generate", "Print a compose file that makes containers like these"
+    ),
     "login": IndexEntry(f"{_R}.login", "Authenticate to a registry"),
     "logout": IndexEntry(f"{_R}.login", "Log out from a registry"),
     "search": IndexEntry(f"{_R}.search", "Search Docker Hub for images"),
@@ -243,6 +252,7 @@ GROUPS = {
     "checkpoint": "Manage checkpoints",
     "container": "Manage containers",
     "context": "Manage contexts",
+    "generate": "Make files from what is there",
     "image": "Manage images",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",

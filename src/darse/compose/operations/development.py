@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -173,6 +172,8 @@ def archive(files: dict[str, str]) -> bytes:
     """Files of this machine, by where they are in containers, as an archive: theirs are the mode and the time, not the
     owner.
     """
+    import tarfile  # noqa: PLC0415 - a command that packs nothing starts without it
+
     buffer = io.BytesIO()
 
     def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

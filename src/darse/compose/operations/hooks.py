@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 
 from darse.client.requests import containers as container_requests
 from darse.compose.desired.mounts import FileContent
@@ -46,6 +45,8 @@ async def put_files(session: ProjectSession, container: str, files: list[FileCon
 
 
 def _archive(files: list[FileContent]) -> bytes:
+    import tarfile  # noqa: PLC0415 - a command that packs nothing starts without it
+
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for one in files:

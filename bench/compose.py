@@ -1,0 +1,90 @@
+"""`darse compose` beside docker compose v2, both on darsed, in turns: fifty services; and the start of commands."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.engines import BenchEngine
+from bench.measure import IMAGE
+
+# Milliseconds that a command may take to its help.
+_START_TARGET = 80.0
+_SERVICES = 50
+_THEIRS = Path.home() / ".cache/darse-clients/bin/docker-compose"
+# Each line: what is measured, the words, those that undo it outside of the measurement, the ratio that is aimed at.
+_DOWN = ("down", "-t", "0")
+_LINES = (
+    ("up -d, 50 services", ("up", "-d"), _DOWN, 0.5),
+    ("up -d, no change", ("up", "-d"), (), 0.4),
+    ("ps", ("ps",), (), 1.0),
+    ("config", ("config", "-q"), (), 1.0),
+)
+
+
+def compose(engine: BenchEngine, rounds: int) -> bool:
+    """Measure and print the table; whether all targets are met."""
+    darse = str(Path(sys.executable).parent / "darse")
+    directory = engine.root / "fifty"
+    directory.mkdir(exist_ok=True)
+    service = f"{{image: {IMAGE}, command: sleep 1000, stop_grace_period: 0s, environment: {{A: b}}}}"
+    services = "".join(f"  s{number}: {service}\n" for number in range(_SERVICES))
+    (directory / "compose.yaml").write_text(f"name: fifty\nservices:\n{services}")
+    environment = {**engine.environment, "DARSE_HOST": engine.environment["DOCKER_HOST"]}
+    programs = {"darse": [darse, "compose"]}
+    if _THEIRS.exists():
+        programs["docker"] = [str(_THEIRS)]
+    else:
+        print("\ndocker compose is not installed (make clients): only darse compose is measured")
+    print(f"\ncompose, on darsed{'':<14}{'darse ms':>12}{'docker ms':>12}{'ratio':>9}{'target':>9}")
+    met = True
+    for name, words, undo, target in _LINES:
+        taken: dict[str, list[float]] = {one: [] for one in programs}
+        for number in range(max(2, rounds if not undo else rounds // 4)):
+            for one in list(programs) if number % 2 == 0 else reversed(programs):
+                if undo:
+                    _run([*programs["darse"], *undo], directory, environment)
+                taken[one].append(_run([*programs[one], *words], directory, environment))
+        medians = {one: statistics.median(found) for one, found in taken.items()}
+        line = f"{name:<32}{medians['darse']:>12.1f}"
+        if "docker" in medians:
+            ratio = medians["darse"] / medians["docker"]
+            met &= ratio <= target
+            line += f"{medians['docker']:>12.1f}{ratio:>9.2f}{target:>9.2f}  {'met' if ratio <= target else 'MISSED'}"
+        print(line)
+    _run([*programs["darse"], *_DOWN], directory, environment)
+    return met & starts(darse, directory, environment, rounds)
+
+
+def starts(darse: str, directory: Path, environment: dict[str, str], rounds: int) -> bool:
+    """How long each command takes until it prints its help: everything that it needs is imported by then."""
+    from darse.cli.command_line.index import COMMANDS
+
+    medians = {
+        path: statistics.median(_run([darse, *path.split(), "--help"], directory, environment) for _ in range(rounds))
+        for path in COMMANDS
+        if path.startswith("compose ")
+    }
+    slowest = max(medians, key=lambda path: medians[path])
+    verdict = "met" if medians[slowest] <= _START_TARGET else "MISSED"
+    took = f"{slowest} {medians[slowest]:.1f} ms, {_START_TARGET:.0f}  {verdict}"
+    print(f"start of {len(medians)} commands, the slowest: {took}")
+    return medians[slowest] <= _START_TARGET
+
+
+def _run(words: list[str], directory: Path, environment: dict[str, str]) -> float:
+    """The milliseconds to its end. Raises CalledProcessError."""
+    began = time.perf_counter()
+    subprocess.run(
+        words,
+        cwd=directory,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    return (time.perf_counter() - began) * 1000
