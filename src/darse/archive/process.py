@@ -130,6 +130,15 @@ async def unpack_files(directory: Path, archive: int, *, entries: int = -1, limi
     return await answer(await _start("files", directory, [f"entries={entries}", f"limit={limit}"], archive, None))
 
 
+async def change_tree(directory: Path, job: int, contents: int) -> dict[str, str]:
+    """Change a directory as a job says, with contents that come; return the worker's answer. Raises WorkerFailed.
+
+    Both are descriptors, which the caller closes; see `darse.archive.tree_changes`. In the place of the job its results
+    come.
+    """
+    return await answer(await _start("changes", directory, (), contents, job))
+
+
 async def verify(directory: Path, recipe: int) -> dict[str, str]:
     """Rebuild the archive of `recipe` to nowhere; return the worker's answer. Raises WorkerFailed."""
     return await answer(await _start("verify", directory, (), recipe, None))

@@ -9,6 +9,8 @@ It runs as the engine's user, which may set owners, in the tree as its root dire
     rebuild   stdin: the recipe. Keys: extra (the descriptor that the archive goes to)
     verify    stdin: the recipe
     files     stdin: an archive of files that is no layer. Keys: entries, limit (how many, and bytes; -1: no bound)
+    changes   stdin: contents of files. Keys: extra (the descriptor of the job, which becomes that of its results): see
+              `darse.archive.tree_changes`
     pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
               them), owners (as above; the way back), newest (seconds; later times become this one)
     record    stdin: nothing. Keys: extra (the descriptor of the recipe, to be written): see `record_layer`
@@ -76,6 +78,16 @@ def files(options: dict[str, str]) -> dict[str, object]:
     return {"entries": unpacker.entries, "content": unpacker.size}
 
 
+def changes(options: dict[str, str]) -> dict[str, object]:
+    """Change the directory, with the contents on stdin; return the answer."""
+    from darse.archive.tree_changes import TreeChanger  # noqa: PLC0415 - layers do not need it
+
+    changer = TreeChanger(int(options["extra"]), 0)
+    sandbox.enter(options["directory"], sandbox.WRITE_TREES, memory=_MEMORY, open_files=_OPEN_FILES)
+    changer.run()
+    return {"files": changer.files}
+
+
 def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
     """Rebuild the archive whose recipe is stdin; return the answer."""
     sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
@@ -129,6 +141,8 @@ def main(arguments: list[str]) -> None:
             answer = unpack(options)
         elif mode == "files":
             answer = files(options)
+        elif mode == "changes":
+            answer = changes(options)
         elif mode == "pack":
             answer = pack(options)
         elif mode == "record":
@@ -144,7 +158,7 @@ def main(arguments: list[str]) -> None:
     except BrokenPipeError as error:
         answer = {"closed": error}
     except OSError as error:
-        kind = "fault" if mode not in ("unpack", "files") or error.errno in HOST_FAULTS else "error"
+        kind = "fault" if mode not in ("unpack", "files", "changes") or error.errno in HOST_FAULTS else "error"
         named = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
         answer = {kind: f"{os.strerror(error.errno or 0).lower()}{named}", "errno": error.errno or 0}
     text = "".join(f"{key} {str(value).replace(chr(10), ' ')}\n" for key, value in answer.items())

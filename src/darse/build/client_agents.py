@@ -13,9 +13,10 @@ import contextlib
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Collection
+from functools import partial
 
 from darse.build.errors import BuildError
-from darse.build.progress import AgentRequested, BuildReport
+from darse.build.progress import AgentRequested, BuildEvent, BuildReport
 from darse.core.errors import NotFound
 
 # Seconds in which a client opens a connection that it was asked for.
@@ -26,20 +27,24 @@ _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class AgentCalls:
-    """The connections to agents that clients of all builds were asked for."""
+    """The connections that clients of all builds were asked for: to their agents, and for their contexts."""
 
     def __init__(self) -> None:
         self._expected: dict[str, asyncio.Future[_Streams]] = {}
 
     async def ask(self, agent: str, report: BuildReport) -> _Streams:
-        """Ask a client for a connection, and wait for it. Raises BuildError."""
+        """Ask a client for a connection to an agent, and wait for it. Raises BuildError."""
+        return await self.ask_for(partial(AgentRequested, agent), f"to its SSH agent {agent!r}", report)
+
+    async def ask_for(self, event: Callable[[str], BuildEvent], what: str, report: BuildReport) -> _Streams:
+        """As `ask`; `event` makes what the client is told of a token. Raises BuildError, which has `what` in it."""
         token = secrets.token_hex(16)
         future = self._expected[token] = asyncio.get_running_loop().create_future()
         try:
-            report(AgentRequested(agent, token))
+            report(event(token))
             return await asyncio.wait_for(future, _PATIENCE)
         except TimeoutError:
-            raise BuildError(f"the client opened no connection to its SSH agent {agent!r}") from None
+            raise BuildError(f"the client opened no connection {what}") from None
         finally:
             del self._expected[token]
 
@@ -47,14 +52,14 @@ class AgentCalls:
         """The engine's end of a connection that a client has opened because it was asked to. Raises NotFound."""
         future = self._expected.get(token)
         if future is None or future.done():
-            raise NotFound("no build waits for this connection to an agent")
+            raise NotFound("no build waits for this connection")
         one, other = socket.socketpair()
         ours = await asyncio.open_connection(sock=one)
         theirs = await asyncio.open_connection(sock=other)
         if future.done():
             ours[1].close()
             theirs[1].close()
-            raise NotFound("no build waits for this connection to an agent")
+            raise NotFound("no build waits for this connection")
         future.set_result(ours)
         return AgentStream(*theirs)
 

@@ -32,7 +32,7 @@ MOST_BYTES = 256 << 20
 FIELDS = 6
 #: A time that no record of a client's has: the engine's, for a file that is to be asked for again.
 UNKNOWN_TIME = b"-"
-_LONGEST_PATH, _LONGEST_NAME, _LONGEST_LINK = 4096, 255, 4096
+_LONGEST_PATH, _LONGEST_NAME, _LONGEST_LINK = 4095, 255, 4095
 _MOST_TIME = 1 << 63
 _KINDS = frozenset(
     (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO),

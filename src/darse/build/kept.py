@@ -1,4 +1,7 @@
-"""All that builds keep for later ones: results and sources of the cache's storage, and directories of cache mounts."""
+"""All that builds keep for later ones: the cache's results and sources, directories of cache mounts, clients' contexts.
+
+Files of contexts are counted where they are sources and where they are kept, and are one on the disk.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,23 @@ import time
 
 import msgspec
 
+from darse.build.context.kept_trees import ContextTrees
 from darse.build.executor import EngineExecutor
 from darse.build.solver import CacheRecord, CacheStorage, PrunePolicy, RecordKind, Solver
 from darse.build.solver.gc import prunable
+
+#: How the record of a tree of a context is described.
+KEPT_CONTEXT = "files of a client's context"
 
 
 class KeptRecords:
     """Lists and removes them."""
 
-    def __init__(self, executor: EngineExecutor, storage: CacheStorage, solver: Solver) -> None:
+    def __init__(self, executor: EngineExecutor, storage: CacheStorage, solver: Solver, trees: ContextTrees) -> None:
         self._executor = executor
         self._storage = storage
         self._solver = solver
+        self._trees = trees
 
     async def all(self) -> list[CacheRecord]:
         """Every record. The tree of an image counts as far as no image has it: the cache alone keeps it then."""
@@ -28,11 +36,18 @@ class KeptRecords:
         for one in await self._executor.cache_directories.all():
             description = f"cached mount {one.name}" if one.name else "cached mount"
             found.append(CacheRecord(one.id, RecordKind.CACHE_MOUNT, description, one.size, one.created, one.last_used))
+        for tree in self._trees.all():
+            size, created = tree.about.size, tree.about.created
+            found.append(CacheRecord(tree.id, RecordKind.LOCAL, KEPT_CONTEXT, size, created, tree.last_used, tree.uses))
         return found
 
     def is_used(self, record: str) -> bool:
         """Whether a build uses one."""
-        return self._storage.is_leased(record) or self._executor.cache_directories.is_used(record)
+        return (
+            self._storage.is_leased(record)
+            or self._executor.cache_directories.is_used(record)
+            or self._trees.is_used(record)
+        )
 
     async def prune(self, policy: PrunePolicy) -> list[CacheRecord]:
         """Remove what a policy says, but nothing that is used; return what went."""
@@ -40,6 +55,8 @@ class KeptRecords:
         for record in prunable(await self.all(), policy, time.time(), self.is_used):
             if record.kind is RecordKind.CACHE_MOUNT:
                 is_gone = await self._executor.cache_directories.remove(record.id)
+            elif record.description == KEPT_CONTEXT:
+                is_gone = self._trees.remove(record.id)
             else:
                 is_gone = await self._solver.remove(record.id)
             if is_gone:

@@ -56,6 +56,13 @@ class AgentRequested(msgspec.Struct, frozen=True):
     token: str
 
 
+class ContextRequested(msgspec.Struct, frozen=True):
+    """The client is asked for a context that has changed, on a connection with this token."""
+
+    name: str
+    token: str
+
+
 class VertexNote(msgspec.Struct, frozen=True):
     """A part of a vertex is done."""
 
@@ -69,6 +76,7 @@ BuildEvent: TypeAlias = (
     | VertexLog
     | VertexNote
     | AgentRequested
+    | ContextRequested
     | DockerfileRead
     | BuildPlanned
     | BuildWarned

@@ -68,6 +68,15 @@ class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class ContextClaim(msgspec.Struct, frozen=True):
+    """What a client says of a context before it is asked for it."""
+
+    key: str
+    """See `darse.build.context.transfer`."""
+    digest: str = ""
+    """SHA-256 of its list, in hexadecimal characters."""
+
+
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one build."""
 
@@ -114,6 +123,10 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Options of the checks."""
     call: str = ""
     """`check`, `outline` or `targets`: what is asked about the Dockerfile, in the place of a build."""
+    trees: Mapping[str, ContextClaim] = {}
+    """Contexts that the client sends in part, by name."""
+    dockerfile_content: bytes | None = None
+    """The Dockerfile, where it does not come with the context; `dockerfile` is what it is called then."""
     secrets: Mapping[str, bytes] = {}
     agents: frozenset[str] = frozenset()
     """The SSH agents that the client forwards, by id."""

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,8 +20,11 @@ import msgspec
 from darse.archive.stream import is_compressed
 from darse.build.base_images import BaseImages
 from darse.build.client_agents import AgentCalls, ClientAgents
+from darse.build.client_contexts import ClientContext
+from darse.build.context.kept_trees import ContextTrees, KeptTree
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
+from darse.build.context.transferring import Transfers
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import (
     Converted,
@@ -53,7 +57,7 @@ from darse.build.progress import (
 )
 from darse.build.provenance import BuildFacts, predicate
 from darse.build.remote_cache import CacheExports, CacheImports, CachePlace, ExportedCache, results_of
-from darse.build.request import BuildRequest
+from darse.build.request import BuildRequest, ContextClaim
 from darse.build.solver import (
     CacheFilter,
     CacheRecord,
@@ -107,10 +111,11 @@ class BuildService:
         self.history = BuildHistoryService(history, executor)
         self._storage = storage
         self.agent_calls = AgentCalls()
+        self.transfers = Transfers(ContextTrees(data_root, images.trash), self.contexts)
         self._layouts = ImageLayouts(images)
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self.solver = Solver(executor.for_session(BuildSession()), storage)
-        self._kept = KeptRecords(executor, storage, self.solver)
+        self._kept = KeptRecords(executor, storage, self.solver, self.transfers.trees)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
         self._named: dict[str, asyncio.Task[BuiltImage]] = {}
         self._data_root = data_root
@@ -166,6 +171,7 @@ class BuildService:
             self.contexts.directory() as root,
             self.images.lease() as lease,
             self._layouts.of_build() as layouts,
+            AsyncExitStack() as held,
         ):
             contexts = ReceivedContexts(self.contexts, root)
             executor = self.executor.for_session(self._session(request, contexts, report))
@@ -174,8 +180,11 @@ class BuildService:
                 dockerfile = await self.read_repository(request, repository, executor, report)
             else:
                 path = await self._receive(request, archives, contexts, layouts)
-                dockerfile = await _read_dockerfile(contexts, path, report)
-                await executors.storage.run(contexts.remove_builder_files, MAIN, path)
+                for name, claim in request.trees.items():
+                    contexts.add_tree(name, await held.enter_async_context(self._transferred(name, claim, report)))
+                dockerfile = await _read_dockerfile(contexts, path, request.dockerfile_content, report)
+                if request.dockerfile_content is None:
+                    await executors.storage.run(contexts.remove_builder_files, MAIN, path)
             options = [convert_options(request, repository, str(one)) for one in request.platforms or ("",)]
             bases = BaseImages(
                 self.images, self.registries, lease, report, pull=request.pull, credentials=request.credentials
@@ -240,6 +249,20 @@ class BuildService:
                 self.registries.download_url(request.remote), request.remote, path, contexts
             )
         return path
+
+    @asynccontextmanager
+    async def _transferred(self, name: str, claim: ContextClaim, report: BuildReport) -> AsyncIterator[KeptTree]:
+        """A context that the client sends in part, held for the block."""
+        async with AsyncExitStack() as stack:
+            async with internal_vertex(
+                report, f"[internal] transfer context {name if name != MAIN else ''}".rstrip()
+            ) as vertex:
+                source = ClientContext(name, self.agent_calls, report, vertex)
+                try:
+                    tree = await stack.enter_async_context(self.transfers.received(claim.key, source, claim.digest))
+                finally:
+                    await source.close()
+            yield tree
 
     async def read_repository(
         self, request: BuildRequest, repository: GitSource, executor: OperationExecutor, report: BuildReport
@@ -494,9 +517,13 @@ async def facts_of(call: str, options: ConvertOptions, source: str, bases: Image
     raise BuildError(f"unknown call {call!r}: it is one of build, check, outline, targets")
 
 
-async def _read_dockerfile(contexts: ReceivedContexts, path: str, report: BuildReport) -> DockerfileRead:
-    """The Dockerfile. Raises BuildError in docker's words."""
+async def _read_dockerfile(
+    contexts: ReceivedContexts, path: str, content: bytes | None, report: BuildReport
+) -> DockerfileRead:
+    """The Dockerfile, which may have come apart from the context. Raises BuildError in docker's words."""
     async with internal_vertex(report, f"[internal] load build definition from {path}"):
+        if content is not None:
+            return _dockerfile(path, content, report)
         content = await executors.storage.run(contexts.read, MAIN, path)
         if content is None and path == DEFAULT_DOCKERFILE:
             content = await executors.storage.run(contexts.read, MAIN, path.lower())

@@ -106,8 +106,8 @@ class Builds:
     def _has_records(self) -> bool:
         if self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is not None:
             return True
-        mounts = self._context.config.data_root / "cache-mounts"
-        return mounts.exists() and any(mounts.iterdir())
+        root = self._context.config.data_root
+        return any(kept.exists() and any(kept.iterdir()) for kept in (root / "cache-mounts", root / "build" / "trees"))
 
 
 def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], BuildService]:

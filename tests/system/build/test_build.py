@@ -384,3 +384,39 @@ def test_system_prune_takes_the_cache_along(client: Client, tmp_path: Path) -> N
     assert "Deleted build cache objects:" in pruned.out
     row = next(line for line in client("system", "df").ok().out.splitlines() if line.startswith("Build Cache"))
     assert row.split()[2] == "0"
+
+
+def test_darse_build_sends_what_has_changed(engine: Engine, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    dockerfile = f"FROM {BUSYBOX}\nCOPY . /src\nRUN cd /src && find . | sort > /names\n"
+    write_files(context, {"Dockerfile": dockerfile, ".dockerignore": "*.log\nDockerfile\nlogs\n!logs/kept\n"})
+    write_files(context, {"a": "1", "b": "2", "c.log": "3", "logs/kept": "4", "logs/other": "5"})
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    arguments = ("build", "--progress", "plain", "-t", "sent:1", str(context))
+    first = engine.darse(*arguments, env=environment).ok()
+    assert "transferring context: 4 files" in first.err
+    assert (tmp_path / ".buildNodeID").stat().st_mode & 0o777 == 0o600
+    found = engine.darse("run", "--rm", "sent:1", "find", "/src", "-type", "f").ok().out
+    assert sorted(found.split()) == ["/src/.dockerignore", "/src/a", "/src/b", "/src/logs/kept"]
+
+    # Files that were made just before they were read are asked for once more.
+    wait_until(lambda: "transferring context" not in engine.darse(*arguments, env=environment).ok().err)
+    write_files(context, {"b": "changed"})
+    changed = engine.darse(*arguments, env=environment).ok()
+    assert "transferring context: 1 files, 25 bytes" in changed.err
+    assert engine.darse("run", "--rm", "sent:1", "cat", "/src/b").ok().out == "changed"
+    kept = engine.darse("builder", "du", "--filter", "description=client's context", "--format", "{{.CacheType}}")
+    assert set(kept.ok().out.split()) == {"source.local"}
+    engine.darse("builder", "prune", "-af").ok()
+    again = engine.darse(*arguments, env=environment).ok()
+    assert "transferring context: 4 files" in again.err
+
+
+def test_a_dockerfile_from_elsewhere_goes_with_a_context_sent_in_part(engine: Engine, tmp_path: Path) -> None:
+    context = tmp_path / "context"
+    write_files(context, {"a": "1", "sub/Dockerfile": "FROM scratch\n"})
+    write_files(tmp_path, {"other": f"FROM {BUSYBOX}\nCOPY . /src\nCOPY --from=more x /\nCMD ls -A /src; cat /x\n"})
+    write_files(tmp_path / "more", {"x": "more"})
+    named = ("--build-context", f"more={tmp_path / 'more'}")
+    engine.darse("build", "-f", str(tmp_path / "other"), *named, "-t", "elsewhere:1", str(context)).ok()
+    assert engine.darse("run", "--rm", "elsewhere:1").ok().out == "a\nsub\nmore"

@@ -14,7 +14,8 @@ _MOUNTS = (PrunePolicy((CacheFilter.parse("type==exec.cachemount"),)),)
 
 
 def _kept(builder: Builder) -> KeptRecords:
-    return KeptRecords(builder.executor, builder.storage, builder.solver)
+    trees = builder.engine.builds.service.transfers.trees
+    return KeptRecords(builder.executor, builder.storage, builder.solver, trees)
 
 
 async def test_cache_mounts_are_counted_and_pruned(builder: Builder) -> None:

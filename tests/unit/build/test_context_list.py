@@ -71,7 +71,7 @@ def test_paths_that_no_tree_has(paths: list[tuple[bytes, int]], why: str) -> Non
         b"a\0" + b"100644\0-1\0" + b"0\0\0\0",
         b"a\0" + b"140644\0" + b"0\0" * 2 + b"\0\0",
         b"a\0" + b"100644\0" + b"0\0" + b"-\0" + b"\0\0",
-        encode(b"a", LINK, 0, 0, b"", b"x" * 4097),
+        encode(b"a", LINK, 0, 0, b"", b"x" * 4096),
         encode(b"a", FILE, 0, 1 << 64),
         b"a" * 100_000,
     ],

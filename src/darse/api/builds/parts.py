@@ -2,8 +2,9 @@
 
 Parts in frames, as docker multiplexes streams: eight bytes (the part's number, three zeros, the length, big-endian) and
 so many bytes. Part 0 is a JSON document, whole in one frame: `secrets` by id, base64; the names of `contexts`; the ids
-of `agents` that are forwarded. Part N is the archive of the N-th context; a frame of length 0 ends it. Secrets come so
-because they must reach no file.
+of `agents` that are forwarded; `trees`, the contexts that are sent in part, by name with key and digest
+(`darse.build.client_contexts`); and the `dockerfile`, base64, where it does not come with the context. Part N is the
+archive of the N-th context; a frame of length 0 ends it. Secrets come so because they must reach no file.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from darse.build.errors import BuildError
+from darse.build.request import BuildRequest, ContextClaim
 from darse.core.errors import InvalidParameter
 
 MEDIA_TYPE = "application/vnd.darse.build.parts.v1"
@@ -26,6 +28,8 @@ class _Head(msgspec.Struct):
     secrets: dict[str, str] = {}
     contexts: list[str] = []
     agents: list[str] = []
+    trees: dict[str, ContextClaim] = {}
+    dockerfile: str | None = None
 
 
 class BuildParts:
@@ -35,18 +39,22 @@ class BuildParts:
         self._body = body
         self._buffer = bytearray()
         self._contexts: list[str] = []
-        self.agents: frozenset[str] = frozenset()
-        """The ids of agents, once the head is read."""
 
-    async def head(self) -> dict[str, bytes]:
-        """Read the first part; return the secrets. Raises InvalidParameter."""
+    async def read_head(self, request: BuildRequest) -> BuildRequest:
+        """Read the first part; return the request with what it says. Raises InvalidParameter."""
         part, length = await self._frame()
         if part != 0 or length > _HEAD_LIMIT:
             raise InvalidParameter("the parts of the build do not begin with their list")
         try:
             found = msgspec.json.decode(await self._exactly(length), type=_Head)
-            self._contexts, self.agents = found.contexts, frozenset(found.agents)
-            return {name: base64.b64decode(value, validate=True) for name, value in found.secrets.items()}
+            self._contexts = found.contexts
+            return msgspec.structs.replace(
+                request,
+                secrets={name: base64.b64decode(value, validate=True) for name, value in found.secrets.items()},
+                agents=frozenset(found.agents),
+                trees=found.trees,
+                dockerfile_content=base64.b64decode(found.dockerfile) if found.dockerfile is not None else None,
+            )
         except (msgspec.MsgspecError, binascii.Error, RecursionError) as error:
             raise InvalidParameter(f"invalid list of the build's parts: {error}") from None
 

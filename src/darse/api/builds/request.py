@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
-import msgspec
-
 from darse.api import aiohttp_server as web
 from darse.api import query
 from darse.api.builds.classic import ClassicMessages
@@ -46,8 +44,7 @@ async def _asked(request: web.BaseRequest) -> tuple[BuildRequest, Archives]:
     if request.content_type != PARTS:
         return asked, _only(body)
     parts = BuildParts(body)
-    secrets = await parts.head()
-    return msgspec.structs.replace(asked, secrets=secrets, agents=parts.agents), parts.archives()
+    return await parts.read_head(asked), parts.archives()
 
 
 async def _only(body: AsyncIterator[bytes]) -> Archives:

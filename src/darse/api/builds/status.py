@@ -26,6 +26,7 @@ from darse.build.progress import (
     BuildTransfer,
     BuildWarned,
     BuiltImage,
+    ContextRequested,
     DockerfileFacts,
     DockerfileRead,
     VertexNote,
@@ -74,6 +75,8 @@ class StatusMessages:
                 yield {"statuses": [{"id": event.text, "vertex": event.vertex, "current": 0, **done}]}
             case AgentRequested():
                 yield {"agent": {"id": event.agent, "connection": event.token}}
+            case ContextRequested():
+                yield {"context": {"name": event.name, "connection": event.token}}
             case BuildWarned():
                 yield {"warnings": [self._warning(event.warning)]}
 

@@ -54,6 +54,13 @@ async def agents(call: Call) -> web.StreamResponse:
     return await hijack(call.request, connection, multiplexed_type=False)
 
 
+@ROUTES.add("POST", "/build/contexts")
+async def contexts(call: Call) -> web.StreamResponse:
+    """Carry what has changed of a context to a build whose client was asked for it."""
+    connection = await call.engine.builds.service.agent_calls.answer(query.text(call.request, "connection"))
+    return await hijack(call.request, connection, multiplexed_type=False)
+
+
 @ROUTES.add("GET", "/build/caches/{token}")
 async def cache(call: Call) -> web.StreamResponse:
     """The image layout of a cache that a build has exported for its client, once."""

@@ -3,7 +3,7 @@
 Everything here reads what containers, archives and clients wrote: no name in it is trusted, and no link leads out.
 """
 
-from darse.build.context.content_digest import content_digest
+from darse.build.context.content_digest import KnownContents, content_digest
 from darse.build.context.wildcards import PathNotFound
 
-__all__ = ["PathNotFound", "content_digest"]
+__all__ = ["KnownContents", "PathNotFound", "content_digest"]

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from darse.build.context.wildcards import PathNotFound, matching_paths
 from darse.build.graph.selectors import Selector, has_wildcard
@@ -19,21 +19,35 @@ from darse.build.ignore import PathMatcher, PathResult
 from darse.linux.fs.contained import ENTER, ENTRY, LEAVE, Walk
 from darse.linux.fs.openat2 import open_in_root
 
-_VERSION = b"darse.build.content.v1\n"
+_VERSION = b"darse.build.content.v2\n"
 _ALL = Selector("/")
 _PIECE = 1 << 20
 _ATTRIBUTES = ("security.capability", "user.")
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
+class KnownContents(NamedTuple):
+    """SHA-256 of contents of files that are never changed in place, by inode, and that are there as long as it is used.
+
+    Such a file has no attribute that counts.
+    """
+
+    device: int
+    by_inode: Mapping[int, bytes]
+
+
+NONE_KNOWN = KnownContents(-1, {})
+
+
 class _Hash(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-def content_digest(root: int, selectors: Sequence[Selector] = ()) -> str:
+def content_digest(root: int, selectors: Sequence[Selector] = (), known: KnownContents = NONE_KNOWN) -> str:
     """The digest of what is selected of a tree; no selector is all of it. Blocks: call it in a thread.
 
-    root: a descriptor of the tree's directory; it stays the caller's. Raises PathNotFound and OSError.
+    root: a descriptor of the tree's directory; it stays the caller's. known: files of it that need not be read. Raises
+    PathNotFound and OSError.
     """
     digest = hashlib.sha256(_VERSION)
     for selector in selectors or (_ALL,):
@@ -44,9 +58,9 @@ def content_digest(root: int, selectors: Sequence[Selector] = ()) -> str:
             # Nothing that matches is something, too: later there may be.
             for path in matching_paths(root, selector.path):
                 _text(digest, path)
-                _add(digest, root, path, selector)
+                _add(digest, root, path, selector, known)
         else:
-            _add(digest, root, selector.path, selector)
+            _add(digest, root, selector.path, selector, known)
     return f"sha256:{digest.hexdigest()}"
 
 
@@ -61,7 +75,7 @@ def _status(root: int, path: str, *, follow: bool) -> os.stat_result:
         os.close(descriptor)
 
 
-def _add(digest: _Hash, root: int, path: str, selector: Selector) -> None:
+def _add(digest: _Hash, root: int, path: str, selector: Selector, known: KnownContents) -> None:
     """Add a file, or a directory with all that is below it."""
     status = _status(root, path, follow=selector.follow_links)
     if not stat.S_ISDIR(status.st_mode):
@@ -71,7 +85,7 @@ def _add(digest: _Hash, root: int, path: str, selector: Selector) -> None:
     try:
         _header(digest, "", status)
         _attributes(digest, top)
-        _below(digest, top, selector)
+        _below(digest, top, selector, known)
     finally:
         os.close(top)
 
@@ -82,7 +96,7 @@ def _alone(digest: _Hash, root: int, path: str, status: os.stat_result, *, follo
         parent, _, name = path.rstrip("/").rpartition("/")
         directory = open_in_root(root, parent.lstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            _entry(digest, directory, name, "", status)
+            _entry(digest, directory, name, "", status, NONE_KNOWN)
         finally:
             os.close(directory)
         return
@@ -97,7 +111,7 @@ def _alone(digest: _Hash, root: int, path: str, status: os.stat_result, *, follo
         os.close(descriptor)
 
 
-def _below(digest: _Hash, top: int, selector: Selector) -> None:
+def _below(digest: _Hash, top: int, selector: Selector, known: KnownContents) -> None:
     """What is below a directory, in the order of names."""
     included = PathMatcher(selector.include_patterns) if selector.include_patterns else None
     excluded = PathMatcher(selector.exclude_patterns) if selector.exclude_patterns else None
@@ -127,7 +141,7 @@ def _below(digest: _Hash, top: int, selector: Selector) -> None:
         if kind == ENTER:
             digest.update(_directory(path, directory, status))
         elif kind == ENTRY:
-            _entry(digest, directory, name, path, status)
+            _entry(digest, directory, name, path, status, known)
 
 
 class _Bytes(bytearray):
@@ -144,12 +158,16 @@ def _directory(path: str, descriptor: int, status: os.stat_result) -> bytes:
     return bytes(found)
 
 
-def _entry(digest: _Hash, directory: int, name: str, path: str, status: os.stat_result) -> None:
+def _entry(digest: _Hash, directory: int, name: str, path: str, status: os.stat_result, known: KnownContents) -> None:
     """Anything but a directory. path: as it is shown, from the selected directory on."""
     _header(digest, path, status)
     if stat.S_ISLNK(status.st_mode):
         _text(digest, os.readlink(name, dir_fd=directory))
     elif stat.S_ISREG(status.st_mode):
+        content = known.by_inode.get(status.st_ino)
+        if content is not None and status.st_dev == known.device:
+            digest.update(b"%d\n%s" % (status.st_size, content))
+            return
         descriptor = os.open(name, _FILE, dir_fd=directory)
         try:
             _attributes(digest, descriptor)
@@ -180,9 +198,10 @@ def _attributes(digest: _Hash, descriptor: int) -> None:
 
 
 def _content(digest: _Hash, descriptor: int, size: int) -> None:
-    digest.update(b"%d\n" % size)
+    content = hashlib.sha256()
     while piece := os.read(descriptor, _PIECE):
-        digest.update(piece)
+        content.update(piece)
+    digest.update(b"%d\n%s" % (size, content.digest()))
 
 
 def _text(digest: _Hash, text: str) -> None:

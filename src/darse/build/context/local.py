@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import ChainMap
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from darse.build.context.content_digest import content_digest
+from darse.build.context.content_digest import NONE_KNOWN, KnownContents, content_digest
+from darse.build.context.kept_trees import KeptTree
 from darse.build.context.reception import ContextStore
 from darse.build.errors import BuildError
 from darse.build.graph.selectors import Selector
@@ -30,6 +32,7 @@ class ReceivedContexts:
         self._store = store
         self._root = root
         self._directories: dict[str, Path] = {}
+        self._trees: dict[str, KeptTree] = {}
         self._made = 0
 
     def _new(self) -> Path:
@@ -42,6 +45,11 @@ class ReceivedContexts:
         path = self._new()
         await self._store.receive(pieces, path)
         self._directories[name] = path
+
+    def add_tree(self, name: str, tree: KeptTree) -> None:
+        """Let a tree that is held for as long as the build runs be the directory of a name."""
+        self._trees[name] = tree
+        self._directories[name] = tree.directory
 
     def add_files(self, name: str, files: dict[str, bytes]) -> None:
         """Make a directory with some small files for a name. Blocks."""
@@ -62,6 +70,8 @@ class ReceivedContexts:
     async def digest(self, name: str, operation: LocalSource) -> str:
         """The digest of what a local source selects of its directory. Raises BuildError."""
         directory = self.directory(name)
+        if (tree := self._trees.get(name)) is not None:
+            return await tree.digest(operation)
         selector = Selector(
             "/", include_patterns=operation.include_patterns, exclude_patterns=operation.exclude_patterns
         )
@@ -71,6 +81,13 @@ class ReceivedContexts:
                 return content_digest(root, (selector,))
 
         return await executors.storage.run(computed)
+
+    def known(self) -> KnownContents:
+        """What is known of the contents of the files of all trees. Blocks."""
+        found = [tree.known() for tree in self._trees.values()]
+        if len(found) == 1:
+            return found[0]
+        return KnownContents(found[0].device, ChainMap(*(dict(one.by_inode) for one in found))) if found else NONE_KNOWN
 
     def read(self, name: str, path: str) -> bytes | None:
         """A regular file of a directory; None where there is none. Blocks. Raises BuildError for one that is huge."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from darse.build.context.content_digest import NONE_KNOWN, KnownContents
 from darse.build.errors import BuildError
 from darse.build.graph.sources import LocalSource
 
@@ -32,6 +33,10 @@ class LocalContexts(Protocol):
         """
         ...
 
+    def known(self) -> KnownContents:
+        """What is known of the contents of their files, for as long as the build runs. Blocks."""
+        ...
+
 
 class NoContexts:
     """For builds whose client has sent nothing."""
@@ -45,6 +50,10 @@ class NoContexts:
         """See LocalContexts."""
         del operation
         raise BuildError(f"no local source {name!r}: the client has sent none")
+
+    def known(self) -> KnownContents:
+        """See LocalContexts."""
+        return NONE_KNOWN
 
 
 class KnownContexts:
@@ -63,6 +72,10 @@ class KnownContexts:
         """See LocalContexts. Patterns make no difference: the digest is that of all there is."""
         del operation
         return self._find(name)[1]
+
+    def known(self) -> KnownContents:
+        """See LocalContexts."""
+        return NONE_KNOWN
 
     def _find(self, name: str) -> tuple[Path, str]:
         found = self._directories.get(name)

@@ -17,8 +17,10 @@ from pathlib import Path
 
 from darse.archive.apply_layer import HOST_FAULTS
 from darse.build.context import content_digest
+from darse.build.context.content_digest import NONE_KNOWN
 from darse.build.errors import BuildError
 from darse.build.executor.cache_directories import CacheDirectories
+from darse.build.executor.contexts import LocalContexts
 from darse.build.executor.differences import write_difference
 from darse.build.executor.git import GitSources
 from darse.build.executor.http import HTTPDownload, HTTPSources
@@ -54,6 +56,8 @@ from darse.linux.fs.linked_tree import link_tree
 
 # Another file system, or a file with too many names.
 _NO_LINKS = (errno.EXDEV, errno.EMLINK)
+# All of a tree: these have one digest.
+_WHOLE = ((), (Selector("/"),), (Selector("/", follow_links=True),))
 # Of parts of trees that are remembered.
 _MOST_DIGESTS = 10_000
 
@@ -101,16 +105,28 @@ class EngineExecutor:
             return 0
         return sum(layers.size(one) for one in stack if one.startswith("sha256:") and one not in of_images)
 
-    async def digest(self, snapshot: Snapshot, selectors: Sequence[Selector]) -> str:
-        """See OperationExecutor.content_digest. Trees do not change: each digest is computed once."""
-        key = (snapshot.id, tuple(selectors))
-        found = self._digests.get(key)
+    async def digest(
+        self, snapshot: Snapshot, selectors: Sequence[Selector], contexts: LocalContexts | None = None
+    ) -> str:
+        """See OperationExecutor.content_digest. Trees do not change: each digest is computed once.
+
+        contexts: those of a build that runs, whose files need not be read again.
+        """
+        found = self._digests.get((snapshot.id, tuple(selectors)))
         if found is None:
-            work = functools.partial(content_digest, selectors=selectors)
-            found = self._digests[key] = await self.trees.read(self.layers_of(snapshot), work)
-            if len(self._digests) > _MOST_DIGESTS:
-                del self._digests[next(iter(self._digests))]
+
+            def work(root: int) -> str:
+                return content_digest(root, selectors, contexts.known() if contexts is not None else NONE_KNOWN)
+
+            found = await self.trees.read(self.layers_of(snapshot), work)
+            self.note_digest(snapshot, selectors, found)
         return found
+
+    def note_digest(self, snapshot: Snapshot, selectors: Sequence[Selector], digest: str) -> None:
+        """Remember the digest of a part of a snapshot."""
+        self._digests[snapshot.id, tuple(selectors)] = digest
+        if len(self._digests) > _MOST_DIGESTS:
+            del self._digests[next(iter(self._digests))]
 
     async def remove(self, snapshot: str) -> None:
         """See OperationExecutor."""
@@ -155,19 +171,23 @@ class _SessionExecutor:
             case ImageSource() | OCILayoutSource():
                 return await self._engine.image_sources.fetch(self._session, source, platform, identity)
             case LocalSource():
-                return await self._take_local(self._session.contexts.directory(source.name, source))
+                return await self._take_local(source, identity)
             case HTTPSource():
                 return await self._engine.http_sources.fetch(self._session, source, self._downloads)
             case GitSource():
                 return await self._engine.git_sources.fetch(self._session, source, identity)
 
-    async def _take_local(self, directory: Path) -> Snapshot:
+    async def _take_local(self, source: LocalSource, identity: str) -> Snapshot:
         """A tree of the files of a context: links to them, or copies from another file system."""
+        directory = self._session.contexts.directory(source.name, source)
         active = self._snapshotter.prepare(())
         try:
             size = await run_to_end(_link, directory, active.upper)
             committed = await self._snapshotter.commit(active, size)
             self._engine.contexts.add(committed.id)
+            if not source.include_patterns and not source.exclude_patterns:
+                for selectors in _WHOLE:
+                    self._engine.note_digest(_snapshot(committed), selectors, identity)
             return _snapshot(committed)
         finally:
             await self._snapshotter.discard(active)
@@ -284,7 +304,7 @@ class _SessionExecutor:
     # Snapshots
 
     async def content_digest(self, snapshot: Snapshot, selectors: Sequence[Selector]) -> str:
-        return await self._engine.digest(snapshot, selectors)
+        return await self._engine.digest(snapshot, selectors, self._session.contexts)
 
     async def exists(self, snapshot: str) -> bool:
         return self._snapshotter.exists(snapshot)

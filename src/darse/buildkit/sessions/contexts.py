@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.build.context.content_digest import KnownContents
 from darse.build.context.local import ReceivedContexts
 from darse.build.graph import LocalSource
 from darse.buildkit.sessions.packets import received_directory
@@ -41,6 +42,10 @@ class SessionContexts:
     def directory(self, name: str, operation: LocalSource | None = None) -> Path:
         """See LocalContexts."""
         return self.received.directory(name if operation is None else self._name(operation))
+
+    def known(self) -> KnownContents:
+        """See LocalContexts."""
+        return self.received.known()
 
     async def transferred(self, operation: LocalSource) -> str:
         """Receive what a source asks for, unless it is here; return its name in `received`. Raises BuildError."""

@@ -12,6 +12,7 @@ import sys
 from darse.build.errors import InvalidPattern
 from darse.build.ignore import ignore_file_names, read_ignore_file, with_build_files
 from darse.cli.building.context_archive import pack
+from darse.cli.building.context_tree import ContextTree
 from darse.cli.errors import CliError
 
 TYPE_CHECKING = False
@@ -25,17 +26,29 @@ _IGNORE = ".dockerignore"
 
 
 class BuildContext:
-    """What is sent: an archive, or the engine is given a URL."""
+    """What is sent: an archive, or a directory and its Dockerfile, or the engine is given a URL."""
 
-    def __init__(self, dockerfile: str, pieces: Iterator[bytes] | None = None, remote: str = "") -> None:
-        """dockerfile: its path in the context; empty is the default."""
+    def __init__(
+        self,
+        dockerfile: str,
+        pieces: Iterator[bytes] | None = None,
+        remote: str = "",
+        tree: ContextTree | None = None,
+        content: bytes | None = None,
+    ) -> None:
+        """dockerfile: its path in the context; empty is the default. content: the Dockerfile, apart from the context.
+
+        tree: the directory, where it may be sent in part; `pieces` is the archive that is sent otherwise.
+        """
         self.dockerfile = dockerfile
         self.pieces = pieces
         self.remote = remote
+        self.tree = tree
+        self.content = content
 
 
-def find(path: str, dockerfile: str) -> BuildContext:
-    """The context that the command line names. Raises CliError."""
+def find(path: str, dockerfile: str, node: str) -> BuildContext:
+    """The context that the command line names. node: see `context_tree.node_id`. Raises CliError."""
     if path == "-":
         if dockerfile == "-":
             raise CliError("invalid argument: can't use stdin for both build context and dockerfile")
@@ -48,7 +61,7 @@ def find(path: str, dockerfile: str) -> BuildContext:
         if os.path.exists(path):
             raise CliError(f"unable to prepare context: context must be a directory: {os.path.abspath(path)}")
         raise CliError(f'unable to prepare context: path "{path}" not found')
-    return _of_directory(os.path.realpath(path), dockerfile)
+    return _of_directory(os.path.realpath(path), dockerfile, node)
 
 
 def is_url(text: str) -> bool:
@@ -61,11 +74,11 @@ def is_reference(text: str) -> bool:
     return is_url(text) or text.startswith(("docker-image://", "oci-layout://"))
 
 
-def directory_archive(path: str) -> Iterator[bytes]:
-    """The archive of a named context's directory. Raises CliError."""
+def named_tree(path: str, node: str) -> ContextTree:
+    """A named context's directory. Raises CliError."""
     if not os.path.isdir(path):
         raise CliError(f"failed to get build context path {path}: no such directory")
-    return pack(os.path.realpath(path), _patterns(os.path.realpath(path), _IGNORE))
+    return ContextTree(os.path.realpath(path), _patterns(os.path.realpath(path), _IGNORE), node)
 
 
 def _of_stdin(dockerfile: str) -> BuildContext:
@@ -87,9 +100,9 @@ def _chained(start: bytes, file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _of_directory(directory: str, dockerfile: str) -> BuildContext:
+def _of_directory(directory: str, dockerfile: str, node: str) -> BuildContext:
     if dockerfile == "-":
-        return _with_other_dockerfile(directory, sys.stdin.buffer.read(), "")
+        return _with_other_dockerfile(directory, sys.stdin.buffer.read(), "", node)
     path = dockerfile or "Dockerfile"
     full = os.path.normpath(path if os.path.isabs(path) else os.path.join(directory, path))
     if not dockerfile and not os.path.lexists(full):
@@ -106,14 +119,15 @@ def _of_directory(directory: str, dockerfile: str) -> BuildContext:
         )
     inside = os.path.relpath(real, directory)
     if inside == ".." or inside.startswith("../"):
-        return _with_other_dockerfile(directory, _read(real), real)
+        return _with_other_dockerfile(directory, _read(real), real, node)
     name = inside.replace(os.sep, "/")
     patterns = _patterns(directory, name)
     kept = with_build_files(patterns, name)
-    return BuildContext(name, pack(directory, kept, _ignore_file(directory, name)))
+    archive = pack(directory, kept, _ignore_file(directory, name))
+    return BuildContext(name, archive, tree=ContextTree(directory, patterns, node), content=_read(real))
 
 
-def _with_other_dockerfile(directory: str, content: bytes, path: str) -> BuildContext:
+def _with_other_dockerfile(directory: str, content: bytes, path: str, node: str) -> BuildContext:
     """A Dockerfile from elsewhere goes with the context under a name of its own, which `.dockerignore` leaves out."""
     name = f".dockerfile.{hashlib.sha256(content).hexdigest()[:20]}"
     patterns = _patterns(directory, path or name)
@@ -121,7 +135,8 @@ def _with_other_dockerfile(directory: str, content: bytes, path: str) -> BuildCo
     # Who has no such file sees none: this one leaves itself out.
     ignore = (own if own is not None else _IGNORE.encode()) + f"\n{name}\n".encode()
     more = {name: content, _IGNORE: ignore}
-    return BuildContext(name, pack(directory, with_build_files(patterns, name, from_stdin=True), more))
+    archive = pack(directory, with_build_files(patterns, name, from_stdin=True), more)
+    return BuildContext(name, archive, tree=ContextTree(directory, patterns, node), content=content)
 
 
 def _ignore_file(directory: str, dockerfile: str) -> dict[str, bytes]:

@@ -11,8 +11,7 @@ import stat
 
 from darse.archive.headers import END, entry_headers, member
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
-from darse.build.ignore import PathMatcher, PathResult
-from darse.cli.errors import CliError
+from darse.cli.building.context_walk import unreadable, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,38 +53,15 @@ class _Packer:
 
     def __init__(self, directory: str, patterns: Sequence[str], replaced: frozenset[str]) -> None:
         self._directory = directory
-        self._matcher = PathMatcher(patterns) if patterns else None
+        self._patterns = patterns
         self._replaced = replaced
         self._links: dict[tuple[int, int], bytes] = {}
 
     def pieces(self) -> Iterator[bytes]:
-        # (path from the root, result of the patterns for the directory); not recursion: trees may be deep.
-        stack: list[tuple[str, PathResult | None]] = [("", None)]
-        while stack:
-            path, result = stack.pop()
-            below: list[tuple[str, PathResult | None]] = []
-            for entry in self._entries(path):
-                inside = f"{path}/{entry.name}" if path else entry.name
-                found = self._matcher.below(inside, result) if self._matcher is not None else None
-                is_directory = entry.is_dir(follow_symlinks=False)
-                if found is not None and found.matched:
-                    if is_directory and self._matcher is not None and self._matcher.may_have_exceptions(inside):
-                        below.append((inside, found))
-                    continue
-                if inside in self._replaced:
-                    continue
-                yield from self._entry(inside, entry.stat(follow_symlinks=False))
-                if is_directory:
-                    below.append((inside, found))
-            stack.extend(reversed(below))
-
-    def _entries(self, path: str) -> list[os.DirEntry[str]]:
-        where = os.path.join(self._directory, path) if path else self._directory
-        try:
-            with os.scandir(where) as entries:
-                return sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            raise _unreadable(where, error) from error
+        for name, status in walk(self._directory, self._patterns):
+            path = os.fsdecode(name)
+            if path not in self._replaced:
+                yield from self._entry(path, status)
 
     def _entry(self, path: str, status: os.stat_result) -> Iterator[bytes]:
         kind = _KINDS.get(stat.S_IFMT(status.st_mode))
@@ -113,7 +89,7 @@ class _Packer:
         except FileNotFoundError:
             return  # removed since its directory was read
         except OSError as error:
-            raise _unreadable(where, error) from error
+            raise unreadable(where, error) from error
         with open(descriptor, "rb", buffering=0) as file:
             size = left = os.fstat(descriptor).st_size
             yield entry_headers(name, REGULAR, mode=mode, seconds=seconds, size=size, xattrs=_capabilities(descriptor))
@@ -125,11 +101,13 @@ class _Packer:
 
 
 def _capabilities(descriptor: int) -> dict[bytes, bytes] | None:
+    found = capability(descriptor)
+    return {_CAPABILITY.encode(): found} if found else None
+
+
+def capability(descriptor: int) -> bytes:
+    """The attribute by which a program has capabilities; empty where it has none."""
     try:
-        return {_CAPABILITY.encode(): os.getxattr(descriptor, _CAPABILITY)}
+        return os.getxattr(descriptor, _CAPABILITY)
     except OSError:
-        return None
-
-
-def _unreadable(path: str, error: OSError) -> CliError:
-    return CliError(f"error checking context: can't stat '{path}': {(error.strerror or str(error)).lower()}")
+        return b""

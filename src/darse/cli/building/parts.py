@@ -13,10 +13,19 @@ MEDIA_TYPE = "application/vnd.darse.build.parts.v1"
 
 
 def encode(
-    contexts: Mapping[str, Iterator[bytes]], secrets: Mapping[str, bytes], agents: Sequence[str] = ()
+    contexts: Mapping[str, Iterator[bytes]],
+    secrets: Mapping[str, bytes],
+    agents: Sequence[str] = (),
+    trees: Mapping[str, Mapping[str, str]] | None = None,
+    dockerfile: bytes | None = None,
 ) -> Iterator[bytes]:
-    """Yield the body: `contexts` are archives by name, `agents` the ids of those that are forwarded."""
+    """Yield the body: `contexts` are archives by name, `agents` the ids of those that are forwarded.
+
+    trees: key and digest of contexts that are sent in part, by name. dockerfile: its content, where no archive has it.
+    """
     head = {
+        "trees": trees or {},
+        "dockerfile": base64.b64encode(dockerfile).decode() if dockerfile is not None else None,
         "secrets": {name: base64.b64encode(value).decode() for name, value in secrets.items()},
         "contexts": list(contexts),
         "agents": list(agents),

@@ -9,6 +9,7 @@ import sys
 from darse.cli.building import build_progress, context, options
 from darse.cli.building.build_flags import FLAGS
 from darse.cli.building.caches import LocalCaches
+from darse.cli.building.context_tree import node_id
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
@@ -18,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
+
+    from darse.cli.building.context import BuildContext
+    from darse.cli.building.context_tree import ContextTree
 
 _LAYOUT = "oci-layout://"
 _STATUS = "application/vnd.darse.build.status.v1+json"
@@ -32,18 +36,18 @@ def build(invocation: Invocation) -> int:
 def build_image(invocation: Invocation, display: build_progress.BuildDisplay) -> int:
     """Send the context, show the progress on a display, and write what was asked for. Raises CliError."""
     given = invocation.options
-    found = context.find(invocation.arguments[0], given.file)
+    found = context.find(invocation.arguments[0], given.file, node_id(invocation.settings))
     query = options.parameters(given, invocation.settings)
     query |= {"dockerfile": found.dockerfile or None, "remote": found.remote or None}
     if query["call"]:
         from darse.cli.building import facts
 
-        return facts.show(_run(invocation, query, found.pieces, build_progress.display_of("quiet")))
+        return facts.show(_run(invocation, query, found, build_progress.display_of("quiet")))
     output = options.output_of(given.output)
     if names := output.get("name"):
         query["t"] = [*(query["t"] or []), *names.split(",")]
     query["outputs"] = options.output_query(output)
-    result = _run(invocation, query, found.pieces, display)
+    result = _run(invocation, query, found, display)
     if output:
         from darse.cli.building import outputs
 
@@ -60,18 +64,12 @@ def build_image(invocation: Invocation, display: build_progress.BuildDisplay) ->
 
 
 def _run(
-    invocation: Invocation,
-    query: dict[str, Any],
-    pieces: Iterator[bytes] | None,
-    display: build_progress.BuildDisplay,
+    invocation: Invocation, query: dict[str, Any], found: BuildContext, display: build_progress.BuildDisplay
 ) -> dict[str, Any]:
     known = credentials.all_of(invocation.settings)
     headers = {"Content-Type": "application/x-tar", "Accept": _STATUS}
     if known:
         headers["X-Registry-Config"] = credentials.encode(known)
-    body = pieces if pieces is not None else iter(())
-    named = options.named_contexts(invocation.options.build_context)
-    secrets = options.secrets(invocation.options.secret)
     with contextlib.ExitStack() as stack:
         forwarded = None
         if invocation.options.ssh:
@@ -81,33 +79,67 @@ def _run(
         caches = LocalCaches(invocation.options.cache_from, invocation.options.cache_to)
         query["cachefrom"] = json.dumps(caches.cache_from) if caches.cache_from else None
         query["cacheto"] = json.dumps(caches.cache_to) if caches.cache_to else None
-        kept = caches.archives()
-        if named or secrets or kept or forwarded is not None:
-            from darse.cli.building import image_layout, parts
+        named, archives = _named_contexts(invocation, query)
+        trees = {**({"context": found.tree} if found.tree is not None else {}), **named}
+        in_part = {name: tree for name, tree in trees.items() if tree.listed()}
+        content = found.content if "context" in in_part else None
+        sent = {"context": found.pieces} if found.pieces is not None and "context" not in in_part else {}
+        sent |= {name: tree.archive() for name, tree in named.items() if name not in in_part}
+        sent |= archives | caches.archives()
+        secrets = options.secrets(invocation.options.secret)
+        body = sent.get("context", iter(()))
+        if in_part or secrets or sent.keys() - {"context"} or forwarded is not None:
+            from darse.cli.building import parts
 
-            directories = {name: value for name, value in named.items() if not context.is_reference(value)}
-            layouts = {name: value for name, value in named.items() if value.startswith(_LAYOUT)}
-            found = {name: image_layout.ImageLayout(value) for name, value in layouts.items()}
-            query["contexts"] = json.dumps(
-                {
-                    **named,
-                    **{name: f"local:{name}" for name in directories},
-                    **{name: f"{_LAYOUT}{name}@{layout.digest}" for name, layout in found.items()},
-                }
-            )
-            archives = {name: context.directory_archive(value) for name, value in directories.items()}
-            archives |= {name: layout.archive() for name, layout in found.items()}
-            sent = {**({"context": body} if pieces is not None else {}), **archives, **kept}
-            body = parts.encode(sent, secrets, forwarded.names if forwarded is not None else ())
+            agents = forwarded.names if forwarded is not None else ()
+            # What is asked about a Dockerfile needs no context.
+            asked = in_part if not query["call"] else {}
+            claims = {name: tree.claim() for name, tree in asked.items()}
+            body = parts.encode(sent, secrets, agents, claims, content)
             headers["Content-Type"] = parts.MEDIA_TYPE
         response = invocation.client.stream("POST", "/build", query, raw_body=body, headers=headers)
         stack.callback(response.close)
-        documents = response.messages()
+        documents = _answered(invocation, in_part, response.messages())
         if forwarded is not None:
             documents = forwarded.served(invocation.client, documents)
         result = build_progress.follow(documents, display)
         caches.fetch(invocation.client, result.get("Caches") or [])
         return result
+
+
+def _named_contexts(
+    invocation: Invocation, query: dict[str, Any]
+) -> tuple[dict[str, ContextTree], dict[str, Iterator[bytes]]]:
+    """The directories of named contexts, and the archives of those that are images; the query says what they are."""
+    named = options.named_contexts(invocation.options.build_context)
+    if not named:
+        return {}, {}
+    from darse.cli.building import image_layout
+
+    node = node_id(invocation.settings)
+    directories = {name: value for name, value in named.items() if not context.is_reference(value)}
+    layouts = {name: image_layout.ImageLayout(value) for name, value in named.items() if value.startswith(_LAYOUT)}
+    query["contexts"] = json.dumps(
+        {
+            **named,
+            **{name: f"local:{name}" for name in directories},
+            **{name: f"{_LAYOUT}{name}@{layout.digest}" for name, layout in layouts.items()},
+        }
+    )
+    trees = {name: context.named_tree(value, node) for name, value in directories.items()}
+    return trees, {name: layout.archive() for name, layout in layouts.items()}
+
+
+def _answered(
+    invocation: Invocation, trees: Mapping[str, ContextTree], documents: Iterator[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the documents of a build, but for those that ask for what has changed of a context: it is sent."""
+    for document in documents:
+        asked = document.get("context")
+        if asked is None:
+            yield document
+        elif asked["name"] in trees:
+            trees[asked["name"]].send(invocation.client, asked["connection"])
 
 
 def _push(invocation: Invocation, result: Mapping[str, Any]) -> None:

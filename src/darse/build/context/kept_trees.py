@@ -1,0 +1,219 @@
+"""The trees of contexts that clients send in part: the last one of each key; see `darse.build.context.transfer`.
+
+    build/trees/<key>-<number>/
+        files/      the tree
+        list        the client's list of it
+        contents    the inode and the SHA-256 of each entry's file
+        about       digest of the list, and so on
+
+A directory is complete when it has this name: it is made elsewhere, and renamed. Of several of a key the one with the
+highest number counts. A change of a tree that nobody holds is made in place, in what was renamed away for it, once all
+that is to come has come; otherwise in a copy by links. Nothing is written through to the disk: trees of an earlier boot
+of the host are removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from darse.build.context.content_digest import KnownContents, content_digest
+from darse.build.context.list_changes import CONTENT
+from darse.build.graph.selectors import Selector
+from darse.build.graph.sources import LocalSource
+from darse.core import executors
+from darse.core.errors import InvalidParameter
+from darse.runtime.rootfs.trash import Trash
+
+#: Trees that are kept at most; the one that was not used for the longest time goes first.
+MOST_TREES = 64
+_KEY = re.compile("[0-9a-f]{32,128}")
+_NAME = re.compile("([0-9a-f]{32,128})-([0-9]+)")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_log = logging.getLogger("darse.build")
+
+
+class AboutTree(msgspec.Struct, frozen=True):
+    """What is written beside a tree."""
+
+    digest: str
+    """SHA-256 of the client's list; empty where some of it is to be asked for again."""
+    size: int
+    created: float
+    boot: str
+
+
+class KeptTree:
+    """One complete tree; a `HeldTree` for those who hold it."""
+
+    def __init__(self, key: str, number: int, path: Path, about: AboutTree) -> None:
+        self.key = key
+        self.number = number
+        self.path = path
+        self.about = about
+        self.last_used = about.created
+        self.uses = 0
+        self.holders = 0
+        self.is_replaced = False
+        self._known: KnownContents | None = None
+        self._digests: dict[Selector, asyncio.Task[str]] = {}
+
+    @property
+    def id(self) -> str:
+        """What the records of the build cache call it; it does not say the key."""
+        return sha256(self.key.encode()).hexdigest()[:25]
+
+    @property
+    def directory(self) -> Path:
+        """See HeldTree."""
+        return self.path / "files"
+
+    def known(self) -> KnownContents:
+        """What is known of the contents of its files. Blocks the first time."""
+        if self._known is None:
+            contents = (self.path / "contents").read_bytes()
+            known = {inode: digest for inode, digest in CONTENT.iter_unpack(contents) if inode}
+            self._known = KnownContents(self.directory.stat().st_dev, known)
+        return self._known
+
+    async def digest(self, source: LocalSource) -> str:
+        """See HeldTree."""
+        selector = Selector("/", include_patterns=source.include_patterns, exclude_patterns=source.exclude_patterns)
+        task = self._digests.get(selector)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._digests[selector] = asyncio.create_task(executors.storage.run(self._digest, selector))
+        return await asyncio.shield(task)
+
+    def _digest(self, selector: Selector) -> str:
+        root = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return content_digest(root, (selector,), self.known())
+        finally:
+            os.close(root)
+
+
+class ContextTrees:
+    """All of them."""
+
+    def __init__(self, data_root: Path, trash: Trash) -> None:
+        """trash: on the same file system."""
+        self.root = data_root / "build" / "trees"
+        self._trash = trash
+        self._boot = _BOOT.read_text().strip()
+        self._trees: dict[str, KeptTree] = {}
+        self._removals: set[asyncio.Task[None]] = set()
+        self._load()
+
+    def find(self, key: str) -> KeptTree | None:
+        """The tree of a key. Raises InvalidParameter for what is no key."""
+        if not _KEY.fullmatch(key):
+            raise InvalidParameter("the key of a context is 32 to 128 hexadecimal characters")
+        return self._trees.get(key)
+
+    def hold(self, kept: KeptTree) -> None:
+        """Keep a tree until `release`."""
+        kept.holders += 1
+
+    def release(self, kept: KeptTree) -> None:
+        """End one `hold`."""
+        kept.holders -= 1
+        if kept.is_replaced and not kept.holders:
+            self._discard(kept.path)
+
+    def take(self, kept: KeptTree, target: Path) -> bool:
+        """Give a tree's files away to who alone holds it; False where others do. Raises OSError."""
+        if kept.holders > 1 or kept.is_replaced:
+            return False
+        os.rename(kept.directory, target)
+        self._drop(kept)
+        return True
+
+    def keep(self, key: str, made: Path, about: AboutTree) -> KeptTree:
+        """Let a complete tree be the one of a key; it is held. Raises OSError."""
+        before = self._trees.get(key)
+        number = before.number + 1 if before is not None else time.time_ns()
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        about = msgspec.structs.replace(about, boot=self._boot)
+        (made / "about").write_bytes(msgspec.json.encode(about))
+        path = self.root / f"{key}-{number}"
+        os.rename(made, path)
+        kept = KeptTree(key, number, path, about)
+        self.hold(kept)
+        if before is not None:
+            self._drop(before)
+        self._trees[key] = kept
+        self._bound()
+        return kept
+
+    def _drop(self, kept: KeptTree) -> None:
+        if self._trees.get(kept.key) is kept:
+            del self._trees[kept.key]
+        kept.is_replaced = True
+        if not kept.holders:
+            self._discard(kept.path)
+
+    def _bound(self) -> None:
+        free = sorted((one for one in self._trees.values() if not one.holders), key=lambda one: one.last_used)
+        for one in free[: max(0, len(self._trees) - MOST_TREES)]:
+            self._drop(one)
+
+    # What is kept
+
+    def all(self) -> list[KeptTree]:
+        """Every tree that is the one of its key."""
+        return list(self._trees.values())
+
+    def is_used(self, id: str) -> bool:
+        """Whether a build holds one."""
+        return any(one.id == id and one.holders for one in self._trees.values())
+
+    def remove(self, id: str) -> bool:
+        """Remove one that no build holds; whether there was one."""
+        for one in self._trees.values():
+            if one.id == id and not one.holders:
+                self._drop(one)
+                return True
+        return False
+
+    def _load(self) -> None:
+        if not self.root.exists():
+            return
+        found = []
+        for path in self.root.iterdir():
+            kept = self._read(path)
+            if kept is None:
+                self._trash.take(path)
+            else:
+                found.append(kept)
+        for kept in sorted(found, key=lambda one: one.number):
+            if (before := self._trees.get(kept.key)) is not None:
+                self._trash.take(before.path)
+            self._trees[kept.key] = kept
+
+    def _read(self, path: Path) -> KeptTree | None:
+        named = _NAME.fullmatch(path.name)
+        try:
+            about = msgspec.json.decode((path / "about").read_bytes(), type=AboutTree)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        if named is None or about.boot != self._boot or not (path / "files").is_dir():
+            return None
+        return KeptTree(named[1], int(named[2]), path, about)
+
+    def _discard(self, path: Path) -> None:
+        try:
+            aside = self._trash.take(path)
+        except OSError as error:
+            _log.warning("cannot remove %s: %s", path, error)
+            return
+        if aside is not None:
+            removal = asyncio.create_task(self._trash.remove(aside))
+            self._removals.add(removal)
+            removal.add_done_callback(self._removals.discard)
