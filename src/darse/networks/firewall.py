@@ -28,7 +28,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from darse.linux.net.nft import Nftables, NftError
+from darse.linux.net.nft import Nftables, NftError, grouped
 from darse.networks import options
 from darse.networks.drivers.bridge_programs import SEEN
 from darse.networks.model import NetworkRecord, PublishedPort
@@ -152,11 +152,11 @@ class Firewall:
 
     def publish(self, ports: Iterable[PublishedPort]) -> None:
         """Lead ports of the host to a container, all in one transaction. Raises NftError when the table is not ours."""
-        self._nft.run("\n".join(f"add element {element}" for port in ports for element in self._elements(port)))
+        self._nft.run(grouped(f"add element {element}" for port in ports for element in self._elements(port)))
 
     def remove_ports(self, ports: Iterable[PublishedPort]) -> None:
         """Undo `publish`, all in one transaction. Raises NftError when one of them is not there."""
-        self._nft.run("\n".join(self._removals(ports)))
+        self._nft.run(grouped(self._removals(ports)))
 
     def _removals(self, ports: Iterable[PublishedPort]) -> list[str]:
         return [f"delete element {element}" for port in ports for element in self._elements(port, key_only=True)]
@@ -165,7 +165,7 @@ class Firewall:
         """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `remove_ports` do."""
         commands = self._removals(old)
         commands += [f"add element {element}" for port in new for element in self._elements(port)]
-        self._nft.run("\n".join(commands))
+        self._nft.run(grouped(commands))
 
     def exists(self) -> bool:
         """Whether the tables are there. Raises NftError."""

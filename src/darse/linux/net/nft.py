@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from darse.core import trace
@@ -63,6 +64,15 @@ class Nftables:
     def close(self) -> None:
         """Free the context."""
         self._library.nft_ctx_free(self._context)
+
+
+def grouped(commands: Iterable[str]) -> str:
+    """Commands that add or delete elements, with those of one map or set made one: half the work for the library."""
+    elements: dict[str, list[str]] = {}
+    for command in commands:
+        head, _, element = command.partition(" { ")
+        elements.setdefault(head, []).append(element.removesuffix(" }"))
+    return "\n".join(f"{head} {{ {', '.join(found)} }}" for head, found in elements.items())
 
 
 def run_here(commands: str) -> None:

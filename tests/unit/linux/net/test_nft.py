@@ -31,3 +31,18 @@ def test_a_number_that_is_no_socket_any_more_leaves_no_descriptor(
         assert netlink.fileno() in found
         assert somebody_elses not in found
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_elements_of_one_map_are_one_command() -> None:
+    commands = [
+        "delete element ip t tcp_any { 80 }",
+        "add element ip t tcp_any { 80 : 172.17.0.2 . 80 }",
+        "add element ip t udp_at { 127.0.0.1 . 53 : 172.17.0.2 . 53 }",
+        "add element ip t tcp_any { 81 : 172.17.0.2 . 81 }",
+    ]
+    assert nft.grouped(commands).splitlines() == [
+        "delete element ip t tcp_any { 80 }",
+        "add element ip t tcp_any { 80 : 172.17.0.2 . 80, 81 : 172.17.0.2 . 81 }",
+        "add element ip t udp_at { 127.0.0.1 . 53 : 172.17.0.2 . 53 }",
+    ]
+    assert nft.grouped([]) == ""
