@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,11 @@ import pytest
 from tests.support.clients import found
 from tests.support.engine import Done, Engine
 from tests.support.registry import Registry, needs_registry
+from tests.support.ssh import key, needs_ssh, with_ssh_add
 
-BUILDX = found("docker-buildx")
+__all__ = ["key"]
+
+BUILDX, COMPOSE = found("docker-buildx"), found("docker-compose")
 pytestmark = pytest.mark.skipif(BUILDX is None, reason="docker buildx is not installed (make clients)")
 BASE = "builtin/busybox"
 
@@ -186,20 +193,81 @@ def test_progress_of_stages_beside_each_other_overlaps(project: Project) -> None
     assert max(one[0], two[0]) < min(one[1], two[1])
 
 
-def test_a_client_that_is_killed_leaves_nothing_running(project: Project) -> None:
+@pytest.mark.parametrize("instants", [8, pytest.param(100, marks=pytest.mark.heavy)])
+def test_a_client_that_is_killed_leaves_nothing_running(
+    project: Project, instants: int, tell: Callable[[str], None]
+) -> None:
+    """Both of its processes, at instants from before it connects to the middle of a step."""
+    mark = f"10{time.time_ns() % 1_000_000:06}"
+    project.write(f"FROM {BASE}\nCOPY . /all\nRUN sleep 0.2\nRUN echo begun; sleep {mark}\n", file="x" * 1_000_000)
+    command = [project.engine.docker.program, "build", "--no-cache", "--progress", "plain", str(project.context)]
+    environment = {**project.engine.docker.environment, **project.environment}
+    longest = 0.0
+    for number in range(instants):
+        with (project.root / "log").open("w") as log:
+            client = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            client.wait(0.05 + 2.5 * number / instants)
+        os.killpg(client.pid, signal.SIGKILL)
+        client.wait()
+        killed = time.monotonic()
+        while f"sleep {mark}" in _processes() or _records_in_use(project.engine):
+            assert time.monotonic() < killed + 10
+            time.sleep(0.05)
+        longest = max(longest, time.monotonic() - killed)
+    tell(f"clients killed at {instants} instants: nothing ran {longest:.1f} s later")
+
+
+def _records_in_use(engine: Engine) -> list[str]:
+    return [one["ID"] for one in engine.api("GET", "/system/df?type=build-cache").json()["BuildCache"] if one["InUse"]]
+
+
+def test_an_engine_that_stops_ends_its_builds(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    project = Project(new_engine(), tmp_path)
     project.write(f"FROM {BASE}\nRUN echo begun; sleep 1000\n")
     command = [project.engine.docker.program, "build", "--progress", "plain", str(project.context)]
     environment = {**project.engine.docker.environment, **project.environment}
     client = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert client.stdout is not None
-    assert any("begun" in line and "echo" not in line for line in client.stdout)
-    client.kill()
-    client.wait()
-    client.stdout.close()
-    deadline = time.monotonic() + 10
-    while "sleep 1000" in _processes():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert any(line.split()[-1] == "begun" for line in client.stdout if line.strip())
+    begun = time.monotonic()
+    assert project.engine.stop() == 0
+    assert time.monotonic() - begun < 8
+    client.communicate(timeout=30)
+    assert client.returncode != 0
+
+
+@needs_ssh
+def test_agents_are_forwarded(project: Project, key: Path) -> None:
+    with_ssh_add(project.context, f"FROM {BASE}\nCOPY ssh /\nRUN --mount=type=ssh ssh-add -L\n")
+    built = project.build("--no-cache", "--ssh", f"default={key}").ok()
+    assert "ssh-ed25519 AAAA" in built.err
+    project.write(f"FROM {BASE}\nRUN --mount=type=ssh,required=true true\n")
+    assert 'no SSH key "default" forwarded from the client' in project.build().err
+
+
+def test_steps_may_do_what_the_client_allows(project: Project) -> None:
+    project.write(f"FROM {BASE}\nRUN --network=host ls /sys/class/net\n")
+    refused = project.build()
+    assert refused.status == 1
+    assert "network.host" in refused.err
+    project.build("--allow", "network.host").ok()
+    project.build("--network", "none").ok()
+
+
+@pytest.mark.skipif(COMPOSE is None, reason="docker compose is not installed (make clients)")
+def test_compose_builds(project: Project) -> None:
+    (project.root / "config" / "cli-plugins" / "docker-compose").symlink_to(str(COMPOSE))
+    project.write(f"FROM {BASE}\nARG what\nRUN echo $what > /what\nCMD cat /what\n")
+    services = "".join(
+        f"  {name}:\n    image: composed-{name}\n    build: {{context: context, args: {{what: {name}}}}}\n"
+        for name in ("one", "two")
+    )
+    (project.root / "compose.yaml").write_text(f"services:\n{services}")
+    project.docker("compose", "build", cwd=project.root).ok()
+    assert [project.run(f"composed-{name}") for name in ("one", "two")] == ["one\n", "two\n"]
+    project.docker("buildx", "bake", "one", "--set", "one.args.what=baked", cwd=project.root).ok()
+    assert project.run("composed-one") == "baked\n"
 
 
 def _processes() -> str:

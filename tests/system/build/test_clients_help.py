@@ -10,34 +10,13 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-import pytest
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.files import write_files
+from tests.support.ssh import key, needs_ssh, with_ssh_add
 
-_SSH = [name for name in ("ssh-agent", "ssh-add", "ssh-keygen") if shutil.which(name) is None]
-needs_ssh = pytest.mark.skipif(bool(_SSH), reason=f"{', '.join(_SSH)} is not installed (Debian package openssh-client)")
-# This host's ssh-add in the image, with its libraries, prints the agent's public keys.
+__all__ = ["key"]
+
 _WITH_SSH_ADD = f"FROM {BUSYBOX}\nCOPY ssh /\n"
-
-
-def with_ssh_add(directory: Path, dockerfile: str) -> Path:
-    program = shutil.which("ssh-add")
-    assert program is not None
-    listed = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
-    files = {word for word in listed.split() if word.startswith("/")} | {program}
-    for file in files:
-        target = directory / "ssh" / file.lstrip("/")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, target)
-    return write_files(directory, {"Dockerfile": dockerfile})
-
-
-@pytest.fixture
-def key(tmp_path: Path) -> Path:
-    path = tmp_path / "key"
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "comment-of-the-key", "-f", str(path)]
-    subprocess.run(command, check=True)
-    return path
 
 
 @needs_ssh

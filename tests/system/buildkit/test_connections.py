@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,11 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from tests.support.buildkit import ControlStub, asked, connected
 from tests.support.engine import Engine
+from tests.support.receivers import free_port
+from tests.support.registry import Certificates
 
 from darse.buildkit.services.health import HealthService
+from darse.buildkit.transport import TransportChannel
 from darse.buildkit.wire.control_pb2 import InfoRequest, ListWorkersRequest, SolveRequest
 from darse.buildkit.wire.health_grpc import HealthStub
 from darse.buildkit.wire.health_pb2 import HealthCheckRequest
@@ -78,3 +84,25 @@ async def test_many_connections_leave_nothing(engine: Engine) -> None:
     assert time.monotonic() - begun < 60
     async with connected(socket_of(engine)) as channel:
         assert (await HealthStub(channel).Check(HealthCheckRequest())).status == 1
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+async def test_tls_clients_that_speak_nothing_else_get_http2(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    made, port = Certificates.make(tmp_path), free_port()
+    new_engine(
+        *("-H", "unix://", "-H", f"tcp://127.0.0.1:{port}", "--tls"),
+        *("--tlscert", str(made.server), "--tlskey", str(made.server_key)),
+    )
+    loop = asyncio.get_running_loop()
+    for offered, chosen in ((["h2"], "h2"), (["h2", "http/1.1"], "http/1.1"), ([], None)):
+        context = ssl.create_default_context(cafile=made.authority)
+        if offered:
+            context.set_alpn_protocols(offered)
+        transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", port, ssl=context)
+        assert transport.get_extra_info("ssl_object").selected_alpn_protocol() == chosen
+        if chosen == "h2":
+            channel = TransportChannel()
+            channel.open(transport)
+            assert (await HealthStub(channel).Check(HealthCheckRequest())).status == 1
+            channel.close()
+        transport.close()
