@@ -198,6 +198,15 @@ async def test_a_front_end_in_the_client_looks_at_files_and_returns(client: Clie
     assert client.taker.files() == {"deep/file": b"0123456789"}
 
 
+async def test_a_build_that_has_ended_answers_nothing(client: Client) -> None:
+    request = client.request(Frontend="other.v0")
+    metadata = {"buildkit-controlapi-buildid": request.Ref}
+    with pytest.raises(GRPCError):
+        await ControlStub(client.channel).Solve(request)
+    with pytest.raises(GRPCError, match="has ended"):
+        await LLBBridgeStub(client.channel).Ping(gateway_pb2.PingRequest(), metadata=metadata)
+
+
 async def test_a_build_ends_with_its_call(client: Client) -> None:
     """Whatever it waits for: here for what its client's front end returns."""
     for _ in range(20):

@@ -46,6 +46,8 @@ class BridgeService(LLBBridgeBase):
             raise GRPCError(Status.INVALID_ARGUMENT, "no buildid found in context")
         build = await self._builds.get(identifier)
         await build.opened_event.wait()
+        if build.is_over:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"the build {identifier} has ended")
         return build
 
     async def Ping(self, stream: Stream[Any, Any]) -> None:

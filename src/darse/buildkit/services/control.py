@@ -65,7 +65,8 @@ class ControlService(ControlBase):
         async with tunnelled(stream) as (connection, tasks):
             transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=connection)
             session.channel.open(transport)
-            self._sessions.add(session)
+            with as_status():
+                self._sessions.add(session)
             try:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             finally:

@@ -12,6 +12,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from darse.buildkit.transport import TransportChannel
+from darse.core.errors import Conflict
 
 # Seconds in which a session that a build names must be there.
 _PATIENCE = 5.0
@@ -41,9 +42,9 @@ class SessionPool:
         self._changed = asyncio.Event()
 
     def add(self, session: ClientSession) -> None:
-        """Take a session. Raises GRPCError where its id is another's."""
+        """Take a session. Raises Conflict where its id is another's."""
         if session.id in self._sessions:
-            raise GRPCError(Status.ALREADY_EXISTS, f"session {session.id} exists")
+            raise Conflict(f"session {session.id} exists")
         self._sessions[session.id] = session
         self._changed.set()
         self._changed = asyncio.Event()

@@ -56,6 +56,7 @@ class ClientBuild:
         self.confidences = Confidences(session)
         self.progress = ProgressLog()
         self.opened_event = asyncio.Event()
+        self.is_over = False
         self.returned: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
         """What the client's own front end returns."""
         self.references: dict[str, LazyReference] = {}
@@ -87,6 +88,12 @@ class ClientBuild:
             may_be_insecure="security.insecure" in request.entitlements,
             may_use_host_network="network.host" in request.entitlements,
         )
+
+    def end(self) -> None:
+        """Nothing more can be asked of it."""
+        self.is_over = True
+        self.opened_event.set()
+        self.progress.close()
 
     async def _close(self) -> None:
         for reference in self.references.values():

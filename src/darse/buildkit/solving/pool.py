@@ -33,7 +33,7 @@ class BuildPool:
 
     def end(self, build: ClientBuild) -> None:
         """It has ended: clients read the rest of its progress."""
-        build.progress.close()
+        build.end()
         self._ended[build.name] = asyncio.get_running_loop().call_later(_KEPT, self._drop, build.name)
         if len(self._ended) > _MOST_KEPT:
             self._drop(next(iter(self._ended)))
