@@ -133,53 +133,53 @@ COMMANDS = {
     "system prune": IndexEntry(f"{_S}.prune", "Remove unused data"),
     "compose alpha viz": IndexEntry(f"{_COMPOSE}.graphviz", "Generate a graphviz graph from your compose file"),
     "compose attach": IndexEntry(
-        f"{_COMPOSE}.containers",
+        f"{_COMPOSE}.more_tables",
         "Attach local standard input, output, and error streams to a service's running container",
     ),
-    "compose commit": IndexEntry(f"{_COMPOSE}.containers", "Create a new image from a service container's changes"),
+    "compose commit": IndexEntry(f"{_COMPOSE}.more_tables", "Create a new image from a service container's changes"),
     "compose cp": IndexEntry(
-        f"{_COMPOSE}.containers", "Copy files/folders between a service container and the local filesystem"
+        f"{_COMPOSE}.more_tables", "Copy files/folders between a service container and the local filesystem"
     ),
-    "compose events": IndexEntry(f"{_COMPOSE}.resources", "Receive real time events from containers"),
-    "compose export": IndexEntry(f"{_COMPOSE}.containers", "Export a service container's filesystem as a tar archive"),
-    "compose push": IndexEntry(f"{_COMPOSE}.resources", "Push service images"),
+    "compose events": IndexEntry(f"{_COMPOSE}.more_tables", "Receive real time events from containers"),
+    "compose export": IndexEntry(f"{_COMPOSE}.more_tables", "Export a service container's filesystem as a tar archive"),
+    "compose push": IndexEntry(f"{_COMPOSE}.more_tables", "Push service images"),
     "compose stats": IndexEntry(
-        f"{_COMPOSE}.containers", "Display a live stream of container(s) resource usage statistics"
+        f"{_COMPOSE}.more_tables", "Display a live stream of container(s) resource usage statistics"
     ),
-    "compose volumes": IndexEntry(f"{_COMPOSE}.resources", "List volumes"),
-    "compose build": IndexEntry(f"{_COMPOSE}.build", "Build or rebuild services"),
+    "compose volumes": IndexEntry(f"{_COMPOSE}.more_tables", "List volumes"),
+    "compose build": IndexEntry(f"{_COMPOSE}.more_tables", "Build or rebuild services"),
     "compose config": IndexEntry(f"{_COMPOSE}.config", "Parse, resolve and render compose file in canonical format"),
-    "compose create": IndexEntry(f"{_COMPOSE}.up", "Creates containers for a service"),
-    "compose down": IndexEntry(f"{_COMPOSE}.down", "Stop and remove containers, networks"),
+    "compose create": IndexEntry(f"{_COMPOSE}.tables", "Creates containers for a service"),
+    "compose down": IndexEntry(f"{_COMPOSE}.tables", "Stop and remove containers, networks"),
     "compose explain": IndexEntry(
-        f"{_COMPOSE}.explain", "Show what `up` would do, why, and which line of which file it comes from"
+        f"{_COMPOSE}.more_tables", "Show what `up` would do, why, and which line of which file it comes from"
     ),
     "compose graph": IndexEntry(
         f"{_COMPOSE}.project_graph", "Show services, what they depend on, their networks, volumes and ports"
     ),
-    "compose exec": IndexEntry(f"{_COMPOSE}.run", "Execute a command in a running container"),
+    "compose exec": IndexEntry(f"{_COMPOSE}.tables", "Execute a command in a running container"),
     "compose images": IndexEntry(f"{_COMPOSE}.listing", "List images used by the created containers"),
-    "compose kill": IndexEntry(f"{_COMPOSE}.lifecycle", "Force stop service containers"),
-    "compose logs": IndexEntry(f"{_COMPOSE}.logs", "View output from containers"),
+    "compose kill": IndexEntry(f"{_COMPOSE}.tables", "Force stop service containers"),
+    "compose logs": IndexEntry(f"{_COMPOSE}.more_tables", "View output from containers"),
     "compose ls": IndexEntry(f"{_COMPOSE}.listing", "List running compose projects"),
-    "compose pause": IndexEntry(f"{_COMPOSE}.lifecycle", "Pause services"),
+    "compose pause": IndexEntry(f"{_COMPOSE}.tables", "Pause services"),
     "compose port": IndexEntry(f"{_COMPOSE}.listing", "Print the public port for a port binding"),
     "compose ps": IndexEntry(f"{_COMPOSE}.listing", "List containers"),
-    "compose pull": IndexEntry(f"{_COMPOSE}.pull", "Pull service images"),
-    "compose restart": IndexEntry(f"{_COMPOSE}.lifecycle", "Restart service containers"),
-    "compose rm": IndexEntry(f"{_COMPOSE}.down", "Removes stopped service containers"),
-    "compose run": IndexEntry(f"{_COMPOSE}.run", "Run a one-off command on a service"),
-    "compose scale": IndexEntry(f"{_COMPOSE}.up", "Scale services"),
-    "compose start": IndexEntry(f"{_COMPOSE}.lifecycle", "Start services"),
-    "compose stop": IndexEntry(f"{_COMPOSE}.lifecycle", "Stop services"),
+    "compose pull": IndexEntry(f"{_COMPOSE}.more_tables", "Pull service images"),
+    "compose restart": IndexEntry(f"{_COMPOSE}.tables", "Restart service containers"),
+    "compose rm": IndexEntry(f"{_COMPOSE}.tables", "Removes stopped service containers"),
+    "compose run": IndexEntry(f"{_COMPOSE}.tables", "Run a one-off command on a service"),
+    "compose scale": IndexEntry(f"{_COMPOSE}.tables", "Scale services"),
+    "compose start": IndexEntry(f"{_COMPOSE}.tables", "Start services"),
+    "compose stop": IndexEntry(f"{_COMPOSE}.tables", "Stop services"),
     "compose top": IndexEntry(f"{_COMPOSE}.listing", "Display the running processes"),
-    "compose unpause": IndexEntry(f"{_COMPOSE}.lifecycle", "Unpause services"),
-    "compose up": IndexEntry(f"{_COMPOSE}.up", "Create and start containers"),
+    "compose unpause": IndexEntry(f"{_COMPOSE}.tables", "Unpause services"),
+    "compose up": IndexEntry(f"{_COMPOSE}.tables", "Create and start containers"),
     "compose version": IndexEntry(f"{_COMPOSE}.listing", "Show the version of compose"),
     "compose watch": IndexEntry(
-        f"{_COMPOSE}.watch", "Watch build context for service and rebuild/refresh containers when files are updated"
+        f"{_COMPOSE}.tables", "Watch build context for service and rebuild/refresh containers when files are updated"
     ),
-    "compose wait": IndexEntry(f"{_COMPOSE}.lifecycle", "Block until containers of all (or specified) services stop."),
+    "compose wait": IndexEntry(f"{_COMPOSE}.tables", "Block until containers of all (or specified) services stop."),
     "generate compose": IndexEntry(
         "darse.cli.commands.generate", "Print a compose file that makes containers like these"
     ),

@@ -16,9 +16,11 @@ from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
 from darse.compose.model.service import Healthcheck, Service
 from darse.wire.containers import CreateRequest, HealthConfig, MountPoint, NetworkingConfig
-from darse.wire.host_config import HostConfig, LogConfig, PortMap, RestartPolicy
+from darse.wire.host_config import HostConfig, LogConfig, Mount, PortMap, RestartPolicy
 
 _SECOND = 1_000_000_000
+# Where a container finds the credentials that go with the engine's socket.
+CREDENTIALS_DIRECTORY = "/run/secrets/docker"
 _RESTART_CONDITIONS = {"": "always", "any": "always", "none": "no", "on-failure": "on-failure"}
 
 
@@ -37,6 +39,9 @@ class ContainerContext:
     inherited: tuple[MountPoint, ...] = ()
     #: The container that this one is to take the place of, as docker compose marks it.
     replaces: str = ""
+    #: The engine's socket on this machine, and whether registries' credentials go with it: for `use_api_socket`.
+    api_socket: str = ""
+    has_credentials: bool = False
 
 
 def create_request(
@@ -57,6 +62,11 @@ def create_request(
     )
     if context.replaces:
         found_labels[labels.REPLACES] = context.replaces
+    if service.use_api_socket and not context.api_socket:
+        raise ComposeError(
+            f"services.{name}: use_api_socket needs an engine on a unix socket of this machine",
+            ("services", name, "use_api_socket"),
+        )
     exposed, bindings = ports(service)
     links = _links(service, context.linked)
     grace = service.stop_grace_period
@@ -70,7 +80,7 @@ def create_request(
         Tty=service.tty,
         OpenStdin=service.stdin_open,
         StdinOnce=one_off and service.stdin_open,
-        Env=_environment(service),
+        Env=_environment(service, context),
         Cmd=service.command,
         Healthcheck=_health(service.healthcheck),
         Image=image_name(project, name),
@@ -90,10 +100,8 @@ def refuse(name: str, service: Service) -> None:
     """Raise ComposeError for attributes that this engine cannot give a container."""
     path = ("services", name)
     for attribute, reason in (
-        ("provider", "provider services are not there yet"),
         ("models", "models need a model runner, which this engine has not"),
         ("credential_spec", "credential_spec is for Windows containers"),
-        ("use_api_socket", "use_api_socket is not there yet: mount the socket of the engine under volumes"),
         ("volume_driver", "volume_driver is of version 2 files: name the driver under volumes at the top"),
         ("log_driver", "log_driver is of version 1 files: use logging"),
         ("log_opt", "log_opt is of version 1 files: use logging"),
@@ -106,9 +114,12 @@ def refuse(name: str, service: Service) -> None:
         raise ComposeError(f"services.{name}: generic_resources need a cluster", (*path, "deploy"))
 
 
-def _environment(service: Service) -> list[str] | None:
+def _environment(service: Service, context: ContainerContext) -> list[str] | None:
     """A variable without a value takes one of the image away."""
-    return [key if value is None else f"{key}={value}" for key, value in service.environment.items()] or None
+    found = [key if value is None else f"{key}={value}" for key, value in service.environment.items()]
+    if service.use_api_socket and context.has_credentials:
+        found.append(f"DOCKER_CONFIG={CREDENTIALS_DIRECTORY}")
+    return found or None
 
 
 def _health(check: Healthcheck | None) -> HealthConfig | None:
@@ -152,7 +163,7 @@ def _host(
         PortBindings=bindings,
         RestartPolicy=_restart(service),
         VolumesFrom=volumes_from(service, context.ids) or None,
-        Mounts=mounts.mounts or None,
+        Mounts=[*mounts.mounts, *_api_socket(service, context)] or None,
         Annotations=service.annotations or None,
         Dns=service.dns or None,
         DnsOptions=service.dns_opt or None,
@@ -169,6 +180,12 @@ def _host(
     _isolate(host, resolved(service, context.ids))
     limits(host, service)
     return host
+
+
+def _api_socket(service: Service, context: ContainerContext) -> list[Mount]:
+    if not service.use_api_socket:
+        return []
+    return [Mount(Type="bind", Source=context.api_socket, Target="/var/run/docker.sock")]
 
 
 def _isolate(host: HostConfig, service: Service) -> None:

@@ -13,6 +13,7 @@ from darse.client.requests import volumes as volume_requests
 from darse.compose.desired import labels
 from darse.compose.desired.names import image_name
 from darse.compose.operations.lifecycle import in_order, of_services, pre_stop, stop_and_remove
+from darse.compose.operations.providers import run_providers
 from darse.compose.operations.session import DONE, WARNING, ProjectSession, together
 from darse.compose.plan.actual import ActualContainer, ActualState
 from darse.compose.plan.up import orphaned
@@ -45,6 +46,8 @@ async def down(
     await in_order(session, found, act, reverse=True)
     if services:
         return
+    if session.project is not None:
+        await run_providers(session, "down")
     work: list[Awaitable[None]] = [*_networks(session, state), *(_images(session, images) if images else ())]
     if volumes:
         work += _volumes(session, state)

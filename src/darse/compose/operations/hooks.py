@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 
 from darse.client.requests import containers as container_requests
+from darse.compose.desired.create_request import CREDENTIALS_DIRECTORY
 from darse.compose.desired.mounts import FileContent
 from darse.compose.errors import ComposeError
 from darse.compose.model.build import ServiceHook
+from darse.compose.model.service import Service
 from darse.compose.operations.session import ProjectSession
 from darse.wire.execs import ExecConfig
 
@@ -42,6 +44,13 @@ async def put_files(session: ProjectSession, container: str, files: list[FileCon
     """Write configs and secrets into a container that does not run yet."""
     if files:
         await session.change(container_requests.put_archive(container, "/", _archive(files)))
+
+
+def credentials(session: ProjectSession, service: Service) -> list[FileContent]:
+    """The file of registries' credentials for a service that speaks to the engine as its user does."""
+    if not service.use_api_socket or not session.docker_config:
+        return []
+    return [FileContent(f"{CREDENTIALS_DIRECTORY}/config.json", session.docker_config, 0o600, 0, 0)]
 
 
 def _archive(files: list[FileContent]) -> bytes:

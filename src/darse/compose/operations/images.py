@@ -31,7 +31,7 @@ async def images_of(session: ProjectSession, services: Iterable[str]) -> dict[st
     """The images of services that are there."""
     assert session.project is not None
     project = session.project
-    names = {name: image_name(project, name) for name in services}
+    names = {name: image_name(project, name) for name in services if project.services[name].provider is None}
     found = dict(
         zip(
             dict.fromkeys(names.values()),
@@ -61,7 +61,7 @@ async def ensure_images(
     """
     assert session.project is not None
     project = session.project
-    names = list(services)
+    names = [name for name in services if project.services[name].provider is None]
     there = await images_of(session, names)
     built = [name for name in names if _is_built(project.services[name], policy, build)]
     wanted: dict[str, list[str]] = {}

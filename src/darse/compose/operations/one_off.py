@@ -13,7 +13,7 @@ from darse.compose.desired.create_request import ContainerContext, create_reques
 from darse.compose.desired.mounts import file_contents
 from darse.compose.errors import ComposeError
 from darse.compose.model.service import Service, ServicePort, ServiceVolume
-from darse.compose.operations.hooks import put_files
+from darse.compose.operations.hooks import credentials, put_files
 from darse.compose.operations.images import ImageFacts
 from darse.compose.operations.session import ProjectSession
 
@@ -89,7 +89,14 @@ async def create_one_off(
     for one in reversed(await session.containers(one_off=False)):
         ids[one.service] = one.id
         linked.setdefault(one.service, []).append(one.name)
-    context = ContainerContext(facts.id, facts.volumes, ids, linked)
+    context = ContainerContext(
+        facts.id,
+        facts.volumes,
+        ids,
+        linked,
+        api_socket=session.api_socket,
+        has_credentials=bool(project.services[service].use_api_socket and session.docker_config),
+    )
     config = create_request(changed, service, name, 0, context, one_off=True, with_aliases=options.use_aliases)
     config.AttachStdin = options.interactive
     config.Labels = {**(config.Labels or {}), labels.SLUG: slug}
@@ -99,5 +106,6 @@ async def create_one_off(
     )
     for warning in created.Warnings:
         session.warn(warning)
-    await put_files(session, created.Id, file_contents(changed, changed.services[service]))
+    own = changed.services[service]
+    await put_files(session, created.Id, [*file_contents(changed, own), *credentials(session, own)])
     return name, created.Id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -51,11 +52,12 @@ class ProjectSession:
         settle: Callable[[], None] = lambda: None,
         build: Callable[[ProjectSession, Sequence[str]], Awaitable[None]] | None = None,
         parallel: int = -1,
+        docker_config: Callable[[], bytes] = lambda: b"",
     ) -> None:
         """`credentials` gives the encoded X-Registry-Auth for an image's name; a dry run changes nothing.
 
         `build` makes the images of services; at most `parallel` requests that change something, pulls and builds run
-        beside each other, -1 for any number.
+        beside each other, -1 for any number. `docker_config` gives the config.json of containers with `use_api_socket`.
 
         `settle` is called before something else than progress is printed.
         """
@@ -68,11 +70,23 @@ class ProjectSession:
         self._report = report
         self._credentials = credentials
         self._build = build
+        self._docker_config = docker_config
         self._slots = asyncio.Semaphore(parallel) if parallel > 0 else None
 
     def credentials(self, image: str) -> str:
         """What a registry is to be shown for an image; empty for nothing."""
         return self._credentials(image) if self._credentials is not None else ""
+
+    @property
+    def api_socket(self) -> str:
+        """The engine's socket; empty where it is not one of this machine."""
+        scheme, _, path = self.client.endpoint.host.partition("://")
+        return path if scheme == "unix" else ""
+
+    @functools.cached_property
+    def docker_config(self) -> bytes:
+        """What a container that speaks to the engine gets as config.json; empty for none."""
+        return self._docker_config()
 
     def report(self, resource: str, text: str, state: str = WORKING, detail: str = "") -> None:
         """Report what happens to a resource."""

@@ -21,7 +21,7 @@ from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
 from darse.compose.model.service import Dependency
 from darse.compose.operations.conditions import ConditionFailed, StateWatch, wait_for
-from darse.compose.operations.hooks import put_files, run_hooks
+from darse.compose.operations.hooks import credentials, put_files, run_hooks
 from darse.compose.operations.images import ImageFacts
 from darse.compose.operations.lifecycle import stop_and_remove, stop_requests
 from darse.compose.operations.session import DONE, FAILED, WARNING, ProjectSession, together
@@ -165,13 +165,16 @@ class UpExecution:
     def _context(self, step: ContainerStep, replaced: ActualContainer | None) -> ContainerContext:
         facts = self._images.get(step.service, ImageFacts(""))
         own = f"{step.service}-{step.number}"
+        service = self._project.services[step.service]
         return ContainerContext(
             image_id=facts.id,
             image_volumes=facts.volumes,
             ids={name: found[min(found)][1] for name, found in self.containers.items() if found},
             linked={name: [one for one, _ in found.values()] for name, found in self.containers.items()},
             inherited=replaced.mounts if replaced is not None and self._keep_anonymous else (),
-            replaces=(self._project.services[step.service].container_name or own) if replaced is not None else "",
+            api_socket=self._session.api_socket,
+            has_credentials=bool(service.use_api_socket and self._session.docker_config),
+            replaces=(service.container_name or own) if replaced is not None else "",
         )
 
     async def _create(self, step: ContainerStep) -> None:
@@ -230,7 +233,8 @@ class UpExecution:
             return
 
         async def start() -> None:
-            await put_files(session, identifier, file_contents(self._project, service))
+            files = [*file_contents(self._project, service), *credentials(session, service)]
+            await put_files(session, identifier, files)
             await session.change(container_requests.start(identifier))
             await run_hooks(session, identifier, step.service, service.post_start)
 

@@ -51,7 +51,9 @@ def plan_up(project: Project, actual: ActualState, options: UpOptions) -> UpPlan
     resources = resource_steps(project, actual, warnings)
     planner = _Planner(project, actual, options, resources)
     for name in ordered(dependencies(project, ())):
-        planner.service(name)
+        # A program provides the others.
+        if project.services[name].provider is None:
+            planner.service(name)
     orphans = orphaned(project, actual.containers)
     if options.remove_orphans:
         planner.steps += [ContainerStep(REMOVE, one.service, one.name, one.number, one, "an orphan") for one in orphans]

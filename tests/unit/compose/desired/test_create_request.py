@@ -142,14 +142,13 @@ _REFUSED: dict[str, Any] = {
     "log_opt": {"a": "b"},
     "models": {"m": None},
     "net": "host",
-    "provider": {"type": "x"},
     "use_api_socket": True,
     "volume_driver": "local",
 }
 # What a container is not made of: it is read by the loader, the plan, or another command.
 _ELSEWHERE = frozenset(
     "profiles attach build develop container_name dockerfile env_file extends label_file platform pull_policy scale "
-    "post_start pre_stop extensions".split()
+    "post_start pre_stop provider extensions".split()
 )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
-from darse.cli.command_line.flags import Command, Flag, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.building import BuildSettings, build_graph, build_services, build_words, with_arguments
 from darse.cli.commands.compose.engine import run
-from darse.cli.commands.compose.projects import DRY_RUN, load
+from darse.cli.commands.compose.projects import load
 from darse.cli.errors import CliError
 from darse.compose.errors import ComposeError
 from darse.compose.operations.session import ProjectSession
@@ -39,37 +38,3 @@ def build(invocation: Invocation) -> int:
         await build_services(invocation, session, built, settings)
 
     return run(invocation, project.name, project, operation)
-
-
-COMMANDS = {
-    "compose build": (
-        Command(
-            "compose build",
-            "[OPTIONS] [SERVICE...]",
-            "Build or rebuild services",
-            (
-                listing("build-arg", "Set build-time variables for services", value="stringArray"),
-                string("builder", "Set builder to use (there is one)"),
-                switch("check", "Check build configuration"),
-                Flag("compress", "bool", "Compress the build context (never needed)", hidden=True),
-                Flag("force-rm", "bool", "Always remove intermediate containers (always done)", hidden=True),
-                string("memory", "Set memory limit for the build container", "m", value="bytes"),
-                switch("no-cache", "Do not use cache when building the image"),
-                Flag("no-rm", "bool", "Do not remove intermediate containers (there are none)", hidden=True),
-                Flag("parallel", "bool", "Build images beside each other (always done)", default=True, hidden=True),
-                switch("print", "Print the builds' command lines, and build nothing"),
-                Flag("progress", "string", "Set type of ui output (auto, tty, plain, json, quiet)", hidden=True),
-                string("provenance", "Add a provenance attestation"),
-                switch("pull", "Always attempt to pull a newer version of the image"),
-                switch("push", "Push service images"),
-                switch("quiet", "Suppress the build output", "q"),
-                string("sbom", "Add a SBOM attestation"),
-                string("ssh", "Set SSH authentications used when building service images ('default': the agent)"),
-                switch("with-dependencies", "Also build dependencies (transitively)"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        build,
-    ),
-}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from darse.cli.command_line.flags import Command, listing, number, parse, string, switch
+from darse.cli.command_line.flags import parse
 from darse.cli.command_line.index import COMMANDS as ALL_COMMANDS
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import is_dry_run
 from darse.cli.commands.compose.listing import all_containers, chosen
-from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
+from darse.cli.commands.compose.projects import load_or_name
 from darse.cli.errors import CliError
 from darse.compose import label_names as labels
 
@@ -113,89 +113,3 @@ def stats(invocation: Invocation) -> int:
     words += [flag for flag in ("no-stream", "no-trunc") if getattr(options, flag.replace("-", "_"))]
     words = [f"--{word}" if not word.startswith("-") else word for word in words]
     return run_command(invocation, "container stats", [*words, *(one["Names"][0].removeprefix("/") for one in found)])
-
-
-_INDEX = number("index", "Index of the container if service has multiple replicas")
-
-COMMANDS = {
-    "compose attach": (
-        Command(
-            "compose attach",
-            "[OPTIONS] SERVICE",
-            "Attach local standard input, output, and error streams to a service's running container",
-            (
-                string("detach-keys", "Override the key sequence for detaching from a container"),
-                _INDEX,
-                switch("no-stdin", "Do not attach STDIN"),
-                switch("sig-proxy", "Proxy all received signals to the process", default=True),
-                DRY_RUN,
-            ),
-            1,
-            1,
-        ),
-        attach,
-    ),
-    "compose commit": (
-        Command(
-            "compose commit",
-            "[OPTIONS] SERVICE [REPOSITORY[:TAG]]",
-            "Create a new image from a service container's changes",
-            (
-                string("author", 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")', "a"),
-                listing("change", "Apply Dockerfile instruction to the created image", "c"),
-                _INDEX,
-                string("message", "Commit message", "m"),
-                switch("pause", "Pause container during commit", "p", default=True),
-                DRY_RUN,
-            ),
-            1,
-            2,
-        ),
-        commit,
-    ),
-    "compose cp": (
-        Command(
-            "compose cp",
-            "[OPTIONS] SERVICE:SRC_PATH DEST_PATH|-\n\tdarse compose cp [OPTIONS] SRC_PATH|- SERVICE:DEST_PATH",
-            "Copy files/folders between a service container and the local filesystem",
-            (
-                switch("all", "Include containers created by the run command"),
-                switch("archive", "Archive mode (copy all uid/gid information)", "a"),
-                switch("follow-link", "Always follow symbol link in SRC_PATH", "L"),
-                _INDEX,
-                DRY_RUN,
-            ),
-            2,
-            2,
-        ),
-        copy,
-    ),
-    "compose export": (
-        Command(
-            "compose export",
-            "[OPTIONS] SERVICE",
-            "Export a service container's filesystem as a tar archive",
-            (_INDEX, string("output", "Write to a file, instead of STDOUT", "o"), DRY_RUN),
-            1,
-            1,
-        ),
-        export,
-    ),
-    "compose stats": (
-        Command(
-            "compose stats",
-            "[OPTIONS] [SERVICE]",
-            "Display a live stream of container(s) resource usage statistics",
-            (
-                switch("all", "Show all containers (default shows just running)", "a"),
-                string("format", "Format output using a custom template"),
-                switch("no-stream", "Disable streaming stats and only pull the first result"),
-                switch("no-trunc", "Do not truncate output"),
-                DRY_RUN,
-            ),
-            0,
-            1,
-        ),
-        stats,
-    ),
-}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.commands.compose.engine import run
-from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
+from darse.cli.commands.compose.projects import load_or_name
 from darse.cli.errors import CliError
 from darse.compose.operations import lifecycle
 from darse.compose.operations.down import down as take_down
@@ -55,47 +54,3 @@ def remove(invocation: Invocation) -> int:
         await lifecycle.remove(session, stopped, volumes=options.volumes)
 
     return run(invocation, name, project, operation)
-
-
-COMMANDS = {
-    "compose down": (
-        Command(
-            "compose down",
-            "[OPTIONS] [SERVICES]",
-            "Stop and remove containers, networks",
-            (
-                switch("remove-orphans", "Remove containers for services not defined in the Compose file"),
-                string(
-                    "rmi",
-                    'Remove images used by services. "local" remove only images that don\'t have a custom tag '
-                    '("local"|"all")',
-                ),
-                number("timeout", "Specify a shutdown timeout in seconds", "t"),
-                switch(
-                    "volumes",
-                    'Remove named volumes declared in the "volumes" section of the Compose file and anonymous volumes '
-                    "attached to containers",
-                    "v",
-                ),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        down,
-    ),
-    "compose rm": (
-        Command(
-            "compose rm",
-            "[OPTIONS] [SERVICE...]",
-            "Removes stopped service containers",
-            (
-                switch("force", "Don't ask to confirm removal", "f"),
-                switch("stop", "Stop the containers, if required, before removing", "s"),
-                switch("volumes", "Remove any anonymous volumes attached to containers", "v"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        remove,
-    ),
-}

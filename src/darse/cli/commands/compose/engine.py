@@ -34,6 +34,14 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
 
         return encode(usable(settings, key_of(split(image).domain)))
 
+    def docker_config() -> bytes:
+        import json
+
+        from darse.cli.settings.credentials import all_of, entry
+
+        found = {server: entry(one) for server, one in all_of(settings).items()}
+        return json.dumps({"auths": found}).encode() if found else b""
+
     def tell(text: str) -> None:
         progress.close()
         warn(text)
@@ -51,6 +59,7 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
                 settle=progress.close,
                 build=lambda session, services: _built(invocation, session, services),
                 parallel=parallel(invocation),
+                docker_config=docker_config,
             )
             try:
                 return await operation(session) or 0

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run
@@ -111,7 +110,7 @@ async def _container(
     if step.action == RECREATE and step.actual is not None:
         actual = await session.client.do(container_requests.inspect(step.actual.id))
         image = await session.client.do(image_requests.inspect(actual.Image))
-        context = _context(state, images, step)
+        context = _context(session, state, images, step)
         desired = create_request(project, step.service, step.name, step.number, context)
         found.changes = [
             _change(one, files, step.service) for one in differences(desired, actual, msgspec.to_builtins(image.Config))
@@ -121,7 +120,9 @@ async def _container(
     return found
 
 
-def _context(state: ActualState, images: Mapping[str, ImageFacts], step: ContainerStep) -> ContainerContext:
+def _context(
+    session: ProjectSession, state: ActualState, images: Mapping[str, ImageFacts], step: ContainerStep
+) -> ContainerContext:
     """The context of the container as it would be made, by the containers that are there."""
     facts = images.get(step.service, ImageFacts(""))
     ids: dict[str, str] = {}
@@ -131,7 +132,7 @@ def _context(state: ActualState, images: Mapping[str, ImageFacts], step: Contain
             ids.setdefault(one.service, one.id)
             linked.setdefault(one.service, []).append(one.name)
     mounts = step.actual.mounts if step.actual is not None else ()
-    return ContainerContext(facts.id, facts.volumes, ids, linked, mounts)
+    return ContainerContext(facts.id, facts.volumes, ids, linked, mounts, api_socket=session.api_socket)
 
 
 def _change(one: AttributeDifference, files: ProjectFiles, service: str) -> dict[str, Any]:
@@ -154,17 +155,3 @@ def _lines(one: UpExplanation) -> list[str]:
 def _shown(value: Any) -> str:
     text = "(nothing)" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-COMMANDS = {
-    "compose explain": (
-        Command(
-            "compose explain",
-            "[OPTIONS] [SERVICE...]",
-            "Show what `up` would do, why, and which line of which file it comes from",
-            (string("format", 'Format of the output ("text" or "json")'),),
-            maximum=None,
-        ),
-        explain,
-    )
-}

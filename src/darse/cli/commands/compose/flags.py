@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, Flag, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from darse.compose.project import ProjectFiles
 
 GROUP = Command(
@@ -34,6 +36,21 @@ GROUP = Command(
     maximum=None,
     interspersed=False,
 )
+
+
+DRY_RUN: Flag = switch("dry-run", "Execute command in dry run mode")
+
+
+def deferred(module: str, name: str) -> Callable[[Invocation], int | None]:
+    """A command's function, whose module is imported when it is called: asyncio alone takes as long as all else."""
+
+    def function(invocation: Invocation) -> int | None:
+        path = f"darse.cli.commands.compose.{module}"
+        __import__(path)
+        found: int | None = getattr(sys.modules[path], name)(invocation)
+        return found
+
+    return function
 
 
 def project_files(invocation: Invocation) -> ProjectFiles:

@@ -6,7 +6,8 @@ import sys
 
 from darse.cli.command_line.flags import Command, number, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.projects import DRY_RUN, load
+from darse.cli.commands.compose.flags import DRY_RUN
+from darse.cli.commands.compose.projects import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

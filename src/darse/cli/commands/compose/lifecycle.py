@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 
-from darse.cli.command_line.flags import Command, Flag, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import Operation, run
-from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
+from darse.cli.commands.compose.projects import load_or_name
 from darse.client.requests import containers as container_requests
 from darse.compose.errors import ComposeError
 from darse.compose.operations import lifecycle
 from darse.compose.operations.conditions import RUNNING_OR_HEALTHY, StateWatch, wait_for
 from darse.compose.operations.down import down
 from darse.compose.operations.session import ProjectSession, together
-
-_TIMEOUT = number("timeout", "Specify a shutdown timeout in seconds", "t")
 
 
 def _run(invocation: Invocation, operation: Operation) -> int:
@@ -104,46 +100,3 @@ async def _wait(session: ProjectSession, container: str, name: str) -> int:
     ended = await session.client.do(container_requests.wait(container))
     sys.stdout.write(f'container "{name}" exited with status code {ended.StatusCode}\n')
     return ended.StatusCode
-
-
-def _command(
-    name: str, summary: str, function: Callable[[Invocation], int], *flags: Flag, minimum: int = 0
-) -> tuple[Command, Callable[[Invocation], int]]:
-    usage = "[OPTIONS] [SERVICE...]" if not minimum else "SERVICE [SERVICE...] [OPTIONS]"
-    command = Command(f"compose {name}", usage, summary, (*flags, DRY_RUN), minimum=minimum, maximum=None)
-    return command, function
-
-
-COMMANDS = {
-    "compose start": _command(
-        "start",
-        "Start services",
-        start,
-        switch("wait", "Wait for services to be running|healthy. Implies detached mode."),
-        number("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy"),
-    ),
-    "compose stop": _command("stop", "Stop services", stop, _TIMEOUT),
-    "compose restart": _command(
-        "restart",
-        "Restart service containers",
-        restart,
-        switch("no-deps", "Don't restart dependent services"),
-        _TIMEOUT,
-    ),
-    "compose kill": _command(
-        "kill",
-        "Force stop service containers",
-        kill,
-        switch("remove-orphans", "Remove containers for services not defined in the Compose file"),
-        string("signal", "SIGNAL to send to the container", "s", default="SIGKILL"),
-    ),
-    "compose pause": _command("pause", "Pause services", pause),
-    "compose unpause": _command("unpause", "Unpause services", unpause),
-    "compose wait": _command(
-        "wait",
-        "Block until containers of all (or specified) services stop.",
-        wait,
-        switch("down-project", "Drops project when the first container stops"),
-        minimum=1,
-    ),
-}

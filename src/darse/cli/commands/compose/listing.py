@@ -12,7 +12,8 @@ from collections import Counter
 from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, listing, number, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
+from darse.cli.commands.compose.flags import DRY_RUN
+from darse.cli.commands.compose.projects import load_or_name
 from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow
 from darse.cli.output.format import FORMAT_HELP, ago, short_id, write

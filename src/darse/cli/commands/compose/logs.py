@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run, uses_colours
 from darse.cli.commands.compose.lines import LinePrinter
-from darse.cli.commands.compose.projects import DRY_RUN, load_or_name
+from darse.cli.commands.compose.projects import load_or_name
 from darse.cli.commands.containers.logs import moment
 from darse.client.requests import system as system_requests
 from darse.compose.operations.lifecycle import of_services
@@ -42,35 +41,3 @@ def logs(invocation: Invocation) -> int:
             )
 
     return run(invocation, name, project, operation)
-
-
-COMMANDS = {
-    "compose logs": (
-        Command(
-            "compose logs",
-            "[OPTIONS] [SERVICE...]",
-            "View output from containers",
-            (
-                switch("follow", "Follow log output", "f"),
-                number("index", "index of the container if service has multiple replicas"),
-                switch("no-color", "Produce monochrome output"),
-                switch("no-log-prefix", "Don't print prefix in logs"),
-                string(
-                    "since",
-                    "Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)",
-                ),
-                string(
-                    "tail", "Number of lines to show from the end of the logs for each container", "n", default="all"
-                ),
-                switch("timestamps", "Show timestamps", "t"),
-                string(
-                    "until",
-                    "Show logs before a timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)",
-                ),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        logs,
-    )
-}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from darse.cli.command_line.flags import Flag, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.flags import project_files
 from darse.cli.errors import CliError
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from darse.compose.model.project import Project
 
-DRY_RUN: Flag = switch("dry-run", "Execute command in dry run mode")
 _NO_FILE = "no configuration file provided: not found"
 
 

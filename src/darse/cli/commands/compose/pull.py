@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run
-from darse.cli.commands.compose.projects import DRY_RUN, load
+from darse.cli.commands.compose.projects import load
 from darse.cli.errors import CliError
 from darse.client.errors import ClientError
 from darse.compose.desired.names import image_name
@@ -48,24 +47,3 @@ def pull_images(invocation: Invocation) -> int:
             session.report(name, f"Warning {error}", WARNING)
 
     return run(invocation, project.name, project, operation)
-
-
-COMMANDS = {
-    "compose pull": (
-        Command(
-            "compose pull",
-            "[OPTIONS] [SERVICE...]",
-            "Pull service images",
-            (
-                switch("ignore-buildable", "Ignore images that can be built"),
-                switch("ignore-pull-failures", "Pull what it can and ignores images with pull failures"),
-                switch("include-deps", "Also pull services declared as dependencies"),
-                string("policy", 'Apply pull policy ("missing"|"always")'),
-                switch("quiet", "Pull without printing progress information", "q"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        pull_images,
-    )
-}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import sys
 
-from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run
-from darse.cli.commands.compose.projects import DRY_RUN, load, load_or_name
+from darse.cli.commands.compose.projects import load, load_or_name
 from darse.cli.errors import CliError
 from darse.client.errors import ClientError
 from darse.client.requests import images as image_requests
@@ -139,51 +138,3 @@ def push(invocation: Invocation) -> int:
         session.report(name, "Pushed", DONE)
 
     return run(invocation, project.name, project, operation)
-
-
-COMMANDS = {
-    "compose volumes": (
-        Command(
-            "compose volumes",
-            "[OPTIONS] [SERVICE...]",
-            "List volumes",
-            (
-                string("format", 'Format output using a custom template ("table", "json" or a Go template)'),
-                switch("quiet", "Only display volume names", "q"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        volumes,
-    ),
-    "compose events": (
-        Command(
-            "compose events",
-            "[OPTIONS] [SERVICE...]",
-            "Receive real time events from containers",
-            (
-                switch("json", "Output events as a stream of json objects"),
-                string("since", "Show all events created since timestamp"),
-                string("until", "Stream events until this timestamp"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        events,
-    ),
-    "compose push": (
-        Command(
-            "compose push",
-            "[OPTIONS] [SERVICE...]",
-            "Push service images",
-            (
-                switch("ignore-push-failures", "Push what it can and ignores images with push failures"),
-                switch("include-deps", "Also push images of services declared as dependencies"),
-                switch("quiet", "Push without printing progress information", "q"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        push,
-    ),
-}

@@ -6,11 +6,11 @@ import os
 import shlex
 import sys
 
-from darse.cli.command_line.flags import Command, listing, number, parse, string, switch
+from darse.cli.command_line.flags import parse
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import is_dry_run, run
 from darse.cli.commands.compose.listing import chosen
-from darse.cli.commands.compose.projects import DRY_RUN, load, load_or_name
+from darse.cli.commands.compose.projects import load, load_or_name
 from darse.cli.errors import CliError
 from darse.client.requests import containers as container_requests
 from darse.compose import dotenv
@@ -18,6 +18,7 @@ from darse.compose.errors import ComposeError
 from darse.compose.model.service import ServicePort, ServiceVolume, ServiceVolumeBind
 from darse.compose.operations.images import ImageFacts, ensure_images
 from darse.compose.operations.one_off import RunOptions, create_one_off
+from darse.compose.operations.providers import run_providers
 from darse.compose.operations.session import ProjectSession
 from darse.compose.operations.up import UpExecution
 from darse.compose.plan.up import NEVER, UpOptions, plan_up
@@ -63,6 +64,7 @@ def run_one_off(invocation: Invocation) -> int:
 
     async def operation(session: ProjectSession) -> None:
         policy = "" if options.pull == "policy" else options.pull
+        await run_providers(session, "up")
         if options.build:
             await session.build([service] if project.services[service].build is not None else [])
         images = await ensure_images(session, project.services, policy=policy, quiet=options.quiet_pull)
@@ -178,67 +180,3 @@ def _ports(text: str) -> list[ServicePort]:
             ServicePort(target=int(target), protocol=protocol, host_ip=binding["HostIp"], published=binding["HostPort"])
         )
     return ports
-
-
-COMMANDS = {
-    "compose exec": (
-        Command(
-            "compose exec",
-            "[OPTIONS] SERVICE COMMAND [ARGS...]",
-            "Execute a command in a running container",
-            (
-                switch("detach", "Detached mode: Run command in the background", "d"),
-                listing("env", "Set environment variables", "e", "stringArray"),
-                number("index", "Index of the container if service has multiple replicas"),
-                switch("interactive", "Keep STDIN open even if not attached", "i", default=True),
-                switch("no-tty", "Disable pseudo-TTY allocation. By default a TTY is allocated on a terminal.", "T"),
-                switch("privileged", "Give extended privileges to the process"),
-                switch("tty", "Allocate a pseudo-TTY", "t", default=True),
-                string("user", "Run the command as this user", "u"),
-                string("workdir", "Path to workdir directory for this command", "w"),
-                DRY_RUN,
-            ),
-            minimum=2,
-            maximum=None,
-            interspersed=False,
-        ),
-        execute,
-    ),
-    "compose run": (
-        Command(
-            "compose run",
-            "[OPTIONS] SERVICE [COMMAND] [ARGS...]",
-            "Run a one-off command on a service",
-            (
-                switch("build", "Build image before starting container"),
-                listing("cap-add", "Add Linux capabilities"),
-                listing("cap-drop", "Drop Linux capabilities"),
-                switch("detach", "Run container in background and print container ID", "d"),
-                string("entrypoint", "Override the entrypoint of the image"),
-                listing("env", "Set environment variables", "e", "stringArray"),
-                listing("env-from-file", "Set environment variables from file", value="stringArray"),
-                switch("interactive", "Keep STDIN open even if not attached", "i", default=True),
-                listing("label", "Add or override a label", "l", "stringArray"),
-                string("name", "Assign a name to the container"),
-                switch("no-TTY", "Disable pseudo-TTY allocation (default: auto-detected)", "T"),
-                switch("no-deps", "Don't start linked services"),
-                listing("publish", "Publish a container's port(s) to the host", "p", "stringArray"),
-                string("pull", 'Pull image before running ("always"|"missing"|"never")', default="policy"),
-                switch("quiet", "Don't print anything to STDOUT", "q"),
-                switch("quiet-pull", "Pull without printing progress information"),
-                switch("rm", "Automatically remove the container when it exits"),
-                switch("service-ports", "Run command with all service's ports enabled and mapped to the host", "P"),
-                switch("tty", "Allocate a pseudo-TTY", "t", default=True),
-                switch("use-aliases", "Use the service's network aliases in the network(s) the container connects to"),
-                string("user", "Run as specified username or uid", "u"),
-                listing("volume", "Bind mount a volume", "v", "stringArray"),
-                string("workdir", "Working directory inside the container", "w"),
-                DRY_RUN,
-            ),
-            minimum=1,
-            maximum=None,
-            interspersed=False,
-        ),
-        run_one_off,
-    ),
-}

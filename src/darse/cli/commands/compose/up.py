@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from darse.cli.command_line.flags import Command, Flag, Options, listing, number, string, switch
+from darse.cli.command_line.flags import Options
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run, uses_colours
 from darse.cli.commands.compose.lines import LinePrinter, short_name
-from darse.cli.commands.compose.projects import DRY_RUN, load
+from darse.cli.commands.compose.projects import load
 from darse.cli.errors import CliError
 from darse.compose.model.project import Project
 from darse.compose.operations.conditions import RUNNING_OR_HEALTHY
@@ -19,6 +19,7 @@ from darse.compose.operations.images import ALWAYS, MISSING, ensure_images
 from darse.compose.operations.images import NEVER as NEVER_BUILD
 from darse.compose.operations.lifecycle import kill, stop
 from darse.compose.operations.logs import LogLine, ProjectLogFollower
+from darse.compose.operations.providers import run_providers
 from darse.compose.operations.session import ProjectSession
 from darse.compose.operations.up import UpExecution, wait_until_up
 from darse.compose.plan.up import DIVERGED, FORCE, NEVER, UpOptions, plan_up
@@ -87,6 +88,7 @@ async def brought_up(
 
     `keep_others`: the containers of services that are not named stay as they are. Raises ComposeError and ClientError.
     """
+    await run_providers(session, "up")
     project = session.project
     assert project is not None
     policy = "" if options.pull == "policy" else options.pull
@@ -266,101 +268,3 @@ def scale(invocation: Invocation) -> int:
         await brought_up(session, options, names, start=True)
 
     return run(invocation, project.name, project, operation)
-
-
-def _shared(pulls: str) -> tuple[Flag, ...]:
-    return (
-        switch("build", "Build images before starting containers"),
-        switch("no-build", "Don't build an image, even if it's policy"),
-        switch("force-recreate", "Recreate containers even if their configuration and image haven't changed"),
-        switch("no-recreate", "If containers already exist, don't recreate them. Incompatible with --force-recreate."),
-        string("pull", f"Pull image before running ({pulls})", default="policy"),
-        switch("quiet-pull", "Pull without printing progress information"),
-        switch("remove-orphans", "Remove containers for services not defined in the Compose file"),
-        listing(
-            "scale",
-            "Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present.",
-            value="scale",
-        ),
-        switch("yes", 'Assume "yes" as answer to all prompts and run non-interactively', "y"),
-        DRY_RUN,
-    )
-
-
-COMMANDS = {
-    "compose up": (
-        Command(
-            "compose up",
-            "[OPTIONS] [SERVICE...]",
-            "Create and start containers",
-            (
-                *_shared('"always"|"missing"|"never"'),
-                switch(
-                    "abort-on-container-exit",
-                    "Stops all containers if any container was stopped. Incompatible with -d",
-                ),
-                switch(
-                    "abort-on-container-failure",
-                    "Stops all containers if any container exited with failure. Incompatible with -d",
-                ),
-                switch("always-recreate-deps", "Recreate dependent containers. Incompatible with --no-recreate."),
-                listing(
-                    "attach",
-                    "Restrict attaching to the specified services. Incompatible with --attach-dependencies.",
-                    value="stringArray",
-                ),
-                switch("attach-dependencies", "Automatically attach to log output of dependent services"),
-                switch("detach", "Detached mode: Run containers in the background", "d"),
-                string(
-                    "exit-code-from",
-                    "Return the exit code of the selected service container. Implies --abort-on-container-exit",
-                ),
-                switch("menu", "Enable interactive shortcuts when running attached: there are none yet"),
-                listing("no-attach", "Do not attach (stream logs) to the specified services", value="stringArray"),
-                switch("no-color", "Produce monochrome output"),
-                switch("no-deps", "Don't start linked services"),
-                switch("no-log-prefix", "Don't print prefix in logs"),
-                switch("no-start", "Don't start the services after creating them"),
-                switch("quiet-build", "Suppress the build output"),
-                switch(
-                    "renew-anon-volumes",
-                    "Recreate anonymous volumes instead of retrieving data from the previous containers",
-                    "V",
-                ),
-                number(
-                    "timeout",
-                    "Use this timeout in seconds for container shutdown when attached or when containers are already "
-                    "running",
-                    "t",
-                ),
-                switch("timestamps", "Show timestamps"),
-                switch("wait", "Wait for services to be running|healthy. Implies detached mode."),
-                number("wait-timeout", "Maximum duration in seconds to wait for the project to be running|healthy"),
-                switch("watch", "Watch source code and rebuild/refresh containers when files are updated.", "w"),
-            ),
-            maximum=None,
-        ),
-        up,
-    ),
-    "compose create": (
-        Command(
-            "compose create",
-            "[OPTIONS] [SERVICE...]",
-            "Creates containers for a service",
-            _shared('"always"|"missing"|"never"|"build"'),
-            maximum=None,
-        ),
-        create,
-    ),
-    "compose scale": (
-        Command(
-            "compose scale",
-            "[SERVICE=REPLICAS...]",
-            "Scale services",
-            (switch("no-deps", "Don't start linked services"), DRY_RUN),
-            minimum=1,
-            maximum=None,
-        ),
-        scale,
-    ),
-}

@@ -6,11 +6,11 @@ import asyncio
 import signal
 import sys
 
-from darse.cli.command_line.flags import Command, Options, switch
+from darse.cli.command_line.flags import Options
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.file_changes import FileChanges, ignorer, tree
-from darse.cli.commands.compose.projects import DRY_RUN, load
+from darse.cli.commands.compose.projects import load
 from darse.cli.commands.compose.up import brought_up
 from darse.client.errors import ClientError
 from darse.compose.errors import ComposeError
@@ -100,22 +100,3 @@ async def follow(session: ProjectSession, found: list[WatchTrigger]) -> None:
 
 def _concerns(trigger: WatchTrigger, directory: str) -> bool:
     return (directory + "/").startswith(trigger.watch.path.rstrip("/") + "/")
-
-
-COMMANDS = {
-    "compose watch": (
-        Command(
-            "compose watch",
-            "[OPTIONS] [SERVICE...]",
-            "Watch build context for service and rebuild/refresh containers when files are updated",
-            (
-                switch("no-up", "Do not build & start services before watching"),
-                switch("prune", "Prune dangling images on rebuild (the engine's own collection does)", default=True),
-                switch("quiet", "Hide build output"),
-                DRY_RUN,
-            ),
-            maximum=None,
-        ),
-        watch,
-    )
-}
