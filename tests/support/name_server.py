@@ -13,9 +13,9 @@ from typing import Any
 
 from darse.linux.net import dns_sockets
 from darse.linux.net.netns import NetnsThread
+from darse.linux.packets import pack, unpack
 from darse.networks.dns.client import NameServer
 from darse.networks.dns.process import NameServerProcess
-from darse.resolver.protocol import pack, unpack
 from tests.support.dnspython import dns
 
 __all__ = ["Box", "Names", "pack", "unpack", "view"]

@@ -112,6 +112,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     ip_forward: bool = True
     ip_masq: bool = True
     iptables: bool = True
+    userland_proxy: bool = True
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()

@@ -65,7 +65,12 @@ def open_ports(sandboxes: Iterable[SandboxRecord], other_firewall: str, owner_ta
 
 
 def _is_open(port: PublishedPort) -> bool:
-    return port.host_port != 0 and (port.host_ip in ANY or not ipaddress.ip_address(port.host_ip).is_loopback)
+    # What is relayed is for the host itself, as that firewall sees it.
+    return (
+        port.host_port != 0
+        and not port.relayed
+        and (port.host_ip in ANY or not ipaddress.ip_address(port.host_ip).is_loopback)
+    )
 
 
 def _switches(bridge: str) -> Finding | None:

@@ -142,7 +142,7 @@ class Firewall:
         """The elements of maps and sets that a port is, each with its table."""
         family = _FAMILIES[port.version]
         table = f"{family.name} {self._table}"
-        if port.host_port:
+        if port.host_port and not port.relayed:
             kind = "any" if port.host_ip in ANY else "at"
             key = str(port.host_port) if kind == "any" else f"{port.host_ip} . {port.host_port}"
             value = "" if key_only else f" : {port.container_ip} . {port.container_port}"
@@ -152,11 +152,15 @@ class Firewall:
 
     def publish(self, ports: Iterable[PublishedPort]) -> None:
         """Lead ports of the host to a container, all in one transaction. Raises NftError when the table is not ours."""
-        self._nft.run(grouped(f"add element {element}" for port in ports for element in self._elements(port)))
+        self._run([f"add element {element}" for port in ports for element in self._elements(port)])
+
+    def _run(self, commands: list[str]) -> None:
+        if commands:
+            self._nft.run(grouped(commands))
 
     def remove_ports(self, ports: Iterable[PublishedPort]) -> None:
         """Undo `publish`, all in one transaction. Raises NftError when one of them is not there."""
-        self._nft.run(grouped(self._removals(ports)))
+        self._run(self._removals(ports))
 
     def _removals(self, ports: Iterable[PublishedPort]) -> list[str]:
         return [f"delete element {element}" for port in ports for element in self._elements(port, key_only=True)]
@@ -165,7 +169,7 @@ class Firewall:
         """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `remove_ports` do."""
         commands = self._removals(old)
         commands += [f"add element {element}" for port in new for element in self._elements(port)]
-        self._nft.run(grouped(commands))
+        self._run(commands)
 
     def exists(self) -> bool:
         """Whether the tables are there. Raises NftError."""

@@ -149,7 +149,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
 
 
 class PublishedPort(msgspec.Struct, frozen=True):
-    """A port of the host that leads to a container.
+    """A port of the host that leads to a container; `version` is the family there.
 
     Without translation (gateway mode `routed`) `host_port` is 0: the container's own port is reachable.
     """
@@ -166,6 +166,11 @@ class PublishedPort(msgspec.Struct, frozen=True):
     def version(self) -> int:
         """The family: 4 or 6."""
         return 6 if ":" in self.container_ip else 4
+
+    @property
+    def relayed(self) -> bool:
+        """Whether the relay leads it, not the kernel: from an IPv6 address of the host to an IPv4 address."""
+        return self.version == 4 and ":" in self.host_ip
 
 
 class PortWishes(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Publishing: the ports of a container become ports of the host, in the firewall's maps, and cease to be."""
+"""Publishing: ports of a container become ports of the host, by the firewall's maps or the relay, and cease to be."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from darse.networks import options
 from darse.networks.firewall import ANY, Firewall
 from darse.networks.model import NetworkRecord, PortWishes, PublishedPort, SandboxRecord
 from darse.networks.ports import PortAllocator, Target, requested_bindings, split_key
+from darse.networks.relay.client import PortRelay
+from darse.networks.relay.sockets import has_ipv6
 from darse.wire.host_config import PortMap
 
 _log = logging.getLogger(__name__)
@@ -36,11 +38,14 @@ class PortMapper:
         firewall: Firewall | None,
         rebuild: Callable[[], None],
         sandboxes: Mapping[str, SandboxRecord],
+        pid_of: Callable[[str], int | None],
     ) -> None:
+        self._config = config
         self._firewall = firewall
         self._rebuild = rebuild
         self._sandboxes = sandboxes
         self._ports = PortAllocator(config.ip, config.instance, self._owner)
+        self.relay = PortRelay(config.exec_root / "relay", self._ports, pid_of)
         self._conntrack: Conntrack | None = None
         self._deleting: asyncio.Task[None] | None = None
 
@@ -60,8 +65,22 @@ class PortMapper:
             if port.host_port:
                 self._ports.restore(port)
 
+    def start(self) -> None:
+        """Have the relay that an earlier engine has left serve the ports of the containers that run, or a new one."""
+        self.relay.start(
+            (port, sandbox.container_id)
+            for sandbox in self._sandboxes.values()
+            for port in sandbox.published
+            if port.relayed
+        )
+
+    def attached(self, sandbox: SandboxRecord, pid: int) -> None:
+        """A container has a process now."""
+        if any(port.relayed for port in sandbox.published):
+            self.relay.attach(sandbox.container_id, pid)
+
     def publish(
-        self, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
+        self, container_id: str, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
     ) -> tuple[list[PublishedPort], PortMap]:
         """Publish a container's ports; return them, and the port map that inspect shows.
 
@@ -78,6 +97,7 @@ class PortMapper:
                 translated,
                 publish_all=wishes.publish_all,
                 default_ip=default_ip,
+                relayed=self._relayed(records, target, translated),
             )
         published = [*_direct(published, opened), *_untranslated(shown, opened, translated)]
         if not published:
@@ -87,11 +107,24 @@ class PortMapper:
         except BaseException:
             self._release_ports(published)
             raise
+        self.relay.add(container_id, (port for port in published if port.relayed))
+        translating = [port for port in published if port.protocol == "udp" and not port.relayed]
         for version in (4, 6):
-            numbers = {port.host_port for port in published if port.protocol == "udp" and port.version == version}
+            numbers = {port.host_port for port in translating if port.version == version}
             if numbers:
                 self._delete_flows(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
         return published, shown
+
+    def _relayed(self, records: Mapping[int, NetworkRecord], target: Target, translated: Target) -> str:
+        """The address of a container without IPv6 that the host's IPv6 addresses lead to; empty for none.
+
+        As in docker, with `userland-proxy` and where the network, if it had IPv6, would translate it.
+        """
+        if not self._config.userland_proxy or target[6] or not translated[4]:
+            return ""
+        if options.gateway_mode(records[4], 6) not in (options.NAT, options.NAT_UNPROTECTED) or not has_ipv6():
+            return ""
+        return translated[4]
 
     def _lead(self, ports: list[PublishedPort]) -> None:
         if self._firewall is None:
@@ -103,8 +136,9 @@ class PortMapper:
             self._rebuild()
             self._firewall.publish(ports)
 
-    def move(self, old: list[PublishedPort], new: list[PublishedPort]) -> None:
+    def move(self, container_id: str, old: list[PublishedPort], new: list[PublishedPort]) -> None:
         """Lead the ports `old` to another address of their container. Its record is to have `new` already."""
+        self.relay.add(container_id, (port for port in new if port.relayed))
         if self._firewall is not None:
             try:
                 self._firewall.move(old, new)
@@ -134,7 +168,7 @@ class PortMapper:
             wanted = {
                 port.host_port: port.container_ip
                 for port in published
-                if port.protocol == "udp" and port.version == version
+                if port.protocol == "udp" and port.version == version and not port.relayed
             }
             if wanted:
                 self._delete_flows(partial(_is_led_elsewhere, wanted), f"--orig-port-dst {min(wanted)}", version)
@@ -151,10 +185,11 @@ class PortMapper:
         self._release_ports(ports)
         self._delete_flows_answered_by(ports)
 
-    def _release_ports(self, ports: Iterable[PublishedPort]) -> None:
+    def _release_ports(self, ports: list[PublishedPort]) -> None:
         for port in ports:
             if port.host_port:
-                self._ports.release(port)
+                self._ports.release(port, serves=port.relayed and self.relay.serves(port))
+        self.relay.drop(port for port in ports if port.relayed)
 
     def _delete_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
         """Begin to delete flows; `settle` waits for the end. The kernel's table may have a million of them."""
@@ -172,6 +207,11 @@ class PortMapper:
         while self._deleting is not None and not self._deleting.done():
             await asyncio.shield(self._deleting)
 
+    async def released(self) -> None:
+        """Wait until nothing leads any more to where ports led that were withdrawn, and nothing has them any more."""
+        await self.settle()
+        await self.relay.settled()
+
     def _delete_flows_now(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
         try:
             if self._conntrack is None:
@@ -185,6 +225,7 @@ class PortMapper:
     async def close(self) -> None:
         """Let go of the kernel; what is published stays so."""
         await self.settle()
+        await self.relay.close()
         self._ports.close()
         if self._conntrack is not None:
             self._conntrack.close()

@@ -3,7 +3,8 @@
 A port is refused when another container has it, or when a program of the host listens there: translation would take
 its traffic away without a word. For the same reason the engine holds a socket on each published port while it runs:
 programs that want it later, and other engines, are told that it is in use, and `ss -l` shows it, as with docker's
-proxies. No packet reaches these sockets, and publishing does not depend on them.
+proxies. No packet reaches these sockets, and publishing does not depend on them; except those of ports that are
+relayed, which the relay listens on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from darse.core.exhaustion import descriptors_for_clients
 from darse.linux.net.socket_owners import who_has
 from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
+from darse.networks.relay.sockets import TYPES, open_socket, stop_listening
 from darse.wire.host_config import PortBinding, PortMap
 
 _log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ _REASONS = {errno.EADDRINUSE: "address already in use", errno.EADDRNOTAVAIL: "ca
 ANY_ADDRESS: Final = {4: "0.0.0.0", 6: "::"}  # noqa: S104
 #: A container's address by family; empty for none.
 Target = Mapping[int, str]
-_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+_Key = tuple[str, int, str]
 
 
 def split_key(key: str) -> tuple[int, str]:
@@ -100,6 +102,10 @@ def _process(protocol: str, host_ip: str, number: int) -> str:
     return f" ({found.name}, process {found.pid}, has it)" if found is not None else ""
 
 
+def _key(port: PublishedPort) -> _Key:
+    return port.protocol, port.host_port, port.host_ip
+
+
 def _freedom(binding: PortBinding) -> int:
     """How many host ports may be chosen."""
     return len(host_range(binding)) or len(_EPHEMERAL)
@@ -108,8 +114,8 @@ def _freedom(binding: PortBinding) -> int:
 def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str, str]]:
     """The addresses of the host that a binding is for, each with the container's address that it leads to.
 
-    Without an address, and where the default is any, the binding is for both families. [::] alone stands for any
-    address where the container has IPv4 only. Raises SystemFault when it has none of the family.
+    Without an address, and where the default is any, the binding is for both families. Where nothing leads from IPv6
+    to the container, [::] alone stands for any address. Raises SystemFault when it has none of the family.
     """
     wanted = asked or default or ANY_ADDRESS[4]
     version: int = ipaddress.ip_address(wanted).version
@@ -140,13 +146,16 @@ class PortAllocator:
         self._default_ip = default_ip
         self._owner = owner
         self._taken: dict[tuple[str, int], set[str]] = {}
-        self._held: dict[tuple[str, int, str], socket.socket] = {}
+        self._held: dict[_Key, socket.socket] = {}
+        #: Of UDP ports that were released, and that the relay still has a copy of.
+        self._leaving: dict[_Key, socket.socket] = {}
         self._cursor = int(instance or "0", 16) % len(_EPHEMERAL)
 
     def restore(self, port: PublishedPort) -> None:
         """Note a port of a running container."""
         self._take(port)
-        error = self._hold(port.protocol, port.host_ip, port.host_port)
+        # The relay has the sockets of those that are relayed, or gets new ones.
+        error = 0 if port.relayed else self._hold(port)
         if error:
             _log.warning(
                 "%s port %d of %s leads to a container, and a program of the host wants it, too: %s",
@@ -156,39 +165,57 @@ class PortAllocator:
     def _take(self, port: PublishedPort) -> None:
         self._taken.setdefault((port.protocol, port.host_port), set()).add(port.host_ip)
 
-    def _hold(self, protocol: str, host_ip: str, number: int) -> int:
+    def _hold(self, port: PublishedPort) -> int:
         """Have a socket on a port; return why that is not possible, 0 when it is."""
-        kind = _TYPES.get(protocol)
-        if kind is None:
+        if port.protocol not in TYPES:
+            return 0
+        key = _key(port)
+        left = self._leaving.pop(key, None)
+        if left is not None:
+            self._held[key] = left
             return 0
         if len(self._held) >= descriptors_for_clients() // 2:
-            return 0  # thousands of ports are published: the descriptors are needed for other things
-        family = socket.AF_INET6 if ":" in host_ip else socket.AF_INET
+            # Thousands of ports are published: the descriptors are needed for other things.
+            return errno.EMFILE if port.relayed else 0
         try:
-            holder = socket.socket(family, kind | socket.SOCK_CLOEXEC)
+            self._held[key] = open_socket(port.protocol, port.host_ip, port.host_port, serves=port.relayed)
         except OSError as error:
-            return 0 if error.errno in (errno.EMFILE, errno.ENFILE) else error.errno or errno.EIO
-        try:
-            if family == socket.AF_INET6:
-                holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if protocol == "tcp":
-                # Connections that wait in TIME_WAIT are nobody's.
-                holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                holder.bind((host_ip, number))
-                holder.listen(0)
-            else:
-                holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-                holder.bind((host_ip, number))
-        except OSError as error:
-            holder.close()
+            if error.errno in (errno.EMFILE, errno.ENFILE) and not port.relayed:
+                return 0
             return error.errno or errno.EIO
-        self._held[protocol, number, host_ip] = holder
         return 0
 
-    def release(self, port: PublishedPort) -> None:
-        """Give a port back."""
-        holder = self._held.pop((port.protocol, port.host_port, port.host_ip), None)
-        if holder is not None:
+    # What the relay asks for
+
+    def socket_of(self, port: PublishedPort) -> int:
+        """The descriptor of a relayed port's socket, which is made where there is none. Raises OSError."""
+        key = _key(port)
+        if key not in self._held:
+            self._held[key] = open_socket(port.protocol, port.host_ip, port.host_port, serves=True)
+        return self._held[key].fileno()
+
+    def adopt(self, port: PublishedPort, descriptor: int) -> None:
+        """Keep a relayed port's socket, of an earlier engine, unless there is one; the descriptor is the callee's."""
+        if _key(port) in self._held or not self._has(port.protocol, port.host_ip, port.host_port):
+            os.close(descriptor)
+        else:
+            self._held[_key(port)] = socket.socket(fileno=descriptor)
+
+    def drop_copy(self, port: PublishedPort) -> None:
+        """Nobody has a copy any more of the socket of a port that was released."""
+        left = self._leaving.pop(_key(port), None)
+        if left is not None:
+            left.close()
+
+    def release(self, port: PublishedPort, *, serves: bool = False) -> None:
+        """Give a port back. One that `serves` is with the relay, too: see `drop_copy`."""
+        holder = self._held.pop(_key(port), None)
+        if holder is not None and serves:
+            stop_listening(holder)
+        if holder is not None and serves and port.protocol == "udp":
+            # The port is not free before the relay has closed its copy; until then this one may be taken again.
+            self._leaving[_key(port)] = holder
+        elif holder is not None:
             holder.close()
         holders = self._taken.get((port.protocol, port.host_port))
         if holders is not None:
@@ -197,19 +224,27 @@ class PortAllocator:
                 del self._taken[port.protocol, port.host_port]
 
     def allocate(
-        self, wanted: PortMap, exposed: Iterable[str], target: Target, *, publish_all: bool, default_ip: str = ""
+        self,
+        wanted: PortMap,
+        exposed: Iterable[str],
+        target: Target,
+        *,
+        publish_all: bool,
+        default_ip: str = "",
+        relayed: str = "",
     ) -> tuple[list[PublishedPort], PortMap]:
         """Take the host ports of a container; return them, and the port map that inspect shows.
 
-        `target` has the container's addresses; `default_ip` is the host's address for ports that name none. Raises
-        SystemFault in docker's words when a port is taken; then none is.
+        `target` has the container's addresses; `default_ip` is the host's address for ports that name none. `relayed`
+        is the address that the host's IPv6 addresses lead to by the relay, of a container without IPv6; empty for none.
+        Raises SystemFault in docker's words when a port is taken; then none is.
         """
         bindings, shown = requested_bindings(wanted, exposed, publish_all=publish_all)
         wanted_ports = [(key, binding) for key, entries in bindings.items() for binding in entries]
         # Those that must be one certain port come first: what is chosen freely must not be one of them.
         order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
         found: dict[int, list[PublishedPort]] = {}
-        known: dict[str, list[tuple[str, str]]] = {}
+        known: dict[tuple[str, bool], list[tuple[str, str]]] = {}
         # The last port of each range that was asked for: those before it are gone.
         after: dict[tuple[str, str, str], int] = {}
         # Those on any address. Clients that ask for both families say each of them twice.
@@ -218,19 +253,24 @@ class PortAllocator:
             for place in order:
                 key, binding = wanted_ports[place]
                 number, protocol = split_key(key)
-                addresses = known.get(binding.HostIp)
+                relays = bool(relayed) and protocol in TYPES
+                addresses = known.get((binding.HostIp, relays))
                 if addresses is None:
-                    addresses = _host_addresses(binding.HostIp, default_ip or self._default_ip, target)
-                    known[binding.HostIp] = addresses
-                if binding.HostIp in ANY and (protocol, number, addresses[0][0], binding.HostPort) in on_any:
-                    continue
+                    to = {4: target[4], 6: target[6] or (relayed if relays else "")}
+                    addresses = _host_addresses(binding.HostIp, default_ip or self._default_ip, to)
+                    known[binding.HostIp, relays] = addresses
+                if binding.HostIp in ANY:
+                    said = (protocol, number, binding.HostPort)
+                    addresses = [one for one in addresses if (*said, one[0]) not in on_any]
+                    if not addresses:
+                        continue
                 scope = (protocol, binding.HostIp, binding.HostPort)
                 found[place] = self._one(protocol, addresses, binding, number, after.get(scope, 0))
                 if found[place]:
                     after[scope] = found[place][0].host_port
                 for port in found[place]:
                     if port.host_ip in ANY:
-                        on_any.add((protocol, number, port.host_ip, str(port.host_port)))
+                        on_any.add((protocol, number, str(port.host_port), port.host_ip))
         except BaseException:
             for port in (port for ports in found.values() for port in ports):
                 self.release(port)
@@ -271,7 +311,7 @@ class PortAllocator:
                 self._take(port)
                 taken.append(port)
             elif reason == "":
-                ports.remove(port)  # the host has no IPv6
+                ports.remove(port)  # the host has no IPv6, or the engine no descriptor
             else:
                 for one in taken:
                     self.release(one)
@@ -286,10 +326,13 @@ class PortAllocator:
             return f"Bind for {at} failed: port is already allocated" + (
                 f" (container {container} has it)" if container else ""
             )
-        error = self._hold(port.protocol, port.host_ip, port.host_port)
+        error = self._hold(port)
         if error == 0:
             return None
         if port.host_ip == ANY_ADDRESS[6] and error in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return ""
+        if port.host_ip == ANY_ADDRESS[6] and error in (errno.EMFILE, errno.ENFILE):
+            _log.warning("port %s is published for IPv4 only: too many open files", at)
             return ""
         reason = (
             f"failed to bind host port {at}/{port.protocol} for "
@@ -314,6 +357,7 @@ class PortAllocator:
 
     def close(self) -> None:
         """Let go of every socket; the ports go on leading to their containers."""
-        for holder in self._held.values():
-            holder.close()
-        self._held.clear()
+        for sockets in (self._held, self._leaving):
+            for holder in sockets.values():
+                holder.close()
+            sockets.clear()

@@ -59,7 +59,7 @@ class Publishing:
         records = {version: one.record for version, one in leading.items()}
         target = {version: leading[version].address if version in leading else "" for version in VERSIONS}
         try:
-            return self._mapper.publish(sandbox.wishes, records, target)
+            return self._mapper.publish(sandbox.container_id, sandbox.wishes, records, target)
         except SystemFault as error:
             endpoint = next(iter(leading.values())).endpoint
             raise SystemFault(
@@ -77,7 +77,7 @@ class Publishing:
             moved = [msgspec.structs.replace(port, container_ip=leading[port.version].address) for port in before]
             self._store.save_sandbox(msgspec.structs.replace(sandbox, published=moved))
             if moved != before:
-                self._mapper.move(before, moved)
+                self._mapper.move(sandbox.container_id, before, moved)
             return
         ports: PortMap = dict.fromkeys(sandbox.ports)
         bare = msgspec.structs.replace(sandbox, published=[], ports=ports)

@@ -99,7 +99,8 @@ class NetworkService:
         self._nft = Nftables() if config.iptables else None
         self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
         self._host = HostNetworks(config, self.store, self._registry, self._bridges, ipam, self._firewall)
-        self._mapper = PortMapper(config, self._firewall, self._host.rebuild_firewall, self.store.sandboxes)
+        rebuild, sandboxes = self._host.rebuild_firewall, self.store.sandboxes
+        self._mapper = PortMapper(config, self._firewall, rebuild, sandboxes, self._find_process)
         self._thread = NetnsThread()
         self.pool = NetnsPool(self._thread, id_maps)
         self._reaper = EndpointReaper(self.store, self._drivers, self._addresses)
@@ -164,6 +165,7 @@ class NetworkService:
         self.healer.start()
         self._reaper.start()
         self._names.start()
+        self._mapper.start()
         default = self.default_bridge()
         if default is None:
             self.pool.start(None)
@@ -182,7 +184,7 @@ class NetworkService:
         if self._firewall is not None:
             sandboxes = self.store.sandboxes.values()
             found += checks.open_ports(sandboxes, self._host.other_firewall, self._firewall.owner_table)
-        return found
+        return [*found, *self._mapper.relay.examine()]
 
     def _heal_firewall(self) -> None:
         self._host.rebuild_firewall()
@@ -245,6 +247,10 @@ class NetworkService:
     def _find_holder(self, container_id: str) -> Holder | None:
         return self._running.holder_of(container_id)
 
+    def _find_process(self, container_id: str) -> int | None:
+        holder = self._find_holder(container_id)
+        return holder.pid if holder is not None else None
+
     async def sandbox_attached(self, container_id: str, pid: int) -> None:
         """The container's process is in its namespace, and has not run yet: from now on it has names, and finds others.
 
@@ -253,6 +259,7 @@ class NetworkService:
         sandbox = self.store.sandbox_of(container_id)
         if sandbox is not None and sandbox.container_id == container_id:
             await self._names.begin(sandbox, pid)
+            self._mapper.attached(sandbox, pid)
 
     def sandbox_started(self, container_id: str) -> None:
         """The container's process holds its namespace."""
@@ -296,8 +303,8 @@ class NetworkService:
             self.store.save_sandbox(msgspec.structs.replace(sandbox, members=members))
 
     async def sandbox_is_released(self) -> None:
-        """Wait until flows of UDP no longer lead to where released sandboxes were, and nobody finds their names."""
-        await self._mapper.settle()
+        """Wait until nothing leads to where released sandboxes were any more, and nobody finds their names."""
+        await self._mapper.released()
         await self._names.server.settled()
 
     async def names_are_settled(self) -> None:

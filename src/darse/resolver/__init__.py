@@ -5,11 +5,10 @@
 | `message` | DNS messages: queries parsed, answers packed. Pure |
 | `zone` | what is registered: networks, the names on them, and each sandbox's view of them. Pure |
 | `answers` | the decision about a query: an answer, or to ask an upstream server. Pure |
-| `loop` | epoll and timers |
 | `upstreams` | queries that are forwarded |
 | `listeners` | the sockets of a sandbox |
 | `host_servers` | the host's resolv.conf, followed |
-| `protocol` | messages between the engine, the supervisor and the worker |
+| `protocol` | what the engine, the supervisor and the worker ask each other for |
 | `worker` | the process that answers |
 | `supervisor` | its parent: holds all descriptors, and starts the worker again when it ends |
 

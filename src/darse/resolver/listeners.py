@@ -12,8 +12,8 @@ import os
 import socket
 import sys
 
+from darse.linux import loop as loops
 from darse.resolver import answers, message, upstreams
-from darse.resolver import loop as loops
 from darse.resolver.message import Malformed
 from darse.resolver.upstreams import QueryOrigin, SharedSocket
 
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from darse.resolver.loop import Loop, Timer
+    from darse.linux.loop import Loop, Timer
     from darse.resolver.message import Query
     from darse.resolver.upstreams import Server, Upstreams
     from darse.resolver.zone import SandboxView

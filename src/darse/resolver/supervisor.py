@@ -17,16 +17,16 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import socket
 import sys
 import time
 
+from darse.linux import packets
+from darse.linux.loop import Loop
+from darse.linux.packets import Channel
 from darse.linux.proc import sandbox as confinement
 from darse.resolver import protocol
 from darse.resolver.host_servers import HostServers
-from darse.resolver.loop import Loop
-from darse.resolver.protocol import Channel
 from darse.resolver.worker import CALLS as WORKER_CALLS
 from darse.resolver.worker import Worker
 
@@ -96,7 +96,7 @@ class Supervisor:
         for id_, held in self._held.items():
             self._follow(id_, held)
         if self._predecessor is not None:
-            protocol.send(self._predecessor, protocol.pack(0, {"do": "retire"}))
+            packets.send(self._predecessor, packets.pack(0, {"do": "retire"}))
             self._predecessor.close()
         self._look_for_work()
         loop.run()
@@ -104,7 +104,7 @@ class Supervisor:
     # The worker
 
     def _fork(self) -> None:
-        ours, theirs = protocol.pair()
+        ours, theirs = packets.pair()
         pid = os.fork()
         if pid == 0:
             self._become_worker(ours, theirs)
@@ -294,13 +294,13 @@ class Supervisor:
 def _take_over(predecessor: socket.socket) -> tuple[dict[str, _Held], socket.socket]:
     """Get everything from a predecessor: what is registered, and the control socket. Raises OSError."""
     predecessor.setblocking(True)
-    protocol.send(predecessor, protocol.pack(0, {"do": "take over"}))
+    packets.send(predecessor, packets.pack(0, {"do": "take over"}))
     held: dict[str, _Held] = {}
     while True:
-        packet, descriptors = protocol.receive(predecessor)
+        packet, descriptors = packets.receive(predecessor)
         if not packet:
             raise OSError("the predecessor has ended")
-        _, document = protocol.unpack(packet)
+        _, document = packets.unpack(packet)
         if document.get("done"):
             return held, socket.socket(fileno=descriptors[0])
         held[document["view"]["id"]] = _Held(document["view"], descriptors)
@@ -308,15 +308,7 @@ def _take_over(predecessor: socket.socket) -> tuple[dict[str, _Held], socket.soc
 
 def confine() -> None:
     """Become a user without any privilege, and give up most system calls. Raises OSError."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.setgroups([])
-    os.setresgid(USER, USER, USER)
-    os.setresuid(USER, USER, USER)
-    confinement.drop_capabilities()
-    confinement.restrict_calls([*WORKER_CALLS, *_CALLS], fork=True)
+    confinement.become(USER, [*WORKER_CALLS, *_CALLS], memory=_MEMORY, fork=True)
 
 
 def main(arguments: list[str]) -> None:

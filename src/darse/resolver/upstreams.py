@@ -16,15 +16,15 @@ import os
 import socket
 import struct
 
+from darse.linux import loop as loops
 from darse.linux.libc import call
-from darse.resolver import loop as loops
 from darse.resolver import message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from darse.resolver.loop import Loop, Timer
+    from darse.linux.loop import Loop, Timer
     from darse.resolver.message import Query
 
 SECONDS = 4.0

@@ -12,12 +12,12 @@ from __future__ import annotations
 import gc
 import os
 
+from darse.linux.loop import Loop
+from darse.linux.packets import Channel
 from darse.linux.proc import sandbox as confinement
 from darse.resolver import answers, message, zone
 from darse.resolver import upstreams as forwarding
 from darse.resolver.listeners import Counters, Listener
-from darse.resolver.loop import Loop
-from darse.resolver.protocol import Channel
 from darse.resolver.upstreams import Upstreams
 from darse.resolver.zone import Zone
 

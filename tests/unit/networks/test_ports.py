@@ -315,3 +315,78 @@ def test_addresses_of_one_family(allocator: PortAllocator, free: int) -> None:
     assert (port.host_ip, port.container_ip) == ("::1", IP6)
     (port,), _ = allocator.allocate({"81": [PortBinding()]}, (), {4: "", 6: IP6}, publish_all=False)
     assert (port.host_ip, port.container_ip) == ("::", IP6)
+
+
+def relay(
+    allocator: PortAllocator, host_ip: str, port: int | str, key: str = "80/tcp", **options: str
+) -> list[tuple[str, str, bool]]:
+    """Publish a port of a container with IPv4 only, by the relay where that takes one."""
+    wanted: PortMap = {key: [PortBinding(host_ip, str(port))]}
+    published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False, relayed=IP, **options)
+    assert len({port.host_port for port in published}) == 1
+    return [(port.host_ip, port.container_ip, port.relayed) for port in published]
+
+
+@pytest.mark.parametrize(
+    ("host_ip", "options", "expected"),
+    [
+        ("", {}, [("0.0.0.0", False), ("::", True)]),
+        ("", {"default_ip": "127.0.0.1"}, [("127.0.0.1", False)]),
+        ("", {"default_ip": "::1"}, [("::1", True)]),
+        ("0.0.0.0", {}, [("0.0.0.0", False)]),
+        ("127.0.0.1", {}, [("127.0.0.1", False)]),
+        ("::", {}, [("::", True)]),
+        ("::1", {}, [("::1", True)]),
+    ],
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_the_relay_leads_to_a_container_of_ipv4(
+    allocator: PortAllocator,
+    free: int,
+    host_ip: str,
+    options: dict[str, str],
+    expected: list[tuple[str, bool]],
+    asked: bool,
+) -> None:
+    for protocol in ("tcp", "udp"):
+        found = relay(allocator, host_ip, free if asked else "", f"80/{protocol}", **options)
+        assert found == [(ip, IP, relayed) for ip, relayed in expected]
+
+
+def test_the_relay_leads_no_sctp(allocator: PortAllocator, free: int) -> None:
+    assert relay(allocator, "", free, "80/sctp") == [("0.0.0.0", IP, False)]
+
+
+def test_both_families_said_twice_are_two_ports(allocator: PortAllocator, free: int) -> None:
+    for said in (["", "::"], ["::", ""], ["0.0.0.0", "::"], ["", "0.0.0.0", "::"]):
+        wanted: PortMap = {"80/tcp": [PortBinding(ip, str(free)) for ip in said]}
+        published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False, relayed=IP)
+        assert sorted(port.host_ip for port in published) == ["0.0.0.0", "::"]
+        for port in published:
+            allocator.release(port)
+
+
+def test_the_socket_of_a_relayed_port_is_shut_down_and_stays_with_who_has_a_copy(
+    allocator: PortAllocator, free: int
+) -> None:
+    for protocol in ("tcp", "udp"):
+        port = PublishedPort(protocol, "::", free, IP, 80)
+        for _ in range(2):
+            published, _shown = allocator.allocate(
+                {f"80/{protocol}": [PortBinding("::", str(free))]}, (), TARGET, publish_all=False, relayed=IP
+            )
+            assert published == [port]
+            copy = os.dup(allocator.socket_of(port))
+            allocator.release(port, serves=True)
+            if protocol == "tcp":
+                with socket.socket(socket.AF_INET6) as client, pytest.raises(ConnectionRefusedError):
+                    client.connect(("::1", free))
+            # Taken again before the relay has closed its copy.
+            allocator.allocate(
+                {f"80/{protocol}": [PortBinding("::", str(free))]}, (), TARGET, publish_all=False, relayed=IP
+            )
+            allocator.release(port, serves=True)
+            os.close(copy)
+            allocator.drop_copy(port)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as program:
+        program.bind(("::", free))

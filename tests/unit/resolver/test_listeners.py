@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from darse.linux.loop import Loop
 from darse.resolver import upstreams
 from darse.resolver.listeners import Counters, Listener
-from darse.resolver.loop import Loop
 from darse.resolver.upstreams import Upstreams
 from darse.resolver.zone import Zone
 from tests.support.dnspython import dns

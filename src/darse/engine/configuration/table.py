@@ -320,6 +320,12 @@ OPTIONS = (
     Option("tlskey", "text", v.same("_tlskey"), "Path of the TLS key (default /etc/darse/key.pem)"),
     Option("tlsverify", "flag", v.same("_tlsverify"), "Use TLS on tcp, and verify clients"),
     Option(
+        "userland-proxy",
+        "flag",
+        v.same("userland_proxy"),
+        "Lead ports at the host's IPv6 addresses to containers with IPv4 only, by a process (default true)",
+    ),
+    Option(
         "userns-remap",
         "text",
         v.same("userns_remap"),
@@ -351,7 +357,6 @@ OPTIONS = (
     _harmless("oom-score-adjust", "number", "OOM score adjustment of the engine"),
     _harmless("raw-logs", "flag", "Log full timestamps, without colours"),
     _harmless("swarm-default-advertise-addr", "text", "Address or interface that a swarm advertises"),
-    _harmless("userland-proxy", "flag", "Use a proxy process for loopback traffic to published ports"),
     _harmless("userland-proxy-path", "text", "Path of the proxy's binary"),
     Option("", "object", v.ignored, "", "builder"),
     Option("", "object", v.proxies, "", "proxies"),

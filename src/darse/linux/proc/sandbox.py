@@ -90,9 +90,9 @@ _MACHINES = {
         restart_syscall 219 sysinfo 99""",
         """accept 43 accept4 288 bind 49 capset 126 connect 42 dup 32 dup2 33 epoll_create1 291 epoll_ctl 233
         epoll_pwait 281 epoll_wait 232 getpeername 52 getppid 110 getsockname 51 getsockopt 55 inotify_add_watch 254
-        inotify_init1 294 inotify_rm_watch 255 ioctl 16 kill 62 listen 50 pidfd_open 434 prctl 157 recvfrom 45
+        inotify_init1 294 inotify_rm_watch 255 ioctl 16 kill 62 listen 50 pidfd_open 434 pipe2 293 prctl 157 recvfrom 45
         recvmsg 47 seccomp 317 sendmsg 46 sendto 44 set_tid_address 218 setsockopt 54 shutdown 48 socket 41
-        socketpair 53 uname 63 wait4 61 waitid 247""",
+        socketpair 53 splice 275 uname 63 wait4 61 waitid 247""",
     ),
     "aarch64": _Machine(
         0xC00000B7,
@@ -111,9 +111,9 @@ _MACHINES = {
         membarrier 283 getuid 174 geteuid 175 getgid 176 getegid 177 restart_syscall 128 sysinfo 179""",
         """accept 202 accept4 242 bind 200 capset 91 connect 203 dup 23 epoll_create1 20 epoll_ctl 21 epoll_pwait 22
         getpeername 205 getppid 173 getsockname 204 getsockopt 209 inotify_add_watch 27 inotify_init1 26
-        inotify_rm_watch 28 ioctl 29 kill 129 listen 201 pidfd_open 434 prctl 167 recvfrom 207 recvmsg 212 seccomp 277
-        sendmsg 211 sendto 206 set_tid_address 96 setsockopt 208 shutdown 210 socket 198 socketpair 199 uname 160
-        wait4 260 waitid 95""",
+        inotify_rm_watch 28 ioctl 29 kill 129 listen 201 pidfd_open 434 pipe2 59 prctl 167 recvfrom 207 recvmsg 212
+        seccomp 277 sendmsg 211 sendto 206 set_tid_address 96 setsockopt 208 shutdown 210 socket 198 socketpair 199
+        splice 76 uname 160 wait4 260 waitid 95""",
     ),
 }
 
@@ -139,6 +139,22 @@ def give_up(capabilities: Iterable[int], *, memory: int, open_files: int, only_r
     _keep(capabilities)
     call("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _deny_system_calls(only_read)
+
+
+def become(user: int, names: Iterable[str], *, memory: int, fork: bool = False) -> None:
+    """Become a user without any privilege, with as many descriptors as it may have, and no system calls but `names`.
+
+    `memory` bounds the address space, in bytes; `fork` as in `restrict_calls`. Raises OSError.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    drop_capabilities()
+    restrict_calls(names, fork=fork)
 
 
 def drop_capabilities() -> None:

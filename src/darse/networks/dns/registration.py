@@ -19,8 +19,9 @@ from darse.core.exhaustion import reason
 from darse.core.ids import short_id
 from darse.linux.net import dns_sockets
 from darse.linux.net.netns import Netns, NetnsThread
+from darse.networks.companions.connection import View
 from darse.networks.definition import PREDEFINED
-from darse.networks.dns.client import NameServer, View
+from darse.networks.dns.client import NameServer
 from darse.networks.dns.process import NameServerProcess
 from darse.networks.model import Endpoint, Holder, SandboxGone, SandboxRecord
 from darse.networks.store import NetworkStore

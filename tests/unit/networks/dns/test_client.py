@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 
 from darse.core.errors import SystemFault
-from darse.networks.dns import client
-from darse.networks.dns.client import NameServer, NameServerLost, _Connection
+from darse.linux import packets
+from darse.networks.companions import connection as connections
+from darse.networks.companions.connection import CompanionConnection, CompanionLost
+from darse.networks.dns.client import NameServer
 from darse.networks.dns.process import NameServerProcess
 from darse.resolver import protocol
 
 
-async def _busy() -> tuple[_Connection, socket.socket]:
+async def _busy() -> tuple[CompanionConnection, socket.socket]:
     """A connection whose other end, which does not read, takes no more."""
-    ours, theirs = protocol.pair()
+    ours, theirs = packets.pair()
     theirs.setblocking(False)
-    connection = _Connection(ours)
+    connection = CompanionConnection(ours, "name server")
     while connection._sender is None:
         connection.call({"do": "fill", "more": "x" * 10_000})
     return connection, theirs
@@ -49,8 +51,8 @@ async def test_a_late_packet_has_the_descriptors_of_its_caller_who_has_given_up_
         asked, found = "", [-1]
         while asked != "set":
             try:
-                packet, found = protocol.receive(theirs)
-                asked = protocol.unpack(packet)[1]["do"]
+                packet, found = packets.receive(theirs)
+                asked = packets.unpack(packet)[1]["do"]
             except BlockingIOError:
                 await asyncio.sleep(0)
         assert [os.fstat(descriptor).st_ino for descriptor in found] == [meant]
@@ -71,7 +73,7 @@ async def test_a_connection_that_is_lost_keeps_no_descriptors() -> None:
     os.close(reading)
     theirs.close()
     try:
-        with pytest.raises(NameServerLost):
+        with pytest.raises(CompanionLost):
             await answer
         with pytest.raises(BrokenPipeError):
             os.write(writing, b"x")
@@ -87,7 +89,7 @@ async def test_without_room_for_copies_the_caller_hears_so(monkeypatch: pytest.M
     def refuse(_: int) -> int:
         raise OSError(24, os.strerror(24))
 
-    monkeypatch.setattr(client.os, "dup", refuse)
+    monkeypatch.setattr(connections.os, "dup", refuse)
     try:
         with pytest.raises(SystemFault, match="busy"):
             await connection.call({"do": "set"}, [reading])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from darse.cli.command_line.flags import Command, switch
 from darse.cli.command_line.invocation import Invocation
@@ -14,11 +15,12 @@ from darse.client.http import quote
 def port(invocation: Invocation) -> int:
     """Print which ports of the host lead to a container."""
     name, *wanted = invocation.arguments
-    ports = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]["Ports"] or {}
+    settings = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]
+    ports = settings["Ports"] or {}
     if invocation.options.reachable:
         from darse.cli.command_line.help_pages import fitted
 
-        sys.stdout.writelines(f"{line}\n" for line in fitted(_reachable(ports, wanted)))
+        sys.stdout.writelines(f"{line}\n" for line in fitted(_reachable(settings, wanted)))
         return 0
     if not any(wanted):
         lines = [f"{key} -> {_address(binding)}\n" for key, bindings in ports.items() for binding in bindings or ()]
@@ -35,16 +37,25 @@ def port(invocation: Invocation) -> int:
     return 0
 
 
-def _reachable(ports: dict[str, list[dict[str, str]] | None], wanted: list[str]) -> list[str]:
+def _reachable(settings: dict[str, Any], wanted: list[str]) -> list[str]:
     """A line for each port: where on the host it is, and from where it can be reached there."""
+    ports: dict[str, list[dict[str, str]] | None] = settings["Ports"] or {}
+    ipv4_only = not any(network.get("GlobalIPv6Address") for network in (settings.get("Networks") or {}).values())
     asked = f"{wanted[0]}{'' if '/' in wanted[0] else '/tcp'}" if wanted else ""
     lines = []
     for key, bindings in ports.items():
         if asked in ("", key):
-            lines += [f"{key} -> {_address(one)}  {_from_where(one['HostIp'])}" for one in bindings or ()]
+            lines += [
+                f"{key} -> {_address(one)}  {_from_where(one['HostIp'])}{_seen(one, ipv4_only)}"
+                for one in bindings or ()
+            ]
             if not bindings:
                 lines.append(f"{key}  not published: from containers on its own networks")
     return sorted(lines, key=natural)
+
+
+def _seen(binding: dict[str, str], ipv4_only: bool) -> str:
+    return "; the container sees the host's address" if ipv4_only and ":" in binding["HostIp"] else ""
 
 
 def _from_where(host_ip: str) -> str:

@@ -95,9 +95,8 @@ class Loop:
         """Write the traceback of the exception at hand to stderr."""
         self._reports += 1
         if self._reports <= _MOST_REPORTS:
-            import traceback  # noqa: PLC0415 - half a megabyte that is hardly ever needed
-
-            traceback.print_exc(file=sys.stderr)
+            # Not traceback.print_exc(): a process that may open no file cannot import that.
+            sys.__excepthook__(*sys.exc_info())
             sys.stderr.flush()
 
     def close(self) -> None:
