@@ -293,7 +293,7 @@ async def test_a_name_server_that_cannot_be_started_is_reported(names: Names, mo
         raise OSError("no")
 
     monkeypatch.setattr(names.process, "start", refuse)
-    monkeypatch.setattr("darse.networks.dns.client._START_SECONDS", 0.5)
+    monkeypatch.setattr("darse.networks.dns.client.START_SECONDS", 0.5)
     with pytest.raises(SystemFault, match="does not start"):
         await names.register(view("web"))
     monkeypatch.undo()

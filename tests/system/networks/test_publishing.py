@@ -186,7 +186,7 @@ async def test_the_thousandth_port_takes_as_long_as_the_first(new_host: Callable
             began = time.perf_counter()
             sandbox = await host.sandbox("one", ports=host_port(0))
             took[name].append(time.perf_counter() - began)
-            assert len(sandbox.record.published) == 1
+            assert len(sandbox.record.published) == 2
             host.service.sandbox_release("one")
             await host.service.sandbox_is_released()
     medians = {name: statistics.median(values) * 1000 for name, values in took.items()}
