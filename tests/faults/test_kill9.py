@@ -96,7 +96,7 @@ def test_some_crashes_of_the_store(new_engine, tell) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_many_crashes_of_the_store(new_engine, tell) -> None:
     crash(new_engine(), STORE_KINDS, int(os.environ.get("DARSE_FAULT_COUNT", "300")), tell)
 
