@@ -20,7 +20,7 @@ from tests.support.buildkit import ControlStub, asked, connected
 from tests.support.engine import Engine
 
 from darse.buildkit.transport import TransportChannel
-from darse.buildkit.wire import control_pb2, gateway_pb2, ops_pb2
+from darse.buildkit.wire import control_pb2, gateway_pb2, ops_pb2, policy_pb2
 from darse.buildkit.wire.filesync_grpc import FileSendBase
 from darse.buildkit.wire.gateway_grpc import LLBBridgeStub
 
@@ -113,6 +113,16 @@ async def test_trees_are_merged_and_subtracted(client: Client) -> None:
     graph = Graph()
     one, two = graph.file("/one", b"1"), graph.file("/two", b"2")
     assert await client.files(graph.result(graph.diff(one, graph.merge(one, two)))) == {"two": b"2"}
+
+
+async def test_a_policy_for_sources_is_not_passed_over(client: Client) -> None:
+    graph = Graph()
+    definition = graph.result(graph.file("/one", b"1"))
+    policy = policy_pb2.Policy(version=1, rules=[policy_pb2.Rule(action=policy_pb2.DENY)])
+    with pytest.raises(GRPCError) as caught:
+        await ControlStub(client.channel).Solve(client.request(Definition=definition, SourcePolicy=policy))
+    assert caught.value.status is Status.UNIMPLEMENTED
+    assert "source policy" in str(caught.value.message)
 
 
 async def test_a_process_has_a_part_of_a_tree_mounted(client: Client) -> None:

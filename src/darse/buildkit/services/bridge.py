@@ -70,6 +70,7 @@ class BridgeService(LLBBridgeBase):
         await stream.send_message(gateway_pb2.SolveResponse(result=_message(result)))
 
     async def _solve(self, build: ClientBuild, request: Any) -> BuildResult:
+        _refuse_policies(request)
         if request.FrontendInputs:
             raise BuildError("frontend inputs are not supported by this engine")
         for one in request.CacheImports:
@@ -110,6 +111,7 @@ class BridgeService(LLBBridgeBase):
     async def ResolveImageConfig(self, stream: Stream[Any, Any]) -> None:
         """The configuration of an image."""
         request = await request_of(stream)
+        _refuse_policies(request)
         build = await self._build(stream)
         with as_status(build.progress):
             found = await image_config(build, request.Ref, request.Platform, request.ResolveMode)
@@ -119,6 +121,7 @@ class BridgeService(LLBBridgeBase):
     async def ResolveSourceMeta(self, stream: Stream[Any, Any]) -> None:
         """What is known of a source: of images; the others' is not supported yet."""
         request = await request_of(stream)
+        _refuse_policies(request)
         build = await self._build(stream)
         scheme, _, name = request.Source.identifier.partition("://")
         with as_status(build.progress):
@@ -211,6 +214,12 @@ def _message(result: BuildResult) -> gateway_pb2.Result:
     for platform, one in result.references.items():
         found.refs.refs[platform].id = one.id if one is not None else ""
     return found
+
+
+def _refuse_policies(request: Any) -> None:
+    """Raise GRPCError where rules for sources are to be obeyed: one that denies must not be passed over."""
+    if any(policy.rules for policy in request.SourcePolicies):
+        raise not_implemented("a source policy")
 
 
 def _returned(build: ClientBuild, given: Any) -> BuildResult:

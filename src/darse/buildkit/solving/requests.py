@@ -24,7 +24,7 @@ from darse.build.request import BuildRequest
 from darse.build.service import BuildService
 from darse.build.solver import Solution
 from darse.buildkit.definitions import decode
-from darse.buildkit.errors import as_status
+from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.exporters.archives import send_archive
 from darse.buildkit.exporters.images import export_to_store
 from darse.buildkit.exporters.saved_images import send_image
@@ -63,6 +63,9 @@ class SolveRequests:
     async def solve(self, message: Any) -> dict[str, str]:
         """Run one; return what its client is told. Raises GRPCError."""
         session = await self._sessions.get(message.Session)
+        if message.SourcePolicy.rules or message.SourcePolicySession:
+            # A rule that denies a source must not be passed over.
+            raise not_implemented("a source policy")
         exporters = _exporters(message)
         build = ClientBuild(message.Ref, self._service, session)
         self._builds.add(build)
