@@ -34,6 +34,7 @@ from darse.images.transfer.service import RegistryService
 from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, is_mount_point, private_bind, unmount
 from darse.networks import NetworkService
 from darse.networks import store as network_store
+from darse.plugins import SOCKETS, PluginClient
 from darse.recovery.backup import Backup
 from darse.recovery.records import RecordFiles
 from darse.recovery.reserve import Reserves
@@ -111,10 +112,13 @@ class Engine:
         self.images = ImageService(config.data_root, self.state, self.events, keep_layer_blobs=config.keep_layer_blobs)
         self.registries = RegistryService(config, self.images, self.events)
         self.id_mapping = _id_mapping(config)
-        self.volumes = VolumeService(config.data_root, self.state, self.events, self.id_mapping)
+        self.plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
+        self.volumes = VolumeService(config.data_root, self.state, self.events, self.id_mapping, plugins=self.plugins)
         containers = ContainerStore(self.state)
         self.running = RunningContainers(containers)
-        self.networks = NetworkService(config, self.state, self.events, self.running, self.id_mapping.maps)
+        self.networks = NetworkService(
+            config, self.state, self.events, self.running, self.id_mapping.maps, plugins=self.plugins
+        )
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._null = NullDevice(self._threads)
         self._files = FileLayout(config.data_root, config.exec_root)
@@ -182,6 +186,8 @@ class Engine:
             # Nobody needs them; the next start brings them back.
             await self.networks.remove_networks_from_host()
         await self.networks.close()
+        await self.volumes.close()
+        await self.plugins.close()
         self._threads.close()
         if not await executors.drain(_DRAIN_SECONDS):
             _log.warning("work on a disk, or of another program, has not ended, and is left behind")

@@ -78,8 +78,7 @@ class DriverRegistry:
         """The network drivers that the engine has itself, and the plugins that are in use."""
         return sorted(self.networks)
 
-    async def close(self) -> None:
-        """Let go of the kernel and of plugins."""
+    def close(self) -> None:
+        """Let go of the kernel."""
         for driver in self.networks.values():
             driver.close()
-        await self._plugins.close()

@@ -49,7 +49,7 @@ from darse.networks.sandboxes import PREPARED_INTERFACE, Sandbox, Sandboxes
 from darse.networks.store import NetworkStore
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
 from darse.networks.watcher import Healer
-from darse.plugins import SOCKETS, PluginClient
+from darse.plugins import PluginClient
 from darse.wire.networks import (
     EndpointSettings,
     IPAMStatus,
@@ -78,6 +78,8 @@ class NetworkService:
         events: EventLog,
         running: StackHolders,
         id_maps: IdMaps | None = None,
+        *,
+        plugins: PluginClient,
     ) -> None:
         """`running` knows the containers that run; `id_maps` are those of their user namespaces, but the host's."""
         self._config = config
@@ -92,7 +94,6 @@ class NetworkService:
         ]
         drivers: list[Driver] = [self._bridges, *sublinks, HostDriver(), NullDriver()]
         ipam = DefaultIPAM(config.default_address_pools, self._bridges.routes, str(config.data_root))
-        plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
         self._registry = DriverRegistry(drivers, (ipam, NullIPAM()), plugins)
         self._drivers, self._ipams = self._registry.networks, self._registry.ipams
         self._addresses = EndpointAddresses(self._ipams)
@@ -204,7 +205,7 @@ class NetworkService:
         self._sandboxes.close()
         await self._mapper.close()
         self._thread.close()
-        await self._registry.close()
+        self._registry.close()
         if self._nft is not None:
             self._nft.close()
 

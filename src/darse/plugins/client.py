@@ -26,6 +26,10 @@ class PluginError(SystemFault):
     """A plugin did not do what was asked: it says so, does not answer, or answers nonsense."""
 
 
+class PluginRefused(PluginError):
+    """A plugin answers that it does not do what was asked."""
+
+
 class _Activated(msgspec.Struct):
     Implements: list[str] = []
 
@@ -61,9 +65,13 @@ class PluginClient:
         answer: type[T],
         seconds: float = CALL_SECONDS,
     ) -> T:
-        """Call a method of a plugin. Raises NotFound when it is not there, and PluginError."""
+        """Call a method of a plugin; `method` names its interface where that is not called like what is implemented.
+
+        Raises NotFound when the plugin is not there, and PluginError.
+        """
         await self.activate(name, kind)
-        return await self._call(name, f"{kind}.{method}", arguments, answer, seconds)
+        path = method if "." in method else f"{kind}.{method}"
+        return await self._call(name, path, arguments, answer, seconds)
 
     async def _call(
         self, name: str, method: str, arguments: dict[str, Any] | None, answer: type[T], seconds: float
@@ -78,7 +86,7 @@ class PluginClient:
         except msgspec.MsgspecError:
             failure = "" if status == 200 else body[:200].decode(errors="replace").strip()
         if failure or status != 200:
-            raise PluginError(f"{method}: {failure or f'plugin {name} answers with status {status}'}")
+            raise PluginRefused(f"{method}: {failure or f'plugin {name} answers with status {status}'}")
         try:
             return msgspec.json.decode(body.strip() or b"{}", type=answer)
         except msgspec.MsgspecError as error:

@@ -35,6 +35,7 @@ from darse.images.snapshots import snapshotter
 from darse.linux.fs.mounts import NamespaceThreads
 from darse.networks import NetworkService
 from darse.networks import store as network_store
+from darse.plugins import PluginClient
 from darse.runtime.monitor.null_device import NullDevice
 from darse.runtime.sysinfo import RLIMITS, SysInfo
 from darse.testing.host import FakeCgroups, FakeHost, FakeMonitor, FakeRuntime
@@ -103,6 +104,7 @@ class ContainerRoom:
         self.cgroups = FakeCgroups(self.host)
         threads = NamespaceThreads(1)
         store = ContainerStore(self.database)
+        plugins = PluginClient((config.exec_root / "plugins",), ())
         self.dependencies = Dependencies(
             config=config,
             database=self.database,
@@ -110,8 +112,8 @@ class ContainerRoom:
             events=self.events,
             images=images,
             snapshots=images.snapshots,
-            networks=NetworkService(config, self.database, self.events, RunningContainers(store)),
-            volumes=VolumeService(config.data_root, self.database, self.events),
+            networks=NetworkService(config, self.database, self.events, RunningContainers(store), plugins=plugins),
+            volumes=VolumeService(config.data_root, self.database, self.events, plugins=plugins),
             runtimes={"crun": self.runtime},
             monitor=FakeMonitor(self.host),
             cgroups=self.cgroups,

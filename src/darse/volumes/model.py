@@ -19,6 +19,8 @@ class VolumeRecord(msgspec.Struct):
     owners: str = ""
     # A change of owners has begun.
     changing: bool = False
+    # Whether a plugin has the same volumes on other hosts: `global`.
+    scope: str = "local"
 
 
 VOLUME_DOCUMENTS = DocumentCodec(VolumeRecord)

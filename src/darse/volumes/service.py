@@ -13,7 +13,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,20 +33,23 @@ from darse.core.unfinished import Unfinished
 from darse.linux.descriptors import open_in_thread
 from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.linux.fs.mounts import mount_points
+from darse.plugins import PluginClient, PluginError
 from darse.recovery.startup import Recovery
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.rootfs.tree_sizes import TreeSizes
+from darse.volumes import remote
 from darse.volumes.binds import examine, missing, prepare_source
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
 from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
 from darse.volumes.ownership import change_owners_of
+from darse.volumes.remote import RemoteVolumes
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
 SCHEMA = Schema(
     "volumes",
-    ("CREATE TABLE volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID",),
+    ("CREATE TABLE volumes (name TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID", remote.TABLE),
 )
 LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
@@ -64,7 +67,15 @@ T = TypeVar("T")
 class VolumeService:
     """Creates, lists and removes volumes, and has them ready for containers."""
 
-    def __init__(self, data_root: Path, state: State, events: EventLog, id_mapping: IdMapping | None = None) -> None:
+    def __init__(
+        self,
+        data_root: Path,
+        state: State,
+        events: EventLog,
+        id_mapping: IdMapping | None = None,
+        *,
+        plugins: PluginClient,
+    ) -> None:
         """`id_mapping` says whose ids volumes' files are to have."""
         self._state = state
         self._references = ObjectReferences(state)
@@ -74,6 +85,8 @@ class VolumeService:
         self._root = data_root / "volumes"
         local = LocalDriver(self._root)
         self._drivers: dict[str, VolumeDriver] = {"local": local}
+        # Volumes of any other driver are a plugin's.
+        self._remote = RemoteVolumes(state, plugins)
         self.trash = local.trash
         self._sizes = TreeSizes()
         self._locks = KeyedLocks()
@@ -103,6 +116,8 @@ class VolumeService:
         mounted = mount_points()
         root = Path(os.path.realpath(self._root))
         for record in self._records.values():
+            if self._is_remote(record):
+                continue
             driver = self._drivers[record.driver]
             path = root / driver.path(record.name).relative_to(self._root)
             if record.options.get("device") and str(path) in mounted:
@@ -112,6 +127,15 @@ class VolumeService:
             if not path.is_dir():
                 recovery.report(f"volume {record.name}", f"{path} is missing", "it is made anew, and is empty")
             self._repair(record.name, driver.repair)
+        running = {one for name in self._records for one in self._running_users(name)}
+        for left in self._remote.hold_mounts_of(running):
+            self._in_background(self._remote.end_left(left))
+
+    async def close(self) -> None:
+        """Wait for no plugin any more: what it has not unmounted the next start unmounts."""
+        for task in self._unmounting:
+            task.cancel()
+        await asyncio.gather(*self._unmounting, return_exceptions=True)
 
     @staticmethod
     def _repair(name: str, action: Callable[[str], object]) -> None:
@@ -145,8 +169,9 @@ class VolumeService:
 
     @property
     def driver_names(self) -> list[str]:
-        """The drivers there are."""
-        return sorted(self._drivers)
+        """The drivers that the engine has itself, and the plugins that are in use."""
+        plugins = {record.driver for record in self._records.values()} | set(self._remote.names)
+        return sorted(plugins | self._drivers.keys())
 
     async def create(self, request: VolumeCreate) -> Volume:
         """Make a volume, or return the one that has this name, driver and options already.
@@ -165,15 +190,9 @@ class VolumeService:
         record = await self._ensure(name, request.Driver or "local", request.DriverOpts or {}, labels)
         return self._view(record)
 
-    def _driver(self, driver_name: str, volume: str) -> VolumeDriver:
-        """The driver of this name, for the creation of a volume. Raises NotFound."""
-        driver = self._drivers.get(driver_name)
-        if driver is None:
-            raise NotFound(
-                f'create {volume}: error looking up volume plugin {driver_name}: plugin "{driver_name}" not found: '
-                f"this engine has the volume drivers {', '.join(self.driver_names)}, and no plugins yet"
-            )
-        return driver
+    def _is_remote(self, record: VolumeRecord) -> bool:
+        """Whether a plugin has the volume."""
+        return record.driver not in self._drivers
 
     async def _ensure(
         self, name: str, driver_name: str, options: dict[str, str], labels: dict[str, str]
@@ -188,17 +207,33 @@ class VolumeService:
                     )
                 return existing
             await self._delete_discarded(name)
-            driver = self._driver(driver_name, name)
-            try:
-                driver.check(options)
-            except InvalidParameter as error:
-                raise InvalidParameter(f"create {name}: {error}") from None
             damage = self._state.damaged.get(("volumes", name))
             if damage is not None:
                 raise Conflict(f"create {name}: the record of this volume {damage.found}: {damage.remedy}")
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
+            driver = self._drivers.get(driver_name)
+            if driver is None:
+                await self._make_remote(record)
+                return record
+            try:
+                driver.check(options)
+            except InvalidParameter as error:
+                raise InvalidParameter(f"create {name}: {error}") from None
             await self._make(driver, [record])
             return record
+
+    async def _make_remote(self, record: VolumeRecord) -> None:
+        """Have a plugin make a volume. Raises NotFound when there is no such plugin, and PluginError."""
+        check_volume_name(record.name)
+        try:
+            driver = await self._remote.activated(record.driver)
+            record.scope = await driver.scope()
+            await driver.create(record.name, record.options)
+        except NotFound as error:
+            raise remote.not_found(record.driver, record.name, error) from None
+        except PluginError as error:
+            raise PluginError(f"create {record.name}: {error}") from error
+        self._record([record])
 
     async def _make(self, driver: VolumeDriver, records: Sequence[VolumeRecord]) -> None:
         """Make volumes that are new, however many with one transaction."""
@@ -207,19 +242,32 @@ class VolumeService:
             # The directories of a creation that is cut short go again.
             await open_in_thread(lambda: driver.create(*names), lambda _: driver.take_back(*names))
         try:
-            with self._state.transaction() as connection:
-                for record in records:
-                    row = (record.name, VOLUME_DOCUMENTS.encode(record))
-                    connection.execute("INSERT INTO volumes VALUES (?, ?)", row)
-                    self._events.publish("volume", "create", record.name, {"driver": record.driver})
+            self._record(records)
         except BaseException:
             driver.take_back(*names)
             raise
-        self._records.update(zip(names, records, strict=True))
 
-    def inspect(self, name: str) -> Volume:
-        """One volume. Raises NotFound."""
-        return self._view(self._get(name))
+    def _record(self, records: Iterable[VolumeRecord]) -> None:
+        with self._state.transaction() as connection:
+            for record in records:
+                row = (record.name, VOLUME_DOCUMENTS.encode(record))
+                connection.execute("INSERT INTO volumes VALUES (?, ?)", row)
+                self._events.publish("volume", "create", record.name, {"driver": record.driver})
+        self._records.update((record.name, record) for record in records)
+
+    async def inspect(self, name: str) -> Volume:
+        """One volume; one of a plugin as that describes it, if it answers. Raises NotFound."""
+        record = self._get(name)
+        view = self._view(record)
+        if self._is_remote(record):
+            try:
+                found = await self._remote.driver(record.driver).find(name)
+            except (NotFound, PluginError) as error:
+                _log.warning("volume %s: its plugin does not describe it: %s", name, error)
+                return view
+            if found is not None:
+                view.Mountpoint, view.Status = found.Mountpoint, found.Status or msgspec.UNSET
+        return view
 
     def list_volumes(self, filters: Filters) -> list[Volume]:
         """The volumes that match, by name."""
@@ -250,12 +298,24 @@ class VolumeService:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
             if unknown := self._why_users_unknown():
                 raise Conflict(f"remove {name}: {unknown}")
+            if self._is_remote(record):
+                await self._remove_from_plugin(record, force=force)
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             del self._records[name]
             await self._state.flush()
-            await self._delete(record)
+            if not self._is_remote(record):
+                await self._delete(record)
+
+    async def _remove_from_plugin(self, record: VolumeRecord, *, force: bool) -> None:
+        """Have a plugin remove a volume; with `force` its record goes whatever the plugin says. Raises as `create`."""
+        try:
+            await self._remote.driver(record.driver).remove(record.name)
+        except (NotFound, PluginError) as error:
+            if not force:
+                raise type(error)(f"remove {record.name}: {error}") from error
+            _log.warning("volume %s: its record is removed all the same: %s", record.name, error)
 
     def _why_users_unknown(self) -> str:
         """Why any volume may be a container's whose record cannot be read; "" when all are known."""
@@ -269,7 +329,10 @@ class VolumeService:
 
     def _is_in_use(self, name: str) -> bool:
         """Whether a container that runs has it mounted."""
-        return any(user.running for user in self._references.volume_users(name))
+        return bool(self._running_users(name))
+
+    def _running_users(self, name: str) -> list[str]:
+        return [user.container_id for user in self._references.volume_users(name) if user.running]
 
     def _may_be_used(self, name: str) -> bool:
         return bool(self._why_users_unknown()) or bool(self._references.volume_users(name))
@@ -312,7 +375,11 @@ class VolumeService:
     async def _delete_discarded(self, name: str) -> None:
         """Delete what a discarded volume has left, before its name means another one."""
         if name in self._discarded:
-            await self._delete(self._discarded[name])
+            record = self._discarded[name]
+            if self._is_remote(record):
+                await self._remove_from_plugin(record, force=True)
+            else:
+                await self._delete(record)
             del self._discarded[name]
 
     async def _delete(self, record: VolumeRecord) -> None:
@@ -333,6 +400,8 @@ class VolumeService:
         for name, record in sorted(self._records.items()):
             if self._references.volume_users(name) or not (everything or _ANONYMOUS in record.labels):
                 continue
+            if self._is_remote(record):
+                continue  # as dockerd: other hosts may use it
             if not (filters.labels(record.labels) and filters.without_labels(record.labels)):
                 continue
             size = max(0, await self._size_or_unknown(name))
@@ -353,13 +422,15 @@ class VolumeService:
         volumes = []
         for name, size in zip(names, sizes, strict=True):
             if name in self._records:  # not removed meanwhile
-                view = self.inspect(name)
+                view = self._view(self._records[name])
                 view.UsageData = UsageData(size, len(self._references.volume_users(name)))
                 volumes.append(view)
         return volumes
 
     async def _size_or_unknown(self, name: str) -> int:
-        """Bytes of a volume's files; -1, the API's "not available", when they cannot be counted."""
+        """Bytes of a volume's files; -1, the API's "not available", when they cannot be counted, as a plugin's."""
+        if self._is_remote(self._get(name)):
+            return -1
         try:
             return await self.size(name)
         except (OSError, EngineError) as error:
@@ -393,13 +464,16 @@ class VolumeService:
                 continue
             labels = _labels(plan)
             existing = self._records.get(plan.name)
-            if existing is not None and plan.driver in ("", "local"):
+            unspecified = plan.driver in ("", "local")
+            if existing is not None and unspecified and not self._is_remote(existing):
                 record = existing
             else:
-                record = await self._ensure(plan.name, plan.driver or "local", plan.driver_options or {}, labels)
+                # A plugin may be about to remove the one that exists: that is waited for.
+                driver_name = existing.driver if existing is not None and unspecified else plan.driver or "local"
+                record = await self._ensure(plan.name, driver_name, plan.driver_options or {}, labels)
             plan.driver = record.driver
-            plan.source = str(self._drivers[record.driver].path(plan.name))
-            if not record.options.get("device"):
+            plan.source = self._mountpoint(record)
+            if self._is_directory(record):
                 await self._own(record)
 
     async def _make_anonymous(self, plans: Iterable[MountPlan]) -> None:
@@ -416,7 +490,10 @@ class VolumeService:
 
     def is_plain(self, name: str) -> bool:
         """Whether the volume is a plain directory, which copy-up can fill."""
-        return not self._get(name).options.get("device")
+        return self._is_directory(self._get(name))
+
+    def _is_directory(self, record: VolumeRecord) -> bool:
+        return not (record.options.get("device") or self._is_remote(record))
 
     async def prepare_mount(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
         """Have what a mount shows ready for a start, and return the mount for the spec.
@@ -430,7 +507,7 @@ class VolumeService:
             found = await executors.foreign.run(source, prepare_source, plan)
         else:
             record = self._get(plan.name)
-            source = str(await self._mounted(record))
+            source = str(await self._mounted(record, container_id, plan.destination))
             found = await self._in_thread(record, examine, source)
             self._publish_mount(plan, container_id, "mount")
         return BindMount(
@@ -444,7 +521,9 @@ class VolumeService:
             restrictions=found.restrictions,
         )
 
-    async def _mounted(self, record: VolumeRecord) -> Path:
+    async def _mounted(self, record: VolumeRecord, container_id: str, destination: str) -> Path:
+        if self._is_remote(record):
+            return Path(await self._remote.mount(record.driver, record.name, container_id, destination))
         driver = self._drivers[record.driver]
         if not record.options.get("device"):
             await self._own(record)
@@ -456,9 +535,9 @@ class VolumeService:
         self, record: VolumeRecord, function: Callable[..., T], *arguments: object, seconds: float = _ANSWER_SECONDS
     ) -> T:
         """Call what looks at a volume's data. Raises SystemFault when a mounted file system does not answer."""
-        if not record.options.get("device"):
+        if self._is_directory(record):
             return await executors.storage.run(function, *arguments)
-        path = str(self._drivers[record.driver].path(record.name))
+        path = self._mountpoint(record)
         return await executors.foreign.run(path, function, *arguments, seconds=seconds)
 
     async def _own(self, record: VolumeRecord) -> None:
@@ -493,9 +572,14 @@ class VolumeService:
                 continue
             if container_id:
                 self._publish_mount(plan, container_id, "unmount")
-            if record.options.get("device") and not self._is_in_use(record.name):
-                # Who mounts it meanwhile may wait for a file server; the container's end does not.
-                await asyncio.wait((self._unmount_in_background(record),), timeout=_UNMOUNT_SECONDS)
+            if self._is_remote(record):
+                task = self._in_background(self._remote.release(container_id, plan.destination))
+            elif record.options.get("device") and not self._is_in_use(record.name):
+                task = self._unmount_in_background(record)
+            else:
+                continue
+            # Who mounts it meanwhile may wait for a file server or a plugin; the container's end does not, nor a start.
+            await asyncio.wait((task,), timeout=_UNMOUNT_SECONDS if self._recovery is not None else 0)
 
     async def _unmount_unused(self, record: VolumeRecord) -> None:
         async with self._locks.hold(record.name):
@@ -508,7 +592,10 @@ class VolumeService:
                 _log.warning("volume %s: cannot unmount it: %s", record.name, error)
 
     def _unmount_in_background(self, record: VolumeRecord) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._unmount_unused(record))
+        return self._in_background(self._unmount_unused(record))
+
+    def _in_background(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._unmounting.add(task)
         task.add_done_callback(self._unmounting.discard)
         return task
@@ -534,10 +621,17 @@ class VolumeService:
             CreatedAt=rfc3339(record.created_ns // 1_000_000_000 * 1_000_000_000),
             Driver=record.driver,
             Labels=record.labels or None,
-            Mountpoint=str(self._drivers[record.driver].path(record.name)),
+            Mountpoint=self._mountpoint(record),
             Name=record.name,
             Options=record.options or None,
+            Scope=record.scope,
         )
+
+    def _mountpoint(self, record: VolumeRecord) -> str:
+        """Where the data is; of a plugin's volume what that has said last."""
+        if self._is_remote(record):
+            return self._remote.driver(record.driver).mountpoint(record.name)
+        return str(self._drivers[record.driver].path(record.name))
 
 
 def _labels(plan: MountPlan) -> dict[str, str]:

@@ -32,6 +32,7 @@ class Volume(msgspec.Struct, kw_only=True):
     Name: str
     Options: dict[str, str] | None
     Scope: str = "local"
+    Status: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
     UsageData: UsageData | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import ipaddress
-import json
 import os
-import re
 import secrets
-import socketserver
 import subprocess
-import threading
 from pathlib import Path
 from typing import Any
 
+from tests.support.plugin_server import PluginServer
 
-class FakePlugin:
-    """Listens on a socket until `close`."""
+
+class FakePlugin(PluginServer):
+    """See `PluginServer`."""
+
+    implements = ("NetworkDriver", "IpamDriver")
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.tag = secrets.token_hex(3)
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        #: What it answers instead, by method.
-        self.answers: dict[str, dict[str, Any]] = {}
-        #: Methods that are not answered before `released`.
-        self.hanging: set[str] = set()
-        self.released = threading.Event()
         #: Of interfaces inside.
         self.prefix = "eth"
         self._next = 2
@@ -35,49 +27,7 @@ class FakePlugin:
         self.leases: set[str] = set()
         self.endpoints: set[str] = set()
         self._links: set[str] = set()
-        plugin = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                answer = json.dumps(plugin.answer(self.path.lstrip("/"), json.loads(body or b"{}"))).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                """Nothing."""
-
-        class Server(socketserver.ThreadingUnixStreamServer):
-            daemon_threads = True
-
-            def get_request(self) -> tuple[Any, Any]:
-                request, _ = super().get_request()
-                return request, ("plugin", 0)
-
-        self._path = path
-        self._server = Server(str(path), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def methods(self) -> list[str]:
-        """The methods that were called, in order."""
-        return [method for method, _ in self.calls]
-
-    def answer(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
-        """One call."""
-        self.calls.append((method, body))
-        if method in self.hanging:
-            self.released.wait(20)
-        if method in self.answers:
-            return self.answers[method]
-        kind, _, name = method.partition(".")
-        if kind == "Plugin":
-            return {"Implements": ["NetworkDriver", "IpamDriver"]}
-        found = getattr(self, re.sub(r"(?=[A-Z])", "_", name).lower(), None)
-        return found(body) if found is not None else {}
+        super().__init__(path)
 
     def _bridge(self, network: str) -> str:
         return f"fp{self.tag}{network[:6]}"
@@ -150,10 +100,7 @@ class FakePlugin:
 
     def close(self) -> None:
         """Stop, and remove what is left of its bridges and links."""
-        self.released.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._path.unlink(missing_ok=True)
+        super().close()
         for name in os.listdir("/sys/class/net"):
             if name.startswith(f"fp{self.tag}") or name in self._links:
                 _ip("link", "delete", name)

@@ -28,6 +28,7 @@ from darse.linux.libc import call
 from darse.networks import NetworkService, store
 from darse.networks.model import Holder, PortWishes, SandboxRequest
 from darse.networks.sandboxes import Sandbox
+from darse.plugins import PluginClient
 from darse.wire.host_config import PortBinding, PortMap
 from darse.wire.networks import IPAM, EndpointSettings, IPAMConfig, NetworkCreate
 
@@ -154,7 +155,8 @@ class Host:
         self._state = State(self.root / "state.sqlite", (events.SCHEMA, store.SCHEMA, object_references.SCHEMA))
         self.events = EventLog(self._state)
         self.references = ObjectReferences(self._state)
-        self.service = NetworkService(self.config, self._state, self.events, self)
+        self._plugins = PluginClient((self.config.exec_root / "plugins",), ())
+        self.service = NetworkService(self.config, self._state, self.events, self, plugins=self._plugins)
         await self.service.start(self.running)
         return self.service
 
@@ -166,6 +168,7 @@ class Host:
         """End, as an engine does that leaves its containers running."""
         if self._state is not None:
             await self.service.close()
+            await self._plugins.close()
             self._state.close()
             self._state = None
 

@@ -21,6 +21,7 @@ from darse.images.model import IMAGE_DOCUMENTS, TARGET_DOCUMENTS
 from darse.images.store import ImageStore
 from darse.networks.model import NETWORK_DOCUMENTS, SANDBOX_DOCUMENTS
 from darse.networks.store import NetworkStore
+from darse.plugins import PluginClient
 from darse.volumes.model import VOLUME_DOCUMENTS
 from darse.volumes.service import VolumeService
 
@@ -138,9 +139,9 @@ def test_networks_and_sandboxes(state: State, store: ContainerStore) -> None:
     assert (port.protocol, port.host_ip, port.host_port, port.container_port) == ("udp", "127.0.0.1", 18081, 80)
 
 
-def test_volumes(state: State, tmp_path: Path) -> None:
-    volumes = VolumeService(tmp_path, state, EventLog(state))
-    data = volumes.inspect("data")
+async def test_volumes(state: State, tmp_path: Path) -> None:
+    volumes = VolumeService(tmp_path, state, EventLog(state), plugins=PluginClient((), ()))
+    data = await volumes.inspect("data")
     assert (data.Driver, data.Labels) == ("local", {"kept": "yes"})
 
 

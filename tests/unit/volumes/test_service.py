@@ -17,6 +17,7 @@ from darse.core.filters import Filters
 from darse.core.object_references import ObjectKind, ObjectReference, ObjectReferences
 from darse.core.state import State
 from darse.engine.engine import SCHEMAS
+from darse.plugins import PluginClient
 from darse.recovery.orphans import Orphans
 from darse.recovery.startup import Recovery
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
@@ -39,7 +40,7 @@ class Bench:
     def open(self, before: Callable[[VolumeService], None] = lambda _: None) -> None:
         self.state = State(self.root / "state.sqlite", SCHEMAS)
         self.events = EventLog(self.state)
-        self.service = VolumeService(self.root, self.state, self.events)
+        self.service = VolumeService(self.root, self.state, self.events, plugins=PluginClient((), ()))
         before(self.service)
         self.recovery = Recovery(self.root, self.state)
         self.service.open(self.recovery)
@@ -88,7 +89,7 @@ async def test_without_a_name_it_is_anonymous(bench: Bench) -> None:
         (VolumeCreate("../x"), InvalidParameter, 'create ../x: "../x" includes invalid characters for a local volume'),
         (VolumeCreate("x" * 300), InvalidParameter, "longer than 255"),
         (VolumeCreate("vol", "nix"), NotFound, 'error looking up volume plugin nix: plugin "nix" not found'),
-        (VolumeCreate("pool/vol", "nix"), NotFound, "the volume drivers local, and no plugins yet"),
+        (VolumeCreate("pool/vol", "nix"), InvalidParameter, "includes invalid characters for a local volume name"),
         (VolumeCreate("vol", DriverOpts={"a": "b"}), InvalidParameter, 'create vol: invalid option: "a"'),
         (VolumeCreate("vol", ClusterVolumeSpec={"x": 1}), InvalidParameter, "swarm"),
     ],
@@ -122,7 +123,7 @@ async def test_remove(bench: Bench) -> None:
         await bench.service.remove_volume("data", force=False)
     await bench.service.remove_volume("data", force=True)
     with pytest.raises(NotFound, match=r"^get data: no such volume$"):
-        bench.service.inspect("data")
+        await bench.service.inspect("data")
 
 
 async def test_filters(bench: Bench) -> None:
@@ -158,8 +159,8 @@ async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
     await bench.service.ensure_volumes(plans)
     assert [plan.name for plan in plans[:2]] == ["old", "new"]
     assert plans[1].source == str(bench.root / "volumes/new/_data")
-    assert bench.service.inspect(plans[2].name).Labels == {"com.docker.volume.anonymous": ""}
-    assert bench.service.inspect("new").Labels is None
+    assert (await bench.service.inspect(plans[2].name)).Labels == {"com.docker.volume.anonymous": ""}
+    assert (await bench.service.inspect("new")).Labels is None
     await bench.service.delete_volume_data(bench.service.discard_anonymous(plans))
     assert bench.names() == ["new", "old"]
 
@@ -201,7 +202,7 @@ async def test_a_directory_without_a_record_is_a_volume_again(bench: Bench) -> N
     (bench.root / "volumes/begun").mkdir()
     bench.crash()
     assert bench.names() == ["found", "labelled"]
-    assert bench.service.inspect("labelled").Labels == {"a": "1"}
+    assert (await bench.service.inspect("labelled")).Labels == {"a": "1"}
     assert (bench.root / "volumes/found/_data/file").read_text() == "x"
     assert not (bench.root / "volumes/begun").exists(), "it holds nothing: a creation that was cut short"
     (orphan,) = Orphans(bench.root).all()
@@ -306,7 +307,7 @@ async def test_many_anonymous_volumes_take_few_transactions(bench: Bench, monkey
     assert outermost <= 3
     assert sorted(bench.names()) == sorted(plan.name for plan in plans)
     assert all(Path(plan.source).is_dir() for plan in plans)
-    assert bench.service.inspect(plans[0].name).Labels == {"com.docker.volume.anonymous": ""}
+    assert (await bench.service.inspect(plans[0].name)).Labels == {"com.docker.volume.anonymous": ""}
     bench.crash()
     assert len(bench.names()) == 250
 

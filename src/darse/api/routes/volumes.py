@@ -40,7 +40,7 @@ async def prune(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/volumes/{id}")
 async def inspect(call: Call) -> web.StreamResponse:
     """Inspect a volume."""
-    return json_response(call.engine.volumes.inspect(call.match["id"]))
+    return json_response(await call.engine.volumes.inspect(call.match["id"]))
 
 
 @ROUTES.add("DELETE", "/volumes/{id}")

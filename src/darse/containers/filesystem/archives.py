@@ -23,10 +23,11 @@ from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.times import rfc3339
 from darse.linux.proc.process import runs
 from darse.runtime.monitor.launch import RootMount
-from darse.runtime.oci.mounts import BindMount
+from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.runtime.oci.user import lookup_user
 from darse.runtime.remapping import make_users
 from darse.runtime.rootfs.helper import HelperRequest, PathStat, RootfsHelper, RootfsView, mount_view, view_of_process
+from darse.volumes.mounts import MountPlan
 from darse.wire.archives import ContainerPathStat
 
 # os.FileMode's bits for what is not in the lower nine (Go's io/fs).
@@ -203,13 +204,15 @@ class Archives:
         """What is mounted in a container that does not run: all but memory, which is gone."""
         context = self._context
         plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
-        stack.push_async_callback(context.volumes.unmount_unused, plans, container.id)
-        ready = [
-            self._mounted.ready(plan, container.id)
-            if plan.type == "image"
-            else await context.volumes.prepare_mount(plan, container.id)
-            for plan in plans
-        ]
+        begun: list[MountPlan] = []
+        stack.push_async_callback(context.volumes.unmount_unused, begun, container.id)
+        ready: list[BindMount | TmpfsMount] = []
+        for plan in plans:
+            begun.append(plan)
+            if plan.type == "image":
+                ready.append(self._mounted.ready(plan, container.id))
+            else:
+                ready.append(await context.volumes.prepare_mount(plan, container.id))
         files = context.files.of(container.id)
         names = {"/etc/hostname": files.hostname, "/etc/hosts": files.hosts, "/etc/resolv.conf": files.resolv_conf}
         chosen = {plan.destination for plan in plans}
