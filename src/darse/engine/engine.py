@@ -117,7 +117,7 @@ class Engine:
         containers = ContainerStore(self.state)
         self.running = RunningContainers(containers)
         self.networks = NetworkService(
-            config, self.state, self.events, self.running, self.id_mapping.maps, plugins=self.plugins
+            config, self.state, self.events, self.running, self.plugins, self.id_mapping.maps
         )
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._null = NullDevice(self._threads)

@@ -77,9 +77,8 @@ class NetworkService:
         state: State,
         events: EventLog,
         running: StackHolders,
-        id_maps: IdMaps | None = None,
-        *,
         plugins: PluginClient,
+        id_maps: IdMaps | None = None,
     ) -> None:
         """`running` knows the containers that run; `id_maps` are those of their user namespaces, but the host's."""
         self._config = config

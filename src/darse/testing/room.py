@@ -112,7 +112,7 @@ class ContainerRoom:
             events=self.events,
             images=images,
             snapshots=images.snapshots,
-            networks=NetworkService(config, self.database, self.events, RunningContainers(store), plugins=plugins),
+            networks=NetworkService(config, self.database, self.events, RunningContainers(store), plugins),
             volumes=VolumeService(config.data_root, self.database, self.events, plugins=plugins),
             runtimes={"crun": self.runtime},
             monitor=FakeMonitor(self.host),

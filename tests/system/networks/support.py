@@ -156,7 +156,7 @@ class Host:
         self.events = EventLog(self._state)
         self.references = ObjectReferences(self._state)
         self._plugins = PluginClient((self.config.exec_root / "plugins",), ())
-        self.service = NetworkService(self.config, self._state, self.events, self, plugins=self._plugins)
+        self.service = NetworkService(self.config, self._state, self.events, self, self._plugins)
         await self.service.start(self.running)
         return self.service
 
