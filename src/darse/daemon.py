@@ -124,7 +124,8 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
     try:
         await engine.start()
         api = Api(engine)
-        server = ApiServer(api.handle, api.serve_http2)
+        # gRPC comes by a request then, which authorization plugins see.
+        server = ApiServer(api.handle, None if config.authorization_plugins else api.serve_http2)
         listeners = Listeners(config, server)
         try:
             await listeners.listen()

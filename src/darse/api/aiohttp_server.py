@@ -43,6 +43,7 @@ def _complete(package: ModuleType, spec: ModuleSpec, name: str) -> Any:
 
 _register()
 
+from aiohttp.helpers import RequestKey  # noqa: E402
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong  # noqa: E402
 from aiohttp.web_exceptions import HTTPException  # noqa: E402
 from aiohttp.web_protocol import RequestHandler  # noqa: E402
@@ -56,6 +57,7 @@ __all__ = [
     "HttpProcessingError",
     "LineTooLong",
     "RequestHandler",
+    "RequestKey",
     "Response",
     "Server",
     "StreamResponse",

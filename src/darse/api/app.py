@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from darse.api import aiohttp_server as web
+from darse.api.authorization import Authorizer, check_answer
 from darse.api.errors import API_VERSION, HEADERS, TooLarge, error_response, status_of
 from darse.api.routes import (
     archives,
@@ -76,6 +77,7 @@ class Api:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._routes = all_routes()
+        self._authorizer = Authorizer(engine.plugins, engine.config.authorization_plugins)
         self._operations: set[asyncio.Future[None]] = set()
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -92,7 +94,7 @@ class Api:
         operation.add_done_callback(self._operations.discard)
         begun = time.perf_counter()
         try:
-            response = await self._answer(request)
+            response = await self._authorized(request, await self._answer(request))
             if _log.isEnabledFor(logging.DEBUG):
                 took = (time.perf_counter() - begun) * 1000
                 _log.debug("%s %s: %d in %.1f ms", request.method, request.raw_path, response.status, took)
@@ -132,6 +134,18 @@ class Api:
                 response.headers["Docker-Experimental"] = "true"
         return response
 
+    async def _authorized(self, request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+        """The answer, or an error's if a plugin refuses it; streams have asked before their heads."""
+        if not isinstance(response, web.Response) or response.prepared:
+            return response
+        body = response.body if isinstance(response.body, bytes) else b""
+        try:
+            await check_answer(request, response.status, response.headers, body)
+        except EngineError as error:
+            response = self._failed(request, error, status_of(error), str(error))
+            response.headers.update(HEADERS)
+        return response
+
     def _failed(self, request: web.BaseRequest, error: Exception, status: int, message: str) -> web.Response:
         """An error's answer; in the middle of another answer, the end of the connection is all that can be said."""
         if request.writer.output_size > 0:
@@ -154,6 +168,7 @@ class Api:
         for name, value in match.items():
             if "\0" in value:
                 raise InvalidParameter(f"invalid {name}: it contains a NUL byte")
+        await self._authorizer.check_request(request)
         return await handler(Call(self._engine, request, version, match))
 
 

@@ -14,21 +14,21 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from darse.api import aiohttp_server as web
 from darse.api.errors import TooLarge
 from darse.core.errors import InvalidParameter
-
-if TYPE_CHECKING:
-    from darse.api.aiohttp_server import BaseRequest
 
 T = TypeVar("T")
 
 SIZE_LIMIT = 4 * 1024 * 1024
 _SECONDS = 30
 _INT64 = 1 << 63
+# Where a request has its body once it is read.
+_KEY = web.RequestKey("body", bytes)
 # Fields that may be given as one string (Go's strslice).
 _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint"})
 # So many are noted; clients choose their names.
@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 Normalizer = Callable[[Any, str], Any]
 
 
-async def read_json(request: BaseRequest, type_: type[T], *, optional: bool = False) -> T:
+async def read_json(request: web.BaseRequest, type_: type[T], *, optional: bool = False) -> T:
     """Read a JSON body; with `optional`, none, or `null`, is all defaults. Raises InvalidParameter and TooLarge."""
-    data = await _read(request)
+    data = await read_body(request)
     if optional and data.strip() in (b"", b"null"):  # docker's client encodes what it has not
         return type_()
     if not data.strip():
@@ -53,7 +53,14 @@ async def read_json(request: BaseRequest, type_: type[T], *, optional: bool = Fa
     return decode(data, type_)
 
 
-async def _read(request: BaseRequest) -> bytes:
+async def read_body(request: web.BaseRequest) -> bytes:
+    """All of a document's bytes; they can be read again. Raises InvalidParameter and TooLarge."""
+    if _KEY not in request:
+        request[_KEY] = await _read(request)
+    return request[_KEY]
+
+
+async def _read(request: web.BaseRequest) -> bytes:
     length = request.content_length
     if length is not None and length > SIZE_LIMIT:
         request.protocol.close()  # the rest is not read, so the connection cannot go on

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from darse.api.aiohttp_server import BaseRequest, StreamResponse
+from darse.api.authorization import check_answer
 from darse.api.server import Hijacked, ServerConnection, connection_of
 from darse.linux.net.hangup import HangupWatch
 
@@ -63,8 +64,14 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
         await streams.close()
         return response
     kind = MULTIPLEXED if streams.multiplexed and multiplexed_type else RAW
+    upgraded = bool(request.headers.get("Upgrade"))
+    try:
+        await check_answer(request, 101 if upgraded else 200, {"Content-Type": kind})
+    except BaseException:
+        await streams.close()
+        raise
     # Docker asks for no `Connection: Upgrade` beside it.
-    if request.headers.get("Upgrade"):
+    if upgraded:
         head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
@@ -92,6 +99,7 @@ async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
         streams.when_let_go(connection.transport.abort)
     response = WebSocketResponse(autoping=True, heartbeat=30)
     try:
+        await check_answer(request, response.status, response.headers)
         await response.prepare(request)
         output = asyncio.create_task(_send_messages(response, streams))
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from darse.api import aiohttp_server as web
+from darse.api.authorization import check_answer
 from darse.api.errors import HEADERS
 from darse.api.server import connection_of, until_gone
 from darse.core.errors import EngineError
@@ -53,6 +54,7 @@ async def stream(
         await asyncio.wait((following, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
+        await check_answer(request, response.status, response.headers)
         await response.prepare(request)
         end = None if seconds is None else asyncio.get_running_loop().time() + seconds
         while not gone.done():

@@ -65,6 +65,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     features: dict[str, bool] = {}
     labels: tuple[str, ...] = ()
     tls: TLS | None = None
+    authorization_plugins: tuple[str, ...] = ()
     allow_plain_tcp: bool = False
 
     live_restore: bool = True

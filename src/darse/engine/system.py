@@ -156,6 +156,12 @@ class SystemService:
     def _runtime_program(self) -> str:
         return self._context.runtimes[self._default_runtime].program
 
+    def _plugins(self) -> Plugins:
+        """The drivers, and who is asked about requests."""
+        context = self._context
+        asked = list(context.config.authorization_plugins) or None
+        return Plugins(context.volumes.driver_names, context.networks.driver_names, asked, drivers())
+
     async def info(self) -> Info:
         """The state of the engine and its host."""
         context, config, facts = self._context, self._context.config, self._context.facts
@@ -172,7 +178,7 @@ class SystemService:
             Driver=DRIVER,
             DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
             DockerRootDir=str(config.data_root),
-            Plugins=Plugins(context.volumes.driver_names, context.networks.driver_names, None, drivers()),
+            Plugins=self._plugins(),
             **_limits(facts),
             IPv4Forwarding=sysctl.read("net/ipv4/ip_forward") == "1",
             Debug=config.debug,

@@ -19,6 +19,7 @@ from darse.core.config import EngineConfig
 from darse.core.errors import NotFound, NotModified
 from darse.core.events import EventLog
 from darse.core.state import State
+from darse.plugins import PluginClient
 from darse.wire.containers import CreateResponse, WaitResponse
 
 
@@ -214,6 +215,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         containers=FakeContainers(),
         events=EventLog(state),
         execs=SimpleNamespace(),
+        plugins=PluginClient((), ()),
         state=state,
     )
     api = Api(engine)  # type: ignore[arg-type]

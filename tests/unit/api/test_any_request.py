@@ -22,6 +22,7 @@ from darse.core.config import EngineConfig
 from darse.core.errors import InvalidParameter
 from darse.core.events import EventLog
 from darse.core.state import State
+from darse.plugins import PluginClient
 from darse.wire.containers import CreateRequest
 from darse.wire.execs import ExecConfig
 from darse.wire.networks import NetworkConnect, NetworkCreate
@@ -87,6 +88,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
     state = runner.run(_state(directory))
     refusing = _Anything()
     engine = SimpleNamespace(
+        plugins=PluginClient((), ()),
         config=EngineConfig(),
         builds=refusing,
         images=refusing,

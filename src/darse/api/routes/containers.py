@@ -9,6 +9,7 @@ import msgspec
 
 from darse.api import aiohttp_server as web
 from darse.api import query, versions
+from darse.api.authorization import check_answer
 from darse.api.body import read_json
 from darse.api.errors import HEADERS, status_of
 from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
@@ -163,6 +164,7 @@ async def wait(call: Call) -> web.StreamResponse:
     condition = query.text(request, "condition") if versions.has(call.version, "containers/wait condition") else ""
     ended = call.engine.containers.wait(call.match["id"], condition)
     response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
+    await check_answer(request, response.status, response.headers)
     await response.prepare(request)
     connection_of(request).detach_from_drain()
     gone = asyncio.create_task(until_gone(request))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from darse.api import aiohttp_server as web
+from darse.api.authorization import check_answer
 from darse.api.routing import Call, Routes
 from darse.api.server import Hijacked, ServerConnection, connection_of
 from darse.core.errors import InvalidParameter
@@ -62,6 +63,7 @@ async def _upgraded(request: web.BaseRequest, make: Callable[[], DoorConnection]
         raise InvalidParameter(f"{request.path} is for gRPC: the request must say `Upgrade: h2c`")
     connection = connection_of(request)
     connection.detach_from_drain()
+    await check_answer(request, 101, {"Upgrade": "h2c"})
     response = Hijacked()
     response.force_close()
     if connection.transport is not None:

@@ -55,6 +55,13 @@ OPTIONS = (
         "add-runtime", "pairs", v.runtimes, "Register an additional OCI runtime: NAME=PATH", "runtimes", value="runtime"
     ),
     Option("allow-plain-tcp", "flag", v.same("allow_plain_tcp"), "Serve tcp without TLS"),
+    Option(
+        "authorization-plugin",
+        "list",
+        v.strings("authorization_plugins"),
+        "Authorization plugin to ask about every request and answer",
+        "authorization-plugins",
+    ),
     Option("bip", "text", v.interface("bip"), "Address and subnet of the default bridge, as 10.1.0.1/24"),
     Option("bip6", "text", v.interface("bip6", 6), "IPv6 address and subnet of the default bridge, as fd00:1::1/64"),
     Option(
@@ -332,7 +339,6 @@ OPTIONS = (
         "Map containers' users to others: default, USER, UID or USER:GROUP",
     ),
     _absent("allow-direct-routing", "flag", "Let other hosts reach published ports at containers' own addresses"),
-    _absent("authorization-plugin", "list", "Authorization plugins to ask", "authorization-plugins"),
     _absent("bridge-accept-fwmark", "text", "Mark of packets that are accepted for bridge networks"),
     _absent("default-network-opt", "pairs", "Default options of networks", "default-network-opts"),
     _absent("metrics-addr", "text", "Address and port to serve metrics on"),

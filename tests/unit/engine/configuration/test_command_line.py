@@ -107,7 +107,7 @@ def test_flags(arguments: list[str], expected: dict[str, Any]) -> None:
         (["--storage-opt=overlay2.size=1G"], "storage option"),
         (["--exec-opt=native.cgroupdriver=systemd"], "cgroup driver 'systemd' is not supported"),
         (["--metrics-addr=X"], "--metrics-addr: darse does not support that yet"),
-        (["--authorization-plugin=x"], "does not support that yet"),
+        (["--metrics-addr=x"], "does not support that yet"),
         (["--selinux-enabled"], "does not support that yet"),
         (["--seccomp-profile=/nowhere.json"], "opening seccomp profile (/nowhere.json) failed"),
         (["-H", "tcp://127.0.0.1:1"], "refusing to listen on tcp://127.0.0.1:1 without TLS"),
