@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -93,7 +94,9 @@ class PluginClient:
             raise PluginError(f"plugin {name} answers {method} with what it cannot be: {error}") from error
 
     async def _post(self, name: str, method: str, arguments: dict[str, Any] | None) -> tuple[int, bytes]:
-        import aiohttp  # noqa: PLC0415 - an engine without plugins does without the client
+        # An engine without plugins does without the client, whose import is too long for the event loop.
+        await executors.storage.run(importlib.import_module, "aiohttp.client")
+        import aiohttp  # noqa: PLC0415
 
         deadline = asyncio.get_running_loop().time() + LISTEN_SECONDS
         data = b"" if arguments is None else msgspec.json.encode(arguments)
