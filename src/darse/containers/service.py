@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.containers.attach import AttachService
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
 from darse.containers.explain.service import ExplainService
@@ -29,7 +30,6 @@ from darse.containers.networking.links import Links
 from darse.containers.networking.lookup import LookupExplanation, explain_lookup
 from darse.containers.recovery import ContainerRecovery
 from darse.containers.stats.observation import Observation
-from darse.containers.streams.service import StreamService
 from darse.core.errors import Conflict, InvalidParameter, NotFound, NotModified
 from darse.core.filters import Filters
 from darse.image_spec.platforms import Platform
@@ -60,7 +60,7 @@ class ContainerService:
         self._removal = Removal(context, self.lifecycle, self.execs)
         self._endpoints = Endpoints(context, self.lifecycle.etc_files)
         self.listing = ContainerListing(context, self._endpoints, self._links, self.execs)
-        self.streams = StreamService(context, self.lifecycle.hubs)
+        self.streams = AttachService(context, self.lifecycle.hubs)
         self.explain = ExplainService(context)
         self.checkpoints = Checkpoints(context)
         self._health = HealthMonitor(context, self.execs)

@@ -19,7 +19,7 @@ from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import STDERR, STDOUT
 
 
-class StreamService:
+class AttachService:
     """Attachments, log readers and terminals."""
 
     def __init__(self, context: Dependencies, hubs: ConsoleHubs) -> None:
