@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.clients.test_compose_engine import OURS, THEIRS, Shop, needs_compose
+from tests.support.compose import OURS, THEIRS, Shop, needs_compose
 from tests.support.engine import BUSYBOX, Engine
 
 pytestmark = needs_compose
@@ -64,14 +64,6 @@ SCENARIOS: dict[str, tuple[str, str, set[str]]] = {
     "conditions": ("depends_on: [store]", "depends_on: {store: {condition: service_started, restart: true}}", set()),
     "logging": (_COMMAND, f"{_COMMAND}    logging: {{driver: json-file, options: {{max-size: 1m}}}}\n", {"web-1"}),
 }
-
-
-@pytest.fixture(scope="module")
-def one_engine() -> Iterator[Engine]:
-    engine = Engine.start()
-    engine.docker("pull", BUSYBOX).ok()
-    yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.clients.test_compose_engine import OURS, THEIRS, Shop, needs_compose
+from tests.support.compose import OURS, THEIRS, Shop, needs_compose
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.files import write_files
 
@@ -36,14 +36,6 @@ ARG GREETING
 COPY page .
 RUN --mount=type=secret,id=token echo $GREETING $(cat page /of-base /run/secrets/token) >/said
 """
-
-
-@pytest.fixture(scope="module")
-def one_engine() -> Iterator[Engine]:
-    engine = Engine.start()
-    engine.docker("pull", BUSYBOX).ok()
-    yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -4,26 +4,9 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from tests.clients.test_compose_engine import DARSE, FILE, OURS, Shop
-from tests.support.engine import BUSYBOX, Engine
-
-
-@pytest.fixture(scope="module")
-def one_engine() -> Iterator[Engine]:
-    engine = Engine.start()
-    engine.docker("pull", BUSYBOX).ok()
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
-def shop(one_engine: Engine, tmp_path: Path) -> Iterator[Shop]:
-    yield Shop(one_engine, tmp_path)
-    one_engine.remove_all()
+from tests.support.compose import DARSE, FILE, OURS, Shop
+from tests.support.engine import BUSYBOX
 
 
 def test_explain_names_the_change_and_its_line(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.clients.test_compose_engine import OURS, Shop
+from tests.support.compose import OURS, Shop
 from tests.support.engine import BUSYBOX, Engine
 
 FILE = """
@@ -31,14 +31,6 @@ if [ -e FAIL ]; then echo '{"type": "error", "message": "no such region"}'; exit
 echo '{"type": "setenv", "message": "URL=db://far?a=b"}'
 echo 'no document'
 """
-
-
-@pytest.fixture(scope="module")
-def one_engine() -> Iterator[Engine]:
-    engine = Engine.start()
-    engine.docker("pull", BUSYBOX).ok()
-    yield engine
-    engine.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.clients.test_compose_engine import OURS, Shop
+from tests.support.compose import OURS, Shop
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.files import write_files
 from tests.support.waiting import wait_until
@@ -35,14 +35,6 @@ services:
     command: sleep 1000
     stop_grace_period: 0s
 """
-
-
-@pytest.fixture(scope="module")
-def one_engine() -> Iterator[Engine]:
-    engine = Engine.start()
-    engine.docker("pull", BUSYBOX).ok()
-    yield engine
-    engine.close()
 
 
 @pytest.fixture
