@@ -186,7 +186,7 @@ class Engine:
             # Nobody needs them; the next start brings them back.
             await self.networks.remove_networks_from_host()
         await self.networks.close()
-        await self.volumes.close()
+        await self.volumes.mounting.close()
         await self.plugins.close()
         self._threads.close()
         if not await executors.drain(_DRAIN_SECONDS):

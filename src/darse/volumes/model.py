@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from darse.core.documents import DocumentCodec
+from darse.core.errors import NotFound
 
 
 class VolumeRecord(msgspec.Struct):
@@ -24,3 +27,11 @@ class VolumeRecord(msgspec.Struct):
 
 
 VOLUME_DOCUMENTS = DocumentCodec(VolumeRecord)
+
+
+def find_volume(records: Mapping[str, VolumeRecord], name: str) -> VolumeRecord:
+    """The record of a name. Raises NotFound."""
+    record = records.get(name)
+    if record is None:
+        raise NotFound(f"get {name}: no such volume")
+    return record

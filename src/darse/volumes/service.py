@@ -13,13 +13,11 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from darse.core import executors
 from darse.core.documents import NewerDocument
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.events import EventLog
@@ -35,15 +33,13 @@ from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.linux.fs.mounts import mount_points
 from darse.plugins import PluginClient, PluginError
 from darse.recovery.startup import Recovery
-from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.rootfs.tree_sizes import TreeSizes
 from darse.volumes import remote
-from darse.volumes.binds import examine, missing, prepare_source
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
-from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord
+from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord, find_volume
+from darse.volumes.mounting import VolumeMounting
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
-from darse.volumes.ownership import change_owners_of
 from darse.volumes.remote import RemoteVolumes
 from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
 
@@ -54,14 +50,9 @@ SCHEMA = Schema(
 LIST_FILTERS = ("dangling", "driver", "label", "label!", "name")
 PRUNE_FILTERS = ("all", "label", "label!")
 _ANONYMOUS = "com.docker.volume.anonymous"
-# How long a mounted file system may take to answer, to be mounted (NFS tries for minutes), and to be unmounted.
-_ANSWER_SECONDS = 15.0
-_MOUNT_SECONDS = 180.0
-_UNMOUNT_SECONDS = 5.0
 # Volumes that are made with one transaction: for so long other clients wait.
 _AT_ONCE = 100
 _log = logging.getLogger("darse.volumes")
-T = TypeVar("T")
 
 
 class VolumeService:
@@ -79,7 +70,6 @@ class VolumeService:
         """`id_mapping` says whose ids volumes' files are to have."""
         self._state = state
         self._references = ObjectReferences(state)
-        self._id_mapping = IdentityMapping() if id_mapping is None else id_mapping
         self._recovery: Recovery | None = None
         self._events = events
         self._root = data_root / "volumes"
@@ -90,16 +80,20 @@ class VolumeService:
         self.trash = local.trash
         self._sizes = TreeSizes()
         self._locks = KeyedLocks()
-        self._unmounting: set[asyncio.Task[None]] = set()
         # Their rows are gone, their data is not yet.
         self._discarded: dict[str, VolumeRecord] = {}
         self._records: dict[str, VolumeRecord] = dict(
             state.decoded("volumes", state.rows("SELECT name, document FROM volumes"), VOLUME_DOCUMENTS.decode)
         )
+        #: What containers need of volumes.
+        self.mounting = VolumeMounting(
+            state, events, self._records, self._drivers, self._remote, self._locks, id_mapping or IdentityMapping()
+        )
 
     def open(self, recovery: Recovery) -> None:
         """Make the directory, finish removals, take back what has no row, unmount what nobody uses."""
         self._recovery = recovery
+        self.mounting.started()
         self._discarded.clear()
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
@@ -116,26 +110,20 @@ class VolumeService:
         mounted = mount_points()
         root = Path(os.path.realpath(self._root))
         for record in self._records.values():
-            if self._is_remote(record):
+            if self.mounting.is_remote(record):
                 continue
             driver = self._drivers[record.driver]
             path = root / driver.path(record.name).relative_to(self._root)
             if record.options.get("device") and str(path) in mounted:
                 # Nothing looks at it: what is mounted may not answer.
-                self._unmount_in_background(record)
+                self.mounting.unmount_in_background(record)
                 continue
             if not path.is_dir():
                 recovery.report(f"volume {record.name}", f"{path} is missing", "it is made anew, and is empty")
             self._repair(record.name, driver.repair)
-        running = {one for name in self._records for one in self._running_users(name)}
+        running = {one for name in self._records for one in self.mounting.running_users(name)}
         for left in self._remote.hold_mounts_of(running):
-            self._in_background(self._remote.end_left(left))
-
-    async def close(self) -> None:
-        """Wait for no plugin any more: what it has not unmounted the next start unmounts."""
-        for task in self._unmounting:
-            task.cancel()
-        await asyncio.gather(*self._unmounting, return_exceptions=True)
+            self.mounting.in_background(self._remote.end_left(left))
 
     @staticmethod
     def _repair(name: str, action: Callable[[str], object]) -> None:
@@ -189,10 +177,6 @@ class VolumeService:
             labels.setdefault(_ANONYMOUS, "")
         record = await self._ensure(name, request.Driver or "local", request.DriverOpts or {}, labels)
         return self._view(record)
-
-    def _is_remote(self, record: VolumeRecord) -> bool:
-        """Whether a plugin has the volume."""
-        return record.driver not in self._drivers
 
     async def _ensure(
         self, name: str, driver_name: str, options: dict[str, str], labels: dict[str, str]
@@ -257,9 +241,9 @@ class VolumeService:
 
     async def inspect(self, name: str) -> Volume:
         """One volume; one of a plugin as that describes it, if it answers. Raises NotFound."""
-        record = self._get(name)
+        record = find_volume(self._records, name)
         view = self._view(record)
-        if self._is_remote(record):
+        if self.mounting.is_remote(record):
             try:
                 found = await self._remote.driver(record.driver).find(name)
             except (NotFound, PluginError) as error:
@@ -298,14 +282,14 @@ class VolumeService:
                 raise Conflict(f"remove {name}: volume is in use - [{', '.join(users)}]")
             if unknown := self._why_users_unknown():
                 raise Conflict(f"remove {name}: {unknown}")
-            if self._is_remote(record):
+            if self.mounting.is_remote(record):
                 await self._remove_from_plugin(record, force=force)
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             del self._records[name]
             await self._state.flush()
-            if not self._is_remote(record):
+            if not self.mounting.is_remote(record):
                 await self._delete(record)
 
     async def _remove_from_plugin(self, record: VolumeRecord, *, force: bool) -> None:
@@ -326,13 +310,6 @@ class VolumeService:
         if not strays and all(damage.remedy == UPGRADE for damage in damages):
             return f"the record of a container {damages[0].found}, and which volumes it uses is not known: {UPGRADE}"
         return f"the record of a container is damaged or lost, and which volumes it uses is not known: {REBUILD}"
-
-    def _is_in_use(self, name: str) -> bool:
-        """Whether a container that runs has it mounted."""
-        return bool(self._running_users(name))
-
-    def _running_users(self, name: str) -> list[str]:
-        return [user.container_id for user in self._references.volume_users(name) if user.running]
 
     def _may_be_used(self, name: str) -> bool:
         return bool(self._why_users_unknown()) or bool(self._references.volume_users(name))
@@ -376,7 +353,7 @@ class VolumeService:
         """Delete what a discarded volume has left, before its name means another one."""
         if name in self._discarded:
             record = self._discarded[name]
-            if self._is_remote(record):
+            if self.mounting.is_remote(record):
                 await self._remove_from_plugin(record, force=True)
             else:
                 await self._delete(record)
@@ -384,7 +361,7 @@ class VolumeService:
 
     async def _delete(self, record: VolumeRecord) -> None:
         """Delete a volume's directory. Raises OSError and SystemFault when it cannot even be moved to the trash."""
-        aside = await self._in_thread(record, self._drivers[record.driver].remove, record.name)
+        aside = await self.mounting.in_thread(record, self._drivers[record.driver].remove, record.name)
         if aside is not None:
             await self.trash.remove(aside)
 
@@ -400,7 +377,7 @@ class VolumeService:
         for name, record in sorted(self._records.items()):
             if self._references.volume_users(name) or not (everything or _ANONYMOUS in record.labels):
                 continue
-            if self._is_remote(record):
+            if self.mounting.is_remote(record):
                 continue  # as dockerd: other hosts may use it
             if not (filters.labels(record.labels) and filters.without_labels(record.labels)):
                 continue
@@ -429,7 +406,7 @@ class VolumeService:
 
     async def _size_or_unknown(self, name: str) -> int:
         """Bytes of a volume's files; -1, the API's "not available", when they cannot be counted, as a plugin's."""
-        if self._is_remote(self._get(name)):
+        if self.mounting.is_remote(find_volume(self._records, name)):
             return -1
         try:
             return await self.size(name)
@@ -439,7 +416,7 @@ class VolumeService:
 
     async def size(self, name: str) -> int:
         """Bytes of a volume's files. Raises OSError, and SystemFault when its file system does not answer."""
-        record = self._get(name)
+        record = find_volume(self._records, name)
         return (await self._sizes.of(self._drivers[record.driver].path(name))).size
 
     @staticmethod
@@ -465,16 +442,16 @@ class VolumeService:
             labels = _labels(plan)
             existing = self._records.get(plan.name)
             unspecified = plan.driver in ("", "local")
-            if existing is not None and unspecified and not self._is_remote(existing):
+            if existing is not None and unspecified and not self.mounting.is_remote(existing):
                 record = existing
             else:
                 # A plugin may be about to remove the one that exists: that is waited for.
                 driver_name = existing.driver if existing is not None and unspecified else plan.driver or "local"
                 record = await self._ensure(plan.name, driver_name, plan.driver_options or {}, labels)
             plan.driver = record.driver
-            plan.source = self._mountpoint(record)
-            if self._is_directory(record):
-                await self._own(record)
+            plan.source = self.mounting.mountpoint(record)
+            if self.mounting.is_directory(record):
+                await self.mounting.own(record)
 
     async def _make_anonymous(self, plans: Iterable[MountPlan]) -> None:
         """Make the volumes of names that nobody else has heard of, many at once."""
@@ -488,150 +465,16 @@ class VolumeService:
         for first in range(0, len(records), _AT_ONCE):
             await self._make(self._drivers["local"], records[first : first + _AT_ONCE])
 
-    def is_plain(self, name: str) -> bool:
-        """Whether the volume is a plain directory, which copy-up can fill."""
-        return self._is_directory(self._get(name))
-
-    def _is_directory(self, record: VolumeRecord) -> bool:
-        return not (record.options.get("device") or self._is_remote(record))
-
-    async def prepare_mount(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
-        """Have what a mount shows ready for a start, and return the mount for the spec.
-
-        Raises NotFound, InvalidParameter for a missing source, and SystemFault.
-        """
-        if plan.type == "tmpfs":
-            return TmpfsMount(plan.destination, plan.tmpfs_options)
-        if plan.type == "bind":
-            source = plan.source
-            found = await executors.foreign.run(source, prepare_source, plan)
-        else:
-            record = self._get(plan.name)
-            source = str(await self._mounted(record, container_id, plan.destination))
-            found = await self._in_thread(record, examine, source)
-            self._publish_mount(plan, container_id, "mount")
-        return BindMount(
-            source,
-            plan.destination,
-            plan.rw,
-            found.propagation,
-            recursive=not plan.non_recursive,
-            recursive_read_only=found.is_directory and not (plan.read_only_non_recursive or plan.non_recursive),
-            subpath=plan.subpath,
-            restrictions=found.restrictions,
-        )
-
-    async def _mounted(self, record: VolumeRecord, container_id: str, destination: str) -> Path:
-        if self._is_remote(record):
-            return Path(await self._remote.mount(record.driver, record.name, container_id, destination))
-        driver = self._drivers[record.driver]
-        if not record.options.get("device"):
-            await self._own(record)
-            return driver.path(record.name)
-        async with self._locks.hold(record.name):
-            return await self._in_thread(record, driver.mount, record.name, record.options, seconds=_MOUNT_SECONDS)
-
-    async def _in_thread(
-        self, record: VolumeRecord, function: Callable[..., T], *arguments: object, seconds: float = _ANSWER_SECONDS
-    ) -> T:
-        """Call what looks at a volume's data. Raises SystemFault when a mounted file system does not answer."""
-        if self._is_directory(record):
-            return await executors.storage.run(function, *arguments)
-        path = self._mountpoint(record)
-        return await executors.foreign.run(path, function, *arguments, seconds=seconds)
-
-    async def _own(self, record: VolumeRecord) -> None:
-        """Have a volume's files owned as this engine's containers need them. Raises InvalidParameter."""
-        if record.owners == self._id_mapping.owners and not record.changing:
-            return
-        async with self._locks.hold(record.name):
-            if record.owners == self._id_mapping.owners and not record.changing:
-                return
-            await change_owners_of(
-                record, self._id_mapping.owners, self._drivers[record.driver].path(record.name), self._save
-            )
-
-    def _save(self, record: VolumeRecord) -> None:
-        with self._state.transaction() as connection:
-            connection.execute(
-                "UPDATE volumes SET document = ? WHERE name = ?", (VOLUME_DOCUMENTS.encode(record), record.name)
-            )
-
-    async def check_sources(self, plans: Iterable[MountPlan]) -> None:
-        """Raise InvalidParameter for a bind source that has to be there and is not."""
-        for plan in plans:
-            must_exist = plan.type == "bind" and not plan.make_source
-            if must_exist and not await executors.foreign.run(plan.source, os.path.lexists, plan.source):
-                raise missing(plan.source)
-
-    async def unmount_unused(self, plans: Iterable[MountPlan], container_id: str = "") -> None:
-        """After a container's end: unmount volumes that no running container uses. Logs what fails."""
-        for plan in plans:
-            record = self._records.get(plan.name) if plan.type == "volume" else None
-            if record is None:
-                continue
-            if container_id:
-                self._publish_mount(plan, container_id, "unmount")
-            if self._is_remote(record):
-                task = self._in_background(self._remote.release(container_id, plan.destination))
-            elif record.options.get("device") and not self._is_in_use(record.name):
-                task = self._unmount_in_background(record)
-            else:
-                continue
-            # Who mounts it meanwhile may wait for a file server or a plugin; the container's end does not, nor a start.
-            await asyncio.wait((task,), timeout=_UNMOUNT_SECONDS if self._recovery is not None else 0)
-
-    async def _unmount_unused(self, record: VolumeRecord) -> None:
-        async with self._locks.hold(record.name):
-            if self._is_in_use(record.name):
-                return
-            try:
-                driver = self._drivers[record.driver]
-                await self._in_thread(record, driver.unmount, record.name, seconds=_UNMOUNT_SECONDS)
-            except (EngineError, OSError) as error:
-                _log.warning("volume %s: cannot unmount it: %s", record.name, error)
-
-    def _unmount_in_background(self, record: VolumeRecord) -> asyncio.Task[None]:
-        return self._in_background(self._unmount_unused(record))
-
-    def _in_background(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._unmounting.add(task)
-        task.add_done_callback(self._unmounting.discard)
-        return task
-
-    def _publish_mount(self, plan: MountPlan, container_id: str, action: str) -> None:
-        attributes = {"container": container_id, "driver": plan.driver}
-        if action == "mount":
-            attributes |= {
-                "destination": plan.destination,
-                "propagation": plan.propagation,
-                "read/write": str(plan.rw).lower(),
-            }
-        self._events.publish("volume", action, plan.name, attributes)
-
-    def _get(self, name: str) -> VolumeRecord:
-        record = self._records.get(name)
-        if record is None:
-            raise NotFound(f"get {name}: no such volume")
-        return record
-
     def _view(self, record: VolumeRecord) -> Volume:
         return Volume(
             CreatedAt=rfc3339(record.created_ns // 1_000_000_000 * 1_000_000_000),
             Driver=record.driver,
             Labels=record.labels or None,
-            Mountpoint=self._mountpoint(record),
+            Mountpoint=self.mounting.mountpoint(record),
             Name=record.name,
             Options=record.options or None,
             Scope=record.scope,
         )
-
-    def _mountpoint(self, record: VolumeRecord) -> str:
-        """Where the data is; of a plugin's volume what that has said last."""
-        if self._is_remote(record):
-            return self._remote.driver(record.driver).mountpoint(record.name)
-        return str(self._drivers[record.driver].path(record.name))
 
 
 def _labels(plan: MountPlan) -> dict[str, str]:

@@ -265,20 +265,20 @@ async def test_ready_mounts_say_what_the_spec_needs(bench: Bench, tmp_path: Path
     service = bench.service
     plan = parse_bind("data:/a:ro")
     await service.ensure_volumes([plan])
-    mount = await service.prepare_mount(plan, "c1")
+    mount = await service.mounting.prepare_mount(plan, "c1")
     assert isinstance(mount, BindMount)
     assert (mount.source, mount.writable, mount.propagation) == (plan.source, False, "rprivate")
-    assert await service.prepare_mount(parse_mount(Mount("/t", "", "tmpfs")), "c1") == TmpfsMount(
+    assert await service.mounting.prepare_mount(parse_mount(Mount("/t", "", "tmpfs")), "c1") == TmpfsMount(
         "/t", ["noexec", "nosuid", "nodev", "rprivate"]
     )
     missing = tmp_path / "made/on/demand"
-    await service.prepare_mount(parse_bind(f"{missing}:/x"), "c1")
+    await service.mounting.prepare_mount(parse_bind(f"{missing}:/x"), "c1")
     assert missing.is_dir()
     with pytest.raises(InvalidParameter, match="bind source path does not exist: /no/such"):
-        await service.prepare_mount(parse_mount(Mount("/x", "/no/such", "bind")), "c1")
+        await service.mounting.prepare_mount(parse_mount(Mount("/x", "/no/such", "bind")), "c1")
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidParameter, match=r"error while creating mount source path '.*/file/below': mkdir .*"):
-        await service.prepare_mount(parse_bind(f"{tmp_path}/file/below:/x"), "c1")
+        await service.mounting.prepare_mount(parse_bind(f"{tmp_path}/file/below:/x"), "c1")
 
 
 def _anonymous(count: int) -> list[MountPlan]:

@@ -205,14 +205,14 @@ class Archives:
         context = self._context
         plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
         begun: list[MountPlan] = []
-        stack.push_async_callback(context.volumes.unmount_unused, begun, container.id)
+        stack.push_async_callback(context.volumes.mounting.unmount_unused, begun, container.id)
         ready: list[BindMount | TmpfsMount] = []
         for plan in plans:
             begun.append(plan)
             if plan.type == "image":
                 ready.append(self._mounted.ready(plan, container.id))
             else:
-                ready.append(await context.volumes.prepare_mount(plan, container.id))
+                ready.append(await context.volumes.mounting.prepare_mount(plan, container.id))
         files = context.files.of(container.id)
         names = {"/etc/hostname": files.hostname, "/etc/hosts": files.hosts, "/etc/resolv.conf": files.resolv_conf}
         chosen = {plan.destination for plan in plans}

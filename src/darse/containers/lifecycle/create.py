@@ -83,7 +83,7 @@ class Creation:
         if not recursive_read_only:
             for plan in plans:
                 plan.read_only_non_recursive |= plan.type == "bind" and not plan.rw
-        await context.volumes.check_sources(plans)
+        await context.volumes.mounting.check_sources(plans)
         mounted = await self._mounted.resolve(plans)
         links = self._links.resolve(host.Links or (), host.NetworkMode)
         host.Links = None  # told from the record, in the targets' current names
@@ -246,7 +246,7 @@ class Creation:
             if plan.type == "volume"
             and not plan.no_copy
             and not plan.from_container
-            and context.volumes.is_plain(plan.name)
+            and context.volumes.mounting.is_plain(plan.name)
             and is_empty(Path(plan.source), plan.subpath)
         ]
         overlay = context.snapshots.overlay(container.id)

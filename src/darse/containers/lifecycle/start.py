@@ -167,7 +167,7 @@ class ContainerStart:
             if plan.type == "image":
                 mounts.append(self._image_mounts.ready(plan, container.id, mapping))
             else:
-                mounts.append(await self._context.volumes.prepare_mount(plan, container.id))
+                mounts.append(await self._context.volumes.mounting.prepare_mount(plan, container.id))
         return mounts
 
     def _plan_bundle(
@@ -182,7 +182,9 @@ class ContainerStart:
         context, config, record = self._context, self._context.config, container.record
         files = context.files.of(container.id)
         plain = {
-            one.destination for one in record.mounts if one.type == "volume" and context.volumes.is_plain(one.name)
+            one.destination
+            for one in record.mounts
+            if one.type == "volume" and context.volumes.mounting.is_plain(one.name)
         }
         image = context.images.by_id(record.image_id)
         inputs = SpecInputs(

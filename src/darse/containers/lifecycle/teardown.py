@@ -55,7 +55,7 @@ class Teardown:
 
     async def unmount_volumes(self, container: Container, plans: Iterable[MountPlan]) -> None:
         """Unmount the container's volumes that no other container uses."""
-        await self._context.volumes.unmount_unused(plans, container.id)
+        await self._context.volumes.mounting.unmount_unused(plans, container.id)
 
     def release_sandbox(self, container: Container) -> None:
         """Give back the network sandbox: links, addresses and ports."""
