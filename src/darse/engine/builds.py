@@ -112,7 +112,7 @@ class Builds:
 
 def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], BuildService]:
     """Import what builds are made of; return what makes the service."""
-    from darse.build.cache.storage import DatabaseCacheStorage  # noqa: PLC0415
+    from darse.build.cache.database_storage import DatabaseCacheStorage  # noqa: PLC0415
     from darse.build.executor import EngineExecutor  # noqa: PLC0415
     from darse.build.history import BuildHistory  # noqa: PLC0415
     from darse.build.service import BuildService  # noqa: PLC0415

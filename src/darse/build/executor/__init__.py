@@ -1,4 +1,4 @@
-"""The executor of builds on this engine: does what `darse.build.solver.executor` asks, with snapshots and processes.
+"""The executor of builds on this engine: it does what `solver.operation_executor` asks, with snapshots and processes.
 
 executor            sources, operations and snapshots, for one build's session
 processes           RUN, in transient containers

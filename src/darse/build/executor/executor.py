@@ -43,7 +43,7 @@ from darse.build.graph.operations import (
 )
 from darse.build.graph.selectors import Selector
 from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalSource, OCILayoutSource, SourceOperation
-from darse.build.solver.executor import Inputs, OperationExecutor, Snapshot, WriteLog
+from darse.build.solver.operation_executor import Inputs, OperationExecutor, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import TransientContainers
 from darse.core.errors import NotFound

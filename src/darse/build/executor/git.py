@@ -24,7 +24,7 @@ from darse.build.executor.agents import forwarded
 from darse.build.executor.session import BuildSession
 from darse.build.graph.operations import SecretMount
 from darse.build.graph.sources import GitSource
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import Snapshotter
 from darse.images.threads import run_to_end

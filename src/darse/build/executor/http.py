@@ -24,7 +24,7 @@ from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
 from darse.build.executor.trees import Trees
 from darse.build.graph.sources import HTTPSource
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.core.errors import EngineError
 from darse.images.snapshots.snapshotter import Snapshotter
 from darse.images.transfer.service import RegistryService

@@ -5,7 +5,7 @@ from __future__ import annotations
 from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
 from darse.build.graph.sources import ImageSource, OCILayoutSource
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.core.errors import EngineError, NotFound
 from darse.image_spec import platforms
 from darse.image_spec.platforms import InvalidPlatform, Platform

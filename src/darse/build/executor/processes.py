@@ -24,7 +24,7 @@ from darse.build.graph.operations import (
     SecretMount,
     SecurityMode,
 )
-from darse.build.solver.executor import Inputs, Snapshot, WriteLog
+from darse.build.solver.operation_executor import Inputs, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import SecretFile, TransientContainers, TransientRequest
 from darse.core.errors import EngineError

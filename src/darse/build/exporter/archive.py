@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from darse.archive.tar_writer import TreePacker
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.linux.pipes import PipeEnd
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from darse.build.errors import BuildError
 from darse.build.exporter.attestations import attestation_of
 from darse.build.exporter.layers import LayerExport
 from darse.build.exporter.options import ExportOptions, PlatformResult
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.times import rfc3339

@@ -9,7 +9,7 @@ import msgspec
 
 from darse.build.dockerfile.convert.image import ImageDocument
 from darse.build.errors import BuildError
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.core.errors import InvalidParameter
 from darse.image_spec import platforms
 from darse.images.layers.compression import Compression

@@ -27,7 +27,7 @@ from darse.build.remote_cache.formats import (
     read_inline,
 )
 from darse.build.remote_cache.places import CachePlace
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 from darse.core.errors import EngineError
 from darse.core.locks import KeyedLocks
 from darse.image_spec import platforms

@@ -22,12 +22,12 @@ them goes.
 """
 
 from darse.build.solver.cache_mounts import CacheMountPool
+from darse.build.solver.cache_storage import CacheRecord, CacheStorage, MemoryCacheStorage, RecordKind
 from darse.build.solver.errors import SolveError
-from darse.build.solver.executor import OperationExecutor, Snapshot
 from darse.build.solver.gc import CacheFilter, PrunePolicy, prunable
+from darse.build.solver.operation_executor import OperationExecutor, Snapshot
 from darse.build.solver.progress import Outcome, OutcomeKind, VertexCompleted, VertexLog, VertexStarted
 from darse.build.solver.solver import Solution, Solver
-from darse.build.solver.storage import CacheRecord, CacheStorage, MemoryCacheStorage, RecordKind
 
 __all__ = [
     "CacheFilter",

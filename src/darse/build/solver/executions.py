@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from darse.build.solver.executor import Snapshot
-from darse.build.solver.storage import CacheStorage
+from darse.build.solver.cache_storage import CacheStorage
+from darse.build.solver.operation_executor import Snapshot
 
 
 async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:

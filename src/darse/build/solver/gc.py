@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from darse.build.errors import BuildError
-from darse.build.solver.storage import CacheRecord, RecordKind
+from darse.build.solver.cache_storage import CacheRecord, RecordKind
 from darse.core.expressions import CostlyExpression, Expression, InvalidExpression
 from darse.durations import InvalidDuration, parse_duration
 

@@ -16,12 +16,12 @@ from darse.build.graph.selectors import InputDependency, dependencies
 from darse.build.graph.sources import GitSource, LocalSource
 from darse.build.solver import keys
 from darse.build.solver.cache_mounts import CacheMountPool
+from darse.build.solver.cache_storage import CacheRecord, CacheStorage, RecordKind, ResultImports
 from darse.build.solver.errors import SolveError
 from darse.build.solver.executions import Executions, SharedExecution, uninterrupted
-from darse.build.solver.executor import OperationExecutor, Snapshot
 from darse.build.solver.gc import PrunePolicy, prunable
+from darse.build.solver.operation_executor import OperationExecutor, Snapshot
 from darse.build.solver.progress import Outcome, OutcomeKind, Report, VertexCompleted, VertexLog, VertexStarted
-from darse.build.solver.storage import CacheRecord, CacheStorage, RecordKind, ResultImports
 
 _T = TypeVar("_T")
 # Tasks of a build that end in one turn of the event loop: others are served between them.

@@ -18,7 +18,7 @@ from darse.build.graph import (
 )
 from darse.build.graph.sources import SourceOperation
 from darse.build.solver import Snapshot
-from darse.build.solver.executor import Inputs, WriteLog
+from darse.build.solver.operation_executor import Inputs, WriteLog
 from tests.unit.build.solver import trees
 from tests.unit.build.solver.trees import Tree
 

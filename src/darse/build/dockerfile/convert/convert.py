@@ -17,7 +17,7 @@ from darse.build.dockerfile.convert.nodes import definition_of
 from darse.build.dockerfile.convert.options import ConvertOptions, ImageResolver
 from darse.build.dockerfile.convert.outline import Outline, outline_of
 from darse.build.dockerfile.convert.platforms import parse_platform, same_machine
-from darse.build.dockerfile.convert.processes import run_process
+from darse.build.dockerfile.convert.run import run_process
 from darse.build.dockerfile.convert.scopes import GlobalScope, global_scope, predefined
 from darse.build.dockerfile.convert.stages import (
     SCRATCH_NAME,

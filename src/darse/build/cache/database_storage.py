@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from darse.build.solver.storage import CacheRecord, RecordLeases
+from darse.build.solver.cache_storage import CacheRecord, RecordLeases
 from darse.core.state import State
 
 # Operations of which the last inputs are remembered, the newest.

@@ -6,7 +6,7 @@ takes its results with it. Links and operations are hints: they can be lost with
 Records that a build uses are leased: they are not removed until the last lease is released. Leases are not stored: what
 an engine leased before it was killed is free again.
 
-`tests/unit/build/solver/storage_suite.py` holds what every implementation must show.
+`tests/unit/build/solver/cache_storage_suite.py` holds what every implementation must show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from darse.build.solver.executor import Snapshot
+from darse.build.solver.operation_executor import Snapshot
 
 
 class RecordKind(enum.StrEnum):

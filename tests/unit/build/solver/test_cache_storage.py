@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from darse.build.solver import CacheStorage, MemoryCacheStorage
-from tests.unit.build.solver.storage_suite import StorageSuite
+from tests.unit.build.solver.cache_storage_suite import StorageSuite
 
 
 class TestMemory(StorageSuite):

@@ -10,8 +10,8 @@ import pytest
 from darse.build.cache import SCHEMA, DatabaseCacheStorage
 from darse.build.solver import CacheRecord, CacheStorage, Solver
 from darse.core.state import State
+from tests.unit.build.solver.cache_storage_suite import StorageSuite
 from tests.unit.build.solver.fake import FakeExecutor
-from tests.unit.build.solver.storage_suite import StorageSuite
 from tests.unit.build.solver.test_solver import chain
 
 
