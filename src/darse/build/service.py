@@ -21,6 +21,7 @@ from darse.archive.stream import is_compressed
 from darse.build.base_images import BaseImages
 from darse.build.client_agents import AgentCalls, ClientAgents
 from darse.build.client_contexts import ClientContext
+from darse.build.collection import CACHE_SHARE, LEAST_CACHE, collection_policies
 from darse.build.context.kept_trees import ContextTrees, KeptTree
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
@@ -28,28 +29,29 @@ from darse.build.context.transferring import Transfers
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import (
     Converted,
-    ConvertOptions,
-    ImageResolver,
-    check_dockerfile,
     convert,
-    list_targets,
 )
-from darse.build.dockerfile.convert.git import parse_git
+from darse.build.dockerfile_source import (
+    DEFAULT_DOCKERFILE,
+    dockerfile_path,
+    dockerfile_text,
+    facts_of,
+    read_dockerfile,
+)
 from darse.build.errors import BuildError
 from darse.build.executor import EngineExecutor
 from darse.build.executor.session import BuildSession
-from darse.build.exporter import ExportOptions, PlatformResult, export_images, parse_annotations
+from darse.build.exporter import ExportOptions, PlatformResult, export_images
 from darse.build.graph import Definition, GitSource, GraphBuilder, NetworkMode, VertexMetadata
 from darse.build.history import BuildHistory, BuildHistoryService
-from darse.build.ignore import clean
 from darse.build.image_layouts import ImageLayouts, LayoutsOfBuild, is_layout
 from darse.build.kept import KeptRecords
+from darse.build.options import convert_options, export_options, git_context
 from darse.build.progress import (
     BuildPlanned,
     BuildReport,
     BuildWarned,
     BuiltImage,
-    DockerfileFacts,
     DockerfileRead,
     VertexNote,
     ignore_events,
@@ -59,18 +61,15 @@ from darse.build.provenance import BuildFacts, predicate
 from darse.build.remote_cache import CacheExports, CacheImports, CachePlace, ExportedCache, results_of
 from darse.build.request import BuildRequest, ContextClaim
 from darse.build.solver import (
-    CacheFilter,
     CacheRecord,
     CacheStorage,
     OperationExecutor,
     PrunePolicy,
-    RecordKind,
     Solution,
     Solver,
 )
 from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter
-from darse.image_spec import platforms
 from darse.images.gc.collector import Lease
 from darse.images.service import ImageService
 from darse.images.transfer.service import RegistryService
@@ -81,11 +80,6 @@ if TYPE_CHECKING:
 
 Archives: TypeAlias = AsyncIterator[tuple[str, AsyncIterator[bytes]]]
 """Archives of directories that a client sends, by name."""
-DEFAULT_DOCKERFILE = "Dockerfile"
-#: Of the file system of the data root: a tenth may be cache, and two gigabytes in any case.
-CACHE_SHARE = 10
-LEAST_CACHE = 2 << 30
-_TWO_DAYS, _TWO_MONTHS, _LARGE = 48 * 3600, 60 * 24 * 3600, 512 << 20
 # As many bytes of a URL's content as tell what it is.
 _SNIFFED = 512
 _DOCKERFILE_LIMIT = 16 << 20
@@ -182,7 +176,7 @@ class BuildService:
                 path = await self._receive(request, archives, contexts, layouts)
                 for name, claim in request.trees.items():
                     contexts.add_tree(name, await held.enter_async_context(self._transferred(name, claim, report)))
-                dockerfile = await _read_dockerfile(contexts, path, request.dockerfile_content, report)
+                dockerfile = await read_dockerfile(contexts, path, request.dockerfile_content, report)
                 if request.dockerfile_content is None:
                     await executors.storage.run(contexts.remove_builder_files, MAIN, path)
             options = [convert_options(request, repository, str(one)) for one in request.platforms or ("",)]
@@ -238,7 +232,7 @@ class BuildService:
         self, request: BuildRequest, archives: Archives, contexts: ReceivedContexts, layouts: LayoutsOfBuild
     ) -> str:
         """Receive the contexts; return the Dockerfile's path in the main one."""
-        path = _dockerfile_path(request)
+        path = dockerfile_path(request)
         async for name, pieces in archives:
             if is_layout(request.contexts.get(name, "")):
                 await layouts.receive(pieces)
@@ -274,7 +268,7 @@ class BuildService:
         solution = await self.solver.solve(definition, report, executor)
         try:
             assert solution.snapshot is not None
-            path = _dockerfile_path(request)
+            path = dockerfile_path(request)
 
             def read(root: int) -> bytes | None:
                 return read_regular(root, path, _DOCKERFILE_LIMIT)
@@ -282,7 +276,7 @@ class BuildService:
             content = await self.executor.trees.read(self.executor.layers_of(solution.snapshot), read)
         finally:
             self.solver.release(solution)
-        return _dockerfile(path, content, report)
+        return dockerfile_text(path, content, report)
 
     async def receive_remote(
         self, pieces: AsyncIterator[bytes], url: str, path: str, contexts: ReceivedContexts
@@ -439,26 +433,6 @@ async def _ended(task: asyncio.Task[BuiltImage]) -> None:
     await asyncio.wait({task})
 
 
-def git_context(remote: str) -> GitSource | None:
-    """The repository that a context is in; None where the URL is that of a file. Raises DockerfileError."""
-    if remote.startswith("github.com/"):
-        path, mark, fragment = remote.partition("#")
-        remote = f"https://{path.removesuffix('.git')}.git{mark}{fragment}"
-    reference = parse_git(remote) if remote else None
-    return reference.source() if reference is not None else None
-
-
-def export_options(request: BuildRequest) -> ExportOptions:
-    """The part of a request that is about the image. Raises BuildError."""
-    options = ExportOptions(
-        names=[str(name) for name in request.names],
-        epoch=request.source_date_epoch,
-        squash=request.squash,
-        annotations=parse_annotations(request.annotations),
-    )
-    return options.with_attributes(request.attributes)
-
-
 def _together(converted: Sequence[Converted]) -> Definition:
     """The graphs of all platforms, for who shows them."""
     found = converted[0].definition
@@ -466,82 +440,6 @@ def _together(converted: Sequence[Converted]) -> Definition:
         vertices = {**found.vertices, **one.definition.vertices}
         found = Definition(vertices, None, {**found.metadata, **one.definition.metadata})
     return found
-
-
-def convert_options(request: BuildRequest, context: GitSource | None = None, platform: str = "") -> ConvertOptions:
-    """The part of a request that makes the graph of a platform; `context` stands for the client's directory."""
-    return ConvertOptions(
-        context=context,
-        build_arguments=request.arguments,
-        target=request.target,
-        platform=platform,
-        show_platform=len(request.platforms) > 1,
-        build_platform=str(platforms.host()),
-        labels=request.labels,
-        contexts=request.contexts,
-        no_cache=request.no_cache,
-        no_cache_stages=request.no_cache_stages,
-        network=request.network,
-        extra_hosts=request.extra_hosts,
-        shm_size=request.shm_size,
-        ulimits=request.ulimits,
-        cgroup_parent=request.cgroup_parent,
-        source_date_epoch=request.source_date_epoch,
-        check=request.check,
-    )
-
-
-def collection_policies(limit: int) -> list[PrunePolicy]:
-    """What is collected without being asked for, as by dockerd: one after the other; `limit` is bytes of all records.
-
-    Sources and cache mounts of two days ago go where they are large, results of two months ago, then the least used.
-    """
-    large = [
-        PrunePolicy((CacheFilter("type", "==", kind.value),), keep_duration=_TWO_DAYS, max_used_space=_LARGE)
-        for kind in (RecordKind.LOCAL, RecordKind.CACHE_MOUNT, RecordKind.GIT)
-    ]
-    return [*large, PrunePolicy(keep_duration=_TWO_MONTHS, max_used_space=limit), PrunePolicy(max_used_space=limit)]
-
-
-async def facts_of(call: str, options: ConvertOptions, source: str, bases: ImageResolver) -> DockerfileFacts:
-    """What is asked about the Dockerfile. Raises BuildError."""
-    match call:
-        case "check":
-            found = await in_thread(partial(check_dockerfile, source, options), bases)
-            return DockerfileFacts(call, found.warnings, found.error)
-        case "outline":
-            converted = await in_thread(partial(convert, source, options), bases)
-            return DockerfileFacts(call, outline=converted.outline)
-        case "targets":
-            return DockerfileFacts(call, targets=tuple(list_targets(source)))
-    raise BuildError(f"unknown call {call!r}: it is one of build, check, outline, targets")
-
-
-async def _read_dockerfile(
-    contexts: ReceivedContexts, path: str, content: bytes | None, report: BuildReport
-) -> DockerfileRead:
-    """The Dockerfile, which may have come apart from the context. Raises BuildError in docker's words."""
-    async with internal_vertex(report, f"[internal] load build definition from {path}"):
-        if content is not None:
-            return _dockerfile(path, content, report)
-        content = await executors.storage.run(contexts.read, MAIN, path)
-        if content is None and path == DEFAULT_DOCKERFILE:
-            content = await executors.storage.run(contexts.read, MAIN, path.lower())
-        return _dockerfile(path, content, report)
-
-
-def _dockerfile_path(request: BuildRequest) -> str:
-    return clean(request.dockerfile.lstrip("/")) if request.dockerfile else DEFAULT_DOCKERFILE
-
-
-def _dockerfile(path: str, content: bytes | None, report: BuildReport) -> DockerfileRead:
-    if content is None:
-        raise BuildError(f"Cannot locate specified Dockerfile: {path}")
-    if not content:
-        raise BuildError(f"the Dockerfile ({path}) cannot be empty")
-    read = DockerfileRead(path, content.decode("utf-8", "surrogateescape"))
-    report(read)
-    return read
 
 
 def is_archive(start: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from darse.build.service import collection_policies, git_context
+from darse.build.collection import collection_policies
+from darse.build.options import git_context
 from darse.build.solver import CacheRecord, RecordKind, prunable
 
 _DAY = 24 * 3600.0

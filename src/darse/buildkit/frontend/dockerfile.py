@@ -18,12 +18,14 @@ from darse.build.base_images import BaseImages
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import Converted, ResolvedImage, convert
 from darse.build.dockerfile.directives import detect_syntax
+from darse.build.dockerfile_source import facts_of
 from darse.build.errors import BuildError
 from darse.build.graph import GitSource, LocalSource
 from darse.build.ignore import read_ignore_file
+from darse.build.options import convert_options, git_context
 from darse.build.progress import BuildPlanned, BuildReport, BuildWarned, DockerfileRead, internal_vertex
 from darse.build.request import BuildRequest
-from darse.build.service import BuildService, convert_options, facts_of, git_context
+from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor
 from darse.buildkit.frontend.options import build_request, is_built_in, is_multi_platform
 from darse.buildkit.frontend.questions import answer
