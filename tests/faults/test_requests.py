@@ -117,7 +117,6 @@ RAW = {
     "a protocol that is none": raw("GET /_ping NONSENSE/9.9", "Host: x"),
     "a method that is none": raw("BREW /_ping HTTP/1.1", "Host: x"),
     "no protocol": b"GET /_ping\r\n\r\n",
-    "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS to a plain socket": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200 + b"\r\n\r\n",
     "a NUL in the path": b"GET /containers/\x00/json HTTP/1.1\r\nHost: x\r\n\r\n",
     "a path that is no UTF-8": b"GET /containers/\xff\xfe/json HTTP/1.1\r\nHost: x\r\n\r\n",

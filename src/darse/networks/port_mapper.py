@@ -262,6 +262,8 @@ def _by_mode(records: Mapping[int, NetworkRecord], target: Target) -> tuple[dict
 
 def _direct(ports: Iterable[PublishedPort], opened: Target) -> list[PublishedPort]:
     """These ports of the host, of which those whose containers' own ports are let in, too, are marked so once."""
+    if not any(opened.values()):
+        return list(ports)
     seen: set[tuple[str, str, int]] = set()
     marked = []
     for port in ports:
@@ -274,12 +276,12 @@ def _direct(ports: Iterable[PublishedPort], opened: Target) -> list[PublishedPor
 
 def _untranslated(shown: PortMap, opened: Target, translated: Target) -> list[PublishedPort]:
     """What is published of addresses that nothing is translated to: the container's ports themselves."""
+    versions = [version for version in (4, 6) if opened[version] and not translated[version]]
+    if not versions:
+        return []
     found = []
     for key, bindings in shown.items():
-        number, protocol = split_key(key)
-        found += [
-            PublishedPort(protocol, "", 0, opened[version], number, direct=True)
-            for version in (4, 6)
-            if bindings is not None and opened[version] and not translated[version]
-        ]
+        if bindings is not None:
+            number, protocol = split_key(key)
+            found += [PublishedPort(protocol, "", 0, opened[version], number, direct=True) for version in versions]
     return found

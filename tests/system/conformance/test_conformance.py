@@ -315,6 +315,7 @@ def drive_builds(api: CheckedClient, engine: Engine) -> None:
     api("GET", "/images/built:1/json", expect=200)
     api("POST", "/build?dockerfile=none", context.getvalue(), expect=400)
     api("POST", "/build/cancel?id=nobody", expect=200)
+    api("POST", "/session", expect=400)
     (last, *_) = engine.api("GET", "/darse/builds").json()
     assert engine.api("GET", f"/darse/builds/{last['ID']}").status == 200
     assert engine.api("GET", f"/darse/builds/{last['ID']}/logs").status == 200
@@ -386,7 +387,8 @@ UNDECLARED = {
     *("/containers/{}/checkpoints", "/containers/{}/checkpoints/{}"),
     "/build/cancel",
     # For `darse build`: what a classic client cannot ask for.
-    *("/build/agents", "/build/caches/{}", "/darse/builds", "/darse/builds/{}", "/darse/builds/{}/logs"),
+    *("/build/agents", "/build/caches/{}", "/build/contexts"),
+    *("/darse/builds", "/darse/builds/{}", "/darse/builds/{}/logs"),
 }
 
 

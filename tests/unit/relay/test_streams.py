@@ -96,9 +96,8 @@ def test_a_reset_is_passed_on(led: Led, of_client: bool) -> None:
 
 def test_without_a_server_the_client_is_reset(led: Led) -> None:
     led.server.close()
-    client = led.client()
     with pytest.raises(ConnectionResetError):
-        client.recv(1)
+        led.client().recv(1)
 
 
 def test_a_peer_that_does_not_read_gets_everything_later_and_disturbs_nobody(led: Led) -> None:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import datetime
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from darse.cli.output.format import Row, ago
 from darse.units import human_size
@@ -26,6 +27,11 @@ HEADINGS = {
 _SHORT = 12
 #: What a narrow terminal can be without, the least useful first.
 SPARE = ("CREATED", "USAGE", "CACHE TYPE")
+
+
+def last_used(record: Mapping[str, Any]) -> tuple[str, str]:
+    """By this docker's client sorts records: what was never used first, then by the last use, and by the id."""
+    return str(record.get("LastUsedAt") or "").removesuffix("Z"), str(record["ID"])
 
 
 class CacheRow(Row):

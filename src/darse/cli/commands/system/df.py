@@ -79,7 +79,8 @@ class AllUsage(Row):
         ]
         self._volumes = [volume_rows.VolumeRow(one) for one in usage.get("Volumes") or ()]
         self._caches = [
-            cache_rows.CacheRow({"Parents": None, **one}, truncate=truncate) for one in usage.get("BuildCache") or ()
+            cache_rows.CacheRow({"Parents": None, **one}, truncate=truncate)
+            for one in sorted(usage.get("BuildCache") or (), key=cache_rows.last_used)
         ]
 
     def Images(self) -> list[image_rows.ImageRow]:
