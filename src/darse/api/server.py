@@ -8,7 +8,7 @@ what follows a request to upgrade to `tcp` it would drop, or read as a request. 
 connection is hijacked or the request is answered otherwise.
 
 A connection that begins as HTTP/2 does, without a request before it (RFC 9113 section 3.3), is gRPC's: all of it is
-given to whoever serves that (`darse.api.grpc`).
+given to whoever serves that (`darse.api.routes.grpc`).
 
 The body of an archive for a container, or of images, is kept aside, too, and reading stops, until it is clear who reads
 it: aiohttp, or those whom it is for (`darse.api.uploads`). Only on connections that have brought nothing but requests

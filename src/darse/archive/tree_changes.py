@@ -37,10 +37,13 @@ REMOVE, DIRECTORY, SYMLINK, NODE, FILE, HARD_LINK = range(6)
 CHANGE = struct.Struct("=BIIqHH")
 #: Number, kind of the last piece, inode, digest.
 RESULT = struct.Struct("=IBQ32s")
-_PIECE = struct.Struct(">BII")
-_CONTENT, _END, _CHANGED, _GONE, _CAPABILITY = range(5)
-_LONGEST_PIECE = 1 << 20
-_MOST_OPEN = 64
+#: Kind, number of the file, length of the data that follows.
+PIECE = struct.Struct(">BII")
+CONTENT, END, CHANGED, GONE, CAPABILITY = range(5)
+#: Bytes of a piece's data.
+LONGEST_PIECE = 1 << 20
+#: Files of which some pieces have come, and not the last.
+MOST_OPEN = 64
 _BUFFER = 1 << 18
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -138,27 +141,27 @@ class TreeChanger:
         return True
 
     def _piece(self, contents: BinaryIO) -> None:
-        header = contents.read(_PIECE.size)
-        if len(header) < _PIECE.size:
+        header = contents.read(PIECE.size)
+        if len(header) < PIECE.size:
             raise ArchiveRefused(f"the contents of {len(self._files) + len(self._open)} files did not come")
-        kind, number, length = _PIECE.unpack(header)
-        if length > _LONGEST_PIECE or kind > _CAPABILITY:
+        kind, number, length = PIECE.unpack(header)
+        if length > LONGEST_PIECE or kind > CAPABILITY:
             raise ArchiveRefused("what came as contents of files is none")
         data = contents.read(length)
         if len(data) < length:
             raise ArchiveRefused("the contents of a file end before they are over")
-        if kind == _GONE and number not in self._open:
+        if kind == GONE and number not in self._open:
             if self._files.pop(number, None) is None:
                 raise ArchiveRefused(f"file {number} is gone, and nobody asked for it")
             self._results += RESULT.pack(number, kind, 0, bytes(32))
             return
         file = self._open.get(number) or self._created(number)
-        if kind == _GONE:
+        if kind == GONE:
             raise ArchiveRefused(f"file {number} is gone, and some of it has come")
-        if kind == _CONTENT:
+        if kind == CONTENT:
             write_all(file.descriptor, data)
             file.digest.update(data)
-        elif kind == _CAPABILITY:
+        elif kind == CAPABILITY:
             # Writing would take it away, so it has to come last; a file that is not what is known is read when needed.
             file.known = False
             os.setxattr(file.descriptor, "security.capability", data)
@@ -169,8 +172,8 @@ class TreeChanger:
         found = self._files.get(number)
         if found is None:
             raise ArchiveRefused(f"the content of file {number} came, and nobody asked for it")
-        if len(self._open) == _MOST_OPEN:
-            raise ArchiveRefused(f"contents of more than {_MOST_OPEN} files come at once")
+        if len(self._open) == MOST_OPEN:
+            raise ArchiveRefused(f"contents of more than {MOST_OPEN} files come at once")
         path, mode, _ = found
         directory, name = self._place(path)
         descriptor = os.open(name, _CREATE, mode & 0o777, dir_fd=directory)

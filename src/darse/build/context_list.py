@@ -111,7 +111,7 @@ class ListCheck:
         self._count += 1
         if self._count > MOST_ENTRIES:
             raise InvalidList(f"it has more than {MOST_ENTRIES} entries")
-        key = path.replace(b"/", b"\0")
+        key = order(path)
         if key <= self._last:
             what = "is there twice" if key == self._last else "is not in order"
             raise InvalidList(f"{shown(path)} {what}")

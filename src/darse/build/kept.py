@@ -55,10 +55,8 @@ class KeptRecords:
         for record in prunable(await self.all(), policy, time.time(), self.is_used):
             if record.kind is RecordKind.CACHE_MOUNT:
                 is_gone = await self._executor.cache_directories.remove(record.id)
-            elif record.description == KEPT_CONTEXT:
-                is_gone = self._trees.remove(record.id)
             else:
-                is_gone = await self._solver.remove(record.id)
+                is_gone = self._trees.remove(record.id) or await self._solver.remove(record.id)
             if is_gone:
                 removed.append(record)
         return removed

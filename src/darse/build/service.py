@@ -27,10 +27,7 @@ from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.build.context.transferring import Transfers
 from darse.build.conversion_thread import in_thread
-from darse.build.dockerfile.convert import (
-    Converted,
-    convert,
-)
+from darse.build.dockerfile.convert import Converted, convert
 from darse.build.dockerfile_source import (
     DEFAULT_DOCKERFILE,
     dockerfile_path,

@@ -27,7 +27,6 @@ _SERIAL = struct.Struct("<Q")
 LARGEST = 1 << 18
 MOST_DESCRIPTORS = 16
 _ANCILLARY = socket.CMSG_SPACE(MOST_DESCRIPTORS * 4)
-_SO_SNDBUFFORCE = 32
 
 
 def pack(serial: int, document: dict[str, Any]) -> bytes:

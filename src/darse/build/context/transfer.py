@@ -3,7 +3,7 @@
     list of entries ──▶ which are missing ──▶ their contents ──▶ a tree
 
 **Key.** Names a directory of one client, as that client sees it with its patterns: hexadecimal characters that nobody
-else can guess (BuildKit's clients have a shared key, our own makes one, see `darse.cli.building.context_key`). A tree
+else can guess (BuildKit's clients have a shared key, our own makes one, see `darse.cli.building.context_tree`). A tree
 is kept for each key, and what a client says of its files (`darse.build.context_list`) is believed about the tree of the
 same key only: who does not know a key gets at nothing of its tree.
 
@@ -15,7 +15,7 @@ before wherever the list has not changed, and nobody changes them in place, nor 
 layers have the very same files. What was sent again is a new file. So a tree can be read, linked and digested for as
 long as it is held, whatever other builds of the same key do meanwhile.
 
-**Life.** The last complete tree of a key stays until it is replaced, or collected (`ContextTrees.records`). A transfer
+**Life.** The last complete tree of a key stays until it is replaced, or collected (`ContextTrees.all`). A transfer
 that does not come to its end changes nothing of what can be seen, whoever ends it; at worst the next one has more to
 send.
 
@@ -26,35 +26,35 @@ worker (`darse.archive.tree_changes`), which sees that tree and nothing else.
 from __future__ import annotations
 
 import enum
-import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from darse.archive import tree_changes
 from darse.build.graph.sources import LocalSource
 
 
 class PieceKind(enum.IntEnum):
     """What a piece says of a file."""
 
-    CONTENT = 0
+    CONTENT = tree_changes.CONTENT
     """The next bytes of its content."""
-    END = 1
+    END = tree_changes.END
     """All of its content has come."""
-    CHANGED = 2
+    CHANGED = tree_changes.CHANGED
     """As END, of a file that has changed since it was listed, or may have: it is asked for again the next time."""
-    GONE = 3
+    GONE = tree_changes.GONE
     """The file was removed since it was listed: it is not in the tree, and is asked for again the next time."""
-    CAPABILITY = 4
+    CAPABILITY = tree_changes.CAPABILITY
     """Its attribute `security.capability`; before END."""
 
 
 class FilePiece(NamedTuple):
     """A part of a file that was asked for.
 
-    Pieces of several files may come by turns, of `MOST_OPEN` at once; those of one come in order, the last is END,
-    CHANGED or GONE. Encoded: kind, number and length of the data as a big-endian `BII`, and the data.
+    Pieces of several files may come by turns, of `tree_changes.MOST_OPEN` at once; those of one come in order, the
+    last is END, CHANGED or GONE. Encoded: kind, number and length of the data as a big-endian `BII`, and the data.
     """
 
     number: int
@@ -64,14 +64,7 @@ class FilePiece(NamedTuple):
 
     def encode(self) -> bytes:
         """As it is sent."""
-        return PIECE_HEADER.pack(self.kind, self.number, len(self.data)) + self.data
-
-
-PIECE_HEADER = struct.Struct(">BII")
-LONGEST_PIECE = 1 << 20
-"""Bytes of a piece's data."""
-MOST_OPEN = 64
-"""Files of which some pieces have come, and not the last."""
+        return tree_changes.PIECE.pack(self.kind, self.number, len(self.data)) + self.data
 
 
 class ContextSource(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import time
 from collections.abc import AsyncIterator
@@ -22,11 +21,10 @@ from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, in_words
 from darse.images.layers.pipe_source import PipeSource
 from darse.linux.fs.contained import remove_tree
-from darse.linux.fs.linked_tree import link_tree
+from darse.linux.fs.linked_tree import NO_LINKS, link_tree
 
 #: Contents of so many bytes are waited for before a tree is changed in place; for more, a copy by links is changed.
 IN_PLACE_BYTES = 16 << 20
-_NO_LINKS = (errno.EXDEV, errno.EMLINK)
 
 
 class Transfers:
@@ -198,7 +196,7 @@ def _linked(source: Path, target: Path) -> bool:
         finally:
             os.close(made)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
         remove_tree(target)
         return False

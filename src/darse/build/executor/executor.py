@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,10 +51,9 @@ from darse.images.snapshots.snapshotter import ActiveSnapshot, CommittedSnapshot
 from darse.images.threads import run_to_end
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.contained import remove_entry
-from darse.linux.fs.linked_tree import link_tree
+from darse.linux.fs.linked_tree import NO_LINKS, link_tree
 
 # Another file system, or a file with too many names.
-_NO_LINKS = (errno.EXDEV, errno.EMLINK)
 # All of a tree: these have one digest.
 _WHOLE = ((), (Selector("/"),), (Selector("/", follow_links=True),))
 # Of parts of trees that are remembered.
@@ -258,7 +256,7 @@ class _SessionExecutor:
                 try:
                     return link_copy(only.change, upper, *roots)
                 except OSError as error:
-                    if error.errno not in _NO_LINKS:
+                    if error.errno not in NO_LINKS:
                         raise
                 for name in os.listdir(upper):
                     remove_entry(upper, name)
@@ -341,7 +339,7 @@ def _linked_or_copied(source: int, target: int) -> int | None:
     try:
         return link_tree(source, target)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in NO_LINKS:
             raise
     everything = CopyAction(source="/", destination="/", copy_directory_contents=True, always_replace=True)
     apply_change(everything, target, source, lambda _: source)

@@ -18,7 +18,7 @@ from darse.build.base_images import BaseImages
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import Converted, ResolvedImage, convert
 from darse.build.dockerfile.directives import detect_syntax
-from darse.build.dockerfile_source import facts_of
+from darse.build.dockerfile_source import DEFAULT_DOCKERFILE, dockerfile_text, facts_of
 from darse.build.errors import BuildError
 from darse.build.graph import GitSource, LocalSource
 from darse.build.ignore import read_ignore_file
@@ -38,7 +38,6 @@ from darse.images.gc.collector import Lease
 
 CONFIG = "containerimage.config"
 PLATFORMS = "refs.platforms"
-_DEFAULT = "Dockerfile"
 # Where clients say that they upload the context themselves.
 _UPLOAD_HOST = "buildkit-session"
 
@@ -145,7 +144,7 @@ async def _load(
     parts: FrontendBuild, request: BuildRequest, options: Mapping[str, str]
 ) -> tuple[DockerfileRead, GitSource | None]:
     """The Dockerfile, and the repository that the context is in."""
-    path = request.dockerfile.lstrip("/") or _DEFAULT
+    path = request.dockerfile.lstrip("/") or DEFAULT_DOCKERFILE
     contexts = parts.contexts
     repository = git_context(request.remote)
     if repository is not None and "dockerfilekey" not in options:
@@ -158,19 +157,24 @@ async def _load(
         if "dockerfilekey" not in options:
             content = await executors.storage.run(contexts.received.read, "context", path)
             return _accepted(_read(path, content, parts), request, options), None
-    source = LocalSource(
+    source = _beside(parts, path, options)
+    async with internal_vertex(parts.report, f"[internal] load build definition from {path}"):
+        key = await contexts.transferred(source)
+        content = await executors.storage.run(contexts.received.read, key, path)
+        if content is None and path == DEFAULT_DOCKERFILE:
+            content = await executors.storage.run(contexts.received.read, key, path.lower())
+        dockerfile = _read(path, content, parts)
+    return _accepted(dockerfile, request, options), repository
+
+
+def _beside(parts: FrontendBuild, path: str, options: Mapping[str, str]) -> LocalSource:
+    """The client's Dockerfile, and the .dockerignore of its own."""
+    return LocalSource(
         name=options.get("dockerfilekey", "dockerfile"),
         session=parts.session_id,
         follow_paths=tuple(dict.fromkeys((path, f"{path}.dockerignore", path.lower()))),
         shared_key_hint="dockerfile",
     )
-    async with internal_vertex(parts.report, f"[internal] load build definition from {path}"):
-        key = await contexts.transferred(source)
-        content = await executors.storage.run(contexts.received.read, key, path)
-        if content is None and path == _DEFAULT:
-            content = await executors.storage.run(contexts.received.read, key, path.lower())
-        dockerfile = _read(path, content, parts)
-    return _accepted(dockerfile, request, options), repository
 
 
 def _remote(parts: FrontendBuild, url: str) -> AsyncIterator[bytes]:
@@ -182,11 +186,7 @@ def _remote(parts: FrontendBuild, url: str) -> AsyncIterator[bytes]:
 def _read(path: str, content: bytes | None, parts: FrontendBuild) -> DockerfileRead:
     if content is None:
         raise BuildError(f"failed to read dockerfile: open {path}: no such file or directory")
-    if not content:
-        raise BuildError(f"the Dockerfile ({path}) cannot be empty")
-    read = DockerfileRead(path, content.decode("utf-8", "surrogateescape"))
-    parts.report(read)
-    return read
+    return dockerfile_text(path, content, parts.report)
 
 
 def _accepted(dockerfile: DockerfileRead, request: BuildRequest, options: Mapping[str, str]) -> DockerfileRead:
@@ -210,13 +210,7 @@ async def _ignore_patterns(parts: FrontendBuild, path: str, options: Mapping[str
         if contexts.has("context"):
             found = await executors.storage.run(contexts.received.read, "context", ".dockerignore")
         else:
-            beside = LocalSource(
-                name=options.get("dockerfilekey", "dockerfile"),
-                session=parts.session_id,
-                follow_paths=tuple(dict.fromkeys((path, f"{path}.dockerignore", path.lower()))),
-                shared_key_hint="dockerfile",
-            )
-            key = await contexts.transferred(beside)
+            key = await contexts.transferred(_beside(parts, path, options))
             found = await executors.storage.run(contexts.received.read, key, f"{path}.dockerignore")
             if found is None:
                 source = LocalSource(

@@ -28,7 +28,6 @@ from darse.buildkit.wire import control_pb2, gateway_pb2, worker_pb2
 from darse.buildkit.wire.gateway_grpc import LLBBridgeBase
 
 _BUILD_ID = "buildkit-controlapi-buildid"
-_FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
 
 
 class BridgeService(LLBBridgeBase):
@@ -77,10 +76,7 @@ class BridgeService(LLBBridgeBase):
             if one.Type != "local":
                 build.import_from(parse_place(f"type={one.Type},ref={one.Attrs.get('ref', '')}"))
         if request.Frontend:
-            if request.Frontend not in _FRONTENDS:
-                raise BuildError(f"frontend {request.Frontend} not found")
-            result, _ = await build.run_frontend(dict(request.FrontendOpt))
-            return result
+            return await build.run_frontend(request.Frontend, dict(request.FrontendOpt))
         if not getattr(request.Definition, "def"):
             return BuildResult({"": None}, {})
         return BuildResult({"": build.reference(decode(request.Definition))}, {})

@@ -20,7 +20,7 @@ from darse.build.remote_cache import CacheImports, CachePlace
 from darse.build.request import BuildRequest
 from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor, Solution
-from darse.buildkit.frontend.dockerfile import ConvertedRequest, log_in_for, run_frontend
+from darse.buildkit.frontend.dockerfile import log_in_for, run_frontend
 from darse.buildkit.progress import ProgressLog
 from darse.buildkit.sessions import ClientSession
 from darse.buildkit.sessions.confidences import Confidences
@@ -28,6 +28,7 @@ from darse.buildkit.sessions.contexts import SessionContexts
 from darse.buildkit.solving.lazy_references import LazyReference, ReferenceOrigin
 from darse.images.gc.collector import Lease
 
+_FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
 # Of one build; each holds a graph.
 _MOST_REFERENCES = 1000
 
@@ -124,14 +125,16 @@ class ClientBuild:
             await imports.add(place, self.confidences.credentials, None)
         return imports
 
-    async def run_frontend(self, options: Mapping[str, str]) -> tuple[BuildResult, ConvertedRequest]:
-        """Run the built-in front end; its results are references of this build. Raises BuildError."""
+    async def run_frontend(self, name: str, options: Mapping[str, str]) -> BuildResult:
+        """Run a front end; its results are references of this build. Raises BuildError, also where it is not ours."""
+        if name not in _FRONTENDS:
+            raise BuildError(f"frontend {name} not found")
         made = await run_frontend(self, options)
         references: dict[str, LazyReference | None] = {}
         for platform, converted in made.graphs.items():
             origin = ReferenceOrigin(made.request, converted, made.dockerfile, made.started)
             references[platform] = self.reference(converted.definition, origin)
-        return BuildResult(references, made.metadata), made
+        return BuildResult(references, made.metadata)
 
     def reference(self, definition: Definition, origin: ReferenceOrigin | None = None) -> LazyReference:
         """A graph by a name that the client can use. Raises GRPCError where it has too many."""
@@ -175,8 +178,3 @@ async def _solution(reference: LazyReference | None) -> Solution:
     if reference is None:
         return Solution(None, {})
     return await reference.solution()
-
-
-def refused(what: str) -> BuildError:
-    """Something that this engine does not do."""
-    return BuildError(f"{what} is not supported by this engine")

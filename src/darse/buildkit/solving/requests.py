@@ -39,7 +39,6 @@ from darse.core.errors import InvalidParameter
 from darse.image_spec import platforms
 from darse.images import references
 
-_FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
 # As BuildKit's clients make them.
 _NAME = re.compile(r"[a-z0-9]{20,40}", re.ASCII)
 _STORE = frozenset({"moby", "image"})
@@ -130,12 +129,9 @@ class SolveRequests:
             graph = decode(message.Definition)
             return BuildResult({"": build.reference(graph)}, {})
         if message.Frontend:
-            if message.Frontend not in _FRONTENDS:
-                raise BuildError(f"frontend {message.Frontend} not found")
             if message.FrontendInputs:
                 raise BuildError("frontend inputs are not supported by this engine")
-            result, _ = await build.run_frontend(dict(message.FrontendAttrs))
-            return result
+            return await build.run_frontend(message.Frontend, dict(message.FrontendAttrs))
         return await build.returned
 
     def _platform(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from darse.linux.fs.contained import ENTER, LEAVE, Walk, Way
+
+#: What `link_tree` and link(2) end with where files have to be copied instead.
+NO_LINKS = (errno.EXDEV, errno.EMLINK)
 
 
 def link_tree(source: int, target: int) -> int:

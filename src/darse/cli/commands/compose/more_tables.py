@@ -5,10 +5,6 @@ from __future__ import annotations
 from darse.cli.command_line.flags import Command, Flag, listing, number, string, switch
 from darse.cli.commands.compose.flags import DRY_RUN, deferred
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 _INDEX = number("index", "Index of the container if service has multiple replicas")
 
 COMMANDS = {
