@@ -28,11 +28,14 @@ from darse.client.http import (
 from darse.client.streams import STDOUT, Frames
 
 if TYPE_CHECKING:
+    import socket
+
     from darse.client.http import Reading, ResponseHead
     from darse.client.request import ApiRequest, AttachRequest, BytesRequest, DocumentsRequest, StreamsRequest
 
 T = TypeVar("T")
-_IDLE = 8
+# Connections that are kept when no request has them: as many as a project may have services that start at once.
+_IDLE = 64
 _MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 
 
@@ -251,8 +254,7 @@ async def _open(endpoint: EngineEndpoint) -> tuple[asyncio.StreamReader, asyncio
     """Connect. Raises ConnectionFailed when no engine answers."""
     scheme, _, rest = endpoint.host.partition("://")
     if scheme in ("unix", "ssh"):
-        # Starting an engine, or ssh, takes its time.
-        connected = await asyncio.to_thread(connect, endpoint)
+        connected = await _connect(endpoint, scheme)
         connected.setblocking(False)
         return await asyncio.open_connection(sock=connected)
     try:
@@ -265,6 +267,15 @@ async def _open(endpoint: EngineEndpoint) -> tuple[asyncio.StreamReader, asyncio
         raise ConnectionFailed(
             f"Cannot connect to the darse engine at {endpoint.host}. Is darsed running? ({error.strerror or error})"
         ) from error
+
+
+async def _connect(endpoint: EngineEndpoint, scheme: str) -> socket.socket:
+    """Connect to a unix socket at once, where an engine listens; in a thread what takes its time."""
+    if scheme == "unix":
+        with contextlib.suppress(ConnectionFailed):
+            return connect(endpoint, may_start=False)
+    # Starting an engine, or ssh.
+    return await asyncio.to_thread(connect, endpoint)
 
 
 def _decode(document: bytes, type_: type[T]) -> T:

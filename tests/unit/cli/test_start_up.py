@@ -36,6 +36,40 @@ def test_help_of_run_loads_no_registry() -> None:
     assert not loaded & {"msgspec", "ssl", "tempfile", "darse.distribution", "darse.cli.engine.pull"}
 
 
+@pytest.mark.parametrize("command", ["config", "up", "build", "ps", "alpha viz"])
+def test_help_of_compose_loads_neither_yaml_nor_asyncio(command: str) -> None:
+    assert not _imported("compose", *command.split(), "--help") & {"msgspec", "yaml", "asyncio", "dataclasses"}
+
+
+def _imported_with_libraries(*line: str) -> set[str]:
+    """The same, where the libraries are found, too."""
+    code = f"import sys; from darse.cli import entry; entry.run({list(line)!r}); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
+
+
+def test_compose_config_loads_no_more_of_the_libraries_than_it_uses(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {web: {image: builtin/busybox}}")
+    loaded = _imported_with_libraries("compose", "-f", str(file), "config", "-q")
+    assert {"msgspec", "yaml._yaml"} <= loaded
+    assert not loaded & {"typing_extensions", "inspect", "yaml.resolver", "yaml.loader", "asyncio", "urllib.parse"}
+
+
+def test_a_file_that_libyaml_refuses_is_an_error_as_ever(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    for text, expected in (
+        ("services: [", "did not find expected node content"),
+        ("services: \x01", "unacceptable character #x0001: control characters are not allowed"),
+    ):
+        file.write_text(text)
+        code = f"from darse.cli import entry; raise SystemExit(entry.run(['compose', '-f', {str(file)!r}, 'config']))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"{file}:1:" in done.stderr or f"{file}:2:" in done.stderr
+        assert expected in done.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "loads"),
     [

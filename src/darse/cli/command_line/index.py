@@ -148,7 +148,9 @@ COMMANDS = {
     ),
     "compose volumes": IndexEntry(f"{_COMPOSE}.more_tables", "List volumes"),
     "compose build": IndexEntry(f"{_COMPOSE}.more_tables", "Build or rebuild services"),
-    "compose config": IndexEntry(f"{_COMPOSE}.config", "Parse, resolve and render compose file in canonical format"),
+    "compose config": IndexEntry(
+        f"{_COMPOSE}.more_tables", "Parse, resolve and render compose file in canonical format"
+    ),
     "compose create": IndexEntry(f"{_COMPOSE}.tables", "Creates containers for a service"),
     "compose down": IndexEntry(f"{_COMPOSE}.tables", "Stop and remove containers, networks"),
     "compose explain": IndexEntry(

@@ -8,6 +8,7 @@ its own name when the other is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 
 from darse.client.errors import ClientError
@@ -38,7 +39,8 @@ from darse.compose.plan.steps import (
     UpPlan,
 )
 
-_NO_CONDITION = "service_started"
+# Conditions that hold when a container is started, for which nothing has to be watched.
+_STARTED = ("", "service_started")
 
 
 class UpExecution:
@@ -84,8 +86,16 @@ class UpExecution:
         if all(step.actual is not None for step in self._plan.starts):
             return
         watch = StateWatch(self._session)
-        async with watch.watching():
+        async with watch.watching() if self._has_conditions() else contextlib.nullcontext():
             await self._run(self._plan.starts, lambda step: self._start(step, watch))
+
+    def _has_conditions(self) -> bool:
+        """Whether a container waits for more than the start of another."""
+        return any(
+            dependency.condition not in _STARTED
+            for step in self._plan.starts
+            for dependency in self._project.services[step.service].depends_on.values()
+        )
 
     async def _run(self, steps: list[ContainerStep], act: Callable[[ContainerStep], Awaitable[None]]) -> None:
         for step in steps:
@@ -247,7 +257,7 @@ class UpExecution:
         return [
             self._wait(watch, container, identifier, dependency.condition, dependency.required)
             for name, dependency in depends_on.items()
-            if dependency.condition not in ("", _NO_CONDITION)
+            if dependency.condition not in _STARTED
             for container, identifier in self.containers.get(name, {}).values()
         ]
 

@@ -7,10 +7,11 @@ does; a key that is not known comes with the known one that is most like it.
 from __future__ import annotations
 
 import functools
-import json
+import os
 import re
-from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from darse.compose.errors import ComposeError, shown_path
 
@@ -73,7 +74,8 @@ def _advice(document: dict[str, Any], found: _Violation, name: str) -> str:
 
 @functools.cache
 def _schema() -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads(Path(__file__).with_name("compose-spec.json").read_bytes())
+    with open(os.path.join(os.path.dirname(__file__), "compose-spec.json"), "rb") as file:
+        schema: dict[str, Any] = msgspec.json.decode(file.read())
     return schema
 
 

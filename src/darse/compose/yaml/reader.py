@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yaml.cyaml import CParser
+from yaml._yaml import CParser  # what yaml.cyaml is made of, and all of it that is needed here
 from yaml.error import YAMLError
 
 from darse.compose.errors import ComposeError, FilePosition
@@ -254,7 +254,10 @@ def _add(container: tuple[YamlNode, list[YamlNode]], node: YamlNode) -> None:
 
 def _syntax_error(error: Any, text: str, file: str) -> ComposeError:
     mark = getattr(error, "problem_mark", None)
-    problem = str(getattr(error, "problem", None) or error)
+    if hasattr(error, "character"):
+        problem = f"unacceptable character #x{error.character:04x}: {error.reason}"
+    else:
+        problem = str(getattr(error, "problem", None) or error)
     if mark is None:
         found = getattr(error, "position", None)
         line = text.count("\n", 0, found) + 1 if isinstance(found, int) else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.flags import project_files
 from darse.cli.errors import CliError
@@ -136,34 +135,4 @@ _LISTS: dict[str, Any] = {
     "environment": _environment,
     "networks": lambda project, _options: sorted(project.networks),
     "models": lambda project, _options: sorted(project.models),
-}
-
-COMMANDS = {
-    "compose config": (
-        Command(
-            "compose config",
-            "[OPTIONS] [SERVICE...]",
-            "Parse, resolve and render compose file in canonical format",
-            (
-                switch("environment", "Print environment used for interpolation"),
-                string("format", "Format the output. Values: [yaml | json]"),
-                string("hash", "Print the service config hash, one per line"),
-                switch("images", "Print the image names, one per line"),
-                switch("models", "Print the model names, one per line"),
-                switch("networks", "Print the network names, one per line"),
-                switch("no-consistency", "Don't check model consistency - warning: may produce invalid Compose output"),
-                switch("no-env-resolution", "Don't resolve service env files"),
-                switch("no-interpolate", "Don't interpolate environment variables"),
-                switch("no-normalize", "Don't normalize compose model"),
-                switch("no-path-resolution", "Don't resolve file paths"),
-                string("output", "Save to file (default to stdout)", "o"),
-                switch("profiles", "Print the profile names, one per line"),
-                switch("quiet", "Only validate the configuration, don't print anything", "q"),
-                switch("services", "Print the service names, one per line"),
-                switch("volumes", "Print the volume names, one per line"),
-            ),
-            maximum=None,
-        ),
-        config,
-    ),
 }

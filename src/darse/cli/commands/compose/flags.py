@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from darse.cli import lean_imports
 from darse.cli.command_line.flags import Command, Flag, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 
@@ -41,10 +42,13 @@ GROUP = Command(
 DRY_RUN: Flag = switch("dry-run", "Execute command in dry run mode")
 
 
-def deferred(module: str, name: str) -> Callable[[Invocation], int | None]:
+def deferred(module: str, name: str, *, uses_asyncio: bool = True) -> Callable[[Invocation], int | None]:
     """A command's function, whose module is imported when it is called: asyncio alone takes as long as all else."""
 
     def function(invocation: Invocation) -> int | None:
+        lean_imports.prepare()
+        if uses_asyncio:
+            lean_imports.load_asyncio(invocation.settings.endpoint().host)
         path = f"darse.cli.commands.compose.{module}"
         __import__(path)
         found: int | None = getattr(sys.modules[path], name)(invocation)
@@ -57,6 +61,7 @@ def project_files(invocation: Invocation) -> ProjectFiles:
     """The project that a command line means. Raises ComposeError."""
     import os
 
+    lean_imports.prepare()
     from darse.compose.project import ProjectFiles, ProjectOptions
 
     given = invocation.group_options

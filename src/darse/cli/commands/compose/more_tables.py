@@ -38,6 +38,33 @@ COMMANDS = {
         ),
         deferred("build", "build"),
     ),
+    "compose config": (
+        Command(
+            "compose config",
+            "[OPTIONS] [SERVICE...]",
+            "Parse, resolve and render compose file in canonical format",
+            (
+                switch("environment", "Print environment used for interpolation"),
+                string("format", "Format the output. Values: [yaml | json]"),
+                string("hash", "Print the service config hash, one per line"),
+                switch("images", "Print the image names, one per line"),
+                switch("models", "Print the model names, one per line"),
+                switch("networks", "Print the network names, one per line"),
+                switch("no-consistency", "Don't check model consistency - warning: may produce invalid Compose output"),
+                switch("no-env-resolution", "Don't resolve service env files"),
+                switch("no-interpolate", "Don't interpolate environment variables"),
+                switch("no-normalize", "Don't normalize compose model"),
+                switch("no-path-resolution", "Don't resolve file paths"),
+                string("output", "Save to file (default to stdout)", "o"),
+                switch("profiles", "Print the profile names, one per line"),
+                switch("quiet", "Only validate the configuration, don't print anything", "q"),
+                switch("services", "Print the service names, one per line"),
+                switch("volumes", "Print the volume names, one per line"),
+            ),
+            maximum=None,
+        ),
+        deferred("config", "config", uses_asyncio=False),
+    ),
     "compose pull": (
         Command(
             "compose pull",
