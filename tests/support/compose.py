@@ -75,6 +75,7 @@ class Shop:
 
     def run(self, tool: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {
+            "XDG_CACHE_HOME": str(self.directory / "cache"),
             **os.environ,
             "DOCKER_HOST": self.engine.host,
             "DARSE_HOST": self.engine.host,

@@ -60,11 +60,12 @@ class ProjectFiles:
         def warn_once(text: str) -> None:
             if text not in warned:
                 warned.add(text)
+                self.sources.inputs.has_more = True
                 warn(text)
 
+        self.sources = Sources()
         self._options = options
         self._warn = warn_once
-        self.sources = Sources()
         self.environment = dict(environment) | {"PWD": os.getcwd()}
         self._env_files = options.env_files or [
             one for one in self.environment.get("COMPOSE_ENV_FILES", "").split(",") if one
@@ -88,7 +89,10 @@ class ProjectFiles:
         files = [os.path.abspath(one) for one in self._env_files]
         if not files and self.environment.get("COMPOSE_DISABLE_ENV_FILE", "") not in _TRUE:
             default = os.path.join(self._directory(), ".env")
+            self.sources.inputs.note(default)
             files = [default] if os.path.isfile(default) else []
+        for file in files:
+            self.sources.inputs.note(file)
         self.environment = dotenv.read_files(files, self.environment, self._unset) | self.environment
 
     def _find_files(self) -> None:
@@ -104,7 +108,10 @@ class ProjectFiles:
             directory = os.path.dirname(directory)
 
     def _chosen(self, candidates: tuple[str, ...], directory: str, kind: str) -> list[str]:
-        found = [path for name in candidates if os.path.exists(path := os.path.join(directory, name))]
+        paths = [os.path.join(directory, name) for name in candidates]
+        for path in paths:
+            self.sources.inputs.note(path)
+        found = [path for path in paths if os.path.exists(path)]
         if len(found) > 1:
             self._warn(f"Found multiple {kind or 'config '}files with supported names: {', '.join(found)}")
             self._warn(f"Using {found[0]}")
@@ -154,6 +161,7 @@ class ProjectFiles:
         try:
             project = to_project(document, name)
             project.directory, project.files, project.environment = self.directory, self.files, self.environment
+            project.inputs = self.sources.inputs
             if self._options.compatibility or self.environment.get("COMPOSE_COMPATIBILITY", "") in _TRUE:
                 project.separator = "_"
             project.env_files = [os.path.abspath(one) for one in self._env_files]
@@ -161,8 +169,8 @@ class ProjectFiles:
             if check:
                 check_consistency(project)
             if resolve:
-                resolve_environment(project, self._unset)
-            resolve_labels(project, self._unset)
+                resolve_environment(project, self._unset, self.sources.inputs)
+            resolve_labels(project, self._unset, self.sources.inputs)
             project = with_selected(with_named_enabled(project, services), services)
             return project if self._options.all_resources else without_unused(project)
         except ComposeError as error:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from darse.compose import dotenv
 from darse.compose.errors import ComposeError
+from darse.compose.inputs import Inputs
 from darse.compose.model.project import Project
 from darse.compose.model.service import EnvFile
 
 
-def resolve_environment(project: Project, unset: Callable[[str], None]) -> None:
+def resolve_environment(project: Project, unset: Callable[[str], None], inputs: Inputs) -> None:
     """Read `env_file`; what `environment` says is before it. Raises ComposeError."""
     for name, service in project.services.items():
         own = {
@@ -24,6 +25,7 @@ def resolve_environment(project: Project, unset: Callable[[str], None]) -> None:
 
         variables = {key: value for key, value in own.items() if value is not None}
         for number, file in enumerate(service.env_file):
+            inputs.note(file.path)
             try:
                 _read(file, variables, lookup, unset)
             except ComposeError as error:
@@ -52,12 +54,13 @@ def _read(
         raise ComposeError(f"failed to read {file.path}: {error}") from error
 
 
-def resolve_labels(project: Project, unset: Callable[[str], None]) -> None:
+def resolve_labels(project: Project, unset: Callable[[str], None], inputs: Inputs) -> None:
     """Read `label_file`; what `labels` says is before it. Raises ComposeError."""
     for name, service in project.services.items():
         labels: dict[str, str] = {}
         for number, path in enumerate(service.label_file):
             here = ("services", name, "label_file", number)
+            inputs.note(path)
             if not os.path.exists(path):
                 raise ComposeError(f"label file {path} not found: stat {path}: no such file or directory", here)
             try:

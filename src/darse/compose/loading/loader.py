@@ -224,8 +224,12 @@ class Loader:
 
     def _include_environment(self, env_files: list[str], directory: str, scope: _Scope) -> dict[str, str]:
         files = [os.path.join(scope.directory, name) for name in env_files]
-        if not files and os.path.isfile(default := os.path.join(directory, ".env")):
-            files = [default]
+        if not files:
+            files = [os.path.join(directory, ".env")]
+            self._sources.inputs.note(files[0])
+            files = files if os.path.isfile(files[0]) else []
+        for name in files:
+            self._sources.inputs.note(name)
         return dotenv.read_files(files, scope.environment, self._unset) | scope.environment
 
     def _unset(self, name: str) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from darse.compose.errors import ComposeError, FilePosition
+from darse.compose.inputs import Inputs
 from darse.compose.yaml import reader
 
 _REMOTE = ("oci://", "http://", "https://", "git://", "ssh://", "git@", "github.com/")
@@ -16,6 +17,7 @@ class Sources:
     """The documents that were read, in order. A file is read once."""
 
     def __init__(self) -> None:
+        self.inputs = Inputs()
         self._contents: dict[str, bytes] = {}
         self._roots: dict[str, list[reader.YamlNode]] = {}
         self._documents: list[reader.YamlDocument] = []
@@ -26,8 +28,10 @@ class Sources:
             refuse_remote(file)
             try:
                 if file == STANDARD_INPUT:
+                    self.inputs.has_more = True
                     self._contents[file] = sys.stdin.buffer.read()
                 else:
+                    self.inputs.note(file)
                     with open(file, "rb") as opened:
                         self._contents[file] = opened.read()
             except OSError as error:

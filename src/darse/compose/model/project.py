@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from darse.compose.inputs import Inputs
 from darse.compose.model.base import ModelPart
 from darse.compose.model.build import Model
 from darse.compose.model.service import Service
@@ -86,6 +87,7 @@ class Project(msgspec.Struct, kw_only=True):
     # Between the parts of the names of containers and images; version 1's is `_`.
     separator: str = "-"
     disabled: dict[str, Service] = {}
+    inputs: Inputs = msgspec.field(default_factory=Inputs)
 
     def all_services(self) -> dict[str, Service]:
         """Those that no active profile has, too."""

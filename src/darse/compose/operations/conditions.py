@@ -14,7 +14,8 @@ from darse.client.requests import containers as container_requests
 from darse.client.requests import system as system_requests
 from darse.compose.desired import labels
 from darse.compose.errors import ComposeError
-from darse.compose.operations.session import DONE, FAILED, ProjectSession
+from darse.compose.operations.progress import DONE, FAILED
+from darse.compose.operations.session import ProjectSession
 from darse.wire.containers import ContainerInspect, Health
 
 HEALTHY, COMPLETED, RUNNING_OR_HEALTHY = (

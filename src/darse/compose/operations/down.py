@@ -13,8 +13,9 @@ from darse.client.requests import volumes as volume_requests
 from darse.compose.desired import labels
 from darse.compose.desired.names import image_name
 from darse.compose.operations.lifecycle import in_order, of_services, pre_stop, stop_and_remove
+from darse.compose.operations.progress import DONE, WARNING
 from darse.compose.operations.providers import run_providers
-from darse.compose.operations.session import DONE, WARNING, ProjectSession, together
+from darse.compose.operations.session import ProjectSession, together
 from darse.compose.plan.actual import ActualContainer, ActualState
 from darse.compose.plan.up import orphaned
 

@@ -11,7 +11,8 @@ from darse.client.requests.images import Progress
 from darse.compose.desired.names import image_name
 from darse.compose.errors import ComposeError
 from darse.compose.model.service import Service
-from darse.compose.operations.session import DONE, FAILED, WARNING, ProjectSession, together
+from darse.compose.operations.progress import DONE, FAILED, WARNING
+from darse.compose.operations.session import ProjectSession, together
 from darse.image_spec.references import split
 
 _NOT_FOUND = 404

@@ -18,7 +18,8 @@ import msgspec
 from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
 from darse.compose.model.service import Service
-from darse.compose.operations.session import DONE, FAILED, ProjectSession, together
+from darse.compose.operations.progress import DONE, FAILED
+from darse.compose.operations.session import ProjectSession, together
 
 _WORDS = {"up": ("Creating", "Created"), "down": ("Removing", "Removed")}
 _PLUGINS = ("~/.docker/cli-plugins", "/usr/local/lib/docker/cli-plugins", "/usr/lib/docker/cli-plugins")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from darse.client.asynchronous import AsyncClient
@@ -17,23 +16,10 @@ from darse.client.requests import volumes as volume_requests
 from darse.compose.desired import labels
 from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
+from darse.compose.operations.progress import DONE, FAILED, WORKING, ResourceProgress
 from darse.compose.plan.actual import ActualContainer, ActualState
 
 T = TypeVar("T")
-WORKING, DONE, WARNING, FAILED = "working", "done", "warning", "failed"
-
-
-@dataclass(frozen=True)
-class ResourceProgress:
-    """What is happening to a resource: `Container shop-web-1`, `Creating`. `state` says whether it goes on.
-
-    `detail` is how far it is, for who can show that in place.
-    """
-
-    resource: str
-    text: str
-    state: str = WORKING
-    detail: str = ""
 
 
 class ProjectSession:

@@ -25,7 +25,8 @@ from darse.compose.operations.conditions import ConditionFailed, StateWatch, wai
 from darse.compose.operations.hooks import credentials, put_files, run_hooks
 from darse.compose.operations.images import ImageFacts
 from darse.compose.operations.lifecycle import stop_and_remove, stop_requests
-from darse.compose.operations.session import DONE, FAILED, WARNING, ProjectSession, together
+from darse.compose.operations.progress import DONE, FAILED, WARNING
+from darse.compose.operations.session import ProjectSession, together
 from darse.compose.plan.actual import ActualContainer, ActualState
 from darse.compose.plan.steps import (
     CREATE,
@@ -64,9 +65,9 @@ class UpExecution:
             raise ComposeError("no configuration file provided: not found")
         self._session = session
         self._project: Project = session.project
-        self._plan = plan
-        self._actual = actual
-        self._images = images
+        self.plan = plan
+        self.actual = actual
+        self.images = images
         self._seconds = seconds
         self._keep_anonymous = keep_anonymous
         #: The containers of each service, by their numbers: names and ids.
@@ -76,24 +77,24 @@ class UpExecution:
 
     async def prepare(self) -> None:
         """Make what containers need, and the containers. Raises ClientError and ComposeError."""
-        for text in self._plan.warnings:
+        for text in self.plan.warnings:
             self._session.warn(text)
-        await together(self._resource(step) for step in self._plan.resources)
-        await self._run(self._plan.containers, self._container)
+        await together(self._resource(step) for step in self.plan.resources)
+        await self._run(self.plan.containers, self._container)
 
     async def start(self) -> None:
         """Start the containers, each when what its service depends on is as far as it says."""
-        if all(step.actual is not None for step in self._plan.starts):
+        if all(step.actual is not None for step in self.plan.starts):
             return
         watch = StateWatch(self._session)
         async with watch.watching() if self._has_conditions() else contextlib.nullcontext():
-            await self._run(self._plan.starts, lambda step: self._start(step, watch))
+            await self._run(self.plan.starts, lambda step: self._start(step, watch))
 
     def _has_conditions(self) -> bool:
         """Whether a container waits for more than the start of another."""
         return any(
             dependency.condition not in _STARTED
-            for step in self._plan.starts
+            for step in self.plan.starts
             for dependency in self._project.services[step.service].depends_on.values()
         )
 
@@ -133,7 +134,7 @@ class UpExecution:
 
     async def _remove_network(self, resource: str, step: ResourceStep) -> None:
         """Take a network away whose configuration has changed; containers are off it before."""
-        network = self._actual.networks[step.name].Id
+        network = self.actual.networks[step.name].Id
         found = await self._session.client.do(network_requests.inspect(network))
         connected = found.Containers if isinstance(found.Containers, dict) else {}
         await together(self._session.change(network_requests.disconnect(network, one, force=True)) for one in connected)
@@ -173,7 +174,7 @@ class UpExecution:
         self.containers.setdefault(step.service, {})[step.number] = (step.name, identifier)
 
     def _context(self, step: ContainerStep, replaced: ActualContainer | None) -> ContainerContext:
-        facts = self._images.get(step.service, ImageFacts(""))
+        facts = self.images.get(step.service, ImageFacts(""))
         own = f"{step.service}-{step.number}"
         service = self._project.services[step.service]
         return ContainerContext(
@@ -237,7 +238,7 @@ class UpExecution:
             await self._wait_for_dependencies(step, watch)
         name, identifier = self.containers[step.service][step.number]
         session = self._session
-        was = next((one for one in self._actual.containers if one.id == identifier), None)
+        was = next((one for one in self.actual.containers if one.id == identifier), None)
         if was is not None and was.state == "paused":
             await session.step(f"Container {name}", "Starting", "Started", container_requests.unpause(identifier))
             return

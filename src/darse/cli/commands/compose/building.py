@@ -23,7 +23,8 @@ from darse.compose.desired.names import image_name
 from darse.compose.errors import ComposeError
 from darse.compose.model.build import Build, ServiceUlimit
 from darse.compose.model.project import Project
-from darse.compose.operations.session import DONE, ProjectSession, together
+from darse.compose.operations.progress import DONE
+from darse.compose.operations.session import ProjectSession, together
 
 _SERVICE = "service:"
 _DISPLAYS = {"quiet": "quiet", "plain": "plain", "tty": "tty", "json": "rawjson", "rawjson": "rawjson"}

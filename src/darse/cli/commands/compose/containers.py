@@ -5,8 +5,8 @@ from __future__ import annotations
 from darse.cli.command_line.flags import parse
 from darse.cli.command_line.index import COMMANDS as ALL_COMMANDS
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import is_dry_run
 from darse.cli.commands.compose.listing import all_containers, chosen
+from darse.cli.commands.compose.progress import is_dry_run
 from darse.cli.commands.compose.projects import load_or_name
 from darse.cli.errors import CliError
 from darse.compose import label_names as labels

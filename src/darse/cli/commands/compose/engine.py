@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.flags import warn
-from darse.cli.commands.compose.progress import JsonProgress, LiveProgress, PlainProgress, QuietProgress
+from darse.cli.commands.compose.progress import chosen_progress, is_dry_run
 from darse.cli.errors import CliError
 from darse.client.asynchronous import AsyncClient
 from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
 from darse.compose.operations.session import ProjectSession
-
-_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
-_ANSI = ("auto", "always", "never")
 
 Operation = Callable[[ProjectSession], Awaitable["int | None"]]
 
@@ -87,40 +83,3 @@ def parallel(invocation: Invocation) -> int:
     except ValueError:
         raise CliError(f"COMPOSE_PARALLEL_LIMIT must be an integer (found: {text!r})") from None
     return found if found > 0 else -1
-
-
-def is_dry_run(invocation: Invocation) -> bool:
-    """Whether nothing is to be changed."""
-    group = invocation.group_options
-    return bool(getattr(invocation.options, "dry_run", False) or (group is not None and group.dry_run))
-
-
-def uses_colours(invocation: Invocation, descriptor: int) -> bool:
-    """Whether what goes to a descriptor may have colours."""
-    group = invocation.group_options
-    ansi = (group.ansi if group is not None else "") or os.environ.get("COMPOSE_ANSI", "") or "auto"
-    if ansi not in _ANSI:
-        raise CliError(f'unsupported --ansi value "{ansi}"')
-    if ansi != "auto":
-        return ansi == "always"
-    return os.isatty(descriptor) and not os.environ.get("NO_COLOR")
-
-
-def chosen_progress(invocation: Invocation) -> PlainProgress | QuietProgress | LiveProgress:
-    """The form of progress that was asked for, or that standard error can show. Raises CliError."""
-    group = invocation.group_options
-    form = (group.progress if group is not None else "") or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
-    if form not in _PROGRESS:
-        raise CliError(f'unsupported --progress value "{form}"')
-    dry_run = is_dry_run(invocation)
-    if form == "quiet":
-        return QuietProgress()
-    if form == "json":
-        return JsonProgress()
-    colours = uses_colours(invocation, 2)
-    is_terminal = os.isatty(sys.stderr.fileno()) and os.environ.get("COMPOSE_ANSI") != "never"
-    if group is not None and group.ansi == "never":
-        is_terminal = False
-    if form == "tty" or (form == "auto" and is_terminal):
-        return LiveProgress(dry_run=dry_run, colours=colours)
-    return PlainProgress(dry_run=dry_run)

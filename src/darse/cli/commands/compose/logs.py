@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import run, uses_colours
+from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.lines import LinePrinter
+from darse.cli.commands.compose.progress import uses_colours
 from darse.cli.commands.compose.projects import load_or_name
 from darse.cli.commands.containers.logs import moment
 from darse.client.requests import system as system_requests

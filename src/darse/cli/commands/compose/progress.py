@@ -4,14 +4,23 @@ elsewhere; all on standard error, so that standard output has nothing but result
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import time
 
+from darse.cli.command_line.invocation import Invocation
+from darse.cli.errors import CliError
 from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
-from darse.compose.operations.session import DONE, FAILED, WARNING, WORKING, ResourceProgress
+from darse.compose.operations.progress import DONE, FAILED, WARNING, WORKING, ResourceProgress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+_ANSI = ("auto", "always", "never")
 
 _INTERVAL = 0.1
 _SIGNS = {WORKING: "⠿", DONE: "✔", WARNING: "!", FAILED: "✘"}
@@ -95,12 +104,12 @@ class LiveProgress:
         entry.text, entry.state = f"{progress.text} {progress.detail}".rstrip(), progress.state
         entry.ended = 0.0 if progress.state == WORKING else time.monotonic()
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(0, self._tick)
+            self._timer = _later(0, self._tick)
 
     def _tick(self) -> None:
         self._draw()
         goes_on = any(one.state == WORKING for one in self._entries.values())
-        self._timer = asyncio.get_running_loop().call_later(_INTERVAL, self._tick) if goes_on else None
+        self._timer = _later(_INTERVAL, self._tick) if goes_on else None
 
     def close(self) -> None:
         """Draw the last state; what is printed next comes below."""
@@ -148,3 +157,46 @@ def _size() -> tuple[int, int]:
     except (OSError, ValueError):
         return 80, 24
     return found.columns or 80, found.lines or 24
+
+
+def _later(seconds: float, function: Callable[[], None]) -> asyncio.TimerHandle | None:
+    """Call a function later; where nothing is waited for, asyncio is not there, and what is shown at the end is all."""
+    module = sys.modules.get("asyncio")
+    return module.get_running_loop().call_later(seconds, function) if module is not None else None
+
+
+def is_dry_run(invocation: Invocation) -> bool:
+    """Whether nothing is to be changed."""
+    group = invocation.group_options
+    return bool(getattr(invocation.options, "dry_run", False) or (group is not None and group.dry_run))
+
+
+def uses_colours(invocation: Invocation, descriptor: int) -> bool:
+    """Whether what goes to a descriptor may have colours."""
+    group = invocation.group_options
+    ansi = (group.ansi if group is not None else "") or os.environ.get("COMPOSE_ANSI", "") or "auto"
+    if ansi not in _ANSI:
+        raise CliError(f'unsupported --ansi value "{ansi}"')
+    if ansi != "auto":
+        return ansi == "always"
+    return os.isatty(descriptor) and not os.environ.get("NO_COLOR")
+
+
+def chosen_progress(invocation: Invocation) -> PlainProgress | QuietProgress | LiveProgress:
+    """The form of progress that was asked for, or that standard error can show. Raises CliError."""
+    group = invocation.group_options
+    form = (group.progress if group is not None else "") or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
+    if form not in _PROGRESS:
+        raise CliError(f'unsupported --progress value "{form}"')
+    dry_run = is_dry_run(invocation)
+    if form == "quiet":
+        return QuietProgress()
+    if form == "json":
+        return JsonProgress()
+    colours = uses_colours(invocation, 2)
+    is_terminal = os.isatty(sys.stderr.fileno()) and os.environ.get("COMPOSE_ANSI") != "never"
+    if group is not None and group.ansi == "never":
+        is_terminal = False
+    if form == "tty" or (form == "auto" and is_terminal):
+        return LiveProgress(dry_run=dry_run, colours=colours)
+    return PlainProgress(dry_run=dry_run)

@@ -9,7 +9,8 @@ from darse.cli.errors import CliError
 from darse.client.errors import ClientError
 from darse.compose.desired.names import image_name
 from darse.compose.operations.images import images_of, pull
-from darse.compose.operations.session import DONE, WARNING, ProjectSession, together
+from darse.compose.operations.progress import DONE, WARNING
+from darse.compose.operations.session import ProjectSession, together
 
 
 def pull_images(invocation: Invocation) -> int:

@@ -15,7 +15,8 @@ from darse.client.requests import system as system_requests
 from darse.client.requests.system import EngineEvent
 from darse.compose import label_names as labels
 from darse.compose.operations.images import refuse_failure
-from darse.compose.operations.session import DONE, FAILED, WARNING, ProjectSession, together
+from darse.compose.operations.progress import DONE, FAILED, WARNING
+from darse.compose.operations.session import ProjectSession, together
 from darse.image_spec.references import split
 
 _BILLION = 1_000_000_000

@@ -8,8 +8,9 @@ import sys
 
 from darse.cli.command_line.flags import parse
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import is_dry_run, run
+from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.listing import chosen
+from darse.cli.commands.compose.progress import is_dry_run
 from darse.cli.commands.compose.projects import load, load_or_name
 from darse.cli.errors import CliError
 from darse.client.requests import containers as container_requests

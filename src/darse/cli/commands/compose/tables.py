@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from darse.cli.command_line.flags import Command, Flag, listing, number, string, switch
 from darse.cli.commands.compose.flags import DRY_RUN, deferred
+from darse.cli.commands.compose.unchanged import up as up_unless_unchanged
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ COMMANDS = {
             ),
             maximum=None,
         ),
-        deferred("up", "up"),
+        up_unless_unchanged,
     ),
     "compose create": (
         Command(

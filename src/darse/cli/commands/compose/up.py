@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 from darse.cli.command_line.flags import Options
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.engine import run, uses_colours
+from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.lines import LinePrinter, short_name
+from darse.cli.commands.compose.progress import uses_colours
 from darse.cli.commands.compose.projects import load
+from darse.cli.commands.compose.unchanged import remember
 from darse.cli.errors import CliError
 from darse.compose.model.project import Project
 from darse.compose.operations.conditions import RUNNING_OR_HEALTHY
@@ -42,6 +44,7 @@ def up(invocation: Invocation) -> int:
         if options.wait:
             await wait_until_up(session, execution, RUNNING_OR_HEALTHY, options.wait_timeout or None)
         if detached or session.dry_run:
+            remember(invocation, project, execution)
             return 0
         return await _attached(session, execution, invocation, services=_followed(project, invocation))
 
