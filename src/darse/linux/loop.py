@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READ, WRITE, ERROR = select.EPOLLIN, select.EPOLLOUT, select.EPOLLERR | select.EPOLLHUP
+#: Events are reported when they come, and not as long as they last.
+ONCE = select.EPOLLET
 # Faults of one handler are reported so many times: a file of reports must not fill the disk.
 _MOST_REPORTS = 100
 

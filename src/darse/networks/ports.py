@@ -23,7 +23,7 @@ from darse.core.exhaustion import descriptors_for_clients
 from darse.linux.net.socket_owners import who_has
 from darse.networks.firewall import ANY
 from darse.networks.model import PublishedPort
-from darse.networks.relay.sockets import TYPES, open_socket, stop_listening
+from darse.networks.relay.sockets import TYPES, has_the_port, open_socket, stop_listening
 from darse.wire.host_config import PortBinding, PortMap
 
 _log = logging.getLogger(__name__)
@@ -196,10 +196,12 @@ class PortAllocator:
 
     def adopt(self, port: PublishedPort, descriptor: int) -> None:
         """Keep a relayed port's socket, of an earlier engine, unless there is one; the descriptor is the callee's."""
-        if _key(port) in self._held or not self._has(port.protocol, port.host_ip, port.host_port):
-            os.close(descriptor)
+        sock = socket.socket(fileno=descriptor)
+        wanted = _key(port) not in self._held and self._has(port.protocol, port.host_ip, port.host_port)
+        if wanted and has_the_port(sock):
+            self._held[_key(port)] = sock
         else:
-            self._held[_key(port)] = socket.socket(fileno=descriptor)
+            sock.close()
 
     def drop_copy(self, port: PublishedPort) -> None:
         """Nobody has a copy any more of the socket of a port that was released."""

@@ -1,8 +1,8 @@
 """UDP: flows, each a client's address at one of the host's, with a socket of its own to the container.
 
 A flow ends when nothing was sent either way for some time, as entries of the kernel's own table do. A port has so many
-at most; the one that was used last longest ago makes room for a new one. Answers leave from the host's address that the
-client has sent to: IPV6_PKTINFO, see ipv6(7).
+at most, and so have all together; the one that was used last longest ago makes room for a new one. Answers leave from
+the host's address that the client has sent to: IPV6_PKTINFO, see ipv6(7).
 """
 
 from __future__ import annotations
@@ -31,12 +31,39 @@ _LOCAL = (socket.IPPROTO_IPV6, _PKTINFO)
 _Key = tuple[tuple[str, int, int, int], bytes]
 
 
+class FlowLimits:
+    """How many flows there are, and may be, of all ports: each has a socket."""
+
+    def __init__(self, most: int) -> None:
+        self.most = max(most, 16)
+        self.count = 0
+        self._ports: set[DatagramPort] = set()
+
+    def add(self, port: DatagramPort) -> None:
+        """There is a port."""
+        self._ports.add(port)
+
+    def remove(self, port: DatagramPort) -> None:
+        """A port is there no more; fine when it is not known."""
+        self._ports.discard(port)
+
+    def make_room(self, port: DatagramPort) -> None:
+        """When there is no room for another flow of a port, end one: its own where it has its share of them."""
+        if self.count >= self.most:
+            has_share = port.active * len(self._ports) >= self.count
+            (port if has_share else max(self._ports, key=lambda one: one.active)).end_oldest()
+
+
 class DatagramPort:
     """A bound socket, and the flows that come by it."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, target: tuple[str, int]) -> None:
+    #: Whether its socket has the port still: nothing takes that from it. See `StreamPort`.
+    holds_port = True
+
+    def __init__(self, loop: Loop, sock: socket.socket, target: tuple[str, int], limits: FlowLimits) -> None:
         """`target` is the container's address and port. Raises OSError, and leaves the socket open then."""
         self.target = target
+        self._limits = limits
         self._loop = loop
         self._socket = sock
         #: In the order in which they were used.
@@ -45,6 +72,7 @@ class DatagramPort:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_IPV6, _RECVPKTINFO, 1)
         loop.add(sock.fileno(), self._datagrams)
+        limits.add(self)
 
     @property
     def descriptor(self) -> int:
@@ -80,9 +108,11 @@ class DatagramPort:
         self._flows[flow.key] = flow
 
     def _begin(self, key: _Key) -> _Flow:
-        while len(self._flows) >= MOST:
-            self._end(next(iter(self._flows.values())))
+        if len(self._flows) >= MOST:
+            self.end_oldest()
+        self._limits.make_room(self)
         flow = _Flow(self, self._loop, key)
+        self._limits.count += 1
         if self._timer is None:
             self._timer = self._loop.later(IDLE_SECONDS, self._end_idle)
         return flow
@@ -97,8 +127,13 @@ class DatagramPort:
         except OSError:
             return  # it has gone, or takes nothing
 
+    def end_oldest(self) -> None:
+        """End the flow that was used last longest ago; there is one."""
+        self._end(next(iter(self._flows.values())))
+
     def _end(self, flow: _Flow) -> None:
-        self._flows.pop(flow.key, None)
+        del self._flows[flow.key]
+        self._limits.count -= 1
         flow.close()
 
     def _end_idle(self) -> None:
@@ -123,6 +158,7 @@ class DatagramPort:
 
     def close(self) -> None:
         """Close everything."""
+        self._limits.remove(self)
         if self._timer is not None:
             self._timer.cancel()
         for flow in list(self._flows.values()):

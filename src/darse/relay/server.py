@@ -30,7 +30,7 @@ from darse.linux import packets
 from darse.linux.loop import Loop
 from darse.linux.packets import Channel
 from darse.linux.proc import sandbox as confinement
-from darse.relay.datagrams import DatagramPort
+from darse.relay.datagrams import DatagramPort, FlowLimits
 from darse.relay.streams import ConnectionLimits, Pipes, StreamPort
 
 TYPE_CHECKING = False
@@ -71,7 +71,9 @@ class RelayServer:
         """`descriptors` are those that the process may have."""
         self._version = version
         self._loop = Loop()
-        self._limits = ConnectionLimits(descriptors)
+        # The rest is for the ports themselves, and for containers.
+        self._limits = ConnectionLimits(descriptors * 3 // 4)
+        self._flow_limits = FlowLimits(descriptors // 8)
         self._pipes = Pipes()
         self._ports: dict[str, _Port] = {}
         #: The pidfds of containers.
@@ -160,18 +162,24 @@ class RelayServer:
         engine.send(serial, answer, [port.served.descriptor for port in page])
 
     def serve(self, view: dict[str, Any], descriptors: list[int]) -> None:
-        """Serve a port by a socket, taken off `descriptors`; a port that is served only has another target."""
+        """Serve a port by a socket, taken off `descriptors`; a port that is served only has another target.
+
+        Except one whose socket was shut down: an engine that ended before it could say so has given the port up.
+        """
         id_, target = view["id"], (view["address"], view["port"])
         port = self._ports.get(id_)
-        if port is not None:
+        if port is not None and (port.served.holds_port or not descriptors):
             port.view = view
             port.served.lead_to(target)
             return
+        if port is not None:
+            del self._ports[id_]
+            port.served.close()
         sock = socket.socket(fileno=descriptors.pop())
         try:
             served: StreamPort | DatagramPort
             if view["protocol"] == "udp":
-                served = DatagramPort(self._loop, sock, target)
+                served = DatagramPort(self._loop, sock, target, self._flow_limits)
             else:
                 served = StreamPort(self._loop, sock, target, self._limits, self._pipes)
         except BaseException:
@@ -217,7 +225,7 @@ class RelayServer:
             "pid": os.getpid(),
             "ports": len(served),
             "connections": self._limits.count,
-            "flows": sum(one.active for one in served if isinstance(one, DatagramPort)),
+            "flows": self._flow_limits.count,
         }
 
     # The end

@@ -5,7 +5,8 @@ send(2), measured. The pipes are shared: a direction keeps one only while its re
 nothing is read from its sender meanwhile. So a peer that does not read costs a pipe (64 KiB at most, and less when the
 process has many: `pipe-user-pages-soft` in proc(5)), and slows down nobody else.
 
-The end of one direction is passed on and leaves the other one open; a reset is passed on as a reset.
+The end of one direction is passed on and leaves the other one open; a reset is passed on as a reset, at once, also from
+a peer of whom nothing is read at the moment. An urgent byte (MSG_OOB) is dropped, as by all who do not ask for it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ _CHUNK = 1 << 16
 _SPLICE_F_MOVE, _SPLICE_F_NONBLOCK = 1, 2
 _FLAGS = _SPLICE_F_MOVE | _SPLICE_F_NONBLOCK
 _SPARE_PIPES = 8
+# What an empty pipe takes in one piece, whatever its size.
+_PIECE = 4096
+# Of a socket that is neither read nor written only a reset is of interest. A hang-up is reported once, not for ever.
+_ENDS = loops.ERROR | loops.ONCE
 # Those that a connection may take: two sockets, and a pipe each way.
 _DESCRIPTORS = 6
 # How long nothing is accepted when the process, or the host, has no descriptors.
@@ -101,6 +106,11 @@ class StreamPort:
     def descriptor(self) -> int:
         """The listening socket's."""
         return self._socket.fileno()
+
+    @property
+    def holds_port(self) -> bool:
+        """Whether its socket has the port still: one that was shut down does not listen any more."""
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
     def lead_to(self, target: tuple[str, int]) -> None:
         """Connect to another address of the container from now on."""
@@ -210,9 +220,10 @@ class _Connection:
             raise
         self._ways = (_Way(client, target), _Way(target, client))
         self._wait(target, loops.WRITE, self._connected)
+        self._wait(client, _ENDS, self._left)
 
     def _wait(self, sock: socket.socket, events: int, handler: Handler | None = None) -> None:
-        """Wait for events of a socket; for none at all it is not even watched: a hang-up is reported for ever."""
+        """Wait for events of a socket, or for none at all."""
         descriptor = sock.fileno()
         known = self._events.get(descriptor, 0)
         if events == known:
@@ -234,6 +245,8 @@ class _Connection:
             try:
                 if events & (loops.WRITE | loops.ERROR) and receiving.held:
                     self._give(receiving)
+                if events & loops.ERROR and (sending.held or sending.at_end):
+                    _raise_error(sock)
                 if events & (loops.READ | loops.ERROR) and not sending.held:
                     self._take(sending)
                 self._go_on()
@@ -242,12 +255,18 @@ class _Connection:
 
         return ready
 
+    def _left(self, _: int) -> None:
+        """The client has ended its connection by a reset before the container has taken it."""
+        self.reset()
+
     def _connected(self, _: int) -> None:
-        if self._target.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        try:
+            _raise_error(self._target)
+            for sock in (self._client, self._target):
+                self._wait(sock, 0)
+            self._go_on()
+        except OSError:
             self.reset()
-            return
-        self._wait(self._target, 0)
-        self._go_on()
 
     def _take(self, way: _Way) -> None:
         """Move what there is from the sender to the receiver. Raises OSError when either has ended by a reset."""
@@ -256,7 +275,7 @@ class _Connection:
         if way.pipe is None:
             way.pipe = self._port.pipes.take()
         try:
-            way.held = os.splice(way.sender.fileno(), way.pipe[1], _CHUNK, flags=_FLAGS)
+            way.held = _splice_in(way.sender, way.pipe[1])
         except BlockingIOError:
             self._give_pipe(way)
             return
@@ -292,7 +311,7 @@ class _Connection:
             return
         for sock, sending, receiving in ((self._client, out, back), (self._target, back, out)):
             reads = loops.READ if not sending.held and not sending.at_end else 0
-            self._wait(sock, reads | (loops.WRITE if receiving.held else 0))
+            self._wait(sock, reads | (loops.WRITE if receiving.held else 0) or _ENDS)
 
     def reset(self) -> None:
         """End both connections as the container, or the client, has ended one: by a reset."""
@@ -310,6 +329,25 @@ class _Connection:
                 self._port.pipes.drop(way.pipe)
                 way.pipe = None
         self._port.ended(self)
+
+
+def _splice_in(sender: socket.socket, pipe: int) -> int:
+    """Move what there is from a socket to an empty pipe; return how much, 0 at the end. Raises OSError."""
+    moved = 0
+    with contextlib.suppress(BlockingIOError):
+        moved = os.splice(sender.fileno(), pipe, _CHUNK, flags=_FLAGS)
+    if moved:
+        return moved
+    # Either nothing is there, or splice(2) has come to a place with an urgent byte, and gets no further by itself.
+    data = sender.recv(_PIECE)
+    return os.write(pipe, data) if data else 0
+
+
+def _raise_error(sock: socket.socket) -> None:
+    """Raise OSError when a connection was reset, or has not come about."""
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 def _keep_alive(sock: socket.socket) -> None:

@@ -127,3 +127,22 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_socket_that_was_shut_down_is_replaced(process: CompanionProcess, target: Target) -> None:
+    """An engine was killed after it had shut a port's socket down, before it could say so; the next one has another."""
+    process.start()
+    engine = Asker(process)
+    address, number = target.address
+    view = {"id": "one", "protocol": "tcp", "container": "c", "address": address, "port": number}
+    with socket.create_server((HOST, 0), family=socket.AF_INET6) as first:
+        port = first.getsockname()[1]
+        engine.ask({"do": "set", "view": view}, (first.fileno(),))
+        with socket.create_connection((HOST, port), timeout=30) as client:
+            assert exchange(client, b"first") == b"first"
+        first.shutdown(socket.SHUT_RDWR)
+    with socket.create_server((HOST, port), family=socket.AF_INET6) as second:
+        engine.ask({"do": "set", "view": view}, (second.fileno(),))
+    with socket.create_connection((HOST, port), timeout=30) as client:
+        assert exchange(client, b"second") == b"second"
+    engine.close()

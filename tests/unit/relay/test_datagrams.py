@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from darse.relay import datagrams
-from darse.relay.datagrams import DatagramPort
+from darse.relay.datagrams import DatagramPort, FlowLimits
 from tests.support.waiting import wait_until
 from tests.unit.relay.conftest import Running
 
@@ -16,13 +16,13 @@ from tests.unit.relay.conftest import Running
 class Led:
     """A port that leads to a server of the test."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, limits: FlowLimits | None = None) -> None:
         self.server = udp(socket.AF_INET, "127.0.0.1")
         sock = udp(socket.AF_INET6, "::")
         self.number = sock.getsockname()[1]
         self.running = running
         target = self.server.getsockname()
-        self.port = running.call(lambda: DatagramPort(running.loop, sock, target))
+        self.port = running.call(lambda: DatagramPort(running.loop, sock, target, limits or FlowLimits(2000)))
         self._opened: list[socket.socket] = []
 
     def client(self) -> socket.socket:
@@ -127,3 +127,27 @@ def test_another_address_of_the_container_ends_its_flows(led: Led) -> None:
     client.send(b"y")
     assert other.recvfrom(10)[0] == b"y"
     other.close()
+
+
+def test_flows_of_all_ports_have_a_bound_and_a_flooded_port_pays_for_it(running: Running) -> None:
+    """Each has a socket: the other ports, and connections, would have none left."""
+    limits = FlowLimits(20)
+    quiet, flooded = Led(running, limits), Led(running, limits)
+    try:
+        kept = quiet.client()
+        kept.send(b"mine")
+        assert quiet.server.recvfrom(10)[0] == b"mine"
+        for number in range(60):
+            flooded.client().send(b"%d" % number)
+            flooded.server.recvfrom(10)
+        assert limits.count == 20
+        assert quiet.port.active == 1
+        for _ in range(5):  # up to its share
+            quiet.client().send(b"more")
+            quiet.server.recvfrom(10)
+        assert (quiet.port.active, flooded.port.active) == (6, 14)
+        quiet.close()
+        assert limits.count == 14
+    finally:
+        flooded.close()
+    assert limits.count == 0

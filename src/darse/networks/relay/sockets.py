@@ -44,6 +44,11 @@ def stop_listening(sock: socket.socket) -> None:
                 raise
 
 
+def has_the_port(sock: socket.socket) -> bool:
+    """Whether a socket has not been given up by `stop_listening`, by an engine that ended before it said so."""
+    return sock.type != socket.SOCK_STREAM or bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def has_ipv6() -> bool:
     """Whether this host's programs can listen on ::1, as docker asks before it binds [::]."""
     try:
