@@ -41,6 +41,8 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
+        #: Descriptors that were added since the kernel was asked: it has said nothing of them yet.
+        self._added: set[int] = set()
         self._timers: list[Timer] = []
         self._stopping = False
         self._reports = 0
@@ -49,6 +51,7 @@ class Loop:
         """Call `handler` with the events of a descriptor. Raises OSError."""
         self._epoll.register(descriptor, events)
         self._handlers[descriptor] = handler
+        self._added.add(descriptor)
 
     def change(self, descriptor: int, events: int) -> None:
         """Wait for other events of a descriptor."""
@@ -73,10 +76,12 @@ class Loop:
         """Call handlers and timers until `stop`. What a handler raises is reported, and ends nothing else."""
         while not self._stopping:
             timeout = max(0.0, self._timers[0].when - time.monotonic()) if self._timers else -1
+            self._added.clear()
             for descriptor, events in self._epoll.poll(timeout, 256):
-                # One that was closed by a handler before it in the same round is not known any more.
+                # One that was closed by a handler before it in the same round is not known any more, or is another one
+                # with its number.
                 handler = self._handlers.get(descriptor)
-                if handler is not None:
+                if handler is not None and descriptor not in self._added:
                     try:
                         handler(events)
                     except Exception:

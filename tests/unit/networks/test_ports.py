@@ -273,6 +273,18 @@ def test_the_container_that_has_a_port_is_named(free: int) -> None:
     allocator.close()
 
 
+def test_who_has_a_port_of_one_family_is_not_who_has_that_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine has the port's IPv4 half itself when the other one is refused."""
+    monkeypatch.setattr(socket_owners, "_SECONDS", 30)
+    with socket.create_server(("0.0.0.0", 0)) as four:
+        port = four.getsockname()[1]
+        assert socket_owners.who_has("tcp", "::", port) is None
+        with socket.create_server(("::1", port), family=socket.AF_INET6):
+            found = socket_owners.who_has("tcp", "::", port)
+            assert found is not None
+            assert found.pid == os.getpid()
+
+
 @pytest.mark.parametrize("ip", ["127.0.0.1", "0.0.0.0", "::"])
 def test_the_process_that_has_a_port_is_named(
     allocator: PortAllocator, ip: str, monkeypatch: pytest.MonkeyPatch

@@ -48,7 +48,8 @@ def who_has(protocol: str, ip: str, port: int) -> Owner | None:
 
 
 def _inodes(protocol: str, ip: str, port: int, deadline: float) -> Iterator[str]:
-    for name in (protocol, f"{protocol}6"):
+    # A socket of IPv6 may have the port of IPv4, too.
+    for name in (f"{protocol}6",) if ":" in ip else (protocol, f"{protocol}6"):
         try:
             with open(f"/proc/self/net/{name}", encoding="ascii") as lines:
                 next(lines)
@@ -73,4 +74,5 @@ def _address(text: str) -> str:
 
 
 def _overlap(one: str, other: str) -> bool:
-    return one == other or _ANY in (one, other)
+    """Whether two addresses have the same ports; any address is `_ANY` as the first, whichever family it is of."""
+    return one == other or _ANY in (one, other) or (other == "::" and ":" in one)
