@@ -54,11 +54,17 @@ async def connected(path: Path, endpoint: str = "/grpc") -> AsyncIterator[Transp
 
 
 @contextlib.asynccontextmanager
-async def asked(path: Path, identifier: str, services: Sequence[Servicer]) -> AsyncIterator[ServiceProtocol]:
+async def asked(
+    path: Path, identifier: str, services: Sequence[Servicer], shared_key: str = ""
+) -> AsyncIterator[ServiceProtocol]:
     """A session for the block, on which the engine calls these services."""
     methods = [method for service in services for method in service.__mapping__()]
     prefix = "X-Docker-Expose-Session-"
-    headers = [(f"{prefix}Uuid", identifier), *((f"{prefix}Grpc-Method", method) for method in methods)]
+    headers = [
+        (f"{prefix}Uuid", identifier),
+        (f"{prefix}Sharedkey", shared_key),
+        *((f"{prefix}Grpc-Method", method) for method in methods),
+    ]
     protocol = service_protocol(services)
     transport = await _transport(await upgraded(path, "/session", headers))
     protocol.serve(transport)

@@ -42,6 +42,15 @@ SOURCES = {
     "docker-buildx": Source(
         "github.com/docker/buildx", "v0.30.1", "./cmd/buildx", "github.com/docker/buildx/version.Version"
     ),
+    "docker-buildx-newest": Source(
+        "github.com/docker/buildx", "v0.38.2", "./cmd/buildx", "github.com/docker/buildx/version.Version"
+    ),
+    "buildctl": Source("github.com/moby/buildkit", "v0.34.2", "./cmd/buildctl"),
+    # BuildKit's own front end, as its image has it.
+    "dockerfile-frontend": Source(
+        "github.com/moby/buildkit", "v0.34.2", "./frontend/dockerfile/cmd/dockerfile-frontend"
+    ),
+    "h2spec": Source("github.com/summerwind/h2spec", "v2.2.1+incompatible", "./cmd/h2spec"),
 }
 PACKAGES = {"dockerode": "4", "testcontainers": "11"}
 
@@ -80,7 +89,11 @@ def build(name: str) -> None:
             flags += f" -X {source.version_variable}={source.version}"
         options = [f"-p={_COMPILERS}", "-mod=mod", f"-modfile={scratch}/go.mod", "-buildvcs=false", "-ldflags", flags]
         made = str(CACHE / "bin" / f".{name}")
-        subprocess.run(["go", "build", *options, "-o", made, source.package], cwd=directory, check=True)
+        # Static: some run in containers that have no C library.
+        environment = {**os.environ, "CGO_ENABLED": "0"}
+        subprocess.run(
+            ["go", "build", *options, "-o", made, source.package], cwd=directory, env=environment, check=True
+        )
     # Its version is written down last: what is interrupted is built again.
     stamp = _stamp(name)
     stamp.unlink(missing_ok=True)

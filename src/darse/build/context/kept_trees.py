@@ -33,7 +33,7 @@ from darse.core.errors import InvalidParameter
 from darse.runtime.rootfs.trash import Trash
 
 #: Trees that are kept at most; the one that was not used for the longest time goes first.
-MOST_TREES = 64
+MOST_TREES = 192
 _KEY = re.compile("[0-9a-f]{32,128}")
 _NAME = re.compile("([0-9a-f]{32,128})-([0-9]+)")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -116,6 +116,11 @@ class ContextTrees:
         if not _KEY.fullmatch(key):
             raise InvalidParameter("the key of a context is 32 to 128 hexadecimal characters")
         return self._trees.get(key)
+
+    def latest(self, like: str) -> KeptTree | None:
+        """Of the trees whose keys begin with a text, the one that was used last."""
+        found = [one for one in self._trees.values() if one.key.startswith(like)]
+        return max(found, key=lambda one: one.last_used, default=None)
 
     def hold(self, kept: KeptTree) -> None:
         """Keep a tree until `release`."""

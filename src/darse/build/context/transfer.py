@@ -106,11 +106,14 @@ class HeldTree(Protocol):
 class ContextTransfers(Protocol):
     """Receives trees, and keeps the last one of each key."""
 
-    def received(self, key: str, source: ContextSource, digest: str = "") -> AbstractAsyncContextManager[HeldTree]:
+    def received(
+        self, key: str, source: ContextSource, digest: str = "", like: str = ""
+    ) -> AbstractAsyncContextManager[HeldTree]:
         """Bring the tree of a key up to date; it is held until the end of the block.
 
         digest: the SHA-256 of the list, in hexadecimal characters, where the client knows it beforehand: when it is
-        that of the tree that is kept, `source` is asked for nothing. Raises InvalidParameter for a key, a list or
-        pieces that are refused, SystemFault, and what the source raises.
+        that of the tree that is kept, `source` is asked for nothing. like: what the keys of the same directory begin
+        with, whatever a client leaves out of it: the first tree of a key begins with the latest of those. Raises
+        InvalidParameter for a key, a list or pieces that are refused, SystemFault, and what the source raises.
         """
         ...

@@ -36,9 +36,11 @@ class Transfers:
         self._contexts = contexts
 
     @asynccontextmanager
-    async def received(self, key: str, source: ContextSource, digest: str = "") -> AsyncIterator[KeptTree]:
+    async def received(
+        self, key: str, source: ContextSource, digest: str = "", like: str = ""
+    ) -> AsyncIterator[KeptTree]:
         """See ContextTransfers."""
-        kept = self.trees.find(key)
+        kept = self.trees.find(key) or (self.trees.latest(like) if like else None)
         if kept is None or not digest or kept.about.digest != digest:
             kept = await _Transfer(self.trees, self._contexts, key, kept, source).run()
         else:
@@ -86,7 +88,7 @@ class _Transfer:
             self._trees.hold(self._kept)
             return self._kept
         tree = self._work / "made" / "files"
-        if self._kept is not None and (self._kept.holders > 1 or found.missing_bytes > IN_PLACE_BYTES):
+        if self._kept is not None and not self._may_take(self._kept, found):
             if not await executors.storage.run(_linked, self._kept.directory, tree):
                 # On a file system on which it cannot be had twice, all of it is sent again.
                 found = await executors.storage.run(self._compare, None)
@@ -100,6 +102,10 @@ class _Transfer:
         is_known = await executors.storage.run(self._note_results)
         about = AboutTree(self._digest if is_known else "", found.size, time.time(), "")
         return self._trees.keep(self._key, self._work / "made", about)
+
+    def _may_take(self, kept: KeptTree, found: ListChanges) -> bool:
+        """Whether the tree before may be changed in place: it is of this key, and nobody waits for what is missing."""
+        return kept.key == self._key and kept.holders == 1 and found.missing_bytes <= IN_PLACE_BYTES
 
     async def _receive_list(self) -> None:
         digest, size = sha256(), 0

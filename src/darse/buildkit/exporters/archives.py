@@ -11,6 +11,8 @@ from darse.buildkit.sessions import ClientSession
 from darse.buildkit.wire.filesync_grpc import FileSendStub
 from darse.buildkit.wire.filesync_pb2 import BytesMessage
 
+#: The client's method that takes what is exported.
+SEND = "/moby.filesync.v1.FileSend/DiffCopy"
 _PIECE = 1 << 20
 
 
@@ -18,6 +20,7 @@ async def send_archive(
     session: ClientSession, number: int, pieces: AsyncIterator[bytes], told: Mapping[str, str]
 ) -> None:
     """Send an archive to the exporter of a number. told: what the client is told of it. Raises BuildError."""
+    session.require(SEND, "what is exported to it")
     metadata = {"buildkit-attachable-exporter-id": str(number)}
     metadata |= {f"exporter-md-{name.lower()}": value for name, value in told.items() if value.isascii()}
     try:

@@ -17,6 +17,7 @@ from grpclib.exceptions import GRPCError
 
 from darse.build.errors import BuildError
 from darse.build.solver import Snapshot
+from darse.buildkit.exporters.archives import SEND
 from darse.buildkit.sessions import ClientSession
 from darse.buildkit.sessions.packets import GO_KINDS, go_mode
 from darse.buildkit.wire.packet_pb2 import Packet
@@ -27,7 +28,6 @@ from darse.linux.fs.openat2 import open_in_root
 if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
 
-_PATH = "/moby.filesync.v1.FileSend/DiffCopy"
 _PIECE = 32 * 1024
 _MOST_AT_ONCE = 64
 
@@ -41,7 +41,8 @@ async def send_tree(
     ((_, snapshot),) = trees
     layers = executor.layers_of(snapshot) if snapshot is not None else ()
     metadata = {"buildkit-attachable-exporter-id": str(number)}
-    call = session.channel.request(_PATH, Cardinality.STREAM_STREAM, Packet, Packet, metadata=metadata)
+    session.require(SEND, "what is exported to it")
+    call = session.channel.request(SEND, Cardinality.STREAM_STREAM, Packet, Packet, metadata=metadata)
     loop = asyncio.get_running_loop()
 
     def wait_for(work: Coroutine[Any, Any, Any]) -> Any:

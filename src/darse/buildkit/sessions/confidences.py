@@ -27,6 +27,8 @@ from darse.images.references import DEFAULT_DOMAIN
 _PIECE = 32 * 1024
 # How clients know docker's registry.
 _DEFAULT_HOST = "registry-1.docker.io"
+_SECRETS, _CREDENTIALS = "/moby.buildkit.secrets.v1.Secrets/GetSecret", "/moby.filesync.v1.Auth/Credentials"
+_AGENTS, _UPLOADS = "/moby.sshforward.v1.SSH/CheckAgent", "/moby.upload.v1.Upload/Pull"
 # What clients answer that have none.
 _NONE = (Status.NOT_FOUND, Status.UNIMPLEMENTED)
 
@@ -63,7 +65,7 @@ class Confidences:
         await self.agents.load(agents)
 
     async def _load(self, names: Iterable[str]) -> None:
-        for name in names:
+        for name in names if self._session.has(_SECRETS) else ():
             if name in self._asked:
                 continue
             self._asked.add(name)
@@ -77,7 +79,7 @@ class Confidences:
 
     async def log_in(self, domain: str) -> Credentials | None:
         """Ask for the credentials of a registry, by its domain; `credentials` has them then. None is nobody."""
-        if f"registry {domain}" not in self._asked:
+        if f"registry {domain}" not in self._asked and self._session.has(_CREDENTIALS):
             self._asked.add(f"registry {domain}")
             host = _DEFAULT_HOST if domain == DEFAULT_DOMAIN else domain
             try:
@@ -94,6 +96,7 @@ class Confidences:
 
     async def upload(self, path: str) -> AsyncGenerator[bytes]:
         """Yield what the client uploads at a path: an archive, or a Dockerfile. Raises BuildError."""
+        self._session.require(_UPLOADS, "a context that it uploads")
         try:
             async with UploadStub(self._session.channel).Pull.open(metadata={"urlpath": path}) as stream:
                 await stream.send_request(end=True)
@@ -113,7 +116,7 @@ class SessionAgents:
 
     async def load(self, agents: Iterable[str]) -> None:
         """Ask which of these there are."""
-        for agent in agents:
+        for agent in agents if self._session.has(_AGENTS) else ():
             if agent not in self._there:
                 try:
                     await SSHStub(self._session.channel).CheckAgent(CheckAgentRequest(ID=agent))

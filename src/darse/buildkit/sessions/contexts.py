@@ -1,17 +1,27 @@
-"""The local sources of a build, received from its client when they are needed."""
+"""The local sources of a build, received from its client when they are needed.
+
+A client with a shared key sends in part what it has sent before (`darse.buildkit.sessions.parts`); all others send
+their directories whole (`darse.buildkit.sessions.archived`).
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
 
 from darse.build.context.content_digest import KnownContents
 from darse.build.context.local import ReceivedContexts
+from darse.build.context.transferring import Transfers
 from darse.build.graph import LocalSource
-from darse.buildkit.sessions.packets import received_directory
+from darse.buildkit.sessions.archived import received_directory
+from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory
+from darse.buildkit.sessions.parts import NotInPart, PartialDirectory, tree_keys
 from darse.buildkit.sessions.pool import ClientSession
+
+_METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 
 
 class SessionContexts:
@@ -20,9 +30,11 @@ class SessionContexts:
     A directory comes filtered, at the client: each set of patterns of one name is a directory of its own here.
     """
 
-    def __init__(self, session: ClientSession, received: ReceivedContexts) -> None:
+    def __init__(self, session: ClientSession, received: ReceivedContexts, transfers: Transfers) -> None:
         self._session = session
         self.received = received
+        self._trees = transfers
+        self._held = AsyncExitStack()
         self._transfers: dict[str, asyncio.Task[None]] = {}
         self._here: set[str] = set()
 
@@ -64,21 +76,35 @@ class SessionContexts:
         chosen = (operation.name, operation.include_patterns, operation.exclude_patterns, operation.follow_paths)
         return msgspec.json.encode(chosen).decode()
 
-    async def _receive(self, key: str, operation: LocalSource) -> None:
-        pieces = received_directory(
-            self._session,
-            operation.name,
-            include_patterns=operation.include_patterns,
-            exclude_patterns=operation.exclude_patterns,
-            follow_paths=operation.follow_paths,
+    async def _receive(self, name: str, operation: LocalSource) -> None:
+        self._session.require(_METHOD, f"the local context {operation.name}")
+        patterns = DirectoryPatterns(
+            operation.name, operation.include_patterns, operation.exclude_patterns, operation.follow_paths
         )
+        if self._session.shared_key and operation.differ != "none":
+            try:
+                await self._receive_part(name, operation, patterns)
+            except NotInPart:
+                pass
+            else:
+                return
+        pieces = received_directory(self._session, patterns)
         try:
-            await self.received.receive(key, pieces)
+            await self.received.receive(name, pieces)
         finally:
             await pieces.aclose()
+
+    async def _receive_part(self, name: str, operation: LocalSource, patterns: DirectoryPatterns) -> None:
+        """Receive what was not sent before. Raises BuildError, and NotInPart."""
+        key, directory = tree_keys(self._session.shared_key, operation)
+        async with opened_directory(self._session, patterns) as stream:
+            source = PartialDirectory(stream)
+            tree = await self._held.enter_async_context(self._trees.received(key, source, like=directory))
+        self.received.add_tree(name, tree)
 
     async def close(self) -> None:
         """End what is being received."""
         for task in self._transfers.values():
             task.cancel()
         await asyncio.gather(*self._transfers.values(), return_exceptions=True)
+        await self._held.aclose()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from darse.build.errors import BuildError
 from darse.buildkit.transport import TransportChannel
 from darse.core.errors import Conflict
 
@@ -32,6 +33,11 @@ class ClientSession:
     def has(self, method: str) -> bool:
         """Whether the client answers a method, `/SERVICE/METHOD`."""
         return method.lower() in self.methods
+
+    def require(self, method: str, what: str) -> None:
+        """Raise BuildError, which names `what` is asked for, where the client does not answer a method."""
+        if not self.has(method):
+            raise BuildError(f"the client offers no {method.lstrip('/')} in its session: it is needed for {what}")
 
 
 class SessionPool:

@@ -71,7 +71,9 @@ class ClientBuild:
         service = self.service
         async with service.contexts.directory() as root, service.images.lease() as lease:
             self.lease = lease
-            self.contexts = SessionContexts(self.session, ReceivedContexts(service.contexts, Path(root)))
+            self.contexts = SessionContexts(
+                self.session, ReceivedContexts(service.contexts, Path(root)), service.transfers
+            )
             self.executor = service.executor.for_session(self._session(request))
             self.opened_event.set()
             try:

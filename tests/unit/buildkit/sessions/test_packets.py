@@ -6,15 +6,25 @@ import asyncio
 import io
 import socket
 import tarfile
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import pytest
 from grpclib.server import Stream
 
+from darse.build.context.transfer import FilePiece, PieceKind
+from darse.build.context_list import encode, records
 from darse.build.errors import BuildError
-from darse.buildkit.sessions import packets
-from darse.buildkit.sessions.packets import go_mode, permissions, received_directory, transfer_metadata
+from darse.buildkit.sessions import archived
+from darse.buildkit.sessions.archived import received_directory
+from darse.buildkit.sessions.packets import (
+    DirectoryPatterns,
+    go_mode,
+    opened_directory,
+    permissions,
+    transfer_metadata,
+)
+from darse.buildkit.sessions.parts import NotInPart, PartialDirectory
 from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.transport import service_protocol
 from darse.buildkit.wire.filesync_grpc import FileSyncBase
@@ -40,7 +50,26 @@ class Files(FileSyncBase):
         raise NotImplementedError
 
 
-async def received(client: Client, **patterns: Any) -> tuple[bytes, Files]:
+def is_file(record: tuple[bytes, ...]) -> bool:
+    return record[1].startswith(b"10") and not record[5]
+
+
+async def in_part(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
+    """All that a directory has, the list and the pieces, for who has nothing of it."""
+    async with opened_directory(session, patterns) as stream:
+        source = PartialDirectory(stream)
+        listed = [piece async for piece in source.entries()]
+        numbers = [number for number, record in enumerate(records(listed)) if is_file(record)]
+        yield b"".join(listed)
+        async for piece in source.contents(numbers):
+            yield piece
+
+
+Way = Callable[[ClientSession, DirectoryPatterns], AsyncGenerator[bytes]]
+both_ways = pytest.mark.parametrize("way", [received_directory, in_part], ids=["whole", "in part"])
+
+
+async def received(client: Client, way: Way = received_directory, **patterns: Any) -> tuple[bytes, Files]:
     files = Files(client)
     ours, theirs = socket.socketpair()
     loop = asyncio.get_running_loop()
@@ -51,7 +80,7 @@ async def received(client: Client, **patterns: Any) -> tuple[bytes, Files]:
     session.channel.open(ends[0])
     try:
         async with asyncio.timeout(20):
-            pieces = [piece async for piece in received_directory(session, "context", **patterns)]
+            pieces = [piece async for piece in way(session, DirectoryPatterns("context", **patterns))]
         return b"".join(pieces), files
     finally:
         session.channel.close()
@@ -89,7 +118,7 @@ def sending(contents: dict[str, bytes]) -> Client:
 async def test_a_directory_becomes_an_archive() -> None:
     contents = {"a": b"1", "d/empty": b"", "d/large": b"x" * 3_000_000, "e": b"2" * 5000}
     contents |= {f"many{number:03}": bytes([number]) * number for number in range(200)}
-    archive, files = await received(sending(contents), exclude_patterns=("*.log", "ä"))
+    archive, files = await received(sending(contents), exclude=("*.log", "ä"))
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
         members = {one.name: one for one in opened}
         found = {name: opened.extractfile(one).read() for name, one in members.items() if one.isreg()}  # type: ignore[union-attr]
@@ -150,44 +179,104 @@ async def test_paths_that_no_tree_has_are_refused(paths: list[str]) -> None:
         await received(client)
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [
-        [Packet(type=Packet.PACKET_DATA, ID=7, data=b"x")],
-        [Packet(type=Packet.PACKET_DATA, ID=0, data=b"too much")],
-        [Packet(type=Packet.PACKET_DATA, ID=0, data=b"1"), Packet(type=Packet.PACKET_DATA, ID=0)],
-        [stat("more")],
-        [Packet(type=Packet.PACKET_ERR, data=b"no such file")],
-        [],
-    ],
-    ids=["never asked", "too much", "too little", "another file", "error", "end"],
-)
-async def test_data_that_was_not_asked_for_ends_the_transfer(answers: list[Packet]) -> None:
+async def sent(answers: list[Packet], way: Way) -> bytes:
+    """What comes of a file of three bytes, which the client sends so."""
+
     async def client(stream: Stream[Any, Any]) -> None:
         await stream.send_message(stat("a", size=3))
         await stream.send_message(Packet(type=Packet.PACKET_STAT))
         await stream.recv_message()
         for answer in answers:
             await stream.send_message(answer)
+        if answers[-1:] == [ENDED]:
+            await stream.send_message(await stream.recv_message())
 
+    return (await received(client, way))[0]
+
+
+ENDED = Packet(type=Packet.PACKET_DATA, ID=0)
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [Packet(type=Packet.PACKET_DATA, ID=7, data=b"x")],
+        [stat("more")],
+        [Packet(type=Packet.PACKET_ERR, data=b"no such file")],
+        [ENDED],
+        [],
+    ],
+    ids=["never asked", "another file", "error", "nothing", "end"],
+)
+async def test_data_that_was_not_asked_for_ends_the_transfer(answers: list[Packet], way: Way) -> None:
     with pytest.raises(BuildError):
-        await received(client)
+        await sent(answers, way)
 
 
-async def test_data_before_the_end_of_the_list_is_refused() -> None:
+@pytest.mark.parametrize("content", [b"1", b"too much"], ids=["too little", "too much"])
+async def test_a_file_that_changes_while_it_is_sent_is_asked_for_again(content: bytes) -> None:
+    """Where it can be: an archive has said how long it is."""
+    answers = [Packet(type=Packet.PACKET_DATA, ID=0, data=content), ENDED]
+    with pytest.raises(BuildError):
+        await sent(answers, received_directory)
+    pieces = FilePiece(0, content[:3]).encode() + FilePiece(0, b"", PieceKind.CHANGED).encode()
+    assert (await sent(answers, in_part)).endswith(pieces)
+
+
+async def test_a_file_without_end_is_refused() -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(stat("a", size=3))
+        await stream.send_message(Packet(type=Packet.PACKET_STAT))
+        await stream.recv_message()
+        while True:
+            await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=0, data=bytes(4 << 20)))
+
+    with pytest.raises(BuildError, match="grows"):
+        await received(client, in_part)
+
+
+@pytest.mark.parametrize("fields", [{"uid": 1}, {"gid": 1}, {"xattrs": {"user.x": b"1"}}], ids=str)
+async def test_what_no_list_has_is_not_sent_in_part(fields: dict[str, Any]) -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        await stream.send_message(stat("a", **fields))
+        await stream.recv_message()
+
+    with pytest.raises(NotInPart):
+        await received(client, in_part)
+
+
+async def test_capabilities_are_sent_in_part_and_what_is_of_the_host_is_not() -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        attributes = {"security.capability": b"\1\2", "security.selinux": b"x"}
+        await stream.send_message(stat("a", size=1, xattrs=attributes))
+        await stream.send_message(Packet(type=Packet.PACKET_STAT))
+        await stream.recv_message()
+        await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=0, data=b"x"))
+        await stream.send_message(ENDED)
+        await stream.send_message(await stream.recv_message())
+
+    found = (await received(client, in_part))[0]
+    capability = FilePiece(0, b"\1\2", PieceKind.CAPABILITY).encode()
+    assert found.startswith(encode(b"a", 0o100644, 1, 0, b"0102"))
+    assert found.endswith(FilePiece(0, b"x").encode() + capability + FilePiece(0, b"", PieceKind.END).encode())
+
+
+@both_ways
+async def test_data_before_the_end_of_the_list_is_refused(way: Way) -> None:
     async def client(stream: Stream[Any, Any]) -> None:
         await stream.send_message(stat("a", size=3))
         await stream.send_message(Packet(type=Packet.PACKET_DATA, ID=0, data=b"123"))
         await stream.recv_message()
 
     with pytest.raises(BuildError, match="not asked for"):
-        await received(client)
+        await received(client, way)
 
 
 @pytest.mark.parametrize(("entries", "size"), [(100, 1 << 20), (1_000_000, 2000)])
 async def test_a_list_without_end_is_refused_early(monkeypatch: pytest.MonkeyPatch, entries: int, size: int) -> None:
-    monkeypatch.setattr(packets, "MOST_ENTRIES", entries)
-    monkeypatch.setattr(packets, "MOST_BYTES", size)
+    monkeypatch.setattr(archived, "MOST_ENTRIES", entries)
+    monkeypatch.setattr(archived, "MOST_BYTES", size)
     sent = 0
 
     async def client(stream: Stream[Any, Any]) -> None:
