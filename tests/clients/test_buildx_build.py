@@ -32,14 +32,14 @@ BASE = "builtin/busybox"
 class Project:
     """A directory with a Dockerfile, and docker's client with the plugin."""
 
-    def __init__(self, engine: Engine, root: Path) -> None:
+    def __init__(self, engine: Engine, root: Path, plugin: str | None = None) -> None:
         self.engine = engine
         self.root = root
         self.context = root / "context"
         self.context.mkdir()
         plugins = root / "config" / "cli-plugins"
         plugins.mkdir(parents=True)
-        (plugins / "docker-buildx").symlink_to(str(BUILDX))
+        (plugins / "docker-buildx").symlink_to(plugin or str(BUILDX))
         self.environment = {"DOCKER_CONFIG": str(root / "config")}
 
     def write(self, dockerfile: str, **files: str) -> None:
@@ -57,9 +57,12 @@ class Project:
         return self.docker("run", "--rm", image, *command).ok().out
 
 
-@pytest.fixture
-def project(engine: Engine, tmp_path: Path) -> Project:
-    return Project(engine, tmp_path)
+@pytest.fixture(params=["docker-buildx", pytest.param("docker-buildx-newest", marks=pytest.mark.heavy)])
+def project(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
+    plugin = found(request.param)
+    if plugin is None:
+        pytest.skip(f"{request.param} is not there (make clients)")
+    return Project(engine, tmp_path, plugin)
 
 
 def test_an_image_is_built_named_and_run(project: Project) -> None:
@@ -275,13 +278,22 @@ def _processes() -> str:
 
 
 def test_the_history_has_builds(project: Project) -> None:
-    project.write("FROM scratch\nCOPY file /\n", file="1")
+    project.write(f"FROM {BASE}\nCOPY file /\nRUN echo said by a step\n", file="1")
     metadata = project.root / "metadata"
     project.build("-t", "remembered", "--metadata-file", str(metadata)).ok()
     reference = json.loads(metadata.read_text())["buildx.build.ref"].rpartition("/")[2]
     listed = project.docker("buildx", "history", "ls", "--format", "json").ok().out
     (found,) = (one for one in map(json.loads, listed.splitlines()) if one["ref"].endswith(reference))
     assert found["status"] == "Completed"
+    shown = project.docker("buildx", "history", "inspect", reference).ok().out
+    assert "Duration:" in shown
+    logs = project.docker("buildx", "history", "logs", reference).ok().err
+    assert "said by a step" in logs
+    assert "DONE" in logs
+    count = len(listed.splitlines())
+    project.build("--call", "outline").ok()
+    again = project.docker("buildx", "history", "ls", "--format", "json").ok().out
+    assert len(again.splitlines()) == count
     project.docker("buildx", "history", "rm", reference).ok()
     assert reference not in project.docker("buildx", "history", "ls", "--no-trunc").ok().out
 
@@ -291,7 +303,7 @@ def test_images_and_caches_are_pushed(project: Project) -> None:
     with Registry() as registry:
         name = f"{registry.address}/pushed/app:1"
         cache = f"type=registry,ref={registry.address}/pushed/cache"
-        project.write(f"FROM {BASE}\nRUN date +%N > /now\n")
+        project.write(f"FROM {BASE}\nRUN cat /proc/sys/kernel/random/uuid > /now\n")
         project.build("-t", name, "--push", "--cache-to", f"{cache},mode=max").ok()
         now = project.run(name, "cat", "/now")
         project.docker("rmi", name).ok()
@@ -300,6 +312,95 @@ def test_images_and_caches_are_pushed(project: Project) -> None:
         assert "Total:" in project.docker("buildx", "du").ok().out
         project.build("-t", "app", "--cache-from", cache).ok()
         assert project.run("app", "cat", "/now") == now
+
+
+def test_a_cache_in_a_directory_of_the_client(project: Project, new_engine: Callable[..., Engine]) -> None:
+    """It goes from one engine to another; layers come only when they are needed."""
+    directory = project.root / "cache"
+    project.write(
+        f"FROM {BASE}\nCOPY file /file\nRUN cat /proc/sys/kernel/random/uuid > /now\nRUN echo last > /last\n", file="1"
+    )
+    project.build("-t", "app", "--cache-to", f"type=local,dest={directory},mode=max").ok()
+    now = project.run("app", "cat", "/now")
+    assert (directory / "index.json").exists()
+    project.docker("rmi", "app").ok()
+    project.docker("builder", "prune", "-af").ok()
+    again = project.build("-t", "app", "--cache-from", f"type=local,src={directory}").ok()
+    assert "CACHED" in again.err
+    assert project.run("app", "cat", "/now") == now
+    # Nothing there, and something that is no cache, are no failure of the build.
+    project.build("--cache-from", f"type=local,src={project.root / 'none'}").ok()
+    for blob in (directory / "blobs" / "sha256").iterdir():
+        blob.chmod(0o600)
+        blob.write_bytes(b"damaged")
+    project.docker("builder", "prune", "-af").ok()
+    project.build("--cache-from", f"type=local,src={directory}").ok()
+
+
+def test_targets_of_bake_are_contexts_of_others(project: Project) -> None:
+    project.write("")
+    (project.context / "base.Dockerfile").write_text(
+        f"FROM {BASE}\nCOPY file /file\nWORKDIR /made\nRUN cat /proc/sys/kernel/random/uuid > /now\nENV WHO=base\n"
+    )
+    (project.context / "app.Dockerfile").write_text("FROM base\nRUN echo $WHO >/who\nCOPY --from=base /now /again\n")
+    (project.context / "file").write_text("of the base\n")
+    described = {
+        "target": {
+            "base": {"context": str(project.context), "dockerfile": "base.Dockerfile", "tags": ["baked-base"]},
+            "app": {
+                "context": str(project.context),
+                "dockerfile": "app.Dockerfile",
+                "contexts": {"base": "target:base"},
+                "tags": ["baked-app"],
+            },
+        }
+    }
+    (project.root / "docker-bake.json").write_text(json.dumps(described))
+    project.docker("buildx", "bake", "base", "app", cwd=project.root).ok()
+    assert project.run("baked-app", "cat", "/file", "/who") == "of the base\nbase\n"
+    # The base was built once: one second of the clock.
+    now = project.run("baked-base", "cat", "/now")
+    assert project.run("baked-app", "cat", "/now", "/again") == now * 2
+    assert project.run("baked-app", "pwd") == "/made\n"
+
+
+def test_an_image_of_a_layout_is_a_context(project: Project) -> None:
+    layout, archive = project.root / "layout", project.root / "archive.tar"
+    project.write(f"FROM {BASE}\nRUN cat /proc/sys/kernel/random/uuid > /now\nENV WHO=layout\n")
+    project.build("-t", "inside", "-o", f"type=oci,dest={archive}").ok()
+    layout.mkdir()
+    subprocess.run(["tar", "-C", layout, "-xf", archive], check=True)
+    before = project.docker("image", "ls", "-aq").ok().out
+    project.write("FROM base\nRUN echo $WHO > /who\nCOPY --from=base /now /again\n")
+    context = ("--build-context", f"base=oci-layout://{layout}:inside")
+    project.build("-t", "app", *context).ok()
+    assert project.run("app", "cat", "/who") == "layout\n"
+    assert project.run("app", "cat", "/now") == project.run("app", "cat", "/again")
+    project.docker("rmi", "app").ok()
+    assert project.docker("image", "ls", "-aq").ok().out == before
+
+
+@needs_registry
+def test_an_image_is_pushed_by_its_digest(project: Project) -> None:
+    """As actions do that merge the images of several machines: with a builder that is not of the driver `docker`."""
+    project.docker("buildx", "create", "--name", "remote", "--driver", "remote", project.engine.host).ok()
+    with Registry() as registry:
+        name = f"{registry.address}/pushed/app"
+        metadata = project.root / "metadata"
+        project.write(f"FROM {BASE}\nRUN cat /proc/sys/kernel/random/uuid > /now\n")
+        output = f"type=image,name={name},push-by-digest=true,name-canonical=true,push=true"
+        remote = ("--builder", "remote", "-o", output)
+        project.build(*remote, "--metadata-file", str(metadata)).ok()
+        digest = json.loads(metadata.read_text())["containerimage.digest"]
+        assert project.docker("image", "inspect", name).status == 1
+        project.docker("buildx", "imagetools", "create", "-t", f"{name}:all", f"{name}@{digest}").ok()
+        project.docker("pull", f"{name}@{digest}").ok()
+        assert len(project.run(f"{name}@{digest}", "cat", "/now")) == 37
+        project.build("-t", f"{name}:1", "--push", "--metadata-file", str(metadata)).ok()
+        told = json.loads(metadata.read_text())["containerimage.digest"]
+        assert told in project.docker("buildx", "imagetools", "inspect", f"{name}:1").ok().out
+        refused = project.build(*remote[:3], output.replace(name, f"{name}:1"))
+        assert "can't push tagged ref by digest" in refused.err
 
 
 def test_what_is_not_supported_says_so(project: Project) -> None:

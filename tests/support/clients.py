@@ -82,6 +82,11 @@ def build(name: str) -> None:
     directory = Path(json.loads(downloaded.stdout)["Dir"])
     (CACHE / "bin").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
+        if not (directory / "go.mod").exists():  # older than modules
+            directory = shutil.copytree(directory, Path(scratch) / "source", copy_function=shutil.copyfile)
+            directory.chmod(0o755)
+            for command in (["init", source.module], ["tidy"]):
+                subprocess.run(["go", "mod", *command], cwd=directory, check=True)
         for file in ("go.mod", "go.sum"):
             (Path(scratch) / file).write_bytes((directory / file).read_bytes())
         flags = "-s -w"

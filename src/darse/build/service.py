@@ -103,7 +103,7 @@ class BuildService:
         self._storage = storage
         self.agent_calls = AgentCalls()
         self.transfers = Transfers(ContextTrees(data_root, images.trash), self.contexts)
-        self._layouts = ImageLayouts(images)
+        self.layouts = ImageLayouts(images)
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self.solver = Solver(executor.for_session(BuildSession()), storage)
         self._kept = KeptRecords(executor, storage, self.solver, self.transfers.trees)
@@ -161,7 +161,7 @@ class BuildService:
         async with (
             self.contexts.directory() as root,
             self.images.lease() as lease,
-            self._layouts.of_build() as layouts,
+            self.layouts.of_build() as layouts,
             AsyncExitStack() as held,
         ):
             contexts = ReceivedContexts(self.contexts, root)

@@ -46,11 +46,12 @@ from darse.build.graph.operations import DeviceRequirement, FileChange, Operatio
 from darse.buildkit.wire import ops_pb2
 
 _MOST_VERTICES = 100_000
-_KINDS = (MountKind.BIND, MountKind.SECRET, MountKind.SSH, MountKind.CACHE, MountKind.TMPFS)
-_SHARINGS = (CacheSharing.SHARED, CacheSharing.PRIVATE, CacheSharing.LOCKED)
-_CONTENT = (ContentCache.DEFAULT, ContentCache.ON, ContentCache.OFF)
-_NETWORKS = (NetworkMode.SANDBOX, NetworkMode.HOST, NetworkMode.NONE)
-_SECURITIES = (SecurityMode.SANDBOX, SecurityMode.INSECURE)
+#: Values of LLB's enumerations, by their numbers.
+KINDS = (MountKind.BIND, MountKind.SECRET, MountKind.SSH, MountKind.CACHE, MountKind.TMPFS)
+SHARINGS = (CacheSharing.SHARED, CacheSharing.PRIVATE, CacheSharing.LOCKED)
+CONTENT = (ContentCache.DEFAULT, ContentCache.ON, ContentCache.OFF)
+NETWORKS = (NetworkMode.SANDBOX, NetworkMode.HOST, NetworkMode.NONE)
+SECURITIES = (SecurityMode.SANDBOX, SecurityMode.INSECURE)
 
 
 def decode(message: ops_pb2.Definition) -> Definition:
@@ -178,22 +179,22 @@ def _exec(given: ops_pb2.ExecOp) -> ExecOperation:
     return ExecOperation(
         process,
         tuple(map(_mount, given.mounts)),
-        network=_choice(_NETWORKS, given.network, "network mode"),
-        security=_choice(_SECURITIES, given.security, "security mode"),
+        network=_choice(NETWORKS, given.network, "network mode"),
+        security=_choice(SECURITIES, given.security, "security mode"),
         secrets=tuple(SecretEnvironment(one.ID, one.name, one.optional) for one in given.secretenv),
         devices=tuple(DeviceRequirement(one.name, one.optional) for one in given.cdiDevices),
     )
 
 
 def _mount(given: ops_pb2.Mount) -> ExecMount:
-    kind = _choice(_KINDS, given.mountType, "mount type")
+    kind = _choice(KINDS, given.mountType, "mount type")
     secret = None
     if kind in (MountKind.SECRET, MountKind.SSH):
         option = given.secretOpt if kind is MountKind.SECRET else given.SSHOpt
         secret = SecretMount(option.ID, option.uid, option.gid, option.mode, option.optional)
     cache = None
     if kind is MountKind.CACHE:
-        cache = CacheMount(given.cacheOpt.ID, _choice(_SHARINGS, given.cacheOpt.sharing, "sharing mode"))
+        cache = CacheMount(given.cacheOpt.ID, _choice(SHARINGS, given.cacheOpt.sharing, "sharing mode"))
     return ExecMount(
         given.dest,
         input=given.input,
@@ -204,7 +205,7 @@ def _mount(given: ops_pb2.Mount) -> ExecMount:
         tmpfs_size=given.TmpfsOpt.size,
         cache=cache,
         secret=secret,
-        content_cache=_choice(_CONTENT, given.contentCache, "content cache mode"),
+        content_cache=_choice(CONTENT, given.contentCache, "content cache mode"),
     )
 
 

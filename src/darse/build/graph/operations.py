@@ -14,6 +14,7 @@ import msgspec
 from darse.build.graph.sources import SourceOperation
 
 EMPTY = -1
+_FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 SKIP_OUTPUT = -1
 
 
@@ -206,19 +207,29 @@ class MkfileAction(msgspec.Struct, frozen=True, omit_defaults=True, tag="mkfile"
 
     path: str
     data: bytes
-    mode: int = 0o644
+    mode: int = _FILE_MODE
     owner: FileOwner | None = None
     timestamp: int | None = None
+
+    def __post_init__(self) -> None:
+        """Let an equal mode be the default itself: digests depend on it, and msgspec leaves out that object alone."""
+        if self.mode == _FILE_MODE:
+            msgspec.structs.force_setattr(self, "mode", _FILE_MODE)
 
 
 class MkdirAction(msgspec.Struct, frozen=True, omit_defaults=True, tag="mkdir", kw_only=True):
     """Make a directory."""
 
     path: str
-    mode: int = 0o755
+    mode: int = _DIRECTORY_MODE
     make_parents: bool = False
     owner: FileOwner | None = None
     timestamp: int | None = None
+
+    def __post_init__(self) -> None:
+        """See MkfileAction."""
+        if self.mode == _DIRECTORY_MODE:
+            msgspec.structs.force_setattr(self, "mode", _DIRECTORY_MODE)
 
 
 class SymlinkAction(msgspec.Struct, frozen=True, omit_defaults=True, tag="symlink", kw_only=True):

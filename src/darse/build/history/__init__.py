@@ -7,13 +7,14 @@ causes     why steps were executed: from a record and those before it
 changes    which files of a source changed, as far as both its trees are still there
 """
 
-from darse.build.history.records import BuildState, BuildSummary, StepLog, StepRecord, StepState
+from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord, StepState
 from darse.build.history.service import BuildHistoryService, ExplainedStep, Explanation
 from darse.build.history.store import BuildHistory
 
 __all__ = [
     "BuildHistory",
     "BuildHistoryService",
+    "BuildRecord",
     "BuildState",
     "BuildSummary",
     "ExplainedStep",

@@ -53,14 +53,17 @@ class BuildHistoryService:
         """Set, and replaced by another, when a build begins, ends or is forgotten."""
 
     @contextmanager
-    def recorded(self, request: BuildRequest, report: BuildReport, identifier: str = "") -> Iterator[BuildRecorder]:
+    def recorded(
+        self, request: BuildRequest, report: BuildReport, identifier: str = "", *, internal: bool = False
+    ) -> Iterator[BuildRecorder]:
         """Record the block as a build, unless a question about the Dockerfile is answered by it.
 
-        identifier: what its client calls it, where that is a name that no other build has.
+        identifier: what its client calls it, where that is a name that no other build has. internal: the client says
+        that it is part of something else, which nobody looks for.
         """
         is_free = identifier not in self._running and not self._history.has(identifier)
         recorder = BuildRecorder(request, report, identifier if is_free else "")
-        if request.call:
+        if request.call or internal:
             yield recorder
             return
         self._running[recorder.id] = recorder
@@ -97,11 +100,20 @@ class BuildHistoryService:
         running = self._running.get(summary.id)
         return running.logs() if running is not None else self._history.logs(summary)
 
-    async def explain(self, reference: str) -> Explanation:
-        """A build (its id, its image's name or id) with the reasons. Raises NotFound."""
+    def record(self, reference: str) -> BuildRecord:
+        """All that is kept of a build that runs or has ended. Raises NotFound."""
         summary = find(self.summaries(), reference)
         running = self._running.get(summary.id)
-        record = running.unfinished() if running is not None else self._history.record(summary)
+        return running.unfinished() if running is not None else self._history.record(summary)
+
+    def has_ended(self, identifier: str) -> bool:
+        """Whether a build of this id is known, and runs no more."""
+        return identifier not in self._running and self._history.has(identifier)
+
+    async def explain(self, reference: str) -> Explanation:
+        """A build (its id, its image's name or id) with the reasons. Raises NotFound."""
+        record = self.record(reference)
+        summary = record.summary
         before: list[StepRecord] = []
         for earlier in self._history.before(summary)[:_EARLIER]:
             before += self._history.record(earlier).steps

@@ -155,15 +155,30 @@ class CacheExports:
 
     def take(self, token: str) -> AsyncIterator[bytes]:
         """The archive of a layout. Raises NotFound, also when it was taken before."""
+        return self._archive(self._taken(token))
+
+    def _taken(self, token: str) -> Path:
         directory = self._waiting.pop(token, None)
         if directory is None:
             raise NotFound("no cache waits to be fetched with this token")
-        return self._archive(directory)
+        return directory
 
     async def _archive(self, directory: Path) -> AsyncIterator[bytes]:
         try:
             async for piece in _archived(directory):
                 yield piece
+        finally:
+            await self._discard(directory)
+
+    @contextlib.asynccontextmanager
+    async def files(self, token: str) -> AsyncIterator[Path]:
+        """The directory of a layout, for the block: `index.json`, and blobs by the hexadecimal part of their digests.
+
+        Raises NotFound, also when it was taken before.
+        """
+        directory = self._taken(token)
+        try:
+            yield directory
         finally:
             await self._discard(directory)
 

@@ -34,6 +34,7 @@ from darse.image_spec import platforms
 from darse.image_spec.digests import chain_ids, is_digest
 from darse.image_spec.manifests import Descriptor, Index, InvalidDocument, Manifest, decode
 from darse.images.gc.collector import Lease
+from darse.images.layers.pipe_source import PipeSource
 from darse.images.model import Layer
 from darse.images.references import Reference
 from darse.images.transfer.service import RegistryService
@@ -54,6 +55,18 @@ class _Source(Protocol):
         ...
 
 
+class ClientBlobs(Protocol):
+    """A directory of a client, from which blobs are read by their digests when they are needed."""
+
+    async def read(self, digest: str, limit: int) -> bytes:
+        """A document. Raises BuildError, also where it is longer than the limit."""
+        ...
+
+    def pieces(self, digest: str) -> AsyncIterator[bytes]:
+        """Yield a blob. Raises BuildError."""
+        ...
+
+
 class CacheImports:
     """The caches of one build (`darse.build.solver.solver.ResultImports`)."""
 
@@ -70,27 +83,37 @@ class CacheImports:
         self.space = ""
 
     async def add(
-        self, place: CachePlace, credentials: Mapping[str, Credentials], directory: Path | None = None
+        self,
+        place: CachePlace,
+        credentials: Mapping[str, Credentials],
+        directory: Path | None = None,
+        blobs: ClientBlobs | None = None,
     ) -> None:
         """Read the document of a cache; what there is none of, or an invalid one, is reported and passed over.
 
-        directory: the image layout that a client has sent.
+        directory: the image layout that a client has sent. blobs: that of a client that sends what is asked for.
         """
         name = f"importing cache manifest from {place}"
         self.space += f"{place} {place.context}\n"
         # It is no failure of the build: the vertex has it.
         with contextlib.suppress(BuildError, EngineError, InvalidDocument, OSError):
             async with internal_vertex(self._report, name):
-                for number, source in enumerate(await self._read(place, credentials, directory)):
+                for number, source in enumerate(await self._read(place, credentials, directory, blobs)):
                     self._sources[f"{name} {number}"] = source
 
     async def _read(
-        self, place: CachePlace, credentials: Mapping[str, Credentials], directory: Path | None
+        self,
+        place: CachePlace,
+        credentials: Mapping[str, Credentials],
+        directory: Path | None,
+        blobs: ClientBlobs | None,
     ) -> Sequence[_Source]:
         if place.reference is not None:
             reference = place.reference
             registry = _Registry(self._registries, reference, credentials.get(reference.domain))
             return [_RegistrySource(registry, one) for one in await registry.documents()]
+        if blobs is not None:
+            return [_ClientSource(self._executor, blobs, await _document_in(blobs, place.digest))]
         if directory is None:
             raise BuildError(f"the client has sent no cache for {place}")
         layout = _Layout(directory)
@@ -206,15 +229,8 @@ class _Layout:
         index = decode(self._content("index.json"), Index)
         found = []
         for one in index.manifests:
-            # As Index it has no layers, and as Manifest no manifests: whichever it is.
-            content = self._content(_blob_name(one.digest))
-            if b'"manifests"' in content:
-                listed: Sequence[Descriptor] = decode(content, Index).manifests
-                config = next((entry for entry in listed if entry.media_type == CONFIG_TYPE), None)
-            else:
-                manifest = decode(content, Manifest)
-                listed, config = manifest.layers, manifest.config
-            if config is not None and config.media_type == CONFIG_TYPE:
+            config, listed = _config_of(self._content(_blob_name(one.digest)))
+            if config is not None:
                 found.append(read_config(self._content(_blob_name(config.digest)), listed))
         if not found:
             raise InvalidCache("there is no cache in the directory")
@@ -266,6 +282,48 @@ class _BlobOfLayout:
     def open(self) -> int:
         """See LayerSource."""
         return self._layout.archive(self._digest)
+
+
+class _ClientSource:
+    def __init__(self, executor: EngineExecutor, blobs: ClientBlobs, document: CacheDocument) -> None:
+        self.document = document
+        self._layers = executor.images.stores.layers
+        self._blobs = blobs
+
+    async def fetch(self, layer: Layer) -> None:
+        """See _Source. What the archive unpacks to is verified."""
+        source = PipeSource(-1)
+        ensured = self._layers.ensure(layer.chain_id, layer.diff_id, source)
+        await source.fed_by(self._blobs.pieces(layer.blob.digest), ensured)
+
+
+async def _document_in(blobs: ClientBlobs, digest: str) -> CacheDocument:
+    """The cache of a manifest's digest. Raises BuildError, InvalidCache and InvalidDocument."""
+    config, listed = _config_of(await _verified(blobs, digest))
+    if config is None:
+        raise InvalidCache(f"{digest} is no cache")
+    return read_config(await _verified(blobs, config.digest), listed)
+
+
+async def _verified(blobs: ClientBlobs, digest: str) -> bytes:
+    _blob_name(digest)
+    content = await blobs.read(digest, DOCUMENT_LIMIT)
+    if Descriptor.of(content, "").digest != digest:
+        raise InvalidCache(f"{digest} is not what the client has sent")
+    return content
+
+
+def _config_of(content: bytes) -> tuple[Descriptor | None, Sequence[Descriptor]]:
+    """The document that the manifest of a cache names, None where it is of something else, and the layers."""
+    config: Descriptor | None
+    # As Index it has no layers, and as Manifest no manifests: whichever it is.
+    if b'"manifests"' in content:
+        listed: Sequence[Descriptor] = decode(content, Index).manifests
+        config = next((entry for entry in listed if entry.media_type == CONFIG_TYPE), None)
+    else:
+        manifest = decode(content, Manifest)
+        listed, config = manifest.layers, manifest.config
+    return (config, listed) if config is not None and config.media_type == CONFIG_TYPE else (None, ())
 
 
 def _blob_name(digest: str) -> str:

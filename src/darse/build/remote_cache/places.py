@@ -27,7 +27,9 @@ class CachePlace(msgspec.Struct, frozen=True, kw_only=True):
     reference: Reference | None = None
     """Of a registry."""
     context: str = ""
-    """Of a client's directory: the name of the part in which it comes."""
+    """Of a client's directory: the name of the part in which it comes; for BuildKit's clients its path."""
+    digest: str = ""
+    """Of a client's directory: which of the caches in it, for who reads blobs there by their digests."""
     complete: bool = False
     """The mode `max`: results of all steps, and not only those whose layers are the image's."""
     may_fail: bool = False

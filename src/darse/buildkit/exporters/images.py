@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +14,7 @@ from darse.build.progress import BuildReport, VertexNote, internal_vertex
 from darse.build.service import BuildService
 from darse.buildkit.sessions.confidences import Confidences
 from darse.core.errors import EngineError
+from darse.image_spec.manifests import Descriptor
 from darse.images import references
 
 _TRUE = frozenset({"1", "t", "true"})
@@ -45,7 +47,7 @@ async def export_to_store(
 ) -> dict[str, str]:
     """Make an image, name it, push it; return what its client is told. Raises BuildError."""
     if is_set(attributes, "push-by-digest"):
-        raise BuildError("push-by-digest is not supported by this engine: an image is pushed by its name")
+        return await _push_unnamed(service, confidences, attributes, results, epoch, report)
     options = export_options(attributes, epoch)
     async with internal_vertex(report, "exporting to image") as vertex:
         try:
@@ -57,18 +59,72 @@ async def export_to_store(
             report(VertexNote(vertex, f"naming to {references.parse_tag(name)}"))
     if is_set(attributes, "push"):
         for name in options.names:
-            await _push(service, confidences, name, report)
+            exported = msgspec.structs.replace(exported, target=await _push(service, confidences, name, report))
     return response(exported, options.names)
 
 
-async def _push(service: BuildService, confidences: Confidences, name: str, report: BuildReport) -> None:
+async def _push(service: BuildService, confidences: Confidences, name: str, report: BuildReport) -> Descriptor:
+    """Push a name; return what it refers to there: layers that are compressed on the way make another manifest."""
     reference = references.parse_tag(name)
     credentials = await confidences.log_in(reference.domain)
     async with internal_vertex(report, f"pushing {reference}"):
         try:
-            await service.registries.pusher.push_image(reference, credentials=credentials)
+            (pushed,) = await service.registries.pusher.push_image(reference, credentials=credentials)
         except EngineError as error:
             raise BuildError(f"failed to push {reference}: {error}") from error
+    return pushed.target
+
+
+async def _push_unnamed(
+    service: BuildService,
+    confidences: Confidences,
+    attributes: Mapping[str, str],
+    results: Sequence[PlatformResult],
+    epoch: int | None,
+    report: BuildReport,
+) -> dict[str, str]:
+    """Push an image by its digest alone, to repositories; nothing has a name afterwards, and nothing is kept here."""
+    repositories = [references.parse_name(name) for name in attributes.get("name", "").split(",") if name]
+    if not repositories or not is_set(attributes, "push"):
+        raise BuildError("push-by-digest needs push=true and a name")
+    if not all(one.is_bare for one in repositories):
+        raise BuildError("can't push tagged ref by digest: name the repository alone, without a tag")
+    async with exported_for_now(service, {**attributes, "name": ""}, results, epoch, report) as exported:
+        for one in repositories:
+            credentials = await confidences.log_in(one.domain)
+            async with internal_vertex(report, f"pushing {one} by digest"):
+                digest = exported.target.digest
+                pushed = await service.registries.pusher.push_by_digest(one, digest, credentials=credentials)
+            last = msgspec.structs.replace(exported, target=pushed)
+        return response(last, ()) | {"image.name": ",".join(map(str, repositories))}
+
+
+@contextlib.asynccontextmanager
+async def exported_for_now(
+    service: BuildService,
+    attributes: Mapping[str, str],
+    results: Sequence[PlatformResult],
+    epoch: int | None,
+    report: BuildReport,
+    vertex: str = "exporting to image",
+) -> AsyncIterator[Exported]:
+    """An image in the engine's store for the block, without a name, and gone again unless it was there before.
+
+    Raises BuildError, also where the block raises EngineError.
+    """
+    images = service.images
+    before = {image.id for image in images.stores.images}
+    try:
+        async with internal_vertex(report, vertex):
+            exported = await export_images(service.executor, results, export_options(attributes, epoch))
+        try:
+            yield exported
+        finally:
+            for image_id in exported.image_ids:
+                if image_id not in before and not images.stores.images.names_with(image_id):
+                    await images.deletion.remove_image(image_id, force=False, prune=False)
+    except EngineError as error:
+        raise BuildError(str(error)) from error
 
 
 def response(exported: Exported, names: Sequence[str]) -> dict[str, str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from darse.build.errors import BuildError
-from darse.build.exporter import PlatformResult, export_images
+from darse.build.exporter import PlatformResult
 from darse.build.progress import BuildReport, internal_vertex
 from darse.build.service import BuildService
 from darse.buildkit.exporters.archives import send_archive
-from darse.buildkit.exporters.images import export_options, response
+from darse.buildkit.exporters.images import export_options, exported_for_now, response
 from darse.buildkit.sessions import ClientSession
-from darse.core.errors import EngineError
 from darse.images import references
 
 
@@ -32,20 +31,12 @@ async def send_image(
     if attributes.get("tar", "true").lower() in ("false", "0", "f"):
         raise BuildError(f"the {kind} exporter writes archives on this engine: tar=false is not supported")
     named = export_options(attributes, epoch)
-    options = export_options({**attributes, "name": ""}, epoch)
-    async with internal_vertex(report, f"exporting to {kind} image format"):
-        before = {image.id for image in service.images.stores.images}
-        try:
-            exported = await export_images(service.executor, results, options)
-            names = [references.parse_tag(name) for name in named.names]
-            told = response(exported, named.names)
-            try:
-                pieces = service.images.saver.save_as(exported.target.digest, names)
-                await send_archive(session, number, pieces, told)
-            finally:
-                for image_id in exported.image_ids:
-                    if image_id not in before and not service.images.stores.images.names_with(image_id):
-                        await service.images.deletion.remove_image(image_id, force=False, prune=False)
-        except EngineError as error:
-            raise BuildError(str(error)) from error
+    vertex = f"exporting to {kind} image format"
+    unnamed = {**attributes, "name": ""}
+    async with exported_for_now(service, unnamed, results, epoch, report, vertex) as exported:
+        names = [references.parse_tag(name) for name in named.names]
+        told = response(exported, named.names)
+        async with internal_vertex(report, "sending tarball"):
+            pieces = service.images.saver.save_as(exported.target.digest, names)
+            await send_archive(session, number, pieces, told)
     return told

@@ -5,6 +5,7 @@ load the Dockerfile → its syntax is ours → load .dockerignore → convert, w
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,21 +17,23 @@ import msgspec
 
 from darse.build.base_images import BaseImages
 from darse.build.conversion_thread import in_thread
-from darse.build.dockerfile.convert import Converted, ResolvedImage, convert
+from darse.build.dockerfile.convert import ContextInput, Converted, ResolvedImage, convert
 from darse.build.dockerfile.directives import detect_syntax
 from darse.build.dockerfile_source import DEFAULT_DOCKERFILE, dockerfile_text, facts_of
 from darse.build.errors import BuildError
-from darse.build.graph import GitSource, LocalSource
+from darse.build.graph import Definition, GitSource, LocalSource
 from darse.build.ignore import read_ignore_file
+from darse.build.image_layouts import is_layout
 from darse.build.options import convert_options, git_context
 from darse.build.progress import BuildPlanned, BuildReport, BuildWarned, DockerfileRead, internal_vertex
 from darse.build.request import BuildRequest
 from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor
-from darse.buildkit.frontend.options import build_request, is_built_in, is_multi_platform
+from darse.buildkit.frontend.options import INPUT_METADATA, build_request, contexts_for, is_built_in, is_multi_platform
 from darse.buildkit.frontend.questions import answer
 from darse.buildkit.sessions.confidences import Confidences
 from darse.buildkit.sessions.contexts import SessionContexts
+from darse.buildkit.sessions.layouts import SessionLayouts
 from darse.core import executors
 from darse.image_spec import platforms, references
 from darse.image_spec.references import InvalidReference
@@ -48,6 +51,7 @@ class FrontendBuild(Protocol):
     service: BuildService
     session_id: str
     contexts: SessionContexts
+    layouts: SessionLayouts
     confidences: Confidences
     executor: OperationExecutor
     lease: Lease
@@ -68,13 +72,17 @@ class ConvertedRequest(msgspec.Struct, frozen=True):
 class _Resolver:
     """Base images, with the credentials of the client."""
 
-    def __init__(self, bases: BaseImages, confidences: Confidences) -> None:
+    def __init__(self, bases: BaseImages, confidences: Confidences, layouts: SessionLayouts) -> None:
         self._bases = bases
         self._confidences = confidences
+        self._layouts = layouts
 
     async def resolve(self, reference: str, platform: str) -> ResolvedImage:
         """See ImageResolver."""
-        await log_in_for(self._confidences, reference)
+        if is_layout(reference):
+            await self._layouts.have(reference, platform)
+        else:
+            await log_in_for(self._confidences, reference)
         return await self._bases.resolve(reference, platform)
 
 
@@ -87,15 +95,21 @@ async def log_in_for(confidences: Confidences, reference: str) -> None:
     await confidences.log_in(domain)
 
 
-async def run_frontend(parts: FrontendBuild, options: Mapping[str, str]) -> ConvertedRequest:
-    """Run the built-in front end. Raises BuildError."""
+async def run_frontend(
+    parts: FrontendBuild, options: Mapping[str, str], inputs: Mapping[str, Definition]
+) -> ConvertedRequest:
+    """Run the built-in front end. inputs: results of other builds, for its contexts. Raises BuildError."""
     started = time.time()
     request = build_request(options)
     dockerfile, context = await _load(parts, request, options)
     patterns = () if context is not None else await _ignore_patterns(parts, dockerfile.filename, options)
     converting = [
         msgspec.structs.replace(
-            convert_options(request, context, str(one)), ignore_patterns=patterns, session=parts.session_id
+            convert_options(request, context, str(one)),
+            ignore_patterns=patterns,
+            session=parts.session_id,
+            contexts=contexts_for(options, str(one)),
+            inputs={key: _input(key, graph, options) for key, graph in inputs.items()},
         )
         for one in request.platforms or ("",)
     ]
@@ -107,7 +121,7 @@ async def run_frontend(parts: FrontendBuild, options: Mapping[str, str]) -> Conv
         pull=request.pull,
         credentials=parts.confidences.credentials,
     )
-    resolver = _Resolver(images, parts.confidences)
+    resolver = _Resolver(images, parts.confidences, parts.layouts)
     try:
         if request.call:
             facts = await facts_of(request.call, converting[0], dockerfile.source, resolver)
@@ -138,6 +152,13 @@ def config_document(converted: Converted) -> bytes:
     """The configuration of an image, with the layers of its base alone."""
     image = converted.image
     return json.dumps({**image.document(), "rootfs": {"type": "layers", "diff_ids": image.diff_ids}}).encode()
+
+
+def _input(key: str, graph: Definition, options: Mapping[str, str]) -> ContextInput:
+    """The result of another build, with the configuration of its image."""
+    metadata = options.get(f"{INPUT_METADATA}{key}")
+    config = json.loads(metadata).get(CONFIG) if metadata else None
+    return ContextInput(graph, json.loads(base64.b64decode(config)) if config else None)
 
 
 async def _load(

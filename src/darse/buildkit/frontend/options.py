@@ -15,6 +15,8 @@ from darse.build.request import BuildRequest, ProvenanceRequest
 from darse.image_spec import platforms
 from darse.image_spec.platforms import InvalidPlatform, Platform
 
+#: Of an attribute with what is known of an input.
+INPUT_METADATA = "input-metadata:"
 _ARGUMENT, _LABEL, _CONTEXT, _ATTEST = "build-arg:", "label:", "context:", "attest:"
 # Of the front end's own options, what docker's clients send.
 _KNOWN = frozenset(
@@ -22,7 +24,7 @@ _KNOWN = frozenset(
     " force-network-mode frontend.caps hostname image-resolve-mode multi-platform no-cache platform product "
     "requestid shm-size source target ulimit".split()
 )
-_PASSED_OVER = ("vcs:", "local-sessionid:", "contextsubdir", "build-arg-origin:", "buildinfo", "input-metadata:")
+_PASSED_OVER = ("vcs:", "local-sessionid:", "contextsubdir", "build-arg-origin:", "buildinfo", INPUT_METADATA)
 _CALLS = {"lint": "check", "outline": "outline", "targets": "targets"}
 _TRUE = frozenset({"1", "t", "true"})
 
@@ -47,7 +49,7 @@ def build_request(options: Mapping[str, str]) -> BuildRequest:
         pull=options.get("image-resolve-mode") == "pull",
         no_cache=no_cache == "",
         no_cache_stages=frozenset(one.strip() for one in (no_cache or "").split(",") if one.strip()),
-        contexts=_contexts(options),
+        contexts=contexts_for(options, ""),
         network=_network(options.get("force-network-mode", "")),
         extra_hosts=_extra_hosts(options.get("add-hosts", "")),
         shm_size=_number(options, "shm-size"),
@@ -83,14 +85,17 @@ def _is_remote(context: str) -> bool:
     return "://" in context or context.startswith(("git@", "github.com/"))
 
 
-def _contexts(options: Mapping[str, str]) -> dict[str, str]:
-    found = {}
-    for name, value in _with_prefix(options, _CONTEXT).items():
-        if value.startswith("input:"):
-            raise BuildError(f"unsupported context source input for {name}: results of other targets are not supported")
-        # A platform after two colons chooses among several of one name.
-        found[name.partition("::")[0]] = value
-    return found
+def contexts_for(options: Mapping[str, str], platform: str) -> dict[str, str]:
+    """Named contexts: `NAME`, and in its place `NAME::PLATFORM` for who builds for that platform."""
+    found: dict[str, str] = {}
+    chosen: dict[str, str] = {}
+    for key, value in _with_prefix(options, _CONTEXT).items():
+        name, colons, wanted = key.partition("::")
+        if not colons:
+            found[name] = value
+        elif not platform or str(_platforms(wanted)[0]) == platform:
+            chosen.setdefault(name, value)
+    return found | chosen
 
 
 def _platforms(text: str) -> tuple[Platform, ...]:

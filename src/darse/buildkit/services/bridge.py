@@ -12,11 +12,11 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
-from darse.build.errors import BuildError
-from darse.build.remote_cache import parse_place
 from darse.buildkit.definitions import decode
+from darse.buildkit.encoded_definitions import encode
 from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.services import capabilities
+from darse.buildkit.solving.caches import place_of
 from darse.buildkit.solving.client_build import BuildResult, ClientBuild
 from darse.buildkit.solving.images import image_config
 from darse.buildkit.solving.lazy_references import LazyReference
@@ -70,13 +70,11 @@ class BridgeService(LLBBridgeBase):
 
     async def _solve(self, build: ClientBuild, request: Any) -> BuildResult:
         _refuse_policies(request)
-        if request.FrontendInputs:
-            raise BuildError("frontend inputs are not supported by this engine")
         for one in request.CacheImports:
-            if one.Type != "local":
-                build.import_from(parse_place(f"type={one.Type},ref={one.Attrs.get('ref', '')}"))
+            build.import_from(place_of(one))
         if request.Frontend:
-            return await build.run_frontend(request.Frontend, dict(request.FrontendOpt))
+            inputs = {name: decode(graph) for name, graph in request.FrontendInputs.items()}
+            return await build.run_frontend(request.Frontend, dict(request.FrontendOpt), inputs)
         if not getattr(request.Definition, "def"):
             return BuildResult({"": None}, {})
         return BuildResult({"": build.reference(decode(request.Definition))}, {})
@@ -204,12 +202,18 @@ class BridgeService(LLBBridgeBase):
 def _message(result: BuildResult) -> gateway_pb2.Result:
     found = gateway_pb2.Result(metadata=dict(result.metadata))
     if set(result.references) <= {""}:
-        only = result.references.get("")
-        found.ref.id = only.id if only is not None else ""
+        _fill(found.ref, result.references.get(""))
         return found
     for platform, one in result.references.items():
-        found.refs.refs[platform].id = one.id if one is not None else ""
+        _fill(found.refs.refs[platform], one)
     return found
+
+
+def _fill(message: gateway_pb2.Ref, reference: LazyReference | None) -> None:
+    """A reference, with the graph that clients build on."""
+    message.id = reference.id if reference is not None else ""
+    if reference is not None:
+        getattr(message, "def").CopyFrom(encode(reference.definition))
 
 
 def _refuse_policies(request: Any) -> None:

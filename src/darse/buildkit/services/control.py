@@ -12,7 +12,7 @@ from darse.build.history import BuildState
 from darse.build.service import BuildService
 from darse.build.solver import CacheFilter, PrunePolicy
 from darse.buildkit.errors import as_status, not_implemented
-from darse.buildkit.services.records import history_event, usage_record
+from darse.buildkit.services.records import history_event, status_messages, usage_record
 from darse.buildkit.services.worker import VERSION
 from darse.buildkit.sessions import ClientSession, SessionPool
 from darse.buildkit.solving.pool import BuildPool
@@ -107,8 +107,13 @@ class ControlService(ControlBase):
         await stream.send_message(control_pb2.SolveResponse(ExporterResponse=told))
 
     async def Status(self, stream: Stream[Any, Any]) -> None:
-        """The progress of a build, to its end."""
+        """The progress of a build, to its end; of one that has ended what the history has of it."""
         request = await request_of(stream)
+        history = self._service.history
+        if not self._builds.has(request.Ref) and history.has_ended(request.Ref):
+            for message in status_messages(history.record(request.Ref), history.logs(request.Ref)):
+                await stream.send_message(message)
+            return
         build = await self._builds.get(request.Ref)
         async for message in build.progress.follow():
             await stream.send_message(message)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from darse.build.history import BuildState, BuildSummary
+from collections.abc import Iterator, Sequence
+
+from darse.build.history import BuildRecord, BuildState, BuildSummary, StepLog, StepState
 from darse.build.solver import CacheRecord, RecordKind
 from darse.buildkit.progress import timestamp
 from darse.buildkit.wire import control_pb2, status_pb2
@@ -24,6 +26,33 @@ def usage_record(record: CacheRecord, *, in_use: bool) -> control_pb2.UsageRecor
         RecordType=record.kind.value,
         Parents=record.parents,
     )
+
+
+_MOST_LOG = 1 << 20
+
+
+def status_messages(record: BuildRecord, logs: Sequence[StepLog]) -> Iterator[control_pb2.StatusResponse]:
+    """A build that was, as those who followed it have seen it: its steps, and the end of what they said."""
+    said = {one.vertex: one for one in logs}
+    for step in record.steps:
+        if step.state in (StepState.NOT_NEEDED, StepState.NOT_REACHED) and not step.begun_ns:
+            continue
+        vertex = control_pb2.Vertex(
+            digest=step.vertex, inputs=step.inputs, name=step.name, cached=step.state is StepState.CACHED
+        )
+        begun = timestamp(step.begun_ns or record.summary.begun_ns)
+        vertex.started.CopyFrom(begun)
+        yield control_pb2.StatusResponse(vertexes=[vertex])
+        if (log := said.get(step.vertex)) is not None:
+            text = (b"[%d bytes clipped]\n" % log.clipped if log.clipped else b"") + log.data
+            for start in range(0, len(text), _MOST_LOG):
+                piece = text[start : start + _MOST_LOG]
+                message = control_pb2.VertexLog(vertex=step.vertex, timestamp=begun, stream=1, msg=piece)
+                yield control_pb2.StatusResponse(logs=[message])
+        if step.ended_ns:
+            vertex.completed.CopyFrom(timestamp(step.ended_ns))
+        vertex.error = step.error
+        yield control_pb2.StatusResponse(vertexes=[vertex])
 
 
 def history_event(build: BuildSummary) -> control_pb2.BuildHistoryEvent:

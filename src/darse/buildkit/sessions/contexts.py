@@ -19,7 +19,7 @@ from darse.build.graph import LocalSource
 from darse.buildkit.sessions.archived import received_directory
 from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory
 from darse.buildkit.sessions.parts import NotInPart, PartialDirectory, tree_keys
-from darse.buildkit.sessions.pool import ClientSession
+from darse.buildkit.sessions.pool import ClientSession, SessionPool
 
 _METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
 
@@ -30,8 +30,12 @@ class SessionContexts:
     A directory comes filtered, at the client: each set of patterns of one name is a directory of its own here.
     """
 
-    def __init__(self, session: ClientSession, received: ReceivedContexts, transfers: Transfers) -> None:
+    def __init__(
+        self, session: ClientSession, received: ReceivedContexts, transfers: Transfers, sessions: SessionPool
+    ) -> None:
+        """sessions: those that the sources of a graph may name."""
         self._session = session
+        self._sessions = sessions
         self.received = received
         self._trees = transfers
         self._held = AsyncExitStack()
@@ -73,31 +77,45 @@ class SessionContexts:
     def _name(self, operation: LocalSource) -> str:
         if operation.name in self._here:
             return operation.name
-        chosen = (operation.name, operation.include_patterns, operation.exclude_patterns, operation.follow_paths)
+        session = self._session_of(operation).id
+        chosen = (
+            session,
+            operation.name,
+            operation.include_patterns,
+            operation.exclude_patterns,
+            operation.follow_paths,
+        )
         return msgspec.json.encode(chosen).decode()
 
+    def _session_of(self, operation: LocalSource) -> ClientSession:
+        """The one that a source names, as graphs of other builds do, where it is open; otherwise the build's."""
+        return self._sessions.find(operation.session) or self._session
+
     async def _receive(self, name: str, operation: LocalSource) -> None:
-        self._session.require(_METHOD, f"the local context {operation.name}")
+        session = self._session_of(operation)
+        session.require(_METHOD, f"the local context {operation.name}")
         patterns = DirectoryPatterns(
             operation.name, operation.include_patterns, operation.exclude_patterns, operation.follow_paths
         )
-        if self._session.shared_key and operation.differ != "none":
+        if session.shared_key and operation.differ != "none":
             try:
-                await self._receive_part(name, operation, patterns)
+                await self._receive_part(session, name, operation, patterns)
             except NotInPart:
                 pass
             else:
                 return
-        pieces = received_directory(self._session, patterns)
+        pieces = received_directory(session, patterns)
         try:
             await self.received.receive(name, pieces)
         finally:
             await pieces.aclose()
 
-    async def _receive_part(self, name: str, operation: LocalSource, patterns: DirectoryPatterns) -> None:
+    async def _receive_part(
+        self, session: ClientSession, name: str, operation: LocalSource, patterns: DirectoryPatterns
+    ) -> None:
         """Receive what was not sent before. Raises BuildError, and NotInPart."""
-        key, directory = tree_keys(self._session.shared_key, operation)
-        async with opened_directory(self._session, patterns) as stream:
+        key, directory = tree_keys(session.shared_key, operation)
+        async with opened_directory(session, patterns) as stream:
             source = PartialDirectory(stream)
             tree = await self._held.enter_async_context(self._trees.received(key, source, like=directory))
         self.received.add_tree(name, tree)

@@ -61,6 +61,10 @@ class SessionPool:
             del self._sessions[session.id]
         session.channel.close()
 
+    def find(self, identifier: str) -> ClientSession | None:
+        """A session that is open."""
+        return self._sessions.get(identifier)
+
     async def get(self, identifier: str) -> ClientSession:
         """A session; waits for it. Raises GRPCError where there is none."""
         try:

@@ -14,7 +14,7 @@ from grpclib.exceptions import GRPCError
 from darse.build.context.local import ReceivedContexts
 from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
-from darse.build.graph import Definition, ImageSource
+from darse.build.graph import Definition, ImageSource, OCILayoutSource
 from darse.build.progress import BuildReport
 from darse.build.remote_cache import CacheImports, CachePlace
 from darse.build.request import BuildRequest
@@ -22,10 +22,13 @@ from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor, Solution
 from darse.buildkit.frontend.dockerfile import log_in_for, run_frontend
 from darse.buildkit.progress import ProgressLog
-from darse.buildkit.sessions import ClientSession
+from darse.buildkit.sessions import ClientSession, SessionPool
 from darse.buildkit.sessions.confidences import Confidences
+from darse.buildkit.sessions.content import ClientContentStore
 from darse.buildkit.sessions.contexts import SessionContexts
+from darse.buildkit.sessions.layouts import SessionLayouts
 from darse.buildkit.solving.lazy_references import LazyReference, ReferenceOrigin
+from darse.image_spec import platforms
 from darse.images.gc.collector import Lease
 
 _FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
@@ -47,10 +50,13 @@ class ClientBuild:
     executor: OperationExecutor
     lease: Lease
     contexts: SessionContexts
+    layouts: SessionLayouts
     report: BuildReport
 
-    def __init__(self, name: str, service: BuildService, session: ClientSession) -> None:
+    def __init__(self, name: str, service: BuildService, session: ClientSession, sessions: SessionPool) -> None:
+        """sessions: those of all clients, for graphs that name them."""
         self.name = name
+        self._sessions = sessions
         self.service = service
         self.session = session
         self.session_id = session.id
@@ -62,17 +68,22 @@ class ClientBuild:
         """What the client's own front end returns."""
         self.references: dict[str, LazyReference] = {}
         self.places_to: tuple[CachePlace, ...] = ()
-        self._places_from: dict[str, CachePlace] = {}
+        self._places_from: list[CachePlace] = []
         self._imports: asyncio.Task[CacheImports | None] | None = None
 
     @contextlib.asynccontextmanager
     async def opened(self, request: BuildRequest) -> AsyncIterator[None]:
         """Have what a build needs, for the block. request: its session's options."""
         service = self.service
-        async with service.contexts.directory() as root, service.images.lease() as lease:
+        async with (
+            service.contexts.directory() as root,
+            service.images.lease() as lease,
+            service.layouts.of_build() as layouts,
+        ):
+            self.layouts = SessionLayouts(self.session, self._sessions, layouts)
             self.lease = lease
             self.contexts = SessionContexts(
-                self.session, ReceivedContexts(service.contexts, Path(root)), service.transfers
+                self.session, ReceivedContexts(service.contexts, Path(root)), service.transfers, self._sessions
             )
             self.executor = service.executor.for_session(self._session(request))
             self.opened_event.set()
@@ -113,25 +124,28 @@ class ClientBuild:
 
     def import_from(self, place: CachePlace) -> None:
         """Use a cache elsewhere, too, in what is solved from now on."""
-        if str(place) not in self._places_from:
-            self._places_from[str(place)] = place
+        if place not in self._places_from:
+            self._places_from.append(place)
             self._imports = None
 
     async def _cache_imports(self) -> CacheImports | None:
         if not self._places_from:
             return None
         imports = CacheImports(self.service.executor, self.service.registries, self.lease, self.report)
-        for place in self._places_from.values():
+        for place in self._places_from:
             if place.reference is not None:
                 await self.confidences.log_in(place.reference.domain)
-            await imports.add(place, self.confidences.credentials, None)
+            blobs = ClientContentStore(self.session, f"local:{place.context}") if place.kind == "local" else None
+            await imports.add(place, self.confidences.credentials, blobs=blobs)
         return imports
 
-    async def run_frontend(self, name: str, options: Mapping[str, str]) -> BuildResult:
+    async def run_frontend(
+        self, name: str, options: Mapping[str, str], inputs: Mapping[str, Definition]
+    ) -> BuildResult:
         """Run a front end; its results are references of this build. Raises BuildError, also where it is not ours."""
         if name not in _FRONTENDS:
             raise BuildError(f"frontend {name} not found")
-        made = await run_frontend(self, options)
+        made = await run_frontend(self, options, inputs)
         references: dict[str, LazyReference | None] = {}
         for platform, converted in made.graphs.items():
             origin = ReferenceOrigin(made.request, converted, made.dockerfile, made.started)
@@ -155,8 +169,12 @@ class ClientBuild:
     async def _solve(self, definition: Definition) -> Solution:
         await self.confidences.for_graph(definition)
         for vertex in definition.vertices.values():
-            if isinstance(vertex.operation, ImageSource):
-                await log_in_for(self.confidences, vertex.operation.reference)
+            match vertex.operation:
+                case ImageSource(reference=reference):
+                    await log_in_for(self.confidences, reference)
+                case OCILayoutSource(reference=reference, store=store, session=session):
+                    platform = vertex.platform or str(platforms.host())
+                    await self.layouts.have(reference, platform, store=store, session=session)
         if self._imports is None:
             self._imports = asyncio.create_task(self._cache_imports())
         imports = await asyncio.shield(self._imports)

@@ -42,6 +42,10 @@ class BuildPool:
         self._ended.pop(name).cancel()
         del self._builds[name]
 
+    def has(self, name: str) -> bool:
+        """Whether a build runs, or has just ended."""
+        return name in self._builds
+
     async def get(self, name: str) -> ClientBuild:
         """A build; waits for it. Raises GRPCError where there is none."""
         try:

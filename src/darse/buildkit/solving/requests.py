@@ -19,7 +19,7 @@ from darse.build.exporter import PlatformResult, export_archive
 from darse.build.graph import NetworkMode
 from darse.build.progress import BuiltImage, internal_vertex
 from darse.build.provenance import BuildFacts, predicate
-from darse.build.remote_cache import CachePlace, parse_place, results_of
+from darse.build.remote_cache import results_of
 from darse.build.request import BuildRequest
 from darse.build.service import BuildService
 from darse.build.solver import Solution
@@ -32,6 +32,7 @@ from darse.buildkit.exporters.trees import send_tree
 from darse.buildkit.frontend.dockerfile import CONFIG
 from darse.buildkit.frontend.options import build_request
 from darse.buildkit.sessions import SessionPool
+from darse.buildkit.solving.caches import export_caches, place_of
 from darse.buildkit.solving.client_build import BuildResult, ClientBuild
 from darse.buildkit.solving.lazy_references import LazyReference
 from darse.buildkit.solving.pool import BuildPool
@@ -66,7 +67,7 @@ class SolveRequests:
             # A rule that denies a source must not be passed over.
             raise not_implemented("a source policy")
         exporters = _exporters(message)
-        build = ClientBuild(message.Ref, self._service, session)
+        build = ClientBuild(message.Ref, self._service, session, self._sessions)
         self._builds.add(build)
         try:
             with as_status(build.progress):
@@ -76,9 +77,10 @@ class SolveRequests:
 
     async def _solve(self, build: ClientBuild, message: Any, exporters: Sequence[Exporter]) -> dict[str, str]:
         request = self._request(message, exporters)
-        with self._service.history.recorded(request, build.progress, _identifier(build.name)) as recorder:
+        name, internal = _identifier(build.name), message.Internal
+        with self._service.history.recorded(request, build.progress, name, internal=internal) as recorder:
             build.report = recorder
-            build.places_to = tuple(_places(message.Cache.Exports))
+            build.places_to = tuple(map(place_of, message.Cache.Exports))
             async with build.opened(request):
                 told, exported = await self._run(build, message, exporters)
             recorder.built(BuiltImage(exported))
@@ -101,8 +103,8 @@ class SolveRequests:
         return msgspec.structs.replace(asked, names=tags, entitlements=frozenset(entitlements))
 
     async def _run(self, build: ClientBuild, message: Any, exporters: Sequence[Exporter]) -> tuple[dict[str, str], str]:
-        for place in _places(message.Cache.Imports):
-            build.import_from(place)
+        for entry in message.Cache.Imports:
+            build.import_from(place_of(entry))
         result = await self._result(build, message)
         solved = await build.solved(result)
         results = [self._platform(build, result, *one) for one in solved]
@@ -117,11 +119,8 @@ class SolveRequests:
             told |= await self._export(build, exporter, number, solved, results)
         image = told.get("containerimage.config.digest") or told.get("containerimage.digest", "")
         if cache is not None:
-            for place in build.places_to:
-                if place.reference is not None:
-                    await build.confidences.log_in(place.reference.domain)
             ids = [image] if "containerimage.config.digest" in told else []
-            await self._service.export_cache(build.places_to, build.confidences.credentials, cache, ids, build.report)
+            told |= await export_caches(build, cache, ids)
         return told, image
 
     async def _result(self, build: ClientBuild, message: Any) -> BuildResult:
@@ -129,9 +128,8 @@ class SolveRequests:
             graph = decode(message.Definition)
             return BuildResult({"": build.reference(graph)}, {})
         if message.Frontend:
-            if message.FrontendInputs:
-                raise BuildError("frontend inputs are not supported by this engine")
-            return await build.run_frontend(message.Frontend, dict(message.FrontendAttrs))
+            inputs = {name: decode(graph) for name, graph in message.FrontendInputs.items()}
+            return await build.run_frontend(message.Frontend, dict(message.FrontendAttrs), inputs)
         return await build.returned
 
     def _platform(
@@ -212,17 +210,4 @@ def _exporters(message: Any) -> list[Exporter]:
     found = [Exporter(one.Type, dict(one.Attrs)) for one in message.Exporters]
     if not found and message.ExporterDeprecated:
         found = [Exporter(message.ExporterDeprecated, dict(message.ExporterAttrsDeprecated))]
-    return found
-
-
-def _places(entries: Any) -> list[CachePlace]:
-    """Caches elsewhere. Raises BuildError for kinds that this engine has not."""
-    found = []
-    for one in entries:
-        if one.Type == "local":
-            raise BuildError(
-                "caches of the type local are not supported for BuildKit's clients: use registry or inline"
-            )
-        known = {key: value for key, value in one.Attrs.items() if key in ("ref", "mode", "ignore-error")}
-        found.append(parse_place(",".join([f"type={one.Type}", *(f"{key}={value}" for key, value in known.items())])))
     return found

@@ -53,6 +53,8 @@ class _Push(NamedTuple):
     repository: Repository
     platform: Platform | None
     report: Report
+    by_digest: bool = False
+    """Under no tag: the name here stays what it is, too."""
 
 
 class Pusher:
@@ -78,12 +80,37 @@ class Pusher:
         if name.digest:
             raise InvalidParameter("cannot push a digest reference")
         chosen = self._named(name)
+        return await self._push(name, chosen, credentials, report, platform=platform)
+
+    async def push_by_digest(
+        self, name: Reference, digest: str, *, credentials: Credentials | None = None, report: Report = ignore
+    ) -> Descriptor:
+        """Push what the store has by a digest to the repository of a name, under no tag; return what it is there.
+
+        Raises EngineError.
+        """
+        target = self._stores.images.target(digest)
+        if target is None:
+            raise NotFound(f"no such image: {digest}")
+        (pushed,) = await self._push(name, [(name, target)], credentials, report, by_digest=True)
+        return pushed.target
+
+    async def _push(
+        self,
+        name: Reference,
+        chosen: Sequence[tuple[Reference, Target]],
+        credentials: Credentials | None,
+        report: Report,
+        *,
+        platform: Platform | None = None,
+        by_digest: bool = False,
+    ) -> list[PushedTag]:
         client = self._registries.client(credentials)
         report(PushStarted(name))
 
         async def push(repository: Repository) -> list[PushedTag]:
             await in_thread(client.cancellation, repository.session.ping)
-            one = _Push(client, repository, platform, report)
+            one = _Push(client, repository, platform, report, by_digest)
             return [await self._push_tag(one, reference, target) for reference, target in chosen]
 
         try:
@@ -119,8 +146,10 @@ class Pusher:
             more = await self._push_attestations(push, target, pushed) if plan.index is not None else []
             final = plan.final(pushed)
             uploads = Uploads(push.repository)
-            await in_thread(push.client.cancellation, lambda: uploads.put_manifest(reference.tag, final))
-            await self._rename(reference, target, plan, final, pushed, more)
+            tag = final.digest if push.by_digest else reference.tag
+            await in_thread(push.client.cancellation, lambda: uploads.put_manifest(tag, final))
+            if not push.by_digest:
+                await self._rename(reference, target, plan, final, pushed, more)
         is_part = target.is_index and plan.index is None and push.platform is None
         result = PushedTag(
             reference,

@@ -18,12 +18,13 @@ resolved by the caller's `ImageResolver`.
 
 from darse.build.dockerfile.convert.convert import Converted, check_dockerfile, convert
 from darse.build.dockerfile.convert.image import ImageDocument
-from darse.build.dockerfile.convert.options import ConvertOptions, ImageResolver, ResolvedImage
+from darse.build.dockerfile.convert.options import ContextInput, ConvertOptions, ImageResolver, ResolvedImage
 from darse.build.dockerfile.convert.outline import BuildTarget, Outline, list_targets
 from darse.build.dockerfile.convert.steps import DockerfileStep
 
 __all__ = [
     "BuildTarget",
+    "ContextInput",
     "ConvertOptions",
     "Converted",
     "DockerfileStep",

@@ -11,7 +11,7 @@ from darse.build.dockerfile.convert.conversion import Conversion, follow_paths
 from darse.build.dockerfile.convert.files import is_http
 from darse.build.dockerfile.convert.git import parse_git
 from darse.build.dockerfile.convert.image import ImageDocument
-from darse.build.dockerfile.convert.nodes import Node, Tree
+from darse.build.dockerfile.convert.nodes import Node, Tree, tree_of
 from darse.build.dockerfile.convert.options import ImageResolver
 from darse.build.dockerfile.convert.platforms import same_machine
 from darse.build.dockerfile.convert.stages import SCRATCH_NAME, StageState
@@ -24,7 +24,7 @@ from darse.image_spec import references
 from darse.image_spec.references import InvalidReference
 from darse.quoting import quote
 
-_IMAGE, _LAYOUT, _LOCAL = "docker-image://", "oci-layout://", "local:"
+_IMAGE, _LAYOUT, _LOCAL, _INPUT = "docker-image://", "oci-layout://", "local:", "input:"
 
 
 async def resolve_bases(conversion: Conversion, resolver: ImageResolver, states: Iterable[StageState]) -> None:
@@ -117,6 +117,8 @@ async def _load_context(
     if context.startswith(_LOCAL):
         state.local = Node(LocalSource(name=context.removeprefix(_LOCAL)), [], "", metadata)
         state.tree = Tree(state.local)
+    elif context.startswith(_INPUT):
+        _load_input(conversion, state, name, context.removeprefix(_INPUT))
     elif (reference_ := parse_git(context)) is not None:
         state.tree = Tree(Node(reference_.source(), [], "", metadata))
     elif is_http(context):
@@ -128,6 +130,16 @@ async def _load_context(
             f"unsupported context source {context.partition(':')[0]} for {name}",
             advice="It must be a directory, a URL, docker-image://… or oci-layout://….",
         )
+
+
+def _load_input(conversion: Conversion, state: StageState, name: str, key: str) -> None:
+    """The result of another front end."""
+    found = conversion.options.inputs.get(key)
+    if found is None:
+        raise DockerfileError(f"invalid input {key} for {name}")
+    state.tree = tree_of(found.definition)
+    if found.config is not None:
+        state.image = ImageDocument.of(found.config)
 
 
 def close_contexts(conversion: Conversion, states: Iterable[StageState]) -> None:

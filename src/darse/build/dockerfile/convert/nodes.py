@@ -51,6 +51,16 @@ class NodeInputs:
         return len(self.trees) - 1
 
 
+def tree_of(definition: Definition) -> Tree | None:
+    """The result of a graph, to build on; None is the empty tree."""
+    nodes: dict[str, Node] = {}
+    for digest, vertex in definition.vertices.items():
+        inputs = [Tree(nodes[edge.vertex], edge.index) for edge in vertex.inputs]
+        nodes[digest] = Node(vertex.operation, inputs, vertex.platform, definition.metadata.get(digest))
+    result = definition.result
+    return Tree(nodes[result.vertex], result.index) if result is not None else None
+
+
 def definition_of(result: Tree | None) -> Definition:
     """The graph of a tree."""
     builder = GraphBuilder()

@@ -7,8 +7,17 @@ from typing import Any, Protocol
 
 import msgspec
 
+from darse.build.graph.definition import Definition
 from darse.build.graph.operations import DeviceRequirement, NetworkMode, UlimitSetting
 from darse.build.graph.sources import SourceOperation
+
+
+class ContextInput(msgspec.Struct, frozen=True):
+    """The result of another front end, as a named context."""
+
+    definition: Definition
+    config: Mapping[str, Any] | None = None
+    """Its image's configuration document, where it has one."""
 
 
 class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +34,9 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Several platforms are built: names of steps have theirs."""
     labels: Mapping[str, str] = {}
     contexts: Mapping[str, str] = {}
-    """Named contexts: `docker-image://…`, `oci-layout://…`, a URL, or `local:NAME`."""
+    """Named contexts: `docker-image://…`, `oci-layout://…`, a URL, `local:NAME`, or `input:NAME`."""
+    inputs: Mapping[str, ContextInput] = {}
+    """What contexts `input:NAME` are."""
     context: SourceOperation | None = None
     """Where the build context is from; None is the client's directory `context`."""
     session: str = ""
