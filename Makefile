@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 unexport PYTHONDONTWRITEBYTECODE
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
-.PHONY: help setup setup-test root run install uninstall stop catalog clients test test-unit test-pythons test-system test-heavy test-guest
+.PHONY: help setup setup-test root run install uninstall stop catalog clients test coverage test-unit test-pythons test-system test-heavy test-guest
 .PHONY: lint format bench docs constraints protocols clean
 
 help:            ## list the commands
@@ -47,8 +47,11 @@ catalog: root setup-test  ## build the images that the tests pull from a registr
 clients: setup-test  ## build and fetch the third-party clients that tests/clients drive (Go, npm)
 	@$(BIN)/python -m tests.support.clients
 
-test: root setup-test catalog  ## all tests but the heavy ones, and coverage
+test: root setup-test catalog  ## all tests but the heavy ones
 	@$(BIN)/python tests/run.py -n $(JOBS)
+
+coverage: root setup-test catalog  ## the same, and which lines they run
+	@$(BIN)/python tests/run.py --coverage -n $(JOBS)
 
 test-unit: setup-test  ## the tests that need no root
 	@$(PYTEST) -q -n $(JOBS) tests/unit

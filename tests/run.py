@@ -1,7 +1,7 @@
-"""`make test`: all tests but the heavy ones, in parallel, with the coverage of the engines that they start.
+"""`make test`: all tests but the heavy ones, in parallel; `make coverage`: the same, and what of darse they run.
 
-The engines are processes of their own; they write their coverage when they stop in order (not when a test kills them),
-and it is combined here with that of the tests' processes.
+Measured for coverage, an engine takes twice the time. Engines are processes of their own: they write their coverage
+when they stop in order (not when a test kills them), and it is combined here with that of the tests' processes.
 
 A few tests that fail beside others are run again, alone. What passes then is named as such: it is a fault in the test,
 or one that needs luck to be seen, and somebody should look at it; it says nothing against the rest.
@@ -24,31 +24,41 @@ SECOND_ATTEMPTS = 8
 
 
 def main() -> int:
-    """Run pytest with the arguments given, print the coverage, return the status of the last attempt."""
+    """Run pytest with the arguments given (`--coverage`: with coverage), return the status of the last attempt."""
     arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory(prefix="darse-coverage-") as directory:
-        environment = {
-            **os.environ,
-            "DARSE_COVERAGE": directory,
-            "COVERAGE_FILE": f"{directory}/all",
-            "PYTHONPATH": str(REPOSITORY),
-        }
         results = Path(directory) / "results.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", "--cov", "--cov-report="]
-        command += [f"--junitxml={results}", *arguments]
-        status = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
-        coverage = [sys.executable, "-m", "coverage"]
-        engines = [str(path) for path in Path(directory).glob("engine-*")]
-        if engines:
-            combine = [*coverage, "combine", "--quiet", "--append", *engines]
-            subprocess.run(combine, cwd=REPOSITORY, env=environment, check=False)
-        subprocess.run([*coverage, "report", "--skip-covered"], cwd=REPOSITORY, env=environment, check=False)
-        print(f"coverage includes {len(engines)} engine processes")
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", f"--junitxml={results}", *arguments]
+        if "--coverage" in arguments:
+            command.remove("--coverage")
+            status = with_coverage(command, Path(directory))
+        else:
+            status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
         if results.exists():
             print(summary(results))
             failed = failed_tests(results)
             if status == pytest.ExitCode.TESTS_FAILED and 0 < len(failed) <= SECOND_ATTEMPTS:
                 status = second_attempt(failed)
+    return status
+
+
+def with_coverage(command: list[str], directory: Path) -> int:
+    """Run pytest, print what it and the engines that it started have covered, and return its exit status."""
+    environment = {
+        **os.environ,
+        "DARSE_COVERAGE": str(directory),
+        "COVERAGE_FILE": str(directory / "all"),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    command = [*command, "--cov", "--cov-report="]
+    status = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
+    coverage = [sys.executable, "-m", "coverage"]
+    engines = [str(path) for path in directory.glob("engine-*")]
+    if engines:
+        combine = [*coverage, "combine", "--quiet", "--append", *engines]
+        subprocess.run(combine, cwd=REPOSITORY, env=environment, check=False)
+    subprocess.run([*coverage, "report", "--skip-covered"], cwd=REPOSITORY, env=environment, check=False)
+    print(f"coverage includes {len(engines)} engine processes")
     return status
 
 

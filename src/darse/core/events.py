@@ -26,6 +26,8 @@ _TRIM_EVERY = 256
 # What a subscriber may be behind, in bytes of events. Documents are shared, so that many subscribers cost no more.
 BACKLOG_BYTES = 4 << 20
 _GATHER_SECONDS = 0.1
+# A full log is filtered in some 50 ms: nobody else waits for more than a slice of it.
+_SLICE = 256
 # The highest that SQLite compares with. The present is no bound: the clock may have been set back.
 _END_OF_TIME = (1 << 63) - 1
 _log = logging.getLogger("darse.engine")
@@ -174,6 +176,10 @@ class EventLog:
         unwritten = [document for _, time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
         return [*logged, *map(self._decoder.decode, unwritten)]
 
+    def logged(self, since_ns: int, until_ns: int) -> AsyncIterator[Event]:
+        """Yield what `between` returns, and let others have the event loop between slices of it."""
+        return _in_turns(self.between(since_ns, until_ns))
+
     async def follow(self, since_ns: int | None) -> AsyncIterator[Event]:
         """Yield logged events from `since_ns` on, then every new one; ends when the log is closed."""
         subscription = _Subscription()
@@ -181,7 +187,7 @@ class EventLog:
         logged = self.between(since_ns, _END_OF_TIME) if since_ns is not None else []
         self._subscribers.add(subscription)
         try:
-            for event in logged:
+            async for event in _in_turns(logged):
                 yield event
             while (news := await subscription.take()) is not None:
                 yield news
@@ -222,3 +228,10 @@ class EventLog:
                 connection.execute(
                     "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?", (LOG_LENGTH,)
                 )
+
+
+async def _in_turns(events: list[Event]) -> AsyncIterator[Event]:
+    for number, event in enumerate(events, 1):
+        yield event
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)

@@ -62,22 +62,9 @@ from darse.wire.system import (
 
 API_VERSION = "1.55"
 MINIMUM_API_VERSION = "1.24"
-EVENT_FILTERS = (
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-)
+# What an event may be about, by name or id.
+_ACTOR_FILTERS = ("config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume")
+EVENT_FILTERS = (*_ACTOR_FILTERS, "event", "label", "scope", "type")
 USAGE_TYPES = frozenset({"container", "image", "volume", "build-cache"})
 
 _DOCKER_HUB = "docker.io"
@@ -331,7 +318,7 @@ def event_matches(event: Event, filters: Filters) -> bool:
     # `exec_create: sh` is wanted by whoever asks for `exec_create`.
     if wanted and not any(event.Action == value or event.Action.startswith(f"{value}:") for value in wanted):
         return False
-    for kind in ("config", "container", "daemon", "image", "network", "node", "plugin", "secret", "service", "volume"):
+    for kind in _ACTOR_FILTERS:
         values = filters.values(kind)
         if values and not _is_about(event, kind, values):
             return False

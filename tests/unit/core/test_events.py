@@ -185,3 +185,25 @@ async def test_a_subscriber_that_does_not_read_is_bounded_in_bytes_and_ends(stat
     assert caplog.text.count("do not read") == 1
     await reading.aclose()
     assert log.listeners == 0
+
+
+async def test_a_full_log_leaves_the_loop_to_others_while_it_is_read(state):
+    log = EventLog(state)
+    for number in range(events.LOG_LENGTH):
+        log.publish("container", "exec_die", str(number))
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    follower = log.follow(0)
+    for read in (log.logged(0, time.time_ns()), follower):
+        turns = 0
+        assert [int((await anext(read)).Actor.ID) for _ in range(events.LOG_LENGTH)] == list(range(events.LOG_LENGTH))
+        assert turns >= 10
+        await read.aclose()
+    other.cancel()

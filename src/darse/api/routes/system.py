@@ -83,7 +83,7 @@ async def _matching(
 ) -> AsyncIterator[bytes]:
     log = call.engine.events
     if until_ns and until_ns <= time.time_ns():
-        for event in log.between(since_ns or 0, until_ns):
+        async for event in log.logged(since_ns or 0, until_ns):
             if event_matches(event, filters):
                 yield record(event)
         return
