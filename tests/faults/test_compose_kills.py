@@ -130,6 +130,8 @@ class ComposeKiller:
         return printed.ok().out.split()
 
     def _is_up(self) -> None:
+        # Nobody waits for it where `web` runs already.
+        self._engine.api("POST", "/containers/shop-once-1/wait")
         found = self._containers()
         assert {one["Names"][0] for one in found} == _NAMES, [one["Names"] for one in found]
         assert len(found) == len(_NAMES)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -295,6 +297,21 @@ def test_the_process_that_has_a_port_is_named(
         port = server.getsockname()[1]
         with pytest.raises(SystemFault, match=rf"address already in use \(\S+, process {os.getpid()}, has it\)"):
             publish(allocator, port)
+
+
+@pytest.mark.parametrize("ip", ["::", "::1"])
+def test_a_program_with_ipv6_alone_is_named_and_not_who_has_the_port_of_ipv4(
+    allocator: PortAllocator, ip: str, free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_owners, "_SECONDS", 30)
+    listen = "import os, socket, sys; s = socket.create_server((sys.argv[1], int(sys.argv[2])), family=socket.AF_INET6)"
+    program = [sys.executable, "-c", f"{listen}; os.write(1, b'!'); os.read(0, 1)", ip, str(free)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"!"
+        with pytest.raises(SystemFault, match=rf"address already in use \(\S+, process {process.pid}, has it\)"):
+            allocator.allocate({"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
+        process.communicate(b"!")
 
 
 def test_a_container_of_both_families_gets_one_port_of_both(allocator: PortAllocator, free: int) -> None:
