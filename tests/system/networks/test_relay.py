@@ -331,6 +331,29 @@ def test_a_port_that_is_taken_at_ipv6_addresses_only(engine: Engine) -> None:
     cli("start", "web").ok()
 
 
+def test_a_port_that_was_lost_to_a_program_is_named_and_taken_again(new_engine: Callable[..., Engine]) -> None:
+    """Engine and relay end, and a program of the host takes the port before the next engine does."""
+    engine, port, other = new_engine(), free_port(), free_port()
+    cli = engine.darse
+    cli("run", "-d", "--name", "web", "-p", f"{port}:80", *PYTHON).ok()
+    cli("run", "-d", "--name", "beside", "-p", f"{other}:80", *PYTHON).ok()
+    answers(port)
+    answers(other)
+    engine.stop()
+    for relay in relays(engine):
+        os.kill(relay, signal.SIGKILL)
+    wait_until(lambda: not listens(port), what="the end of the relay's sockets")
+    with socket.create_server(("::", port), family=socket.AF_INET6):
+        engine.up()
+        # Who connects as soon as the engine is there is not refused, but waits for the relay.
+        assert ask(other) == b"helloend"
+        told = cli("doctor").out
+        assert f"port tcp [::]:{port}" in told
+        assert "address already in use" in told
+    answers(port)
+    assert f"[::]:{port}" not in cli("doctor").out
+
+
 def test_the_relay_goes_on_while_the_engine_is_dead(new_engine: Callable[..., Engine]) -> None:
     engine, port = new_engine(), free_port()
     cli = engine.darse

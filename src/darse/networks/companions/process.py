@@ -50,6 +50,14 @@ class CompanionProcess:
         """Whether a process was started and not removed; it may have been killed."""
         return (self._directory / _CONTROL).exists()
 
+    def runs(self) -> bool:
+        """Whether a process takes connections."""
+        try:
+            self.connect().close()
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        return True
+
     def connect(self) -> socket.socket:
         """Connect to the process that runs. Raises FileNotFoundError and ConnectionRefusedError when there is none."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

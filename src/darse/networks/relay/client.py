@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from darse.core import trace
-from darse.core.errors import EngineError
 from darse.networks.companions.companion import Companion
 from darse.networks.companions.connection import CompanionConnection, CompanionLost, View, close_all
 from darse.networks.companions.process import CompanionProcess
@@ -26,6 +25,8 @@ from darse.wire.system import Finding
 
 _PARTS = ("relay/*.py", "linux/libc.py", "linux/loop.py", "linux/packets.py", "linux/proc/sandbox.py")
 _SETTLE_SECONDS = 2.0
+# No event tells that a program of the host gives up a port.
+_RETRY_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -56,10 +57,17 @@ class PortRelay(Companion):
         #: What is desired: the port, and its container.
         self._ports: dict[str, tuple[PublishedPort, str]] = {}
         self._drops: set[asyncio.Future[View]] = set()
+        #: Of what is desired, the ports that a program of the host has, and why they are not served.
+        self._lost: dict[str, str] = {}
+        self._retry: asyncio.TimerHandle | None = None
 
     def start(self, ports: Iterable[tuple[PublishedPort, str]]) -> None:
         """Find what runs of an engine before this one, and have it serve ports of containers, by id."""
         self._ports = {_id(port): (port, container) for port, container in ports}
+        if not self._process.runs():
+            # With nothing to get them from, the sockets are made at once: who connects waits for the next process.
+            for port, _ in self._ports.values():
+                self._open(port)
         self._find()
 
     def _is_needed(self) -> bool:
@@ -84,12 +92,42 @@ class PortRelay(Companion):
 
     def examine(self) -> list[Finding]:
         """What `doctor` says of it."""
-        if not self._ports or self._synchronized.is_set():
+        if not self._ports:
             return []
-        text = f"does not run: {len(self._ports)} ports do not answer at the host's IPv6 addresses"
-        return [
-            Finding("problem", "relay of published ports", text, "it is started again; if not, see the engine's log")
-        ]
+        if not self._synchronized.is_set():
+            text = f"does not run: {len(self._ports)} ports do not answer at the host's IPv6 addresses"
+            remedy = "it is started again; if not, see the engine's log"
+            return [Finding("problem", "relay of published ports", text, remedy)]
+        remedy = "end the program that has it: `ss -lp` shows which. The engine tries again every two seconds"
+        return [Finding("problem", f"port {id_}", reason, remedy) for id_, reason in self._lost.items()]
+
+    def _open(self, port: PublishedPort) -> bool:
+        """Have a socket on a port; whether there is one. Who has no socket is tried again."""
+        id_ = _id(port)
+        try:
+            self._sockets.socket_of(port)
+        except OSError as error:
+            if id_ not in self._lost:
+                _log.error("port %s does not lead to its container: %s", id_, error.strerror)
+            self._lost[id_] = f"does not lead to its container: {(error.strerror or '').lower()}"
+            if self._retry is None:
+                self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._open_lost)
+            return False
+        if self._lost.pop(id_, None) is not None:
+            _log.info("port %s leads to its container again", id_)
+        return True
+
+    def _open_lost(self) -> None:
+        self._retry = None
+        for id_ in list(self._lost):
+            port, container_id = self._ports[id_]
+            if self._open(port) and self._connection is not None:
+                self._set(self._connection, port, container_id).add_done_callback(_report)
+
+    async def close(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        await super().close()
 
     def _set(self, connection: CompanionConnection, port: PublishedPort, container_id: str) -> asyncio.Future[View]:
         return connection.call({"do": "set", "view": _view(port, container_id)}, [self._sockets.socket_of(port)])
@@ -99,6 +137,7 @@ class PortRelay(Companion):
         for port in ports:
             if self._ports.pop(_id(port), None) is None:
                 continue
+            self._lost.pop(_id(port), None)
             if self._connection is None:
                 self._sockets.drop_copy(port)
                 continue
@@ -140,11 +179,8 @@ class PortRelay(Companion):
         for id_ in list(self._ports):
             # It may have been dropped meanwhile. One that is served keeps its socket.
             port, container_id = self._ports.get(id_, (None, ""))
-            if port is not None:
-                try:
-                    calls.append(self._set(connection, port, container_id))
-                except (OSError, EngineError) as error:
-                    _log.error("port %s does not lead to its container: %s", id_, error)
+            if port is not None and self._open(port):
+                calls.append(self._set(connection, port, container_id))
         for call in calls:
             await call
         for container_id in {container_id for _, container_id in self._ports.values()}:
