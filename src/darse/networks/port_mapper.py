@@ -44,7 +44,7 @@ class PortMapper:
         self._firewall = firewall
         self._rebuild = rebuild
         self._sandboxes = sandboxes
-        self._ports = PortAllocator(config.ip, config.instance, self._owner)
+        self._ports = PortAllocator(config.ip, config.instance, self._owner, userland_proxy=config.userland_proxy)
         self.relay = PortRelay(config.exec_root / "relay", self._ports, pid_of)
         self._conntrack: Conntrack | None = None
         self._deleting: asyncio.Task[None] | None = None

@@ -137,12 +137,19 @@ class PortAllocator:
     """The ports of the host that lead to containers."""
 
     def __init__(
-        self, default_ip: str, instance: str = "", owner: Callable[[str, str, int], str] = lambda *_: ""
+        self,
+        default_ip: str,
+        instance: str = "",
+        owner: Callable[[str, str, int], str] = lambda *_: "",
+        *,
+        userland_proxy: bool = True,
     ) -> None:
         """`instance` sets apart engines of one machine: ports that are not asked for begin elsewhere in each.
 
-        `owner` names the container that has a port, by protocol, address of the host and number.
+        `owner` names the container that has a port, by protocol, address of the host and number. Without
+        `userland_proxy`, what is to lead from IPv6 to a container without it is left out, as by docker.
         """
+        self._userland_proxy = userland_proxy
         self._default_ip = default_ip
         self._owner = owner
         self._taken: dict[tuple[str, int], set[str]] = {}
@@ -259,13 +266,13 @@ class PortAllocator:
                 addresses = known.get((binding.HostIp, relays))
                 if addresses is None:
                     to = {4: target[4], 6: target[6] or (relayed if relays else "")}
-                    addresses = _host_addresses(binding.HostIp, default_ip or self._default_ip, to)
+                    addresses = self._host_addresses(binding.HostIp, default_ip or self._default_ip, to)
                     known[binding.HostIp, relays] = addresses
                 if binding.HostIp in ANY:
                     said = (protocol, number, binding.HostPort)
                     addresses = [one for one in addresses if (*said, one[0]) not in on_any]
-                    if not addresses:
-                        continue
+                if not addresses:
+                    continue
                 scope = (protocol, binding.HostIp, binding.HostPort)
                 found[place] = self._one(protocol, addresses, binding, number, after.get(scope, 0))
                 if found[place]:
@@ -283,6 +290,12 @@ class PortAllocator:
             gained.setdefault(wanted_ports[place][0], []).extend(bound)
         shown.update({key: [*(shown[key] or ()), *more] for key, more in gained.items()})
         return [port for _, ports in sorted(found.items()) for port in ports], shown
+
+    def _host_addresses(self, asked: str, default: str, target: Target) -> list[tuple[str, str]]:
+        if not self._userland_proxy and ":" in asked and asked not in ANY and not target[6]:
+            _log.warning("ports at %s lead nowhere: the container has no IPv6 and the userland proxy is off", asked)
+            return []
+        return _host_addresses(asked, default, target)
 
     def _one(
         self, protocol: str, addresses: list[tuple[str, str]], binding: PortBinding, container_port: int, after: int

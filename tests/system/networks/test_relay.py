@@ -211,6 +211,11 @@ def test_what_has_no_port_at_ipv6_addresses(engine: Engine, new_engine: Callable
     other.darse("run", "-d", "--name", "web", "-p", "80", BUSYBOX, "sleep", "99").ok()
     assert [one["HostIp"] for one in ports_of(other, "web")["80/tcp"]] == ["0.0.0.0"]
     assert "[::]" not in other.darse("ps").ok().out
+    # A file of Compose with both loopback addresses starts, as with docker.
+    both = ("-p", "127.0.0.1::80", "-p", "[::1]::80")
+    other.docker("run", "-d", "--name", "both", *both, BUSYBOX, "sleep", "99").ok()
+    assert [one["HostIp"] for one in ports_of(other, "both")["80/tcp"]] == ["127.0.0.1"]
+    assert "the userland proxy is off" in other.log()
     assert not relays(other)
     option = "com.docker.network.bridge"
     cli("network", "create", "-o", f"{option}.host_binding_ipv4=127.0.0.1", "local").ok()
