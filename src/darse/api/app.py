@@ -30,6 +30,7 @@ from darse.api.routes import (
     observation,
     system,
     system_check,
+    volume_data,
     volumes,
 )
 from darse.api.routing import Call, Routes
@@ -65,6 +66,7 @@ def all_routes() -> Routes:
         system_check,
         networks,
         volumes,
+        volume_data,
         cluster,
     ):
         routes.extend(module.ROUTES)

@@ -111,10 +111,12 @@ class Unpacker:
         owner: tuple[int, int] | None = None,
         own: bool = True,
         rename: Callable[[bytes], bytes] | None = None,
+        has_top: bool = False,
     ) -> None:
         """`destination` is the target's name in errors. `keep_kinds`: no directory is replaced by anything else, nor
         anything else by a directory. `owner` is whose everything is to be, in place of what the archive says; without
         `own`, for those who cannot give files away, everything stays theirs. `rename` changes entries' names.
+        `has_top`: what the archive says of the target itself counts; without it the target stays as it is.
         """
         self._destination = destination
         self._parents = parents
@@ -122,6 +124,7 @@ class Unpacker:
         self._owner = owner
         self._own = own
         self._rename = rename
+        self._has_top = has_top
         self._open: tuple[str, int] | None = None
         self._directories: list[tuple[str, int, tuple[int, int]]] = []
         self.size = 0
@@ -149,7 +152,9 @@ class Unpacker:
                 entry.link = self._rename(entry.link)
         path = relative(entry.path)
         if not path:
-            return  # the target itself: it is there, and stays as it is
+            if self._has_top and entry.kind == DIRECTORY:
+                self._top(entry)
+            return  # it is there
         parent_path, _, name = path.rpartition("/")
         parent = self._parent(parent_path)
         if entry.kind == DIRECTORY:
@@ -158,6 +163,14 @@ class Unpacker:
             self._regular(reader, parent, name, path, entry)
         else:
             self._special(parent, name, path, entry)
+
+    def _top(self, entry: Entry) -> None:
+        directory = self._parents.open("")
+        try:
+            self._finish(directory, entry)
+        finally:
+            os.close(directory)
+        self._directories.append(("", entry.mode, times(entry)))
 
     def _parent(self, path: str) -> int:
         if self._open is not None and self._open[0] == path:

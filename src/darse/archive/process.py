@@ -13,7 +13,7 @@ import functools
 import importlib.util
 import os
 import sys
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -130,6 +130,39 @@ async def unpack_files(directory: Path, archive: int, *, entries: int = -1, limi
     return await answer(await _start("files", directory, [f"entries={entries}", f"limit={limit}"], archive, None))
 
 
+async def export_volume(directory: Path, owners: str = "") -> tuple[Worker, int]:
+    """Start packing a volume; return the worker, and the descriptor that gives the archive.
+
+    `owners` is `start_pack`'s.
+    """
+    with _nothing() as null:
+        return await _start_writer("export", directory, [f"owners={owners}"], null)
+
+
+async def import_volume(directory: Path, archive: int, owners: str = "") -> dict[str, str]:
+    """Unpack the archive of a volume into `directory`; return the worker's answer. Raises WorkerFailed.
+
+    `archive` is a descriptor, which the caller closes.
+    """
+    return await answer(await _start("import", directory, [f"owners={owners}"], archive, None))
+
+
+async def copy_tree(source: int, directory: Path) -> dict[str, str]:
+    """Copy an open directory into `directory`, which is empty; return the worker's answer. Raises WorkerFailed."""
+    with _nothing() as null:
+        return await answer(await _start("copy", directory, (), null, source))
+
+
+@contextlib.contextmanager
+def _nothing() -> Iterator[int]:
+    """An input that is empty."""
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield null
+    finally:
+        os.close(null)
+
+
 async def change_tree(directory: Path, job: int, contents: int) -> dict[str, str]:
     """Change a directory as a job says, with contents that come; return the worker's answer. Raises WorkerFailed.
 
@@ -149,11 +182,8 @@ async def record(directory: Path, recipe: int) -> dict[str, str]:
 
     `recipe` is the descriptor of an empty file, which the caller closes. Raises WorkerFailed.
     """
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    with _nothing() as null:
         return await answer(await _start("record", directory, (), null, recipe))
-    finally:
-        os.close(null)
 
 
 async def rebuild(directory: Path, recipe: int, target: int) -> dict[str, str]:
@@ -169,12 +199,9 @@ async def start_pack(
     `skip` are absolute paths below the directory that are left out; `owners` says how those on the disk are mapped;
     later times than `newest`, in seconds since the epoch, become that one.
     """
-    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        options = [f"skip={':'.join(skip)}", f"owners={owners}", f"newest={'' if newest is None else newest}"]
+    options = [f"skip={':'.join(skip)}", f"owners={owners}", f"newest={'' if newest is None else newest}"]
+    with _nothing() as null:
         return await _start_writer("pack", directory, options, null)
-    finally:
-        os.close(null)
 
 
 async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdin: int) -> tuple[Worker, int]:

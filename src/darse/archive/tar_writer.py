@@ -268,9 +268,18 @@ class TarWriter:
 class TreePacker:
     """Writes trees as they are."""
 
-    def __init__(self, output: int, *, skip_contents: Callable[[int, os.stat_result], bool] | None = None) -> None:
-        """`skip_contents(directory, status)` tells of directories whose contents are left out."""
-        self._tar = TarWriter(output)
+    def __init__(
+        self,
+        output: int,
+        *,
+        skip_contents: Callable[[int, os.stat_result], bool] | None = None,
+        owners: Owners | None = None,
+        sparse: bool = False,
+    ) -> None:
+        """`skip_contents(directory, status)` tells of directories whose contents are left out; the others are
+        `TarWriter`'s.
+        """
+        self._tar = TarWriter(output, owners=owners, sparse=sparse)
         self._skip = skip_contents
 
     @property

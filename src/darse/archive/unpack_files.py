@@ -1,8 +1,8 @@
-"""Unpacks the archive of a build's context below the current root directory: files, not a layer.
+"""Unpacks an archive of files, not of a layer, below the current root directory: a build's context, or a volume.
 
 Names that begin with `.wh.` mean nothing here, a later entry replaces an earlier one, and links lead on within the root
-(see `darse.linux.proc.sandbox`), as in moby's chrooted untar. Everything belongs to root, as docker's own client sends
-it: an image must not depend on who built it.
+(see `darse.linux.proc.sandbox`), as in moby's chrooted untar. All of a context belongs to root, as docker's own client
+sends it: an image must not depend on who built it. A volume has the owners that the archive says.
 """
 
 from __future__ import annotations
@@ -25,11 +25,17 @@ _MAGIC = 6
 class FilesUnpacker:
     """Unpacks one archive that comes on a descriptor."""
 
-    def __init__(self, descriptor: int, most_entries: int, most_bytes: int) -> None:
-        """most_entries, most_bytes: of what it unpacks to; -1 is no bound."""
+    def __init__(
+        self, descriptor: int, most_entries: int, most_bytes: int, owners: Callable[[Entry], None] | None = None
+    ) -> None:
+        """most_entries, most_bytes: of what it unpacks to; -1 is no bound.
+
+        owners: the archive is that of a volume, and this changes what it says of an entry's owner.
+        """
         self._descriptor = descriptor
         self._most_entries = most_entries
         self._most_bytes = most_bytes
+        self._owners = owners
         self._start = b""
         self.entries = 0
         #: Bytes of the files.
@@ -45,7 +51,13 @@ class FilesUnpacker:
         """Unpack all of it into the current root. Raises ArchiveRefused, and OSError."""
         pieces = self._bounded(decompressed(self._input()))
         blocks = Blocks(memoryview(piece) for piece in aligned(pieces))
-        unpacker = Unpacker(_InRoot(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)), "", owner=(0, 0))
+        owner = (0, 0) if self._owners is None else None
+        unpacker = Unpacker(
+            _InRoot(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)),
+            "",
+            owner=owner,
+            has_top=self._owners is not None,
+        )
         unpacker.unpack(_CountedReader(blocks, self._count))
         self.size = unpacker.size
 
@@ -63,7 +75,9 @@ class FilesUnpacker:
                 raise ArchiveRefused(f"it unpacks to more than {self._most_bytes} bytes")
             yield piece
 
-    def _count(self) -> None:
+    def _count(self, entry: Entry) -> None:
+        if self._owners is not None:
+            self._owners(entry)
         self.entries += 1
         if 0 <= self._most_entries < self.entries:
             raise ArchiveRefused(f"it has more than {self._most_entries} entries")
@@ -72,13 +86,13 @@ class FilesUnpacker:
 class _CountedReader(Reader):
     """Reports each entry before it is used."""
 
-    def __init__(self, blocks: Blocks, count: Callable[[], None]) -> None:
+    def __init__(self, blocks: Blocks, count: Callable[[Entry], None]) -> None:
         super().__init__(blocks, _ignore_header)
         self._count = count
 
     def __iter__(self) -> Iterator[Entry]:
         for entry in super().__iter__():
-            self._count()
+            self._count(entry)
             yield entry
 
 

@@ -13,6 +13,9 @@ It runs as the engine's user, which may set owners, in the tree as its root dire
               `darse.archive.tree_changes`
     pack      stdin: nothing. Keys: extra (the descriptor that the archive goes to), skip (paths, with colons between
               them), owners (as above; the way back), newest (seconds; later times become this one)
+    export    stdin: nothing. Keys: extra, owners (as for pack). The directory is a volume: no name means what is gone
+    import    stdin: an archive of a volume. Keys: owners (as for unpack)
+    copy      stdin: nothing. Keys: extra (the descriptor of the directory that is copied into this one)
     record    stdin: nothing. Keys: extra (the descriptor of the recipe, to be written): see `record_layer`
 
 It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive, or `entries` and
@@ -44,9 +47,16 @@ from darse.archive.stream import Stream
 from darse.archive.tar import Blocks, Reader
 from darse.linux.proc import sandbox
 
+TYPE_CHECKING = False  # not typing's, whose import is a third of a worker's start
+if TYPE_CHECKING:
+    from darse.archive.tar import Entry
+
 # Bytes of address space: buffers, threads' stacks, and what decompressors may want.
 _MEMORY = 1 << 30
 _OPEN_FILES = 256
+# A walk that packs keeps more of them.
+_MANY_FILES = 1024
+_CAPABILITY = b"security.capability"
 # For attributes of the class `trusted`; the calls for which it is good otherwise are denied.
 _UNPACK = sandbox.WRITE_TREES | {sandbox.CAP_SYS_ADMIN}
 _READ = frozenset((sandbox.CAP_DAC_READ_SEARCH,))
@@ -115,6 +125,50 @@ def pack(options: dict[str, str]) -> dict[str, object]:
     return {}
 
 
+def export(options: dict[str, str]) -> dict[str, object]:
+    """Pack a volume; the answer says how many of its files became shorter meanwhile."""
+    from darse.archive.tar_writer import TreePacker  # noqa: PLC0415 - layers do not need it
+
+    sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_MANY_FILES, writable=False)
+    owners = _owners(options)
+    packer = TreePacker(int(options["extra"]), owners=owners and owners.reversed(), sparse=True)
+    packer.add(os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), ".", b"./")
+    packer.finish()
+    return {"shortened": packer.shortened}
+
+
+def import_(options: dict[str, str]) -> dict[str, object]:
+    """Unpack stdin, the archive of a volume; return the answer."""
+    from darse.archive.unpack_files import FilesUnpacker  # noqa: PLC0415 - layers do not need it
+
+    owners = _owners(options)
+
+    def own(entry: Entry) -> None:
+        if owners is not None:
+            entry.uid, entry.gid = owners.user(entry.uid), owners.group(entry.gid)
+            if entry.xattrs and _CAPABILITY in entry.xattrs:
+                entry.xattrs = {**entry.xattrs, _CAPABILITY: owners.capability(entry.xattrs[_CAPABILITY])}
+
+    unpacker = FilesUnpacker(0, -1, -1, own)
+    unpacker.prepare()
+    sandbox.enter(options["directory"], sandbox.WRITE_TREES, memory=_MEMORY, open_files=_OPEN_FILES)
+    unpacker.run()
+    return {"entries": unpacker.entries, "content": unpacker.size}
+
+
+def copy(options: dict[str, str]) -> dict[str, object]:
+    """Copy another directory, which is open, into this one; return the answer."""
+    from darse.archive.tree_copy import TreeCopy  # noqa: PLC0415 - layers do not need it
+
+    # Attributes of the class `trusted` are for administrators only.
+    capabilities = sandbox.WRITE_TREES | _READ | {sandbox.CAP_SYS_ADMIN}
+    sandbox.enter(options["directory"], capabilities, memory=_MEMORY, open_files=_OPEN_FILES)
+    target = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    copying = TreeCopy(int(options["extra"]), target, shares=True)
+    copying.run()
+    return {"files": copying.files, "content": copying.size}
+
+
 def record(options: dict[str, str]) -> dict[str, object]:
     """Record the directory as a layer; return the answer."""
     capabilities = _READ | {sandbox.CAP_SYS_ADMIN}  # as for a pack
@@ -125,6 +179,9 @@ def record(options: dict[str, str]) -> dict[str, object]:
 def _owners(options: dict[str, str]) -> Owners | None:
     text = options.get("owners", "")
     return Owners.parse(text) if text else None
+
+
+_VOLUMES = {"export": export, "import": import_, "copy": copy}
 
 
 def main(arguments: list[str]) -> None:
@@ -147,6 +204,8 @@ def main(arguments: list[str]) -> None:
             answer = pack(options)
         elif mode == "record":
             answer = record(options)
+        elif mode in _VOLUMES:
+            answer = _VOLUMES[mode](options)
         else:
             answer = rebuild(options, int(options["extra"]) if mode == "rebuild" else None)
     except ArchiveRefused as error:
@@ -158,7 +217,9 @@ def main(arguments: list[str]) -> None:
     except BrokenPipeError as error:
         answer = {"closed": error}
     except OSError as error:
-        kind = "fault" if mode not in ("unpack", "files", "changes") or error.errno in HOST_FAULTS else "error"
+        kind = (
+            "fault" if mode not in ("unpack", "files", "changes", "import") or error.errno in HOST_FAULTS else "error"
+        )
         named = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
         answer = {kind: f"{os.strerror(error.errno or 0).lower()}{named}", "errno": error.errno or 0}
     text = "".join(f"{key} {str(value).replace(chr(10), ' ')}\n" for key, value in answer.items())

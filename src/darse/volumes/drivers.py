@@ -18,7 +18,7 @@ from typing import Protocol
 from darse.core import trace
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.linux.fs import mounts
-from darse.linux.fs.files import sync_directory
+from darse.linux.fs.files import exchange, sync_directory
 from darse.runtime.rootfs.trash import Trash
 from darse.volumes import copy_up
 
@@ -132,6 +132,26 @@ class LocalDriver:
             path.parent.chmod(0o701)
             path.mkdir(mode=0o755)
             path.chmod(0o755)
+
+    def prepare(self, staged: Path) -> None:
+        """Make a directory what a volume's is, with no data yet, to be given a name by `publish` or `exchange`."""
+        staged.chmod(0o701)
+        (staged / "_data").mkdir(mode=0o755)
+        (staged / "_data").chmod(0o755)
+
+    def publish(self, name: str, staged: Path) -> None:
+        """Have a volume that is new, with the data of a prepared directory of its file system. Raises OSError."""
+        with trace.step("file", f"volume {name}", "mv", str(staged), str(self._root / name)):
+            os.rename(staged, self._root / name)
+            sync_directory(self._root)
+
+    def exchange(self, name: str, staged: Path) -> None:
+        """Have a prepared directory's data in place of a volume's, which is in that directory then. Raises OSError."""
+        path = self.path(name)
+        with trace.step("file", f"data of volume {name}", "mv", "--exchange", str(staged / "_data"), str(path)):
+            copy_up.recover(path)
+            exchange(staged / "_data", path)
+            sync_directory(path.parent)
 
     def take_back(self, *names: str) -> None:
         """Remove the directories where they are empty."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import secrets
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,6 +62,10 @@ class VolumeMounting:
         self._locks = locks
         self._id_mapping = id_mapping
         self._unmounting: set[asyncio.Task[None]] = set()
+        # By volumes, the ids of containers that have one made ready, from before their start until after their end; and
+        # how many look at one without a container.
+        self._prepared: dict[str, set[str]] = {}
+        self._borrowed: Counter[str] = Counter()
         # Seconds that the end of a container waits for an unmount; none while the engine starts.
         self._patience = 0.0
 
@@ -84,6 +91,40 @@ class VolumeMounting:
         """The same of a record."""
         return not (record.options.get("device") or self.is_remote(record))
 
+    @property
+    def owners(self) -> str:
+        """Whose ids new files of volumes have on the disk; see `VolumeRecord.owners`."""
+        return self._id_mapping.owners
+
+    @asynccontextmanager
+    async def borrow(self, record: VolumeRecord) -> AsyncIterator[Path]:
+        """Have a volume's data on the host for the duration of a block, without a container.
+
+        Raises NotFound and SystemFault, as for a start.
+        """
+        user = f"borrowed-{secrets.token_hex(8)}"
+        self._borrowed[record.name] += 1
+        try:
+            yield await self._mounted(record, user, "/")
+        finally:
+            self._borrowed[record.name] -= 1
+            if self.is_remote(record):
+                await self._wait_a_little(self.in_background(self._remote.release(user, "/")))
+            elif record.options.get("device") and not self._is_in_use(record.name):
+                await self._wait_a_little(self.unmount_in_background(record))
+            if not self._borrowed[record.name]:
+                del self._borrowed[record.name]
+
+    def busy_with(self, name: str) -> list[str]:
+        """The ids of containers that run with a volume, or are about to."""
+        return sorted({*self.running_users(name), *self._prepared.get(name, ())})
+
+    @asynccontextmanager
+    async def exclusively(self, name: str) -> AsyncIterator[None]:
+        """No container begins to use a volume during the block."""
+        async with self._locks.hold(name):
+            yield
+
     async def prepare_mount(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
         """Have what a mount shows ready for a start, and return the mount for the spec.
 
@@ -96,6 +137,7 @@ class VolumeMounting:
             found = await executors.foreign.run(source, prepare_source, plan)
         else:
             record = find_volume(self._records, plan.name)
+            self._prepared.setdefault(plan.name, set()).add(container_id)
             source = str(await self._mounted(record, container_id, plan.destination))
             found = await self.in_thread(record, examine, source)
             self._publish_mount(plan, container_id, "mount")
@@ -116,6 +158,9 @@ class VolumeMounting:
         driver = self._drivers[record.driver]
         if not record.options.get("device"):
             await self.own(record)
+            if self._locks.held(record.name):  # its directory may be about to change places with another
+                async with self._locks.hold(record.name):
+                    pass
             return driver.path(record.name)
         async with self._locks.hold(record.name):
             return await self.in_thread(record, driver.mount, record.name, record.options, seconds=_MOUNT_SECONDS)
@@ -161,14 +206,24 @@ class VolumeMounting:
                 continue
             if container_id:
                 self._publish_mount(plan, container_id, "unmount")
+                self._drop_prepared(plan.name, container_id)
             if self.is_remote(record):
                 task = self.in_background(self._remote.release(container_id, plan.destination))
             elif record.options.get("device") and not self._is_in_use(record.name):
                 task = self.unmount_in_background(record)
             else:
                 continue
-            # Who mounts it meanwhile may wait for a file server or a plugin; the container's end does not, nor a start.
-            await asyncio.wait((task,), timeout=self._patience)
+            await self._wait_a_little(task)
+
+    async def _wait_a_little(self, unmounting: asyncio.Task[None]) -> None:
+        """Who mounts it meanwhile may wait for a file server or a plugin; the container's end does not, nor a start."""
+        await asyncio.wait((unmounting,), timeout=self._patience)
+
+    def _drop_prepared(self, name: str, container_id: str) -> None:
+        containers = self._prepared.get(name, set())
+        containers.discard(container_id)
+        if not containers:
+            self._prepared.pop(name, None)
 
     async def _unmount_unused(self, record: VolumeRecord) -> None:
         async with self._locks.hold(record.name):
@@ -202,8 +257,8 @@ class VolumeMounting:
         self._events.publish("volume", action, plan.name, attributes)
 
     def _is_in_use(self, name: str) -> bool:
-        """Whether a container that runs has it mounted."""
-        return bool(self.running_users(name))
+        """Whether a container that runs has it mounted, or somebody looks at it."""
+        return bool(self.running_users(name)) or self._borrowed[name] > 0
 
     def running_users(self, name: str) -> list[str]:
         """The ids of containers that run and have a volume mounted."""

@@ -36,6 +36,7 @@ from darse.recovery.startup import Recovery
 from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.runtime.rootfs.tree_sizes import TreeSizes
 from darse.volumes import remote
+from darse.volumes.data import VolumeData
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
 from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord, find_volume
 from darse.volumes.mounting import VolumeMounting
@@ -89,6 +90,13 @@ class VolumeService:
         self.mounting = VolumeMounting(
             state, events, self._records, self._drivers, self._remote, self._locks, id_mapping or IdentityMapping()
         )
+
+        def publish(record: VolumeRecord, staged: Path) -> None:
+            local.publish(record.name, staged)
+            self._record([record])
+
+        #: Archives and copies of what they hold.
+        self.data = VolumeData(local, self.mounting, self._records, events, publish)
 
     def open(self, recovery: Recovery) -> None:
         """Make the directory, finish removals, take back what has no row, unmount what nobody uses."""
@@ -176,7 +184,7 @@ class VolumeService:
         if not request.Name:
             labels.setdefault(_ANONYMOUS, "")
         record = await self._ensure(name, request.Driver or "local", request.DriverOpts or {}, labels)
-        return self._view(record)
+        return self.view(record)
 
     async def _ensure(
         self, name: str, driver_name: str, options: dict[str, str], labels: dict[str, str]
@@ -242,7 +250,7 @@ class VolumeService:
     async def inspect(self, name: str) -> Volume:
         """One volume; one of a plugin as that describes it, if it answers. Raises NotFound."""
         record = find_volume(self._records, name)
-        view = self._view(record)
+        view = self.view(record)
         if self.mounting.is_remote(record):
             try:
                 found = await self._remote.driver(record.driver).find(name)
@@ -257,7 +265,7 @@ class VolumeService:
         """The volumes that match, by name."""
         dangling = filters.flag("dangling")
         return [
-            self._view(record)
+            self.view(record)
             for name, record in sorted(self._records.items())
             if filters.search("name", name)
             and filters.exact("driver", record.driver)
@@ -399,7 +407,7 @@ class VolumeService:
         volumes = []
         for name, size in zip(names, sizes, strict=True):
             if name in self._records:  # not removed meanwhile
-                view = self._view(self._records[name])
+                view = self.view(self._records[name])
                 view.UsageData = UsageData(size, len(self._references.volume_users(name)))
                 volumes.append(view)
         return volumes
@@ -465,7 +473,8 @@ class VolumeService:
         for first in range(0, len(records), _AT_ONCE):
             await self._make(self._drivers["local"], records[first : first + _AT_ONCE])
 
-    def _view(self, record: VolumeRecord) -> Volume:
+    def view(self, record: VolumeRecord) -> Volume:
+        """A volume as the API shows it."""
         return Volume(
             CreatedAt=rfc3339(record.created_ns // 1_000_000_000 * 1_000_000_000),
             Driver=record.driver,

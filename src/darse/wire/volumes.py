@@ -48,3 +48,28 @@ class VolumesPruned(msgspec.Struct):
 
     VolumesDeleted: list[str] | None
     SpaceReclaimed: int
+
+
+class VolumeCopy(msgspec.Struct):
+    """Body of darse's own `POST /darse/volumes/{name}/clone`, `/snapshots` and `/restore`: the other volume."""
+
+    Name: str = ""
+    Labels: dict[str, str] | None = None
+
+
+class VolumePart(msgspec.Struct):
+    """A file or directory of a volume: bytes of its blocks and of its files, and how many files."""
+
+    Path: str
+    OnDisk: int
+    Size: int
+    Files: int
+
+
+class VolumeUsage(msgspec.Struct):
+    """Answer to `GET /darse/volumes/{name}/usage`: a whole, and its largest parts."""
+
+    OnDisk: int
+    Size: int
+    Files: int
+    Parts: list[VolumePart]

@@ -389,6 +389,7 @@ UNDECLARED = {
     # For `darse build`: what a classic client cannot ask for.
     *("/build/agents", "/build/caches/{}", "/build/contexts"),
     *("/darse/builds", "/darse/builds/{}", "/darse/builds/{}/logs"),
+    *(f"/darse/volumes/{{}}/{what}" for what in ("archive", "clone", "snapshots", "restore", "usage")),
 }
 
 

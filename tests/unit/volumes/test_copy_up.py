@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from darse.archive.tree_copy import TreeCopy
 from darse.core.errors import InvalidParameter
 from darse.volumes import copy_up as module
 from darse.volumes.copy_up import copy_up, is_empty, recover
@@ -156,7 +157,8 @@ def test_any_depth_is_copied(place: Place) -> None:
 
 def crash_in(monkeypatch: pytest.MonkeyPatch, name: str, after: int = 0) -> None:
     """Let the module's function `name` fail as if the engine had died there, at its call number `after`."""
-    original: Callable[..., None] = getattr(module, name)
+    owner = TreeCopy if hasattr(TreeCopy, name) else module
+    original: Callable[..., None] = getattr(owner, name)
     calls = iter(range(1000))
 
     def dying(*arguments: object) -> None:
@@ -164,7 +166,7 @@ def crash_in(monkeypatch: pytest.MonkeyPatch, name: str, after: int = 0) -> None
             raise KeyboardInterrupt
         original(*arguments)
 
-    monkeypatch.setattr(module, name, dying)
+    monkeypatch.setattr(owner, name, dying)
 
 
 @pytest.mark.parametrize(("step", "after"), [("_copy_file", 0), ("_copy_file", 2), ("sync_file_system", 0)])

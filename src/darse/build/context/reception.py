@@ -17,9 +17,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from darse.archive import process
+from darse.archive.pipe_source import PipeSource
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, in_words
-from darse.images.layers.pipe_source import PipeSource
 from darse.runtime.rootfs.trash import Trash
 
 # More files than any checkout has; each takes an inode of the data root's file system.

@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from darse.archive import process
+from darse.archive.pipe_source import PipeSource
 from darse.archive.tree_changes import RESULT
 from darse.build.context.kept_trees import AboutTree, ContextTrees, KeptTree
 from darse.build.context.list_changes import CONTENT, ListChanges, compare, with_unknown
@@ -19,7 +20,6 @@ from darse.build.context_list import MOST_BYTES, InvalidList
 from darse.core import executors
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, in_words
-from darse.images.layers.pipe_source import PipeSource
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.linked_tree import NO_LINKS, link_tree
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from darse.archive.pipe_source import PipeSource
 from darse.build.executor.differences import write_difference
 from darse.build.exporter.options import ExportOptions
 from darse.image_spec.digests import chain_above
@@ -18,7 +19,6 @@ from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import OCI_LAYER
 from darse.images.gc.collector import Lease
 from darse.images.layers.compression import compress_layer
-from darse.images.layers.pipe_source import PipeSource
 from darse.images.model import Layer
 from darse.images.threads import run_to_end
 

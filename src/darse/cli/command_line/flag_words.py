@@ -78,6 +78,7 @@ WORDS = {
     "compose volumes format": "json table",
     "explain last": "create start exec stop kill restart rm pull",
     "network graph format": "svg text",
+    "volume graph format": "svg text",
 }
 
 

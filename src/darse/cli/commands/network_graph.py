@@ -10,10 +10,9 @@ from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.format import natural
+from darse.cli.output.pairs_drawing import Box, Line, draw
 
 _FORMATS = ("text", "svg")
-# Of the drawing, in pixels.
-_LINE, _WIDTH, _LEFT, _RIGHT, _MARGIN, _LETTER = 18, 260, 20, 420, 20, 7.2
 
 
 class Attached(NamedTuple):
@@ -100,42 +99,15 @@ def as_text(networks: list[Drawn]) -> list[str]:
 
 def as_svg(networks: list[Drawn]) -> str:
     """Networks at the left, containers at the right, and a line for each endpoint."""
-    from xml.sax.saxutils import escape
-
-    names = sorted({one.name for network in networks for one in network.containers}, key=natural)
-    left = {network.name: _MARGIN + place * 3 * _LINE for place, network in enumerate(networks)}
-    right = {name: _MARGIN + place * 3 * _LINE for place, name in enumerate(names)}
     ports = {one.name: one.ports for network in networks for one in network.containers}
-    widest = max((len(text) for texts in ports.values() for text in (", ".join(texts),)), default=0)
-    width = int(_RIGHT + max(_WIDTH, widest * _LETTER) + _MARGIN)
-    height = 2 * _MARGIN + 3 * _LINE * max(len(left), len(right), 1)
-    body = []
-    for network in networks:
-        y = left[network.name] + _LINE
-        for one in network.containers:
-            end = right[one.name] + _LINE
-            middle = (_LEFT + _WIDTH + _RIGHT) // 2, (y + end) // 2 - 3
-            body.append(f'<line x1="{_LEFT + _WIDTH}" y1="{y}" x2="{_RIGHT}" y2="{end}" stroke="gray"/>')
-            label = escape(", ".join(one.addresses))
-            body.append(f'<text x="{middle[0]}" y="{middle[1]}" text-anchor="middle" font-size="10">{label}</text>')
-    for network in networks:
-        what = "  ".join((network.driver, *network.subnets, *(("internal",) if network.internal else ())))
-        body += _box(_LEFT, left[network.name], escape(network.name), escape(what), "#dbe9f6")
-    for name in names:
-        body += _box(_RIGHT, right[name], escape(name), escape(", ".join(ports[name])), "#e4f2df")
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        'font-family="monospace" font-size="12">'
+    return draw(
+        [
+            Box(one.name, "  ".join((one.driver, *one.subnets, *(("internal",) if one.internal else ()))))
+            for one in networks
+        ],
+        [Box(name, ", ".join(ports[name])) for name in sorted(ports, key=natural)],
+        [Line(network.name, one.name, ", ".join(one.addresses)) for network in networks for one in network.containers],
     )
-    return "\n".join((head, *body, "</svg>")) + "\n"
-
-
-def _box(x: int, y: int, title: str, below: str, colour: str) -> list[str]:
-    return [
-        f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{2 * _LINE}" rx="4" fill="{colour}" stroke="gray"/>',
-        f'<text x="{x + 8}" y="{y + _LINE - 4}" font-weight="bold">{title}</text>',
-        f'<text x="{x + 8}" y="{y + 2 * _LINE - 8}" font-size="10">{below}</text>',
-    ]
 
 
 GRAPH = (

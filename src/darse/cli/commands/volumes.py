@@ -8,7 +8,8 @@ from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, Flag, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import key_values
-from darse.cli.commands import pruning
+from darse.cli.commands import pruning, volume_data
+from darse.cli.commands.volume_graph import GRAPH
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, natural, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
@@ -127,4 +128,6 @@ COMMANDS = {
         ),
         pruning.command(pruning.VOLUMES, _all),
     ),
+    "volume graph": GRAPH,
+    **volume_data.COMMANDS,
 }

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
+from darse.archive.pipe_source import PipeSource
 from darse.archive.process import OnConnection
 from darse.core import executors
 from darse.core.errors import InvalidParameter
@@ -25,7 +26,6 @@ from darse.images.events import publish_image_event
 from darse.images.gc.collector import GarbageCollector, Lease
 from darse.images.instructions import apply
 from darse.images.layers.compressed import CompressedDigests
-from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import LayerStore
 from darse.images.model import History, Image, ImageConfig, RootFS, parse_config
 from darse.images.progress import DisplacedName, LoadedImage, Report, ignore

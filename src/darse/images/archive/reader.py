@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from darse.archive.errors import ArchiveRefused
 from darse.archive.extract import entries, entries_in_place
+from darse.archive.pipe_source import PipeSource
 from darse.archive.process import OnConnection
 from darse.archive.request_body import Body
 from darse.archive.stream import BZIP2, GZIP, XZ, ZSTD
@@ -33,7 +34,6 @@ from darse.core.errors import EngineError, InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, reason
 from darse.core.tasks import until_ended
 from darse.images.archive.layout import Contents, normal
-from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import LayerStore, StagedLayer
 from darse.images.progress import LayerProgress, LayerStage, Report
 from darse.linux.net.sockets import copy_of_socket

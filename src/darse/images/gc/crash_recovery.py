@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 
+from darse.archive.pipe_source import PipeSource
 from darse.core.errors import EngineError
 from darse.images import references
 from darse.images.gc.collector import GarbageCollector
-from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import DamagedLayer, LayerStore
 from darse.images.model import Image
 from darse.images.snapshots.service import SnapshotService

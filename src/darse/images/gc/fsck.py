@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.archive.pipe_source import PipeSource
 from darse.core import executors
 from darse.core.errors import EngineError, InvalidParameter, NotFound, SystemFault
 from darse.core.state import REBUILD, State
@@ -27,7 +28,6 @@ from darse.images import references
 from darse.images.content.store import ContentStore
 from darse.images.gc.collector import GarbageCollector, Lease
 from darse.images.layers.compressed import CompressedDigests
-from darse.images.layers.pipe_source import PipeSource
 from darse.images.layers.store import FileSource, LayerStore
 from darse.images.model import Image, ImageConfig, parse_config
 from darse.images.references import Reference

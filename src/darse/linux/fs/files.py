@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from darse.linux.fs.contained import ENTRY, LEAVE, Walk
+from darse.linux.fs.contained import ENTER, ENTRY, LEAVE, Walk
 from darse.linux.libc import call
 
 _AT_FDCWD = -100
@@ -160,6 +160,46 @@ class Measurement:
         seen = self._seen.get(key, 0)
         self._seen[key] = seen | bit
         return bool(seen & bit)
+
+
+class PartUsage:
+    """What a file, or a directory with all that is in it, takes; `files` counts what is no directory."""
+
+    __slots__ = ("files", "on_disk", "size")
+
+    def __init__(self) -> None:
+        self.size = self.on_disk = self.files = 0
+
+
+class PartsMeasurement(Measurement):
+    """Measures a tree by its parts, down to some depth."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self._depth = depth
+
+    def parts(self, top: int) -> dict[str, PartUsage]:
+        """What each part of an open directory takes, by its path; "" is the whole. Blocks. Raises OSError."""
+        found = {"": PartUsage()}
+        found[""].on_disk = os.fstat(top).st_blocks * 512
+        names: list[str] = []
+        self._walk = Walk(top)
+        for kind, _, name, status in self._walk:
+            if kind == LEAVE:
+                names.pop()
+                continue
+            counts = kind == ENTRY and not (status.st_nlink > 1 and self._is_counted(status))
+            inner = [*names[: self._depth], name]
+            for length in range(min(len(inner), self._depth) + 1):
+                part = found.setdefault("/".join(inner[:length]), PartUsage())
+                if counts:
+                    part.size += status.st_size
+                    part.files += 1
+                if counts or kind != ENTRY:
+                    part.on_disk += status.st_blocks * 512
+            if kind == ENTER:
+                names.append(name)
+        return found
 
 
 def measure(root: Path) -> Usage:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Bytes in one call of sendfile(2).
 _PIECE = 1 << 30
+# Another file system, one that cannot, or a file that it does not do this for.
+_NOT_SHARED = frozenset((errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 
 
 def data_segments(file: int, size: int) -> Iterator[tuple[int, int]]:
@@ -42,4 +44,22 @@ def copy_data(reading: int, writing: int, size: int) -> None:
             if not sent:
                 break
             position += sent
+    os.ftruncate(writing, size)
+
+
+def share_data(reading: int, writing: int, size: int) -> None:
+    """As `copy_data`, with blocks that both files share where the file system can: copy_file_range(2)."""
+    for start, length in data_segments(reading, size):
+        position, end = start, start + length
+        while position < end:
+            try:
+                copied = os.copy_file_range(reading, writing, min(end - position, _PIECE), position, position)
+            except OSError as error:
+                if error.errno not in _NOT_SHARED:
+                    raise
+                copy_data(reading, writing, size)
+                return
+            if not copied:
+                break
+            position += copied
     os.ftruncate(writing, size)

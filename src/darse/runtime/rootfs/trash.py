@@ -8,9 +8,11 @@ and is tried again later; it keeps neither the engine from starting nor anything
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import secrets
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from darse.core.executors import Executor
@@ -30,10 +32,30 @@ class Trash:
         self._under_way: set[str] = set()
         self._threads = Executor("trees", 4)
         self._emptying: asyncio.Task[None] | None = None
+        self._removals: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
         """Make the directory. What is in it waits for `empty`."""
         self.directory.mkdir(mode=0o700, exist_ok=True)
+
+    @contextlib.asynccontextmanager
+    async def stage(self) -> AsyncIterator[Path]:
+        """A new directory in it, which is not emptied during the block; what is left of it then is removed.
+
+        For what is made beside the place that it is to be renamed to: a crash leaves work for the next engine only.
+        """
+        staged = self.directory / f"staged-{secrets.token_hex(8)}"
+        self._under_way.add(staged.name)
+        try:
+            staged.mkdir(mode=0o700)
+            yield staged
+        finally:
+            self._under_way.discard(staged.name)
+            if staged.exists():
+                removal = asyncio.create_task(self.remove(staged))
+                self._removals.add(removal)
+                removal.add_done_callback(self._removals.discard)
+                await asyncio.wait((removal,))
 
     def take(self, path: Path) -> Path | None:
         """Rename a file or a directory into it; return where it is, or None when it is gone. Raises OSError."""

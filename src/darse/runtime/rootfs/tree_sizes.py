@@ -7,12 +7,14 @@ these threads, nor does the engine when it stops.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from darse.core.errors import SystemFault
 from darse.core.executors import Executor
-from darse.linux.fs.files import Measurement, Usage
+from darse.linux.fs.files import Measurement, PartsMeasurement, PartUsage, Usage
+from darse.linux.fs.openat2 import open_beneath
 
 # Seconds without one answer of the file system after which a tree counts as out of reach.
 _SILENCE = 5.0
@@ -61,3 +63,23 @@ class _Measuring:
         if not self._future.done():
             raise SystemFault(f"cannot measure {self._root}: its file system does not answer")
         return self._future.result()
+
+
+async def parts_of(root: Path, path: str, depth: int) -> dict[str, PartUsage]:
+    """What the parts of a tree take, by their paths below the directory `path` in it; "" is all of that.
+
+    Raises OSError; ENOTDIR and such for a path that is no directory in there, wherever its links lead.
+    """
+
+    def look() -> dict[str, PartUsage]:
+        top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            directory = open_beneath(top, path or ".", os.O_RDONLY | os.O_DIRECTORY)
+        finally:
+            os.close(top)
+        try:
+            return PartsMeasurement(depth).parts(directory)
+        finally:
+            os.close(directory)
+
+    return await _threads.run(look)
