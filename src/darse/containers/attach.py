@@ -8,8 +8,12 @@ from urllib.parse import quote_plus
 from darse.containers.dependencies import Dependencies
 from darse.containers.logs import LogOptions, LogStream
 from darse.containers.logs.attributes import attributes
+from darse.containers.logs.driver_names import is_plugin
 from darse.containers.logs.drivers import is_readable
 from darse.containers.logs.files import LogFiles
+from darse.containers.logs.plugin_reader import PluginLogStream
+from darse.containers.logs.shipping.origin import origin_of
+from darse.containers.logs.shipping.plugin import can_read
 from darse.containers.model import Container, Status, refuse_restarting
 from darse.containers.streams.console import Attachment
 from darse.containers.streams.hubs import ConsoleHubs
@@ -17,6 +21,8 @@ from darse.containers.streams.options import AttachOptions, detach_keys
 from darse.core.errors import Conflict, InvalidParameter
 from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import STDERR, STDOUT
+
+AnyLogStream = LogStream | PluginLogStream
 
 
 class AttachService:
@@ -61,20 +67,28 @@ class AttachService:
         log = LogOptions(stdout=options.stdout, stderr=options.stderr)
         return self._log_stream(container, log).frames()
 
-    def read_log(self, reference: str, options: LogOptions) -> LogStream:
-        """Read a container's log. Raises NotFound, InvalidParameter and Conflict when it keeps none."""
+    async def read_log(self, reference: str, options: LogOptions) -> AnyLogStream:
+        """Read a container's log. Raises NotFound, InvalidParameter, PluginError, and Conflict when it keeps none."""
         container = self._store.get(reference)
         if not (options.stdout or options.stderr):
             raise InvalidParameter("Bad parameters: you must choose at least one stream")
-        if not is_readable(container.record.host.LogConfig):
+        config = container.record.host.LogConfig
+        stream: AnyLogStream
+        if is_readable(config):
+            stream = self._log_stream(container, options)
+        elif is_plugin(config.Type) and await can_read(self._context.plugins, config.Type):
+            terminal = container.record.config.Tty
+            details = _details(container)
+            origin = origin_of(container)
+            stream = PluginLogStream(self._context.plugins, origin, options, terminal=terminal, details=details)
+        else:
             raise Conflict("configured logging driver does not support reading")
-        stream = self._log_stream(container, options)
         if options.follow:
             followers = self._context.followers.setdefault(container.id, set())
             followers.add(stream)
         return stream
 
-    def close_log(self, stream: LogStream, reference: str) -> None:
+    def close_log(self, stream: AnyLogStream, reference: str) -> None:
         """The reader of a log is done."""
         container = self._store.find(reference)
         for container_id in [container.id] if container else list(self._context.followers):
@@ -85,13 +99,12 @@ class AttachService:
                     del self._context.followers[container_id]
 
     def _log_stream(self, container: Container, options: LogOptions) -> LogStream:
-        told = attributes(container)
         return LogStream(
             LogFiles(self._context.files.of(container.id).log),
             self._context.inotify,
             options,
             terminal=container.record.config.Tty,
-            details=",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(told.items())),
+            details=_details(container),
             running=lambda: container.state.alive,
         )
 
@@ -102,3 +115,9 @@ class AttachService:
             raise Conflict(f"container {container.id} is not running")
         conmon.resize(self._context.files.of(container.id).bundle, height, width)
         self._context.publish(container, "resize", height=height, width=width)
+
+
+def _details(container: Container) -> str:
+    """What `--details` puts before each line."""
+    told = attributes(container)
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(told.items()))

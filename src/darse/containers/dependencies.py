@@ -23,6 +23,7 @@ from darse.images import ImageService, SnapshotService
 from darse.linux.fs.inotify import Inotify
 from darse.linux.fs.mounts import NamespaceThreads
 from darse.networks import NetworkService
+from darse.plugins import PluginClient
 from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor import HeldProcess, Monitor
 from darse.runtime.monitor.null_device import NullDevice
@@ -58,6 +59,7 @@ class Dependencies(msgspec.Struct, frozen=True):
     threads: NamespaceThreads
     null: NullDevice
     files: FileLayout
+    plugins: PluginClient
     seccomp_profile: str = ""
     id_mapping: IdMapping = msgspec.field(default_factory=IdentityMapping)
     traces: TraceStore = msgspec.field(default_factory=TraceStore)

@@ -138,6 +138,7 @@ class Engine:
             threads=self._threads,
             null=self._null,
             files=self._files,
+            plugins=self.plugins,
             seccomp_profile=_seccomp_profile(config),
             id_mapping=self.id_mapping,
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,6 +76,30 @@ class PluginClient:
         path = method if "." in method else f"{kind}.{method}"
         return await self._call(name, path, arguments, answer, seconds)
 
+    @asynccontextmanager
+    async def stream(
+        self, name: str, kind: str, method: str, arguments: dict[str, Any]
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Call a method whose answer is a stream, for the duration of the block; nothing bounds its length or time.
+
+        Raises NotFound when the plugin is not there, and PluginError, also while the stream is read.
+        """
+        import aiohttp  # noqa: PLC0415 - `activate` has it imported in a thread
+
+        await self.activate(name, kind)
+        address = await executors.storage.run(find_plugin, name, self._sockets, self._folders)
+        if address is None:
+            raise NotFound(f'plugin "{name}" not found')
+        data, headers = msgspec.json.encode(arguments), {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
+        url = self._url(address, f"{kind}.{method}")
+        try:
+            async with self._session(address).post(url, data=data, headers=headers) as got:
+                if got.status != 200:
+                    raise PluginRefused(f"{method}: plugin {name} answers with status {got.status}")
+                yield got.content.iter_any()
+        except (aiohttp.ClientError, OSError) as error:
+            raise PluginError(f"plugin {name} did not answer {method}: {error or type(error).__name__}") from error
+
     async def _call(
         self, name: str, method: str, arguments: dict[str, Any] | None, answer: type[T], seconds: float
     ) -> T:
@@ -117,9 +143,7 @@ class PluginClient:
             pause = min(pause * 2, 1.0)
 
     async def _exchange(self, address: PluginAddress, method: str, data: bytes) -> tuple[int, bytes]:
-        session = self._session(address)
-        scheme = "https" if address.tls is not None else "http"
-        url = f"{scheme}://{address.url}/{method}" if address.url else f"http://plugin/{method}"
+        session, url = self._session(address), self._url(address, method)
         async with session.post(url, data=data, headers={"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}) as got:
             body = await got.content.read(_BIGGEST_ANSWER + 1)
             while len(body) <= _BIGGEST_ANSWER and (more := await got.content.read(_BIGGEST_ANSWER)):
@@ -127,6 +151,11 @@ class PluginClient:
             if len(body) > _BIGGEST_ANSWER:
                 raise ValueError(f"its answer is longer than {_BIGGEST_ANSWER} bytes")
             return got.status, body
+
+    @staticmethod
+    def _url(address: PluginAddress, method: str) -> str:
+        scheme = "https" if address.tls is not None else "http"
+        return f"{scheme}://{address.url}/{method}" if address.url else f"http://plugin/{method}"
 
     def _session(self, address: PluginAddress) -> aiohttp.ClientSession:
         import aiohttp  # noqa: PLC0415 - see _post

@@ -121,6 +121,7 @@ class ContainerRoom:
             threads=threads,
             null=NullDevice(threads),
             files=FileLayout(config.data_root, config.exec_root),
+            plugins=plugins,
         )
         self.dependencies.files.make_directories()
         images.trash.open()

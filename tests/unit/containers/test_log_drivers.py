@@ -27,7 +27,7 @@ def test_how_files_are_kept(driver, options, kept):
 @pytest.mark.parametrize(
     ("driver", "options", "said"),
     [
-        ("nope", {}, "logger: no log driver named 'nope' is registered"),
+        ("a-plugin", {"mode": "never"}, "logging mode not supported: never"),
         ("json-file", {"nope": "1"}, "unknown log opt 'nope' for json-file log driver"),
         ("json-file", {"max-size": "ten"}, "invalid size: 'ten'"),
         ("json-file", {"max-size": "0"}, "must be a positive number"),

@@ -197,7 +197,7 @@ async def logs(call: Call) -> web.StreamResponse:
         details=query.flag(request, "details"),
     )
     service = call.engine.containers.streams
-    log = service.read_log(call.match["id"], options)
+    log = await service.read_log(call.match["id"], options)
     content_type = MULTIPLEXED if log.multiplexed and versions.has(call.version, "multiplexed media type") else RAW
     try:
         return await stream(request, log.frames(), content_type)

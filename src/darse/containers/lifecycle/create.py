@@ -18,6 +18,8 @@ from darse.containers.layout import DIRECTORY_MODE, ContainerFiles
 from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.lifecycle.signals import parse_signal
 from darse.containers.logs import drivers as log_drivers
+from darse.containers.logs.driver_names import is_plugin
+from darse.containers.logs.shipping.plugin import check_plugin
 from darse.containers.model import Container, Record, RunState, Status
 from darse.containers.networking.links import Links
 from darse.core.errors import InvalidParameter, NotFound
@@ -69,6 +71,8 @@ class Creation:
             raise InvalidParameter("config must name an image: Image is empty")
         host = self._with_defaults(request.HostConfig)
         warnings = self._check_options(request, host)
+        if is_plugin(host.LogConfig.Type):
+            await check_plugin(context.plugins, host.LogConfig.Type)
         image = await context.images.ensure_image(request.Image, platform)
         config = merged(request.container_config(), image.container_config())
         if config.WorkingDir.startswith("/"):

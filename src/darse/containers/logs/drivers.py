@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from darse.containers.logs.driver_names import LOCAL_DRIVERS
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.tags import check_tag
 from darse.core.errors import InvalidParameter
@@ -61,19 +62,20 @@ def with_defaults(given: LogConfig, driver: str, options: Mapping[str, str]) -> 
 
 
 def check(config: LogConfig) -> None:
-    """Raise InvalidParameter for an unknown driver or option, or a value that means nothing."""
+    """Raise InvalidParameter for an unknown option, or a value that means nothing.
+
+    A driver that is none of ours is a plugin's: whether there is one only `check_plugin` can tell.
+    """
     remote = REMOTE_DRIVERS.get(config.Type)
     taken = remote.options if remote is not None else _OPTIONS.get(config.Type)
-    if taken is None:
-        raise InvalidParameter(f"logger: no log driver named '{config.Type}' is registered")
     options = config.Config or {}
     for name, value in options.items():
-        if name not in taken | _DELIVERY:
+        if taken is not None and name not in taken | _DELIVERY:
             quoted = f'"{name}"' if config.Type == "gelf" else f"'{name}'"
             raise InvalidParameter(f"unknown log opt {quoted} for {config.Type} log driver")
         if "\0" in value:
             raise InvalidParameter(f"invalid log opt {name}: it contains a NUL byte")
-        read = _READ.get(name)
+        read = _READ.get(name) if taken is not None or name in _DELIVERY else None
         if read is not None:
             read(name, value)
     if remote is not None:
@@ -87,7 +89,7 @@ def retention(config: LogConfig) -> Retention:
     """How the files of a log are kept. Raises InvalidParameter for values that `check` refuses."""
     options = config.Config or {}
     prefix, kept = "", _KEPT.get(config.Type, _KEPT_WHOLE)
-    if config.Type in REMOTE_DRIVERS:
+    if config.Type not in LOCAL_DRIVERS:
         if not is_readable(config):
             return _NO_CACHE
         prefix, kept = "cache-", _CACHE
@@ -104,7 +106,7 @@ def is_readable(config: LogConfig) -> bool:
     if config.Type == "none":
         return False
     disabled = (config.Config or {}).get("cache-disabled", "false")
-    return config.Type not in REMOTE_DRIVERS or not _boolean("cache-disabled", disabled)
+    return config.Type in LOCAL_DRIVERS or not _boolean("cache-disabled", disabled)
 
 
 def _size(name: str, value: str) -> int:

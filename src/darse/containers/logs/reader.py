@@ -63,7 +63,7 @@ class LogStream:
         self._inotify = inotify
         self._running = running
         self._options = options
-        self._format = _Formatter(options, details, terminal=terminal)
+        self._format = LineFormatter(options, details, terminal=terminal)
         self._changed = asyncio.Event()
         self._closed = False
         # What is written from now on is later than that, wherever the clock is set to.
@@ -182,7 +182,7 @@ async def _finish(work: Coroutine[None, None, T]) -> T:
 class _Scan:
     """Goes through a file in a thread: a filter may drop all of its gigabytes."""
 
-    def __init__(self, descriptor: int, format_: _Formatter, offset: int, limit: int | None) -> None:
+    def __init__(self, descriptor: int, format_: LineFormatter, offset: int, limit: int | None) -> None:
         """Begin at `offset`, and do not read beyond `limit`."""
         self.output = b""
         self._descriptor = descriptor
@@ -211,15 +211,15 @@ def _close(log: OpenLog | None) -> None:
         log.close()
 
 
-class _Formatter:
+class LineFormatter:
     """Turns log lines into what the API sends."""
 
     def __init__(self, options: LogOptions, details: str, *, terminal: bool) -> None:
         self._wanted = {b"stdout": 1} if options.stdout else {}
         if options.stderr:
             self._wanted[b"stderr"] = 2
-        self._since = _log_time(options.since_ns) if options.since_ns else b""
-        self._until = _log_time(options.until_ns) if options.until_ns else b""
+        self._since = log_time(options.since_ns) if options.since_ns else b""
+        self._until = log_time(options.until_ns) if options.until_ns else b""
         self._timestamps = options.timestamps
         self._details = details.encode() + b" " if options.details else b""
         self._terminal = terminal
@@ -258,7 +258,8 @@ class _Formatter:
         return data if self._terminal else frame(stream, data)
 
 
-def _log_time(nanoseconds: int) -> bytes:
+def log_time(nanoseconds: int) -> bytes:
+    """A time since the epoch as conmon writes it."""
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     return (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{fraction:09d}+00:00").encode()
 

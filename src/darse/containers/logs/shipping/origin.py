@@ -7,6 +7,7 @@ import socket
 import msgspec
 
 from darse.containers.logs.attributes import attributes
+from darse.containers.logs.driver_names import is_plugin
 from darse.containers.logs.tags import render_tag
 from darse.containers.model import Container
 from darse.core.times import rfc3339
@@ -28,6 +29,11 @@ class Origin(msgspec.Struct, frozen=True):
     attributes: dict[str, str]
     tag: str
     host: str
+    # For plugins, which may be shown all of it.
+    environment: list[str] = []
+    labels: dict[str, str] = {}
+    entrypoint: str = ""
+    arguments: list[str] = []
 
     @property
     def short_id(self) -> str:
@@ -39,6 +45,7 @@ def origin_of(container: Container) -> Origin:
     """What there is to tell of a container now."""
     record = container.record
     options = dict(record.host.LogConfig.Config or {})
+    config, shown = record.config, is_plugin(record.host.LogConfig.Type)
     return Origin(
         id=container.id,
         name=container.name,
@@ -51,4 +58,8 @@ def origin_of(container: Container) -> Origin:
         attributes=attributes(container, tagged=False),
         tag=render_tag(options.get("tag") or DEFAULT_TAG, container),
         host=socket.gethostname(),
+        environment=list(config.Env or ()) if shown else [],
+        labels=dict(config.Labels or {}) if shown else {},
+        entrypoint=record.command[0] if shown and record.command else "",
+        arguments=list(record.command[1:]) if shown else [],
     )

@@ -17,9 +17,11 @@ from pathlib import Path
 import msgspec
 
 from darse.containers.dependencies import Dependencies
+from darse.containers.logs.driver_names import LOCAL_DRIVERS
 from darse.containers.logs.files import LogFiles
 from darse.containers.logs.rotation import LogRotation, UnsentLogs
 from darse.containers.logs.shipping.origin import Origin, origin_of
+from darse.containers.logs.shipping.plugin import log_directory, plugin_driver
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
@@ -51,6 +53,7 @@ class Shipping:
         self._context = context
         self._rotation = rotation
         self._unsent = unsent
+        self._plugin = plugin_driver(context.plugins, log_directory(context.config.exec_root))
         self._spools = context.config.data_root / "spools"
         self._active: dict[str, _Active] = {}
         self._gone: dict[str, asyncio.TimerHandle] = {}
@@ -59,7 +62,7 @@ class Shipping:
 
     def started(self, container: Container) -> None:
         """Send what it writes."""
-        if container.record.host.LogConfig.Type not in REMOTE_DRIVERS:
+        if container.record.host.LogConfig.Type in LOCAL_DRIVERS:
             return
         active = self._active.get(container.id)
         if active is not None and not active.task.done():
@@ -128,7 +131,7 @@ class Shipping:
     # Shippers
 
     def _begin(self, origin: Origin, directory: Path, *, ended: bool, orphan: bool = False) -> None:
-        driver = REMOTE_DRIVERS[origin.driver]
+        driver = REMOTE_DRIVERS.get(origin.driver) or self._plugin
         shipper = Shipper(
             _work(origin, directory),
             self._context.inotify,
