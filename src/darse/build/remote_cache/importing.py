@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from darse.archive.pipe_source import PipeSource
 from darse.build.errors import BuildError
 from darse.build.progress import BuildReport, internal_vertex
 from darse.build.remote_cache.formats import (
@@ -34,7 +35,6 @@ from darse.image_spec import platforms
 from darse.image_spec.digests import chain_ids, is_digest
 from darse.image_spec.manifests import Descriptor, Index, InvalidDocument, Manifest, decode
 from darse.images.gc.collector import Lease
-from darse.images.layers.pipe_source import PipeSource
 from darse.images.model import Layer
 from darse.images.references import Reference
 from darse.images.transfer.service import RegistryService
