@@ -112,7 +112,7 @@ class FakeContainers:
         self.calls.append(("wait", condition))
         return self.ended
 
-    def read_log(self, reference: str, options: Any) -> FakeStreams:
+    async def read_log(self, reference: str, options: Any) -> FakeStreams:
         self._know(reference)
         self.calls.append(("logs", options))
         return self.attachment

@@ -38,6 +38,8 @@ _ARGUMENTS = {
     "image import": ["{}/archive"],
     "image load": ["-i", "{}/archive"],
     "image save": ["-o", "{}/saved", "i"],
+    "volume export": ["-o", "{}/exported", "v"],
+    "volume import": ["v", "{}/archive"],
     "login": ["-u", "user", "-p", "secret", "localhost:1"],
 }
 _DEATHS = {

@@ -205,6 +205,26 @@ TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
         },
         "1234566",
     ),
+    (
+        ["volume", "graph"],
+        {
+            ("GET", "/volumes"): {"Volumes": [{"Name": _NAME, "Driver": "local"}], "Warnings": None},
+            ("GET", "/containers/json"): [],
+        },
+        "unused",
+    ),
+    (
+        ["volume", "du", "data"],
+        {
+            ("GET", "/darse/volumes/data/usage"): {
+                "OnDisk": 8192,
+                "Size": 5,
+                "Files": 2,
+                "Parts": [{"Path": "directory/" * 12, "OnDisk": 8192, "Size": 4, "Files": 1}],
+            }
+        },
+        "8.192kB",
+    ),
     (["port", "--reachable", "web"], {("GET", "/containers/web/json"): _PUBLISHED}, "28080"),
     (["compose", "ls"], {("GET", "/containers/json"): [_OF_A_PROJECT]}, "shop"),
     (["info"], {("GET", "/info"): _INFO}, "splunk"),
@@ -227,7 +247,7 @@ NONE = frozenset(
         *(f"image {word}" for word in "build import inspect load prune pull push rm save tag".split()),
         *(f"manifest {word}" for word in "annotate create inspect push rm".split()),
         *(f"network {word}" for word in "connect create disconnect inspect prune rm".split()),
-        *(f"volume {word}" for word in "create inspect prune rm".split()),
+        *(f"volume {word}" for word in "clone create export import inspect prune restore rm snapshot".split()),
         *(f"system {word}" for word in "dial-stdio events restart prune".split()),
         *("login", "logout", "inspect"),
         *(

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import key_values
 from darse.cli.errors import CliError
@@ -119,10 +120,12 @@ def usage(invocation: Invocation) -> int:
     rows += [(size(one["OnDisk"]), size(one["Size"]), str(one["Files"]), one["Path"]) for one in found["Parts"][:most]]
     rows.append((size(found["OnDisk"]), size(found["Size"]), str(found["Files"]), "(all)"))
     widths = [max(len(row[column]) for row in rows) + 3 for column in range(3)]
+    lines = []
     for row in rows:
         # A name may hold what a terminal would take for a command.
         path = row[3].encode("unicode_escape").decode() if not row[3].isprintable() else row[3]
-        sys.stdout.write("".join(row[column].ljust(widths[column]) for column in range(3)) + f"{path}\n")
+        lines.append("".join(row[column].ljust(widths[column]) for column in range(3)) + path)
+    sys.stdout.write("".join(f"{line}\n" for line in fitted(lines)))
     return 0
 
 

@@ -37,6 +37,7 @@ _ELSEWHERE = {
     "compose up": {"attach"},
     "container export": {"output"},
     "image save": {"output"},
+    "volume export": {"output"},
 }
 
 
