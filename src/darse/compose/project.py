@@ -14,7 +14,7 @@ from darse.compose.loading.consistency import check_consistency
 from darse.compose.loading.environment import resolve_environment, resolve_labels
 from darse.compose.loading.loader import Loader, LoadSettings
 from darse.compose.loading.selection import with_named_enabled, with_profiles, with_selected, without_unused
-from darse.compose.loading.sources import STANDARD_INPUT, Sources, refuse_remote
+from darse.compose.loading.sources import STANDARD_INPUT, Fetch, Sources, refuse_remote
 from darse.compose.model.forms import to_project
 from darse.compose.model.project import Project
 
@@ -54,7 +54,14 @@ class ProjectOptions:
 class ProjectFiles:
     """A project before it is loaded: its files, directory, name and variables."""
 
-    def __init__(self, options: ProjectOptions, environment: Mapping[str, str], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        options: ProjectOptions,
+        environment: Mapping[str, str],
+        warn: Callable[[str], None],
+        fetch: Fetch = refuse_remote,
+    ) -> None:
+        """`fetch` brings a file of a repository or a registry here. Raises ComposeError."""
         warned: set[str] = set()
 
         def warn_once(text: str) -> None:
@@ -63,24 +70,40 @@ class ProjectFiles:
                 self.sources.inputs.has_more = True
                 warn(text)
 
-        self.sources = Sources()
+        self.sources = Sources(fetch)
         self._options = options
         self._warn = warn_once
         self.environment = dict(environment) | {"PWD": os.getcwd()}
         self._env_files = options.env_files or [
             one for one in self.environment.get("COMPOSE_ENV_FILES", "").split(",") if one
         ]
-        self.files = [_absolute(one) for one in options.files]
+        self._given = options.files
+        self.files = [self._absolute(one) for one in options.files]
         self._add_env_files()
         self._find_files()
         self._add_env_files()
         profiles = options.profiles or self.environment.get("COMPOSE_PROFILES", "").split(",")
         self.profiles = [one.strip() for one in profiles]
         self.directory = self._directory()
+        if self._is_remote and not options.directory:
+            # Its files are relative to it; its name and variables are those of the directory that it is used in.
+            self.directory = os.path.dirname(self.files[0])
+
+    @property
+    def _is_remote(self) -> bool:
+        return bool(self._given) and self.sources.remote(self._given[0]) is not None
+
+    def _absolute(self, path: str) -> str:
+        if path == STANDARD_INPUT:
+            return path
+        remote = self.sources.remote(path)
+        return remote.path if remote else os.path.abspath(path)
 
     def _directory(self) -> str:
         if self._options.directory:
             return os.path.abspath(self._options.directory)
+        if self._is_remote:
+            return os.getcwd()
         first = next((one for one in self.files if one != STANDARD_INPUT), None)
         return os.path.dirname(first) if first else os.getcwd()
 
@@ -98,7 +121,7 @@ class ProjectFiles:
     def _find_files(self) -> None:
         if not self.files and (listed := self.environment.get("COMPOSE_FILE")):
             separator = self.environment.get("COMPOSE_PATH_SEPARATOR") or os.pathsep
-            self.files = [_absolute(one) for one in listed.split(separator)]
+            self.files = [self._absolute(one) for one in listed.split(separator)]
         directory = self._directory()
         while not self.files:
             if found := self._chosen(FILES, directory, ""):
@@ -130,7 +153,7 @@ class ProjectFiles:
             found = self.sources.name_in(file) or found
         if found and interpolate:
             found = str(Interpolation(self.environment.get, self._warn).apply({"name": found})["name"])
-        name = found if found and not normalize else names.normalized(found or os.path.basename(self.directory))
+        name = found if found and not normalize else names.normalized(found or os.path.basename(self._directory()))
         if not name:
             raise ComposeError("project name must not be empty")
         return name
@@ -175,10 +198,3 @@ class ProjectFiles:
             return project if self._options.all_resources else without_unused(project)
         except ComposeError as error:
             raise self.sources.located(error) from error.__cause__
-
-
-def _absolute(path: str) -> str:
-    if path == STANDARD_INPUT:
-        return path
-    refuse_remote(path)
-    return os.path.abspath(path)

@@ -254,7 +254,7 @@ NONE = frozenset(
             f"compose {word}"
             for word in "create down exec kill logs pause port pull restart rm run scale start".split()
         ),
-        *(f"compose {word}" for word in "attach build commit cp events explain export push watch".split()),
+        *(f"compose {word}" for word in "attach build commit cp events explain export publish push watch".split()),
         *(f"compose {word}" for word in "scale start stop unpause up version wait".split()),
         # They need the file of a project: tests/unit/cli/test_compose_tables.py.
         *(

@@ -72,6 +72,7 @@ WORDS = {
     "compose port protocol": "tcp udp",
     **{f"compose {command} pull": "always missing never policy" for command in ("run", "up")},
     "compose ps status": "created dead exited paused removing restarting running",
+    "compose publish oci-version": "1.0 1.1",
     "compose pull policy": "always missing",
     "compose up attach": "",
     "compose version format": "json pretty",

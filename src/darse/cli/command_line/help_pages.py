@@ -109,6 +109,7 @@ EXAMPLES = {
     "compose port": "compose port web 80",
     "compose ps": "compose ps -a\ncompose ps --status exited --format json",
     "compose pull": "compose pull --ignore-buildable",
+    "compose publish": "compose publish registry.example.com/team/shop:1",
     "compose push": "compose push web",
     "compose restart": "compose restart -t 5 web",
     "compose rm": "compose rm -f -s web",

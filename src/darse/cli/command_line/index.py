@@ -151,6 +151,7 @@ COMMANDS = {
     ),
     "compose events": IndexEntry(f"{_COMPOSE}.more_tables", "Receive real time events from containers"),
     "compose export": IndexEntry(f"{_COMPOSE}.more_tables", "Export a service container's filesystem as a tar archive"),
+    "compose publish": IndexEntry(f"{_COMPOSE}.more_tables", "Publish compose application"),
     "compose push": IndexEntry(f"{_COMPOSE}.more_tables", "Push service images"),
     "compose stats": IndexEntry(
         f"{_COMPOSE}.more_tables", "Display a live stream of container(s) resource usage statistics"

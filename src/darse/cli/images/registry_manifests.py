@@ -45,15 +45,15 @@ class Registry:
 
     def image(self) -> Entry | None:
         """The image of the reference; None when it names a list. Raises CliError."""
-        return self._ask(lambda repository: _image(repository, self._reference, self._document(repository)))
+        return self.ask(lambda repository: _image(repository, self._reference, self._document(repository)))
 
     def index(self) -> list[dict[str, Any]]:
         """The descriptors of a list. Raises CliError."""
-        return self._ask(lambda repository: _descriptors(self._document(repository)))
+        return self.ask(lambda repository: _descriptors(self._document(repository)))
 
     def images(self) -> list[Entry]:
         """The images of a list. Raises CliError."""
-        return self._ask(self._images)
+        return self.ask(self._images)
 
     def put(
         self, manifests: list[Entry], mounts: list[tuple[str, str]], index: bytes, told: Callable[[str], None]
@@ -78,7 +78,7 @@ class Registry:
             uploads.put_manifest(self._tag_or_digest(), document)
             return document.digest
 
-        return self._ask(write, writing=True)
+        return self.ask(write, writing=True)
 
     def _tag_or_digest(self) -> str:
         return self._reference.digest or self._reference.tag
@@ -98,7 +98,7 @@ class Registry:
             entries.append(found)
         return entries
 
-    def _ask(self, question: Callable[[Repository], T], *, writing: bool = False) -> T:
+    def ask(self, question: Callable[[Repository], T], *, writing: bool = False) -> T:
         """Ask the places where the repository may be, one after the other. Raises CliError."""
         failure: RegistryError | None = None
         for repository in self._client.repositories(self._reference, writing=writing):

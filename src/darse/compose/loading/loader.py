@@ -21,7 +21,7 @@ from darse.compose.loading.canonical import Canonical
 from darse.compose.loading.merge import merge, merge_service
 from darse.compose.loading.normalize import normalize, resolved
 from darse.compose.loading.relative_paths import resolve_paths
-from darse.compose.loading.sources import Sources, refuse_remote
+from darse.compose.loading.sources import Sources
 from darse.compose.loading.unicity import enforce_unicity
 from darse.compose.schema.validator import validate
 
@@ -164,9 +164,11 @@ class Loader:
         self, name: str, base_name: str, file: str, base_file: str, scope: _Scope
     ) -> tuple[dict[str, Any], _Marks, _Scope, str]:
         """The services of a file that one is extended from, with their paths relative to the project's directory."""
-        refuse_remote(base_file)
-        path = os.path.normpath(os.path.join(scope.directory, os.path.expanduser(base_file)))
-        directory = os.path.dirname(path)
+        if remote := self._sources.remote(base_file):
+            path, directory = remote
+        else:
+            path = os.path.normpath(os.path.join(scope.directory, os.path.expanduser(base_file)))
+            directory = os.path.dirname(path)
         shown = os.path.relpath(directory, scope.directory)
         base_scope = _Scope(directory, shown, scope.environment, scope.included)
         merged: dict[str, Any] = {}
@@ -207,8 +209,8 @@ class Loader:
     def _included(self, entry: dict[str, Any], file: str, scope: _Scope) -> dict[str, Any]:
         files: list[str] = []
         for path in _listed(entry.get("path")):
-            refuse_remote(path)
-            files.append(os.path.normpath(os.path.join(scope.directory, path)))
+            remote = self._sources.remote(path)
+            files.append(remote.path if remote else os.path.normpath(os.path.join(scope.directory, path)))
         if not files:
             raise ComposeError("include: path is required")
         seen = [*scope.included, file]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from darse.compose.errors import ComposeError, FilePosition
 from darse.compose.inputs import Inputs
@@ -13,19 +14,45 @@ _REMOTE = ("oci://", "http://", "https://", "git://", "ssh://", "git@", "github.
 STANDARD_INPUT = "-"
 
 
+class RemoteFile(NamedTuple):
+    """A file of a repository or a registry that is here now, and the directory of all that came with it."""
+
+    path: str
+    root: str
+
+
+Fetch = Callable[[str], RemoteFile]
+
+
+def refuse_remote(file: str) -> RemoteFile:
+    """Raise ComposeError: nothing is fetched by those who read the files of this machine only."""
+    raise ComposeError(f"{file}: compose files are read from this machine only here, not from OCI or git")
+
+
 class Sources:
     """The documents that were read, in order. A file is read once."""
 
-    def __init__(self) -> None:
+    def __init__(self, fetch: Fetch = refuse_remote) -> None:
+        """`fetch` brings a file that is not of this machine here."""
         self.inputs = Inputs()
+        self._fetch = fetch
+        self._remote: dict[str, RemoteFile] = {}
         self._contents: dict[str, bytes] = {}
         self._roots: dict[str, list[reader.YamlNode]] = {}
         self._documents: list[reader.YamlDocument] = []
 
+    def remote(self, file: str) -> RemoteFile | None:
+        """A file of a repository or a registry, which is fetched; None for one of this machine. Raises ComposeError."""
+        if not file.startswith(_REMOTE):
+            return None
+        self.inputs.has_more = True
+        if file not in self._remote:
+            self._remote[file] = self._fetch(file)
+        return self._remote[file]
+
     def content(self, file: str) -> bytes:
         """The bytes of a file, or of standard input for `-`. Raises ComposeError."""
         if file not in self._contents:
-            refuse_remote(file)
             try:
                 if file == STANDARD_INPUT:
                     self.inputs.has_more = True
@@ -72,9 +99,3 @@ class Sources:
         if error.place is None and error.path:
             error.place = self.locate(error.path)
         return error
-
-
-def refuse_remote(file: str) -> None:
-    """Raise ComposeError for a file of a registry or a repository: only local ones are read so far."""
-    if file.startswith(_REMOTE):
-        raise ComposeError(f"{file}: compose files are read from this machine only so far, not from OCI or git")

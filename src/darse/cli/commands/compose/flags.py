@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from darse.compose.loading.sources import RemoteFile
     from darse.compose.project import ProjectFiles
 
 GROUP = Command(
@@ -78,7 +79,13 @@ def project_files(invocation: Invocation) -> ProjectFiles:
             compatibility=given.compatibility,
         )
     )
-    return ProjectFiles(options, os.environ, warn)
+
+    def fetch(reference: str) -> RemoteFile:
+        from darse.cli import remote_projects
+
+        return remote_projects.fetched(invocation.settings, reference)
+
+    return ProjectFiles(options, os.environ, warn, fetch)
 
 
 def warn(text: str) -> None:

@@ -126,6 +126,22 @@ COMMANDS = {
         ),
         deferred("resources", "push"),
     ),
+    "compose publish": (
+        Command(
+            "compose publish",
+            "[OPTIONS] REPOSITORY[:TAG]",
+            "Publish compose application",
+            (
+                string("oci-version", "OCI image/artifact specification version (1.0 is for older registries)"),
+                switch("with-env", "Include environment variables in the published OCI artifact"),
+                switch("yes", 'Assume "yes" as answer to all prompts', "y"),
+                DRY_RUN,
+            ),
+            minimum=1,
+            maximum=1,
+        ),
+        deferred("resources", "publish"),
+    ),
     "compose attach": (
         Command(
             "compose attach",
