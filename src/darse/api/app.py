@@ -11,7 +11,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.authorization import Authorizer, check_answer
 from darse.api.errors import API_VERSION, HEADERS, TooLarge, error_response, status_of
 from darse.api.routes import (

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.body import read_body
 from darse.core.errors import Forbidden, NotFound
 from darse.plugins import PluginClient, PluginError

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.errors import TooLarge
 from darse.core.errors import InvalidParameter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from darse import __version__
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.core.errors import (
     Conflict,
     EngineError,

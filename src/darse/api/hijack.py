@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from darse.api.aiohttp_server import BaseRequest, StreamResponse
+from darse.aiohttp_server import BaseRequest, StreamResponse
 from darse.api.authorization import check_answer
 from darse.api.server import Hijacked, ServerConnection, connection_of
 from darse.linux.net.hangup import HangupWatch

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.core.errors import InvalidParameter
 from darse.core.times import parse_time
 from darse.image_spec import platforms

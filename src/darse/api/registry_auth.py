@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.core.errors import InvalidParameter
 from darse.wire.registries import AuthConfig
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.authorization import check_answer
 from darse.api.errors import HEADERS
 from darse.api.server import connection_of, until_gone

@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.errors import HEADERS, error_response
 from darse.core.exhaustion import descriptors_for_clients, too_many_open_files
 from darse.linux.proc.memory import trim_heap

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from darse.api.aiohttp_server import BaseRequest
+from darse.aiohttp_server import BaseRequest
 from darse.api.server import connection_of
 from darse.archive.process import OnConnection
 from darse.archive.request_body import CHUNKED

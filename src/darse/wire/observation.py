@@ -128,3 +128,41 @@ class StatsResponse(Wire, kw_only=True):
     precpu_stats: CPUStats
     memory_stats: MemoryStats
     networks: dict[str, NetworkStats] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ContainerUsage(Wire):
+    """What a running container has used since it began (nanoseconds, bytes), and what it holds now."""
+
+    Id: str
+    Name: str
+    CPU: int
+    Memory: int
+    MemoryLimit: int
+    Received: int
+    Sent: int
+    Read: int
+    Written: int
+    Processes: int
+
+
+class HostUsage(Wire):
+    """The same of the host since it booted; the file system is that of the engine's data."""
+
+    CPU: int
+    CPUs: int
+    Memory: int
+    MemoryTotal: int
+    Received: int
+    Sent: int
+    Read: int
+    Written: int
+    Disk: int
+    DiskTotal: int
+
+
+class UsageSample(Wire):
+    """What the host and its running containers use, at one moment (nanoseconds since the epoch)."""
+
+    TakenAt: int
+    Host: HostUsage
+    Containers: list[ContainerUsage]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import server
 
 SOURCES = sorted(Path(server.__file__).parent.rglob("*.py"))

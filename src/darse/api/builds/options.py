@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from darse.aiohttp_server import BaseRequest
 from darse.api import query
-from darse.api.aiohttp_server import BaseRequest
 from darse.api.registry_auth import read_others
 from darse.build.errors import BuildError
 from darse.build.executor import StepLimits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query
 from darse.api.builds.classic import ClassicMessages
 from darse.api.builds.options import read_request

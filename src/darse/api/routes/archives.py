@@ -6,7 +6,7 @@ import base64
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query
 from darse.api.responses import empty, stream
 from darse.api.routing import Call, Routes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query
 from darse.api.hijack import hijack
 from darse.api.progress import Message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query
 from darse.api.body import read_json
 from darse.api.responses import empty, json_response

@@ -6,7 +6,7 @@ that there is none.
 
 from __future__ import annotations
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.responses import json_response
 from darse.api.routing import Call, Routes
 from darse.core.errors import NotFound, NotImplementedHere, Unavailable

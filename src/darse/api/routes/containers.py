@@ -7,7 +7,7 @@ import contextlib
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.authorization import check_answer
 from darse.api.body import read_json

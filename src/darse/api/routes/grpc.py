@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.authorization import check_answer
 from darse.api.routing import Call, Routes
 from darse.api.server import Hijacked, ServerConnection, connection_of

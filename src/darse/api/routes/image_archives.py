@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.progress import load_messages
 from darse.api.responses import progress, stream

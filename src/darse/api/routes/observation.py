@@ -1,4 +1,7 @@
-"""`/containers/{id}/top`, `/stats`, `/changes` and `/update`: looking at what runs, and changing its limits."""
+"""`/containers/{id}/top`, `/stats`, `/changes` and `/update`: looking at what runs, and changing its limits.
+
+Also darse's own `/darse/usage`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.body import read_json
 from darse.api.responses import json_response, stream
@@ -34,6 +37,12 @@ async def stats(call: Call) -> web.StreamResponse:
             raise InvalidParameter("cannot have stream=true and one-shot=true")
         return await stream(request, service.stats_stream(call.match["id"]), "application/json")
     return json_response(await service.stats(call.match["id"], one_shot=one_shot))
+
+
+@ROUTES.add("GET", "/darse/usage")
+async def usage(call: Call) -> web.StreamResponse:
+    """Sample the host and all running containers at once (darse's own)."""
+    return json_response(await call.engine.containers.observation.usage())
 
 
 @ROUTES.add("GET", "/containers/{id}/changes")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query, versions
 from darse.api.responses import json_response, stream
 from darse.api.routing import Call, Routes

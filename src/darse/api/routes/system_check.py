@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api.responses import stream
 from darse.api.routing import Call, Routes
 from darse.wire.images import CheckMessage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from darse.api import aiohttp_server as web
+from darse import aiohttp_server as web
 from darse.api import query
 from darse.api.body import read_json
 from darse.api.responses import json_response, stream

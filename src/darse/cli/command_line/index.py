@@ -202,6 +202,7 @@ COMMANDS = {
     "version": IndexEntry(f"{_S}.version", "Show the version information"),
     "explain": IndexEntry(f"{_S}.explain", "Show what was done to a container, by a pull or a build, step by step"),
     "doctor": IndexEntry(f"{_S}.doctor", "Check what this host has and lacks"),
+    "web": IndexEntry(f"{_S}.web", "Show the engine in a browser"),
     "completion": IndexEntry(f"{_S}.completion", "Print a completion script for bash, zsh or fish"),
 }
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from darse.cli.command_line.flags import Command, listing, string, switch, usage_error
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, Row, natural, write
+from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, Row, write
 from darse.cli.output.inspect import Found
 from darse.cli.output.inspect import inspect as print_objects
 from darse.cli.output.table import ellipsis
@@ -18,6 +18,7 @@ from darse.cli.settings import config_file
 from darse.cli.settings.config import DEFAULT_CONTEXT
 from darse.cli.settings.contexts import DEFAULT_DESCRIPTION, TLS_FILES, Context, Contexts, check_name
 from darse.client.ssh import ssh_address
+from darse.natural_order import natural
 
 _HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION", "DockerEndpoint": "DOCKER ENDPOINT", "Error": "ERROR"}
 _TABLE = "table {{.Name}}{{if .Current}} *{{end}}\t{{.Description}}\t{{.DockerEndpoint}}\t{{.Error}}"

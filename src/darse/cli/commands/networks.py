@@ -13,8 +13,9 @@ from darse.cli.command_line.key_values import comma_separated, key_values, stric
 from darse.cli.commands import pruning
 from darse.cli.commands.network_graph import GRAPH
 from darse.cli.errors import ApiError, CliError
-from darse.cli.output.format import FORMAT_HELP, Row, labels_text, natural, write
+from darse.cli.output.format import FORMAT_HELP, Row, labels_text, write
 from darse.client.http import quote, require_name
+from darse.natural_order import natural
 
 _TABLE = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
 _HEADINGS = {

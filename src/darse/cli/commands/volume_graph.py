@@ -9,8 +9,8 @@ from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.output.format import natural
-from darse.cli.output.pairs_drawing import Box, Line, draw
+from darse.drawings.pairs import Box, Line, draw
+from darse.natural_order import natural
 
 _FORMATS = ("text", "svg")
 

@@ -11,9 +11,10 @@ from darse.cli.command_line.key_values import key_values
 from darse.cli.commands import pruning, volume_data
 from darse.cli.commands.volume_graph import GRAPH
 from darse.cli.errors import CliError
-from darse.cli.output.format import FORMAT_HELP, natural, write
+from darse.cli.output.format import FORMAT_HELP, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
 from darse.client.http import quote, require_name
+from darse.natural_order import natural
 
 _TABLE = "table {{.Driver}}\t{{.Name}}"
 

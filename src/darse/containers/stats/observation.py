@@ -9,13 +9,22 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.update import ContainerUpdates
 from darse.containers.stats.service import Stats
 from darse.containers.stats.top import Top
-from darse.wire.observation import FilesystemChange, StatsResponse, TopResponse, UpdateRequest, UpdateResponse
+from darse.containers.stats.usage import usage
+from darse.wire.observation import (
+    FilesystemChange,
+    StatsResponse,
+    TopResponse,
+    UpdateRequest,
+    UpdateResponse,
+    UsageSample,
+)
 
 
 class Observation:
     """The part of `ContainerService` for those who watch. Each method raises NotFound for an unknown reference."""
 
     def __init__(self, context: Dependencies, updates: ContainerUpdates) -> None:
+        self._context = context
         self._store = context.store
         self._snapshots = context.snapshots
         self._top = Top(context)
@@ -34,6 +43,10 @@ class Observation:
     def stats_stream(self, reference: str) -> AsyncGenerator[bytes]:
         """What a container uses, every second; see `Stats.stream`."""
         return self._stats.stream(self._store.get(reference))
+
+    async def usage(self) -> UsageSample:
+        """What the host and all running containers use; see `darse.containers.stats.usage`."""
+        return await usage(self._context)
 
     async def update(self, reference: str, request: UpdateRequest) -> UpdateResponse:
         """Change limits and restart policy; see `ContainerUpdates.update`."""

@@ -9,9 +9,10 @@ import pytest
 
 from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow, ports_text
-from darse.cli.output.format import Format, ago, local_time, natural, short_id
+from darse.cli.output.format import Format, ago, local_time, short_id
 from darse.cli.output.table import align, ellipsis, fit, width
 from darse.durations import go_duration, go_time, human_duration
+from darse.natural_order import natural
 from darse.units import binary_size, human_size
 from tests.unit.cli.fake import run
 

@@ -10,6 +10,7 @@ from darse.cli.errors import CliError
 from darse.cli.output import table
 from darse.cli.output.format import ago
 from darse.client.http import quote
+from darse.drawings.builds import seconds, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,10 +85,7 @@ def _timed(build: Mapping[str, Any]) -> Iterator[str]:
 
 def heading(build: Mapping[str, Any], columns: int) -> Iterator[str]:
     """What was built, and how it ended; columns: of the terminal, 0 without one."""
-    names = ", ".join(build["Names"]) or build["Image"].removeprefix("sha256:")[:_SHORT]
-    ended = f" in {seconds(build['DurationNs'])}" if build["DurationNs"] else ""
-    line = f"build {build['ID'][:_SHORT]}{f' of {names}' if names else ''}: {build['State']}{ended}"
-    yield from beside("", [line, build["Error"]], columns)
+    yield from beside("", [title(build), build["Error"]], columns)
 
 
 def beside(head: str, texts: Iterable[str], columns: int) -> Iterator[str]:
@@ -101,11 +99,6 @@ def beside(head: str, texts: Iterable[str], columns: int) -> Iterator[str]:
         for line in lines:
             yield f"{head}{line}".rstrip()
             head = " " * len(head)
-
-
-def seconds(nanoseconds: int) -> str:
-    """A duration as the tables show it."""
-    return f"{nanoseconds / 1e9:.2f} s"
 
 
 def _logged(logs: list[dict[str, Any]]) -> Iterator[str]:

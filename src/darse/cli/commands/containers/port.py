@@ -8,8 +8,8 @@ from typing import Any
 from darse.cli.command_line.flags import Command, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.cli.output.format import natural
 from darse.client.http import quote
+from darse.natural_order import natural
 
 
 def port(invocation: Invocation) -> int:

@@ -9,7 +9,7 @@ from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.commands import pruning
 from darse.cli.commands.pruning import filters_of
 from darse.cli.errors import CliError
-from darse.cli.output.format import natural
+from darse.natural_order import natural
 from darse.units import human_size
 
 
