@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run([sys.executable, "-m", "venv", scratch], check=True)
         pip = [f"{scratch}/bin/python", "-m", "pip", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "-q", f"{ROOT}[dev]"], check=True)
+        subprocess.run([*pip, "install", "-q", f"{ROOT}[dev,browser]"], check=True)
         freeze = subprocess.run(
             [*pip, "freeze", "--all", "--exclude", "darse", "--exclude", "pip"],
             stdout=subprocess.PIPE,

@@ -239,7 +239,7 @@ TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
 # These print names, ids, JSON, streams, or nothing; or they are in `test_narrow`: `stats`, `doctor`, `events`, `pull`.
 NONE = frozenset(
     {
-        *("container stats", "doctor"),
+        *("container stats", "doctor", "web"),
         *("builder build", "builder prune", "checkpoint create", "checkpoint rm", "completion", "compose config"),
         *(f"container {word}" for word in "attach commit cp create diff exec export inspect kill logs pause".split()),
         *(f"container {word}" for word in "prune rename restart rm run start stop unpause update wait".split()),

@@ -23,7 +23,9 @@ from tests.support.web import WebBrowser, serving
 @pytest.fixture(autouse=True)
 def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashes as of a file whose passwords are to be checked fast."""
-    monkeypatch.setattr("darse.web.accounts._hasher", lambda: argon2.PasswordHasher(time_cost=1, memory_cost=8))
+    monkeypatch.setattr(
+        "darse.web.accounts._hasher", lambda: argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    )
 
 
 @pytest.fixture(scope="module")
