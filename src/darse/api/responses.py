@@ -85,13 +85,14 @@ async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
 
 async def progress(
     request: web.BaseRequest,
-    messages: AsyncIterator[dict[str, Any]],
+    messages: AsyncIterator[dict[str, Any]] | AsyncIterator[list[dict[str, Any]]],
     *,
     interruptible: bool = False,
     errors_inside: bool = False,
 ) -> web.StreamResponse:
-    """Send JSON messages, a line each. What fails before the first is a plain error; later, an error message.
+    """Send JSON messages, a line each; those of a list together.
 
+    What fails before the first is a plain error; later, an error message.
     The operation ends when the client leaves, and if it is `interruptible` when the engine stops. With `errors_inside`
     every failure is a message: clients of some operations look for it there only.
     """
@@ -99,10 +100,13 @@ async def progress(
     return await stream(request, pieces, "application/json", patience=None, interruptible=interruptible)
 
 
-async def _lines(messages: AsyncIterator[dict[str, Any]], *, begun: bool) -> AsyncGenerator[bytes]:
+async def _lines(
+    messages: AsyncIterator[dict[str, Any]] | AsyncIterator[list[dict[str, Any]]], *, begun: bool
+) -> AsyncGenerator[bytes]:
     try:
         async for message in messages:
-            yield _encode(message) + b"\r\n"
+            together = message if isinstance(message, list) else (message,)
+            yield b"".join(_encode(one) + b"\r\n" for one in together)
             begun = True
     except (EngineError, OSError) as error:
         if not begun or isinstance(error, ConnectionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from darse.build.context.local import MAIN, ReceivedContexts
+from darse.build.context.local import DEFAULT_DOCKERFILE, ReceivedContexts
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import ConvertOptions, ImageResolver, check_dockerfile, convert, list_targets
 from darse.build.errors import BuildError
@@ -12,8 +12,6 @@ from darse.build.ignore import clean
 from darse.build.progress import BuildReport, DockerfileFacts, DockerfileRead, internal_vertex
 from darse.build.request import BuildRequest
 from darse.core import executors
-
-DEFAULT_DOCKERFILE = "Dockerfile"
 
 
 async def read_dockerfile(
@@ -23,10 +21,7 @@ async def read_dockerfile(
     async with internal_vertex(report, f"[internal] load build definition from {path}"):
         if content is not None:
             return dockerfile_text(path, content, report)
-        content = await executors.storage.run(contexts.read, MAIN, path)
-        if content is None and path == DEFAULT_DOCKERFILE:
-            content = await executors.storage.run(contexts.read, MAIN, path.lower())
-        return dockerfile_text(path, content, report)
+        return dockerfile_text(path, await executors.storage.run(contexts.read_dockerfile, path), report)
 
 
 def dockerfile_path(request: BuildRequest) -> str:

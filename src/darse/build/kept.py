@@ -6,6 +6,7 @@ Files of contexts are counted where they are sources and where they are kept, an
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 import msgspec
 
@@ -49,10 +50,19 @@ class KeptRecords:
             or self._trees.is_used(record)
         )
 
-    async def prune(self, policy: PrunePolicy) -> list[CacheRecord]:
-        """Remove what a policy says, but nothing that is used; return what went."""
+    async def prune(self, *policies: PrunePolicy) -> list[CacheRecord]:
+        """Remove what policies say, one after the other, but nothing that is used; return what went."""
+        found = {record.id: record for record in await self.all()}
         removed = []
-        for record in prunable(await self.all(), policy, time.time(), self.is_used):
+        for policy in policies:
+            for record in await self._prune(found.values(), policy):
+                del found[record.id]
+                removed.append(record)
+        return removed
+
+    async def _prune(self, records: Iterable[CacheRecord], policy: PrunePolicy) -> list[CacheRecord]:
+        removed = []
+        for record in prunable(records, policy, time.time(), self.is_used):
             if record.kind is RecordKind.CACHE_MOUNT:
                 is_gone = await self._executor.cache_directories.remove(record.id)
             else:

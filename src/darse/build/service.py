@@ -23,13 +23,13 @@ from darse.build.client_agents import AgentCalls, ClientAgents
 from darse.build.client_contexts import ClientContext
 from darse.build.collection import CACHE_SHARE, LEAST_CACHE, collection_policies
 from darse.build.context.kept_trees import ContextTrees, KeptTree
-from darse.build.context.local import MAIN, ReceivedContexts
+from darse.build.context.known_archives import KnownArchives
+from darse.build.context.local import DEFAULT_DOCKERFILE, MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.build.context.transferring import Transfers
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import Converted, convert
 from darse.build.dockerfile_source import (
-    DEFAULT_DOCKERFILE,
     dockerfile_path,
     dockerfile_text,
     facts_of,
@@ -103,6 +103,7 @@ class BuildService:
         self._storage = storage
         self.agent_calls = AgentCalls()
         self.transfers = Transfers(ContextTrees(data_root, images.trash), self.contexts)
+        self._archives = KnownArchives(self.transfers.trees, self.contexts)
         self.layouts = ImageLayouts(images)
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self.solver = Solver(executor.for_session(BuildSession()), storage)
@@ -170,11 +171,11 @@ class BuildService:
             if repository is not None:
                 dockerfile = await self.read_repository(request, repository, executor, report)
             else:
-                path = await self._receive(request, archives, contexts, layouts)
+                path, content = await self._receive(request, archives, contexts, layouts, held)
                 for name, claim in request.trees.items():
                     contexts.add_tree(name, await held.enter_async_context(self._transferred(name, claim, report)))
-                dockerfile = await read_dockerfile(contexts, path, request.dockerfile_content, report)
-                if request.dockerfile_content is None:
+                dockerfile = await read_dockerfile(contexts, path, content, report)
+                if content is None:
                     await executors.storage.run(contexts.remove_builder_files, MAIN, path)
             options = [convert_options(request, repository, str(one)) for one in request.platforms or ("",)]
             bases = BaseImages(
@@ -226,20 +227,29 @@ class BuildService:
         )
 
     async def _receive(
-        self, request: BuildRequest, archives: Archives, contexts: ReceivedContexts, layouts: LayoutsOfBuild
-    ) -> str:
-        """Receive the contexts; return the Dockerfile's path in the main one."""
-        path = dockerfile_path(request)
+        self,
+        request: BuildRequest,
+        archives: Archives,
+        contexts: ReceivedContexts,
+        layouts: LayoutsOfBuild,
+        held: AsyncExitStack,
+    ) -> tuple[str, bytes | None]:
+        """Receive the contexts; return the Dockerfile's path in the main one, and its content where that is known.
+
+        held: has what must stay for as long as the build runs.
+        """
+        path, content = dockerfile_path(request), request.dockerfile_content
         async for name, pieces in archives:
             if is_layout(request.contexts.get(name, "")):
                 await layouts.receive(pieces)
+            elif name == MAIN and not request.remote and content is None:
+                content = await held.enter_async_context(self._archives.received(pieces, contexts, path))
             elif name != MAIN or not request.remote:
                 await contexts.receive(name, pieces)
         if request.remote:
-            return await self.receive_remote(
-                self.registries.download_url(request.remote), request.remote, path, contexts
-            )
-        return path
+            url = self.registries.download_url(request.remote)
+            path = await self.receive_remote(url, request.remote, path, contexts)
+        return path, content
 
     @asynccontextmanager
     async def _transferred(self, name: str, claim: ContextClaim, report: BuildReport) -> AsyncIterator[KeptTree]:
@@ -412,9 +422,8 @@ class BuildService:
         """Remove what is old, and what is too much, once a build has ended."""
         space = os.statvfs(self._data_root)
         limit = max(LEAST_CACHE, space.f_blocks * space.f_frsize // CACHE_SHARE)
-        for policy in collection_policies(limit):
-            for record in await self._kept.prune(policy):
-                _log.info("build cache: removed %s, %d bytes: %s", record.id, record.size, record.description)
+        for record in await self._kept.prune(*collection_policies(limit)):
+            _log.info("build cache: removed %s, %d bytes: %s", record.id, record.size, record.description)
 
     async def prune(self, policy: PrunePolicy) -> list[CacheRecord]:
         """Remove what a policy says of the cache, but nothing that is used; return what went."""

@@ -26,6 +26,7 @@ from darse.core.events import EventLog
 from darse.core.object_references import ObjectReferences
 from darse.core.state import State
 from darse.core.unfinished import Unfinished
+from darse.image_spec.digests import digest_of
 from darse.image_spec.manifests import Descriptor
 from darse.image_spec.platforms import Platform
 from darse.images import references
@@ -253,6 +254,8 @@ class ImageService:
         InvalidParameter when a layer is missing.
         """
         contents = [*more, *(content for one in documents for content in one.contents)]
+        if (present := self._present(documents, contents, names)) is not None:
+            return present
         prepared = [await self.stores.writer.prepare(one) for one in documents]
         async with self.stores.content.stored(contents):
             with self.stores.images.changing():
@@ -263,6 +266,26 @@ class ImageService:
                     for layer, blob in zip(image.layers, one.documents.layers, strict=True):
                         if self.stores.content.has(blob.digest):
                             self.stores.compressed.add(layer.diff_id, blob, "")
-                for name in names:
-                    publish_image_event(self._events, "tag", self.stores.images.default(target), name.familiar)
+                self._publish_names(target, names)
         return images, target
+
+    def _present(
+        self, documents: Sequence[ImageDocuments], contents: Iterable[bytes], names: Sequence[Reference]
+    ) -> tuple[list[Image], Target] | None:
+        """The images and the target where all of it is here, names, too: nothing is to be written then."""
+        images = self.stores.images
+        target = images.target(documents[0].target.digest)
+        found = [images.by_id(digest_of(one.config)) for one in documents]
+        known = [one for one in found if one is not None]
+        if target is None or len(known) < len(found) or not set(map(str, names)) <= set(images.names_of(target)):
+            return None
+        if {one.id for one in known} - {one.image_id for one in target.variants}:
+            return None
+        if not all(self.stores.content.has(digest_of(content)) for content in contents):
+            return None
+        self._publish_names(target, names)
+        return known, target
+
+    def _publish_names(self, target: Target, names: Iterable[Reference]) -> None:
+        for name in names:
+            publish_image_event(self._events, "tag", self.stores.images.default(target), name.familiar)

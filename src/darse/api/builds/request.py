@@ -22,7 +22,7 @@ from darse.build.request import BuildRequest
 from darse.build.service import Archives
 
 
-async def messages_of(call: Call) -> AsyncGenerator[Message]:
+async def messages_of(call: Call) -> AsyncGenerator[list[Message]]:
     """The messages of the build that is asked for; it begins with the first of them. Raises InvalidParameter."""
     request, archives = await _asked(call.request)
     service = await call.engine.builds.load()

@@ -16,6 +16,8 @@ from darse.core.errors import EngineError, InvalidParameter
 Build: TypeAlias = Callable[[BuildReport], Coroutine[Any, Any, BuiltImage]]
 # Bytes of processes' output that may wait for a client; what comes beyond is left out, and said to be.
 _BACKLOG = 8 << 20
+# Seconds in which messages come that are sent together.
+_TOGETHER = 0.003
 _CLIPPED = b"\n[output clipped: the client reads too slowly]\n"
 
 
@@ -68,8 +70,8 @@ class _Backlog:
             yield event
 
 
-async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[Message]:
-    """Run a build and yield its messages.
+async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[list[Message]]:
+    """Run a build and yield its messages, as many at a time as there are.
 
     Raises EngineError; what the Dockerfile or a step is to blame for is a message, but InvalidParameter before the
     first one. When the generator is closed, the build is cancelled, and has ended.
@@ -81,11 +83,13 @@ async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[Mess
     try:
         while True:
             await backlog.changed.wait()
+            if begun:
+                # What comes at once is sent at once; the first is not kept waiting.
+                await asyncio.wait({task}, timeout=_TOGETHER)
             is_over = task.done()
-            for event in backlog.take():
-                for message in form.of(event):
-                    begun = True
-                    yield message
+            if messages := [message for event in backlog.take() for message in form.of(event)]:
+                begun = True
+                yield messages
             if is_over:
                 break
         try:
@@ -93,10 +97,9 @@ async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[Mess
         except BuildError as error:
             if not begun:
                 raise InvalidParameter(str(error)) from error
-            yield form.failure(error)
+            yield [form.failure(error)]
             return
-        for message in form.result(built):
-            yield message
+        yield list(form.result(built))
     finally:
         if not task.done():
             task.cancel()
@@ -109,7 +112,7 @@ def _result(task: asyncio.Task[BuiltImage]) -> BuiltImage:
     return task.result()
 
 
-async def quiet_messages(start: Build, form: MessageForm) -> AsyncGenerator[Message]:
+async def quiet_messages(start: Build, form: MessageForm) -> AsyncGenerator[list[Message]]:
     """Run a build and yield the image's id, or, when it fails, all that would have been said."""
     kept: list[Message] = []
     built: list[BuiltImage] = []
@@ -119,14 +122,9 @@ async def quiet_messages(start: Build, form: MessageForm) -> AsyncGenerator[Mess
         return built[0]
 
     try:
-        async for message in build_messages(run, form):
-            kept.append(message)
+        async for messages in build_messages(run, form):
+            kept += messages
     except EngineError:
-        for message in kept:
-            yield message
+        yield kept
         raise
-    if built:
-        yield {"stream": f"{built[0].id}\n"}
-        return
-    for message in kept:
-        yield message
+    yield [{"stream": f"{built[0].id}\n"}] if built else kept

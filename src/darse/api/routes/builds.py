@@ -30,7 +30,7 @@ async def build(call: Call) -> web.StreamResponse:
     return await progress(call.request, await messages_of(call), interruptible=True)
 
 
-def _loaded() -> Callable[[Call], Awaitable[AsyncGenerator[Message]]]:
+def _loaded() -> Callable[[Call], Awaitable[AsyncGenerator[list[Message]]]]:
     """Import what reads builds, in a thread: an engine that builds nothing loads none of it, and others do not wait."""
     from darse.api.builds.request import messages_of  # noqa: PLC0415
 

@@ -1,10 +1,11 @@
 """The trees of contexts that clients send in part: the last one of each key; see `darse.build.context.transfer`.
 
-    build/trees/<key>-<number>/
+    build/trees/<key>-<number>/          <key> is `archive.` and a digest of trees that came as archives
         files/      the tree
         list        the client's list of it
         contents    the inode and the SHA-256 of each entry's file
         about       digest of the list, and so on
+        dockerfile  of one that came as an archive, in the place of the list: its Dockerfile
 
 A directory is complete when it has this name: it is made elsewhere, and renamed. Of several of a key the one with the
 highest number counts. A change of a tree that nobody holds is made in place, in what was renamed away for it, once all
@@ -34,8 +35,12 @@ from darse.runtime.rootfs.trash import Trash
 
 #: Trees that are kept at most; the one that was not used for the longest time goes first.
 MOST_TREES = 192
+#: Among them those that came as archives: nothing of one is in the next.
+MOST_ARCHIVES = 16
 _KEY = re.compile("[0-9a-f]{32,128}")
-_NAME = re.compile("([0-9a-f]{32,128})-([0-9]+)")
+_NAME = re.compile(r"((?:archive\.)?[0-9a-f]{32,128})-([0-9]+)")
+#: What no client can ask for by a key.
+_ARCHIVE = "archive."
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _log = logging.getLogger("darse.build")
 
@@ -48,6 +53,8 @@ class AboutTree(msgspec.Struct, frozen=True):
     size: int
     created: float
     boot: str
+    marks: bytes = b""
+    """Of a tree that came as an archive, what this began with: see `darse.build.context.known_archives`."""
 
 
 class KeptTree:
@@ -71,6 +78,11 @@ class KeptTree:
         return sha256(self.key.encode()).hexdigest()[:25]
 
     @property
+    def is_archive(self) -> bool:
+        """Whether it came as an archive."""
+        return self.key.startswith(_ARCHIVE)
+
+    @property
     def directory(self) -> Path:
         """See HeldTree."""
         return self.path / "files"
@@ -82,6 +94,11 @@ class KeptTree:
             known = {inode: digest for inode, digest in CONTENT.iter_unpack(contents) if inode}
             self._known = KnownContents(self.directory.stat().st_dev, known)
         return self._known
+
+    def dockerfile(self) -> bytes | None:
+        """The Dockerfile that came with it in one archive; None where there was none. Blocks."""
+        path = self.path / "dockerfile"
+        return path.read_bytes() if path.exists() else None
 
     async def digest(self, source: LocalSource) -> str:
         """See HeldTree."""
@@ -119,8 +136,20 @@ class ContextTrees:
 
     def latest(self, like: str) -> KeptTree | None:
         """Of the trees whose keys begin with a text, the one that was used last."""
-        found = [one for one in self._trees.values() if one.key.startswith(like)]
+        found = [one for one in self._trees.values() if one.key.startswith(like) and not one.is_archive]
         return max(found, key=lambda one: one.last_used, default=None)
+
+    def of_archive(self, digest: str) -> KeptTree | None:
+        """The tree of an archive."""
+        return self._trees.get(_ARCHIVE + digest)
+
+    def has_archive(self, marks: bytes) -> bool:
+        """Whether one of the archives began so."""
+        return any(one.about.marks.startswith(marks) for one in self._trees.values() if one.is_archive)
+
+    def keep_archive(self, digest: str, made: Path, about: AboutTree) -> KeptTree:
+        """As `keep`."""
+        return self.keep(_ARCHIVE + digest, made, about)
 
     def hold(self, kept: KeptTree) -> None:
         """Keep a tree until `release`."""
@@ -166,6 +195,10 @@ class ContextTrees:
 
     def _bound(self) -> None:
         free = sorted((one for one in self._trees.values() if not one.holders), key=lambda one: one.last_used)
+        archives = [one for one in free if one.is_archive]
+        for one in archives[: max(0, sum(one.is_archive for one in self._trees.values()) - MOST_ARCHIVES)]:
+            self._drop(one)
+            free.remove(one)
         for one in free[: max(0, len(self._trees) - MOST_TREES)]:
             self._drop(one)
 

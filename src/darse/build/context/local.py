@@ -21,6 +21,7 @@ from darse.linux.fs.openat2 import open_in_root, read_regular
 MAIN = "context"
 """The name of the build context."""
 IGNORE_FILE = ".dockerignore"
+DEFAULT_DOCKERFILE = "Dockerfile"
 _DOCUMENT_LIMIT = 16 << 20
 
 
@@ -35,15 +36,19 @@ class ReceivedContexts:
         self._trees: dict[str, KeptTree] = {}
         self._made = 0
 
-    def _new(self) -> Path:
-        """The path of another directory: several may be received at a time."""
+    def new_directory(self) -> Path:
+        """The path of another directory, which is gone with the build: several may be received at a time."""
         self._made += 1
         return self._root / str(self._made)
 
     async def receive(self, name: str, pieces: AsyncIterator[bytes]) -> None:
         """Unpack an archive as the directory of a name. Raises InvalidParameter and SystemFault."""
-        path = self._new()
+        path = self.new_directory()
         await self._store.receive(pieces, path)
+        self.add_directory(name, path)
+
+    def add_directory(self, name: str, path: Path) -> None:
+        """Let a directory be that of a name."""
         self._directories[name] = path
 
     def add_tree(self, name: str, tree: KeptTree) -> None:
@@ -53,7 +58,7 @@ class ReceivedContexts:
 
     def add_files(self, name: str, files: dict[str, bytes]) -> None:
         """Make a directory with some small files for a name. Blocks."""
-        path = self._new()
+        path = self.new_directory()
         path.mkdir(mode=0o755)
         for file, content in files.items():
             (path / file).write_bytes(content)
@@ -95,6 +100,13 @@ class ReceivedContexts:
             content = read_regular(root, path, _DOCUMENT_LIMIT + 1)
         if content is not None and len(content) > _DOCUMENT_LIMIT:
             raise BuildError(f"{path} is larger than {_DOCUMENT_LIMIT} bytes")
+        return content
+
+    def read_dockerfile(self, path: str) -> bytes | None:
+        """The Dockerfile in the build context; None where there is none. Blocks. Raises BuildError as `read`."""
+        content = self.read(MAIN, path)
+        if content is None and path == DEFAULT_DOCKERFILE:
+            content = self.read(MAIN, path.lower())
         return content
 
     def remove_builder_files(self, name: str, dockerfile: str) -> None:

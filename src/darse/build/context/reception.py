@@ -53,8 +53,8 @@ class ContextStore:
                 self._removals.add(removal)
                 removal.add_done_callback(self._removals.discard)
 
-    async def receive(self, pieces: AsyncIterator[bytes], directory: Path) -> None:
-        """Unpack an archive, compressed or not, that comes in pieces, into a new directory.
+    async def receive(self, pieces: AsyncIterator[bytes], directory: Path) -> int:
+        """Unpack an archive, compressed or not, that comes in pieces, into a new directory; return the files' bytes.
 
         Raises InvalidParameter where it is no archive or one that is refused, and SystemFault.
         """
@@ -67,6 +67,7 @@ class ContextStore:
             raise type(fault or SystemFault())(f"cannot unpack the build context: {fault or answer['fault']}")
         if "error" in answer:
             raise InvalidParameter(f"Error processing tar file: {answer['error']}")
+        return int(answer["content"])
 
     @staticmethod
     async def _unpack(source: PipeSource, directory: Path) -> dict[str, str]:

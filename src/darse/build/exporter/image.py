@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
 
 
+#: Of a history that is written at once; one of a hundred thousand is written in a thread.
+_FEW_LINES = 200
 INLINE_CACHE = "moby.buildkit.cache.v0"
 """The member of a configuration with the cache of its build."""
 
@@ -119,8 +121,10 @@ async def _made(executor: EngineExecutor, result: PlatformResult, options: Expor
     image = result.image
     layers = await LayerExport(executor, lease, options).export(stack, image.diff_ids)
     squash = options.squash and len(layers) > len(image.diff_ids)
-    # In a thread: the history may have a hundred thousand lines.
-    config, platform = await executors.storage.run(_config, result, layers, squash=squash)
+    if len(image.history) <= _FEW_LINES:
+        config, platform = _config(result, layers, squash=squash)
+    else:
+        config, platform = await executors.storage.run(_config, result, layers, squash=squash)
     shown = str(platform)
     manifest = encode_manifest(
         Descriptor.of(config, OCI_CONFIG),

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from darse.build.base_images import BaseImages
+from darse.build.context.local import DEFAULT_DOCKERFILE
 from darse.build.conversion_thread import in_thread
 from darse.build.dockerfile.convert import ContextInput, Converted, ResolvedImage, convert
 from darse.build.dockerfile.directives import detect_syntax
-from darse.build.dockerfile_source import DEFAULT_DOCKERFILE, dockerfile_text, facts_of
+from darse.build.dockerfile_source import dockerfile_text, facts_of
 from darse.build.errors import BuildError
 from darse.build.graph import Definition, GitSource, LocalSource
 from darse.build.ignore import read_ignore_file

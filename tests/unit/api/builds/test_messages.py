@@ -39,7 +39,7 @@ class Engine:
 
     async def messages(self, text: str, form: MessageForm | None = None, **options: Any) -> list[dict[str, Any]]:
         stream = build_messages(lambda report: self.build(text, report, **options), form or ClassicMessages())
-        return [message async for message in stream]
+        return [message async for messages in stream for message in messages]
 
 
 def text_of(messages: list[dict[str, Any]]) -> list[str]:
@@ -136,13 +136,13 @@ async def test_an_error_before_the_first_message_is_the_requests() -> None:
 async def test_quiet_is_the_id_or_all_that_would_have_been_said() -> None:
     engine = Engine()
     stream = quiet_messages(lambda report: engine.build("FROM busybox\nRUN one\n", report), ClassicMessages())
-    assert [message async for message in stream] == [{"stream": f"{IMAGE}\n"}]
+    assert [messages async for messages in stream] == [[{"stream": f"{IMAGE}\n"}]]
 
     async def failing(report: BuildReport) -> BuiltImage:
         await engine.build("FROM busybox\nRUN one\n", report)
         raise BuildError("no more")
 
-    found = [message async for message in quiet_messages(failing, ClassicMessages())]
+    found = [message async for messages in quiet_messages(failing, ClassicMessages()) for message in messages]
     assert found[0]["stream"].startswith("Step 1/2")
     assert found[-1]["error"] == "no more"
 
@@ -167,7 +167,8 @@ async def test_a_slow_client_does_not_fill_the_memory() -> None:
 
     logs = [
         base64.b64decode(log["data"])
-        async for message in build_messages(build, StatusMessages())
+        async for messages in build_messages(build, StatusMessages())
+        for message in messages
         for log in message.get("logs", ())
     ]
     assert sum(map(len, logs)) < 10 << 20
