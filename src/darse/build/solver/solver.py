@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
@@ -166,6 +167,8 @@ class _Build:
         self._made: dict[str, tuple[Snapshot, ...]] = {}
         """What this build executed, by the key."""
         self._closing = False
+        self._runs = asyncio.Event()
+        """Set once an operation of this build is not in the cache, and runs."""
 
     async def close(self) -> None:
         """End what runs for this build, and release what it used."""
@@ -225,7 +228,12 @@ class _Build:
             key = keys.source_key(operation, identity)
             return _Key(key, metadata.ignore_cache, False, key, (), identity)
         needs = dependencies(operation, len(vertex.inputs))
-        found = await _together([self.key(edge.vertex) for edge in vertex.inputs])
+        ahead = self._begun_ahead(vertex.inputs, needs)
+        try:
+            found = await _together([self.key(edge.vertex) for edge in vertex.inputs])
+        finally:
+            for task in ahead:
+                task.cancel()
         made = [keys.edge_key(one.key, edge.index) for one, edge in zip(found, vertex.inputs, strict=True)]
         shape = keys.operation_digest(vertex, len(vertex.inputs))
         by_definition = keys.vertex_key(shape, needs, [("key", one) for one in made])
@@ -248,6 +256,26 @@ class _Build:
         self._storage.set_link(by_definition, key)
         self.links[by_definition] = key
         return _Key(key, fresh, True, shape, tuple(digest for _, digest in inputs))
+
+    def _begun_ahead(self, inputs: Sequence[Edge], needs: Sequence[InputDependency]) -> list[asyncio.Task[None]]:
+        """Begin with the inputs whose contents will be asked for while the keys of others wait for something to run.
+
+        Without it stages from which one stage copies would run one after the other. As long as nothing of the build
+        runs, nothing is begun: all of it may be in the cache, without the results of such stages.
+        """
+        if len(inputs) == 1:
+            return []
+        return [
+            asyncio.create_task(self._ahead(edge.vertex))
+            for edge, need in zip(inputs, needs, strict=True)
+            if need.by_content
+        ]
+
+    async def _ahead(self, digest: str) -> None:
+        await self._runs.wait()
+        # Whoever needs it gets its error, and the build's end ends it.
+        with contextlib.suppress(SolveError):
+            await self._once(self._results, digest, self._result)
 
     async def _input(self, edge: Edge, need: InputDependency, made: str) -> tuple[str, str]:
         if not need.by_content:
@@ -407,6 +435,8 @@ class _Build:
         self, digest: str, vertex: Vertex, metadata: VertexMetadata, key: _Key, inputs: Sequence[Snapshot]
     ) -> tuple[Snapshot, ...]:
         self._report(VertexStarted(digest, metadata.name))
+        if isinstance(vertex.operation, _EXECUTED):
+            self._runs.set()
         operation, executor = vertex.operation, self._executor
         match operation:
             case ExecOperation():

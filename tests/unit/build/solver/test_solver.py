@@ -342,6 +342,44 @@ async def test_no_more_at_a_time_than_allowed() -> None:
         bench.idle()
 
 
+def stages(*names: str) -> Definition:
+    """Files of several stages, copied one after the other."""
+    graph = GraphBuilder()
+    base = edge = graph.add(_IMAGE)
+    for name in names:
+        stage = graph.add(run(name), [base], metadata=VertexMetadata(name))
+        edge = graph.add(copy("/out", f"/{name}"), [edge, stage], metadata=VertexMetadata(f"copy {name}"))
+    return graph.definition(edge)
+
+
+async def test_stages_whose_files_are_copied_run_beside_each_other(bench: Bench) -> None:
+    names = ("one", "two", "three", "four")
+    bench.executor.gates.update((name, asyncio.Event()) for name in names)
+    build = asyncio.create_task(bench.solve(stages(*names)))
+    for name in names:
+        await bench.executor.has_started(name)
+    for name in reversed(names):
+        bench.executor.gates[name].set()
+        await _settled()
+    await build
+    assert all(bench.executor.done[name] == 1 for name in names)
+
+
+async def test_a_stage_is_not_begun_ahead_as_long_as_all_may_be_cached(bench: Bench) -> None:
+    definition = stages("one", "two")
+    await bench.solve(definition)
+    for record in list(bench.storage.records()):
+        if record.description in ("one", "two"):
+            await bench.solver.remove(record.id)
+    assert await bench.executed(definition) == {}
+
+
+async def test_the_error_of_a_stage_that_was_begun_ahead_is_the_builds(bench: Bench) -> None:
+    with pytest.raises(SolveError) as caught:
+        await bench.solve(stages("one", "fail"))
+    assert caught.value.name == "fail"
+
+
 async def test_what_nothing_needs_is_not_executed(bench: Bench) -> None:
     graph = GraphBuilder()
     base = graph.add(_IMAGE)
