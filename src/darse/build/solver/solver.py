@@ -228,11 +228,11 @@ class _Build:
             key = keys.source_key(operation, identity)
             return _Key(key, metadata.ignore_cache, False, key, (), identity)
         needs = dependencies(operation, len(vertex.inputs))
-        ahead = self._begun_ahead(vertex.inputs, needs)
+        early = self._begun_early(vertex.inputs, needs)
         try:
             found = await _together([self.key(edge.vertex) for edge in vertex.inputs])
         finally:
-            for task in ahead:
+            for task in early:
                 task.cancel()
         made = [keys.edge_key(one.key, edge.index) for one, edge in zip(found, vertex.inputs, strict=True)]
         shape = keys.operation_digest(vertex, len(vertex.inputs))
@@ -257,7 +257,7 @@ class _Build:
         self.links[by_definition] = key
         return _Key(key, fresh, True, shape, tuple(digest for _, digest in inputs))
 
-    def _begun_ahead(self, inputs: Sequence[Edge], needs: Sequence[InputDependency]) -> list[asyncio.Task[None]]:
+    def _begun_early(self, inputs: Sequence[Edge], needs: Sequence[InputDependency]) -> list[asyncio.Task[None]]:
         """Begin with the inputs whose contents will be asked for while the keys of others wait for something to run.
 
         Without it stages from which one stage copies would run one after the other. As long as nothing of the build
@@ -266,12 +266,12 @@ class _Build:
         if len(inputs) == 1:
             return []
         return [
-            asyncio.create_task(self._ahead(edge.vertex))
+            asyncio.create_task(self._begin(edge.vertex))
             for edge, need in zip(inputs, needs, strict=True)
             if need.by_content
         ]
 
-    async def _ahead(self, digest: str) -> None:
+    async def _begin(self, digest: str) -> None:
         await self._runs.wait()
         # Whoever needs it gets its error, and the build's end ends it.
         with contextlib.suppress(SolveError):

@@ -365,7 +365,7 @@ async def test_stages_whose_files_are_copied_run_beside_each_other(bench: Bench)
     assert all(bench.executor.done[name] == 1 for name in names)
 
 
-async def test_a_stage_is_not_begun_ahead_as_long_as_all_may_be_cached(bench: Bench) -> None:
+async def test_a_stage_is_not_begun_early_as_long_as_all_may_be_cached(bench: Bench) -> None:
     definition = stages("one", "two")
     await bench.solve(definition)
     for record in list(bench.storage.records()):
@@ -374,7 +374,7 @@ async def test_a_stage_is_not_begun_ahead_as_long_as_all_may_be_cached(bench: Be
     assert await bench.executed(definition) == {}
 
 
-async def test_the_error_of_a_stage_that_was_begun_ahead_is_the_builds(bench: Bench) -> None:
+async def test_the_error_of_a_stage_that_was_begun_early_is_the_builds(bench: Bench) -> None:
     with pytest.raises(SolveError) as caught:
         await bench.solve(stages("one", "fail"))
     assert caught.value.name == "fail"
