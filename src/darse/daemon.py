@@ -31,6 +31,7 @@ from darse.engine.instance import only_engine, pidfile
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine
+    from darse.observing.service import Observing
 
 _log = logging.getLogger("darse.daemon")
 # How long operations in progress may take once the engine is told to stop.
@@ -127,6 +128,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
         # gRPC comes by a request then, which authorization plugins see.
         server = ApiServer(api.handle, None if config.authorization_plugins else api.serve_http2)
         listeners = Listeners(config, server)
+        observing = await _observe(engine)
         try:
             await listeners.listen()
             gc.freeze()
@@ -143,6 +145,8 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
             await keeping
         finally:
+            if observing is not None:
+                await observing.close()
             listeners.close()
             await api.drain(_DRAIN_SECONDS)
             await server.shutdown(_HANDLERS_SECONDS)
@@ -151,6 +155,17 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
                 stalls.stop()
     finally:
         await engine.close()
+
+
+async def _observe(engine: Engine) -> Observing | None:
+    """Begin with the metrics that are asked for; otherwise nothing of them is loaded. Raises SystemFault."""
+    if not engine.config.is_observed:
+        return None
+    from darse.observing.service import Observing  # noqa: PLC0415
+
+    observing = Observing(engine)
+    await observing.open()
+    return observing
 
 
 def _keep_program(config: EngineConfig, ending: threading.Event) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from typing import TYPE_CHECKING
 
 from darse import aiohttp_server as web
 from darse.api.authorization import Authorizer, check_answer
 from darse.api.errors import API_VERSION, HEADERS, TooLarge, error_response, status_of
+from darse.api.request_spans import VERSION, request_span
 from darse.api.routes import (
     archives,
     builds,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from darse.engine.engine import Engine
 
 MINIMUM_VERSION = (1, 24)
-_VERSION = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/|\Z)", re.ASCII)
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _log = logging.getLogger("darse.api")
 
@@ -96,7 +95,9 @@ class Api:
         operation.add_done_callback(self._operations.discard)
         begun = time.perf_counter()
         try:
-            response = await self._authorized(request, await self._answer(request))
+            with request_span(self._routes, request) as answered:
+                response = await self._authorized(request, await self._answer(request))
+                answered(response.status)
             if _log.isEnabledFor(logging.DEBUG):
                 took = (time.perf_counter() - begun) * 1000
                 _log.debug("%s %s: %d in %.1f ms", request.method, request.raw_path, response.status, took)
@@ -159,7 +160,7 @@ class Api:
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
         version = API_VERSION
-        if (prefix := _VERSION.match(path)) is not None:
+        if (prefix := VERSION.match(path)) is not None:
             version = (int(prefix[1]), int(prefix[2]))
             path = path[prefix.end() :] or "/"
             _check_version(version)

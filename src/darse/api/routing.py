@@ -44,12 +44,14 @@ class Routes:
         self._exact: dict[tuple[str, str], Handler] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Handler]] = []
         self.templates: list[tuple[str, str]] = []
+        self._templates: dict[Handler, str] = {}
 
     def add(self, method: str, template: str) -> Callable[[Handler], Handler]:
         """Register a handler."""
 
         def register(handler: Handler) -> Handler:
             self.templates.append((method, template))
+            self._templates[handler] = template
             if "{" not in template:
                 self._exact[method, template] = handler
             else:
@@ -64,6 +66,12 @@ class Routes:
         self._exact |= other._exact
         self._patterns += other._patterns
         self.templates += other.templates
+        self._templates |= other._templates
+
+    def template_of(self, method: str, path: str) -> str:
+        """The template of a path; empty where it has no route."""
+        found = self.find(method, path)
+        return self._templates[found[0]] if found is not None else ""
 
     def find(self, method: str, path: str) -> tuple[Handler, dict[str, str]] | None:
         """Return the handler of a path and its parameters."""

@@ -63,7 +63,7 @@ class ContainerService:
         self.streams = AttachService(context, self.lifecycle.hubs)
         self.explain = ExplainService(context)
         self.checkpoints = Checkpoints(context)
-        self._health = HealthMonitor(context, self.execs)
+        self.health = HealthMonitor(context, self.execs)
         unsent = UnsentLogs()
         self._rotation = LogRotation(context, unsent)
         self._shipping = Shipping(context, self._rotation, unsent)
@@ -72,7 +72,7 @@ class ContainerService:
             context, self.lifecycle, self.execs, self._shipping, self.transient, self._auto_remove
         )
         self.observation = Observation(context, self.lifecycle.updates)
-        context.listeners.add(self._health)
+        context.listeners.add(self.health)
         context.listeners.add(self._shipping)
         context.listeners.add(self._rotation)
         context.listeners.add(OutOfMemory(context))
@@ -209,7 +209,7 @@ class ContainerService:
 
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them first, within `stop_seconds` each."""
-        await self._health.close()
+        await self.health.close()
         await self.observation.close()
         await self._shipping.close()
         await self._rotation.close()

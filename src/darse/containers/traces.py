@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from darse.core import executors, trace
+from darse.core import executors, spans, trace
 from darse.core.errors import NotFound
 from darse.core.trace import Operation
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
@@ -39,7 +39,7 @@ class TraceStore:
         """Record the block as operation `name`."""
         operation = trace.begin(name, container_id)
         try:
-            with operation as recorded:
+            with spans.span_of(operation.operation), operation as recorded:
                 yield recorded
         finally:
             operations = self._removed.get(container_id)

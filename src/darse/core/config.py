@@ -67,6 +67,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls: TLS | None = None
     authorization_plugins: tuple[str, ...] = ()
     allow_plain_tcp: bool = False
+    #: Where metrics are served, as ADDRESS:PORT; empty: nowhere.
+    metrics_addr: str = ""
 
     live_restore: bool = True
     shutdown_timeout: int = 15
@@ -165,6 +167,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     def nft_table(self) -> str:
         """The engine's nftables table."""
         return f"darse_{self.instance}" if self.instance else "darse"
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether there are metrics, traces or alerts."""
+        return bool(self.metrics_addr)
 
     @property
     def default_socket(self) -> str:

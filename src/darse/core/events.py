@@ -113,6 +113,8 @@ class EventLog:
         self._subscribers: set[_Subscription] = set()
         self._decoder = msgspec.json.Decoder(Event)
         self._published = 0
+        #: How many events there were since the start, whoever listened.
+        self.count = 0
         # Numbers are given at publication: what is gathered is written after what a transaction brought meanwhile.
         self._number = 0
         self._gathered: list[tuple[int, int, bytes]] = []
@@ -132,6 +134,7 @@ class EventLog:
         Call it inside the transaction of the change it reports. `attributes` values become strings.
         """
         now = time.time_ns()
+        self.count += 1
         actor = Actor(id_, {key: str(value) for key, value in (attributes or {}).items()})
         deprecated: dict[str, str] = {}
         if type_ == "container":

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from darse.core import spans
 from darse.core.errors import InvalidParameter
 from darse.core.trace import Operation, Step
 from darse.images import references
@@ -33,21 +34,22 @@ class PullTraces:
     def record(self, name: str) -> Iterator[Operation]:
         """Record the block as a pull of `name`; the block sets the subject, the digest of the target."""
         operation = Operation(PULL, "", time.time_ns())
-        began = time.perf_counter_ns()
-        outcome = "failed: it was cancelled"
-        try:
-            yield operation
-            outcome = "done"
-        except Exception as error:
-            outcome = f"failed: {error}"
-            raise
-        finally:
-            operation.duration_ns = time.perf_counter_ns() - began
-            operation.outcome = outcome
-            self._encoded[name] = msgspec.msgpack.encode(operation)
-            self._encoded.move_to_end(name)
-            if len(self._encoded) > _KEPT:
-                self._encoded.popitem(last=False)
+        with spans.span_of(operation):
+            began = time.perf_counter_ns()
+            outcome = "failed: it was cancelled"
+            try:
+                yield operation
+                outcome = "done"
+            except Exception as error:
+                outcome = f"failed: {error}"
+                raise
+            finally:
+                operation.duration_ns = time.perf_counter_ns() - began
+                operation.outcome = outcome
+                self._encoded[name] = msgspec.msgpack.encode(operation)
+                self._encoded.move_to_end(name)
+                if len(self._encoded) > _KEPT:
+                    self._encoded.popitem(last=False)
 
     def last(self, name: str) -> Operation | None:
         """The newest pull of an image, by any form of its name; None when there is none."""

@@ -164,6 +164,15 @@ class ImageService:
         """The number of images."""
         return len(self.stores.images)
 
+    def names_and_sizes(self) -> list[tuple[Image, str]]:
+        """Every image with the first of its names; empty where it has none."""
+        names = self.stores.images.all_names()
+        return [(image, names.get(image.id, [""])[0]) for image in self.stores.images]
+
+    def layer_sizes(self) -> dict[str, int]:
+        """Unpacked bytes of every layer, by chain ID."""
+        return self.stores.layers.sizes()
+
     def by_id(self, image_id: str) -> Image | None:
         """Return the image of a full id."""
         return self.stores.images.by_id(image_id)

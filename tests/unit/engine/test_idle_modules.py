@@ -28,6 +28,7 @@ _LATER = {
     ),
     "registries": "darse.distribution.client darse.distribution.hosts darse.distribution.session "
     "darse.images.transfer.manager darse.images.transfer.pull darse.images.transfer.push",
+    "metrics": "darse.observing darse.runtime.cgroups.scrape",
     "other programs": "argon2 cryptography darse.cli darse.client darse.web jinja2 jwt yaml",
     "servers and clients that are not used": "aiohttp.client aiohttp.web_urldispatcher http.server",
 }

@@ -31,6 +31,8 @@ class HealthMonitor:
         self._context = context
         self._execs = execs
         self._monitors: dict[str, asyncio.Task[None]] = {}
+        #: Since the start.
+        self.probes = self.failed_probes = 0
 
     def started(self, container: Container) -> None:
         """Begin to probe; a probe that an engine before this one has begun ends first."""
@@ -104,6 +106,8 @@ class HealthMonitor:
         self._execs.discard_exec(exec_id)
 
     def _record(self, container: Container, plan: HealthPlan, result: HealthResult, running_for: float) -> None:
+        self.probes += 1
+        self.failed_probes += result.ExitCode != 0
         context, health = self._context, container.state.health
         if health is None or not container.state.alive:
             return

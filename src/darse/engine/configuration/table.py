@@ -283,6 +283,12 @@ OPTIONS = (
         v.number("max_download_attempts", least=1),
         "Attempts to download a layer (default 5)",
     ),
+    Option(
+        "metrics-addr",
+        "text",
+        v.tcp_address("metrics_addr"),
+        "Address and port to serve metrics on, as 127.0.0.1:9323 (default: none are taken)",
+    ),
     Option("mtu", "number", v.number("mtu", least=68), "MTU of the default bridge (default 1500)"),
     Option(
         "no-new-privileges", "flag", v.same("no_new_privileges"), "Set no-new-privileges for new containers by default"
@@ -341,7 +347,6 @@ OPTIONS = (
     _absent("allow-direct-routing", "flag", "Let other hosts reach published ports at containers' own addresses"),
     _absent("bridge-accept-fwmark", "text", "Mark of packets that are accepted for bridge networks"),
     _absent("default-network-opt", "pairs", "Default options of networks", "default-network-opts"),
-    _absent("metrics-addr", "text", "Address and port to serve metrics on"),
     _absent("rootless", "flag", "Run without root"),
     _absent("selinux-enabled", "flag", "Enable SELinux support"),
     _harmless(

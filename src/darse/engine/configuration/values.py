@@ -16,6 +16,7 @@ from typing import Any
 
 from darse.core.config import AddressPool
 from darse.core.errors import InvalidParameter
+from darse.engine.configuration.hosts import parse_host
 from darse.units import InvalidSize, parse_size
 
 Fields = dict[str, Any]
@@ -42,6 +43,20 @@ def refused(what: str, *, unless: Any = None) -> Reader:
         if value in (unless, "", [], {}, 0, False):
             return {}
         raise InvalidParameter(f"{what}: darse does not support that yet")
+
+    return read
+
+
+def tcp_address(field: str) -> Reader:
+    """An address and a port; empty: none."""
+
+    def read(value: str) -> Fields:
+        if not value:
+            return {field: ""}
+        host = parse_host(value, default_socket=Path(), tls=False)
+        if host.scheme != "tcp" or not value.rpartition(":")[2].isdecimal():
+            raise InvalidParameter(f"invalid {field.replace('_', '-')}: {value}: must be ADDRESS:PORT")
+        return {field: value.removeprefix("tcp://")}
 
     return read
 

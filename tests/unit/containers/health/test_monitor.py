@@ -67,7 +67,7 @@ def checked(**options: int) -> ContainerConfig:
 
 def monitor(room: ContainerRoom, execs: Execs) -> HealthMonitor:
     """The room's monitor, with these execs."""
-    made = room.service._health
+    made = room.service.health
     made._execs = cast(Any, execs)
     return made
 
