@@ -51,3 +51,26 @@ def test_the_same_hashes(name: str, tmp_path: Path) -> None:
     case.write(directory)
     arguments = [*case.arguments[: case.arguments.index("config") + 1], "--hash", "*"]
     assert _run([DARSE, "compose"], arguments, directory).stdout == _run([str(COMPOSE)], arguments, directory).stdout
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--variables", "--format", "json"],
+        ["--variables", "--format", "yaml"],
+        ["--lock-image-digests"],
+        ["--resolve-image-digests"],
+    ],
+    ids=" ".join,
+)
+def test_variables_and_digests(flags: list[str], tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text(
+        f"""
+name: pinned
+services:
+  web: {{image: "team/web:1@sha256:{"0" * 64}", environment: {{A: "${{A:-1}}", B: "${{B:+yes}}", C: $C}}}}
+  own: {{build: ., labels: {{one: "${{D-${{E:-2}}}}"}}}}
+"""
+    )
+    theirs, ours = (_run(tool, ["config", *flags], tmp_path) for tool in ([str(COMPOSE)], [DARSE, "compose"]))
+    assert (ours.returncode, ours.stdout.strip()) == (theirs.returncode, theirs.stdout.strip()), ours.stderr

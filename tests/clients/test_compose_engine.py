@@ -139,6 +139,21 @@ def test_failures_say_what_is_wrong(shop: Shop) -> None:
         assert (failed.returncode, reason in failed.stderr) == (1, True), (arguments, failed.stderr)
 
 
+def test_what_cannot_be_is_refused_before_anything_is_made(shop: Shop) -> None:
+    shop.write(f"""
+        name: shop
+        services: {{web: {{image: {BUSYBOX}, models: [llm], networks: [front]}}}}
+        models: {{llm: {{model: ai/small}}}}
+        networks: {{front: }}
+    """)
+    done = shop.run(OURS, "up", "-d")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "services.web: models need a model runner, which this engine has not\n",
+    )
+    assert not [one for one in shop.engine.api("GET", "/networks").json() if one["Name"] == "shop_front"]
+
+
 def test_a_dry_run_changes_nothing(shop: Shop) -> None:
     done = shop.run(OURS, "--dry-run", "up", "-d")
     assert (done.returncode, shop.ids()) == (0, {})

@@ -43,6 +43,12 @@ class Invocation:
             self._client = Client(self.settings.endpoint(), headers, debug=self.settings.debug)
         return self._client
 
+    def __enter__(self) -> Invocation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close the connections to the engine, where there are any."""
         if self._client is not None:

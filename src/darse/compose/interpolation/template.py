@@ -53,6 +53,47 @@ def substitute(text: str, lookup: Lookup, unset: Callable[[str], None]) -> str:
     return "".join(parts)
 
 
+class Variable:
+    """A variable of a text: what stands for it where it has no value, or has one, and whether it must have one."""
+
+    __slots__ = ("alternate", "default", "is_required", "name")
+
+    def __init__(self, name: str, default: str = "", alternate: str = "", *, is_required: bool = False) -> None:
+        self.name = name
+        self.default = default
+        self.alternate = alternate
+        self.is_required = is_required
+
+
+def variables(text: str) -> list[Variable]:
+    """The variables of a text, those in words of others too. Raises InvalidTemplate."""
+    found: list[Variable] = []
+    position = 0
+    while (dollar := text.find("$", position)) >= 0:
+        following = text[dollar + 1 : dollar + 2]
+        position = dollar + 2
+        if following == "{":
+            end = _closing(text, dollar + 1)
+            inside = text[dollar + 2 : end]
+            position = end + 1
+            match = _NAME.match(inside)
+            if match is None:
+                raise InvalidTemplate(text)
+            operator = _OPERATOR.match(inside, match.end())
+            if operator is None:
+                found.append(Variable(match[0]))
+                continue
+            word, sign = inside[operator.end() :], operator[0][-1]
+            words = {"-": word, "+": word, "?": ""}
+            default, alternate = (words[sign] if sign == one else "" for one in "-+")
+            found.append(Variable(match[0], default, alternate, is_required=sign == "?"))
+            found += variables(word)
+        elif match := _NAME.match(text, dollar + 1):
+            found.append(Variable(match[0]))
+            position = match.end()
+    return found
+
+
 def _closing(text: str, opening: int) -> int:
     depth = 0
     for position in range(opening, len(text)):

@@ -15,7 +15,7 @@ from darse.client.errors import ClientError
 from darse.client.requests import containers as container_requests
 from darse.client.requests import networks as network_requests
 from darse.client.requests import volumes as volume_requests
-from darse.compose.desired.create_request import ContainerContext, create_request
+from darse.compose.desired.create_request import ContainerContext, create_request, refuse
 from darse.compose.desired.mounts import file_contents, ignored_ownership
 from darse.compose.desired.resources import network_request, volume_request
 from darse.compose.errors import ComposeError
@@ -77,6 +77,8 @@ class UpExecution:
 
     async def prepare(self) -> None:
         """Make what containers need, and the containers. Raises ClientError and ComposeError."""
+        for name, service in self._project.services.items():
+            refuse(name, service)
         for text in self.plan.warnings:
             self._session.warn(text)
         await together(self._resource(step) for step in self.plan.resources)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darse.compose.interpolation.template import InvalidTemplate, MissingVariable, substitute
+from darse.compose.interpolation.template import InvalidTemplate, MissingVariable, substitute, variables
 
 _SET = {"SET": "value", "EMPTY": "", "_under1": "u"}
 
@@ -74,3 +74,24 @@ def test_invalid_templates(text: str) -> None:
 def test_required_variables(text: str, message: str) -> None:
     with pytest.raises(MissingVariable, match="^" + message.replace("$", "\\$") + "$"):
         replaced(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("no variable, $$SET and $ 1", []),
+        ("$A-${B}", [("A", "", "", False), ("B", "", "", False)]),
+        ("${A:-1}${B-2}", [("A", "1", "", False), ("B", "2", "", False)]),
+        ("${A:+1}${B+2}", [("A", "", "1", False), ("B", "", "2", False)]),
+        ("${A:?must}${B?}", [("A", "", "", True), ("B", "", "", True)]),
+        ("${A:-${B:-c}}", [("A", "${B:-c}", "", False), ("B", "c", "", False)]),
+    ],
+)
+def test_the_variables_of_a_text(text: str, found: list[tuple[str, str, str, bool]]) -> None:
+    assert [(one.name, one.default, one.alternate, one.is_required) for one in variables(text)] == found
+
+
+def test_a_brace_that_does_not_end_has_no_variables() -> None:
+    for text in ("${A", "${}", "${1}"):
+        with pytest.raises(InvalidTemplate):
+            variables(text)

@@ -256,11 +256,8 @@ def _build(invocation: Invocation, words: Sequence[str], display: build_progress
     from darse.cli.commands.build.build import build_image
 
     options, arguments = parse_build(words)
-    inside = Invocation("image build", options, arguments, invocation.settings)
-    try:
+    with Invocation("image build", options, arguments, invocation.settings) as inside:
         build_image(inside, display)
-    finally:
-        inside.close()
 
 
 def parse_build(words: Sequence[str]) -> tuple[Options, list[str]]:

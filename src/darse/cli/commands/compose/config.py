@@ -45,6 +45,8 @@ def _text(invocation: Invocation, files: ProjectFiles) -> str:
         resolve_paths=not options.no_path_resolution,
         normalize=not options.no_normalize,
     )
+    if options.variables:
+        return _variables(files, options.format)
     lists = [name for name in _LISTS if getattr(options, name)]
     if options.no_interpolate and not lists:
         return _document(files, settings, invocation)
@@ -59,6 +61,10 @@ def _text(invocation: Invocation, files: ProjectFiles) -> str:
         return "".join(f"{line}\n" for line in _LISTS[lists[0]](project, options))
     if not options.no_consistency:
         check_container_names(project)
+    if options.resolve_image_digests or options.lock_image_digests:
+        _pin_images(invocation, project)
+    if options.lock_image_digests:
+        return _images_alone(project, options.format)
     return _model(project, options.format)
 
 
@@ -69,6 +75,74 @@ def _model(project: Project, form: str) -> str:
     text = project_json(project) + "\n" if form == "json" else write(project_yaml(project))
     # So that what was printed can be read again: a dollar is two.
     return text.replace("$", "$$")
+
+
+def _pin_images(invocation: Invocation, project: Project) -> None:
+    """Give each image the digest that its registry, or the engine's own, has for it. Raises CliError."""
+    from darse.client.http import quote
+    from darse.image_spec.references import split
+
+    for service in project.services.values():
+        if not service.image:
+            continue
+        reference = split(service.image).tagged()
+        if reference.digest:
+            reference = reference._replace(tag="")
+        else:
+            found = invocation.client.call("GET", f"/distribution/{quote(str(reference))}/json")
+            reference = reference._replace(digest=found["Descriptor"]["digest"])
+        service.image = str(reference)
+
+
+def _images_alone(project: Project, form: str) -> str:
+    """A file that sets nothing but the images."""
+    from darse.compose.output.encode import go_json
+    from darse.compose.yaml.writer import write
+
+    images = {name: {"image": one.image} if one.image else {} for name, one in sorted(project.services.items())}
+    document = {"services": images}
+    return go_json(document, indent=2) + "\n" if form == "json" else write(document)
+
+
+def _variables(files: ProjectFiles, form: str) -> str:
+    """The variables that the files use."""
+    from darse.cli.output.table import align
+    from darse.compose.interpolation.template import InvalidTemplate, Variable, variables
+    from darse.compose.output.encode import go_json
+
+    found: dict[str, Variable] = {}
+
+    def look(value: Any) -> None:
+        for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            look(one)
+        for variable in variables(value) if isinstance(value, str) else ():
+            known = found.setdefault(variable.name, variable)
+            if not (known.default or known.alternate or known.is_required):
+                found[variable.name] = variable
+
+    _, document = files.document(LoadSettings(interpolate=False, resolve_paths=False, normalize=False))
+    try:
+        look(document)
+    except InvalidTemplate as error:
+        raise ComposeError(f"invalid interpolation format\n{error}") from error
+    members = ("Name", "DefaultValue", "PresenceValue", "Required")
+    shown = {
+        name: dict(zip(members, (name, one.default, one.alternate, one.is_required), strict=True))
+        for name, one in sorted(found.items())
+    }
+    if form == "json":
+        return go_json(shown, indent=4) + "\n"
+    if form == "yaml":
+        from darse.compose.yaml.writer import write
+
+        text = write({name: {key.lower(): value for key, value in one.items()} for name, one in shown.items()})
+        return text.replace("\n  ", "\n    ")
+    lines = ["NAME\tREQUIRED\tDEFAULT VALUE\tALTERNATE VALUE"]
+    lines += [
+        f"{name}\t{'true' if one.is_required else 'false'}\t{one.default}\t{one.alternate}"
+        for name, one in sorted(found.items())
+    ]
+    return align("".join(f"{line}\n" for line in lines), minimum=20, padding=3)
 
 
 def _document(files: ProjectFiles, settings: LoadSettings, invocation: Invocation) -> str:

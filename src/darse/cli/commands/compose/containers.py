@@ -20,11 +20,8 @@ def run_command(invocation: Invocation, path: str, words: Sequence[str]) -> int:
     """Run another command of darse with these words; return its exit status. Raises CliError."""
     command, function = ALL_COMMANDS[path].load(path)
     options, arguments = parse(command, list(words))
-    inside = Invocation(path, options, arguments, invocation.settings)
-    try:
+    with Invocation(path, options, arguments, invocation.settings) as inside:
         return int(function(inside) or 0)
-    finally:
-        inside.close()
 
 
 def attach(invocation: Invocation) -> int:
@@ -110,6 +107,6 @@ def stats(invocation: Invocation) -> int:
     if not found:
         return 0
     words = [f"--format={options.format}"] if options.format else []
-    words += [flag for flag in ("no-stream", "no-trunc") if getattr(options, flag.replace("-", "_"))]
-    words = [f"--{word}" if not word.startswith("-") else word for word in words]
+    words += ["--no-stream"] if options.no_stream else []
+    words += ["--no-trunc"] if options.no_trunc else []
     return run_command(invocation, "container stats", [*words, *(one["Names"][0].removeprefix("/") for one in found)])

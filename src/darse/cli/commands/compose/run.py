@@ -6,8 +6,9 @@ import os
 import shlex
 import sys
 
-from darse.cli.command_line.flags import parse
+from darse.cli.command_line.flags import Options
 from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.containers import run_command
 from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.listing import chosen
 from darse.cli.commands.compose.progress import is_dry_run
@@ -27,8 +28,6 @@ from darse.compose.plan.up import NEVER, UpOptions, plan_up
 
 def execute(invocation: Invocation) -> int:
     """Run a process in a container of a service, and end with its status."""
-    from darse.cli.commands.containers.exec import COMMANDS as CONTAINER_COMMANDS
-
     options = invocation.options
     service, *command = invocation.arguments
     name, project = load_or_name(invocation)
@@ -41,13 +40,7 @@ def execute(invocation: Invocation) -> int:
     words += [word for text in options.env for word in ("-e", text)]
     words += ["-u", options.user] if options.user else []
     words += ["-w", options.workdir] if options.workdir else []
-    inner, function = CONTAINER_COMMANDS["container exec"]
-    parsed, arguments = parse(inner, [*words, container["Id"], *command])
-    inside = Invocation(invocation.path, parsed, arguments, invocation.settings)
-    try:
-        return int(function(inside) or 0)
-    finally:
-        inside.close()
+    return run_command(invocation, "container exec", [*words, container["Id"], *command])
 
 
 def run_one_off(invocation: Invocation) -> int:
@@ -69,7 +62,7 @@ def run_one_off(invocation: Invocation) -> int:
         if options.build:
             await session.build([service] if project.services[service].build is not None else [])
         images = await ensure_images(session, project.services, policy=policy, quiet=options.quiet_pull)
-        await _needed(session, service, images, without_dependencies=options.no_deps)
+        await _needed(session, service, images, options)
         if session.dry_run:
             return
         found = await create_one_off(session, service, chosen_options, images[service])
@@ -88,34 +81,28 @@ def run_one_off(invocation: Invocation) -> int:
 
 
 def _attached(invocation: Invocation, identifier: str) -> int:
-    from darse.cli.commands.containers.start import COMMANDS as CONTAINER_COMMANDS
-
-    inner, function = CONTAINER_COMMANDS["container start"]
     words = ["-a", *(["-i"] if invocation.options.interactive else [])]
-    parsed, arguments = parse(inner, [*words, identifier])
-    inside = Invocation(invocation.path, parsed, arguments, invocation.settings)
-    try:
-        return int(function(inside) or 0)
-    finally:
-        inside.close()
+    return run_command(invocation, "container start", [*words, identifier])
 
 
-async def _needed(
-    session: ProjectSession, service: str, images: dict[str, ImageFacts], *, without_dependencies: bool
-) -> None:
+async def _needed(session: ProjectSession, service: str, images: dict[str, ImageFacts], given: Options) -> None:
     """Make the networks and volumes, bring up what a service depends on, and wait until that is as far as it asks."""
     import msgspec
 
     project = session.project
     assert project is not None
-    dependencies = {name: one for name, one in project.services.items() if name != service and not without_dependencies}
+    dependencies = {name: one for name, one in project.services.items() if name != service and not given.no_deps}
     actual = await session.state()
-    whole = session.project
     others = {name: one for name, one in project.services.items() if name not in dependencies}
     session.project = msgspec.structs.replace(project, services=dependencies, disabled=project.disabled | others)
     try:
         identifiers = {name: one.id for name, one in images.items()}
-        options = UpOptions(recreate=NEVER, recreate_dependencies=NEVER, images=identifiers)
+        options = UpOptions(
+            recreate=NEVER,
+            recreate_dependencies=NEVER,
+            remove_orphans=given.remove_orphans,
+            images=identifiers,
+        )
         plan = plan_up(session.project, actual, options)
         execution = UpExecution(session, plan, actual, images)
         await execution.prepare()
@@ -123,7 +110,7 @@ async def _needed(
         if dependencies:
             await execution.wait_for(project.services[service].depends_on)
     finally:
-        session.project = whole
+        session.project = project
 
 
 def _options(invocation: Invocation, command: list[str]) -> RunOptions:
