@@ -72,8 +72,10 @@ def test_an_image_is_built_named_and_run(project: Project) -> None:
     assert "using docker driver" in built.err
     assert project.run("app", "cat", "/copy") == "hi\n"
     told = json.loads(metadata.read_text())
-    assert identifier.read_text() == told["containerimage.config.digest"]
-    assert project.docker("image", "inspect", "--format", "{{.Id}}", "app").ok().line == identifier.read_text()
+    # Newer clients name images by their manifests' digests.
+    assert identifier.read_text() == told.get("containerimage.config.digest", told["containerimage.digest"])
+    inspect = ("image", "inspect", "--format", "{{.Id}}")
+    assert project.docker(*inspect, "app").ok().line == project.docker(*inspect, identifier.read_text()).ok().line
     assert told["image.name"] == "docker.io/library/app:latest"
     again = project.build("-t", "app").ok()
     assert again.err.count(" CACHED") >= 2
@@ -404,10 +406,10 @@ def test_an_image_is_pushed_by_its_digest(project: Project) -> None:
 
 
 def test_what_is_not_supported_says_so(project: Project) -> None:
-    project.write("# syntax=other/front:1\nFROM scratch\n")
-    refused = project.build()
+    project.write("FROM scratch\nCOPY Dockerfile /\n")
+    refused = project.build("--cache-to", "type=s3,region=x,bucket=y,access_key_id=z,secret_access_key=z")
     assert refused.status == 1
-    assert "the front end other/front:1 is not supported by this engine" in refused.err
+    assert "unsupported cache type 's3'" in refused.err
 
 
 def test_classic_builds_go_on_without_the_plugin(engine: Engine, tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
+from darse.build.graph import Definition
 from darse.build.service import BuildService
-from darse.buildkit.services.bridge import BridgeService
+from darse.buildkit.services.bridge import BridgeService, FrontendBridge
 from darse.buildkit.services.control import ControlService
 from darse.buildkit.services.health import HealthService
-from darse.buildkit.services.worker import worker_record
+from darse.buildkit.services.worker import worker_document, worker_record
 from darse.buildkit.sessions import ClientSession, SessionPool
+from darse.buildkit.solving.client_build import ClientBuild
+from darse.buildkit.solving.lazy_references import BuildResult
 from darse.buildkit.solving.pool import BuildPool
 from darse.buildkit.solving.requests import SolveRequests
 from darse.buildkit.transport import Servicer, service_protocol
@@ -81,12 +84,23 @@ class Door:
         self.sessions = SessionPool()
         worker = partial(worker_record, context.config, lambda: host_gateway(context))
         self._builds = BuildPool()
-        requests = SolveRequests(builds, self.sessions, self._builds)
+        self._worker = worker
+        requests = SolveRequests(builds, self.sessions, self._builds, self._for_frontend)
         self._services: list[Servicer] = [
             ControlService(builds, self.sessions, self._builds, requests, worker),
             BridgeService(self._builds, worker),
             HealthService(),
         ]
+
+    def _for_frontend(
+        self, build: ClientBuild, inputs: Mapping[str, Definition], returned: asyncio.Future[BuildResult]
+    ) -> tuple[Sequence[Servicer], dict[str, Any]]:
+        """See FrontendServices."""
+        services: list[Servicer] = [
+            FrontendBridge(self._builds, self._worker, build, inputs, returned),
+            HealthService(),
+        ]
+        return services, worker_document(self._worker())
 
     def serve(self) -> DoorConnection:
         """A connection on which the client asks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from darse.build.graph.operations import (
 )
 from darse.build.solver.operation_executor import Inputs, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
-from darse.containers.lifecycle.transient import SecretFile, TransientContainers, TransientRequest
+from darse.containers.lifecycle.transient import OpenedConsole, SecretFile, TransientContainers, TransientRequest
 from darse.core.errors import EngineError
 from darse.image_spec import platforms
 from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
@@ -66,8 +66,9 @@ class Processes:
         inputs: Inputs,
         cache_directories: Mapping[int, str],
         log: WriteLog,
+        opened: Callable[[OpenedConsole], None] | None = None,
     ) -> Sequence[Snapshot]:
-        """See OperationExecutor."""
+        """See OperationExecutor. opened: see TransientContainers.run."""
         _check_entitlements(session, operation)
         if self._context.id_mapping.owners:
             raise BuildError("RUN with --userns-remap needs a data root on a file system that can be id-mapped")
@@ -75,13 +76,20 @@ class Processes:
             prepared = _Prepared(self, stack, session, operation, inputs)
             for index, mount in enumerate(operation.mounts):
                 await prepared.add(index, mount, cache_directories)
-            await self._run(prepared.request(platform), operation, platform, log)
+            await self._run(prepared.request(platform), operation, platform, log, opened)
             return await prepared.commit()
 
-    async def _run(self, request: TransientRequest, operation: ExecOperation, platform: str, log: WriteLog) -> None:
+    async def _run(
+        self,
+        request: TransientRequest,
+        operation: ExecOperation,
+        platform: str,
+        log: WriteLog,
+        opened: Callable[[OpenedConsole], None] | None,
+    ) -> None:
         process = quote(" ".join(operation.meta.arguments))
         try:
-            ended = await self._containers.run(request, log)
+            ended = await self._containers.run(request, log, opened)
         except EngineError as error:
             detail = f"{foreign}: " if (foreign := _foreign(platform)) else ""
             raise BuildError(f"process {process} did not complete successfully: {detail}{error}") from error

@@ -59,6 +59,15 @@ class FrontendBuild(Protocol):
     report: BuildReport
 
 
+class ForeignSyntax(Exception):
+    """A Dockerfile is for another front end, which an image has."""
+
+    def __init__(self, syntax: str) -> None:
+        super().__init__(syntax)
+        self.command = syntax
+        self.image = syntax.split(maxsplit=1)[0]
+
+
 class ConvertedRequest(msgspec.Struct, frozen=True):
     """What a request comes to."""
 
@@ -99,7 +108,7 @@ async def log_in_for(confidences: Confidences, reference: str) -> None:
 async def run_frontend(
     parts: FrontendBuild, options: Mapping[str, str], inputs: Mapping[str, Definition]
 ) -> ConvertedRequest:
-    """Run the built-in front end. inputs: results of other builds, for its contexts. Raises BuildError."""
+    """Run the built-in front end. inputs: results of other builds, for contexts. Raises BuildError, ForeignSyntax."""
     started = time.time()
     request = build_request(options)
     dockerfile, context = await _load(parts, request, options)
@@ -212,16 +221,13 @@ def _read(path: str, content: bytes | None, parts: FrontendBuild) -> DockerfileR
 
 
 def _accepted(dockerfile: DockerfileRead, request: BuildRequest, options: Mapping[str, str]) -> DockerfileRead:
-    """Refuse a Dockerfile that names another front end. Raises BuildError."""
+    """Raise ForeignSyntax where a Dockerfile, or its request, names another front end."""
     syntax = request.arguments.get("BUILDKIT_SYNTAX", "") or options.get("source", "")
     if not syntax:
         directive = detect_syntax(dockerfile.source)
         syntax = directive.value if directive is not None else ""
     if syntax and not is_built_in(syntax.split()[0]):
-        raise BuildError(
-            f"the front end {syntax} is not supported by this engine: "
-            "docker/dockerfile:1 and its minor versions are built in"
-        )
+        raise ForeignSyntax(syntax)
     return dockerfile
 
 

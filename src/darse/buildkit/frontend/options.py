@@ -24,7 +24,15 @@ _KNOWN = frozenset(
     " force-network-mode frontend.caps hostname image-resolve-mode multi-platform no-cache platform product "
     "requestid shm-size source target ulimit".split()
 )
-_PASSED_OVER = ("vcs:", "local-sessionid:", "contextsubdir", "build-arg-origin:", "buildinfo", INPUT_METADATA)
+_PASSED_OVER = (
+    "vcs:",
+    "local-sessionid:",
+    "contextsubdir",
+    "build-arg-origin:",
+    "buildinfo",
+    "sharedkey:localdir:",
+    INPUT_METADATA,
+)
 _CALLS = {"lint": "check", "outline": "outline", "targets": "targets"}
 _TRUE = frozenset({"1", "t", "true"})
 

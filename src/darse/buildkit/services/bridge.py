@@ -5,6 +5,7 @@ buildx builds so: it asks for the built-in front end, looks at its result, and r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,14 +13,15 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 
+from darse.build.graph import Definition
 from darse.buildkit.definitions import decode
 from darse.buildkit.encoded_definitions import encode
 from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.services import capabilities
 from darse.buildkit.solving.caches import place_of
-from darse.buildkit.solving.client_build import BuildResult, ClientBuild
+from darse.buildkit.solving.client_build import ClientBuild
 from darse.buildkit.solving.images import image_config
-from darse.buildkit.solving.lazy_references import LazyReference
+from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.solving.pool import BuildPool
 from darse.buildkit.solving.trees import list_directory, read_file, stat_file
 from darse.buildkit.transport import request_of
@@ -31,7 +33,7 @@ _BUILD_ID = "buildkit-controlapi-buildid"
 
 
 class BridgeService(LLBBridgeBase):
-    """The calls of front ends of all builds."""
+    """The calls of clients' own front ends, of all builds."""
 
     def __init__(self, builds: BuildPool, worker: Callable[[], worker_pb2.WorkerRecord]) -> None:
         self._builds = builds
@@ -48,6 +50,10 @@ class BridgeService(LLBBridgeBase):
         if build.is_over:
             raise GRPCError(Status.FAILED_PRECONDITION, f"the build {identifier} has ended")
         return build
+
+    def _return_of(self, build: ClientBuild) -> asyncio.Future[BuildResult]:
+        """Where the front end's result goes."""
+        return build.returned
 
     async def Ping(self, stream: Stream[Any, Any]) -> None:
         """What can be done."""
@@ -92,14 +98,15 @@ class BridgeService(LLBBridgeBase):
         """The result of the build, or why there is none."""
         request = await request_of(stream)
         build = await self._build(stream)
-        if build.returned.done():
+        returned = self._return_of(build)
+        if returned.done():
             raise GRPCError(Status.FAILED_PRECONDITION, "the build has returned already")
         if request.HasField("error") and request.error.code:
             details = [Detail(one.type_url, one.value) for one in request.error.details]
             failed = GRPCError(Status(request.error.code), request.error.message, details)
-            build.returned.set_exception(failed)
+            returned.set_exception(failed)
         else:
-            build.returned.set_result(_returned(build, request.result))
+            returned.set_result(_returned(build, request.result))
         await stream.send_message(gateway_pb2.ReturnResponse())
 
     async def ResolveImageConfig(self, stream: Stream[Any, Any]) -> None:
@@ -197,6 +204,37 @@ class BridgeService(LLBBridgeBase):
     async def StatFileContainer(self, stream: Stream[Any, Any]) -> None:
         """See not_implemented."""
         raise not_implemented("StatFileContainer")
+
+
+class FrontendBridge(BridgeService):
+    """The calls of one front end that runs in a container: no header says whose build it is."""
+
+    def __init__(
+        self,
+        builds: BuildPool,
+        worker: Callable[[], worker_pb2.WorkerRecord],
+        build: ClientBuild,
+        inputs: Mapping[str, Definition],
+        returned: asyncio.Future[BuildResult],
+    ) -> None:
+        super().__init__(builds, worker)
+        self._own = build
+        self._inputs = inputs
+        self._returned = returned
+
+    async def _build(self, stream: Stream[Any, Any]) -> ClientBuild:
+        return self._own
+
+    def _return_of(self, build: ClientBuild) -> asyncio.Future[BuildResult]:
+        return self._returned
+
+    async def Inputs(self, stream: Stream[Any, Any]) -> None:
+        """Results of other builds."""
+        await stream.recv_message()
+        answer = gateway_pb2.InputsResponse()
+        for name, graph in self._inputs.items():
+            answer.Definitions[name].CopyFrom(encode(graph))
+        await stream.send_message(answer)
 
 
 def _message(result: BuildResult) -> gateway_pb2.Result:

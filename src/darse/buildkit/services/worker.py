@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable
+from typing import Any
 
 from darse import __version__
 from darse.buildkit.wire import ops_pb2, worker_pb2
@@ -34,6 +35,12 @@ def worker_record(config: EngineConfig, host_gateway: Callable[[], str]) -> work
     return worker_pb2.WorkerRecord(
         ID=identifier, Labels=labels, platforms=[platform_message(platforms.host())], BuildkitVersion=VERSION
     )
+
+
+def worker_document(record: worker_pb2.WorkerRecord) -> dict[str, Any]:
+    """A worker as front ends in containers read it, in JSON."""
+    listed = [{"architecture": one.Architecture, "os": one.OS, "variant": one.Variant} for one in record.platforms]
+    return {"ID": record.ID, "Labels": dict(record.Labels), "Platforms": listed}
 
 
 def platform_message(found: platforms.Platform) -> ops_pb2.Platform:

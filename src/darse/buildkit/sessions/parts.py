@@ -25,7 +25,7 @@ from grpclib.client import Stream
 from darse.archive.entry_files import CAPABILITY
 from darse.archive.tree_changes import LONGEST_PIECE
 from darse.build.context.transfer import FilePiece, PieceKind
-from darse.build.context_list import encode
+from darse.build.context_list import MOST_ENTRIES, encode
 from darse.build.errors import BuildError
 from darse.build.graph import LocalSource
 from darse.buildkit.sessions.packets import (
@@ -96,6 +96,8 @@ class PartialDirectory:
                 raise BuildError("the client sent data of a file that it was not asked for")
             if not packet.HasField("stat"):
                 break
+            if len(self._sizes) >= MOST_ENTRIES:
+                raise BuildError(f"the context has more than {MOST_ENTRIES} entries")
             piece += self._record(packet.stat)
             if len(piece) >= _PIECE:
                 yield bytes(piece)

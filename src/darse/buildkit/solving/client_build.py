@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-import msgspec
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
@@ -20,42 +19,48 @@ from darse.build.remote_cache import CacheImports, CachePlace
 from darse.build.request import BuildRequest
 from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor, Solution
-from darse.buildkit.frontend.dockerfile import log_in_for, run_frontend
+from darse.buildkit.frontend.dockerfile import ForeignSyntax, log_in_for, run_frontend
+from darse.buildkit.frontend.options import is_built_in
 from darse.buildkit.progress import ProgressLog
 from darse.buildkit.sessions import ClientSession, SessionPool
 from darse.buildkit.sessions.confidences import Confidences
 from darse.buildkit.sessions.content import ClientContentStore
 from darse.buildkit.sessions.contexts import SessionContexts
 from darse.buildkit.sessions.layouts import SessionLayouts
-from darse.buildkit.solving.lazy_references import LazyReference, ReferenceOrigin
+from darse.buildkit.solving.foreign_frontends import FrontendServices, run_foreign
+from darse.buildkit.solving.lazy_references import BuildResult, LazyReference, ReferenceOrigin
 from darse.image_spec import platforms
 from darse.images.gc.collector import Lease
 
 _FRONTENDS = frozenset({"dockerfile.v0", "gateway.v0"})
 # Of one build; each holds a graph.
 _MOST_REFERENCES = 1000
-
-
-class BuildResult(msgspec.Struct, frozen=True):
-    """What a front end says is the build's result."""
-
-    references: Mapping[str, LazyReference | None]
-    """By platform; where there is no index, by the empty text. None is an empty tree."""
-    metadata: Mapping[str, bytes]
+# Front ends in images that run at a time for one build: each may ask for others.
+_MOST_FRONTENDS = 8
 
 
 class ClientBuild:
     """One of them. What it uses is there for the block of `opened`."""
 
     executor: OperationExecutor
+    session_options: BuildSession
     lease: Lease
     contexts: SessionContexts
     layouts: SessionLayouts
     report: BuildReport
 
-    def __init__(self, name: str, service: BuildService, session: ClientSession, sessions: SessionPool) -> None:
-        """sessions: those of all clients, for graphs that name them."""
+    def __init__(
+        self,
+        name: str,
+        service: BuildService,
+        session: ClientSession,
+        sessions: SessionPool,
+        frontend_services: FrontendServices,
+    ) -> None:
+        """sessions: those of all clients, for graphs that name them. frontend_services: for front ends in images."""
         self.name = name
+        self._frontend_services = frontend_services
+        self._foreign = 0
         self._sessions = sessions
         self.service = service
         self.session = session
@@ -85,7 +90,8 @@ class ClientBuild:
             self.contexts = SessionContexts(
                 self.session, ReceivedContexts(service.contexts, Path(root)), service.transfers, self._sessions
             )
-            self.executor = service.executor.for_session(self._session(request))
+            self.session_options = self._session(request)
+            self.executor = service.executor.for_session(self.session_options)
             self.opened_event.set()
             try:
                 yield
@@ -142,15 +148,37 @@ class ClientBuild:
     async def run_frontend(
         self, name: str, options: Mapping[str, str], inputs: Mapping[str, Definition]
     ) -> BuildResult:
-        """Run a front end; its results are references of this build. Raises BuildError, also where it is not ours."""
+        """Run a front end; its results are references of this build. Raises BuildError."""
         if name not in _FRONTENDS:
             raise BuildError(f"frontend {name} not found")
-        made = await run_frontend(self, options, inputs)
+        source = options.get("source", "")
+        if name == "gateway.v0" and not is_built_in(source):
+            return await self._run_foreign(source, options, inputs)
+        try:
+            made = await run_frontend(self, options, inputs)
+        except ForeignSyntax as foreign:
+            return await self._run_foreign(
+                foreign.image, {**options, "cmdline": foreign.command, "source": foreign.image}, inputs
+            )
         references: dict[str, LazyReference | None] = {}
         for platform, converted in made.graphs.items():
             origin = ReferenceOrigin(made.request, converted, made.dockerfile, made.started)
             references[platform] = self.reference(converted.definition, origin)
         return BuildResult(references, made.metadata)
+
+    async def _run_foreign(
+        self, source: str, options: Mapping[str, str], inputs: Mapping[str, Definition]
+    ) -> BuildResult:
+        """Run the front end in an image. Raises BuildError, also where front ends ask for each other without end."""
+        if not source:
+            raise BuildError("no source specified for gateway")
+        if self._foreign >= _MOST_FRONTENDS:
+            raise BuildError(f"more than {_MOST_FRONTENDS} front ends in images run for one build")
+        self._foreign += 1
+        try:
+            return await run_foreign(self, self._frontend_services, source, options, inputs)
+        finally:
+            self._foreign -= 1
 
     def reference(self, definition: Definition, origin: ReferenceOrigin | None = None) -> LazyReference:
         """A graph by a name that the client can use. Raises GRPCError where it has too many."""

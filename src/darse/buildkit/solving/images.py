@@ -9,8 +9,7 @@ import msgspec
 
 from darse.build.base_images import BaseImages
 from darse.build.errors import BuildError
-from darse.buildkit.frontend.dockerfile import log_in_for
-from darse.buildkit.solving.client_build import ClientBuild
+from darse.buildkit.frontend.dockerfile import FrontendBuild, log_in_for
 from darse.image_spec import platforms, references
 from darse.image_spec.platforms import Platform
 from darse.image_spec.references import InvalidReference
@@ -24,7 +23,7 @@ class ResolvedConfig(msgspec.Struct, frozen=True):
     config: bytes
 
 
-async def image_config(build: ClientBuild, name: str, platform: Any, mode: str) -> ResolvedConfig:
+async def image_config(build: FrontendBuild, name: str, platform: Any, mode: str) -> ResolvedConfig:
     """Find an image, or pull it. Raises BuildError."""
     try:
         reference = str(references.parse(name))

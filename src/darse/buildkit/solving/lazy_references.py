@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
 
 from darse.build.dockerfile.convert import Converted
 from darse.build.graph import Definition
@@ -51,3 +53,11 @@ class LazyReference:
         self._solving.cancel()
         (found,) = await asyncio.gather(self._solving, return_exceptions=True)
         return found if isinstance(found, Solution) else None
+
+
+class BuildResult(msgspec.Struct, frozen=True):
+    """What a front end says is the build's result."""
+
+    references: Mapping[str, LazyReference | None]
+    """By platform; where there is no index, by the empty text. None is an empty tree."""
+    metadata: Mapping[str, bytes]

@@ -33,8 +33,9 @@ from darse.buildkit.frontend.dockerfile import CONFIG
 from darse.buildkit.frontend.options import build_request
 from darse.buildkit.sessions import SessionPool
 from darse.buildkit.solving.caches import export_caches, place_of
-from darse.buildkit.solving.client_build import BuildResult, ClientBuild
-from darse.buildkit.solving.lazy_references import LazyReference
+from darse.buildkit.solving.client_build import ClientBuild
+from darse.buildkit.solving.foreign_frontends import FrontendServices
+from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.solving.pool import BuildPool
 from darse.core.errors import InvalidParameter
 from darse.image_spec import platforms
@@ -55,7 +56,10 @@ class Exporter(msgspec.Struct, frozen=True):
 class SolveRequests:
     """Runs builds of clients."""
 
-    def __init__(self, service: BuildService, sessions: SessionPool, builds: BuildPool) -> None:
+    def __init__(
+        self, service: BuildService, sessions: SessionPool, builds: BuildPool, frontend_services: FrontendServices
+    ) -> None:
+        self._frontend_services = frontend_services
         self._service = service
         self._sessions = sessions
         self._builds = builds
@@ -67,7 +71,7 @@ class SolveRequests:
             # A rule that denies a source must not be passed over.
             raise not_implemented("a source policy")
         exporters = _exporters(message)
-        build = ClientBuild(message.Ref, self._service, session, self._sessions)
+        build = ClientBuild(message.Ref, self._service, session, self._sessions, self._frontend_services)
         self._builds.add(build)
         try:
             with as_status(build.progress):

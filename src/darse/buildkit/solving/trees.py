@@ -31,7 +31,7 @@ async def _in_tree(build: ClientBuild, reference: LazyReference, path: str, work
 
 
 async def read_file(build: ClientBuild, reference: LazyReference, path: str, offset: int, length: int) -> bytes:
-    """Bytes of a regular file; length 0 is all of it. Raises BuildError."""
+    """Bytes of a regular file, so many at most; length 0 is all of it. Raises BuildError."""
 
     def work(root: int) -> bytes:
         descriptor = open_in_root(root, clean(path.lstrip("/")), os.O_RDONLY | os.O_NONBLOCK)
@@ -39,7 +39,8 @@ async def read_file(build: ClientBuild, reference: LazyReference, path: str, off
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise BuildError(f"{path}: not a regular file")
-            size = length or max(0, status.st_size - offset)
+            left = max(0, status.st_size - offset)
+            size = min(length, left) if length else left
             if size > MESSAGE_LIMIT // 2:
                 raise BuildError(f"{path}: {size} bytes are more than one answer has: read it in ranges")
             return os.pread(descriptor, size, offset)

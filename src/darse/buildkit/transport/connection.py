@@ -41,6 +41,15 @@ class BoundedProtocol(H2Protocol):
             return stream
 
         self.connection.create_stream = create_bounded  # type: ignore[method-assign]
+        close = self.connection.close
+
+        def close_with_reason() -> None:
+            """Say why: h2 has written GOAWAY where the peer was wrong, and grpclib does not send it."""
+            if not self.lost.is_set():
+                self.connection.flush()
+            close()
+
+        self.connection.close = close_with_reason  # type: ignore[method-assign]
 
     def data_received(self, data: bytes) -> None:
         """Take what the peer sends. What HTTP/2 does not allow, and what grpclib does not know, ends the connection."""

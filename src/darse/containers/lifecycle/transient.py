@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -54,6 +54,26 @@ WriteOutput = Callable[[int, bytes], None]
 """Takes what the process writes: 1 is its standard output, 2 its standard error."""
 
 
+class OpenedConsole(Protocol):
+    """The input of a process that has one, and a way to let its output wait."""
+
+    async def write(self, data: bytes) -> None:
+        """Send input, waiting while nobody takes it. Raises ConnectionError when it is gone."""
+        ...
+
+    def end_input(self) -> None:
+        """Let the process read the end of its input."""
+        ...
+
+    def pause(self) -> None:
+        """Take no more output for now; the process waits."""
+        ...
+
+    def resume(self) -> None:
+        """Take output again."""
+        ...
+
+
 class SecretFile(msgspec.Struct, frozen=True):
     """A file that is in memory only, and in the container."""
 
@@ -89,12 +109,15 @@ class TransientContainers:
     def __init__(self, context: Dependencies) -> None:
         self._context = context
 
-    async def run(self, request: TransientRequest, output: WriteOutput) -> Exit:
+    async def run(
+        self, request: TransientRequest, output: WriteOutput, opened: Callable[[OpenedConsole], None] | None = None
+    ) -> Exit:
         """Run a process to its end. When this is cancelled, it is killed, and nothing is left when this returns.
 
+        opened: takes the console before the process begins, which has an input then; without it there is none.
         Raises EngineError, LaunchFailure among them when the command cannot be run, and OSError.
         """
-        run = _Run(self._context, request, output)
+        run = _Run(self._context, request, output, opened)
         work = asyncio.create_task(run.complete())
         return await ended(work, run.stop)
 
@@ -133,9 +156,16 @@ def _cgroup_of(files: ContainerFiles) -> str:
 class _Run:
     """One process, from the request to its end. `complete` is never cancelled; `stop` ends it early."""
 
-    def __init__(self, context: Dependencies, request: TransientRequest, output: WriteOutput) -> None:
+    def __init__(
+        self,
+        context: Dependencies,
+        request: TransientRequest,
+        output: WriteOutput,
+        opened: Callable[[OpenedConsole], None] | None,
+    ) -> None:
         self._context = context
         self._request = request
+        self._opened = opened
         self._output = output
         self._files = context.files.of(f"{PREFIX}{secrets.token_hex(16)}")
         self._id = self._files.container_id
@@ -254,7 +284,7 @@ class _Run:
             self._files.bundle,
             self._id,
             self._mapping.map_root(root),
-            StdioPlan(terminal=False, stdin=False, keep_stdin_open=False),
+            StdioPlan(terminal=False, stdin=self._opened is not None, keep_stdin_open=False),
             write_spec,
             log_path=None,
         )
@@ -289,6 +319,8 @@ class _Run:
         context, bundle = self._context, self._files.bundle
         console = Console(conmon.connect(bundle), self._write, self._drained.set)
         stack.callback(console.close)
+        if self._opened is not None:
+            self._opened(console)
         if self._stopping.is_set():
             raise asyncio.CancelledError
         await context.networks.sandbox_attached(self._id, launched.pid)

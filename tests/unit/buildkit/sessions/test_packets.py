@@ -15,7 +15,7 @@ from grpclib.server import Stream
 from darse.build.context.transfer import FilePiece, PieceKind
 from darse.build.context_list import encode, records
 from darse.build.errors import BuildError
-from darse.buildkit.sessions import archived
+from darse.buildkit.sessions import archived, parts
 from darse.buildkit.sessions.archived import received_directory
 from darse.buildkit.sessions.packets import (
     DirectoryPatterns,
@@ -273,8 +273,14 @@ async def test_data_before_the_end_of_the_list_is_refused(way: Way) -> None:
         await received(client, way)
 
 
-@pytest.mark.parametrize(("entries", "size"), [(100, 1 << 20), (1_000_000, 2000)])
-async def test_a_list_without_end_is_refused_early(monkeypatch: pytest.MonkeyPatch, entries: int, size: int) -> None:
+@pytest.mark.parametrize(
+    ("entries", "size", "way"),
+    [(100, 1 << 20, received_directory), (1_000_000, 2000, received_directory), (100, 1 << 20, in_part)],
+)
+async def test_a_list_without_end_is_refused_early(
+    monkeypatch: pytest.MonkeyPatch, entries: int, size: int, way: Way
+) -> None:
+    monkeypatch.setattr(parts, "MOST_ENTRIES", entries)
     monkeypatch.setattr(archived, "MOST_ENTRIES", entries)
     monkeypatch.setattr(archived, "MOST_BYTES", size)
     sent = 0
@@ -288,7 +294,7 @@ async def test_a_list_without_end_is_refused_early(monkeypatch: pytest.MonkeyPat
                 await asyncio.sleep(0)  # both ends are on one loop
 
     with pytest.raises(BuildError, match="more than"):
-        await received(client)
+        await received(client, way)
     assert sent < 100_000
 
 
