@@ -400,7 +400,14 @@ def test_an_image_is_pushed_by_its_digest(project: Project) -> None:
         assert len(project.run(f"{name}@{digest}", "cat", "/now")) == 37
         project.build("-t", f"{name}:1", "--push", "--metadata-file", str(metadata)).ok()
         told = json.loads(metadata.read_text())["containerimage.digest"]
-        assert told in project.docker("buildx", "imagetools", "inspect", f"{name}:1").ok().out
+        shown = project.docker("buildx", "imagetools", "inspect", f"{name}:1").ok().out
+        assert told in shown
+        # buildx asks for provenance where nobody has said that there is to be none.
+        assert "attestation-manifest" in shown
+        facts = ("buildx", "imagetools", "inspect", "--format", "{{json .Provenance}}", f"{name}:1")
+        assert "slsa" in project.docker(*facts).ok().out.lower()
+        project.build("-t", f"{name}:2", "--push", "--provenance", "false").ok()
+        assert "attestation" not in project.docker("buildx", "imagetools", "inspect", f"{name}:2").ok().out
         refused = project.build(*remote[:3], output.replace(name, f"{name}:1"))
         assert "can't push tagged ref by digest" in refused.err
 

@@ -34,6 +34,8 @@ class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The builder's URL."""
     reproducible: bool = False
     """What the client says of the build."""
+    inline_only: bool = False
+    """The client asks on its own, and nobody has asked it: for images that leave the engine."""
 
     @property
     def predicate_type(self) -> str:
@@ -65,6 +67,7 @@ class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
             version=version,
             builder=fields.get("builder-id", ""),
             reproducible=fields.get("reproducible", "false") in _TRUE,
+            inline_only=fields.get("inline-only", "false") in _TRUE,
         )
 
 

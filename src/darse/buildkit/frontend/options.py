@@ -165,7 +165,4 @@ def _provenance(options: Mapping[str, str]) -> ProvenanceRequest | None:
     text = options.get(f"{_ATTEST}provenance")
     if text is None:
         return None
-    # What clients ask for that were asked for nothing: images of the engine's own store have none then.
-    if "inline-only=true" in text.split(","):
-        return None
     return ProvenanceRequest.parse(text) if text else ProvenanceRequest()

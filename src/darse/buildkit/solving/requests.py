@@ -26,7 +26,7 @@ from darse.build.solver import Solution
 from darse.buildkit.definitions import decode
 from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.exporters.archives import send_archive
-from darse.buildkit.exporters.images import export_to_store
+from darse.buildkit.exporters.images import export_to_store, is_set
 from darse.buildkit.exporters.saved_images import send_image
 from darse.buildkit.exporters.trees import send_tree
 from darse.buildkit.frontend.dockerfile import CONFIG
@@ -166,6 +166,8 @@ class SolveRequests:
     ) -> dict[str, str]:
         epoch = next((one.origin.request.source_date_epoch for _, one, _ in solved if one and one.origin), None)
         service, attributes = self._service, exporter.attributes
+        if not _leaves_engine(exporter):
+            results = [_without_unasked(result, one) for result, (_, one, _) in zip(results, solved, strict=True)]
         if exporter.kind in _STORE:
             return await export_to_store(service, build.confidences, attributes, results, epoch, build.report)
         if exporter.kind in ("oci", "docker"):
@@ -208,6 +210,20 @@ def _facts(
         started=reference.origin.started,
         finished=time.time(),
     )
+
+
+def _leaves_engine(exporter: Exporter) -> bool:
+    """Whether others get the image: in an archive of the form that has attestations, or from a registry."""
+    return exporter.kind == "oci" or (exporter.kind in _STORE and is_set(exporter.attributes, "push"))
+
+
+def _without_unasked(result: PlatformResult, reference: LazyReference | None) -> PlatformResult:
+    """Without a provenance that nobody has asked the client for.
+
+    It has the time and a number of the build: the engine's own image is to be the same as long as nothing changes.
+    """
+    asked = reference.origin.request.provenance if reference is not None and reference.origin is not None else None
+    return msgspec.structs.replace(result, provenance=None) if asked is not None and asked.inline_only else result
 
 
 def _exporters(message: Any) -> list[Exporter]:
