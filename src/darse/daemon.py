@@ -111,6 +111,7 @@ def _rebuild(config: EngineConfig) -> int:
 async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetector | None) -> None:
     # Imported late: a mistake in the options is answered without loading the engine.
     from darse.api.app import Api  # noqa: PLC0415
+    from darse.api.audit import open_audit  # noqa: PLC0415
     from darse.api.listeners import Listeners  # noqa: PLC0415
     from darse.api.server import ApiServer  # noqa: PLC0415
     from darse.engine.engine import Engine  # noqa: PLC0415
@@ -124,7 +125,8 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _dump_tasks, config)
     try:
         await engine.start()
-        api = Api(engine)
+        audit = open_audit(config)
+        api = Api(engine, audit)
         # gRPC comes by a request then, which authorization plugins see.
         server = ApiServer(api.handle, None if config.authorization_plugins else api.serve_http2)
         listeners = Listeners(config, server)
@@ -151,6 +153,8 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
             await api.drain(_DRAIN_SECONDS)
             await server.shutdown(_HANDLERS_SECONDS)
             await api.drain(_UNDO_SECONDS)
+            if audit is not None:
+                audit.close()
             if stalls is not None:
                 stalls.stop()
     finally:

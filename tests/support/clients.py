@@ -52,7 +52,7 @@ SOURCES = {
     ),
     "h2spec": Source("github.com/summerwind/h2spec", "v2.2.1+incompatible", "./cmd/h2spec"),
 }
-PACKAGES = {"dockerode": "4", "testcontainers": "11"}
+PACKAGES = {"axe-core": "4", "dockerode": "4", "testcontainers": "11"}
 
 
 # Go compiles so many packages at a time: each takes up to a gigabyte of memory, and other work goes on meanwhile.

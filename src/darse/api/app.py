@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from darse import aiohttp_server as web
+from darse.api.audit import RequestAudit
 from darse.api.authorization import Authorizer, check_answer
 from darse.api.errors import API_VERSION, HEADERS, TooLarge, error_response, status_of
 from darse.api.request_spans import VERSION, request_span
@@ -75,8 +76,10 @@ def all_routes() -> Routes:
 class Api:
     """Handles the requests of all listeners."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, audit: RequestAudit | None = None) -> None:
+        """audit: where requests that change something are recorded."""
         self._engine = engine
+        self._audit = audit
         self._routes = all_routes()
         self._authorizer = Authorizer(engine.plugins, engine.config.authorization_plugins)
         self._operations: set[asyncio.Future[None]] = set()
@@ -94,19 +97,25 @@ class Api:
         self._operations.add(operation)
         operation.add_done_callback(self._operations.discard)
         begun = time.perf_counter()
+        status, audited = 0, self._audit.begin(request) if self._audit is not None else None
         try:
             with request_span(self._routes, request) as answered:
                 response = await self._authorized(request, await self._answer(request))
                 answered(response.status)
+            status = response.status
             if _log.isEnabledFor(logging.DEBUG):
                 took = (time.perf_counter() - begun) * 1000
                 _log.debug("%s %s: %d in %.1f ms", request.method, request.raw_path, response.status, took)
             return response
         finally:
             connection.detach_from_drain()
+            if self._audit is not None and audited is not None:
+                self._audit.end(audited, status)
 
     def serve_http2(self, connection: ServerConnection) -> None:
         """Serve gRPC on a connection that is HTTP/2 from its beginning."""
+        if self._audit is not None:
+            self._audit.record_http2(connection.transport)
         task = asyncio.create_task(grpc.serve(self._engine, connection))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)

@@ -69,6 +69,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_plain_tcp: bool = False
     #: Where metrics are served, as ADDRESS:PORT; empty: nowhere.
     metrics_addr: str = ""
+    audit_log: Path | None = None
+    audit_log_max_size: int = 10 * 1024 * 1024
+    audit_log_max_file: int = 5
 
     live_restore: bool = True
     shutdown_timeout: int = 15

@@ -21,6 +21,12 @@ class RateLimit:
         """Nobody has asked for anything yet."""
         self._buckets.clear()
 
+    def refund(self, key: str) -> None:
+        """What was taken last does not count."""
+        if key in self._buckets:
+            left, moment = self._buckets[key]
+            self._buckets[key] = (min(self._burst, left + 1), moment)
+
     def allows(self, key: str) -> bool:
         """Whether there is one more for this key; it is taken then."""
         now = self._clock()

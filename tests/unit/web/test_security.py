@@ -122,6 +122,11 @@ def test_a_logout_ends_the_session(served: WebServer, as_role: AsRole) -> None:
     assert len(served.dashboard.sessions) == 0
 
 
+def test_logins_that_are_right_do_not_count(served: WebServer, browser: WebBrowser) -> None:
+    for _ in range(10):
+        assert browser.post("/login", {"token": served.dashboard.sessions.new_token()}).status == 303
+
+
 def test_passwords_cannot_be_guessed_fast(browser: WebBrowser) -> None:
     statuses = [browser.post("/login", {"token": str(number)}).status for number in range(8)]
     assert statuses == [403] * 6 + [429] * 2

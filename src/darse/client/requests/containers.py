@@ -195,6 +195,12 @@ def start_exec(exec_id: str, *, terminal: bool = False) -> AttachRequest:
     return AttachRequest("POST", f"/exec/{quote(require_name(exec_id, 'exec'))}/start", bytes, {}, body)
 
 
+def resize_exec(exec_id: str, *, height: int, width: int) -> ApiRequest[None]:
+    """Tell an exec's terminal its size, in characters."""
+    path = f"/exec/{quote(require_name(exec_id, 'exec'))}/resize"
+    return ApiRequest("POST", path, type(None), {"h": height, "w": width})
+
+
 def inspect_exec(exec_id: str) -> ApiRequest[ExecInspect]:
     """What became of an exec."""
     return ApiRequest("GET", f"/exec/{quote(require_name(exec_id, 'exec'))}/json", ExecInspect)

@@ -55,6 +55,20 @@ OPTIONS = (
         "add-runtime", "pairs", v.runtimes, "Register an additional OCI runtime: NAME=PATH", "runtimes", value="runtime"
     ),
     Option("allow-plain-tcp", "flag", v.same("allow_plain_tcp"), "Serve tcp without TLS"),
+    Option("audit-log", "text", v.path("audit_log"), "Record requests that change something in this file"),
+    Option(
+        "audit-log-max-file",
+        "number",
+        v.number("audit_log_max_file", least=1),
+        "Files of the audit log that are kept, with the open one (default 5)",
+    ),
+    Option(
+        "audit-log-max-size",
+        "text",
+        v.size("audit_log_max_size"),
+        'Size at which a new file of the audit log is begun (default "10m")',
+        value="bytes",
+    ),
     Option(
         "authorization-plugin",
         "list",

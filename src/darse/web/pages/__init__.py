@@ -5,6 +5,7 @@ from __future__ import annotations
 from darse.web.pages import (
     account,
     builds,
+    console,
     container_views,
     containers,
     events,
@@ -24,6 +25,7 @@ def all_pages() -> PageRoutes:
         account,
         overview,
         containers,
+        console,
         container_views,
         images,
         volumes,

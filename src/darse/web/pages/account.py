@@ -39,6 +39,8 @@ async def login(visit: Visit) -> StreamResponse:
     if found is None:
         has_users = dashboard.options.users is not None
         return visit.render("login.html", status=403, failed=True, has_users=has_users)
+    dashboard.logins.refund(visit.request.remote or "")
+    dashboard.all_logins.refund("")
     dashboard.sessions.end(visit.request.cookies.get(dashboard.cookie, ""))
     number, visit.current_session = dashboard.sessions.begin(*found)
     response = visit.redirect("/")
