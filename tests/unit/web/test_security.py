@@ -234,7 +234,7 @@ def test_every_answer_has_its_policy(admin: WebBrowser, browser: WebBrowser) -> 
         assert "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Frame-Options"] == "DENY"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert answer.headers["Server"] == "darse"
 
 
