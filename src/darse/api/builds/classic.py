@@ -9,7 +9,7 @@ not.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from darse.api.progress import Message, pull_event
 from darse.build.dockerfile.convert import DockerfileStep
@@ -27,10 +27,15 @@ class ClassicMessages:
     """Makes the messages of one build."""
 
     def __init__(self) -> None:
-        self._steps: list[_Step] = []
-        self._of_vertex: dict[str, list[_Step]] = {}
+        self._planned: Sequence[DockerfileStep] = ()
+        self._steps: dict[int, _Step] = {}
+        """Those that something is known of, until all was said of them: there may be fifty thousand."""
+        self._of_lines: dict[tuple[int, int], list[str]] = {}
+        self._of_vertex: dict[str, list[int]] = {}
         self._definition: Definition | None = None
+        self._started: set[str] = set()
         self._done: set[str] = set()
+        self._is_over = False
         self._current = 0
         self._is_open = False
         self._tree = ""
@@ -46,19 +51,19 @@ class ClassicMessages:
             case BuildWarned():
                 yield _stream(f"[Warning] {event.warning}\n")
             case VertexStarted():
-                for step in self._of_vertex.get(event.vertex, ()):
-                    step.started = True
+                self._started.add(event.vertex)
+                for number in self._later(event.vertex):
+                    self._step(number).started = True
             case VertexLog():
-                for step in self._of_vertex.get(event.vertex, ()):
-                    step.write(event.stream, event.data)
+                for number in self._later(event.vertex):
+                    self._step(number).write(event.stream, event.data)
             case VertexCompleted(error=""):
                 self._complete(event.vertex)
         yield from self._advance()
 
     def result(self, built: BuiltImage) -> Iterator[Message]:
         """The last messages."""
-        for step in self._steps:
-            step.left.clear()
+        self._is_over = True
         yield from self._advance()
         if built.id:
             yield {"aux": {"ID": built.id}}
@@ -76,15 +81,28 @@ class ClassicMessages:
 
     def _plan(self, planned: BuildPlanned) -> None:
         definition = self._definition = planned.definition
-        of_lines: dict[tuple[int, int], list[str]] = {}
+        self._planned = planned.steps
         for digest, metadata in definition.metadata.items():
             for lines in metadata.lines:
-                of_lines.setdefault(lines, []).append(digest)
-        for one in planned.steps:
-            step = _Step(one, of_lines.get(one.lines, []), definition)
-            self._steps.append(step)
-            for vertex in step.left:
-                self._of_vertex.setdefault(vertex, []).append(step)
+                self._of_lines.setdefault(lines, []).append(digest)
+        for number, step in enumerate(planned.steps):
+            for vertex in self._of_lines.get(step.lines, ()):
+                self._of_vertex.setdefault(vertex, []).append(number)
+
+    def _later(self, vertex: str) -> list[int]:
+        """The steps of a vertex of which something is still to be said."""
+        return [number for number in self._of_vertex.get(vertex, ()) if number >= self._current]
+
+    def _step(self, number: int) -> _Step:
+        step = self._steps.get(number)
+        if step is None:
+            assert self._definition is not None
+            planned = self._planned[number]
+            vertices = self._of_lines.get(planned.lines, [])
+            step = self._steps[number] = _Step(planned, vertices, self._definition)
+            step.left -= self._done
+            step.started = not self._started.isdisjoint(vertices)
+        return step
 
     def _complete(self, vertex: str) -> None:
         """What nobody asked for any more, because what is made of it was in the cache, is complete with that."""
@@ -94,28 +112,30 @@ class ClassicMessages:
             if done in self._done:
                 continue
             self._done.add(done)
-            for step in self._of_vertex.get(done, ()):
-                step.left.discard(done)
+            for number in self._of_vertex.get(done, ()):
+                if number in self._steps:
+                    self._steps[number].left.discard(done)
             if self._definition is not None and done in self._definition.vertices:
                 stack += [edge.vertex for edge in self._definition.vertices[done].inputs]
 
     def _advance(self) -> Iterator[Message]:
         """What can be said of the steps whose turn it is."""
-        while self._current < len(self._steps):
-            step = self._steps[self._current]
+        while self._current < len(self._planned):
+            step = self._step(self._current)
             if not self._is_open:
                 self._is_open = True
-                yield _stream(f"Step {self._current + 1}/{len(self._steps)} : {step.text}")
+                yield _stream(f"Step {self._current + 1}/{len(self._planned)} : {step.text}")
                 yield _stream("\n")
                 if step.triggers:
                     yield _stream(f"# Executing {step.triggers} build trigger{'s' if step.triggers > 1 else ''}\n")
             yield from step.progress()
-            if step.left:
+            if step.left and not self._is_over:
                 return
             yield from step.end()
             self._tree = step.last or self._tree
             if self._tree:
                 yield _stream(f" ---> {_short(self._tree)}\n")
+            del self._steps[self._current]
             self._current += 1
             self._is_open = False
 

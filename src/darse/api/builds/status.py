@@ -45,6 +45,7 @@ class StatusMessages:
 
     def __init__(self) -> None:
         self._definition: Definition | None = None
+        self._order: dict[str, int] = {}
         self._started: dict[str, str] = {}
         self._done: set[str] = set()
         self._layers: dict[str, str] = {}
@@ -58,6 +59,7 @@ class StatusMessages:
                 self._dockerfile = event
             case BuildPlanned():
                 self._definition = event.definition
+                self._order = {digest: number for number, digest in enumerate(event.definition.vertices)}
                 yield {"vertexes": [self._vertex(digest, "") for digest in event.definition.vertices]}
             case VertexStarted():
                 self._started[event.vertex] = now
@@ -165,9 +167,8 @@ class StatusMessages:
                     seen.add(edge.vertex)
                     stack.append(edge.vertex)
         self._done |= seen
-        for digest in self._definition.vertices:
-            if digest in seen and digest not in self._started:
-                yield {**self._vertex(digest, ""), "started": now, "completed": now, "cached": True}
+        for digest in sorted(seen - self._started.keys(), key=self._order.__getitem__):
+            yield {**self._vertex(digest, ""), "started": now, "completed": now, "cached": True}
 
     def _transfer(self, vertex: str, event: LayerProgress, now: str) -> dict[str, Any]:
         started = self._layers.setdefault(event.layer, now)

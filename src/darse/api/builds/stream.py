@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from typing import Any, Protocol, TypeAlias
@@ -18,6 +19,7 @@ Build: TypeAlias = Callable[[BuildReport], Coroutine[Any, Any, BuiltImage]]
 _BACKLOG = 8 << 20
 # Seconds in which messages come that are sent together.
 _TOGETHER = 0.003
+_AT_ONCE = 500
 _CLIPPED = b"\n[output clipped: the client reads too slowly]\n"
 
 
@@ -87,7 +89,7 @@ async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[list
                 # What comes at once is sent at once; the first is not kept waiting.
                 await asyncio.wait({task}, timeout=_TOGETHER)
             is_over = task.done()
-            if messages := [message for event in backlog.take() for message in form.of(event)]:
+            for messages in _together(message for event in backlog.take() for message in form.of(event)):
                 begun = True
                 yield messages
             if is_over:
@@ -99,11 +101,18 @@ async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[list
                 raise InvalidParameter(str(error)) from error
             yield [form.failure(error)]
             return
-        yield list(form.result(built))
+        for messages in _together(form.result(built)):
+            yield messages
     finally:
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
+
+
+def _together(messages: Iterator[Message]) -> Iterator[list[Message]]:
+    """Some at a time, so that others are served between them: a Dockerfile may have fifty thousand steps."""
+    while some := list(itertools.islice(messages, _AT_ONCE)):
+        yield some
 
 
 def _result(task: asyncio.Task[BuiltImage]) -> BuiltImage:

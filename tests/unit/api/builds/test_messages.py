@@ -189,3 +189,22 @@ async def test_the_typed_stream_has_every_vertex_with_its_end() -> None:
     again = [vertex async for vertex in status(engine, "FROM busybox\nRUN one\nRUN two\n")]
     ended = {one["name"]: one.get("cached", False) for one in again if "completed" in one}
     assert ended == {f"[1/3] FROM {BASE}": True, "[2/3] RUN one": True, "[3/3] RUN two": True}
+
+
+async def test_many_steps_hold_the_loop_for_no_longer_than_few() -> None:
+    """A Dockerfile may have fifty thousand that change no file: what is said of them is made and sent in parts."""
+    text = "FROM busybox\n" + "".join(f"ENV A{number % 9}={number}\n" for number in range(2_000))
+    found = await converted(text, FakeImages())
+    planned = BuildPlanned(found.steps, found.definition)
+
+    async def build(report: BuildReport) -> BuiltImage:
+        report(planned)
+        return BuiltImage(IMAGE)
+
+    form = ClassicMessages()
+    assert len(list(form.of(planned))) < 10
+    assert len(form._steps) <= 1
+    parts = [messages async for messages in build_messages(build, ClassicMessages())]
+    assert max(map(len, parts)) <= 500
+    lines = text_of([message for messages in parts for message in messages])
+    assert lines[-3:] == ["Step 2001/2001 : ENV A1=1999", " ---> ID", f"Successfully built {IMAGE[7:19]}"]
