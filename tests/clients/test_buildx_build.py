@@ -198,7 +198,7 @@ def test_progress_of_stages_beside_each_other_overlaps(project: Project) -> None
     assert max(one[0], two[0]) < min(one[1], two[1])
 
 
-@pytest.mark.parametrize("instants", [8, pytest.param(100, marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("instants", [8, pytest.param(100, marks=[pytest.mark.heavy, pytest.mark.timeout(1800)])])
 def test_a_client_that_is_killed_leaves_nothing_running(
     project: Project, instants: int, tell: Callable[[str], None]
 ) -> None:
