@@ -29,6 +29,7 @@ from darse.api.routes import (
     images,
     networks,
     observation,
+    plugins,
     system,
     system_check,
     volume_data,
@@ -67,6 +68,7 @@ def all_routes() -> Routes:
         networks,
         volumes,
         volume_data,
+        plugins,
         cluster,
     ):
         routes.extend(module.ROUTES)

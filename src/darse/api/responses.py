@@ -89,15 +89,18 @@ async def progress(
     *,
     interruptible: bool = False,
     errors_inside: bool = False,
+    headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Send JSON messages, a line each; those of a list together.
 
     What fails before the first is a plain error; later, an error message.
     The operation ends when the client leaves, and if it is `interruptible` when the engine stops. With `errors_inside`
-    every failure is a message: clients of some operations look for it there only.
+    every failure is a message: clients of some operations look for it there only. `headers` are `stream`'s.
     """
     pieces = _lines(messages, begun=errors_inside)
-    return await stream(request, pieces, "application/json", patience=None, interruptible=interruptible)
+    return await stream(
+        request, pieces, "application/json", patience=None, interruptible=interruptible, headers=headers
+    )
 
 
 async def _lines(

@@ -103,7 +103,9 @@ class Dependencies(msgspec.Struct, frozen=True):
         return {**(record.config.Labels or {}), "image": record.image_reference, "name": record.name}
 
     def publish(self, container: Container, action: str, **more: object) -> None:
-        """Publish an event about a container."""
+        """Publish an event about a container; those of the engine's own are nobody's concern."""
+        if container.record.plugin:
+            return
         self.events.publish("container", action, container.id, {**self.event_attributes(container), **more})
 
     def notify_ended(self, container_id: str) -> None:

@@ -75,7 +75,7 @@ class ContainerListing:
         everything = everything or limit > 0 or chosen.shows_stopped
         containers = [
             container
-            for container in sorted(self._store, key=lambda one: -one.record.created_ns)
+            for container in sorted(self._store.shown(), key=lambda one: -one.record.created_ns)
             if (everything or container.state.active) and chosen.matches(container)
         ]
         shown = containers[:limit] if limit > 0 else containers

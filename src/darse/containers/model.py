@@ -70,6 +70,8 @@ class Record(msgspec.Struct, kw_only=True):
     endpoints: dict[str, EndpointSettings]
     mounts: list[MountPlan]
     links: list[ContainerLink] = msgspec.field(default_factory=list)
+    # The id of the managed plugin that it runs: a container of the engine's own, which no list and no name shows.
+    plugin: str = ""
 
     @property
     def command(self) -> list[str]:

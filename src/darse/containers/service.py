@@ -17,6 +17,7 @@ from darse.containers.filesystem.checkpoints import CheckpointPlace, Checkpoints
 from darse.containers.filesystem.commit import Commits
 from darse.containers.health.monitor import HealthMonitor
 from darse.containers.lifecycle.create import Creation, check_name
+from darse.containers.lifecycle.hidden import HiddenContainers
 from darse.containers.lifecycle.oom import OutOfMemory
 from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.service import Lifecycle
@@ -68,6 +69,7 @@ class ContainerService:
         self._rotation = LogRotation(context, unsent)
         self._shipping = Shipping(context, self._rotation, unsent)
         self.transient = TransientContainers(context)
+        self.hidden = HiddenContainers(context, self._creation, self.lifecycle, self._removal)
         self.recovery = ContainerRecovery(
             context, self.lifecycle, self.execs, self._shipping, self.transient, self._auto_remove
         )

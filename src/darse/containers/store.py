@@ -64,7 +64,11 @@ class ContainerStore:
         return (one for one in self.everything() if one.state.status is not Status.CREATING)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for _ in self.shown())
+
+    def shown(self) -> Iterator[Container]:
+        """Those that clients see: all but the engine's own."""
+        return (one for one in self if not one.record.plugin)
 
     def with_links(self) -> list[Container]:
         """Those that were created with links to others."""
@@ -93,12 +97,13 @@ class ContainerStore:
         Raises NotFound, and InvalidParameter for an abbreviation that several ids share.
         """
         found = self.find(reference)
-        if found is not None:
+        if found is not None and not found.record.plugin:
             return found
         if may_be_id_prefix(reference):
             at = bisect.bisect_left(self._sorted_ids, reference)
             matches = [one for one in self._sorted_ids[at : at + 2] if one.startswith(reference)]
-            if len(matches) == 1 and (found := self.find(matches[0])) is not None:
+            found = self.find(matches[0]) if len(matches) == 1 else None
+            if found is not None and not found.record.plugin:
                 return found
             if len(matches) > 1:
                 raise InvalidParameter(f"multiple IDs found with provided prefix: {reference}")
@@ -171,7 +176,7 @@ class ContainerStore:
     def counts(self) -> dict[Status, int]:
         """How many containers there are in each state."""
         counts = dict.fromkeys(Status, 0)
-        for container in self:
+        for container in self.shown():
             counts[container.state.status] += 1
         return counts
 

@@ -32,6 +32,8 @@ from darse.images.layers import disk_usage, store
 from darse.images.snapshots import service, snapshotter
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, is_mount_point, private_bind, unmount
+from darse.managed_plugins import ManagedPlugins
+from darse.managed_plugins import model as managed_plugins_model
 from darse.networks import NetworkService
 from darse.networks import store as network_store
 from darse.plugins import SOCKETS, PluginClient
@@ -64,6 +66,7 @@ SCHEMAS = (
     object_references.SCHEMA,
     unfinished.SCHEMA,
     build_tables.SCHEMA,
+    managed_plugins_model.SCHEMA,
 )
 #: The database's name in the data root.
 DATABASE = "state.sqlite"
@@ -144,6 +147,8 @@ class Engine:
         )
         self.containers = ContainerService(self.context)
         self.execs = self.containers.execs
+        self.managed_plugins = ManagedPlugins(self.context, self.containers.hidden, self.registries)
+        self.plugins.managed = self.managed_plugins.found
         self.builds = Builds(self.context, self.containers, self.registries)
         self.system = SystemService(self.context, self.containers, self.builds, self.recovery)
 
@@ -171,6 +176,8 @@ class Engine:
         unmount_mapped(self.config.exec_root / _REMAPPED)
         self.id_mapping.open([self.config.data_root / name for name in _SHOWN_TO_REMAPPED])
         await self.containers.recovery.remove_finished()
+        # Before the containers that may need them.
+        await self.managed_plugins.open()
         await self.containers.open()
         self.images.trash.empty_in_background()
         self.volumes.trash.empty_in_background()
@@ -188,6 +195,7 @@ class Engine:
             await self.networks.remove_networks_from_host()
         await self.networks.close()
         await self.volumes.mounting.close()
+        await self.managed_plugins.close()
         await self.plugins.close()
         self._threads.close()
         if not await executors.drain(_DRAIN_SECONDS):

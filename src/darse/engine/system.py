@@ -252,7 +252,7 @@ class SystemService:
         ]
         for finding in findings:
             yield finding
-        containers = [container.id for container in self._context.store]
+        containers = [container.id for container in self._context.store.shown()]
         async for message in self._context.images.fsck.check(containers, repair=repair):
             if message.doing == "done":
                 message.findings += len(findings)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -41,6 +41,20 @@ class _Failure(msgspec.Struct):
     Err: str = ""
 
 
+class ManagedPlugin(NamedTuple):
+    """Where a plugin that the engine itself runs is reached, what it implements, and where on the host its directories
+    are: `host_path` is None for one that the host does not see.
+    """
+
+    address: PluginAddress
+    implements: list[str]
+    host_path: Callable[[str], str | None]
+
+
+def _none_is_managed(_: str) -> ManagedPlugin | None:
+    return None
+
+
 class PluginClient:
     """The plugins of this host, each found when it is first needed."""
 
@@ -50,14 +64,42 @@ class PluginClient:
         self._folders = folders
         self._implements: dict[str, list[str]] = {}
         self._sessions: dict[PluginAddress, aiohttp.ClientSession] = {}
+        #: Finds the plugins that the engine runs, by name. Raises NotFound for one that is disabled.
+        self.managed: Callable[[str], ManagedPlugin | None] = _none_is_managed
 
     async def activate(self, name: str, kind: str) -> None:
         """Have a plugin that implements `kind`. Raises NotFound when there is none, and PluginError."""
+        if (managed := self.managed(name)) is not None:
+            self._refuse_other(name, kind, managed.implements)
+            return
         if name not in self._implements:
             answer = await self._call(name, "Plugin.Activate", None, _Activated, CALL_SECONDS)
             self._implements[name] = answer.Implements
-        if kind not in self._implements[name]:
-            raise NotFound(f'plugin "{name}" does not implement "{kind}", but {", ".join(self._implements[name])}')
+        self._refuse_other(name, kind, self._implements[name])
+
+    @staticmethod
+    def _refuse_other(name: str, kind: str, implemented: list[str]) -> None:
+        if kind not in implemented:
+            raise NotFound(f'plugin "{name}" does not implement "{kind}", but {", ".join(implemented)}')
+
+    def host_path(self, name: str, path: str) -> str:
+        """Where on the host a directory is that a plugin names. Raises PluginError when the host does not see it."""
+        managed = self.managed(name)
+        if managed is None:
+            return path
+        found = managed.host_path(path)
+        if found is None:
+            raise PluginError(f"plugin {name} names {path!r}, which is not in its propagated mount")
+        return found
+
+    async def _find(self, name: str) -> PluginAddress:
+        managed = self.managed(name)
+        if managed is not None:
+            return managed.address
+        address = await executors.storage.run(find_plugin, name, self._sockets, self._folders)
+        if address is None:
+            raise NotFound(f'plugin "{name}" not found')
+        return address
 
     async def call(
         self,
@@ -87,9 +129,7 @@ class PluginClient:
         import aiohttp  # noqa: PLC0415 - `activate` has it imported in a thread
 
         await self.activate(name, kind)
-        address = await executors.storage.run(find_plugin, name, self._sockets, self._folders)
-        if address is None:
-            raise NotFound(f'plugin "{name}" not found')
+        address = await self._find(name)
         data, headers = msgspec.json.encode(arguments), {"Accept": _MEDIA_TYPE, "Content-Type": _MEDIA_TYPE}
         url = self._url(address, f"{kind}.{method}")
         try:
@@ -128,9 +168,7 @@ class PluginClient:
         data = b"" if arguments is None else msgspec.json.encode(arguments)
         pause = 0.05
         while True:
-            address = await executors.storage.run(find_plugin, name, self._sockets, self._folders)
-            if address is None:
-                raise NotFound(f'plugin "{name}" not found')
+            address = await self._find(name)
             try:
                 return await self._exchange(address, method, data)
             except aiohttp.ClientConnectorError as error:

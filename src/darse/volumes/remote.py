@@ -10,6 +10,7 @@ of one volume or of one mount; who needs another one does not wait.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from typing import Any, TypeVar
@@ -102,6 +103,8 @@ class RemoteVolumeDriver:
         except PluginRefused:
             return None
         if found is not None:
+            with contextlib.suppress(PluginError):  # until it is mounted, the host need not see it
+                found.Mountpoint = self._plugins.host_path(self.name, found.Mountpoint) if found.Mountpoint else ""
             self._mountpoints[volume] = found.Mountpoint
         return found
 
@@ -115,6 +118,7 @@ class RemoteVolumeDriver:
         place = (await self._call("Mount", {"Name": volume, "ID": mount_id}, _Mounted, _SLOW_SECONDS)).Mountpoint
         if not place.startswith("/") or "\0" in place:
             raise PluginError(f"volume plugin {self.name} names no mount point of volume {volume}: {place!r}")
+        place = self._plugins.host_path(self.name, place)
         self._mountpoints[volume] = place
         return place
 

@@ -95,6 +95,7 @@ def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
         registries=refusing,
         networks=refusing,
         volumes=refusing,
+        managed_plugins=refusing,
         execs=refusing,
         system=refusing,
         events=EventLog(state),

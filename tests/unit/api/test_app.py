@@ -189,5 +189,3 @@ async def test_outside_of_a_swarm(served: Served) -> None:
     answer = await served.request("GET", "/services")
     assert answer.status == 503
     assert answer.message.startswith("This node is not a swarm manager.")
-    assert (await served.request("GET", "/plugins")).json == []
-    assert (await served.request("GET", "/plugins/a/b:c/json")).message == 'plugin "a/b:c" not found'

@@ -38,6 +38,8 @@ _ARGUMENTS = {
     "image import": ["{}/archive"],
     "image load": ["-i", "{}/archive"],
     "image save": ["-o", "{}/saved", "i"],
+    "plugin create": ["p", "{}/plugin"],
+    "plugin install": ["--grant-all-permissions", "p"],
     "volume export": ["-o", "{}/exported", "v"],
     "volume import": ["v", "{}/archive"],
     "login": ["-u", "user", "-p", "secret", "localhost:1"],
@@ -55,6 +57,8 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DARSE_HOST", f"unix://{tmp_path}/fake.sock")
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("DARSE_RECONNECT", "0.1")
+    (tmp_path / "plugin" / "rootfs").mkdir(parents=True)
+    (tmp_path / "plugin" / "config.json").write_text("{}")
     (tmp_path / "archive").write_bytes(bytes(10240))
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
     built = "b: {image: b, build: ., develop: {watch: [{path: ., action: rebuild}]}}"

@@ -206,6 +206,21 @@ TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
         "1234566",
     ),
     (
+        ["plugin", "ls"],
+        {
+            ("GET", "/plugins"): [
+                {
+                    "Id": "0123456789abcdef" * 4,
+                    "Name": _NAME,
+                    "Enabled": True,
+                    "PluginReference": _NAME,
+                    "Config": {"Description": "words " * 30},
+                }
+            ]
+        },
+        "0123456789ab",
+    ),
+    (
         ["volume", "graph"],
         {
             ("GET", "/volumes"): {"Volumes": [{"Name": _NAME, "Driver": "local"}], "Warnings": None},
@@ -247,6 +262,7 @@ NONE = frozenset(
         *(f"image {word}" for word in "build import inspect load prune pull push rm save tag".split()),
         *(f"manifest {word}" for word in "annotate create inspect push rm".split()),
         *(f"network {word}" for word in "connect create disconnect inspect prune rm".split()),
+        *(f"plugin {word}" for word in "create disable enable inspect install push rm set upgrade".split()),
         *(f"volume {word}" for word in "clone create export import inspect prune restore rm snapshot".split()),
         *(f"system {word}" for word in "dial-stdio events restart prune".split()),
         *("login", "logout", "inspect"),

@@ -1,4 +1,4 @@
-"""`/swarm` and what belongs to it, and `/plugins`, as an engine outside of any cluster has them.
+"""`/swarm` and what belongs to it, as an engine outside of any cluster has them.
 
 The answers are dockerd's on a node that has joined no swarm, which is what this engine is: clients find out that way
 that there is none.
@@ -7,9 +7,8 @@ that there is none.
 from __future__ import annotations
 
 from darse import aiohttp_server as web
-from darse.api.responses import json_response
 from darse.api.routing import Call, Routes
-from darse.core.errors import NotFound, NotImplementedHere, Unavailable
+from darse.core.errors import NotImplementedHere, Unavailable
 
 ROUTES = Routes()
 _MANAGERS = (
@@ -45,26 +44,7 @@ _MANAGERS = (
 _LATER = (
     ("POST", "/swarm/init"),
     ("POST", "/swarm/join"),
-    ("GET", "/plugins/privileges"),
-    ("POST", "/plugins/pull"),
-    ("POST", "/plugins/create"),
 )
-_ONE_PLUGIN = (
-    ("GET", "/plugins/{name}/json"),
-    ("DELETE", "/plugins/{name}"),
-    ("POST", "/plugins/{name}/enable"),
-    ("POST", "/plugins/{name}/disable"),
-    ("POST", "/plugins/{name}/upgrade"),
-    ("POST", "/plugins/{name}/push"),
-    ("POST", "/plugins/{name}/set"),
-)
-
-
-@ROUTES.add("GET", "/plugins")
-async def list_plugins(call: Call) -> web.StreamResponse:
-    """List managed plugins; none can be installed yet."""
-    del call
-    return json_response([])
 
 
 @ROUTES.add("POST", "/swarm/leave")
@@ -82,10 +62,6 @@ async def _not_a_manager(call: Call) -> web.StreamResponse:
     )
 
 
-async def _no_such_plugin(call: Call) -> web.StreamResponse:
-    raise NotFound(f'plugin "{call.match["name"]}" not found')
-
-
 async def not_here_yet(call: Call) -> web.StreamResponse:
     """Say that a later version brings this; clients read 501 as "not here"."""
     text = f"{call.request.method} {call.request.path} is not part of this version of darse"
@@ -94,6 +70,6 @@ async def not_here_yet(call: Call) -> web.StreamResponse:
     raise NotImplementedHere(text)
 
 
-for _routes, _handler in ((_MANAGERS, _not_a_manager), (_ONE_PLUGIN, _no_such_plugin), (_LATER, not_here_yet)):
+for _routes, _handler in ((_MANAGERS, _not_a_manager), (_LATER, not_here_yet)):
     for _method, _template in _routes:
         ROUTES.add(_method, _template)(_handler)

@@ -119,6 +119,20 @@ COMMANDS = {
     "network ls": IndexEntry("darse.cli.commands.networks", "List networks"),
     "network prune": IndexEntry("darse.cli.commands.networks", "Remove all unused networks"),
     "network rm": IndexEntry("darse.cli.commands.networks", "Remove one or more networks"),
+    "plugin create": IndexEntry(
+        "darse.cli.commands.plugins",
+        "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and rootfs "
+        "directory.",
+    ),
+    "plugin disable": IndexEntry("darse.cli.commands.plugins", "Disable a plugin"),
+    "plugin enable": IndexEntry("darse.cli.commands.plugins", "Enable a plugin"),
+    "plugin inspect": IndexEntry("darse.cli.commands.plugins", "Display detailed information on one or more plugins"),
+    "plugin install": IndexEntry("darse.cli.commands.plugins", "Install a plugin"),
+    "plugin ls": IndexEntry("darse.cli.commands.plugins", "List plugins"),
+    "plugin push": IndexEntry("darse.cli.commands.plugins", "Push a plugin to a registry"),
+    "plugin rm": IndexEntry("darse.cli.commands.plugins", "Remove one or more plugins"),
+    "plugin set": IndexEntry("darse.cli.commands.plugins", "Change settings for a plugin"),
+    "plugin upgrade": IndexEntry("darse.cli.commands.plugins", "Upgrade an existing plugin"),
     "volume clone": IndexEntry("darse.cli.commands.volumes", "Make another volume with the files of one"),
     "volume create": IndexEntry("darse.cli.commands.volumes", "Create a volume"),
     "volume du": IndexEntry("darse.cli.commands.volumes", "Show what in a volume takes the room"),
@@ -256,6 +270,8 @@ ALIASES = {
     "image remove": "image rm",
     "network list": "network ls",
     "network remove": "network rm",
+    "plugin list": "plugin ls",
+    "plugin remove": "plugin rm",
     "volume list": "volume ls",
     "volume remove": "volume rm",
 }
@@ -269,6 +285,7 @@ GROUPS = {
     "image": "Manage images",
     "manifest": "Manage image manifests and manifest lists",
     "network": "Manage networks",
+    "plugin": "Manage plugins",
     "system": "Manage the engine",
     "volume": "Manage volumes",
 }

@@ -69,7 +69,7 @@ class Creation:
         context = self._context
         if not request.Image:
             raise InvalidParameter("config must name an image: Image is empty")
-        host = self._with_defaults(request.HostConfig)
+        host = self.with_defaults(request.HostConfig)
         warnings = self._check_options(request, host)
         if is_plugin(host.LogConfig.Type):
             await check_plugin(context.plugins, host.LogConfig.Type)
@@ -140,7 +140,8 @@ class Creation:
         volumes = self._context.volumes
         await volumes.delete_volume_data(volumes.discard_anonymous(container.record.mounts))
 
-    def _with_defaults(self, given: HostConfig) -> HostConfig:
+    def with_defaults(self, given: HostConfig) -> HostConfig:
+        """A host config with what the engine and its host add to it."""
         config, facts = self._context.config, self._context.facts
         host = msgspec.structs.replace(given)
         host.NetworkMode = "bridge" if given.NetworkMode in ("", "default") else given.NetworkMode

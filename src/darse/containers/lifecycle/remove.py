@@ -79,7 +79,7 @@ class Removal:
         """Remove every container that does not run and matches."""
         deleted, reclaimed = [], 0
         until = filters.until_ns()
-        for container in self._context.store:
+        for container in self._context.store.shown():
             labels = container.record.config.Labels
             if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
                 continue

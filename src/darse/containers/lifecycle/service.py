@@ -96,6 +96,14 @@ class Lifecycle:
         self._watch(container, monitor)
         self._context.listeners.started(container)
 
+    async def start_early(self, container: Container) -> None:
+        """Start a container that others stand on, before restart policies have their turn. Raises as `start`."""
+        if container.state.status is Status.RESTARTING:
+            self._restarts.cancel(container)
+            await self._start_again(container)
+        elif not container.state.active:
+            await self.start(container)
+
     async def _start_again(self, container: Container) -> None:
         """Start a container whose turn has come by its restart policy."""
         context = self._context

@@ -35,6 +35,7 @@ MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
 MS_RELATIME = 1 << 21
 MNT_DETACH = 2
 _FLAG_NAMES = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "relatime": MS_RELATIME}
@@ -104,6 +105,15 @@ def private_bind(path: Path) -> None:
             mount(str(path), str(path), "", MS_BIND)
     with trace.step("mount", f"make {path} private", "mount", "--make-private", str(path)):
         mount("", str(path), "", MS_PRIVATE)
+
+
+def shared_bind(path: Path) -> None:
+    """Make `path` a mount point of its own whose mounts appear wherever else it is mounted, and the other way round."""
+    if not is_mount_point(path):
+        with trace.step("mount", f"bind {path} on itself", "mount", "--bind", str(path), str(path)):
+            mount(str(path), str(path), "", MS_BIND)
+    with trace.step("mount", f"make {path} shared", "mount", "--make-shared", str(path)):
+        mount("", str(path), "", MS_SHARED)
 
 
 def bind_read_only(source: Path, target: Path) -> None:

@@ -1,0 +1,297 @@
+"""Commands about managed plugins."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.invocation import Invocation, confirm
+from darse.cli.errors import CliError
+from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, natural, write
+from darse.cli.output.inspect import Found
+from darse.cli.output.inspect import inspect as print_objects
+from darse.cli.output.plugin_rows import HEADINGS, PluginRow
+from darse.cli.output.progress import display
+from darse.cli.settings import credentials
+from darse.client.http import quote, require_name
+from darse.image_spec import references
+
+_TABLE = "table {{.ID}}\t{{.Name}}\t{{.Description}}\t{{.Enabled}}"
+_PIECE = 256 * 1024
+
+
+def _path(plugin: str, what: str = "") -> str:
+    name = quote(require_name(plugin, "plugin"), safe="/:@")
+    return f"/plugins/{name}/{what}" if what else f"/plugins/{name}"
+
+
+def list_plugins(invocation: Invocation) -> int:
+    """Print the plugins."""
+    options = invocation.options
+    plugins = invocation.client.call("GET", "/plugins", {"filters": parse_filters(options.filter)}) or []
+    source = options.format
+    if source in ("", "table"):
+        source = "{{.ID}}" if options.quiet else _TABLE
+    rows = (
+        PluginRow(one, truncate=not options.no_trunc) for one in sorted(plugins, key=lambda one: natural(one["Name"]))
+    )
+    write(source, rows, HEADINGS, may_fit=source == _TABLE)
+    return 0
+
+
+def inspect(invocation: Invocation) -> int:
+    """Print plugins in detail."""
+
+    def get(name: str) -> Found:
+        return Found(invocation.client.call("GET", _path(name, "json")), "types.Plugin")
+
+    return print_objects(invocation.arguments, invocation.options.format, get)
+
+
+def _granted(invocation: Invocation, remote: str, headers: dict[str, str], *, ask: bool) -> list[dict[str, Any]]:
+    """What a plugin asks for, when the user grants it. Raises CliError."""
+    response = invocation.client.stream("GET", "/plugins/privileges", {"remote": remote}, headers=headers)
+    wanted: list[dict[str, Any]] = response.json() or []
+    if wanted and ask:
+        sys.stdout.write(f'Plugin "{remote}" is requesting the following privileges:\n')
+        for one in wanted:
+            sys.stdout.write(f" - {one['Name']}: [{' '.join(one['Value'] or ())}]\n")
+        if not confirm("Do you grant the above permissions?"):
+            raise CliError("permission denied while installing plugin")
+    return wanted
+
+
+def _header(invocation: Invocation, remote: str) -> dict[str, str]:
+    return credentials.header(invocation.settings, references.parse(remote).domain)
+
+
+def install(invocation: Invocation) -> int:
+    """Install a plugin, and enable it."""
+    options = invocation.options
+    remote, *words = invocation.arguments
+    name, headers = options.alias or remote, _header(invocation, remote)
+    granted = _granted(invocation, remote, headers, ask=not options.grant_all_permissions)
+    query = {"remote": remote, "name": name}
+    display(invocation.client.stream("POST", "/plugins/pull", query, granted, headers=headers).messages())
+    if words:
+        invocation.client.call("POST", _path(name, "set"), body=words)
+    if not options.disable:
+        invocation.client.call("POST", _path(name, "enable"), {"timeout": 30})
+    sys.stdout.write(f"Installed plugin {remote}\n")
+    return 0
+
+
+def upgrade(invocation: Invocation) -> int:
+    """Replace the image of a plugin."""
+    name, *rest = invocation.arguments
+    plugin = invocation.client.call("GET", _path(name, "json"))
+    if plugin["Enabled"]:
+        raise CliError("the plugin must be disabled before upgrading")
+    remote = rest[0] if rest else plugin["PluginReference"]
+    if not invocation.options.skip_remote_check and _bare(remote) != _bare(plugin["PluginReference"]):
+        text = f"Plugin images do not match, are you sure? {plugin['PluginReference']} becomes {remote}"
+        if not confirm(text):
+            raise CliError("plugin upgrade has been cancelled")
+    headers = _header(invocation, remote)
+    granted = _granted(invocation, remote, headers, ask=not invocation.options.grant_all_permissions)
+    display(
+        invocation.client.stream(
+            "POST", _path(name, "upgrade"), {"remote": remote}, granted, headers=headers
+        ).messages()
+    )
+    sys.stdout.write(f"Upgraded plugin {name} to {remote}\n")
+    return 0
+
+
+def _bare(reference: str) -> str:
+    return references.parse(reference).name
+
+
+def enable(invocation: Invocation) -> int:
+    """Start plugins."""
+    return _each(invocation, "enable", {"timeout": invocation.options.timeout})
+
+
+def disable(invocation: Invocation) -> int:
+    """Stop plugins."""
+    return _each(invocation, "disable", {"force": invocation.options.force})
+
+
+def _each(invocation: Invocation, what: str, query: dict[str, Any]) -> int:
+    def one(name: str) -> None:
+        invocation.client.call("POST", _path(name, what), query)
+
+    return invocation.for_each(one)
+
+
+def remove(invocation: Invocation) -> int:
+    """Remove plugins."""
+
+    def one(name: str) -> None:
+        invocation.client.call("DELETE", _path(name), {"force": invocation.options.force})
+
+    return invocation.for_each(one)
+
+
+def set_plugin(invocation: Invocation) -> int:
+    """Change settings of a plugin."""
+    name, *words = invocation.arguments
+    invocation.client.call("POST", _path(name, "set"), body=words)
+    return 0
+
+
+def push(invocation: Invocation) -> int:
+    """Push a plugin."""
+    (name,) = invocation.arguments
+    display(invocation.client.stream("POST", _path(name, "push"), headers=_header(invocation, name)).messages())
+    return 0
+
+
+def create(invocation: Invocation) -> int:
+    """Make a plugin of a directory with `config.json` and `rootfs`, and print its name."""
+    name, directory = invocation.arguments
+    for needed, exists in (("config.json", os.path.isfile), ("rootfs", os.path.isdir)):
+        if not exists(os.path.join(directory, needed)):
+            raise CliError(
+                f"{directory} has no {needed}: a plugin is made of a file config.json and a directory rootfs"
+            )
+    invocation.client.stream(
+        "POST",
+        "/plugins/create",
+        {"name": name},
+        raw_body=_archive(directory, compress=invocation.options.compress),
+        headers={"Content-Type": "application/x-tar"},
+    ).close()
+    sys.stdout.write(f"{name}\n")
+    return 0
+
+
+def _archive(directory: str, *, compress: bool) -> Iterator[bytes]:
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w:gz" if compress else "w") as archive:
+            for name in ("config.json", "rootfs"):
+                archive.add(os.path.join(directory, name), name)
+        file.seek(0)
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+_GRANT = switch("grant-all-permissions", "Grant all permissions necessary to run the plugin")
+_TRUST = switch("disable-content-trust", "Skip image verification", default=True)
+COMMANDS = {
+    "plugin create": (
+        Command(
+            "plugin create",
+            "[OPTIONS] PLUGIN PLUGIN-DATA-DIR",
+            "Create a plugin from a rootfs and configuration. Plugin data directory must contain config.json and "
+            "rootfs directory.",
+            (switch("compress", "Compress the context using gzip"),),
+            2,
+            2,
+        ),
+        create,
+    ),
+    "plugin disable": (
+        Command(
+            "plugin disable",
+            "[OPTIONS] PLUGIN",
+            "Disable a plugin",
+            (switch("force", "Force the disable of an active plugin", "f"),),
+            1,
+            1,
+        ),
+        disable,
+    ),
+    "plugin enable": (
+        Command(
+            "plugin enable",
+            "[OPTIONS] PLUGIN",
+            "Enable a plugin",
+            (number("timeout", "HTTP client timeout (in seconds)", default=30),),
+            1,
+            1,
+        ),
+        enable,
+    ),
+    "plugin inspect": (
+        Command(
+            "plugin inspect",
+            "[OPTIONS] PLUGIN [PLUGIN...]",
+            "Display detailed information on one or more plugins",
+            (string("format", INSPECT_FORMAT_HELP, "f"),),
+            1,
+            None,
+        ),
+        inspect,
+    ),
+    "plugin install": (
+        Command(
+            "plugin install",
+            "[OPTIONS] PLUGIN [KEY=VALUE...]",
+            "Install a plugin",
+            (
+                string("alias", "Local name for plugin"),
+                switch("disable", "Do not enable the plugin on install"),
+                _TRUST,
+                _GRANT,
+            ),
+            1,
+            None,
+        ),
+        install,
+    ),
+    "plugin ls": (
+        Command(
+            "plugin ls",
+            "[OPTIONS]",
+            "List plugins",
+            (
+                listing("filter", 'Provide filter values (e.g. "enabled=true")', "f", "filter"),
+                string("format", FORMAT_HELP),
+                switch("no-trunc", "Don't truncate output"),
+                switch("quiet", "Only display plugin IDs", "q"),
+            ),
+        ),
+        list_plugins,
+    ),
+    "plugin push": (
+        Command("plugin push", "[OPTIONS] PLUGIN[:TAG]", "Push a plugin to a registry", (_TRUST,), 1, 1),
+        push,
+    ),
+    "plugin rm": (
+        Command(
+            "plugin rm",
+            "[OPTIONS] PLUGIN [PLUGIN...]",
+            "Remove one or more plugins",
+            (switch("force", "Force the removal of an active plugin", "f"),),
+            1,
+            None,
+        ),
+        remove,
+    ),
+    "plugin set": (
+        Command("plugin set", "PLUGIN KEY=VALUE [KEY=VALUE...]", "Change settings for a plugin", (), 2, None),
+        set_plugin,
+    ),
+    "plugin upgrade": (
+        Command(
+            "plugin upgrade",
+            "[OPTIONS] PLUGIN [REMOTE]",
+            "Upgrade an existing plugin",
+            (
+                _TRUST,
+                _GRANT,
+                switch("skip-remote-check", "Do not check if specified remote plugin matches existing plugin image"),
+            ),
+            1,
+            2,
+        ),
+        upgrade,
+    ),
+}
