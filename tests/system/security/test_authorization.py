@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +44,16 @@ def guarded(sockets: Path, plugin: AuthorizationPlugin, new_engine: Callable[...
     return engine
 
 
+def upgraded(engine: Engine, path: str) -> bytes:
+    """The head of the answer to a request for gRPC."""
+    headers = "Host: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nX-Docker-Expose-Session-Uuid: one\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(str(engine.socket))
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{headers}\r\n".encode())
+        return connection.recv(4096)
+
+
 def test_requests_and_answers(guarded: Engine, plugin: AuthorizationPlugin) -> None:
     guarded.docker("volume", "create", "one").ok()
     asked = next(body for body in plugin.bodies(REQUEST) if body["RequestUri"].endswith("/volumes/create"))
@@ -79,6 +90,18 @@ def test_requests_and_answers(guarded: Engine, plugin: AuthorizationPlugin) -> N
     for path in ("/volumes", "/events?until=1"):
         refused = guarded.api("GET", path)
         assert (refused.status, refused.json()) == (403, {"message": "authorization denied by plugin gate: secret"})
+
+    # Connections of build clients are let in by the request that begins them, and by its answer.
+    for refuses in (
+        lambda _, uri, status: "no builds" if status is None and uri.startswith(("/grpc", "/session")) else "",
+        lambda _, uri, status: "no builds" if status == 101 else "",
+    ):
+        plugin.refuses = refuses
+        for path in ("/grpc", "/session"):
+            assert upgraded(guarded, path).startswith(b"HTTP/1.1 403 "), path
+    plugin.refuses = lambda *_: ""
+    for path in ("/grpc", "/session"):
+        assert upgraded(guarded, path).startswith(b"HTTP/1.1 101 "), path
 
     # A plugin that fails, lies or ends refuses.
     plugin.refuses = lambda *_: ""

@@ -62,6 +62,10 @@ FILTERS: dict[str, dict[str, str]] = {
     "network prune": {"until": "", **_LABELS},
     "volume ls": {"dangling": _BOOLEAN, "driver": "local", "name": "", **_LABELS},
     "volume prune": {"all": _BOOLEAN, **_LABELS},
+    "plugin ls": {
+        "capability": "authz ipamdriver logdriver networkdriver volumedriver",
+        "enabled": "false true",
+    },
     "system events": {
         "config": "",
         "container": "",
