@@ -13,7 +13,7 @@ from darse.cli.command_line.filters import parse_filters
 from darse.cli.command_line.flags import Command, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.errors import CliError
-from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, natural, write
+from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, write
 from darse.cli.output.inspect import Found
 from darse.cli.output.inspect import inspect as print_objects
 from darse.cli.output.plugin_rows import HEADINGS, PluginRow
@@ -21,6 +21,7 @@ from darse.cli.output.progress import display
 from darse.cli.settings import credentials
 from darse.client.http import quote, require_name
 from darse.image_spec import references
+from darse.natural_order import natural
 
 _TABLE = "table {{.ID}}\t{{.Name}}\t{{.Description}}\t{{.Enabled}}"
 _PIECE = 256 * 1024

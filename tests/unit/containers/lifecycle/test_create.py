@@ -68,6 +68,6 @@ def test_counters_of_temperature_are_masked_where_nothing_else_is_said():
         networks=SimpleNamespace(default_bridge=object),
     )
     creation = cast(Any, Creation(cast(Any, context), cast(Any, None)))
-    assert creation._with_defaults(HostConfig()).MaskedPaths == [*MASKED_PATHS, "/sys/cpu0/thermal_throttle"]
-    assert creation._with_defaults(HostConfig(MaskedPaths=["/proc/keys"])).MaskedPaths == ["/proc/keys"]
-    assert creation._with_defaults(HostConfig(Privileged=True)).MaskedPaths is None
+    assert creation.with_defaults(HostConfig()).MaskedPaths == [*MASKED_PATHS, "/sys/cpu0/thermal_throttle"]
+    assert creation.with_defaults(HostConfig(MaskedPaths=["/proc/keys"])).MaskedPaths == ["/proc/keys"]
+    assert creation.with_defaults(HostConfig(Privileged=True)).MaskedPaths is None
