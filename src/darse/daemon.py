@@ -58,6 +58,7 @@ def main() -> None:
     except EngineError as error:
         sys.exit(f"darsed: {error}")
     if command.validate:
+        _check(config)
         sys.stdout.write("configuration OK\n")
         return
     if os.geteuid() != 0:
@@ -84,6 +85,16 @@ def main() -> None:
         if (blocker := _no_directory(error)) is not None:
             sys.exit(f"darsed: {blocker} is not a directory: move it away")
         sys.exit(f"darsed: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
+
+
+def _check(config: EngineConfig) -> None:
+    """End with what `--validate` finds beyond what a start reads at once."""
+    from darse.observing.service import check  # noqa: PLC0415
+
+    try:
+        check(config)
+    except EngineError as error:
+        sys.exit(f"darsed: {error}")
 
 
 def _no_directory(error: OSError) -> Path | None:
@@ -162,7 +173,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
 
 
 async def _observe(engine: Engine) -> Observing | None:
-    """Begin with the metrics that are asked for; otherwise nothing of them is loaded. Raises SystemFault."""
+    """Begin with metrics, traces and alerts; nothing of what nobody asks for is loaded. Raises EngineError."""
     if not engine.config.is_observed:
         return None
     from darse.observing.service import Observing  # noqa: PLC0415

@@ -69,6 +69,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_plain_tcp: bool = False
     #: Where metrics are served, as ADDRESS:PORT; empty: nowhere.
     metrics_addr: str = ""
+    #: Where spans go: the URL of OTLP/HTTP's `/v1/traces`, and headers that go with them; the URL of Zipkin's spans.
+    otlp_endpoint: str = ""
+    otlp_headers: dict[str, str] = {}
+    zipkin_endpoint: str = ""
+    #: The rules and receivers of alerts, as `darse.observing.alerts.configuration` reads them.
+    alerts: dict[str, Any] = {}
     audit_log: Path | None = None
     audit_log_max_size: int = 10 * 1024 * 1024
     audit_log_max_file: int = 5
@@ -174,7 +180,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_observed(self) -> bool:
         """Whether there are metrics, traces or alerts."""
-        return bool(self.metrics_addr)
+        return bool(self.metrics_addr or self.otlp_endpoint or self.zipkin_endpoint or self.alerts)
 
     @property
     def default_socket(self) -> str:

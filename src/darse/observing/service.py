@@ -1,36 +1,74 @@
-"""What the configuration asks for: metrics where somebody may fetch them."""
+"""What the configuration asks for: metrics where somebody may fetch them, traces for receivers, alerts by rules."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
-from darse.observing.metrics.listener import MetricsListener
-from darse.observing.metrics.service import MetricsService
-
 if TYPE_CHECKING:
+    from darse.core.config import EngineConfig
     from darse.engine.engine import Engine
+    from darse.observing.traces.service import Tracing
+
+
+def check(config: EngineConfig) -> None:
+    """Raise InvalidParameter where the rules of alerts are none."""
+    if config.alerts:
+        from darse.observing.alerts.configuration import read_alerts  # noqa: PLC0415
+
+        read_alerts(config.alerts)
 
 
 class Observing:
-    """The parts that are asked for, begun and ended together."""
+    """The parts that are asked for, begun in their order and ended the other way round."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._metrics: MetricsService | None = None
-        self._listener: MetricsListener | None = None
+        self._open = contextlib.AsyncExitStack()
 
     async def open(self) -> None:
-        """Begin. Raises SystemFault where the address cannot be listened on."""
+        """Begin. Raises SystemFault where the address cannot be listened on, InvalidParameter of faulty rules."""
         config = self._engine.config
+        tracing = self._trace() if config.otlp_endpoint or config.zipkin_endpoint else None
+        if config.metrics_addr or config.alerts:
+            try:
+                await self._measure(tracing)
+            except BaseException:
+                await self.close()
+                raise
+
+    def _trace(self) -> Tracing:
+        from darse.observing.traces.service import Tracing  # noqa: PLC0415
+
+        tracing = Tracing(self._engine.config, self._engine.system.id)
+        tracing.open()
+        self._open.push_async_callback(tracing.close)
+        return tracing
+
+    async def _measure(self, tracing: Tracing | None) -> None:
+        from darse.observing.metrics.service import MetricsService  # noqa: PLC0415
+
+        config = self._engine.config
+        metrics = MetricsService(self._engine)
+        await metrics.open()
+        self._open.callback(metrics.close)
+        for exporter in tracing.exporters if tracing is not None else ():
+            metrics.add(exporter)
+        if config.alerts:
+            from darse.observing.alerts.configuration import read_alerts  # noqa: PLC0415
+            from darse.observing.alerts.service import AlertService  # noqa: PLC0415
+
+            alerts = AlertService(read_alerts(config.alerts), metrics)
+            alerts.open()
+            self._open.push_async_callback(alerts.close)
+            metrics.add(alerts)
         if config.metrics_addr:
-            self._metrics = MetricsService(self._engine)
-            await self._metrics.open()
-            self._listener = MetricsListener(self._metrics)
-            await self._listener.listen(config.metrics_addr)
+            from darse.observing.metrics.listener import MetricsListener  # noqa: PLC0415
+
+            listener = MetricsListener(metrics)
+            self._open.push_async_callback(listener.close)
+            await listener.listen(config.metrics_addr)
 
     async def close(self) -> None:
         """End."""
-        if self._listener is not None:
-            await self._listener.close()
-        if self._metrics is not None:
-            self._metrics.close()
+        await self._open.aclose()

@@ -30,18 +30,20 @@ def port() -> int:
 def watched(port: int) -> Iterator[Engine]:
     """An engine that serves metrics, with containers of each kind."""
     engine = Engine.start(f"--metrics-addr=127.0.0.1:{port}")
-    run(engine, "steady", "--label", "com.docker.compose.project=shop", "--label", 'odd.one=a"b\\c', "-m", "64m")
-    run(engine, "limited", "--cpus", "0.5", "--pids-limit", "7", "--network", "host")
-    run(engine, "frozen")
-    engine.darse("pause", "frozen").ok()
-    engine.darse("run", "--name", "failed", BUSYBOX, "sh", "-c", "exit 3")
-    engine.darse(
-        *("run", "-d", "--name", "sick", "--health-cmd", "false", "--health-interval", "100ms"),
-        *("--health-retries", "1", BUSYBOX, "sleep", "1000"),
-    ).ok()
-    wait_until(lambda: value(fetch(port), "container_health_state", name="sick") == 0, what="a health check")
-    yield engine
-    engine.close()
+    try:
+        run(engine, "steady", "--label", "com.docker.compose.project=shop", "--label", 'odd.one=a"b\\c', "-m", "64m")
+        run(engine, "limited", "--cpus", "0.5", "--pids-limit", "7", "--network", "host")
+        run(engine, "frozen")
+        engine.darse("pause", "frozen").ok()
+        engine.darse("run", "--name", "failed", BUSYBOX, "sh", "-c", "exit 3")
+        engine.darse(
+            *("run", "-d", "--name", "sick", "--health-cmd", "false", "--health-interval", "100ms"),
+            *("--health-retries", "1", BUSYBOX, "sleep", "1000"),
+        ).ok()
+        wait_until(lambda: value(fetch(port), "container_health_state", name="sick") == 0, what="a health check")
+        yield engine
+    finally:
+        engine.close()
 
 
 def fetch_text(port: int, **headers: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,12 +13,15 @@ import msgspec
 from darse.build.graph import GitSource, LocalSource, dependencies
 from darse.build.history.causes import Cause, cause_of, changed_sources
 from darse.build.history.changes import FileFacts, changes, read_tree
+from darse.build.history.operation import describe
 from darse.build.history.recorder import BuildRecorder
 from darse.build.history.records import BuildRecord, BuildSummary, StepLog, StepRecord
 from darse.build.history.store import BuildHistory, find
 from darse.build.progress import BuildReport
 from darse.build.request import BuildRequest
 from darse.core.errors import NotFound
+from darse.core.spans import span_of
+from darse.core.trace import Operation
 
 if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
@@ -68,15 +72,18 @@ class BuildHistoryService:
             return
         self._running[recorder.id] = recorder
         self._tell()
-        try:
-            yield recorder
-        except BaseException as error:
-            self._end(recorder, recorder.failed(error if isinstance(error, Exception) else None))
-            raise
-        self._end(recorder, recorder.ended())
+        operation = Operation("build", recorder.id, time.time_ns())
+        with span_of(operation):
+            try:
+                yield recorder
+            except BaseException as error:
+                self._end(recorder, recorder.failed(error if isinstance(error, Exception) else None), operation)
+                raise
+            self._end(recorder, recorder.ended(), operation)
 
-    def _end(self, recorder: BuildRecorder, record: BuildRecord) -> None:
+    def _end(self, recorder: BuildRecorder, record: BuildRecord, operation: Operation) -> None:
         del self._running[recorder.id]
+        describe(record, operation)
         self._history.add(record, recorder.logs())
         self._tell()
 

@@ -15,6 +15,7 @@ import msgspec
 
 from darse.core.config import TLS, EngineConfig
 from darse.core.errors import InvalidParameter
+from darse.engine.configuration.exporters import with_exporters
 from darse.engine.configuration.hosts import parse_host
 from darse.engine.configuration.table import BY_FLAG, BY_KEY, BY_SHORT, FORMER, OPTIONS, Option
 
@@ -223,6 +224,7 @@ def build(raw: dict[str, Any]) -> EngineConfig:
         if option.kind == "list" and key != "default-address-pools" and not all(isinstance(one, str) for one in value):
             raise InvalidParameter(f"{key}: must be a list of strings")
         fields.update(option.read(str(value) if option.kind == "text" else value))
+    fields = with_exporters(fields, os.environ)
     tls = {name: fields.pop(f"_{name}", None) for name in ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")}
     if fields.get("bip") and fields.get("bridge"):
         raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")

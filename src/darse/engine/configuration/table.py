@@ -308,6 +308,20 @@ OPTIONS = (
         "no-new-privileges", "flag", v.same("no_new_privileges"), "Set no-new-privileges for new containers by default"
     ),
     Option("no-proxy", "text", v.same("no_proxy"), "Hosts and networks to reach without a proxy"),
+    Option(
+        "otlp-endpoint",
+        "text",
+        v.url("otlp_endpoint"),
+        "Receiver of traces by OTLP over HTTP, as http://127.0.0.1:4318 (default $OTEL_EXPORTER_OTLP_ENDPOINT)",
+        value="url",
+    ),
+    Option(
+        "otlp-header",
+        "pairs",
+        v.pairs("otlp_headers"),
+        "Header that goes with the traces: NAME=VALUE (default $OTEL_EXPORTER_OTLP_HEADERS)",
+        "otlp-headers",
+    ),
     Option("pidfile", "text", v.path("pidfile"), "Path of the engine's PID file", short="p"),
     Option(
         "registry-certs",
@@ -358,6 +372,13 @@ OPTIONS = (
         v.same("userns_remap"),
         "Map containers' users to others: default, USER, UID or USER:GROUP",
     ),
+    Option(
+        "zipkin-endpoint",
+        "text",
+        v.url("zipkin_endpoint"),
+        "Receiver of traces in Zipkin's format, as http://127.0.0.1:9411/api/v2/spans",
+        value="url",
+    ),
     _absent("allow-direct-routing", "flag", "Let other hosts reach published ports at containers' own addresses"),
     _absent("bridge-accept-fwmark", "text", "Mark of packets that are accepted for bridge networks"),
     _absent("default-network-opt", "pairs", "Default options of networks", "default-network-opts"),
@@ -383,6 +404,7 @@ OPTIONS = (
     _harmless("raw-logs", "flag", "Log full timestamps, without colours"),
     _harmless("swarm-default-advertise-addr", "text", "Address or interface that a swarm advertises"),
     _harmless("userland-proxy-path", "text", "Path of the proxy's binary"),
+    Option("", "object", v.same("alerts"), "", "alerts"),
     Option("", "object", v.ignored, "", "builder"),
     Option("", "object", v.proxies, "", "proxies"),
 )

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from darse.core.config import AddressPool
 from darse.core.errors import InvalidParameter
@@ -57,6 +58,29 @@ def tcp_address(field: str) -> Reader:
         if host.scheme != "tcp" or not value.rpartition(":")[2].isdecimal():
             raise InvalidParameter(f"invalid {field.replace('_', '-')}: {value}: must be ADDRESS:PORT")
         return {field: value.removeprefix("tcp://")}
+
+    return read
+
+
+def url(field: str) -> Reader:
+    """A URL of http or https; empty: none."""
+
+    def read(value: str) -> Fields:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise InvalidParameter(f"invalid {field.replace('_', '-')}: {value}: must be a URL of http or https")
+        return {field: value}
+
+    return read
+
+
+def pairs(field: str) -> Reader:
+    """Names and their values, which are strings."""
+
+    def read(value: Mapping[str, Any]) -> Fields:
+        if not all(isinstance(one, str) for one in value.values()):
+            raise InvalidParameter(f"invalid {field.replace('_', '-')}: values must be strings")
+        return {field: dict(value)}
 
     return read
 

@@ -1,0 +1,1 @@
+"""Traces: every operation as spans, for receivers of OpenTelemetry and of Zipkin."""
