@@ -28,13 +28,18 @@ function draw() {
   for (const { plot } of plots) plot.destroy();
   plots = [];
   root.replaceChildren();
-  for (const graph of GRAPHS) {
+  const boxes = GRAPHS.map((graph) => {
     const box = document.createElement("section");
     box.className = "graph";
     const head = document.createElement("h3");
     head.textContent = graph.title;
     box.append(head);
-    root.append(box);
+    return box;
+  });
+  // All of them before the first plot: together they share the width.
+  root.append(...boxes);
+  for (const [place, graph] of GRAPHS.entries()) {
+    const box = boxes[place];
     const axis = { stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line") } };
     const lines = [color("--step"), color("--good")];
     const plot = new uPlot(
@@ -45,7 +50,7 @@ function draw() {
         axes: [axis, { ...axis, size: 78, values: (_, ticks) => ticks.map(graph.show) }],
         series: [
           { label: texts.time, value: (_, value) => (value === null ? "–" : new Date(value * 1000).toLocaleTimeString(document.documentElement.lang)) },
-          ...graph.labels.map((label, place) => ({ label, stroke: lines[place], width: 1.5, value: (_, value) => (value === null ? "–" : graph.show(value)) })),
+          ...graph.labels.map((label, line) => ({ label, stroke: lines[line], width: 1.5, value: (_, value) => (value === null ? "–" : graph.show(value)) })),
         ],
       },
       columns(graph),
