@@ -215,10 +215,11 @@ class ManagedPlugins:
         self, reference: Reference, granted: list[PluginPrivilege], credentials: Credentials | None, say: Say
     ) -> AsyncIterator[tuple[bytes, list[Layer]]]:
         """Have a plugin's layers in the store during the block."""
-        say({"status": f"{reference.tag or reference.digest}: Pulling from {reference.path}"})
         manifest, content = await self._documents(reference, credentials)
         config = read_config(content)
         check_granted(config, granted)
+        # What is refused until here is an answer of its own.
+        say({"status": f"{reference.tag or reference.digest}: Pulling from {reference.path}"})
         diff_ids = config.rootfs.diff_ids
         if len(diff_ids) != len(manifest.layers):
             raise InvalidParameter(f"{reference.familiar}: its manifest and its config differ in their layers")

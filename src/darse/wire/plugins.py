@@ -83,7 +83,6 @@ class PluginRootfs(msgspec.Struct):
 class PluginConfig(msgspec.Struct):
     """The config of a plugin's image."""
 
-    DockerVersion: str = ""
     Description: str = ""
     Documentation: str = ""
     Interface: PluginInterface = msgspec.field(default_factory=PluginInterface)
