@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Generator, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict
+from darse.core.turns import at_once, in_turns
 from darse.linux.net.conntrack import Conntrack, Flow
 from darse.linux.net.nft import NftError
 from darse.networks import options
@@ -22,6 +23,8 @@ from darse.networks.relay.client import PortRelay
 from darse.networks.relay.sockets import has_ipv6
 from darse.wire.host_config import PortMap
 
+# Ports that are led, or not any more, before it is the turn of others.
+_PIECE = 250
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +51,7 @@ class PortMapper:
         self.relay = PortRelay(config.exec_root / "relay", self._ports, pid_of)
         self._conntrack: Conntrack | None = None
         self._deleting: asyncio.Task[None] | None = None
+        self._unmapping: set[asyncio.Task[None]] = set()
 
     def _owner(self, protocol: str, host_ip: str, number: int) -> str:
         """The name of the container that has a port of the host; of several, on different addresses, one."""
@@ -87,11 +91,32 @@ class PortMapper:
         `records` has the network that the container leads out by, and `target` its address there, for each family.
         Raises SystemFault in docker's words when a port is taken, and Conflict without a firewall; then none is.
         """
+        published, shown = at_once(self._allocate(wishes, records, target))
+        try:
+            at_once(self._lead(container_id, published))
+        except BaseException:
+            self._release_ports(published)
+            raise
+        return published, shown
+
+    async def publish_new(self, sandbox: SandboxRecord, records: Mapping[int, NetworkRecord], target: Target) -> None:
+        """Publish a new sandbox's ports, as `publish` does, on its record; thousands do not hold up anybody else.
+
+        Whatever is raised, the record has those that are taken.
+        """
+        if self._unmapping:
+            await asyncio.wait(self._unmapping)  # the container may have had them
+        sandbox.published, sandbox.ports = await in_turns(self._allocate(sandbox.wishes, records, target))
+        # A table that is made anew meanwhile has what is on record.
+        await in_turns(self._lead(sandbox.container_id, sandbox.published))
+
+    def _allocate(
+        self, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
+    ) -> Generator[None, None, tuple[list[PublishedPort], PortMap]]:
         translated, opened, default_ip = _by_mode(records, target)
         published: list[PublishedPort] = []
-        _, shown = requested_bindings(wishes.ports, wishes.exposed, publish_all=wishes.publish_all)
         if any(translated.values()):
-            published, shown = self._ports.allocate(
+            published, shown = yield from self._ports.allocate(
                 wishes.ports,
                 wishes.exposed,
                 translated,
@@ -99,21 +124,9 @@ class PortMapper:
                 default_ip=default_ip,
                 relayed=self._relayed(records, target, translated),
             )
-        published = [*_direct(published, opened), *_untranslated(shown, opened, translated)]
-        if not published:
-            return published, shown
-        try:
-            self._lead(published)
-        except BaseException:
-            self._release_ports(published)
-            raise
-        self.relay.add(container_id, (port for port in published if port.relayed))
-        translating = [port for port in published if port.protocol == "udp" and not port.relayed]
-        for version in (4, 6):
-            numbers = {port.host_port for port in translating if port.version == version}
-            if numbers:
-                self._delete_flows(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
-        return published, shown
+        else:
+            _, shown = requested_bindings(wishes.ports, wishes.exposed, publish_all=wishes.publish_all)
+        return [*_direct(published, opened), *_untranslated(shown, opened, translated)], shown
 
     def _relayed(self, records: Mapping[int, NetworkRecord], target: Target, translated: Target) -> str:
         """The address of a container without IPv6 that the host's IPv6 addresses lead to; empty for none.
@@ -126,11 +139,27 @@ class PortMapper:
             return ""
         return translated[4]
 
-    def _lead(self, ports: list[PublishedPort]) -> None:
-        if self._firewall is None:
+    def _lead(self, container_id: str, ports: list[PublishedPort]) -> Generator[None, None, None]:
+        """Have ports lead to their container. Yields after each piece. Raises NftError, and Conflict."""
+        if ports and self._firewall is None:
             raise Conflict("publishing ports needs the firewall, which is switched off (--iptables=false)")
+        for start in range(0, len(ports), _PIECE):
+            self._translate(ports[: start + _PIECE], start)
+            yield
+        for start in range(0, len(ports), _PIECE):
+            self.relay.add(container_id, (port for port in ports[start : start + _PIECE] if port.relayed))
+            yield
+        translating = [port for port in ports if port.protocol == "udp" and not port.relayed]
+        for version in (4, 6):
+            numbers = {port.host_port for port in translating if port.version == version}
+            if numbers:
+                self._delete_flows(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
+
+    def _translate(self, ports: list[PublishedPort], start: int) -> None:
+        """Have the firewall lead ports to their container, those from `start` on: the others are led already."""
+        assert self._firewall is not None
         try:
-            self._firewall.publish(ports)
+            self._firewall.publish(ports[start:])
         except NftError as error:
             _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
             self._rebuild()
@@ -175,14 +204,28 @@ class PortMapper:
 
     def unmap_ports(self, ports: list[PublishedPort]) -> None:
         """Undo `publish`. The container's record is not to have the ports any more."""
-        if not ports:
+        at_once(self._unmap(ports))
+
+    def unmap_ended(self, ports: list[PublishedPort]) -> None:
+        """Undo `publish` for a container that has ended. Thousands of ports take some turns: see `settle`."""
+        if len(ports) <= _PIECE:
+            at_once(self._unmap(ports))
             return
-        if self._firewall is not None:
-            try:
-                self._firewall.remove_ports(ports)
-            except NftError as error:
-                self._make_anew(error)
-        self._release_ports(ports)
+        unmapping = asyncio.create_task(in_turns(self._unmap(ports)), name="ports that are given back")
+        self._unmapping.add(unmapping)
+        unmapping.add_done_callback(self._unmapping.discard)
+
+    def _unmap(self, ports: list[PublishedPort]) -> Generator[None, None, None]:
+        """Yields after each piece."""
+        for start in range(0, len(ports), _PIECE):
+            piece = ports[start : start + _PIECE]
+            if self._firewall is not None:
+                try:
+                    self._firewall.remove_ports(piece)
+                except NftError as error:
+                    self._make_anew(error)
+            self._release_ports(piece)
+            yield
         self._delete_flows_answered_by(ports)
 
     def _release_ports(self, ports: list[PublishedPort]) -> None:
@@ -203,7 +246,9 @@ class PortMapper:
         await executors.kernel.run(self._delete_flows_now, wanted, summary, version)
 
     async def settle(self) -> None:
-        """Wait until no flow follows any more what the maps said before."""
+        """Wait until all ports are given back, and no flow follows any more what the maps said before."""
+        if self._unmapping:
+            await asyncio.wait(self._unmapping)
         while self._deleting is not None and not self._deleting.done():
             await asyncio.shield(self._deleting)
 

@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Final
 
 from darse.core.errors import InvalidParameter, SystemFault
@@ -100,6 +100,10 @@ def _bracketed(address: str) -> str:
 def _process(protocol: str, host_ip: str, number: int) -> str:
     found = who_has(protocol, host_ip or ANY[1], number)
     return f" ({found.name}, process {found.pid}, has it)" if found is not None else ""
+
+
+def _bindings(ports: Iterable[PublishedPort]) -> Iterable[PortBinding]:
+    return (PortBinding(port.host_ip, str(port.host_port)) for port in ports)
 
 
 def _key(port: PublishedPort) -> _Key:
@@ -232,6 +236,10 @@ class PortAllocator:
             if not holders:
                 del self._taken[port.protocol, port.host_port]
 
+    def _release_all(self, taken: Iterable[list[PublishedPort]]) -> None:
+        for port in (port for ports in taken for port in ports):
+            self.release(port)
+
     def allocate(
         self,
         wanted: PortMap,
@@ -241,14 +249,15 @@ class PortAllocator:
         publish_all: bool,
         default_ip: str = "",
         relayed: str = "",
-    ) -> tuple[list[PublishedPort], PortMap]:
-        """Take the host ports of a container; return them, and the port map that inspect shows.
+    ) -> Generator[None, None, tuple[list[PublishedPort], PortMap]]:
+        """Take the host ports of a container; return them, and the port map that inspect shows. Yields after each.
 
         `target` has the container's addresses; `default_ip` is the host's address for ports that name none. `relayed`
         is the address that the host's IPv6 addresses lead to by the relay, of a container without IPv6; empty for none.
         Raises SystemFault in docker's words when a port is taken; then none is.
         """
         bindings, shown = requested_bindings(wanted, exposed, publish_all=publish_all)
+        yield
         wanted_ports = [(key, binding) for key, entries in bindings.items() for binding in entries]
         # Those that must be one certain port come first: what is chosen freely must not be one of them.
         order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
@@ -280,14 +289,14 @@ class PortAllocator:
                 for port in found[place]:
                     if port.host_ip in ANY:
                         on_any.add((protocol, number, str(port.host_port), port.host_ip))
+                yield
+            gained: dict[str, list[PortBinding]] = {}
+            for place, ports in sorted(found.items()):
+                gained.setdefault(wanted_ports[place][0], []).extend(_bindings(ports))
+                yield
         except BaseException:
-            for port in (port for ports in found.values() for port in ports):
-                self.release(port)
+            self._release_all(found.values())
             raise
-        gained: dict[str, list[PortBinding]] = {}
-        for place, ports in sorted(found.items()):
-            bound = (PortBinding(port.host_ip, str(port.host_port)) for port in ports)
-            gained.setdefault(wanted_ports[place][0], []).extend(bound)
         shown.update({key: [*(shown[key] or ()), *more] for key, more in gained.items()})
         return [port for _, ports in sorted(found.items()) for port in ports], shown
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -53,19 +54,8 @@ class Publishing:
         """Publish a new sandbox's ports, on its record. Raises SystemFault in docker's words, and Conflict."""
         leading = self._leading(sandbox)
         if leading:
-            sandbox.published, sandbox.ports = self._publish(sandbox, leading)
-
-    def _publish(self, sandbox: SandboxRecord, leading: dict[int, _Leading]) -> tuple[list[PublishedPort], PortMap]:
-        records = {version: one.record for version, one in leading.items()}
-        target = {version: leading[version].address if version in leading else "" for version in VERSIONS}
-        try:
-            return self._mapper.publish(sandbox.container_id, sandbox.wishes, records, target)
-        except SystemFault as error:
-            endpoint = next(iter(leading.values())).endpoint
-            raise SystemFault(
-                "failed to set up container networking: driver failed programming external connectivity on "
-                f"endpoint {sandbox.container_name} ({endpoint.endpoint_id}): {error}"
-            ) from error
+            with _naming(sandbox, leading):
+                await self._mapper.publish_new(sandbox, *_where(leading))
 
     def follow(self, sandbox: SandboxRecord) -> None:
         """Save a sandbox whose endpoints have changed; its ports on the host follow the endpoints that lead out now.
@@ -85,7 +75,8 @@ class Publishing:
             self._store.save_sandbox(bare)
             self._mapper.unmap_ports(before)
         if leading:
-            published, ports = self._publish(sandbox, leading)
+            with _naming(sandbox, leading):
+                published, ports = self._mapper.publish(sandbox.container_id, sandbox.wishes, *_where(leading))
             try:
                 self._store.save_sandbox(msgspec.structs.replace(bare, published=published, ports=ports))
             except BaseException:
@@ -105,8 +96,27 @@ class Publishing:
 
     def unpublish(self, sandbox: SandboxRecord) -> None:
         """Withdraw the ports of a sandbox, whose record is gone."""
-        self._mapper.unmap_ports(sandbox.published)
+        self._mapper.unmap_ended(sandbox.published)
 
     async def settle(self) -> None:
         """Wait until no flow follows any more what was published before."""
         await self._mapper.settle()
+
+
+def _where(leading: dict[int, _Leading]) -> tuple[dict[int, NetworkRecord], dict[int, str]]:
+    """The network that ports lead to, and the address there, for each family; empty for none."""
+    records = {version: one.record for version, one in leading.items()}
+    return records, {version: leading[version].address if version in leading else "" for version in VERSIONS}
+
+
+@contextlib.contextmanager
+def _naming(sandbox: SandboxRecord, leading: dict[int, _Leading]) -> Iterator[None]:
+    """Have faults name the endpoint, in docker's words."""
+    try:
+        yield
+    except SystemFault as error:
+        endpoint = next(iter(leading.values())).endpoint
+        raise SystemFault(
+            "failed to set up container networking: driver failed programming external connectivity on "
+            f"endpoint {sandbox.container_name} ({endpoint.endpoint_id}): {error}"
+        ) from error

@@ -25,6 +25,7 @@ import gc
 import os
 import resource
 import socket
+from collections import Counter
 
 from darse.linux import packets
 from darse.linux.loop import Loop
@@ -76,6 +77,8 @@ class RelayServer:
         self._flow_limits = FlowLimits(descriptors // 8)
         self._pipes = Pipes()
         self._ports: dict[str, _Port] = {}
+        #: How many ports each container has.
+        self._counts: Counter[str] = Counter()
         #: The pidfds of containers.
         self._containers: dict[str, int] = {}
         self._listener: socket.socket | None = None
@@ -169,12 +172,13 @@ class RelayServer:
         id_, target = view["id"], (view["address"], view["port"])
         port = self._ports.get(id_)
         if port is not None and (port.served.holds_port or not descriptors):
+            self._counts[port.view["container"]] -= 1
+            self._counts[view["container"]] += 1
             port.view = view
             port.served.lead_to(target)
             return
         if port is not None:
-            del self._ports[id_]
-            port.served.close()
+            self._release(id_)
         sock = socket.socket(fileno=descriptors.pop())
         try:
             served: StreamPort | DatagramPort
@@ -186,17 +190,22 @@ class RelayServer:
             sock.close()
             raise
         self._ports[id_] = _Port(view, served)
+        self._counts[view["container"]] += 1
         self._idle_timer.cancel()
 
-    def _drop(self, id_: str) -> None:
-        port = self._ports.pop(id_, None)
-        if port is None:
-            return
+    def _release(self, id_: str) -> str:
+        """Serve a port no more; return its container."""
+        port = self._ports.pop(id_)
         port.served.close()
-        container = port.view["container"]
-        if container in self._containers and not any(
-            one.view["container"] == container for one in self._ports.values()
-        ):
+        container: str = port.view["container"]
+        self._counts[container] -= 1
+        return container
+
+    def _drop(self, id_: str) -> None:
+        if id_ not in self._ports:
+            return
+        container = self._release(id_)
+        if not self._counts[container]:
             self._detach(container)
         self._look_for_work()
 
@@ -210,14 +219,17 @@ class RelayServer:
 
     def _container_ended(self, container: str) -> None:
         for id_ in [id_ for id_, port in self._ports.items() if port.view["container"] == container]:
-            self._ports.pop(id_).served.close()
+            self._release(id_)
         self._detach(container)
         self._look_for_work()
 
     def _detach(self, container: str) -> None:
-        pidfd = self._containers.pop(container)
-        self._loop.remove(pidfd)
-        os.close(pidfd)
+        """Follow a container without ports no more."""
+        del self._counts[container]
+        pidfd = self._containers.pop(container, None)
+        if pidfd is not None:
+            self._loop.remove(pidfd)
+            os.close(pidfd)
 
     def _statistics(self) -> dict[str, Any]:
         served = [port.served for port in self._ports.values()]

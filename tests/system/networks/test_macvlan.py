@@ -15,6 +15,7 @@ from tests.system.networks.support import Echo, Host, Outside, ask, is_shut, run
 from darse.core.errors import Conflict, EngineError, InvalidParameter, SystemFault, Unavailable
 from darse.networks.drivers import Driver, IpvlanDriver, MacvlanDriver
 from darse.networks.model import Holder, NetworkRecord, SubnetPool
+from darse.networks.sandboxes import Sandbox
 from darse.wire.networks import IPAM, EndpointIPAMConfig, EndpointSettings, IPAMConfig, NetworkCreate
 
 
@@ -179,16 +180,19 @@ async def test_vlans_of_a_link(host: Host, outside: Outside, driver: str) -> Non
     for sandbox in (ten, twenty):
         host.serve(sandbox)
 
-    def reached_by(interface: str) -> dict[str, bool]:
+    def reach(interface: str, *reached: Sandbox) -> None:
         for number in (10, 20):
             run_inside(outside.path, "ip", "address", "add", f"10.{number}.{octet}.200/24", "dev", interface)
-        found = {one.record.container_name: not is_shut(outside.path, one.addresses[0], 80) for one in (ten, twenty)}
+        for one in (ten, twenty):
+            if one in reached:
+                assert ask(outside.path, one.addresses[0], 80).startswith(f"{one.record.container_name} ")
+            else:
+                assert is_shut(outside.path, one.addresses[0], 80)
         run_inside(outside.path, "ip", "address", "flush", "dev", interface)
-        return found
 
-    assert reached_by("eth0.10") == {"ten": True, "twenty": False}
-    assert reached_by("eth0.20") == {"ten": False, "twenty": True}
-    assert reached_by("eth0") == {"ten": False, "twenty": False}
+    reach("eth0.10", ten)
+    reach("eth0.20", twenty)
+    reach("eth0")
     assert is_shut(ten.path, twenty.addresses[0], 80)
     for number, name in ((10, "ten"), (20, "twenty")):
         assert os.path.exists(f"/sys/class/net/{short}.{number}")

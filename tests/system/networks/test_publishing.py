@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import gc
+import os
 import socket
 import statistics
 import subprocess
@@ -14,6 +18,8 @@ from tests.system.networks.support import Echo, Host, Outside, ask, host_port, i
 
 from darse.core.errors import Conflict, SystemFault
 from darse.wire.host_config import PortBinding
+
+LONGEST_TURN_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -192,3 +198,59 @@ async def test_the_thousandth_port_takes_as_long_as_the_first(new_host: Callable
     medians = {name: statistics.median(values) * 1000 for name, values in took.items()}
     print(f"a sandbox with a port: {medians['few']:.2f} ms, beside 1,000 others {medians['many']:.2f} ms")
     assert medians["many"] <= 1.2 * medians["few"]
+
+
+async def test_thousands_of_ports_hold_up_nobody(new_host: Callable[..., Awaitable[Host]]) -> None:
+    """By the processor time between two turns of everybody else, which other work on the machine does not change."""
+    host = await new_host()
+    turns: list[float] = []
+
+    async def others() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - began)
+
+    ports = {f"{port}/tcp": [PortBinding("", "")] for port in range(1, 2501)}
+    starts, ends = [], []
+    gc.collect()
+    gc.freeze()  # what the tests before have left would be looked through again and again
+    working = asyncio.create_task(others())
+    try:
+        for _ in range(3):
+            sandbox = await host.sandbox("many", ports=ports)
+            assert len(sandbox.record.published) == 5000
+            starts.append(max(turns))
+            turns.clear()
+            host.service.sandbox_release("many")
+            await host.service.sandbox_is_released()
+            await asyncio.sleep(0.01)
+            ends.append(max(turns))
+            turns.clear()
+    finally:
+        working.cancel()
+        gc.unfreeze()
+    print(f"longest turns at a start: {starts}, and at an end: {ends}, in seconds")
+    assert min(starts) <= LONGEST_TURN_SECONDS
+    assert min(ends) <= LONGEST_TURN_SECONDS
+    number = sandbox.record.published[0].host_port
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with socket.create_server(("", number), family=family):
+            pass
+
+
+async def test_a_start_with_thousands_of_ports_that_is_given_up_leaves_none(host: Host) -> None:
+    ports = {f"{port}/tcp": [PortBinding("", "")] for port in range(1, 2501)}
+    opened = len(os.listdir("/proc/self/fd"))
+    for turns in (1, 10, 40, 160):
+        starting = asyncio.create_task(host.sandbox("many", ports=ports))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+            host.service.sandbox_release("many")
+        await host.service.sandbox_is_released()
+        await asyncio.sleep(0.5)
+        assert len(os.listdir("/proc/self/fd")) < opened + 100
+        assert host.service.store.sandbox_of("many") is None

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from darse.core.errors import InvalidParameter, SystemFault
+from darse.core.turns import at_once
 from darse.linux.net import socket_owners
 from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
@@ -41,9 +43,14 @@ def free() -> int:
         return number
 
 
+def allocate(allocator: PortAllocator, *wanted: Any, **options: Any) -> tuple[list[PublishedPort], PortMap]:
+    """Take ports, all in one turn."""
+    return at_once(allocator.allocate(*wanted, **options))
+
+
 def publish(allocator: PortAllocator, host_port: int | str, host_ip: str = "", key: str = "80/tcp") -> str:
     """Publish one port; return host address and port."""
-    published, _ = allocator.allocate({key: [PortBinding(host_ip, str(host_port))]}, (), TARGET, publish_all=False)
+    published, _ = allocate(allocator, {key: [PortBinding(host_ip, str(host_port))]}, (), TARGET, publish_all=False)
     return f"{published[0].host_ip}:{published[0].host_port}"
 
 
@@ -73,7 +80,7 @@ def test_host_addresses_that_are_none(address: str) -> None:
 
 
 def test_a_port_that_was_asked_for(allocator: PortAllocator, free: int) -> None:
-    published, shown = allocator.allocate({"80": [PortBinding("", str(free))]}, ["443/tcp"], TARGET, publish_all=False)
+    published, shown = allocate(allocator, {"80": [PortBinding("", str(free))]}, ["443/tcp"], TARGET, publish_all=False)
     assert [
         (port.protocol, port.host_ip, port.host_port, port.container_ip, port.container_port) for port in published
     ] == [("tcp", "0.0.0.0", free, IP, 80)]
@@ -82,7 +89,7 @@ def test_a_port_that_was_asked_for(allocator: PortAllocator, free: int) -> None:
 
 def test_both_families_asked_for_are_one_port(allocator: PortAllocator, free: int) -> None:
     both = [PortBinding("0.0.0.0", str(free)), PortBinding("::", str(free))]
-    published, shown = allocator.allocate({"80/tcp": both}, (), TARGET, publish_all=False)
+    published, shown = allocate(allocator, {"80/tcp": both}, (), TARGET, publish_all=False)
     assert len(published) == 1
     assert shown == {"80/tcp": [PortBinding("0.0.0.0", str(free))]}
 
@@ -91,7 +98,7 @@ def test_many_ports_take_no_longer_than_as_many_times_one(allocator: PortAllocat
     def seconds(count: int) -> float:
         wanted = {f"{number}/sctp": [PortBinding("", str(number))] for number in range(20000, 20000 + count)}
         begun = time.thread_time()
-        published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False)
+        published, _ = allocate(allocator, wanted, (), TARGET, publish_all=False)
         taken = time.thread_time() - begun
         assert len(published) == count
         for port in published:
@@ -105,7 +112,7 @@ def test_many_ports_take_no_longer_than_as_many_times_one(allocator: PortAllocat
 def test_a_range_that_is_asked_for_again_and_again_is_gone_through_once(allocator: PortAllocator) -> None:
     wanted = {"80/sctp": [PortBinding("", "20000-29999")] * 6000, "81/sctp": [PortBinding("", "20003")]}
     begun = time.thread_time()
-    published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False)
+    published, _ = allocate(allocator, wanted, (), TARGET, publish_all=False)
     assert time.thread_time() - begun < 3
     numbers = [port.host_port for port in published]
     assert sorted(numbers) == list(range(20000, 26001))
@@ -116,14 +123,14 @@ def test_a_range_that_is_asked_for_again_and_again_is_gone_through_once(allocato
 
 def test_one_port_of_a_container_may_have_many_of_the_host(allocator: PortAllocator) -> None:
     bindings = [PortBinding("", str(number)) for number in range(20000, 20100)]
-    published, shown = allocator.allocate({"80/sctp": bindings}, (), TARGET, publish_all=False)
+    published, shown = allocate(allocator, {"80/sctp": bindings}, (), TARGET, publish_all=False)
     assert [port.host_port for port in published] == list(range(20000, 20100))
     assert shown == {"80/sctp": [PortBinding("0.0.0.0", str(number)) for number in range(20000, 20100)]}
 
 
 def test_the_request_is_left_as_it_was(allocator: PortAllocator, free: int) -> None:
     wanted: PortMap = {"80/tcp": [PortBinding("", str(free))]}
-    allocator.allocate(wanted, (), TARGET, publish_all=False, default_ip="127.0.0.1")
+    allocate(allocator, wanted, (), TARGET, publish_all=False, default_ip="127.0.0.1")
     assert wanted == {"80/tcp": [PortBinding("", str(free))]}
 
 
@@ -142,7 +149,7 @@ def test_ports_that_are_not_asked_for_begin_at_32768_and_elsewhere_for_other_eng
 
 
 def test_a_published_port_is_in_use_for_programs_of_the_host(allocator: PortAllocator, free: int) -> None:
-    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
+    published, _ = allocate(allocator, {"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
     with socket.socket() as program:
         program.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with pytest.raises(OSError, match="Address already in use"):
@@ -167,7 +174,7 @@ def test_a_restored_port_that_a_program_took_meanwhile_is_told(
 
 
 def test_publish_all(allocator: PortAllocator) -> None:
-    published, shown = allocator.allocate({}, ["80/tcp", "53/udp"], TARGET, publish_all=True)
+    published, shown = allocate(allocator, {}, ["80/tcp", "53/udp"], TARGET, publish_all=True)
     assert {(port.protocol, port.container_port) for port in published} == {("tcp", 80), ("udp", 53)}
     assert all(shown.values())
 
@@ -206,7 +213,7 @@ def test_two_containers_on_one_port(
 
 
 def test_a_released_port_can_be_had_again(allocator: PortAllocator, free: int) -> None:
-    published, _ = allocator.allocate({"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
+    published, _ = allocate(allocator, {"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
     allocator.release(published[0])
     publish(allocator, free)
 
@@ -215,7 +222,7 @@ def test_all_or_none(allocator: PortAllocator, free: int) -> None:
     publish(allocator, free)
     wanted: PortMap = {"1/tcp": [PortBinding("127.0.0.2", "42200")], "2/tcp": [PortBinding("", str(free))]}
     with pytest.raises(SystemFault):
-        allocator.allocate(wanted, (), TARGET, publish_all=False)
+        allocate(allocator, wanted, (), TARGET, publish_all=False)
     assert publish(allocator, 42200, "127.0.0.2") == "127.0.0.2:42200"
 
 
@@ -251,14 +258,14 @@ def test_any_text_is_a_port_or_refused(key: str, host_ip: str, port: str) -> Non
 
 def test_certain_ports_are_taken_before_those_that_are_chosen_freely(allocator: PortAllocator) -> None:
     """As in `-p 80 -p 40001:8080` when 40001 would be the next free one."""
-    first, _ = allocator.allocate({"80/tcp": [PortBinding()]}, (), TARGET, publish_all=False)
+    first, _ = allocate(allocator, {"80/tcp": [PortBinding()]}, (), TARGET, publish_all=False)
     following = first[0].host_port + 1
     wanted: PortMap = {
         "80/tcp": [PortBinding()],
         "81/tcp": [PortBinding("", f"{following}-{following + 5}")],
         "8080/tcp": [PortBinding("", str(following))],
     }
-    published, shown = allocator.allocate(wanted, ("90/tcp",), TARGET, publish_all=True)
+    published, shown = allocate(allocator, wanted, ("90/tcp",), TARGET, publish_all=True)
     ports = {port.container_port: port.host_port for port in published}
     assert ports[8080] == following
     assert ports[81] == following + 1
@@ -315,7 +322,7 @@ def test_a_program_with_ipv6_alone_is_named_and_not_who_has_the_port_of_ipv4(
 
 
 def test_a_container_of_both_families_gets_one_port_of_both(allocator: PortAllocator, free: int) -> None:
-    published, shown = allocator.allocate({"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
+    published, shown = allocate(allocator, {"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
     assert [(port.host_ip, port.host_port, port.container_ip) for port in published] == [
         ("0.0.0.0", free, IP),
         ("::", free, IP6),
@@ -331,18 +338,18 @@ def test_a_port_of_which_one_family_is_taken_is_not_had_at_all(allocator: PortAl
         program.bind(("::", free))
         program.listen()
         with pytest.raises(SystemFault, match="address already in use"):
-            allocator.allocate({"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
+            allocate(allocator, {"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
     assert publish(allocator, free) == f"0.0.0.0:{free}"
 
 
 def test_addresses_of_one_family(allocator: PortAllocator, free: int) -> None:
-    (port,), _ = allocator.allocate({"80": [PortBinding("127.0.0.1", str(free))]}, (), BOTH, publish_all=False)
+    (port,), _ = allocate(allocator, {"80": [PortBinding("127.0.0.1", str(free))]}, (), BOTH, publish_all=False)
     assert (port.host_ip, port.container_ip) == ("127.0.0.1", IP)
     with pytest.raises(SystemFault, match="cannot publish a port on ::1: the container has no IPv6 address"):
         publish(allocator, free, "::1")
-    (port,), _ = allocator.allocate({"80": [PortBinding("::1", str(free))]}, (), BOTH, publish_all=False)
+    (port,), _ = allocate(allocator, {"80": [PortBinding("::1", str(free))]}, (), BOTH, publish_all=False)
     assert (port.host_ip, port.container_ip) == ("::1", IP6)
-    (port,), _ = allocator.allocate({"81": [PortBinding()]}, (), {4: "", 6: IP6}, publish_all=False)
+    (port,), _ = allocate(allocator, {"81": [PortBinding()]}, (), {4: "", 6: IP6}, publish_all=False)
     assert (port.host_ip, port.container_ip) == ("::", IP6)
 
 
@@ -351,7 +358,7 @@ def relay(
 ) -> list[tuple[str, str, bool]]:
     """Publish a port of a container with IPv4 only, by the relay where that takes one."""
     wanted: PortMap = {key: [PortBinding(host_ip, str(port))]}
-    published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False, relayed=IP, **options)
+    published, _ = allocate(allocator, wanted, (), TARGET, publish_all=False, relayed=IP, **options)
     assert len({port.host_port for port in published}) == 1
     return [(port.host_ip, port.container_ip, port.relayed) for port in published]
 
@@ -389,7 +396,7 @@ def test_the_relay_leads_no_sctp(allocator: PortAllocator, free: int) -> None:
 def test_both_families_said_twice_are_two_ports(allocator: PortAllocator, free: int) -> None:
     for said in (["", "::"], ["::", ""], ["0.0.0.0", "::"], ["", "0.0.0.0", "::"]):
         wanted: PortMap = {"80/tcp": [PortBinding(ip, str(free)) for ip in said]}
-        published, _ = allocator.allocate(wanted, (), TARGET, publish_all=False, relayed=IP)
+        published, _ = allocate(allocator, wanted, (), TARGET, publish_all=False, relayed=IP)
         assert sorted(port.host_ip for port in published) == ["0.0.0.0", "::"]
         for port in published:
             allocator.release(port)
@@ -401,8 +408,8 @@ def test_the_socket_of_a_relayed_port_is_shut_down_and_stays_with_who_has_a_copy
     for protocol in ("tcp", "udp"):
         port = PublishedPort(protocol, "::", free, IP, 80)
         for _ in range(2):
-            published, _shown = allocator.allocate(
-                {f"80/{protocol}": [PortBinding("::", str(free))]}, (), TARGET, publish_all=False, relayed=IP
+            published, _shown = allocate(
+                allocator, {f"80/{protocol}": [PortBinding("::", str(free))]}, (), TARGET, publish_all=False, relayed=IP
             )
             assert published == [port]
             copy = os.dup(allocator.socket_of(port))
@@ -411,8 +418,8 @@ def test_the_socket_of_a_relayed_port_is_shut_down_and_stays_with_who_has_a_copy
                 with socket.socket(socket.AF_INET6) as client, pytest.raises(ConnectionRefusedError):
                     client.connect(("::1", free))
             # Taken again before the relay has closed its copy.
-            allocator.allocate(
-                {f"80/{protocol}": [PortBinding("::", str(free))]}, (), TARGET, publish_all=False, relayed=IP
+            allocate(
+                allocator, {f"80/{protocol}": [PortBinding("::", str(free))]}, (), TARGET, publish_all=False, relayed=IP
             )
             allocator.release(port, serves=True)
             os.close(copy)

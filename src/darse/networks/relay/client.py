@@ -27,6 +27,8 @@ _PARTS = ("relay/*.py", "linux/libc.py", "linux/loop.py", "linux/packets.py", "l
 _SETTLE_SECONDS = 2.0
 # No event tells that a program of the host gives up a port.
 _RETRY_SECONDS = 2.0
+# Changes that are on their way at a time.
+_AT_ONCE = 200
 _log = logging.getLogger(__name__)
 
 
@@ -176,7 +178,11 @@ class PortRelay(Companion):
     async def _synchronize(self, connection: CompanionConnection) -> None:
         held = await self._held(connection)
         calls = [connection.call({"do": "drop", "id": id_}) for id_ in held - self._ports.keys()]
-        for id_ in list(self._ports):
+        for number, id_ in enumerate(list(self._ports)):
+            if number % _AT_ONCE == 0:
+                for call in calls:
+                    await call
+                calls.clear()
             # It may have been dropped meanwhile. One that is served keeps its socket.
             port, container_id = self._ports.get(id_, (None, ""))
             if port is not None and self._open(port):
