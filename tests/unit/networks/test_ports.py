@@ -317,7 +317,7 @@ def test_a_program_with_ipv6_alone_is_named_and_not_who_has_the_port_of_ipv4(
         assert process.stdout is not None
         assert process.stdout.read(1) == b"!"
         with pytest.raises(SystemFault, match=rf"address already in use \(\S+, process {process.pid}, has it\)"):
-            allocator.allocate({"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
+            allocate(allocator, {"80": [PortBinding("", str(free))]}, (), BOTH, publish_all=False)
         process.communicate(b"!")
 
 
