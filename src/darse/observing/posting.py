@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import Any
 
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
+from darse.core import executors
 
 _SECONDS = 10.0
 # Of an answer; the rest is of no interest.
@@ -23,23 +24,30 @@ class Poster:
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         self._url = url
         self._headers = {"Content-Type": "application/json", **headers}
-        self._session: ClientSession | None = None
+        self._session: Any = None
 
     async def post(self, body: bytes) -> int:
         """Return the status of the answer. Raises ReceiverUnreachable, after 10 s at the latest."""
-        # Half of what the client is made of, the server has loaded.
-        from aiohttp import ClientError, ClientSession, ClientTimeout  # noqa: PLC0415
-
+        # In a thread: the import makes two TLS contexts, which takes longer than the event loop may be held.
+        aiohttp = await executors.storage.run(_client)
         if self._session is None:
-            self._session = ClientSession(timeout=ClientTimeout(total=_SECONDS))
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS))
         try:
             async with self._session.post(self._url, data=body, headers=self._headers, allow_redirects=False) as answer:
                 await answer.content.read(_MOST_READ)
-                return answer.status
-        except (TimeoutError, ClientError, OSError, ValueError) as error:
+                return int(answer.status)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise ReceiverUnreachable(str(error) or type(error).__name__) from error
 
     async def close(self) -> None:
         """Let go of the connection."""
         if self._session is not None:
             await self._session.close()
+
+
+def _client() -> ModuleType:
+    """The HTTP client, of which an engine without receivers loads nothing."""
+    client = importlib.import_module("aiohttp")
+    importlib.import_module("aiohttp.client")
+    assert client.ClientSession  # completes the package: darse.aiohttp_server
+    return client

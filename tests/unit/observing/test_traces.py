@@ -161,7 +161,9 @@ async def test_a_receiver_that_is_away_costs_a_bounded_queue(sender: SpanExporte
     sender.open()
     for _ in range(MOST_SPANS):
         sender.operation_ended(*example())
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(20):
+        while not sender._is_failing:
+            await asyncio.sleep(0.001)
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(20 * MOST_SPANS // 3):

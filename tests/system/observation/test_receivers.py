@@ -1,0 +1,77 @@
+"""Spans in a real receiver: Zipkin, from Maven Central.
+
+mvn dependency:get -Dtransitive=false -Dartifact=io.zipkin:zipkin-server:3.4.2:jar:exec
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from tests.support.engine import BUSYBOX, Engine
+from tests.support.receivers import free_port
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.fixture
+def zipkin() -> Iterator[str]:
+    """Its address."""
+    repository = Path.home() / ".m2/repository/io/zipkin/zipkin-server"
+    jars = sorted(repository.glob("*/zipkin-server-*-exec.jar"))
+    java = shutil.which("java")
+    if java is None or not jars:
+        pytest.skip("zipkin-server is not in Maven's repository, or java is not installed")
+    port = free_port()
+    process = subprocess.Popen(
+        [java, "-Xmx256m", "-XX:TieredStopAtLevel=1", "-jar", str(jars[-1])],
+        env={**os.environ, "QUERY_PORT": str(port)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: get(f"http://127.0.0.1:{port}/health") is not None, 120, "zipkin")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def get(url: str) -> Any:
+    """A document; None where there is none yet."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return msgspec.json.decode(answer.read())
+    except OSError:
+        return None
+
+
+def test_zipkin_has_the_spans(zipkin: str, new_engine: Callable[..., Engine], tell: Callable[[str], None]) -> None:
+    engine = new_engine(f"--zipkin-endpoint={zipkin}/api/v2/spans")
+    header = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+    made = engine.api("POST", "/containers/create?name=seen", {"Image": BUSYBOX, "Cmd": ["true"]}, headers=header)
+    assert made.status == 201
+    assert engine.api("POST", "/containers/seen/start", headers=header).status == 204
+
+    def found() -> list[dict[str, Any]]:
+        spans = get(f"{zipkin}/api/v2/trace/{TRACE}") or []
+        return spans if "start" in {span["name"] for span in spans} else []
+
+    spans = wait_until(found, 60, "the spans")
+    by_name = {span["name"]: span for span in spans}
+    request = by_name["post /containers/{id}/start"]  # zipkin's names are lower-case
+    assert request["parentId"] == PARENT
+    assert by_name["start"]["parentId"] == request["id"]
+    assert by_name["start"]["tags"]["darse.subject"] == made.json()["Id"]
+    assert "darse" in get(f"{zipkin}/api/v2/services")
+    tell(f"zipkin: {len(spans)} spans of a create and a start")
