@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PATH := /usr/local/sbin:/usr/sbin:/sbin:$(PATH):$(CURDIR)/.venv/libexec
 
 .PHONY: help setup setup-test root run install uninstall stop catalog clients test coverage test-unit test-pythons test-system test-heavy test-guest
-.PHONY: lint format bench docs constraints protocols clean
+.PHONY: lint format bench deb docs constraints protocols clean
 
 help:            ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,10 +33,11 @@ run: root setup  ## run a container; `make stop` stops the engine that this star
 	@echo "To try something more ambitious:       $(CURDIR)/$(BIN)/darse run -it builtin/busybox sh"
 
 install: root setup  ## have systemd start the engine; DOCKER=1: take docker's socket and name, too
-	@$(PYTHON) setup/units.py install $(if $(DOCKER),--docker)
+	@$(BIN)/darse system $(if $(DOCKER),takeover,enable)
 
-uninstall: root  ## remove the units that `make install` has written; containers run on
-	@$(PYTHON) setup/units.py remove
+uninstall: root  ## undo `make install`; containers run on
+	@$(BIN)/darse system takeover --undo
+	@$(BIN)/darse system disable
 
 stop:            ## stop the engine that `make run` or `darse` started; containers run on
 	@$(PYTHON) setup/stop_engine.py
@@ -78,10 +79,15 @@ format:          ## rewrite the sources as `make lint` wants them
 bench: root setup-test ## measure against dockerd, where it is installed
 	@$(BIN)/python -m bench
 
+deb: setup-test  ## build Debian packages into build: darse, and darse-docker for docker's names and socket
+	@$(PYTHON) setup/machine.py package
+	@$(PYTHON) setup/deb.py
+
 docs: setup-test ## check the documentation's links and examples, and write manual pages into build/man
 	@$(BIN)/python docs/check.py
 	@$(BIN)/python -m darse.cli.command_line.man build/man/man1
 	@$(BIN)/python -m darse.engine.configuration.manual build/man
+	@$(BIN)/python -m darse.engine.configuration.manual --markdown > docs/options.md
 
 constraints: setup-test ## take the latest versions of Python packages into constraints.txt
 	@$(BIN)/python setup/constraints.py

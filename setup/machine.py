@@ -6,6 +6,7 @@ is used. Every step looks first and does nothing when there is nothing to do; a 
 
     machine.py run      what the engine and the command need
     machine.py test     that, and what the tests, linters and measurements need
+    machine.py package  what builds the Debian package, and nothing else
 """
 
 from __future__ import annotations
@@ -45,6 +46,11 @@ TEST_PACKAGES = {
     "mmdebstrap": "makes the Debian that the catalogue's images and the fresh machine stand on",
     "debian-archive-keyring": "tells Debian's packages from others, for mmdebstrap",
 }
+PACKAGE_PACKAGES = {
+    "debhelper": "builds the Debian package",
+    "dh-apparmor": "has the package load its AppArmor profile",
+    "python3-venv": "makes the virtual environment inside the package",
+}
 # Package -> the program in it that the tests use. They are not installed: that would start a service.
 TEST_PROGRAMS = {
     "docker.io": "docker",
@@ -64,12 +70,15 @@ VENV_PACKAGES = {"python3-venv": "makes the virtual environment"}
 
 
 def main() -> None:
-    """Prepare for `run` or `test`."""
+    """Prepare for `run`, `test` or `package`."""
     purpose = sys.argv[1] if len(sys.argv) > 1 else "run"
-    if purpose not in ("run", "test"):
-        fail("usage: machine.py run|test")
+    if purpose not in ("run", "test", "package"):
+        fail("usage: machine.py run|test|package")
     if sys.version_info < OLDEST:
         fail(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; this is {sys.version.split()[0]}: {sys.executable}")
+    if purpose == "package":
+        install_packages(PACKAGE_PACKAGES)
+        return
     packages = dict(RUN_PACKAGES)
     if purpose == "test":
         packages |= TEST_PACKAGES

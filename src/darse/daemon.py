@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import gc
 import json
@@ -28,6 +27,7 @@ from darse.core.exhaustion import exhausted
 from darse.core.stalls import StallDetector
 from darse.engine.configuration.command_line import CommandLine, parse, usage
 from darse.engine.instance import only_engine, pidfile
+from darse.linux import service_manager
 
 if TYPE_CHECKING:
     from darse.engine.engine import Engine
@@ -59,7 +59,7 @@ def main() -> None:
         sys.exit(f"darsed: {error}")
     if command.validate:
         _check(config)
-        sys.stdout.write("configuration OK\n")
+        sys.stderr.write("configuration OK\n")  # there, as dockerd does
         return
     if os.geteuid() != 0:
         sys.exit(
@@ -138,9 +138,10 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
         await engine.start()
         audit = open_audit(config)
         api = Api(engine, audit)
-        # gRPC comes by a request then, which authorization plugins see.
-        server = ApiServer(api.handle, None if config.authorization_plugins else api.serve_http2)
+        # gRPC comes by a request where there are authorization plugins, which see that.
+        server = ApiServer(api.handle, lambda: None if config.authorization_plugins else api.serve_http2)
         listeners = Listeners(config, server)
+        watchdog = None
         observing = await _observe(engine)
         try:
             await listeners.listen()
@@ -148,13 +149,14 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
             gc.enable()
             if stalls is not None:
                 stalls.start()
-            _notify("READY=1")
+            watchdog = _watchdog()
+            service_manager.notify("READY=1")
             _log.info("darsed %s is ready", __version__)
             ending = threading.Event()
             keeping = asyncio.create_task(executors.storage.run(_keep_program, config, ending), name="program's copy")
             await stop.wait()
             ending.set()
-            _notify("STOPPING=1")
+            service_manager.notify("STOPPING=1")
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
             await keeping
         finally:
@@ -168,6 +170,8 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
                 audit.close()
             if stalls is not None:
                 stalls.stop()
+            if watchdog is not None:
+                watchdog.cancel()
     finally:
         await engine.close()
 
@@ -181,6 +185,17 @@ async def _observe(engine: Engine) -> Observing | None:
     observing = Observing(engine)
     await observing.open()
     return observing
+
+
+def _watchdog() -> asyncio.Task[None] | None:
+    """Let the service manager know that the loop turns, where it asks. What it kills then leaves its stacks."""
+    seconds = service_manager.watchdog_seconds()
+    if not seconds:
+        return None
+    import faulthandler  # noqa: PLC0415 - without a watchdog nothing sends SIGABRT
+
+    faulthandler.enable()
+    return asyncio.create_task(service_manager.keep_watchdog(seconds), name="watchdog")
 
 
 def _keep_program(config: EngineConfig, ending: threading.Event) -> None:
@@ -230,24 +245,17 @@ def _dump_tasks(config: EngineConfig) -> None:
 
 def _reload(engine: Engine, command: CommandLine) -> None:
     """Read the file again, and take over what may change while the engine runs; a mistake changes nothing."""
+    service_manager.notify_reloading()
     try:
-        newer = command.load()
+        changed = engine.reload(command.load())
     except EngineError as error:
         _log.error("cannot reload the configuration: %s", error)
         return
-    changed = engine.config.reload(newer)
+    finally:
+        service_manager.notify("READY=1")
     logging.getLogger().setLevel(_level(engine.config))
     engine.events.publish("daemon", "reload", engine.system.id, {"name": socket.gethostname(), **changed})
     _log.info("reloaded the configuration: %s", ", ".join(sorted(changed)) or "nothing changed")
-
-
-def _notify(state: str) -> None:
-    """Tell the service manager (sd_notify(3)); nobody may be listening."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as client, contextlib.suppress(OSError):
-        client.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 class _JsonFormatter(logging.Formatter):

@@ -8,6 +8,7 @@ it read-only, with its virtual environment.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ TESTS = (
     "tests/system/security/test_namespaces.py",
     "tests/system/security/test_shifted_layers.py",
 )
+PACKAGES_SHOWN = "build/guest-packages"
 # The whole takes half an hour where the processor is emulated. What has not begun when the time is up is not begun.
 SECONDS = 3000
 _TEST_SECONDS = 400
@@ -43,10 +45,35 @@ export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 # An emulated processor is some twenty times slower.
 export DARSE_TEST_THROWAWAY=1 DARSE_TEST_READY_SECONDS=300 DARSE_TEST_STALL_MS=2000
 mkdir -p {REPOSITORY} && mount --bind /mnt/share {REPOSITORY} && cd {REPOSITORY}
+if [ -d {PACKAGES_SHOWN} ]; then export DARSE_TEST_PACKAGES={REPOSITORY}/{PACKAGES_SHOWN}; fi
 export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 exec .venv/bin/python -m pytest -v -p no:cacheprovider --durations 10 --timeout {_TEST_SECONDS} \
     --session-timeout {SECONDS} "$@"
 """
+
+
+def _build_packages() -> None:
+    """Have two Debian packages in `build`: the tree's, and one that differs from it in the commit, and is newer."""
+    directory = REPOSITORY / PACKAGES_SHOWN
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    build = [sys.executable, str(REPOSITORY / "setup" / "deb.py"), "--output", str(directory)]
+    if shutil.which("dh") is None or subprocess.run(build, check=False).returncode != 0:
+        sys.stderr.write("no Debian packages: their test is skipped (`make deb` says why)\n")
+        shutil.rmtree(directory)
+        return
+    (built,), (names,) = directory.glob("darse_*.deb"), directory.glob("darse-docker_*.deb")
+    names.rename(directory / "darse-docker.deb")
+    tree = directory / "tree"
+    subprocess.run(["dpkg-deb", "--raw-extract", built, tree], check=True)
+    built.rename(directory / "old.deb")
+    control, identity = tree / "DEBIAN/control", next(tree.rglob("site-packages/darse/_build"))
+    control.write_text(re.sub(r"(?m)^(Version: .*)", r"\1+newer", control.read_text()))
+    identity.write_text("newer\n2030-01-01T00:00:00Z\n")
+    (tree / "DEBIAN/md5sums").unlink()
+    pack = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, directory / "new.deb"]
+    subprocess.run(pack, check=True, stdout=subprocess.DEVNULL)
+    shutil.rmtree(tree)
 
 
 def _show_client() -> None:
@@ -72,6 +99,8 @@ def main() -> int:
     if "absent" in status.stdout:
         subprocess.run([sys.executable, program, "build", "--include", PACKAGES], check=True)
     _show_client()
+    if not sys.argv[1:] or any("test_package" in word for word in sys.argv[1:]):
+        _build_packages()
     arguments = sys.argv[1:] or TESTS
     limit = str(SECONDS + _TEST_SECONDS + _REPORT_SECONDS)
     command = ["run", "--share", str(REPOSITORY), "--timeout", limit, "--", "sh", "-c", SCRIPT, "sh", *arguments]

@@ -83,7 +83,7 @@ class Api:
         self._engine = engine
         self._audit = audit
         self._routes = all_routes()
-        self._authorizer = Authorizer(engine.plugins, engine.config.authorization_plugins)
+        self._authorizer = Authorizer(engine.plugins, lambda: engine.config.authorization_plugins)
         self._operations: set[asyncio.Future[None]] = set()
         self._connections: set[asyncio.Task[None]] = set()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import re
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,10 +38,14 @@ class _Verdict(msgspec.Struct):
 class Authorizer:
     """Asks the plugins about requests and their answers."""
 
-    def __init__(self, plugins: PluginClient, names: Sequence[str]) -> None:
-        """`names` are the plugins', in the order in which they are asked."""
+    def __init__(self, plugins: PluginClient, names: Callable[[], Sequence[str]]) -> None:
+        """`names` are the plugins', in the order in which they are asked; a reload changes them."""
         self._plugins = plugins
-        self._names = tuple(dict.fromkeys(names))
+        self._given = names
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._given()))
 
     async def check_request(self, request: web.BaseRequest) -> None:
         """Ask about a request. Raises Forbidden, PluginError, InvalidParameter and TooLarge for its body."""

@@ -20,12 +20,12 @@ from darse.core.config import EngineConfig
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import reason
 from darse.engine.configuration.hosts import Host, parse_host
+from darse.linux import service_manager
 
 _log = logging.getLogger("darse.api")
 _BACKLOG = 1024
 # asyncio takes as many connections in one turn of its loop as its backlog says: others should have theirs in between.
 _AT_ONCE = 32
-_FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 # Python 3.13 removes the path of a unix socket that it closes: the service manager's is to stay.
 _KEEPING: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
@@ -116,12 +116,11 @@ class Listeners:
 
     async def _passed(self) -> None:
         """Take the sockets that systemd opened (sd_listen_fds(3))."""
-        if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        sockets = service_manager.passed_sockets()
+        if not sockets:
             raise InvalidParameter("fd:// wants sockets from systemd, and none were passed: is darsed.socket enabled?")
         loop = asyncio.get_running_loop()
-        for number in range(int(os.environ.get("LISTEN_FDS", "0"))):
-            passed = socket.socket(fileno=_FIRST_PASSED + number)
-            passed.set_inheritable(False)
+        for passed in sockets:
             if passed.family == socket.AF_UNIX:
                 self._open.append(await loop.create_unix_server(self._server, sock=passed, **_KEEPING))
             else:

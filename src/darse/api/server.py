@@ -400,8 +400,8 @@ def _first_line(text: str) -> str:
 class ApiServer(web.Server):
     """Makes connections."""
 
-    def __init__(self, handler: Any, http2: ServeHTTP2 | None = None) -> None:
-        """`http2` serves the connections that begin as HTTP/2 does."""
+    def __init__(self, handler: Any, http2: Callable[[], ServeHTTP2 | None] = lambda: None) -> None:
+        """`http2` returns what serves the connections that begin as HTTP/2 does, where anything does now."""
         super().__init__(handler, request_factory=_make_request, access_log=None)
         self._http2 = http2
         self._crowd: dict[ServerConnection, None] = {}
@@ -412,7 +412,7 @@ class ApiServer(web.Server):
             self,
             self._crowd,
             self._departures,
-            self._http2,
+            self._http2(),
             loop=asyncio.get_running_loop(),
             logger=_log,
             access_log=None,

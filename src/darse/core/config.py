@@ -44,6 +44,10 @@ RELOADABLE = (
     "max_concurrent_uploads",
     "max_download_attempts",
     "features",
+    "authorization_plugins",
+    "default_runtime",
+    "runtimes",
+    "runtime_arguments",
 )
 
 
@@ -187,14 +191,17 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Where the engine listens when no host is given."""
         return f"unix://{self.exec_root}/darse.sock"
 
+    def reloadable(self) -> dict[str, Any]:
+        """The settings that `reload` takes over, by name."""
+        return {name: getattr(self, name) for name in RELOADABLE}
+
     def reload(self, newer: EngineConfig) -> dict[str, Any]:
         """Take over the reloadable settings of `newer`; return those that changed.
 
         Every room holds this object, so it changes in place, between two turns of the event loop.
         """
         changed = {}
-        for name in RELOADABLE:
-            value = getattr(newer, name)
+        for name, value in newer.reloadable().items():
             if value != getattr(self, name):
                 msgspec.structs.force_setattr(self, name, value)
                 changed[name] = value

@@ -9,6 +9,9 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from darse.build import tables as build_tables
 from darse.containers import ContainerService
@@ -225,6 +228,20 @@ class Engine:
         directory.mkdir(mode=0o700, exist_ok=True)
         for runtime in self.runtimes.values():
             runtime.install(directory)
+
+    def reload(self, newer: EngineConfig) -> dict[str, Any]:
+        """Take over what may change while the engine runs; return what did. Raises SystemFault, and changes nothing.
+
+        A runtime that is no option any more stays for the containers that have it.
+        """
+        found = find_runtimes(msgspec.structs.replace(self.config, **newer.reloadable()))
+        changed = self.config.reload(newer)
+        used = {container.record.runtime for container in self.context.store}
+        for name in self.runtimes.keys() - found.keys() - used:
+            del self.runtimes[name]
+        self.runtimes.update(found)
+        self._install_runtimes()
+        return changed
 
     def _set_favordynmods(self) -> None:
         """See `Cgroups.set_favordynmods`. A file says that it was us who switched it on, also after a crash."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +62,11 @@ profile {name} flags=(attach_disconnected,mediate_deleted) {{
 _log = logging.getLogger("darse.runtime")
 
 
+def default_profile() -> str:
+    """The text of the default profile. A package has it in /etc/apparmor.d, where it may be changed."""
+    return _TEMPLATE.format(name=DEFAULT_PROFILE)
+
+
 def load_default_profile() -> str:
     """Have the default profile in the kernel; return its name, or "" when that fails, which is logged.
 
@@ -69,7 +75,7 @@ def load_default_profile() -> str:
     try:
         if any(line.startswith(f"{DEFAULT_PROFILE} ") for line in _LOADED.read_text().splitlines()):
             return DEFAULT_PROFILE
-        profile = _TEMPLATE.format(name=DEFAULT_PROFILE)
+        profile = default_profile()
         with trace.step("file", f"load the AppArmor profile {DEFAULT_PROFILE}", _PARSER, "-Kr", profile):
             subprocess.run(
                 [_PARSER, "-Kr"],
@@ -86,3 +92,9 @@ def load_default_profile() -> str:
         _log.warning("containers have no AppArmor profile (install the package apparmor): %s", error)
         return ""
     return DEFAULT_PROFILE
+
+
+if __name__ == "__main__":
+    # For /etc/apparmor.d, with the place where Debian's packages have an administrator's own lines.
+    end = f"\n  include if exists <local/{DEFAULT_PROFILE}>\n}}\n"
+    sys.stdout.write(default_profile().rstrip().removesuffix("}").rstrip() + end)

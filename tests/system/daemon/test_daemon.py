@@ -42,7 +42,7 @@ def test_says_what_is_wrong_with_its_options() -> None:
 def test_validates_without_starting(tmp_path: Path) -> None:
     file = tmp_path / "daemon.json"
     file.write_text('{"debug": true}')
-    assert darsed("--config-file", str(file), "--validate").stdout == "configuration OK\n"
+    assert darsed("--config-file", str(file), "--validate").stderr == "configuration OK\n"
     file.write_text('{"dbug": true}')
     refused = darsed("--config-file", str(file), "--validate")
     assert refused.returncode == 1
@@ -161,6 +161,29 @@ def test_reloads_on_sighup(new_engine: Callable[..., Engine], tmp_path: Path) ->
     engine.process.send_signal(signal.SIGHUP)
     wait_until(lambda: "cannot reload the configuration" in engine.log(), 5, "the complaint")
     assert engine.api("GET", "/info").json()["Labels"] == ["a=2"]
+
+
+def test_runtimes_are_reloaded(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    file = tmp_path / "daemon.json"
+    own = tmp_path / "own-runtime"
+    own.symlink_to(shutil.which("crun", path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin") or "")
+    file.write_text("{}")
+    engine = new_engine("--config-file", str(file))
+    file.write_text(json.dumps({"runtimes": {"own": {"path": str(own)}}, "default-runtime": "own"}))
+    assert engine.process is not None
+    engine.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: engine.api("GET", "/info").json()["DefaultRuntime"] == "own", 5, "the new runtime")
+    engine.darse("run", "-d", "--name", "cc", BUSYBOX, "sleep", "1000").ok()
+    assert engine.darse("inspect", "-f", "{{.HostConfig.Runtime}}", "cc").ok().line == "own"
+    file.write_text(json.dumps({"default-runtime": "none-such"}))
+    engine.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "specified default runtime 'none-such' does not exist" in engine.log(), 5, "the complaint")
+    file.write_text("{}")
+    engine.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: engine.api("GET", "/info").json()["DefaultRuntime"] == "crun", 5, "the former runtime")
+    # It stays for the container that has it.
+    assert engine.darse("exec", "cc", "echo", "there").ok().line == "there"
+    engine.darse("rm", "-f", "cc").ok()
 
 
 def test_pidfile_and_json_log(new_engine: Callable[..., Engine], tmp_path: Path) -> None:

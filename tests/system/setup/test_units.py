@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tests.support.engine import BIN, BUSYBOX, REPOSITORY, Client, Engine
+from tests.support.engine import BIN, BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
 
-UNITS = REPOSITORY / "setup" / "units.py"
+from darse.cli.service import units
+
 _ACTIVATE = shutil.which("systemd-socket-activate")
 
 needs_systemctl = pytest.mark.skipif(not shutil.which("systemctl"), reason="systemctl is not installed")
 needs_activation = pytest.mark.skipif(_ACTIVATE is None, reason="systemd-socket-activate is not installed")
 
 
-def units(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(UNITS), *words], capture_output=True, text=True, check=False)
+def system(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `darse system` on the system below `root`."""
+    settings = {**os.environ, "DOCKER_CONFIG": str(root / "config")}
+    command = [str(BIN / "darse"), "system", *words, "--root", str(root)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=settings)
 
 
 def read(path: Path) -> configparser.ConfigParser:
@@ -41,62 +45,97 @@ def enabled(root: Path, unit: str) -> str:
 
 @needs_systemctl
 def test_they_are_written_enabled_and_removed(tmp_path: Path) -> None:
-    done = units("install", "--root", str(tmp_path))
+    done = system(tmp_path, "enable")
     assert done.returncode == 0, done.stderr
     written = tmp_path / "etc/systemd/system"
     assert [enabled(tmp_path, one) for one in ("darsed.socket", "darsed.service")] == ["enabled", "enabled"]
     assert read(written / "darsed.socket")["Socket"]["ListenStream"] == "/run/darse/darse.sock"
     service = read(written / "darsed.service")["Service"]
     assert (service["KillMode"], service["Delegate"], service["Type"]) == ("process", "yes", "notify")
+    assert service["WatchdogSec"] == "2min"
     assert not os.path.lexists(tmp_path / "usr/local/bin/docker")
-    assert not os.path.lexists(tmp_path / "usr/local/bin/docker-compose")
-    assert units("install", "--root", str(tmp_path)).returncode == 0  # once more changes nothing
-    done = units("remove", "--root", str(tmp_path))
+    assert system(tmp_path, "enable").returncode == 0  # once more changes nothing
+    done = system(tmp_path, "disable")
     assert done.returncode == 0, done.stderr
     assert [path for path in written.rglob("*") if not path.is_dir()] == []
-    assert units("remove", "--root", str(tmp_path)).returncode == 0
+    assert system(tmp_path, "disable").returncode == 0
+
+
+@needs_systemctl
+def test_those_of_a_package_are_enabled_as_they_are(tmp_path: Path) -> None:
+    packaged = tmp_path / "usr/lib/systemd/system"
+    packaged.mkdir(parents=True)
+    for name, text in ((units.SOCKET_UNIT, units.socket("darse")), (units.SERVICE_UNIT, units.service("/usr/bin/d"))):
+        (packaged / name).write_text(text)
+    assert system(tmp_path, "enable").returncode == 0
+    assert enabled(tmp_path, "darsed.service") == "enabled"
+    assert not (tmp_path / "etc/systemd/system/darsed.service").exists()
+    assert system(tmp_path, "disable").returncode == 0
+    assert enabled(tmp_path, "darsed.service") == "disabled"
+    assert (packaged / "darsed.service").exists()
 
 
 @needs_systemctl
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
-    assert units("install", "--docker", "--root", str(tmp_path)).returncode == 0
-    files = sorted((tmp_path / "etc/systemd/system").glob("darsed.*"))
+    assert system(tmp_path, "takeover").returncode == 0
+    files = sorted((tmp_path / "etc/systemd/system").glob("darse*.*"))
+    assert [path.name for path in files] == ["darse-docker.socket", "darsed.service", "darsed.socket"]
     verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *map(str, files)]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
-    told = [line for line in done.stderr.splitlines() if "darsed" in line]
+    told = [line for line in done.stderr.splitlines() if "darse" in line]
     assert told == []
 
 
 @needs_systemctl
-def test_being_docker_too(tmp_path: Path) -> None:
-    assert units("install", "--docker", "--root", str(tmp_path)).returncode == 0
-    text = (tmp_path / "etc/systemd/system/darsed.socket").read_text()
-    assert "ListenStream=/run/docker.sock\n" in text
+def test_taking_dockers_place_and_leaving_it(tmp_path: Path) -> None:
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/docker-compose").write_text("compose's own")
+    done = system(tmp_path, "takeover")
+    assert done.returncode == 0, done.stderr
+    socket = read(tmp_path / "etc/systemd/system/darse-docker.socket")["Socket"]
+    assert (socket["ListenStream"], socket["Service"]) == ("/run/docker.sock", "darsed.service")
     link = tmp_path / "usr/local/bin/docker"
     assert os.readlink(link) == str(BIN / "darse")
-    assert units("remove", "--root", str(tmp_path)).returncode == 0
+    assert "docker-compose stays what it is: /usr/bin/docker-compose" in done.stdout
+    assert not os.path.lexists(tmp_path / "usr/local/bin/docker-compose")
+    (meta,) = (tmp_path / "config").rglob("meta.json")
+    assert json.loads(meta.read_text())["Endpoints"]["docker"]["Host"] == "unix:///run/darse/darse.sock"
+    assert system(tmp_path, "takeover").returncode == 0  # once more changes nothing
+    done = system(tmp_path, "takeover", "--undo")
+    assert done.returncode == 0, done.stderr
     assert not os.path.lexists(link)
+    assert list((tmp_path / "config").rglob("meta.json")) == []
+    assert not (tmp_path / "etc/systemd/system/darse-docker.socket").exists()
+    assert enabled(tmp_path, "darsed.service") == "enabled"
 
 
 @needs_systemctl
-@pytest.mark.parametrize("there", ["usr/lib/systemd/system/docker.socket", "usr/local/bin/docker"])
-def test_what_is_dockers_stays_dockers(tmp_path: Path, there: str) -> None:
-    path = tmp_path / there
+def test_where_docker_is_installed_its_place_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "usr/lib/systemd/system/docker.socket"
     path.parent.mkdir(parents=True)
     path.write_text("docker's")
-    done = units("install", "--docker", "--root", str(tmp_path))
+    done = system(tmp_path, "takeover")
     assert done.returncode != 0
-    assert f"/{there}" in done.stderr
-    assert "leave out --docker" in done.stderr
+    assert "/usr/lib/systemd/system/docker.socket" in done.stderr
     assert path.read_text() == "docker's"
     assert not (tmp_path / "etc").exists()
+
+
+@needs_systemctl
+def test_a_docker_that_is_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / "usr/local/bin/docker"
+    path.parent.mkdir(parents=True)
+    path.write_text("docker's client")
+    assert system(tmp_path, "takeover").returncode == 0
+    assert system(tmp_path, "takeover", "--undo").returncode == 0
+    assert path.read_text() == "docker's client"
 
 
 @needs_systemctl
 @needs_activation
 def test_the_first_client_starts_the_engine(tmp_path: Path) -> None:
     assert _ACTIVATE is not None
-    assert units("install", "--root", str(tmp_path)).returncode == 0
+    assert system(tmp_path, "enable").returncode == 0
     started = read(tmp_path / "etc/systemd/system/darsed.service")["Service"]["ExecStart"].split()
     engine = Engine()
     passed = engine.root / "passed.sock"

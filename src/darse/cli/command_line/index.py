@@ -148,6 +148,11 @@ COMMANDS = {
     "volume rm": IndexEntry("darse.cli.commands.volumes", "Remove one or more volumes"),
     "volume snapshot": IndexEntry("darse.cli.commands.volumes", "Keep the files of a volume as they are now"),
     "system check": IndexEntry(f"{_S}.check", "Check that the engine's records, images and layers are whole"),
+    "system disable": IndexEntry(f"{_S}.service", "Undo 'system enable'; containers run on"),
+    "system enable": IndexEntry(f"{_S}.service", "Have systemd start the engine at boot and for the first client"),
+    "system takeover": IndexEntry(
+        f"{_S}.service", "Take docker's place: its socket, its commands' names, and a context"
+    ),
     "system df": IndexEntry(f"{_S}.df", "Show disk usage"),
     "system dial-stdio": IndexEntry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine", hidden=True),
     "system events": IndexEntry(f"{_S}.events", "Get real time events from the engine"),

@@ -45,8 +45,8 @@ class CommandLine(msgspec.Struct, frozen=True):
                 f"{key}: (from flag: {_shown(self.given[key])}, from file: {_shown(in_file[key])})" for key in conflicts
             )
             raise InvalidParameter(
-                f"unable to configure the engine with file {self.config_file}: the following directives are specified "
-                f"both as a flag and in the configuration file: {texts}"
+                f"unable to configure the Docker daemon with file {self.config_file}: the following directives are "
+                f"specified both as a flag and in the configuration file: {texts}"
             )
         merged = {**in_file, **self.given}
         if "runtimes" in in_file and "runtimes" in self.given:
@@ -139,7 +139,7 @@ def _boolean(text: str, flag: str) -> bool:
 
 def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
     """Read daemon.json; values have the type of their option's kind. Raises InvalidParameter."""
-    complaint = f"unable to configure the engine with file {path}: "
+    complaint = f"unable to configure the Docker daemon with file {path}: "
     # Whoever names a pipe has a writer for it.
     if not must_exist and path.is_fifo():
         raise InvalidParameter(f"{complaint}it is not a regular file")
@@ -229,6 +229,8 @@ def build(raw: dict[str, Any]) -> EngineConfig:
     if fields.get("bip") and fields.get("bridge"):
         raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
     config = EngineConfig(tls=_tls(tls), **fields)
+    if config.default_runtime not in {"crun", "runc", *config.runtimes}:
+        raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     insists = config.allow_plain_tcp or False in (tls["tls"], tls["tlsverify"])
     return msgspec.structs.replace(config, allow_plain_tcp=_check_hosts(config, insists=insists))
 

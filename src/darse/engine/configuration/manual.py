@@ -28,11 +28,38 @@ def main() -> int:
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m darse.engine.configuration.manual DIRECTORY\n")
         return 2
+    if sys.argv[1] == "--markdown":
+        sys.stdout.write(markdown())
+        return 0
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in pages():
         (directory / name).write_text(text, encoding="utf-8")
     return 0
+
+
+def markdown() -> str:
+    """docs/options.md: every option by its flag and key, its meaning, default, and whether a reload takes it over."""
+    lines = ["# Every option of the engine", ""]
+    lines += [
+        "Written by `make docs` from `engine/configuration/table.py`. *Reload*: SIGHUP (`systemctl reload darsed`)"
+    ]
+    lines += ["takes over what the file says then. A flag without a key, or a key without a flag, is in one of the two"]
+    lines += ["places only.", ""]
+    lines += ["| flag | key in `daemon.json` | value | meaning | default | reload |", "|---|---|---|---|---|---|"]
+    for option in sorted(OPTIONS, key=lambda one: one.file_key):
+        flag = f"`--{option.flag}`" if option.flag else ""
+        short = f", `-{option.short}`" if option.short else ""
+        cells = (
+            f"{flag}{short}",
+            f"`{option.file_key}`",
+            _JSON[option.kind],
+            option.meaning,
+            option.default,
+            "yes" if option.is_reloaded else "",
+        )
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -73,7 +100,9 @@ def _file() -> str:
     ]
     lines += ["given in one of the two places only.", ".SH MEMBERS"]
     for option in sorted(OPTIONS, key=lambda one: one.file_key):
-        lines += [".TP", rf"\fB{_text(option.file_key)}\fR (\fI{_JSON[option.kind]}\fR)", f"{_text(option.help)}."]
+        lines += [".TP", rf"\fB{_text(option.file_key)}\fR (\fI{_JSON[option.kind]}\fR)"]
+        reload = " SIGHUP takes over another value." if option.is_reloaded else ""
+        lines.append(_text(f"{option.meaning}. Default: {option.default}.{reload}"))
     lines += [".SH SEE ALSO", r"\fBdarsed\fR(8)"]
     return "\n".join(lines) + "\n"
 

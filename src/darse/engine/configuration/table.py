@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
+from darse.core.config import RELOADABLE
 from darse.engine.configuration import values as v
 
+_DEFAULT = re.compile(r" \(default:? ([^()]*)\)")
 _VALUES = {"flag": "", "number": "int", "text": "string", "list": "list", "pairs": "map", "object": ""}
 
 
@@ -33,6 +36,22 @@ class Option(msgspec.Struct, frozen=True):
     def file_key(self) -> str:
         """The key in daemon.json."""
         return self.key or self.flag
+
+    @property
+    def is_reloaded(self) -> bool:
+        """Whether SIGHUP takes over another value."""
+        return self.file_key.replace("-", "_") in RELOADABLE
+
+    @property
+    def default(self) -> str:
+        """What holds where it is not given, as its help has it; "none" for what is a list, say."""
+        found = _DEFAULT.search(self.help)
+        return found[1].removeprefix(": ") if found else "false" if self.kind == "flag" else "none"
+
+    @property
+    def meaning(self) -> str:
+        """Its help without the default."""
+        return _DEFAULT.sub("", self.help)
 
     @property
     def shown_value(self) -> str:
@@ -404,9 +423,11 @@ OPTIONS = (
     _harmless("raw-logs", "flag", "Log full timestamps, without colours"),
     _harmless("swarm-default-advertise-addr", "text", "Address or interface that a swarm advertises"),
     _harmless("userland-proxy-path", "text", "Path of the proxy's binary"),
-    Option("", "object", v.same("alerts"), "", "alerts"),
-    Option("", "object", v.ignored, "", "builder"),
-    Option("", "object", v.proxies, "", "proxies"),
+    Option("", "object", v.same("alerts"), "Rules over the engine's own metrics, and who hears of them", "alerts"),
+    Option(
+        "", "object", v.ignored, "Garbage collection and entitlements of builds (accepted, without effect)", "builder"
+    ),
+    Option("", "object", v.proxies, "Proxies of the engine: http-proxy, https-proxy and no-proxy", "proxies"),
 )
 BY_KEY = {option.file_key: option for option in OPTIONS}
 BY_FLAG = {option.flag: option for option in OPTIONS if option.flag}

@@ -211,8 +211,8 @@ def test_flag_and_file_must_not_both_say_it(tmp_path: Path) -> None:
     with pytest.raises(InvalidParameter) as raised:
         configured("--debug", "-H", "unix:///b", file=file)
     assert str(raised.value) == (
-        f"unable to configure the engine with file {file}: the following directives are specified both as a flag and "
-        "in the configuration file: debug: (from flag: true, from file: false), "
+        f"unable to configure the Docker daemon with file {file}: the following directives are specified both as a "
+        "flag and in the configuration file: debug: (from flag: true, from file: false), "
         "hosts: (from flag: [unix:///b], from file: [unix:///a])"
     )
 

@@ -39,7 +39,7 @@ def restart(invocation: Invocation) -> int:
     if not names:
         raise CliError(f"what serves {path} (process {pid}) is no darsed: restart it by what started it")
     if "INVOCATION_ID" in environment:
-        raise CliError("systemd has started this engine: systemctl restart darse")
+        raise CliError("systemd has started this engine: systemctl restart darsed")
     _stop(pid)
     start(os.path.join(os.path.dirname(path), "darsed.log"), words[names[0] + 1 :], environment)
     sys.stdout.write("the engine was restarted; containers ran on\n")
