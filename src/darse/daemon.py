@@ -43,6 +43,8 @@ _UNDO_SECONDS = 10
 _OPEN_FILES = 1 << 20
 # With less space a copy of the program would take what the engine needs to go on.
 _PROGRAM_BYTES = 32 << 20
+# Tasks for as long as the engine serves.
+_lasting: set[asyncio.Task[None]] = set()
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
 
 
@@ -71,6 +73,9 @@ def main() -> None:
     try:
         if command.rebuild:
             sys.exit(_rebuild(config))
+        if command.backup or command.restore:
+            _archive(config, command)
+            return
         with only_engine(config), pidfile(config):
             # Whatever directory we were started in is nobody's to hold, nor to fill: conmon leaves a file called `oom`
             # where it runs.
@@ -119,6 +124,17 @@ def _rebuild(config: EngineConfig) -> int:
     return 1 if lost else 0
 
 
+def _archive(config: EngineConfig, command: CommandLine) -> None:
+    """Write the data root into an archive, or make it from one. Raises SystemFault and InvalidParameter."""
+    from darse.engine.whole_backup import backup, restore  # noqa: PLC0415
+
+    with only_engine(config):
+        if command.backup:
+            backup(config, command.backup, _say)
+        elif command.restore:
+            restore(config, command.restore, _say)
+
+
 async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetector | None) -> None:
     # Imported late: a mistake in the options is answered without loading the engine.
     from darse.api.app import Api  # noqa: PLC0415
@@ -141,7 +157,6 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
         # gRPC comes by a request where there are authorization plugins, which see that.
         server = ApiServer(api.handle, lambda: None if config.authorization_plugins else api.serve_http2)
         listeners = Listeners(config, server)
-        watchdog = None
         observing = await _observe(engine)
         try:
             await listeners.listen()
@@ -149,7 +164,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
             gc.enable()
             if stalls is not None:
                 stalls.start()
-            watchdog = _watchdog()
+            _begin_watchdog()
             service_manager.notify("READY=1")
             _log.info("darsed %s is ready", __version__)
             ending = threading.Event()
@@ -170,8 +185,6 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
                 audit.close()
             if stalls is not None:
                 stalls.stop()
-            if watchdog is not None:
-                watchdog.cancel()
     finally:
         await engine.close()
 
@@ -187,15 +200,16 @@ async def _observe(engine: Engine) -> Observing | None:
     return observing
 
 
-def _watchdog() -> asyncio.Task[None] | None:
+def _begin_watchdog() -> None:
     """Let the service manager know that the loop turns, where it asks. What it kills then leaves its stacks."""
     seconds = service_manager.watchdog_seconds()
     if not seconds:
-        return None
+        return
     import faulthandler  # noqa: PLC0415 - without a watchdog nothing sends SIGABRT
 
     faulthandler.enable()
-    return asyncio.create_task(service_manager.keep_watchdog(seconds), name="watchdog")
+    # The loop has a weak reference only; it is cancelled with the loop.
+    _lasting.add(asyncio.create_task(service_manager.keep_watchdog(seconds), name="watchdog"))
 
 
 def _keep_program(config: EngineConfig, ending: threading.Event) -> None:

@@ -107,7 +107,7 @@ async def test_sockets_from_the_service_manager(
     passed = socket.socket(socket.AF_UNIX)
     passed.bind(str(tmp_path / "passed.sock"))
     passed.listen()
-    monkeypatch.setattr("darse.api.listeners._FIRST_PASSED", passed.detach())
+    monkeypatch.setattr("darse.linux.service_manager._FIRST_PASSED", passed.detach())
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     listeners = await listen("fd://")

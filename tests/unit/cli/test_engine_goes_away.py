@@ -23,6 +23,8 @@ _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "
     "compose graph",
     "compose version",
     "logout",
+    *(f"system {word}" for word in "backup disable enable restore takeover".split()),
+    *("system tls client", "system tls init"),
     "system restart",  # connects, to learn who is there
 }
 # Where as many words as the command takes at least are no good.

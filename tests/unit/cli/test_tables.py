@@ -264,7 +264,11 @@ NONE = frozenset(
         *(f"network {word}" for word in "connect create disconnect inspect prune rm".split()),
         *(f"plugin {word}" for word in "create disable enable inspect install push rm set upgrade".split()),
         *(f"volume {word}" for word in "clone create export import inspect prune restore rm snapshot".split()),
-        *(f"system {word}" for word in "dial-stdio events restart prune".split()),
+        *(
+            f"system {word}"
+            for word in "dial-stdio events restart prune backup disable enable restore takeover".split()
+        ),
+        *("system tls client", "system tls init"),
         *("login", "logout", "inspect"),
         *(
             f"compose {word}"

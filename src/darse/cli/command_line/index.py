@@ -153,6 +153,12 @@ COMMANDS = {
     "system takeover": IndexEntry(
         f"{_S}.service", "Take docker's place: its socket, its commands' names, and a context"
     ),
+    "system backup": IndexEntry(f"{_S}.backup", "Write the engine's data into an archive, while no engine runs"),
+    "system restore": IndexEntry(f"{_S}.backup", "Unpack the archive of 'system backup' where there is no data yet"),
+    "system tls client": IndexEntry(f"{_S}.tls", "Make the certificate of one more client"),
+    "system tls init": IndexEntry(
+        f"{_S}.tls", "Make a certificate authority, and certificates of the engine and a client"
+    ),
     "system df": IndexEntry(f"{_S}.df", "Show disk usage"),
     "system dial-stdio": IndexEntry(f"{_S}.dial_stdio", "Proxy the stdio stream to the engine", hidden=True),
     "system events": IndexEntry(f"{_S}.events", "Get real time events from the engine"),

@@ -21,6 +21,8 @@ from darse.engine.configuration.table import BY_FLAG, BY_KEY, BY_SHORT, FORMER, 
 
 DEFAULT_CONFIG_FILE = Path("/etc/darse/daemon.json")
 _CERTIFICATES = "/etc/darse"
+# Flags that name a file, and are no options of the engine.
+_FILES = {"config-file": "config_file", "backup": "backup", "restore": "restore"}
 # Where descriptions begin in `--help`.
 _HELP_COLUMN = 46
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
@@ -32,6 +34,8 @@ class CommandLine(msgspec.Struct, frozen=True):
     given: dict[str, Any]
     config_file: Path = DEFAULT_CONFIG_FILE
     rebuild: bool = False
+    backup: Path | None = None
+    restore: Path | None = None
     validate: bool = False
     version: bool = False
     help: bool = False
@@ -67,12 +71,12 @@ def parse(arguments: list[str]) -> CommandLine:
                 special[name] = _boolean(value or "true", name)
                 continue
             option = BY_FLAG.get(FORMER.get(name, name))
-            if option is None and name != "config-file":
+            if option is None and name not in _FILES:
                 raise InvalidParameter(f"unknown flag: --{name}\nSee 'darsed --help'.")
             if not equals:
                 value = "true" if option and option.kind == "flag" else _next(rest, f"flag needs an argument: --{name}")
             if option is None:
-                special["config_file"] = Path(value).absolute()
+                special[_FILES[name]] = Path(value).absolute()
             else:
                 _give(given, option, value)
         elif argument.startswith("-") and len(argument) > 1:
@@ -276,6 +280,8 @@ def usage() -> str:
     own = (
         ("config-file", "string", f'Configuration file of the engine (default "{DEFAULT_CONFIG_FILE}")', ""),
         ("help", "", "Print usage", "h"),
+        ("backup", "file", "Write the data root into this archive, and quit", ""),
+        ("restore", "file", "Unpack an archive of --backup as the data root, and quit", ""),
         ("rebuild", "", "Build the database again from its backup and the data root, and quit", ""),
         ("validate", "", "Validate the configuration and quit", ""),
         ("version", "", "Print version information and quit", "v"),

@@ -20,6 +20,9 @@ _OPEN = frozenset(
     add-host address alias annotation audit-log author aux-address blkio-weight-device build-arg build-context builder
     cache-from cgroup-parent checkpoint checkpoint-dir cidfile config config-file config-from cpu-count cpu-percent cpus
     cpuset-cpus cpuset-mems data-root description detach-keys device device-cgroup-rule device-read-bps
+    add-host alias annotation author aux-address blkio-weight-device build-arg build-context builder cache-from
+    cgroup-parent checkpoint checkpoint-dir cidfile config config-file config-from cpu-count cpu-percent cpus
+    cpuset-cpus cpuset-mems data-root days description detach-keys device device-cgroup-rule directory device-read-bps
     device-read-iops device-write-bps device-write-iops dns dns-opt dns-option dns-search docker domainname
     driver-opt entrypoint env env-file env-from-file exec-root exit-code-from expose file from gateway group-add
     hash health-cmd health-interval health-start-interval health-start-period health-timeout hostname iidfile
@@ -28,6 +31,9 @@ _OPEN = frozenset(
     name net-alias network-alias no-attach no-cache-filter opt os-features os-version password publish remove-user
     reserved-space scale secret server-name set-user shm-size since stop-timeout subnet sysctl tag target tlscacert
     tlscert tlskey tmpfs until user username users volume volumes-from workdir
+    name net-alias network-alias no-attach no-cache-filter opt os-features os-version password publish
+    reserved-space root scale secret shm-size since stop-timeout subnet sysctl tag target tlscacert tlscert tlskey
+    tmpfs until user username volume volumes-from workdir
     """.split()
 )
 # What is offered of these is not all that they may have.
@@ -38,6 +44,8 @@ _ELSEWHERE = {
     "container export": {"output"},
     "image save": {"output"},
     "volume export": {"output"},
+    "system tls client": {"context", "output"},
+    "system tls init": {"host"},
 }
 
 

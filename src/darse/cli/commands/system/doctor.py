@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from darse.cli.command_line.flags import Command, string, terminal_width
+from darse.cli.command_line.flags import Command, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal import screen
@@ -20,11 +20,17 @@ from darse.client.blocking import Client
 from darse.client.endpoint import EngineEndpoint
 
 _PROGRAMS = {
-    "crun": "install crun (or runc): it makes the containers",
-    "conmon": "install conmon: it keeps each container's output and exit status",
-    "catatonit": "install catatonit for --init",
-    "nft": "install nftables",
+    "crun": "apt-get install crun (or runc): it makes the containers",
+    "conmon": "apt-get install conmon: it keeps each container's output and exit status",
+    "catatonit": "apt-get install catatonit for --init",
+    "nft": "apt-get install nftables",
 }
+_FILES = {
+    "/usr/share/containers/seccomp.json": ("golang-github-containers-common", "the default seccomp profile"),
+    "/bin/busybox": ("busybox-static", "the built-in images are made of it"),
+}
+# What the advice of a missing package begins with; the engine's as well as that below.
+_INSTALL = "apt-get install "
 _WIDEST_NAME = 20
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
 _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
@@ -34,6 +40,8 @@ def doctor(invocation: Invocation) -> int:
     """Print the findings; the status is 1 when there are problems."""
     endpoint = invocation.settings.endpoint()
     findings = list(_asked(endpoint))
+    if invocation.options.fix and _install(packages_of(findings)):
+        findings = list(_asked(endpoint))
     if invocation.options.format == "json":
         from darse.cli.output.inspect import indented
 
@@ -43,6 +51,35 @@ def doctor(invocation: Invocation) -> int:
     else:
         screen.control("".join(f"{line}\n" for line in _lines(findings)))
     return 1 if any(one["level"] == "problem" for one in findings) else 0
+
+
+def packages_of(findings: list[dict[str, str]]) -> list[str]:
+    """Debian's packages that findings ask for, in their order."""
+    found = (one.get("advice", "").partition(_INSTALL)[2].split() for one in findings if one["level"] != "ok")
+    return list(dict.fromkeys(words[0].strip(",;") for words in found if words))
+
+
+def _install(packages: list[str]) -> bool:
+    """Install packages, or say how; whether anything was installed. Raises CliError."""
+    if not packages:
+        sys.stderr.write("no package is missing\n")
+        return False
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if shutil.which(command[0]) is None:
+        raise CliError(f"these Debian packages are missing, and there is no apt-get here: {' '.join(packages)}")
+    if os.geteuid() != 0:
+        raise CliError(f"only root can install what is missing: sudo {' '.join(command)}")
+    import subprocess
+
+    sys.stderr.write(f"installing {', '.join(packages)}\n")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # The lists of packages may be there and fresh: they are fetched when the first attempt fails only.
+    if subprocess.run(command, env=environment, check=False, capture_output=True).returncode != 0:
+        subprocess.run(["apt-get", "update", "-q"], env=environment, check=False, capture_output=True)
+        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise CliError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
+    return True
 
 
 def _asked(endpoint: EngineEndpoint) -> Iterator[dict[str, str]]:
@@ -102,12 +139,27 @@ def _seen_from_here() -> Iterator[dict[str, str]]:
     for name, advice in _PROGRAMS.items():
         path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
         yield _finding("ok", name, path) if path else _finding("problem", name, "not installed", advice)
+    for path, (package, why) in _FILES.items():
+        if os.path.exists(path):
+            yield _finding("ok", path, why)
+        else:
+            yield _finding("problem", path, f"missing: {why}", f"{_INSTALL}{package}")
+    if not _has_library("libnftables.so.1"):
+        yield _finding("problem", "libnftables", "not installed: it is the firewall", f"{_INSTALL}libnftables1")
     with open("/proc/filesystems", encoding="utf-8") as file:
         has_overlay = any(line.split()[-1] == "overlay" for line in file)
     if has_overlay:
         yield _finding("ok", "overlay", "the kernel has overlayfs")
     else:
         yield _finding("problem", "overlay", "the kernel has no overlayfs", "modprobe overlay")
+
+
+def _has_library(name: str) -> bool:
+    """Whether a shared library is where the dynamic linker looks (ld.so(8))."""
+    from glob import glob
+
+    places = ("/usr/lib", "/usr/lib/*", "/usr/lib64", "/lib/*", "/usr/local/lib")
+    return any(glob(f"{directory}/{name}") for directory in places)
 
 
 def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
@@ -136,7 +188,13 @@ def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
 COMMANDS = {
     "doctor": (
         Command(
-            "doctor", "[OPTIONS]", "Check what this host has and lacks", (string("format", "'json', or none", "f"),)
+            "doctor",
+            "[OPTIONS]",
+            "Check what this host has and lacks",
+            (
+                string("format", "'json', or none", "f"),
+                switch("fix", "Install the Debian packages that are missing; without root, say which"),
+            ),
         ),
         doctor,
     )

@@ -62,12 +62,22 @@ _ROOT = string("root", "The root of another system, in which nothing is started"
 COMMANDS = {
     "system enable": (
         Command(
-            "system enable", "[OPTIONS]", "Have systemd start the engine at boot and for the first client", (_ROOT,)
+            "system enable",
+            "[OPTIONS]",
+            "Have systemd start the engine at boot and for the first client",
+            (_ROOT,),
+            examples="sudo darse system enable",
         ),
         enable,
     ),
     "system disable": (
-        Command("system disable", "[OPTIONS]", "Undo 'system enable'; containers run on", (_ROOT,)),
+        Command(
+            "system disable",
+            "[OPTIONS]",
+            "Undo 'system enable'; containers run on",
+            (_ROOT,),
+            examples="sudo darse system disable",
+        ),
         disable,
     ),
     "system takeover": (
@@ -80,6 +90,7 @@ COMMANDS = {
                 switch("context-only", "Make the context only, beside a docker that stays"),
                 _ROOT,
             ),
+            examples="sudo darse system takeover\ndarse system takeover --context-only",
         ),
         take_over,
     ),

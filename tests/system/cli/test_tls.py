@@ -1,0 +1,85 @@
+"""`system tls`: what it makes lets the right clients in, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.engine import BIN, Client, Engine
+
+_OPENSSL = any(os.access(f"{path}/openssl", os.X_OK) for path in os.get_exec_path())
+pytestmark = pytest.mark.skipif(not _OPENSSL, reason="openssl is not installed (Debian package)")
+
+
+def tls(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DOCKER_CONFIG": str(config)}
+    command = [str(BIN / "darse"), "system", "tls", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def lets_in(port: int, context: ssl.SSLContext) -> bool:
+    """Whether an engine answers a client; TLS 1.3 refuses a certificate at the first read."""
+    with socket.create_connection(("127.0.0.1", port), 10) as plain:
+        try:
+            secured = context.wrap_socket(plain, server_hostname="localhost")
+            secured.sendall(b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            return b"200 OK" in secured.recv(100)
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+
+def test_clients_with_a_certificate_get_in(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    made, config = tmp_path / "tls", tmp_path / "config"
+    done = tls(config, "init", "--directory", str(made), "--host", "localhost", "--host", "127.0.0.1")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.stat().st_mode & 0o777 for path in made.glob("*key.pem")} == {
+        "ca-key.pem": 0o400,
+        "key.pem": 0o400,
+    }
+    port = free_port()
+    files = [
+        word
+        for name in ("ca", "cert", "key")
+        for word in (f"--tls{name}{'cert' * (name == 'ca')}", str(made / f"{name}.pem"))
+    ]
+    engine = new_engine("-H", "unix://", "-H", f"tcp://127.0.0.1:{port}", "--tlsverify", *files)
+    client = ("client", "far", "--directory", str(made), "-o", str(tmp_path / "far"))
+    done = tls(config, *client, "--context", f"tcp://localhost:{port}")
+    assert done.returncode == 0, done.stderr
+    assert tls(config, *client).returncode == 1  # it is there already
+    for program in (engine.docker.program, engine.darse.program):
+        far = Client(program, "", config)
+        for name in ("DOCKER_HOST", "DARSE_HOST"):
+            far.environment.pop(name)
+        assert far("--context", "far", "version", "--format", "{{.Server.Version}}").ok().line
+    # Nobody else: without a certificate, or with the engine's own, which is no client's.
+    for certificate in (None, (made / "cert.pem", made / "key.pem")):
+        context = ssl.create_default_context(cafile=str(made / "ca.pem"))
+        if certificate is not None:
+            context.load_cert_chain(*map(str, certificate))
+        assert not lets_in(port, context)
+
+
+def test_what_is_there_is_renewed_only_on_demand(tmp_path: Path) -> None:
+    made = tmp_path / "tls"
+    assert tls(tmp_path, "init", "--directory", str(made), "--host", "a.example").returncode == 0
+    authority, before = (made / "ca.pem").read_bytes(), (made / "cert.pem").read_bytes()
+    refused = tls(tmp_path, "init", "--directory", str(made))
+    assert refused.returncode == 1
+    assert "--renew" in refused.stderr
+    assert tls(tmp_path, "init", "--directory", str(made), "--host", "b.example", "--renew").returncode == 0
+    assert (made / "ca.pem").read_bytes() == authority
+    assert (made / "cert.pem").read_bytes() != before
+    refused = tls(tmp_path, "init", "--directory", str(tmp_path / "bad"), "--host", "a,URI:x")
+    assert "neither a host's name nor an address" in refused.stderr
