@@ -44,6 +44,12 @@ _ARGUMENTS = {
     "plugin install": ["--grant-all-permissions", "p"],
     "volume export": ["-o", "{}/exported", "v"],
     "volume import": ["v", "{}/archive"],
+    # What changes the system does so below another root.
+    **{f"system {word}": ["--root", "{}/root"] for word in ("enable", "disable", "takeover")},
+    "system tls init": ["--directory", "{}/tls"],
+    "system tls client": ["--directory", "{}/tls", "x"],
+    "system backup": ["--data-root", "{}/data", "--exec-root", "{}/exec", "{}/saved"],
+    "system restore": ["--data-root", "{}/data", "--exec-root", "{}/exec", "{}/archive"],
     "login": ["-u", "user", "-p", "secret", "localhost:1"],
 }
 _DEATHS = {
