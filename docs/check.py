@@ -14,11 +14,12 @@ from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("src", "tests", "bench", "setup", "docs", "lint")
+FOLDERS = ("src", "tests", "bench", "setup", "docs", "lint", "examples")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 # `networks/store.py`, `darse.networks.store`; a code span of the glossary's last column may be a folder.
-_FILE = re.compile(r"(?<![\w/.*])((?:\w+/)*\w+\.py)\b")
-_MODULE = re.compile(r"`darse((?:\.[a-z_]+)+)")
+_FILE = re.compile(r"(?<![\w/.*-])((?:\w+/)*\w+\.py)\b")
+# A label, as `darse.snapshot.of=VOLUME`, is none.
+_MODULE = re.compile(r"`darse((?:\.[a-z_]+)+)(?![=\w.])")
 # `Removal.remove_container`: a class of the sources, and what it has.
 _MEMBER = re.compile(r"`([A-Z]\w+)\.(_?[a-z]\w*)(?:\(\))?`")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
