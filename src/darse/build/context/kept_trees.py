@@ -45,6 +45,11 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _log = logging.getLogger("darse.build")
 
 
+def _id(key: str) -> str:
+    """What the records of the build cache call a tree; it does not say the key."""
+    return sha256(key.encode()).hexdigest()[:25]
+
+
 class AboutTree(msgspec.Struct, frozen=True):
     """What is written beside a tree."""
 
@@ -62,6 +67,7 @@ class KeptTree:
 
     def __init__(self, key: str, number: int, path: Path, about: AboutTree) -> None:
         self.key = key
+        self.id = _id(key)
         self.number = number
         self.path = path
         self.about = about
@@ -71,11 +77,6 @@ class KeptTree:
         self.is_replaced = False
         self._known: KnownContents | None = None
         self._digests: dict[Selector, asyncio.Task[str]] = {}
-
-    @property
-    def id(self) -> str:
-        """What the records of the build cache call it; it does not say the key."""
-        return sha256(self.key.encode()).hexdigest()[:25]
 
     @property
     def is_archive(self) -> bool:
@@ -124,6 +125,7 @@ class ContextTrees:
         self.root = data_root / "build" / "trees"
         self._trash = trash
         self._boot = _BOOT.read_text().strip()
+        #: By id.
         self._trees: dict[str, KeptTree] = {}
         self._removals: set[asyncio.Task[None]] = set()
         self._load()
@@ -132,7 +134,7 @@ class ContextTrees:
         """The tree of a key. Raises InvalidParameter for what is no key."""
         if not _KEY.fullmatch(key):
             raise InvalidParameter("the key of a context is 32 to 128 hexadecimal characters")
-        return self._trees.get(key)
+        return self._trees.get(_id(key))
 
     def latest(self, like: str) -> KeptTree | None:
         """Of the trees whose keys begin with a text, the one that was used last."""
@@ -141,7 +143,7 @@ class ContextTrees:
 
     def of_archive(self, digest: str) -> KeptTree | None:
         """The tree of an archive."""
-        return self._trees.get(_ARCHIVE + digest)
+        return self._trees.get(_id(_ARCHIVE + digest))
 
     def has_archive(self, marks: bytes) -> bool:
         """Whether one of the archives began so."""
@@ -171,7 +173,7 @@ class ContextTrees:
 
     def keep(self, key: str, made: Path, about: AboutTree) -> KeptTree:
         """Let a complete tree be the one of a key; it is held. Raises OSError."""
-        before = self._trees.get(key)
+        before = self._trees.get(_id(key))
         number = before.number + 1 if before is not None else time.time_ns()
         self.root.mkdir(mode=0o700, exist_ok=True)
         about = msgspec.structs.replace(about, boot=self._boot)
@@ -182,13 +184,13 @@ class ContextTrees:
         self.hold(kept)
         if before is not None:
             self._drop(before)
-        self._trees[key] = kept
+        self._trees[kept.id] = kept
         self._bound()
         return kept
 
     def _drop(self, kept: KeptTree) -> None:
-        if self._trees.get(kept.key) is kept:
-            del self._trees[kept.key]
+        if self._trees.get(kept.id) is kept:
+            del self._trees[kept.id]
         kept.is_replaced = True
         if not kept.holders:
             self._discard(kept.path)
@@ -210,15 +212,16 @@ class ContextTrees:
 
     def is_used(self, id: str) -> bool:
         """Whether a build holds one."""
-        return any(one.id == id and one.holders for one in self._trees.values())
+        found = self._trees.get(id)
+        return found is not None and found.holders > 0
 
     def remove(self, id: str) -> bool:
         """Remove one that no build holds; whether there was one."""
-        for one in self._trees.values():
-            if one.id == id and not one.holders:
-                self._drop(one)
-                return True
-        return False
+        found = self._trees.get(id)
+        if found is None or found.holders:
+            return False
+        self._drop(found)
+        return True
 
     def _load(self) -> None:
         if not self.root.exists():
@@ -231,9 +234,9 @@ class ContextTrees:
             else:
                 found.append(kept)
         for kept in sorted(found, key=lambda one: one.number):
-            if (before := self._trees.get(kept.key)) is not None:
+            if (before := self._trees.get(kept.id)) is not None:
                 self._trash.take(before.path)
-            self._trees[kept.key] = kept
+            self._trees[kept.id] = kept
 
     def _read(self, path: Path) -> KeptTree | None:
         named = _NAME.fullmatch(path.name)
