@@ -201,7 +201,9 @@ def test_run_cp_and_images(project: Project, tmp_path: Path) -> None:
 
 def test_in_the_foreground_until_a_service_ends(project: Project) -> None:
     """`up` without -d follows logs and events; with --exit-code-from its status is the service's."""
-    project.write(FILE.replace('command: ["true"]', "command: sh -c 'echo going; exit 4'"))
+    # Compose stops what runs when the service ends; what it is about to start then would run on.
+    ends = "command: sh -c 'echo going; exit 4'\n    depends_on: {store: {condition: service_healthy}}"
+    project.write(FILE.replace('command: ["true"]', ends))
     done = project.run("up", "--exit-code-from", "once", "store", "once")
     assert done.returncode == 4, done.stderr
     # As wide as the longest name that compose knew of when it began to print.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -18,6 +19,10 @@ from grpclib.protocol import H2Protocol, Stream
 
 #: Bytes of one message, as BuildKit limits them.
 MESSAGE_LIMIT = 16 << 20
+# What is read in one piece, in bytes: it may be hundreds of calls.
+_PIECE = 4 << 10
+# How long pieces are read before others have a turn of the event loop.
+_TURN_SECONDS = 0.01
 _log = logging.getLogger("darse.buildkit")
 
 
@@ -28,10 +33,14 @@ class BoundedProtocol(H2Protocol):
         super().__init__(*arguments)
         self.lost = asyncio.Event()
         self.when_lost: Callable[[Exception | None], None] | None = None
+        #: What has come and is read in the next turns; meanwhile the transport reads nothing.
+        self._unread = bytearray()
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to talk."""
         super().connection_made(transport)
+        self._transport = cast(asyncio.Transport, transport)
         create = self.connection.create_stream
 
         def create_bounded(**options: Any) -> Stream:
@@ -53,13 +62,32 @@ class BoundedProtocol(H2Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the peer sends. What HTTP/2 does not allow, and what grpclib does not know, ends the connection."""
+        is_between = bool(self._unread)
+        self._unread += data
+        if not is_between:
+            self._read()
+
+    def _read(self) -> None:
         if self.lost.is_set():
             return
+        end = time.monotonic() + _TURN_SECONDS
         try:
-            super().data_received(data)
+            while self._unread and not self.lost.is_set():
+                piece = bytes(self._unread[:_PIECE])
+                super().data_received(piece)
+                del self._unread[:_PIECE]
+                if time.monotonic() > end:
+                    break
         except Exception as error:
             _log.info("a gRPC connection is closed: %s", error or type(error).__name__)
             self.processor.close("Protocol error")
+            return
+        assert self._transport is not None
+        if self._unread:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read)
+        else:
+            self._transport.resume_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The peer is gone: calls end."""
