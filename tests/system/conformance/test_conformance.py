@@ -410,6 +410,7 @@ UNDECLARED = {
         "/darse/orphans",
         "/darse/doctor",
         "/darse/check",
+        "/darse/usage",
         "/grpc",
     ),
     *("/containers/{}/checkpoints", "/containers/{}/checkpoints/{}"),
