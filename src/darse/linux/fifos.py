@@ -12,6 +12,7 @@ import termios
 from pathlib import Path
 
 from darse.linux.descriptors import FileDescriptor
+from darse.linux.pipes import write_when_ready
 
 _CAPACITY = 1 << 20
 
@@ -48,12 +49,7 @@ class FifoWriter:
 
     async def write(self, data: bytes) -> None:
         """Write everything, and wait while there is no room. Raises BrokenPipeError, and DescriptorClosed."""
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._descriptor.number, view) :]
-            except BlockingIOError:
-                await self._descriptor.writable()
+        await write_when_ready(self._descriptor, data)
 
     def close(self) -> None:
         """Let go of it; any number of times."""

@@ -34,12 +34,7 @@ class PipeEnd:
 
     async def write(self, data: bytes) -> None:
         """Write everything. Raises BrokenPipeError when nobody reads any more, and DescriptorClosed."""
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._descriptor.number, view) :]
-            except BlockingIOError:
-                await self._descriptor.writable()
+        await write_when_ready(self._descriptor, data)
 
     def close(self) -> None:
         """Close both ends; who waits hears so, and closing again does nothing."""
@@ -57,3 +52,16 @@ async def read_when_ready(descriptor: FileDescriptor, size: int) -> bytes:
             return os.read(descriptor.number, size)
         except BlockingIOError:
             await descriptor.readable()
+
+
+async def write_when_ready(descriptor: FileDescriptor, data: bytes) -> None:
+    """Write everything to a descriptor that does not block, waiting for room.
+
+    Raises BrokenPipeError when nobody reads any more, DescriptorClosed, and OSError.
+    """
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor.number, view) :]
+        except BlockingIOError:
+            await descriptor.writable()
