@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import msgspec
 
 from darse.containers.logs.shipping.plugin import log_directory
 from darse.containers.model import Record
 from darse.core.config import EngineConfig
 from darse.core.errors import InvalidParameter
+from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.mounts import MNT_DETACH, is_mount_point, shared_bind, unmount
 from darse.managed_plugins.model import PluginRecord, implements, read_config
 from darse.plugins import PluginAddress
@@ -44,8 +43,7 @@ class PluginPlaces:
         """Unmount what the plugin has left."""
         while is_mount_point(self.propagated):
             unmount(str(self.propagated), MNT_DETACH)
-        if self.sockets.exists():
-            shutil.rmtree(self.sockets)  # noqa: TID251 - sockets of ours, in a directory that only root writes
+        remove_tree(self.sockets)
 
     def address(self, config: PluginConfig) -> PluginAddress:
         """Where it listens."""

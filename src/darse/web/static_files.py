@@ -26,7 +26,8 @@ class StaticFiles:
                 path,
                 _File(_TYPES[path.suffix], f'"{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}"'),
             )
-            for path in sorted(_DIRECTORY.rglob("*"))
+            for pattern in ("*", "vendor/*/*")
+            for path in _DIRECTORY.glob(pattern)
             if path.suffix in _TYPES
         }
 
