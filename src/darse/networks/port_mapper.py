@@ -217,13 +217,15 @@ class PortMapper:
 
     def _unmap(self, ports: list[PublishedPort]) -> Generator[None, None, None]:
         """Yields after each piece."""
+        firewall = self._firewall
         for start in range(0, len(ports), _PIECE):
             piece = ports[start : start + _PIECE]
-            if self._firewall is not None:
+            if firewall is not None:
                 try:
-                    self._firewall.remove_ports(piece)
+                    firewall.remove_ports(piece)
                 except NftError as error:
                     self._make_anew(error)
+                    firewall = None  # a new table has none of them
             self._release_ports(piece)
             yield
         self._delete_flows_answered_by(ports)

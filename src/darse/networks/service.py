@@ -211,6 +211,7 @@ class NetworkService:
     async def remove_networks_from_host(self) -> None:
         """See `HostNetworks.remove_all`."""
         await self.healer.close()
+        await self._mapper.settle()
         await self._host.remove_all()
 
     # Sandboxes
