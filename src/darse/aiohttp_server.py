@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -41,6 +42,16 @@ def _complete(package: ModuleType, spec: ModuleSpec, name: str) -> Any:
     return getattr(package, name)
 
 
+def http_client() -> ModuleType:
+    """The package with its client half. The first call takes a tenth of a second: it belongs in a thread."""
+    with _completing:  # who comes meanwhile would find the package without what is about to be in it
+        package = importlib.import_module("aiohttp")
+        importlib.import_module("aiohttp.client")
+        assert package.ClientSession  # makes it run
+        return package
+
+
+_completing = threading.Lock()
 _register()
 
 from aiohttp.helpers import RequestKey  # noqa: E402
@@ -61,4 +72,5 @@ __all__ = [
     "Response",
     "Server",
     "StreamResponse",
+    "http_client",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
+from darse.aiohttp_server import http_client
 from darse.core import executors
 
 _SECONDS = 10.0
@@ -29,7 +28,7 @@ class Poster:
     async def post(self, body: bytes) -> int:
         """Return the status of the answer. Raises ReceiverUnreachable, after 10 s at the latest."""
         # In a thread: the import makes two TLS contexts, which takes longer than the event loop may be held.
-        aiohttp = await executors.storage.run(_client)
+        aiohttp = await executors.storage.run(http_client)
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS))
         try:
@@ -43,11 +42,3 @@ class Poster:
         """Let go of the connection."""
         if self._session is not None:
             await self._session.close()
-
-
-def _client() -> ModuleType:
-    """The HTTP client, of which an engine without receivers loads nothing."""
-    client = importlib.import_module("aiohttp")
-    importlib.import_module("aiohttp.client")
-    assert client.ClientSession  # completes the package: darse.aiohttp_server
-    return client

@@ -100,8 +100,12 @@ def test_every_operation_is_a_span_below_the_clients(traced: Engine, receiver: R
 
     (ending,) = wait_until(ended, 20, "the container's end")
     assert ending["traceId"] != TRACE
-    flat = [span for document in receiver.documents["/api/v2/spans"] for span in document]
-    assert {"start", "create"} <= {span["name"] for span in flat if span["traceId"] == TRACE}
+
+    def flat() -> bool:
+        found = [span for document in list(receiver.documents.get("/api/v2/spans", ())) for span in document]
+        return {"start", "create"} <= {span["name"] for span in found if span["traceId"] == TRACE}
+
+    wait_until(flat, 20, "Zipkin's spans")
 
 
 def test_an_alert_reaches_the_webhook_and_ends(traced: Engine, receiver: Receiver) -> None:

@@ -52,7 +52,7 @@ class CacheRow(Row):
         return str(self.document["Type"])
 
     def Size(self) -> str:
-        return human_size(self.document["Size"])
+        return human_size(self.document["Size"], 3)
 
     def CreatedSince(self) -> str:
         return ago(seconds_of(self.document["CreatedAt"]))

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from darse.aiohttp_server import http_client
 from darse.containers.logs.shipping.addresses import TLSFiles
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import RemoteDriver
+from darse.core import executors
 from darse.core.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -78,8 +80,8 @@ class SplunkReceiver:
 
     async def connect(self, wake: Callable[[], None]) -> None:
         """Nothing is asked yet: the first batch is. Raises OSError for a certificate that cannot be read."""
-        import aiohttp  # noqa: PLC0415 - the client is needed by this driver only
-
+        # In a thread: the import makes two TLS contexts, which takes longer than the event loop may be held.
+        aiohttp = await executors.storage.run(http_client)
         connector = aiohttp.TCPConnector(ssl=self._tls(), limit=1)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=_ANSWER_SECONDS))
 
@@ -105,8 +107,6 @@ class SplunkReceiver:
         self._delivered += len(messages)
 
     async def _post(self, body: bytes) -> None:
-        import aiohttp  # noqa: PLC0415 - see connect
-
         assert self._session is not None
         headers = {"Authorization": f"Splunk {self._options['splunk-token']}"}
         if self._options.get("splunk-gzip", "false") in _TRUE:
@@ -121,7 +121,7 @@ class SplunkReceiver:
                 if response.status != 200:
                     said = (await response.content.read(500)).decode(errors="replace")
                     raise OSError(f"splunk: failed to send event - {response.status} {response.reason} - {said}")
-        except aiohttp.ClientError as error:
+        except http_client().ClientError as error:
             raise OSError(str(error)) from error
 
     def check(self) -> None:
