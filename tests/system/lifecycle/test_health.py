@@ -140,6 +140,26 @@ def test_probes_leave_other_execs_alone(cli: Client, engine: Engine) -> None:
     assert cli("exec", "busy", "echo", "mine").ok().out == "mine\n"
 
 
+def test_health_goes_on_after_a_probe_that_was_about_to_start(new_engine: Callable[..., Engine]) -> None:
+    """The engine is killed between the record of a probe and its start."""
+    engine = new_engine()
+    cli = engine.docker
+    cli("run", "-d", "--name", "goes", "--health-cmd", "test -e /ok", *FAST, BUSYBOX, "sleep", "1000").ok()
+    healths(cli, "goes", "unhealthy")
+    records = engine.exec_root / "execs"
+    (record,) = wait_until(lambda: [*records.glob("*/exec.json")][:1], what="a probe's record")
+    document = json.loads(record.read_text())
+    engine.kill9()
+    waiting = records / ("a" * 64)
+    (waiting / "exit").mkdir(parents=True)
+    document |= {"id": waiting.name, "started": False, "exit_code": None}
+    (waiting / "exec.json").write_text(json.dumps(document))
+    engine.up()
+    cli("exec", "goes", "touch", "/ok").ok()
+    healths(cli, "goes", "healthy")
+    assert not waiting.exists()
+
+
 def test_health_goes_on_after_the_engine_was_killed(new_engine: Callable[..., Engine]) -> None:
     engine = new_engine()
     cli = engine.docker

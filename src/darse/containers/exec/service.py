@@ -133,11 +133,13 @@ class ExecService:
         kill_with_descendants(one.record.pid, members)
 
     def discard_exec(self, exec_id: str) -> None:
-        """Delete an exec that has ended."""
-        one = self._execs.pop(exec_id, None)
-        if one is not None:
+        """Delete an exec that has ended, or that was not started."""
+        one = self._execs.get(exec_id)
+        if one is None:
+            return
+        if exec_id in self._finished:
             self._finished.remove(exec_id)
-            discard_tree(one.bundle.directory)
+        self._delete_exec(one)
 
     async def start(self, exec_id: str, request: ExecStartRequest) -> Attachment | None:
         """Run an exec; return its streams, or None when it is to be detached.
