@@ -10,7 +10,8 @@ from darse.distribution.errors import Faulty, RegistryError, Unreachable, Untrus
 
 
 def explain(error: BaseException, doing: str) -> RegistryError:
-    """An error of the connection in the words that docker's users know."""
+    """An error of the connection in the words that docker's users know. Some are the same at every other try."""
+    is_lasting = isinstance(error, ssl.SSLCertVerificationError)
     if isinstance(error, TimeoutError):
         text = "net/http: request canceled while waiting for the registry (Client.Timeout exceeded)"
     elif isinstance(error, socket.gaierror):
@@ -19,7 +20,7 @@ def explain(error: BaseException, doing: str) -> RegistryError:
         text = f"tls: failed to verify certificate: x509: {_x509(error)}"
     elif isinstance(error, ssl.SSLError):
         if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"):
-            text = "http: server gave HTTP response to HTTPS client"
+            text, is_lasting = "http: server gave HTTP response to HTTPS client", True
         else:
             text = f"remote error: tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
     elif isinstance(error, ConnectionRefusedError):
@@ -32,7 +33,9 @@ def explain(error: BaseException, doing: str) -> RegistryError:
         text = f"dial tcp: {(error.strerror or str(error)).lower()}"
     else:
         return Untrustworthy(f"{doing}: malformed HTTP response: {str(error)[:200] or type(error).__name__}")
-    return Unreachable(f"{doing}: {text}")
+    explained = Unreachable(f"{doing}: {text}")
+    explained.retryable = not is_lasting
+    return explained
 
 
 def _x509(error: ssl.SSLCertVerificationError) -> str:
