@@ -4,12 +4,14 @@ Measured for coverage, an engine takes twice the time. Engines are processes of 
 when they stop in order (not when a test kills them), and it is combined here with that of the tests' processes.
 
 A few tests that fail beside others are run again, alone. What passes then is named as such: it is a fault in the test,
-or one that needs luck to be seen, and somebody should look at it; it says nothing against the rest.
+or one that needs luck to be seen, and somebody should look at it; it says nothing against the rest. A blocked event
+loop is one of them, up to a bound: the disk of a busy machine stands still at times. What a test leaves behind is not.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 # More than these are no accidents of a busy machine.
 SECOND_ATTEMPTS = 8
+# Milliseconds. Who blocks the event loop for longer has no second attempt.
+LONGEST_STALL = 200
+_STALL = re.compile(r"the event loop was blocked for (\d+) ms")
 
 
 def main() -> int:
@@ -76,10 +81,18 @@ def failed_tests(results: Path) -> list[str]:
     failed = []
     for case in _suite(results).iter("testcase"):
         for element in (*case.iterfind("failure"), *case.iterfind("error")):
-            if "teardown" in element.get("message", ""):
+            if "teardown" in element.get("message", "") and not _is_a_short_stall(element):
                 return []
             failed.append(f"{case.get('classname')}::{case.get('name')}")
     return failed
+
+
+def _is_a_short_stall(element: ElementTree.Element) -> bool:
+    stalls = [int(milliseconds) for milliseconds in _STALL.findall(element.text or "")]
+    return (
+        "AssertionError: the engine left behind" not in element.get("message", "")
+        and 0 < max(stalls, default=0) <= LONGEST_STALL
+    )
 
 
 def second_attempt(failed: list[str]) -> int:

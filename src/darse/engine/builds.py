@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -117,6 +118,8 @@ def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], Bui
     from darse.build.history import BuildHistory  # noqa: PLC0415
     from darse.build.service import BuildService  # noqa: PLC0415
 
+    _keep_from_collector()
+
     def make(context: Dependencies, containers: ContainerService, registries: RegistryService) -> BuildService:
         executor = EngineExecutor(context, containers.transient, registries)
         storage = DatabaseCacheStorage(context.database)
@@ -130,7 +133,13 @@ def _door() -> Callable[[BuildService, Dependencies], Door]:
     """Import gRPC and what is served on it; return what makes the door."""
     from darse.buildkit.door import Door  # noqa: PLC0415
 
+    _keep_from_collector()
     return Door
+
+
+def _keep_from_collector() -> None:
+    """Have the garbage collector not look at what was imported: it stays, and a look holds the event loop."""
+    gc.freeze()
 
 
 def _shown(record: CacheRecord, *, in_use: bool) -> BuildCacheRecord:
