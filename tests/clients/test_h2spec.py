@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -19,18 +20,20 @@ from darse.buildkit.wire.health_grpc import HealthStub
 from darse.buildkit.wire.health_pb2 import HealthCheckRequest
 
 H2SPEC = found("h2spec")
-# What h2spec expects of a server of pages, and of none of gRPC: an answer to GET with a body; a connection that ends
-# without a word of HTTP/1, which is spoken here, too; calls that wait, where all that it calls is refused at once.
+# What h2spec expects of a server of pages, and of none of gRPC: a connection that ends without a word of HTTP/1, which
+# is spoken here, too; calls that wait, where all that it calls is refused at once.
 EXPECTED = {
-    "Sends a WINDOW_UPDATE frame on half-closed (remote) stream",
-    "Sends a PRIORITY frame on half-closed (remote) stream",
     "Sends invalid connection preface",
     "Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded",
-    # The call may be refused, and its stream reset for that, before the second update comes.
-    "Sends multiple WINDOW_UPDATE frames increasing the flow control window to above 2^31-1 on a stream",
 }
+# Its call is refused, or over for that, before the frame comes that is to be looked at; which of both is chance.
+REFUSED = re.compile(
+    r"Actual: (HEADERS Frame \(length:51, flags:0x05|RST_STREAM Frame \(length:4, flags:0x00), stream_id:1\)"
+)
 
 
+# It waits for five seconds for an answer, which beside other tests is too short at times.
+@pytest.mark.heavy
 @pytest.mark.skipif(H2SPEC is None, reason="h2spec is not there (make clients)")
 async def test_http2_is_held(new_engine: Callable[..., Engine], tell: Callable[[str], None]) -> None:
     port = free_port()
@@ -42,5 +45,7 @@ async def test_http2_is_held(new_engine: Callable[..., Engine], tell: Callable[[
     checked = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     tell(checked.stdout.strip().splitlines()[-1])
     failures = checked.stdout[checked.stdout.find("Failures:") :]
-    failed = {line.partition(": ")[2] for line in failures.splitlines() if line.strip().startswith("\u00d7")}
+    failed = {
+        one.splitlines()[0].partition(": ")[2] for one in failures.split("\u00d7")[1:] if REFUSED.search(one) is None
+    }
     assert failed <= EXPECTED, failures

@@ -16,6 +16,7 @@ from typing import Any, cast
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol, Stream
+from h2.events import UnknownFrameReceived
 
 #: Bytes of one message, as BuildKit limits them.
 MESSAGE_LIMIT = 16 << 20
@@ -41,6 +42,8 @@ class BoundedProtocol(H2Protocol):
         """Begin to talk."""
         super().connection_made(transport)
         self._transport = cast(asyncio.Transport, transport)
+        # Extensions are passed over (RFC 9113, 5.5): grpclib takes them for faults.
+        self.processor.processors[UnknownFrameReceived] = lambda _: None
         create = self.connection.create_stream
 
         def create_bounded(**options: Any) -> Stream:
