@@ -42,14 +42,20 @@ def keep(directory: Path, stopping: threading.Event) -> None:
             raise Stopped
         _keep_file(old, new)
 
-    shutil.copytree(
-        source, target, ignore=lambda _, names: [name for name in names if name in _LEFT_OUT], copy_function=keep_file
-    )
+    shutil.copytree(source, target, ignore=_left_out, copy_function=keep_file)
     for module in list(sys.modules.values()):
         paths = getattr(module, "__path__", None)
         if module.__name__.partition(".")[0] != source.name or not isinstance(paths, list):
             continue
         paths[:] = [str(target / Path(path).relative_to(source)) for path in paths if Path(path).is_relative_to(source)]
+
+
+def _left_out(directory: str, names: list[str]) -> list[str]:
+    if os.path.basename(directory) == "__pycache__":
+        # What other versions of Python have compiled.
+        ours = f".{sys.implementation.cache_tag}."
+        return [name for name in names if ours not in name]
+    return [name for name in names if name in _LEFT_OUT or name.endswith(".pyi")]
 
 
 def _keep_file(source: str, target: str) -> None:

@@ -30,6 +30,18 @@ def test_modules_are_loaded_from_the_copy(tmp_path: Path) -> None:
     assert not (tmp_path / "code" / "darse" / "cli").exists()
 
 
+def test_what_other_pythons_have_compiled_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take as many inodes again for each."""
+    package, ours = tmp_path / "darse", f"a.{sys.implementation.cache_tag}.pyc"
+    (package / "__pycache__").mkdir(parents=True)
+    for name in ("__init__.py", "a.py", "a.pyi", f"__pycache__/{ours}", "__pycache__/a.cpython-399.pyc"):
+        (package / name).touch()
+    monkeypatch.setattr(darse, "__file__", str(package / "__init__.py"))
+    program_copy.keep(tmp_path / "code", threading.Event())
+    kept = {str(path.relative_to(tmp_path / "code")) for path in (tmp_path / "code").rglob("*") if path.is_file()}
+    assert kept == {"darse/__init__.py", "darse/a.py", f"darse/__pycache__/{ours}"}
+
+
 def test_an_engine_that_ends_keeps_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = list(darse.__path__)
     ending, kept = threading.Event(), []
