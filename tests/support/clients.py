@@ -45,7 +45,12 @@ SOURCES = {
     "docker-buildx-newest": Source(
         "github.com/docker/buildx", "v0.38.2", "./cmd/buildx", "github.com/docker/buildx/version.Version"
     ),
+    # What was newest two years ago.
+    "docker-buildx-old": Source(
+        "github.com/docker/buildx", "v0.19.1", "./cmd/buildx", "github.com/docker/buildx/version.Version"
+    ),
     "buildctl": Source("github.com/moby/buildkit", "v0.34.2", "./cmd/buildctl"),
+    "buildkitd": Source("github.com/moby/buildkit", "v0.34.2", "./cmd/buildkitd"),
     # BuildKit's own front end, as its image has it.
     "dockerfile-frontend": Source(
         "github.com/moby/buildkit", "v0.34.2", "./frontend/dockerfile/cmd/dockerfile-frontend"

@@ -77,7 +77,7 @@ def decode(message: ops_pb2.Definition) -> Definition:
         edges[digest] = graph.add(
             _operation(last, kind),
             inputs,
-            platform=_platform(last.platform),
+            platform=platform_text(last.platform),
             constraints=tuple(last.constraints.filter),
             metadata=_metadata(message.metadata.get(digest), lines.get(digest, ()), last, kind),
         )
@@ -93,7 +93,8 @@ def _edge(given: ops_pb2.Input, edges: Mapping[str, Edge]) -> Edge:
     return Edge(found.vertex, given.index)
 
 
-def _platform(given: ops_pb2.Platform) -> str:
+def platform_text(given: ops_pb2.Platform) -> str:
+    """A platform as containerd formats it; empty where it is not said."""
     return "/".join(part for part in (given.OS, given.Architecture, given.Variant) if part)
 
 
@@ -153,8 +154,8 @@ def _choice(values: Sequence[Any], number: int, what: str) -> Any:
     return values[number]
 
 
-def _exec(given: ops_pb2.ExecOp) -> ExecOperation:
-    meta = given.meta
+def process_meta(meta: ops_pb2.Meta) -> ProcessMeta:
+    """A process."""
     proxy = meta.proxy_env
     settings = ProxySettings(
         http=proxy.http_proxy,
@@ -163,7 +164,7 @@ def _exec(given: ops_pb2.ExecOp) -> ExecOperation:
         none=proxy.no_proxy,
         all=proxy.all_proxy,
     )
-    process = ProcessMeta(
+    return ProcessMeta(
         tuple(meta.args),
         tuple(meta.env),
         directory=meta.cwd or "/",
@@ -176,17 +177,38 @@ def _exec(given: ops_pb2.ExecOp) -> ExecOperation:
         remove_mount_stubs_recursive=meta.removeMountStubsRecursive,
         valid_exit_codes=tuple(meta.validExitCodes),
     )
+
+
+def network_mode(number: int) -> NetworkMode:
+    """A network mode by its number. Raises InvalidGraph."""
+    found: NetworkMode = _choice(NETWORKS, number, "network mode")
+    return found
+
+
+def security(number: int) -> SecurityMode:
+    """A security mode by its number. Raises InvalidGraph."""
+    found: SecurityMode = _choice(SECURITIES, number, "security mode")
+    return found
+
+
+def secret_variables(given: Sequence[ops_pb2.SecretEnv]) -> tuple[SecretEnvironment, ...]:
+    """Secrets in a process's environment."""
+    return tuple(SecretEnvironment(one.ID, one.name, one.optional) for one in given)
+
+
+def _exec(given: ops_pb2.ExecOp) -> ExecOperation:
     return ExecOperation(
-        process,
-        tuple(map(_mount, given.mounts)),
-        network=_choice(NETWORKS, given.network, "network mode"),
-        security=_choice(SECURITIES, given.security, "security mode"),
-        secrets=tuple(SecretEnvironment(one.ID, one.name, one.optional) for one in given.secretenv),
+        process_meta(given.meta),
+        tuple(map(exec_mount, given.mounts)),
+        network=network_mode(given.network),
+        security=security(given.security),
+        secrets=secret_variables(given.secretenv),
         devices=tuple(DeviceRequirement(one.name, one.optional) for one in given.cdiDevices),
     )
 
 
-def _mount(given: ops_pb2.Mount) -> ExecMount:
+def exec_mount(given: ops_pb2.Mount) -> ExecMount:
+    """A mount. Raises InvalidGraph."""
     kind = _choice(KINDS, given.mountType, "mount type")
     secret = None
     if kind in (MountKind.SECRET, MountKind.SSH):

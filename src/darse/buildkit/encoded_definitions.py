@@ -96,6 +96,11 @@ def _operation(vertex: Vertex) -> ops_pb2.Op:
     return made
 
 
+def encode_exec(operation: ExecOperation) -> ops_pb2.Op:
+    """A process alone on the wire."""
+    return _operation(Vertex(operation))
+
+
 def _number(values: Sequence[object], value: object) -> Any:
     """The number of an enumeration's value."""
     return values.index(value)

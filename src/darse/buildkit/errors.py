@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, StreamTerminatedError
@@ -30,14 +31,24 @@ _STATUSES: tuple[tuple[type[EngineError], Status], ...] = (
 )
 
 
+class FailingBuild(Protocol):
+    """The build that something fails in: it has read its Dockerfile."""
+
+    progress: ProgressLog
+
+    def detail_of(self, error: SolveError) -> Detail | None:
+        """More of a step that failed."""
+        ...
+
+
 def not_implemented(what: str) -> GRPCError:
     """Something that this engine does not do."""
     return GRPCError(Status.UNIMPLEMENTED, f"{what} is not supported by this engine")
 
 
 @contextlib.contextmanager
-def as_status(progress: ProgressLog | None = None) -> Iterator[None]:
-    """Raise failures of the block as GRPCError. progress: of the build, which has read its Dockerfile."""
+def as_status(build: FailingBuild | None = None) -> Iterator[None]:
+    """Raise failures of the block as GRPCError."""
     try:
         yield
     except GRPCError:
@@ -46,7 +57,7 @@ def as_status(progress: ProgressLog | None = None) -> Iterator[None]:
         # What ends a call from outside is not raised inside it: this was a call of ours, in the client's session.
         raise GRPCError(Status.UNAVAILABLE, f"the client has ended its session: {error}") from error
     except BuildError as error:
-        details = list(_details(error, progress)) if progress is not None else []
+        details = list(_details(error, build)) if build is not None else []
         raise GRPCError(Status.UNKNOWN, str(error), details) from error
     except EngineError as error:
         status = next((status for kind, status in _STATUSES if isinstance(error, kind)), Status.UNKNOWN)
@@ -56,16 +67,18 @@ def as_status(progress: ProgressLog | None = None) -> Iterator[None]:
         raise GRPCError(Status.INTERNAL, f"internal error: {type(error).__name__}: {error}") from error
 
 
-def _details(error: BuildError, progress: ProgressLog) -> Iterator[Detail]:
+def _details(error: BuildError, build: FailingBuild) -> Iterator[Detail]:
     """Which vertex, and which lines of the Dockerfile: clients print them."""
     lines: Sequence[tuple[int, int]] = ()
     if isinstance(error, SolveError):
         lines = error.lines
         yield Detail(f"{_TYPES}errdefs.Vertex+json", json.dumps({"digest": error.vertex}).encode())
+        if (found := build.detail_of(error)) is not None:
+            yield found
     elif isinstance(error, DockerfileError) and error.lines is not None:
         lines = [error.lines]
     if lines:
-        dockerfile = progress.dockerfile
+        dockerfile = build.progress.dockerfile
         data = base64.b64encode(dockerfile.source.encode("utf-8", "surrogateescape")).decode()
         info = {"filename": dockerfile.filename, "data": data, "language": "Dockerfile"}
         ranges = [{"start": {"line": first}, "end": {"line": last}} for first, last in lines]

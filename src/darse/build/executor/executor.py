@@ -24,6 +24,7 @@ from darse.build.executor.differences import write_difference
 from darse.build.executor.git import GitSources
 from darse.build.executor.http import HTTPDownload, HTTPSources
 from darse.build.executor.images import ImageSources
+from darse.build.executor.interactive import InteractiveContainers
 from darse.build.executor.linking import is_plain_copy, link_copy
 from darse.build.executor.processes import Processes
 from darse.build.executor.session import BuildSession
@@ -76,6 +77,7 @@ class EngineExecutor:
         self.http_sources = HTTPSources(registries, snapshotter, self.trees, root)
         self.cache_directories = CacheDirectories(context.config.data_root / "cache-mounts", snapshotter, self.trees)
         self.processes = Processes(context, containers, snapshotter, self.cache_directories)
+        self.interactive = InteractiveContainers(self.processes, containers, self.trees)
         self.exporting = KeyedLocks()
         self.contexts: set[str] = set()
         """The layers that have clients' files, as far as this engine has received them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from darse.build.errors import BuildError, ProcessFailed
 from darse.build.executor.agents import forwarded
 from darse.build.executor.cache_directories import CacheDirectories
-from darse.build.executor.session import BuildSession
+from darse.build.executor.session import BuildSession, FailedProcess
 from darse.build.graph.operations import (
     EMPTY,
     SKIP_OUTPUT,
@@ -26,7 +26,8 @@ from darse.build.graph.operations import (
 )
 from darse.build.solver.operation_executor import Inputs, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
-from darse.containers.lifecycle.transient import OpenedConsole, SecretFile, TransientContainers, TransientRequest
+from darse.containers.lifecycle.transient import SecretFile, TransientContainers, TransientRequest
+from darse.containers.lifecycle.transient_processes import TransientProcess
 from darse.core.errors import EngineError
 from darse.image_spec import platforms
 from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
@@ -66,18 +67,32 @@ class Processes:
         inputs: Inputs,
         cache_directories: Mapping[int, str],
         log: WriteLog,
-        opened: Callable[[OpenedConsole], None] | None = None,
+        opened: Callable[[TransientProcess], None] | None = None,
     ) -> Sequence[Snapshot]:
         """See OperationExecutor. opened: see TransientContainers.run."""
-        _check_entitlements(session, operation)
+        check_entitlements(session, operation)
+        async with self.prepared(session, operation, inputs, cache_directories) as prepared:
+            request = prepared.request(operation, platform, has_input=opened is not None)
+            try:
+                await self._run(request, operation, platform, log, opened)
+            except ProcessFailed as error:
+                if session.failed is not None:
+                    session.failed.add(await prepared.failed(error))
+                raise
+            return await prepared.commit()
+
+    @asynccontextmanager
+    async def prepared(
+        self, session: BuildSession, operation: ExecOperation, inputs: Inputs, cache_directories: Mapping[int, str]
+    ) -> AsyncIterator[PreparedMounts]:
+        """The mounts of an operation, for the block. Raises BuildError and OSError."""
         if self._context.id_mapping.owners:
             raise BuildError("RUN with --userns-remap needs a data root on a file system that can be id-mapped")
         async with AsyncExitStack() as stack:
-            prepared = _Prepared(self, stack, session, operation, inputs)
+            prepared = PreparedMounts(self, stack, session, operation, inputs)
             for index, mount in enumerate(operation.mounts):
                 await prepared.add(index, mount, cache_directories)
-            await self._run(prepared.request(platform), operation, platform, log, opened)
-            return await prepared.commit()
+            yield prepared
 
     async def _run(
         self,
@@ -85,7 +100,7 @@ class Processes:
         operation: ExecOperation,
         platform: str,
         log: WriteLog,
-        opened: Callable[[OpenedConsole], None] | None,
+        opened: Callable[[TransientProcess], None] | None,
     ) -> None:
         process = quote(" ".join(operation.meta.arguments))
         try:
@@ -124,7 +139,8 @@ def _foreign(platform: str) -> str:
     )
 
 
-def _check_entitlements(session: BuildSession, operation: ExecOperation) -> None:
+def check_entitlements(session: BuildSession, operation: ExecOperation) -> None:
+    """Raise BuildError where an operation does what the client has not allowed."""
     for asked, granted, name in (
         (operation.security is SecurityMode.INSECURE, session.may_be_insecure, "security.insecure"),
         (operation.network is NetworkMode.HOST, session.may_use_host_network, "network.host"),
@@ -133,8 +149,8 @@ def _check_entitlements(session: BuildSession, operation: ExecOperation) -> None
             raise BuildError(f"the entitlement {name} is required: the client must allow it (hint: --allow {name})")
 
 
-class _Prepared:
-    """The mounts of one process, and the trees that it writes."""
+class PreparedMounts:
+    """The mounts of one container, and the trees that its processes write."""
 
     def __init__(
         self,
@@ -153,13 +169,15 @@ class _Prepared:
         self._secrets: list[SecretFile] = []
         self._outputs: dict[int, ActiveSnapshot | tuple[str, ...]] = {}
         """What becomes of each output: a tree that is written, or layers that nobody could change."""
+        self._trees: dict[int, ActiveSnapshot | tuple[str, ...]] = {}
+        """The trees of mounts, by their positions."""
 
     async def add(self, index: int, mount: ExecMount, cache_directories: Mapping[int, str]) -> None:
         """Prepare one mount. Raises BuildError and OSError."""
         destination = posixpath.normpath(posixpath.join("/", mount.destination))
         match mount.kind:
             case MountKind.BIND:
-                self._bind(mount, destination)
+                self._bind(index, mount, destination)
             case MountKind.CACHE:
                 await self._cache(mount, destination, cache_directories[index])
             case MountKind.TMPFS:
@@ -183,12 +201,13 @@ class _Prepared:
         self._stack.push_async_callback(self._snapshotter.discard, active)
         return active
 
-    def _bind(self, mount: ExecMount, destination: str) -> None:
+    def _bind(self, index: int, mount: ExecMount, destination: str) -> None:
         layers = self._layers(mount)
         if destination == "/":
             self._root = self._prepare(layers)
         lower = [self._context.id_mapping.mapped_path(one) for one in self._snapshotter.lower(layers)]
         active = self._root if destination == "/" else None if mount.read_only else self._prepare(layers)
+        self._trees[index] = layers if active is None else active
         if mount.output != SKIP_OUTPUT:
             self._outputs[mount.output] = layers if mount.read_only or active is None else active
         if destination == "/":
@@ -234,9 +253,10 @@ class _Prepared:
         path = await self._stack.enter_async_context(opened)
         self._mounts.append(BindMount(str(path), destination, writable=True, propagation="rprivate"))
 
-    def request(self, platform: str) -> TransientRequest:
-        """What is to be run. Raises BuildError."""
-        operation = self._operation
+    def request(
+        self, operation: ExecOperation, platform: str, *, has_input: bool, terminal: bool = False
+    ) -> TransientRequest:
+        """What is to be run: an operation with these mounts. Raises BuildError."""
         root = self._root
         if root is None:
             raise BuildError("invalid exec operation: no mount at /")
@@ -244,24 +264,27 @@ class _Prepared:
             config=ContainerConfig(
                 Hostname=operation.meta.hostname or _HOSTNAME,
                 User=operation.meta.user,
-                # A bare name unsets: BuildKit's processes find no HOSTNAME.
-                Env=["HOSTNAME", *_proxies(operation.meta.proxy), *operation.meta.environment, *self._environment()],
+                Env=self.environment(operation),
                 Cmd=list(operation.meta.arguments),
                 WorkingDir=operation.meta.directory,
+                Tty=terminal,
+                OpenStdin=has_input,
             ),
-            host=self._host(),
+            host=self._host(operation),
             root=RootMount(self._snapshotter.lower(root.layers), str(root.upper), str(root.work), volatile=True),
             mounts=self._mounts,
             own_directories=frozenset(self._own),
             secrets=self._secrets,
-            devices=self._devices(),
+            devices=self._devices(operation),
             architecture=platforms.parse(platform).architecture if platform else "",
             stubs_recursive=operation.meta.remove_mount_stubs_recursive,
         )
 
-    def _environment(self) -> list[str]:
-        found = []
-        for secret in self._operation.secrets:
+    def environment(self, operation: ExecOperation) -> list[str]:
+        """The variables of an operation's process. Raises BuildError where a secret is missing."""
+        # A bare name unsets: BuildKit's processes find no HOSTNAME.
+        found = ["HOSTNAME", *_proxies(operation.meta.proxy), *operation.meta.environment]
+        for secret in operation.secrets:
             content = self._session.secrets.get(secret.id)
             if content is not None:
                 found.append(f"{secret.name}={content.decode(errors='surrogateescape')}")
@@ -269,12 +292,12 @@ class _Prepared:
                 raise BuildError(f"secret {secret.id}: not found")
         return found
 
-    def _devices(self) -> list[str]:
-        known = cdi.Catalogue(self._context.config.cdi_directories).names if self._operation.devices else ()
-        return [one.name for one in self._operation.devices if not one.optional or one.name in known]
+    def _devices(self, operation: ExecOperation) -> list[str]:
+        known = cdi.Catalogue(self._context.config.cdi_directories).names if operation.devices else ()
+        return [one.name for one in operation.devices if not one.optional or one.name in known]
 
-    def _host(self) -> HostConfig:
-        operation, config, limits = self._operation, self._context.config, self._session.resources
+    def _host(self, operation: ExecOperation) -> HostConfig:
+        config, limits = self._context.config, self._session.resources
         network = self._session.network if operation.network is NetworkMode.SANDBOX else operation.network.value
         return HostConfig(
             NetworkMode=network,
@@ -286,7 +309,9 @@ class _Prepared:
             CgroupParent=operation.meta.cgroup_parent,
             IpcMode="private",
             CgroupnsMode="private" if self._context.facts.cgroup_version == 2 else "host",
-            ReadonlyRootfs=any(one.read_only for one in operation.mounts if posixpath.normpath(one.destination) == "/"),
+            ReadonlyRootfs=any(
+                one.read_only for one in self._operation.mounts if posixpath.normpath(one.destination) == "/"
+            ),
             Memory=limits.memory,
             # As for containers: without a word about swap, as much again.
             MemorySwap=limits.memory_swap or limits.memory * 2,
@@ -296,6 +321,33 @@ class _Prepared:
             CpusetCpus=limits.cpuset_cpus,
             CpusetMems=limits.cpuset_mems,
         )
+
+    def tree(self, index: int) -> ActiveSnapshot | tuple[str, ...]:
+        """What is mounted, by the mount's position. Raises BuildError for what is no tree."""
+        if (found := self._trees.get(index)) is None:
+            raise BuildError(f"the mount {index} has no files that can be read")
+        return found
+
+    async def failed(self, error: ProcessFailed) -> FailedProcess:
+        """The trees as a process has left them that failed, for whoever looks for the cause."""
+        made: list[Snapshot | None] = []
+        for index in range(len(self._operation.mounts)):
+            tree = self._trees.get(index)
+            if tree is None:
+                made.append(None)
+                continue
+            committed = (
+                await self._snapshotter.commit(tree)
+                if isinstance(tree, ActiveSnapshot)
+                else self._snapshotter.view(tree)
+            )
+            made.append(Snapshot(committed.id, committed.size))
+        inputs = [self._input(one) if one.kind is MountKind.BIND else None for one in self._operation.mounts]
+        befores = [
+            None if one is None else self._snapshotter.view(self._snapshotter.layers_of(one.id)) for one in inputs
+        ]
+        before = tuple(None if one is None else Snapshot(one.id, one.size) for one in befores)
+        return FailedProcess(error, self._operation, before, tuple(made))
 
     async def commit(self) -> list[Snapshot]:
         """The snapshots of the outputs, in their order."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from darse.build.errors import BuildError
+from darse.build.errors import BuildError, ProcessFailed
 from darse.build.executor.contexts import LocalContexts, NoContexts
+from darse.build.graph.operations import ExecOperation
+from darse.build.solver.operation_executor import Snapshot
 
 if TYPE_CHECKING:
     from darse.distribution import Credentials
@@ -56,6 +58,23 @@ class StepLimits(msgspec.Struct, frozen=True, kw_only=True):
     cpuset_mems: str = ""
 
 
+class FailedProcess(msgspec.Struct, frozen=True):
+    """An operation whose process failed, with the trees of its mounts, by their positions, before and after it."""
+
+    error: ProcessFailed
+    operation: ExecOperation
+    before: tuple[Snapshot | None, ...]
+    after: tuple[Snapshot | None, ...]
+
+
+class FailedProcesses(Protocol):
+    """Keeps those of one build: the snapshots are its to remove."""
+
+    def add(self, failed: FailedProcess) -> None:
+        """Take one."""
+        ...
+
+
 class BuildSession(msgspec.Struct, frozen=True, kw_only=True):
     """What the operations of one build may use. Nothing of it is kept when the build has ended."""
 
@@ -76,3 +95,5 @@ class BuildSession(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the client has the entitlement `security.insecure`."""
     may_use_host_network: bool = True
     """Whether the client has the entitlement `network.host`."""
+    failed: FailedProcesses | None = None
+    """Where processes that fail are kept, for a client that can look into them."""

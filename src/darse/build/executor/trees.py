@@ -45,6 +45,23 @@ class Trees:
         with self._mounted((layers,), None) as (roots, _):
             return work(roots[0])
 
+    async def read_active(self, active: ActiveSnapshot, work: Callable[[int], _T]) -> _T:
+        """As `read`, of a tree that others may be writing: what they have written so far is in it."""
+        return await ended(asyncio.create_task(self._threads.run(self._read_active, active, work)), _let_it_end)
+
+    def _read_active(self, active: ActiveSnapshot, work: Callable[[int], _T]) -> _T:
+        with self._threads.private_mounts():
+            mount("", "/", "", MS_SLAVE | MS_REC)
+            mount("tmpfs", str(self._scratch), "tmpfs", 0, "mode=700")
+            place = str(self._scratch / "active")
+            os.mkdir(place, 0o700)
+            mount_layers((str(active.upper), *self._snapshotter.lower(active.layers)), place)
+            root = os.open(place, _ROOT)
+            try:
+                return work(root)
+            finally:
+                os.close(root)
+
     async def change(
         self,
         active: ActiveSnapshot,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from grpclib.const import Status
@@ -18,12 +19,13 @@ from darse.buildkit.definitions import decode
 from darse.buildkit.encoded_definitions import encode
 from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.services import capabilities
+from darse.buildkit.services.processes import ProcessCall
 from darse.buildkit.solving.caches import place_of
 from darse.buildkit.solving.client_build import ClientBuild
 from darse.buildkit.solving.images import image_config
 from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.solving.pool import BuildPool
-from darse.buildkit.solving.trees import list_directory, read_file, stat_file
+from darse.buildkit.solving.trees import ReadTree, list_directory, read_file, stat_file, tree_of
 from darse.buildkit.transport import request_of
 from darse.buildkit.transport.status import Detail
 from darse.buildkit.wire import control_pb2, gateway_pb2, worker_pb2
@@ -68,7 +70,7 @@ class BridgeService(LLBBridgeBase):
         """A graph, or the built-in front end, as references."""
         request = await request_of(stream)
         build = await self._build(stream)
-        with as_status(build.progress):
+        with as_status(build):
             result = await self._solve(build, request)
             if request.Evaluate:
                 await build.solved(result)
@@ -89,7 +91,7 @@ class BridgeService(LLBBridgeBase):
         """Solve a reference now."""
         request = await request_of(stream)
         build = await self._build(stream)
-        with as_status(build.progress):
+        with as_status(build):
             if request.Ref:
                 await build.find(request.Ref).solution()
         await stream.send_message(gateway_pb2.EvaluateResponse())
@@ -114,7 +116,7 @@ class BridgeService(LLBBridgeBase):
         request = await request_of(stream)
         _refuse_policies(request)
         build = await self._build(stream)
-        with as_status(build.progress):
+        with as_status(build):
             found = await image_config(build, request.Ref, request.Platform, request.ResolveMode)
         answer = gateway_pb2.ResolveImageConfigResponse(Digest=found.digest, Config=found.config, Ref=found.reference)
         await stream.send_message(answer)
@@ -125,7 +127,7 @@ class BridgeService(LLBBridgeBase):
         _refuse_policies(request)
         build = await self._build(stream)
         scheme, _, name = request.Source.identifier.partition("://")
-        with as_status(build.progress):
+        with as_status(build):
             if scheme != "docker-image":
                 raise not_implemented(f"ResolveSourceMeta of {scheme} sources")
             found = await image_config(build, name, request.Platform, request.ResolveMode)
@@ -137,9 +139,9 @@ class BridgeService(LLBBridgeBase):
         """Bytes of a file of a reference."""
         request = await request_of(stream)
         build = await self._build(stream)
-        with as_status(build.progress):
+        with as_status(build):
             data = await read_file(
-                build, build.find(request.Ref), request.FilePath, request.Range.Offset, request.Range.Length
+                tree_of(build, build.find(request.Ref)), request.FilePath, request.Range.Offset, request.Range.Length
             )
         await stream.send_message(gateway_pb2.ReadFileResponse(Data=data))
 
@@ -147,16 +149,18 @@ class BridgeService(LLBBridgeBase):
         """What is in a directory of a reference."""
         request = await request_of(stream)
         build = await self._build(stream)
-        with as_status(build.progress):
-            found = await list_directory(build, build.find(request.Ref), request.DirPath, request.IncludePattern)
+        with as_status(build):
+            found = await list_directory(
+                tree_of(build, build.find(request.Ref)), request.DirPath, request.IncludePattern
+            )
         await stream.send_message(gateway_pb2.ReadDirResponse(entries=found))
 
     async def StatFile(self, stream: Stream[Any, Any]) -> None:
         """The attributes of a file of a reference."""
         request = await request_of(stream)
         build = await self._build(stream)
-        with as_status(build.progress):
-            found = await stat_file(build, build.find(request.Ref), request.Path)
+        with as_status(build):
+            found = await stat_file(tree_of(build, build.find(request.Ref)), request.Path)
         await stream.send_message(gateway_pb2.StatFileResponse(stat=found))
 
     async def Warn(self, stream: Stream[Any, Any]) -> None:
@@ -182,28 +186,55 @@ class BridgeService(LLBBridgeBase):
         await stream.send_message(gateway_pb2.InputsResponse())
 
     async def NewContainer(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("NewContainer")
+        """A container on references, in which processes can be run."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build):
+            await build.containers.create(request)
+        await stream.send_message(gateway_pb2.NewContainerResponse())
 
     async def ReleaseContainer(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("ReleaseContainer")
+        """End one, with its processes."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build):
+            await build.containers.release(request.ContainerID)
+        await stream.send_message(gateway_pb2.ReleaseContainerResponse())
 
     async def ExecProcess(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("ExecProcess")
+        """Processes in containers."""
+        build = await self._build(stream)
+        with as_status(build):
+            await ProcessCall(stream, build.containers).serve()
 
     async def ReadFileContainer(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("ReadFileContainer")
+        """Bytes of a file of what is mounted in a container."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build):
+            data = await read_file(_mount(build, request), request.FilePath, request.Range.Offset, request.Range.Length)
+        await stream.send_message(gateway_pb2.ReadFileResponse(Data=data))
 
     async def ReadDirContainer(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("ReadDirContainer")
+        """What is in a directory of what is mounted in a container."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build):
+            found = await list_directory(_mount(build, request), request.DirPath, request.IncludePattern)
+        await stream.send_message(gateway_pb2.ReadDirResponse(entries=found))
 
     async def StatFileContainer(self, stream: Stream[Any, Any]) -> None:
-        """See not_implemented."""
-        raise not_implemented("StatFileContainer")
+        """The attributes of a file of what is mounted in a container."""
+        request = await request_of(stream)
+        build = await self._build(stream)
+        with as_status(build):
+            found = await stat_file(_mount(build, request), request.Path)
+        await stream.send_message(gateway_pb2.StatFileResponse(stat=found))
+
+
+def _mount(build: ClientBuild, request: Any) -> ReadTree:
+    """What is mounted in a container, by the mount's position."""
+    return partial(build.containers.find(request.Ref).read, request.MountIndex)
 
 
 class FrontendBridge(BridgeService):

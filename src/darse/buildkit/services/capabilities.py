@@ -7,7 +7,8 @@ from darse.buildkit.wire.caps_pb2 import APICap
 _FRONTEND = (
     "solve.base resolveimage resolveimage.resolvemode readfile return returnmap readdir statfile importcaches "
     "proto.refarray reference.output gateway.solve.metadata frontend.caps gateway.solve.evaluate gateway.evaluate "
-    "gateway.warnings source.metaresolver"
+    "gateway.warnings source.metaresolver gateway.exec gateway.exec.extrahosts gateway.exec.secretenv "
+    "gateway.exec.signals gateway.exec.filesystem"
 )
 _GRAPH = (
     "source.image source.image.resolvemode source.image.layerlimit source.image.checksum source.local "

@@ -13,6 +13,7 @@ from grpclib.exceptions import GRPCError
 
 from darse.build.errors import BuildError
 from darse.build.graph import Definition, ExecOperation, GitSource, HTTPSource, MountKind
+from darse.build.graph.operations import Operation
 from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.wire.auth_grpc import AuthStub
 from darse.buildkit.wire.auth_pb2 import CredentialsRequest
@@ -45,10 +46,14 @@ class Confidences:
 
     async def for_graph(self, definition: Definition) -> None:
         """Ask for what a graph's operations may need. What the client has not got is an error of the step's."""
+        await self.for_operations([vertex.operation for vertex in definition.vertices.values()])
+
+    async def for_operations(self, operations: Iterable[Operation]) -> None:
+        """See for_graph."""
         secrets: dict[str, None] = {}
         agents: dict[str, None] = {}
-        for vertex in definition.vertices.values():
-            match vertex.operation:
+        for operation in operations:
+            match operation:
                 case ExecOperation(mounts=mounts, secrets=variables):
                     secrets.update((one.id, None) for one in variables)
                     for mount in mounts:

@@ -18,7 +18,7 @@ from darse.build.progress import BuildReport
 from darse.build.remote_cache import CacheImports, CachePlace
 from darse.build.request import BuildRequest
 from darse.build.service import BuildService
-from darse.build.solver import OperationExecutor, Solution
+from darse.build.solver import OperationExecutor, Solution, SolveError
 from darse.buildkit.frontend.dockerfile import ForeignSyntax, log_in_for, run_frontend
 from darse.buildkit.frontend.options import is_built_in
 from darse.buildkit.progress import ProgressLog
@@ -27,8 +27,11 @@ from darse.buildkit.sessions.confidences import Confidences
 from darse.buildkit.sessions.content import ClientContentStore
 from darse.buildkit.sessions.contexts import SessionContexts
 from darse.buildkit.sessions.layouts import SessionLayouts
+from darse.buildkit.solving.containers import BuildContainers
+from darse.buildkit.solving.failures import BuildFailures
 from darse.buildkit.solving.foreign_frontends import FrontendServices, run_foreign
 from darse.buildkit.solving.lazy_references import BuildResult, LazyReference, ReferenceOrigin
+from darse.buildkit.transport.status import Detail
 from darse.image_spec import platforms
 from darse.images.gc.collector import Lease
 
@@ -73,6 +76,8 @@ class ClientBuild:
         """What the client's own front end returns."""
         self.references: dict[str, LazyReference] = {}
         self.places_to: tuple[CachePlace, ...] = ()
+        self.failures = BuildFailures(service)
+        self.containers = BuildContainers(self)
         self._places_from: list[CachePlace] = []
         self._imports: asyncio.Task[CacheImports | None] | None = None
 
@@ -107,6 +112,7 @@ class ClientBuild:
             shm_size=request.shm_size,
             may_be_insecure="security.insecure" in request.entitlements,
             may_use_host_network="network.host" in request.entitlements,
+            failed=self.failures,
         )
 
     def end(self) -> None:
@@ -116,6 +122,7 @@ class ClientBuild:
         self.progress.close()
 
     async def _close(self) -> None:
+        await self.containers.close()
         for reference in self.references.values():
             solution = await reference.close()
             if solution is not None:
@@ -125,6 +132,7 @@ class ClientBuild:
             await asyncio.gather(self._imports, return_exceptions=True)
         await self.contexts.close()
         await self.confidences.agents.close()
+        await self.failures.close()
         if not self.returned.done():
             self.returned.cancel()
 
@@ -180,6 +188,10 @@ class ClientBuild:
         finally:
             self._foreign -= 1
 
+    def detail_of(self, error: SolveError) -> Detail | None:
+        """What a client is told of a step that failed, for its debugger."""
+        return self.failures.detail_of(error)
+
     def reference(self, definition: Definition, origin: ReferenceOrigin | None = None) -> LazyReference:
         """A graph by a name that the client can use. Raises GRPCError where it has too many."""
         if len(self.references) >= _MOST_REFERENCES:
@@ -190,7 +202,7 @@ class ClientBuild:
 
     def find(self, name: str) -> LazyReference:
         """A reference of this build. Raises GRPCError."""
-        if (found := self.references.get(name)) is None:
+        if (found := self.references.get(name) or self.failures.references.get(name)) is None:
             raise GRPCError(Status.NOT_FOUND, f"no such ref: {name}")
         return found
 

@@ -34,7 +34,7 @@ from darse.buildkit.solving.images import image_config
 from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.transport import Servicer, service_protocol
 from darse.buildkit.wire import ops_pb2
-from darse.containers.lifecycle.transient import OpenedConsole
+from darse.containers.lifecycle.transient_processes import TransientProcess
 
 FrontendServices = Callable[
     [Any, Mapping[str, Definition], "asyncio.Future[BuildResult]"], tuple[Sequence[Servicer], dict[str, Any]]
@@ -134,7 +134,7 @@ class _Running:
         self._solution = solution
         self._vertex = vertex
         self._source = source
-        self._console: OpenedConsole | None = None
+        self._console: TransientProcess | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, services: Sequence[Servicer]) -> None:
@@ -159,7 +159,7 @@ class _Running:
                 build.session_options, self._process, "", [snapshot], {}, self._output, self._opened
             )
 
-    def _opened(self, console: OpenedConsole) -> None:
+    def _opened(self, console: TransientProcess) -> None:
         self._console = console
         self._start(self._carry_input(console))
 
@@ -168,7 +168,7 @@ class _Running:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry_input(self, console: OpenedConsole) -> None:
+    async def _carry_input(self, console: TransientProcess) -> None:
         try:
             while piece := await self._reader.read(_PIECE):
                 await console.write(piece)
@@ -184,7 +184,7 @@ class _Running:
             self._console.pause()
             self._start(self._resume(self._console))
 
-    async def _resume(self, console: OpenedConsole) -> None:
+    async def _resume(self, console: TransientProcess) -> None:
         await self._writer.drain()
         console.resume()
 

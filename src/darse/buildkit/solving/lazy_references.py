@@ -12,7 +12,7 @@ from darse.build.dockerfile.convert import Converted
 from darse.build.graph import Definition
 from darse.build.progress import DockerfileRead
 from darse.build.request import BuildRequest
-from darse.build.solver import Solution
+from darse.build.solver import Snapshot, Solution
 
 
 class ReferenceOrigin:
@@ -53,6 +53,22 @@ class LazyReference:
         self._solving.cancel()
         (found,) = await asyncio.gather(self._solving, return_exceptions=True)
         return found if isinstance(found, Solution) else None
+
+
+class SnapshotReference(LazyReference):
+    """A tree that is there already, and is somebody else's to remove."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        super().__init__(Definition({}, None), self._found)
+        self._solution = Solution(snapshot, {})
+
+    async def _found(self, definition: Definition) -> Solution:
+        del definition
+        return self._solution
+
+    async def close(self) -> Solution | None:
+        """See LazyReference."""
+        return None
 
 
 class BuildResult(msgspec.Struct, frozen=True):

@@ -74,7 +74,7 @@ class SolveRequests:
         build = ClientBuild(message.Ref, self._service, session, self._sessions, self._frontend_services)
         self._builds.add(build)
         try:
-            with as_status(build.progress):
+            with as_status(build):
                 return await self._solve(build, message, exporters)
         finally:
             self._builds.end(build)

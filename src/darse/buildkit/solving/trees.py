@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from darse.build.errors import BuildError
 from darse.build.ignore import PathMatcher, clean
@@ -20,17 +20,34 @@ _T = TypeVar("_T")
 _MOST_ENTRIES = 50_000
 
 
-async def _in_tree(build: ClientBuild, reference: LazyReference, path: str, work: Callable[[int], _T]) -> _T:
-    solution = await reference.solution()
-    executor = build.service.executor
-    layers = executor.layers_of(solution.snapshot) if solution.snapshot is not None else ()
-    try:
+class ReadTree(Protocol):
+    """Calls a function with a descriptor of a tree's root."""
+
+    async def __call__(self, work: Callable[[int], _T], /) -> _T:
+        """Raises what it raises, BuildError and OSError."""
+        ...
+
+
+def tree_of(build: ClientBuild, reference: LazyReference) -> ReadTree:
+    """The tree of a reference, which is solved when it is read."""
+
+    async def read(work: Callable[[int], _T], /) -> _T:
+        solution = await reference.solution()
+        executor = build.service.executor
+        layers = executor.layers_of(solution.snapshot) if solution.snapshot is not None else ()
         return await executor.trees.read(layers, work)
+
+    return read
+
+
+async def _in_tree(read: ReadTree, path: str, work: Callable[[int], _T]) -> _T:
+    try:
+        return await read(work)
     except OSError as error:
         raise BuildError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
-async def read_file(build: ClientBuild, reference: LazyReference, path: str, offset: int, length: int) -> bytes:
+async def read_file(read: ReadTree, path: str, offset: int, length: int) -> bytes:
     """Bytes of a regular file, so many at most; length 0 is all of it. Raises BuildError."""
 
     def work(root: int) -> bytes:
@@ -47,10 +64,10 @@ async def read_file(build: ClientBuild, reference: LazyReference, path: str, off
         finally:
             os.close(descriptor)
 
-    return await _in_tree(build, reference, path, work)
+    return await _in_tree(read, path, work)
 
 
-async def list_directory(build: ClientBuild, reference: LazyReference, path: str, pattern: str) -> list[Stat]:
+async def list_directory(read: ReadTree, path: str, pattern: str) -> list[Stat]:
     """What is in a directory, in order of the names. Raises BuildError."""
     matcher = PathMatcher([pattern]) if pattern else None
 
@@ -64,10 +81,10 @@ async def list_directory(build: ClientBuild, reference: LazyReference, path: str
         finally:
             os.close(descriptor)
 
-    return await _in_tree(build, reference, path, work)
+    return await _in_tree(read, path, work)
 
 
-async def stat_file(build: ClientBuild, reference: LazyReference, path: str) -> Stat:
+async def stat_file(read: ReadTree, path: str) -> Stat:
     """The attributes of a file; of a symbolic link its own. Raises BuildError."""
 
     def work(root: int) -> Stat:
@@ -78,7 +95,7 @@ async def stat_file(build: ClientBuild, reference: LazyReference, path: str) -> 
         finally:
             os.close(descriptor)
 
-    return await _in_tree(build, reference, path, work)
+    return await _in_tree(read, path, work)
 
 
 def _stat(directory: int, name: str) -> Stat:

@@ -14,12 +14,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.layout import ContainerFiles
+from darse.containers.lifecycle.transient_processes import STREAMS, FirstProcess, TransientProcess, WriteOutput
 from darse.containers.networking.etc_files import hosts_content, name_lookup, resolv_conf_content
 from darse.core import executors
 from darse.core.errors import InvalidParameter
@@ -30,7 +31,7 @@ from darse.networks.model import SandboxRequest
 from darse.networks.sandboxes import Sandbox
 from darse.runtime.bundle import Bundle
 from darse.runtime.monitor import HeldProcess, conmon
-from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult, Exit, StdioPlan
+from darse.runtime.monitor.conmon import CreateFailed, CreateResult, Exit, StdioPlan
 from darse.runtime.monitor.console import Console
 from darse.runtime.monitor.launch import ContainerLaunch, RootMount
 from darse.runtime.oci import OCIRuntime, cdi
@@ -46,32 +47,8 @@ from darse.wire.networks import EndpointSettings
 PREFIX = "transient-"
 # How long processes that were killed, and then their monitor, may take.
 _END_SECONDS = 10.0
-_STREAMS = {STDOUT: 1, STDERR: 2}
 _ETC = ("/etc/resolv.conf", "/etc/hosts")
 _KERNELS = ("/proc", "/sys", "/dev")
-
-WriteOutput = Callable[[int, bytes], None]
-"""Takes what the process writes: 1 is its standard output, 2 its standard error."""
-
-
-class OpenedConsole(Protocol):
-    """The input of a process that has one, and a way to let its output wait."""
-
-    async def write(self, data: bytes) -> None:
-        """Send input, waiting while nobody takes it. Raises ConnectionError when it is gone."""
-        ...
-
-    def end_input(self) -> None:
-        """Let the process read the end of its input."""
-        ...
-
-    def pause(self) -> None:
-        """Take no more output for now; the process waits."""
-        ...
-
-    def resume(self) -> None:
-        """Take output again."""
-        ...
 
 
 class SecretFile(msgspec.Struct, frozen=True):
@@ -110,11 +87,11 @@ class TransientContainers:
         self._context = context
 
     async def run(
-        self, request: TransientRequest, output: WriteOutput, opened: Callable[[OpenedConsole], None] | None = None
+        self, request: TransientRequest, output: WriteOutput, opened: Callable[[TransientProcess], None] | None = None
     ) -> Exit:
         """Run a process to its end. When this is cancelled, it is killed, and nothing is left when this returns.
 
-        opened: takes the console before the process begins, which has an input then; without it there is none.
+        opened: takes the process before it begins; without it, it has no input.
         Raises EngineError, LaunchFailure among them when the command cannot be run, and OSError.
         """
         run = _Run(self._context, request, output, opened)
@@ -161,7 +138,7 @@ class _Run:
         context: Dependencies,
         request: TransientRequest,
         output: WriteOutput,
-        opened: Callable[[OpenedConsole], None] | None,
+        opened: Callable[[TransientProcess], None] | None,
     ) -> None:
         self._context = context
         self._request = request
@@ -174,10 +151,13 @@ class _Run:
         self._stubs = MountStubs()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
+        self._running: TransientProcess | None = None
 
     def stop(self) -> None:
         """Kill the process, now or as soon as there is one."""
         self._stopping.set()
+        if self._running is not None:
+            self._running.end()
         self._context.cgroups.kill(self._cgroup)
 
     @property
@@ -284,7 +264,7 @@ class _Run:
             self._files.bundle,
             self._id,
             self._mapping.map_root(root),
-            StdioPlan(terminal=False, stdin=self._opened is not None, keep_stdin_open=False),
+            self._stdio(),
             write_spec,
             log_path=None,
         )
@@ -295,6 +275,11 @@ class _Run:
         except CreateFailed as refused:
             command = (self._request.config.Entrypoint or self._request.config.Cmd or [""])[0]
             raise failure(self._runtime.name, str(refused), command) from refused
+
+    def _stdio(self) -> StdioPlan:
+        config = self._request.config
+        has_input = self._opened is not None and config.OpenStdin
+        return StdioPlan(terminal=config.Tty, stdin=has_input, keep_stdin_open=False)
 
     def _write_secrets(self) -> None:
         """In memory, which goes with the launch's mount namespace."""
@@ -320,7 +305,8 @@ class _Run:
         console = Console(conmon.connect(bundle), self._write, self._drained.set)
         stack.callback(console.close)
         if self._opened is not None:
-            self._opened(console)
+            self._running = self._process(launched, console, stack)
+            self._opened(self._running)
         if self._stopping.is_set():
             raise asyncio.CancelledError
         await context.networks.sandbox_attached(self._id, launched.pid)
@@ -332,8 +318,24 @@ class _Run:
         await self._drained.wait()
         return end if end is not None else conmon.unrecorded_exit(bundle, killed=self._stopping.is_set())
 
+    def _process(self, launched: CreateResult, console: Console, stack: AsyncExitStack) -> TransientProcess:
+        """What others may do with the process while it runs."""
+        first = FirstProcess(
+            self._context,
+            self._runtime,
+            self._id,
+            launched.pid,
+            self._request.host,
+            self._request.config.Hostname,
+            self._cgroup,
+        )
+        held = self._context.monitor.hold_child(launched.pid, launched.monitor_pid)
+        process = TransientProcess(console, self._files.bundle, held, first.execute)
+        stack.callback(process.let_go)
+        return process
+
     def _write(self, stream: int, data: bytes) -> None:
-        self._output(_STREAMS[stream], data)
+        self._output(STREAMS[stream], data)
 
     def _remove_stubs(self) -> None:
         upper = os.open(self._request.root.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
