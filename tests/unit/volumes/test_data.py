@@ -8,7 +8,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,10 +32,12 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.opened = contextlib.ExitStack()
         self.open()
 
     def open(self) -> None:
-        self.state = State(self.root / "state.sqlite", SCHEMAS)
+        self.opened.close()
+        self.state = self.opened.enter_context(contextlib.closing(State(self.root / "state.sqlite", SCHEMAS)))
         self.service = VolumeService(self.root, self.state, EventLog(self.state), plugins=PluginClient((), ()))
         self.service.open(Recovery(self.root, self.state))
 
@@ -68,8 +70,10 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.opened.close()
 
 
 def names(archive: bytes) -> list[str]:
