@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.support.compose import FILE, OURS, THEIRS, Shop, needs_compose
 from tests.support.engine import BUSYBOX
+from tests.support.waiting import wait_until
 
 
 @needs_compose
@@ -43,7 +44,11 @@ def test_what_one_has_brought_up_the_other_keeps_and_takes_down(
 
 @needs_compose
 def test_both_print_the_same_lists(shop: Shop) -> None:
+    # What is listed stands still: no probe of its health runs any more, and what is printed has been printed.
+    shop.write(FILE.replace("interval: 100ms", "interval: 1h, start_period: 1h, start_interval: 100ms"))
     shop(OURS, "up", "-d")
+    for service in ("web", "store"):
+        wait_until(lambda one=service: f"{one} is up" in shop(OURS, "logs", one), 60, f"the output of {service}")
     columns = "{{.Name}} {{.Service}} {{.Image}} {{.State}} {{.Health}} {{.Ports}}"
     for arguments in (
         ("ps", "-a", "--format", columns),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.compose import OURS, THEIRS, Shop, needs_compose
+from tests.support.compose import NEWEST, OURS, THEIRS, Shop, needs_compose
 from tests.support.engine import BUSYBOX
 from tests.support.registry import Certificates, Registry, needs_registry
 from tests.support.waiting import wait_until
@@ -161,6 +161,48 @@ def test_what_is_published_is_read_by_both(shop: Shop, registry: Registry, versi
         manifests = [registry.get(f"team/shop/manifests/{tag}") for tag in "12"]
         ours, theirs = ([one["digest"] for one in found["layers"]] for found in manifests)
         assert ours == theirs
+
+
+@needs_registry
+@pytest.mark.parametrize("tool", [OURS, NEWEST], ids=["ours", "newest"])
+def test_an_application_has_its_images_by_digest(shop: Shop, registry: Registry, tool: list[str]) -> None:
+    """`--app`: the images are in the project's repository, and an index that refers to the project names them."""
+    if not tool[0]:
+        pytest.skip("the newest docker compose is not installed (make clients)")
+    with Registry() as plain:
+        image = f"{plain.address}/team/web:1"
+        shop.engine.docker("tag", BUSYBOX, image).ok()
+        shop.engine.docker("push", image).ok()
+        digest = next(
+            one for one in shop.engine.api("GET", f"/images/{image}/json").json()["RepoDigests"] if "team/web" in one
+        ).partition("@")[2]
+        shop.write(f"services: {{a: {{image: '{image}'}}, b: {{image: '{image}'}}}}")
+        repository = f"{plain.address}/team/shop"
+        flags = ("--insecure-registry",) if tool is NEWEST else ()
+        shop(tool, "publish", "-y", "--app", *flags, f"{repository}:1")
+        manifest = plain.get("team/shop/manifests/1")
+        assert [one["annotations"]["com.docker.compose.file"] for one in manifest["layers"]] == [
+            "compose.yaml",
+            "image-digests.yaml",
+        ]
+        assert plain.get(f"team/shop/manifests/{digest}")["config"]
+        shop.engine.docker("rmi", image).ok()
+        if tool is OURS:
+            shown = shop(OURS, "-f", f"oci://{repository}:1", "config", "--images")
+            assert shown == f"{image}@{digest}\n" * 2
+        # The image is where the project is, whatever becomes of its own repository.
+        assert shop.engine.docker("pull", f"{repository}@{digest}").ok()
+
+
+@needs_registry
+def test_secrets_in_published_files_are_asked_about(shop: Shop, registry: Registry) -> None:
+    token = "ghp_" + "0123456789abcdefghij" * 2
+    shop.write(f"services: {{a: {{image: x, labels: {{of: {token}}}}}}}")
+    done = shop.run(OURS, "publish", f"{registry.address}/team/shop:1")
+    assert "GitHub token\ncompose.yaml:1: ghp_…" in done.stdout
+    assert "Are you ok to publish these sensitive data?" in done.stdout
+    assert token not in done.stdout
+    assert registry.requests() == []
 
 
 @needs_registry

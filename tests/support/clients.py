@@ -39,6 +39,9 @@ SOURCES = {
     "docker-compose": Source(
         "github.com/docker/compose/v2", "v2.40.3", "./cmd", "github.com/docker/compose/v2/internal.Version"
     ),
+    "docker-compose-newest": Source(
+        "github.com/docker/compose/v5", "v5.6.0", "./cmd", "github.com/docker/compose/v5/internal.Version"
+    ),
     "docker-buildx": Source(
         "github.com/docker/buildx", "v0.30.1", "./cmd/buildx", "github.com/docker/buildx/version.Version"
     ),

@@ -1,4 +1,4 @@
-"""A project of compose for tests, and both tools in its directory: docker compose v2, and ours."""
+"""A project of compose for tests, and the tools in its directory: docker compose v2, the newest, and ours."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from tests.support.engine import BUSYBOX, Engine
 
 COMPOSE = found("docker-compose")
 DARSE = str(Path(sys.executable).with_name("darse"))
+NEWEST_COMPOSE = found("docker-compose-newest")
 THEIRS, OURS = [str(COMPOSE)], [DARSE, "compose"]
+NEWEST = [NEWEST_COMPOSE or ""]
 needs_compose = pytest.mark.skipif(COMPOSE is None, reason="docker compose is not installed (make clients)")
 # Labels whose values are in any order.
 _UNORDERED = "com.docker.compose.depends_on"

@@ -176,6 +176,8 @@ def _after_group_flags(words: list[str], settings: Settings) -> int | None:
         return _group(words[0], sys.modules[module].GROUP)
     except CliError:
         return None  # docker's plugin has more flags
+    if not rest and options.version:
+        rest = ["version"]
     if not rest or rest == ["help"]:
         return _group(words[0], sys.modules[module].GROUP)
     found = index.resolve([words[0], *rest])

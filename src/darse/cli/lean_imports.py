@@ -1,14 +1,17 @@
 """Libraries of compose commands, loaded without what these commands do not use of them.
 
 It is for the process of a command, which ends after a moment and shares its modules with nobody. Half of what
-`compose config` took was spent on three things: PyYAML's readers and resolvers in Python, whose regular expressions are
+`compose config` took was spent on four things: PyYAML's readers and resolvers in Python, whose regular expressions are
 compiled by `import yaml` though libyaml does the work; `typing_extensions`, from which msgspec takes two names that
-`typing` has, too, and which loads `inspect`; and TLS in asyncio, where the engine's socket is one of this machine.
+`typing` has, too, and which loads `inspect`; the regular expressions of `platform`, which `uuid` asks for the name of
+the system, and of `textwrap`, which JSON schemas are described with; and TLS in asyncio, where the engine's socket is
+one of this machine.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -26,7 +29,8 @@ def prepare() -> None:
     """Load msgspec and PyYAML's C parser; asyncio is loaded by whoever needs it."""
     # What is imported stays: a tenth of the time was spent on looking for garbage in it.
     gc.set_threshold(_OBJECTS)
-    _import_without("msgspec", "typing_extensions")
+    with _standing_in("platform", system=lambda: os.uname().sysname), _standing_in("textwrap"):
+        _import_without("msgspec", "typing_extensions")
     if "yaml" not in sys.modules:
         _load_parser()
 
@@ -45,6 +49,25 @@ def _import_without(module: str, optional: str) -> None:
     __import__(module)
     if not is_loaded:
         del sys.modules[optional]
+
+
+class _standing_in:  # noqa: N801 - a context, as those of contextlib, which is loaded by nobody else
+    """While it is entered, another module is imported with this one's name, unless that is loaded."""
+
+    def __init__(self, name: str, **members: Any) -> None:
+        self._name = name
+        self._members = members
+        self._module: Any = None
+
+    def __enter__(self) -> None:
+        if self._name not in sys.modules:
+            self._module = type(sys)(self._name)
+            vars(self._module).update(self._members)
+            sys.modules[self._name] = self._module
+
+    def __exit__(self, *_: object) -> None:
+        if self._module is not None and sys.modules.get(self._name) is self._module:
+            del sys.modules[self._name]
 
 
 def _load_parser() -> None:

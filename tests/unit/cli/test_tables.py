@@ -284,6 +284,7 @@ NONE = frozenset(
             "compose volumes",
             "compose stats",
             "compose alpha viz",
+            *(f"compose bridge {word}" for word in ("convert", "transformations create", "transformations list")),
             "compose graph",
             "generate compose",
         ),

@@ -94,6 +94,11 @@ EXAMPLES = {
     "checkpoint rm": "checkpoint rm web before-upgrade",
     "compose alpha viz": "compose alpha viz --networks --ports | dot -Tsvg > shop.svg",
     "compose attach": "compose attach web",
+    "compose bridge convert": (
+        "compose bridge convert -o manifests\ncompose bridge convert -t team/to-helm --templates own"
+    ),
+    "compose bridge transformations create": "compose bridge transformations create --from team/to-helm mine",
+    "compose bridge transformations list": "compose bridge transformations list -q",
     "compose build": "compose build web\ncompose build --no-cache --build-arg VERSION=2",
     "compose commit": "compose commit web web:changed",
     "compose config": "compose config\ncompose config --format json web",
@@ -113,7 +118,9 @@ EXAMPLES = {
     "compose port": "compose port web 80",
     "compose ps": "compose ps -a\ncompose ps --status exited --format json",
     "compose pull": "compose pull --ignore-buildable",
-    "compose publish": "compose publish registry.example.com/team/shop:1",
+    "compose publish": (
+        "compose publish registry.example.com/team/shop:1\ncompose publish --app registry.example.com/team/shop:1"
+    ),
     "compose push": "compose push web",
     "compose restart": "compose restart -t 5 web",
     "compose rm": "compose rm -f -s web",

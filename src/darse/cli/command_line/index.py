@@ -165,7 +165,18 @@ COMMANDS = {
     "system info": IndexEntry(f"{_S}.info", "Display system-wide information"),
     "system restart": IndexEntry(f"{_S}.restart", "Restart the engine of this machine; containers run on"),
     "system prune": IndexEntry(f"{_S}.prune", "Remove unused data"),
-    "compose alpha viz": IndexEntry(f"{_COMPOSE}.graphviz", "Generate a graphviz graph from your compose file"),
+    "compose alpha viz": IndexEntry(
+        f"{_COMPOSE}.conversions.graphviz", "Generate a graphviz graph from your compose file"
+    ),
+    "compose bridge convert": IndexEntry(
+        f"{_COMPOSE}.conversions.bridge", "Convert compose files to Kubernetes manifests, Helm charts, or another model"
+    ),
+    "compose bridge transformations create": IndexEntry(
+        f"{_COMPOSE}.conversions.bridge", "Create a new transformation"
+    ),
+    "compose bridge transformations list": IndexEntry(
+        f"{_COMPOSE}.conversions.bridge", "List available transformations"
+    ),
     "compose attach": IndexEntry(
         f"{_COMPOSE}.more_tables",
         "Attach local standard input, output, and error streams to a service's running container",
@@ -192,7 +203,7 @@ COMMANDS = {
         f"{_COMPOSE}.more_tables", "Show what `up` would do, why, and which line of which file it comes from"
     ),
     "compose graph": IndexEntry(
-        f"{_COMPOSE}.project_graph", "Show services, what they depend on, their networks, volumes and ports"
+        f"{_COMPOSE}.conversions.graph", "Show services, what they depend on, their networks, volumes and ports"
     ),
     "compose exec": IndexEntry(f"{_COMPOSE}.tables", "Execute a command in a running container"),
     "compose images": IndexEntry(f"{_COMPOSE}.listing", "List images used by the created containers"),
@@ -271,6 +282,9 @@ ALIASES = {
     "wait": "container wait",
     "checkpoint list": "checkpoint ls",
     "checkpoint remove": "checkpoint rm",
+    "compose alpha generate": "generate compose",
+    "compose alpha watch": "compose watch",
+    "compose bridge transformations ls": "compose bridge transformations list",
     "compose convert": "compose config",
     "container list": "container ls",
     "container ps": "container ls",
@@ -309,7 +323,7 @@ COMMON = ("run", "exec", "ps", "build", "pull", "push", "images", "login", "logo
 
 def resolve(words: list[str]) -> tuple[str, str, list[str]] | None:
     """Return the command that `words` begin with: the path as typed, the real path, and what follows."""
-    for length in (3, 2, 1):
+    for length in (4, 3, 2, 1):
         typed = " ".join(words[:length])
         if len(words) >= length and (typed in COMMANDS or typed in ALIASES):
             return typed, ALIASES.get(typed, typed), words[length:]

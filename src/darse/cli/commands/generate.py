@@ -6,7 +6,7 @@ import re
 import sys
 from typing import Any
 
-from darse.cli.command_line.flags import Command, string
+from darse.cli.command_line.flags import Command, Flag, string
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.client.http import quote
@@ -49,12 +49,16 @@ _DEFAULT_SHM = 64 << 20
 
 def generate(invocation: Invocation) -> int:
     """Print a file that makes such containers."""
+    from darse.compose.output.encode import go_json
     from darse.compose.yaml import writer
 
+    form = invocation.options.format
+    if form not in ("yaml", "json"):
+        raise CliError(f"unsupported format {form!r}: it is yaml or json")
     found = [invocation.client.call("GET", f"/containers/{quote(one)}/json") for one in invocation.arguments]
     images = {one["Image"]: _image(invocation, one["Image"]) for one in found}
     document = compose_file(found, images, invocation.options.name)
-    sys.stdout.write(writer.write(document))
+    sys.stdout.write(f"{go_json(document, indent=2)}\n" if form == "json" else writer.write(document))
     return 0
 
 
@@ -252,7 +256,11 @@ COMMANDS = {
             "generate compose",
             "[OPTIONS] CONTAINER [CONTAINER...]",
             "Print a compose file that makes containers like these",
-            (string("name", "Name of the project"),),
+            (
+                string("format", "Format the output. Values: [yaml | json]", default="yaml"),
+                string("name", "Name of the project"),
+                Flag("project-dir", "string", "Directory to use for the project (of no effect)", hidden=True),
+            ),
             1,
             None,
         ),

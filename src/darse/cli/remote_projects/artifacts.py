@@ -103,8 +103,11 @@ def _checked(name: str) -> str:
     return name
 
 
-def published(settings: Settings, text: str, files: list[PublishedFile], version: str) -> str:
-    """Write an artifact to a registry and return its digest; `version` is of OCI: 1.0, 1.1 or "". Raises CliError."""
+def published(settings: Settings, text: str, files: list[PublishedFile], version: str) -> Descriptor:
+    """Write an artifact to a registry and return how it is referred to. Raises CliError.
+
+    `version` is of OCI: 1.0, 1.1 or "".
+    """
     try:
         reference = split(text).tagged()
     except InvalidReference as error:
@@ -113,14 +116,14 @@ def published(settings: Settings, text: str, files: list[PublishedFile], version
         raise CliError(f"unsupported OCI version: {version}")
     document = manifest_of(files, version)
 
-    def write(repository: Repository) -> str:
+    def write(repository: Repository) -> Descriptor:
         uploads = Uploads(repository)
         for content in (b"{}", *(one.content for one in files)):
             digest = Document.of(content, "").digest
             if repository.has_blob(digest) is None:
                 uploads.put(content, digest)
         uploads.put_manifest(reference.tag, document)
-        return document.digest
+        return msgspec.structs.replace(document.descriptor, artifact_type="" if version == "1.0" else ARTIFACT)
 
     return Registry(settings, reference, insecure=False).ask(write, writing=True)
 

@@ -62,10 +62,10 @@ def _text(invocation: Invocation, files: ProjectFiles) -> str:
     if not options.no_consistency:
         check_container_names(project)
     if options.resolve_image_digests or options.lock_image_digests:
-        _pin_images(invocation, project)
+        pin_images(invocation, project)
     if options.lock_image_digests:
         return _images_alone(project, options.format)
-    return _model(project, options.format)
+    return "" if options.quiet else _model(project, options.format)
 
 
 def _model(project: Project, form: str) -> str:
@@ -77,7 +77,7 @@ def _model(project: Project, form: str) -> str:
     return text.replace("$", "$$")
 
 
-def _pin_images(invocation: Invocation, project: Project) -> None:
+def pin_images(invocation: Invocation, project: Project) -> None:
     """Give each image the digest that its registry, or the engine's own, has for it. Raises CliError."""
     from darse.client.http import quote
     from darse.image_spec.references import split

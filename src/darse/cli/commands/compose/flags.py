@@ -34,6 +34,11 @@ GROUP = Command(
             "Specify an alternate working directory (default: the path of the, first specified, Compose file)",
         ),
         string("project-name", "Project name", "p"),
+        # Of old versions, as scripts still have them.
+        Flag("no-ansi", "bool", "Do not print ANSI control characters (--ansi never)", hidden=True),
+        Flag("verbose", "bool", "Show more output (of no effect)", hidden=True),
+        Flag("version", "bool", "Show the version of compose", "v", hidden=True),
+        Flag("workdir", "string", "Specify an alternate working directory (--project-directory)", hidden=True),
     ),
     maximum=None,
     interspersed=False,
@@ -74,7 +79,7 @@ def project_files(invocation: Invocation) -> ProjectFiles:
             name=given.project_name,
             profiles=given.profile,
             env_files=given.env_file,
-            directory=given.project_directory,
+            directory=given.project_directory or given.workdir,
             all_resources=given.all_resources,
             compatibility=given.compatibility,
         )

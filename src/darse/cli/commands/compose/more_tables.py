@@ -78,6 +78,8 @@ COMMANDS = {
                 switch("ignore-buildable", "Ignore images that can be built"),
                 switch("ignore-pull-failures", "Pull what it can and ignores images with pull failures"),
                 switch("include-deps", "Also pull services declared as dependencies"),
+                Flag("no-parallel", "bool", "Pull images one after the other (of no effect)", hidden=True),
+                Flag("parallel", "bool", "Pull images beside each other (always done)", default=True, hidden=True),
                 string("policy", 'Apply pull policy ("missing"|"always")'),
                 switch("quiet", "Pull without printing progress information", "q"),
                 DRY_RUN,
@@ -136,7 +138,9 @@ COMMANDS = {
             "[OPTIONS] REPOSITORY[:TAG]",
             "Publish compose application",
             (
+                switch("app", "Publish the images that it refers to, too"),
                 string("oci-version", "OCI image/artifact specification version (1.0 is for older registries)"),
+                switch("resolve-image-digests", "Pin image tags to digests"),
                 switch("with-env", "Include environment variables in the published OCI artifact"),
                 switch("yes", 'Assume "yes" as answer to all prompts', "y"),
                 DRY_RUN,
@@ -144,7 +148,7 @@ COMMANDS = {
             minimum=1,
             maximum=1,
         ),
-        deferred("resources", "publish"),
+        deferred("publishing", "publish"),
     ),
     "compose attach": (
         Command(

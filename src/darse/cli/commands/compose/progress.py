@@ -171,12 +171,19 @@ def is_dry_run(invocation: Invocation) -> bool:
     return bool(getattr(invocation.options, "dry_run", False) or (group is not None and group.dry_run))
 
 
-def uses_colours(invocation: Invocation, descriptor: int) -> bool:
-    """Whether what goes to a descriptor may have colours."""
+def _ansi(invocation: Invocation) -> str:
+    """What was said about control characters: never, always or auto. Raises CliError."""
     group = invocation.group_options
-    ansi = (group.ansi if group is not None else "") or os.environ.get("COMPOSE_ANSI", "") or "auto"
+    given = ("never" if group.no_ansi else group.ansi) if group is not None else ""
+    ansi = given or os.environ.get("COMPOSE_ANSI", "") or "auto"
     if ansi not in _ANSI:
         raise CliError(f'unsupported --ansi value "{ansi}"')
+    return str(ansi)
+
+
+def uses_colours(invocation: Invocation, descriptor: int) -> bool:
+    """Whether what goes to a descriptor may have colours."""
+    ansi = _ansi(invocation)
     if ansi != "auto":
         return ansi == "always"
     return os.isatty(descriptor) and not os.environ.get("NO_COLOR")
@@ -194,9 +201,7 @@ def chosen_progress(invocation: Invocation) -> PlainProgress | QuietProgress | L
     if form == "json":
         return JsonProgress()
     colours = uses_colours(invocation, 2)
-    is_terminal = os.isatty(sys.stderr.fileno()) and os.environ.get("COMPOSE_ANSI") != "never"
-    if group is not None and group.ansi == "never":
-        is_terminal = False
+    is_terminal = os.isatty(sys.stderr.fileno()) and _ansi(invocation) != "never"
     if form == "tty" or (form == "auto" and is_terminal):
         return LiveProgress(dry_run=dry_run, colours=colours)
     return PlainProgress(dry_run=dry_run)

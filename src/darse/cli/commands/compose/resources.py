@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 
@@ -15,7 +14,6 @@ from darse.client.requests import images as image_requests
 from darse.client.requests import system as system_requests
 from darse.client.requests.system import EngineEvent
 from darse.compose import label_names as labels
-from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
 from darse.compose.operations.images import refuse_failure
 from darse.compose.operations.progress import DONE, FAILED, WARNING
@@ -112,12 +110,13 @@ def push(invocation: Invocation) -> int:
     project = load(invocation, invocation.arguments, without_dependencies=not options.include_deps)
 
     async def operation(session: ProjectSession) -> None:
-        await _push_all(session, project, quiet=options.quiet, ignore_failures=options.ignore_push_failures)
+        await push_all(session, project, quiet=options.quiet, ignore_failures=options.ignore_push_failures)
 
     return run(invocation, project.name, project, operation)
 
 
-async def _push_all(session: ProjectSession, project: Project, *, quiet: bool, ignore_failures: bool) -> None:
+async def push_all(session: ProjectSession, project: Project, *, quiet: bool, ignore_failures: bool) -> None:
+    """Push the images of services that are built. Raises ClientError unless failures are ignored."""
     names: dict[str, str] = {}
     for name, service in project.services.items():
         if service.build is None or not service.image:
@@ -148,40 +147,3 @@ async def _push(session: ProjectSession, image: str, name: str, quiet: bool, ign
             raise
         return
     session.report(name, "Pushed", DONE)
-
-
-def publish(invocation: Invocation) -> int:
-    """Write the files of a project to a registry, as an artifact that `-f oci://` reads."""
-    from darse.cli.commands.compose.flags import project_files
-    from darse.cli.remote_projects import publication
-    from darse.cli.remote_projects.artifacts import published
-    from darse.compose.loading.loader import LoadSettings
-
-    options = invocation.options
-    (reference,) = invocation.arguments
-    project = load(invocation, [])
-    try:
-        publication.refuse_without_images(project)
-        if not options.with_env and not options.yes:
-            publication.refuse_variables(project_files(invocation).project([], LoadSettings(), resolve=False))
-        files = publication.files_of(project.files, project.directory, with_env=options.with_env)
-    except ComposeError as error:
-        raise CliError(str(error)) from error
-    if not options.yes and not all(map(_is_agreed, publication.questions(project, with_env=options.with_env))):
-        return 0
-
-    async def operation(session: ProjectSession) -> None:
-        await _push_all(session, project, quiet=True, ignore_failures=True)
-        session.report(reference, "publishing")
-        if not session.dry_run:
-            settings, version = invocation.settings, options.oci_version
-            await asyncio.to_thread(published, settings, reference, files, version)
-        session.report(reference, "published", DONE)
-
-    return run(invocation, project.name, project, operation)
-
-
-def _is_agreed(question: str) -> bool:
-    sys.stdout.write(f"{question} [y/N]: ")
-    sys.stdout.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -133,7 +133,7 @@ def _options(invocation: Invocation, command: list[str]) -> RunOptions:
         name=options.name,
         user=options.user,
         working_dir=options.workdir,
-        tty=not options.no_TTY and os.isatty(0) and os.isatty(1),
+        tty=not options.no_TTY and not options.no_tty and os.isatty(0) and os.isatty(1),
         interactive=options.interactive and not options.detach,
         service_ports=options.service_ports,
         use_aliases=options.use_aliases,

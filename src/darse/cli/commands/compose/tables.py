@@ -150,6 +150,7 @@ COMMANDS = {
             "[OPTIONS] [SERVICE...]",
             "Removes stopped service containers",
             (
+                Flag("all", "bool", "Include containers made by run (always done)", "a", hidden=True),
                 switch("force", "Don't ask to confirm removal", "f"),
                 switch("stop", "Stop the containers, if required, before removing", "s"),
                 switch("volumes", "Remove any anonymous volumes attached to containers", "v"),
@@ -226,6 +227,7 @@ COMMANDS = {
                 listing("label", "Add or override a label", "l", "stringArray"),
                 string("name", "Assign a name to the container"),
                 switch("no-TTY", "Disable pseudo-TTY allocation (default: auto-detected)", "T"),
+                Flag("no-tty", "bool", "Disable pseudo-TTY allocation", hidden=True),
                 switch("no-deps", "Don't start linked services"),
                 listing("publish", "Publish a container's port(s) to the host", "p", "stringArray"),
                 string("pull", 'Pull image before running ("always"|"missing"|"never")', default="policy"),
