@@ -27,6 +27,9 @@ class Canonical:
                 "services.*.devices.*": self._device,
                 "services.*.ports": self._ports,
                 "services.*.volumes.*": self._volume,
+                # In the schema, and as in docker compose v2 not in the model: it may not go unnoticed.
+                "services.*.pull_refresh_after": self._without_effect,
+                "networks.*.ipam.options": self._without_effect,
             }
             | {f"{kind}.*": self._external for kind in ("volumes", "networks", "secrets", "configs")}
         )
@@ -94,6 +97,10 @@ class Canonical:
             if not self._is_interpolated:
                 return value
             raise ComposeError(str(error), path) from error
+
+    def _without_effect(self, value: Any, path: _Path) -> Any:
+        self._warn(f"{shown_path(path)} has no effect")
+        return value
 
     def _external(self, value: Any, path: _Path) -> Any:
         """`external: {name: N}` of version 2 and 3 files."""

@@ -19,16 +19,8 @@ async def run_hooks(session: ProjectSession, container: str, service: str, hooks
     for hook in hooks:
         if session.dry_run:
             continue
-        config = ExecConfig(
-            AttachStdout=True,
-            AttachStderr=True,
-            Cmd=hook.command,
-            User=hook.user,
-            Privileged=hook.privileged,
-            WorkingDir=hook.working_dir,
-            Env=[key if value is None else f"{key}={value}" for key, value in hook.environment.items()] or None,
-        )
-        identifier = (await session.client.do(container_requests.create_exec(container, config)))["Id"]
+        created = container_requests.create_exec(container, exec_config(hook))
+        identifier = (await session.client.do(created))["Id"]
         printed = bytearray()
         async with session.client.attach(container_requests.start_exec(identifier)) as streams:
             async for _, data in streams.output():
@@ -38,6 +30,19 @@ async def run_hooks(session: ProjectSession, container: str, service: str, hooks
             tail = printed[-400:].decode(errors="replace").strip()
             text = f"{service} hook exited with status {ended.ExitCode}"
             raise ComposeError(f"{text}: {tail}" if tail else text)
+
+
+def exec_config(hook: ServiceHook) -> ExecConfig:
+    """The process of a hook."""
+    return ExecConfig(
+        AttachStdout=True,
+        AttachStderr=True,
+        Cmd=hook.command,
+        User=hook.user,
+        Privileged=hook.privileged,
+        WorkingDir=hook.working_dir,
+        Env=[key if value is None else f"{key}={value}" for key, value in hook.environment.items()] or None,
+    )
 
 
 async def put_files(session: ProjectSession, container: str, files: list[FileContent]) -> None:
