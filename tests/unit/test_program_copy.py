@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,6 +38,8 @@ def test_what_other_pythons_have_compiled_is_left_out(tmp_path: Path, monkeypatc
     for name in ("__init__.py", "a.py", "a.pyi", f"__pycache__/{ours}", "__pycache__/a.cpython-399.pyc"):
         (package / name).touch()
     monkeypatch.setattr(darse, "__file__", str(package / "__init__.py"))
+    # This process goes on to load from where it has loaded.
+    monkeypatch.setattr(program_copy, "sys", SimpleNamespace(modules={}, implementation=sys.implementation))
     program_copy.keep(tmp_path / "code", threading.Event())
     kept = {str(path.relative_to(tmp_path / "code")) for path in (tmp_path / "code").rglob("*") if path.is_file()}
     assert kept == {"darse/__init__.py", "darse/a.py", f"darse/__pycache__/{ours}"}

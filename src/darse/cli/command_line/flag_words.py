@@ -63,6 +63,7 @@ WORDS = {
     "compose build provenance": "false mode=max mode=min true",
     "compose build sbom": "false",
     "compose build ssh": "default",
+    "compose bridge transformations list format": "json table",
     "compose config format": "json yaml",
     "compose create pull": "always build missing never policy",
     "compose down rmi": "all local",
@@ -78,6 +79,7 @@ WORDS = {
     "compose version format": "json pretty",
     "compose volumes format": "json table",
     "explain last": "create start exec stop kill restart rm pull",
+    "generate compose format": "json yaml",
     "network graph format": "svg text",
     "volume graph format": "svg text",
 }

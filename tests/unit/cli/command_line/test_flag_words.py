@@ -38,10 +38,12 @@ _OPEN = frozenset(
 )
 # What is offered of these is not all that they may have.
 _ELSEWHERE = {
+    "compose bridge convert": {"output", "templates", "transformation"},
     "compose config": {"output"},
     "compose export": {"output"},
     "compose up": {"attach"},
     "container export": {"output"},
+    "generate compose": {"project-dir"},
     "image save": {"output"},
     "volume export": {"output"},
     "system tls client": {"context", "output"},
