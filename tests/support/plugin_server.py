@@ -28,6 +28,8 @@ class PluginServer:
         #: Methods that are not answered before `released`.
         self.hanging: set[str] = set()
         self.released = threading.Event()
+        #: For how many seconds at most.
+        self.patience = 20.0
         #: What is done within a method, before it is answered.
         self.within: dict[str, Callable[[], object]] = {}
         self._server: socketserver.ThreadingUnixStreamServer | None = None
@@ -46,7 +48,7 @@ class PluginServer:
         """One call."""
         self.calls.append((method, body))
         if method in self.hanging:
-            self.released.wait(20)
+            self.released.wait(self.patience)
         if method in self.within:
             self.within[method]()
         if method in self.answers:
@@ -120,6 +122,9 @@ class VolumePlugin(PluginServer):
             return {"Err": f"no such volume: {body['Name']}"}
         status = {"mounts": len(self.mounted)}
         return {"Volume": {"Name": body["Name"], "Mountpoint": str(self.root / body["Name"]), "Status": status}}
+
+    def _list(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"Volumes": [self._get({"Name": name})["Volume"] for name in self.options]}
 
     def _mount(self, body: dict[str, Any]) -> dict[str, Any]:
         self.mounted[body["ID"]] = body["Name"]

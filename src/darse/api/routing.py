@@ -31,14 +31,14 @@ Handler = Callable[[Call], Awaitable[web.StreamResponse]]
 
 def _parameter(name: str, template: str) -> str:
     """The expression for a parameter of a path."""
-    if name == "name" or template.startswith("/networks/{id}"):
+    if name == "name" or template.startswith(("/networks/{id}", "/volumes/{id}", "/darse/volumes/{id}")):
         return ".+"
     # A container that another links to has that one's name for it, too: app/mysql.
     return "[^/]+(?:/[^/]+)?" if template.startswith("/containers/{id}/") else "[^/]+"
 
 
 class Routes:
-    """A table of routes; a parameter called `name`, and names of networks, may contain slashes."""
+    """A table of routes; a parameter called `name`, and names of networks and volumes, may contain slashes."""
 
     def __init__(self) -> None:
         self._exact: dict[tuple[str, str], Handler] = {}

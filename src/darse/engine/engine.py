@@ -152,6 +152,7 @@ class Engine:
         self.execs = self.containers.execs
         self.managed_plugins = ManagedPlugins(self.context, self.containers.hidden, self.registries)
         self.plugins.managed = self.managed_plugins.found
+        self.plugins.all_managed = self.managed_plugins.all_enabled
         self.builds = Builds(self.context, self.containers, self.registries)
         self.system = SystemService(self.context, self.containers, self.builds, self.recovery)
 

@@ -112,12 +112,19 @@ class ManagedPlugins:
             return None
         if not plugin.enabled:
             raise NotFound(f'plugin "{plugin.name}" found but disabled')
+        return self._reached(plugin)
+
+    def all_enabled(self) -> list[ManagedPlugin]:
+        """Where each plugin is reached that is enabled."""
+        return [self._reached(one) for one in self._plugins.values() if one.enabled]
+
+    def _reached(self, plugin: PluginRecord) -> ManagedPlugin:
         config, places = read_config(plugin.config), self._places(plugin)
 
         def host_path(inside: str) -> str | None:
             return run.host_path(config, places, inside)
 
-        return ManagedPlugin(places.address(config), implements(config), host_path)
+        return ManagedPlugin(plugin.name, places.address(config), implements(config), host_path)
 
     # Looking
 
@@ -415,7 +422,7 @@ class ManagedPlugins:
             return driver == plugin.name or self._by_name(driver) is plugin
 
         context = self._context
-        users = [f"volume {one.Name}" for one in context.volumes.list_volumes(Filters({})) if means(one.Driver)]
+        users = [f"volume {one.name}" for one in context.volumes.records if means(one.driver)]
         users += [f"network {one.name}" for one in context.networks.store if means(one.driver)]
         users += [
             f"container {one.name}"

@@ -10,7 +10,7 @@ A plugin may hang, end, lie, or call this engine while the engine calls it: ever
 its answer, an answer is decoded into what it must be, and nobody holds a lock that others need while one is called.
 """
 
-from darse.plugins.client import ManagedPlugin, PluginClient, PluginError, PluginRefused
+from darse.plugins.client import ManagedPlugin, PluginClient, PluginError, PluginRefused, PluginSilent
 from darse.plugins.discovery import FOLDERS, SOCKETS, PluginAddress, find_plugin
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "PluginClient",
     "PluginError",
     "PluginRefused",
+    "PluginSilent",
     "find_plugin",
 ]

@@ -13,7 +13,7 @@ import msgspec
 
 from darse.core import executors
 from darse.core.errors import NotFound, SystemFault
-from darse.plugins.discovery import FOLDERS, SOCKETS, PluginAddress, find_plugin
+from darse.plugins.discovery import FOLDERS, SOCKETS, PluginAddress, find_plugin, plugin_names
 
 if TYPE_CHECKING:
     import aiohttp
@@ -33,6 +33,10 @@ class PluginRefused(PluginError):
     """A plugin answers that it does not do what was asked."""
 
 
+class PluginSilent(PluginError):
+    """What a plugin is found by is there, and nobody listens."""
+
+
 class _Activated(msgspec.Struct):
     Implements: list[str] = []
 
@@ -42,10 +46,11 @@ class _Failure(msgspec.Struct):
 
 
 class ManagedPlugin(NamedTuple):
-    """Where a plugin that the engine itself runs is reached, what it implements, and where on the host its directories
-    are: `host_path` is None for one that the host does not see.
+    """A plugin that the engine itself runs: its name in full, where it is reached, what it implements, and where on the
+    host its directories are: `host_path` is None for one that the host does not see.
     """
 
+    name: str
     address: PluginAddress
     implements: list[str]
     host_path: Callable[[str], str | None]
@@ -53,6 +58,10 @@ class ManagedPlugin(NamedTuple):
 
 def _none_is_managed(_: str) -> ManagedPlugin | None:
     return None
+
+
+def _none_are_managed() -> list[ManagedPlugin]:
+    return []
 
 
 class PluginClient:
@@ -66,14 +75,36 @@ class PluginClient:
         self._sessions: dict[PluginAddress, aiohttp.ClientSession] = {}
         #: Finds the plugins that the engine runs, by name. Raises NotFound for one that is disabled.
         self.managed: Callable[[str], ManagedPlugin | None] = _none_is_managed
+        #: All of them that are enabled.
+        self.all_managed: Callable[[], list[ManagedPlugin]] = _none_are_managed
 
-    async def activate(self, name: str, kind: str) -> None:
+    def full_name(self, name: str) -> str:
+        """The name of a plugin with its tag, where the engine runs it. Raises NotFound for one that is disabled."""
+        managed = self.managed(name)
+        return managed.name if managed is not None else name
+
+    async def names(self, kind: str) -> list[str]:
+        """The plugins that implement `kind`, and those of the host that nobody has asked yet."""
+        managed = self.all_managed()
+        found = [one.name for one in managed if kind in one.implements]
+        # A name means the plugin that the engine runs before one of the host.
+        taken = {name for one in managed for name in (one.name, one.name.removesuffix(":latest"))}
+        for name in await executors.storage.run(plugin_names, self._sockets, self._folders):
+            if name not in taken and kind in self._implements.get(name, [kind]):
+                found.append(name)
+        return sorted(found)
+
+    async def loaded(self) -> None:
+        """Have what calls need; an engine without plugins has not, and the event loop does not wait for its import."""
+        await executors.storage.run(importlib.import_module, "aiohttp.client")
+
+    async def activate(self, name: str, kind: str, listen_seconds: float | None = None) -> None:
         """Have a plugin that implements `kind`. Raises NotFound when there is none, and PluginError."""
         if (managed := self.managed(name)) is not None:
             self._refuse_other(name, kind, managed.implements)
             return
         if name not in self._implements:
-            answer = await self._call(name, "Plugin.Activate", None, _Activated, CALL_SECONDS)
+            answer = await self._call(name, "Plugin.Activate", None, _Activated, CALL_SECONDS, listen_seconds)
             self._implements[name] = answer.Implements
         self._refuse_other(name, kind, self._implements[name])
 
@@ -109,14 +140,17 @@ class PluginClient:
         arguments: dict[str, Any],
         answer: type[T],
         seconds: float = CALL_SECONDS,
+        listen_seconds: float | None = None,
     ) -> T:
         """Call a method of a plugin; `method` names its interface where that is not called like what is implemented.
 
+        listen_seconds: how long one that does not listen is tried again; LISTEN_SECONDS when it is not given.
+
         Raises NotFound when the plugin is not there, and PluginError.
         """
-        await self.activate(name, kind)
+        await self.activate(name, kind, listen_seconds)
         path = method if "." in method else f"{kind}.{method}"
-        return await self._call(name, path, arguments, answer, seconds)
+        return await self._call(name, path, arguments, answer, seconds, listen_seconds)
 
     @asynccontextmanager
     async def stream(
@@ -141,11 +175,17 @@ class PluginClient:
             raise PluginError(f"plugin {name} did not answer {method}: {error or type(error).__name__}") from error
 
     async def _call(
-        self, name: str, method: str, arguments: dict[str, Any] | None, answer: type[T], seconds: float
+        self,
+        name: str,
+        method: str,
+        arguments: dict[str, Any] | None,
+        answer: type[T],
+        seconds: float,
+        listen_seconds: float | None = None,
     ) -> T:
         try:
             async with asyncio.timeout(seconds):
-                status, body = await self._post(name, method, arguments)
+                status, body = await self._post(name, method, arguments, listen_seconds)
         except TimeoutError as error:
             raise PluginError(f"plugin {name} did not answer {method} within {seconds:g} s") from error
         try:
@@ -159,12 +199,14 @@ class PluginClient:
         except msgspec.MsgspecError as error:
             raise PluginError(f"plugin {name} answers {method} with what it cannot be: {error}") from error
 
-    async def _post(self, name: str, method: str, arguments: dict[str, Any] | None) -> tuple[int, bytes]:
-        # An engine without plugins does without the client, whose import is too long for the event loop.
-        await executors.storage.run(importlib.import_module, "aiohttp.client")
+    async def _post(
+        self, name: str, method: str, arguments: dict[str, Any] | None, listen_seconds: float | None
+    ) -> tuple[int, bytes]:
+        await self.loaded()
         import aiohttp  # noqa: PLC0415
 
-        deadline = asyncio.get_running_loop().time() + LISTEN_SECONDS
+        listening = LISTEN_SECONDS if listen_seconds is None else listen_seconds
+        deadline = asyncio.get_running_loop().time() + listening
         data = b"" if arguments is None else msgspec.json.encode(arguments)
         pause = 0.05
         while True:
@@ -174,7 +216,7 @@ class PluginClient:
             except aiohttp.ClientConnectorError as error:
                 # It may be about to listen; or listens elsewhere, now.
                 if asyncio.get_running_loop().time() + pause > deadline:
-                    raise PluginError(f"plugin {name} does not listen: {error}") from error
+                    raise PluginSilent(f"plugin {name} does not listen: {error}") from error
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise PluginError(f"plugin {name} did not answer {method}: {error or type(error).__name__}") from error
             await asyncio.sleep(pause)

@@ -79,6 +79,26 @@ def find_plugin(
     return None
 
 
+def plugin_names(sockets: Iterable[Path] = (SOCKETS,), folders: Iterable[Path] = FOLDERS) -> set[str]:
+    """The names by which `find_plugin` finds a plugin; a folder that cannot be read has none."""
+    found = set()
+    for places, suffixes, is_one in ((sockets, (".sock",), _is_socket), (folders, (".spec", ".json"), Path.is_file)):
+        for place in places:
+            for path in _entries(place):
+                if path.suffix in suffixes and is_one(path):
+                    found.add(path.stem)
+                elif any(is_one(path / f"{path.name}{suffix}") for suffix in suffixes):
+                    found.add(path.name)
+    return {name for name in found if _NAME.match(name) is not None}
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
 def _is_socket(path: Path) -> bool:
     try:
         return stat.S_ISSOCK(path.stat().st_mode)

@@ -149,7 +149,6 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPlan:
         _default_propagation(plan)
         plan.make_source = True
     else:
-        check_volume_name(source)
         if plan.propagation:
             raise InvalidParameter(f"invalid mode: {mode}")
         plan.name, plan.driver = source, volume_driver or "local"
@@ -269,8 +268,6 @@ def _bind_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
 
 def _volume_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
     options = mount.VolumeOptions
-    if mount.Source:
-        check_volume_name(mount.Source)
     plan.name, plan.anonymous = mount.Source, not mount.Source
     plan.mode = "z"
     plan.driver = "local"

@@ -11,6 +11,7 @@ of one volume or of one mount; who needs another one does not wait.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import logging
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from darse.core.errors import EngineError, NotFound
 from darse.core.locks import KeyedLocks
 from darse.core.state import State
 from darse.plugins import PluginClient, PluginError, PluginRefused
+from darse.volumes.model import VolumeRecord
 
 T = TypeVar("T")
 KIND = "VolumeDriver"
@@ -54,12 +56,27 @@ class _Capabilities(msgspec.Struct):
 class RemoteVolume(msgspec.Struct):
     """A volume as its plugin describes it."""
 
+    Name: str = ""
     Mountpoint: str = ""
+    CreatedAt: Any = None
     Status: dict[str, Any] | None = None
+
+    @property
+    def created_ns(self) -> int:
+        """When it was made; 0 when the plugin does not say so."""
+        try:
+            moment = datetime.datetime.fromisoformat(self.CreatedAt)
+            return max(0, int(moment.timestamp())) * 1_000_000_000
+        except (TypeError, ValueError, OverflowError):
+            return 0
 
 
 class _Found(msgspec.Struct):
     Volume: RemoteVolume | None = None
+
+
+class _Listed(msgspec.Struct):
+    Volumes: list[RemoteVolume] | None = None
 
 
 class MountRecord(msgspec.Struct, frozen=True):
@@ -103,10 +120,25 @@ class RemoteVolumeDriver:
         except PluginRefused:
             return None
         if found is not None:
-            with contextlib.suppress(PluginError):  # until it is mounted, the host need not see it
-                found.Mountpoint = self._plugins.host_path(self.name, found.Mountpoint) if found.Mountpoint else ""
-            self._mountpoints[volume] = found.Mountpoint
+            self._note(volume, found)
         return found
+
+    async def list_volumes(self) -> dict[str, RemoteVolume]:
+        """All that the plugin has, by names. One that does not listen is not tried again.
+
+        Raises NotFound and PluginError.
+        """
+        answer = await self._plugins.call(self.name, KIND, "List", {}, _Listed, listen_seconds=0)
+        found = {one.Name: one for one in answer.Volumes or () if one.Name}
+        for name, volume in found.items():
+            self._note(name, volume)
+        return found
+
+    def _note(self, name: str, volume: RemoteVolume) -> None:
+        if volume.Mountpoint:
+            with contextlib.suppress(EngineError):  # until it is mounted, the host need not see it
+                volume.Mountpoint = self._plugins.host_path(self.name, volume.Mountpoint)
+        self._mountpoints[name] = volume.Mountpoint
 
     async def remove(self, volume: str) -> None:
         """Remove a volume. Raises NotFound and PluginError."""
@@ -149,10 +181,43 @@ class RemoteVolumes:
             self._drivers[name] = RemoteVolumeDriver(name, self._plugins)
         return self._drivers[name]
 
+    def full_name(self, name: str) -> str:
+        """The name by which a driver is on record: a plugin that the engine runs has a tag."""
+        with contextlib.suppress(NotFound):  # it is disabled
+            return self._plugins.full_name(name)
+        return name
+
+    async def listed(self, name: str) -> dict[str, RemoteVolume]:
+        """What a plugin has that may be of another kind; see `RemoteVolumeDriver.list_volumes`."""
+        driver = self._drivers.get(name) or RemoteVolumeDriver(name, self._plugins)
+        found = await driver.list_volumes()
+        self._drivers.setdefault(name, driver)
+        return found
+
     async def activated(self, name: str) -> RemoteVolumeDriver:
         """A driver whose plugin is there. Raises NotFound and PluginError."""
         await self._plugins.activate(name, KIND)
         return self.driver(name)
+
+    async def create(self, record: VolumeRecord) -> None:
+        """Have a plugin make a volume, whose name it judges. Raises NotFound without such a plugin, and PluginError."""
+        try:
+            driver = await self.activated(record.driver)
+            record.scope = await driver.scope()
+            await driver.create(record.name, record.options)
+        except NotFound as error:
+            raise NotFound(f"create {record.name}: error looking up volume plugin {record.driver}: {error}") from None
+        except PluginError as error:
+            raise PluginError(f"create {record.name}: {error}") from error
+
+    async def remove(self, record: VolumeRecord, *, force: bool) -> None:
+        """Have a plugin remove a volume; with `force` nobody minds what the plugin says. Raises as `create`."""
+        try:
+            await self.driver(record.driver).remove(record.name)
+        except (NotFound, PluginError) as error:
+            if not force:
+                raise type(error)(f"remove {record.name}: {error}") from error
+            _log.warning("volume %s: its record is removed all the same: %s", record.name, error)
 
     @property
     def names(self) -> list[str]:
@@ -228,11 +293,6 @@ class RemoteVolumes:
     def _all(self) -> list[MountRecord]:
         rows = self._state.rows("SELECT mount_id, volume, driver, container_id FROM volume_mounts")
         return [MountRecord(*map(str, row)) for row in rows]
-
-
-def not_found(driver_name: str, volume: str, error: NotFound) -> NotFound:
-    """The error for the driver of a new volume that is not there, in docker's words."""
-    return NotFound(f"create {volume}: error looking up volume plugin {driver_name}: {error}")
 
 
 def _mount_id(container_id: str, destination: str) -> str:

@@ -38,11 +38,12 @@ from darse.runtime.rootfs.tree_sizes import TreeSizes
 from darse.volumes import remote
 from darse.volumes.data import VolumeData
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
+from darse.volumes.listing import RemoteListing, merged
 from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord, find_volume
 from darse.volumes.mounting import VolumeMounting
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
 from darse.volumes.remote import RemoteVolumes
-from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumesPruned
+from darse.wire.volumes import UsageData, Volume, VolumeCreate, VolumeList, VolumesPruned
 
 SCHEMA = Schema(
     "volumes",
@@ -90,6 +91,8 @@ class VolumeService:
         self.mounting = VolumeMounting(
             state, events, self._records, self._drivers, self._remote, self._locks, id_mapping or IdentityMapping()
         )
+
+        self._listing = RemoteListing(plugins, self._remote, self._records, self.mounting.in_background)
 
         def publish(record: VolumeRecord, staged: Path) -> None:
             local.publish(record.name, staged)
@@ -177,13 +180,12 @@ class VolumeService:
         """
         if request.ClusterVolumeSpec:
             raise InvalidParameter("cluster volumes need a swarm: this node is not a swarm manager")
-        if request.Name and request.Driver in ("", "local"):
-            check_volume_name(request.Name)
         name = request.Name or secrets.token_hex(32)
         labels = dict(request.Labels or {})
         if not request.Name:
             labels.setdefault(_ANONYMOUS, "")
-        record = await self._ensure(name, request.Driver or "local", request.DriverOpts or {}, labels)
+        driver_name = self._remote.full_name(request.Driver or "local")
+        record = await self._ensure(name, driver_name, request.DriverOpts or {}, labels)
         return self.view(record)
 
     async def _ensure(
@@ -192,7 +194,7 @@ class VolumeService:
         async with self._locks.hold(name):
             existing = self._records.get(name)
             if existing is not None:
-                if existing.driver != driver_name:
+                if driver_name not in (existing.driver, self._remote.full_name(existing.driver)):
                     raise Conflict(
                         f"create {name}: driver '{existing.driver}' already has volume '{name}': conflict: volume name "
                         "must be unique"
@@ -205,27 +207,16 @@ class VolumeService:
             record = VolumeRecord(name, driver_name, options, labels, time.time_ns())
             driver = self._drivers.get(driver_name)
             if driver is None:
-                await self._make_remote(record)
+                await self._remote.create(record)
+                self._record([record])
                 return record
+            check_volume_name(name)
             try:
                 driver.check(options)
             except InvalidParameter as error:
                 raise InvalidParameter(f"create {name}: {error}") from None
             await self._make(driver, [record])
             return record
-
-    async def _make_remote(self, record: VolumeRecord) -> None:
-        """Have a plugin make a volume. Raises NotFound when there is no such plugin, and PluginError."""
-        check_volume_name(record.name)
-        try:
-            driver = await self._remote.activated(record.driver)
-            record.scope = await driver.scope()
-            await driver.create(record.name, record.options)
-        except NotFound as error:
-            raise remote.not_found(record.driver, record.name, error) from None
-        except PluginError as error:
-            raise PluginError(f"create {record.name}: {error}") from error
-        self._record([record])
 
     async def _make(self, driver: VolumeDriver, records: Sequence[VolumeRecord]) -> None:
         """Make volumes that are new, however many with one transaction."""
@@ -249,7 +240,7 @@ class VolumeService:
 
     async def inspect(self, name: str) -> Volume:
         """One volume; one of a plugin as that describes it, if it answers. Raises NotFound."""
-        record = find_volume(self._records, name)
+        record = await self._find_anywhere(name)
         view = self.view(record)
         if self.mounting.is_remote(record):
             try:
@@ -261,23 +252,36 @@ class VolumeService:
                 view.Mountpoint, view.Status = found.Mountpoint, found.Status or msgspec.UNSET
         return view
 
-    def list_volumes(self, filters: Filters) -> list[Volume]:
-        """The volumes that match, by name."""
+    async def _find_anywhere(self, name: str) -> VolumeRecord:
+        """A volume on record, or one that only a plugin has. Raises NotFound."""
+        return self._records.get(name) or await self._listing.find(name) or find_volume(self._records, name)
+
+    @property
+    def records(self) -> Iterable[VolumeRecord]:
+        """The volumes on record."""
+        return self._records.values()
+
+    async def list_volumes(self, filters: Filters) -> VolumeList:
+        """The volumes that match, by name, those of plugins too, and warnings of what may be missing."""
         dangling = filters.flag("dangling")
-        return [
+        listed, warnings = await self._listing.ask()
+        volumes = [
             self.view(record)
-            for name, record in sorted(self._records.items())
-            if filters.search("name", name)
+            for record in merged(self._records, listed)
+            if filters.search("name", record.name)
             and filters.exact("driver", record.driver)
             and filters.labels(record.labels)
             and filters.without_labels(record.labels)
-            and (dangling is None or dangling == (not self._may_be_used(name)))
+            and (dangling is None or dangling == (not self._may_be_used(record.name)))
         ]
+        return VolumeList(volumes, warnings or None)
 
     async def remove_volume(self, name: str, *, force: bool) -> None:
         """Remove a volume. Raises NotFound (unless `force`) and Conflict while a container uses it, or may use it."""
+        # Before the lock: what a plugin has may be asked for.
+        elsewhere = None if name in self._records else await self._listing.find(name)
         async with self._locks.hold(name):
-            record = self._records.get(name)
+            record = self._records.get(name) or elsewhere
             if record is None:
                 if force:
                     return
@@ -291,23 +295,14 @@ class VolumeService:
             if unknown := self._why_users_unknown():
                 raise Conflict(f"remove {name}: {unknown}")
             if self.mounting.is_remote(record):
-                await self._remove_from_plugin(record, force=force)
+                await self._remote.remove(record, force=force)
             with self._state.transaction() as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
-            del self._records[name]
+            self._records.pop(name, None)
             await self._state.flush()
             if not self.mounting.is_remote(record):
                 await self._delete(record)
-
-    async def _remove_from_plugin(self, record: VolumeRecord, *, force: bool) -> None:
-        """Have a plugin remove a volume; with `force` its record goes whatever the plugin says. Raises as `create`."""
-        try:
-            await self._remote.driver(record.driver).remove(record.name)
-        except (NotFound, PluginError) as error:
-            if not force:
-                raise type(error)(f"remove {record.name}: {error}") from error
-            _log.warning("volume %s: its record is removed all the same: %s", record.name, error)
 
     def _why_users_unknown(self) -> str:
         """Why any volume may be a container's whose record cannot be read; "" when all are known."""
@@ -362,7 +357,7 @@ class VolumeService:
         if name in self._discarded:
             record = self._discarded[name]
             if self.mounting.is_remote(record):
-                await self._remove_from_plugin(record, force=True)
+                await self._remote.remove(record, force=True)
             else:
                 await self._delete(record)
             del self._discarded[name]
@@ -454,7 +449,8 @@ class VolumeService:
                 record = existing
             else:
                 # A plugin may be about to remove the one that exists: that is waited for.
-                driver_name = existing.driver if existing is not None and unspecified else plan.driver or "local"
+                found = existing or (await self._listing.find(plan.name) if unspecified else None)
+                driver_name = found.driver if found and unspecified else self._remote.full_name(plan.driver or "local")
                 record = await self._ensure(plan.name, driver_name, plan.driver_options or {}, labels)
             plan.driver = record.driver
             plan.source = self.mounting.mountpoint(record)

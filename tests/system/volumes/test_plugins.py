@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.engine import BUSYBOX, Engine
+from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.plugin_server import VolumePlugin
 from tests.support.waiting import wait_until
 
@@ -61,6 +63,32 @@ def test_a_volume_that_the_plugin_has_already_is_taken_as_it_is(engine: Engine, 
     assert (plugin.root / "old" / "x").exists()
 
 
+def test_volumes_that_only_a_plugin_has(engine: Engine, plugin: VolumePlugin, cli: Client) -> None:
+    """They are listed, inspected, used and removed without having been made here; names are the plugin's to judge."""
+    engine.docker("volume", "create", "mine").ok()
+    for name in ("pool/vol", "spare"):
+        plugin.answer("VolumeDriver.Create", {"Name": name, "Opts": {}})
+
+    def listed(*options: str) -> list[str]:
+        return cli("volume", "ls", "--format", "{{.Driver}} {{.Name}}", *options).ok().out.splitlines()
+
+    wait_until(lambda: listed() == ["local mine", "fake pool/vol", "fake spare"], what="the plugin's volumes")
+    assert listed("-f", "driver=fake", "-f", "name=pool") == ["fake pool/vol"]
+    seen = json.loads(cli("volume", "inspect", "pool/vol").ok().out)[0]
+    assert (seen["Driver"], seen["Mountpoint"]) == ("fake", str(plugin.root / "pool/vol"))
+    assert seen["Status"] == {"mounts": 0}
+    cli("run", "--name", "user", "-v", "pool/vol:/data", BUSYBOX, "sh", "-c", "echo kept > /data/file").ok()
+    assert (plugin.root / "pool/vol/file").read_text() == "kept\n"
+    assert "VolumeDriver.Create" not in {method for method, _ in plugin.calls[2:]}
+    assert listed("-f", "dangling=true") == ["local mine", "fake spare"]
+    assert "volume is in use" in cli("volume", "rm", "pool/vol").err
+    cli("rm", "user").ok()
+    for name in ("pool/vol", "spare"):
+        cli("volume", "rm", name).ok()
+    assert plugin.options == {}
+    assert listed() == ["local mine"]
+
+
 def test_what_a_plugin_refuses_is_said_and_leaves_nothing(engine: Engine, plugin: VolumePlugin) -> None:
     plugin.answers["VolumeDriver.Create"] = {"Err": "no room"}
     failed = engine.docker("volume", "create", "-d", "fake", "shared")
@@ -74,7 +102,10 @@ def test_what_a_plugin_refuses_is_said_and_leaves_nothing(engine: Engine, plugin
     assert "in use elsewhere" in engine.docker("volume", "rm", "shared").err
     assert engine.docker("volume", "ls", "-q").ok().out == "shared\n"
     engine.docker("volume", "rm", "-f", "shared").ok()
-    assert engine.docker("volume", "ls", "-q").ok().out == ""
+    with sqlite3.connect(f"file:{engine.data_root}/state.sqlite?mode=ro", uri=True) as state:
+        assert state.execute("SELECT name FROM volumes").fetchall() == []
+    # The plugin has it all the same, and says so.
+    wait_until(lambda: engine.docker("volume", "ls", "-q").ok().out == "shared\n", what="the plugin's list")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +130,7 @@ def test_a_plugin_that_lies_about_a_mount(
     engine.docker("start", "-a", "one").ok()
 
 
-@pytest.mark.parametrize("method", ["Create", "Get", "Mount", "Unmount", "Remove", "Capabilities"])
+@pytest.mark.parametrize("method", ["Create", "Get", "Mount", "Unmount", "Remove", "Capabilities", "List"])
 def test_a_plugin_that_hangs_delays_its_own_calls_only(engine: Engine, plugin: VolumePlugin, method: str) -> None:
     engine.docker("volume", "create", "-d", "fake", "ready").ok()
     engine.docker("volume", "create", "spare").ok()
@@ -113,6 +144,7 @@ def test_a_plugin_that_hangs_delays_its_own_calls_only(engine: Engine, plugin: V
         "Unmount": ["kill", "waits"],
         "Remove": ["volume", "rm", "spent"],
         "Get": ["volume", "inspect", "ready"],
+        "List": ["volume", "ls"],
     }.get(method, ["volume", "create", "-d", "fake", "made"])
     if method == "Remove":
         engine.docker("volume", "create", "-d", "fake", "spent").ok()

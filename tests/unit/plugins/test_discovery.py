@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from darse.core.errors import InvalidParameter
-from darse.plugins.discovery import PluginAddress, PluginTLS, find_plugin
+from darse.plugins.discovery import PluginAddress, PluginTLS, find_plugin, plugin_names
 
 
 @pytest.fixture
@@ -63,3 +63,16 @@ def test_files_that_cannot_be_read(run: Path, etc: Path, name: str, text: str) -
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".x", "a b"])
 def test_names_that_no_plugin_has(run: Path, etc: Path, name: str) -> None:
     assert find_plugin(name, [run], [etc]) is None
+
+
+def test_all_names(run: Path, etc: Path) -> None:
+    (etc / "spec.spec").write_text("unix:///x")
+    (etc / "inside").mkdir()
+    (etc / "inside/inside.json").write_text("{}")
+    (etc / "other.txt").write_text("x")
+    (run / "no socket.sock").write_text("x")
+    (run / "deep").mkdir()
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as two:
+        one.bind(str(run / "net.sock"))
+        two.bind(str(run / "deep/deep.sock"))
+        assert plugin_names([run, run / "missing"], [etc]) == {"spec", "inside", "net", "deep"}

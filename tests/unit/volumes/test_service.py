@@ -54,10 +54,9 @@ class Bench:
         used = [ObjectReference(ObjectKind.VOLUME, name) for name in volumes]
         ObjectReferences(self.state).replace_references(container_id, used, running=False)
 
-    def names(self, **filters: str) -> list[str]:
-        return [
-            volume.Name for volume in self.service.list_volumes(Filters({key: [one] for key, one in filters.items()}))
-        ]
+    async def names(self, **filters: str) -> list[str]:
+        listed = await self.service.list_volumes(Filters({key: [one] for key, one in filters.items()}))
+        return [volume.Name for volume in listed.Volumes]
 
 
 @pytest.fixture
@@ -89,7 +88,8 @@ async def test_without_a_name_it_is_anonymous(bench: Bench) -> None:
         (VolumeCreate("../x"), InvalidParameter, 'create ../x: "../x" includes invalid characters for a local volume'),
         (VolumeCreate("x" * 300), InvalidParameter, "longer than 255"),
         (VolumeCreate("vol", "nix"), NotFound, 'error looking up volume plugin nix: plugin "nix" not found'),
-        (VolumeCreate("pool/vol", "nix"), InvalidParameter, "includes invalid characters for a local volume name"),
+        (VolumeCreate("pool/vol", "nix"), NotFound, "create pool/vol: error looking up volume plugin nix"),
+        (VolumeCreate("pool/vol"), InvalidParameter, "includes invalid characters for a local volume name"),
         (VolumeCreate("vol", DriverOpts={"a": "b"}), InvalidParameter, 'create vol: invalid option: "a"'),
         (VolumeCreate("vol", ClusterVolumeSpec={"x": 1}), InvalidParameter, "swarm"),
     ],
@@ -98,8 +98,26 @@ async def test_create_refused(bench: Bench, request_: VolumeCreate, error: type[
     with pytest.raises(error) as raised:
         await bench.service.create(request_)
     assert message in str(raised.value)
-    assert bench.names() == []
+    assert await bench.names() == []
     assert [path.name for path in (bench.root / "volumes").iterdir()] == [TRASH]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "./a:/b",
+            'create ./a: "./a" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path',
+        ),
+        ("v:/b", "create v: volume name is too short, names should be at least two alphanumeric characters"),
+    ],
+)
+async def test_names_that_the_local_driver_refuses(bench: Bench, text: str, message: str) -> None:
+    with pytest.raises(InvalidParameter) as raised:
+        await bench.service.ensure_volumes([parse_bind(text)])
+    assert str(raised.value) == message
+    assert await bench.names() == []
 
 
 async def test_a_name_belongs_to_one_driver(bench: Bench) -> None:
@@ -130,14 +148,14 @@ async def test_filters(bench: Bench) -> None:
     await bench.service.create(VolumeCreate("alpha", Labels={"env": "prod", "x": ""}))
     await bench.service.create(VolumeCreate("beta", Labels={"env": "test"}))
     bench.use("c1", "beta")
-    assert bench.names() == ["alpha", "beta"]
-    assert bench.names(name="alp") == ["alpha"]
-    assert bench.names(label="env") == ["alpha", "beta"]
-    assert bench.names(label="env=test") == ["beta"]
-    assert bench.names(dangling="true") == ["alpha"]
-    assert bench.names(dangling="false") == ["beta"]
-    assert bench.names(driver="local") == ["alpha", "beta"]
-    assert bench.names(driver="nfs") == []
+    assert await bench.names() == ["alpha", "beta"]
+    assert await bench.names(name="alp") == ["alpha"]
+    assert await bench.names(label="env") == ["alpha", "beta"]
+    assert await bench.names(label="env=test") == ["beta"]
+    assert await bench.names(dangling="true") == ["alpha"]
+    assert await bench.names(dangling="false") == ["beta"]
+    assert await bench.names(driver="local") == ["alpha", "beta"]
+    assert await bench.names(driver="nfs") == []
 
 
 async def test_prune_takes_anonymous_volumes_and_with_all_every_unused_one(bench: Bench) -> None:
@@ -150,7 +168,7 @@ async def test_prune_takes_anonymous_volumes_and_with_all_every_unused_one(bench
     assert (pruned.VolumesDeleted, pruned.SpaceReclaimed) == ([anonymous], 7)
     pruned = await bench.service.prune(Filters({"all": ["true"]}))
     assert pruned.VolumesDeleted == ["named"]
-    assert bench.names() == ["used"]
+    assert await bench.names() == ["used"]
 
 
 async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
@@ -162,7 +180,7 @@ async def test_a_container_s_volumes_are_made_and_named(bench: Bench) -> None:
     assert (await bench.service.inspect(plans[2].name)).Labels == {"com.docker.volume.anonymous": ""}
     assert (await bench.service.inspect("new")).Labels is None
     await bench.service.delete_volume_data(bench.service.discard_anonymous(plans))
-    assert bench.names() == ["new", "old"]
+    assert await bench.names() == ["new", "old"]
 
 
 async def test_a_discarded_volume_takes_nothing_of_the_next_one_of_its_name(bench: Bench) -> None:
@@ -186,7 +204,7 @@ async def test_restart_keeps_volumes_and_sweeps_what_was_being_removed(bench: Be
     with bench.state.transaction() as connection:  # the first half of a removal
         connection.execute("DELETE FROM volumes WHERE name = 'gone'")
     bench.crash()
-    assert bench.names() == ["data"]
+    assert await bench.names() == ["data"]
     assert [path.name for path in (bench.root / "volumes").iterdir() if path.name != TRASH] == ["data"]
     assert (bench.root / "volumes/data/_data/file").exists()
 
@@ -201,7 +219,7 @@ async def test_a_directory_without_a_record_is_a_volume_again(bench: Bench) -> N
     (bench.root / "volumes/unlikely/other").mkdir(parents=True)
     (bench.root / "volumes/begun").mkdir()
     bench.crash()
-    assert bench.names() == ["found", "labelled"]
+    assert await bench.names() == ["found", "labelled"]
     assert (await bench.service.inspect("labelled")).Labels == {"a": "1"}
     assert (bench.root / "volumes/found/_data/file").read_text() == "x"
     assert not (bench.root / "volumes/begun").exists(), "it holds nothing: a creation that was cut short"
@@ -216,7 +234,7 @@ async def test_a_damaged_record_keeps_only_its_volume_down(bench: Bench) -> None
     with bench.state.transaction() as connection:
         connection.execute("UPDATE volumes SET document = ? WHERE name = 'hurt'", (b"\xffgarbage",))
     bench.crash()
-    assert bench.names() == ["data"]
+    assert await bench.names() == ["data"]
     assert bench.state.damaged_in("volumes") == {"hurt"}
     assert (bench.root / "volumes/hurt/_data/file").read_text() == "x"
     with pytest.raises(Conflict, match="record of this volume is damaged"):
@@ -240,8 +258,8 @@ async def test_no_volume_is_removed_while_a_container_s_record_is_damaged_or_los
     with pytest.raises(Conflict, match="record of a container is damaged or lost"):
         await bench.service.prune(Filters({"all": ["true"]}))
     assert bench.service.discard_anonymous(plans) == [], "c1 may have it by --volumes-from"
-    assert len(bench.names()) == 2
-    assert bench.names(dangling="true") == []
+    assert len(await bench.names()) == 2
+    assert await bench.names(dangling="true") == []
 
 
 async def test_a_container_s_record_of_a_newer_engine_keeps_every_volume_too(bench: Bench) -> None:
@@ -257,7 +275,7 @@ async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Benc
     plans = [MountPlan(type="volume", destination="/a", anonymous=True), parse_bind("named:/b")]
     await bench.service.ensure_volumes(plans)
     bench.crash(lambda service: service.discard_anonymous(plans))
-    assert bench.names() == ["named"]
+    assert await bench.names() == ["named"]
     assert [path.name for path in (bench.root / "volumes").iterdir() if path.name != TRASH] == ["named"]
 
 
@@ -305,11 +323,11 @@ async def test_many_anonymous_volumes_take_few_transactions(bench: Bench, monkey
     plans = _anonymous(250)
     await bench.service.ensure_volumes(plans)
     assert outermost <= 3
-    assert sorted(bench.names()) == sorted(plan.name for plan in plans)
+    assert sorted(await bench.names()) == sorted(plan.name for plan in plans)
     assert all(Path(plan.source).is_dir() for plan in plans)
     assert (await bench.service.inspect(plans[0].name)).Labels == {"com.docker.volume.anonymous": ""}
     bench.crash()
-    assert len(bench.names()) == 250
+    assert len(await bench.names()) == 250
 
 
 async def test_of_volumes_that_cannot_all_be_made_none_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,5 +337,5 @@ async def test_of_volumes_that_cannot_all_be_made_none_is_left(bench: Bench, mon
     monkeypatch.setattr(drivers, "sync_directory", full)
     with pytest.raises(NoSpace):
         await bench.service.ensure_volumes(_anonymous(3))
-    assert bench.names() == []
+    assert await bench.names() == []
     assert [path.name for path in (bench.root / "volumes").iterdir()] == [TRASH]

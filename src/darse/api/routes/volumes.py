@@ -9,7 +9,7 @@ from darse.api.responses import empty, json_response
 from darse.api.routing import Call, Routes
 from darse.core.filters import Filters
 from darse.volumes.service import LIST_FILTERS, PRUNE_FILTERS
-from darse.wire.volumes import VolumeCreate, VolumeList
+from darse.wire.volumes import VolumeCreate
 
 ROUTES = Routes()
 
@@ -18,7 +18,7 @@ ROUTES = Routes()
 async def list_volumes(call: Call) -> web.StreamResponse:
     """List volumes."""
     filters = Filters.parse(call.request.query.get("filters"), LIST_FILTERS)
-    return json_response(VolumeList(call.engine.volumes.list_volumes(filters)))
+    return json_response(await call.engine.volumes.list_volumes(filters))
 
 
 @ROUTES.add("POST", "/volumes/create")
