@@ -27,8 +27,8 @@ def plugin_directory(example: str, at: Path, **changes: Any) -> Path:
         (root / name).mkdir()
     shutil.copy(EXAMPLES / example / "plugin.py", root / "plugin.py")
     config = json.loads((EXAMPLES / example / "config.json").read_text())
-    config["mounts"] = [*config.get("mounts", ()), *_HOST]
     config["entrypoint"] = ["/usr/bin/python3", "/plugin.py"]
     config.update(changes)
+    config["mounts"] = [*config.get("mounts", ()), *_HOST]
     (at / "config.json").write_text(json.dumps(config))
     return at

@@ -2,7 +2,7 @@
 
 The protocol is https://docs.docker.com/engine/extend/plugins_volume/. What is mounted below the propagated directory
 appears on the host. Who has mounted what is kept in a file, for a plugin may end at any time: a bind that is there
-is not made again, and goes with its last user.
+is not made again, and goes with its last user. A volume may be in a pool: `pool/volume` is the directory `pool%volume`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 SOCKET = "/run/docker/plugins/directory.sock"
 STATE, MOUNTED = Path("/state"), Path("/mnt/volumes")
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+NAME = re.compile(r"([a-zA-Z0-9][a-zA-Z0-9_.-]*/)?[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 MS_BIND, MNT_DETACH = 4096, 2
 LIBC = ctypes.CDLL(None, use_errno=True)
 LOCK = threading.Lock()
@@ -41,6 +41,11 @@ def is_mounted(target: Path) -> bool:
     return str(target) in (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
+def below(place: Path, name: str) -> Path:
+    """A volume's directory in a place."""
+    return place / name.replace("/", "%")
+
+
 class Volumes:
     """The volumes, and who has them mounted: ids by names."""
 
@@ -50,9 +55,9 @@ class Volumes:
 
     def directory(self, name: str) -> Path:
         """Where a volume's files are. Raises Refused for one that is not there."""
-        if not NAME.fullmatch(name) or not (STATE / name).is_dir():
+        if not NAME.fullmatch(name) or not below(STATE, name).is_dir():
             raise Refused(f"no such volume: {name}")
-        return STATE / name
+        return below(STATE, name)
 
     def save(self) -> None:
         """Keep who has mounted what."""
@@ -64,7 +69,7 @@ class Volumes:
         """Make a volume; one that is there is fine."""
         if not NAME.fullmatch(body["Name"]):
             raise Refused(f"invalid name: {body['Name']}")
-        (STATE / body["Name"]).mkdir(mode=int(os.environ.get("MODE", "0755"), 8), exist_ok=True)
+        below(STATE, body["Name"]).mkdir(mode=int(os.environ.get("MODE", "0755"), 8), exist_ok=True)
         return {}
 
     def remove(self, body: dict) -> dict:
@@ -76,7 +81,7 @@ class Volumes:
 
     def mount(self, body: dict) -> dict:
         """Bind a volume's directory, and count the user."""
-        source, target = self.directory(body["Name"]), MOUNTED / body["Name"]
+        source, target = self.directory(body["Name"]), below(MOUNTED, body["Name"])
         target.mkdir(exist_ok=True)
         if not is_mounted(target):
             call("mount", bytes(source), bytes(target), b"none", MS_BIND, None)
@@ -86,9 +91,8 @@ class Volumes:
 
     def unmount(self, body: dict) -> dict:
         """Drop a user, and the bind with the last one."""
-        left = [one for one in self.users.get(body["Name"], ()) if one != body["ID"]]
-        self.users[body["Name"]] = left
-        target = MOUNTED / body["Name"]
+        left = self.users[body["Name"]] = [one for one in self.users.get(body["Name"], ()) if one != body["ID"]]
+        target = below(MOUNTED, body["Name"])
         if not left and is_mounted(target):
             call("umount2", bytes(target), MNT_DETACH)
         self.save()
@@ -97,7 +101,7 @@ class Volumes:
     def path(self, body: dict) -> dict:
         """Where a volume is mounted."""
         self.directory(body["Name"])
-        return {"Mountpoint": str(MOUNTED / body["Name"]) if self.users.get(body["Name"]) else ""}
+        return {"Mountpoint": str(below(MOUNTED, body["Name"])) if self.users.get(body["Name"]) else ""}
 
     def get(self, body: dict) -> dict:
         """One volume."""
@@ -106,8 +110,8 @@ class Volumes:
 
     def list(self, _: dict) -> dict:
         """All volumes."""
-        names = sorted(one.name for one in STATE.iterdir() if one.is_dir() and NAME.fullmatch(one.name))
-        return {"Volumes": [self.get({"Name": name})["Volume"] for name in names]}
+        names = sorted(one.name.replace("%", "/") for one in STATE.iterdir() if one.is_dir())
+        return {"Volumes": [self.get({"Name": name})["Volume"] for name in names if NAME.fullmatch(name)]}
 
     def capabilities(self, _: dict) -> dict:
         """The directory is this host's."""

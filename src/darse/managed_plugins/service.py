@@ -189,7 +189,7 @@ class ManagedPlugins:
             if self._by_name(alias) is not None:
                 raise Conflict(f'plugin "{alias}" already exists')
             async with self._fetched(reference, granted, credentials, say) as (config, layers):
-                await self._install(alias, reference.familiar, config, layers)
+                await self._install(alias, str(reference), config, layers)
         say({"status": f"Status: Downloaded newer image for {reference.familiar}"})
 
     async def upgrade(
@@ -206,7 +206,7 @@ class ManagedPlugins:
             async with self._fetched(reference, granted, credentials, say) as (config, layers):
                 new = msgspec.structs.replace(
                     plugin,
-                    reference=reference.familiar,
+                    reference=str(reference),
                     config=config,
                     layers=layers,
                     settings=kept(read_config(config), plugin.settings),

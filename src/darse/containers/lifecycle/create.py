@@ -22,6 +22,7 @@ from darse.containers.logs.driver_names import is_plugin
 from darse.containers.logs.shipping.plugin import check_plugin
 from darse.containers.model import Container, Record, RunState, Status
 from darse.containers.networking.links import Links
+from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.exhaustion import in_words
 from darse.core.ids import NAME_PATTERN, new_id
@@ -252,8 +253,10 @@ class Creation:
             and not plan.no_copy
             and not plan.from_container
             and context.volumes.mounting.is_plain(plan.name)
-            and is_empty(Path(plan.source), plan.subpath)
         ]
+        if plans:
+            # In a thread: a directory in which a container renames without a pause is locked most of the time.
+            plans = await executors.storage.run(_empty_ones, plans)
         overlay = context.snapshots.overlay(container.id)
         working = container.record.config.WorkingDir
         if is_there(working, overlay.lower):
@@ -281,6 +284,10 @@ class Creation:
                     os.close(root_fd)
         finally:
             files.clear_bundle()
+
+
+def _empty_ones(plans: list[MountPlan]) -> list[MountPlan]:
+    return [plan for plan in plans if is_empty(Path(plan.source), plan.subpath)]
 
 
 def merged(config: ContainerConfig, image: ContainerConfig) -> ContainerConfig:
