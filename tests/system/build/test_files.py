@@ -105,6 +105,18 @@ async def test_what_is_removed_is_hidden(builder: Builder) -> None:
     assert os.getxattr(builder.layer(built.image) / "d", "trusted.overlay.opaque") == b"y"
 
 
+async def test_a_directory_that_is_made_for_a_copy_has_no_mode_of_the_source(builder: Builder, tmp_path: Path) -> None:
+    """As BuildKit has it: `/d/` is made with mode 0755 before anything is copied; `/d` is the copied directory."""
+    (tmp_path / "d").mkdir(mode=0o700)
+    (tmp_path / "d" / "f").write_text("f\n")
+    os.setxattr(tmp_path / "d", "user.from", b"source")
+    built = await builder.build("FROM scratch\nCOPY d /made/\nCOPY d /copied\n", tmp_path)
+    made, copied = builder.layer(built.image, -2) / "made", builder.layer(built.image) / "copied"
+    assert (stat.S_IMODE(made.stat().st_mode), os.listxattr(made)) == (0o755, [])
+    assert (stat.S_IMODE(copied.stat().st_mode), os.listxattr(copied)) == (0o700, ["user.from"])
+    assert (made / "f").stat().st_ino == (copied / "f").stat().st_ino
+
+
 async def test_a_directory_of_the_client_is_taken_by_links(builder: Builder, tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "f").write_text("f\n")

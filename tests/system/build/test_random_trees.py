@@ -122,6 +122,12 @@ class Writer:
         """Whether a path, the root included, is a directory."""
         return not path or (path in self.view and self.view[path].kind == "dir")
 
+    def resolved(self, path: str) -> str:
+        """Where the links at the end of a path lead to: what is written there is written behind them."""
+        while path in self.view and self.view[path].kind == "link":
+            path = f"{path.rpartition('/')[0]}/{self.view[path].text}"
+        return path
+
     def make_directories(self, path: str, mode: int = 0o755) -> None:
         """Make a directory and those above it."""
         if self.is_directory(path):
@@ -148,7 +154,7 @@ class Writer:
     def _copy(self, path: str, destination: str, source: View) -> None:
         above, name = destination.rpartition("/")[::2]
         self.make_directories(above)
-        place = f"{above}/{name}" if name else above
+        place = self.resolved(f"{above}/{name}" if name else above)
         is_directory = not path or source[path].kind == "dir"
         if not is_directory and self.is_directory(place):
             place = f"{place}/{path.rpartition('/')[2]}"
@@ -173,9 +179,10 @@ class Writer:
 
     def mkfile(self, action: MkfileAction) -> None:
         """Write a file."""
-        if self.is_directory(action.path) or not self.is_directory(action.path.rpartition("/")[0]):
+        path = self.resolved(action.path)
+        if self.is_directory(path) or not self.is_directory(path.rpartition("/")[0]):
             raise Refused("no place for a file")
-        self.put(action.path, Entry("file", action.mode, action.data.decode()))
+        self.put(path, Entry("file", action.mode, action.data.decode()))
 
     def mkdir(self, action: MkdirAction) -> None:
         """Make a directory; fine when it is there."""

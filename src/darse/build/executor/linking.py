@@ -42,10 +42,14 @@ def link_copy(change: FileChange, upper: int, base: int, source: int) -> int | N
         _make_parents(upper, base, posixpath.dirname(place))
         target = _make(upper, place)
         try:
-            size = link_tree(origin, target)
+            # `/d/` is made before anything is copied into it, as one above it is; `/d` is the copied directory itself.
+            is_made_before = posixpath.basename(change.destination) in ("", ".")
+            size = link_tree(origin, target, itself=there is None and not is_made_before)
             if there is not None:
                 # It stays as it was.
                 _take_over(base, place, target)
+            elif is_made_before:
+                os.fchmod(target, 0o755)
         finally:
             os.close(target)
     finally:

@@ -11,11 +11,12 @@ from darse.linux.fs.contained import ENTER, LEAVE, Walk, Way
 NO_LINKS = (errno.EXDEV, errno.EMLINK)
 
 
-def link_tree(source: int, target: int) -> int:
+def link_tree(source: int, target: int, *, itself: bool = True) -> int:
     """Link what is in one directory into another, which is empty; return the bytes of its files. Blocks.
 
-    Both are descriptors. Directories get the original's owner, mode, attributes and times, the target itself included.
-    Raises OSError: EXDEV where both are not on one file system, EMLINK for a file with too many links.
+    Both are descriptors. Directories get the original's owner, mode, attributes and times, the target `itself`, too,
+    unless it is to stay as it is. Raises OSError: EXDEV where both are not on one file system, EMLINK for a file with
+    too many links.
     """
     way = Way(target)
     kept = [_attributes(source)]
@@ -36,7 +37,8 @@ def link_tree(source: int, target: int) -> int:
                 if status.st_nlink > 1:
                     several.add(status.st_ino)
                 os.link(name, name, src_dir_fd=directory, dst_dir_fd=way.directory, follow_symlinks=False)
-        _set_attributes(target, *kept.pop())
+        if itself:
+            _set_attributes(target, *kept.pop())
     finally:
         way.close()
     return size
