@@ -1,6 +1,7 @@
 """The conversion of Dockerfiles beside the event loop: one of a hundred thousand lines takes seconds.
 
-What it asks for on its way, the configuration of images, is answered by the event loop of who called.
+Most are short, and converted in less time than a thread with an event loop of its own takes to begin. What a thread
+asks for on its way, the configuration of images, is answered by the event loop of who called.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from darse.build.dockerfile.convert import ImageResolver, ResolvedImage
 from darse.core import executors
 
 T = TypeVar("T")
+# Characters of a Dockerfile, and variables in it: each of them doubles a value at most.
+_SHORT, _FEW_VARIABLES = 4096, 24
 
 
 class _ResolverElsewhere:
@@ -26,6 +29,16 @@ class _ResolverElsewhere:
         """See ImageResolver."""
         call = asyncio.run_coroutine_threadsafe(self._resolver.resolve(reference, platform), self._loop)
         return await asyncio.wrap_future(call)
+
+
+def is_short(source: str) -> bool:
+    """Whether a Dockerfile is converted in a few milliseconds: so few variables cannot make much of each other."""
+    return len(source) <= _SHORT and source.count("$") <= _FEW_VARIABLES
+
+
+async def apart(source: str, work: Callable[[ImageResolver], Coroutine[Any, Any, T]], resolver: ImageResolver) -> T:
+    """Do what takes its time for a long Dockerfile, with a resolver; in a thread unless it is a short one."""
+    return await work(resolver) if is_short(source) else await in_thread(work, resolver)
 
 
 async def in_thread(work: Callable[[ImageResolver], Coroutine[Any, Any, T]], resolver: ImageResolver) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from darse.build.context.local import DEFAULT_DOCKERFILE, ReceivedContexts
-from darse.build.conversion_thread import in_thread
+from darse.build.conversion_thread import apart
 from darse.build.dockerfile.convert import ConvertOptions, ImageResolver, check_dockerfile, convert, list_targets
 from darse.build.errors import BuildError
 from darse.build.ignore import clean
@@ -44,10 +44,10 @@ async def facts_of(call: str, options: ConvertOptions, source: str, bases: Image
     """What is asked about the Dockerfile. Raises BuildError."""
     match call:
         case "check":
-            found = await in_thread(partial(check_dockerfile, source, options), bases)
+            found = await apart(source, partial(check_dockerfile, source, options), bases)
             return DockerfileFacts(call, found.warnings, found.error)
         case "outline":
-            converted = await in_thread(partial(convert, source, options), bases)
+            converted = await apart(source, partial(convert, source, options), bases)
             return DockerfileFacts(call, outline=converted.outline)
         case "targets":
             return DockerfileFacts(call, targets=tuple(list_targets(source)))

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,8 +26,8 @@ from darse.build.context.known_archives import KnownArchives
 from darse.build.context.local import DEFAULT_DOCKERFILE, MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.build.context.transferring import Transfers
-from darse.build.conversion_thread import in_thread
-from darse.build.dockerfile.convert import Converted, convert
+from darse.build.conversions import KnownConversions
+from darse.build.dockerfile.convert import Converted
 from darse.build.dockerfile_source import (
     dockerfile_path,
     dockerfile_text,
@@ -61,6 +60,7 @@ from darse.build.solver import (
     CacheRecord,
     CacheStorage,
     OperationExecutor,
+    OutcomeKind,
     PrunePolicy,
     Solution,
     Solver,
@@ -80,6 +80,8 @@ Archives: TypeAlias = AsyncIterator[tuple[str, AsyncIterator[bytes]]]
 # As many bytes of a URL's content as tell what it is.
 _SNIFFED = 512
 _DOCKERFILE_LIMIT = 16 << 20
+# What has become old is looked for at the end of a build, also of one that has added nothing.
+_COLLECT_SECONDS = 600
 _log = logging.getLogger("darse.build")
 
 
@@ -105,6 +107,7 @@ class BuildService:
         self.transfers = Transfers(ContextTrees(data_root, images.trash), self.contexts)
         self._archives = KnownArchives(self.transfers.trees, self.contexts)
         self.layouts = ImageLayouts(images)
+        self._conversions = KnownConversions()
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self.solver = Solver(executor.for_session(BuildSession()), storage)
         self._kept = KeptRecords(executor, storage, self.solver, self.transfers.trees)
@@ -112,6 +115,9 @@ class BuildService:
         self._named: dict[str, asyncio.Task[BuiltImage]] = {}
         self._data_root = data_root
         self._collecting: asyncio.Task[None] | None = None
+        self._has_grown = True
+        """Whether there may be more to collect than when it was last looked for."""
+        self._collected = time.monotonic()
 
     async def close(self) -> None:
         """End the builds that run, and wait for what is under way."""
@@ -143,7 +149,8 @@ class BuildService:
             self._tasks.discard(task)
             if self._named.get(request.id) is task:
                 del self._named[request.id]
-            if self._collecting is None or self._collecting.done():
+            is_due = self._has_grown or time.monotonic() - self._collected > _COLLECT_SECONDS
+            if is_due and (self._collecting is None or self._collecting.done()):
                 self._collecting = asyncio.create_task(self._collect())
 
     def cancel(self, identifier: str) -> None:
@@ -184,7 +191,7 @@ class BuildService:
             try:
                 if request.call:
                     return BuiltImage("", facts=await facts_of(request.call, options[0], dockerfile.source, bases))
-                converted = [await in_thread(partial(convert, dockerfile.source, one), bases) for one in options]
+                converted = [await self._conversions.convert(dockerfile.source, one, bases) for one in options]
             finally:
                 await bases.close()
             for warning in converted[0].warnings:
@@ -319,14 +326,18 @@ class BuildService:
             for one in converted
         ]
         try:
-            return list(await asyncio.gather(*tasks))
+            solutions = list(await asyncio.gather(*tasks))
         except BaseException:
+            self._has_grown = True
             for task in tasks:
                 task.cancel()
             for done in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(done, Solution):
                     self.solver.release(done)
             raise
+        outcomes = [outcome.kind for one in solutions for outcome in one.outcomes.values()]
+        self._has_grown |= any(kind in (OutcomeKind.EXECUTED, OutcomeKind.SHARED) for kind in outcomes)
+        return solutions
 
     def _result(
         self,
@@ -420,6 +431,7 @@ class BuildService:
 
     async def _collect(self) -> None:
         """Remove what is old, and what is too much, once a build has ended."""
+        self._has_grown, self._collected = False, time.monotonic()
         space = os.statvfs(self._data_root)
         limit = max(LEAST_CACHE, space.f_blocks * space.f_frsize // CACHE_SHARE)
         for record in await self._kept.prune(*collection_policies(limit)):

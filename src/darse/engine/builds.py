@@ -62,7 +62,8 @@ class Builds:
 
     async def load(self) -> BuildService:
         """The service; what it is made of is imported in a thread, which takes a tenth of a second."""
-        await executors.storage.run(_loaded)
+        if self._made is None:
+            await executors.storage.run(_loaded)
         return self.service
 
     def cancel(self, identifier: str) -> None:

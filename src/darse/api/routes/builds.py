@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,15 @@ PRUNE_FILTERS = ("description", "id", "inuse", "parent", "private", "shared", "t
 @ROUTES.add("POST", "/build")
 async def build(call: Call) -> web.StreamResponse:
     """Build an image of an archive, or of a URL's content."""
-    messages_of = await executors.storage.run(_loaded)
+    messages_of = _loaded() if _is_loaded() else await executors.storage.run(_loaded)
     return await progress(call.request, await messages_of(call), interruptible=True)
 
 
+def _is_loaded() -> bool:
+    return _loaded.cache_info().currsize > 0
+
+
+@functools.cache
 def _loaded() -> Callable[[Call], Awaitable[AsyncGenerator[list[Message]]]]:
     """Import what reads builds, in a thread: an engine that builds nothing loads none of it, and others do not wait."""
     from darse.api.builds.request import messages_of  # noqa: PLC0415

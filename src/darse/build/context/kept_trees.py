@@ -39,6 +39,8 @@ MOST_TREES = 192
 MOST_ARCHIVES = 16
 _KEY = re.compile("[0-9a-f]{32,128}")
 _NAME = re.compile(r"((?:archive\.)?[0-9a-f]{32,128})-([0-9]+)")
+# Bytes of a Dockerfile that is not read again from the disk.
+_REMEMBERED = 16 << 10
 #: What no client can ask for by a key.
 _ARCHIVE = "archive."
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -76,6 +78,7 @@ class KeptTree:
         self.holders = 0
         self.is_replaced = False
         self._known: KnownContents | None = None
+        self._dockerfile: bytes | None = None
         self._digests: dict[Selector, asyncio.Task[str]] = {}
 
     @property
@@ -96,8 +99,16 @@ class KeptTree:
             self._known = KnownContents(self.directory.stat().st_dev, known)
         return self._known
 
-    def dockerfile(self) -> bytes | None:
-        """The Dockerfile that came with it in one archive; None where there was none. Blocks."""
+    async def dockerfile(self) -> bytes | None:
+        """The Dockerfile that came with it in one archive; None where there was none."""
+        if self._dockerfile is not None:
+            return self._dockerfile
+        content = await executors.storage.run(self._read_dockerfile)
+        if content is not None and len(content) <= _REMEMBERED:
+            self._dockerfile = content
+        return content
+
+    def _read_dockerfile(self) -> bytes | None:
         path = self.path / "dockerfile"
         return path.read_bytes() if path.exists() else None
 

@@ -77,7 +77,7 @@ class KnownArchives:
         kept.last_used, kept.uses = time.time(), kept.uses + 1
         try:
             contexts.add_tree(MAIN, kept)
-            yield await executors.storage.run(kept.dockerfile)
+            yield await kept.dockerfile()
         finally:
             self._trees.release(kept)
 

@@ -89,7 +89,7 @@ class LayerExport:
         if diff_id:
             chain_id = chain_above(parent, diff_id)
             self._lease.hold(chain_id)
-            if not layers.exists(chain_id) and of_image:
+            if of_image and chain_id != layer and not layers.exists(chain_id):
                 source = PipeSource(layers.archive_size(layer))
                 await source.fed_by(layers.archive(layer), layers.ensure(chain_id, diff_id, source))
             if layers.exists(chain_id):
