@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.engine import BUSYBOX, Engine
+from tests.support.git_server import git, served_repositories
 from tests.support.serving import ThreadedServer
 
 HIT, MISS = "hit", "miss"
@@ -39,13 +39,15 @@ class Site(BaseHTTPRequestHandler):
 class World:
     """What a row's change may change."""
 
-    def __init__(self, engine: Engine, directory: Path, row: Row, site: str) -> None:
+    def __init__(self, engine: Engine, directory: Path, row: Row, site: str, repositories: tuple[Path, str]) -> None:
         self.engine = engine
         self.directory = directory
         self.context = directory / "context"
         self.flags = list(row.flags)
         self.site = site
         self.name = f"row-{os.urandom(4).hex()}"
+        self.repositories, self.git = repositories
+        self.remote = row.remote
         self.dockerfile = row.dockerfile
         self.context.mkdir()
         for number in range(3):
@@ -68,37 +70,39 @@ class World:
         assert old in self.flags
         self.flags[self.flags.index(old)] = new
 
-    def git(self, *arguments: str) -> None:
-        """Run git in the repository of this row."""
-        identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
-        command = ("git", *identity, "-C", str(self.directory / "repository"), *arguments)
-        subprocess.run(command, check=True, capture_output=True)
-
-    def commit(self, text: str) -> None:
-        """Commit a file to the repository, which is made when there is none."""
-        repository = self.directory / "repository"
-        if not repository.exists():
-            repository.mkdir()
-            self.git("init", "-q", "-b", "main")
-        (repository / "file").write_text(text)
-        self.git("add", "file")
-        self.git("commit", "-q", "-m", text)
-        self.git("update-server-info")
+    def commit(self, path: str, text: str, branch: str = "main") -> None:
+        """Commit a file to a branch of the repository of this row, which is made when there is none."""
+        work = self.repositories / f"{self.name}.git"
+        if not work.exists():
+            work.mkdir()
+            git("init", "-q", cwd=work)
+            git("commit", "-q", "--allow-empty", "-m", "begin", cwd=work)
+        if branch not in git("branch", "--format=%(refname:short)", cwd=work).split():
+            git("branch", branch, cwd=work)
+        git("checkout", "-q", branch, cwd=work)
+        target = work / path
+        target.parent.mkdir(exist_ok=True)
+        target.write_text(text)
+        git("add", path, cwd=work)
+        git("commit", "-q", "-m", text, cwd=work)
+        git("checkout", "-q", "main", cwd=work)
 
     def base(self, text: str) -> None:
         """Make the image `base-NAME` anew."""
         dockerfile = f"FROM {BUSYBOX}\nRUN echo {self.name} {text} >/base\n"
         self.engine.darse("build", "-q", "-t", f"base-{self.name}", "-", input=dockerfile, timeout=300).ok()
 
+    def filled(self, text: str) -> str:
+        """A text with what is known of this row in the place of its words."""
+        for key, value in {"BASE": BUSYBOX, "NAME": self.name, "SITE": self.site, "GIT": self.git}.items():
+            text = text.replace(f"@{key}@", value)
+        return text
+
     def build(self) -> None:
         """Build the image `NAME`."""
-        values = {"BASE": BUSYBOX, "NAME": self.name, "SITE": self.site}
-        text = self.dockerfile
-        for key, value in values.items():
-            text = text.replace(f"@{key}@", value)
-        self.write("Dockerfile", text)
+        self.write("Dockerfile", self.filled(self.dockerfile))
         flags = [flag.replace("@DIR@", str(self.directory)) for flag in self.flags]
-        arguments = ["build", "-q", "-t", self.name, *flags, str(self.context)]
+        arguments = ["build", "-q", "-t", self.name, *flags, self.filled(self.remote) or str(self.context)]
         self.engine.darse(*arguments, timeout=300).ok()
 
 
@@ -113,6 +117,8 @@ class Row(msgspec.Struct, kw_only=True):
     cause: tuple[str, ...] = ()
     """What `explain` says, among others."""
     flags: tuple[str, ...] = ()
+    remote: str = ""
+    """The context, where it is not the directory."""
     prepare: Callable[[World], object] = lambda _: None
 
 
@@ -135,7 +141,9 @@ _BOUND_STAGE = (
     "RUN --mount=type=bind,from=made,source=/in/f0,target=/c cat /c >/seen\n"
 )
 _URL = "FROM @BASE@\nADD http://@SITE@/@NAME@ /url\nRUN cat /url\n"
-_GIT = "FROM @BASE@\nADD http://@SITE@/@NAME@.git#main /git\nRUN cat /git/file\n"
+_REMOTE = "@GIT@/@NAME@.git#main"
+_GIT = "FROM @BASE@\nADD @GIT@/@NAME@.git#main /git\nRUN cat /git/file\n"
+_GIT_PART = "FROM @BASE@\nADD @GIT@/@NAME@.git#main:sub /git\nRUN cat /git/file\n"
 _HERE = "FROM @BASE@\nCOPY <<EOF /here\n@NAME@ one\nEOF\nRUN cat /here\n"
 _HERE_RUN = "FROM @BASE@\nRUN <<EOF\necho @NAME@ one >/made\nEOF\n"
 _TARGETS = "FROM @BASE@ AS one\nRUN echo @NAME@ 1\nFROM one AS two\nRUN echo @NAME@ 2\n"
@@ -143,6 +151,14 @@ _USER = "FROM @BASE@\nUSER 1000\nRUN echo @NAME@ >/tmp/made\n"
 _DIRECTORY = "FROM @BASE@\nWORKDIR /one\nRUN echo @NAME@ >made\n"
 _SHELL = 'FROM @BASE@\nSHELL ["/bin/sh", "-c"]\nRUN echo @NAME@ >/made\n'
 _CONFIG = "FROM @BASE@\nRUN echo @NAME@ one >/made\nLABEL a=1\nEXPOSE 80\nCMD one\n"
+
+
+def _begun(world: World) -> None:
+    """Have a repository with two files, and a Dockerfile that copies one of them."""
+    world.commit("file", "one")
+    world.commit("sub/file", "one")
+    world.commit("Dockerfile", f"FROM {BUSYBOX}\nCOPY sub /sub\n")
+
 
 ROWS = {
     # What is copied
@@ -498,6 +514,60 @@ ROWS = {
         result=MISS,
         cause=("the URL has other content than before",),
     ),
+    # Repositories
+    "ADD of a branch, the same commit": Row(
+        dockerfile=_GIT, prepare=_begun, change=lambda w: None, step="RUN cat /git/file", result=HIT
+    ),
+    "ADD of a branch that has moved": Row(
+        dockerfile=_GIT,
+        prepare=_begun,
+        change=lambda w: w.commit("file", "two"),
+        step="ADD git",
+        result=MISS,
+        cause=("the reference is another commit than before",),
+    ),
+    "ADD of a branch, another one has moved": Row(
+        dockerfile=_GIT,
+        prepare=_begun,
+        change=lambda w: w.commit("file", "two", "other"),
+        step="RUN cat /git/file",
+        result=HIT,
+    ),
+    "ADD of a part of a repository: another part": Row(
+        dockerfile=_GIT_PART,
+        prepare=_begun,
+        change=lambda w: w.commit("file", "two"),
+        step="RUN cat /git/file",
+        result=HIT,
+    ),
+    "ADD of a part of a repository: that part": Row(
+        dockerfile=_GIT_PART,
+        prepare=_begun,
+        change=lambda w: w.commit("sub/file", "two"),
+        step="ADD git",
+        result=MISS,
+        cause=("the reference is another commit than before",),
+    ),
+    "a repository as the context, the same commit": Row(
+        dockerfile="", remote=_REMOTE, prepare=_begun, change=lambda w: None, step="COPY sub", result=HIT
+    ),
+    "a repository as the context, a file that is copied": Row(
+        dockerfile="",
+        remote=_REMOTE,
+        prepare=_begun,
+        change=lambda w: w.commit("sub/file", "two"),
+        step="COPY sub",
+        result=MISS,
+        cause=("sub/file: content",),
+    ),
+    "a repository as the context, another file": Row(
+        dockerfile="",
+        remote=_REMOTE,
+        prepare=_begun,
+        change=lambda w: w.commit("file", "two"),
+        step="COPY sub",
+        result=HIT,
+    ),
     # Options
     "--no-cache": Row(
         dockerfile=_RUN,
@@ -544,10 +614,20 @@ def site() -> Iterator[str]:
         yield server.address
 
 
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A directory, and the URL at which its repositories are served."""
+    directory = tmp_path_factory.mktemp("repositories")
+    with served_repositories(directory) as url:
+        yield directory, url
+
+
 @pytest.mark.parametrize("name", ROWS)
-def test_the_cache_after_a_change(name: str, engine: Engine, tmp_path: Path, site: str) -> None:
+def test_the_cache_after_a_change(
+    name: str, engine: Engine, tmp_path: Path, site: str, repositories: tuple[Path, str]
+) -> None:
     row = ROWS[name]
-    world = World(engine, tmp_path, row, site)
+    world = World(engine, tmp_path, row, site, repositories)
     row.prepare(world)
     world.build()
     row.change(world)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.server
-import os
-import socket
 import stat
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.builds import Builder
-from tests.support.waiting import wait_until
+from tests.support.git_server import git, served_repositories
 
 from darse.build.solver import OutcomeKind, SolveError
 
@@ -98,60 +94,25 @@ async def test_a_url_that_is_not_there_is_said(builder: Builder, server: _Server
         await builder.build(f"FROM scratch\nADD http://127.0.0.1:{server.server_port}/missing /file\n")
 
 
-def _git(*arguments: str, cwd: Path) -> str:
-    identity = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.com"}
-    identity |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in identity.items()}
-    done = subprocess.run(
-        ["git", "-c", "init.defaultBranch=main", *arguments],
-        cwd=cwd,
-        env={"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull, **identity},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The URL of a repository that a server has, and its work tree."""
     work = tmp_path / "served" / "project.git"
     work.mkdir(parents=True)
     tmp_path.chmod(0o755)
-    _git("init", "-q", cwd=work)
+    git("init", "-q", cwd=work)
     (work / "file").write_text("1\n")
     (work / "sub").mkdir()
     (work / "sub" / "inner").write_text("inner\n")
     (work / "sub" / "run").write_text("#!/bin/sh\n")
     (work / "sub" / "run").chmod(0o755)
-    _git("add", "-A", cwd=work)
-    _git("commit", "-q", "-m", "one", cwd=work)
-    _git("tag", "-a", "-m", "first", "v1", cwd=work)
+    git("add", "-A", cwd=work)
+    git("commit", "-q", "-m", "one", cwd=work)
+    git("tag", "-a", "-m", "first", "v1", cwd=work)
     (work / "file").write_text("2\n")
-    _git("commit", "-q", "-a", "-m", "two", cwd=work)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["git", "daemon", "--export-all", f"--base-path={tmp_path}/served", "--listen=127.0.0.1"]
-    environment = {
-        **os.environ,
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "safe.directory",
-        "GIT_CONFIG_VALUE_0": "*",
-    }
-    daemon = subprocess.Popen([*command, f"--port={port}"], env=environment, start_new_session=True)
-
-    def answers() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return True
-        return False
-
-    try:
-        wait_until(answers, 10, "git's server")
-        yield f"git://127.0.0.1:{port}/project.git", work
-    finally:
-        os.killpg(daemon.pid, 15)
-        daemon.wait()
+    git("commit", "-q", "-a", "-m", "two", cwd=work)
+    with served_repositories(tmp_path / "served") as url:
+        yield f"{url}/project.git", work
 
 
 async def test_a_commit_is_a_tree(builder: Builder, repository: tuple[str, Path]) -> None:
@@ -174,13 +135,13 @@ async def test_a_branch_that_moves_is_fetched_again(builder: Builder, repository
     again = await builder.build(text)
     assert OutcomeKind.EXECUTED not in {one.kind for one in again.outcomes.values()}
     (work / "file").write_text("3\n")
-    _git("commit", "-q", "-a", "-m", "three", cwd=work)
+    git("commit", "-q", "-a", "-m", "three", cwd=work)
     assert builder.read((await builder.build(text)).image, "all/file") == b"3\n"
 
 
 async def test_the_repository_is_kept_where_that_is_asked_for(builder: Builder, repository: tuple[str, Path]) -> None:
     url, work = repository
-    commit = _git("rev-parse", "HEAD", cwd=work)
+    commit = git("rev-parse", "HEAD", cwd=work)
     built = await builder.build(f"FROM scratch\nADD --keep-git-dir --checksum={commit} {url} /all/\n")
     assert (builder.layer(built.image) / "all" / ".git" / "config").exists()
     with pytest.raises(SolveError, match="expected checksum to match"):
@@ -195,5 +156,5 @@ async def test_what_a_repository_does_not_have_is_said(builder: Builder, reposit
         await builder.build(f"FROM scratch\nADD {url}#main:absent /all/\n")
     with pytest.raises(SolveError, match="git ls-remote failed"):
         await builder.build(f"FROM scratch\nADD {url.replace('project', 'other')} /all/\n")
-    git = builder.engine.config.data_root / "build" / "git"
-    assert not list(git.iterdir())
+    repositories = builder.engine.config.data_root / "build" / "git"
+    assert not list(repositories.iterdir())
