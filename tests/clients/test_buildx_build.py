@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -53,11 +54,19 @@ class Project:
     def build(self, *arguments: str, **options: Any) -> Done:
         return self.docker("build", "--progress", "plain", *arguments, str(self.context), **options)
 
+    def needs(self, command: str) -> None:
+        """Skip the test where the plugin does not know a command."""
+        if command not in self.docker("buildx", "--help").ok().out:
+            pytest.skip(f"this buildx has no {command}")
+
     def run(self, image: str, *command: str) -> str:
         return self.docker("run", "--rm", image, *command).ok().out
 
 
-@pytest.fixture(params=["docker-buildx", pytest.param("docker-buildx-newest", marks=pytest.mark.heavy)])
+HEAVY = [pytest.param(name, marks=pytest.mark.heavy) for name in ("docker-buildx-newest", "docker-buildx-old")]
+
+
+@pytest.fixture(params=["docker-buildx", *HEAVY])
 def project(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> Project:
     plugin = found(request.param)
     if plugin is None:
@@ -140,6 +149,36 @@ def test_outputs_of_the_client(project: Project) -> None:
         project.build("-t", f"saved:{kind}", "-o", f"type={kind},dest={image}").ok()
         assert project.docker("image", "inspect", f"saved:{kind}").status == 1
         assert f"saved:{kind}" in project.docker("load", "-i", str(image)).ok().out
+        project.docker("rmi", f"saved:{kind}").ok()
+
+
+def test_outputs_of_several_platforms(project: Project) -> None:
+    project.write(
+        "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /only\nCOPY both d/$TARGETARCH\n",
+        amd64="1",
+        arm64="2",
+        both="b",
+    )
+    out, archive = project.root / "out", project.root / "out.tar"
+    platforms = ("--platform", "linux/amd64,linux/arm64")
+    project.build(*platforms, "-o", f"type=local,dest={out}", "-o", f"type=tar,dest={archive}").ok()
+    expected = {
+        f"linux_{one}/{path}": content
+        for one, only in (("amd64", "1"), ("arm64", "2"))
+        for path, content in (("only", only), (f"d/{one}", "b"))
+    }
+    assert {str(one.relative_to(out)): one.read_text() for one in out.rglob("*") if one.is_file()} == expected
+    with tarfile.open(archive) as opened:
+        assert {one.name: opened.extractfile(one).read().decode() for one in opened if one.isreg()} == expected  # type: ignore[union-attr]
+    together = f"type=local,dest={project.root / 'together'},platform-split=false"
+    refused = project.build(*platforms, "-o", together)
+    assert refused.status == 1
+    assert re.search(
+        "cannot overwrite only from linux/a.*64 with linux/a.*64 when split option is disabled", refused.err
+    )
+    project.write("FROM scratch\nARG TARGETARCH\nCOPY both d/$TARGETARCH\n")
+    project.build(*platforms, "-o", together).ok()
+    assert sorted(one.name for one in (project.root / "together" / "d").iterdir()) == ["amd64", "arm64"]
 
 
 def test_platforms_and_provenance_make_an_index(project: Project) -> None:
@@ -280,6 +319,7 @@ def _processes() -> str:
 
 
 def test_the_history_has_builds(project: Project) -> None:
+    project.needs("history")
     project.write(f"FROM {BASE}\nCOPY file /\nRUN echo said by a step\n", file="1")
     metadata = project.root / "metadata"
     project.build("-t", "remembered", "--metadata-file", str(metadata)).ok()

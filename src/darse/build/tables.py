@@ -25,5 +25,13 @@ SCHEMA = Schema(
             steps BLOB NOT NULL, log BLOB NOT NULL
         )
         """,
+        """
+        CREATE TABLE build_attachments (build TEXT PRIMARY KEY, document BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE build_blobs (
+            build TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, content BLOB NOT NULL,
+            PRIMARY KEY (build, digest)
+        );
+        CREATE INDEX build_blobs_digest ON build_blobs (digest)
+        """,
     ),
 )

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from darse.build.graph import Definition
 from darse.build.service import BuildService
 from darse.buildkit.services.bridge import BridgeService, FrontendBridge
+from darse.buildkit.services.content import ContentService
 from darse.buildkit.services.control import ControlService
 from darse.buildkit.services.health import HealthService
 from darse.buildkit.services.worker import worker_document, worker_record
@@ -89,6 +90,7 @@ class Door:
         self._services: list[Servicer] = [
             ControlService(builds, self.sessions, self._builds, requests, worker),
             BridgeService(self._builds, worker),
+            ContentService(builds),
             HealthService(),
         ]
 

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import functools
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING
 
 from darse.archive.tar_writer import TreePacker
 from darse.build.solver.operation_executor import Snapshot
+from darse.core import executors
 from darse.linux.pipes import PipeEnd
 
 if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
 
 
-async def export_archive(executor: EngineExecutor, snapshot: Snapshot | None) -> AsyncGenerator[bytes]:
-    """Yield a tree (None: an empty one) as an archive, as it is read. Raises BuildError, ArchiveRefused and OSError.
+async def export_archive(executor: EngineExecutor, trees: Mapping[str, Snapshot | None]) -> AsyncGenerator[bytes]:
+    """Yield trees (None: an empty one) as one archive, as they are read: each in the directory of its name.
+
+    Without a name its files are at the top. Raises BuildError, ArchiveRefused and OSError.
 
     Whoever stops early closes the generator.
     """
-    layers = executor.layers_of(snapshot) if snapshot is not None else ()
+    stacks = {name: () if one is None else executor.layers_of(one) for name, one in trees.items()}
     pipe = PipeEnd(reads=True)
+    packer = TreePacker(pipe.theirs)
 
-    def pack(root: int) -> None:
-        try:
-            packer = TreePacker(pipe.theirs)
+    def pack(name: str, root: int) -> None:
+        if name:
+            packer.add(root, ".", name.encode())
+        else:
             packer.add_contents(root)
-            packer.finish()
-        finally:
-            pipe.give_away()
 
-    packing = asyncio.create_task(executor.trees.read(layers, pack))
+    async def pack_all() -> None:
+        for name, layers in stacks.items():
+            await executor.trees.read(layers, functools.partial(pack, name))
+        await executors.storage.run(packer.finish)
+
+    packing = asyncio.create_task(pack_all())
     # A tree that cannot be mounted is not packed, either.
     packing.add_done_callback(lambda _: pipe.give_away())
     try:

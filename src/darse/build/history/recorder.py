@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from darse.build.graph import Definition, VertexMetadata
+from darse.build.history.attachments import AttachmentCollector
 from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord, StepState
 from darse.build.progress import BuildEvent, BuildPlanned, BuildReport, BuiltImage, DockerfileRead
 from darse.build.request import BuildRequest
@@ -33,6 +34,8 @@ class BuildRecorder:
         self.id = identifier or secrets.token_hex(12)
         self._request = request
         self._report = report
+        self.collected: AttachmentCollector | None = None
+        """What else belongs to it, for clients of BuildKit."""
         self._begun = time.time_ns()
         self._dockerfile = request.dockerfile
         self._image = ""

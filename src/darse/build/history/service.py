@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from darse.build.graph import GitSource, LocalSource, dependencies
+from darse.build.history.attachments import Attachments, AttachmentStore
 from darse.build.history.causes import Cause, cause_of, changed_sources
 from darse.build.history.changes import FileFacts, changes, read_tree
 from darse.build.history.operation import describe
@@ -84,7 +85,7 @@ class BuildHistoryService:
     def _end(self, recorder: BuildRecorder, record: BuildRecord, operation: Operation) -> None:
         del self._running[recorder.id]
         describe(record, operation)
-        self._history.add(record, recorder.logs())
+        self._history.add(record, recorder.logs(), recorder.collected)
         self._tell()
 
     def _tell(self) -> None:
@@ -112,6 +113,18 @@ class BuildHistoryService:
         summary = find(self.summaries(), reference)
         running = self._running.get(summary.id)
         return running.unfinished() if running is not None else self._history.record(summary)
+
+    @property
+    def attachments(self) -> AttachmentStore:
+        """What belongs to builds that have ended."""
+        return self._history.attachments
+
+    def collected(self, build: BuildSummary) -> Attachments:
+        """What belongs to a build, as far as it is known."""
+        running = self._running.get(build.id)
+        if running is None:
+            return self._history.attachments.of(build.id)
+        return running.collected.attachments() if running.collected is not None else Attachments()
 
     def has_ended(self, identifier: str) -> bool:
         """Whether a build of this id is known, and runs no more."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from darse.build.history.attachments import AttachmentCollector, AttachmentStore
 from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.state import State
@@ -26,8 +27,9 @@ class BuildHistory:
     def __init__(self, state: State, *, most: int = MOST_BUILDS) -> None:
         self._state = state
         self._most = most
+        self.attachments = AttachmentStore(state)
 
-    def add(self, record: BuildRecord, logs: Sequence[StepLog]) -> None:
+    def add(self, record: BuildRecord, logs: Sequence[StepLog], collected: AttachmentCollector | None = None) -> None:
         """Keep a build, and forget the oldest of too many."""
         row = (
             record.summary.id,
@@ -42,12 +44,16 @@ class BuildHistory:
                 "(SELECT sequence FROM build_history ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
                 (self._most,),
             )
+            if collected is not None:
+                self.attachments.add(record.summary.id, collected)
+            self.attachments.sweep()
 
     def remove(self, identifier: str) -> None:
         """Forget a build. Raises NotFound."""
         with self._state.transaction(durable=False) as connection:
             if not connection.execute("DELETE FROM build_history WHERE id = ?", (identifier,)).rowcount:
                 raise _unknown(identifier)
+            self.attachments.sweep()
 
     def has(self, identifier: str) -> bool:
         """Whether a build is remembered by this id."""

@@ -9,7 +9,8 @@ import asyncio
 import concurrent.futures
 import os
 import stat
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from grpclib.const import Cardinality
@@ -19,7 +20,7 @@ from darse.build.errors import BuildError
 from darse.build.solver import Snapshot
 from darse.buildkit.exporters.archives import SEND
 from darse.buildkit.sessions import ClientSession
-from darse.buildkit.sessions.packets import GO_KINDS, go_mode
+from darse.buildkit.sessions.packets import GO_DIRECTORY, GO_KINDS, go_mode
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
 from darse.linux.fs.contained import LEAVE, Walk
@@ -32,14 +33,55 @@ _PIECE = 32 * 1024
 _MOST_AT_ONCE = 64
 
 
-async def send_tree(
-    session: ClientSession, number: int, executor: EngineExecutor, trees: Sequence[tuple[str, Snapshot | None]]
+async def send_trees(
+    session: ClientSession,
+    number: int,
+    executor: EngineExecutor,
+    trees: Mapping[str, Snapshot | None],
+    *,
+    split: bool,
 ) -> None:
-    """Send a tree to the exporter of a number. Raises BuildError, for several trees, too."""
-    if len(trees) > 1:
-        raise BuildError("the local exporter takes one platform at a time on this engine")
-    ((_, snapshot),) = trees
-    layers = executor.layers_of(snapshot) if snapshot is not None else ()
+    """Send trees, by their platforms, to the exporter of a number. Raises BuildError.
+
+    split: whether each has a directory of its own; else no path may be in two of them.
+    """
+    seen: dict[str, str] = {}
+    for name, snapshot in trees.items():
+        layers = executor.layers_of(snapshot) if snapshot is not None else ()
+        if not split and len(trees) > 1:
+            await executor.trees.read(layers, partial(_check_paths, name, seen))
+        await _send_tree(session, number, executor, layers, name.replace("/", "_") if split else "")
+
+
+def _check_paths(name: str, seen: dict[str, str], root: int) -> None:
+    """Raise BuildError where a file of a tree is in another one, too."""
+    for path, status in _paths(root):
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        if (other := seen.setdefault(path, name)) != name:
+            raise BuildError(f"cannot overwrite {path} from {other} with {name} when split option is disabled")
+
+
+def _paths(root: int) -> Iterator[tuple[str, os.stat_result]]:
+    return ((path, status) for _, _, path, status in _steps(root))
+
+
+def _steps(root: int) -> Iterator[tuple[int, str, str, os.stat_result]]:
+    """Each entry: where it is and its name there, its path, its attributes."""
+    names: list[str] = []
+    for kind, directory, name, status in Walk(root, wide_ordered=True):
+        if kind == LEAVE:
+            if names:
+                names.pop()
+            continue
+        yield directory, name, "/".join((*names, name)), status
+        if stat.S_ISDIR(status.st_mode):
+            names.append(name)
+
+
+async def _send_tree(
+    session: ClientSession, number: int, executor: EngineExecutor, layers: Sequence[str], name: str
+) -> None:
     metadata = {"buildkit-attachable-exporter-id": str(number)}
     session.require(SEND, "what is exported to it")
     call = session.channel.request(SEND, Cardinality.STREAM_STREAM, Packet, Packet, metadata=metadata)
@@ -52,7 +94,7 @@ async def send_tree(
     try:
         async with call as stream:
             await stream.send_request()
-            await executor.trees.read(layers, lambda root: _Sender(root, stream, wait_for).run())
+            await executor.trees.read(layers, lambda root: _Sender(root, name, stream, wait_for).run())
             await stream.end()
     except GRPCError as error:
         raise BuildError(f"the client took no files: {error.message}") from error
@@ -61,8 +103,9 @@ async def send_tree(
 class _Sender:
     """One transfer, in a thread that sees the tree."""
 
-    def __init__(self, root: int, stream: Any, wait_for: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+    def __init__(self, root: int, name: str, stream: Any, wait_for: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
         self._root = root
+        self._prefix = f"{name}/" if name else ""
         self._stream = stream
         self._wait_for = wait_for
         self._files: dict[int, str] = {}
@@ -71,7 +114,11 @@ class _Sender:
     def run(self) -> None:
         """Send all of it."""
         batch: list[Packet] = []
-        for count, (directory, name, path, status) in enumerate(self._steps()):
+        if self._prefix:
+            top = os.fstat(self._root)
+            made = Stat(path=self._prefix.rstrip("/"), mode=GO_DIRECTORY | 0o755, modTime=top.st_mtime_ns)
+            batch.append(Packet(type=Packet.PACKET_STAT, stat=made))
+        for count, (directory, name, path, status) in enumerate(_steps(self._root), len(batch)):
             batch.append(Packet(type=Packet.PACKET_STAT, stat=self._stat(count, directory, name, path, status)))
             if len(batch) >= _MOST_AT_ONCE:
                 self._wait_for(self._send(batch))
@@ -87,22 +134,10 @@ class _Sender:
                 self._content(packet.ID)
         raise BuildError("the client ended the transfer before its end")
 
-    def _steps(self) -> Iterator[tuple[int, str, str, os.stat_result]]:
-        """Each entry: where it is and its name there, its path, its attributes."""
-        names: list[str] = []
-        for kind, directory, name, status in Walk(self._root, wide_ordered=True):
-            if kind == LEAVE:
-                if names:
-                    names.pop()
-                continue
-            yield directory, name, "/".join((*names, name)), status
-            if stat.S_ISDIR(status.st_mode):
-                names.append(name)
-
     def _stat(self, count: int, directory: int, name: str, path: str, status: os.stat_result) -> Stat:
         kind = stat.S_IFMT(status.st_mode)
         found = Stat(
-            path=path,
+            path=self._prefix + path,
             mode=go_mode(status.st_mode, GO_KINDS.get(kind, 0)),
             uid=status.st_uid,
             gid=status.st_gid,
@@ -116,7 +151,7 @@ class _Sender:
         elif kind == stat.S_IFREG:
             first = self._links.setdefault((status.st_dev, status.st_ino), path) if status.st_nlink > 1 else path
             if first != path:
-                found.linkname = first
+                found.linkname = self._prefix + first
             else:
                 self._files[count] = path
         return found

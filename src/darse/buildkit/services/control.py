@@ -135,7 +135,7 @@ class ControlService(ControlBase):
             for one in found[: request.Limit or None]:
                 if shown.get(one.id) is not one.state:
                     shown[one.id] = one.state
-                    await stream.send_message(history_event(one))
+                    await stream.send_message(history_event(one, history.collected(one)))
             if request.EarlyExit:
                 return
             await changed.wait()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from darse.build.history import BuildRecord, BuildState, BuildSummary, StepLog, StepState
+from darse.build.history import Attachments, BuildRecord, BuildState, BuildSummary, StepLog, StepState
+from darse.build.history.attachments import BuildAttachment
 from darse.build.solver import CacheRecord, RecordKind
 from darse.buildkit.progress import timestamp
 from darse.buildkit.wire import control_pb2, status_pb2
@@ -55,15 +56,15 @@ def status_messages(record: BuildRecord, logs: Sequence[StepLog]) -> Iterator[co
         yield control_pb2.StatusResponse(vertexes=[vertex])
 
 
-def history_event(build: BuildSummary) -> control_pb2.BuildHistoryEvent:
-    """A build that runs, or one that has ended."""
+def history_event(build: BuildSummary, collected: Attachments) -> control_pb2.BuildHistoryEvent:
+    """A build that runs, or one that has ended, with what belongs to it."""
     attributes = {"filename": build.dockerfile, "target": build.target, "context": build.remote}
     record = control_pb2.BuildHistoryRecord(
         Ref=build.id,
-        Frontend="dockerfile.v0",
-        FrontendAttrs={name: value for name, value in attributes.items() if value},
+        Frontend=collected.frontend or "dockerfile.v0",
+        FrontendAttrs={**{name: value for name, value in attributes.items() if value}, **collected.attributes},
         CreatedAt=timestamp(build.begun_ns),
-        ExporterResponse={"image.name": ",".join(build.names)} if build.names else {},
+        ExporterResponse=collected.response or ({"image.name": ",".join(build.names)} if build.names else {}),
         numTotalSteps=build.steps,
         numCachedSteps=build.cached,
         numCompletedSteps=build.steps if build.state is BuildState.BUILT else build.cached,
@@ -74,4 +75,22 @@ def history_event(build: BuildSummary) -> control_pb2.BuildHistoryEvent:
     if build.state is not BuildState.BUILT:
         code = _CANCELLED if build.state is BuildState.CANCELLED else _UNKNOWN
         record.error.CopyFrom(status_pb2.Status(code=code, message=build.error or "context canceled"))
+    for one in collected.listed:
+        _attach(record, one)
     return control_pb2.BuildHistoryEvent(type=control_pb2.COMPLETE, record=record)
+
+
+def _attach(record: control_pb2.BuildHistoryRecord, one: BuildAttachment) -> None:
+    described = control_pb2.Descriptor(
+        media_type=one.media_type, digest=one.digest, size=one.size, annotations=one.annotations
+    )
+    match one.kind:
+        case "logs":
+            record.logs.CopyFrom(described)
+        case "error":
+            record.externalError.CopyFrom(described)
+        case "result":
+            record.Result.Results[len(record.Result.Results)].CopyFrom(described)
+        case "attestation":
+            result = record.Results[one.platform] if one.platform else record.Result
+            result.Attestations.append(described)

@@ -12,15 +12,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from grpclib.exceptions import GRPCError
 
 from darse.build.dockerfile.convert import ImageDocument
 from darse.build.errors import BuildError
 from darse.build.exporter import PlatformResult, export_archive
 from darse.build.graph import NetworkMode
+from darse.build.history import AttachmentCollector
 from darse.build.progress import BuiltImage, internal_vertex
 from darse.build.provenance import BuildFacts, predicate
 from darse.build.remote_cache import results_of
-from darse.build.request import BuildRequest
+from darse.build.request import BuildRequest, ProvenanceRequest
 from darse.build.service import BuildService
 from darse.build.solver import Solution
 from darse.buildkit.definitions import decode
@@ -28,7 +30,7 @@ from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.exporters.archives import send_archive
 from darse.buildkit.exporters.images import export_to_store, is_set
 from darse.buildkit.exporters.saved_images import send_image
-from darse.buildkit.exporters.trees import send_tree
+from darse.buildkit.exporters.trees import send_trees
 from darse.buildkit.frontend.dockerfile import CONFIG
 from darse.buildkit.frontend.options import build_request
 from darse.buildkit.sessions import SessionPool
@@ -37,7 +39,14 @@ from darse.buildkit.solving.client_build import ClientBuild
 from darse.buildkit.solving.foreign_frontends import FrontendServices
 from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.solving.pool import BuildPool
-from darse.core.errors import InvalidParameter
+from darse.buildkit.solving.recording import (
+    attach_error,
+    attach_progress,
+    attach_provenance,
+    attach_results,
+    shown_options,
+)
+from darse.core.errors import EngineError, InvalidParameter
 from darse.image_spec import platforms
 from darse.images import references
 
@@ -84,9 +93,17 @@ class SolveRequests:
         name, internal = _identifier(build.name), message.Internal
         with self._service.history.recorded(request, build.progress, name, internal=internal) as recorder:
             build.report = recorder
+            collected = recorder.collected = AttachmentCollector(message.Frontend, shown_options(message.FrontendAttrs))
             build.places_to = tuple(map(place_of, message.Cache.Exports))
-            async with build.opened(request):
-                told, exported = await self._run(build, message, exporters)
+            try:
+                async with build.opened(request):
+                    told, exported = await self._run(build, message, exporters, collected)
+            except (BuildError, EngineError, GRPCError) as error:
+                attach_error(collected, error, build)
+                raise
+            finally:
+                attach_progress(collected, build.progress)
+            collected.response = told
             recorder.built(BuiltImage(exported))
         return told
 
@@ -106,12 +123,17 @@ class SolveRequests:
             raise BuildError("network.host is not allowed")
         return msgspec.structs.replace(asked, names=tags, entitlements=frozenset(entitlements))
 
-    async def _run(self, build: ClientBuild, message: Any, exporters: Sequence[Exporter]) -> tuple[dict[str, str], str]:
+    async def _run(
+        self, build: ClientBuild, message: Any, exporters: Sequence[Exporter], collected: AttachmentCollector
+    ) -> tuple[dict[str, str], str]:
+        """Solve and export; return what the client is told, and the image."""
         for entry in message.Cache.Imports:
             build.import_from(place_of(entry))
         result = await self._result(build, message)
         solved = await build.solved(result)
         results = [self._platform(build, result, *one) for one in solved]
+        for (name, reference, solution), one in zip(solved, results, strict=True):
+            attach_provenance(collected, name, _recorded_provenance(one, reference, solution))
         inline = any(place.kind == "inline" for place in build.places_to)
         told: dict[str, str] = {}
         cache = None
@@ -119,8 +141,12 @@ class SolveRequests:
             cache = await results_of(self._service.executor, build.lease, [solution for _, _, solution in solved])
             if inline:
                 results = [msgspec.structs.replace(one, inline_cache=cache.inline) for one in results]
-        for number, exporter in enumerate(exporters):
-            told |= await self._export(build, exporter, number, solved, results)
+        responses = [
+            await self._export(build, exporter, number, solved, results) for number, exporter in enumerate(exporters)
+        ]
+        for response in responses:
+            told |= response
+        await attach_results(self._service, collected, responses)
         image = told.get("containerimage.config.digest") or told.get("containerimage.digest", "")
         if cache is not None:
             ids = [image] if "containerimage.config.digest" in told else []
@@ -144,17 +170,8 @@ class SolveRequests:
         image = ImageDocument.of(json.loads(config)) if config else ImageDocument(name or str(platforms.host()))
         origin = reference.origin if reference is not None else None
         request = origin.request if origin is not None else BuildRequest()
-        provenance, kind = None, ""
-        if origin is not None and (asked := request.provenance) is not None:
-            kind = asked.predicate_type
-            provenance = predicate(asked, _facts(origin.request, reference, image, solution))
-        return PlatformResult(
-            snapshot=solution.snapshot,
-            image=image,
-            created=self._service.time_of(request, solution),
-            provenance=provenance,
-            provenance_type=kind,
-        )
+        made = PlatformResult(snapshot=solution.snapshot, image=image, created=self._service.time_of(request, solution))
+        return _attested(made, reference, solution, request.provenance) if request.provenance is not None else made
 
     async def _export(
         self,
@@ -174,15 +191,15 @@ class SolveRequests:
             kind = exporter.kind
             return await send_image(build.session, number, service, kind, attributes, results, epoch, build.report)
         if exporter.kind == "local":
+            is_split = _is_split(exporter, solved)
+            trees = {name or str(platforms.host()): solution.snapshot for name, _, solution in solved}
             async with internal_vertex(build.report, "exporting to client directory"):
-                trees = [(name, solution.snapshot) for name, _, solution in solved]
-                await send_tree(build.session, number, service.executor, trees)
+                await send_trees(build.session, number, service.executor, trees, split=is_split)
             return {}
         if exporter.kind == "tar":
-            if len(solved) > 1:
-                raise BuildError("the tar exporter takes one platform at a time on this engine")
             async with internal_vertex(build.report, "sending tarball"):
-                pieces = export_archive(service.executor, solved[0][2].snapshot)
+                trees = {name.replace("/", "_"): solution.snapshot for name, _, solution in solved}
+                pieces = export_archive(service.executor, trees)
                 try:
                     await send_archive(build.session, number, pieces, {})
                 finally:
@@ -191,9 +208,33 @@ class SolveRequests:
         raise BuildError(f'exporter "{exporter.kind}" could not be found')
 
 
+def _is_split(exporter: Exporter, solved: Sequence[tuple[str, LazyReference | None, Solution]]) -> bool:
+    """Whether each platform's files have a directory of their own; without a word those of a result by platform."""
+    given = exporter.attributes.get("platform-split", "")
+    return is_set(exporter.attributes, "platform-split") if given else any(name for name, _, _ in solved)
+
+
 def _identifier(name: str) -> str:
     """A client's name of a build as its id in the history; empty where it could be mistaken for another's."""
     return name if _NAME.fullmatch(name) else ""
+
+
+def _attested(
+    result: PlatformResult, reference: LazyReference | None, solution: Solution, asked: ProvenanceRequest
+) -> PlatformResult:
+    """With a provenance, where it is known what a result is of."""
+    if reference is None or reference.origin is None:
+        return result
+    made = predicate(asked, _facts(reference.origin.request, reference, result.image, solution))
+    return msgspec.structs.replace(result, provenance=made, provenance_type=asked.predicate_type)
+
+
+def _recorded_provenance(result: PlatformResult, reference: LazyReference | None, solution: Solution) -> PlatformResult:
+    """With the provenance that the history has: all of it, whatever is asked for."""
+    if reference is None or reference.origin is None:
+        return result
+    asked = reference.origin.request.provenance or ProvenanceRequest()
+    return _attested(result, reference, solution, msgspec.structs.replace(asked, complete=True, version="v1"))
 
 
 def _facts(
