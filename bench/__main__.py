@@ -11,13 +11,13 @@ import shutil
 import socket
 import sys
 
-from bench import builds, command, compose, copies, images, logs, names, networks, observing, registry, starts
+from bench import builds, command, compose, copies, images, logs, names, networks, observing, registry, starts, volumes
 from bench.disk import fresh_disk
 from bench.engines import BenchEngine, Darsed, Dockerd
 from bench.measure import IMAGE, chosen, measure, remove_all, report
 
 # Each has a function `measures(rounds)`; the order is that of the table.
-MODULES = (starts, names, networks, logs, observing, copies, images, registry, builds)
+MODULES = (starts, names, networks, logs, observing, copies, volumes, images, registry, builds)
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -32,3 +33,13 @@ def plugin_directory(example: str, at: Path, **changes: Any) -> Path:
     config["mounts"] = [*config.get("mounts", ()), *_HOST]
     (at / "config.json").write_text(json.dumps(config))
     return at
+
+
+def plugin_process(directory: Path) -> int:
+    """The process of a plugin, known by the directory of the host that it has mounted; 0 while there is none."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            is_plugin = entry.name.isdecimal() and (entry / "cmdline").read_bytes().split(b"\0")[1:2] == [b"/plugin.py"]
+            if is_plugin and str(directory) in (entry / "mountinfo").read_text():
+                return int(entry.name)
+    return 0

@@ -21,6 +21,7 @@ import msgspec
 
 from darse import aiohttp_server as web
 from darse.api.body import read_body
+from darse.api.server import connection_of
 from darse.core.errors import Forbidden, NotFound
 from darse.plugins import PluginClient, PluginError
 
@@ -58,6 +59,8 @@ class Authorizer:
             **_peer(request),
         }
         if _is_json(request.headers.get("Content-Type", "")) and _WITH_PASSWORD.fullmatch(request.path) is None:
+            # That of a route for archives is kept aside for whom it is for.
+            connection_of(request).keep()
             asked["RequestBody"] = _encoded(await read_body(request))
         for name in self._names:
             await self._ask(name, "AuthZPlugin.AuthZReq", asked)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
-from tests.support.managed_plugins import plugin_directory
+from tests.support.managed_plugins import plugin_directory, plugin_process
 from tests.support.registry import Registry
 from tests.support.waiting import wait_until
 
@@ -43,19 +43,6 @@ def volumes(engine: Engine, tmp_path: Path) -> Path:
     return state
 
 
-def pid_of(engine: Engine, directory: Path) -> int:
-    """The process of a plugin, known by the directory of the host that it has open or mounted."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                command = (entry / "cmdline").read_bytes().split(b"\0")
-                if command[1:2] == [b"/plugin.py"] and str(directory) in (entry / "mountinfo").read_text():
-                    return int(entry.name)
-            except OSError:
-                continue
-    raise AssertionError("the plugin does not run")
-
-
 def test_a_volume_driver_keeps_its_volumes(engine: Engine, volumes: Path) -> None:
     assert engine.docker("ps", "-aq").ok().out == ""
     listed = engine.docker("plugin", "ls", "--format", "{{.Name}} {{.Enabled}}").ok().line
@@ -68,15 +55,15 @@ def test_a_volume_driver_keeps_its_volumes(engine: Engine, volumes: Path) -> Non
     assert "is in use by volume data" in refused.err
 
     # The plugin dies, and is there again; then the engine does; then both.
-    before = pid_of(engine, volumes)
+    before = plugin_process(volumes)
     os.kill(before, signal.SIGKILL)
-    wait_until(lambda: _is_another(engine, volumes, before), what="the plugin again")
+    wait_until(lambda: plugin_process(volumes) not in (0, before), what="the plugin again")
     engine.docker("run", "--rm", "-v", "data:/data", BUSYBOX, "cat", "/data/file").ok()
     engine.kill9()
     engine.restart()
     assert engine.docker("exec", "user", "cat", "/data/file").ok().out == "kept\n"
     engine.kill9()
-    os.kill(pid_of(engine, volumes), signal.SIGKILL)
+    os.kill(plugin_process(volumes), signal.SIGKILL)
     engine.restart()
     assert engine.docker("run", "--rm", "-v", "data:/data", BUSYBOX, "cat", "/data/file").ok().out == "kept\n"
     assert engine.docker("ps", "-q").ok().out.count("\n") == 1
@@ -88,19 +75,12 @@ def test_a_volume_driver_keeps_its_volumes(engine: Engine, volumes: Path) -> Non
     assert "found but disabled" in engine.docker("volume", "create", "-d", "me/volumes", "other").err
 
 
-def _is_another(engine: Engine, directory: Path, before: int) -> bool:
-    try:
-        return pid_of(engine, directory) != before
-    except AssertionError:
-        return False
-
-
 def test_a_container_that_needs_a_plugin_starts_after_it(engine: Engine, volumes: Path) -> None:
     options = ("--restart", "always", "-v", "data:/data", "--volume-driver", "me/volumes")
     engine.docker("run", "-d", "--name", "user", *options, BUSYBOX, "sleep", "600").ok()
     container = engine.api("GET", "/containers/user/json").json()
     engine.kill9()
-    for pid in (container["State"]["Pid"], pid_of(engine, volumes)):
+    for pid in (container["State"]["Pid"], plugin_process(volumes)):
         os.kill(pid, signal.SIGKILL)
     engine.restart()
     wait_until(
