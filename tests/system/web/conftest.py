@@ -36,10 +36,10 @@ class WebProcess:
         """Another one."""
         self.process.send_signal(signal.SIGHUP)
         assert self.process.stdout is not None
-        while True:
-            found = _URL.search(self.process.stdout.readline().decode())
-            if found is not None:
+        while line := self.process.stdout.readline().decode():
+            if (found := _URL.search(line)) is not None:
                 return found[3]
+        raise AssertionError(f"darse web has ended, with {self.process.wait()}")
 
     def browser(self) -> WebBrowser:
         """A browser in which somebody is logged in."""

@@ -86,13 +86,14 @@ async def _serve(options: WebOptions) -> int:
         async with WebServer(options) as server:
             await server.dashboard.client.do(system.version())
             token = server.dashboard.sessions.new_token()
+            # Before it is told: who reads it may send the signal at once.
+            loop.add_signal_handler(signal.SIGHUP, _print_token, server)
             sys.stdout.write(
                 f"The dashboard is at {server.url}\n"
                 f"Log in, once and within 15 minutes, with {server.url}/login#{token}\n"
                 "SIGHUP prints another token; SIGINT or SIGTERM ends it.\n"
             )
             sys.stdout.flush()
-            loop.add_signal_handler(signal.SIGHUP, _print_token, server)
             await ended.wait()
     except (AccountError, ssl.SSLError, OSError, ValueError) as error:
         raise CliError(f"the dashboard cannot start: {error}") from error
