@@ -1,4 +1,4 @@
-"""docker compose v2, unmodified: an application of two services, from `up` to `down`.
+"""docker compose v2 and the newest, unmodified: an application of two services, from `up` to `down`.
 
 `make clients` builds it, where Go is installed.
 """
@@ -18,8 +18,7 @@ from tests.support.clients import found
 from tests.support.hub import Hub
 from tests.support.waiting import wait_until
 
-COMPOSE = found("docker-compose")
-pytestmark = pytest.mark.skipif(COMPOSE is None, reason="docker compose is not installed (make clients)")
+PROGRAMS = {"v2": found("docker-compose"), "newest": found("docker-compose-newest")}
 
 # A web server that starts when what it depends on is healthy, and a store that keeps what it is given in a volume.
 FILE = """
@@ -60,7 +59,8 @@ configs:
 class Project:
     """A directory with a compose file, and the command in it."""
 
-    def __init__(self, hub: Hub, directory: Path) -> None:
+    def __init__(self, hub: Hub, directory: Path, program: str) -> None:
+        self.program = program
         self._directory = directory
         self._environment = {
             **os.environ,
@@ -74,7 +74,7 @@ class Project:
 
     def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(COMPOSE), *arguments],
+            [self.program, *arguments],
             cwd=self._directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -93,14 +93,17 @@ class Project:
         return [json.loads(line) for line in self(*arguments, "--format", "json").splitlines()]
 
 
-@pytest.fixture
-def project(hub: Hub, tmp_path: Path) -> Project:
+@pytest.fixture(params=list(PROGRAMS))
+def project(request: pytest.FixtureRequest, hub: Hub, tmp_path: Path) -> Project:
+    program = PROGRAMS[request.param]
+    if program is None:
+        pytest.skip(f"docker compose ({request.param}) is not installed (make clients)")
     hub.have("nginx:alpine", "busybox:latest")
     directory = tmp_path / "shop"
     (directory / "page").mkdir(parents=True)
     (directory / "page" / "index.html").write_text("a page of the host's\n")
     (directory / "page").chmod(0o755)
-    made = Project(hub, directory)
+    made = Project(hub, directory, program)
     made.write(FILE)
     return made
 
@@ -231,7 +234,7 @@ def test_pull_and_events(project: Project, hub: Hub) -> None:
 
     before = listeners()
     watching = subprocess.Popen(
-        [str(COMPOSE), "events", "--json"],
+        [project.program, "events", "--json"],
         cwd=project._directory,
         env=project._environment,
         stdout=subprocess.PIPE,

@@ -60,7 +60,12 @@ async def export_to_store(
     if is_set(attributes, "push"):
         for name in options.names:
             exported = msgspec.structs.replace(exported, target=await _push(service, confidences, name, report))
-    return response(exported, options.names)
+        return response(exported, options.names)
+    found = response(exported, options.names)
+    if len(exported.image_ids) == 1:
+        # As moby says it: compose compares it with the id of the image that a container is made from.
+        found["containerimage.digest"] = exported.image_ids[0]
+    return found
 
 
 async def _push(service: BuildService, confidences: Confidences, name: str, report: BuildReport) -> Descriptor:

@@ -77,7 +77,8 @@ async def convert(source: bytes | str, options: ConvertOptions, resolver: ImageR
     converter.checks.raise_error()
     image = target.image.clone()
     if options.labels:
-        image.config["Labels"] = {**(image.config.get("Labels") or {}), **options.labels}
+        # Clients in Go send them in any order: the same labels are the same image.
+        image.config["Labels"] = {**(image.config.get("Labels") or {}), **dict(sorted(options.labels.items()))}
     if options.platform and (not same_machine(options.platform, image.platform) or options.platform.count("/") == 2):
         image.platform = options.platform
     return Converted(

@@ -475,3 +475,10 @@ async def test_a_long_dockerfile() -> None:
     options = ConvertOptions(build_platform="linux/amd64")
     found = await convert("FROM a\n" + "ENV A=$A.\nRUN x\n" * 300, options, FakeImages())
     assert len(found.definition.vertices) == 301
+
+
+async def test_labels_in_another_order_are_the_same_image() -> None:
+    """Clients in Go keep them in maps, and send them in any order: docker compose made a container anew each time."""
+    orders = ({"b": "1", "a": "2"}, {"a": "2", "b": "1"})
+    found = [await converted("FROM scratch\nLABEL c=3\n", labels=labels) for labels in orders]
+    assert [list(one.image.config["Labels"]) for one in found] == [["c", "a", "b"]] * 2
