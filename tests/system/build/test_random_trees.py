@@ -122,14 +122,19 @@ class Writer:
         """Whether a path, the root included, is a directory."""
         return not path or (path in self.view and self.view[path].kind == "dir")
 
-    def resolved(self, path: str) -> str:
-        """Where the links at the end of a path lead to: what is written there is written behind them."""
-        while path in self.view and self.view[path].kind == "link":
-            path = f"{path.rpartition('/')[0]}/{self.view[path].text}"
-        return path
+    def resolved(self, path: str, *, last: bool = True) -> str:
+        """A path without links, those at its end too if `last`: what is written to a link is written behind it."""
+        found = ""
+        parts = path.strip("/").split("/") if path.strip("/") else []
+        for number, part in enumerate(parts, 1):
+            found = f"{found}/{part}"
+            while (last or number < len(parts)) and found in self.view and self.view[found].kind == "link":
+                found = f"{found.rpartition('/')[0]}/{self.view[found].text}"
+        return found
 
     def make_directories(self, path: str, mode: int = 0o755) -> None:
         """Make a directory and those above it."""
+        path = self.resolved(path)
         if self.is_directory(path):
             return
         self.make_directories(path.rpartition("/")[0], mode)
@@ -186,14 +191,15 @@ class Writer:
 
     def mkdir(self, action: MkdirAction) -> None:
         """Make a directory; fine when it is there."""
-        if not action.make_parents and action.path.rpartition("/")[0] not in {"", *self.view}:
+        if not action.make_parents and self.resolved(action.path).rpartition("/")[0] not in {"", *self.view}:
             raise Refused("not found")
         self.make_directories(action.path, action.mode)
 
     def remove_path(self, action: RemoveAction) -> None:
         """Remove what may not be there."""
-        if action.path in self.view:
-            self.remove(action.path)
+        path = self.resolved(action.path, last=False)
+        if path in self.view:
+            self.remove(path)
         elif not action.allow_not_found:
             raise Refused("not found")
 
