@@ -147,10 +147,14 @@ async def import_volume(directory: Path, archive: int, owners: str = "") -> dict
     return await answer(await _start("import", directory, [f"owners={owners}"], archive, None))
 
 
-async def copy_tree(source: int, directory: Path) -> dict[str, str]:
-    """Copy an open directory into `directory`, which is empty; return the worker's answer. Raises WorkerFailed."""
+async def copy_tree(source: int, directory: Path, *, overlay: bool = False) -> dict[str, str]:
+    """Copy an open directory into `directory`, which is empty; return the worker's answer. Raises WorkerFailed.
+
+    overlay: it is the upper directory of an overlay, and the copy is to be one.
+    """
+    options = ("overlay=yes",) if overlay else ()
     with _nothing() as null:
-        return await answer(await _start("copy", directory, (), null, source))
+        return await answer(await _start("copy", directory, options, null, source))
 
 
 @contextlib.contextmanager
@@ -184,6 +188,14 @@ async def record(directory: Path, recipe: int) -> dict[str, str]:
     """
     with _nothing() as null:
         return await answer(await _start("record", directory, (), null, recipe))
+
+
+async def convert(directory: Path, tar_split: int, recipe: int) -> dict[str, str]:
+    """Verify a directory as a layer of docker's, and write its recipe to an empty file; return the worker's answer.
+
+    `tar_split`, docker's metadata, and `recipe` are descriptors, which the caller closes. Raises WorkerFailed.
+    """
+    return await answer(await _start("convert", directory, (), tar_split, recipe))
 
 
 async def rebuild(directory: Path, recipe: int, target: int) -> dict[str, str]:

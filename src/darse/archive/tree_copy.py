@@ -16,6 +16,9 @@ from darse.linux.fs.sparse import copy_data, share_data
 # Files with several names whose first one is remembered; a further one is copied again, as is one with a longer path.
 _MOST_LINKS = 200_000
 _PATH_MAX = 4096
+_OPAQUE = "trusted.overlay.opaque"
+# Of overlays with redirect_dir or metacopy: the name below, or that the content is there still.
+_REDIRECTS = frozenset(("trusted.overlay.redirect", "trusted.overlay.metacopy"))
 # Gone since its name was read, or become something else: as if it had never been there.
 _VANISHED = frozenset((errno.ENOENT, errno.ELOOP, errno.ENXIO))
 _Links = dict[tuple[int, int], str]
@@ -24,11 +27,19 @@ _Links = dict[tuple[int, int], str]
 class TreeCopy:
     """One copy of a tree, from an open directory into another, which is empty. Raises OSError."""
 
-    def __init__(self, source: int, target: int, *, shares: bool = False) -> None:
-        """`shares`: both are on one file system, whose files may share blocks."""
+    def __init__(
+        self, source: int, target: int, *, shares: bool = False, links: bool = False, overlay: bool = False
+    ) -> None:
+        """`shares`: both are on one file system, whose files may share blocks.
+
+        links: nobody ever changes the files, so that each is one with the source's, where that can be linked.
+        overlay: deletions are copied with the rest, and directories that hide those below go on hiding them.
+        """
         self._source = source
         self._top = target
         self._copy_content = share_data if shares else copy_data
+        self._may_link = links
+        self._overlay = overlay
         # The first name, from the copy's top, of files that have several.
         self._links: _Links = {}
         #: How many files were copied, and their bytes.
@@ -48,14 +59,19 @@ class TreeCopy:
                     way.down(name)
                     self._names.append(name)
                 else:
-                    copy_metadata(source, way.directory)
+                    self._copy_metadata(source, way.directory)
                     way.up()
                     self._names.pop()
         finally:
             way.close()
-        copy_metadata(self._source, self._top)
+        self._copy_metadata(self._source, self._top)
+
+    def _copy_metadata(self, source: int, target: int) -> None:
+        copy_metadata(source, target, overlay=self._overlay)
 
     def _entry(self, source: int, target: int, name: str, status: os.stat_result) -> None:
+        if self._may_link and self._linked_to_source(source, target, name):
+            return
         if status.st_nlink > 1 and self._is_linked(target, name, status):
             return
         if stat.S_ISREG(status.st_mode):
@@ -82,12 +98,24 @@ class TreeCopy:
             try:
                 size = os.fstat(reading).st_size
                 self._copy_content(reading, writing, size)
-                copy_metadata(reading, writing)
+                self._copy_metadata(reading, writing)
                 self.files, self.size = self.files + 1, self.size + size
             finally:
                 os.close(writing)
         finally:
             os.close(reading)
+
+    def _linked_to_source(self, source: int, target: int, name: str) -> bool:
+        try:
+            os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                self._may_link = False  # none of them can be
+            elif error.errno != errno.EMLINK:
+                raise
+            return False
+        self.files += 1
+        return True
 
     def _is_linked(self, target: int, name: str, status: os.stat_result) -> bool:
         """Whether it is a name of a file that was copied already, and is a name of the copy now."""
@@ -112,14 +140,19 @@ class TreeCopy:
         return True
 
 
-def copy_metadata(source: int, target: int) -> None:
-    """Give an open file or directory the owner, mode, extended attributes and times of another. Raises OSError."""
+def copy_metadata(source: int, target: int, *, overlay: bool = False) -> None:
+    """Give an open file or directory the owner, mode, extended attributes and times of another.
+
+    overlay: also whether it hides what is below. Raises OSError; ENOTSUP when another file has its name or content.
+    """
     status = os.fstat(source)
     # In this order: a change of owner clears the set-uid bit and file capabilities.
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source):
-        if not name.startswith("trusted.overlay."):
+        if overlay and name in _REDIRECTS:
+            raise OSError(errno.ENOTSUP, f"it has the attribute {name}, which only its own overlay can read")
+        if not name.startswith("trusted.overlay.") or (overlay and name == _OPAQUE):
             try:
                 os.setxattr(target, name, os.getxattr(source, name))
             except OSError as error:

@@ -15,8 +15,10 @@ It runs as the engine's user, which may set owners, in the tree as its root dire
               them), owners (as above; the way back), newest (seconds; later times become this one)
     export    stdin: nothing. Keys: extra, owners (as for pack). The directory is a volume: no name means what is gone
     import    stdin: an archive of a volume. Keys: owners (as for unpack)
-    copy      stdin: nothing. Keys: extra (the descriptor of the directory that is copied into this one)
+    copy      stdin: nothing. Keys: extra (the descriptor of the directory that is copied into this one), overlay (it is
+              the upper directory of an overlay, and is to be one)
     record    stdin: nothing. Keys: extra (the descriptor of the recipe, to be written): see `record_layer`
+    convert   stdin: docker's tar-split metadata. Keys: extra (the descriptor of the recipe, to be written)
 
 It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive, or `entries` and
 `content` where it is no layer; or `error`, why
@@ -164,7 +166,7 @@ def copy(options: dict[str, str]) -> dict[str, object]:
     capabilities = sandbox.WRITE_TREES | _READ | {sandbox.CAP_SYS_ADMIN}
     sandbox.enter(options["directory"], capabilities, memory=_MEMORY, open_files=_OPEN_FILES)
     target = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    copying = TreeCopy(int(options["extra"]), target, shares=True)
+    copying = TreeCopy(int(options["extra"]), target, shares=True, overlay="overlay" in options)
     copying.run()
     return {"files": copying.files, "content": copying.size}
 
@@ -176,12 +178,22 @@ def record(options: dict[str, str]) -> dict[str, object]:
     return record_layer(int(options["extra"]))
 
 
+def convert(options: dict[str, str]) -> dict[str, object]:
+    """Verify the directory as a layer of docker's; return the answer."""
+    from darse.archive.convert_tar_split import TarSplitConverter  # noqa: PLC0415 - others do not need it
+
+    sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
+    converter = TarSplitConverter(0, int(options["extra"]))
+    digest = converter.run()
+    return {"digest": digest.hex(), "length": converter.length, "content": converter.content}
+
+
 def _owners(options: dict[str, str]) -> Owners | None:
     text = options.get("owners", "")
     return Owners.parse(text) if text else None
 
 
-_VOLUMES = {"export": export, "import": import_, "copy": copy}
+_RARE = {"export": export, "import": import_, "copy": copy, "convert": convert}
 
 
 def main(arguments: list[str]) -> None:
@@ -204,8 +216,8 @@ def main(arguments: list[str]) -> None:
             answer = pack(options)
         elif mode == "record":
             answer = record(options)
-        elif mode in _VOLUMES:
-            answer = _VOLUMES[mode](options)
+        elif mode in _RARE:
+            answer = _RARE[mode](options)
         else:
             answer = rebuild(options, int(options["extra"]) if mode == "rebuild" else None)
     except ArchiveRefused as error:

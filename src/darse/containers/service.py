@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -41,6 +42,9 @@ from darse.wire.containers import (
     WaitResponse,
 )
 from darse.wire.networks import EndpointSettings
+
+if TYPE_CHECKING:
+    from darse.containers.lifecycle.adopt import AdoptedContainer
 
 _CONDITIONS = ("", "not-running", "next-exit", "removed")
 
@@ -95,6 +99,12 @@ class ContainerService:
     ) -> CreateResponse:
         """Create a container; see `Creation.create`."""
         return await self._creation.create(name, request, platform, recursive_read_only=recursive_read_only)
+
+    async def adopt(self, found: AdoptedContainer) -> None:
+        """Make a container of one that another engine had; see `Adoption.adopt`."""
+        from darse.containers.lifecycle.adopt import Adoption  # noqa: PLC0415 - few engines ever do
+
+        await Adoption(self._context, self._links).adopt(found)
 
     async def start(self, reference: str, checkpoint: CheckpointPlace | None = None) -> None:
         """Start a container, or go on from a checkpoint of it; see `Lifecycle.start`."""

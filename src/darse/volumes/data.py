@@ -147,6 +147,27 @@ class VolumeData:
         await self._copy(source, record, f"restore {name}", "restore", replace=True)
         return self._records[name]
 
+    async def take_over(self, name: str, directory: Path, labels: dict[str, str]) -> None:
+        """Make a new volume with a copy of what is in a directory of the host: another engine's volume, say.
+
+        Its files keep their owners. Raises InvalidParameter, Conflict for a volume that is there, and SystemFault.
+        """
+        check_volume_name(name)
+        record = self._target(name, labels, replace=False)
+        record.owners = ""
+        try:
+            opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise InvalidParameter(f"{directory}: {(error.strerror or str(error)).lower()}") from error
+
+        async def copy(target: Path) -> dict[str, str]:
+            return await process.copy_tree(opened, target)
+
+        try:
+            await self._fill(record, f"import {name}", "create", copy, replace=False)
+        finally:
+            os.close(opened)
+
     async def usage(self, name: str, path: str, depth: int) -> VolumeUsage:
         """What in a volume takes the room: files and directories down to `depth` below `path`, the largest first.
 

@@ -238,6 +238,10 @@ class VolumeService:
                 self._events.publish("volume", "create", record.name, {"driver": record.driver})
         self._records.update((record.name, record) for record in records)
 
+    def exists(self, name: str) -> bool:
+        """Whether there is a volume of this name."""
+        return name in self._records
+
     async def inspect(self, name: str) -> Volume:
         """One volume; one of a plugin as that describes it, if it answers. Raises NotFound."""
         record = await self._find_anywhere(name)

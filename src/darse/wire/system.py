@@ -226,3 +226,31 @@ class Finding(msgspec.Struct):
     check: str
     found: str
     advice: str = ""
+
+
+class DockerImportRequest(msgspec.Struct):
+    """Body of an import of what another engine has."""
+
+    DataRoot: str = "/var/lib/docker"
+    DryRun: bool = False
+
+
+class ImportMessage(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A line of such an import: how far it is (`doing`, `done` of `total`), or what became of one object.
+
+    `outcome` is `imported` (in a dry run: it would be), `present` (it was there already), `left` (for a reason that
+    lies in what it is) or `failed`. The last line has the counts, and which containers the other engine
+    would have started with itself (`starts`).
+    """
+
+    doing: str = ""
+    done: int = 0
+    total: int = 0
+    kind: str = ""
+    id: str = ""
+    name: str = ""
+    outcome: str = ""
+    reason: str = ""
+    advice: str = ""
+    counts: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
+    starts: list[str] = []

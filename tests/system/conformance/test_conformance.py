@@ -301,6 +301,7 @@ def drive_system(api: CheckedClient, engine: Engine) -> None:
     assert engine.api("GET", "/darse/doctor").status == 200
     for method in ("GET", "POST"):
         assert engine.api(method, "/darse/check").status == 200
+    assert engine.api("POST", "/darse/import-docker", {"DataRoot": "/nowhere", "DryRun": True}).status == 404
 
 
 def drive_builds(api: CheckedClient, engine: Engine) -> None:
@@ -410,6 +411,7 @@ UNDECLARED = {
         "/darse/orphans",
         "/darse/doctor",
         "/darse/check",
+        "/darse/import-docker",
         "/darse/usage",
         "/grpc",
     ),

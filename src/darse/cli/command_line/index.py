@@ -154,6 +154,9 @@ COMMANDS = {
         f"{_S}.service", "Take docker's place: its socket, its commands' names, and a context"
     ),
     "system backup": IndexEntry(f"{_S}.backup", "Write the engine's data into an archive, while no engine runs"),
+    "system import-docker": IndexEntry(
+        f"{_S}.import_docker", "Take over images, networks, volumes and containers of a dockerd that does not run"
+    ),
     "system restore": IndexEntry(f"{_S}.backup", "Unpack the archive of 'system backup' where there is no data yet"),
     "system tls client": IndexEntry(f"{_S}.tls", "Make the certificate of one more client"),
     "system tls init": IndexEntry(

@@ -6,7 +6,7 @@ import functools
 import os
 import posixpath
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -42,6 +42,8 @@ from darse.wire.host_config import HostConfig
 from darse.wire.networks import EndpointSettings
 
 _NAME_LIMIT = 255
+#: Puts files into the upper directory of a new container, which is empty.
+Fill = Callable[[Path], Awaitable[None]]
 
 
 class Creation:
@@ -109,7 +111,15 @@ class Creation:
             await self._make(container, image, mounted)
         return CreateResponse(container.id, warnings)
 
-    async def _make(self, container: Container, image: Image, mounted: Mapping[str, list[str]]) -> None:
+    async def _make(
+        self,
+        container: Container,
+        image: Image,
+        mounted: Mapping[str, list[str]],
+        state: RunState | None = None,
+        fill: Fill | None = None,
+    ) -> None:
+        """Record a container, and have its files there, by `fill` or from its image; `state` is what it is in then."""
         context = self._context
         files = context.files.of(container.id)
         async with AsyncExitStack() as undo:
@@ -124,13 +134,16 @@ class Creation:
             undo.push_async_callback(context.images.remove_snapshot, container.id)
             files.data.mkdir(DIRECTORY_MODE)
             undo.callback(files.remove)
+            if fill is not None:
+                await fill(Path(context.snapshots.overlay(container.id).upper))
             if owners := context.id_mapping_of(container.record.host).owners:
                 await context.snapshots.change_owners(container.id, owners)
             await context.volumes.ensure_volumes(container.record.mounts)
-            await self._fill(container)
+            if fill is None:
+                await self._fill(container)
             with context.database.transaction():
-                context.database.on_rollback(functools.partial(setattr, container.state, "status", Status.CREATING))
-                container.state.status = Status.CREATED
+                context.database.on_rollback(functools.partial(setattr, container, "state", container.state))
+                container.state = state or RunState(Status.CREATED)
                 context.store.save_record(container)
                 context.store.save_state(container)
                 context.publish(container, "create")
