@@ -250,6 +250,16 @@ TABLES: list[tuple[list[str], dict[tuple[str, str], Any], str]] = [
         {("GET", "/darse/check"): [_FINDING, {"doing": "done"}]},
         "PROBLEM",
     ),
+    (
+        ["system", "import-docker"],
+        {
+            ("POST", "/darse/import-docker"): [
+                {"kind": "image", "id": "sha256:12", "name": _NAME, "outcome": "failed", "reason": "damaged " * 20},
+                {"doing": "done", "counts": {"image failed": 1}},
+            ]
+        },
+        "FAILED",
+    ),
 ]
 # These print names, ids, JSON, streams, or nothing; or they are in `test_narrow`: `stats`, `doctor`, `events`, `pull`.
 NONE = frozenset(

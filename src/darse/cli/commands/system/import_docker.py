@@ -37,14 +37,14 @@ def import_docker(invocation: Invocation) -> int:
     if last.get("doing") != "done":
         raise CliError("the engine broke the import off: look at its log, and run it again")
     counts: dict[str, int] = last.get("counts", {})
-    screen.control(f"{_summary(counts, dry_run=options.dry_run)}\n")
+    screen.control("".join(f"{line}\n" for line in fitted([_summary(counts, dry_run=options.dry_run)])))
     failed = sum(number for name, number in counts.items() if name.endswith(" failed"))
     starts = last.get("starts", [])
     if options.start and not options.dry_run:
         failed += _start(invocation, starts)
     elif starts:
         names = " ".join(one[:12] for one in starts)
-        screen.control(f"docker would have started with itself: {names}\n")
+        screen.control("".join(f"{line}\n" for line in fitted([f"docker would have started with itself: {names}"])))
     return 1 if failed else 0
 
 
