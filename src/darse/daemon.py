@@ -148,7 +148,8 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     engine = Engine(config)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, command)
+    observation = _Observation(engine)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, engine, command, observation)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _dump_tasks, config)
     try:
         await engine.start()
@@ -157,7 +158,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
         # gRPC comes by a request where there are authorization plugins, which see that.
         server = ApiServer(api.handle, lambda: None if config.authorization_plugins else api.serve_http2)
         listeners = Listeners(config, server)
-        observing = await _observe(engine)
+        await observation.begin()
         try:
             await listeners.listen()
             gc.freeze()
@@ -175,8 +176,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
             _log.info("stopping%s", "; containers run on" if config.live_restore else " all containers")
             await keeping
         finally:
-            if observing is not None:
-                await observing.close()
+            await observation.close()
             listeners.close()
             await api.drain(_DRAIN_SECONDS)
             await server.shutdown(_HANDLERS_SECONDS)
@@ -189,15 +189,43 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
         await engine.close()
 
 
-async def _observe(engine: Engine) -> Observing | None:
-    """Begin with metrics, traces and alerts; nothing of what nobody asks for is loaded. Raises EngineError."""
-    if not engine.config.is_observed:
-        return None
-    from darse.observing.service import Observing  # noqa: PLC0415
+class _Observation:
+    """Metrics, traces and alerts; nothing of what nobody asks for is loaded."""
 
-    observing = Observing(engine)
-    await observing.open()
-    return observing
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._observing: Observing | None = None
+        # One change after the other.
+        self._lock = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Begin with what is asked for. Raises EngineError."""
+        async with self._lock:
+            if self._observing is None and self._engine.config.is_observed:
+                from darse.observing.service import Observing  # noqa: PLC0415
+
+                observing = Observing(self._engine)
+                await observing.open()
+                self._observing = observing
+
+    def reload(self) -> None:
+        """Have the rules of alerts of the configuration as it is now."""
+        task = asyncio.create_task(self._reload(), name="reload of alerts")
+        _lasting.add(task)
+        task.add_done_callback(_lasting.discard)
+
+    async def _reload(self) -> None:
+        if self._observing is None:
+            await self.begin()
+            return
+        async with self._lock:
+            await self._observing.reload()
+
+    async def close(self) -> None:
+        """End all of it."""
+        async with self._lock:
+            if self._observing is not None:
+                await self._observing.close()
 
 
 def _begin_watchdog() -> None:
@@ -257,11 +285,18 @@ def _dump_tasks(config: EngineConfig) -> None:
     _log.info("tasks and threads written to %s", path)
 
 
-def _reload(engine: Engine, command: CommandLine) -> None:
+def _reload(engine: Engine, command: CommandLine, observation: _Observation) -> None:
     """Read the file again, and take over what may change while the engine runs; a mistake changes nothing."""
     service_manager.notify_reloading()
     try:
-        changed = engine.reload(command.load())
+        newer = command.load()
+        if newer.alerts != engine.config.alerts:
+            from darse.observing.service import check  # noqa: PLC0415
+
+            check(newer)
+        changed = engine.reload(newer)
+        if "alerts" in changed:
+            observation.reload()
     except EngineError as error:
         _log.error("cannot reload the configuration: %s", error)
         return

@@ -48,6 +48,7 @@ RELOADABLE = (
     "default_runtime",
     "runtimes",
     "runtime_arguments",
+    "alerts",
 )
 
 

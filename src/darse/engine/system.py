@@ -50,6 +50,7 @@ from darse.wire.system import (
     EnginePlatform,
     Finding,
     FirewallBackend,
+    ImportMessage,
     IndexConfig,
     Info,
     Plugins,
@@ -228,6 +229,12 @@ class SystemService:
         left = [*doctor.left_in(context.images.trash), *doctor.left_in(context.volumes.trash)]
         troubles = await executors.storage.run(self._recovery.troubles)
         return [*of_host, *context.networks.examine(), *left, *doctor.of_data(troubles)]
+
+    def import_docker(self, data_root: Path, *, dry_run: bool) -> AsyncIterator[ImportMessage]:
+        """Take over what a dockerd has left in its data root; see `DockerImport.run`."""
+        from darse.docker_import.service import DockerImport  # noqa: PLC0415 - few engines ever do
+
+        return DockerImport(self._context, self._containers, data_root, dry_run=dry_run).run()
 
     async def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Tell what is wrong with records and data, then hold the store of images against itself, and repair it.

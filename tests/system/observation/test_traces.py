@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.server
 import json
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -123,6 +124,48 @@ def test_an_alert_reaches_the_webhook_and_ends(traced: Engine, receiver: Receive
     traced.darse("rm", "failing").ok()
     assert len(wait_until(lambda: notified("resolved"), 20, "the end of the alert")) == 1
     assert len(notified("firing")) == 1
+
+
+def test_other_rules_are_taken_over_by_sighup(
+    new_engine: Callable[..., Engine], receiver: Receiver, tmp_path: Any
+) -> None:
+    """Also by an engine that had none; what fires goes on firing, and a mistake changes nothing."""
+    file = tmp_path / "daemon.json"
+
+    def write(*names: str, expression: str = "darse_container_exit_code == 7") -> None:
+        rules = [{"name": name, "expression": expression} for name in names]
+        receivers = [{"webhook": f"{receiver.url}/reloaded"}]
+        file.write_text(json.dumps({"alerts": {"interval": "1s", "rules": rules, "receivers": receivers}}))
+
+    def heard(name: str, status: str) -> int:
+        documents = list(receiver.documents.get("/reloaded", ()))
+        alerts = [alert for document in documents for alert in document["alerts"]]
+        return sum(one["labels"]["alertname"] == name and one["status"] == status for one in alerts)
+
+    def reload() -> None:
+        assert engine.process is not None
+        engine.process.send_signal(signal.SIGHUP)
+
+    file.write_text("{}")
+    engine = new_engine(f"--config-file={file}")
+    engine.darse("run", "--name", "seven", BUSYBOX, "sh", "-c", "exit 7")
+    write("First")
+    reload()
+    wait_until(lambda: heard("First", "firing"), 20, "an alert by a rule that came later")
+    write("Faulty", expression="a >")
+    reload()
+    wait_until(lambda: "cannot reload the configuration: alerts: Faulty" in engine.log(), 20, "the refusal")
+    write("First", "Second")
+    reload()
+    wait_until(lambda: heard("Second", "firing"), 20, "an alert by one more rule")
+    write("Second")
+    reload()
+    wait_until(lambda: heard("First", "resolved"), 20, "the end of the alert whose rule is gone")
+    file.write_text("{}")
+    reload()
+    wait_until(lambda: engine.log().count("reloaded the configuration: alerts") == 4, 20, "the last reload")
+    assert (heard("First", "firing"), heard("Second", "firing"), heard("Second", "resolved")) == (1, 1, 0)
+    engine.darse("rm", "seven").ok()
 
 
 def test_a_faulty_rule_ends_the_engine(tmp_path: Any) -> None:

@@ -54,6 +54,10 @@ class Alerts(msgspec.Struct, frozen=True):
     receivers: tuple[AlertReceiver, ...]
 
 
+#: Nothing is evaluated, and nobody hears of anything.
+NO_ALERTS = Alerts(15.0, (), ())
+
+
 class _Rule(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     expression: str

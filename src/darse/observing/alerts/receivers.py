@@ -29,6 +29,7 @@ class Notifier:
     """Notifies one receiver."""
 
     def __init__(self, receiver: AlertReceiver) -> None:
+        self.receiver = receiver
         self.name = receiver.name
         self.sent = self.failed = self.dropped = 0
         self._command = receiver.command

@@ -7,6 +7,7 @@ metrics."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -82,6 +83,8 @@ class AlertService:
         self._active: dict[tuple[str, Labels], _Alert] = {}
         self._last: _Moment | None = None
         self._task: asyncio.Task[None] | None = None
+        # There are other rules.
+        self._changed = asyncio.Event()
 
     def open(self) -> None:
         """Begin."""
@@ -89,16 +92,47 @@ class AlertService:
             notifier.open()
         self._task = asyncio.create_task(self._run(), name="alerts")
 
+    async def replace(self, alerts: Alerts) -> None:
+        """Go on with other rules and receivers.
+
+        What is pending or fires stays so where its rule's condition is the same; what fires by a rule that is gone is
+        over, and those who are receivers still hear of it.
+        """
+        conditions = {rule.name: rule.expression.text for rule in alerts.rules}
+        for key, alert in [*self._active.items()]:
+            if not alert.is_firing and conditions.get(alert.rule.name) != alert.rule.expression.text:
+                del self._active[key]
+        former = self._notifiers
+        kept = [one for one in former if one.receiver in alerts.receivers]
+        self._notifiers = kept + [
+            Notifier(receiver) for receiver in alerts.receivers if receiver not in [one.receiver for one in kept]
+        ]
+        for notifier in self._notifiers:
+            if notifier not in kept:
+                notifier.open()
+        self._alerts = alerts
+        self._names = {name for rule in alerts.rules for name in rule.expression.metrics}
+        # A rate is of two readings of the same metrics.
+        self._last = None
+        self._changed.set()
+        for notifier in former:
+            if notifier not in kept:
+                await notifier.close()
+
     async def _run(self) -> None:
         now = asyncio.get_running_loop().time
         due = now()
         while True:
+            self._changed.clear()
             try:
                 await self.evaluate(now())
             except Exception:
                 _log.exception("the rules of alerts cannot be evaluated")
             due = max(due + self._alerts.interval, now())
-            await asyncio.sleep(due - now())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._changed.wait()
+                    due = now()
 
     async def evaluate(self, now: float) -> None:
         """Read the metrics that rules name, and notify receivers of what has changed; `now` is the loop's time."""
@@ -139,7 +173,9 @@ class AlertService:
         """What fires, and what receivers have got."""
         counts = dict.fromkeys(((rule.name, rule.severity) for rule in self._alerts.rules), 0)
         for alert in self._active.values():
-            counts[alert.rule.name, alert.rule.severity] += alert.is_firing
+            # Its rule may be gone since the last evaluation.
+            key = alert.rule.name, alert.rule.severity
+            counts[key] = counts.get(key, 0) + alert.is_firing
         firing = [
             sample(FIRING.name, count, labels_text([("alertname", name), ("severity", severity)]))
             for (name, severity), count in counts.items()

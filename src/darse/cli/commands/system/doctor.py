@@ -56,7 +56,7 @@ def doctor(invocation: Invocation) -> int:
 def packages_of(findings: list[dict[str, str]]) -> list[str]:
     """Debian's packages that findings ask for, in their order."""
     found = (one.get("advice", "").partition(_INSTALL)[2].split() for one in findings if one["level"] != "ok")
-    return list(dict.fromkeys(words[0].strip(",;") for words in found if words))
+    return list(dict.fromkeys(words[0].strip(",;:") for words in found if words))
 
 
 def _install(packages: list[str]) -> bool:
