@@ -60,6 +60,16 @@ SOURCES = {
     ),
     "h2spec": Source("github.com/summerwind/h2spec", "v2.2.1+incompatible", "./cmd/h2spec"),
 }
+# Programs of this project's own on modules that have none: by the name of their directory below `programs`.
+PROGRAMS = {
+    "collector": (
+        "v0.165.0",
+        tuple(
+            f"go.opentelemetry.io/collector/{module}"
+            for module in ("otelcol", "receiver/otlpreceiver", "exporter/debugexporter")
+        ),
+    )
+}
 PACKAGES = {"axe-core": "4", "dockerode": "4", "testcontainers": "11"}
 
 
@@ -114,6 +124,26 @@ def build(name: str) -> None:
     stamp.write_text(source.version)
 
 
+def build_own(name: str) -> None:
+    """Build a program of ours that stands on modules of one version. Raises CalledProcessError."""
+    version, modules = PROGRAMS[name]
+    (CACHE / "bin").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copyfile(Path(__file__).parent / "programs" / name / "main.go", Path(scratch) / "main.go")
+        made = str(CACHE / "bin" / f".{name}")
+        required = [f"-require={module}@{version}" for module in modules]
+        for command in (
+            ["mod", "init", f"example.org/{name}"],
+            ["mod", "edit", *required],
+            ["mod", "tidy"],
+            ["build", f"-p={_COMPILERS}", "-buildvcs=false", "-ldflags", "-s -w", "-o", made, "."],
+        ):
+            subprocess.run(["go", *command], cwd=scratch, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
+    _stamp(name).unlink(missing_ok=True)
+    os.replace(made, CACHE / "bin" / name)
+    _stamp(name).write_text(version)
+
+
 def fetch(name: str) -> None:
     """Fetch a package with npm. Raises CalledProcessError."""
     subprocess.run([*_NPM, "--prefix", str(NODE_MODULES.parent), f"{name}@{PACKAGES[name]}"], check=True)
@@ -125,7 +155,8 @@ def is_there(name: str) -> bool:
         described = NODE_MODULES / name / "package.json"
         return described.exists() and json.loads(described.read_text())["version"].split(".")[0] == PACKAGES[name]
     if (CACHE / "bin" / name).exists():
-        return _stamp(name).exists() and _stamp(name).read_text() == SOURCES[name].version
+        version = PROGRAMS[name][0] if name in PROGRAMS else SOURCES[name].version
+        return _stamp(name).exists() and _stamp(name).read_text() == version
     return found(name) is not None
 
 
@@ -136,12 +167,15 @@ def _stamp(name: str) -> Path:
 def main(names: list[str]) -> int:
     """Bring the clients that are named, or all, but those that are there; return how many could not be brought."""
     failed = 0
-    for name in names or [*SOURCES, *PACKAGES]:
+    for name in names or [*SOURCES, *PROGRAMS, *PACKAGES]:
         if is_there(name):
             continue
-        tool, version, bring = (
-            ("go", SOURCES[name].version, build) if name in SOURCES else ("npm", PACKAGES[name], fetch)
-        )
+        if name in PROGRAMS:
+            tool, version, bring = "go", PROGRAMS[name][0], build_own
+        elif name in SOURCES:
+            tool, version, bring = "go", SOURCES[name].version, build
+        else:
+            tool, version, bring = "npm", PACKAGES[name], fetch
         if shutil.which(tool) is None:
             print(f"{name} is left out: {tool} is not installed")
             continue

@@ -1,11 +1,13 @@
-"""Spans in a real receiver: Zipkin, from Maven Central.
+"""Spans in real receivers: a collector of OpenTelemetry (`make clients`), and Zipkin, from Maven Central.
 
 mvn dependency:get -Dtransitive=false -Dartifact=io.zipkin:zipkin-server:3.4.2:jar:exec
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import urllib.request
@@ -15,12 +17,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support import clients
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.receivers import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
 
+# A line of what the collector prints of a span.
+_FIELD = re.compile(r"^    ([A-Z][\w ]*?) *: (.*)$", re.MULTILINE)
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -42,6 +47,48 @@ def zipkin() -> Iterator[str]:
     try:
         wait_until(lambda: get(f"http://127.0.0.1:{port}/health") is not None, 120, "zipkin")
         yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_collector_has_the_spans(
+    new_engine: Callable[..., Engine], tell: Callable[[str], None], tmp_path: Path
+) -> None:
+    """Its receiver refuses a document in which an id, a time or a kind is not as OTLP's JSON has it."""
+    program = clients.found("collector")
+    if program is None:
+        pytest.skip("the collector is not built: make clients")
+    port, log = free_port(), tmp_path / "log"
+    configuration = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "exporters": {"debug": {"verbosity": "detailed"}},
+        "service": {
+            "telemetry": {"metrics": {"level": "none"}},
+            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["debug"]}},
+        },
+    }
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [program, f"--config=yaml:{json.dumps(configuration)}"], stdout=output, stderr=output
+        )
+    try:
+        wait_until(lambda: "Everything is ready" in log.read_text(), 60, "the collector")
+        engine = new_engine(f"--otlp-endpoint=http://127.0.0.1:{port}")
+        header = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+        made = engine.api("POST", "/containers/create?name=seen", {"Image": BUSYBOX, "Cmd": ["true"]}, headers=header)
+        assert made.status == 201
+        assert engine.api("POST", "/containers/seen/start", headers=header).status == 204
+
+        def spans() -> dict[str, dict[str, str]]:
+            found = (dict(_FIELD.findall(text)) for text in log.read_text(errors="replace").split("Span #")[1:])
+            return {span["Name"]: span for span in found if span.get("Trace ID") == TRACE}
+
+        wait_until(lambda: {"start", "POST /containers/{id}/start"} <= spans().keys(), 60, "the spans")
+        request = spans()["POST /containers/{id}/start"]
+        assert (request["Parent ID"], request["Kind"]) == (PARENT, "Server")
+        assert spans()["start"]["Parent ID"] == request["ID"]
+        tell(f"collector: {len(spans())} names of spans of a create and a start")
     finally:
         process.terminate()
         process.wait(30)
