@@ -196,7 +196,7 @@ class ContainerMetrics:
             self._add_state(lines, container, state, known[1])
             if state.alive:
                 try:
-                    counters = self._reader.read(self._context.cgroup_path(container), state.pid)
+                    counters = self._reader.read(self._context.cgroup_path(container), state.pid, _unlimited(container))
                 except OSError:
                     continue  # it has just ended
                 self._add(lines, container, state, counters, known[1])
@@ -252,6 +252,13 @@ class ContainerMetrics:
         lines[LAST_SEEN.name].append(f"{LAST_SEEN.name}{{{labels}}} {int(time.time())}\n")
         lines[START_TIME.name].append(f"{START_TIME.name}{{{labels}}} {state.started_ns / 1e9:.3f}\n")
         lines[HEALTH.name].append(f"{HEALTH.name}{{{labels}}} {_HEALTH.get(health, 0)}\n")
+
+
+def _unlimited(container: Container) -> frozenset[str]:
+    """See `CounterReader.read`."""
+    host = container.record.host
+    free = (("cpu", not (host.NanoCpus or host.CpuQuota > 0)), ("memory", host.Memory <= 0))
+    return frozenset(name for name, is_free in free if is_free)
 
 
 def _quota(container: Container) -> tuple[float | None, float | None]:

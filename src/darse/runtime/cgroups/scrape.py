@@ -113,15 +113,18 @@ class CounterReader:
             trees = {controller: str(tree.path) for tree in cgroups.hierarchies for controller in tree.controllers}
             self._places = {name: (trees[tree], file) for name, (tree, file) in _V1.items() if tree in trees}
         self._path = ""
+        self._unlimited: frozenset[str] = frozenset()
         self._devices: dict[str, str] = {}
         self._own_network = os.stat("/proc/self/ns/net").st_ino
 
-    def read(self, path: str, pid: int) -> ContainerCounters:
+    def read(self, path: str, pid: int, unlimited: frozenset[str] = frozenset()) -> ContainerCounters:
         """Read the cgroup `path` (absolute within each hierarchy) and the network of process `pid`.
 
-        Raises OSError when the container has ended.
+        unlimited: `cpu` and `memory` where these have no limit, so that what counts how often it was reached is 0; such
+        a file is not opened. Raises OSError when the container has ended.
         """
         self._path = path
+        self._unlimited = unlimited
         return self._unified(pid) if self._is_unified else self._legacy(pid)
 
     def _bytes(self, name: str) -> bytes:
@@ -148,7 +151,8 @@ class CounterReader:
         return dict(zip(words[::2], words[1::2], strict=False))
 
     def _legacy(self, pid: int) -> ContainerCounters:
-        split, throttling, memory = self._table("split"), self._table("throttling"), self._table("memory stat")
+        split, memory = self._table("split"), self._table("memory stat")
+        throttling = {} if "cpu" in self._unlimited else self._table("throttling")
         usage = self._number("memory")
         return ContainerCounters(
             cpu=self._number("usage") / _NANOSECONDS,
@@ -161,7 +165,7 @@ class CounterReader:
             ),
             memory=usage,
             memory_peak=self._number("memory peak"),
-            memory_fails=self._number("memory fails"),
+            memory_fails=0 if "memory" in self._unlimited else self._number("memory fails"),
             working_set=max(0, usage - int(memory.get(b"total_inactive_file", 0))),
             rss=int(memory.get(b"total_rss", 0)),
             cache=int(memory.get(b"total_cache", 0)),

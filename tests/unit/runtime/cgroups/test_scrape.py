@@ -94,3 +94,13 @@ def test_a_container_that_has_ended_is_an_error(cgroups: Cgroups, proc: Path) ->
     with pytest.raises(FileNotFoundError):
         reader.read("/parent/two", 10)
     assert reader.read("/parent/one", 10).memory == 9000
+
+
+def test_what_counts_how_often_a_limit_was_reached_is_not_read_without_one(cgroups: Cgroups, proc: Path) -> None:
+    reader = CounterReader(cgroups, proc)
+    limited = reader.read("/parent/one", 10)
+    free = reader.read("/parent/one", 10, frozenset(("cpu", "memory")))
+    if not cgroups.unified:
+        assert (limited.throttling.periods > 0, limited.memory_fails > 0) == (True, True)
+        assert (free.throttling.periods, free.throttling.seconds, free.memory_fails) == (0, 0.0, 0)
+    assert (free.cpu, free.memory, free.oom_kills) == (limited.cpu, limited.memory, limited.oom_kills)
