@@ -40,8 +40,18 @@ class PluginCrashes:
         engine.darse("plugin", "set", PLUGIN, f"state={self.state}").ok()
         engine.darse("plugin", "enable", PLUGIN).ok()
         self.random = random.Random(seed)
+        self.seed = seed
         self.number = 0
         self.seen: Counter[str] = Counter()
+
+    def crash_often(self, count: int, tell: Callable[[str], None]) -> None:
+        """Crash `count` times; tell what was done."""
+        try:
+            for _ in range(count):
+                self.crash()
+        finally:
+            done = ", ".join(f"{what} {often}" for what, often in sorted(self.seen.items()))
+            tell(f"kill -9 with a volume plugin: {self.number} instants: {done}; DARSE_FAULT_SEED={self.seed}")
 
     def crash(self) -> None:
         """Kill in the middle of one operation, and check."""
@@ -142,24 +152,21 @@ class PluginCrashes:
 
 
 @pytest.fixture
-def crashes(new_engine: Callable[..., Engine], tmp_path: Path, tell: Callable[[str], None]) -> Iterator[PluginCrashes]:
+def crashes(new_engine: Callable[..., Engine], tmp_path: Path) -> Iterator[PluginCrashes]:
     seed = int(os.environ.get("DARSE_FAULT_SEED") or random.SystemRandom().getrandbits(32))
     engine = new_engine()
     made = PluginCrashes(engine, tmp_path, seed)
     yield made
-    tell(f"kill -9 with a volume plugin: {made.number} instants, {dict(made.seen)}; DARSE_FAULT_SEED={seed}")
     engine.remove_all()
     engine.docker("plugin", "rm", "-f", PLUGIN).ok()
 
 
-def test_some_kills_with_a_plugin(crashes: PluginCrashes) -> None:
+def test_some_kills_with_a_plugin(crashes: PluginCrashes, tell: Callable[[str], None]) -> None:
     """The short form of every test run: each operation once."""
-    for _ in range(6):
-        crashes.crash()
+    crashes.crash_often(6, tell)
 
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
-def test_a_hundred_kills_with_a_plugin(crashes: PluginCrashes) -> None:
-    for _ in range(100):
-        crashes.crash()
+def test_a_hundred_kills_with_a_plugin(crashes: PluginCrashes, tell: Callable[[str], None]) -> None:
+    crashes.crash_often(100, tell)
