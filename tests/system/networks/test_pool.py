@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 
+import pytest
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, bridge_ports, run_inside
 
 from darse.core import trace
+from darse.networks.model import NameLookup
 from darse.networks.pool import READY
+from darse.wire.networks import EndpointSettings
 
 
 async def full(host: Host) -> None:
@@ -77,6 +81,54 @@ async def test_a_start_that_is_given_up_gives_its_namespace_back(host: Host) -> 
     async with asyncio.timeout(5):
         while bridge_ports(bridge) or len(os.listdir("/proc/self/fd")) > descriptors + ready:
             await asyncio.sleep(0.002)
+
+
+@pytest.mark.parametrize("stage", ["namespace", "interface", "name server"])
+async def test_a_start_is_given_up_at_once_beside_a_thread_that_hangs(host: Host, stage: str) -> None:
+    """The thread that goes into namespaces hangs before one is made, before its interface is, before its sockets."""
+    await host.network("net", ipv6=stage == "interface")
+    await full(host)
+    if stage != "namespace":
+        await host.sandbox("first", "net")
+        async with asyncio.timeout(5):
+            while host.service.pool.ready_with_name_server < READY:
+                await asyncio.sleep(0.002)
+    bridge = host.service.store.get("net").bridge
+    ports, descriptors = bridge_ports(bridge), len(os.listdir("/proc/self/fd"))
+    goes_on, hangs = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang() -> None:
+        loop.call_soon_threadsafe(hangs.set)
+        goes_on.wait(30)
+
+    hanging = asyncio.create_task(host.service._thread.run(hang))
+    await hangs.wait()
+    request = host.request("one", {"net": EndpointSettings()}, dns=NameLookup(servers=["192.0.2.53"]))
+    try:
+        starting = asyncio.create_task(host.service.sandbox_create(request))
+        async with asyncio.timeout(5):
+            while stage == "interface" and bridge_ports(bridge) == ports:
+                await asyncio.sleep(0.002)
+            while host.service.sandbox("one") is None or not host.service._thread._executor._jobs:
+                await asyncio.sleep(0.002)
+        assert not starting.done()
+        starting.cancel()
+        async with asyncio.timeout(2):
+            await asyncio.gather(starting, return_exceptions=True)
+        assert starting.cancelled()
+        assert host.service.sandbox("one") is None
+    finally:
+        goes_on.set()
+    await hanging
+    async with asyncio.timeout(5):
+        await full(host)
+        while stage != "namespace" and host.service.pool.ready_with_name_server < READY:
+            await asyncio.sleep(0.002)
+        # Another READY of those with a name server's sockets at the most.
+        while bridge_ports(bridge) != ports or len(os.listdir("/proc/self/fd")) > descriptors + 4 * READY:
+            await asyncio.sleep(0.002)
+    assert (await host.service.sandbox_create(request)).addresses
 
 
 async def test_a_start_s_story(host: Host) -> None:
