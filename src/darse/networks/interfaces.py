@@ -113,3 +113,21 @@ def default_routes(endpoint: Endpoint, link: Link, leads: Collection[int]) -> It
             yield set_default_route(ipaddress.ip_address(gateway))
         elif leads_by_link(endpoint, version):
             yield set_default_link(link.index, link.name, version)
+
+
+def interface_names(netns: Netns) -> set[str]:
+    """The names of a namespace's interfaces. Raises OSError."""
+    return {link.name for link in netns.netlink.links()}
+
+
+def lead_out(endpoints: Sequence[Endpoint], netns: Netns) -> OSError | None:
+    """Send what is for elsewhere by those of these endpoints that lead out; return why that was not possible."""
+    try:
+        for version in VERSIONS:
+            endpoint = gateway_endpoint(endpoints, version)
+            link = netns.netlink.link(endpoint.interface) if endpoint is not None and endpoint.interface else None
+            if endpoint is not None and link is not None:
+                netns.netlink.run(*default_routes(endpoint, link, [version]))
+    except OSError as error:
+        return error
+    return None

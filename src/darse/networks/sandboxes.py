@@ -22,7 +22,14 @@ from darse.networks.drivers import Driver, JoinResult
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.endpoint_reaper import EndpointReaper
 from darse.networks.endpoint_settings import endpoint_links, interface_name
-from darse.networks.interfaces import VERSIONS, configure, default_routes, free_name, gateway_endpoint
+from darse.networks.interfaces import (
+    VERSIONS,
+    configure,
+    free_name,
+    gateway_endpoint,
+    interface_names,
+    lead_out,
+)
 from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool, Prepared
 from darse.networks.publishing import Publishing
@@ -265,9 +272,9 @@ class Sandboxes:
         endpoint = _endpoint(record, settings)
         try:
             await self._lease(record, endpoint, settings, settings.MacAddress)
-            netns = await self._thread.obtain(lambda: self.enter(container_id, holder))
+            netns, taken = await self._thread.open(lambda: self.enter(container_id, holder), interface_names)
             try:
-                await self._plug(netns, record, endpoint, sandbox)
+                await self._plug(netns, taken, record, endpoint, sandbox)
                 await self._add(sandbox.sandbox_id, endpoint)
                 await self._hand_over(sandbox.endpoints, [*sandbox.endpoints, endpoint], sandbox)
             except BaseException:
@@ -326,9 +333,10 @@ class Sandboxes:
             netns.close()  # of another process, which has the pid by now
         raise SandboxGone(f"container {container_id} is not running")
 
-    async def _plug(self, netns: Netns, record: NetworkRecord, endpoint: Endpoint, sandbox: SandboxRecord) -> None:
+    async def _plug(
+        self, netns: Netns, taken: set[str], record: NetworkRecord, endpoint: Endpoint, sandbox: SandboxRecord
+    ) -> None:
         """Give a running container an interface for an endpoint: of the name that it had, or the first free one."""
-        taken = {link.name for link in await netns.work(netns.netlink.links)}
         endpoint.interface = free_name(endpoint.interface or interface_name(endpoint.options), taken)
         await self._join(record, endpoint, netns)
         # In the place that it had: among equals the first leads out.
@@ -349,10 +357,10 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise SandboxGone("the container has ended")
-        netns = await self._thread.obtain(lambda: self.enter(sandbox.container_id, holder))
+        netns, taken = await self._thread.open(lambda: self.enter(sandbox.container_id, holder), interface_names)
         endpoint = msgspec.structs.replace(lost, link="")
         try:
-            await self._plug(netns, record, endpoint, sandbox)
+            await self._plug(netns, taken, record, endpoint, sandbox)
             self._replace(sandbox_id, lost, endpoint)
         except BaseException:
             self.owners.pop(endpoint.link, None)
@@ -384,14 +392,16 @@ class Sandboxes:
         self._reaper.expect(endpoint)
         self._publishing.follow(sandbox)
         self.owners.pop(endpoint.link, None)
-        netns: Netns | None = None
+        netns, failure = None, None
         with contextlib.suppress(SandboxGone):  # the kernel takes its interfaces
             if holder is not None:
-                netns = await self._thread.obtain(lambda: self.enter(container_id, holder))
+                # Before the link goes, so that there is a way out all the time.
+                lead = functools.partial(lead_out, sandbox.endpoints)
+                netns, failure = await self._thread.open(lambda: self.enter(container_id, holder), lead)
         try:
             await self._part(record, endpoint, netns, sandbox, endpoints)
-            if netns is not None:
-                await netns.work(_reroute, netns, sandbox)
+            if failure is not None:
+                raise failure
         finally:
             if netns is not None:
                 netns.close()
@@ -469,12 +479,3 @@ def _use(endpoint: Endpoint, joined: JoinResult) -> None:
         endpoint.gateway6 = joined.gateway6
     endpoint.routes = list(joined.routes)
     endpoint.routed_by_link = joined.routed_by_link
-
-
-def _reroute(netns: Netns, sandbox: SandboxRecord) -> None:
-    """Send what is for elsewhere by the endpoints that lead out now."""
-    for version in VERSIONS:
-        endpoint = gateway_endpoint(sandbox.endpoints, version)
-        link = netns.netlink.link(endpoint.interface) if endpoint is not None and endpoint.interface else None
-        if endpoint is not None and link is not None:
-            netns.netlink.run(*default_routes(endpoint, link, [version]))
