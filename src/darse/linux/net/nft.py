@@ -1,6 +1,9 @@
 """nftables through libnftables, in process: a transaction takes a fifth of a millisecond, a spawned `nft` ten.
 
 Each `run()` is one transaction: all of it happens or none. See libnftables(3), nft(8).
+
+The library waits for its socket by select(2), which ends the whole process for a descriptor of 1024 or more. A process
+that has thousands of published ports or containers has no others left; so some are reserved before it has.
 """
 
 from __future__ import annotations
@@ -8,12 +11,22 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import threading
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from darse.core import trace
 from darse.core.errors import SystemFault
 from darse.linux.net.sockets import copy_of_socket
+
+_SELECTABLE: Final = 1024
+_NETLINK_NETFILTER: Final = 12
+_RESERVED: Final = 4
+# Another thread may take a descriptor just before the library does.
+_ATTEMPTS: Final = 50
+_contexts = threading.Lock()
+#: Descriptors that select(2) takes, of nothing.
+_reserve: list[int] = []
 
 
 class NftError(SystemFault):
@@ -26,9 +39,7 @@ class Nftables:
     def __init__(self) -> None:
         """Raises SystemFault when the library is not installed."""
         self._library = _load()
-        before = _netlink_sockets()
-        self._context = ctypes.c_void_p(self._library.nft_ctx_new(0))
-        self._sockets = _netlink_sockets() - before
+        self._context, self._socket = _new_context(self._library)
         self._library.nft_ctx_buffer_output(self._context)
         self._library.nft_ctx_buffer_error(self._context)
 
@@ -50,16 +61,14 @@ class Nftables:
         return wanted in self.run("list tables").splitlines()
 
     def address(self) -> int:
-        """The netlink address of the library's requests, as notices of changes have it; -1 when it is not known.
+        """The netlink address of the library's requests, as notices of changes have it.
 
         The kernel gives the socket its address with the first request.
         """
         self.run("list tables")
-        for descriptor in self._sockets:
-            with copy_of_socket(descriptor) as opened:
-                address: int = opened.getsockname()[0]
-                return address
-        return -1
+        with copy_of_socket(self._socket) as opened:
+            address: int = opened.getsockname()[0]
+            return address
 
     def close(self) -> None:
         """Free the context."""
@@ -82,7 +91,7 @@ def run_here(commands: str) -> None:
     """
     library = _load()
     with trace.step("rule", "rules in the namespace", "ip", "netns", "exec", trace.NETNS, "nft", "-f", "-", commands):
-        context = ctypes.c_void_p(library.nft_ctx_new(0))
+        context, _ = _new_context(library)
         try:
             library.nft_ctx_buffer_error(context)
             if library.nft_run_cmd_from_buffer(context, os.fsencode(commands)) != 0:
@@ -90,6 +99,8 @@ def run_here(commands: str) -> None:
                 raise NftError(f"nftables: {reported.decode(errors='replace').strip()}")
         finally:
             library.nft_ctx_free(context)
+            with _contexts:
+                _fill_reserve()
 
 
 def _load() -> ctypes.CDLL:
@@ -103,16 +114,44 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-def _netlink_sockets() -> set[int]:
-    """The descriptors of this process' netlink sockets (the library does not tell which is its own)."""
-    found = set()
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                continue
-            with copy_of_socket(int(name)) as opened:
-                if opened.family == socket.AF_NETLINK:
-                    found.add(int(name))
-        except OSError:
-            continue  # The descriptor was closed meanwhile.
-    return found
+def _new_context(library: ctypes.CDLL) -> tuple[ctypes.c_void_p, int]:
+    """A context, and its socket's descriptor, which the library does not tell. Raises NftError."""
+    with _contexts:
+        _fill_reserve()
+        for _ in range(_ATTEMPTS):
+            number = _next_descriptor()
+            if number >= _SELECTABLE:
+                if not _reserve:
+                    break
+                number = _reserve.pop()
+                os.close(number)
+            context = ctypes.c_void_p(library.nft_ctx_new(0))
+            if _is_netfilter_socket(number):
+                return context, number
+            library.nft_ctx_free(context)
+            _fill_reserve()
+    raise NftError(f"nftables: no descriptor below {_SELECTABLE} is free")
+
+
+def _next_descriptor() -> int:
+    """The number that the next descriptor gets: the lowest that is free."""
+    number = os.open(os.devnull, os.O_PATH | os.O_CLOEXEC)
+    os.close(number)
+    return number
+
+
+def _fill_reserve() -> None:
+    while len(_reserve) < _RESERVED:
+        number = os.open(os.devnull, os.O_PATH | os.O_CLOEXEC)
+        if number >= _SELECTABLE:
+            os.close(number)
+            return
+        _reserve.append(number)
+
+
+def _is_netfilter_socket(number: int) -> bool:
+    try:
+        with copy_of_socket(number) as opened:
+            return opened.family == socket.AF_NETLINK and opened.proto == _NETLINK_NETFILTER
+    except OSError:
+        return False
