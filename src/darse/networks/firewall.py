@@ -4,6 +4,9 @@ One table for each family, made whole in one transaction when the engine starts.
 so the number of rules a packet meets does not grow with the number of containers, and publishing is one transaction of
 a fifth of a millisecond. All of it lives in the kernel and works while no engine runs.
 
+To make the table anew takes a second with twenty thousand ports, so a thread does it. What is to change meanwhile is
+held back, and follows: it is on record, and so the new table may have it already or not.
+
     prerouting, output (nat)   to a local address: look up (address, port), then port → container address and port
     postrouting (nat)          from a bridge's subnet to elsewhere, and translated on its way back in: masquerade
     forward (filter)           to a bridge: its own traffic (icc), answers, and what was translated; nothing else.
@@ -24,10 +27,13 @@ table has seen them, and a port published on 127.0.0.1 would be open to the neig
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from darse.core import executors
 from darse.linux.net.nft import Nftables, NftError, grouped
 from darse.networks import options
 from darse.networks.drivers.bridge_programs import SEEN
@@ -35,6 +41,8 @@ from darse.networks.model import NetworkRecord, PublishedPort
 
 _log = logging.getLogger(__name__)
 ANY = ("", "0.0.0.0", "::")  # noqa: S104
+# Networks and ports that are no work for a thread: it would wait longer for its turn.
+_FEW = 200
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
@@ -55,12 +63,21 @@ _FAMILIES: Final = {
 }
 
 
+#: What has rules: networks, which have bridges, and ports.
+Desired = tuple[list[NetworkRecord], list[PublishedPort]]
+
+
 class Firewall:
     """The rules of one engine."""
 
-    def __init__(self, nft: Nftables, table: str) -> None:
+    def __init__(self, nft: Nftables, looking: Nftables, table: str) -> None:
+        """`nft` changes rules, also in a thread; `looking` only looks, and is not kept waiting by that."""
         self._nft = nft
+        self._looking = looking
         self._table = table
+        self._rebuilding = asyncio.Lock()
+        # What follows the table that is being made; None when none is.
+        self._held_back: deque[list[str]] | None = None
         # Whether there is a table for IPv6; a kernel may have none of that family.
         self._has_ipv6 = False
         #: Whether bridges take answers to ::1; see drivers/bridge_programs.py.
@@ -70,9 +87,51 @@ class Firewall:
         """Look for the tables of an earlier engine. Raises NftError."""
         self._has_ipv6 = self._nft.table_exists("ip6", self._table)
 
-    def rebuild(self, networks: Iterable[NetworkRecord], ports: Iterable[PublishedPort]) -> None:
-        """Replace the tables by those for `networks`, which have bridges, and `ports`. Raises NftError."""
-        records, published = list(networks), list(ports)
+    async def rebuild(self, desired: Callable[[], Desired]) -> None:
+        """Replace the tables by those for what is `desired` when it is their turn. Raises NftError.
+
+        Cancelled, it goes on alone.
+        """
+        if not self._rebuilding.locked():
+            records, published = desired()
+            if len(records) + len(published) <= _FEW:
+                self._replace(records, published)
+                return
+        await asyncio.shield(asyncio.create_task(self._rebuild(desired), name="the firewall's table"))
+
+    async def _rebuild(self, desired: Callable[[], Desired]) -> None:
+        async with self._rebuilding:
+            for last in (False, True):
+                self._held_back = deque()
+                try:
+                    await executors.kernel.run(self._replace, *desired())
+                finally:
+                    followed = await self._follow(self._held_back)
+                if followed:
+                    return
+                if last:
+                    raise NftError("others change the firewall's table while it is being made")
+
+    async def _follow(self, held_back: deque[list[str]]) -> bool:
+        """Do what was held back, and what is while this does it; whether the table was as it was left."""
+        try:
+            while held_back:
+                self._nft.run(grouped(held_back.popleft()))
+                await asyncio.sleep(0)
+        except NftError as error:
+            _log.warning("the firewall's table is not as it was just made: %s", error)
+            return False
+        finally:
+            self._held_back = None
+        return True
+
+    async def settled(self) -> None:
+        """Wait until no table is being made, and nothing held back."""
+        async with self._rebuilding:
+            pass
+
+    def _replace(self, records: list[NetworkRecord], published: list[PublishedPort]) -> None:
+        """Blocks."""
         ipv6 = any(record.pool(6) is not None for record in records)
         lines = self._whole_table(_FAMILIES[4], records, published)
         if ipv6:
@@ -102,10 +161,9 @@ class Firewall:
         lines = [f"add table {table}", f"delete table {table}", f"table {table} {{", *_chains(family), "}"]
         for record in records:
             lines += self._bridge(family, record)
-        for port in ports:
-            if port.version == family.version:
-                lines += (f"add element {element}" for element in self._elements(port))
-        return lines
+        elements = (element for port in ports if port.version == family.version for element in self._elements(port))
+        commands = grouped(f"add element {element}" for element in elements)
+        return [*lines, commands] if commands else lines
 
     def _bridge(self, family: _Family, record: NetworkRecord) -> Iterator[str]:
         """The rules of one bridge. One without the family has them, too: they let nothing pass."""
@@ -150,41 +208,51 @@ class Firewall:
         if port.direct:
             yield f"{table} open {{ {port.container_ip} . {port.protocol} . {port.container_port} }}"
 
+    # Of ports that are on record so, or not any more: a table that is being made may have that already.
+
     def publish(self, ports: Iterable[PublishedPort]) -> None:
         """Lead ports of the host to a container, all in one transaction. Raises NftError when the table is not ours."""
-        self._run([f"add element {element}" for port in ports for element in self._elements(port)])
-
-    def _run(self, commands: list[str]) -> None:
-        if commands:
-            self._nft.run(grouped(commands))
+        self._change(self._additions(ports))
 
     def remove_ports(self, ports: Iterable[PublishedPort]) -> None:
         """Undo `publish`, all in one transaction. Raises NftError when one of them is not there."""
-        self._run(self._removals(ports))
+        removed = list(ports)
+        # Who is not there cannot be deleted; who is there can be added.
+        self._change(self._removals(removed), [*self._additions(removed), *self._removals(removed)])
+
+    def move(self, old: Iterable[PublishedPort], new: Iterable[PublishedPort]) -> None:
+        """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `remove_ports` do."""
+        self._change([*self._removals(old), *self._additions(new)])
+
+    def _additions(self, ports: Iterable[PublishedPort]) -> list[str]:
+        return [f"add element {element}" for port in ports for element in self._elements(port)]
 
     def _removals(self, ports: Iterable[PublishedPort]) -> list[str]:
         return [f"delete element {element}" for port in ports for element in self._elements(port, key_only=True)]
 
-    def move(self, old: Iterable[PublishedPort], new: Iterable[PublishedPort]) -> None:
-        """Lead the same ports of the host to other addresses. Raises NftError as `publish` and `remove_ports` do."""
-        commands = self._removals(old)
-        commands += [f"add element {element}" for port in new for element in self._elements(port)]
-        self._run(commands)
+    def _change(self, commands: list[str], later: list[str] | None = None) -> None:
+        """Do a transaction; after a table that is being made, `later` when there is such."""
+        if not commands:
+            return
+        if self._held_back is not None:
+            self._held_back.append(later or commands)
+        else:
+            self._nft.run(grouped(commands))
 
     def exists(self) -> bool:
         """Whether the tables are there. Raises NftError."""
-        return self._nft.table_exists("ip", self._table) and (
-            not self._has_ipv6 or self._nft.table_exists("ip6", self._table)
+        return self._looking.table_exists("ip", self._table) and (
+            not self._has_ipv6 or self._looking.table_exists("ip6", self._table)
         )
 
     def flow_tables(self) -> bool:
         """Whether somebody has flow tables, by which packets pass all hooks. Raises NftError."""
-        return "flowtable" in self._nft.run("list flowtables")
+        return "flowtable" in self._looking.run("list flowtables")
 
     def forwarding_is_refused(self) -> bool:
         """Whether the host's own rules drop what nothing accepts, as dockerd's do: no rule here can overrule that."""
         try:
-            return "policy drop" in self._nft.run("list chain ip filter FORWARD")
+            return "policy drop" in self._looking.run("list chain ip filter FORWARD")
         except NftError:
             return False  # There is no such chain.
 

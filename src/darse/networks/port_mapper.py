@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Coroutine, Generator, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -39,7 +40,7 @@ class PortMapper:
         self,
         config: EngineConfig,
         firewall: Firewall | None,
-        rebuild: Callable[[], None],
+        rebuild: Callable[[], Awaitable[None]],
         sandboxes: Mapping[str, SandboxRecord],
         pid_of: Callable[[str], int | None],
     ) -> None:
@@ -51,7 +52,9 @@ class PortMapper:
         self.relay = PortRelay(config.exec_root / "relay", self._ports, pid_of)
         self._conntrack: Conntrack | None = None
         self._deleting: asyncio.Task[None] | None = None
-        self._unmapping: set[asyncio.Task[None]] = set()
+        # Ports that are moved, or given back, and a table that is made anew for them.
+        self._changing: set[asyncio.Task[None]] = set()
+        self._making_anew: asyncio.Task[None] | None = None
 
     def _owner(self, protocol: str, host_ip: str, number: int) -> str:
         """The name of the container that has a port of the host; of several, on different addresses, one."""
@@ -83,32 +86,61 @@ class PortMapper:
         if any(port.relayed for port in sandbox.published):
             self.relay.attach(sandbox.container_id, pid)
 
-    def publish(
-        self, container_id: str, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
+    async def allocate(
+        self, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
     ) -> tuple[list[PublishedPort], PortMap]:
-        """Publish a container's ports; return them, and the port map that inspect shows.
+        """Take the ports of the host that a container wants; return them, and the port map that inspect shows.
 
         `records` has the network that the container leads out by, and `target` its address there, for each family.
-        Raises SystemFault in docker's words when a port is taken, and Conflict without a firewall; then none is.
+        Raises SystemFault in docker's words when a port is taken; then none is. Thousands hold up nobody else.
         """
-        published, shown = at_once(self._allocate(wishes, records, target))
-        try:
-            at_once(self._lead(container_id, published))
-        except BaseException:
-            self._release_ports(published)
-            raise
-        return published, shown
+        if self._changing:
+            await asyncio.wait(self._changing)  # the container may have had them
+        return await in_turns(self._allocate(wishes, records, target))
 
-    async def publish_new(self, sandbox: SandboxRecord, records: Mapping[int, NetworkRecord], target: Target) -> None:
-        """Publish a new sandbox's ports, as `publish` does, on its record; thousands do not hold up anybody else.
+    async def lead(self, sandbox: SandboxRecord, ports: list[PublishedPort]) -> None:
+        """Have ports lead to their container, on whose record they are: a table that is made anew meanwhile has them.
 
-        Whatever is raised, the record has those that are taken.
+        Raises Conflict without a firewall, and when the container ends meanwhile; NftError.
         """
-        if self._unmapping:
-            await asyncio.wait(self._unmapping)  # the container may have had them
-        sandbox.published, sandbox.ports = await in_turns(self._allocate(sandbox.wishes, records, target))
-        # A table that is made anew meanwhile has what is on record.
-        await in_turns(self._lead(sandbox.container_id, sandbox.published))
+        if ports and self._firewall is None:
+            raise Conflict("publishing ports needs the firewall, which is switched off (--iptables=false)")
+        if ports and self._firewall is not None:
+            try:
+                await in_turns(self._translate(self._firewall, sandbox, ports))
+            except NftError as error:
+                _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
+                await self._rebuild()
+            await self._firewall.settled()
+            await in_turns(self._relay(sandbox, ports))
+        translating = [port for port in ports if port.protocol == "udp" and not port.relayed]
+        for version in (4, 6):
+            numbers = {port.host_port for port in translating if port.version == version}
+            if numbers:
+                self._delete_flows(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
+
+    def _translate(
+        self, firewall: Firewall, sandbox: SandboxRecord, ports: list[PublishedPort]
+    ) -> Generator[None, None, None]:
+        """Yields after each piece."""
+        for start in range(0, len(ports), _PIECE):
+            self._check(sandbox, ports)
+            firewall.publish(ports[start : start + _PIECE])
+            yield
+
+    def _relay(self, sandbox: SandboxRecord, ports: list[PublishedPort]) -> Generator[None, None, None]:
+        """Yields after each piece."""
+        relayed = [port for port in ports if port.relayed]
+        for start in range(0, len(relayed), _PIECE):
+            self._check(sandbox, ports)
+            self.relay.add(sandbox.container_id, relayed[start : start + _PIECE])
+            yield
+
+    def _check(self, sandbox: SandboxRecord, ports: list[PublishedPort]) -> None:
+        """Raise Conflict when ports are not on a sandbox's record any more: they may be others' by now."""
+        found = self._sandboxes.get(sandbox.sandbox_id)
+        if found is None or found.published is not ports:
+            raise Conflict("the container has ended meanwhile")
 
     def _allocate(
         self, wishes: PortWishes, records: Mapping[int, NetworkRecord], target: Target
@@ -139,41 +171,37 @@ class PortMapper:
             return ""
         return translated[4]
 
-    def _lead(self, container_id: str, ports: list[PublishedPort]) -> Generator[None, None, None]:
-        """Have ports lead to their container. Yields after each piece. Raises NftError, and Conflict."""
-        if ports and self._firewall is None:
-            raise Conflict("publishing ports needs the firewall, which is switched off (--iptables=false)")
-        for start in range(0, len(ports), _PIECE):
-            self._translate(ports[: start + _PIECE], start)
-            yield
-        for start in range(0, len(ports), _PIECE):
-            self.relay.add(container_id, (port for port in ports[start : start + _PIECE] if port.relayed))
-            yield
-        translating = [port for port in ports if port.protocol == "udp" and not port.relayed]
-        for version in (4, 6):
-            numbers = {port.host_port for port in translating if port.version == version}
-            if numbers:
-                self._delete_flows(partial(_is_to, numbers), f"--orig-port-dst {min(numbers)}", version)
+    async def move(self, sandbox: SandboxRecord, old: list[PublishedPort], new: list[PublishedPort]) -> None:
+        """Lead the ports `old` to another address of their container, whose record has `new` already."""
+        await self._finish(self._move(sandbox, old, new), "ports that are moved")
 
-    def _translate(self, ports: list[PublishedPort], start: int) -> None:
-        """Have the firewall lead ports to their container, those from `start` on: the others are led already."""
-        assert self._firewall is not None
+    async def _move(self, sandbox: SandboxRecord, old: list[PublishedPort], new: list[PublishedPort]) -> None:
         try:
-            self._firewall.publish(ports[start:])
+            await in_turns(self._relay(sandbox, new))
+            if self._firewall is not None:
+                await in_turns(self._move_in_turns(self._firewall, sandbox, old, new))
+                await self._firewall.settled()
+        except Conflict as error:
+            _log.debug("ports are moved no further: %s", error)
         except NftError as error:
-            _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
-            self._rebuild()
-            self._firewall.publish(ports)
-
-    def move(self, container_id: str, old: list[PublishedPort], new: list[PublishedPort]) -> None:
-        """Lead the ports `old` to another address of their container. Its record is to have `new` already."""
-        self.relay.add(container_id, (port for port in new if port.relayed))
-        if self._firewall is not None:
-            try:
-                self._firewall.move(old, new)
-            except NftError as error:
-                self._make_anew(error)
+            await self._make_anew(error)
         self._delete_flows_answered_by(old)
+
+    def _move_in_turns(
+        self, firewall: Firewall, sandbox: SandboxRecord, old: list[PublishedPort], new: list[PublishedPort]
+    ) -> Generator[None, None, None]:
+        """Yields after each piece."""
+        for start in range(0, len(new), _PIECE):
+            self._check(sandbox, new)
+            firewall.move(old[start : start + _PIECE], new[start : start + _PIECE])
+            yield
+
+    async def _finish(self, change: Coroutine[Any, Any, None], name: str) -> None:
+        """Wait for a change, which goes on alone when this is cancelled."""
+        task = asyncio.create_task(change, name=name)
+        self._changing.add(task)
+        task.add_done_callback(self._changing.discard)
+        await asyncio.shield(task)
 
     def _delete_flows_answered_by(self, ports: Iterable[PublishedPort]) -> None:
         """Have UDP clients that were led to these containers led anew."""
@@ -183,10 +211,16 @@ class PortMapper:
             if of:
                 self._delete_flows(partial(_is_answered_by, of), f"--reply-src {min(of)}", version)
 
-    def _make_anew(self, error: NftError) -> None:
-        _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
+    def _make_anew(self, error: NftError) -> asyncio.Task[None]:
+        """Begin to make the table anew, unless that is under way; `settle` waits for it."""
+        if self._making_anew is None or self._making_anew.done():
+            _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
+            self._making_anew = asyncio.create_task(self._rebuild_or_report(), name="the table that is made anew")
+        return self._making_anew
+
+    async def _rebuild_or_report(self) -> None:
         try:
-            self._rebuild()
+            await self._rebuild()
         except NftError:
             _log.exception("cannot make the firewall's table anew")
 
@@ -202,18 +236,18 @@ class PortMapper:
             if wanted:
                 self._delete_flows(partial(_is_led_elsewhere, wanted), f"--orig-port-dst {min(wanted)}", version)
 
-    def unmap_ports(self, ports: list[PublishedPort]) -> None:
-        """Undo `publish`. The container's record is not to have the ports any more."""
-        at_once(self._unmap(ports))
+    async def unmap_ports(self, ports: list[PublishedPort]) -> None:
+        """Give ports back. The container's record is not to have them any more."""
+        await self._finish(in_turns(self._unmap(ports)), "ports that are given back")
 
     def unmap_ended(self, ports: list[PublishedPort]) -> None:
-        """Undo `publish` for a container that has ended. Thousands of ports take some turns: see `settle`."""
+        """Give back the ports of a container that has ended. Thousands of them take some turns: see `settle`."""
         if len(ports) <= _PIECE:
             at_once(self._unmap(ports))
             return
         unmapping = asyncio.create_task(in_turns(self._unmap(ports)), name="ports that are given back")
-        self._unmapping.add(unmapping)
-        unmapping.add_done_callback(self._unmapping.discard)
+        self._changing.add(unmapping)
+        unmapping.add_done_callback(self._changing.discard)
 
     def _unmap(self, ports: list[PublishedPort]) -> Generator[None, None, None]:
         """Yields after each piece."""
@@ -249,8 +283,12 @@ class PortMapper:
 
     async def settle(self) -> None:
         """Wait until all ports are given back, and no flow follows any more what the maps said before."""
-        if self._unmapping:
-            await asyncio.wait(self._unmapping)
+        while self._changing:
+            await asyncio.wait(self._changing)
+        if self._making_anew is not None:
+            await asyncio.wait((self._making_anew,))
+        if self._firewall is not None:
+            await self._firewall.settled()
         while self._deleting is not None and not self._deleting.done():
             await asyncio.shield(self._deleting)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,37 +51,64 @@ class Publishing:
         return found
 
     async def publish(self, sandbox: SandboxRecord) -> None:
-        """Publish a new sandbox's ports, on its record. Raises SystemFault in docker's words, and Conflict."""
+        """Publish a new sandbox's ports, on its record. Raises SystemFault in docker's words, and Conflict.
+
+        Whatever is raised, the record has those that are taken.
+        """
         leading = self._leading(sandbox)
         if leading:
             with _naming(sandbox, leading):
-                await self._mapper.publish_new(sandbox, *_where(leading))
+                sandbox.published, sandbox.ports = await self._mapper.allocate(sandbox.wishes, *_where(leading))
+                await self._mapper.lead(sandbox, sandbox.published)
 
-    def follow(self, sandbox: SandboxRecord) -> None:
+    async def follow(self, sandbox: SandboxRecord) -> None:
         """Save a sandbox whose endpoints have changed; its ports on the host follow the endpoints that lead out now.
 
-        Raises SystemFault and Conflict when they cannot, as the container had none so far, or of one family only.
+        Raises SystemFault and Conflict when they cannot, as the container had none so far, or of one family only: then
+        it has the endpoints that it had.
         """
         leading, before = self._leading(sandbox), sandbox.published
         if before and leading and self._can_move(before, leading):
             moved = [msgspec.structs.replace(port, container_ip=leading[port.version].address) for port in before]
             self._store.save_sandbox(msgspec.structs.replace(sandbox, published=moved))
             if moved != before:
-                self._mapper.move(sandbox.container_id, before, moved)
+                await self._mapper.move(sandbox, before, moved)
             return
-        ports: PortMap = dict.fromkeys(sandbox.ports)
-        bare = msgspec.structs.replace(sandbox, published=[], ports=ports)
-        if before or not leading:
-            self._store.save_sandbox(bare)
-            self._mapper.unmap_ports(before)
+        had = self._store.sandboxes[sandbox.sandbox_id]
+        bare: PortMap = dict.fromkeys(sandbox.ports)
+        self._store.save_sandbox(msgspec.structs.replace(sandbox, published=[], ports=bare))
+        if before:
+            await self._mapper.unmap_ports(before)
         if leading:
-            with _naming(sandbox, leading):
-                published, ports = self._mapper.publish(sandbox.container_id, sandbox.wishes, *_where(leading))
             try:
-                self._store.save_sandbox(msgspec.structs.replace(bare, published=published, ports=ports))
+                with _naming(sandbox, leading):
+                    await self._publish_again(sandbox, leading)
             except BaseException:
-                self._mapper.unmap_ports(published)
+                self._change(sandbox.sandbox_id, endpoints=had.endpoints, published=[], ports=bare)
                 raise
+
+    async def _publish_again(self, sandbox: SandboxRecord, leading: dict[int, _Leading]) -> None:
+        """Publish the ports of a sandbox that has none. Raises as `publish` does; then it has none."""
+        published, ports = await self._mapper.allocate(sandbox.wishes, *_where(leading))
+        if not published and not any(ports.values()):
+            return
+        if not self._change(sandbox.sandbox_id, published=published, ports=ports):
+            await self._mapper.unmap_ports(published)
+            return
+        try:
+            await self._mapper.lead(sandbox, published)
+        except BaseException:
+            if self._change(sandbox.sandbox_id, published=[], ports=dict.fromkeys(ports)):
+                await self._mapper.unmap_ports(published)
+            raise
+
+    def _change(self, sandbox_id: str, **members: Any) -> bool:
+        """Change a sandbox's record as it is now; False when the container has ended."""
+        sandbox = self._store.sandboxes.get(sandbox_id)
+        if sandbox is None:
+            return False
+        self._store.save_sandbox(msgspec.structs.replace(sandbox, **members))
+        return True
 
     @staticmethod
     def _can_move(before: list[PublishedPort], leading: dict[int, _Leading]) -> bool:

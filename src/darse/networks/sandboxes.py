@@ -308,9 +308,10 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise Conflict("the container has ended meanwhile")
-        self._publishing.follow(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
-        self._reaper.settled(endpoint)
-        self._own(endpoint, sandbox_id)
+        await self._publishing.follow(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+        if sandbox_id in self._store.sandboxes:  # or it has ended meanwhile, with this endpoint
+            self._reaper.settled(endpoint)
+            self._own(endpoint, sandbox_id)
 
     async def _end(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """Undo what `_endpoint` and `_join` have begun."""
@@ -390,7 +391,7 @@ class Sandboxes:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
         sandbox = msgspec.structs.replace(sandbox, endpoints=[one for one in endpoints if one is not endpoint])
         self._reaper.expect(endpoint)
-        self._publishing.follow(sandbox)
+        await self._publishing.follow(sandbox)
         self.owners.pop(endpoint.link, None)
         netns, failure = None, None
         with contextlib.suppress(SandboxGone):  # the kernel takes its interfaces

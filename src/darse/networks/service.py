@@ -96,8 +96,9 @@ class NetworkService:
         self._registry = DriverRegistry(drivers, (ipam, NullIPAM()), plugins)
         self._drivers, self._ipams = self._registry.networks, self._registry.ipams
         self._addresses = EndpointAddresses(self._ipams)
-        self._nft = Nftables() if config.iptables else None
-        self._firewall = Firewall(self._nft, config.nft_table) if self._nft is not None else None
+        # One that changes rules, also in a thread, and one that looks meanwhile.
+        self._nft = (Nftables(), Nftables()) if config.iptables else None
+        self._firewall = Firewall(*self._nft, config.nft_table) if self._nft is not None else None
         self._host = HostNetworks(config, self.store, self._registry, self._bridges, ipam, self._firewall)
         rebuild, sandboxes = self._host.rebuild_firewall, self.store.sandboxes
         self._mapper = PortMapper(config, self._firewall, rebuild, sandboxes, self._find_process)
@@ -141,7 +142,7 @@ class NetworkService:
         """
         self._host.forward()
         # Before anything is made, so that no change after that goes unnoticed.
-        table = TableNotices(self._config.nft_table, self._nft.address()) if self._nft is not None else None
+        table = TableNotices(self._config.nft_table, self._nft[0].address()) if self._nft is not None else None
         self.healer.listen(table, forwards=self._config.ip_forward)
         self._host.find_rules()
         self.store.repair(copies, PREDEFINED)
@@ -159,7 +160,7 @@ class NetworkService:
         for record in self.store:
             if record.bridge:
                 self._bridges.unplug_orphans(record, self._sandboxes.owners)
-        self._host.rebuild_firewall()
+        await self._host.rebuild_firewall()
         await self._host.begin()
         self._started = True
         self.healer.start()
@@ -186,8 +187,8 @@ class NetworkService:
             found += checks.open_ports(sandboxes, self._host.other_firewall, self._firewall.owner_table)
         return [*found, *self._mapper.relay.examine()]
 
-    def _heal_firewall(self) -> None:
-        self._host.rebuild_firewall()
+    async def _heal_firewall(self) -> None:
+        await self._host.rebuild_firewall()
         self._mapper.delete_untranslated_flows(self._host.published())
 
     def default_bridge(self) -> NetworkRecord | None:
@@ -205,8 +206,8 @@ class NetworkService:
         await self._mapper.close()
         self._thread.close()
         self._registry.close()
-        if self._nft is not None:
-            self._nft.close()
+        for nft in self._nft or ():
+            nft.close()
 
     async def remove_networks_from_host(self) -> None:
         """See `HostNetworks.remove_all`."""

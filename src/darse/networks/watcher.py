@@ -45,7 +45,7 @@ class Healer:
         pool: NetnsPool,
         locks: KeyedLocks,
         running: StackHolders,
-        rebuild_table: Callable[[], None],
+        rebuild_table: Callable[[], Awaitable[None]],
         look_for_flow_tables: Callable[[], None],
     ) -> None:
         """`rebuild_table` makes the firewall's table anew; `look_for_flow_tables` adapts bridges to them."""
@@ -161,7 +161,7 @@ class Healer:
         self._backoffs.setdefault(thing, Backoff()).note(now)
 
     async def _heal_table(self, why: str) -> None:
-        self._rebuild_table()
+        await self._rebuild_table()
         self._repaired(_TABLE)
         _log.warning("%s made anew: %s", _TABLE, why)
 

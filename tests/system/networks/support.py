@@ -6,7 +6,9 @@ and use them from outside, and need no programs in them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import gc
 import hashlib
 import ipaddress
 import os
@@ -14,6 +16,7 @@ import secrets
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -236,6 +239,38 @@ class Host:
         await self.stop()
         assert not [link for link in os.listdir("/sys/class/net") if self.instance in link]
         assert self.instance not in tables()
+
+
+class Turns:
+    """How long each turn of the event loop takes while this is open, by its own processor time: that is not changed by
+    other work on the machine.
+    """
+
+    def __init__(self) -> None:
+        self._taken: list[float] = []
+
+    async def __aenter__(self) -> Turns:
+        gc.collect()
+        gc.freeze()  # what the tests before have left would be looked through again and again
+        self._measuring = asyncio.create_task(self._measure())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._measuring.cancel()
+        await asyncio.gather(self._measuring, return_exceptions=True)
+        gc.unfreeze()
+
+    async def _measure(self) -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            self._taken.append(time.thread_time() - began)
+
+    def longest(self) -> float:
+        """The longest turn since the last call, in seconds."""
+        longest = max(self._taken)
+        self._taken.clear()
+        return longest
 
 
 def tables() -> str:

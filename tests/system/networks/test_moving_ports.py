@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
 from collections.abc import Awaitable, Callable
 
 import pytest
-from tests.system.networks.support import Host, ask, host_port, is_shut
+from tests.system.networks.support import Host, Turns, ask, host_port, is_shut
 
 from darse.core.errors import SystemFault
 from darse.networks.model import Holder
+from darse.wire.host_config import PortBinding
 from darse.wire.networks import EndpointSettings
 
+# A single step of it is one of SQLite's: a record of some hundred thousand bytes.
+LONGEST_TURN_SECONDS = 0.1
 Connect = Callable[..., Awaitable[None]]
 
 
@@ -125,3 +130,35 @@ async def test_a_port_that_another_took_meanwhile_refuses_the_connection(
     assert host.service.sandbox("web").endpoints == []  # type: ignore[union-attr]
     host.serve(other)
     assert ask(None, "127.0.0.1", port).startswith("other ")
+
+
+async def test_thousands_of_ports_move_and_come_back_and_hold_up_nobody(
+    host: Host, holder: Callable[[str], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    await host.network("two")
+    ports = {f"{port}/tcp": [PortBinding("", "")] for port in range(80, 5080)}
+    web = await host.sandbox("web", ports=ports)
+    host.serve(web)
+    held = Holder(holder(web.path), os.getpid())
+    host.running["web"] = held.pid
+    first = web.record.ports["80/tcp"]
+    assert first is not None
+    port = int(first[0].HostPort)
+    longest = {}
+    async with Turns() as turns:
+        for round_ in range(2):
+            await host.service.connect("two", "web", held, EndpointSettings(GwPriority=1))
+            longest["connect", round_] = turns.longest()
+            assert ask(None, "127.0.0.1", port).startswith("web ")
+            await host.service.disconnect("two", "web", held)
+            longest["disconnect", round_] = turns.longest()
+            assert ask(None, "127.0.0.1", port).startswith("web ")
+            subprocess.run(["nft", "delete", "table", "ip", host.config.nft_table], check=True)
+            async with asyncio.timeout(20):
+                while caplog.text.count("the firewall's table made anew") <= round_:
+                    await asyncio.sleep(0.002)
+            longest["repair", round_] = turns.longest()
+            assert ask(None, "127.0.0.1", port).startswith("web ")
+    print({f"{what} {round_}": f"{taken * 1000:.0f} ms" for (what, round_), taken in longest.items()})
+    for what in ("connect", "disconnect", "repair"):
+        assert min(longest[what, 0], longest[what, 1]) <= LONGEST_TURN_SECONDS, longest

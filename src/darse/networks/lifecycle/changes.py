@@ -118,7 +118,7 @@ class NetworkChanges:
                 await driver.create_network(record)
             except OSError as error:
                 raise SystemFault(f"cannot set up network {record.name}: {reason(error)}") from error
-            self._host.rebuild_firewall()
+            await self._host.rebuild_firewall()
             undo.push_async_callback(self._host.dismiss, record)
             await self._host.admit(record)
             await self._keep_internal(record)
@@ -154,13 +154,13 @@ class NetworkChanges:
         # Rules before the bridge, as in HostNetworks.remove_all.
         self._store.hide(record)
         try:
-            self._host.rebuild_firewall()
+            await self._host.rebuild_firewall()
             if driver is not None:
                 await driver.delete_network(record)
             await self._host.dismiss(record)
         except (OSError, EngineError) as error:
             self._store.unhide(record)
-            self._host.rebuild_firewall()
+            await self._host.rebuild_firewall()
             if isinstance(error, EngineError):
                 raise
             raise SystemFault(f"cannot remove network {record.name}: {reason(error)}") from error
@@ -172,7 +172,7 @@ class NetworkChanges:
             self._store.unhide(record)
             await self._host.restore_or_report(record)
             await self._host.admit(record)
-            self._host.rebuild_firewall()
+            await self._host.rebuild_firewall()
             raise
         ipam = self._registry.ipams.get(record.ipam_driver)
         if ipam is not None and not record.config_only:

@@ -121,11 +121,11 @@ class HostNetworks:
         """The ports of the host that lead to containers."""
         return [port for sandbox in self._store.sandboxes.values() for port in sandbox.published]
 
-    def rebuild_firewall(self) -> None:
+    async def rebuild_firewall(self) -> None:
         """Make all rules anew, from the records. Raises NftError."""
         if self._firewall is not None:
             self._firewall.leads_loopback = not self._bridges.programs.refused
-            self._firewall.rebuild([record for record in self._store if record.bridge], self.published())
+            await self._firewall.rebuild(lambda: ([one for one in self._store if one.bridge], self.published()))
 
     def look_for_flow_tables(self) -> None:
         """Have the bridges' programs as the host's flow tables need them, see drivers/bridge_programs.py."""
@@ -159,6 +159,7 @@ class HostNetworks:
         The rules go first: with the bridge a subnet is free for others, whose packets they are no business of.
         """
         if self._firewall is not None:
+            await self._firewall.settled()
             self._firewall.remove_table()
         for record in self._store:
             driver = self._registry.networks.get(record.driver)
@@ -176,3 +177,5 @@ class HostNetworks:
     async def close(self) -> None:
         """Follow firewalld no longer; everything stays for the containers that run."""
         await self._firewalld.close()
+        if self._firewall is not None:
+            await self._firewall.settled()
