@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from darse.core.errors import Conflict, EngineError, InvalidParameter
 from darse.networks.interfaces import VERSIONS
-from darse.networks.ipam import DefaultIPAM, IPAMDriver, mac_for
+from darse.networks.ipam import IPAMDriver, mac_for
 from darse.networks.model import Endpoint, NetworkRecord, SubnetPool
 from darse.wire.networks import EndpointSettings
 
@@ -82,9 +82,9 @@ class EndpointAddresses:
                 await driver.release_address(pool, address)
 
     def release_now(self, record: NetworkRecord, endpoint: Endpoint) -> None:
-        """As `release`, at once, of the engine's own driver."""
+        """As `release`, at once, with drivers that keep nothing outside of the engine."""
         driver = self._drivers.get(record.ipam_driver)
-        if isinstance(driver, DefaultIPAM):
+        if driver is not None:
             for pool, address in _leases(record, endpoint):
                 driver.release_address_now(pool, address)
 

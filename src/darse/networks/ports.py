@@ -16,6 +16,7 @@ import os
 import re
 import socket
 from collections.abc import Callable, Generator, Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 from darse.core.errors import InvalidParameter, SystemFault
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 _KEY = re.compile(r"(?P<port>[0-9]{1,5})(/(?P<protocol>tcp|udp|sctp))?\Z")
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(-(?P<last>[0-9]{1,5}))?\Z")
 _EPHEMERAL = range(32768, 61000)
+# Ports of a range of whom an error names the containers.
+_MOST_NAMED = 20
 # As Go words them; scripts look for the first.
 _REASONS = {errno.EADDRINUSE: "address already in use", errno.EADDRNOTAVAIL: "cannot assign requested address"}
 #: Every address of the host, by family.
@@ -108,6 +111,13 @@ def _bindings(ports: Iterable[PublishedPort]) -> Iterable[PortBinding]:
 
 def _key(port: PublishedPort) -> _Key:
     return port.protocol, port.host_port, port.host_ip
+
+
+def _unmapped(address: str) -> str:
+    """An IPv4 address that is written as one of IPv6 (::ffff:127.0.0.1) as what it is: so docker takes it, too."""
+    parsed = ipaddress.ip_address(address) if ":" in address else None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return str(mapped) if mapped is not None else address
 
 
 def _freedom(binding: PortBinding) -> int:
@@ -301,6 +311,7 @@ class PortAllocator:
         return [port for _, ports in sorted(found.items()) for port in ports], shown
 
     def _host_addresses(self, asked: str, default: str, target: Target) -> list[tuple[str, str]]:
+        asked = _unmapped(asked)
         if not self._userland_proxy and ":" in asked and asked not in ANY and not target[6]:
             _log.warning("ports at %s lead nowhere: the container has no IPv6 and the userland proxy is off", asked)
             return []
@@ -324,7 +335,16 @@ class PortAllocator:
             f"Bind for {host_ip}:{binding.HostPort or '0'} failed: all ports are allocated"
             if len(candidates) == 0
             else f"Bind for {host_ip}:{binding.HostPort} failed: port is already allocated"
+            + self._holders(protocol, host_ip, candidates)
         )
+
+    def _holders(self, protocol: str, host_ip: str, numbers: Iterable[int]) -> str:
+        """Which containers have ports of a range, for the text of an error."""
+        found = (self._owner(protocol, host_ip, number) for number in islice(numbers, _MOST_NAMED))
+        names = list(dict.fromkeys(name for name in found if name))
+        if not names:
+            return ""
+        return f" (container {names[0]} has it)" if len(names) == 1 else f" (containers {', '.join(names)} have them)"
 
     def _take_all(self, ports: list[PublishedPort], *, certain: bool) -> str:
         """Take all of these ports or none; return why not, in docker's words. Raises SystemFault for the address."""

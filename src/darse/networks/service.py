@@ -96,7 +96,6 @@ class NetworkService:
         self._registry = DriverRegistry(drivers, (ipam, NullIPAM()), plugins)
         self._drivers, self._ipams = self._registry.networks, self._registry.ipams
         self._addresses = EndpointAddresses(self._ipams)
-        # One that changes rules, also in a thread, and one that looks meanwhile.
         self._nft = (Nftables(), Nftables()) if config.iptables else None
         self._firewall = Firewall(*self._nft, config.nft_table) if self._nft is not None else None
         self._host = HostNetworks(config, self.store, self._registry, self._bridges, ipam, self._firewall)

@@ -282,6 +282,30 @@ def test_the_container_that_has_a_port_is_named(free: int) -> None:
     allocator.close()
 
 
+@pytest.mark.parametrize(
+    ("owners", "named"),
+    [
+        ({42200: "web"}, r" \(container web has it\)"),
+        ({42200: "web", 42201: "web"}, r" \(container web has it\)"),
+        ({42200: "web", 42201: "db"}, r" \(containers web, db have them\)"),
+        ({}, ""),
+    ],
+)
+def test_the_containers_that_have_a_range_are_named(owners: dict[int, str], named: str) -> None:
+    allocator = PortAllocator("0.0.0.0", "", lambda protocol, ip, number: owners.get(number, ""))
+    for _ in range(2):
+        publish(allocator, "42200-42201", key="80/sctp")
+    with pytest.raises(SystemFault, match=f"failed: port is already allocated{named}$"):
+        publish(allocator, "42200-42201", key="80/sctp")
+    allocator.close()
+
+
+def test_an_address_of_ipv4_written_as_one_of_ipv6_is_that_of_ipv4(allocator: PortAllocator, free: int) -> None:
+    assert publish(allocator, free, "::ffff:127.0.0.1") == f"127.0.0.1:{free}"
+    with pytest.raises(SystemFault, match=f"127.0.0.1:{free} failed: port is already allocated"):
+        publish(allocator, free, "127.0.0.1")
+
+
 def test_who_has_a_port_of_one_family_is_not_who_has_that_of_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine has the port's IPv4 half itself when the other one is refused."""
     monkeypatch.setattr(socket_owners, "_SECONDS", 30)

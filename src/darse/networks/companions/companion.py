@@ -36,6 +36,8 @@ class Companion:
         self._synchronized = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._ending = False
+        #: Whether the process was just started: it has nothing of what is desired, and nothing else.
+        self._fresh = False
         self._children: set[asyncio.Task[None]] = set()
 
     def _is_needed(self) -> bool:
@@ -95,8 +97,11 @@ class Companion:
                 # One that has handed over may still serve connections; of one that was killed nothing is left.
                 return None
             self._follow(await executors.kernel.run(self._process.start))
-            connection = CompanionConnection(self._process.connect(), self._name)
             _log.info("the %s was started", self._name)
+            # It is of this version; what it is sent from now on waits in its socket while the program is loaded.
+            self._fresh = True
+            return CompanionConnection(self._process.connect(), self._name)
+        self._fresh = False
         try:
             hello = await connection.call({"do": "hello"})
             if hello["version"] != self._process.version:

@@ -72,13 +72,15 @@ class CompanionProcess:
     def start(self) -> int:
         """Start a process, in place of those that are left of one that was killed; return its pid. Raises OSError."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.kill()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             (self._directory / _CONTROL).unlink(missing_ok=True)
             with self._address() as address:
                 listener.bind(address)
             listener.listen(_BACKLOG)
-            return self._spawn("listen", listener)
+            started = self._spawn("listen", listener)
+        # While the program is loaded: on a busy host it takes a while to look through all processes.
+        self.kill(but=started)
+        return started
 
     def succeed(self, predecessor: socket.socket) -> int:
         """Start a process that takes over from the one at the other end of `predecessor`; return its pid."""
@@ -99,11 +101,14 @@ class CompanionProcess:
         finally:
             os.close(descriptor)
 
-    def kill(self) -> None:
-        """End all processes: a worker whose supervisor was killed serves on, and holds the sockets. Blocks."""
+    def kill(self, but: int = 0) -> None:
+        """End all processes but one: a worker whose supervisor was killed serves on, and holds the sockets. Blocks."""
         control = str(self._directory / _CONTROL)
         for entry in os.listdir("/proc"):
-            if not entry.isdigit() or control not in (command := command_of(int(entry))) or self._start not in command:
+            if not entry.isdigit() or int(entry) == but:
+                continue
+            command = command_of(int(entry))
+            if control not in command or self._start not in command:
                 continue
             with contextlib.suppress(ProcessLookupError):
                 process = Process(int(entry))

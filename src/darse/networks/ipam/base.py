@@ -61,6 +61,9 @@ class IPAMDriver(Protocol):
     async def release_address(self, pool: SubnetPool, address: str) -> None:
         """Take an address back; fine when it is nobody's."""
 
+    def release_address_now(self, pool: SubnetPool, address: str) -> None:
+        """As `release_address`, at once, unless leases are kept outside: those are taken back by that alone."""
+
     def restore_address(self, pool: SubnetPool, address: str) -> None:
         """Note an address that a running container has, when the engine starts."""
 

@@ -82,7 +82,7 @@ class DefaultIPAM:
         self.release_address_now(pool, address)
 
     def release_address_now(self, pool: SubnetPool, address: str) -> None:
-        """As `release_address`, at once."""
+        """See `IPAMDriver`."""
         allocator = self._pools.get(pool.subnet)
         if allocator is not None:
             allocator.release(ipaddress.ip_address(address))

@@ -31,6 +31,9 @@ class NullIPAM:
     async def release_address(self, pool: SubnetPool, address: str) -> None:
         """Nobody has it."""
 
+    def release_address_now(self, pool: SubnetPool, address: str) -> None:
+        """Nobody has it."""
+
     def restore_address(self, pool: SubnetPool, address: str) -> None:
         """Nobody has it."""
 

@@ -164,6 +164,9 @@ class RemoteIPAM:
         """See `IPAMDriver`."""
         await self._call("ReleaseAddress", {"PoolID": pool.id, "Address": address}, _Nothing)
 
+    def release_address_now(self, pool: SubnetPool, address: str) -> None:
+        """The plugin keeps it."""
+
     def restore_address(self, pool: SubnetPool, address: str) -> None:
         """As `restore_pool`."""
         if pool.id in self._restored:

@@ -62,6 +62,7 @@ class PortRelay(Companion):
         #: Of what is desired, the ports that a program of the host has, and why they are not served.
         self._lost: dict[str, str] = {}
         self._retry: asyncio.TimerHandle | None = None
+        self._closing = False
 
     def start(self, ports: Iterable[tuple[PublishedPort, str]]) -> None:
         """Find what runs of an engine before this one, and have it serve ports of containers, by id."""
@@ -112,7 +113,7 @@ class PortRelay(Companion):
             if id_ not in self._lost:
                 _log.error("port %s does not lead to its container: %s", id_, error.strerror)
             self._lost[id_] = f"does not lead to its container: {(error.strerror or '').lower()}"
-            if self._retry is None:
+            if self._retry is None and not self._closing:
                 self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._open_lost)
             return False
         if self._lost.pop(id_, None) is not None:
@@ -127,6 +128,7 @@ class PortRelay(Companion):
                 self._set(self._connection, port, container_id).add_done_callback(_report)
 
     async def close(self) -> None:
+        self._closing = True
         if self._retry is not None:
             self._retry.cancel()
         await super().close()
@@ -176,7 +178,7 @@ class PortRelay(Companion):
             os.close(pidfd)
 
     async def _synchronize(self, connection: CompanionConnection) -> None:
-        held = await self._held(connection)
+        held = set() if self._fresh else await self._held(connection)
         calls = [connection.call({"do": "drop", "id": id_}) for id_ in held - self._ports.keys()]
         for number, id_ in enumerate(list(self._ports)):
             if number % _AT_ONCE == 0:
