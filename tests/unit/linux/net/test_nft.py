@@ -20,16 +20,15 @@ def somebody_elses() -> Iterator[int]:
     os.close(writing)
 
 
-def test_a_number_that_is_no_socket_any_more_leaves_no_descriptor(
-    monkeypatch: pytest.MonkeyPatch, somebody_elses: int
-) -> None:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as netlink:
-        # Each was a socket when it was looked at, and is something else when it is opened.
-        monkeypatch.setattr(os, "readlink", lambda _: "socket:[1]")
+def test_only_a_socket_of_netfilter_is_taken_for_the_librarys(somebody_elses: int) -> None:
+    route, netfilter = 0, 12
+    with (
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, route) as other,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, netfilter) as wanted,
+    ):
         before = len(os.listdir("/proc/self/fd"))
-        found = nft._netlink_sockets()
-        assert netlink.fileno() in found
-        assert somebody_elses not in found
+        numbers = (wanted.fileno(), other.fileno(), somebody_elses, 1 << 20)
+        assert [nft._is_netfilter_socket(number) for number in numbers] == [True, False, False, False]
         assert len(os.listdir("/proc/self/fd")) == before
 
 
