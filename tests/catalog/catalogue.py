@@ -58,6 +58,9 @@ IMAGES = (
     _image("wordpress", "latest 6 6.1"),
     _image("node", "latest 20 20-alpine"),
     _image("registry", "latest 2"),
+    _image("golang", "latest 1 1.19"),
+    _image("eclipse-temurin", "17-jre"),
+    _image("maven", "latest 3 3-eclipse-temurin-17"),
 )
 SMALL = tuple(image.name for image in IMAGES if image.small)
 _PLATFORM = {"os": "linux", "architecture": ARCHITECTURE}
