@@ -11,7 +11,21 @@ import shutil
 import socket
 import sys
 
-from bench import builds, command, compose, copies, images, logs, names, networks, observing, registry, starts, volumes
+from bench import (
+    buildkit,
+    builds,
+    command,
+    compose,
+    copies,
+    images,
+    logs,
+    names,
+    networks,
+    observing,
+    registry,
+    starts,
+    volumes,
+)
 from bench.disk import fresh_disk
 from bench.engines import BenchEngine, Darsed, Dockerd
 from bench.measure import IMAGE, chosen, measure, remove_all, report
@@ -28,7 +42,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         metavar="PATTERN",
-        help="take only the measurements whose names match, as `exec*`; `darse`, `compose`: our own command's",
+        help="take only the measurements whose names match, as `exec*`; `darse`, `compose`, `buildkit`: a table alone",
     )
     options = parser.parse_args()
     if shutil.which("docker") is None:
@@ -54,6 +68,8 @@ def main() -> int:
             met &= command.command(engines[0], max(30, options.rounds))
         if options.only in (None, "compose"):
             met &= compose.compose(engines[0], options.rounds)
+        if options.only in (None, "buildkit"):
+            met &= buildkit.buildkit(engines[0], options.rounds)
         if options.only is None:
             breakdown(engines[0])
     if options.json:
