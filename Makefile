@@ -68,6 +68,7 @@ test-heavy: root setup-test  ## the long ones: many crashes, many requests, a cl
 	@$(PYTEST) -m heavy tests
 
 test-guest: root setup-test  ## system tests in a guest with systemd, cgroup v2 and AppArmor
+	@$(PYTHON) setup/machine.py package
 	@$(BIN)/python tests/support/guest.py
 
 lint: setup-test ## format, lint, types, layering, language

@@ -2,7 +2,7 @@
 
 Most users' hosts are like that; build machines often are not. The machine is made by a program outside of this
 repository: the environment's DARSE_GUEST_VM names it (the default is beside the checkout). The repository is shown to
-it read-only, with its virtual environment.
+it read-only, with its virtual environment. What installs darse has a machine of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld"
 # What differs there: links, firewalld, resources, confinement, init, checkpoints, the way back after a restart;
 # and the basics.
 TESTS = (
-    "tests/system/host",
+    "tests/system/host/test_systemd_host.py",
     "tests/system/networks/test_macvlan.py",
     "tests/system/networks/test_reachability_of_drivers.py",
     "tests/system/networks/test_firewalld.py",
@@ -34,27 +34,19 @@ TESTS = (
     "tests/system/security/test_namespaces.py",
     "tests/system/security/test_shifted_layers.py",
 )
-PACKAGES_SHOWN = "build/guest-packages"
+# Ways to install: each on a machine that nothing else was done to.
+INSTALLATIONS = ("tests/system/host/test_package.py",)
+PACKAGES_SHOWN = REPOSITORY / "build" / "guest-packages"
 # The whole takes half an hour where the processor is emulated. What has not begun when the time is up is not begun.
 SECONDS = 3000
 _TEST_SECONDS = 400
 _REPORT_SECONDS = 300
-# The programs of a virtual environment name their interpreter by its path, so the repository is shown at its own.
-SCRIPT = f"""
-export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
-# An emulated processor is some twenty times slower.
-export DARSE_TEST_THROWAWAY=1 DARSE_TEST_READY_SECONDS=300 DARSE_TEST_STALL_MS=2000
-mkdir -p {REPOSITORY} && mount --bind /mnt/share {REPOSITORY} && cd {REPOSITORY}
-if [ -d {PACKAGES_SHOWN} ]; then export DARSE_TEST_PACKAGES={REPOSITORY}/{PACKAGES_SHOWN}; fi
-export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
-exec .venv/bin/python -m pytest -v -p no:cacheprovider --durations 10 --timeout {_TEST_SECONDS} \
-    --session-timeout {SECONDS} "$@"
-"""
+_OPTIONS = ("-v", "--durations=10", f"--timeout={_TEST_SECONDS}", f"--session-timeout={SECONDS}")
 
 
 def _build_packages() -> None:
     """Have two Debian packages in `build`: the tree's, and one that differs from it in the commit, and is newer."""
-    directory = REPOSITORY / PACKAGES_SHOWN
+    directory = PACKAGES_SHOWN
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     build = [sys.executable, str(REPOSITORY / "setup" / "deb.py"), "--output", str(directory)]
@@ -83,6 +75,14 @@ def _show_client() -> None:
         shutil.copy2(installed, shown)
 
 
+def _run(program: Path, *arguments: str) -> int:
+    """Have pytest run in a guest that nothing was done to; what it ended with."""
+    script = f'exec sh /mnt/share/tests/support/guest_session.sh {REPOSITORY} "$@"'
+    limit = str(SECONDS + _TEST_SECONDS + _REPORT_SECONDS)
+    command = ["run", "--share", str(REPOSITORY), "--timeout", limit, "--", "sh", "-c", script, "sh", *arguments]
+    return subprocess.run([sys.executable, program, *command, *_OPTIONS], check=False).returncode
+
+
 def main() -> int:
     """Run the tests given as arguments, or the usual ones; each is told as it ends.
 
@@ -95,16 +95,19 @@ def main() -> int:
             "a command in a Debian guest with systemd (guest-vm run --share DIR -- COMMAND).\n"
         )
         return 2
-    status = subprocess.run([sys.executable, program, "status"], capture_output=True, text=True, check=False)
-    if "absent" in status.stdout:
+    status = subprocess.run([sys.executable, program, "status"], capture_output=True, text=True, check=False).stdout
+    if "absent" in status:
         subprocess.run([sys.executable, program, "build", "--include", PACKAGES], check=True)
     _show_client()
-    if not sys.argv[1:] or any("test_package" in word for word in sys.argv[1:]):
+    arguments = sys.argv[1:] or [*TESTS, *INSTALLATIONS]
+    installations = [one for one in arguments if one.startswith(INSTALLATIONS)]
+    options = [one for one in arguments if one.startswith("-")]
+    others = [one for one in arguments if one not in installations and one not in options]
+    if installations:
         _build_packages()
-    arguments = sys.argv[1:] or TESTS
-    limit = str(SECONDS + _TEST_SECONDS + _REPORT_SECONDS)
-    command = ["run", "--share", str(REPOSITORY), "--timeout", limit, "--", "sh", "-c", SCRIPT, "sh", *arguments]
-    return subprocess.run([sys.executable, program, *command], check=False).returncode
+    statuses = [_run(program, *others, *options)] if others else []
+    statuses += [_run(program, one, *options) for one in installations]
+    return max(statuses)
 
 
 if __name__ == "__main__":

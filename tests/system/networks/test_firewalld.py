@@ -7,6 +7,7 @@ out, published ports are reached from outside, and networks stay apart.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.waiting import wait_until
+from tests.system.networks.kernel import NEEDS_IPVLAN
 from tests.system.networks.support import Echo, Outside, ask, is_shut
 
 pytestmark = pytest.mark.skipif(
@@ -136,3 +138,20 @@ def test_who_has_put_a_bridge_into_a_zone_keeps_it_there(site: Site) -> None:
     assert "mine0" in sh("firewall-cmd", "--zone=drop", "--list-interfaces").split()
     assert "zone" in site.engine.log()
     docker("network", "rm", "mine").ok()
+
+
+@NEEDS_IPVLAN
+@pytest.mark.parametrize("mode", ["l3", "l3s"])
+def test_the_zone_of_the_parent_holds_for_containers_of_ipvlan_l3s(site: Site, mode: str) -> None:
+    """Packets to them pass the host's input chain, as those to the host do; that is what l3s is beside l3."""
+    outside, subnet = site.outside, f"10.35.{secrets.randbelow(250)}.0/24"
+    options = ("-d", "ipvlan", "-o", f"parent={outside.link}", "-o", f"ipvlan_mode={mode}", "--subnet", subnet)
+    site.engine.docker("network", "create", *options, "routed").ok()
+    outside.route(subnet)
+    path = site.run("inner", "--network", "routed")
+    site.servers.append(Echo(path, 80, "inner"))
+    address = site.engine.docker("inspect", "-f", "{{.NetworkSettings.Networks.routed.IPAddress}}", "inner").ok().line
+    assert site.answers(path, outside.ip, 90)
+    assert site.answers(outside.path, address, 80) == (mode == "l3")
+    sh("firewall-cmd", "--add-port=80/tcp")
+    assert site.answers(outside.path, address, 80)
