@@ -124,6 +124,10 @@ class BenchEngine:
             containers = self.docker("ps", "-aq").split()
             if containers:
                 self.docker("rm", "-f", *containers)
+        self.discard()
+
+    def discard(self) -> None:
+        """Stop, and take away what is left; containers that are on record stay in a data root that is elsewhere."""
         self.stop()
         with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
             roots = (f"{self.root}/", f"{self.exec_root}/")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import stat
 import subprocess
 import tarfile
@@ -43,13 +42,7 @@ def running_dockerd(data_root: Path | None = None) -> Iterator[Dockerd]:
         engine.start()
         yield engine
     finally:
-        engine.stop()
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            point = line.split()[4]
-            if point.startswith((f"{engine.root}/", f"{engine.exec_root}/")):
-                subprocess.run(["umount", "-l", point], check=False)
-        for root in (engine.root, engine.exec_root):
-            shutil.rmtree(root, ignore_errors=True)
+        engine.discard()
 
 
 def make_data_root(target: Path) -> None:
