@@ -68,7 +68,8 @@ PROGRAMS = {
             f"go.opentelemetry.io/collector/{module}"
             for module in ("otelcol", "receiver/otlpreceiver", "exporter/debugexporter")
         ),
-    )
+    ),
+    "cadvisor": ("v0.56.2", ("github.com/google/cadvisor",)),
 }
 PACKAGES = {"axe-core": "4", "dockerode": "4", "testcontainers": "11"}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from darse import __version__
 from darse.cli.command_line import index
 from darse.cli.command_line.completion import complete, split_line
 from darse.cli.commands.system.explain import story
@@ -225,7 +226,7 @@ def test_network_create_refuses(words: list[str], message: str) -> None:
 
 def test_version_of_the_client_asks_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["version", "--client"], {}).asked == []
-    assert capsys.readouterr().out.startswith("Client: darse\n Version:           0.")
+    assert capsys.readouterr().out.startswith(f"Client: darse\n Version:           {__version__}\n")
     run(["version", "--client", "--format", "{{.Client.Os}} {{.Server}}"], {})
     assert capsys.readouterr().out == "linux <nil>\n"
 
