@@ -15,7 +15,6 @@ import os
 import stat
 import zlib
 from _hashlib import openssl_sha256
-from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from darse.archive.errors import Damaged, shown
@@ -55,7 +54,7 @@ class TarSplitConverter:
                 kind, payload = entry["type"], a2b_base64(entry.get("payload") or "", strict_mode=True)
                 name = a2b_base64(entry["name_raw"]) if entry.get("name_raw") else os.fsencode(entry.get("name") or "")
                 size = int(entry.get("size") or 0)
-            except (ValueError, KeyError, TypeError, AttributeError, Base64Error, RecursionError) as error:
+            except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
                 raise Damaged(f"its tar-split metadata has a line that is none: {error}") from error
             if kind == _SEGMENT:
                 self._writer.raw(payload)

@@ -50,11 +50,20 @@ class BoltFile:
 
     def bucket(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield the keys and values of a bucket of the top, if there is one of this name. Raises DamagedBolt."""
-        for key, value, is_bucket in self._pairs(self._root, set()):
+        for key, value, is_bucket in self._bounded(self._pairs(self._root, set())):
             if key == name and is_bucket:
-                for found, content, further in self._bucket(value):
+                for found, content, further in self._bounded(self._bucket(value)):
                     if not further:
                         yield found, content
+
+    def _bounded(self, pairs: Iterator[tuple[bytes, bytes, bool]]) -> Iterator[tuple[bytes, bytes, bool]]:
+        """The pairs as long as they fit in the file: those of a damaged page may all be the same million bytes."""
+        left = len(self._data)
+        for key, value, is_bucket in pairs:
+            left -= len(key) + len(value)
+            if left < 0:
+                raise DamagedBolt("its keys and values are longer than the file")
+            yield key, value, is_bucket
 
     def _meta(self) -> tuple[int, int]:
         """The size of pages, and the root bucket's page: of the newer of the whole metas."""

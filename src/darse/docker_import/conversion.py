@@ -15,14 +15,15 @@ from darse.core.times import parse_time
 from darse.docker_import.records import (
     DockerContainer,
     DockerEndpoint,
+    DockerMountPoint,
     DockerNetwork,
     IPAMData,
     IPAMPool,
     decoded,
 )
-from darse.volumes.mounts import MountPlan
+from darse.volumes.mounts import MountPlan, parse_mount
 from darse.wire.containers import CreateRequest, NetworkingConfig
-from darse.wire.host_config import HostConfig
+from darse.wire.host_config import BindOptions, HostConfig, Mount
 from darse.wire.networks import IPAM, ConfigReference, EndpointSettings, IPAMConfig, NetworkCreate
 
 _GENERIC = "com.docker.network.generic"
@@ -121,17 +122,22 @@ def _mounts(found: DockerContainer, host: HostConfig) -> Iterable[MountPlan]:
         if one.Type not in ("volume", "bind") or not one.Destination:
             continue
         is_own = one.Destination not in named and one.Destination in (found.Config.Volumes or {})
-        yield MountPlan(
-            type=one.Type,
-            destination=one.Destination,
-            source=one.Source if one.Type == "bind" else "",
-            name=one.Name,
-            driver=one.Driver or ("local" if one.Type == "volume" else ""),
-            rw=one.RW,
-            propagation=one.Propagation or ("rprivate" if one.Type == "bind" else ""),
-            anonymous=one.Type == "volume" and is_own,
-            from_container=one.Destination not in named and not is_own,
+        plan = _mount(one)
+        plan.anonymous = one.Type == "volume" and is_own
+        plan.from_container = one.Destination not in named and not is_own
+        yield plan
+
+
+def _mount(one: DockerMountPoint) -> MountPlan:
+    """One mount, held to what is asked of every mount. Raises InvalidParameter."""
+    if one.Type == "bind":
+        options = BindOptions(Propagation=one.Propagation) if one.Propagation else None
+        return parse_mount(
+            Mount(Type="bind", Source=one.Source, Target=one.Destination, ReadOnly=not one.RW, BindOptions=options)
         )
+    plan = parse_mount(Mount(Type="volume", Source=one.Name, Target=one.Destination, ReadOnly=not one.RW))
+    plan.driver, plan.mode = one.Driver or "local", ""
+    return plan
 
 
 def _state(found: DockerContainer) -> RunState:

@@ -6,7 +6,7 @@ Members that are not used here are left out; `null` is the same as nothing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,8 @@ from darse.wire.containers import ContainerConfig
 from darse.wire.networks import EndpointIPAMConfig
 
 T = TypeVar("T")
+# What Go's clients can read: it is shown to them.
+_Number = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 class DockerLayer(msgspec.Struct, frozen=True):
@@ -90,8 +92,8 @@ class DockerState(msgspec.Struct, frozen=True):
     """What became of a container last."""
 
     Running: bool = False
-    Pid: int = 0
-    ExitCode: int = 0
+    Pid: _Number = 0
+    ExitCode: _Number = 0
     Error: str = ""
     OOMKilled: bool = False
     StartedAt: str = ""
@@ -117,7 +119,7 @@ class DockerEndpoint(msgspec.Struct, frozen=True):
     Links: list[str] = []
     Aliases: list[str] = []
     DriverOpts: dict[str, str] = {}
-    GwPriority: int = 0
+    GwPriority: _Number = 0
 
 
 class DockerNetworkSettings(msgspec.Struct, frozen=True):
@@ -135,7 +137,7 @@ class DockerContainer(msgspec.Struct, frozen=True):
     Image: str = ""
     Driver: str = ""
     OS: str = "linux"
-    RestartCount: int = 0
+    RestartCount: _Number = 0
     HasBeenStartedBefore: bool = False
     HasBeenManuallyStopped: bool = False
     State: DockerState = DockerState()

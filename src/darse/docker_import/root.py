@@ -36,7 +36,8 @@ from darse.docker_import.records import (
 )
 from darse.image_spec.digests import digest_of
 from darse.images.model import parse_config
-from darse.linux.fs.files import open_regular, read_regular
+from darse.linux.fs.files import open_regular
+from darse.volumes.mounts import check_volume_name
 from darse.wire.host_config import HostConfig
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ _NETWORK_KEY = re.compile(rb"docker/network/v1\.0/network/[^/]+/")
 # libkv puts the index of the change before each value.
 _INDEX = 8
 _OPTIONS = "opts.json"
+# Of one of docker's documents: the names of fifty thousand images are less.
+_MOST_BYTES = 16 << 20
 
 
 class DockerRoot:
@@ -85,7 +88,8 @@ class DockerRoot:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise Conflict(
-                    f"a dockerd runs on {self.path}: stop it first (systemctl stop docker.socket docker.service)"
+                    f"a dockerd runs on {self.path}: stop it first (systemctl stop docker.socket docker.service); "
+                    "or another import of it goes on"
                 ) from None
             yield
         finally:
@@ -147,6 +151,8 @@ class DockerRoot:
 
     def volume(self, name: str, record: bytes) -> DockerVolume:
         """Read a volume; `record` may be empty, for volumes of old engines have none."""
+        # Names of records are text that nobody has checked, and a path is made of it.
+        check_volume_name(name)
         directory = self.path / "volumes" / name
         known = decoded(record or b"{}", dict[str, object], f"the record of volume {name}")
         options = directory / _OPTIONS
@@ -231,13 +237,23 @@ def _names(directory: Path) -> list[str]:
         return sorted(os.listdir(directory))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise _unreadable(directory, error) from error
 
 
 def _read(path: Path) -> bytes:
     try:
-        return read_regular(path)
+        with open(path, "rb", opener=open_regular) as file:
+            found = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise InvalidParameter(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise _unreadable(path, error) from error
+    if len(found) > _MOST_BYTES:
+        raise InvalidParameter(f"{path} is damaged: it has more than {_MOST_BYTES >> 20} MB")
+    return found
+
+
+def _unreadable(path: Path, error: OSError) -> InvalidParameter:
+    return InvalidParameter(f"{path} cannot be read: {(error.strerror or str(error)).lower()}")
 
 
 def _text(path: Path) -> str:

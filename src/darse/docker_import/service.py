@@ -17,7 +17,7 @@ from darse.containers import ContainerService
 from darse.containers.dependencies import Dependencies
 from darse.core import executors
 from darse.core.errors import Conflict, EngineError, Exhausted, Forbidden, InvalidParameter, SystemFault
-from darse.core.exhaustion import exhausted
+from darse.core.exhaustion import exhausted, in_words
 from darse.docker_import import conversion
 from darse.docker_import.records import DockerContainer, DockerImage, DockerNetwork
 from darse.docker_import.root import DockerRoot
@@ -75,19 +75,24 @@ class DockerImport:
             # The layers that are here already are not to vanish before the images that need them are recorded.
             async with self._context.images.lease() as lease:
                 parts = (
-                    self._look(root),
-                    self._networks(root),
-                    self._images(root, lease),
-                    self._volumes(root),
-                    self._all(root),
+                    ("container", self._look(root)),
+                    ("network", self._networks(root)),
+                    ("image", self._images(root, lease)),
+                    ("volume", self._volumes(root)),
+                    ("container", self._all(root)),
                 )
-                try:
-                    for part in parts:
+                for kind, part in parts:
+                    try:
                         async for message in part:
                             yield message
-                except Exhausted as error:
-                    # Every further object would fail by it, too.
-                    yield self._message("import", "", "", _Result(_FAILED, str(error), "make room, and import again"))
+                    except Exhausted as error:
+                        # Every further object would fail by it, too.
+                        result = _Result(_FAILED, str(error), "make room, and import again")
+                        yield self._message("import", "", "", result)
+                        break
+                    except InvalidParameter as error:
+                        # A directory of theirs cannot be read.
+                        yield self._message(kind, "", "", _Result(_FAILED, str(error)))
         yield ImportMessage(doing="done", counts=dict(self._counts), starts=self._starts)
 
     def _message(self, kind: str, id_: str, name: str, result: _Result) -> ImportMessage:
@@ -106,10 +111,11 @@ class DockerImport:
         for number, one in enumerate(objects):
             yield ImportMessage(doing=f"{kind}s", done=number, total=len(objects))
             try:
-                result = await work(one)
+                with in_words():
+                    result = await work(one)
             except Exhausted:
                 raise
-            except EngineError as error:
+            except (EngineError, OSError) as error:
                 result = _Result(_FAILED, str(error))
             yield self._message(kind, *name(one), result)
 
@@ -185,7 +191,10 @@ class DockerImport:
             yield message
         parents = {one.id: one.parent for one in images}
         kept = list(_without_steps(images, {found.Image for found, _ in self._found}))
-        ordered = list(_in_order(kept, lambda one: (one.id,), lambda one: _above(one.id, parents)))
+        # In a thread: there are as many steps as images above images.
+        ordered = await executors.storage.run(
+            lambda: list(_in_order(kept, lambda one: (one.id,), lambda one: _above(one.id, parents)))
+        )
         work = functools.partial(self._image, root, lease, parents)
         async for message in self._each("image", ordered, lambda one: (one.id, ", ".join(one.names)), work):
             yield message
@@ -314,10 +323,10 @@ def _without_steps(images: list[DockerImage], used: set[str]) -> Iterator[Docker
 
 def _above(image_id: str, parents: dict[str, str]) -> list[str]:
     """The images that an image was built on, the nearest first."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     while (image_id := parents.get(image_id, "")) and image_id not in found:
-        found.append(image_id)
-    return found
+        found[image_id] = None
+    return list(found)
 
 
 def _names_of(container: Container) -> tuple[str, str]:
@@ -330,19 +339,23 @@ def _in_order(
     """Yield each after those that it needs, by their names; where they need each other, as they come."""
     by_name = {name: number for number, one in enumerate(objects) for name in names(one)}
     done: set[int] = set()
+
+    def needed(number: int) -> Iterator[int]:
+        return iter([by_name[name] for name in needs(objects[number]) if name in by_name])
+
     for first in range(len(objects)):
-        pending = [first]
+        if first in done:
+            continue
+        # The objects that wait for one that they need, with what each still has to ask for.
+        pending = {first: needed(first)}
         while pending:
-            number = pending[-1]
-            if number in done:
-                pending.pop()
+            number = next(reversed(pending))
+            further = next((one for one in pending[number] if one not in done and one not in pending), None)
+            if further is not None:
+                pending[further] = needed(further)
                 continue
-            needed = [by_name[name] for name in needs(objects[number]) if name in by_name]
-            further = [one for one in needed if one not in done and one not in pending]
-            if further:
-                pending.append(further[0])
-                continue
-            done.add(pending.pop())
+            del pending[number]
+            done.add(number)
             yield objects[number]
 
 

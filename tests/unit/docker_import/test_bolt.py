@@ -56,6 +56,16 @@ def test_a_bucket_that_is_in_the_page_above_it(tmp_path: Path) -> None:
     assert list(file.bucket(b"others")) == []
 
 
+def test_pairs_that_are_all_the_same_bytes_are_not_read_a_thousand_times(tmp_path: Path) -> None:
+    # Each value begins at its own element, and has all that follows.
+    heads = b"".join(struct.pack("<IIII", 0, 0, 0, 16 * (20 - index)) for index in range(20))
+    page = struct.pack("<QHHI", 3, 2, 20, 0) + heads
+    many = page.ljust(_SIZE, b"\0")
+    file = written(tmp_path / "db", leaf([(b"volumes", bucket(3))], flags=1), many)
+    with pytest.raises(DamagedBolt, match="longer than the file"):
+        list(file.bucket(b"volumes"))
+
+
 def test_a_bucket_of_many_pages_in_order(tmp_path: Path) -> None:
     file = written(
         tmp_path / "db",

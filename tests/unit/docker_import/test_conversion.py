@@ -82,6 +82,32 @@ def test_mounts_that_no_option_names_are_kept_by_their_volumes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("point", "reason"),
+    [
+        ({"Destination": "/"}, "destination can't be '/'"),
+        ({"Destination": "/.."}, "destination can't be '/'"),
+        ({"Destination": "data"}, "must be absolute"),
+        ({"Destination": "/a\0b"}, "NUL"),
+        ({"Source": "../etc"}, "must be absolute"),
+        ({"Source": "/a\0b"}, "must be absolute"),
+        ({"Propagation": "sideways"}, "invalid propagation mode"),
+    ],
+)
+def test_damaged_mounts_are_refused(point: dict[str, Any], reason: str) -> None:
+    found, host = container(
+        MountPoints={"/host": {"Type": "bind", "Source": "/srv", "Destination": "/host", "RW": True, **point}}
+    )
+    with pytest.raises(InvalidParameter, match=reason):
+        conversion.adopted(found, host, fill)
+
+
+@pytest.mark.parametrize("members", [{"RestartCount": 10**30}, {"State": {"ExitCode": 10**30}}])
+def test_numbers_that_no_client_can_read_are_damaged(members: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter, match="it is damaged"):
+        container(**members)
+
+
+@pytest.mark.parametrize(
     ("state", "status", "code"),
     [
         ({}, Status.CREATED, 0),
@@ -136,3 +162,14 @@ def test_steps_of_builds_without_a_name_are_left_out() -> None:
     parents = {one.id: one.parent for one in images}
     assert _above("top", parents) == ["used", "step", "base"]
     assert _above("a", {"a": "b", "b": "a"}) == ["b", "a"]
+
+
+def test_each_of_a_long_chain_is_asked_once_for_what_it_needs() -> None:
+    asked: list[int] = []
+
+    def needs(one: int) -> list[str]:
+        asked.append(one)
+        return [str(above) for above in range(one + 1, 300)]
+
+    assert list(_in_order(list(range(300)), lambda one: (str(one),), needs)) == list(range(299, -1, -1))
+    assert len(asked) == 300
