@@ -159,7 +159,8 @@ def _no_command(words: list[str], settings: Settings) -> int:
         path = None if words[0] in index.GROUPS else plugins.find(settings, words[0])
         if path is not None:
             return plugins.run(settings, path, words[0], words[1:])
-        return unknown.refuse(words, settings)
+        asked = " ".join(words[:-1] if words[-1] in ("--help", "-h") else words)
+        return _group(asked) if asked in index.SUBGROUPS else unknown.refuse(words, settings)
     except CliError as error:
         return _fail(error)
 
@@ -222,14 +223,16 @@ def _group(name: str, group: Command | None = None) -> int:
     from darse.cli.command_line.flags import flag_lines
     from darse.cli.command_line.help_pages import fitted
 
-    usage, summary = ("COMMAND", index.GROUPS[name]) if group is None else (group.usage, group.summary)
+    summary = index.GROUPS.get(name) or index.SUBGROUPS.get(name, "")
+    usage, summary = ("COMMAND", summary) if group is None else (group.usage, group.summary)
     lines = ["", f"Usage:  darse {name} {usage}", "", summary, ""]
     if group is not None:
         lines += ["Options:", *flag_lines(group.flags), ""]
-    lines.append("Commands:")
-    for path, entry in sorted(index.COMMANDS.items()):
-        if path.startswith(f"{name} ") and not entry.hidden:
-            lines.append(f"  {path.partition(' ')[2]:<12}{entry.summary}")
+    commands = sorted((path, entry) for path, entry in index.COMMANDS.items() if not entry.hidden)
+    prefix = f"{name} "
+    shown = {path.removeprefix(prefix): one.summary for path, one in commands if path.startswith(prefix)}
+    width = max(12, *(len(word) + 2 for word in shown))
+    lines += ["Commands:", *(f"  {word:<{width}}{summary}" for word, summary in shown.items())]
     if group is not None:
         lines += ["", f"Other commands of {name} run by docker's plugin, where it is installed."]
     lines += ["", f"Run 'darse {name} COMMAND --help' for more information on a command.", ""]

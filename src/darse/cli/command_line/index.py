@@ -318,6 +318,13 @@ GROUPS = {
     "volume": "Manage volumes",
 }
 
+# Groups inside of groups.
+SUBGROUPS = {
+    "compose alpha": "Commands that may change",
+    "compose bridge": "Convert a project into another model",
+    "compose bridge transformations": "Manage the images that convert projects",
+}
+
 # Commands that have flags between their two words, and where those are: a table GROUP.
 GROUP_FLAGS = {"compose": "darse.cli.commands.compose.flags"}
 

@@ -24,10 +24,8 @@ ABSENT = {
     "node": _SWARM,
     "secret": f"{_SWARM}, whose `secrets` are files",
     "config": f"{_SWARM}, whose `configs` are files",
-    "plugin": "managed plugins are not in this version of darse; log and network drivers are built in: `darse info`",
     "trust": "Docker Content Trust (Notary) is not there; name images by digest (IMAGE@sha256:...) to be sure of them",
-    "compose": "of compose, this version of darse has `darse compose config`; every other command "
-    + _PLUGIN.format("compose"),
+    "compose": "every command of compose that `darse compose --help` does not list " + _PLUGIN.format("compose"),
     **{name: f"{name} {_PLUGIN.format(name)}" for name in ("buildx", "scout", "model", "mcp", "sbom", "init")},
 }
 
@@ -35,10 +33,12 @@ ABSENT = {
 def refuse(words: list[str], settings: Settings) -> int:
     """Say what is wrong with a command line that is none; return the exit status."""
     group, *rest = words
-    if group in index.GROUPS:
+    if group in index.GROUPS or group in index.GROUP_FLAGS:
         paths = [*index.COMMANDS, *index.ALIASES]
         known = [path.partition(" ")[2] for path in paths if path.startswith(f"{group} ")]
-        text = f"darse: unknown command: darse {group} {rest[0]}\n{meant(rest[0], known)}"
+        typed = " ".join(rest) if rest[0].startswith("-") else rest[0]
+        text = f"darse: unknown command: darse {group} {typed}\n{meant(rest[0], known)}"
+        text += f"\n{ABSENT[group]}\n" if group in ABSENT else ""
         text += f"\nUsage:  darse {group} COMMAND\n\nRun 'darse {group} --help' for more information\n"
     elif group in ABSENT:
         text = f"darse: {ABSENT[group]}\n"

@@ -101,6 +101,25 @@ def test_words_that_are_not_there_say_what_to_use(word: str, darse: Command) -> 
     assert "darse" in done.stderr or "cli-plugins" in done.stderr
 
 
+def test_a_group_in_a_group_has_a_page(darse: Command) -> None:
+    for words in (("compose", "bridge"), ("compose", "bridge", "--help"), ("help", "compose", "bridge")):
+        done = darse(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "  convert                 Convert compose files" in done.stdout
+    assert "  create  " in darse("compose", "bridge", "transformations").stdout
+    # Words and what is said of them are apart, however long the words are.
+    assert "  bridge transformations create  Create" in darse("compose", "--help").stdout
+
+
+def test_a_word_that_compose_does_not_have_is_named(darse: Command) -> None:
+    for words, named in ((("upp",), "upp"), (("-f", "file", "bogus"), "-f file bogus")):
+        done = darse("compose", *words)
+        assert done.returncode == 1
+        assert f"unknown command: darse compose {named}\n" in done.stderr
+        assert "docker-compose" in done.stderr
+    assert 'did you mean "up"?' in darse("compose", "upp").stderr
+
+
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
