@@ -135,6 +135,17 @@ def _archive(config: EngineConfig, command: CommandLine) -> None:
             restore(config, command.restore, _say)
 
 
+def _watch_children_by_descriptor() -> None:
+    """Have asyncio wait for processes by pidfd_open(2), as it does by itself from Python 3.12 on.
+
+    Before, it starts a thread for each, and holds the event loop until that runs: 100 ms on a busy machine.
+    """
+    if sys.version_info < (3, 12):
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
+
+
 async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetector | None) -> None:
     # Imported late: a mistake in the options is answered without loading the engine.
     from darse.api.app import Api  # noqa: PLC0415
@@ -144,6 +155,7 @@ async def _serve(config: EngineConfig, command: CommandLine, stalls: StallDetect
     from darse.engine.engine import Engine  # noqa: PLC0415
 
     asyncio.get_running_loop().set_exception_handler(_report)
+    _watch_children_by_descriptor()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -58,8 +58,16 @@ async def local_engine(root: Path | None = None, *flags: str) -> AsyncIterator[E
 
 def _sweep(root: Path) -> None:
     """Remove an engine's roots. Raises AssertionError for what it has left on the host."""
+    left: list[str] = []
+
+    def clean() -> bool:
+        left[:] = find_leaks(root)
+        return not left
+
     try:
-        wait_until(lambda: not find_leaks(root), 10, "a clean host")
+        wait_until(clean, 10, "a clean host")
+    except AssertionError as error:
+        raise AssertionError("the engine left behind:\n  " + "\n  ".join(left)) from error
     finally:
         subprocess.run(["umount", "-l", str(root / "x")], check=False)
         shutil.rmtree(root, ignore_errors=True)
