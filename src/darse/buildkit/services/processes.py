@@ -28,8 +28,8 @@ from darse.containers.lifecycle.transient_processes import TransientProcess
 from darse.core.errors import Conflict, EngineError, InvalidParameter
 
 _STDIN, _OUTPUTS = 0, (1, 2)
-# Messages of input that wait for one process; then the call waits.
-_MOST_INPUT = 64
+# Bytes of input that wait for one process; then the call waits. A message has as much as gRPC lets it have.
+_MOST_INPUT = 1 << 20
 # Bytes of output in one message, about.
 _PIECE = 64 << 10
 # Bytes of output that wait for the client; then the process waits.
@@ -98,7 +98,9 @@ class _ClientProcess:
         self._name = name
         self._init = init
         self._outputs = [one for one in _OUTPUTS if one in init.Fds]
-        self._input: asyncio.Queue[Any] = asyncio.Queue(_MOST_INPUT)
+        self._input: asyncio.Queue[Any] = asyncio.Queue()
+        self._input_bytes = 0
+        self._input_taken = asyncio.Event()
         self._running: TransientProcess | None = None
         self._size: tuple[int, int] | None = None
         self._signals: list[int] = []
@@ -125,6 +127,7 @@ class _ClientProcess:
             await tasks[0]
         finally:
             self._has_ended = True
+            self._input_taken.set()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -157,8 +160,18 @@ class _ClientProcess:
         """Pass input on; waits while the process takes none."""
         if given.Fd != _STDIN or _STDIN not in self._init.Fds:
             raise GRPCError(Status.OUT_OF_RANGE, f"fd {given.Fd} unavailable to write")
+        while self._input_bytes >= _MOST_INPUT and not self._has_ended:
+            self._input_taken.clear()
+            await self._input_taken.wait()
         if not self._has_ended:
-            await self._input.put(given)
+            self._input_bytes += _size_of(given)
+            self._input.put_nowait(given)
+
+    async def _next_input(self) -> Any:
+        given = await self._input.get()
+        self._input_bytes -= _size_of(given)
+        self._input_taken.set()
+        return given
 
     async def _carry_input(self) -> None:
         await self._begun.wait()
@@ -166,7 +179,7 @@ class _ClientProcess:
         assert process is not None
         with contextlib.suppress(ConnectionError):  # it has ended: `run` says how
             while True:
-                given = await self._input.get()
+                given = await self._next_input()
                 if given.Data:
                     await process.write(given.Data)
                 if given.EOF:
@@ -174,7 +187,7 @@ class _ClientProcess:
         if not self._init.Tty:
             process.end_input()
         while True:
-            await self._input.get()  # nobody takes it any more
+            await self._next_input()  # nobody takes it any more
 
     def resize(self, rows: int, columns: int) -> None:
         """Set the size of its terminal, now or when it begins."""
@@ -230,6 +243,11 @@ class _ClientProcess:
                 return
             self._changed.clear()
             await self._changed.wait()
+
+
+def _size_of(given: Any) -> int:
+    # A message without data takes room, too.
+    return len(given.Data) + 256
 
 
 def _exit_message(code: int, text: str) -> gateway_pb2.ExitMessage:

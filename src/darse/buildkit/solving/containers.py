@@ -30,6 +30,8 @@ from darse.runtime.monitor.conmon import Exit
 _T = TypeVar("_T")
 # Of one build; each has mounts, and a network when it runs.
 _MOST_CONTAINERS = 50
+# Of one container, at once; each has descriptors of the engine.
+_MOST_PROCESSES = 100
 
 
 class ContainerHost(Protocol):
@@ -79,6 +81,8 @@ class BuildContainer:
     async def run(self, process: InteractiveProcess) -> Exit:
         """Run a process to its end; when this is cancelled, it is killed. Raises BuildError, as when it is released."""
         await self._confidences.for_operations([process.operation])
+        if len(self._running) >= _MOST_PROCESSES:
+            raise BuildError(f"a container runs {_MOST_PROCESSES} processes at most")
         task = asyncio.create_task(self._container.run(process))
         self._running.add(task)
         try:
@@ -110,6 +114,7 @@ class BuildContainers:
         self._host = host
         self._containers: dict[str, BuildContainer] = {}
         self._opening: set[str] = set()
+        self._is_closed = False
 
     async def create(self, request: Any) -> None:
         """Make one, of a `NewContainerRequest`. Raises BuildError, GRPCError and OSError."""
@@ -127,6 +132,9 @@ class BuildContainers:
             await self._host.confidences.for_operations([operation])
             made = BuildContainer(operation, self._host.confidences)
             await made.open(self._host, platform_text(request.platform), inputs)
+            if self._is_closed:
+                await made.close()
+                raise BuildError("the build has ended")
             self._containers[name] = made
         finally:
             self._opening.discard(name)
@@ -160,6 +168,7 @@ class BuildContainers:
         await found.close()
 
     async def close(self) -> None:
-        """End all."""
+        """End all, also those that are about to be made."""
+        self._is_closed = True
         while self._containers:
             await self._containers.popitem()[1].close()
