@@ -11,7 +11,8 @@ import contextlib
 import ipaddress
 import os
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +59,8 @@ _NEEDED = {"device": ("type",), "type": ("device",), "o": ("device", "type")}
 TRASH = ".trash"
 # What older engines called such a directory.
 REMOVED = ".removed-"
+# After so many removals the next creation flushes them, so that not all names there ever were are kept.
+_MOST_REMOVED = 1000
 
 
 class VolumeDriver(Protocol):
@@ -95,6 +98,10 @@ class LocalDriver:
         self._root = root
         # Beside the volumes, whose directory may be a file system of its own. No volume's name begins with a dot.
         self.trash = Trash(root / TRASH)
+        # Names whose removal the power going out may undo; None: any, for it is not known what an engine before did.
+        self._removed: set[str] | None = None
+        # Held by who changes, or flushes, what the names say.
+        self._removing = threading.Lock()
 
     def check(self, options: Mapping[str, str]) -> None:
         """Raise InvalidParameter in docker's words."""
@@ -113,17 +120,31 @@ class LocalDriver:
             raise InvalidParameter("options longer than mount(2) takes")
 
     def create(self, *names: str) -> None:
-        """Make the directories that are not there: what nobody has recorded is never deleted."""
+        """Make the directories that are not there: what nobody has recorded is never deleted.
+
+        They are not flushed. The row is, and of a row whose directory the power has taken `repair` makes what there
+        was: an empty one. Who flushes a file in it flushes its directories, too. But a name must not find its removed
+        data again.
+        """
         new = [name for name in names if not self.path(name).is_dir()]
         try:
             for name in new:
                 self._make(name)
-            # All at once: the first flush takes what the others would.
-            for directory in (*(self.path(name).parent for name in new), *([self._root] if new else ())):
-                sync_directory(directory)
+            if self._may_return(new):
+                self._flush_removals()
         except OSError:
             self.take_back(*new)
             raise
+
+    def _may_return(self, names: Iterable[str]) -> bool:
+        """Whether a removed volume of one of these names may be there again when the power goes out now."""
+        removed = self._removed
+        return removed is None or len(removed) > _MOST_REMOVED or not removed.isdisjoint(names)
+
+    def _flush_removals(self) -> None:
+        with self._removing:
+            sync_directory(self._root)
+            self._removed = set()
 
     def _make(self, name: str) -> None:
         path = self.path(name)
@@ -173,9 +194,29 @@ class LocalDriver:
         directory = self._root / name
         if not os.path.lexists(directory):
             return None
+        if self._remove_empty(name):
+            return None
         self.unmount(name)
-        with trace.step("file", f"remove volume {name}", "rm", "-r", str(directory)):
+        with trace.step("file", f"remove volume {name}", "rm", "-r", str(directory)), self._removal(name):
             return self.trash.take(directory)
+
+    def _remove_empty(self, name: str) -> bool:
+        """Remove a volume that nothing is in; False, and nothing is lost, when something is, or is mounted there."""
+        path = self.path(name)
+        with trace.step("file", f"remove volume {name}", "rmdir", "-p", str(path)), self._removal(name):
+            try:
+                path.rmdir()
+                path.parent.rmdir()
+            except OSError:  # ENOTEMPTY, EBUSY, or what `remove` meets again and reports
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _removal(self, name: str) -> Iterator[None]:
+        with self._removing:
+            if self._removed is not None:
+                self._removed.add(name)
+            yield
 
     def path(self, name: str) -> Path:
         """`<data-root>/volumes/<name>/_data`, as docker has it."""

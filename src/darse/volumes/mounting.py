@@ -182,10 +182,11 @@ class VolumeMounting:
             if record.owners == self._id_mapping.owners and not record.changing:
                 return
             await change_owners_of(
-                record, self._id_mapping.owners, self._drivers[record.driver].path(record.name), self._save
+                record, self._id_mapping.owners, self._drivers[record.driver].path(record.name), self.save
             )
 
-    def _save(self, record: VolumeRecord) -> None:
+    def save(self, record: VolumeRecord) -> None:
+        """Record what has changed of a volume."""
         with self._state.transaction() as connection:
             connection.execute(
                 "UPDATE volumes SET document = ? WHERE name = ?", (VOLUME_DOCUMENTS.encode(record), record.name)

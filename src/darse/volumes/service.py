@@ -131,6 +131,8 @@ class VolumeService:
                 continue
             if not path.is_dir():
                 recovery.report(f"volume {record.name}", f"{path} is missing", "it is made anew, and is empty")
+                record.owners, record.changing = "", False  # what is made now is root's
+                self.mounting.save(record)
             self._repair(record.name, driver.repair)
         running = {one for name in self._records for one in self.mounting.running_users(name)}
         for left in self._remote.hold_mounts_of(running):

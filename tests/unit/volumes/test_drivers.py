@@ -6,6 +6,7 @@ import pytest
 
 from darse.core.errors import InvalidParameter
 from darse.linux.fs import mounts
+from darse.volumes import drivers
 from darse.volumes.drivers import LocalDriver, _resolved, _split, _without_secrets
 
 
@@ -57,6 +58,58 @@ def test_a_new_volume_keeps_the_data_that_is_there(driver: LocalDriver, tmp_path
     (tmp_path / "vol/_data/secret").write_text("x")
     driver.create("vol")
     assert (tmp_path / "vol/_data/secret").read_text() == "x"
+
+
+def test_a_volume_that_nothing_is_in_needs_no_trash(driver: LocalDriver, tmp_path: Path) -> None:
+    driver.create("vol")
+    assert driver.remove("vol") is None
+    assert list(tmp_path.iterdir()) == [driver.trash.directory]
+    driver.create("vol")
+    (tmp_path / "vol/note").write_text("of a copy-up that was cut short")
+    aside = driver.remove("vol")
+    assert aside is not None
+    assert [path.name for path in aside.iterdir()] == ["note"]
+
+
+def test_what_is_mounted_on_an_empty_volume_is_unmounted(driver: LocalDriver, tmp_path: Path) -> None:
+    driver.create("vol")
+    mounts.mount("tmpfs", str(driver.path("vol")), "tmpfs", 0, "")
+    (driver.path("vol") / "file").write_text("x")
+    aside = driver.remove("vol")
+    assert aside is not None
+    assert not mounts.is_mount_point(aside / "_data")
+    assert list((aside / "_data").iterdir()) == []
+    assert not (tmp_path / "vol").exists()
+
+
+def test_a_name_is_used_again_only_when_its_removal_is_on_the_disk(
+    driver: LocalDriver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[Path] = []
+    monkeypatch.setattr(drivers, "sync_directory", flushed.append)
+    driver.create("one")
+    assert flushed == [tmp_path], "an engine before may have removed it"
+    driver.create("two", "three")
+    assert flushed == [tmp_path], "what power loss takes of these `repair` makes anew"
+    (driver.path("two") / "file").write_text("x")
+    driver.remove("two")
+    driver.remove("three")
+    driver.create("four")
+    assert flushed == [tmp_path]
+    for name in ("two", "three"):
+        driver.create(name)
+        assert flushed == [tmp_path] * 2, "one flush for all that were removed"
+
+
+def test_names_of_removed_volumes_are_not_kept_for_ever(driver: LocalDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[Path] = []
+    driver.create("first")
+    monkeypatch.setattr(drivers, "sync_directory", flushed.append)
+    monkeypatch.setattr(drivers, "_MOST_REMOVED", 2)
+    for number in range(4):
+        driver.create(f"vol{number}")
+        driver.remove(f"vol{number}")
+    assert len(flushed) == 1
 
 
 def test_repair_makes_a_lost_directory_and_keeps_what_is_there(driver: LocalDriver, tmp_path: Path) -> None:

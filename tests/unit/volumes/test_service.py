@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,6 +208,20 @@ async def test_restart_keeps_volumes_and_sweeps_what_was_being_removed(bench: Be
     assert await bench.names() == ["data"]
     assert [path.name for path in (bench.root / "volumes").iterdir() if path.name != TRASH] == ["data"]
     assert (bench.root / "volumes/data/_data/file").exists()
+
+
+async def test_a_volume_whose_directory_the_power_has_taken_is_there_and_empty(bench: Bench) -> None:
+    await bench.service.create(VolumeCreate("data"))
+    (record,) = bench.service.records
+    record.owners = "100000:100000:65536"
+    bench.service.mounting.save(record)
+    shutil.rmtree(bench.root / "volumes/data")
+    bench.crash()
+    assert await bench.names() == ["data"]
+    assert list((bench.root / "volumes/data/_data").iterdir()) == []
+    bench.crash()
+    (record,) = bench.service.records
+    assert record.owners == "", "the new directory is root's until a container is to have it"
 
 
 async def test_a_directory_without_a_record_is_a_volume_again(bench: Bench) -> None:

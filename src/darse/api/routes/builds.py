@@ -56,21 +56,23 @@ async def cancel(call: Call) -> web.StreamResponse:
 @ROUTES.add("POST", "/build/agents")
 async def agents(call: Call) -> web.StreamResponse:
     """Carry a connection to an SSH agent of a build's client, who was asked for it."""
-    connection = await call.engine.builds.service.agent_calls.answer(query.text(call.request, "connection"))
+    service = await call.engine.builds.load()
+    connection = await service.agent_calls.answer(query.text(call.request, "connection"))
     return await hijack(call.request, connection, multiplexed_type=False)
 
 
 @ROUTES.add("POST", "/build/contexts")
 async def contexts(call: Call) -> web.StreamResponse:
     """Carry what has changed of a context to a build whose client was asked for it."""
-    connection = await call.engine.builds.service.agent_calls.answer(query.text(call.request, "connection"))
+    service = await call.engine.builds.load()
+    connection = await service.agent_calls.answer(query.text(call.request, "connection"))
     return await hijack(call.request, connection, multiplexed_type=False)
 
 
 @ROUTES.add("GET", "/build/caches/{token}")
 async def cache(call: Call) -> web.StreamResponse:
     """The image layout of a cache that a build has exported for its client, once."""
-    archive = call.engine.builds.service.cache_exports.take(call.match["token"])
+    archive = (await call.engine.builds.load()).cache_exports.take(call.match["token"])
     return await stream(call.request, archive, "application/x-tar")
 
 

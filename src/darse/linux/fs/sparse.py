@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Bytes in one call of sendfile(2).
 _PIECE = 1 << 30
+# Bytes that are copied, and on their way to the disk, before the next are copied.
+_FLUSHED_PIECE = 8 << 20
 # Another file system, one that cannot, or a file that it does not do this for.
 _NOT_SHARED = frozenset((errno.EXDEV, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 
@@ -48,12 +50,15 @@ def copy_data(reading: int, writing: int, size: int) -> None:
 
 
 def share_data(reading: int, writing: int, size: int) -> None:
-    """As `copy_data`, with blocks that both files share where the file system can: copy_file_range(2)."""
+    """As `copy_data`, with blocks that both files share where the file system can: copy_file_range(2).
+
+    Where it cannot, the disk writes while the rest is copied: whoever flushes the file then waits for little more.
+    """
     for start, length in data_segments(reading, size):
         position, end = start, start + length
         while position < end:
             try:
-                copied = os.copy_file_range(reading, writing, min(end - position, _PIECE), position, position)
+                copied = os.copy_file_range(reading, writing, min(end - position, _FLUSHED_PIECE), position, position)
             except OSError as error:
                 if error.errno not in _NOT_SHARED:
                     raise
@@ -61,5 +66,8 @@ def share_data(reading: int, writing: int, size: int) -> None:
                 return
             if not copied:
                 break
+            if copied == _FLUSHED_PIECE:
+                # Begins to write what is not on the disk, and waits for none of it: generic_fadvise() in mm/fadvise.c.
+                os.posix_fadvise(writing, position, copied, os.POSIX_FADV_DONTNEED)
             position += copied
     os.ftruncate(writing, size)

@@ -82,7 +82,7 @@ _MACHINES = {
         fchown 93 lchown 94 fchownat 260 chmod 90 fchmod 91 fchmodat 268 fchmodat2 452 utimensat 280 ftruncate 77
         setxattr 188 lsetxattr 189 fsetxattr 190 getxattr 191 lgetxattr 192 fgetxattr 193 listxattr 194 llistxattr 195
         flistxattr 196 getdents64 217 openat2 437 fstatfs 138 copy_file_range 326 sendfile 40 mmap 9 munmap 11 mremap 25
-        mprotect 10 madvise 28
+        mprotect 10 madvise 28 fadvise64 221
         brk 12 futex 202 rt_sigaction 13 rt_sigprocmask 14 rt_sigreturn 15 sigaltstack 131 exit 60 exit_group 231
         set_robust_list 273 rseq 334 gettid 186 getpid 39 tgkill 234 sched_yield 24 sched_getaffinity 204
         clock_gettime 228 clock_nanosleep 230 gettimeofday 96 getrandom 318 poll 7 ppoll 271 select 23 pselect6 270
@@ -104,7 +104,7 @@ _MACHINES = {
         fchown 55 fchownat 54 fchmod 52 fchmodat 53 fchmodat2 452 utimensat 88 ftruncate 46 setxattr 5 lsetxattr 6
         fsetxattr 7 getxattr 8 lgetxattr 9 fgetxattr 10 listxattr 11 llistxattr 12 flistxattr 13 getdents64 61
         openat2 437 fstatfs 44 copy_file_range 285 sendfile 71 mmap 222 munmap 215 mremap 216 mprotect 226 madvise 233
-        brk 214 futex 98
+        fadvise64 223 brk 214 futex 98
         rt_sigaction 134 rt_sigprocmask 135 rt_sigreturn 139 sigaltstack 132 exit 93 exit_group 94 set_robust_list 99
         rseq 293 gettid 178 getpid 172 tgkill 131 sched_yield 124 sched_getaffinity 123 clock_gettime 113
         clock_nanosleep 115 gettimeofday 169 getrandom 278 ppoll 73 pselect6 72 fcntl 25 prlimit64 261 umask 166
