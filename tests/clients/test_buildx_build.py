@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tarfile
@@ -420,6 +421,11 @@ def test_an_image_of_a_layout_is_a_context(project: Project) -> None:
     assert project.run("app", "cat", "/now") == project.run("app", "cat", "/again")
     project.docker("rmi", "app").ok()
     assert project.docker("image", "ls", "-aq").ok().out == before
+    # What is here is not asked for: the client has it no longer.
+    project.docker("load", "-i", str(archive)).ok()
+    shutil.rmtree(layout / "blobs")
+    project.build("-t", "app", *context).ok()
+    assert project.run("app", "cat", "/who") == "layout\n"
 
 
 @needs_registry

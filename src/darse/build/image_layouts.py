@@ -10,7 +10,8 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from darse.core.errors import Conflict, NotFound
+from darse.core.errors import Conflict, InvalidParameter, NotFound
+from darse.image_spec.platforms import Platform
 from darse.images import ImageService
 
 SCHEME = "oci-layout://"
@@ -67,7 +68,23 @@ class LayoutsOfBuild:
         """Load the archive of a layout, each blob of which is verified. Raises InvalidParameter and SystemFault."""
         before = {image.id for image in self._images.stores.images}
         for one in await self._images.loader.load_images(pieces):
-            image_id = one.image.id
-            if image_id not in self.used and (image_id not in before or image_id in self._uses):
-                self.used.add(image_id)
-                self._uses[image_id] += 1
+            if one.image.id not in before or one.image.id in self._uses:
+                self._use(one.image.id)
+
+    def has(self, digest: str, platform: Platform) -> bool:
+        """Whether the image of a manifest or index is here, all of it; it stays, as one that this build has brought."""
+        stores = self._images.stores
+        try:
+            found = stores.images.find(digest, platform)
+        except (NotFound, InvalidParameter):
+            return False
+        if found.image.id == digest or not all(map(stores.layers.exists, found.image.chain_ids)):
+            return False
+        if found.image.id in self._uses:
+            self._use(found.image.id)
+        return True
+
+    def _use(self, image_id: str) -> None:
+        if image_id not in self.used:
+            self.used.add(image_id)
+            self._uses[image_id] += 1

@@ -105,9 +105,9 @@ class BuildService:
         self._storage = storage
         self.agent_calls = AgentCalls()
         self.transfers = Transfers(ContextTrees(data_root, images.trash), self.contexts)
-        self._archives = KnownArchives(self.transfers.trees, self.contexts)
+        self.archives = KnownArchives(self.transfers.trees, self.contexts)
         self.layouts = ImageLayouts(images)
-        self._conversions = KnownConversions()
+        self.conversions = KnownConversions()
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self.solver = Solver(executor.for_session(BuildSession()), storage)
         self._kept = KeptRecords(executor, storage, self.solver, self.transfers.trees)
@@ -191,7 +191,7 @@ class BuildService:
             try:
                 if request.call:
                     return BuiltImage("", facts=await facts_of(request.call, options[0], dockerfile.source, bases))
-                converted = [await self._conversions.convert(dockerfile.source, one, bases) for one in options]
+                converted = [await self.conversions.convert(dockerfile.source, one, bases) for one in options]
             finally:
                 await bases.close()
             for warning in converted[0].warnings:
@@ -250,7 +250,7 @@ class BuildService:
             if is_layout(request.contexts.get(name, "")):
                 await layouts.receive(pieces)
             elif name == MAIN and not request.remote and content is None:
-                content = await held.enter_async_context(self._archives.received(pieces, contexts, path))
+                content = await held.enter_async_context(self.archives.received(pieces, contexts, path))
             elif name != MAIN or not request.remote:
                 await contexts.receive(name, pieces)
         if request.remote:

@@ -21,6 +21,7 @@ from darse.buildkit.solving.pool import BuildPool
 from darse.buildkit.solving.requests import SolveRequests
 from darse.buildkit.transport import Servicer, service_protocol
 from darse.buildkit.transport.connection import BoundedProtocol
+from darse.buildkit.transport.peers import peer_user
 from darse.containers.dependencies import Dependencies
 from darse.containers.networking.etc_files import host_gateway
 
@@ -67,6 +68,7 @@ class _Answering:
 
     def open(self, transport: asyncio.Transport, early: bytes) -> None:
         """See DoorConnection."""
+        self._session.user = peer_user(transport)
         self._session.channel.open(transport, early)
         self._pool.add(self._session)
 

@@ -184,6 +184,49 @@ async def test_what_cannot_be_sent_in_part_is_sent_whole(engine: Engine, fields:
         assert "a" in (await context.build(**attributes)).asked
 
 
+async def test_a_large_directory_without_a_key_is_sent_again_where_anything_has_changed(engine: Engine) -> None:
+    """Its client does not say which directory it is: what is believed is the whole list, and some files are shown."""
+    context = Directory(engine, {f"d/f{number:03}": b"%d" % number for number in range(600)}, key="")
+    context.times = {name: LONG_AGO + 1 + number for number, name in enumerate(context.files)}
+    everything = sorted(context.files)
+    assert sorted((await context.build()).asked) == everything
+    assert len((await context.build()).asked) == 16
+    context.times["d/f007"] += 1
+    context.files["d/f007"] = b"8"
+    assert sorted((await context.build()).asked) == everything
+    assert len((await context.build()).asked) == 16
+
+
+async def test_a_time_of_whole_seconds_may_have_been_set(engine: Engine) -> None:
+    context = Directory(engine, {f"f{number:03}": b"%d" % number for number in range(600)}, key="")
+    context.times = {name: LONG_AGO + 1 + number for number, name in enumerate(context.files)}
+    context.times["f300"] = LONG_AGO
+    await context.build()
+    assert "f300" in (await context.build()).asked
+    context.files["f300"] = b"new"
+    assert set((await context.build()).asked) == set(context.files)  # in a second transfer
+    assert "f300" in (await context.build()).asked
+    context.times = {}
+    for content in (b"1", b"2"):
+        context.files["f100"] = content * 3
+        assert sorted((await context.build()).asked) == sorted(context.files)
+
+
+async def test_a_directory_that_comes_whole_is_unpacked_once(engine: Engine) -> None:
+    def trees() -> set[str]:
+        return {path.name for path in (engine.data_root / "build" / "trees").glob("archive.*")}
+
+    before, context = trees(), Directory(engine, {"a": b"1", "b/c": secrets.token_bytes(20)}, key="")
+    await context.build()
+    made = trees() - before
+    assert len(made) == 1
+    await context.build()
+    assert trees() - before == made
+    context.files["a"] = b"2"
+    await context.build()
+    assert len(trees() - before) == 2
+
+
 async def test_a_client_that_offers_no_directories_is_not_asked(engine: Engine) -> None:
     path, session = Path(engine.host.removeprefix("unix://")), secrets.token_hex(12)
     async with connected(path, "") as channel, asked(path, session, [Taker()]):

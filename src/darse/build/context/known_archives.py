@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO
@@ -29,6 +30,8 @@ MARK_BYTES = 1 << 20
 _DIGEST_BYTES = sha256().digest_size
 _IN_MEMORY = 2 * MARK_BYTES
 _PIECE = 256 << 10
+# In the place of a Dockerfile's path; no path is so.
+_NO_DOCKERFILE = "\0"
 
 
 class _Read:
@@ -73,7 +76,7 @@ class KnownArchives:
 
         dockerfile: its path in the context. Raises InvalidParameter for what is no archive, and SystemFault.
         """
-        kept = await self._receive(pieces, contexts, dockerfile)
+        kept = await self._receive(pieces, contexts, dockerfile, partial(_prepare, contexts, dockerfile))
         kept.last_used, kept.uses = time.time(), kept.uses + 1
         try:
             contexts.add_tree(MAIN, kept)
@@ -81,8 +84,24 @@ class KnownArchives:
         finally:
             self._trees.release(kept)
 
-    async def _receive(self, pieces: AsyncIterator[bytes], contexts: ReceivedContexts, dockerfile: str) -> KeptTree:
-        """The tree, held."""
+    @asynccontextmanager
+    async def directory(self, pieces: AsyncIterator[bytes], contexts: ReceivedContexts) -> AsyncIterator[KeptTree]:
+        """Receive an archive as a directory, which is as it came; its tree is held for the block. Raises as above."""
+        kept = await self._receive(pieces, contexts, _NO_DOCKERFILE, _complete)
+        kept.last_used, kept.uses = time.time(), kept.uses + 1
+        try:
+            yield kept
+        finally:
+            self._trees.release(kept)
+
+    async def _receive(
+        self,
+        pieces: AsyncIterator[bytes],
+        contexts: ReceivedContexts,
+        dockerfile: str,
+        prepare: Callable[[Path], None],
+    ) -> KeptTree:
+        """The tree, held. prepare: what is done to one that is new."""
         read = _Read()
         with (
             in_words(self._contexts.root),
@@ -96,7 +115,7 @@ class KnownArchives:
             made = contexts.new_directory()
             made.mkdir(mode=0o700)
             size = await self._contexts.receive(_all(held, pieces, read), made / "files")
-            await executors.storage.run(_prepare, contexts, made, dockerfile)
+            await executors.storage.run(prepare, made)
             about = AboutTree("", size, time.time(), "", bytes(read.marks))
             return self._trees.keep_archive(read.key(dockerfile), made, about)
 
@@ -110,13 +129,18 @@ class KnownArchives:
         return True
 
 
-def _prepare(contexts: ReceivedContexts, made: Path, dockerfile: str) -> None:
+def _prepare(contexts: ReceivedContexts, dockerfile: str, made: Path) -> None:
     """Take the Dockerfile's text out of a new tree, and what its ignore file leaves out of it. Blocks."""
     contexts.add_directory(MAIN, made / "files")
     content = contexts.read_dockerfile(dockerfile)
     if content is not None:
         (made / "dockerfile").write_bytes(content)
     contexts.remove_builder_files(MAIN, dockerfile)
+    _complete(made)
+
+
+def _complete(made: Path) -> None:
+    """Nothing is known of its files. Blocks."""
     (made / "contents").touch()
 
 

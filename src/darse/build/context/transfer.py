@@ -107,13 +107,14 @@ class ContextTransfers(Protocol):
     """Receives trees, and keeps the last one of each key."""
 
     def received(
-        self, key: str, source: ContextSource, digest: str = "", like: str = ""
+        self, key: str, source: ContextSource, digest: str = "", like: str = "", *, anew: bool = False
     ) -> AbstractAsyncContextManager[HeldTree]:
         """Bring the tree of a key up to date; it is held until the end of the block.
 
         digest: the SHA-256 of the list, in hexadecimal characters, where the client knows it beforehand: when it is
         that of the tree that is kept, `source` is asked for nothing. like: what the keys of the same directory begin
-        with, whatever a client leaves out of it: the first tree of a key begins with the latest of those. Raises
-        InvalidParameter for a key, a list or pieces that are refused, SystemFault, and what the source raises.
+        with, whatever a client leaves out of it: the first tree of a key begins with the latest of those. anew: nothing
+        of what is kept is used, and `source` is asked for everything. Raises InvalidParameter for a key, a list or
+        pieces that are refused, SystemFault, and what the source raises.
         """
         ...

@@ -37,10 +37,10 @@ class Transfers:
 
     @asynccontextmanager
     async def received(
-        self, key: str, source: ContextSource, digest: str = "", like: str = ""
+        self, key: str, source: ContextSource, digest: str = "", like: str = "", *, anew: bool = False
     ) -> AsyncIterator[KeptTree]:
         """See ContextTransfers."""
-        kept = self.trees.find(key) or (self.trees.latest(like) if like else None)
+        kept = None if anew else self.trees.find(key) or (self.trees.latest(like) if like else None)
         if kept is None or not digest or kept.about.digest != digest:
             kept = await _Transfer(self.trees, self._contexts, key, kept, source).run()
         else:

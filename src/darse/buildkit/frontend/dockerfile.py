@@ -190,10 +190,9 @@ async def _load(
             return _accepted(_read(path, content, parts), request, options), None
     source = _beside(parts, path, options)
     async with internal_vertex(parts.report, f"[internal] load build definition from {path}"):
-        key = await contexts.transferred(source)
-        content = await executors.storage.run(contexts.received.read, key, path)
+        content = await contexts.read(source, path)
         if content is None and path == DEFAULT_DOCKERFILE:
-            content = await executors.storage.run(contexts.received.read, key, path.lower())
+            content = await contexts.read(source, path.lower())
         dockerfile = _read(path, content, parts)
     return _accepted(dockerfile, request, options), repository
 
@@ -238,8 +237,7 @@ async def _ignore_patterns(parts: FrontendBuild, path: str, options: Mapping[str
         if contexts.has("context"):
             found = await executors.storage.run(contexts.received.read, "context", ".dockerignore")
         else:
-            key = await contexts.transferred(_beside(parts, path, options))
-            found = await executors.storage.run(contexts.received.read, key, f"{path}.dockerignore")
+            found = await contexts.read(_beside(parts, path, options), f"{path}.dockerignore")
             if found is None:
                 source = LocalSource(
                     name=options.get("contextkey", "context"),
@@ -247,6 +245,5 @@ async def _ignore_patterns(parts: FrontendBuild, path: str, options: Mapping[str
                     follow_paths=(".dockerignore",),
                     shared_key_hint="context-.dockerignore",
                 )
-                key = await contexts.transferred(source)
-                found = await executors.storage.run(contexts.received.read, key, ".dockerignore")
+                found = await contexts.read(source, ".dockerignore")
     return tuple(read_ignore_file(found.decode("utf-8", "surrogateescape"))) if found else ()

@@ -18,6 +18,7 @@ from darse.buildkit.sessions import ClientSession, SessionPool
 from darse.buildkit.solving.pool import BuildPool
 from darse.buildkit.solving.requests import SolveRequests
 from darse.buildkit.transport import request_of
+from darse.buildkit.transport.peers import peer_user
 from darse.buildkit.transport.tunnel import tunnelled
 from darse.buildkit.wire import control_pb2, worker_pb2
 from darse.buildkit.wire.control_grpc import ControlBase
@@ -62,6 +63,8 @@ class ControlService(ControlBase):
         )
         methods = [str(one) for one in metadata.getall(f"{_SESSION}grpc-method", [])]
         session = ClientSession(identifier, name, shared_key, methods)
+        assert stream.peer is not None
+        session.user = peer_user(stream.peer._transport)
         async with tunnelled(stream) as (connection, tasks):
             transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=connection)
             session.channel.open(transport)

@@ -7,7 +7,7 @@ field for (`darse.buildkit.sessions.parts`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any
 
 from grpclib.client import Stream
@@ -24,6 +24,7 @@ from darse.buildkit.sessions.packets import (
     GO_TYPES,
     DirectoryPatterns,
     has_content,
+    listed_entries,
     next_packet,
     opened_directory,
     permissions,
@@ -42,14 +43,14 @@ _PIECE = 256 * 1024
 async def received_directory(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
     """Yield a directory of a client as an archive. Raises BuildError."""
     async with opened_directory(session, patterns) as stream:
-        async for piece in _archived(stream):
+        async for piece in archived(stream, await listed(stream)):
             yield piece
 
 
-async def _archived(stream: Stream[Any, Any]) -> AsyncGenerator[bytes]:
-    entries = await _listed(stream)
-    files = deque((number, one.size) for number, one in enumerate(entries) if has_content(one))
-    transfer = _Transfer(stream, files)
+async def archived(stream: Stream[Any, Any], entries: Sequence[Stat]) -> AsyncGenerator[bytes]:
+    """Yield what was listed as an archive. Raises BuildError."""
+    check_entries(entries)
+    transfer = FileTransfer(stream, [(number, one.size) for number, one in enumerate(entries) if has_content(one)])
     piece = bytearray()
     for number, one in enumerate(entries):
         piece += _header(one)
@@ -63,19 +64,25 @@ async def _archived(stream: Stream[Any, Any]) -> AsyncGenerator[bytes]:
     yield bytes(piece) + END
 
 
-async def _listed(stream: Stream[Any, Any]) -> list[Stat]:
-    """What the client has: its packets up to the empty STAT. Raises BuildError for what is no tree."""
+async def listed(stream: Stream[Any, Any]) -> list[Stat]:
+    """What the client has. Raises BuildError where it is too much."""
     entries: list[Stat] = []
+    room = MOST_BYTES
+    async for one in listed_entries(stream):
+        room -= len(one.path) + len(one.linkname)
+        if one.xattrs:
+            room -= sum(len(key) + len(value) for key, value in one.xattrs.items())
+        if len(entries) >= MOST_ENTRIES or room < 0:
+            raise BuildError(f"the context has more than {MOST_ENTRIES} entries, or too long names")
+        entries.append(one)
+    return entries
+
+
+def check_entries(entries: Iterable[Stat]) -> None:
+    """Raise BuildError for what is no tree."""
     directories = {""}
     last: tuple[str, ...] = ()
-    room = MOST_BYTES
-    while True:
-        packet = await next_packet(stream)
-        if packet.type != Packet.PACKET_STAT:
-            raise BuildError("the client sent data of a file that it was not asked for")
-        if not packet.HasField("stat"):
-            return entries
-        one = packet.stat
+    for one in entries:
         parts = tuple(one.path.split("/"))
         if any(part in ("", ".", "..") or "\0" in part for part in parts):
             raise BuildError(f"invalid path {one.path!r} in the context")
@@ -86,19 +93,15 @@ async def _listed(stream: Stream[Any, Any]) -> list[Stat]:
             directories.add(one.path)
         if one.size < 0:
             raise BuildError(f"invalid size of {one.path!r}")
-        room -= len(one.path) + len(one.linkname) + sum(len(key) + len(value) for key, value in one.xattrs.items())
-        if len(entries) >= MOST_ENTRIES or room < 0:
-            raise BuildError(f"the context has more than {MOST_ENTRIES} entries, or too long names")
-        entries.append(one)
 
 
-class _Transfer:
+class FileTransfer:
     """The contents of files: several asked for at a time where they are small, and given in order."""
 
-    def __init__(self, stream: Stream[Any, Any], files: deque[tuple[int, int]]) -> None:
+    def __init__(self, stream: Stream[Any, Any], files: Iterable[tuple[int, int]]) -> None:
         """files: numbers and sizes, in order."""
         self._stream = stream
-        self._files = files
+        self._files = deque(files)
         self._expected: dict[int, int] = {}
         """Bytes that are to come, by number, of those that were asked for."""
         self._data: dict[int, list[bytes]] = {}

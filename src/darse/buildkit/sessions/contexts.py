@@ -1,27 +1,38 @@
 """The local sources of a build, received from its client when they are needed.
 
 A client with a shared key sends in part what it has sent before (`darse.buildkit.sessions.parts`); all others send
-their directories whole (`darse.buildkit.sessions.archived`).
+their directories whole (`darse.buildkit.sessions.archived`), unless these are large and have not changed at all
+(`darse.buildkit.sessions.same_lists`). Of the same archive as before the tree is used again. What a front end reads
+itself comes into memory (`darse.buildkit.sessions.documents`).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from darse.build.context.content_digest import KnownContents
+from darse.build.context.known_archives import KnownArchives
 from darse.build.context.local import ReceivedContexts
 from darse.build.context.transferring import Transfers
 from darse.build.graph import LocalSource
-from darse.buildkit.sessions.archived import received_directory
+from darse.build.ignore import clean
+from darse.buildkit.sessions.archived import archived, listed
+from darse.buildkit.sessions.documents import NotInMemory, received_documents
 from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory
 from darse.buildkit.sessions.parts import NotInPart, PartialDirectory, tree_keys
 from darse.buildkit.sessions.pool import ClientSession, SessionPool
+from darse.buildkit.sessions.same_lists import LEAST_ENTRIES, NotTheSame, received_whole
+from darse.core import executors
 
 _METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
+# Directories whose documents are in memory for one build.
+_MOST_DOCUMENTS = 8
 
 
 class SessionContexts:
@@ -31,15 +42,22 @@ class SessionContexts:
     """
 
     def __init__(
-        self, session: ClientSession, received: ReceivedContexts, transfers: Transfers, sessions: SessionPool
+        self,
+        session: ClientSession,
+        received: ReceivedContexts,
+        transfers: Transfers,
+        archives: KnownArchives,
+        sessions: SessionPool,
     ) -> None:
         """sessions: those that the sources of a graph may name."""
         self._session = session
         self._sessions = sessions
         self.received = received
         self._trees = transfers
+        self._archives = archives
         self._held = AsyncExitStack()
         self._transfers: dict[str, asyncio.Task[None]] = {}
+        self._documents: dict[str, asyncio.Task[dict[str, bytes]]] = {}
         self._here: set[str] = set()
 
     def have(self, name: str) -> None:
@@ -62,6 +80,27 @@ class SessionContexts:
     def known(self) -> KnownContents:
         """See LocalContexts."""
         return self.received.known()
+
+    async def read(self, operation: LocalSource, path: str) -> bytes | None:
+        """A file of the few that a source asks for; None where there is none. Raises BuildError."""
+        key = self._name(operation)
+        if key not in self._here and key not in self._transfers:
+            try:
+                return (await self._small(key, operation)).get(clean(path))
+            except NotInMemory:
+                pass
+        return await executors.storage.run(self.received.read, await self.transferred(operation), path)
+
+    async def _small(self, key: str, operation: LocalSource) -> dict[str, bytes]:
+        task = self._documents.get(key)
+        if task is None:
+            session = self._opened_session(operation)
+            task = asyncio.create_task(received_documents(session, _patterns(operation)))
+            self._documents[key] = task
+            over = [name for name, one in self._documents.items() if one.done()]
+            for name in over[: max(0, len(self._documents) - _MOST_DOCUMENTS)]:
+                del self._documents[name]
+        return await asyncio.shield(task)
 
     async def transferred(self, operation: LocalSource) -> str:
         """Receive what a source asks for, unless it is here; return its name in `received`. Raises BuildError."""
@@ -91,12 +130,13 @@ class SessionContexts:
         """The one that a source names, as graphs of other builds do, where it is open; otherwise the build's."""
         return self._sessions.find(operation.session) or self._session
 
-    async def _receive(self, name: str, operation: LocalSource) -> None:
+    def _opened_session(self, operation: LocalSource) -> ClientSession:
         session = self._session_of(operation)
         session.require(_METHOD, f"the local context {operation.name}")
-        patterns = DirectoryPatterns(
-            operation.name, operation.include_patterns, operation.exclude_patterns, operation.follow_paths
-        )
+        return session
+
+    async def _receive(self, name: str, operation: LocalSource) -> None:
+        session, patterns = self._opened_session(operation), _patterns(operation)
         if session.shared_key and operation.differ != "none":
             try:
                 await self._receive_part(session, name, operation, patterns)
@@ -104,11 +144,31 @@ class SessionContexts:
                 pass
             else:
                 return
-        pieces = received_directory(session, patterns)
         try:
-            await self.received.receive(name, pieces)
-        finally:
-            await pieces.aclose()
+            await self._receive_all(session, name, operation, anew=False)
+        except NotTheSame:
+            await self._receive_all(session, name, operation, anew=True)
+
+    async def _receive_all(self, session: ClientSession, name: str, operation: LocalSource, *, anew: bool) -> None:
+        """Receive all, or find it among what is kept, unless anew. Raises BuildError, and NotTheSame."""
+        async with opened_directory(session, _patterns(operation)) as stream:
+            entries = await listed(stream)
+            if session.user is not None and operation.differ != "none" and len(entries) >= LEAST_ENTRIES:
+                key, _ = tree_keys(("user", session.user), operation)
+                whole = received_whole(stream, entries, key, self._trees, anew=anew)
+                try:
+                    tree = await self._held.enter_async_context(whole)
+                except NotInPart:
+                    pass
+                else:
+                    self.received.add_tree(name, tree)
+                    return
+            pieces = archived(stream, entries)
+            try:
+                tree = await self._held.enter_async_context(self._archives.directory(pieces, self.received))
+            finally:
+                await pieces.aclose()
+        self.received.add_tree(name, tree)
 
     async def _receive_part(
         self, session: ClientSession, name: str, operation: LocalSource, patterns: DirectoryPatterns
@@ -122,7 +182,17 @@ class SessionContexts:
 
     async def close(self) -> None:
         """End what is being received."""
-        for task in self._transfers.values():
-            task.cancel()
-        await asyncio.gather(*self._transfers.values(), return_exceptions=True)
+        await _ended([*self._transfers.values(), *self._documents.values()])
         await self._held.aclose()
+
+
+def _patterns(operation: LocalSource) -> DirectoryPatterns:
+    return DirectoryPatterns(
+        operation.name, operation.include_patterns, operation.exclude_patterns, operation.follow_paths
+    )
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,8 +1,8 @@
 """Images of OCI layouts at a client, as contexts: brought into the engine's store for as long as the build runs.
 
 The client offers each layout as a content store (`darse.buildkit.sessions.content`). What of it is asked for is the
-image of a digest: its documents, and of an index the images of the platforms that are built for. Each blob is verified
-by whoever loads it.
+image of a digest, unless that is here: its documents, and of an index the images of the platforms that are built for.
+Each blob is verified by whoever loads it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,13 @@ class SessionLayouts:
         async with self._lock:
             if (digest, platform) in self._here:
                 return
+            wanted = platforms.normalized(platforms.parse(platform))
+            if self._layouts.has(digest, wanted):
+                self._here.add((digest, platform))
+                return
             content = ClientContentStore(self._sessions.find(session) or self._session, f"oci:{name}")
             try:
-                await self._layouts.receive(_archive(content, digest, platforms.parse(platform)))
+                await self._layouts.receive(_archive(content, digest, wanted))
             except (EngineError, InvalidDocument) as error:
                 raise BuildError(f"{reference}: {error}") from error
             self._here.add((digest, platform))

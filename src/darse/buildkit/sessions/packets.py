@@ -101,6 +101,17 @@ async def next_packet(stream: Stream[Any, Any]) -> Any:
     return packet
 
 
+async def listed_entries(stream: Stream[Any, Any]) -> AsyncIterator[Stat]:
+    """Yield what the client has: its packets up to the empty STAT. Who reads says how many are too many."""
+    while True:
+        packet = await next_packet(stream)
+        if packet.type != Packet.PACKET_STAT:
+            raise BuildError("the client sent data of a file that it was not asked for")
+        if not packet.HasField("stat"):
+            return
+        yield packet.stat
+
+
 def has_content(one: Stat) -> bool:
     """Whether an entry is a regular file whose content can be asked for."""
     return not one.mode & GO_TYPES and not one.linkname

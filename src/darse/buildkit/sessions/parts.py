@@ -36,6 +36,7 @@ from darse.buildkit.sessions.packets import (
     GO_SYMLINK,
     GO_TYPES,
     has_content,
+    listed_entries,
     next_packet,
     permissions,
 )
@@ -66,9 +67,12 @@ class NotInPart(Exception):
     """A directory has owners or attributes that no list has: it is to be sent whole."""
 
 
-def tree_keys(shared_key: str, source: LocalSource) -> tuple[str, str]:
-    """The key of what a source asks for, and what those of the same directory begin with, whatever their patterns."""
-    directory = _digest((shared_key, source.name, source.shared_key_hint))
+def tree_keys(owner: object, source: LocalSource) -> tuple[str, str]:
+    """The key of what a source asks for, and what those of the same directory begin with, whatever their patterns.
+
+    owner: a client's shared key, or something else that is no text.
+    """
+    directory = _digest((owner, source.name, source.shared_key_hint))
     return directory + _digest((source.include_patterns, source.exclude_patterns, source.follow_paths)), directory
 
 
@@ -79,8 +83,10 @@ def _digest(parts: Sequence[object]) -> str:
 class PartialDirectory:
     """A client's end of one transfer (`darse.build.context.transfer.ContextSource`)."""
 
-    def __init__(self, stream: Stream[Any, Any]) -> None:
+    def __init__(self, stream: Stream[Any, Any], listed: Sequence[Stat] | None = None) -> None:
+        """listed: what the client has, where all of that has come."""
         self._stream = stream
+        self._listed = listed
         self._sizes = array("q")
         self._times = array("q")
         self._capabilities: dict[int, bytes] = {}
@@ -90,18 +96,17 @@ class PartialDirectory:
     async def entries(self) -> AsyncIterator[bytes]:
         """See ContextSource. Raises NotInPart, too."""
         piece = bytearray()
-        while True:
-            packet = await next_packet(self._stream)
-            if packet.type != Packet.PACKET_STAT:
-                raise BuildError("the client sent data of a file that it was not asked for")
-            if not packet.HasField("stat"):
-                break
-            if len(self._sizes) >= MOST_ENTRIES:
-                raise BuildError(f"the context has more than {MOST_ENTRIES} entries")
-            piece += self._record(packet.stat)
-            if len(piece) >= _PIECE:
-                yield bytes(piece)
-                piece.clear()
+        if self._listed is not None:
+            for one in self._listed:
+                piece += self._record(one)
+        else:
+            async for one in listed_entries(self._stream):
+                if len(self._sizes) >= MOST_ENTRIES:
+                    raise BuildError(f"the context has more than {MOST_ENTRIES} entries")
+                piece += self._record(one)
+                if len(piece) >= _PIECE:
+                    yield bytes(piece)
+                    piece.clear()
         yield bytes(piece)
 
     def _record(self, one: Stat) -> bytes:

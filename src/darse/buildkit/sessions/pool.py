@@ -28,6 +28,8 @@ class ClientSession:
         self.name = name
         self.shared_key = shared_key
         self.methods = frozenset(method.lower() for method in methods)
+        self.user: int | None = None
+        """Whose process has opened it; None where that is not known."""
         self.channel = TransportChannel()
 
     def has(self, method: str) -> bool:

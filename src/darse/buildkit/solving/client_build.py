@@ -93,7 +93,11 @@ class ClientBuild:
             self.layouts = SessionLayouts(self.session, self._sessions, layouts)
             self.lease = lease
             self.contexts = SessionContexts(
-                self.session, ReceivedContexts(service.contexts, Path(root)), service.transfers, self._sessions
+                self.session,
+                ReceivedContexts(service.contexts, Path(root)),
+                service.transfers,
+                service.archives,
+                self._sessions,
             )
             self.session_options = self._session(request)
             self.executor = service.executor.for_session(self.session_options)

@@ -17,6 +17,7 @@ from darse.build.context_list import encode, records
 from darse.build.errors import BuildError
 from darse.buildkit.sessions import archived, parts
 from darse.buildkit.sessions.archived import received_directory
+from darse.buildkit.sessions.documents import NotInMemory, received_documents
 from darse.buildkit.sessions.packets import (
     DirectoryPatterns,
     go_mode,
@@ -50,6 +51,10 @@ class Files(FileSyncBase):
         raise NotImplementedError
 
 
+def stat(path: str, mode: int = 0o644, **fields: Any) -> Packet:
+    return Packet(type=Packet.PACKET_STAT, stat=Stat(path=path, mode=mode, **fields))
+
+
 def is_file(record: tuple[bytes, ...]) -> bool:
     return record[1].startswith(b"10") and not record[5]
 
@@ -65,8 +70,16 @@ async def in_part(session: ClientSession, patterns: DirectoryPatterns) -> AsyncG
             yield piece
 
 
+async def documents(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
+    """The names and contents of small files."""
+    for name, content in (await received_documents(session, patterns)).items():
+        yield name.encode() + b"=" + content + b";"
+
+
 Way = Callable[[ClientSession, DirectoryPatterns], AsyncGenerator[bytes]]
-both_ways = pytest.mark.parametrize("way", [received_directory, in_part], ids=["whole", "in part"])
+all_ways = pytest.mark.parametrize(
+    "way", [received_directory, in_part, documents], ids=["whole", "in part", "in memory"]
+)
 
 
 async def received(client: Client, way: Way = received_directory, **patterns: Any) -> tuple[bytes, Files]:
@@ -85,10 +98,6 @@ async def received(client: Client, way: Way = received_directory, **patterns: An
     finally:
         session.channel.close()
         await protocol.ended()
-
-
-def stat(path: str, mode: int = 0o644, **fields: Any) -> Packet:
-    return Packet(type=Packet.PACKET_STAT, stat=Stat(path=path, mode=mode, **fields))
 
 
 def sending(contents: dict[str, bytes]) -> Client:
@@ -151,6 +160,33 @@ async def test_links_and_modes() -> None:
     )
 
 
+async def test_small_files_come_into_memory() -> None:
+    found, files = await received(sending({"Dockerfile": b"FROM x", "d/empty": b""}), documents, follow=("Dockerfile",))
+    assert found == b"Dockerfile=FROM x;d/empty=;"
+    assert files.metadata["followpaths"] == "Dockerfile"
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [stat("a", _SYMLINK | 0o777, linkname="b")],
+        [stat("a"), stat("b", linkname="a")],
+        [stat("a", size=2 << 20)],
+        [stat(f"f{number:03}") for number in range(65)],
+    ],
+    ids=["link", "hard link", "large", "many"],
+)
+async def test_what_may_be_more_than_small_files_does_not(packets: list[Packet]) -> None:
+    async def client(stream: Stream[Any, Any]) -> None:
+        for packet in packets:
+            await stream.send_message(packet)
+        await stream.recv_message()
+
+    with pytest.raises(NotInMemory):
+        await received(client, documents)
+
+
+@pytest.mark.parametrize("way", [received_directory, documents], ids=["whole", "in memory"])
 @pytest.mark.parametrize(
     "paths",
     [
@@ -168,7 +204,7 @@ async def test_links_and_modes() -> None:
     ],
     ids=repr,
 )
-async def test_paths_that_no_tree_has_are_refused(paths: list[str]) -> None:
+async def test_paths_that_no_tree_has_are_refused(paths: list[str], way: Way) -> None:
     async def client(stream: Stream[Any, Any]) -> None:
         for path in paths:
             await stream.send_message(stat(path))
@@ -176,7 +212,7 @@ async def test_paths_that_no_tree_has_are_refused(paths: list[str]) -> None:
         await stream.recv_message()
 
     with pytest.raises(BuildError, match="path"):
-        await received(client)
+        await received(client, way)
 
 
 async def sent(answers: list[Packet], way: Way) -> bytes:
@@ -197,7 +233,7 @@ async def sent(answers: list[Packet], way: Way) -> bytes:
 ENDED = Packet(type=Packet.PACKET_DATA, ID=0)
 
 
-@both_ways
+@all_ways
 @pytest.mark.parametrize(
     "answers",
     [
@@ -262,7 +298,7 @@ async def test_capabilities_are_sent_in_part_and_what_is_of_the_host_is_not() ->
     assert found.endswith(FilePiece(0, b"x").encode() + capability + FilePiece(0, b"", PieceKind.END).encode())
 
 
-@both_ways
+@all_ways
 async def test_data_before_the_end_of_the_list_is_refused(way: Way) -> None:
     async def client(stream: Stream[Any, Any]) -> None:
         await stream.send_message(stat("a", size=3))

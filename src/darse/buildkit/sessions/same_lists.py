@@ -1,0 +1,83 @@
+"""Large directories of clients without a shared key: not sent again where nothing at all has changed.
+
+Such a client, `buildctl` for one, does not say which of its user's directories it sends, and two of them may have files
+of the same path, size and time. So a list is believed of what the same user has sent before as a whole only, where it
+has many entries; and of that the client shows some files, chosen by chance, and all whose time has whole seconds: a
+time like that may have been set. What is small is asked for each time (`darse.build.context.known_archives`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any
+
+from grpclib.client import Stream
+
+from darse.build.context.kept_trees import KeptTree
+from darse.build.context.list_changes import CONTENT
+from darse.build.context.transferring import Transfers
+from darse.buildkit.sessions.archived import FileTransfer
+from darse.buildkit.sessions.packets import has_content
+from darse.buildkit.sessions.parts import PartialDirectory
+from darse.buildkit.wire.stat_pb2 import Stat
+from darse.core import executors
+
+#: Entries of a list that is believed.
+LEAST_ENTRIES = 500
+# Files that are shown: by chance, and for their times; and bytes of one.
+_SAMPLE, _MOST_SHOWN, _SMALL = 16, 256, 64 << 10
+_SECOND = 1_000_000_000
+_chance = secrets.SystemRandom()
+
+
+class NotTheSame(Exception):
+    """What the client has shown is not what is kept: all is to be sent, in another transfer."""
+
+
+@asynccontextmanager
+async def received_whole(
+    stream: Stream[Any, Any], entries: Sequence[Stat], key: str, transfers: Transfers, *, anew: bool
+) -> AsyncIterator[KeptTree]:
+    """The tree of a list, held for the block. anew: whatever is kept. Raises BuildError, NotInPart, and NotTheSame."""
+    digest = sha256()
+    async for piece in PartialDirectory(stream, entries).entries():
+        digest.update(piece)
+    kept = None if anew else transfers.trees.find(key)
+    shown = _chosen(entries) if kept is not None and kept.about.digest == digest.hexdigest() else []
+    if kept is None or not shown:
+        async with transfers.received(key, PartialDirectory(stream, entries), anew=True) as tree:
+            yield tree
+        return
+    transfers.trees.hold(kept)
+    try:
+        if not await _is_same(stream, entries, shown, kept):
+            raise NotTheSame
+        kept.last_used, kept.uses = time.time(), kept.uses + 1
+        yield kept
+    finally:
+        transfers.trees.release(kept)
+
+
+def _chosen(entries: Sequence[Stat]) -> list[int]:
+    """Numbers of the files that the client has to show; none where those are too many."""
+    files = [number for number, one in enumerate(entries) if has_content(one)]
+    found = {number for number in files if entries[number].modTime % _SECOND == 0}
+    small = [number for number in files if entries[number].size <= _SMALL]
+    found.update(_chance.sample(small, min(_SAMPLE, len(small))))
+    return sorted(found) if len(found) <= _MOST_SHOWN else []
+
+
+async def _is_same(stream: Stream[Any, Any], entries: Sequence[Stat], shown: Sequence[int], kept: KeptTree) -> bool:
+    contents = await executors.storage.run((kept.path / "contents").read_bytes)
+    transfer = FileTransfer(stream, [(number, entries[number].size) for number in shown])
+    is_same = True
+    for number in shown:
+        digest = sha256()
+        async for piece in transfer.content(number, entries[number].size):
+            digest.update(piece)
+        is_same = is_same and CONTENT.unpack_from(contents, number * CONTENT.size)[1] == digest.digest()
+    return is_same
