@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from darse.core import trace
+from darse.core.errors import InvalidParameter
 
 DEFAULT_PROFILE: Final = "darse-default"
 _LOADED: Final = Path("/sys/kernel/security/apparmor/profiles")
@@ -73,7 +74,7 @@ def load_default_profile() -> str:
     Blocks; a tenth of a second the first time after a boot.
     """
     try:
-        if any(line.startswith(f"{DEFAULT_PROFILE} ") for line in _LOADED.read_text().splitlines()):
+        if DEFAULT_PROFILE in _loaded():
             return DEFAULT_PROFILE
         profile = default_profile()
         with trace.step("file", f"load the AppArmor profile {DEFAULT_PROFILE}", _PARSER, "-Kr", profile):
@@ -92,6 +93,35 @@ def load_default_profile() -> str:
         _log.warning("containers have no AppArmor profile (install the package apparmor): %s", error)
         return ""
     return DEFAULT_PROFILE
+
+
+def check_loaded(profile: str) -> None:
+    """Raise InvalidParameter when the kernel has no such profile; the default one is loaded again.
+
+    Blocks. Who takes profiles out (aa-teardown(8), apparmor_parser -R) does not tell; a runtime would say of it no more
+    than that something does not exist.
+    """
+    if not profile or profile == "unconfined":
+        return
+    try:
+        loaded = _loaded()
+    except OSError as error:  # securityfs is not mounted here; the runtime is the judge
+        _log.debug("which AppArmor profiles are loaded is not known: %s", error)
+        return
+    # Profiles of a namespace (`:ns:profile`) are listed there; those that are stacked, each by itself.
+    missing = [one for one in profile.split("//&") if one not in loaded and not one.startswith(":")]
+    if missing == [DEFAULT_PROFILE] and load_default_profile():
+        return
+    if missing:
+        raise InvalidParameter(
+            f"unable to apply apparmor profile: {', '.join(missing)} is not loaded; load it with apparmor_parser(8), "
+            f"{_LOADED} lists those that are"
+        )
+
+
+def _loaded() -> set[str]:
+    """The names of the kernel's profiles: `NAME (MODE)` each."""
+    return {line.rpartition(" (")[0] for line in _LOADED.read_text().splitlines()}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from darse.core import trace
+from darse.runtime.apparmor import check_loaded
 from darse.runtime.monitor.conmon import MonitorDirectory
 from darse.runtime.oci import OCIRuntime, cdi
 from darse.runtime.oci.spec import SpecInputs, build_spec
@@ -53,13 +54,14 @@ class Bundle:
         """Write config.json; `root_fd` is a descriptor of the mounted root.
 
         Blocks: call it in the launch's mount namespace. Raises InvalidParameter and Conflict for what is not there in
-        the root or in a volume, SystemFault, and OSError.
+        the root or in a volume, and for an AppArmor profile that is not loaded; SystemFault, and OSError.
         """
         directory = self._files.directory
         inputs = self._pinned(root_fd, directory)
         inputs = self._runtime.adapt_spec(self._mapping.adapt_spec(inputs, directory), directory)
         with trace.step("file", f"write the OCI spec, {self._files.config}"):
             spec = build_spec(inputs)
+            check_loaded(spec["process"].get("apparmorProfile", ""))
             cdi.apply(spec, self._devices)
             self._uncompiled_filter = self._runtime.insert_filter(spec)
             self._files.config.write_bytes(msgspec.json.encode(spec))

@@ -42,7 +42,7 @@ def test_containers_are_confined_unless_they_are_not_to_be(cli: Client) -> None:
 def test_a_profile_that_is_not_loaded_is_an_error(cli: Client) -> None:
     done = cli("run", "--name", "cc", "--security-opt", "apparmor=no-such-profile", BUSYBOX, "true")
     assert done.status in (125, 126, 127), done.err
-    assert "no-such-profile" in done.err
+    assert "unable to apply apparmor profile: no-such-profile is not loaded" in done.err
 
 
 # cgroup version 2

@@ -22,6 +22,8 @@ _LOG_LINE = re.compile(r'time="[^"]*" level=\w+ msg=(?P<quoted>".*")$')
 _NO_ENTRY = re.compile(r"No such file or directory", re.IGNORECASE)
 # crun says "Operation not permitted" of a directory.
 _DENIED = re.compile(r"permission denied|open executable: Operation not permitted|is a directory", re.IGNORECASE)
+# What a process has to write before execve(2) to change its profile; the kernel knows none of that name.
+_NOT_CONFINED = re.compile(r"/attr/(?:apparmor/)?exec\b")
 
 
 class LaunchFailure(InvalidParameter):
@@ -72,6 +74,8 @@ def failure(runtime: str, message: str, command: str, *, during: str = "create")
             f"{prefix}: unable to start container process: chdir to cwd ({shown}) set in config.json failed: "
             f"{reason}: unknown"
         )
+    if _NOT_CONFINED.search(text):
+        return InvalidParameter(f"{prefix}: unable to apply apparmor profile: {text}: unknown")
     name = json.dumps(command)
     if _NOT_FOUND.search(text):
         return CommandNotFound(

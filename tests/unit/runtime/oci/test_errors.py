@@ -2,7 +2,7 @@
 
 import pytest
 
-from darse.core.errors import SystemFault
+from darse.core.errors import InvalidParameter, SystemFault
 from darse.runtime.oci.errors import CommandNotExecutable, CommandNotFound, failure
 
 
@@ -14,6 +14,7 @@ from darse.runtime.oci.errors import CommandNotExecutable, CommandNotFound, fail
         ("open executable: Permission denied", CommandNotExecutable, "permission denied"),
         ("exec: `nosuch`: No such file or directory", CommandNotFound, "no such file or directory"),
         ("cgroups in hybrid mode not supported", SystemFault, "hybrid mode"),
+        ("write file `/proc/thread-self/attr/exec`: No such file or directory", InvalidParameter, "apparmor profile"),
         ('{"msg":"mount `proc`: Permission denied"}\n', SystemFault, "mount `proc`"),
     ],
 )
