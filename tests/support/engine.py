@@ -29,13 +29,13 @@ import pytest
 
 from tests.support.http import ApiClient
 from tests.support.leaks import cgroups_of, find_leaks, instance_of, processes_of
-from tests.support.waiting import wait_until, wait_while
+from tests.support.waiting import PATIENCE, wait_until, wait_while
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BIN = REPOSITORY / ".venv" / "bin"
 BUSYBOX = "builtin/busybox"
-_READY_SECONDS = float(os.environ.get("DARSE_TEST_READY_SECONDS", "60"))
-_STOP_SECONDS = 60
+_READY_SECONDS = 60 * PATIENCE
+_STOP_SECONDS = 60 * PATIENCE
 # What may block an engine's event loop: twice as much while its coverage is taken, which makes Python as slow.
 _STALL_MILLISECONDS = int(os.environ.get("DARSE_TEST_STALL_MS", "200" if os.environ.get("DARSE_COVERAGE") else "100"))
 _STALL = re.compile(r"^.*the event loop was blocked for .*(?:\n(?:in \d+ of|no stack| ).*)*", re.MULTILINE)
@@ -104,7 +104,7 @@ class Client:
             input=data,
             stdin=subprocess.DEVNULL if data is None else None,
             capture_output=True,
-            timeout=timeout,
+            timeout=timeout * PATIENCE,
             env={**self.environment, **(env or {})},
             cwd=cwd,
             check=False,

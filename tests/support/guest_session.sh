@@ -9,7 +9,7 @@ packages=$repository/build/guest-packages
 shift
 export PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis
 # An emulated processor is some twenty times slower.
-export DARSE_TEST_THROWAWAY=1 DARSE_TEST_READY_SECONDS=300 DARSE_TEST_STALL_MS=2000
+export DARSE_TEST_THROWAWAY=1 DARSE_TEST_PATIENCE=5 DARSE_TEST_STALL_MS=2000
 export PATH=/usr/local/sbin:/usr/sbin:/sbin:$PATH
 # Debian starts firewalld with its installation; what is tested with it starts it.
 if systemctl --quiet is-active firewalld; then systemctl stop firewalld; fi

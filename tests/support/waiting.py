@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+#: How many times longer than elsewhere everything may take on this machine.
+PATIENCE = float(os.environ.get("DARSE_TEST_PATIENCE", "1"))
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 10, what: str = "the condition") -> T:
     """Return what `condition` returns as soon as that is true. Raises AssertionError with what it saw last."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     pause = 0.002
     while True:
