@@ -110,3 +110,26 @@ def test_answers_that_are_refused_are_not_seen(
             assert answer.json() == {"message": "authorization denied by plugin gate: secret"}, (method, path)
         assert len(plugin.bodies(ANSWER)) == 1, (method, path)
     tell(f"authorization: answers of {len(looks)} routes are refused")
+
+
+def test_answers_to_changes_that_are_refused_are_not_seen(
+    guarded: Engine, plugin: AuthorizationPlugin, tell: Callable[[str], None]
+) -> None:
+    """What was done stays done, as with docker: who asked does not see what has come of it."""
+    plugin.refuses = lambda _, uri, status: "secret" if status is not None else ""
+    changes = [(method, template) for method, template in ROUTES if method not in ("GET", "HEAD")]
+    done = []
+    for method, template in changes:
+        # The first process of a container heeds no signal that it does not ask for.
+        path = _path(template) + ("?t=0" if template.endswith("/stop") else "")
+        plugin.calls.clear()
+        answer = guarded.api(method, path, _BODIES.get(template, {}) if method in ("POST", "PUT") else None)
+        assert answer.status == 403, (method, path, answer.status, answer.body[:200])
+        assert answer.json() == {"message": "authorization denied by plugin gate: secret"}, (method, path)
+        (asked,) = plugin.bodies(ANSWER)
+        if asked["ResponseStatusCode"] < 300:
+            done.append(template)
+    plugin.refuses = lambda *_: ""
+    assert {"/containers/create", "/volumes/create", "/networks/create"} < set(done)
+    assert guarded.api("GET", "/volumes/new").status == 200
+    tell(f"authorization: answers to {len(changes)} changes are refused, of which {len(done)} were done")
