@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from darse.compose.errors import ComposeError
+from darse.compose.inputs import in_words, read_bounded
 from darse.compose.interpolation.template import InvalidTemplate, Lookup, MissingVariable, substitute
 from darse.quoting import quote
 
@@ -160,14 +161,13 @@ def read_files(paths: list[str], environment: Mapping[str, str], unset: Callable
     variables: dict[str, str] = {}
     for path in paths:
         try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
+            text = read_bounded(path).decode().replace("\r\n", "\n").replace("\r", "\n")
         except FileNotFoundError as error:
             raise ComposeError(f"couldn't find env file: {path}") from error
         except IsADirectoryError as error:
             raise ComposeError(f"{path} is a directory") from error
         except (OSError, UnicodeDecodeError) as error:
-            raise ComposeError(f"couldn't read env file: {path}: {error}") from error
+            raise ComposeError(f"couldn't read env file: {path}: {in_words(error)}") from error
         try:
             parse(text, variables, environment.get, unset)
         except ComposeError as error:

@@ -7,6 +7,7 @@ such inputs say that they are `unsettled`.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -14,6 +15,8 @@ import time
 _TICK_NS = 2_000_000_000
 
 FileState = list[int]
+# A project may name /dev/zero.
+_MOST_BYTES = 16 << 20
 
 
 class Inputs:
@@ -43,3 +46,17 @@ def file_state(path: str) -> FileState | None:
     except OSError:
         return None
     return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def read_bounded(path: str) -> bytes:
+    """What is in a file that a project names, or comes out of a pipe. Raises OSError, also for more than 16 MB."""
+    with open(path, "rb") as file:
+        found = file.read(_MOST_BYTES + 1)
+    if len(found) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return found
+
+
+def in_words(error: OSError | ValueError) -> str:
+    """Why a file cannot be read."""
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)

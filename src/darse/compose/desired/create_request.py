@@ -13,6 +13,7 @@ from darse.compose.desired.mounts import mount_requests
 from darse.compose.desired.names import image_name
 from darse.compose.desired.references import resolved, volumes_from
 from darse.compose.errors import ComposeError
+from darse.compose.inputs import read_bounded
 from darse.compose.model.project import Project
 from darse.compose.model.service import Healthcheck, Service
 from darse.wire.containers import CreateRequest, HealthConfig, MountPoint, NetworkingConfig
@@ -210,8 +211,7 @@ def _security(text: str) -> str:
         name, found, value = text.partition(separator)
         if found and name == "seccomp" and value not in ("unconfined", "builtin"):
             try:
-                with open(value, encoding="utf-8") as file:
-                    return f"seccomp={json.dumps(json.load(file), separators=(',', ':'))}"
+                return f"seccomp={json.dumps(json.loads(read_bounded(value)), separators=(',', ':'))}"
             except (OSError, ValueError) as error:
                 raise ComposeError(f"opening seccomp profile ({value}) failed: {error}") from error
     return text

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from darse.compose import dotenv
 from darse.compose.errors import ComposeError
-from darse.compose.inputs import Inputs
+from darse.compose.inputs import Inputs, in_words, read_bounded
 from darse.compose.model.project import Project
 from darse.compose.model.service import EnvFile
 
@@ -73,7 +73,6 @@ def resolve_labels(project: Project, unset: Callable[[str], None], inputs: Input
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return file.read()
+        return read_bounded(path).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise ComposeError(f"couldn't read env file: {path}: {error}") from error
+        raise ComposeError(f"couldn't read env file: {path}: {in_words(error)}") from error

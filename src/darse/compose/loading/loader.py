@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from darse.compose import dotenv
-from darse.compose.errors import ComposeError
+from darse.compose.errors import ComposeError, FilePosition
 from darse.compose.interpolation.document import Interpolation
 from darse.compose.loading import defaults
 from darse.compose.loading.canonical import Canonical
@@ -72,7 +72,7 @@ class Loader:
             for one in self._sources.documents(file):
                 if one.value is None:
                     continue
-                values = self._interpolated(one.value, scope)
+                values = self._interpolated(one.value, scope, one.file)
                 self._extend_services(values, file, one.marked, scope, [])
                 _drop(document, one.marked)
                 self._include(values, file, scope)
@@ -85,9 +85,9 @@ class Loader:
             _add_variables(document, scope.environment)
         return document
 
-    def _interpolated(self, value: Any, scope: _Scope) -> dict[str, Any]:
+    def _interpolated(self, value: Any, scope: _Scope, file: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise ComposeError("top-level object must be a mapping")
+            raise ComposeError("top-level object must be a mapping", (), FilePosition(file, 1, 1))
         if not self._settings.interpolate:
             return value
         applied: dict[str, Any] = Interpolation(scope.environment.get, self._warn).apply(value)
@@ -177,7 +177,7 @@ class Loader:
             if one.value is not None:
                 marks = one.marked
                 _drop(merged, marks)
-                merged = enforce_unicity(merge(merged, self._interpolated(one.value, scope)))
+                merged = enforce_unicity(merge(merged, self._interpolated(one.value, scope, one.file)))
         services = merged.get("services")
         where = f'cannot extend service "{name}" in '
         if not isinstance(services, dict):

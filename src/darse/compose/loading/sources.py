@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from darse.compose.errors import ComposeError, FilePosition
-from darse.compose.inputs import Inputs
+from darse.compose.inputs import Inputs, read_bounded
 from darse.compose.yaml import reader
 
 _REMOTE = ("oci://", "http://", "https://", "git://", "ssh://", "git@", "github.com/")
@@ -59,8 +59,7 @@ class Sources:
                     self._contents[file] = sys.stdin.buffer.read()
                 else:
                     self.inputs.note(file)
-                    with open(file, "rb") as opened:
-                        self._contents[file] = opened.read()
+                    self._contents[file] = read_bounded(file)
             except OSError as error:
                 raise ComposeError(f"open {file}: {(error.strerror or str(error)).lower()}") from error
         return self._contents[file]
