@@ -93,3 +93,25 @@ def test_attachments_are_forgotten_with_their_build(project: Project) -> None:
     project.build().ok()
     gone = project.docker("buildx", "history", "inspect", "attachment", reference(project), provenance)
     assert "not found" in gone.err
+
+
+def test_builds_are_filtered(project: Project) -> None:
+    project.write(f"FROM {BASE}\nRUN true\n")
+    project.build("-t", "filtered").ok()
+    built = reference(project)
+    project.write(f"FROM {BASE}\nRUN false\n")
+    assert project.build("-t", "filtered").status == 1
+    failed = reference(project)
+
+    def listed(*filters: str) -> set[str]:
+        given = [word for one in filters for word in ("--filter", one)]
+        lines = project.docker("buildx", "history", "ls", "--format", "json", *given).ok().out.splitlines()
+        return {str(json.loads(line)["ref"]).rpartition("/")[2] for line in lines} & {built, failed}
+
+    if "--filter" not in project.docker("buildx", "history", "ls", "--help").ok().out:
+        pytest.skip("this buildx has no filters of the history")
+    assert listed() == {built, failed}
+    assert listed("status=error") == {failed}
+    assert listed("status=completed", "startedAt>1h") == {built}
+    assert listed(f"ref={failed}") == {failed}
+    assert listed("startedAt<1h") == set()

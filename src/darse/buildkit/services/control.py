@@ -12,6 +12,7 @@ from darse.build.history import BuildState
 from darse.build.service import BuildService
 from darse.build.solver import CacheFilter, PrunePolicy
 from darse.buildkit.errors import as_status, not_implemented
+from darse.buildkit.services.history_filters import HistoryFilters
 from darse.buildkit.services.records import history_event, status_messages, usage_record
 from darse.buildkit.services.worker import VERSION
 from darse.buildkit.sessions import ClientSession, SessionPool
@@ -125,16 +126,19 @@ class ControlService(ControlBase):
         """The builds that run and those that were, the newest first; and, unless it is all at once, what changes."""
         request = await request_of(stream)
         history = self._service.history
-        if request.Filter:
-            raise not_implemented("ListenBuildHistory with filters")
+        with as_status():
+            filters = HistoryFilters(request.Filter)
         shown: dict[str, BuildState] = {}
         while True:
             changed = history.changed
-            found = [
-                one
-                for one in history.summaries()
-                if request.Ref in ("", one.id) and (not request.ActiveOnly or one.state is BuildState.RUNNING)
-            ]
+            with as_status():
+                found = [
+                    one
+                    for one in history.summaries()
+                    if request.Ref in ("", one.id)
+                    and (not request.ActiveOnly or one.state is BuildState.RUNNING)
+                    and filters.matches(one, history.collected(one).attributes)
+                ]
             for one in found[: request.Limit or None]:
                 if shown.get(one.id) is not one.state:
                     shown[one.id] = one.state
