@@ -96,6 +96,7 @@ class _Shown:
             said += f": {screen.visible(message['reason'])}"
         advice = [f"{'':<8}  -> {screen.visible(message['advice'])}"] if message.get("advice") else []
         screen.control("".join(f"{line}\n" for line in fitted([said, *advice])))
+        sys.stdout.flush()  # into a pipe, too: an import takes minutes
 
     def progress(self, message: dict[str, Any]) -> None:
         """Say how far it is."""
