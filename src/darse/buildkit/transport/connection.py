@@ -15,8 +15,10 @@ from typing import Any, cast
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
-from grpclib.protocol import H2Protocol, Stream
+from grpclib.protocol import Connection, H2Protocol, Stream
 from h2.events import UnknownFrameReceived
+
+from darse.buildkit.transport.stream_buffer import StreamBuffer
 
 #: Bytes of one message, as BuildKit limits them.
 MESSAGE_LIMIT = 16 << 20
@@ -48,6 +50,15 @@ class BoundedProtocol(H2Protocol):
 
         def create_bounded(**options: Any) -> Stream:
             stream = create(**options)
+            begin = stream.init_stream
+
+            def begin_buffered(stream_id: int, connection: Connection) -> None:
+                begin(stream_id, connection)
+                stream.buffer = StreamBuffer(functools.partial(connection.ack, stream_id))
+
+            stream.init_stream = begin_buffered  # type: ignore[method-assign]
+            if stream.id is not None:
+                stream.buffer = StreamBuffer(functools.partial(self.connection.ack, stream.id))
             receive = stream.recv_data
             stream.recv_data = functools.partial(_receive, receive)  # type: ignore[method-assign]
             return stream

@@ -1,0 +1,76 @@
+"""What has come on a stream and is not read yet.
+
+grpclib's own gives credit back to the peer for each frame, and takes each piece out of a queue: of a directory of
+twenty thousand files, each a message of a hundred bytes, that is a quarter of the time. This one gives it back for
+`_CREDIT` bytes at once. What is held back meanwhile, on a hundred streams, is far below the connection's window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from grpclib.protocol import Buffer
+
+_CREDIT = 16 << 10
+# What has been read is dropped from the front in steps.
+_READ_BYTES = 64 << 10
+
+
+class StreamBuffer(Buffer):
+    """Of one stream; one task reads it."""
+
+    def __init__(self, give_back: Callable[[int], None]) -> None:
+        super().__init__(give_back)
+        self._give_back = give_back
+        self._data = bytearray()
+        self._start = 0
+        self._is_over = False
+        self._changed = asyncio.Event()
+        #: What the peer is to get back for what has come, and the part of it that has been read.
+        self._owed = 0
+        self._due = 0
+
+    def add(self, data: bytes, ack_size: int) -> None:
+        """Take the content of a frame. ack_size: with its padding."""
+        self._data += data
+        self._owed += ack_size
+        self._changed.set()
+
+    def eof(self) -> None:
+        """Nothing more comes."""
+        self._is_over = True
+        self._changed.set()
+
+    async def read(self, size: int) -> bytes:
+        """Wait for so many bytes; nothing at the end. Raises AssertionError where the end is between."""
+        while (there := len(self._data) - self._start) < size:
+            if self._is_over:
+                if not there:
+                    return b""
+                raise AssertionError("Received less data than expected")
+            # All that is here is read with what is to come, which may be more than the peer may send.
+            self._settle(self._owed)
+            self._changed.clear()
+            await self._changed.wait()
+        end = self._start + size
+        data = bytes(memoryview(self._data)[self._start : end])
+        self._start = end
+        if end == len(self._data) or end >= _READ_BYTES:
+            del self._data[:end]
+            self._start = 0
+        # At the end of the data also padding is read.
+        self._settle(min(self._due + size, self._owed) if self._data else self._owed)
+        return data
+
+    def _settle(self, due: int) -> None:
+        self._due = due
+        if due >= _CREDIT:
+            self._owed -= due
+            self._due = 0
+            self._give_back(due)
+
+    def unacked_size(self) -> int:
+        """What the peer is to get back once nobody reads any more."""
+        owed, self._owed, self._due = self._owed, 0, 0
+        return owed
