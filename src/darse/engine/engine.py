@@ -35,6 +35,7 @@ from darse.images.layers import disk_usage, store
 from darse.images.snapshots import service, snapshotter
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, is_mount_point, private_bind, unmount
+from darse.linux.service_manager import machine_stops
 from darse.managed_plugins import ManagedPlugins
 from darse.managed_plugins import model as managed_plugins_model
 from darse.networks import NetworkService
@@ -190,9 +191,14 @@ class Engine:
         self.recovery.open()
 
     async def close(self) -> None:
-        """Stop; containers go on, unless live restore is off."""
+        """Stop; containers go on, unless live restore is off, or the machine goes down.
+
+        systemd has every process end then, with SIGTERM, which few commands heed as a container's first process; after
+        ninety seconds it kills them.
+        """
         await self.registries.close()
-        await self.containers.close(None if self.config.live_restore else self.config.shutdown_timeout)
+        run_on = self.config.live_restore and not await machine_stops()
+        await self.containers.close(None if run_on else self.config.shutdown_timeout)
         self.events.close()
         if not self._in_use():
             # Nobody needs them; the next start brings them back.

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
 
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
+# How long systemctl(1) may take; the stop of this process waits for it.
+_ANSWER_SECONDS = 5
+_log = logging.getLogger("darse.linux")
 
 
 def notify(state: str) -> None:
@@ -53,3 +57,28 @@ def passed_sockets() -> list[socket.socket]:
         passed.set_inheritable(False)
         found.append(passed)
     return found
+
+
+async def machine_stops() -> bool:
+    """Whether systemd, when it has started this process, takes the machine down: off, reboot or kexec.
+
+    See systemctl(1), `is-system-running`.
+    """
+    if "INVOCATION_ID" not in os.environ:
+        return False
+    devnull = asyncio.subprocess.DEVNULL
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "systemctl", "is-system-running", stdin=devnull, stdout=asyncio.subprocess.PIPE, stderr=devnull
+        )
+    except OSError as error:
+        _log.warning("whether the machine is taken down is not known: %s", error)
+        return False
+    try:
+        said, _ = await asyncio.wait_for(process.communicate(), _ANSWER_SECONDS)
+    except TimeoutError:
+        _log.warning("whether the machine is taken down is not known: systemctl does not answer")
+        process.kill()
+        await process.wait()
+        return False
+    return said.strip() == b"stopping"

@@ -8,7 +8,9 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.waiting import wait_until
 
@@ -147,6 +149,29 @@ def test_who_comes_back_with_the_engine(new_engine: Callable[..., Engine]) -> No
     assert status(cli, "no") == "exited"
     assert status(cli, "unless-stopped") == "exited"
     assert status(cli, "created") == "created"
+
+
+@pytest.mark.parametrize("said", ["stopping", "running"])
+def test_containers_are_stopped_when_the_machine_is(
+    new_engine: Callable[..., Engine], tmp_path: Path, said: str
+) -> None:
+    """As systemd says it; they are back with the engine after the boot. At other times they run on."""
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\n[ "$*" = is-system-running ] && echo {said}; exit 1\n')
+    systemctl.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    engine = new_engine(environment={"PATH": path, "INVOCATION_ID": "00112233445566778899aabbccddeeff"})
+    script = "trap 'echo asked >>/v/log; exit 0' TERM; echo ready; sleep 1000 & wait"
+    options = ("--restart", "unless-stopped", "-v", "data:/v")
+    engine.docker("run", "-d", "--name", "box", *options, BUSYBOX, "sh", "-c", script).ok()
+    wait_until(lambda: "ready" in engine.docker("logs", "box").out, 10, "the trap")
+    before = look(engine.docker, "box")["State"]["Pid"]
+    assert engine.stop() == 0
+    assert Path(f"/proc/{before}").exists() == (said == "running")
+    engine.up()
+    wait_until(lambda: status(engine.docker, "box") == "running", what="the container after the boot")
+    asked = engine.docker("exec", "box", "sh", "-c", "cat /v/log || true").ok().line
+    assert asked == ("asked" if said == "stopping" else "")
 
 
 def test_an_end_that_no_engine_saw_is_followed_by_a_restart(new_engine: Callable[..., Engine]) -> None:
