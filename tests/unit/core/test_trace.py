@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,6 @@ def test_an_overlay_of_many_layers_names_them(tmp_path: Path, monkeypatch: pytes
     with trace.begin("start", "c") as operation:
         mounts.mount_overlay(layers, str(tmp_path / "upper"), str(tmp_path / "work"), "/target")
         mounts.mount_layers(layers, "/target")
-    assert all("lowerdir=/proc/self/fd/" in options for options in asked)
+    assert all(re.match(r"lowerdir=\d+(:\d+){59},", options) for options in asked)
     for step in operation.steps:
         assert f"lowerdir={':'.join(layers)}," in step.command[step.command.index("-o") + 1]
-        assert not [word for word in step.command if "/proc/self/fd" in word]

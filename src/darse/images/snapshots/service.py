@@ -23,6 +23,7 @@ from darse.images.model import Image
 from darse.images.snapshots import mounted_images, owners
 from darse.images.snapshots.mounted_images import MountedImages
 from darse.images.snapshots.owners import SnapshotOwners
+from darse.images.snapshots.snapshotter import refuse_too_deep
 from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.recovery.startup import Recovery
 from darse.runtime.rootfs.trash import Trash
@@ -104,9 +105,10 @@ class SnapshotService:
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
         """Make the writable layer of a new container, and hold the layers of the images that it mounts, by their ids.
 
-        Raises NotFound when an image was removed meanwhile.
+        Raises NotFound when an image was removed meanwhile, and InvalidParameter when one has too many layers.
         """
         for image_id, chain in {image.id: image.chain_ids, **(mounted or {})}.items():
+            refuse_too_deep(len(chain))
             if not all(self._layers.exists(chain_id) for chain_id in chain):
                 raise NotFound(f"No such image: {image_id}")
         directory = self._directory / container_id

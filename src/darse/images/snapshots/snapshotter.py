@@ -23,7 +23,7 @@ from pathlib import Path
 
 import msgspec
 
-from darse.core.errors import NotFound
+from darse.core.errors import InvalidParameter, NotFound
 from darse.core.ids import new_id
 from darse.core.state import Schema, State
 from darse.images.layers.store import LayerStore
@@ -33,6 +33,7 @@ from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import measure
 from darse.linux.fs.inode_flags import spread_subdirectories
+from darse.linux.fs.mounts import MOST_LAYERS
 from darse.runtime.rootfs.trash import Trash
 
 SCHEMA = Schema(
@@ -182,7 +183,11 @@ class Snapshotter:
     # Writing
 
     def prepare(self, layers: Sequence[str]) -> ActiveSnapshot:
-        """Begin a snapshot on a stack of layers. Commit it, or discard it. Raises OSError."""
+        """Begin a snapshot on a stack of layers. Commit it, or discard it.
+
+        Raises OSError, and InvalidParameter when no overlay could have one layer more.
+        """
+        refuse_too_deep(len(layers) + 1)
         name = new_id()
         active = ActiveSnapshot(name, tuple(layers), self._active / name)
         for path in (active.directory, active.upper, active.work):
@@ -273,6 +278,15 @@ class Snapshotter:
             ]
             connection.executemany("DELETE FROM snapshot_layers WHERE id = ?", [(layer,) for layer in unused])
         return unused
+
+
+def refuse_too_deep(layers: int) -> None:
+    """Raise InvalidParameter for more layers than an overlay can have, with docker's words and a way out."""
+    if layers > MOST_LAYERS:
+        raise InvalidParameter(
+            f"max depth exceeded: an image has at most {MOST_LAYERS} layers here, for an overlay has no more lower"
+            " directories: join instructions, or build with --squash"
+        )
 
 
 def _is_of_image(layer: str) -> bool:

@@ -38,6 +38,9 @@ MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MS_RELATIME = 1 << 21
 MNT_DETACH = 2
+# An overlay has 500 lower directories at most (OVL_MAX_STACK), and mount(2) says EINVAL of more: these, and one that is
+# still written to and looked at.
+MOST_LAYERS = 499
 _FLAG_NAMES = {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC, "relatime": MS_RELATIME}
 
 # With index=off a root that is mounted again before the kernel has dropped the last mount is no error. The others may
@@ -161,8 +164,8 @@ def mount_overlay(
     whoever asks: for what is made again when the machine goes down.
 
     Colons and commas are separators of the option string, so paths that contain them, and lists longer than the
-    page that mount(2) copies, are passed as /proc/self/fd links of O_PATH descriptors. Raises OSError, and SystemFault
-    for a directory that is missing.
+    page that mount(2) copies, are passed as links of O_PATH descriptors, from within /proc/self/fd: for a thread that
+    shares its working directory with no other. Raises OSError, and SystemFault for a directory that is missing.
     """
     with _short_names([*lower, upper, work]) as names:
         *lower_names, upper_name, work_name = names
@@ -203,7 +206,7 @@ def _has_volatile() -> bool:
 
 
 def mount_layers(layers: Sequence[str], target: str) -> None:
-    """Mount an overlay of two or more directories, topmost first, that nobody can write to."""
+    """Mount an overlay of two or more directories, topmost first, that nobody can write to; see `mount_overlay`."""
     with _short_names(layers) as names:
         options = f"lowerdir={':'.join(names)},{_SELF_CONTAINED}"
         shown = f"lowerdir={':'.join(layers)},{_SELF_CONTAINED}"
@@ -219,10 +222,13 @@ def _short_names(paths: Sequence[str]) -> Iterator[list[str]]:
         yield list(paths)
         return
     descriptors = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in paths]
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield [f"/proc/self/fd/{descriptor}" for descriptor in descriptors]
+        os.chdir("/proc/self/fd")
+        yield [str(descriptor) for descriptor in descriptors]
     finally:
-        for descriptor in descriptors:
+        os.fchdir(here)
+        for descriptor in (here, *descriptors):
             os.close(descriptor)
 
 

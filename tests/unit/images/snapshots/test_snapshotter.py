@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from darse.core.errors import NotFound
+from darse.core.errors import InvalidParameter, NotFound
 from darse.core.state import State
 from darse.engine.engine import SCHEMAS
 from darse.images.content.store import ContentStore
@@ -121,3 +121,12 @@ async def test_layers_that_a_boot_before_has_not_synced_are_not_trusted(store: _
     await store.snapshotter.close()
     store.reopen()
     assert [store.snapshotter.exists(one.id) for one in (doubtful, synced)] == [False, True]
+
+
+async def test_a_stack_that_no_overlay_can_have_is_refused(store: _Store) -> None:
+    """mount(2) says EINVAL of 501 lower directories, and nobody knows why."""
+    stack = ["x"] * 498
+    await store.snapshotter.discard(store.snapshotter.prepare(stack))
+    with pytest.raises(InvalidParameter, match="max depth exceeded: an image has at most 499 layers"):
+        store.snapshotter.prepare([*stack, "x"])
+    assert store.active() == []
