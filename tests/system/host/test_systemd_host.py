@@ -45,6 +45,34 @@ def test_a_profile_that_is_not_loaded_is_an_error(cli: Client) -> None:
     assert "unable to apply apparmor profile: no-such-profile is not loaded" in done.err
 
 
+@needs_apparmor
+def test_the_default_profile_is_loaded_again(engine: Engine) -> None:
+    parse_profile("-R", "profile darse-default {}\n")
+    assert "darse-default" not in PROFILES.read_text()
+    confined = engine.darse("run", "--rm", BUSYBOX, "cat", "/proc/self/attr/current").ok()
+    assert confined.line == "darse-default (enforce)"
+
+
+@needs_apparmor
+def test_an_exec_without_its_profile(engine: Engine) -> None:
+    name = f"darse-test-{uuid.uuid4().hex[:8]}"
+    profile = f"profile {name} flags=(attach_disconnected) {{ capability, file, network, signal, }}\n"
+    parse_profile("-r", profile)
+    run(engine, "cc", "--security-opt", f"apparmor={name}")
+    assert engine.darse("exec", "cc", "cat", "/proc/self/attr/current").ok().line == f"{name} (enforce)"
+    parse_profile("-R", profile)
+    refused = engine.darse("exec", "cc", "true")
+    assert refused.status == 126
+    assert "unable to apply apparmor profile" in refused.out
+
+
+def parse_profile(option: str, text: str) -> None:
+    """Load a profile into the kernel (-r), or take it out (-R)."""
+    command = ["/sbin/apparmor_parser", "--skip-cache", option]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # cgroup version 2
 
 
