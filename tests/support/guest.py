@@ -2,7 +2,8 @@
 
 Most users' hosts are like that; build machines often are not. The machine is made by a program outside of this
 repository: the environment's DARSE_GUEST_VM names it (the default is beside the checkout). The repository is shown to
-it read-only, with its virtual environment. What installs darse has a machine of its own.
+it read-only, with its virtual environment. What installs darse has a machine of its own, which boots again in between
+(guest_session.sh).
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT = REPOSITORY.parent / "shared" / "guest-vm"
-PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld"
+PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld,kexec-tools"
 # What differs there: links, firewalld, resources, confinement, init, checkpoints, the way back after a restart;
 # and the basics.
 TESTS = (
@@ -37,6 +39,9 @@ TESTS = (
 # Ways to install: each on a machine that nothing else was done to.
 INSTALLATIONS = ("tests/system/host/test_package.py",)
 PACKAGES_SHOWN = REPOSITORY / "build" / "guest-packages"
+KERNEL_SHOWN = REPOSITORY / "build" / "guest-kernel"
+# From which they upgrade.
+EARLIER = os.environ.get("DARSE_TEST_EARLIER", "HEAD~30")
 # The whole takes half an hour where the processor is emulated. What has not begun when the time is up is not begun.
 SECONDS = 3000
 _TEST_SECONDS = 400
@@ -45,27 +50,39 @@ _OPTIONS = ("-v", "--durations=10", f"--timeout={_TEST_SECONDS}", f"--session-ti
 
 
 def _build_packages() -> None:
-    """Have two Debian packages in `build`: the tree's, and one that differs from it in the commit, and is newer."""
-    directory = PACKAGES_SHOWN
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    build = [sys.executable, str(REPOSITORY / "setup" / "deb.py"), "--output", str(directory)]
-    if shutil.which("dh") is None or subprocess.run(build, check=False).returncode != 0:
-        sys.stderr.write("no Debian packages: their test is skipped (`make deb` says why)\n")
-        shutil.rmtree(directory)
-        return
-    (built,), (names,) = directory.glob("darse_*.deb"), directory.glob("darse-docker_*.deb")
-    names.rename(directory / "darse-docker.deb")
-    tree = directory / "tree"
-    subprocess.run(["dpkg-deb", "--raw-extract", built, tree], check=True)
-    built.rename(directory / "old.deb")
-    control, identity = tree / "DEBIAN/control", next(tree.rglob("site-packages/darse/_build"))
-    control.write_text(re.sub(r"(?m)^(Version: .*)", r"\1+newer", control.read_text()))
-    identity.write_text("newer\n2030-01-01T00:00:00Z\n")
-    (tree / "DEBIAN/md5sums").unlink()
-    pack = ["dpkg-deb", "--root-owner-group", "-Zgzip", "-z1", "--build", tree, directory / "new.deb"]
-    subprocess.run(pack, check=True, stdout=subprocess.DEVNULL)
-    shutil.rmtree(tree)
+    """Have Debian packages in `build`: of an earlier commit in `old`, of this one in `new`."""
+    shutil.rmtree(PACKAGES_SHOWN, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for output, tree in ((PACKAGES_SHOWN / "old", _earlier(Path(scratch))), (PACKAGES_SHOWN / "new", REPOSITORY)):
+            # Each with its own tools.
+            subprocess.run([sys.executable, tree / "setup" / "deb.py", "--output", output], check=True)
+            (output / "commit").write_text(_git(tree, "rev-parse", "--short=12", "HEAD"))
+
+
+def _earlier(scratch: Path) -> Path:
+    """A clone of this repository at an earlier commit; it has the Python of this one."""
+    clone, python = scratch / "darse", scratch / "darse" / ".venv" / "bin" / "python"
+    subprocess.run(["git", "clone", "-q", "--shared", "--no-checkout", REPOSITORY, clone], check=True)
+    _git(clone, "checkout", "-q", "--detach", EARLIER)
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {REPOSITORY}/.venv/bin/python "$@"\n')
+    python.chmod(0o755)
+    return clone
+
+
+def _git(tree: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", tree, *words], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def _show_kernel(status: str) -> None:
+    """Have the guest's kernel where it sees it, to boot it again; without one, what comes after a boot is skipped."""
+    cache = re.search(r"(?m)^cache: (.*)$", status)
+    shutil.rmtree(KERNEL_SHOWN, ignore_errors=True)
+    images = sorted(Path(cache[1], "kernel", "boot").glob("vmlinuz-*")) if cache is not None else []
+    if cache is not None and images:
+        KERNEL_SHOWN.mkdir(parents=True)
+        shutil.copy2(images[-1], KERNEL_SHOWN / "vmlinuz")
+        shutil.copy2(Path(cache[1], "initrd"), KERNEL_SHOWN)
 
 
 def _show_client() -> None:
@@ -105,8 +122,10 @@ def main() -> int:
     others = [one for one in arguments if one not in installations and one not in options]
     if installations:
         _build_packages()
+        _show_kernel(status)
     statuses = [_run(program, *others, *options)] if others else []
-    statuses += [_run(program, one, *options) for one in installations]
+    # -s: they tell how long installations take.
+    statuses += [_run(program, one, "-s", *options) for one in installations]
     return max(statuses)
 
 
