@@ -66,7 +66,12 @@ class DatabaseLog:
         finally:
             # Here, not in a callback: who comes before that runs would wait for what has ended.
             self._flushing = None
-        if is_long and self._checkpointing is None:
+        if is_long:
+            self.copy_soon()
+
+    def copy_soon(self) -> None:
+        """Have the log copied into the database: in a thread, for it waits for the disk."""
+        if self._checkpointing is None:
             self._checkpointing = asyncio.create_task(self._checkpoint())
 
     def _sync(self) -> bool:
@@ -93,7 +98,7 @@ class DatabaseLog:
         try:
             with contextlib.closing(sqlite3.connect(self._database, isolation_level=None)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-                begin_again(connection)
+                _begin_again(connection)
         except sqlite3.DatabaseError as error:
             # Nothing is lost: the log grows, and SQLite copies it in a commit.
             _log.warning("cannot copy %s into the database: %s", self._path, error)
@@ -114,7 +119,7 @@ def _is_long(descriptor: int) -> bool:
     return len(frame) == _FRAME.size and _FRAME.unpack(frame)[2] == salts
 
 
-def begin_again(connection: sqlite3.Connection) -> None:
+def _begin_again(connection: sqlite3.Connection) -> None:
     """Have the log begin again after a checkpoint: the transaction that does so flushes its header. Blocks."""
     connection.execute("PRAGMA user_version = 1")  # a transaction that changes a page, and nothing that anybody reads
 

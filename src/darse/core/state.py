@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from darse.core.database_log import DatabaseLog, begin_again
+from darse.core.database_log import DatabaseLog
 from darse.core.documents import NewerDocument
 from darse.core.errors import NoSpace, SystemFault
 from darse.core.exhaustion import of_database
@@ -188,7 +188,7 @@ class State:
     def keep_pages(self, count: int) -> None:
         """Have `count` pages, or at least half of them, that are allocated and free: rows need no space on the disk.
 
-        Raises NoSpace.
+        They are when the log was copied, soon after. Raises NoSpace.
         """
         (free,) = self.row("PRAGMA freelist_count") or (0,)
         if free >= count // 2 or self._depth:
@@ -200,8 +200,7 @@ class State:
         with self.transaction(durable=False) as connection:
             connection.execute("DROP TABLE ballast")
         # Only then is the file as long as that.
-        self.rows("PRAGMA wal_checkpoint(PASSIVE)")
-        begin_again(self._connection)
+        self._log.copy_soon()
 
     @property
     def in_transaction(self) -> bool:

@@ -181,9 +181,21 @@ async def test_the_log_begins_again_with_the_checkpoint(state: State) -> None:
     assert _salt(log) != salt
 
 
-def test_pages_that_are_kept_leave_no_header_to_flush(state: State) -> None:
+async def test_pages_that_are_kept_leave_no_header_to_flush(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the log is copied for them in a thread: that waits for the disk."""
+    threads: list[threading.Thread] = []
+    copy = DatabaseLog._copy
+
+    def noted(log: DatabaseLog) -> None:
+        threads.append(threading.current_thread())
+        copy(log)
+
+    monkeypatch.setattr(DatabaseLog, "_copy", noted)
     add(state)
     state.keep_pages(100)
+    await state.settled()
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
     (log,) = state.path.parent.glob("*-wal")
     salt = _salt(log)
     add(state)
