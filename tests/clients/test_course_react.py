@@ -11,10 +11,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.clients.test_course_builds import _CLASSIC, _base, _needs
 from tests.support.engine import Client
 from tests.support.files import write_files
 from tests.support.hub import Hub
+from tests.support.package_clients import CLASSIC, need, provide_base
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1800)]
@@ -53,10 +53,10 @@ def _free(port: int) -> bool:
 
 
 def test_the_react_exercise(hub: Hub, tmp_path: Path) -> None:
-    _needs("npm", "npm", "view", "esbuild@0.21.5", "version")
+    need("npm", "npm", "view", "esbuild@0.21.5", "version")
     hub.provide("node")
     docker = hub.engine.docker
-    _base(docker, "node:20-alpine", "node:latest", tmp_path / "base")
+    provide_base(docker, "node:20-alpine", "node:latest", tmp_path / "base")
     port = 80 if _free(80) else 8080
     for client in (docker, hub.engine.darse):
         _build(client, write_files(tmp_path / client.name, _FILES))
@@ -70,7 +70,7 @@ def _build(client: Client, project: Path) -> None:
     client(*node, "ci", timeout=600).ok()
     client(*node, "run", "build", timeout=300).ok()
     assert "2048" in (project / "build/index.js").read_text()
-    client("build", "-t", "react-2048", str(project), env=_CLASSIC, timeout=300).ok()
+    client("build", "-t", "react-2048", str(project), env=CLASSIC, timeout=300).ok()
 
 
 def _publish(client: Client, port: int) -> None:

@@ -84,10 +84,10 @@ async def test_a_tree_is_an_archive_without_what_is_hidden(builder: Builder) -> 
     text = "FROM builtin/busybox AS b\nRUN mkdir /out && echo 1 >/out/a && echo 2 >/out/b\nRUN rm /out/a\n"
     built = await builder.build(f"{text}FROM scratch\nCOPY --from=b /out /\n")
     snapshot = builder.executor.snapshotter.view(built.image.chain_ids)
-    pieces = [piece async for piece in export_archive(builder.executor, Snapshot(snapshot.id))]
+    pieces = [piece async for piece in export_archive(builder.executor, {"": Snapshot(snapshot.id)})]
     with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
         assert [(one.name, one.size) for one in archive] == [("b", 2)]
-    assert len(b"".join([piece async for piece in export_archive(builder.executor, None)])) >= 1024
+    assert len(b"".join([piece async for piece in export_archive(builder.executor, {"": None})])) >= 1024
     # Who stops early leaves nobody who waits.
-    await anext(stopped := export_archive(builder.executor, Snapshot(snapshot.id)))
+    await anext(stopped := export_archive(builder.executor, {"": Snapshot(snapshot.id)}))
     await stopped.aclose()

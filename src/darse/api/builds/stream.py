@@ -133,6 +133,7 @@ async def quiet_messages(start: Build, form: MessageForm) -> AsyncGenerator[list
     try:
         async for messages in build_messages(run, form):
             kept += messages
+            await asyncio.sleep(0)  # nobody is written to between them
     except EngineError:
         yield kept
         raise

@@ -50,7 +50,8 @@ ATTRIBUTES = {"old": {"vcs:source": "https://example.com/other.git", "context": 
     ],
     ids=lambda value: ";".join(sorted(value)) or "none",
 )
-def test_what_is_shown(filters: list[str], shown: set[str]) -> None:
+def test_what_is_shown(filters: list[str], shown: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darse.core.times.time.time_ns", lambda: NOW)
     chosen = HistoryFilters(filters)
     assert {name for name, build in BUILDS.items() if chosen.matches(build, ATTRIBUTES.get(name, {}))} == shown
 

@@ -18,6 +18,7 @@ from darse.containers.logs.files import LogFiles
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.receivers import Receiver
 from darse.containers.logs.shipping.spool import Position, PositionFile, Spool
+from darse.core import executors
 from darse.linux.fs.inotify import Inotify, Subscription
 
 _log = logging.getLogger("darse.logs")
@@ -159,7 +160,7 @@ class Shipper:
         finally:
             receiver.close()
             self._position = _where(in_flight, receiver.delivered, self._position)
-            self._note(self._position)
+            await self._note(self._position)
 
     async def _send_all(self, receiver: Receiver, spool: Spool, in_flight: deque[_InFlight]) -> _Talk:
         sent = 0
@@ -176,10 +177,10 @@ class Shipper:
                 in_flight.append(_InFlight(sent, len(batch.messages), batch.begin, batch.end))
                 sent += len(batch.messages)
                 await receiver.send(batch.messages)
-                self._settle(receiver, in_flight, sent)
+                await self._settle(receiver, in_flight, sent)
                 look = _FIRST_LOOK
                 continue
-            waiting = self._settle(receiver, in_flight, sent)
+            waiting = await self._settle(receiver, in_flight, sent)
             if self._stopping:
                 await self._drain(receiver, in_flight, sent)
                 return _Talk.STOPPED
@@ -193,13 +194,13 @@ class Shipper:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _FAREWELL_SECONDS
         look = _FIRST_LOOK
-        while self._settle(receiver, in_flight, sent) and (left := deadline - loop.time()) > 0:
+        while await self._settle(receiver, in_flight, sent) and (left := deadline - loop.time()) > 0:
             receiver.check()
             self._wake.clear()
             await self._wait(min(look, left))
             look *= 2
 
-    def _settle(self, receiver: Receiver, in_flight: deque[_InFlight], sent: int) -> bool:
+    async def _settle(self, receiver: Receiver, in_flight: deque[_InFlight], sent: int) -> bool:
         """Note what has arrived; whether there is more that has not."""
         delivered = receiver.delivered
         if delivered and self._failing:
@@ -211,13 +212,14 @@ class Shipper:
         settled = receiver.settled
         while in_flight and in_flight[0].before + in_flight[0].count <= settled:
             self._position = in_flight.popleft().end
-        self._note(position)
+        await self._note(position)
         return delivered < sent
 
-    def _note(self, position: Position) -> None:
+    async def _note(self, position: Position) -> None:
         if position != self._noted:
             self._noted = position
-            self._work.position.save(position)
+            # ext4 writes the new file to the disk before it takes the place of the old one.
+            await executors.storage.run(self._work.position.save, position)
         needs = min(self._position.sequence, position.sequence)
         if needs > self.needs:
             self.needs = needs
