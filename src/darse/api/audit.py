@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
 import ssl
-import sys
 from typing import TYPE_CHECKING, Any
 
 from darse.audit import AuditLog
+from darse.linux.net.sockets import peer_credentials
 
 if TYPE_CHECKING:
     import asyncio
@@ -77,14 +76,12 @@ def open_audit(config: EngineConfig) -> RequestAudit | None:
 
 
 def client_of(transport: asyncio.Transport | None) -> dict[str, Any]:
-    """Who is at the other end: user and process of a unix socket (SO_PEERCRED, unix(7)), or address and certificate."""
+    """Who is at the other end: user and process of a unix socket, or address and certificate."""
     found = transport.get_extra_info("socket") if transport is not None else None
     if transport is None or found is None:
         return {}
-    if found.family == socket.AF_UNIX:
-        credentials = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        pid, uid = (int.from_bytes(credentials[at : at + 4], sys.byteorder) for at in (0, 4))
-        return {"uid": uid, "pid": pid}
+    if (credentials := peer_credentials(found)) is not None:
+        return {"uid": credentials.uid, "pid": credentials.pid}
     peer = transport.get_extra_info("peername")
     client: dict[str, Any] = {"address": str(peer[0])} if peer else {}
     tls = transport.get_extra_info("ssl_object")

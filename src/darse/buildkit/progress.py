@@ -85,7 +85,7 @@ class ProgressLog:
 
     def recorded(self) -> bytes:
         """All messages so far, in BuildKit's form for files: each after its length, four bytes, the lowest first."""
-        encoded = [one.SerializeToString(deterministic=True) for one in self._messages if one is not None]
+        encoded = [one.SerializeToString(deterministic=True) for one in list(self._messages) if one is not None]
         return b"".join(len(one).to_bytes(4, "little") + one for one in encoded)
 
     def close(self) -> None:

@@ -29,8 +29,6 @@ from darse.wire.networks import IPAM, ConfigReference, EndpointSettings, IPAMCon
 _GENERIC = "com.docker.network.generic"
 # Go's zero time, which docker writes for what never was.
 _NEVER = "0001-"
-# Restart policies by which an engine starts a container when it starts itself.
-_STARTED = ("always", "unless-stopped")
 
 
 def network_request(found: DockerNetwork, *, chosen: bool = True) -> NetworkCreate:
@@ -165,7 +163,7 @@ def _time(text: str) -> int:
 def is_started(found: DockerContainer, host: HostConfig) -> bool:
     """Whether docker would start the container with itself."""
     policy = host.RestartPolicy.Name
-    return policy == "always" or (policy in _STARTED and not found.HasBeenManuallyStopped)
+    return policy == "always" or (policy == "unless-stopped" and not found.HasBeenManuallyStopped)
 
 
 def depends_on(found: DockerContainer, host: HostConfig) -> set[str]:

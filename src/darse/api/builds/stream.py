@@ -92,6 +92,7 @@ async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[list
             for messages in _together(message for event in backlog.take() for message in form.of(event)):
                 begun = True
                 yield messages
+                await asyncio.sleep(0)  # who takes them need not wait for anything
             if is_over:
                 break
         try:
@@ -103,6 +104,7 @@ async def build_messages(start: Build, form: MessageForm) -> AsyncGenerator[list
             return
         for messages in _together(form.result(built)):
             yield messages
+            await asyncio.sleep(0)  # who takes them need not wait for anything
     finally:
         if not task.done():
             task.cancel()
@@ -133,7 +135,6 @@ async def quiet_messages(start: Build, form: MessageForm) -> AsyncGenerator[list
     try:
         async for messages in build_messages(run, form):
             kept += messages
-            await asyncio.sleep(0)  # nobody is written to between them
     except EngineError:
         yield kept
         raise

@@ -50,9 +50,7 @@ class Trees:
         return await ended(asyncio.create_task(self._threads.run(self._read_active, active, work)), _let_it_end)
 
     def _read_active(self, active: ActiveSnapshot, work: Callable[[int], _T]) -> _T:
-        with self._threads.private_mounts():
-            mount("", "/", "", MS_SLAVE | MS_REC)
-            mount("tmpfs", str(self._scratch), "tmpfs", 0, "mode=700")
+        with self._own_scratch():
             place = str(self._scratch / "active")
             os.mkdir(place, 0o700)
             mount_layers((str(active.upper), *self._snapshotter.lower(active.layers)), place)
@@ -95,10 +93,7 @@ class Trees:
         """Descriptors of the trees that are read, and of the one that is written; -1 without one."""
         with contextlib.ExitStack() as stack:
             if any(map(self._needs_mount, sources)) or (active is not None and active.layers):
-                stack.enter_context(self._threads.private_mounts())
-                # Unmounts on the host still come through, mounts made here go nowhere.
-                mount("", "/", "", MS_SLAVE | MS_REC)
-                mount("tmpfs", str(self._scratch), "tmpfs", 0, "mode=700")
+                stack.enter_context(self._own_scratch())
             roots = []
             for number, layers in enumerate(sources):
                 roots.append(os.open(self._directory(layers, number), _ROOT))
@@ -108,6 +103,15 @@ class Trees:
                 target = os.open(self._writable(active), _ROOT)
                 stack.callback(os.close, target)
             yield roots, target
+
+    @contextlib.contextmanager
+    def _own_scratch(self) -> Iterator[None]:
+        """A mount namespace with room for mount points, for the block."""
+        with self._threads.private_mounts():
+            # Unmounts on the host still come through, mounts made here go nowhere.
+            mount("", "/", "", MS_SLAVE | MS_REC)
+            mount("tmpfs", str(self._scratch), "tmpfs", 0, "mode=700")
+            yield
 
     def _needs_mount(self, layers: Layers) -> bool:
         # A layer of an image alone may have whiteouts.

@@ -57,7 +57,7 @@ class AttachmentCollector:
         self.response: dict[str, str] = {}
         self._listed: list[BuildAttachment] = []
         self.contents: dict[str, bytes] = {}
-        """By digest."""
+        """By digest, compressed."""
 
     def add(
         self,
@@ -68,7 +68,7 @@ class AttachmentCollector:
         annotations: Mapping[str, str] | None = None,
         platform: str = "",
     ) -> None:
-        """Attach a blob."""
+        """Attach a blob. Of megabytes it takes a while: in a thread."""
         if len(content) > MOST_BYTES:
             return
         digest = digest_of(content)
@@ -81,7 +81,7 @@ class AttachmentCollector:
             platform=platform,
         )
         self._listed.append(one)
-        self.contents[digest] = content
+        self.contents[digest] = zlib.compress(content, 1)
 
     def attachments(self) -> Attachments:
         """What was collected."""
@@ -109,8 +109,8 @@ class AttachmentStore:
             connection.executemany(
                 "INSERT OR REPLACE INTO build_blobs VALUES (?, ?, ?, ?)",
                 [
-                    (build, digest, len(content), zlib.compress(content, 1))
-                    for digest, content in collected.contents.items()
+                    (build, one.digest, one.size, collected.contents[one.digest])
+                    for one in collected.attachments().listed
                 ],
             )
 

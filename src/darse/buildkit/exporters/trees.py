@@ -55,15 +55,11 @@ async def send_trees(
 
 def _check_paths(name: str, seen: dict[str, str], root: int) -> None:
     """Raise BuildError where a file of a tree is in another one, too."""
-    for path, status in _paths(root):
+    for _, _, path, status in _steps(root):
         if stat.S_ISDIR(status.st_mode):
             continue
         if (other := seen.setdefault(path, name)) != name:
             raise BuildError(f"cannot overwrite {path} from {other} with {name} when split option is disabled")
-
-
-def _paths(root: int) -> Iterator[tuple[str, os.stat_result]]:
-    return ((path, status) for _, _, path, status in _steps(root))
 
 
 def _steps(root: int) -> Iterator[tuple[int, str, str, os.stat_result]]:

@@ -33,9 +33,9 @@ def shown_options(attributes: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in attributes.items() if name not in _WITH_CREDENTIALS}
 
 
-def attach_progress(collected: AttachmentCollector, progress: ProgressLog) -> None:
-    """What those have seen who followed the build."""
-    collected.add("logs", progress.recorded(), _PROGRESS)
+async def attach_progress(collected: AttachmentCollector, progress: ProgressLog) -> None:
+    """What those have seen who followed the build: it may have printed megabytes."""
+    await executors.storage.run(lambda: collected.add("logs", progress.recorded(), _PROGRESS))
 
 
 def attach_error(

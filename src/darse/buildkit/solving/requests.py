@@ -102,7 +102,7 @@ class SolveRequests:
                 attach_error(collected, error, build)
                 raise
             finally:
-                attach_progress(collected, build.progress)
+                await attach_progress(collected, build.progress)
             collected.response = told
             recorder.built(BuiltImage(exported))
         return told

@@ -13,7 +13,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -221,15 +221,17 @@ def _short_names(paths: Sequence[str]) -> Iterator[list[str]]:
     if plain and not any(character in path for path in paths for character in ":,\\"):
         yield list(paths)
         return
-    descriptors = [os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for path in paths]
-    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with ExitStack() as opened:
+        here, *descriptors = (_held_open(path, opened) for path in (".", *paths))
         os.chdir("/proc/self/fd")
+        opened.callback(os.fchdir, here)
         yield [str(descriptor) for descriptor in descriptors]
-    finally:
-        os.fchdir(here)
-        for descriptor in (here, *descriptors):
-            os.close(descriptor)
+
+
+def _held_open(path: str, opened: ExitStack) -> int:
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    opened.callback(os.close, descriptor)
+    return descriptor
 
 
 def _unescape(field: str) -> str:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import socket
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 _SIOCOUTQ: Final = 0x5411
 # struct tcp_info, linux/tcp.h: tcpi_snd_wnd stands at its end since Linux 5.4.
@@ -14,6 +14,16 @@ _WINDOW_OFFSET: Final = 228
 _INFO_SIZE: Final = 232
 _UINT: Final = struct.Struct("=I")
 TCP_USER_TIMEOUT: Final = 18
+# struct ucred (unix(7)).
+_CREDENTIALS: Final = struct.Struct("=iII")
+
+
+class PeerCredentials(NamedTuple):
+    """Whose process has connected."""
+
+    pid: int
+    uid: int
+    gid: int
 
 
 def copy_of_socket(descriptor: int) -> socket.socket:
@@ -24,6 +34,14 @@ def copy_of_socket(descriptor: int) -> socket.socket:
     except OSError:
         os.close(copy)
         raise
+
+
+def peer_credentials(sock: socket.socket) -> PeerCredentials | None:
+    """Who has connected to a unix socket (SO_PEERCRED, unix(7)); None on other connections."""
+    if sock.family != socket.AF_UNIX:
+        return None
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return PeerCredentials(*_CREDENTIALS.unpack(found))
 
 
 def unsettled_bytes(sock: socket.socket) -> int:

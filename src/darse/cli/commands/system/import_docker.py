@@ -37,15 +37,20 @@ def import_docker(invocation: Invocation) -> int:
     if last.get("doing") != "done":
         raise CliError("the engine broke the import off: look at its log, and run it again")
     counts: dict[str, int] = last.get("counts", {})
-    screen.control("".join(f"{line}\n" for line in fitted([_summary(counts, dry_run=options.dry_run)])))
+    _print(_summary(counts, dry_run=options.dry_run))
     failed = sum(number for name, number in counts.items() if name.endswith(" failed"))
     starts = last.get("starts", [])
     if options.start and not options.dry_run:
         failed += _start(invocation, starts)
     elif starts:
         names = " ".join(one[:12] for one in starts)
-        screen.control("".join(f"{line}\n" for line in fitted([f"docker would have started with itself: {names}"])))
+        _print(f"docker would have started with itself: {names}")
     return 1 if failed else 0
+
+
+def _print(*lines: str) -> None:
+    """Print lines, folded where the terminal is narrower."""
+    screen.control("".join(f"{line}\n" for line in fitted([*lines])))
 
 
 def _start(invocation: Invocation, containers: list[str]) -> int:
@@ -95,7 +100,7 @@ class _Shown:
         if message.get("reason"):
             said += f": {screen.visible(message['reason'])}"
         advice = [f"{'':<8}  -> {screen.visible(message['advice'])}"] if message.get("advice") else []
-        screen.control("".join(f"{line}\n" for line in fitted([said, *advice])))
+        _print(said, *advice)
         sys.stdout.flush()  # into a pipe, too: an import takes minutes
 
     def progress(self, message: dict[str, Any]) -> None:
