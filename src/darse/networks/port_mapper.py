@@ -205,11 +205,8 @@ class PortMapper:
 
     def _delete_flows_answered_by(self, ports: Iterable[PublishedPort]) -> None:
         """Have UDP clients that were led to these containers led anew."""
-        addresses = {port.container_ip for port in ports if port.protocol == "udp"}
-        for version in (4, 6):
-            of = {address for address in addresses if (":" in address) == (version == 6)}
-            if of:
-                self._delete_flows(partial(_is_answered_by, of), f"--reply-src {min(of)}", version)
+        for address in sorted({port.container_ip for port in ports if port.protocol == "udp"}):
+            self._begin_deleting(partial(Conntrack.delete_udp_flows_answered_by, address=address))
 
     def _make_anew(self, error: NftError) -> asyncio.Task[None]:
         """Begin to make the table anew, unless that is under way; `settle` waits for it."""
@@ -271,15 +268,16 @@ class PortMapper:
         self.relay.drop(port for port in ports if port.relayed)
 
     def _delete_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
-        """Begin to delete flows; `settle` waits for the end. The kernel's table may have a million of them."""
-        self._deleting = asyncio.create_task(self._delete_flows_after(self._deleting, wanted, summary, version))
+        self._begin_deleting(partial(Conntrack.delete_udp_flows, wanted=wanted, summary=summary, version=version))
 
-    async def _delete_flows_after(
-        self, before: asyncio.Task[None] | None, wanted: Callable[[Flow], bool], summary: str, version: int
-    ) -> None:
+    def _begin_deleting(self, delete: Callable[[Conntrack], int]) -> None:
+        """Begin to delete flows; `settle` waits for the end. The kernel's table may have a million of them."""
+        self._deleting = asyncio.create_task(self._delete_flows_after(self._deleting, delete))
+
+    async def _delete_flows_after(self, before: asyncio.Task[None] | None, delete: Callable[[Conntrack], int]) -> None:
         if before is not None:
             await before
-        await executors.kernel.run(self._delete_flows_now, wanted, summary, version)
+        await executors.kernel.run(self._delete_flows_now, delete)
 
     async def settle(self) -> None:
         """Wait until all ports are given back, and no flow follows any more what the maps said before."""
@@ -297,11 +295,11 @@ class PortMapper:
         await self.settle()
         await self.relay.settled()
 
-    def _delete_flows_now(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
+    def _delete_flows_now(self, delete: Callable[[Conntrack], int]) -> None:
         try:
             if self._conntrack is None:
                 self._conntrack = Conntrack()
-            self._conntrack.delete_udp_flows(wanted, summary, version)
+            delete(self._conntrack)
         except OSError as error:
             _log.warning(
                 "old UDP flows may go on to where they went, the kernel does not let them be deleted: %s", error
@@ -318,10 +316,6 @@ class PortMapper:
 
 def _is_to(ports: Container[int], flow: Flow) -> bool:
     return flow.port in ports
-
-
-def _is_answered_by(addresses: Container[str], flow: Flow) -> bool:
-    return flow.answered_by in addresses
 
 
 def _is_led_elsewhere(addresses: Mapping[int, str], flow: Flow) -> bool:
