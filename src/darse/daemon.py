@@ -25,6 +25,7 @@ from darse.core.config import EngineConfig
 from darse.core.errors import EngineError
 from darse.core.exhaustion import exhausted
 from darse.core.stalls import StallDetector
+from darse.core.tasks import begin_lasting
 from darse.engine.configuration.command_line import CommandLine, parse, usage
 from darse.engine.instance import only_engine, pidfile
 from darse.linux import service_manager
@@ -222,7 +223,7 @@ class _Observation:
 
     def reload(self) -> None:
         """Have the rules of alerts of the configuration as it is now."""
-        task = asyncio.create_task(self._reload(), name="reload of alerts")
+        task = begin_lasting(self._reload(), name="reload of alerts")
         _lasting.add(task)
         task.add_done_callback(_lasting.discard)
 
@@ -249,7 +250,7 @@ def _begin_watchdog() -> None:
 
     faulthandler.enable()
     # The loop has a weak reference only; it is cancelled with the loop.
-    _lasting.add(asyncio.create_task(service_manager.keep_watchdog(seconds), name="watchdog"))
+    _lasting.add(begin_lasting(service_manager.keep_watchdog(seconds), name="watchdog"))
 
 
 def _keep_program(config: EngineConfig, ending: threading.Event) -> None:

@@ -1,12 +1,14 @@
-"""Tasks that are to come to their end, whoever stops waiting for them."""
+"""Tasks that are to come to their end, whoever stops waiting for them, and those that nobody waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
@@ -27,3 +29,18 @@ async def until_ended(work: asyncio.Task[Any]) -> None:
             await asyncio.wait((work,))
     if not work.cancelled():
         work.exception()  # nobody else asks for it
+
+
+def begin_lasting(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """Begin what nobody waits for, as it lasts; an error that ends it is in the log at once, with its `name`.
+
+    The task is the caller's, to keep and to cancel.
+    """
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_report)
+    return task
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("%s: ended by an error", task.get_name(), exc_info=error)

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from darse.core.errors import EngineError
+from darse.core.tasks import begin_lasting
 from darse.networks.drivers import Driver
 from darse.networks.endpoint_addresses import EndpointAddresses
 from darse.networks.model import Endpoint, NetworkRecord
@@ -73,7 +74,7 @@ class EndpointReaper:
                 self._begin(endpoint)
 
     def _begin(self, endpoint: Endpoint) -> None:
-        task = asyncio.get_running_loop().create_task(self._end(endpoint), name=f"end of {endpoint.endpoint_id[:12]}")
+        task = begin_lasting(self._end(endpoint), name=f"end of {endpoint.endpoint_id[:12]}")
         self._tasks[endpoint.endpoint_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(endpoint.endpoint_id, None))
 

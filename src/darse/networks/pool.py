@@ -23,6 +23,7 @@ import msgspec
 
 from darse.core import trace
 from darse.core.errors import EngineError
+from darse.core.tasks import begin_lasting
 from darse.linux.net import dns_sockets
 from darse.linux.net.netns import Netns, NetnsThread, Owner
 from darse.linux.proc.userns import IdMaps
@@ -89,7 +90,7 @@ class NetnsPool:
         self._plug_again = plug_again
         if connect is not None:
             self._wanted.set()
-            self._refiller = asyncio.create_task(self._refill(connect), name="netns pool")
+            self._refiller = begin_lasting(self._refill(connect), name="netns pool")
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -157,7 +158,7 @@ class NetnsPool:
 
     def _with_names_soon(self) -> None:
         if self._names_refiller is None or self._names_refiller.done():
-            self._names_refiller = asyncio.create_task(self._refill_with_names(), name="netns pool, name servers")
+            self._names_refiller = begin_lasting(self._refill_with_names(), name="netns pool, name servers")
 
     async def _refill_with_names(self) -> None:
         # As with the others: the start that takes one needs the processors more.

@@ -13,6 +13,7 @@ import msgspec
 from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict
+from darse.core.tasks import begin_lasting
 from darse.core.turns import at_once, in_turns
 from darse.linux.net.conntrack import Conntrack, Flow
 from darse.linux.net.nft import NftError
@@ -212,7 +213,7 @@ class PortMapper:
         """Begin to make the table anew, unless that is under way; `settle` waits for it."""
         if self._making_anew is None or self._making_anew.done():
             _log.warning("the firewall's table is not as it was left, making it anew: %s", error)
-            self._making_anew = asyncio.create_task(self._rebuild_or_report(), name="the table that is made anew")
+            self._making_anew = begin_lasting(self._rebuild_or_report(), name="the table that is made anew")
         return self._making_anew
 
     async def _rebuild_or_report(self) -> None:
@@ -242,7 +243,7 @@ class PortMapper:
         if len(ports) <= _PIECE:
             at_once(self._unmap(ports))
             return
-        unmapping = asyncio.create_task(in_turns(self._unmap(ports)), name="ports that are given back")
+        unmapping = begin_lasting(in_turns(self._unmap(ports)), name="ports that are given back")
         self._changing.add(unmapping)
         unmapping.add_done_callback(self._changing.discard)
 

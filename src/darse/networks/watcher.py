@@ -19,6 +19,7 @@ from functools import partial
 from darse.core import executors
 from darse.core.errors import EngineError
 from darse.core.locks import KeyedLocks
+from darse.core.tasks import begin_lasting
 from darse.linux import sysctl
 from darse.linux.net.notifications import FLOWTABLE, FORWARDING, LINK, OVERRUN, LinkNotices, TableNotices
 from darse.networks.backoff import Backoff
@@ -143,7 +144,7 @@ class Healer:
         if thing in self._repairing:
             self._want(thing, repair, _LET_CONTAINERS_END)
             return
-        task = asyncio.create_task(self._run(thing, repair), name=f"repair of {thing}")
+        task = begin_lasting(self._run(thing, repair), name=f"repair of {thing}")
         self._repairing[thing] = task
         task.add_done_callback(lambda _: self._repairing.pop(thing, None))
 

@@ -14,6 +14,7 @@ import msgspec
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container
+from darse.core.tasks import begin_lasting
 from darse.core.times import ZERO, rfc3339
 from darse.runtime.cgroups.stats import CgroupUsage, HostCPU, HostCPUReader, UsageReader
 from darse.wire.observation import BlkioStats, CPUStats, CPUUsage, MemoryStats, PidsStats, StatsResponse, ThrottlingData
@@ -88,8 +89,7 @@ class Stats:
         queue: asyncio.Queue[Sample] = asyncio.Queue(1)
         watch.streams.add(queue)
         if self._ticker is None or self._ticker.done():
-            self._ticker = asyncio.create_task(self._tick(), name="stats")
-            self._ticker.add_done_callback(self._ticker_done)
+            self._ticker = begin_lasting(self._tick(), "samples of containers")
         try:
             host = HostCPUReader()
             try:
@@ -133,12 +133,6 @@ class Stats:
                             queue.put_nowait(usage)
         finally:
             host_reader.close()
-
-    def _ticker_done(self, task: asyncio.Task[None]) -> None:
-        if self._ticker is task:
-            self._ticker = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._context.log.error("sampling of containers failed", exc_info=error)
 
     def started(self, container: Container) -> None:
         """The next sample notices."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from darse.core import executors
 from darse.core.errors import EngineError, SystemFault
+from darse.core.tasks import begin_lasting
 from darse.linux.proc.process import Process
 from darse.networks.companions.connection import CompanionConnection, CompanionLost, View
 from darse.networks.companions.process import CompanionProcess
@@ -55,7 +56,7 @@ class Companion:
 
     def _keep(self) -> None:
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._run(), name=self._name)
+            self._keeper = begin_lasting(self._run(), name=self._name)
 
     async def _run(self) -> None:
         while not self._ending:

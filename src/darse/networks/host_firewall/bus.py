@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from darse.core.tasks import begin_lasting
+
 BUS: Final = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 SYSTEM_BUS: Final = "/run/dbus/system_bus_socket"
 _CALL, _REPLY, _ERROR, _SIGNAL = 1, 2, 3, 4
@@ -57,7 +59,7 @@ class Bus:
         self._heard, self._lost = heard, lost
         self._serial = 0
         self._calls: dict[int, asyncio.Future[list[str | int]]] = {}
-        self._reading = asyncio.create_task(self._read(), name="system bus")
+        self._reading = begin_lasting(self._read(), name="system bus")
 
     @classmethod
     async def connect(

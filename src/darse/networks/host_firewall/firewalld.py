@@ -16,6 +16,7 @@ import logging
 import os
 from collections.abc import Callable, Collection
 
+from darse.core.tasks import begin_lasting
 from darse.networks.host_firewall.bus import BUS, SYSTEM_BUS, Bus, BusError, BusMessage
 
 ZONE = "trusted"
@@ -54,7 +55,7 @@ class Firewalld:
             _log.warning("the system's bus cannot be asked for firewalld: %s", error)
             return
         await self._admit_all()
-        self._task = asyncio.create_task(self._follow(), name="firewalld")
+        self._task = begin_lasting(self._follow(), name="firewalld")
 
     def _hear(self, signal: BusMessage) -> None:
         if signal.member == "NameOwnerChanged" and signal.interface == BUS[2]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from darse.core.tasks import until_ended
+from darse.core.tasks import begin_lasting, until_ended
 from darse.observing.alerts.configuration import AlertReceiver
 from darse.observing.posting import Poster, ReceiverUnreachable
 
@@ -40,7 +40,7 @@ class Notifier:
 
     def open(self) -> None:
         """Begin to send."""
-        self._task = asyncio.create_task(self._run(), name=f"alerts for {self.name}")
+        self._task = begin_lasting(self._run(), name=f"alerts for {self.name}")
 
     def notify(self, alerts: list[dict[str, Any]]) -> None:
         """Put a notification of these alerts into the queue; a full one drops its oldest."""

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from darse.core import executors
+from darse.core.tasks import begin_lasting
 from darse.core.times import rfc3339
 from darse.observing.alerts.configuration import AlertRule, Alerts
 from darse.observing.alerts.expression import Labels, Vector
@@ -90,7 +91,7 @@ class AlertService:
         """Begin."""
         for notifier in self._notifiers:
             notifier.open()
-        self._task = asyncio.create_task(self._run(), name="alerts")
+        self._task = begin_lasting(self._run(), name="alerts")
 
     async def replace(self, alerts: Alerts) -> None:
         """Go on with other rules and receivers.

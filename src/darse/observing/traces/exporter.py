@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from darse.core.spans import Span
+from darse.core.tasks import begin_lasting
 from darse.core.trace import Operation
 from darse.observing.metrics.engine import Lines
 from darse.observing.metrics.exposition import Family, labels_text, sample
@@ -59,7 +60,7 @@ class SpanExporter:
 
     def open(self) -> None:
         """Begin to send."""
-        self._task = asyncio.create_task(self._run(), name=f"spans for {self._name}")
+        self._task = begin_lasting(self._run(), name=f"spans for {self._name}")
 
     def operation_ended(self, operation: Operation, span: Span) -> None:
         """Put it into the queue."""
