@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import re
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from tests.system.observation.support import run
 SAMPLE = re.compile(r"([a-z_:]+)(?:\{(.*)\})? (\S+)\Z")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 Samples = dict[str, list[tuple[dict[str, str], float]]]
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +142,7 @@ def test_the_engine_has_the_names_of_dockerd(watched: Engine, port: int) -> None
     assert value(again, "process_resident_memory_bytes")
 
 
-@pytest.mark.parametrize("accept", ["text/plain;version=0.0.4", "application/openmetrics-text;version=1.0.0"])
+@pytest.mark.parametrize("accept", ["text/plain;version=0.0.4", OPEN_METRICS])
 def test_both_formats_are_read_by_prometheus_own_parsers(watched: Engine, port: int, accept: str) -> None:
     pytest.importorskip("prometheus_client", reason="prometheus-client is not installed")
     from prometheus_client import openmetrics, parser
@@ -184,3 +186,20 @@ def test_an_address_that_is_taken_ends_the_engine(port: int, watched: Engine) ->
             second.up()
     finally:
         second.close()
+
+
+def test_a_client_of_another_address_gets_gzip_where_it_takes_that(watched: Engine, port: int) -> None:
+    bodies = {}
+    for source in ("127.0.0.1", "127.0.0.2"):
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(source, 0))
+        client.request("GET", "/metrics", headers={"Accept-Encoding": "gzip", "Accept": OPEN_METRICS})
+        answer = client.getresponse()
+        body, encoding = answer.read(), answer.headers["Content-Encoding"]
+        client.close()
+        assert encoding == (None if source == "127.0.0.1" else "gzip")
+        bodies[source] = gzip.decompress(body) if encoding else body
+    names = [
+        {re.split(rb"[{ ]", line)[0] for line in body.splitlines() if line[:1] != b"#"} for body in bodies.values()
+    ]
+    assert names[0] == names[1]
+    assert all(body.endswith(b"\n# EOF\n") for body in bodies.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -11,7 +11,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -36,11 +36,16 @@ scrape_configs:
 
 def scrape(port: int) -> tuple[float, int]:
     """Seconds that a scrape takes, and the samples in it."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Accept-Encoding": "gzip"})
     began = time.perf_counter()
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         body = answer.read()
-    return time.perf_counter() - began, gzip.decompress(body).count(b"\ncontainer_")
+    return time.perf_counter() - began, body.count(b"\ncontainer_")
+
+
+def scrape_again_and_again(port: int) -> None:
+    """One scrape after the other."""
+    for _ in range(SCRAPES):
+        scrape(port)
 
 
 def p99_of_pings(engine: Engine, over: Callable[[], bool]) -> float:
@@ -97,10 +102,12 @@ def test_a_thousand_containers_are_scraped(
         start(engine, f"sleeper{number}", "sleep", "100000")
     scrape(port)
     alone = p99_of_pings(engine, lambda: True)
-    with ThreadPoolExecutor(1) as threads:
-        scrapes = threads.submit(lambda: [scrape(port) for _ in range(SCRAPES)])
+    # In a process of its own: this one's threads would wait for each other, and that would be measured.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+        samples = processes.submit(scrape, port).result()[1]
+        scrapes = processes.submit(scrape_again_and_again, port)
         beside = p99_of_pings(engine, scrapes.done)
-    samples = scrapes.result()[0][1]
+        scrapes.result()
     quiet = [scrape(port)[0] for _ in range(SCRAPES)]
     seconds = statistics.median(quiet)
     line = (

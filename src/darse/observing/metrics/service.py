@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
 from isal import isal_zlib
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from darse.engine.engine import Engine
 
 _PIECE = 256 << 10
+# The fastest level. IDs do not compress, and lines of one container are farther apart than the window: a third is left.
 # A gzip member with a window of 32 kB (zlib.h).
 _GZIP = 31
 
@@ -66,35 +67,35 @@ class MetricsService:
     async def lines(self, names: set[str]) -> Lines:
         """The samples of the families called so."""
         async with self._lock:
-            found = await executors.kernel.run(self._lines, self._known(), list(self._engine.context.store))
-        return [(family, some) for family, some in found if family.name in names]
+            return await executors.kernel.run(self._named, names, self._known(), list(self._engine.context.store))
 
     def _known(self) -> Lines:
         """What is known without looking at the host."""
         further = [one for source in self._more for one in source.lines()]
         return [*self._info, *state_lines(self._engine), *self._operations.lines(), *further]
 
-    def _lines(self, known: Lines, containers: list[Container]) -> Lines:
-        return [*known, *process_lines(self._engine.config.data_root), *self._containers.lines(containers)]
+    def _named(self, names: set[str], known: Lines, containers: list[Container]) -> Lines:
+        return [(family, samples) for family, samples in self._lines(known, containers) if family.name in names]
+
+    def _lines(self, known: Lines, containers: list[Container]) -> Iterator[tuple[Family, list[str]]]:
+        """One family after the other: the samples of all of them would take three times the text's memory."""
+        yield from known
+        yield from process_lines(self._engine.config.data_root)
+        yield from self._containers.lines(containers)
 
     def _text(self, known: Lines, containers: list[Container], open_metrics: bool, compressed: bool) -> list[bytes]:
         pieces: list[bytes] = []
+        compressor = isal_zlib.compressobj(level=0, wbits=_GZIP) if compressed else None
         for family, samples in self._lines(known, containers):
             if samples:
-                pieces += _encoded(family, samples, open_metrics=open_metrics)
+                found = _encoded(family, samples, open_metrics=open_metrics)
+                pieces += found if compressor is None else map(compressor.compress, found)
                 time.sleep(0)  # lets the event loop have the interpreter
-        if open_metrics:
-            pieces.append(b"# EOF\n")
-        return _compressed(pieces) if compressed else pieces
+        end = b"# EOF\n" if open_metrics else b""
+        pieces.append(end if compressor is None else compressor.compress(end) + compressor.flush())
+        return [piece for piece in pieces if piece]
 
 
 def _encoded(family: Family, samples: list[str], *, open_metrics: bool) -> Iterable[bytes]:
     text = (family.head(open_metrics=open_metrics) + "".join(samples)).encode(errors="replace")
     return (text[place : place + _PIECE] for place in range(0, len(text), _PIECE))
-
-
-def _compressed(pieces: list[bytes]) -> list[bytes]:
-    """The text is much the same line after line: the fastest level makes a twentieth of it."""
-    compressor = isal_zlib.compressobj(level=0, wbits=_GZIP)
-    found = [compressor.compress(piece) for piece in pieces]
-    return [piece for piece in (*found, compressor.flush()) if piece]

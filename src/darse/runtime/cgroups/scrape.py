@@ -150,10 +150,14 @@ class CounterReader:
         words = self._bytes(name).split()
         return dict(zip(words[::2], words[1::2], strict=False))
 
+    def _processes(self, threads: int) -> int:
+        """One thread is one process; only more of them are looked for in a file."""
+        return 1 if threads == 1 else self._bytes("processes").count(b"\n")
+
     def _legacy(self, pid: int) -> ContainerCounters:
         split, memory = self._table("split"), self._table("memory stat")
         throttling = {} if "cpu" in self._unlimited else self._table("throttling")
-        usage = self._number("memory")
+        usage, threads = self._number("memory"), self._number("threads")
         return ContainerCounters(
             cpu=self._number("usage") / _NANOSECONDS,
             cpu_user=int(split.get(b"user", 0)) / _TICKS,
@@ -174,8 +178,8 @@ class CounterReader:
             page_faults=int(memory.get(b"total_pgfault", 0)),
             major_faults=int(memory.get(b"total_pgmajfault", 0)),
             oom_kills=int(self._table("oom").get(b"oom_kill", 0)),
-            processes=self._bytes("processes").count(b"\n"),
-            threads=self._number("threads"),
+            processes=self._processes(threads),
+            threads=threads,
             devices=self._legacy_io(),
             networks=self._networks(pid),
             pressure={},
@@ -185,6 +189,8 @@ class CounterReader:
         """Lines such as `8:0 Read 4096`."""
         found: dict[str, DeviceIO] = {}
         for name, read, write in (("io bytes", "read_bytes", "written_bytes"), ("io operations", "reads", "writes")):
+            if name == "io operations" and not found:
+                break  # no byte has been read or written
             for line in self._bytes(name).splitlines():
                 words = line.split()
                 if len(words) == 3 and words[1] in (b"Read", b"Write"):
@@ -194,7 +200,7 @@ class CounterReader:
 
     def _unified(self, pid: int) -> ContainerCounters:
         cpu, memory, events = self._table("cpu"), self._table("memory stat"), self._table("memory events")
-        usage = self._number("memory")
+        usage, threads = self._number("memory"), self._number("threads")
         return ContainerCounters(
             cpu=int(cpu.get(b"usage_usec", 0)) / _MICROSECONDS,
             cpu_user=int(cpu.get(b"user_usec", 0)) / _MICROSECONDS,
@@ -215,8 +221,8 @@ class CounterReader:
             page_faults=int(memory.get(b"pgfault", 0)),
             major_faults=int(memory.get(b"pgmajfault", 0)),
             oom_kills=int(events.get(b"oom_kill", 0)),
-            processes=self._bytes("processes").count(b"\n"),
-            threads=self._number("threads"),
+            processes=self._processes(threads),
+            threads=threads,
             devices=self._unified_io(),
             networks=self._networks(pid),
             pressure={

@@ -104,3 +104,18 @@ def test_what_counts_how_often_a_limit_was_reached_is_not_read_without_one(cgrou
         assert (limited.throttling.periods > 0, limited.memory_fails > 0) == (True, True)
         assert (free.throttling.periods, free.throttling.seconds, free.memory_fails) == (0, 0.0, 0)
     assert (free.cpu, free.memory, free.oom_kills) == (limited.cpu, limited.memory, limited.oom_kills)
+
+
+def test_of_one_thread_the_processes_are_not_listed(cgroups: Cgroups, proc: Path) -> None:
+    directory = cgroups.hierarchies[0].path / "parent" / "one"
+    (directory / "pids.current").write_text("1\n")
+    (directory / "cgroup.procs").unlink()
+    read = CounterReader(cgroups, proc).read("/parent/one", 10)
+    assert (read.processes, read.threads) == (1, 1)
+
+
+def test_a_container_without_input_and_output_has_no_device(cgroups: Cgroups, proc: Path) -> None:
+    directory = cgroups.hierarchies[0].path / "parent" / "one"
+    for name in ("blkio.throttle.io_service_bytes_recursive", "io.stat"):
+        (directory / name).write_text("" if cgroups.unified else "Total 0\n")
+    assert CounterReader(cgroups, proc).read("/parent/one", 10).devices == {}
