@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Collection, Iterable, Sequence
-from pathlib import Path
 
 from darse.core import trace
 from darse.core.errors import SystemFault
@@ -60,7 +59,7 @@ async def configure(
         parameters = {**there, **parameters}
     if parameters:
         # The thread that goes into namespaces also makes them ahead of their use: only those wait for it who must.
-        await thread.run(lambda: thread.inside(netns, lambda: _write_sysctls(endpoint.interface, parameters)))
+        await thread.run(lambda: thread.inside(netns, lambda: _write_sysctls(thread, endpoint.interface, parameters)))
     await netns.work(_configure, netns, endpoint, leads, first)
 
 
@@ -85,12 +84,12 @@ def _configure(netns: Netns, endpoint: Endpoint, leads: Collection[int], first: 
     netns.netlink.run(*requests, summary=said)
 
 
-def _write_sysctls(interface: str, parameters: dict[str, str]) -> None:
+def _write_sysctls(thread: NetnsThread, interface: str, parameters: dict[str, str]) -> None:
     for name, value in parameters.items():
         path = name.replace("IFNAME", interface)
         with trace.step("rule", f"{path} = {value} inside", "ip", "netns", "exec", trace.NETNS, "sysctl", "-w"):
             try:
-                Path("/proc/sys", path).write_text(value)
+                thread.set_parameter(path, value)
             except FileNotFoundError as error:
                 if "/ipv6/" in path:
                     raise SystemFault(

@@ -7,13 +7,13 @@ and never used goes with the engine, whatever ends that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from darse.core import executors, trace
@@ -22,6 +22,7 @@ from darse.linux.libc import call
 from darse.linux.net.links import set_up
 from darse.linux.net.rtnetlink import Netlink
 from darse.linux.proc.userns import IdMaps, make_network_namespace, make_user_namespace
+from darse.linux.sysctl import NamespaceParameters
 
 
 class _Closable(Protocol):
@@ -128,6 +129,7 @@ class NetnsThread:
 
     def __init__(self) -> None:
         self._local = threading.local()
+        self._parameters = NamespaceParameters()
         self._executor = Executor("netns", 1, surroundings=self._thread)
 
     @contextmanager
@@ -137,6 +139,14 @@ class NetnsThread:
             yield
         finally:
             os.close(self._local.home)
+            self._parameters.close()
+
+    def set_parameter(self, name: str, value: str) -> None:
+        """Set a kernel parameter, named with slashes, of the namespace that the thread is in; see `inside`.
+
+        Raises OSError: FileNotFoundError where the kernel has none such.
+        """
+        self._parameters.write(name, value)
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in the thread, within the caller's context (its trace)."""
@@ -174,7 +184,7 @@ class NetnsThread:
             try:
                 descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
                 netlink = Netlink(_IP)
-                _disable_ipv6()
+                self._disable_ipv6()
             finally:
                 call("setns", self._local.home, CLONE_NEWNET)
         netlink.run(set_up(1, "lo"))
@@ -186,7 +196,7 @@ class NetnsThread:
             call("setns", made.network, CLONE_NEWNET)
             try:
                 netlink = Netlink(_IP)
-                _disable_ipv6()
+                self._disable_ipv6()
             finally:
                 call("setns", self._local.home, CLONE_NEWNET)
         except BaseException:
@@ -196,6 +206,11 @@ class NetnsThread:
         netns = Netns(made.network, netlink, made.user)
         netlink.run(set_up(1, "lo"))
         return netns
+
+    def _disable_ipv6(self) -> None:
+        """Links made later get no IPv6 address of themselves; loopback keeps ::1."""
+        with contextlib.suppress(FileNotFoundError):  # a host that was booted without IPv6
+            self.set_parameter(_SWITCH.replace(".", "/"), "1")
 
     def enter(self, path: str) -> Netns:
         """Open an existing namespace. Call it in the thread; raises OSError."""
@@ -228,10 +243,3 @@ class NetnsThread:
 def _discard(made: asyncio.Future[C]) -> None:
     if not made.cancelled() and made.exception() is None:
         made.result().close()
-
-
-def _disable_ipv6() -> None:
-    """Links made later get no IPv6 address of themselves; loopback keeps ::1. /proc/sys/net is the opener's."""
-    switch = Path("/proc/sys", *_SWITCH.split("."))
-    if switch.exists():
-        switch.write_text("1")
