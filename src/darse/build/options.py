@@ -50,4 +50,5 @@ def convert_options(request: BuildRequest, context: GitSource | None = None, pla
         cgroup_parent=request.cgroup_parent,
         source_date_epoch=request.source_date_epoch,
         check=request.check,
+        scans=request.sbom is not None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 V02 = "https://slsa.dev/provenance/v0.2"
 V1 = "https://slsa.dev/provenance/v1"
 _FIELDS = frozenset({"type", "mode", "version", "builder-id", "disabled", "reproducible", "inline-only"})
+_PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*", re.ASCII)
 _TRUE, _FALSE = frozenset({"1", "true"}), frozenset({"0", "false"})
 
 
@@ -71,6 +73,37 @@ class ProvenanceRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class SbomRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which bill of materials is asked for."""
+
+    generator: str = ""
+    """The image whose scanner makes it; empty is the one that is built in."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """What that scanner gets besides, as BuildKit passes it on."""
+
+    @classmethod
+    def parse(cls, text: str) -> SbomRequest | None:
+        """`true`, `false`, or fields `generator=IMAGE,NAME=VALUE,…`. Raises BuildError."""
+        if text in _FALSE:
+            return None
+        if text in _TRUE or not text:
+            return cls()
+        fields: dict[str, str] = {}
+        for part in text.split(","):
+            name, equals, value = part.partition("=")
+            if not equals or not _PARAMETER.fullmatch(name):
+                raise BuildError(f"invalid sbom field {part!r}: it is generator=IMAGE, or NAME=VALUE for its scanner")
+            fields[name] = value
+        fields.pop("type", None)
+        if fields.pop("disabled", "false") in _TRUE:
+            return None
+        fields.pop("inline-only", None)
+        generator = fields.pop("generator", "")
+        if fields and not generator:
+            raise BuildError(f"the sbom field {next(iter(fields))!r} is for a scanner in an image: name a generator")
+        return cls(generator=generator, parameters=tuple(fields.items()))
+
+
 class ContextClaim(msgspec.Struct, frozen=True):
     """What a client says of a context before it is asked for it."""
 
@@ -120,6 +153,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Where this build's results go."""
     provenance: ProvenanceRequest | None = None
     """Which provenance is attested; None is none."""
+    sbom: SbomRequest | None = None
+    """Which bill of materials is attested; None is none."""
     contexts: Mapping[str, str] = {}
     """Named contexts, as ConvertOptions has them."""
     check: str = ""

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -173,7 +174,8 @@ class BuildService:
             AsyncExitStack() as held,
         ):
             contexts = ReceivedContexts(self.contexts, root)
-            executor = self.executor.for_session(self._session(request, contexts, report))
+            session = self._session(request, contexts, report)
+            executor = self.executor.for_session(session)
             repository = git_context(request.remote)
             if repository is not None:
                 dockerfile = await self.read_repository(request, repository, executor, report)
@@ -204,17 +206,16 @@ class BuildService:
                     self._result(request, one, solution, dockerfile, started)
                     for one, solution in zip(converted, solutions, strict=True)
                 ]
-                cache = None
-                if request.cache_to:
-                    cache = await results_of(self.executor, lease, solutions)
-                    if any(place.kind == "inline" for place in request.cache_to):
-                        results = [msgspec.structs.replace(one, inline_cache=cache.inline) for one in results]
-                built = await self._export(request, output, results, report)
-                if cache is None:
-                    return built
-                tokens = await self.export_cache(request.cache_to, request.credentials, cache, built.image_ids, report)
-                return msgspec.structs.replace(built, caches=tuple(tokens))
+                if request.sbom is not None:
+                    from darse.build.sbom.service import ScanServices, with_bills  # noqa: PLC0415 - for few builds
+
+                    solve = partial(self.solver.solve, report=report, executor=executor)
+                    services = ScanServices(self.executor, session, report, bases.resolve, solve, self.solver.release)
+                    results = await with_bills(services, request.sbom, results, [one.scanned for one in converted])
+                cache = await results_of(self.executor, lease, solutions) if request.cache_to else None
+                return await self._exported(request, output, results, cache, report)
             finally:
+                await bases.close()
                 for solution in solutions:
                     self.solver.release(solution)
 
@@ -370,6 +371,23 @@ class BuildService:
             provenance=provenance,
             provenance_type=asked.predicate_type if asked is not None else "",
         )
+
+    async def _exported(
+        self,
+        request: BuildRequest,
+        options: ExportOptions,
+        results: list[PlatformResult],
+        cache: ExportedCache | None,
+        report: BuildReport,
+    ) -> BuiltImage:
+        """Make images of the graphs' results, and send the cache where the client says."""
+        if cache is None:
+            return await self._export(request, options, results, report)
+        if any(place.kind == "inline" for place in request.cache_to):
+            results = [msgspec.structs.replace(one, inline_cache=cache.inline) for one in results]
+        built = await self._export(request, options, results, report)
+        tokens = await self.export_cache(request.cache_to, request.credentials, cache, built.image_ids, report)
+        return msgspec.structs.replace(built, caches=tuple(tokens))
 
     async def _export(
         self, request: BuildRequest, options: ExportOptions, results: Sequence[PlatformResult], report: BuildReport

@@ -251,10 +251,14 @@ class Client:
         *,
         raw_body: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        version: str = "",
     ) -> Any:
-        """Do a request and return its JSON. Raises ApiError when the engine refuses it."""
+        """Do a request and return its JSON. Raises ApiError when the engine refuses it.
+
+        version: of the API, where the request needs a newer one than others do.
+        """
         connection = self._connection()
-        response = self._send(connection, method, path, query, body, raw_body, headers)
+        response = self._send(connection, method, path, query, body, raw_body, headers, version)
         document = response.json()
         if response.closes:
             connection.close()
@@ -292,6 +296,7 @@ class Client:
         body: Any,
         raw_body: Iterable[bytes] | None,
         headers: Mapping[str, str] | None,
+        version: str = "",
     ) -> Response:
         for collection, kind in _NAMED:
             if path.startswith(collection) and path[len(collection) :][:1] in ("", "/"):
@@ -305,16 +310,15 @@ class Client:
             self._ping()  # what is read as it is sent cannot be sent again
         target, begin = path + encode_query(query), time.perf_counter()
         try:
-            response = connection.send(method, f"/v{self._version}{target}", sent_headers, encoded)
+            response = connection.send(method, f"/v{version or self._version}{target}", sent_headers, encoded)
             if response.status == 400 and not self._agreed:
                 response = self._again_in_its_version(response, connection, method, target, sent_headers, encoded)
         except ConnectionError as error:
             raise no_answer(self.endpoint.host, _ASK_AGAIN) from error
         if self._debug:
             took = (time.perf_counter() - begin) * 1000
-            sys.stderr.write(
-                f"debug: {method} {self.endpoint.host} /v{self._version}{target}: {response.status} in {took:.1f} ms\n"
-            )
+            asked = f"{method} {self.endpoint.host} /v{version or self._version}{target}"
+            sys.stderr.write(f"debug: {asked}: {response.status} in {took:.1f} ms\n")
         if response.status >= 400:
             raise refused(response.status, response.body())
         self._agreed = True

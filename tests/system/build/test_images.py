@@ -253,9 +253,44 @@ def test_provenance_is_attested_as_buildkit_lays_it_out(engine: Engine, registry
             assert definition["internalParameters"]["buildConfig"]["llbDefinition"]
 
 
-def test_a_bill_of_materials_is_refused_in_words(engine: Engine, tmp_path: Path) -> None:
+def test_a_bill_of_materials_is_attested(engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    package = json.dumps({"name": "left-pad", "version": "1.3.0"})
+    write_files(
+        tmp_path / "c",
+        {
+            "Dockerfile": f"FROM {BUSYBOX}\nCOPY node_modules /node_modules\n",
+            "node_modules/left-pad/package.json": package,
+        },
+    )
+    name = f"{registry.address}/bill:1"
+    for arguments in (("--sbom", "true"), ("--attest", "type=sbom"), ("--sbom=true", "--provenance=mode=min")):
+        engine.darse("build", "-q", *arguments, "--push", "-t", name, str(tmp_path / "c")).ok()
+        image, attestation = manifest_of(registry, "bill", "1")["manifests"]
+        layers = manifest_of(registry, "bill", attestation["digest"])["layers"]
+        types = [one["annotations"]["in-toto.io/predicate-type"] for one in layers]
+        assert types == ["https://spdx.dev/Document", "https://slsa.dev/provenance/v1"][: len(layers)]
+        assert len(layers) == 1 + ("--provenance=mode=min" in arguments)
+        statement = json.loads(blob_of(registry, "bill", layers[0]["digest"]))
+        assert statement["subject"][0]["digest"]["sha256"] == image["digest"].removeprefix("sha256:")
+        (_, found) = statement["predicate"]["packages"]
+        assert found["externalRefs"][0]["referenceLocator"] == "pkg:npm/left-pad@1.3.0"
+    engine.darse("build", "--sbom=true", "--provenance=true", "-o", str(tmp_path / "out"), str(tmp_path / "c")).ok()
+    written = json.loads((tmp_path / "out" / "sbom.spdx.json").read_text())
+    assert written["predicate"]["spdxVersion"] == "SPDX-2.3"
+    assert (tmp_path / "out" / "provenance.json").exists()
+    archive = tmp_path / "out.tar"
+    engine.darse("build", "--sbom=true", "-o", f"type=tar,dest={archive}", str(tmp_path / "c")).ok()
+    with tarfile.open(archive) as opened:
+        assert {"sbom.spdx.json", "node_modules/left-pad/package.json"} <= set(opened.getnames())
+
+
+def test_a_bill_of_materials_that_cannot_be_made_is_refused(engine: Engine, tmp_path: Path) -> None:
     write_files(tmp_path, {"Dockerfile": f"FROM {BUSYBOX}\n"})
-    for arguments in (("--sbom", "true"), ("--attest", "type=sbom")):
-        failed = engine.darse("build", *arguments, str(tmp_path))
+    for given, expected in (
+        ("WORD=up", "name a generator"),
+        ("generator", "invalid sbom field"),
+        ("generator=a b", ""),
+    ):
+        failed = engine.darse("build", "--sbom", given, str(tmp_path))
         assert failed.status == 1
-        assert "needs a scanner" in failed.err
+        assert expected in failed.err

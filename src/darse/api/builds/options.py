@@ -1,6 +1,6 @@
 """The parameters of `POST /build`: docker's, and with them those that only `darse build` sends.
 
-`contexts` (named ones), `nocachefilter` (stages), `annotation`, `provenance`; several platforms in `platform`.
+`contexts` (named ones), `nocachefilter` (stages), `annotation`, `provenance`, `sbom`; several platforms in `platform`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from darse.build.executor import StepLimits
 from darse.build.graph import NetworkMode
 from darse.build.graph.operations import UlimitSetting
 from darse.build.remote_cache import CachePlace, parse_place
-from darse.build.request import BuildRequest, ProvenanceRequest
+from darse.build.request import BuildRequest, ProvenanceRequest, SbomRequest
 from darse.core.errors import InvalidParameter, NotImplementedHere
 from darse.image_spec.platforms import Platform
 from darse.images import references
@@ -89,6 +89,7 @@ def read_request(request: BaseRequest) -> BuildRequest:
         cache_from=_places(request, "cachefrom"),
         cache_to=_places(request, "cacheto"),
         provenance=_provenance(request),
+        sbom=_sbom(request),
         entitlements=_entitlements(request),
         security_options=_security_options(request),
         credentials=_credentials(request),
@@ -146,6 +147,14 @@ def _security_options(request: BaseRequest) -> tuple[str, ...]:
 def _provenance(request: BaseRequest) -> ProvenanceRequest | None:
     try:
         return ProvenanceRequest.parse(query.text(request, "provenance"))
+    except BuildError as error:
+        raise InvalidParameter(str(error)) from None
+
+
+def _sbom(request: BaseRequest) -> SbomRequest | None:
+    text = query.text(request, "sbom")
+    try:
+        return SbomRequest.parse(text) if text else None
     except BuildError as error:
         raise InvalidParameter(str(error)) from None
 

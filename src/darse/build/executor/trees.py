@@ -34,12 +34,12 @@ class Trees:
         self._snapshotter = snapshotter
         self._scratch = scratch
 
-    async def read(self, layers: Layers, work: Callable[[int], _T]) -> _T:
+    async def read(self, layers: Layers, work: Callable[[int], _T], *, stop: Callable[[], None] | None = None) -> _T:
         """Call a function with a descriptor of a tree's root. Raises what it raises, and OSError.
 
-        When this is cancelled, the function has ended all the same.
+        When this is cancelled, the function has ended all the same; `stop` makes it end early.
         """
-        return await ended(asyncio.create_task(self._threads.run(self._read, layers, work)), _let_it_end)
+        return await ended(asyncio.create_task(self._threads.run(self._read, layers, work)), stop or _let_it_end)
 
     def _read(self, layers: Layers, work: Callable[[int], _T]) -> _T:
         with self._mounted((layers,), None) as (roots, _):

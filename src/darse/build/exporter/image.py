@@ -82,7 +82,7 @@ async def export_images(
     Raises BuildError for names that are none, InvalidParameter for a tree that no layer can hold, and SystemFault.
     """
     tags = [_tag(name) for name in options.names]
-    with_index = len(results) > 1 or any(one.provenance is not None for one in results)
+    with_index = len(results) > 1 or any(one.predicates for one in results)
     if not with_index and any(one.kind == "index" for one in options.annotations):
         raise BuildError("index annotations not supported for single platform export")
     async with executor.images.lease() as lease:
@@ -92,10 +92,8 @@ async def export_images(
         if with_index:
             listed = [one.descriptor for one in made]
             for one, result in zip(made, results, strict=True):
-                if result.provenance is not None:
-                    attestation = attestation_of(
-                        one.descriptor, result.provenance_type, result.provenance, options.names
-                    )
+                if result.predicates:
+                    attestation = attestation_of(one.descriptor, result.predicates, options.names)
                     listed.append(attestation.descriptor)
                     more += attestation.contents
             target = encode_index(listed, annotations=_annotations(options, "index"))

@@ -77,6 +77,15 @@ class ExportOptions(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class BillOfMaterials(msgspec.Struct, frozen=True):
+    """What software a tree has, as an attestation says it."""
+
+    name: str
+    """The file that it is in where trees are exported: `sbom.spdx.json`."""
+    predicate_type: str
+    predicate: msgspec.Raw
+
+
 class PlatformResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the graph of one platform came to."""
 
@@ -90,6 +99,15 @@ class PlatformResult(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Mapping[str, object] | None = None
     """The predicate of its provenance."""
     provenance_type: str = ""
+    bills: Sequence[BillOfMaterials] = ()
+
+    @property
+    def predicates(self) -> list[tuple[str, str, object]]:
+        """What is attested of it: the name of its file, its type, and it."""
+        found: list[tuple[str, str, object]] = [(one.name, one.predicate_type, one.predicate) for one in self.bills]
+        if self.provenance is not None:
+            found.append(("provenance.json", self.provenance_type, self.provenance))
+        return found
 
 
 def parse_annotations(texts: Iterable[str]) -> tuple[Annotation, ...]:

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 
 from darse.build.errors import BuildError
 from darse.build.graph.operations import NetworkMode, UlimitSetting
-from darse.build.request import BuildRequest, ProvenanceRequest
+from darse.build.request import BuildRequest, ProvenanceRequest, SbomRequest
 from darse.image_spec import platforms
 from darse.image_spec.platforms import InvalidPlatform, Platform
 
+#: Asks for a bill of materials, which is made of the result: front ends in images do not see it.
+SBOM = "attest:sbom"
 #: Of an attribute with what is known of an input.
 INPUT_METADATA = "input-metadata:"
 _ARGUMENT, _LABEL, _CONTEXT, _ATTEST = "build-arg:", "label:", "context:", "attest:"
@@ -64,6 +66,7 @@ def build_request(options: Mapping[str, str]) -> BuildRequest:
         ulimits=_ulimits(options.get("ulimit", "")),
         cgroup_parent=options.get("cgroup-parent", ""),
         provenance=_provenance(options),
+        sbom=sbom_request(options),
         check=arguments.get("BUILDKIT_DOCKERFILE_CHECK", ""),
         source_date_epoch=_epoch(arguments.get("SOURCE_DATE_EPOCH", "")),
     )
@@ -158,10 +161,13 @@ def _epoch(text: str) -> int | None:
     return int(text) if text else None
 
 
+def sbom_request(options: Mapping[str, str]) -> SbomRequest | None:
+    """The bill of materials that is asked for, of whatever front end. Raises BuildError."""
+    text = options.get(SBOM)
+    return SbomRequest.parse(text) if text is not None else None
+
+
 def _provenance(options: Mapping[str, str]) -> ProvenanceRequest | None:
-    for name, value in _with_prefix(options, _ATTEST).items():
-        if name == "sbom" and "disabled=true" not in value and value != "false":
-            raise BuildError("attestations of the type sbom are not supported by this engine")
     text = options.get(f"{_ATTEST}provenance")
     if text is None:
         return None

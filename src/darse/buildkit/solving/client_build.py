@@ -10,13 +10,16 @@ from pathlib import Path
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
+from darse.build.base_images import BaseImages
 from darse.build.context.local import ReceivedContexts
+from darse.build.dockerfile.convert import ResolvedImage
 from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
 from darse.build.graph import Definition, ImageSource, OCILayoutSource
 from darse.build.progress import BuildReport
 from darse.build.remote_cache import CacheImports, CachePlace
 from darse.build.request import BuildRequest
+from darse.build.sbom.service import ScanServices
 from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor, Solution, SolveError
 from darse.buildkit.frontend.dockerfile import ForeignSyntax, log_in_for, run_frontend
@@ -191,6 +194,26 @@ class ClientBuild:
             return await run_foreign(self, self._frontend_services, source, options, inputs)
         finally:
             self._foreign -= 1
+
+    def scan_services(self) -> ScanServices:
+        """What scans for packages use of it."""
+
+        async def resolve(reference: str, platform: str) -> ResolvedImage:
+            await log_in_for(self.confidences, reference)
+            images = BaseImages(
+                self.service.images,
+                self.service.registries,
+                self.lease,
+                self.report,
+                credentials=self.confidences.credentials,
+            )
+            try:
+                return await images.resolve(reference, platform)
+            finally:
+                await images.close()
+
+        executor, release = self.service.executor, self.service.solver.release
+        return ScanServices(executor, self.session_options, self.report, resolve, self._solve, release)
 
     def detail_of(self, error: SolveError) -> Detail | None:
         """What a client is told of a step that failed, for its debugger."""

@@ -30,6 +30,7 @@ from darse.build.graph import (
 from darse.build.progress import internal_vertex
 from darse.build.solver import Solution, VertexLog
 from darse.buildkit.frontend.dockerfile import FrontendBuild
+from darse.buildkit.frontend.options import SBOM
 from darse.buildkit.solving.images import image_config
 from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.transport import Servicer, service_protocol
@@ -78,7 +79,8 @@ async def run_foreign(
     solution = await tree.solution()
     returned: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
     served, worker = services(build, inputs, returned)
-    process = _process(config, labels, {**options, "source": source}, build.session_id, worker)
+    given = {name: value for name, value in options.items() if name != SBOM}
+    process = _process(config, labels, {**given, "source": source}, build.session_id, worker)
     async with internal_vertex(build.report, f"[internal] frontend {source}") as vertex:
         try:
             await _Running(build, process, solution, vertex, source).run(served)

@@ -50,11 +50,11 @@ def attach_error(
         collected.add("error", status.SerializeToString(deterministic=True), _STATUS)
 
 
-def attach_provenance(collected: AttachmentCollector, name: str, result: PlatformResult) -> None:
-    """Where a platform's result is from. name: the platform, where there may be several."""
-    if result.provenance is not None:
-        content = msgspec.json.encode(result.provenance)
-        annotations = {_PREDICATE: result.provenance_type}
+def attach_attestations(collected: AttachmentCollector, name: str, result: PlatformResult) -> None:
+    """Where a platform's result is from, and what it has. name: the platform, where there may be several."""
+    for _, kind, predicate in result.predicates:
+        content = msgspec.json.encode(predicate)
+        annotations = {_PREDICATE: kind}
         collected.add("attestation", content, _STATEMENT, annotations=annotations, platform=name)
 
 

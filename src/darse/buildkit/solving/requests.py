@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
@@ -16,15 +17,16 @@ from grpclib.exceptions import GRPCError
 
 from darse.build.dockerfile.convert import ImageDocument
 from darse.build.errors import BuildError
-from darse.build.exporter import PlatformResult, export_archive
+from darse.build.exporter import PlatformResult, export_archive, with_attestations
 from darse.build.graph import NetworkMode
 from darse.build.history import AttachmentCollector
 from darse.build.progress import BuiltImage, internal_vertex
 from darse.build.provenance import BuildFacts, predicate
 from darse.build.remote_cache import results_of
 from darse.build.request import BuildRequest, ProvenanceRequest
+from darse.build.sbom.service import with_bills
 from darse.build.service import BuildService
-from darse.build.solver import Solution
+from darse.build.solver import Snapshot, Solution
 from darse.buildkit.definitions import decode
 from darse.buildkit.errors import as_status, not_implemented
 from darse.buildkit.exporters.archives import send_archive
@@ -32,7 +34,7 @@ from darse.buildkit.exporters.images import export_to_store, is_set
 from darse.buildkit.exporters.saved_images import send_image
 from darse.buildkit.exporters.trees import send_trees
 from darse.buildkit.frontend.dockerfile import CONFIG
-from darse.buildkit.frontend.options import build_request
+from darse.buildkit.frontend.options import build_request, sbom_request
 from darse.buildkit.sessions import SessionPool
 from darse.buildkit.solving.caches import export_caches, place_of
 from darse.buildkit.solving.client_build import ClientBuild
@@ -40,9 +42,9 @@ from darse.buildkit.solving.foreign_frontends import FrontendServices
 from darse.buildkit.solving.lazy_references import BuildResult, LazyReference
 from darse.buildkit.solving.pool import BuildPool
 from darse.buildkit.solving.recording import (
+    attach_attestations,
     attach_error,
     attach_progress,
-    attach_provenance,
     attach_results,
     shown_options,
 )
@@ -132,8 +134,11 @@ class SolveRequests:
         result = await self._result(build, message)
         solved = await build.solved(result)
         results = [self._platform(build, result, *one) for one in solved]
+        if (asked := sbom_request(dict(message.FrontendAttrs))) is not None:
+            extras = [one.origin.converted.scanned if one and one.origin else {} for _, one, _ in solved]
+            results = await with_bills(build.scan_services(), asked, results, extras)
         for (name, reference, solution), one in zip(solved, results, strict=True):
-            attach_provenance(collected, name, _recorded_provenance(one, reference, solution))
+            attach_attestations(collected, name, _recorded_provenance(one, reference, solution))
         inline = any(place.kind == "inline" for place in build.places_to)
         told: dict[str, str] = {}
         cache = None
@@ -190,22 +195,35 @@ class SolveRequests:
         if exporter.kind in ("oci", "docker"):
             kind = exporter.kind
             return await send_image(build.session, number, service, kind, attributes, results, epoch, build.report)
-        if exporter.kind == "local":
+        if exporter.kind in ("local", "tar"):
             is_split = _is_split(exporter, solved)
-            trees = {name or str(platforms.host()): solution.snapshot for name, _, solution in solved}
-            async with internal_vertex(build.report, "exporting to client directory"):
-                await send_trees(build.session, number, service.executor, trees, split=is_split)
-            return {}
-        if exporter.kind == "tar":
-            async with internal_vertex(build.report, "sending tarball"):
-                trees = {name.replace("/", "_"): solution.snapshot for name, _, solution in solved}
-                pieces = export_archive(service.executor, trees)
-                try:
-                    await send_archive(build.session, number, pieces, {})
-                finally:
-                    await pieces.aclose()
+            async with AsyncExitStack() as stack:
+                trees = {}
+                for (name, _, _), result in zip(solved, results, strict=True):
+                    suffix = "" if is_split or not name else f".{name}"
+                    prefix = attributes.get("attestation-prefix", "")
+                    files = with_attestations(service.executor, result, prefix, suffix)
+                    trees[name] = await stack.enter_async_context(files)
+                await self._send_trees(build, exporter, number, trees, split=is_split)
             return {}
         raise BuildError(f'exporter "{exporter.kind}" could not be found')
+
+    async def _send_trees(
+        self, build: ClientBuild, exporter: Exporter, number: int, trees: Mapping[str, Snapshot | None], *, split: bool
+    ) -> None:
+        """Send trees, by their platforms, to a directory of the client, or as an archive."""
+        executor = self._service.executor
+        if exporter.kind == "local":
+            named = {name or str(platforms.host()): one for name, one in trees.items()}
+            async with internal_vertex(build.report, "exporting to client directory"):
+                await send_trees(build.session, number, executor, named, split=split)
+            return
+        async with internal_vertex(build.report, "sending tarball"):
+            pieces = export_archive(executor, {name.replace("/", "_"): one for name, one in trees.items()})
+            try:
+                await send_archive(build.session, number, pieces, {})
+            finally:
+                await pieces.aclose()
 
 
 def _is_split(exporter: Exporter, solved: Sequence[tuple[str, LazyReference | None, Solution]]) -> bool:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_ATTESTATIONS = frozenset({"provenance", "sbom"})
 _SECRET_LIMIT = 500 * 1024
 # Attributes of an output that this command itself minds.
 _OF_CLIENT = frozenset({"type", "dest", "name", "push", "tar"})
@@ -33,7 +34,8 @@ def parameters(options: Options, settings: Settings) -> dict[str, Any]:
         "platform": ",".join(platforms_of(options)) or None,
         "squash": options.squash,
         "annotation": options.annotation or None,
-        "provenance": _provenance(options),
+        "provenance": _attestation(options, "provenance", options.provenance),
+        "sbom": _attestation(options, "sbom", options.sbom),
         "allow": options.allow or None,
         "securityopt": list(map(security_option, options.security_opt)) or None,
         "buildargs": json.dumps(build_arguments(options, settings)),
@@ -70,20 +72,15 @@ def output_query(output: dict[str, str]) -> str | None:
     return json.dumps([{"Type": "image", "Attrs": attributes}]) if attributes else None
 
 
-def _provenance(options: Options) -> str | None:
-    """Of `--provenance` and `--attest type=provenance,…`. Raises CliError for a bill of materials."""
+def _attestation(options: Options, kind: str, given: str) -> str | None:
+    """What is asked for of one kind, by its own flag or `--attest type=KIND,…`. Raises CliError."""
     attested: dict[str, str] = {}
     for entry in options.attest:
         fields = _fields(entry, "attest", None)
         attested[fields.get("type", "")] = entry
-    if options.sbom not in ("", "false", "0") or "sbom" in attested:
-        raise CliError(
-            "--sbom needs a scanner, and this engine has none: make the bill of materials of the built image, "
-            "and attach it with `darse manifest annotate`, or with the scanner's own command"
-        )
-    if unknown := attested.keys() - {"provenance"}:
-        raise CliError(f'unsupported attestation "{unknown.pop()}": it is provenance')
-    return options.provenance or attested.get("provenance") or None
+    if unknown := attested.keys() - _ATTESTATIONS:
+        raise CliError(f'unsupported attestation "{unknown.pop()}": it is provenance or sbom')
+    return given or attested.get(kind) or None
 
 
 def call_of(options: Options) -> str | None:

@@ -1,11 +1,14 @@
 """`--output`: what becomes of an image beside its place in the engine: a folder, an archive of its files, or of itself.
 
-The files are those of a container of the image that is made for this and never started.
+The files are those of a container of the image that is made for this and never started, and with them what is attested
+of the image: `sbom.spdx.json`, `provenance.json`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
 import sys
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+_PROVENANCE = "https://slsa.dev/provenance/"
+_REGULAR = b"0"
+_ATTESTATIONS_SINCE = "1.55"
 FILES = frozenset({"local", "tar"})
 """Outputs that are the image's files: the image itself is not wanted."""
 
@@ -42,9 +48,28 @@ def _files(client: Any, image: str) -> Iterator[Iterator[bytes]]:
     """The archive of an image's files; the image is removed afterwards unless it has a name or another use."""
     container = client.call("POST", "/containers/create", None, {"Image": image, "Cmd": ["none"]})["Id"]
     try:
-        yield client.stream("GET", f"/containers/{container}/export").pieces()
+        attested = _attestations(client, image)
+        yield itertools.chain(attested, client.stream("GET", f"/containers/{container}/export").pieces())
     finally:
         client.call("DELETE", f"/containers/{container}", {"v": True})
+
+
+def _attestations(client: Any, image: str) -> Iterator[bytes]:
+    """What is attested of an image, as the first files of an archive that goes on: in-toto statements, as they are."""
+    from darse.archive.headers import entry_headers, padded
+    from darse.client.http import quote
+
+    inspected = client.call("GET", f"/images/{quote(image)}/json", {"manifests": True})
+    if not any(one["Kind"] == "attestation" for one in inspected.get("Manifests") or ()):
+        return
+    names: dict[str, int] = {}
+    path = f"/images/{quote(image)}/attestations"
+    for one in client.call("GET", path, {"statement": True}, version=_ATTESTATIONS_SINCE):
+        kind = "provenance" if one["PredicateType"].startswith(_PROVENANCE) else "sbom.spdx"
+        names[kind] = number = names.get(kind, 0) + 1
+        name = f"{kind}.json" if number == 1 else f"{kind.replace('.', f'-{number}.')}.json"
+        content = json.dumps(one["Statement"], indent=2).encode()
+        yield entry_headers(name.encode(), _REGULAR, mode=0o600, size=len(content)) + padded(content)
 
 
 def _write(pieces: Iterable[bytes], destination: str) -> None:

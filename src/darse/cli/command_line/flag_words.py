@@ -17,14 +17,14 @@ _LIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtpr
 _SIGNALS = "HUP INT KILL QUIT TERM USR1 USR2"
 _BUILT = {
     "allow": "device network.host security.insecure",
-    "attest": "type=provenance type=provenance,mode=max",
+    "attest": "type=provenance type=provenance,mode=max type=sbom",
     "cache-to": "type=inline type=local type=registry",
     "call": "build check outline targets",
     "network": "default host none",
     "output": "type=docker type=image type=local type=oci type=registry type=tar",
     "progress": "auto plain quiet rawjson tty",
     "provenance": "false mode=max mode=min true",
-    "sbom": "false",
+    "sbom": "false true",
     "ssh": "default",
 }
 

@@ -18,6 +18,7 @@ from darse.build.dockerfile.convert.options import ConvertOptions, ImageResolver
 from darse.build.dockerfile.convert.outline import Outline, outline_of
 from darse.build.dockerfile.convert.platforms import parse_platform, same_machine
 from darse.build.dockerfile.convert.run import run_process
+from darse.build.dockerfile.convert.scanned import needs_context, scanned_trees
 from darse.build.dockerfile.convert.scopes import GlobalScope, global_scope, predefined
 from darse.build.dockerfile.convert.stages import (
     SCRATCH_NAME,
@@ -61,6 +62,8 @@ class Converted(msgspec.Struct, frozen=True):
     warnings: tuple[CheckWarning, ...]
     outline: Outline
     steps: tuple[DockerfileStep, ...] = ()
+    scanned: Mapping[str, Definition] = {}
+    """What the Dockerfile says is scanned for a bill of materials beside the result, by name."""
 
 
 class CheckReport(msgspec.Struct, frozen=True):
@@ -87,6 +90,7 @@ async def convert(source: bytes | str, options: ConvertOptions, resolver: ImageR
         tuple(converter.checks.warnings),
         outline_of(target),
         steps_of(target, converter.stages),
+        scanned_trees(converter.conversion, target) if options.scans else {},
     )
 
 
@@ -135,7 +139,7 @@ class _Converter:
             raise DockerfileError("dockerfile contains no stages to build")
         check_written(self.checks, parsed, self._found)
         self._scope = self._global_scope(self._found)
-        self._conversion = Conversion(options, self._scope, self._reader, self.checks)
+        self.conversion = Conversion(options, self._scope, self._reader, self.checks)
         self._table = StageTable()
 
     @property
@@ -182,7 +186,9 @@ class _Converter:
         for state in self._table.stages:
             if state in needed and not state.converted:
                 self._convert(state)
-        close_contexts(self._conversion, self._table.stages)
+        if self._options.scans and needs_context(self.conversion, target):
+            self.conversion.context_paths.add("/")
+        close_contexts(self.conversion, self._table.stages)
         return target
 
     def _check_base(self, state: StageState) -> None:
@@ -201,7 +207,7 @@ class _Converter:
         while True:
             needed = set(self._table.stages) if every_stage else reachable(target)
             ordered = [state for state in self._table.stages if state in needed]
-            await resolve_bases(self._conversion, resolver, ordered)
+            await resolve_bases(self.conversion, resolver, ordered)
             added = [self._add_triggers(state) for state in ordered]
             if not any(added):
                 return needed
@@ -297,9 +303,9 @@ class _Converter:
         state.inherit()
         state.converted = True
         if state.base is None and state.tree is not None and state.image_name:
-            name = self._conversion.step_name(state, f"FROM {state.image_name}")
+            name = self.conversion.step_name(state, f"FROM {state.image_name}")
             state.tree.node.metadata = VertexMetadata(name, lines=(state.lines,))
-        state.platform = state.platform or self._conversion.target_platform
+        state.platform = state.platform or self.conversion.target_platform
         image = state.image
         if "PATH" not in image.environment():
             image.set_environment("PATH", DEFAULT_PATH)
@@ -307,7 +313,7 @@ class _Converter:
             set_environment(state.environment, name, value)
         directory = image.config.get("WorkingDir") or ""
         if directory and not directory.startswith("/"):
-            image.config["WorkingDir"] = self._conversion.in_working_directory(state, directory).rstrip("/") or "/"
+            image.config["WorkingDir"] = self.conversion.in_working_directory(state, directory).rstrip("/") or "/"
         for command in state.commands:
             instruction = command.instruction
             try:
@@ -318,7 +324,7 @@ class _Converter:
 
     def _apply(self, state: StageState, command: StageCommand) -> None:
         """Apply one instruction to its stage."""
-        conversion, instruction = self._conversion, command.instruction
+        conversion, instruction = self.conversion, command.instruction
         if not isinstance(instruction, ArgInstruction):  # its defaults count only where nothing is given
             instruction = self._expanded(state, instruction)
         match instruction:
@@ -336,4 +342,4 @@ class _Converter:
                 _SETTINGS[instruction.keyword.upper()](conversion, state, instruction)
 
     def _expanded(self, state: StageState, instruction: StageInstruction) -> StageInstruction:
-        return instruction.expanded(lambda text: self._conversion.expand(state, instruction, text))
+        return instruction.expanded(lambda text: self.conversion.expand(state, instruction, text))

@@ -58,6 +58,8 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds: the time of everything that the build makes."""
     check: str = ""
     """Options of checks; before those of the Dockerfile."""
+    scans: bool = False
+    """A bill of materials is asked for: `Converted.scanned` is filled."""
 
 
 class ResolvedImage(msgspec.Struct, frozen=True):
