@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> int:
     if found is None:
         return _no_command(words, settings)
     typed, path, rest = found
-    return _run_command(typed, path, rest, settings)
+    return run_command(typed, path, rest, settings)
 
 
 def _settings(options: object) -> Settings:
@@ -115,9 +115,10 @@ def _settings(options: object) -> Settings:
     return settings
 
 
-def _run_command(
+def run_command(
     typed: str, path: str, rest: list[str], settings: Settings, group_options: Options | None = None
 ) -> int:
+    """Run a command that is called `typed` with the words after its name; return its exit status."""
     from darse.cli.command_line.invocation import Invocation
 
     command, function = index.COMMANDS[path].load(path)
@@ -182,7 +183,7 @@ def _after_group_flags(words: list[str], settings: Settings) -> int | None:
     if not rest or rest == ["help"]:
         return _group(words[0], sys.modules[module].GROUP)
     found = index.resolve([words[0], *rest])
-    return _run_command(*found, settings, options) if found is not None else None
+    return run_command(*found, settings, options) if found is not None else None
 
 
 def _help(words: list[str], settings: Settings) -> int:
@@ -191,7 +192,7 @@ def _help(words: list[str], settings: Settings) -> int:
     found = index.resolve(words)
     if found is None:
         return _no_command([*words, "--help"], settings)
-    return _run_command(found[0], found[1], ["--help"], settings)
+    return run_command(found[0], found[1], ["--help"], settings)
 
 
 def _overview(settings: Settings) -> int:

@@ -31,6 +31,7 @@ _ON_ITS_OWN = {path for path in index.COMMANDS if path.startswith(("context ", "
 _ARGUMENTS = {
     "builder build": ["{}"],
     "image build": ["{}"],
+    "compose alpha dry-run": ["ls"],
     "compose cp": ["x:/x", "{}/copied"],
     "compose port": ["x", "80"],
     "compose scale": ["x=2"],

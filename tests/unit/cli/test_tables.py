@@ -294,6 +294,7 @@ NONE = frozenset(
             "compose volumes",
             "compose stats",
             "compose alpha viz",
+            "compose alpha dry-run",
             *(f"compose bridge {word}" for word in ("convert", "transformations create", "transformations list")),
             "compose graph",
             "generate compose",

@@ -92,6 +92,7 @@ EXAMPLES = {
     "checkpoint create": "checkpoint create web before-upgrade",
     "checkpoint ls": "checkpoint ls web",
     "checkpoint rm": "checkpoint rm web before-upgrade",
+    "compose alpha dry-run": "compose alpha dry-run -- up --build -d",
     "compose alpha viz": "compose alpha viz --networks --ports | dot -Tsvg > shop.svg",
     "compose attach": "compose attach web",
     "compose bridge convert": (

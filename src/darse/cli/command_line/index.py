@@ -168,6 +168,7 @@ COMMANDS = {
     "system info": IndexEntry(f"{_S}.info", "Display system-wide information"),
     "system restart": IndexEntry(f"{_S}.restart", "Restart the engine of this machine; containers run on"),
     "system prune": IndexEntry(f"{_S}.prune", "Remove unused data"),
+    "compose alpha dry-run": IndexEntry(f"{_COMPOSE}.more_tables", "Show what a command would do, and change nothing"),
     "compose alpha viz": IndexEntry(
         f"{_COMPOSE}.conversions.graphviz", "Generate a graphviz graph from your compose file"
     ),
@@ -286,6 +287,7 @@ ALIASES = {
     "checkpoint list": "checkpoint ls",
     "checkpoint remove": "checkpoint rm",
     "compose alpha generate": "generate compose",
+    "compose alpha scale": "compose scale",
     "compose alpha watch": "compose watch",
     "compose bridge transformations ls": "compose bridge transformations list",
     "compose convert": "compose config",

@@ -44,7 +44,8 @@ class _Changed:
     def __enter__(self) -> None:
         if self._change is None:
             return
-        self._before = termios.tcgetattr(self._descriptor)
+        if not self._before:
+            self._before = termios.tcgetattr(self._descriptor)
         try:
             self._change(self._descriptor)
         except BaseException:
@@ -63,6 +64,11 @@ def raw_mode(descriptor: int, *, when: bool = True) -> _Changed:
 
 def _set_raw(terminal: int) -> None:
     tty.setraw(terminal, termios.TCSADRAIN)  # the default would drop what was typed ahead
+
+
+def key_by_key(descriptor: int) -> _Changed:
+    """Pass each key on at once and show none; those that send signals still do."""
+    return _without(descriptor, termios.ECHO | termios.ICANON)
 
 
 def no_echo(descriptor: int) -> _Changed:

@@ -78,6 +78,26 @@ class ProjectSession:
         """Report what happens to a resource."""
         self._report(ResourceProgress(resource, text, state, detail))
 
+    def decorate(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        """Call `before` before something is printed from now on, and `after` when progress has come to an end."""
+        report, settle, warn = self._report, self.settle, self.warn
+
+        def reported(progress: ResourceProgress) -> None:
+            before()
+            report(progress)
+
+        def settled() -> None:
+            before()
+            settle()
+            after()
+
+        def warned(text: str) -> None:
+            before()
+            warn(text)
+            after()
+
+        self._report, self.settle, self.warn = reported, settled, warned
+
     async def change(self, request: ApiRequest[T]) -> T | None:
         """Do a request that changes something; in a dry run nothing is done, and the answer is None."""
         if self.dry_run:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from darse.cli.commands.compose.file_changes import FileChanges, ignorer
+from darse.cli.commands.compose.watching.file_changes import FileChanges, ignorer
 
 
 def test_changes_of_files_and_of_new_directories(tmp_path: Path) -> None:

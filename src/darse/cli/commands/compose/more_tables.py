@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from darse.cli.command_line.flags import Command, Flag, listing, number, string, switch
-from darse.cli.commands.compose.flags import DRY_RUN, deferred
+from darse.cli.command_line.flags import Command, Flag, listing, number, parse, string, switch
+from darse.cli.commands.compose.flags import DRY_RUN, GROUP, deferred
+from darse.cli.errors import CliError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.cli.command_line.invocation import Invocation
 
 _INDEX = number("index", "Index of the container if service has multiple replicas")
 
+
+def _dry_run(invocation: Invocation) -> int:
+    """Run another command of compose as with `--dry-run` before its name."""
+    from darse.cli.command_line import index
+    from darse.cli.entry import run_command
+
+    words = ["compose", *invocation.arguments]
+    found = index.resolve(words)
+    if found is None:
+        raise CliError(f"unknown compose command: {invocation.arguments[0]}")
+    group = invocation.group_options or parse(GROUP, [])[0]
+    setattr(group, DRY_RUN.attribute, True)
+    return run_command(*found, invocation.settings, group)
+
+
 COMMANDS = {
+    "compose alpha dry-run": (
+        Command(
+            "compose alpha dry-run",
+            "-- COMMAND [ARG...]",
+            "Show what a command would do, and change nothing: `compose --dry-run COMMAND`",
+            minimum=1,
+            maximum=None,
+            interspersed=False,
+        ),
+        _dry_run,
+    ),
     "compose build": (
         Command(
             "compose build",

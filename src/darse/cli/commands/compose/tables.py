@@ -71,7 +71,11 @@ COMMANDS = {
                     "exit-code-from",
                     "Return the exit code of the selected service container. Implies --abort-on-container-exit",
                 ),
-                switch("menu", "Enable interactive shortcuts when running attached: there are none yet"),
+                switch(
+                    "menu",
+                    "Enable interactive shortcuts when running attached (the default, unless COMPOSE_MENU says no): w "
+                    "to watch files, d to detach. Incompatible with --detach.",
+                ),
                 listing("no-attach", "Do not attach (stream logs) to the specified services", value="stringArray"),
                 switch("no-color", "Produce monochrome output"),
                 switch("no-deps", "Don't start linked services"),
@@ -263,6 +267,6 @@ COMMANDS = {
             ),
             maximum=None,
         ),
-        deferred("watch", "watch"),
+        deferred("watching.watch", "watch"),
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from darse.cli.command_line.flags import Options
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.lines import LinePrinter, short_name
+from darse.cli.commands.compose.menu import WatchSwitch, has_menu, shortcuts
 from darse.cli.commands.compose.progress import uses_colours
 from darse.cli.commands.compose.projects import load
 from darse.cli.commands.compose.unchanged import remember
@@ -149,9 +151,11 @@ def _followed(project: Project, invocation: Invocation) -> frozenset[str]:
 class _Attachment:
     """What happens while `up` follows its containers: they end, or the user stops them."""
 
-    def __init__(self, session: ProjectSession, options: Options) -> None:
+    def __init__(self, session: ProjectSession, options: Options, menu: contextlib.ExitStack) -> None:
+        """`menu` is closed when the end begins."""
         self._session = session
         self._options = options
+        self._menu = menu
         self.status = 0
         self.stopping: asyncio.Task[None] | None = None
         self._is_killing = False
@@ -181,6 +185,7 @@ class _Attachment:
             self.stopping = asyncio.create_task(self._kill(self.stopping))
 
     def _stop(self) -> None:
+        self._menu.close()
         names = list(self._session.project.services) if self._session.project is not None else []
         self.stopping = asyncio.create_task(stop(self._session, names, seconds=self._options.timeout))
 
@@ -208,7 +213,8 @@ async def _attached(
     session.settle()
     sys.stdout.write(f"Attaching to {names}\n")
     sys.stdout.flush()
-    attachment = _Attachment(session, options)
+    menu = contextlib.ExitStack()
+    attachment = _Attachment(session, options, menu)
 
     def show(line: LogLine) -> None:
         if line.service in services:
@@ -224,24 +230,27 @@ async def _attached(
     loop = asyncio.get_running_loop()
     for number_ in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number_, attachment.interrupted)
-    watching = _watching(session, invocation.arguments) if options.watch else None
-    try:
-        await follower.follow(containers)
-    finally:
-        if watching is not None:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+    watching = WatchSwitch(session, invocation.arguments)
+    if options.watch:
+        watching.start()
+    following = asyncio.ensure_future(follower.follow(containers))
+    with menu:
+        if has_menu(invocation, session):
+            menu.enter_context(shortcuts(invocation, session, watching, lambda: _let_go(follower, following)))
+        try:
+            await following
+        except asyncio.CancelledError:
+            pass  # the user has let go: everything runs on
+        finally:
+            await watching.stop()
     if attachment.stopping is not None:
         await attachment.stopping
     return attachment.status
 
 
-def _watching(session: ProjectSession, services: list[str]) -> asyncio.Task[None]:
-    """The files of services are watched beside their output. Raises ComposeError where nothing is to be watched."""
-    from darse.cli.commands.compose.watch import follow, triggers
-
-    assert session.project is not None
-    return asyncio.create_task(follow(session, triggers(session.project, services)))
+def _let_go(follower: ProjectLogFollower, following: asyncio.Future[None]) -> None:
+    follower.stop()
+    following.cancel()
 
 
 def create(invocation: Invocation) -> int:

@@ -9,9 +9,9 @@ import sys
 from darse.cli.command_line.flags import Options
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.engine import run
-from darse.cli.commands.compose.file_changes import FileChanges, ignorer, tree
 from darse.cli.commands.compose.projects import load
 from darse.cli.commands.compose.up import brought_up
+from darse.cli.commands.compose.watching.file_changes import FileChanges, ignorer, tree
 from darse.client.errors import ClientError
 from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
@@ -70,6 +70,7 @@ async def follow(session: ProjectSession, found: list[WatchTrigger]) -> None:
         # The image is built, and only these containers are made anew.
         await session.build(services)
         await brought_up(session, up_options(build=False), services, start=True, keep_others=True)
+        session.settle()
 
     def say(text: str) -> None:
         session.settle()
