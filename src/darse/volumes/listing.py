@@ -55,9 +55,12 @@ class RemoteListing:
             return [], []
         await self._plugins.loaded()
         questions = [self._put(name) for name in names]
-        left = max(question.put_at + PATIENCE for question in questions) - time.monotonic()
-        if left > 0:
-            await asyncio.wait([question.answer for question in questions], timeout=left)
+        now = time.monotonic()
+        # One that was put long ago is not waited for, however soon the others are answered.
+        recent = [question for question in questions if question.put_at + PATIENCE > now]
+        if recent:
+            left = max(question.put_at for question in recent) + PATIENCE - now
+            await asyncio.wait([question.answer for question in recent], timeout=left)
         found = [
             VolumeRecord(one, name, {}, {}, volume.created_ns)
             for name in names

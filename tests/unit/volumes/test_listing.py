@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,3 +154,19 @@ async def test_a_socket_that_nobody_listens_to_matters_when_volumes_are_its(plug
     plugins.records["data"] = VolumeRecord("data", "gone", {}, {}, 0)
     (warning,) = await plugins.warnings()
     assert "plugin gone does not listen" in warning
+
+
+async def test_a_question_of_long_ago_is_not_waited_for_again_because_others_are_asked(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(listing, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(listing, "PATIENCE", 0.0)
+    await plugins.serve("stuck", "one")
+    plugins.hanging.add("stuck VolumeDriver.List")
+    await plugins.names()
+    await plugins.serve("fine", "two")
+    now += 7200.0
+    monkeypatch.setattr(listing, "PATIENCE", 3600.0)
+    async with asyncio.timeout(60):
+        assert await plugins.names() == ["two"]
