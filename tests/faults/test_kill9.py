@@ -41,6 +41,7 @@ KINDS = [
     "import",
     "tag",
     "volume rm",
+    "volume rm, empty",
     "volume prune",
     "network rm",
     "network connect",

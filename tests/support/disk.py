@@ -80,8 +80,13 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(mount: Path, mebibytes: int = 64, *options: str) -> Iterator[SmallDisk]:
+def small_disk(
+    mount: Path, mebibytes: int = 64, *options: str, mounted: str = "", lacking: str = ""
+) -> Iterator[SmallDisk]:
     """Mount a new file system; `options` are mkfs.ext4's. It is gone afterwards, whatever has happened on it.
+
+    mounted: options of the mount.
+    lacking: what the kernel has not that cannot mount it, for a skip.
 
     Skips the test where the host cannot.
     """
@@ -95,7 +100,9 @@ def small_disk(mount: Path, mebibytes: int = 64, *options: str) -> Iterator[Smal
         subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", *options, image], check=True)
         mount.mkdir(parents=True, exist_ok=True)
         # The loop device goes with its last mount.
-        subprocess.run(["mount", "-o", "loop", image, mount], check=True)
+        command = ["mount", "-o", ",".join(["loop", *filter(None, [mounted])]), image, mount]
+        if subprocess.run(command, check=not lacking, capture_output=bool(lacking)).returncode != 0:
+            pytest.skip(f"no {lacking}")
         try:
             yield SmallDisk(mount, image)
         finally:

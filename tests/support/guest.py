@@ -19,7 +19,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT = REPOSITORY.parent / "shared" / "guest-vm"
 PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld,kexec-tools"
-# What differs there: links, firewalld, resources, confinement, init, checkpoints, the way back after a restart;
+# What differs there: links, firewalld, resources, confinement, init, checkpoints, quotas, the way back after a restart;
 # and the basics.
 TESTS = (
     "tests/system/host/test_systemd_host.py",
@@ -35,6 +35,7 @@ TESTS = (
     "tests/system/observation",
     "tests/system/security/test_namespaces.py",
     "tests/system/security/test_shifted_layers.py",
+    "tests/system/volumes/test_sizes.py",
 )
 # Ways to install: each on a machine that nothing else was done to.
 INSTALLATIONS = ("tests/system/host/test_package.py",)

@@ -38,6 +38,7 @@ class DatabaseLog:
         self._flushed = 0
         self._flushing: asyncio.Task[None] | None = None
         self._checkpointing: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
 
     def committed(self) -> None:
         """Note a transaction that is to survive the power going out."""
@@ -53,13 +54,26 @@ class DatabaseLog:
                 self._flushing.add_done_callback(_log_error)
             await asyncio.shield(self._flushing)
 
+    def flush_within(self, seconds: float) -> None:
+        """Have all transactions so far on the disk in so many seconds, or with the next flush. Needs the loop."""
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(seconds, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._written += 1
+        # Nobody waits: what fails is logged by the task that flushes.
+        flushing = asyncio.create_task(self.flush())
+        flushing.add_done_callback(lambda done: done.cancelled() or done.exception())
+
     async def settled(self) -> None:
         """Wait until no flush or checkpoint is in progress; what they report is logged already."""
+        self._cancel_later()
         while running := [task for task in (self._flushing, self._checkpointing) if task is not None]:
             await asyncio.wait(running)
 
     async def _flush(self) -> None:
         written = self._written
+        self._cancel_later()
         try:
             is_long = await self._executor.run(self._sync)
             self._flushed = written
@@ -68,6 +82,11 @@ class DatabaseLog:
             self._flushing = None
         if is_long:
             self.copy_soon()
+
+    def _cancel_later(self) -> None:
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def copy_soon(self) -> None:
         """Have the log copied into the database: in a thread, for it waits for the disk."""

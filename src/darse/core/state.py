@@ -35,6 +35,7 @@ T = TypeVar("T")
 REBUILD = "stop the engine and run `darse system check --rebuild`"
 #: What to do about records of a newer engine.
 UPGRADE = "upgrade darse"
+_SOON_SECONDS = 1.0
 _log = logging.getLogger("darse.state")
 
 
@@ -172,9 +173,18 @@ class State:
         """Call `listener` whenever a transaction fails for a full disk: it makes room for the next attempt."""
         self._full_disk_listeners.append(listener)
 
-    async def flush(self) -> None:
-        """Wait until all durable transactions so far survive the power going out. Raises NoSpace and SystemFault."""
+    async def flush(self, *, everything: bool = False) -> None:
+        """Wait until all durable transactions so far survive the power going out; with `everything` the others, too.
+
+        Raises NoSpace and SystemFault.
+        """
+        if everything:
+            self._log.committed()
         await self._log.flush()
+
+    def flush_soon(self) -> None:
+        """Have all transactions so far survive the power going out, without waiting: in a second at most."""
+        self._log.flush_within(_SOON_SECONDS)
 
     def _roll_back(self) -> None:
         # After some errors, a full disk among them, SQLite has rolled back by itself; after others it has not.

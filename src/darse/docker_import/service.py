@@ -274,7 +274,7 @@ class DockerImport:
         if found.options.get("device"):
             await volumes.create(VolumeCreate(name, "local", found.options, found.labels))
         else:
-            await volumes.data.take_over(name, found.data, found.labels)
+            await volumes.data.take_over(name, found.data, found.labels, found.options.get("size", ""))
         return _IMPORTED
 
     # Containers

@@ -27,6 +27,7 @@ from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import open_own, read_regular, sync_file_system
 from darse.linux.fs.openat2 import open_beneath, open_in_root
 from darse.linux.libc import call
+from darse.linux.proc.fsuid import CAP_SYS_RESOURCE, without_capability
 
 _PARTIAL, _WHOLE, _INTO = ".copy-up", ".copied", ".copied-into"
 _RENAME_NOREPLACE = 1
@@ -143,7 +144,12 @@ def _copy_aside(source: int, aside: Path) -> None:
     aside.mkdir(mode=0o700)
     target = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        TreeCopy(source, target).run()
+        # A volume with a size is not to get more by its engine than by a container.
+        with without_capability(CAP_SYS_RESOURCE):
+            TreeCopy(source, target).run()
+    except OSError:
+        remove_tree(aside)
+        raise
     finally:
         os.close(target)
     if not _is_empty(aside):

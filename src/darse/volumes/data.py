@@ -147,14 +147,19 @@ class VolumeData:
         await self._copy(source, record, f"restore {name}", "restore", replace=True)
         return self._records[name]
 
-    async def take_over(self, name: str, directory: Path, labels: dict[str, str]) -> None:
+    async def take_over(self, name: str, directory: Path, labels: dict[str, str], size: str = "") -> None:
         """Make a new volume with a copy of what is in a directory of the host: another engine's volume, say.
 
-        Its files keep their owners. Raises InvalidParameter, Conflict for a volume that is there, and SystemFault.
+        Its files keep their owners; where the file system has no quotas it loses its size. Raises InvalidParameter,
+        Conflict for a volume that is there, and SystemFault.
         """
         check_volume_name(name)
         record = self._target(name, labels, replace=False)
         record.owners = ""
+        if size and self._driver.keeps_sizes:
+            record.options = {"size": size}
+        elif size:
+            _log.warning("volume %s: its size of %s is not kept: the file system has no quotas", name, size)
         try:
             opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
@@ -217,6 +222,7 @@ class VolumeData:
             # Files keep the owners that they have on the disk.
             if record.name not in self._records and self._mounting.is_directory(source):
                 record.owners = source.owners
+                record.options = dict(source.options)  # a size: what is no mount has no others
             elif record.owners != source.owners:
                 raise InvalidParameter(f"{what}: the volumes' files belong to other ranges of users")
             await self._fill(record, what, action, copy, replace=replace)
@@ -233,19 +239,28 @@ class VolumeData:
         """Fill a staged directory, and publish it. Raises as `import_archive` does."""
         async with self._driver.trash.stage() as staged:
             data = staged / "_data"
-            with in_words(data):
-                await executors.storage.run(self._driver.prepare, staged)
-            await self._answer(what, fill(data))
-            await executors.storage.run(sync_file_system, data)
-            async with self._mounting.exclusively(record.name):
-                now = self._target(record.name, record.labels, replace=replace)
-                if record.name not in self._records:
-                    self._publish(record, staged)
+            try:
+                with in_words(data):
+                    await executors.storage.run(self._driver.prepare, staged, record.options)
+                await self._answer(what, fill(data))
+                await executors.storage.run(sync_file_system, data)
+                if await self._place(record, staged, what, replace=replace):
                     return
-                if now.owners != record.owners or now.changing:
-                    raise Conflict(f"{what}: its files have changed owners meanwhile")
-                await executors.storage.run(self._driver.exchange, record.name, staged)
+            finally:
+                await executors.storage.run(self._driver.discard, staged)
         self._events.publish("volume", action, record.name, {"driver": record.driver})
+
+    async def _place(self, record: VolumeRecord, staged: Path, what: str, *, replace: bool) -> bool:
+        """Give a staged directory its name; whether it is that of a new volume, which was announced."""
+        async with self._mounting.exclusively(record.name):
+            now = self._target(record.name, record.labels, replace=replace)
+            if record.name not in self._records:
+                self._publish(record, staged)
+                return True
+            if now.owners != record.owners or now.changing:
+                raise Conflict(f"{what}: its files have changed owners meanwhile")
+            await executors.storage.run(self._driver.exchange, record.name, staged)
+            return False
 
     @staticmethod
     async def _answer(what: str, work: Coroutine[object, object, dict[str, str]]) -> dict[str, str]:

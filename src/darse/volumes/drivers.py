@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import logging
 import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from darse.core import trace
@@ -21,7 +23,9 @@ from darse.core.errors import InvalidParameter, SystemFault
 from darse.linux.fs import mounts
 from darse.linux.fs.files import exchange, sync_directory
 from darse.runtime.rootfs.trash import Trash
+from darse.units import InvalidSize, parse_size
 from darse.volumes import copy_up
+from darse.volumes.quotas import VolumeQuotas
 
 # mount(8)'s words for mount(2)'s flags: (flag, whether it is set); see linux/mount.h.
 _REMOUNT = 32
@@ -61,6 +65,7 @@ TRASH = ".trash"
 REMOVED = ".removed-"
 # After so many removals the next creation flushes them, so that not all names there ever were are kept.
 _MOST_REMOVED = 1000
+_log = logging.getLogger("darse.volumes")
 
 
 class VolumeDriver(Protocol):
@@ -69,7 +74,7 @@ class VolumeDriver(Protocol):
     def check(self, options: Mapping[str, str]) -> None:
         """Raise InvalidParameter for options it does not know."""
 
-    def create(self, *names: str) -> None:
+    def create(self, *names: str, options: Mapping[str, str]) -> None:
         """Make volumes; data that is there already is kept, and is the volume's."""
 
     def take_back(self, *names: str) -> None:
@@ -77,6 +82,9 @@ class VolumeDriver(Protocol):
 
     def repair(self, name: str) -> None:
         """Bring a volume that exists in order after a crash."""
+
+    def remove_empty(self, name: str) -> bool:
+        """Remove a volume that has no data; False, and nothing is lost, when it has some."""
 
     def remove(self, name: str) -> Path | None:
         """Put a volume and its data out of the way; return what is to be deleted, None when it is gone."""
@@ -98,6 +106,7 @@ class LocalDriver:
         self._root = root
         # Beside the volumes, whose directory may be a file system of its own. No volume's name begins with a dot.
         self.trash = Trash(root / TRASH)
+        self._quotas = VolumeQuotas(root)
         # Names whose removal the power going out may undo; None: any, for it is not known what an engine before did.
         self._removed: set[str] | None = None
         # Held by who changes, or flushes, what the names say.
@@ -110,16 +119,25 @@ class LocalDriver:
                 raise InvalidParameter(f'invalid option: "{key}"')
             if any(character in value for character in "\0\n"):
                 raise InvalidParameter(f'invalid value of option "{key}"')
-        if "size" in options:
-            raise InvalidParameter("quota size requested but no quota support")
         for key, needed in _NEEDED.items():
             for other in needed:
                 if key in options and not options.get(other):
                     raise InvalidParameter(f'missing required option: "{other}"')
         if len(options.get("o", "").encode()) > 4000 or len(options.get("device", "").encode()) > 4000:
             raise InvalidParameter("options longer than mount(2) takes")
+        if size_of(options):
+            if not self.keeps_sizes:
+                raise InvalidParameter("quota size requested but no quota support")
+            if "device" in options:
+                raise InvalidParameter('option "size" is of a directory: what is mounted takes its own size in "o"')
 
-    def create(self, *names: str) -> None:
+    def open(self) -> None:
+        """Make the directory of what is being deleted. What an engine before has left in it takes no size any more."""
+        self.trash.open()
+        for left in self.trash.directory.iterdir():
+            self._free(left.name, self._quotas.project(left))
+
+    def create(self, *names: str, options: Mapping[str, str] = MappingProxyType({})) -> None:
         """Make the directories that are not there: what nobody has recorded is never deleted.
 
         They are not flushed. The row is, and of a row whose directory the power has taken `repair` makes what there
@@ -130,9 +148,12 @@ class LocalDriver:
         try:
             for name in new:
                 self._make(name)
+            if size := size_of(options):
+                for name in names:
+                    self._quotas.give(self._root / name, size)
             if self._may_return(new):
                 self._flush_removals()
-        except OSError:
+        except (OSError, SystemFault):
             self.take_back(*new)
             raise
 
@@ -154,9 +175,14 @@ class LocalDriver:
             path.mkdir(mode=0o755)
             path.chmod(0o755)
 
-    def prepare(self, staged: Path) -> None:
-        """Make a directory what a volume's is, with no data yet, to be given a name by `publish` or `exchange`."""
+    def prepare(self, staged: Path, options: Mapping[str, str]) -> None:
+        """Make a directory what a volume's is, with no data yet, to be given a name by `publish` or `exchange`.
+
+        `discard` is due. Raises OSError, and SystemFault for a size that cannot be kept.
+        """
         staged.chmod(0o701)
+        if size := size_of(options):
+            self._quotas.give(staged, size)
         (staged / "_data").mkdir(mode=0o755)
         (staged / "_data").chmod(0o755)
 
@@ -171,16 +197,44 @@ class LocalDriver:
         path = self.path(name)
         with trace.step("file", f"data of volume {name}", "mv", "--exchange", str(staged / "_data"), str(path)):
             copy_up.recover(path)
+            if self._quotas.project(staged) or self._quotas.project(path.parent):
+                # Each takes its project along: nothing is renamed from one into another.
+                exchange(staged, path.parent)
+                sync_directory(self._root)
+                return
             exchange(staged / "_data", path)
             sync_directory(path.parent)
+
+    def discard(self, staged: Path) -> None:
+        """What is left of a prepared directory, which the trash removes then, has no size any more. Raises OSError."""
+        self._quotas.free(self._quotas.project(staged))
+
+    @property
+    def keeps_sizes(self) -> bool:
+        """Whether the file system keeps volumes within their sizes."""
+        return self._quotas.enforced
+
+    def size(self, name: str) -> int:
+        """How many bytes a volume may take, as the file system has it; 0 for any. Raises OSError."""
+        return self._quotas.size(self._root / name)
+
+    def _free(self, name: str, project: int) -> None:
+        """A number that stays taken is one of a thousand million."""
+        try:
+            self._quotas.free(project)
+        except OSError as error:
+            _log.warning("volume %s: its project %d keeps its limit: %s", name, project, error)
 
     def take_back(self, *names: str) -> None:
         """Remove the directories where they are empty."""
         for name in names:
             path = self.path(name)
+            project = self._quotas.project(path.parent)
             for directory in (path, path.parent):
                 with contextlib.suppress(OSError):
                     directory.rmdir()
+            if project and not path.parent.exists():
+                self._free(name, project)
 
     def repair(self, name: str) -> None:
         """Finish a copy-up; make the directory anew if the disk has lost it."""
@@ -194,15 +248,17 @@ class LocalDriver:
         directory = self._root / name
         if not os.path.lexists(directory):
             return None
-        if self._remove_empty(name):
+        if self.remove_empty(name):
             return None
         self.unmount(name)
         with trace.step("file", f"remove volume {name}", "rm", "-r", str(directory)), self._removal(name):
             return self.trash.take(directory)
 
-    def _remove_empty(self, name: str) -> bool:
+    def remove_empty(self, name: str) -> bool:
         """Remove a volume that nothing is in; False, and nothing is lost, when something is, or is mounted there."""
         path = self.path(name)
+        # Before the directory goes: a crash in between leaves one whose removal is noted.
+        self._free(name, self._quotas.project(path.parent))
         with trace.step("file", f"remove volume {name}", "rmdir", "-p", str(path)), self._removal(name):
             try:
                 path.rmdir()
@@ -223,9 +279,15 @@ class LocalDriver:
         return self._root / name / "_data"
 
     def mount(self, name: str, options: Mapping[str, str]) -> Path:
-        """Mount what the options say, unless it is mounted. Raises SystemFault."""
+        """Mount what the options say, unless it is mounted; see to it that the size is kept. Raises SystemFault."""
         path = self.path(name)
         device = options.get("device")
+        if size := size_of(options):
+            try:
+                self._quotas.give(path.parent, size)
+            except (OSError, SystemFault) as error:
+                reason = (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+                raise SystemFault(f"error while mounting volume '{path}': {reason}") from error
         if device is None or mounts.is_mount_point(path):
             return path
         kind = options.get("type", "")
@@ -255,6 +317,14 @@ class LocalDriver:
         """Unmount what `mount` mounted, from under whoever still looks at it."""
         while mounts.is_mount_point(self.path(name)):
             mounts.unmount(str(self.path(name)), mounts.MNT_DETACH)
+
+
+def size_of(options: Mapping[str, str]) -> int:
+    """How many bytes a volume with such options may take; 0 for any number. Raises InvalidParameter."""
+    try:
+        return parse_size(options["size"]) if "size" in options else 0
+    except InvalidSize as error:
+        raise InvalidParameter(str(error)) from None
 
 
 def _split(options: str) -> tuple[int, list[str]]:

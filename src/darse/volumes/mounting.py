@@ -161,6 +161,9 @@ class VolumeMounting:
             if self._locks.held(record.name):  # its directory may be about to change places with another
                 async with self._locks.hold(record.name):
                     pass
+            if "size" in record.options:
+                async with self._locks.hold(record.name):
+                    await self.in_thread(record, driver.mount, record.name, record.options)
             return driver.path(record.name)
         async with self._locks.hold(record.name):
             return await self.in_thread(record, driver.mount, record.name, record.options, seconds=_MOUNT_SECONDS)

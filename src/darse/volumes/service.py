@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from darse.core import executors
 from darse.core.documents import NewerDocument
 from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound
 from darse.core.events import EventLog
@@ -75,7 +76,7 @@ class VolumeService:
         self._recovery: Recovery | None = None
         self._events = events
         self._root = data_root / "volumes"
-        local = LocalDriver(self._root)
+        self._local = local = LocalDriver(self._root)
         self._drivers: dict[str, VolumeDriver] = {"local": local}
         # Volumes of any other driver are a plugin's.
         self._remote = RemoteVolumes(state, plugins)
@@ -108,7 +109,7 @@ class VolumeService:
         self._discarded.clear()
         self._root.mkdir(mode=0o701, exist_ok=True)
         spread_subdirectories(self._root)
-        self.trash.open()
+        self._local.open()
         known = self._records.keys() | self._state.damaged_in("volumes")
         removed = recovery.unfinished.of("volumes")
         for path in sorted(self._root.iterdir()):
@@ -155,7 +156,8 @@ class VolumeService:
             except OSError:
                 recovery.set_aside("volumes", path, "it is no volume")
             return
-        record = VolumeRecord(name, "local", {}, {}, path.stat().st_ctime_ns)
+        size = self._local.size(name)
+        record = VolumeRecord(name, "local", {"size": str(size)} if size else {}, {}, path.stat().st_ctime_ns)
         copy = recovery.recorded("volumes", name)
         if copy is not None:
             try:
@@ -221,11 +223,11 @@ class VolumeService:
             return record
 
     async def _make(self, driver: VolumeDriver, records: Sequence[VolumeRecord]) -> None:
-        """Make volumes that are new, however many with one transaction."""
-        names = [record.name for record in records]
+        """Make volumes that are new and of the same options, however many with one transaction."""
+        names, options = [record.name for record in records], records[0].options
         with in_words():
             # The directories of a creation that is cut short go again.
-            await open_in_thread(lambda: driver.create(*names), lambda _: driver.take_back(*names))
+            await open_in_thread(lambda: driver.create(*names, options=options), lambda _: driver.take_back(*names))
         try:
             self._record(records)
         except BaseException:
@@ -302,13 +304,27 @@ class VolumeService:
                 raise Conflict(f"remove {name}: {unknown}")
             if self.mounting.is_remote(record):
                 await self._remote.remove(record, force=force)
-            with self._state.transaction() as connection:
+            with self._state.transaction(durable=self.mounting.is_remote(record)) as connection:
                 connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
                 self._events.publish("volume", "destroy", name, {"driver": record.driver})
             self._records.pop(name, None)
-            await self._state.flush()
             if not self.mounting.is_remote(record):
-                await self._delete(record)
+                await self._delete_removed(record)
+
+    async def _delete_removed(self, record: VolumeRecord) -> None:
+        """Delete a volume whose row is gone. Raises OSError and SystemFault.
+
+        Data is deleted only when the removal is on the disk: nobody is to find a volume with a part of its files. One
+        that nothing is in has none to lose. The power may bring its row back for a second, and then the next start
+        makes the directory again: it is there, as empty as it was. Whoever makes another one of its name waits for a
+        flush of both, for the log is written in order.
+        """
+        driver = self._drivers[record.driver]
+        if self.mounting.is_directory(record) and await executors.storage.run(driver.remove_empty, record.name):
+            self._state.flush_soon()
+            return
+        await self._state.flush(everything=True)
+        await self._delete(record)
 
     def _why_users_unknown(self) -> str:
         """Why any volume may be a container's whose record cannot be read; "" when all are known."""

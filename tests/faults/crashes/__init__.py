@@ -49,6 +49,7 @@ class Crasher(ContainerCrashes, ImageCrashes, ResourceCrashes):
             "image prune": self.prune_images,
             "volume": self.volume,
             "volume rm": self.remove_volume,
+            "volume rm, empty": self.remove_empty_volume,
             "volume prune": self.prune_volumes,
             "network": self.network,
             "network rm": self.remove_network,

@@ -43,6 +43,20 @@ class ResourceCrashes(Means):
             self._file_is_whole(name)
             self.ok("DELETE", f"/volumes/{name}")
 
+    def remove_empty_volume(self) -> None:
+        """Remove a volume without a file: its row and its directory are both there, or both gone."""
+        name = self.unused_name()
+        self.ok("POST", "/volumes/create", {"Name": name, "Labels": {"a": "b"}})
+        attempt = self.cut("volume rm, empty", 0.006, "DELETE", f"/volumes/{name}")
+        found = self.engine.api("GET", f"/volumes/{name}")
+        place = self.engine.data_root / "volumes" / name
+        assert found.status in ((404,) if attempt.acknowledged else (200, 404))
+        if found.status == http.client.OK:
+            assert found.json()["Labels"] == {"a": "b"}
+            assert list(place.iterdir()) == [place / "_data"]
+            self.ok("DELETE", f"/volumes/{name}")
+        assert not place.exists()
+
     def prune_volumes(self) -> None:
         """Remove unused volumes; those of containers stay."""
         used, unused = self._volume_with_file(), self._volume_with_file()

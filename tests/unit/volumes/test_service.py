@@ -354,3 +354,30 @@ async def test_of_volumes_that_cannot_all_be_made_none_is_left(bench: Bench, mon
         await bench.service.ensure_volumes(_anonymous(3))
     assert await bench.names() == []
     assert [path.name for path in (bench.root / "volumes").iterdir()] == [TRASH]
+
+
+async def test_an_empty_volume_is_removed_without_waiting_for_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power may bring it back: as it was, with nothing in it. One with data is deleted only after a flush."""
+    await bench.service.create(VolumeCreate("empty", Labels={"a": "1"}))
+    full = await bench.service.create(VolumeCreate("full"))
+    (Path(full.Mountpoint) / "file").write_text("x")
+    await bench.state.flush()
+    before = {path: path.read_bytes() for path in bench.root.glob("state.sqlite*")}
+    flushed: list[bool] = []
+    monkeypatch.setattr(os, "fdatasync", lambda _: flushed.append(Path(full.Mountpoint, "file").exists()))
+    await bench.service.remove_volume("empty", force=False)
+    await bench.state.flush()
+    assert flushed == []
+    assert not (bench.root / "volumes/empty").exists()
+    await bench.service.remove_volume("full", force=False)
+    assert flushed == [True]
+    bench.state.close()
+    for path, content in before.items():
+        path.write_bytes(content)
+    (bench.root / "volumes/full/_data").mkdir(parents=True)
+    bench.open()
+    found = await bench.service.inspect("empty")
+    assert found.Labels == {"a": "1"}
+    assert list(Path(found.Mountpoint).iterdir()) == []

@@ -203,7 +203,7 @@ EXAMPLES = {
     "plugin set": "plugin set vieux/sshfs DEBUG=1 sshkey.source=/root/.ssh",
     "plugin upgrade": "plugin upgrade vieux/sshfs vieux/sshfs:next",
     "volume clone": "volume clone data data-of-the-test",
-    "volume create": "volume create data",
+    "volume create": "volume create data\nvolume create --opt size=10g uploads",
     "volume du": "volume du data\nvolume du --depth 2 -n 5 data log",
     "volume export": "volume export -o data.tar data\nvolume export data | zstd > data.tar.zst",
     "volume graph": "volume graph\nvolume graph --format svg > volumes.svg",
