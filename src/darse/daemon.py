@@ -46,6 +46,7 @@ _OPEN_FILES = 1 << 20
 _PROGRAM_BYTES = 32 << 20
 # Tasks for as long as the engine serves.
 _lasting: set[asyncio.Task[None]] = set()
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR, "fatal": 50}
 
 
@@ -95,12 +96,20 @@ def main() -> None:
 
 def _check(config: EngineConfig) -> None:
     """End with what `--validate` finds beyond what a start reads at once."""
-    from darse.observing.service import check  # noqa: PLC0415
+    from darse.api.tls import server_context  # noqa: PLC0415
+    from darse.engine.checks import check  # noqa: PLC0415
+    from darse.observing.service import check as check_alerts  # noqa: PLC0415
 
     try:
         check(config)
+        check_alerts(config)
     except EngineError as error:
         sys.exit(f"darsed: {error}")
+    if config.tls is not None:
+        try:
+            server_context(config.tls)
+        except OSError as error:
+            sys.exit(f"darsed: cannot use the TLS certificates: {error}")
 
 
 def _no_directory(error: OSError) -> Path | None:
@@ -127,13 +136,24 @@ def _rebuild(config: EngineConfig) -> int:
 
 def _archive(config: EngineConfig, command: CommandLine) -> None:
     """Write the data root into an archive, or make it from one. Raises SystemFault and InvalidParameter."""
-    from darse.engine.whole_backup import backup, restore  # noqa: PLC0415
+    from darse.engine.whole_backup import backup, needs_database, restore  # noqa: PLC0415
 
+    for number in _ENDS:
+        signal.signal(number, _end)
+    if command.backup:
+        needs_database(config)
     with only_engine(config):
         if command.backup:
             backup(config, command.backup, _say)
         elif command.restore:
             restore(config, command.restore, _say)
+
+
+def _end(number: int, _frame: object) -> None:
+    """End by a signal, once: what is half made is removed."""
+    for one in _ENDS:
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _watch_children_by_descriptor() -> None:
@@ -302,7 +322,7 @@ def _reload(engine: Engine, command: CommandLine, observation: _Observation) -> 
     """Read the file again, and take over what may change while the engine runs; a mistake changes nothing."""
     service_manager.notify_reloading()
     try:
-        newer = command.load()
+        newer = command.load(again=True)
         if newer.alerts != engine.config.alerts:
             from darse.observing.service import check  # noqa: PLC0415
 

@@ -19,7 +19,7 @@ from darse.api.tls import TLSTransport, server_context
 from darse.core.config import EngineConfig
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import reason
-from darse.engine.configuration.hosts import Host, parse_host
+from darse.engine.configuration.hosts import Host, find_group, parse_host
 from darse.linux import service_manager
 
 _log = logging.getLogger("darse.api")
@@ -78,10 +78,7 @@ class Listeners:
     def _group(self) -> int:
         """The group that may use the socket: the one asked for, `docker` or `darse` where there is one, root."""
         if self._config.group:
-            try:
-                return grp.getgrnam(self._config.group).gr_gid
-            except KeyError:
-                raise InvalidParameter(f"group {self._config.group} not found") from None
+            return find_group(self._config.group)
         for name in ("docker", "darse"):
             with contextlib.suppress(KeyError):
                 return grp.getgrnam(name).gr_gid

@@ -18,7 +18,6 @@ from darse.containers import ContainerService
 from darse.containers import store as container_store
 from darse.containers.dependencies import Dependencies
 from darse.containers.layout import FileLayout
-from darse.containers.logs import drivers as log_drivers
 from darse.containers.running import RunningContainers
 from darse.containers.store import ContainerStore
 from darse.core import events, executors, object_references, unfinished
@@ -28,6 +27,7 @@ from darse.core.events import EventLog
 from darse.core.exhaustion import Roots
 from darse.core.state import State
 from darse.engine.builds import Builds
+from darse.engine.checks import check
 from darse.engine.system import SystemService
 from darse.images import ImageService
 from darse.images import store as image_store
@@ -55,7 +55,6 @@ from darse.runtime.subordinate_ids import find_subordinates, make_default_user, 
 from darse.runtime.sysinfo import SysInfo, read_sysinfo
 from darse.volumes import VolumeService
 from darse.volumes import service as volume_service
-from darse.wire.host_config import LogConfig
 
 SCHEMAS = (
     events.SCHEMA,
@@ -99,7 +98,7 @@ class Engine:
     def __init__(self, config: EngineConfig) -> None:
         """Open the database and make the services; nothing on the host changes yet. Raises SystemFault."""
         self.config = config
-        log_drivers.check(LogConfig(config.log_driver, config.log_options))
+        check(config)
         config.make_roots()
         database = config.data_root / DATABASE
         self.reserves = Reserves(config.data_root, config.exec_root, database)

@@ -30,6 +30,8 @@ MANIFEST = "darse-backup.json"
 # What a start makes anew, or empties.
 _LEFT_OUT = ("lock", "reserve", "code", "trash", "images/ingest")
 _FORMAT = 1
+# How much of what tar complains of is shown: on a full disk that is a line for each file.
+_LINES = 4
 _TAR = ("tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner")
 Say = Callable[[str], None]
 
@@ -44,16 +46,22 @@ class BackupManifest(msgspec.Struct):
     holds: str
 
 
+def needs_database(config: EngineConfig) -> None:
+    """Raise InvalidParameter where there is no engine's data: a path that is mistyped is not to be made."""
+    if not (config.data_root / DATABASE).exists():
+        raise InvalidParameter(f"{config.data_root} has no database: there is nothing to back up")
+
+
 def backup(config: EngineConfig, target: Path, say: Say) -> None:
     """Write the data root to `target`, compressed as its suffix says (`.zst`, `.gz`, `.xz`; none: not at all).
 
     Hold the roots' locks meanwhile. The file has its name when it is whole. Raises SystemFault and InvalidParameter.
     """
     root = config.data_root
-    if not (root / DATABASE).exists():
-        raise InvalidParameter(f"{root} has no database: there is nothing to back up")
-    if target.is_relative_to(root):
+    if target.resolve().is_relative_to(root.resolve()):
         raise InvalidParameter(f"{target} is in the data root itself: write the backup elsewhere")
+    if not target.parent.is_dir():
+        raise InvalidParameter(f"{target.parent} is no directory")
     if target.exists():
         raise InvalidParameter(f"{target} is there already: choose another name")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -92,16 +100,12 @@ def restore(config: EngineConfig, source: Path, say: Say) -> None:
     aside = root / "restoring"
     discard_tree(aside)
     aside.mkdir(mode=0o700)
-    _tar(
-        "--extract",
-        "--same-owner",
-        "--same-permissions",
-        "--delay-directory-restore",
-        "--file",
-        str(source),
-        "-C",
-        str(aside),
-    )
+    options = ["--extract", "--same-owner", "--same-permissions", "--delay-directory-restore"]
+    try:
+        _tar(*options, "--file", str(source), "-C", str(aside))
+    except BaseException:
+        discard_tree(aside)
+        raise
     (aside / MANIFEST).unlink()
     names = sorted(os.listdir(aside), key=lambda name: name == DATABASE)
     for name in names:
@@ -117,7 +121,7 @@ def restore(config: EngineConfig, source: Path, say: Say) -> None:
 def _read_manifest(source: Path) -> BackupManifest:
     """The first member of an archive. Raises InvalidParameter."""
     if not source.is_file():
-        raise InvalidParameter(f"{source} is not there")
+        raise InvalidParameter(f"{source} is {'no file' if source.exists() else 'not there'}")
     command = [*_TAR, "--extract", "--to-stdout", "--occurrence=1", "--file", str(source), MANIFEST]
     done = subprocess.run(command, capture_output=True, check=False)
     try:
@@ -133,4 +137,7 @@ def _tar(*words: str, fine: tuple[int, ...] = (0,)) -> None:
     """Run tar(1); status 1 says that a file has changed while it was read. Raises SystemFault."""
     done = subprocess.run([*_TAR, *words], stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode not in fine:
-        raise SystemFault(f"tar ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+        lines = done.stderr.strip().splitlines()
+        if len(lines) > _LINES:
+            lines[_LINES:] = [f"and {len(lines) - _LINES} lines like these"]
+        raise SystemFault(f"tar ended with {done.returncode}: {'; '.join(lines)}")

@@ -49,6 +49,33 @@ def test_validates_without_starting(tmp_path: Path) -> None:
     assert "the following directives don't match any configuration option: dbug" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"group": "no-such-group"}', "group no-such-group not found"),
+        ('{"log-opts": {"nope": "1"}}', "unknown log opt 'nope' for json-file log driver"),
+        ('{"userns-remap": "no-such-user"}', "user no-such-user has no entry in /etc/passwd"),
+        ('{"default-ulimits": {"nope": {"Hard": 1, "Soft": 1}}}', "invalid ulimit type: nope"),
+    ],
+)
+def test_validate_finds_what_a_start_refuses(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(text)
+    for validate in (["--validate"], []):
+        roots = ["--data-root", str(tmp_path / "data"), "--exec-root", str(tmp_path / "exec")]
+        refused = darsed("--config-file", str(file), *roots, *validate)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+
+
+def test_validate_finds_certificates_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("none")
+    files = [f"--{one}={tmp_path}/file" for one in ("tlscacert", "tlscert", "tlskey")]
+    refused = darsed("-H", "tcp://127.0.0.1:2376", "--tlsverify", *files, "--validate")
+    assert refused.returncode == 1
+    assert "cannot use the TLS certificates" in refused.stderr
+
+
 def test_version_and_help() -> None:
     assert darsed("--version").stdout.startswith("darsed version ")
     assert "--data-root" in darsed("--help").stdout

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.support.engine import BIN, BUSYBOX, Engine
+from tests.support.waiting import wait_until
 
 
 def system(engine: Engine, *words: str) -> subprocess.CompletedProcess[str]:
@@ -62,3 +65,44 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     assert "is no backup of a darse engine" in refused.stderr
     assert system(engine, "backup", str(tmp_path / "none.tar")).returncode == 1
     shutil.rmtree(engine.root)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_backup_that_is_cut_short_leaves_nothing(
+    new_engine: Callable[..., Engine], tmp_path: Path, number: signal.Signals
+) -> None:
+    engine = new_engine()
+    assert engine.stop() == 0
+    # xz has something to do until the signal comes.
+    (engine.data_root / "noise").write_bytes(os.urandom(32 << 20))
+    roots = ["--data-root", str(engine.data_root), "--exec-root", str(engine.exec_root)]
+    command = [str(BIN / "darse"), "system", "backup", str(tmp_path / "x.tar.xz"), *roots]
+    with subprocess.Popen(command) as process:
+        wait_until(lambda: any(tmp_path.iterdir()), 60, "the archive to be begun")
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    assert not any(tmp_path.iterdir())
+
+
+def test_half_a_backup_leaves_nothing(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = new_engine()
+    engine.darse("run", "--rm", BUSYBOX, "true").ok()
+    assert engine.stop() == 0
+    assert system(engine, "backup", str(tmp_path / "whole.tar")).returncode == 0
+    with open(tmp_path / "whole.tar", "r+b") as file:
+        file.truncate(file.seek(0, os.SEEK_END) // 2)
+    shutil.rmtree(engine.data_root)
+    refused = system(engine, "restore", str(tmp_path / "whole.tar"))
+    assert "Unexpected EOF" in refused.stderr
+    assert sorted(os.listdir(engine.data_root)) == ["lock"]
+
+
+def test_where_a_backup_may_not_be(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    engine = new_engine()
+    assert engine.stop() == 0
+    (tmp_path / "link").symlink_to(engine.data_root)
+    assert "in the data root itself" in system(engine, "backup", str(tmp_path / "link" / "x.tar")).stderr
+    assert f"{tmp_path}/none is no directory" in system(engine, "backup", str(tmp_path / "none" / "x.tar")).stderr
+    shutil.rmtree(engine.data_root)
+    assert "nothing to back up" in system(engine, "backup", str(tmp_path / "x.tar")).stderr
+    assert not engine.data_root.exists()

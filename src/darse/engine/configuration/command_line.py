@@ -40,9 +40,11 @@ class CommandLine(msgspec.Struct, frozen=True):
     version: bool = False
     help: bool = False
 
-    def load(self) -> EngineConfig:
-        """Read the file and make the configuration. Raises InvalidParameter."""
-        in_file = read_file(self.config_file, must_exist=self.config_file != DEFAULT_CONFIG_FILE)
+    def load(self, *, again: bool = False) -> EngineConfig:
+        """Read the file, `again` for a reload, and make the configuration. Raises InvalidParameter."""
+        is_named = self.config_file != DEFAULT_CONFIG_FILE
+        # Whoever names a pipe has a writer for it, once.
+        in_file = read_file(self.config_file, must_exist=is_named, may_be_pipe=is_named and not again)
         conflicts = sorted(set(self.given) & set(in_file) - {"runtimes"})
         if conflicts:
             texts = ", ".join(
@@ -141,11 +143,10 @@ def _boolean(text: str, flag: str) -> bool:
     raise InvalidParameter(f'invalid argument "{text}" for "--{flag}" flag: must be true or false')
 
 
-def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+def read_file(path: Path, *, must_exist: bool, may_be_pipe: bool = False) -> dict[str, Any]:
     """Read daemon.json; values have the type of their option's kind. Raises InvalidParameter."""
     complaint = f"unable to configure the Docker daemon with file {path}: "
-    # Whoever names a pipe has a writer for it.
-    if not must_exist and path.is_fifo():
+    if not may_be_pipe and path.is_fifo():
         raise InvalidParameter(f"{complaint}it is not a regular file")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -170,7 +171,7 @@ def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
             f"{complaint}the following directives don't match any configuration option: {', '.join(unknown)}"
         )
     for key, value in document.items():
-        if not _fits(BY_KEY[key].kind, value):
+        if not _fits(BY_KEY[key], value):
             raise InvalidParameter(f"{complaint}{key}: must be {_WANTED[BY_KEY[key].kind]}, not {json.dumps(value)}")
     return document
 
@@ -201,13 +202,15 @@ _WANTED = {
 }
 
 
-def _fits(kind: str, value: Any) -> bool:
+def _fits(option: Option, value: Any) -> bool:
+    kind = option.kind
     if kind == "flag":
         return isinstance(value, bool)
     if kind == "number":
         return isinstance(value, int) and not isinstance(value, bool)
     if kind == "text":
-        return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
+        is_size = option.value == "bytes" and isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, str) or is_size
     if kind == "list":
         return isinstance(value, list) and all(isinstance(one, (str, dict)) for one in value)
     return isinstance(value, dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 from pathlib import Path
 
 import msgspec
@@ -52,3 +53,11 @@ def _tcp(text: str, address: str, default_port: int) -> Host:
     if port and (not port.isascii() or not port.isdecimal() or int(port[:6]) > 65535):
         raise InvalidParameter(f"invalid bind address ({text}): invalid port: {port}")
     return Host("tcp", name=name or ("" if port else "localhost"), port=int(port) if port else default_port)
+
+
+def find_group(name: str) -> int:
+    """The number of the group that may use the socket. Raises InvalidParameter."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise InvalidParameter(f"group {name} not found") from None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.invocation import Invocation
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def backup(invocation: Invocation) -> int:
@@ -26,7 +29,14 @@ def _engine(what: str, invocation: Invocation) -> int:
     given = {"data-root": options.data_root, "exec-root": options.exec_root, "config-file": options.config_file}
     flags = [f"--{name}={value}" for name, value in given.items() if value]
     command = [sys.executable, "-m", "darse.daemon", f"--{what}={os.path.abspath(file)}", *flags]
-    return subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command) as engine:
+        # It removes what is half made.
+        told = {number: signal.signal(number, lambda number, _: engine.send_signal(number)) for number in _ENDS}
+        try:
+            return engine.wait()
+        finally:
+            for number, handler in told.items():
+                signal.signal(number, handler)
 
 
 _ROOTS = (
