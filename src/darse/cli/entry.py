@@ -139,6 +139,11 @@ def run_command(
         return _fail(error if flag is None else argument_error(shown, flag, error.text, error.reason))
     except CliError as error:
         return _fail(error)
+    except OSError as error:
+        # Of a file: what is in the way is on this machine, and no mistake of the program's.
+        if error.filename is None or settings.debug:
+            raise
+        return _fail(CliError(f"{error.strerror}: {error.filename}"))
 
 
 def _fail(error: CliError) -> int:

@@ -83,3 +83,53 @@ def test_what_is_there_is_renewed_only_on_demand(tmp_path: Path) -> None:
     assert (made / "cert.pem").read_bytes() != before
     refused = tls(tmp_path, "init", "--directory", str(tmp_path / "bad"), "--host", "a,URI:x")
     assert "neither a host's name nor an address" in refused.stderr
+
+
+def names(certificate: Path) -> str:
+    command = ["openssl", "x509", "-in", str(certificate), "-noout", "-ext", "subjectAltName"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_renewal_keeps_the_names(tmp_path: Path) -> None:
+    made = tmp_path / "tls"
+    hosts = [word for host in ("a.example", "192.0.2.7", "::1") for word in ("--host", host)]
+    assert tls(tmp_path, "init", "--directory", str(made), *hosts).returncode == 0
+    before = names(made / "cert.pem")
+    done = tls(tmp_path, "init", "--directory", str(made), "--renew")
+    assert "is for a.example, 192.0.2.7, ::1\n" in done.stdout
+    assert names(made / "cert.pem") == before
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("init", "--host", "bad host"), "neither a host's name nor an address"),
+        (("init", "--days", "0"), "--days must be from 1 to 3650"),
+        (("init", "--days", "5000"), "--days must be from 1 to 3650"),
+        (("client", "../x"), "can be no client's name"),
+        (("client", "a/CN=b"), "can be no client's name"),
+        (("client", "far", "--context", "nonsense"), "must be tcp://HOST:PORT"),
+        (("client", "x", "--context", "tcp://h:1"), 'context name "x" is invalid'),
+    ],
+)
+def test_a_refusal_makes_nothing(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    refused = tls(tmp_path, *words, "--directory", str(tmp_path / "tls"))
+    assert refused.returncode == 1
+    assert told in refused.stderr
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = tls(tmp_path, "init", "--directory", str(tmp_path / "file" / "tls"))
+    assert (refused.returncode, refused.stderr) == (1, f"Not a directory: {tmp_path}/file/tls\n")
+
+
+def test_a_context_that_is_there_stays(tmp_path: Path) -> None:
+    made = tmp_path / "tls"
+    assert tls(tmp_path, "init", "--directory", str(made), "--host", "localhost").returncode == 0
+    client = ("client", "far", "--directory", str(made), "--context", "tcp://localhost:2376", "-o")
+    assert tls(tmp_path, *client, str(tmp_path / "one")).returncode == 0
+    refused = tls(tmp_path, *client, str(tmp_path / "two"))
+    assert 'context "far" already exists' in refused.stderr
+    assert not (tmp_path / "two").exists()
