@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from darse.client.connection import connect, no_answer, tcp_address, tls_context
+from darse.client.connection import connect, no_answer, no_connection, not_let_in, tcp_address, tls_alert, tls_context
 from darse.client.endpoint import API_VERSION, EngineEndpoint
 from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 from darse.client.http import (
@@ -233,7 +233,9 @@ class _Connection:
     async def _receive(self) -> bytes:
         try:
             return await self._reader.read(PIECE)
-        except OSError:
+        except OSError as error:
+            if alert := tls_alert(error):
+                raise not_let_in(self._endpoint.host, alert) from error
             return b""  # the connection's end, however it ended
 
     @staticmethod
@@ -264,9 +266,7 @@ async def _open(endpoint: EngineEndpoint) -> tuple[asyncio.StreamReader, asyncio
     except ValueError as error:
         raise ClientError(f"unable to parse docker host `{endpoint.host}`: {error}") from error
     except OSError as error:
-        raise ConnectionFailed(
-            f"Cannot connect to the darse engine at {endpoint.host}. Is darsed running? ({error.strerror or error})"
-        ) from error
+        raise no_connection(endpoint.host, error) from error
 
 
 async def _connect(endpoint: EngineEndpoint, scheme: str) -> socket.socket:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from darse.client.connection import connect, no_answer, peer
+from darse.client.connection import connect, no_answer, not_let_in, peer, tls_alert
 from darse.client.endpoint import API_VERSION, EngineEndpoint
 from darse.client.errors import ApiError, ClientError, ConnectionFailed, ConnectionLost
 from darse.client.http import (
@@ -129,7 +129,9 @@ class Connection:
             while True:
                 try:
                     piece = self.socket.recv(PIECE)
-                except OSError:
+                except OSError as error:
+                    if alert := tls_alert(error):
+                        raise not_let_in(self._endpoint.host, alert) from error
                     piece = b""  # the connection's end, however it ended
                 reading.send(piece)
         except StopIteration as end:

@@ -35,10 +35,34 @@ def connect(endpoint: EngineEndpoint, *, may_start: bool = True) -> socket.socke
 
             return connect_ssh(rest)
     except OSError as error:
-        raise ConnectionFailed(
-            f"Cannot connect to the darse engine at {endpoint.host}. Is darsed running? ({error.strerror or error})"
-        ) from error
+        raise no_connection(endpoint.host, error) from error
     raise ClientError(f"unable to parse docker host `{endpoint.host}`: the scheme must be unix, tcp or ssh")
+
+
+def no_connection(host: str, error: OSError) -> ClientError:
+    """The error of a connection that cannot be made."""
+    # Members of ssl.SSLError, which is not loaded for others.
+    mistrust = getattr(error, "verify_message", "")
+    if mistrust:
+        return ClientError(f"the engine at {host} is not trusted: {mistrust.rstrip('.')}")
+    if alert := tls_alert(error):
+        return not_let_in(host, alert)
+    return ConnectionFailed(f"Cannot connect to the darse engine at {host}. Is darsed running? ({_text(error)})")
+
+
+def tls_alert(error: OSError) -> str:
+    """What an engine's TLS says of this client in a connection's end (RFC 8446, 6.2); empty when it says nothing."""
+    return str(getattr(error, "reason", None) or "").partition("_ALERT_")[2].replace("_", " ").lower()
+
+
+def not_let_in(host: str, alert: str) -> ClientError:
+    """The error of an engine that does not let this client in."""
+    made = "`darse system tls client` makes one, where the engine is"
+    return ClientError(f"the engine at {host} refuses this client: {alert} ({made})")
+
+
+def _text(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _connect_unix(endpoint: EngineEndpoint, path: str, *, may_start: bool) -> socket.socket:
@@ -90,19 +114,25 @@ def _connect_tcp(endpoint: EngineEndpoint, address: str, *, secure: bool) -> soc
 
 
 def tls_context(endpoint: EngineEndpoint) -> ssl.SSLContext:
-    """How an endpoint is trusted, and how we prove to it who we are."""
+    """How an endpoint is trusted, and how we prove to it who we are. Raises ClientError for files that do not fit."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if endpoint.verify and os.path.exists(endpoint.ca):
-        context.load_verify_locations(endpoint.ca)
-    elif endpoint.verify:
-        context.load_default_certs()
-    else:
+    if not endpoint.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if os.path.exists(endpoint.certificate):
-        context.load_cert_chain(endpoint.certificate, endpoint.key)
+    used = ""
+    try:
+        if endpoint.verify and os.path.exists(endpoint.ca):
+            used = endpoint.ca
+            context.load_verify_locations(endpoint.ca)
+        elif endpoint.verify:
+            context.load_default_certs()
+        if os.path.exists(endpoint.certificate):
+            used = f"{endpoint.certificate} with {endpoint.key}"
+            context.load_cert_chain(endpoint.certificate, endpoint.key)
+    except OSError as error:
+        raise ClientError(f"cannot use {used} for {endpoint.host}: {_text(error)}") from error
     return context
 
 

@@ -63,6 +63,17 @@ def test_clients_with_a_certificate_get_in(new_engine: Callable[..., Engine], tm
         for name in ("DOCKER_HOST", "DARSE_HOST"):
             far.environment.pop(name)
         assert far("--context", "far", "version", "--format", "{{.Server.Version}}").ok().line
+    # Whoever is not let in is told why; so is whoever does not trust the engine.
+    assert tls(config, "init", "--directory", str(tmp_path / "other"), "--host", "localhost").returncode == 0
+    of_other = [f"--tls{one}={tmp_path}/other/client/{one}.pem" for one in ("cert", "key")]
+    stranger = Client(engine.darse.program, f"tcp://localhost:{port}", config)
+    trusting = ("--tlsverify", f"--tlscacert={made}/ca.pem")
+    assert "refuses this client: certificate required" in stranger(*trusting, "ps").err
+    assert "refuses this client: unknown ca" in stranger(*trusting, *of_other, "ps").err
+    mixed = stranger(*trusting, of_other[0], f"--tlskey={tmp_path}/far/key.pem", "ps")
+    assert f"cannot use {tmp_path}/other/client/cert.pem with {tmp_path}/far/key.pem" in mixed.err
+    mistrusting = stranger("--tlsverify", f"--tlscacert={tmp_path}/other/ca.pem", "ps")
+    assert f"the engine at tcp://localhost:{port} is not trusted" in mistrusting.err
     # Nobody else: without a certificate, or with the engine's own, which is no client's.
     for certificate in (None, (made / "cert.pem", made / "key.pem")):
         context = ssl.create_default_context(cafile=str(made / "ca.pem"))

@@ -39,6 +39,8 @@ class CommandLine(msgspec.Struct, frozen=True):
     validate: bool = False
     version: bool = False
     help: bool = False
+    #: Where it was called: an engine that runs is elsewhere.
+    directory: Path = Path()
 
     def load(self, *, again: bool = False) -> EngineConfig:
         """Read the file, `again` for a reload, and make the configuration. Raises InvalidParameter."""
@@ -57,7 +59,7 @@ class CommandLine(msgspec.Struct, frozen=True):
         merged = {**in_file, **self.given}
         if "runtimes" in in_file and "runtimes" in self.given:
             merged["runtimes"] = {**in_file["runtimes"], **self.given["runtimes"]}
-        return build(merged)
+        return build(merged, self.directory)
 
 
 def parse(arguments: list[str]) -> CommandLine:
@@ -85,7 +87,7 @@ def parse(arguments: list[str]) -> CommandLine:
             _shorts(argument[1:], rest, given, special)
         else:
             raise InvalidParameter(f"\"darsed\" accepts no arguments, and got {argument!r}.\nSee 'darsed --help'.")
-    return CommandLine(given, **special)
+    return CommandLine(given, **special, directory=Path.cwd())
 
 
 def _shorts(letters: str, rest: list[str], given: dict[str, Any], special: dict[str, Any]) -> None:
@@ -223,7 +225,7 @@ def _shown(value: Any) -> str:
     return f"[{' '.join(map(str, value))}]" if isinstance(value, list) else str(value)
 
 
-def build(raw: dict[str, Any]) -> EngineConfig:
+def build(raw: dict[str, Any], directory: Path = Path()) -> EngineConfig:
     """Make the configuration of raw values by file key. Raises InvalidParameter."""
     fields: dict[str, Any] = {}
     for key, value in raw.items():
@@ -235,19 +237,19 @@ def build(raw: dict[str, Any]) -> EngineConfig:
     tls = {name: fields.pop(f"_{name}", None) for name in ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")}
     if fields.get("bip") and fields.get("bridge"):
         raise InvalidParameter("You specified -b & --bip, mutually exclusive options. Please specify only one")
-    config = EngineConfig(tls=_tls(tls), **fields)
+    config = EngineConfig(tls=_tls(tls, directory), **fields)
     if config.default_runtime not in {"crun", "runc", *config.runtimes}:
         raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     insists = config.allow_plain_tcp or False in (tls["tls"], tls["tlsverify"])
     return msgspec.structs.replace(config, allow_plain_tcp=_check_hosts(config, insists=insists))
 
 
-def _tls(given: dict[str, Any]) -> TLS | None:
+def _tls(given: dict[str, Any], start: Path) -> TLS | None:
     if not (given["tls"] or given["tlsverify"]):
         return None
     directory = Path(os.environ.get("DOCKER_CERT_PATH") or _CERTIFICATES)
     authority, certificate, key = (
-        Path(given[name] or directory / file)
+        (start / (given[name] or directory / file)).absolute()
         for name, file in (("tlscacert", "ca.pem"), ("tlscert", "cert.pem"), ("tlskey", "key.pem"))
     )
     verify = bool(given["tlsverify"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -237,6 +238,10 @@ def test_tls(tmp_path: Path) -> None:
     verified = configured("-H", "tcp://0.0.0.0", "--tlsverify", *paths)
     assert verified.tls == TLS(tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem", verify=True)
     assert not verified.allow_plain_tcp
+    # An engine that runs is in another directory than it was started in, and reads its options again there.
+    with contextlib.chdir(tmp_path):
+        command = parse(["--tls", "--tlscert=cert.pem", "--tlskey=key.pem"])
+    assert command.load(again=True).tls == TLS(tmp_path / "cert.pem", tmp_path / "key.pem")
     assert configured("--tls", *paths).tls == TLS(tmp_path / "cert.pem", tmp_path / "key.pem")
 
 

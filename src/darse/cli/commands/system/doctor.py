@@ -124,6 +124,8 @@ def _unreachable(endpoint: EngineEndpoint, error: CliError) -> dict[str, str]:
         return _finding("problem", "engine", f"you may not use {path}", of_permission(path))
     if isinstance(error, ConnectionFailed) and scheme == "unix" and not _is_socket(path):
         return _finding("problem", "engine", f"{path} is no socket", "set DARSE_HOST to the engine's")
+    if scheme != "unix":
+        return _finding("problem", "engine", str(error))
     return _finding("problem", "engine", f"none answers at {endpoint.host}", "look at its log: /run/darse/darsed.log")
 
 

@@ -47,6 +47,7 @@ def init(invocation: Invocation) -> int:
         f'In /etc/darse/daemon.json: "tlsverify": true, "hosts": ["{_local()}", "tcp://0.0.0.0:2376"]{where}'
         f"\nA client, with a copy of {client}:\n  darse context create NAME "
         f"--docker host=tcp://{hosts[0]}:2376,ca={client}/ca.pem,cert={client}/cert.pem,key={client}/key.pem\n"
+        + ("An engine that runs takes the new ones at its next start: darse system restart\n" if there else "")
     )
     return 0
 

@@ -39,7 +39,7 @@ def version(invocation: Invocation) -> int:
         if server is not None:
             sys.stdout.write("\n" + _server_text(server))
     else:
-        _print_template(template, client, server)
+        _print_template(template, client, server, failure)
     if failure is not None:
         raise failure
     if server is not None:
@@ -161,7 +161,9 @@ def _template(source: str) -> Any:
         raise CliError(f"template parsing error: {error}", 64) from error
 
 
-def _print_template(template: Any, client: dict[str, str], server: dict[str, Any] | None) -> None:
+def _print_template(
+    template: Any, client: dict[str, str], server: dict[str, Any] | None, failure: CliError | None
+) -> None:
     from darse.cli.output.table import align
     from darse.cli.templates import TemplateError
 
@@ -171,7 +173,8 @@ def _print_template(template: Any, client: dict[str, str], server: dict[str, Any
         text = template.of_type({"Client": client, "Server": server}, "system.versionInfo")
     except TemplateError as error:
         sys.stdout.write("\n")
-        raise CliError(str(error)) from error
+        # Without an engine that is what is wrong, not what the template found.
+        raise failure or CliError(str(error)) from error
     sys.stdout.write(align(text, minimum=20, padding=1) + "\n")
 
 
