@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -85,7 +85,7 @@ class AsyncClient:
         async with self._answer(request) as (connection, _):
             yield _documents(connection, request.result)
 
-    async def read(self, request: BytesRequest) -> AsyncIterator[bytes]:
+    async def read(self, request: BytesRequest) -> AsyncGenerator[bytes]:
         """Yield an answer as it comes. Raises ConnectionLost when it ends too early."""
         async with self._answer(request) as (connection, _):
             while piece := await connection.piece():

@@ -47,6 +47,13 @@ class WrongMethod(PageError):
     key = "error.method"
 
 
+class UploadTooLarge(PageError):
+    """More is sent than is taken."""
+
+    status = 413
+    key = "error.too_large"
+
+
 class UnknownHost(PageError):
     """The request is for another site."""
 

@@ -18,7 +18,7 @@ Page: TypeAlias = "Callable[[Visit], Awaitable[StreamResponse]]"
 
 
 class PageRoute(NamedTuple):
-    """One row. role None: nobody needs to be logged in."""
+    """One row. role None: nobody needs to be logged in. is_upload: the page checks the form's token itself."""
 
     method: str
     path: str
@@ -26,6 +26,7 @@ class PageRoute(NamedTuple):
     page: Page
     pattern: re.Pattern[str]
     is_stream: bool
+    is_upload: bool = False
 
 
 class PageRoutes:
@@ -38,9 +39,9 @@ class PageRoutes:
         """A page that changes nothing. stream: one that lasts, as server-sent events and websockets do."""
         return self._add("GET", path, role, is_stream=stream)
 
-    def post(self, path: str, role: Role | None) -> Callable[[Page], Page]:
-        """A form's action."""
-        return self._add("POST", path, role, is_stream=False)
+    def post(self, path: str, role: Role | None, *, upload: bool = False) -> Callable[[Page], Page]:
+        """A form's action. upload: one that reads the form itself, its token first."""
+        return self._add("POST", path, role, is_stream=False, is_upload=upload)
 
     def extend(self, other: PageRoutes) -> None:
         """Take over all rows of another table."""
@@ -60,11 +61,13 @@ class PageRoutes:
             others = True
         raise WrongMethod if others else PageNotFound
 
-    def _add(self, method: str, path: str, role: Role | None, *, is_stream: bool) -> Callable[[Page], Page]:
+    def _add(
+        self, method: str, path: str, role: Role | None, *, is_stream: bool, is_upload: bool = False
+    ) -> Callable[[Page], Page]:
         pattern = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path)))
 
         def add(page: Page) -> Page:
-            self.rows.append(PageRoute(method, path, role, page, pattern, is_stream))
+            self.rows.append(PageRoute(method, path, role, page, pattern, is_stream, is_upload))
             return page
 
         return add

@@ -130,10 +130,12 @@ class Dashboard:
 
     async def _change(self, visit: Visit, row: PageRoute) -> web.StreamResponse:
         """Do what a form asks for, and keep a record of it, however it ends."""
-        posted = await visit.request.post()
-        visit.form = {name: value for name, value in posted.items() if isinstance(value, str)}
+        if not row.is_upload:
+            posted = await visit.request.post()
+            visit.form = {name: value for name, value in posted.items() if isinstance(value, str)}
         try:
-            _check_token(visit, row)
+            if not row.is_upload:
+                _check_token(visit, row)
             response = await self._answer(visit, row)
         except PageError as error:
             visit.outcome = f"refused: {error.status} {error.detail}".rstrip()

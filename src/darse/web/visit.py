@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,7 +71,7 @@ class Visit:
         """Follow an answer of many documents; see `AsyncClient.follow`."""
         return self.dashboard.client.follow(self._signed(request))
 
-    def read(self, request: BytesRequest) -> AsyncIterator[bytes]:
+    def read(self, request: BytesRequest) -> AsyncGenerator[bytes]:
         """Read an archive; see `AsyncClient.read`."""
         return self.dashboard.client.read(self._signed(request))
 

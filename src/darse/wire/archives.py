@@ -13,3 +13,14 @@ class ContainerPathStat(msgspec.Struct):
     mode: int
     mtime: str
     linkTarget: str
+
+
+class DirectoryListing(msgspec.Struct):
+    """What is at a path of a container, and the entries of a directory, in the order of their names.
+
+    `isShortened`: the directory has more of them.
+    """
+
+    stat: ContainerPathStat
+    entries: list[ContainerPathStat]
+    isShortened: bool

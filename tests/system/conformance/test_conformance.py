@@ -413,6 +413,7 @@ UNDECLARED = {
         "/darse/check",
         "/darse/import-docker",
         "/darse/usage",
+        "/darse/containers/{}/files",
         "/grpc",
     ),
     *("/containers/{}/checkpoints", "/containers/{}/checkpoints/{}"),

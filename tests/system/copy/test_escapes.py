@@ -189,3 +189,17 @@ def test_the_worker_ends_with_its_client(engine: Engine) -> None:
     engine.docker("rm", "-f", "big").ok()
     copy.communicate(timeout=30)
     wait_while(workers, 10, "the worker of a removed container")
+
+
+def test_symlink_swap_while_a_directory_is_listed(engine: Engine, outside: Path, tell) -> None:
+    """`/darse/containers/{id}/files` shows what is in the container, or refuses."""
+    (outside / "only-on-the-host").touch()
+    swapping(engine, outside)
+    seen = {200: 0, 404: 0, 400: 0}
+    for _ in range(_ROUNDS):
+        answer = engine.api("GET", "/darse/containers/swap/files?path=/w/at/.")
+        seen[answer.status] += 1
+        if answer.status == 200:
+            assert {one["name"] for one in answer.json()["entries"]} <= {"mark"}
+    tell(f"listing while a link is swapped: {seen}")
+    assert seen[200]

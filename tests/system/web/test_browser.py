@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ pytestmark = [
 ]
 SIZES = {"narrow": (360, 740), "wide": (1920, 1080)}
 HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>\u202e"
+# Names that a file may have and that markup, addresses, shells, terminals or readers from right to left take otherwise.
+HOSTILE_NAMES = (
+    *("<script>document.title='broken'<", "<img src=x onerror=alert(1)>", '"><b>bold', "' onclick='x", "&lt;b&gt;"),
+    *("{{ 7*7 }}", "{% raw %}", "${7*7}", "%2e%2e%2f", "a?b#c", "a&path=", "a+b c", "..."),
+    *("\u202egpj.exe", "\u200b", "a\nb", "\x1b[31mred", "-rf", "javascript:alert(1)", "é" * 100),
+)
 # Accessibility checks, where `make clients` has fetched them.
 AXE = NODE_MODULES / "axe-core" / "axe.min.js"
 SHOTS = os.environ.get("DARSE_SCREENSHOTS", "")
@@ -110,7 +117,17 @@ def objects(engine: Engine) -> list[str]:
     identifier = engine.darse("run", "-d", *flags, BUSYBOX, "sh", "-c", script, HOSTILE).ok().line
     image = engine.darse("inspect", "-f", "{{.Image}}", "one").ok().line
     network = engine.darse("network", "inspect", "-f", "{{.Id}}", "back").ok().line
-    of_one = ("", "/logs", "/console", "/processes", "/changes", "/explain?last=start", "/inspect")
+    of_one = (
+        "",
+        "/logs",
+        "/console",
+        "/files",
+        "/files?path=/etc/passwd",
+        "/processes",
+        "/changes",
+        "/explain?last=start",
+        "/inspect",
+    )
     lists = ("/", "/containers", "/images", "/volumes", "/networks", "/projects", "/builds", "/events", "/create")
     single = (f"/images/{image}", f"/networks/{network}", "/volumes/data", "/projects/shop")
     return [*lists, *single, *(f"/containers/{identifier}{one}" for one in of_one)]
@@ -246,3 +263,45 @@ def test_without_scripts_pages_work(chromium: Any, engine: Engine, browser: WebB
         assert engine.darse("inspect", "-f", "{{.State.Status}}", "one").ok().line == "exited"
     finally:
         context.close()
+
+
+def test_files_are_browsed_uploaded_and_downloaded(
+    chromium: Any, engine: Engine, web: WebProcess, tmp_path: Path
+) -> None:
+    """By the keyboard, in French, on a narrow screen; names are text, whatever they are."""
+    identifier = engine.darse("run", "-d", "--name", "one", BUSYBOX, "sleep", "1000").ok().line
+    for name in HOSTILE_NAMES:
+        engine.darse("exec", "one", "sh", "-c", 'mkdir -p /d/sub; echo "$1" >"/d/$1"', "sh", name).ok()
+    view = View(chromium, web, viewport={"width": 360, "height": 740}, locale="fr-FR")
+    try:
+        page = view.open(f"/containers/{identifier}/files?path=/d")
+        page.wait_for_selector("text=Téléverser")
+        shown = page.eval_on_selector_all("#files th a bdi", "all => all.map(one => one.textContent)")
+        assert (shown[0], sorted(shown[1:])) == ("sub", sorted(HOSTILE_NAMES))
+        assert page.evaluate("document.querySelectorAll('#files script, #files img, #files b').length") == 0
+        view.check()
+        for name in HOSTILE_NAMES:
+            href = page.eval_on_selector_all(
+                "#files th a", "(all, name) => all.find(one => one.textContent === name).href", name
+            )
+            answer = page.context.request.get(href)
+            assert (answer.status, href.split("=")[0]) == (200, f"{page.url.split('=')[0]}"), name
+        page.focus("#files th a")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Il n'y a rien dedans.")
+        (tmp_path / "<b>sent").write_bytes(b"\0\1" * 40_000)
+        page.set_input_files("input[type=file]", tmp_path / "<b>sent")
+        page.focus("main button.main")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".message.good")
+        assert "<b>sent est téléversé." in page.text_content(".message.good")
+        view.check()
+        page.click("#files th a")
+        page.wait_for_selector("text=Ce n'est pas du texte.")
+        with page.expect_download() as waiting:
+            page.click("a[download]")
+        assert Path(waiting.value.path()).read_bytes() == b"\0\1" * 40_000
+        view.check()
+        assert page.title() != "broken"
+    finally:
+        view.context.close()

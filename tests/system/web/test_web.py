@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.waiting import wait_until
-from tests.support.web import WebBrowser
+from tests.support.web import WebAnswer, WebBrowser
 from tests.system.web.conftest import WebProcess
 
 LOOP = 'while :; do echo "line $((n=n+1)) needle$((n%3))"; sleep 0.2; done'
@@ -301,3 +303,64 @@ def test_without_an_engine_it_says_so(tmp_path: Path, engine: Engine) -> None:
     done = engine.darse("web", "--port", "0", "--audit-log", str(tmp_path / "log"), env=environment)
     assert done.status == 1
     assert "Cannot connect" in done.err
+
+
+def upload(browser: WebBrowser, path: str, name: str, content: bytes, csrf: str | None = None) -> WebAnswer:
+    """Send a file as a form does."""
+    parts = (("csrf", "", (browser.csrf if csrf is None else csrf).encode()), ("file", name, content))
+    body = b""
+    for field, file_name, data in parts:
+        head = f'--x\r\nContent-Disposition: form-data; name="{field}"'
+        head += f'; filename="{file_name}"\r\nContent-Type: application/octet-stream' if file_name else ""
+        body += head.encode() + b"\r\n\r\n" + data + b"\r\n"
+    headers = {"Origin": browser.origin, "Content-Type": "multipart/form-data; boundary=x"}
+    return browser.request("POST", path, headers, (body + b"--x--\r\n").decode())
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_files_are_listed_read_and_uploaded(engine: Engine, browser: WebBrowser, web_log: Path, running: bool) -> None:
+    script = (
+        "mkdir -p /d/sub /d/one; cd /d; printf 'h\\033[31mi\\n' >text; printf '\\0\\1' >binary; ln -s text link; "
+        "ln -s /etc up; mkfifo pipe; printf x >\"$(printf 'a\\377')\"; dd if=/dev/zero of=large bs=1M count=3; "
+        "echo 1 >one/f; touch /r; "
+    )
+    identifier = run(engine, script=script + ("exec sleep 1000" if running else "true"))
+    wait_until(lambda: engine.darse("cp", "one:/r", "-").status == 0, what="the files")
+    if not running:
+        engine.darse("wait", "one").ok()
+    base = f"/containers/{identifier}/files"
+    listed = browser.get(f"{base}?path=/d/../d/")
+    for words in ("sub/", "text", "link → /d/text", "up → /etc", "prw", "3.1 MB", "a\ufffd"):
+        assert words in listed.words, (words, listed.words)
+    assert listed.text.index(">sub<") < listed.text.index(">binary<")
+    assert browser.get(f"{base}?path=/d/link").location == f"{base}?path=%2Fd%2Ftext"
+    assert browser.get(f"{base}?path=/d/up/passwd").status == 200
+    assert "hi\n" in browser.get(f"{base}?path=/d/text").words
+    assert "This is no text." in browser.get(f"{base}?path=/d/binary").words
+    assert "This is no file with content." in browser.get(f"{base}?path=/d/pipe").words
+    assert browser.get(f"{base}?path=/d/nothing").status == 404
+    assert browser.get(f"{base}?path=%00").status == 400
+    # What the kernel shows is the host's.
+    assert "Nothing is in it." in browser.get(f"{base}?path=/proc").words or not running
+    large = browser.get(f"{base}/download?path=/d/large")
+    assert (large.headers["Content-Length"], len(large.text), large.text.strip("\0")) == ("3145728", 3 << 20, "")
+    assert large.headers["Content-Disposition"] == "attachment; filename*=UTF-8''large"
+    assert large.headers["Content-Type"] == "application/octet-stream"
+    archive = browser.get(f"{base}/download?path=/d/one")
+    with tarfile.open(fileobj=io.BytesIO(archive.text.encode())) as opened:
+        names = opened.getnames()
+    assert (names, archive.headers["Content-Disposition"][-7:]) == (["one", "one/f"], "one.tar")
+    assert browser.get(f"{base}/download?path=/d/pipe").status == 404
+    assert upload(browser, f"{base}?path=/d/sub", "../../évil.txt", b"new\n" * 50_000).status == 303
+    assert "évil.txt is uploaded." in browser.get(f"{base}?path=/d/sub").words
+    assert engine.darse("cp", "one:/d/sub/évil.txt", "-").ok().raw.count(b"new\n") == 50_000
+    # A directory stays one.
+    assert upload(browser, f"{base}?path=/d", "sub", b"x").status == 303
+    assert "sub/" in browser.get(f"{base}?path=/d").words
+    assert upload(browser, f"{base}?path=/d", "x", b"x", csrf="wrong").status == 403
+    assert upload(browser, f"{base}?path=/d", "..", b"x").status == 400
+    assert upload(browser, f"{base}?path=/d", "x", bytes((16 << 20) + 1)).status == 413
+    assert engine.darse("cp", "one:/d/x", "-").status != 0
+    records = [json.loads(line) for line in web_log.read_text().splitlines()]
+    assert any(one["objects"].get("path") == "/d/sub/évil.txt" and one["outcome"] == "done" for one in records)
+    assert records[-1]["outcome"].startswith("refused: 413")

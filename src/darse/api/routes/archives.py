@@ -8,7 +8,7 @@ import msgspec
 
 from darse import aiohttp_server as web
 from darse.api import query
-from darse.api.responses import empty, stream
+from darse.api.responses import empty, json_response, stream
 from darse.api.routing import Call, Routes
 from darse.api.uploads import Upload
 from darse.wire.archives import ContainerPathStat
@@ -31,6 +31,13 @@ async def stat(call: Call) -> web.StreamResponse:
     response = empty(200)
     response.headers.update(_stat_header(found))
     return response
+
+
+@ROUTES.add("GET", "/darse/containers/{id}/files")
+async def list_files(call: Call) -> web.StreamResponse:
+    """List a directory of a container (darse's own)."""
+    archives = call.engine.containers.archives
+    return json_response(await archives.list_directory(call.match["id"], query.text(call.request, "path")))
 
 
 @ROUTES.add("GET", "/containers/{id}/archive")

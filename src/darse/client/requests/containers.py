@@ -11,6 +11,7 @@ from darse.client.request import (
     Filters,
     StreamsRequest,
 )
+from darse.wire.archives import DirectoryListing
 from darse.wire.containers import (
     ContainerInspect,
     ContainersPruned,
@@ -169,9 +170,15 @@ def archive(container: str, path: str) -> BytesRequest:
     return BytesRequest("GET", _path(container, "/archive"), bytes, {"path": path})
 
 
-def put_archive(container: str, path: str, content: bytes) -> ApiRequest[None]:
-    """Unpack a tar archive into a directory of a container."""
-    return ApiRequest("PUT", _path(container, "/archive"), type(None), {"path": path}, content=content)
+def put_archive(container: str, path: str, content: bytes, *, keep_kinds: bool = False) -> ApiRequest[None]:
+    """Unpack a tar archive into a directory of a container. `keep_kinds`: no file takes a directory's place."""
+    query = {"path": path, "noOverwriteDirNonDir": keep_kinds or None}
+    return ApiRequest("PUT", _path(container, "/archive"), type(None), query, content=content)
+
+
+def files(container: str, path: str) -> ApiRequest[DirectoryListing]:
+    """What is at a path of a container, and in it (darse's own)."""
+    return ApiRequest("GET", f"/darse{_path(container, '/files')}", DirectoryListing, {"path": path})
 
 
 def export(container: str) -> BytesRequest:

@@ -27,8 +27,9 @@ from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.runtime.oci.user import lookup_user
 from darse.runtime.remapping import make_users
 from darse.runtime.rootfs.helper import HelperRequest, PathStat, RootfsHelper, RootfsView, mount_view, view_of_process
+from darse.runtime.rootfs.helper_main import LIST_LIMIT
 from darse.volumes.mounts import MountPlan
-from darse.wire.archives import ContainerPathStat
+from darse.wire.archives import ContainerPathStat, DirectoryListing
 
 # os.FileMode's bits for what is not in the lower nine (Go's io/fs).
 _GO_BITS = {
@@ -98,6 +99,16 @@ class Archives:
             found = await self._found(worker, path, reference)
             assert found is not None
             return path_stat(found)
+
+    async def list_directory(self, reference: str, path: str) -> DirectoryListing:
+        """What is at a path, and what is in it where it is a directory. Raises as `stat` does."""
+        container = self._context.store.get(reference)
+        async with self._worker(container, _job("list", path)) as worker:
+            found = await self._found(worker, path, reference)
+            assert found is not None
+            # A name that is no UTF-8 is shown, and cannot be asked for.
+            entries = [path_stat(one) for one in await worker.listed()]
+            return DirectoryListing(path_stat(found), entries, len(entries) == LIST_LIMIT)
 
     @asynccontextmanager
     async def get(self, reference: str, path: str) -> AsyncIterator[OpenArchive]:

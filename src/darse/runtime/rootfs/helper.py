@@ -172,7 +172,7 @@ class PathStat(msgspec.Struct, frozen=True):
 
 
 class HelperRequest(msgspec.Struct, kw_only=True):
-    """What to do: `stat`, `pack`, `unpack`, or `export`, of `path`, which is absolute and normal.
+    """What to do: `stat`, `list`, `pack`, `unpack`, or `export`, of `path`, which is absolute and normal.
 
     `follow` also when the path itself is a link; `name` is the archive's for it; `keep_kinds` and `owner` are
     `Unpacker`'s; `alone` leaves out what is mounted on the root.
@@ -262,6 +262,18 @@ class RootfsHelper:
         if words[0] != "done":
             raise self._failure(words)
         return int(words[1])
+
+    async def listed(self) -> list[PathStat]:
+        """What `list` finds in a directory. Raises what the worker's failure means."""
+        data = bytearray()
+        while piece := await self._pipe.read():
+            data += piece
+        words = [word.decode(errors="replace") for word in bytes(data).split(b"\0")[:-1]]
+        await self.done()
+        fields = zip(*(words[place::5] for place in range(5)), strict=True)
+        return [
+            PathStat(name, int(size), int(mode), int(moment), target) for name, size, mode, moment, target in fields
+        ]
 
     async def read(self) -> bytes:
         """The next of the archive; nothing at its end. Raises DescriptorClosed."""

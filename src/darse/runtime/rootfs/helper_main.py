@@ -32,6 +32,7 @@ from darse.archive.extract import Parents, Unpacker, entries_in_place
 from darse.archive.request_body import Body
 from darse.archive.stream import prepare_for
 from darse.archive.tar_writer import TreePacker
+from darse.linux.fs.contained import sorted_names
 from darse.linux.fs.openat2 import make_directories, open_in_root
 from darse.linux.libc import CLONE_NEWNS, call
 from darse.linux.proc import sandbox
@@ -40,6 +41,8 @@ ARCHIVE_IN, ARCHIVE_OUT, MESSAGES, NAMESPACE, ROOT, USERS = 0, 1, 3, 4, 5, 6
 CLONE_NEWUSER = 0x10000000
 # Of a message: a job holds a path, and the start of a body.
 JOB_LIMIT = 128 * 1024
+# How many entries of a directory are listed.
+LIST_LIMIT = 10_000
 START_LIMIT = 48 * 1024
 _MEMORY = 512 * 1024 * 1024
 _FILES = 4096
@@ -280,6 +283,30 @@ def _do_stat(job: dict[str, object], _body: Body | None) -> None:
     _tell("done", "0")
 
 
+def _do_list(job: dict[str, object], _body: Body | None) -> None:
+    """What is in a directory, each as five words with a NUL behind them; nothing of what is none."""
+    path = str(job["path"])
+    root = _open_root()
+    if not stat.S_ISDIR(_stat(root, job).st_mode):
+        _tell("done", "0")
+        return
+    directory = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
+    listed = 0
+    with os.fdopen(ARCHIVE_OUT, "wb") as output:
+        for name in () if _is_kernels_own(directory) else sorted_names(directory):
+            try:
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # it has just been removed
+            target = _target(f"{path}/{name}") if stat.S_ISLNK(status.st_mode) else ""
+            words = (name, str(status.st_size), str(status.st_mode), str(status.st_mtime_ns), target)
+            output.write(b"".join(os.fsencode(word) + b"\0" for word in words))
+            listed += 1
+            if listed == LIST_LIMIT:
+                break
+    _tell("done", str(listed))
+
+
 def _do_pack(job: dict[str, object], _body: Body | None) -> None:
     path, name = str(job["path"]), os.fsencode(str(job["name"]))
     root = _open_root()
@@ -338,4 +365,4 @@ def _do_unpack(job: dict[str, object], body: Body | None) -> None:
     _tell("done", str(unpacker.size))
 
 
-_OPERATIONS = {"stat": _do_stat, "pack": _do_pack, "unpack": _do_unpack, "export": _do_export}
+_OPERATIONS = {"stat": _do_stat, "list": _do_list, "pack": _do_pack, "unpack": _do_unpack, "export": _do_export}
