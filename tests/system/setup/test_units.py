@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -22,9 +23,9 @@ needs_systemctl = pytest.mark.skipif(not shutil.which("systemctl"), reason="syst
 needs_activation = pytest.mark.skipif(_ACTIVATE is None, reason="systemd-socket-activate is not installed")
 
 
-def system(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def system(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command of `darse system` on the system below `root`."""
-    settings = {**os.environ, "DOCKER_CONFIG": str(root / "config")}
+    settings = {**os.environ, "DOCKER_CONFIG": str(root / "config"), **environment}
     command = [str(BIN / "darse"), "system", *words, "--root", str(root)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=settings)
 
@@ -92,8 +93,8 @@ def test_taking_dockers_place_and_leaving_it(tmp_path: Path) -> None:
     (tmp_path / "usr/bin/docker-compose").write_text("compose's own")
     done = system(tmp_path, "takeover")
     assert done.returncode == 0, done.stderr
-    socket = read(tmp_path / "etc/systemd/system/darse-docker.socket")["Socket"]
-    assert (socket["ListenStream"], socket["Service"]) == ("/run/docker.sock", "darsed.service")
+    unit = read(tmp_path / "etc/systemd/system/darse-docker.socket")["Socket"]
+    assert (unit["ListenStream"], unit["Service"]) == ("/run/docker.sock", "darsed.service")
     link = tmp_path / "usr/local/bin/docker"
     assert os.readlink(link) == str(BIN / "darse")
     assert "docker-compose stays what it is: /usr/bin/docker-compose" in done.stdout
@@ -129,6 +130,42 @@ def test_a_docker_that_is_there_stays(tmp_path: Path) -> None:
     assert system(tmp_path, "takeover").returncode == 0
     assert system(tmp_path, "takeover", "--undo").returncode == 0
     assert path.read_text() == "docker's client"
+
+
+@needs_systemctl
+def test_what_stays_is_named(tmp_path: Path) -> None:
+    assert system(tmp_path, "enable").returncode == 0
+    assert "is kept" not in system(tmp_path, "disable").stdout
+    for name in ("containers/a", "containers/b", "volumes/c"):
+        (tmp_path / "var/lib/darse" / name).mkdir(parents=True)
+    assert "/var/lib/darse is kept: 2 containers, 1 volumes\n" in system(tmp_path, "disable").stdout
+
+
+def test_a_root_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    for what in ("enable", "disable", "takeover"):
+        refused = system(tmp_path / "none", what)
+        assert (refused.returncode, refused.stderr.startswith(f"{tmp_path}/none is no directory")) == (1, True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_systemd_a_socket_that_is_served_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "bin").mkdir()
+    path = tmp_path / "run/docker.sock"
+    nothing = {"PATH": str(tmp_path / "bin")}
+    with socket.socket(socket.AF_UNIX) as served:
+        served.bind(str(path))
+        served.listen()
+        refused = system(tmp_path, "takeover", **nothing)
+        assert (refused.returncode, "a program serves /run/docker.sock" in refused.stderr) == (1, True)
+        assert path.is_socket()
+        assert not (tmp_path / "usr").exists()
+    # It has ended.
+    for _ in range(2):
+        assert system(tmp_path, "takeover", **nothing).returncode == 0
+        assert os.readlink(path) == "/run/darse/darse.sock"
+    assert system(tmp_path, "takeover", "--undo", **nothing).returncode == 0
+    assert not os.path.lexists(path)
 
 
 @needs_systemctl

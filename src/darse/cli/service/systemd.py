@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -20,6 +21,8 @@ _NAMES = ("usr/local/bin/docker", "usr/local/bin/docker-compose")
 _PATH = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin")
 # Units of Debian's docker.io and of docker's own packages.
 _DOCKERS = "docker.socket"
+_DATA = "var/lib/darse"
+_SOCKET = "/run/darse/darse.sock"
 #: A line about what was done, or is in the way.
 Lines = list[str]
 
@@ -47,15 +50,19 @@ def disable(root: str) -> Lines:
             _systemctl(root, "stop", *there)
         _systemctl(root, "disable", *there)
         _remove_written(root, *there)
-    return ["darsed is no service any more; containers run on, `darse` starts an engine when it is needed"]
+    told = ["darsed is no service any more; containers run on, `darse` starts an engine when it is needed"]
+    if os.path.isdir(_below(root, _DATA)):
+        counts = ", ".join(f"{_count(root, one)} {one}" for one in ("containers", "volumes"))
+        told.append(f"/{_DATA} is kept: {counts}")
+    return told
 
 
 def take_over(root: str) -> Lines:
     """Serve docker's socket, and be docker's commands where there are none. Raises CliError where docker is in use."""
     _refuse_beside_docker(root)
+    if shutil.which("systemctl") is None or (root == "/" and not _runs(root)):
+        return [*_link_socket(root), *_take_names(root)]
     told = _take_names(root)
-    if shutil.which("systemctl") is None:
-        return [*told, *_link_socket(root)]
     if not _is_there(root, units.SERVICE_UNIT):
         told += enable(root)
     if not _is_packaged(root, units.DOCKER_UNIT):
@@ -74,9 +81,9 @@ def undo_take_over(root: str) -> Lines:
         if _is_ours(root, name):
             os.unlink(_below(root, name))
             told.append(f"/{name} is removed")
-    socket = _below(root, units.DOCKER_SOCKET)
-    if os.path.islink(socket):
-        os.unlink(socket)
+    link = _below(root, units.DOCKER_SOCKET)
+    if os.path.islink(link) and os.readlink(link) == _SOCKET:
+        os.unlink(link)
     if _is_there(root, units.DOCKER_UNIT):
         if _runs(root):
             _systemctl(root, "stop", units.DOCKER_UNIT)
@@ -102,13 +109,33 @@ def _take_names(root: str) -> Lines:
 
 
 def _link_socket(root: str) -> Lines:
-    """Without systemd docker's socket is a link to the engine's, until the next boot."""
+    """Without systemd docker's socket is a link to the engine's, until the next boot. Raises CliError."""
     path = _below(root, units.DOCKER_SOCKET)
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    if not (os.path.islink(path) and os.readlink(path) == _SOCKET) and _answers(path):
+        raise CliError(f"a program serves {units.DOCKER_SOCKET}, as docker or podman does: stop it")
     if os.path.lexists(path):
         os.unlink(path)
-    os.symlink("/run/darse/darse.sock", path)
-    return [f"{units.DOCKER_SOCKET} leads to the engine's socket until the next boot: this machine has no systemd"]
+    os.symlink(_SOCKET, path)
+    return [f"{units.DOCKER_SOCKET} leads to the engine's socket until the next boot: systemd does not run here"]
+
+
+def _answers(path: str) -> bool:
+    """Whether a program listens on a socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def _count(root: str, kind: str) -> int:
+    """How many of a kind the data root holds."""
+    try:
+        return len(os.listdir(os.path.join(_below(root, _DATA), kind)))
+    except FileNotFoundError:
+        return 0
 
 
 def _refuse_beside_docker(root: str) -> None:

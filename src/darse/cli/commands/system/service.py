@@ -49,7 +49,10 @@ def take_over(invocation: Invocation) -> int:
 def _root(invocation: Invocation) -> str:
     if os.geteuid() != 0:
         raise CliError("only root can change the system's units: try sudo")
-    return os.path.abspath(invocation.options.root or "/")
+    root = os.path.abspath(invocation.options.root or "/")
+    if not os.path.isdir(root):
+        raise CliError(f"{root} is no directory: --root is another system's")
+    return root
 
 
 def _report(lines: list[str]) -> int:
