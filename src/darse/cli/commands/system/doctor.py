@@ -39,6 +39,8 @@ _COLOURS = {"ok": "32", "note": "33", "problem": "31"}
 def doctor(invocation: Invocation) -> int:
     """Print the findings; the status is 1 when there are problems."""
     endpoint = invocation.settings.endpoint()
+    if invocation.options.fix and not _is_here(endpoint):
+        raise CliError(f"the engine is at {endpoint.host}: run darse doctor --fix on its machine")
     findings = list(_asked(endpoint))
     if invocation.options.fix and _install(packages_of(findings)):
         findings = list(_asked(endpoint))
@@ -105,7 +107,12 @@ def _asked(endpoint: EngineEndpoint) -> Iterator[dict[str, str]]:
         return
     finally:
         client.close()
-    yield from _seen_from_here()
+    if _is_here(endpoint):
+        yield from _seen_from_here()
+
+
+def _is_here(endpoint: EngineEndpoint) -> bool:
+    return endpoint.host.startswith("unix://")
 
 
 def _finding(level: str, check: str, found: str, advice: str = "") -> dict[str, str]:
@@ -113,19 +120,19 @@ def _finding(level: str, check: str, found: str, advice: str = "") -> dict[str, 
 
 
 def _unreachable(endpoint: EngineEndpoint, error: CliError) -> dict[str, str]:
-    scheme, _, path = endpoint.host.partition("://")
-    if scheme == "unix" and not os.path.exists(path):
+    if not _is_here(endpoint):
+        return _finding("problem", "engine", str(error))
+    path = endpoint.host.removeprefix("unix://")
+    if not os.path.exists(path):
         can_start = endpoint.is_default and os.geteuid() == 0
         advice = "any command that needs it starts it" if can_start else "start it: sudo darsed"
         return _finding("note" if can_start else "problem", "engine", f"none runs: there is no {path}", advice)
-    if scheme == "unix" and not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK):
         from darse.client.permission import advice as of_permission
 
         return _finding("problem", "engine", f"you may not use {path}", of_permission(path))
-    if isinstance(error, ConnectionFailed) and scheme == "unix" and not _is_socket(path):
+    if isinstance(error, ConnectionFailed) and not _is_socket(path):
         return _finding("problem", "engine", f"{path} is no socket", "set DARSE_HOST to the engine's")
-    if scheme != "unix":
-        return _finding("problem", "engine", str(error))
     return _finding("problem", "engine", f"none answers at {endpoint.host}", "look at its log: /run/darse/darsed.log")
 
 

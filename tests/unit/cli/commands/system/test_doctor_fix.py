@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from darse.cli import entry
 from darse.cli.commands.system import doctor
 from darse.cli.errors import CliError
 
@@ -97,3 +99,16 @@ def test_nothing_is_done_where_nothing_is_missing(
     assert doctor._install(doctor.packages_of(_FINDINGS[4:])) is False
     assert calls() == []
     assert capsys.readouterr().err == "no package is missing\n"
+
+
+def test_nothing_is_installed_here_for_an_engine_elsewhere(
+    apt: Callable[[str], Callable[[], list[str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = apt("exit 0")
+    assert entry.run(["-H", "tcp://127.0.0.1:1", "doctor", "--fix"]) == 1
+    assert "run darse doctor --fix on its machine" in capsys.readouterr().err
+    assert calls() == []
+    # Nor is this machine looked at.
+    assert entry.run(["-H", "tcp://127.0.0.1:1", "doctor", "--format", "json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["check"], found["level"]) == ("engine", "problem")
