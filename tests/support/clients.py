@@ -58,6 +58,7 @@ SOURCES = {
     "dockerfile-frontend": Source(
         "github.com/moby/buildkit", "v0.34.2", "./frontend/dockerfile/cmd/dockerfile-frontend"
     ),
+    "jaeger": Source("github.com/jaegertracing/jaeger", "v1.76.0", "./cmd/all-in-one"),
     "h2spec": Source("github.com/summerwind/h2spec", "v2.2.1+incompatible", "./cmd/h2spec"),
 }
 # Programs of this project's own on modules that have none: by the name of their directory below `programs`.

@@ -1,4 +1,4 @@
-"""Spans in real receivers: a collector of OpenTelemetry (`make clients`), and Zipkin, from Maven Central.
+"""Spans in real receivers: a collector of OpenTelemetry and Jaeger (`make clients`), and Zipkin, from Maven Central.
 
 mvn dependency:get -Dtransitive=false -Dartifact=io.zipkin:zipkin-server:3.4.2:jar:exec
 """
@@ -92,6 +92,52 @@ def test_a_collector_has_the_spans(
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture
+def jaeger() -> Iterator[tuple[str, str]]:
+    """Where it takes spans, and where it shows them."""
+    program = clients.found("jaeger")
+    if program is None:
+        pytest.skip("jaeger is not built: make clients")
+    names = ("collector.otlp.http", "query.http-server", "admin.http", "query.grpc-server", "collector.otlp.grpc")
+    places = {name: f"127.0.0.1:{free_port()}" for name in (*names, "collector.http-server", "collector.grpc-server")}
+    process = subprocess.Popen(
+        [program, *(f"--{name}.host-port={place}" for name, place in places.items())],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        spans, shown = (f"http://{places[name]}" for name in names[:2])
+        wait_until(lambda: get(f"{shown}/api/services") is not None, 60, "jaeger")
+        yield spans, shown
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_jaeger_has_the_spans(
+    jaeger: tuple[str, str], new_engine: Callable[..., Engine], tell: Callable[[str], None]
+) -> None:
+    receives, shows = jaeger
+    engine = new_engine(f"--otlp-endpoint={receives}")
+    header = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
+    made = engine.api("POST", "/containers/create?name=seen", {"Image": BUSYBOX, "Cmd": ["true"]}, headers=header)
+    assert made.status == 201
+    assert engine.api("POST", "/containers/seen/start", headers=header).status == 204
+
+    def found() -> dict[str, dict[str, Any]]:
+        traces = (get(f"{shows}/api/traces/{TRACE}") or {}).get("data") or []
+        spans = {span["operationName"]: span for trace in traces for span in trace["spans"]}
+        return spans if {"start", "POST /containers/{id}/start"} <= spans.keys() else {}
+
+    spans = wait_until(found, 60, "the spans")
+    request, start = spans["POST /containers/{id}/start"], spans["start"]
+    assert start["references"][0]["spanID"] == request["spanID"]
+    assert request["references"][0]["spanID"] == PARENT
+    assert {"key": "darse.subject", "type": "string", "value": made.json()["Id"]} in start["tags"]
+    assert "darse" in get(f"{shows}/api/services")["data"]
+    tell(f"jaeger: {len(spans)} names of spans of a create and a start")
 
 
 def get(url: str) -> Any:
