@@ -1,7 +1,7 @@
 """Users of the dashboard: a file of names, roles and hashed passwords (Argon2id, RFC 9106).
 
 A line is `NAME:ROLE:HASH`; empty lines and those that begin with `#` are skipped. The file is read anew at each login,
-so a user who is taken out of it cannot come in any more.
+so a user who is taken out of it cannot come in any more; sessions that there are end within a minute.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ class Accounts:
             return None
         async with self._one_at_a_time:
             return await asyncio.to_thread(self._check, self._path, name, password)
+
+    async def read(self) -> dict[str, Account]:
+        """All of them. Raises AccountError for a file that is not right, OSError."""
+        return await asyncio.to_thread(read_accounts, self._path) if self._path is not None else {}
 
     def _check(self, path: Path, name: str, password: str) -> Account | None:
         from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415

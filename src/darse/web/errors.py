@@ -47,6 +47,13 @@ class WrongMethod(PageError):
     key = "error.method"
 
 
+class SlowRequest(PageError):
+    """A form does not come to its end."""
+
+    status = 408
+    key = "error.slow"
+
+
 class UploadTooLarge(PageError):
     """More is sent than is taken."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import ssl
 from contextlib import AsyncExitStack
 
@@ -11,9 +12,9 @@ from darse import aiohttp_server as web
 from darse.audit import AuditLog
 from darse.client.asynchronous import AsyncClient
 from darse.client.errors import ApiError, ClientError
-from darse.web.accounts import Accounts
+from darse.web.accounts import AccountError, Accounts
 from darse.web.checks import HEADERS, READING, Site, is_websocket
-from darse.web.errors import LoginRequired, PageError, PageNotFound, RateExceeded, Refused, UnknownHost
+from darse.web.errors import LoginRequired, PageError, PageNotFound, RateExceeded, Refused, SlowRequest, UnknownHost
 from darse.web.history import UsageHistory
 from darse.web.limits import RateLimit
 from darse.web.options import WebOptions
@@ -27,6 +28,9 @@ from darse.web.visit import Visit
 _log = logging.getLogger("darse.web")
 _LINE_LIMIT = 16 * 1024
 _SWEEP_SECONDS = 60
+_FORM_SECONDS = 30.0
+# Descriptors that are not for connections; each of those may take a second one, to the engine.
+_OTHER_DESCRIPTORS = 64
 
 
 class Dashboard:
@@ -131,7 +135,11 @@ class Dashboard:
     async def _change(self, visit: Visit, row: PageRoute) -> web.StreamResponse:
         """Do what a form asks for, and keep a record of it, however it ends."""
         if not row.is_upload:
-            posted = await visit.request.post()
+            try:
+                async with asyncio.timeout(_FORM_SECONDS):
+                    posted = await visit.request.post()
+            except TimeoutError as error:
+                raise SlowRequest from error
             visit.form = {name: value for name, value in posted.items() if isinstance(value, str)}
         try:
             if not row.is_upload:
@@ -192,6 +200,16 @@ class Dashboard:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             self.sessions.drop_ended()
+            await self.drop_removed()
+
+    async def drop_removed(self) -> None:
+        """End the sessions of users who are not in the file any more, or have another role or password there."""
+        if not self.sessions.accounts():
+            return
+        try:
+            self.sessions.drop_accounts(await self.accounts.read())
+        except (AccountError, OSError) as error:
+            _log.warning("the users' file cannot be read, so sessions stay as they are: %s", error)
 
 
 class WebServer:
@@ -202,6 +220,7 @@ class WebServer:
         self._exits = AsyncExitStack()
         self.dashboard: Dashboard
         self.port = 0
+        self.most_connections = (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_DESCRIPTORS) // 2
 
     @property
     def url(self) -> str:
@@ -216,7 +235,7 @@ class WebServer:
         context = _tls(options) if options.certificate is not None else None
         server = web.Server(self._handle, max_line_size=_LINE_LIMIT, max_field_size=_LINE_LIMIT, access_log=None)
         loop = asyncio.get_running_loop()
-        listening = await loop.create_server(server, options.address, options.port, ssl=context)
+        listening = await loop.create_server(lambda: _Gate(self, server), options.address, options.port, ssl=context)
         self.port = listening.sockets[0].getsockname()[1]
         audit = AuditLog(options.audit_log)
         self._exits.callback(audit.close)
@@ -236,6 +255,23 @@ class WebServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         return await self.dashboard.handle(request)
+
+
+class _Gate(asyncio.Protocol):
+    """Lets a connection through while there is room for it: those that are there go on."""
+
+    def __init__(self, owner: WebServer, server: web.Server) -> None:
+        self._owner = owner
+        self._server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        if len(self._server.connections) >= self._owner.most_connections:
+            transport.abort()
+            return
+        handler = self._server()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
 
 
 def _check_token(visit: Visit, row: PageRoute) -> None:

@@ -12,9 +12,9 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from darse.web.accounts import Role
+from darse.web.accounts import Account, Role
 
 _IDLE_SECONDS = 8 * 3600
 _LONGEST_SECONDS = 24 * 3600
@@ -26,8 +26,9 @@ _MOST_STREAMS = 24
 class WebSession:
     """A user who is logged in."""
 
-    def __init__(self, user: str, role: Role, now: float) -> None:
-        """now: the clock of `Sessions`, in seconds."""
+    def __init__(self, user: str, role: Role, now: float, account: Account | None = None) -> None:
+        """now: the clock of `Sessions`, in seconds. account: of whom the file knows."""
+        self.account = account
         self.user = user
         self.role = role
         self.begun = now
@@ -85,14 +86,14 @@ class Sessions:
         end = self._tokens.pop(_hash(token), None)
         return end is not None and self._clock() < end
 
-    def begin(self, user: str, role: Role) -> tuple[str, WebSession]:
+    def begin(self, user: str, role: Role, account: Account | None = None) -> tuple[str, WebSession]:
         """Begin a session; the text is for its cookie."""
         self.drop_ended()
         while len(self._sessions) >= _MOST_SESSIONS:
             oldest = min(self._sessions, key=lambda one: self._sessions[one].used)
             self._sessions.pop(oldest).end()
         number = secrets.token_urlsafe(32)
-        session = self._sessions[_hash(number)] = WebSession(user, role, self._clock())
+        session = self._sessions[_hash(number)] = WebSession(user, role, self._clock(), account)
         return number, session
 
     def find(self, number: str) -> WebSession | None:
@@ -126,6 +127,17 @@ class Sessions:
                 session.end()
         now = self._clock()
         self._tokens = {token: end for token, end in self._tokens.items() if end > now}
+
+    def accounts(self) -> set[str]:
+        """The names of the file that are logged in."""
+        return {session.account.name for session in self._sessions.values() if session.account is not None}
+
+    def drop_accounts(self, accounts: Mapping[str, Account]) -> None:
+        """End the sessions of accounts that are not among these, as they were at the login."""
+        for number, session in list(self._sessions.items()):
+            if session.account is not None and accounts.get(session.account.name) != session.account:
+                del self._sessions[number]
+                session.end()
 
     def _has_ended(self, session: WebSession) -> bool:
         now = self._clock()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
 import socket
 import subprocess
 import tarfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.waiting import wait_until
 from tests.support.web import WebAnswer, WebBrowser
+from tests.system.scale.test_scale import resident
 from tests.system.web.conftest import WebProcess
 
 LOOP = 'while :; do echo "line $((n=n+1)) needle$((n%3))"; sleep 0.2; done'
@@ -364,3 +368,35 @@ def test_files_are_listed_read_and_uploaded(engine: Engine, browser: WebBrowser,
     records = [json.loads(line) for line in web_log.read_text().splitlines()]
     assert any(one["objects"].get("path") == "/d/sub/évil.txt" and one["outcome"] == "done" for one in records)
     assert records[-1]["outcome"].startswith("refused: 413")
+
+
+def test_two_hundred_viewers_get_what_happens(engine: Engine, web: WebProcess, tell: Callable[[str], None]) -> None:
+    """Also while some of them read nothing; and a session has no more streams than its limit."""
+    browsers = [web.browser() for _ in range(10)]
+    with contextlib.ExitStack() as opened:
+
+        def follow(browser: WebBrowser) -> socket.socket:
+            viewer = opened.enter_context(socket.create_connection(("127.0.0.1", web.port), timeout=30))
+            head = f"GET /events/stream HTTP/1.1\r\nHost: {browser.host}\r\nCookie: {browser.cookie_header}\r\n\r\n"
+            viewer.sendall(head.encode())
+            return viewer
+
+        before = resident(web.process.pid)
+        viewers = [follow(browser) for browser in browsers for _ in range(20)]
+        for viewer in viewers:
+            assert b" 200 " in viewer.recv(4096)
+        wait_until(lambda: engine.api("GET", "/info").json()["NEventsListener"] >= len(viewers), what="the streams")
+        grown = (resident(web.process.pid) - before) / 1000
+        began = time.monotonic()
+        engine.darse("create", "--name", "seen", BUSYBOX, "true").ok()
+        for viewer in viewers[20:]:
+            text = b""
+            while b'"create"' not in text:
+                text += viewer.recv(65536)
+        tell(
+            f"dashboard: {len(viewers)} viewers, 20 of whom read nothing, have an event after "
+            f"{time.monotonic() - began:.2f} s; the process grows by {grown:.1f} MB"
+        )
+        refused = [follow(browsers[0]) for _ in range(5)]
+        assert b" 429 " in refused[-1].recv(4096)
+    assert browsers[0].get("/containers").status == 200

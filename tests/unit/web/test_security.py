@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from darse.web.pages import all_pages
 from darse.web.routing import PageRoute
 from darse.web.server import WebServer
 from tests.support.fake_engine import FakeEngine
+from tests.support.waiting import wait_until
 from tests.support.web import WebBrowser
 
 ROWS = all_pages().rows
@@ -52,8 +56,6 @@ def test_another_host_name_gets_nothing(browser: WebBrowser, host: str) -> None:
 
 
 def test_two_host_names_are_none(served: WebServer) -> None:
-    import socket
-
     with socket.create_connection(("127.0.0.1", served.port)) as connection:
         lines = [
             f"GET /login HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
@@ -258,6 +260,59 @@ def test_files_are_sent_once(browser: WebBrowser) -> None:
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
     assert browser.get("/static/page.js", If_None_Match=answer.headers["ETag"]).status == 304
+
+
+BROKEN_FORMS = [
+    b"",
+    b"--x",
+    b"--x\r\n\r\n",
+    b"--x\r\nContent-Disposition: form-data\r\n\r\n{csrf}\r\n--x--\r\n",
+    b'--x\r\nContent-Disposition: form-data; name="csrf"\r\nContent-Transfer-Encoding: mad\r\n\r\n{csrf}\r\n--x--\r\n',
+    b'--x\r\nContent-Disposition: form-data; name="csrf"\r\nContent-Length: -7\r\n\r\n{csrf}\r\n--x--\r\n',
+    b'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{csrf}\r\n--x--\r\n',
+    b'--x\r\nContent-Disposition: form-data; name="csrf"\r\n\r\n{csrf}\r\n'
+    b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n\r\nz\r\n--y--\r\n--x--\r\n",
+]
+
+
+@pytest.mark.parametrize("body", BROKEN_FORMS, ids=range(len(BROKEN_FORMS)))
+def test_an_upload_that_is_no_form_reaches_no_engine(admin: WebBrowser, fake: FakeEngine, body: bytes) -> None:
+    text = body.decode().replace("{csrf}", admin.csrf)
+    headers = {"Origin": admin.origin, "Content-Type": "multipart/form-data; boundary=x"}
+    answer = admin.request("POST", f"/containers/{ID}/files?path=/", headers, text)
+    assert answer.status in (400, 403)
+    assert not [one for one in fake.requests() if one.method != "GET"]
+
+
+def test_a_form_that_does_not_end_is_refused(served: WebServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darse.web.server._FORM_SECONDS", 0.05)
+    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+        host = f"127.0.0.1:{served.port}"
+        head = f"POST /login HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nContent-Length: 20\r\n"
+        head += "Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken="
+        connection.sendall(head.encode())
+        assert connection.recv(100).split()[1] == b"408"
+
+
+def test_more_connections_than_there_is_room_for_are_refused(
+    served: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "most_connections", 3)
+    with contextlib.ExitStack() as opened:
+        for _ in range(3):
+            opened.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        last = opened.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+        last.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert last.recv(1) == b""
+
+    def has_room() -> bool:
+        try:
+            return WebBrowser(served.port).get("/login").status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    wait_until(has_room, what="room")
 
 
 def test_requests_are_limited(served: WebServer, admin: WebBrowser, monkeypatch: pytest.MonkeyPatch) -> None:

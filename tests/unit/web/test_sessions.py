@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from darse.web.accounts import Role
+from darse.web.accounts import Account, Role
 from darse.web.limits import RateLimit
 from darse.web.sessions import Sessions
 
@@ -137,3 +137,14 @@ def test_a_rate_limit_keeps_few_keys(time: FakeTime) -> None:
         limit.allows(str(number))
     assert len(limit._buckets) <= 4096
     assert not limit.allows("9999")
+
+
+def test_a_session_ends_with_its_account(sessions: Sessions) -> None:
+    alice, bob = Account("alice", Role.OPERATE, "hash"), Account("bob", Role.LOOK, "hash")
+    numbers = [sessions.begin(one.name, one.role, one)[0] for one in (alice, bob)]
+    token, _ = sessions.begin("token", Role.ADMINISTRATE)
+    assert sessions.accounts() == {"alice", "bob"}
+    sessions.drop_accounts({"alice": alice, "bob": bob})
+    assert all(sessions.find(number) for number in (*numbers, token))
+    sessions.drop_accounts({"alice": alice._replace(role=Role.LOOK)})
+    assert [sessions.find(number) is not None for number in (*numbers, token)] == [False, False, True]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from darse.aiohttp_server import StreamResponse
-from darse.web.accounts import Role
+from darse.web.accounts import Account, Role
 from darse.web.errors import InvalidForm, RateExceeded, Refused
 from darse.web.routing import PageRoutes
 from darse.web.texts import LANGUAGES
@@ -29,13 +29,13 @@ async def login(visit: Visit) -> StreamResponse:
     dashboard = visit.dashboard
     if not dashboard.logins.allows(visit.request.remote or "") or not dashboard.all_logins.allows(""):
         raise RateExceeded
-    found = None
+    found: tuple[str, Role, Account | None] | None = None
     if token := visit.form.get("token", "").strip():
         if dashboard.sessions.take_token(token):
-            found = TOKEN_USER, Role.ADMINISTRATE
+            found = TOKEN_USER, Role.ADMINISTRATE, None
     elif (name := visit.form.get("user", "")) and (password := visit.form.get("password", "")):
         account = await dashboard.accounts.check(name, password)
-        found = (account.name, account.role) if account is not None else None
+        found = (account.name, account.role, account) if account is not None else None
     if found is None:
         has_users = dashboard.options.users is not None
         return visit.render("login.html", status=403, failed=True, has_users=has_users)

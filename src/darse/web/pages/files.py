@@ -7,6 +7,7 @@ have its console, too.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import posixpath
 import stat
@@ -21,7 +22,7 @@ from darse.aiohttp_server import StreamResponse
 from darse.client.errors import ApiError, ClientError
 from darse.client.requests import containers
 from darse.web.accounts import Role
-from darse.web.errors import InvalidForm, PageNotFound, Refused, UploadTooLarge
+from darse.web.errors import InvalidForm, PageNotFound, Refused, SlowRequest, UploadTooLarge
 from darse.web.pages.container_views import printable
 from darse.web.routing import PageRoutes
 from darse.web.visit import Visit
@@ -32,6 +33,7 @@ _SHOWN_BYTES = 256 * 1024
 _SHOWN_ENTRIES = 2000
 _LONGEST_NAME = 255
 UPLOAD_LIMIT = 16 * 1024 * 1024
+_UPLOAD_SECONDS = 600.0
 _BLOCK = 512
 # What aiohttp raises for a body that is none of a form.
 _NO_FORM = (AssertionError, ValueError, LookupError)
@@ -123,7 +125,11 @@ async def upload(visit: Visit) -> StreamResponse:
     """Put a file into a directory. Raises InvalidForm, Refused, and UploadTooLarge."""
     name, path = visit.match["id"], _path(visit.query("path"))
     visit.match = {**visit.match, "path": path}
-    file_name, content = await _uploaded(visit)
+    try:
+        async with asyncio.timeout(_UPLOAD_SECONDS):
+            file_name, content = await _uploaded(visit)
+    except TimeoutError as error:
+        raise SlowRequest from error
     visit.match = {**visit.match, "path": posixpath.join(path, file_name)}
     try:
         await visit.do(containers.put_archive(name, path, _archive(file_name, content), keep_kinds=True))

@@ -23,6 +23,7 @@ ENGLISH = {
     "error.not_found": "There is no such page",
     "error.method": "This page does not take such requests",
     "error.host": "The dashboard is not at this host name",
+    "error.slow": "The request takes too long",
     "error.too_large": "This is too large for the dashboard",
     "error.too_many": "Too many requests: please wait a moment",
     "error.engine": "The engine has refused",

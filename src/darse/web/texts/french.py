@@ -23,6 +23,7 @@ FRENCH = {
     "error.not_found": "Cette page n'existe pas",
     "error.method": "Cette page n'accepte pas de telles requêtes",
     "error.host": "Le tableau de bord n'est pas à ce nom d'hôte",
+    "error.slow": "La requête prend trop de temps",
     "error.too_large": "C'est trop grand pour le tableau de bord",
     "error.too_many": "Trop de requêtes : patientez un instant",
     "error.engine": "Le moteur a refusé",
