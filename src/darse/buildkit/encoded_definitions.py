@@ -1,13 +1,13 @@
 """The solver's graphs as `pb.Definition`: what clients are given of a result, to build on. See `definitions.decode`.
 
-What is decoded again is the same graph, vertex by vertex. Lines of the Dockerfile are not in it: another build has
-another one.
+What is decoded again is the same graph, vertex by vertex. Debuggers find steps by the lines of the Dockerfile, and the
+step that failed by its digest: an operation has the same bytes here as in an error.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from darse.build.graph import (
@@ -37,30 +37,71 @@ from darse.buildkit.wire import ops_pb2
 from darse.image_spec import platforms
 
 
-def encode(definition: Definition) -> ops_pb2.Definition:
-    """A graph on the wire; the empty tree is one without operations."""
+def encode(definition: Definition, source: ops_pb2.SourceInfo | None = None) -> ops_pb2.Definition:
+    """A graph on the wire; the empty tree is one without operations. source: the file that its lines are of."""
     made = ops_pb2.Definition()
     if definition.result is None:
         return made
     digests: dict[str, str] = {}
     encoded = getattr(made, "def")  # a word of Python's
-    for vertex, content in definition.vertices.items():
-        operation = _operation(content)
-        for edge in content.inputs:
-            operation.inputs.add(digest=digests[edge.vertex], index=edge.index)
+    if source is not None:
+        made.Source.infos.append(source)
+    for vertex, operation in _operations(definition, digests):
         digests[vertex] = _add(encoded, operation)
         if (metadata := definition.metadata.get(vertex)) is not None:
             made.metadata[digests[vertex]].CopyFrom(_metadata(metadata))
+            if source is not None and metadata.lines:
+                ranges = [line_range(one) for one in metadata.lines]
+                made.Source.locations[digests[vertex]].locations.add(sourceIndex=0, ranges=ranges)
     last = ops_pb2.Op()
     last.inputs.add(digest=digests[definition.result.vertex], index=definition.result.index)
     made.metadata[_add(encoded, last)].SetInParent()
     return made
 
 
+def encoded_operation(definition: Definition, wanted: str) -> ops_pb2.Op | None:
+    """One operation of a graph, by its vertex's digest, as `encode` has it; None where the graph has none such."""
+    digests: dict[str, str] = {}
+    for vertex, operation in _operations(definition, digests):
+        if vertex == wanted:
+            return operation
+        digests[vertex] = _add([], operation)
+    return None
+
+
+def line_range(lines: tuple[int, int]) -> ops_pb2.Range:
+    """Lines of a Dockerfile on the wire."""
+    return ops_pb2.Range(start=ops_pb2.Position(line=lines[0]), end=ops_pb2.Position(line=lines[1]))
+
+
+def _operations(definition: Definition, digests: Mapping[str, str]) -> Iterator[tuple[str, ops_pb2.Op]]:
+    """Yield the vertices, each with its operation; the caller notes its digest before the next."""
+    for vertex, content in definition.vertices.items():
+        operation = _operation(content)
+        for edge in content.inputs:
+            operation.inputs.add(digest=digests[edge.vertex], index=edge.index)
+        yield vertex, operation
+
+
 def _add(encoded: Any, operation: ops_pb2.Op) -> str:
-    content = operation.SerializeToString(deterministic=True)
+    content = _content(operation)
     encoded.append(content)
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _content(operation: ops_pb2.Op) -> bytes:
+    """An operation's bytes, in the order in which Go writes them: members of a `oneof` after all other fields.
+
+    Clients that encode it anew, to look for its digest, come to the same bytes.
+    """
+    kind = operation.WhichOneof("op")
+    if kind is None:
+        return bytes(operation.SerializeToString(deterministic=True))
+    others, alone = ops_pb2.Op(), ops_pb2.Op()
+    others.CopyFrom(operation)
+    others.ClearField(kind)
+    getattr(alone, kind).CopyFrom(getattr(operation, kind))
+    return bytes(others.SerializeToString(deterministic=True) + alone.SerializeToString(deterministic=True))
 
 
 def _metadata(given: VertexMetadata) -> ops_pb2.OpMetadata:
@@ -94,11 +135,6 @@ def _operation(vertex: Vertex) -> ops_pb2.Op:
             made.source.identifier = source_identifier(source)
             made.source.attrs.update(source_attributes(source))
     return made
-
-
-def encode_exec(operation: ExecOperation) -> ops_pb2.Op:
-    """A process alone on the wire."""
-    return _operation(Vertex(operation))
 
 
 def _number(values: Sequence[object], value: object) -> Any:

@@ -24,6 +24,7 @@ from darse.build.progress import (
     VertexNote,
 )
 from darse.build.solver import VertexCompleted, VertexLog, VertexStarted
+from darse.buildkit.encoded_definitions import line_range
 from darse.buildkit.wire import control_pb2, ops_pb2
 from darse.images.progress import LayerProgress, LayerStage
 
@@ -175,10 +176,10 @@ class ProgressLog:
 
     def source_info(self) -> ops_pb2.SourceInfo:
         """The Dockerfile on the wire."""
-        data = self.dockerfile.source.encode("utf-8", "surrogateescape")
-        return ops_pb2.SourceInfo(filename=self.dockerfile.filename, data=data, language="Dockerfile")
+        return source_info(self.dockerfile)
 
 
-def line_range(lines: tuple[int, int]) -> ops_pb2.Range:
-    """Lines of a Dockerfile on the wire."""
-    return ops_pb2.Range(start=ops_pb2.Position(line=lines[0]), end=ops_pb2.Position(line=lines[1]))
+def source_info(dockerfile: DockerfileRead) -> ops_pb2.SourceInfo:
+    """A Dockerfile on the wire."""
+    data = dockerfile.source.encode("utf-8", "surrogateescape")
+    return ops_pb2.SourceInfo(filename=dockerfile.filename, data=data, language="Dockerfile")

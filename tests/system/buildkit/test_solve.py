@@ -167,7 +167,7 @@ async def test_what_is_no_graph_is_refused(client: Client, content: bytes) -> No
     ("fields", "text"),
     [
         ({"Frontend": "other.v0"}, "frontend other.v0 not found"),
-        ({"Frontend": "dockerfile.v0", "FrontendAttrs": {"attest:sbom": ""}}, "sbom are not supported"),
+        ({"Frontend": "dockerfile.v0", "FrontendAttrs": {"attest:sbom": "WORD=up"}}, "name a generator"),
         ({"Exporters": [control_pb2.Exporter(Type="moby", Attrs={"name": "UPPER"})]}, "invalid tag"),
         ({"Cache": {"Exports": [{"Type": "gha"}]}}, "unsupported cache type 'gha'"),
     ],

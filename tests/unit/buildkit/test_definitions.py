@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from darse.build.graph import (
@@ -20,7 +22,8 @@ from darse.build.graph import (
     VertexMetadata,
 )
 from darse.buildkit.definitions import decode
-from darse.buildkit.encoded_definitions import encode
+from darse.buildkit.encoded_definitions import encode, encoded_operation
+from darse.buildkit.wire import ops_pb2
 from tests.unit.build.dockerfile.convert.support import converted
 
 PROCESSES = """
@@ -86,3 +89,38 @@ def test_a_graph_that_no_dockerfile_gives_is_the_same_on_the_other_side() -> Non
 
 def test_the_empty_tree_has_no_operation() -> None:
     assert not getattr(encode(GraphBuilder().definition(None)), "def")
+
+
+async def test_lines_of_the_dockerfile_are_those_of_its_steps() -> None:
+    found = (await converted("FROM base\nRUN one\nRUN two && \\\n  three\n")).definition
+    source = ops_pb2.SourceInfo(filename="Dockerfile", data=b"FROM base", language="Dockerfile")
+    made = encode(found, source)
+    assert list(made.Source.infos) == [source]
+    operations = {
+        f"sha256:{hashlib.sha256(one).hexdigest()}": ops_pb2.Op.FromString(one) for one in getattr(made, "def")
+    }
+    lines = {}
+    for digest, places in made.Source.locations.items():
+        (place,) = places.locations
+        (span,) = place.ranges
+        assert place.sourceIndex == 0
+        lines[operations[digest].WhichOneof("op"), span.start.line, span.end.line] = digest
+    assert sorted(lines) == [("exec", 2, 2), ("exec", 3, 4), ("source", 1, 1)]
+    again = decode(made)
+    assert {one.lines for one in again.metadata.values()} == {one.lines for one in found.metadata.values()}
+    assert not encode(found).HasField("Source")
+
+
+async def test_an_operation_alone_has_the_bytes_that_it_has_in_its_graph() -> None:
+    """With the members of `oneof` last, as Go encodes them: its clients look for the step that failed so."""
+    found = (await converted("FROM base\nRUN one\nCOPY a b\n", platform="linux/arm64")).definition
+    encoded = getattr(encode(found), "def")
+    for position, vertex in enumerate(found.vertices):
+        operation = encoded_operation(found, vertex)
+        assert operation is not None
+        assert operation == ops_pb2.Op.FromString(encoded[position])
+        kind = operation.WhichOneof("op")
+        assert kind is not None
+        member = getattr(operation, kind).SerializeToString(deterministic=True)
+        assert encoded[position].endswith(member)
+    assert encoded_operation(found, "sha256:none") is None

@@ -18,6 +18,7 @@ from darse.build.graph import Definition
 from darse.buildkit.definitions import decode
 from darse.buildkit.encoded_definitions import encode
 from darse.buildkit.errors import as_status, not_implemented
+from darse.buildkit.progress import source_info
 from darse.buildkit.services import capabilities
 from darse.buildkit.services.processes import ProcessCall
 from darse.buildkit.solving.caches import place_of
@@ -282,7 +283,8 @@ def _fill(message: gateway_pb2.Ref, reference: LazyReference | None) -> None:
     """A reference, with the graph that clients build on."""
     message.id = reference.id if reference is not None else ""
     if reference is not None:
-        getattr(message, "def").CopyFrom(encode(reference.definition))
+        source = source_info(reference.origin.dockerfile) if reference.origin is not None else None
+        getattr(message, "def").CopyFrom(encode(reference.definition, source))
 
 
 def _refuse_policies(request: Any) -> None:

@@ -217,7 +217,7 @@ class ClientBuild:
 
     def detail_of(self, error: SolveError) -> Detail | None:
         """What a client is told of a step that failed, for its debugger."""
-        return self.failures.detail_of(error)
+        return self.failures.detail_of(error, (one.definition for one in self.references.values()))
 
     def reference(self, definition: Definition, origin: ReferenceOrigin | None = None) -> LazyReference:
         """A graph by a name that the client can use. Raises GRPCError where it has too many."""

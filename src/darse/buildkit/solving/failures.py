@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.json_format import MessageToJson
 
 from darse.build.executor.session import FailedProcess
+from darse.build.graph import Definition
 from darse.build.service import BuildService
 from darse.build.solver import Snapshot, SolveError
-from darse.buildkit.encoded_definitions import encode_exec
+from darse.buildkit.encoded_definitions import encoded_operation
 from darse.buildkit.solving.lazy_references import SnapshotReference
 from darse.buildkit.transport.status import Detail
 from darse.buildkit.wire import errdefs_pb2
@@ -29,14 +32,18 @@ class BuildFailures:
         """See FailedProcesses."""
         self._failed.append(failed)
 
-    def detail_of(self, error: SolveError) -> Detail | None:
-        """What a client is told of a step that failed: the step, and its trees before and after it."""
+    def detail_of(self, error: SolveError, graphs: Iterable[Definition]) -> Detail | None:
+        """What a client is told of a step that failed: the step, and its trees before and after it.
+
+        graphs: those of the build; one of them has the step.
+        """
         for one in self._failed:
             if one.error is error.__cause__:
+                graph = next((graph for graph in graphs if error.vertex in graph.vertices), None)
                 solve = errdefs_pb2.Solve(
                     inputIDs=[self._name(tree) for tree in one.before],
                     mountIDs=[self._name(tree) for tree in one.after],
-                    op=encode_exec(one.operation),
+                    op=encoded_operation(graph, error.vertex) if graph is not None else None,
                 )
                 return Detail(_TYPE, MessageToJson(solve, use_integers_for_enums=True, indent=None).encode())
         return None

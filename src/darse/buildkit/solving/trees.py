@@ -85,13 +85,13 @@ async def list_directory(read: ReadTree, path: str, pattern: str) -> list[Stat]:
 
 
 async def stat_file(read: ReadTree, path: str) -> Stat:
-    """The attributes of a file; of a symbolic link its own. Raises BuildError."""
+    """The attributes of a file; of a symbolic link those of what it leads to, as BuildKit has it. Raises BuildError."""
 
     def work(root: int) -> Stat:
-        parent, _, base = clean(path.lstrip("/")).rpartition("/")
-        descriptor = open_in_root(root, parent or ".", os.O_RDONLY | os.O_DIRECTORY)
+        wanted = clean(path.lstrip("/")) or "."
+        descriptor = open_in_root(root, wanted, os.O_PATH)
         try:
-            return _stat(descriptor, base or ".")
+            return _described(wanted.rpartition("/")[2], os.fstat(descriptor))
         finally:
             os.close(descriptor)
 
@@ -100,7 +100,14 @@ async def stat_file(read: ReadTree, path: str) -> Stat:
 
 def _stat(directory: int, name: str) -> Stat:
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    found = Stat(
+    found = _described(name, status)
+    if stat.S_ISLNK(status.st_mode):
+        found.linkname = os.readlink(name, dir_fd=directory)
+    return found
+
+
+def _described(name: str, status: os.stat_result) -> Stat:
+    return Stat(
         path=name,
         mode=go_mode(status.st_mode, GO_KINDS.get(stat.S_IFMT(status.st_mode), 0)),
         uid=status.st_uid,
@@ -108,6 +115,3 @@ def _stat(directory: int, name: str) -> Stat:
         size=status.st_size,
         modTime=status.st_mtime_ns,
     )
-    if stat.S_ISLNK(status.st_mode):
-        found.linkname = os.readlink(name, dir_fd=directory)
-    return found
