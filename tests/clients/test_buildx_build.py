@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import tarfile
 import time
@@ -238,31 +235,6 @@ def test_progress_of_stages_beside_each_other_overlaps(project: Project) -> None
     assert max(one[0], two[0]) < min(one[1], two[1])
 
 
-@pytest.mark.parametrize("instants", [8, pytest.param(100, marks=[pytest.mark.heavy, pytest.mark.timeout(1800)])])
-def test_a_client_that_is_killed_leaves_nothing_running(
-    project: Project, instants: int, tell: Callable[[str], None]
-) -> None:
-    """Both of its processes, at instants from before it connects to the middle of a step."""
-    mark = f"10{time.time_ns() % 1_000_000:06}"
-    project.write(f"FROM {BASE}\nCOPY . /all\nRUN sleep 0.2\nRUN echo begun; sleep {mark}\n", file="x" * 1_000_000)
-    command = [project.engine.docker.program, "build", "--no-cache", "--progress", "plain", str(project.context)]
-    environment = {**project.engine.docker.environment, **project.environment}
-    longest = 0.0
-    for number in range(instants):
-        with (project.root / "log").open("w") as log:
-            client = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            client.wait(0.05 + 2.5 * number / instants)
-        os.killpg(client.pid, signal.SIGKILL)
-        client.wait()
-        killed = time.monotonic()
-        while f"sleep {mark}" in _processes() or records_in_use(project.engine):
-            assert time.monotonic() < killed + 10
-            time.sleep(0.05)
-        longest = max(longest, time.monotonic() - killed)
-    tell(f"clients killed at {instants} instants: nothing ran {longest:.1f} s later")
-
-
 def records_in_use(engine: Engine) -> list[str]:
     return [one["ID"] for one in engine.api("GET", "/system/df?type=build-cache").json()["BuildCache"] if one["InUse"]]
 
@@ -313,10 +285,6 @@ def test_compose_builds(project: Project) -> None:
     assert [project.run(f"composed-{name}") for name in ("one", "two")] == ["one\n", "two\n"]
     project.docker("buildx", "bake", "one", "--set", "one.args.what=baked", cwd=project.root).ok()
     assert project.run("composed-one") == "baked\n"
-
-
-def _processes() -> str:
-    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
 def test_the_history_has_builds(project: Project) -> None:
