@@ -47,6 +47,14 @@ async def test_starts_on_named_networks_take_namespaces_that_have_a_name_servers
     assert host.service.pool.statistics.made_on_demand == 1
 
 
+async def test_a_prepared_namespace_has_what_containers_find_in_theirs(host: Host) -> None:
+    await full(host)
+    sandbox = await host.sandbox("c")
+    assert run_inside(sandbox.path, "sysctl", "-n", "net.ipv4.ip_unprivileged_port_start").strip() == "0"
+    assert run_inside(sandbox.path, "sysctl", "-n", "net.ipv4.ping_group_range").split() == ["0", "2147483647"]
+    assert run_inside(sandbox.path, "sysctl", "-n", "net.ipv6.conf.default.disable_ipv6").strip() == "1"
+
+
 async def test_more_starts_at_once_than_are_prepared(host: Host) -> None:
     await full(host)
     sandboxes = await asyncio.gather(*(host.sandbox(f"c{number}") for number in range(3 * READY)))

@@ -61,9 +61,10 @@ def add_bridge(name: str, mac: str, mtu: int) -> Request:
 
 
 def add_veth(name: str, master: Link, peer: str, namespace_fd: int, mtu: int) -> Request:
-    """A veth pair: one end here, on the bridge `master` and up; the other in a namespace, and down.
+    """A veth pair: one end here, on the bridge `master`; the other in a namespace. Both are down.
 
-    (The kernel configures the peer before the two are connected, when it cannot be brought up.)
+    (The kernel configures the peer before the two are connected, when it cannot be brought up. This end is brought up
+    last: each change to one that is up and not connected has the kernel walk all routes of IPv6 that the host has.)
     """
     peer_payload = (
         IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
@@ -75,13 +76,13 @@ def add_veth(name: str, master: Link, peer: str, namespace_fd: int, mtu: int) ->
         IFLA_INFO_DATA | NESTED, attribute(VETH_INFO_PEER | NESTED, peer_payload)
     )
     payload = (
-        IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
+        IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         + text_attribute(IFLA_IFNAME, name)
         + number_attribute(IFLA_MTU, mtu)
         + number_attribute(IFLA_MASTER, master.index)
         + attribute(IFLA_LINKINFO | NESTED, info)
     )
-    outer = ("ip", "link", "add", name, "mtu", str(mtu), "master", master.name, "up", "type", "veth")
+    outer = ("ip", "link", "add", name, "mtu", str(mtu), "master", master.name, "type", "veth")
     command = (*outer, "peer", "name", peer, "mtu", str(mtu), "netns", trace.NETNS)
     return Request("link", NLM_F_CREATE | NLM_F_EXCL, RTM_NEWLINK, payload, command)
 
@@ -191,14 +192,11 @@ def set_master(name: str, master: int, master_name: str) -> Request:
 
 
 def set_up(index: int, name: str) -> Request:
-    """Bring a link up."""
-    return Request(
-        "link",
-        0,
-        RTM_NEWLINK,
-        IFINFO.pack(socket.AF_UNSPEC, 0, index, IFF_UP, IFF_UP),
-        ("ip", "link", "set", name, "up"),
-    )
+    """Bring a link up; it is found by its name when `index` is 0."""
+    payload = IFINFO.pack(socket.AF_UNSPEC, 0, index, IFF_UP, IFF_UP)
+    if not index:
+        payload += text_attribute(IFLA_IFNAME, name)
+    return Request("link", 0, RTM_NEWLINK, payload, ("ip", "link", "set", name, "up"))
 
 
 def set_mac(name: str, mac: str) -> Request:

@@ -247,7 +247,8 @@ class BridgeDriver(KernelDriver):
         """Make a veth pair: `name` a port of the bridge, `interface` in the namespace. Raises OSError and Conflict."""
         veth = add_veth(name, self.link(record), interface, netns.descriptor, self.mtu(record))
         said = f"veth pair {name}, {interface}, on {record.bridge}"
-        self._netlink.run(veth, set_port(name, isolated=self.isolated(record)), summary=said)
+        port = set_port(name, isolated=self.isolated(record))
+        self._netlink.run(veth, port, set_up(0, name), summary=said)
         self._lead_to_host(record, name)
 
     def _lead_to_host(self, record: NetworkRecord, name: str) -> None:

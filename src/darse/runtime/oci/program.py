@@ -127,9 +127,13 @@ class Crun(_Program):
     def adapt_spec(self, inputs: SpecInputs, directory: Path) -> SpecInputs:
         """See `OCIRuntime.adapt_spec`.
 
-        crun joins a user namespace by its path alone; told its maps as well, it gives the host's /dev/null away.
+        crun joins a user namespace by its path alone; told its maps as well, it gives the host's /dev/null away. It
+        sets sysctls through the host's /proc, where that takes longer with each network namespace that has had it
+        (`darse.linux.sysctl.NamespaceParameters`): those that every container has are set when its namespace is made.
         """
-        return replace(inputs, mounts=pin_non_recursive(inputs.mounts, directory), id_maps=None)
+        mounts = pin_non_recursive(inputs.mounts, directory)
+        set_up = bool(inputs.namespaces.network) and not inputs.namespaces.user
+        return replace(inputs, mounts=mounts, id_maps=None, network_is_set_up=set_up)
 
     def insert_filter(self, spec: dict[str, Any]) -> bytes | None:
         """See `OCIRuntime.insert_filter`."""

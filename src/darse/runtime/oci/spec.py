@@ -101,6 +101,8 @@ class SpecInputs(msgspec.Struct, frozen=True):
     id_maps: IdMaps | None = None
     #: The highest group that exists in the user namespace.
     last_group: int = LAST_GROUP
+    #: Whether whoever has made the network namespace has set what containers find in it.
+    network_is_set_up: bool = False
 
 
 def build_spec(inputs: SpecInputs) -> dict[str, Any]:
@@ -202,7 +204,8 @@ def _network_sysctls(last_group: int) -> dict[str, str]:
 def _sysctls(inputs: SpecInputs) -> dict[str, str]:
     wanted = dict(inputs.host.Sysctls or {})
     # A namespace that is another container's keeps what that one has set.
-    if inputs.namespaces.network is not None and not inputs.host.NetworkMode.startswith("container:"):
+    own = inputs.namespaces.network is not None and not inputs.host.NetworkMode.startswith("container:")
+    if own and not inputs.network_is_set_up:
         wanted = {**_network_sysctls(inputs.last_group), **wanted}
     return wanted
 

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from darse.core.errors import SystemFault
+from darse.linux.net.netns import CONTAINER_SYSCTLS
 from darse.runtime.oci import OCIRuntime
 from darse.runtime.oci.program import Crun, Runc, oci_runtime
+from darse.runtime.oci.spec import SharedNamespaces, SpecInputs, build_spec
+from darse.wire.containers import ContainerConfig
+from darse.wire.host_config import HostConfig
+from tests.unit.runtime.facts import facts
 
 ID = "c" * 64
 
@@ -42,6 +47,38 @@ def test_the_kind_goes_by_the_program_whatever_its_name_is(tmp_path: Path) -> No
 def test_a_command_begins_with_the_global_options(tmp_path: Path) -> None:
     runtime = oci_runtime("runc", "/usr/bin/runc", tmp_path, ["--debug"])
     assert runtime.command("start", ID) == ("/usr/bin/runc", f"--root={tmp_path}", "--debug", "start", ID)
+
+
+@pytest.mark.parametrize(
+    ("name", "namespaces", "set_up"),
+    [
+        ("crun", SharedNamespaces(network="/proc/7/fd/3"), True),
+        ("crun", SharedNamespaces(network="/proc/7/fd/3", user="/proc/7/fd/4"), False),
+        ("crun", SharedNamespaces(network=""), False),
+        ("crun", SharedNamespaces(network=None), False),
+        ("kata-runtime", SharedNamespaces(network=""), False),
+    ],
+)
+def test_crun_does_not_set_what_the_engine_has_set_in_a_network_namespace(
+    tmp_path: Path, name: str, namespaces: SharedNamespaces, set_up: bool
+) -> None:
+    """Through the host's /proc, as crun does it, that takes longer with each namespace in which it was done."""
+    config, host = ContainerConfig(Cmd=["true"]), HostConfig(Sysctls={"net.ipv4.ip_forward": "0"})
+    inputs = SpecInputs(config, host, facts(), "/rootfs", "c0ffee", "/darse/c0ffee", namespaces, [])
+    adapted = oci_runtime(name, f"/usr/bin/{name}", tmp_path).adapt_spec(inputs, tmp_path)
+    sysctls = build_spec(adapted)["linux"]["sysctl"]
+    own = namespaces.network is not None
+    assert ("net.ipv4.ip_unprivileged_port_start" in sysctls) is (own and not set_up)
+    assert ("net.ipv4.ping_group_range" in sysctls) is (own and not set_up)
+    assert sysctls["net.ipv4.ip_forward"] == "0"
+
+
+def test_the_engine_sets_in_a_network_namespace_what_a_runtime_would() -> None:
+    inputs = SpecInputs(
+        ContainerConfig(Cmd=["true"]), HostConfig(), facts(), "/rootfs", "c0ffee", "/c0ffee", SharedNamespaces(), []
+    )
+    asked = build_spec(inputs)["linux"]["sysctl"]
+    assert {name.replace("/", "."): value for name, value in CONTAINER_SYSCTLS.items()} == asked
 
 
 @pytest.mark.parametrize("name", ["runc", "crun"])
