@@ -1,11 +1,14 @@
 """The files that the engine makes for a container: where they are, and what is in them.
 
+All of it blocks: the disk may be busy for long. Call it in a thread.
+
 `<data-root>/containers/<id>/` holds what outlives a stop: the log, and hostname, hosts and resolv.conf, which are
 mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/` hold what lives as long as a run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -89,6 +92,12 @@ class ContainerFiles(msgspec.Struct, frozen=True):
     def write_hosts(self, hosts: bytes) -> None:
         """Write the file that is mounted at /etc/hosts."""
         self._write(self.hosts, hosts)
+
+    def give_names_to(self, user: int, group: int) -> None:
+        """Have the files that are mounted below /etc belong to the container's root."""
+        for path in (self.hostname, self.hosts, self.resolv_conf):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, user, group)
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:

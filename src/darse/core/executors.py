@@ -29,6 +29,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
 from darse.core.errors import SystemFault
+from darse.core.tasks import ended
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -100,6 +101,10 @@ class Executor(concurrent.futures.Executor):
         if self._patience is not None:
             self._judge_later(loop, future, job, self._patience)
         return await future
+
+    async def run_to_end(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """As `run`; cancelled, it is waited for all the same, for a caller who would undo it."""
+        return await ended(asyncio.ensure_future(self.run(function, *arguments, **options)), lambda: None)
 
     def _judge_later(
         self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: _Job, patience: float

@@ -86,9 +86,8 @@ class IdMapping(Protocol):
     def map_mounts(self, mounts: Mounts, host: HostConfig, own: str, volumes: Collection[str]) -> Mounts:
         """The mounts of a container's start, those of devices that it cannot make included.
 
-        Sources below the directory `own` are files of the engine for the container, whose root they are to belong to;
-        those at the destinations `volumes` are the engine's volumes; all others are the host's. Raises SystemFault and
-        InvalidParameter.
+        Sources below the directory `own` are files of the engine for the container; those at the destinations `volumes`
+        are the engine's volumes; all others are the host's. Raises SystemFault and InvalidParameter.
         """
 
     def shared_user_namespace(self, others: Mapping[str, int]) -> str:
@@ -255,18 +254,12 @@ class Remapping:
 
         def mapped(one: BindMount) -> BindMount:
             if one.source.startswith(f"{own}/"):
-                return replace(one, source=self._chown_and_map(one.source))
+                return replace(one, source=self.mapped_path(one.source))
             if one.destination in volumes:
                 return replace(one, source=self.mapped_path(one.source))
             return one
 
         return [mapped(one) if isinstance(one, BindMount) else one for one in [*mounts, *device_binds(host)]]
-
-    def _chown_and_map(self, path: str) -> str:
-        """As `mapped_path`, for a file that the engine makes for a container, whose root is to own it."""
-        if self.owners:
-            os.chown(path, *self._maps.root)
-        return self.mapped_path(path)
 
     def shared_user_namespace(self, others: Mapping[str, int]) -> str:
         """See `IdMapping.shared_user_namespace`."""

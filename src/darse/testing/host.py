@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from darse.core import executors
 from darse.linux.descriptors import DescriptorClosed
 from darse.runtime.cgroups.hierarchies import Cgroups
 from darse.runtime.monitor import HeldProcess
@@ -142,6 +143,7 @@ class FakeMonitor:
     async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
         """See `Monitor.launch_container`; no spec is written, since there is no root to look into."""
         await asyncio.sleep(0)
+        await executors.launch.run(launch.prepare)
         if self._host.on_launch is not None:
             self._host.on_launch(launch)
         launch.runtime.state_directory(launch.files.container_id).mkdir(parents=True)

@@ -64,15 +64,12 @@ def test_files_of_the_engine_and_volumes_are_mapped_and_what_is_the_hosts_is_not
     ]
 
 
-def test_owners_that_are_mapped_on_the_disk_need_no_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chowned = []
-    monkeypatch.setattr("darse.runtime.remapping.os.chown", lambda *arguments: chowned.append(arguments))
+def test_owners_that_are_mapped_on_the_disk_need_no_mounts(tmp_path: Path) -> None:
     mapping = Remapping(MAPS, tmp_path)
     mapping.owners = str(owners_of(MAPS))
     assert mapping.root_on_disk == (100000, 200000)
     assert mapping.map_root(ROOT) == ROOT
     assert mapping.map_mounts(BINDS, HostConfig(), "/data/containers", {"/v"}) == BINDS
-    assert chowned == [("/data/containers/c/hosts", 100000, 200000)]
 
 
 def test_options_that_need_the_hosts_namespaces_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import functools
 import os
 import posixpath
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from darse.core.exhaustion import in_words
 from darse.core.ids import NAME_PATTERN, new_id
 from darse.image_spec import platforms
 from darse.image_spec.platforms import Platform
-from darse.images import Image, Overlay
+from darse.images import Image, Overlay, SnapshotService
 from darse.linux.fs.mounts import mount_overlay
 from darse.networks.endpoint_settings import check_settings, refuse_user_defined
 from darse.networks.ports import check_ports
@@ -132,15 +132,17 @@ class Creation:
             undo.push_async_callback(self._discard_volumes, container)
             undo.callback(context.store.delete_container, container)
             undo.push_async_callback(context.images.remove_snapshot, container.id)
-            files.data.mkdir(DIRECTORY_MODE)
-            undo.callback(files.remove)
+            undo.push_async_callback(executors.storage.run, files.remove)
+            overlay = context.snapshots.overlay(container.id)
+            working = container.record.config.WorkingDir
+            missing = await executors.storage.run_to_end(_make_places, context.snapshots, files, working, overlay.lower)
             if fill is not None:
-                await fill(Path(context.snapshots.overlay(container.id).upper))
+                await fill(Path(overlay.upper))
             if owners := context.id_mapping_of(container.record.host).owners:
                 await context.snapshots.change_owners(container.id, owners)
             await context.volumes.ensure_volumes(container.record.mounts)
             if fill is None:
-                await self._fill(container)
+                await self._fill(container, missing)
             with context.database.transaction():
                 context.database.on_rollback(functools.partial(setattr, container, "state", container.state))
                 container.state = state or RunState(Status.CREATED)
@@ -256,8 +258,11 @@ class Creation:
         self._context.store.refuse_taken(name)
         return name
 
-    async def _fill(self, container: Container) -> None:
-        """Copy what the image has at a new volume's place into the volume, and make the working directory."""
+    async def _fill(self, container: Container, working: str) -> None:
+        """Copy what the image has at a new volume's place into the volume, and make the working directory.
+
+        `working` is empty when that is there.
+        """
         context = self._context
         plans = [
             plan
@@ -270,11 +275,8 @@ class Creation:
         if plans:
             # In a thread: a directory in which a container renames without a pause is locked most of the time.
             plans = await executors.storage.run(_empty_ones, plans)
-        overlay = context.snapshots.overlay(container.id)
-        working = container.record.config.WorkingDir
-        if is_there(working, overlay.lower):
-            working = ""
         if plans or working:
+            overlay = context.snapshots.overlay(container.id)
             owner = context.id_mapping_of(container.record.host).root_on_disk
             files = context.files.of(container.id)
             await context.threads.run(self._fill_files, files, overlay, plans, working, owner)
@@ -297,6 +299,18 @@ class Creation:
                     os.close(root_fd)
         finally:
             files.clear_bundle()
+
+
+def make_places(snapshots: SnapshotService, files: ContainerFiles) -> None:
+    """Make the directories of a new container. Blocks. Raises OSError."""
+    snapshots.make_directories(files.container_id)
+    files.data.mkdir(DIRECTORY_MODE)
+
+
+def _make_places(snapshots: SnapshotService, files: ContainerFiles, working: str, lower: Sequence[str]) -> str:
+    """As `make_places`; return the working directory when it is to be made, too."""
+    make_places(snapshots, files)
+    return "" if is_there(working, lower) else working
 
 
 def _empty_ones(plans: list[MountPlan]) -> list[MountPlan]:

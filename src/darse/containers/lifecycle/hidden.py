@@ -6,11 +6,11 @@ import contextlib
 from contextlib import AsyncExitStack
 
 from darse.containers.dependencies import Dependencies
-from darse.containers.layout import DIRECTORY_MODE
-from darse.containers.lifecycle.create import Creation
+from darse.containers.lifecycle.create import Creation, make_places
 from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.model import Container, Record, RunState, Status
+from darse.core import executors
 from darse.core.errors import NotModified
 from darse.images import Image
 from darse.wire.host_config import HostConfig
@@ -48,8 +48,8 @@ class HiddenContainers:
                 context.snapshots.prepare(container.id, image)
             undo.callback(context.store.delete_container, container)
             undo.push_async_callback(context.images.remove_snapshot, container.id)
-            files.data.mkdir(DIRECTORY_MODE)
-            undo.callback(files.remove)
+            undo.push_async_callback(executors.storage.run, files.remove)
+            await executors.storage.run_to_end(make_places, context.snapshots, files)
             with context.database.transaction():
                 container.state.status = Status.CREATED
                 context.store.save_state(container)

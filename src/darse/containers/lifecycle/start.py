@@ -77,12 +77,11 @@ class ContainerStart:
             await self._map_snapshot(container, mapping)
             self._allow_real_time(container)
             network = await self._create_sandbox(container, mapping, joined, undo)
-            etc_mounts = self._etc_files.write(container, self._etc_files.hostname(container), network.addresses)
-            mounts = [*etc_mounts, *await self._mount_volumes(container, mapping, undo)]
+            mounts = [*self._etc_files.mounts(container), *await self._mount_volumes(container, mapping, undo)]
             bundle = self._plan_bundle(container, runtime, mapping, network, mounts)
-            launch = self._plan_launch(container, runtime, mapping, bundle, restore)
+            prepare = self._files_writer(container, mapping, network)
+            launch = self._plan_launch(container, runtime, mapping, bundle, prepare, restore)
             await context.rootfs_leases.wait_idle(container.id)
-            self._make_bundle(container, undo)
             launched, monitor = await self._launch(container, launch, undo)
             bundle.keep_filter()
             await self._start_process(container, launch, launched, undo)
@@ -223,8 +222,26 @@ class ContainerStart:
             raise Unavailable("--init needs a small init program: install the package catatonit or tini")
         return program
 
+    def _files_writer(self, container: Container, mapping: IdMapping, network: _Network) -> Callable[[], None]:
+        """What makes the run's directory and writes the files for /etc, in the launch's thread."""
+        files = self._context.files.of(container.id)
+        hostname = self._etc_files.hostname(container)
+        write_names = self._etc_files.writer(container, hostname, network.addresses, mapping.root_on_disk)
+
+        def write() -> None:
+            files.prepare_bundle()
+            write_names()
+
+        return write
+
     def _plan_launch(
-        self, container: Container, runtime: OCIRuntime, mapping: IdMapping, bundle: Bundle, restore: Path | None
+        self,
+        container: Container,
+        runtime: OCIRuntime,
+        mapping: IdMapping,
+        bundle: Bundle,
+        prepare: Callable[[], None],
+        restore: Path | None,
     ) -> ContainerLaunch:
         files, config = self._context.files.of(container.id), container.record.config
         overlay = self._context.snapshots.overlay(container.id)
@@ -236,20 +253,18 @@ class ContainerStart:
             StdioPlan(
                 terminal=config.Tty, stdin=config.OpenStdin, keep_stdin_open=config.OpenStdin and not config.StdinOnce
             ),
+            prepare,
             bundle.write_spec,
             log_path=files.log if container.record.host.LogConfig.Type != "none" else None,
             restore=restore,
         )
-
-    def _make_bundle(self, container: Container, undo: Undo) -> None:
-        undo.add(self._teardown.clear_bundle, container)
-        self._context.files.of(container.id).prepare_bundle()
 
     async def _launch(
         self, container: Container, launch: ContainerLaunch, undo: Undo
     ) -> tuple[CreateResult, HeldProcess]:
         """Have the monitor and the runtime create the container; its process waits."""
         context = self._context
+        undo.add(self._teardown.clear_bundle, container)
         undo.add(self._teardown.delete_runtime_state, container)
         undo.add(self._teardown.remove_cgroup, container)
         try:

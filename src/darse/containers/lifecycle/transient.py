@@ -118,7 +118,7 @@ class TransientContainers:
             await context.cgroups.remove_cgroup(path)
         for runtime in context.runtimes.values():
             runtime.delete_state(files.container_id)
-        files.remove()
+        await executors.storage.run(files.remove)
 
 
 def _cgroup_of(files: ContainerFiles) -> str:
@@ -152,6 +152,7 @@ class _Run:
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
         self._running: TransientProcess | None = None
+        self._completed = False
 
     def stop(self) -> None:
         """Kill the process, now or as soon as there is one."""
@@ -168,18 +169,16 @@ class _Run:
     async def complete(self) -> Exit:
         """Run it, and remove all that it has stood on."""
         async with AsyncExitStack() as stack:
-            stack.callback(self._files.remove)
-            self._files.prepare_bundle()
-            self._files.data.mkdir(mode=0o711)
+            stack.push_async_callback(executors.storage.run, self._remove_files)
             network, addresses = await self._sandbox(stack)
-            bundle = self._bundle(network, self._etc_mounts(addresses))
-            launched = await self._launch(stack, bundle)
+            bundle = self._bundle(network, self._etc_mounts())
+            launched = await self._launch(stack, bundle, self._files_writer(addresses))
             bundle.keep_filter()
             monitor = self._context.monitor.hold(launched.monitor_pid)
             stack.push_async_callback(conmon.close_ended_monitor, monitor, _END_SECONDS)
             stack.push_async_callback(self._context.cgroups.kill_and_wait, self._cgroup, _END_SECONDS)
             end = await self._follow(launched, monitor, stack)
-        await executors.storage.run(self._remove_stubs)
+            self._completed = True
         return end
 
     async def _sandbox(self, stack: AsyncExitStack) -> tuple[Sandbox | None, list[str]]:
@@ -199,10 +198,25 @@ class _Run:
         stack.callback(context.networks.sandbox_release, self._id)
         return made, made.addresses
 
-    def _etc_mounts(self, addresses: list[str]) -> list[BindMount | TmpfsMount]:
+    def _files_writer(self, addresses: list[str]) -> Callable[[], None]:
+        """What makes its directories and files, in the launch's thread."""
         context, request, files = self._context, self._request, self._files
-        files.write_hosts(hosts_content(context, request.host, (request.config.Hostname, ""), addresses))
-        files.write_resolv_conf(resolv_conf_content(context, self._id, request.host))
+        hosts = hosts_content(context, request.host, (request.config.Hostname, ""), addresses)
+        resolv_conf = resolv_conf_content(context, self._id, request.host)
+        owner = self._mapping.root_on_disk
+
+        def write() -> None:
+            files.prepare_bundle()
+            files.data.mkdir(mode=0o711)
+            files.write_hosts(hosts)
+            files.write_resolv_conf(resolv_conf)
+            if owner != (0, 0):
+                files.give_names_to(*owner)
+
+        return write
+
+    def _etc_mounts(self) -> list[BindMount | TmpfsMount]:
+        request, files = self._request, self._files
         taken = {one.destination for one in request.mounts}
         return [
             BindMount(str(path), target, writable=True, propagation="rprivate")
@@ -248,7 +262,7 @@ class _Run:
             for number, one in enumerate(self._request.secrets)
         ]
 
-    async def _launch(self, stack: AsyncExitStack, bundle: Bundle) -> CreateResult:
+    async def _launch(self, stack: AsyncExitStack, bundle: Bundle, prepare: Callable[[], None]) -> CreateResult:
         """Have the monitor and the runtime create the container; its process waits."""
         context = self._context
         root = self._request.root
@@ -265,6 +279,7 @@ class _Run:
             self._id,
             self._mapping.map_root(root),
             self._stdio(),
+            prepare,
             write_spec,
             log_path=None,
         )
@@ -336,6 +351,11 @@ class _Run:
 
     def _write(self, stream: int, data: bytes) -> None:
         self._output(STREAMS[stream], data)
+
+    def _remove_files(self) -> None:
+        self._files.remove()
+        if self._completed:
+            self._remove_stubs()
 
     def _remove_stubs(self) -> None:
         upper = os.open(self._request.root.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

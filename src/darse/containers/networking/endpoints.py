@@ -93,13 +93,13 @@ class Endpoints:
         networks.check({record.name: settings})
         if container.state.alive:
             endpoint = await networks.connect(record.id, container.id, holder(container), settings)
-            self._etc_files.connected(container, endpoint)
+            await self._etc_files.connected(container, endpoint)
         try:
             self._save(container, {**container.record.endpoints, record.name: settings})
         except EngineError:
             if container.state.alive:
                 endpoint = await networks.disconnect(record.id, container.id, holder(container))
-                self._etc_files.disconnected(container, endpoint)
+                await self._etc_files.disconnected(container, endpoint)
             raise
 
     async def disconnect(self, network: str, container: Container | None, *, force: bool = False) -> None:
@@ -140,7 +140,7 @@ class Endpoints:
         try:
             if container.state.alive:
                 endpoint = await self._context.networks.disconnect(record.id, container.id, holder(container))
-                self._etc_files.disconnected(container, endpoint)
+                await self._etc_files.disconnected(container, endpoint)
         except BaseException:
             self._save(container, before)
             raise

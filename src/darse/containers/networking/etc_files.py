@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container
 from darse.containers.networking.links import Links
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict, NotFound
 from darse.core.ids import short_id
@@ -116,17 +117,30 @@ class EtcFiles:
             return self.hostname(network_owner(self._context, container))
         return short_id(container.id)
 
-    def write(self, container: Container, hostname: str, addresses: list[str]) -> list[BindMount]:
-        """Write the files for a start, and return their mounts; one's own mounts at their places win."""
-        context, record = self._context, container.record
-        mode = record.host.NetworkMode
-        files = context.files.of(container.id)
-        if mode.startswith("container:"):
-            files = context.files.of(network_owner(context, container).id)
-        else:
+    def writer(
+        self, container: Container, hostname: str, addresses: list[str], owner: tuple[int, int]
+    ) -> Callable[[], None]:
+        """What is to be called in a thread to write the files for a start; `owner` is the container's root."""
+        if container.record.host.NetworkMode.startswith("container:"):
+            return lambda: None  # it has those of another
+        files = self._context.files.of(container.id)
+        hosts = self._hosts(container, hostname, addresses)
+        resolv_conf = self._resolv_conf(container)
+
+        def write() -> None:
             files.write_hostname(hostname)
-            files.write_hosts(self._hosts(container, hostname, addresses))
-            files.write_resolv_conf(self._resolv_conf(container))
+            files.write_hosts(hosts)
+            files.write_resolv_conf(resolv_conf)
+            if owner != (0, 0):
+                files.give_names_to(*owner)
+
+        return write
+
+    def mounts(self, container: Container) -> list[BindMount]:
+        """The mounts of the files; one's own mounts at their places win."""
+        context, record = self._context, container.record
+        owner = network_owner(context, container) if record.host.NetworkMode.startswith("container:") else container
+        files = context.files.of(owner.id)
         taken = {plan.destination for plan in record.mounts}
         return [
             BindMount(str(path), target, writable=not record.host.ReadonlyRootfs, propagation="rprivate")
@@ -164,17 +178,24 @@ class EtcFiles:
         """What a name server of the container is to know of its options."""
         return name_lookup(self._context.config, container.record.host)
 
-    def connected(self, container: Container, endpoint: Endpoint) -> None:
+    async def connected(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has an endpoint more: its addresses are its name's, too."""
         files = self._context.files.of(container.id)
-        files.write_hosts(names.with_address(_bytes(files.hosts), *self._own(container, endpoint)))
+        own = self._own(container, endpoint)
         # It may be the first one with a name server.
-        files.write_resolv_conf(self._resolv_conf(container))
+        resolv_conf = self._resolv_conf(container)
 
-    def disconnected(self, container: Container, endpoint: Endpoint) -> None:
+        def write() -> None:
+            files.write_hosts(names.with_address(_bytes(files.hosts), *own))
+            files.write_resolv_conf(resolv_conf)
+
+        await executors.storage.run(write)
+
+    async def disconnected(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has an endpoint less; what it knows of others is the name server's."""
         files = self._context.files.of(container.id)
-        files.write_hosts(names.without_address(_bytes(files.hosts), *self._own(container, endpoint)))
+        own = self._own(container, endpoint)
+        await executors.storage.run(lambda: files.write_hosts(names.without_address(_bytes(files.hosts), *own)))
 
     def _own(self, container: Container, endpoint: Endpoint) -> tuple[list[str], str]:
         addresses = [str(address.ip) for address in endpoint.addresses()]

@@ -5,8 +5,6 @@ The row of a snapshot lists the layers, so a container can start again without t
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -103,26 +101,29 @@ class SnapshotService:
         return self._directory / container_id / "upper", self._directory / container_id / "work"
 
     def prepare(self, container_id: str, image: Image, mounted: Mapping[str, Sequence[str]] | None = None) -> None:
-        """Make the writable layer of a new container, and hold the layers of the images that it mounts, by their ids.
+        """Record the writable layer of a new container, and the layers of the images that it mounts, by their ids.
 
-        Raises NotFound when an image was removed meanwhile, and InvalidParameter when one has too many layers.
+        `make_directories` follows. Raises NotFound when an image was removed meanwhile, and InvalidParameter when one
+        has too many layers.
         """
         for image_id, chain in {image.id: image.chain_ids, **(mounted or {})}.items():
             refuse_too_deep(len(chain))
             if not all(self._layers.exists(chain_id) for chain_id in chain):
                 raise NotFound(f"No such image: {image_id}")
-        directory = self._directory / container_id
-        with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
-            self._state.on_rollback(functools.partial(_remove_empty, directory))
-            for path in (directory, directory / "upper", directory / "work"):
-                path.mkdir(mode=0o755)
-                path.chmod(0o755)
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT INTO snapshots VALUES (?, ?, ?)",
                 (container_id, image.id, msgspec.json.encode(image.chain_ids)),
             )
             self.mounted.hold(container_id, mounted or {})
+
+    def make_directories(self, container_id: str) -> None:
+        """Make the directories of a writable layer that was prepared. Blocks. Raises OSError."""
+        directory = self._directory / container_id
+        with trace.step("file", "writable layer", "mkdir", "-p", f"{directory}/upper", f"{directory}/work"):
+            for path in (directory, directory / "upper", directory / "work"):
+                path.mkdir(mode=0o755)
+                path.chmod(0o755)
 
     def overlay(self, container_id: str) -> Overlay:
         """Return what to mount. Raises NotFound."""
@@ -205,11 +206,8 @@ class SnapshotService:
             images = {*self.mounted.release_images(container_id), *(row or ())}
             self.owners.remove_owners(container_id)
         directory = self._directory / container_id
-        if directory.exists():
-            with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
-                aside = self._trash.take(directory)
-            if aside is not None:
-                await self._trash.remove(aside)
+        with trace.step("file", "discard the writable layer", "rm", "-r", str(directory)):
+            await self._trash.discard(directory)
         return images
 
     async def usage(self, container_id: str) -> tuple[int, int]:
@@ -220,13 +218,6 @@ class SnapshotService:
             chain = []
         own = (await self._sizes.of(self._directory / container_id / "upper")).size
         return own, own + sum(self._layers.size(chain_id) for chain_id in chain)
-
-
-def _remove_empty(directory: Path) -> None:
-    """Remove a writable layer that is empty."""
-    for path in (directory / "upper", directory / "work", directory):
-        with contextlib.suppress(OSError):
-            path.rmdir()
 
 
 def _holds_nothing(path: Path) -> bool:

@@ -48,7 +48,8 @@ class Monitor(Protocol):
 
         When this is cancelled, the monitor and the runtime have ended when it returns: the runtime opens what the
         spec names, the namespaces that the engine holds open among it, and these are closed next.
-        Raises what `launch.write_spec` raises, CreateFailed with what the runtime printed, MonitorExited, and OSError.
+        Raises what `launch.prepare` and `launch.write_spec` raise, CreateFailed with what the runtime printed,
+        MonitorExited, and OSError.
         """
 
     def hold(self, pid: int) -> HeldProcess:

@@ -1,8 +1,9 @@
-"""Launching a container: its mount namespace, its root, its monitor, in that order and in one thread.
+"""Launching a container: its files, its mount namespace, its root, its monitor, in that order and in one thread.
 
-The thread leaves the host's mount namespace, mounts the root file system there, lets the caller write the OCI spec
-(which needs the mounted root to look up users) and spawns conmon, which inherits the namespace. When conmon and the
-container are gone the kernel drops the mount; there is nothing for a crash to leave behind.
+The thread lets the caller make the files that the container stands on, for a disk may be busy for long. It leaves the
+host's mount namespace, mounts the root file system there, lets the caller write the OCI spec (which needs the mounted
+root to look up users) and spawns conmon, which inherits the namespace. When conmon and the container are gone the
+kernel drops the mount; there is nothing for a crash to leave behind.
 """
 
 from __future__ import annotations
@@ -55,9 +56,9 @@ class RootMount(msgspec.Struct, frozen=True):
 class ContainerLaunch(msgspec.Struct, frozen=True):
     """What a container is launched with.
 
-    `write_spec(root_fd)` writes config.json, given a descriptor of the mounted root. Without a `log_path` the output
-    goes to those who are attached only. With `restore`, the directory of a checkpoint, its processes go on at once from
-    where they were.
+    `prepare()` makes the bundle's directory, and whatever else waits for a disk. `write_spec(root_fd)` writes
+    config.json, given a descriptor of the mounted root. Without a `log_path` the output goes to those who are attached
+    only. With `restore`, the directory of a checkpoint, its processes go on at once from where they were.
     """
 
     runtime: OCIRuntime
@@ -65,6 +66,7 @@ class ContainerLaunch(msgspec.Struct, frozen=True):
     name: str
     root: RootMount
     stdio: StdioPlan
+    prepare: Callable[[], None]
     write_spec: Callable[[int], None]
     log_path: Path | None
     restore: Path | None = None
@@ -74,7 +76,7 @@ def launch_container(threads: NamespaceThreads, launch: ContainerLaunch, given_u
     """Create a container, to be started with `OCIRuntime.start`. Blocks: run it in `threads`.
 
     The monitor and the runtime are killed as soon as there is something to read from the descriptor `given_up`.
-    Raises what `write_spec` raises, OSError for a failed mount, and CreateFailed and MonitorExited as
+    Raises what `prepare` and `write_spec` raise, OSError for a failed mount, and CreateFailed and MonitorExited as
     `ConmonProcess.complete` does.
     """
     files, restore = launch.files, launch.restore
@@ -90,6 +92,7 @@ def launch_container(threads: NamespaceThreads, launch: ContainerLaunch, given_u
     verb = ("restore", "--image-path", str(restore), "--detach") if restore is not None else ("create",)
     command = launch.runtime.command(*verb, *words)
     root = launch.root
+    launch.prepare()
     with threads.private_mounts():
         mount_overlay(root.lower, root.upper, root.work, str(files.rootfs), root.owner, volatile=root.volatile)
         root_fd = os.open(files.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

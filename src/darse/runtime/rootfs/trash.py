@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from darse.core.executors import Executor
@@ -59,31 +60,43 @@ class Trash:
 
     def take(self, path: Path) -> Path | None:
         """Rename a file or a directory into it; return where it is, or None when it is gone. Raises OSError."""
-        aside = self.directory / f"{path.name.lstrip('.')[:12]}-{secrets.token_hex(8)}"
-        try:
-            os.rename(path, aside)
-        except FileNotFoundError:
-            if os.path.lexists(path):
-                raise  # it is the trash that is not there
-            return None
-        return aside
+        aside = self._place_for(path)
+        return aside if _renamed(path, aside) else None
 
     async def discard(self, path: Path) -> None:
-        """Take what is at a path, and remove it. What cannot be removed stays here; see the class.
+        """Take what is at a path, and remove it, in a thread. What cannot be removed stays here; see the class.
 
         Raises OSError when it cannot even be renamed.
         """
-        aside = self.take(path)
-        if aside is not None:
-            await self.remove(aside)
+        aside = self._place_for(path)
+        refusal: list[OSError] = []
+
+        def take_and_remove() -> None:
+            try:
+                there = _renamed(path, aside)
+            except OSError as error:
+                refusal.append(error)
+                return
+            if there:
+                remove_tree(aside)
+
+        await self._removed_by(take_and_remove, aside)
+        if refusal:
+            raise refusal[0]
 
     async def remove(self, aside: Path) -> None:
         """Remove what was taken."""
+        await self._removed_by(functools.partial(remove_tree, aside), aside)
+
+    def _place_for(self, path: Path) -> Path:
+        return self.directory / f"{path.name.lstrip('.')[:12]}-{secrets.token_hex(8)}"
+
+    async def _removed_by(self, remove: Callable[[], None], aside: Path) -> None:
         if aside.name in self._under_way:
             return
         self._under_way.add(aside.name)
         try:
-            await self._threads.run(remove_tree, aside)
+            await self._threads.run(remove)
             self.left.pop(aside.name, None)
         except OSError as error:
             if aside.name not in self.left:
@@ -107,3 +120,14 @@ class Trash:
         if self._emptying is not None:
             self._emptying.cancel()
             await asyncio.wait((self._emptying,))
+
+
+def _renamed(path: Path, aside: Path) -> bool:
+    """Rename what is at a path; False when it is gone. Raises OSError."""
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise  # it is the trash that is not there
+        return False
+    return True

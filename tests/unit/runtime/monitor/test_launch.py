@@ -120,6 +120,7 @@ async def test_a_launch_that_is_given_up_has_ended_before_what_it_stands_on_is_c
         "c1",
         RootMount((), "", ""),
         StdioPlan(terminal=False, stdin=False, keep_stdin_open=False),
+        lambda: None,
         lambda _: None,
         log_path=None,
     )

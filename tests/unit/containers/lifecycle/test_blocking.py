@@ -1,0 +1,99 @@
+"""What waits for a disk is done in threads: a busy disk does not stop the event loop and all other requests."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from darse.images import Image
+from darse.testing.clock import in_fake_time
+from darse.testing.room import container_room
+from darse.wire.host_config import HostConfig, LogConfig
+
+# Of the table of audit events of the Python documentation.
+_CHANGES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.chmod", "os.truncate"})
+
+
+class _Watched:
+    """Where the calls of one thread are noted; an audit hook stays for as long as the interpreter."""
+
+    def __init__(self) -> None:
+        self.thread = 0
+        self.below = ""
+        self.seen: list[str] = []
+        self._hooked = False
+
+    def hook(self) -> None:
+        if not self._hooked:
+            self._hooked = True
+            sys.addaudithook(self._called)
+
+    def _called(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.thread != threading.get_ident() or (event != "open" and event not in _CHANGES):
+            return
+        path = arguments[0]
+        text = path.decode() if isinstance(path, bytes) else str(path)
+        if text.startswith(self.below):
+            self.seen.append(f"{event} {text}")
+
+
+_WATCHED = _Watched()
+
+
+@contextmanager
+def on_this_thread(below: Path) -> Iterator[list[str]]:
+    """The files and directories below one that this thread opens, makes, renames or removes during the block."""
+    _WATCHED.hook()
+    _WATCHED.seen, _WATCHED.below, _WATCHED.thread = [], str(below), threading.get_ident()
+    try:
+        yield _WATCHED.seen
+    finally:
+        _WATCHED.thread = 0
+
+
+def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
+    with on_this_thread(tmp_path) as seen:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").write_text("")
+        (tmp_path / "a" / "b").rename(tmp_path / "c")
+        (tmp_path / "c").unlink()
+        (tmp_path.parent / "other").touch()
+        (tmp_path.parent / "other").unlink()
+    assert [one.split()[0] for one in seen] == ["os.mkdir", "open", "os.rename", "os.remove"]
+
+
+@in_fake_time
+async def test_a_container_s_life_waits_for_no_disk_on_the_event_loop(tmp_path: Path) -> None:
+    async with container_room(tmp_path) as room:
+        web = room.add(host=HostConfig(LogConfig=LogConfig("json-file")))
+        data = room.dependencies.config.data_root
+        with on_this_thread(data) as seen:
+            for _ in range(2):
+                await room.service.start("web")
+                ended = web.next_exit()
+                room.host.containers[web.id].exit(0)
+                await ended
+            await room.service.remove_container("web", force=False, volumes=True)
+        assert seen == []
+        assert not room.dependencies.files.of(web.id).data.exists()
+
+
+@in_fake_time
+async def test_directories_of_a_new_container_are_made_in_a_thread(tmp_path: Path) -> None:
+    async with container_room(tmp_path) as room:
+        image = cast(Image, SimpleNamespace(id="", chain_ids=()))
+        web = room.add()
+        record = web.record
+        await room.service.remove_container("web", force=False, volumes=False)
+        data = room.dependencies.config.data_root
+        (data / "snapshots").mkdir()
+        with on_this_thread(data) as seen:
+            made = await room.service.hidden.create(record, image)
+        assert seen == []
+        assert room.dependencies.files.of(made.id).data.is_dir()
+        assert Path(room.dependencies.snapshots.overlay(made.id).upper).is_dir()
