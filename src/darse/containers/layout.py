@@ -9,6 +9,7 @@ mounted into the container. `<exec-root>/bundles/<id>/` and `<exec-root>/exits/`
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -23,6 +24,7 @@ from darse.runtime.monitor.conmon import HANDOVERS, MonitorDirectory
 
 #: Of a container's directory below the data root.
 DIRECTORY_MODE = 0o710
+_NEW_THINGS = 2
 
 
 class ContainerFiles(msgspec.Struct, frozen=True):
@@ -110,8 +112,19 @@ class ContainerFiles(msgspec.Struct, frozen=True):
             file.write(content)
 
     def remove(self) -> None:
-        """Remove everything; what is gone already is fine."""
+        """Remove everything; what is gone already is fine.
+
+        A log that is tidied up or compressed just now may leave something new in it, once for each.
+        """
         self.clear_bundle()
+        for _ in range(_NEW_THINGS):
+            try:
+                remove_tree(self.data)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+            else:
+                return
         remove_tree(self.data)
 
 

@@ -6,12 +6,16 @@ ran is rotated when one does.
 
 A size is looked at when inotify says that the file has changed, and then not before it can have grown to its limit:
 an idle log costs nothing, and a busy one a few looks per rotation.
+
+All that waits for the disk is done in threads, for each log one thing after the other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from pathlib import Path
 from typing import Protocol
 
 from darse.containers.dependencies import Dependencies
@@ -19,6 +23,7 @@ from darse.containers.logs.drivers import Retention, retention
 from darse.containers.logs.files import LogFiles
 from darse.containers.model import Container
 from darse.core import executors
+from darse.core.locks import KeyedLocks
 from darse.linux.fs.inotify import Subscription
 from darse.runtime.monitor import conmon
 from darse.runtime.monitor.conmon import MonitorDirectory
@@ -64,6 +69,8 @@ class LogRotation:
         self._unsent = unsent
         self._logs: dict[str, _RotatedLog] = {}
         self._work: set[asyncio.Task[None]] = set()
+        #: By container: whoever renames or removes files of a log holds the lock.
+        self.turns = KeyedLocks()
 
     def started(self, container: Container) -> None:
         """Watch the log of a container from now on, and finish what an engine before this one has begun."""
@@ -90,27 +97,22 @@ class LogRotation:
         container = self._context.store.find(container_id)
         if container is not None:
             files = LogFiles(self._context.files.of(container_id).log)
-            self.retire(container_id, files, retention(container.record.host.LogConfig))
+            self.begin(self._tidy(container_id, files, retention(container.record.host.LogConfig)))
 
-    def retire(self, container_id: str, files: LogFiles, kept: Retention) -> None:
-        """Drop what is too much and is not waiting to be sent; compress the rest."""
+    async def _tidy(self, container_id: str, files: LogFiles, kept: Retention) -> None:
+        async with self.turns.hold(container_id):
+            await self.retire(container_id, files, kept)
+
+    async def retire(self, container_id: str, files: LogFiles, kept: Retention) -> None:
+        """Drop what is too much and is not waiting to be sent; compress the rest. Call it in the log's turn."""
         needed = self._unsent.first_needed(container_id)
-        numbers = list(files.rotated())
-        # Without a current file, the newest numbered one is in its place.
-        allowed = kept.max_files - 1 if files.current.exists() else kept.max_files
-        for sequence in numbers[: max(len(numbers) - allowed, 0)]:
-            if needed is not None and sequence >= needed:
-                break
-            if sequence == numbers[-1]:
-                files.empty(sequence)
-            else:
-                files.remove_rotated(sequence)
+        await executors.storage.run(_drop, files, kept, needed)
         if kept.compress:
-            self._in_background(files, needed)
+            self.begin(executors.storage.run(files.compress, needed))
 
-    def _in_background(self, files: LogFiles, before: int | None) -> None:
-        """Compress rotated files, off the event loop."""
-        task = asyncio.create_task(executors.storage.run(files.compress, before))
+    def begin(self, work: Coroutine[None, None, None]) -> None:
+        """Work on a log that nobody waits for; `close` does."""
+        task = asyncio.create_task(work)
         self._work.add(task)
         task.add_done_callback(self._done)
 
@@ -119,14 +121,15 @@ class LogRotation:
         if not task.cancelled() and (error := task.exception()) is not None:
             if isinstance(error, FileNotFoundError):
                 return  # the container was removed, or the file dropped, meanwhile
-            self._context.log.error("compressing a log failed", exc_info=error)
+            self._context.log.error("rotating or compressing a log failed", exc_info=error)
 
     async def close(self) -> None:
-        """Stop watching all logs, and wait for what is being compressed."""
+        """Stop watching all logs, and wait for what is being rotated or compressed."""
         for log in self._logs.values():
             log.stop()
         self._logs.clear()
-        await asyncio.gather(*self._work, return_exceptions=True)
+        while self._work:  # the end of one may begin another
+            await asyncio.wait(self._work)
 
 
 class _RotatedLog:
@@ -152,25 +155,33 @@ class _RotatedLog:
         self._seen = -1
         # Between telling conmon to begin a new file and its appearing.
         self._awaits_file = False
+        self._stopped = False
+        # Whether it is being looked at, and is to be looked at once more then.
+        self._looking = self._again = False
 
     def begin(self) -> None:
         """Look at once, then whenever the log has changed."""
-        if self._files.current.exists():
-            self._retire()
-        else:
-            self._reopen()
+        self._rotation.begin(self._begin())
+
+    async def _begin(self) -> None:
+        async with self._rotation.turns.hold(self._container_id):
+            if self._stopped:
+                return
+            if await executors.storage.run(self._files.current.exists):
+                await self._retire()
+            else:
+                self._reopen()
         self._listen()
         self._look()
 
     def stop(self) -> None:
         """Neither listen nor look any more."""
+        self._stopped = True
         self._unwatch()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._cancel_timer()
 
     def _listen(self) -> None:
-        if self._watch is None:
+        if self._watch is None and not self._stopped:
             self._watch = self._context.inotify.subscribe(self._files.current.parent, self._look)
 
     def _unwatch(self) -> None:
@@ -179,16 +190,31 @@ class _RotatedLog:
             self._watch = None
 
     def _look(self) -> None:
-        """Rotate, or listen on, or look again when the limit can have been reached."""
+        """Look soon, in the log's turn; once more when this comes while it is looked at."""
+        self._again = True
+        if not self._looking:
+            self._looking = True
+            self._rotation.begin(self._look_until_seen())
+
+    async def _look_until_seen(self) -> None:
         try:
-            size = self._files.current.stat().st_size
-        except FileNotFoundError:
+            while self._again and not self._stopped:
+                self._again = False
+                async with self._rotation.turns.hold(self._container_id):
+                    await self._look_once()
+        finally:
+            self._looking = False
+
+    async def _look_once(self) -> None:
+        """Rotate, or listen on, or look again when the limit can have been reached."""
+        size = await executors.storage.run(_size, self._files.current)
+        if size is None or self._stopped:
             return  # conmon is about to make it: we are listening
         if self._awaits_file:
             self._awaits_file = False
-            self._retire()
+            await self._retire()
         if size >= self._kept.max_size:
-            self._files.rotate()
+            await executors.storage.run(self._files.rotate)
             self._reopen()
             self._seen = -1
             self._listen()
@@ -198,8 +224,17 @@ class _RotatedLog:
         else:
             self._seen = size
             self._unwatch()
-            pause = max((self._kept.max_size - size) / _FASTEST_GROWTH, _SHORTEST_PAUSE)
+            self._look_later(max((self._kept.max_size - size) / _FASTEST_GROWTH, _SHORTEST_PAUSE))
+
+    def _look_later(self, pause: float) -> None:
+        self._cancel_timer()
+        if not self._stopped:
             self._timer = asyncio.get_running_loop().call_later(pause, self._look_again)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _look_again(self) -> None:
         self._timer = None
@@ -212,6 +247,27 @@ class _RotatedLog:
         with contextlib.suppress(conmon.MonitorUnavailable):  # it has ended: the next run begins a new file
             conmon.reopen_log(self._bundle)
 
-    def _retire(self) -> None:
+    async def _retire(self) -> None:
         """conmon writes to the new file: the old one is subject to retention."""
-        self._rotation.retire(self._container_id, self._files, self._kept)
+        await self._rotation.retire(self._container_id, self._files, self._kept)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _drop(files: LogFiles, kept: Retention, needed: int | None) -> None:
+    """Remove rotated files of which there are too many; those from the number `needed` on are still to be sent."""
+    numbers = list(files.rotated())
+    # Without a current file, the newest numbered one is in its place.
+    allowed = kept.max_files - 1 if files.current.exists() else kept.max_files
+    for sequence in numbers[: max(len(numbers) - allowed, 0)]:
+        if needed is not None and sequence >= needed:
+            break
+        if sequence == numbers[-1]:
+            files.empty(sequence)
+        else:
+            files.remove_rotated(sequence)

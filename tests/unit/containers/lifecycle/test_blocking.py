@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Iterator
@@ -97,3 +98,26 @@ async def test_directories_of_a_new_container_are_made_in_a_thread(tmp_path: Pat
         assert seen == []
         assert room.dependencies.files.of(made.id).data.is_dir()
         assert Path(room.dependencies.snapshots.overlay(made.id).upper).is_dir()
+
+
+@in_fake_time
+async def test_a_log_is_rotated_and_tidied_up_in_threads(tmp_path: Path) -> None:
+    async with container_room(tmp_path) as room:
+        kept = {"max-size": "1k", "max-file": "2"}
+        web = room.add(host=HostConfig(LogConfig=LogConfig("json-file", kept)))
+        files = room.dependencies.files.of(web.id)
+        for number in (1, 2, 3):
+            files.log.with_name(f"{files.log.name}.{number}").write_text("old")
+        files.log.write_text("x" * 2000)
+        with on_this_thread(room.dependencies.config.data_root) as seen:
+            await room.service.start("web")
+            async with asyncio.timeout(10):
+                while files.log.exists():  # conmon, which would make it anew, is not there
+                    await asyncio.sleep(0.001)
+            ended = web.next_exit()
+            room.host.containers[web.id].exit(0)
+            await ended
+            await room.service.close(None)
+        assert seen == []
+        # Of the last one, which has no successor, and the one before: as many as are kept.
+        assert sorted(path.suffix for path in files.data.glob(f"{files.log.name}.*")) == [".3", ".4"]
