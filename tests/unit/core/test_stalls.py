@@ -40,12 +40,16 @@ def _block_the_loop(seconds: float) -> None:
 
 
 def test_what_blocks_the_loop_is_reported_with_its_stack(caplog: pytest.LogCaptureFixture) -> None:
-    _run(_LIMIT, 0.01, 0.25, 0.01)
+    # What the detector's own thread waits for a processor does not count either: on a busy machine that may be all.
+    for _ in range(20):
+        _run(_LIMIT, 0.01, 0.25, 0.01)
+        if caplog.records:
+            break
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     blocked = re.match(r"the event loop was blocked for (\d+) ms", record.getMessage())
     assert blocked is not None
-    assert int(blocked[1]) >= 200  # less what it waited for a processor
+    assert int(blocked[1]) >= 1000 * _LIMIT  # less what it waited for a processor
     assert "in _block_the_loop" in record.getMessage()
     assert "time.sleep(seconds)" in record.getMessage()
 
