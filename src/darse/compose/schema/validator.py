@@ -27,6 +27,16 @@ _TYPES: dict[str, Any] = {
 }
 _KINDS = {"object": "mapping"}
 _UNKNOWN = "additionalProperties"
+# What docker compose 5 reads, and 2 does not: where, and what does the same here. A `*` is any name.
+_NEWER: dict[tuple[str, ...], str] = {
+    ("jobs",): "a service with a profile, which `compose run SERVICE` runs, does the same",
+    ("services", "*", "pre_start"): (
+        "a service that ends, and `depends_on` it with `condition: service_completed_successfully`, does the same"
+    ),
+    ("services", "*", "umask"): "set it in the command",
+    ("services", "*", "build", "no_cache_filter"): "`no_cache: true` builds all stages anew",
+    ("services", "*", "networks", "*", "use_service_name_alias"): "it is as by default without it",
+}
 
 
 class _Violation:
@@ -64,12 +74,19 @@ def validate(document: dict[str, Any]) -> None:
 def _advice(document: dict[str, Any], found: _Violation, name: str) -> str:
     import difflib  # noqa: PLC0415 - only for a file that is wrong
 
+    for place, instead in _NEWER.items():
+        if len(place) == len(found.path) + 1 and all(map(_is_at, place, (*found.path, name))):
+            return f": docker compose 5 has it, and version 2, which is followed here, has not: {instead}"
     close = difflib.get_close_matches(name, found.known, 1)
     if close:
         return f': did you mean "{close[0]}"?'
     if not found.path and "services" not in document and isinstance(document.get(name), dict):
         return ": files without `services` (version 1) are not read: put what is at top level below `services:`"
     return ""
+
+
+def _is_at(place: str, name: str | int) -> bool:
+    return place in ("*", name)
 
 
 @functools.cache
