@@ -31,15 +31,14 @@ async def down(
     images: str = "",
     seconds: int | None = None,
 ) -> None:
-    """Remove the containers of services, and with those of all the networks.
+    """Remove the containers of services, and with those of all that are enabled the networks.
 
     `images` is "", local (those without a name of their own) or all.
     """
     state = await session.state()
     found = list(of_services(state.containers, services, session))
-    if session.project is not None and not remove_orphans:
-        orphans = {one.id for one in orphaned(session.project, found)}
-        found = [one for one in found if one.id not in orphans]
+    if session.project is not None and remove_orphans and not services:
+        found += orphaned(session.project, state.containers)
 
     async def act(one: ActualContainer) -> None:
         await stop_and_remove(session, one, pre_stop(session, one.service), seconds=seconds, volumes=volumes)

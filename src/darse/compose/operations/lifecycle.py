@@ -22,7 +22,10 @@ Act = Callable[[ActualContainer], Awaitable[None]]
 def of_services(
     containers: Iterable[ActualContainer], services: Sequence[str], session: ProjectSession
 ) -> list[ActualContainer]:
-    """The containers of services, of all where none is named. Raises ComposeError for a name that is none."""
+    """The containers of services; where none is named, of those that are enabled. Raises ComposeError for other names.
+
+    As docker compose: what a profile leaves out, and what the files have no more, is not touched unless it is named.
+    """
     found = list(containers)
     known = {one.service for one in found}
     if session.project is not None:
@@ -30,7 +33,8 @@ def of_services(
     for name in services:
         if name not in known:
             raise ComposeError(f"no such service: {name}")
-    return [one for one in found if not services or one.service in services]
+    wanted = services or (session.project.services if session.project is not None else known)
+    return [one for one in found if one.service in wanted]
 
 
 async def in_order(
@@ -65,7 +69,7 @@ async def in_order(
 
 def pre_stop(session: ProjectSession, service: str) -> list[object]:
     """The hooks of a service that are run before it stops."""
-    found = session.project.services.get(service) if session.project is not None else None
+    found = session.project.all_services().get(service) if session.project is not None else None
     return list(found.pre_stop) if found is not None else []
 
 
@@ -140,7 +144,7 @@ async def _start(
             except ConditionFailed as error:
                 if is_required:
                     raise ComposeError(f"dependency failed to start: {error}") from error
-    service = session.project.services.get(container.service) if session.project is not None else None
+    service = session.project.all_services().get(container.service) if session.project is not None else None
     await session.step(f"Container {container.name}", "Starting", "Started", container_requests.start(container.id))
     if service is not None:
         await run_hooks(session, container.id, container.service, service.post_start)
@@ -174,29 +178,27 @@ async def restart(
             await run_hooks(session, container.id, container.service, pre_stop(session, container.service))  # type: ignore[arg-type]
         request = container_requests.restart(container.id, seconds=seconds)
         await session.step(resource, "Restarting", "Started", request)
-        if session.project is not None and container.service in session.project.services:
-            await run_hooks(
-                session, container.id, container.service, session.project.services[container.service].post_start
-            )
+        service = session.project.all_services().get(container.service) if session.project is not None else None
+        if service is not None:
+            await run_hooks(session, container.id, container.service, service.post_start)
 
     await in_order(session, found, one_of)
 
 
-async def kill(session: ProjectSession, services: Sequence[str], *, signal: str, remove_orphans: bool = False) -> None:
-    """Send a signal to the containers of services that run. Raises ComposeError where there is none."""
+async def kill(session: ProjectSession, services: Sequence[str], *, signal: str, remove_orphans: bool = False) -> bool:
+    """Send a signal to the containers of services that run; return whether there is one."""
     everything = await session.containers()
     found = [one for one in of_services(everything, services, session) if one.is_running or one.state == "paused"]
     if remove_orphans and session.project is not None:
         await together(stop_and_remove(session, one) for one in orphaned(session.project, everything))
         found = [one for one in found if one.service in session.project.all_services()]
-    if not found:
-        raise ComposeError("no container to kill")
     await together(
         session.step(
             f"Container {one.name}", "Killing", "Killed", container_requests.kill(one.id, signal=signal or "SIGKILL")
         )
         for one in found
     )
+    return bool(found)
 
 
 async def pause(session: ProjectSession, services: Sequence[str], *, resume: bool = False) -> None:

@@ -48,7 +48,7 @@ def remove(invocation: Invocation) -> int:
             return
         names = ", ".join(one.name for one in stopped)
         if options.force:
-            sys.stderr.write(f"Going to remove {names}\n")
+            sys.stdout.write(f"Going to remove {names}\n")
         if not options.force and not session.dry_run and not confirm(f"Going to remove {names}"):
             return
         await lifecycle.remove(session, stopped, volumes=options.volumes)

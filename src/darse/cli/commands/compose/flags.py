@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from darse.cli import lean_imports
-from darse.cli.command_line.flags import Command, Flag, listing, number, string, switch
+from darse.cli.command_line.flags import Command, Flag, Options, listing, number, string, switch
 from darse.cli.command_line.invocation import Invocation
+from darse.cli.errors import CliError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ GROUP = Command(
 )
 
 
+_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 DRY_RUN: Flag = switch("dry-run", "Execute command in dry run mode")
 
 
@@ -63,6 +65,16 @@ def deferred(module: str, name: str, *, uses_asyncio: bool = True) -> Callable[[
     return function
 
 
+def wanted_progress(group: Options | None) -> str:
+    """The form of progress that is asked for. Raises CliError."""
+    import os
+
+    form = (group.progress if group is not None else "") or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
+    if form not in _PROGRESS:
+        raise CliError(f'unsupported --progress value "{form}"')
+    return str(form)
+
+
 def project_files(invocation: Invocation) -> ProjectFiles:
     """The project that a command line means. Raises ComposeError."""
     import os
@@ -71,6 +83,7 @@ def project_files(invocation: Invocation) -> ProjectFiles:
     from darse.compose.project import ProjectFiles, ProjectOptions
 
     given = invocation.group_options
+    wanted_progress(given)
     options = (
         ProjectOptions()
         if given is None

@@ -58,12 +58,15 @@ def restart(invocation: Invocation) -> int:
 def kill(invocation: Invocation) -> int:
     """Send a signal."""
     options = invocation.options
-    return _run(
-        invocation,
-        lambda session: lifecycle.kill(
+
+    async def operation(session: ProjectSession) -> None:
+        found = await lifecycle.kill(
             session, invocation.arguments, signal=options.signal, remove_orphans=options.remove_orphans
-        ),
-    )
+        )
+        if not found:
+            sys.stderr.write("no container to kill\n")
+
+    return _run(invocation, operation)
 
 
 def pause(invocation: Invocation) -> int:

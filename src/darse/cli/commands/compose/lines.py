@@ -27,20 +27,23 @@ class LinePrinter:
         prefix: bool = True,
         timestamps: bool = False,
         colours: bool = False,
+        one_stream: bool = False,
     ) -> None:
+        """With `one_stream` what containers print on their standard errors goes to standard output, too."""
         self._project = project
         self._prefix = prefix
         self._timestamps = timestamps
         self._with_colours = colours
+        self._one_stream = one_stream
         self._colours: dict[str, str] = {}
         self._width = max((len(short_name(project, name)) for name in names), default=0)
 
     def show(self, line: LogLine) -> None:
-        """Print a line on the stream that it came from."""
+        """Print a line on the stream that it came from, or on standard output."""
         text = line.text
         if self._timestamps:
             text = line.stamp.encode() + b" " + text
-        write_all(1 if line.stream == 1 else 2, self._head(line) + text + b"\n")
+        write_all(1 if line.stream == 1 or self._one_stream else 2, self._head(line) + text + b"\n")
 
     def _head(self, line: LogLine) -> bytes:
         if not self._prefix:

@@ -281,6 +281,8 @@ def top(invocation: Invocation) -> int:
         for process in answer["Processes"] or ():
             service, index = one["Labels"].get(labels.SERVICE, ""), one["Labels"].get(labels.NUMBER, "")
             rows.append((service, index or "-", dict(zip(answer["Titles"], process, strict=False))))
+    if not found:
+        return 0
     lines = ["\t".join(["SERVICE", "#", *titles])]
     for service, index, cells in rows:
         lines.append("\t".join([service, index, *(cells.get(title, "-") for title in titles)]))
@@ -306,7 +308,8 @@ def port(invocation: Invocation) -> int:
     there = ", ".join(
         f"{binding['PublicPort']}/{binding['Type']}" for binding in one["Ports"] or () if binding.get("PublicPort")
     )
-    raise CliError(f"no port {private}/{options.protocol} for container {one['Names'][0].removeprefix('/')}: {there}")
+    others = f": {there}" if there else ""
+    raise CliError(f"no port {private}/{options.protocol} for container {one['Names'][0].removeprefix('/')}{others}")
 
 
 def chosen(

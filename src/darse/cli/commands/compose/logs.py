@@ -30,6 +30,7 @@ def logs(invocation: Invocation) -> int:
             prefix=not options.no_log_prefix,
             timestamps=options.timestamps,
             colours=not options.no_color and uses_colours(invocation, 1),
+            one_stream=True,  # as docker compose, unlike `docker logs`: `compose logs | grep` finds errors
         )
         # Where the past ends and what comes begins is a time of the engine's clock.
         now = (await session.client.do(system_requests.info())).SystemTime if options.follow else ""

@@ -9,6 +9,7 @@ import sys
 import time
 
 from darse.cli.command_line.invocation import Invocation
+from darse.cli.commands.compose.flags import wanted_progress
 from darse.cli.errors import CliError
 from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-_PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 _ANSI = ("auto", "always", "never")
 
 _INTERVAL = 0.1
@@ -192,9 +192,7 @@ def uses_colours(invocation: Invocation, descriptor: int) -> bool:
 def chosen_progress(invocation: Invocation) -> PlainProgress | QuietProgress | LiveProgress:
     """The form of progress that was asked for, or that standard error can show. Raises CliError."""
     group = invocation.group_options
-    form = (group.progress if group is not None else "") or os.environ.get("COMPOSE_PROGRESS", "") or "auto"
-    if form not in _PROGRESS:
-        raise CliError(f'unsupported --progress value "{form}"')
+    form = wanted_progress(group)
     dry_run = is_dry_run(invocation)
     if form == "quiet":
         return QuietProgress()

@@ -268,6 +268,9 @@ def create(invocation: Invocation) -> int:
 
 def scale(invocation: Invocation) -> int:
     """Give services so many containers."""
+    for text in invocation.arguments:
+        if "=" not in text:
+            raise CliError(f"invalid scale specifier: {text}")
     names = [text.partition("=")[0] for text in invocation.arguments]
     project = load(invocation, names, without_dependencies=invocation.options.no_deps)
     _scale(project, invocation.arguments)
