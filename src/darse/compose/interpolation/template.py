@@ -12,6 +12,8 @@ from collections.abc import Callable
 Lookup = Callable[[str], "str | None"]
 
 _NAME = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*", re.ASCII)
+# More than the kernel takes for a variable of a process; variables of variables double with each line.
+_LONGEST = 1 << 20
 _OPERATOR = re.compile(r":?[-?+]")
 
 
@@ -23,17 +25,24 @@ class MissingVariable(ValueError):
     """A variable that `?` requires has no value."""
 
 
+class TooLong(MissingVariable):
+    """What variables make of a text is longer than anything takes it."""
+
+
 def substitute(text: str, lookup: Lookup, unset: Callable[[str], None]) -> str:
     """Replace the variables of a text.
 
     `lookup` returns None for a variable that is not set; `unset` is called with the name of each such variable for
-    which the text has no word instead. Raises InvalidTemplate, MissingVariable.
+    which the text has no word instead. Raises InvalidTemplate, MissingVariable, TooLong.
     """
     if "$" not in text:
         return text
     parts: list[str] = []
-    position = 0
+    position = length = 0
     while (dollar := text.find("$", position)) >= 0:
+        length += len(parts[-1]) if parts else 0
+        if length > _LONGEST:
+            raise TooLong("its variables make it longer than 1 MiB")
         parts.append(text[position:dollar])
         following = text[dollar + 1 : dollar + 2]
         if following == "$":

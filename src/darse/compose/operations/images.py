@@ -49,7 +49,7 @@ async def _inspect(session: ProjectSession, image: str) -> ImageFacts | None:
     except ApiError as error:
         if error.http_status == _NOT_FOUND:
             return None
-        raise
+        raise ComposeError(f"unable to get image {image!r}: {error}") from error
     return ImageFacts(found.Id, tuple(getattr(found.Config, "Volumes", None) or ()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from darse.compose.interpolation.template import InvalidTemplate, MissingVariable, substitute, variables
+from darse.compose.interpolation.template import InvalidTemplate, MissingVariable, TooLong, substitute, variables
 
 _SET = {"SET": "value", "EMPTY": "", "_under1": "u"}
 
@@ -95,3 +95,15 @@ def test_a_brace_that_does_not_end_has_no_variables() -> None:
     for text in ("${A", "${}", "${1}"):
         with pytest.raises(InvalidTemplate):
             variables(text)
+
+
+def test_variables_of_variables_end_before_they_fill_the_memory() -> None:
+    known = {"A": "x" * 1000}
+
+    def grow() -> None:
+        for _ in range(40):
+            known["A"] = substitute("$A${A}${NONE:-$A}$A", known.get, lambda _: None)
+
+    with pytest.raises(TooLong):
+        grow()
+    assert len(known["A"]) < 8 << 20

@@ -65,7 +65,7 @@ def deferred(module: str, name: str, *, uses_asyncio: bool = True) -> Callable[[
     return function
 
 
-def wanted_progress(group: Options | None) -> str:
+def requested_progress(group: Options | None) -> str:
     """The form of progress that is asked for. Raises CliError."""
     import os
 
@@ -83,7 +83,7 @@ def project_files(invocation: Invocation) -> ProjectFiles:
     from darse.compose.project import ProjectFiles, ProjectOptions
 
     given = invocation.group_options
-    wanted_progress(given)
+    requested_progress(given)
     options = (
         ProjectOptions()
         if given is None

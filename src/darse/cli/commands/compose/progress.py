@@ -9,7 +9,7 @@ import sys
 import time
 
 from darse.cli.command_line.invocation import Invocation
-from darse.cli.commands.compose.flags import wanted_progress
+from darse.cli.commands.compose.flags import requested_progress
 from darse.cli.errors import CliError
 from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
@@ -192,7 +192,7 @@ def uses_colours(invocation: Invocation, descriptor: int) -> bool:
 def chosen_progress(invocation: Invocation) -> PlainProgress | QuietProgress | LiveProgress:
     """The form of progress that was asked for, or that standard error can show. Raises CliError."""
     group = invocation.group_options
-    form = wanted_progress(group)
+    form = requested_progress(group)
     dry_run = is_dry_run(invocation)
     if form == "quiet":
         return QuietProgress()
