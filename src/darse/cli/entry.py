@@ -233,7 +233,7 @@ def _group(name: str, group: Command | None = None) -> int:
     usage, summary = ("COMMAND", summary) if group is None else (group.usage, group.summary)
     lines = ["", f"Usage:  darse {name} {usage}", "", summary, ""]
     if group is not None:
-        lines += ["Options:", *flag_lines(group.flags), ""]
+        lines += ["Options:", *flag_lines([flag for flag in group.flags if not flag.hidden]), ""]
     commands = sorted((path, entry) for path, entry in index.COMMANDS.items() if not entry.hidden)
     prefix = f"{name} "
     shown = {path.removeprefix(prefix): one.summary for path, one in commands if path.startswith(prefix)}
