@@ -1,6 +1,15 @@
 """gRPC on connections that somebody else has opened."""
 
-from darse.buildkit.transport.calling import TransportChannel
+from darse.buildkit.transport.calling import TransportChannel, message_run
 from darse.buildkit.transport.serving import ServiceProtocol, Servicer, request_of, service_protocol
+from darse.buildkit.transport.stream_buffer import MessageRun
 
-__all__ = ["ServiceProtocol", "Servicer", "TransportChannel", "request_of", "service_protocol"]
+__all__ = [
+    "MessageRun",
+    "ServiceProtocol",
+    "Servicer",
+    "TransportChannel",
+    "message_run",
+    "request_of",
+    "service_protocol",
+]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
-from grpclib.client import Channel, Handler
+from grpclib.client import Channel, Handler, Stream
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.protocol import H2Protocol
 
 from darse.buildkit.transport.connection import BoundedProtocol
 from darse.buildkit.transport.status import DetailsCodec
+from darse.buildkit.transport.stream_buffer import MessageRun, StreamBuffer
 
 
 class TransportChannel(Channel):
@@ -40,3 +42,17 @@ class TransportChannel(Channel):
         if self._protocol is not None:
             super().close()
             self._protocol = None
+
+
+async def message_run(stream: Stream[Any, Any], first: int) -> MessageRun:
+    """The next messages of an answer that are here, as far as each begins with a byte; waits for one.
+
+    They are not decoded. Where there is none, the next message begins otherwise, is too large, or is the end: it is
+    `recv_message` that says which.
+    """
+    if not stream._recv_initial_metadata_done:
+        await stream.recv_initial_metadata()
+    buffer = cast(StreamBuffer, stream._stream.buffer)
+    with stream._wrapper:
+        await buffer.wait_for_message()
+    return buffer.take_messages(first)

@@ -8,13 +8,30 @@ twenty thousand files, each a message of a hundred bytes, that is a quarter of t
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable
+from typing import NamedTuple
 
 from grpclib.protocol import Buffer
 
+#: Bytes of one message, as BuildKit limits them.
+MESSAGE_LIMIT = 16 << 20
+# Whether a message is compressed, its length, and its first byte.
+_MESSAGE = struct.Struct(">BIB")
+_PREFIX_BYTES = 5
+# Of messages that are taken at once: the time of their decoding is nobody else's.
+_RUN_BYTES = 32 << 10
 _CREDIT = 16 << 10
 # What has been read is dropped from the front in steps.
 _READ_BYTES = 64 << 10
+
+
+class MessageRun(NamedTuple):
+    """Messages one behind the other, each after five bytes of gRPC's."""
+
+    data: bytes
+    starts: list[int]
+    """Where each message begins in them; it ends with the data, or five bytes before the next."""
 
 
 class StreamBuffer(Buffer):
@@ -53,6 +70,9 @@ class StreamBuffer(Buffer):
             self._settle(self._owed)
             self._changed.clear()
             await self._changed.wait()
+        return self._take(size)
+
+    def _take(self, size: int) -> bytes:
         end = self._start + size
         data = bytes(memoryview(self._data)[self._start : end])
         self._start = end
@@ -62,6 +82,34 @@ class StreamBuffer(Buffer):
         # At the end of the data also padding is read.
         self._settle(min(self._due + size, self._owed) if self._data else self._owed)
         return data
+
+    async def wait_for_message(self) -> None:
+        """Return when a whole message is here, or none can be waited for: at the end, or where it is too large."""
+        while True:
+            there = len(self._data) - self._start
+            if there >= _PREFIX_BYTES:
+                length = int.from_bytes(self._data[self._start + 1 : self._start + _PREFIX_BYTES])
+                if length > MESSAGE_LIMIT or there >= _PREFIX_BYTES + length:
+                    return
+            if self._is_over:
+                return
+            self._settle(self._owed)
+            self._changed.clear()
+            await self._changed.wait()
+
+    def take_messages(self, first: int) -> MessageRun:
+        """Take the whole messages that are here, as far as each begins with a byte."""
+        data, starts, origin = self._data, list[int](), self._start
+        at, unpack = origin, _MESSAGE.unpack_from
+        end = min(len(data), origin + _RUN_BYTES)
+        while end - at >= _MESSAGE.size:
+            compressed, length, kind = unpack(data, at)
+            start = at + _PREFIX_BYTES
+            if kind != first or compressed or not length or start + length > len(data):
+                break
+            starts.append(start - origin)
+            at = start + length
+        return MessageRun(self._take(at - origin) if starts else b"", starts)
 
     def _settle(self, due: int) -> None:
         self._due = due

@@ -18,9 +18,9 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from grpclib.server import Stream
 
 from darse.buildkit.services.health import HealthService
-from darse.buildkit.transport import TransportChannel, service_protocol
-from darse.buildkit.transport.connection import MESSAGE_LIMIT
+from darse.buildkit.transport import TransportChannel, connection, service_protocol
 from darse.buildkit.transport.serving import ServiceProtocol
+from darse.buildkit.transport.stream_buffer import MESSAGE_LIMIT
 from darse.buildkit.wire.filesync_grpc import FileSendBase, FileSendStub
 from darse.buildkit.wire.filesync_pb2 import BytesMessage
 from darse.buildkit.wire.health_grpc import HealthStub
@@ -207,3 +207,86 @@ async def test_calls_that_are_reset_at_once_leave_the_connection_its_window(serv
             await client.receive()
     assert not served.protocol.handler._waiting
     assert len(served.protocol.processor.streams) == 1
+
+
+class ByNetwork:
+    """A server's connection over TCP, and a peer's end of it that does not read yet."""
+
+    def __init__(self, protocol: ServiceProtocol, peer: socket.socket) -> None:
+        self.protocol = protocol
+        self.peer = peer
+
+
+@pytest.fixture
+async def over_tcp() -> AsyncIterator[ByNetwork]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    peer = socket.create_connection(listening.getsockname())
+    accepted, _ = listening.accept()
+    listening.close()
+    protocol = service_protocol([HealthService()])
+    protocol.serve(await transport_of(accepted))
+    peer.setblocking(False)
+    yield ByNetwork(protocol, peer)
+    peer.close()
+    async with asyncio.timeout(10):
+        await protocol.ended()
+
+
+BEGIN = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+PING_OF_SIX_BYTES = b"\0\0\6\6\0\0\0\0\0" + bytes(6)
+
+
+async def frames_until_end(peer: socket.socket) -> list[tuple[int, bytes]]:
+    """The kinds and contents of what has come. Raises ConnectionResetError."""
+    loop, data = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(10):
+        while piece := await loop.sock_recv(peer, 1 << 16):
+            data += piece
+    found = []
+    while data:
+        length = int.from_bytes(data[:3])
+        found.append((data[3], data[9 : 9 + length]))
+        data = data[9 + length :]
+    return found
+
+
+async def test_who_sends_on_behind_a_fault_sees_why_the_connection_ends(over_tcp: ByNetwork) -> None:
+    """What comes after the fault is not read by HTTP/2; left unread, it has TCP throw the reason away."""
+    loop, behind = asyncio.get_running_loop(), b"\0\0\x08\6\0\0\0\0\0" + bytes(8)
+    await loop.sock_sendall(over_tcp.peer, BEGIN + PING_OF_SIX_BYTES + behind)
+    async with asyncio.timeout(10):
+        while not over_tcp.protocol.connection.is_closing():
+            await asyncio.sleep(0)
+    # It is over for the engine, and the peer does not know: what it sends must not come upon a closed socket.
+    for _ in range(20):
+        await loop.sock_sendall(over_tcp.peer, behind * 10)
+        await asyncio.sleep(0)
+    *_, (kind, content) = await frames_until_end(over_tcp.peer)
+    assert (kind, content[4:8]) == (7, b"\0\0\0\6")  # GOAWAY: FRAME_SIZE_ERROR
+    assert not over_tcp.protocol.lost.is_set()
+
+
+async def test_what_is_sent_behind_a_fault_without_end_is_not_read_for_ever(over_tcp: ByNetwork) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(over_tcp.peer, BEGIN + PING_OF_SIX_BYTES)
+
+    async def send() -> None:
+        while True:
+            await loop.sock_sendall(over_tcp.peer, bytes(1 << 16))
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(send(), 10)
+
+
+async def test_who_stays_behind_a_fault_is_left(over_tcp: ByNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_DISCARD_SECONDS", 0.05)
+    await asyncio.get_running_loop().sock_sendall(over_tcp.peer, BEGIN + PING_OF_SIX_BYTES)
+    async with asyncio.timeout(10):
+        await over_tcp.protocol.ended()
+
+
+async def test_a_frame_that_is_too_long_is_refused_by_its_length(over_tcp: ByNetwork) -> None:
+    frame = b"\xff\xff\xff\0\0\0\0\0\1"
+    await asyncio.get_running_loop().sock_sendall(over_tcp.peer, BEGIN + frame)
+    *_, (kind, content) = await frames_until_end(over_tcp.peer)
+    assert (kind, content[4:8]) == (7, b"\0\0\0\6")

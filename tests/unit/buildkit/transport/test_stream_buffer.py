@@ -70,3 +70,48 @@ async def test_what_is_not_read_is_owed() -> None:
     await buffer.read(20_000)
     assert given == [20_000]
     assert buffer.unacked_size() == 30_000
+
+
+def message(content: bytes) -> bytes:
+    return b"\0" + len(content).to_bytes(4) + content
+
+
+async def test_messages_that_begin_alike_are_taken_at_once_and_paid_for() -> None:
+    given: list[int] = []
+    buffer = StreamBuffer(given.append)
+    contents = [b"a" + bytes(number % 90) for number in range(1000)]
+    sent = b"".join(map(message, contents)) + message(b"") + message(b"a")
+    found: list[bytes] = []
+
+    async def take() -> None:
+        while True:
+            await buffer.wait_for_message()
+            data, starts = buffer.take_messages(ord("a"))
+            if not starts:
+                return
+            ends = [*(start - 5 for start in starts[1:]), len(data)]
+            found.extend(data[start:end] for start, end in zip(starts, ends, strict=True))
+
+    taking = asyncio.create_task(take())
+    for start in range(0, len(sent), 777):
+        piece = sent[start : start + 777]
+        buffer.add(piece, len(piece))
+        await asyncio.sleep(0)
+    await taking
+    assert found == contents
+    # Neither the empty message nor what is behind it.
+    assert await buffer.read(5) == message(b"")
+    assert await buffer.read(6) == message(b"a")
+    assert sum(given) + buffer.unacked_size() == len(sent)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"\0\xff\xff\xff\xffa", b"\1\0\0\0\1a", b"\0\0\0\0\1b", b"\0\0\0\0\2a"], ids=repr
+)
+async def test_of_what_is_no_such_message_nothing_is_taken(sent: bytes) -> None:
+    buffer = StreamBuffer(lambda _: None)
+    buffer.add(sent, len(sent))
+    buffer.eof()
+    await asyncio.wait_for(buffer.wait_for_message(), 10)
+    assert buffer.take_messages(ord("a")) == (b"", [])
+    assert buffer.unacked_size() == len(sent)
