@@ -20,8 +20,10 @@ import logging
 import os
 import re
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -64,6 +66,17 @@ class AboutTree(msgspec.Struct, frozen=True):
     """Of a tree that came as an archive, what this began with: see `darse.build.context.known_archives`."""
 
 
+class SentAs(NamedTuple):
+    """How the list of a tree came from its client: what comes so again need not be read."""
+
+    digest: bytes
+    """SHA-256 of the messages."""
+    timed: Sequence[int] = ()
+    small: Sequence[int] = ()
+    """Numbers of files that are chosen from where a client has to show some: see
+    `darse.buildkit.sessions.same_lists`."""
+
+
 class KeptTree:
     """One complete tree; a `HeldTree` for those who hold it."""
 
@@ -77,6 +90,8 @@ class KeptTree:
         self.uses = 0
         self.holders = 0
         self.is_replaced = False
+        self.sent_as: SentAs | None = None
+        """Where it is known: it is not written down."""
         self._known: KnownContents | None = None
         self._dockerfile: bytes | None = None
         self._digests: dict[Selector, asyncio.Task[str]] = {}

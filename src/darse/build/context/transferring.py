@@ -83,6 +83,9 @@ class _Transfer:
     async def _run(self) -> KeptTree:
         (self._work / "made").mkdir(mode=0o700)
         await self._receive_list()
+        if self._kept is not None and self._kept.about.digest == self._digest:
+            self._trees.hold(self._kept)
+            return self._kept
         found = await executors.storage.run(self._compare, self._kept)
         if not found.changes and self._kept is not None:
             self._trees.hold(self._kept)

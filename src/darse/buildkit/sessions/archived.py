@@ -15,6 +15,7 @@ from grpclib.client import Stream
 from darse.archive.headers import END, entry_headers
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from darse.build.errors import BuildError
+from darse.buildkit.sessions.lists import SentList, list_runs, next_packet
 from darse.buildkit.sessions.packets import (
     GO_CHARACTER,
     GO_DEVICE,
@@ -24,8 +25,6 @@ from darse.buildkit.sessions.packets import (
     GO_TYPES,
     DirectoryPatterns,
     has_content,
-    listed_entries,
-    next_packet,
     opened_directory,
     permissions,
 )
@@ -33,7 +32,7 @@ from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
 
-#: Of one directory: entries, and bytes of their paths, in memory until all are known.
+#: Of one directory: entries, and bytes of the packets that list them, in memory until all are known.
 MOST_ENTRIES, MOST_BYTES = 1_000_000, 256 << 20
 # What is asked for ahead: files, and bytes.
 _WINDOW_FILES, _WINDOW_BYTES = 64, 1 << 20
@@ -64,18 +63,13 @@ async def archived(stream: Stream[Any, Any], entries: Sequence[Stat]) -> AsyncGe
     yield bytes(piece) + END
 
 
-async def listed(stream: Stream[Any, Any]) -> list[Stat]:
+async def listed(stream: Stream[Any, Any]) -> SentList:
     """What the client has. Raises BuildError where it is too much."""
-    entries: list[Stat] = []
-    room = MOST_BYTES
-    async for one in listed_entries(stream):
-        room -= len(one.path) + len(one.linkname)
-        if one.xattrs:
-            room -= sum(len(key) + len(value) for key, value in one.xattrs.items())
-        if len(entries) >= MOST_ENTRIES or room < 0:
-            raise BuildError(f"the context has more than {MOST_ENTRIES} entries, or too long names")
-        entries.append(one)
-    return entries
+    found = SentList()
+    await found.receive(list_runs(stream), MOST_ENTRIES, MOST_BYTES)
+    if not found.is_complete:
+        raise BuildError(f"the context has more than {MOST_ENTRIES} entries, or too long names")
+    return found
 
 
 def check_entries(entries: Iterable[Stat]) -> None:

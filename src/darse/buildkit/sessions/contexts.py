@@ -17,13 +17,15 @@ from typing import Any
 import msgspec
 
 from darse.build.context.content_digest import KnownContents
+from darse.build.context.kept_trees import SentAs
 from darse.build.context.known_archives import KnownArchives
 from darse.build.context.local import ReceivedContexts
 from darse.build.context.transferring import Transfers
 from darse.build.graph import LocalSource
 from darse.build.ignore import clean
-from darse.buildkit.sessions.archived import archived, listed
+from darse.buildkit.sessions.archived import MOST_ENTRIES, archived, listed
 from darse.buildkit.sessions.documents import NotInMemory, received_documents
+from darse.buildkit.sessions.lists import SentList, list_runs
 from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory
 from darse.buildkit.sessions.parts import NotInPart, PartialDirectory, tree_keys
 from darse.buildkit.sessions.pool import ClientSession, SessionPool
@@ -31,6 +33,8 @@ from darse.buildkit.sessions.same_lists import LEAST_ENTRIES, NotTheSame, receiv
 from darse.core import executors
 
 _METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
+# Bytes of a list that is kept as it comes, to see whether it is the one before; of longer ones, entry by entry.
+_MOST_KEPT_LIST = 16 << 20
 # Directories whose documents are in memory for one build.
 _MOST_DOCUMENTS = 8
 
@@ -176,8 +180,15 @@ class SessionContexts:
         """Receive what was not sent before. Raises BuildError, and NotInPart."""
         key, directory = tree_keys(session.shared_key, operation)
         async with opened_directory(session, patterns) as stream:
-            source = PartialDirectory(stream)
-            tree = await self._held.enter_async_context(self._trees.received(key, source, like=directory))
+            listed = SentList()
+            await listed.receive(list_runs(stream), MOST_ENTRIES, _MOST_KEPT_LIST)
+            sent_as = SentAs(listed.digest()) if listed.is_complete else None
+            kept = self._trees.trees.find(key)
+            is_known = kept is not None and sent_as is not None and kept.sent_as == sent_as
+            known = kept.about.digest if kept is not None and is_known else ""
+            source = PartialDirectory(stream, listed)
+            tree = await self._held.enter_async_context(self._trees.received(key, source, known, like=directory))
+            tree.sent_as = sent_as
         self.received.add_tree(name, tree)
 
     async def close(self) -> None:

@@ -7,11 +7,11 @@ so it needs no confined process.
 from __future__ import annotations
 
 from darse.buildkit.sessions.archived import FileTransfer, check_entries
+from darse.buildkit.sessions.lists import listed_entries
 from darse.buildkit.sessions.packets import (
     GO_DIRECTORY,
     DirectoryPatterns,
     has_content,
-    listed_entries,
     opened_directory,
 )
 from darse.buildkit.sessions.pool import ClientSession

@@ -91,27 +91,6 @@ async def opened_directory(session: ClientSession, patterns: DirectoryPatterns) 
         raise BuildError(f"failed to load {patterns.name}: {error.message}") from error
 
 
-async def next_packet(stream: Stream[Any, Any]) -> Any:
-    """The next one. Raises BuildError where the client says that it failed, or ends."""
-    packet = await stream.recv_message()
-    if packet is None:
-        raise BuildError("the client ended the transfer of its context before its end")
-    if packet.type == Packet.PACKET_ERR:
-        raise BuildError(f"the client failed to send its context: {packet.data.decode('utf-8', 'replace')}")
-    return packet
-
-
-async def listed_entries(stream: Stream[Any, Any]) -> AsyncIterator[Stat]:
-    """Yield what the client has: its packets up to the empty STAT. Who reads says how many are too many."""
-    while True:
-        packet = await next_packet(stream)
-        if packet.type != Packet.PACKET_STAT:
-            raise BuildError("the client sent data of a file that it was not asked for")
-        if not packet.HasField("stat"):
-            return
-        yield packet.stat
-
-
 def has_content(one: Stat) -> bool:
     """Whether an entry is a regular file whose content can be asked for."""
     return not one.mode & GO_TYPES and not one.linkname

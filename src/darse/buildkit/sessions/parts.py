@@ -11,6 +11,7 @@ already, without a trace: the next build asks for it again.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import stat
 import time
@@ -28,6 +29,7 @@ from darse.build.context.transfer import FilePiece, PieceKind
 from darse.build.context_list import MOST_ENTRIES, encode
 from darse.build.errors import BuildError
 from darse.build.graph import LocalSource
+from darse.buildkit.sessions.lists import SentList, list_runs, next_packet, run_entries
 from darse.buildkit.sessions.packets import (
     GO_CHARACTER,
     GO_DEVICE,
@@ -36,14 +38,12 @@ from darse.buildkit.sessions.packets import (
     GO_SYMLINK,
     GO_TYPES,
     has_content,
-    listed_entries,
-    next_packet,
     permissions,
 )
+from darse.buildkit.transport import MessageRun
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
 
-_PIECE = 256 * 1024
 # Files that are asked for ahead of what has come.
 _WINDOW = 64
 # Bytes beyond a file's listed size, of those that grow while they are sent; they are dropped.
@@ -83,8 +83,8 @@ def _digest(parts: Sequence[object]) -> str:
 class PartialDirectory:
     """A client's end of one transfer (`darse.build.context.transfer.ContextSource`)."""
 
-    def __init__(self, stream: Stream[Any, Any], listed: Sequence[Stat] | None = None) -> None:
-        """listed: what the client has, where all of that has come."""
+    def __init__(self, stream: Stream[Any, Any], listed: SentList | None = None) -> None:
+        """listed: what of the client's list has come already."""
         self._stream = stream
         self._listed = listed
         self._sizes = array("q")
@@ -95,19 +95,21 @@ class PartialDirectory:
 
     async def entries(self) -> AsyncIterator[bytes]:
         """See ContextSource. Raises NotInPart, too."""
-        piece = bytearray()
-        if self._listed is not None:
-            for one in self._listed:
-                piece += self._record(one)
-        else:
-            async for one in listed_entries(self._stream):
-                if len(self._sizes) >= MOST_ENTRIES:
-                    raise BuildError(f"the context has more than {MOST_ENTRIES} entries")
-                piece += self._record(one)
-                if len(piece) >= _PIECE:
-                    yield bytes(piece)
-                    piece.clear()
-        yield bytes(piece)
+        listed, self._listed = self._listed, None
+        if listed is not None:
+            for run in listed.runs():
+                yield self._records(run)
+                await asyncio.sleep(0)
+            if listed.is_complete:
+                return
+            del listed
+        async for run in list_runs(self._stream):
+            yield self._records(run)
+
+    def _records(self, run: MessageRun) -> bytes:
+        if len(self._sizes) + len(run.starts) > MOST_ENTRIES:
+            raise BuildError(f"the context has more than {MOST_ENTRIES} entries")
+        return b"".join([self._record(one) for one in run_entries(run)])
 
     def _record(self, one: Stat) -> bytes:
         if one.uid or one.gid:

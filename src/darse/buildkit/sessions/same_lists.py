@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -17,13 +18,13 @@ from typing import Any
 
 from grpclib.client import Stream
 
-from darse.build.context.kept_trees import KeptTree
+from darse.build.context.kept_trees import KeptTree, SentAs
 from darse.build.context.list_changes import CONTENT
 from darse.build.context.transferring import Transfers
 from darse.buildkit.sessions.archived import FileTransfer
+from darse.buildkit.sessions.lists import SentList
 from darse.buildkit.sessions.packets import has_content
 from darse.buildkit.sessions.parts import PartialDirectory
-from darse.buildkit.wire.stat_pb2 import Stat
 from darse.core import executors
 
 #: Entries of a list that is believed.
@@ -40,15 +41,12 @@ class NotTheSame(Exception):
 
 @asynccontextmanager
 async def received_whole(
-    stream: Stream[Any, Any], entries: Sequence[Stat], key: str, transfers: Transfers, *, anew: bool
+    stream: Stream[Any, Any], entries: SentList, key: str, transfers: Transfers, *, anew: bool
 ) -> AsyncIterator[KeptTree]:
     """The tree of a list, held for the block. anew: whatever is kept. Raises BuildError, NotInPart, and NotTheSame."""
-    digest = sha256()
-    async for piece in PartialDirectory(stream, entries).entries():
-        digest.update(piece)
     kept = None if anew else transfers.trees.find(key)
-    shown = _chosen(entries) if kept is not None and kept.about.digest == digest.hexdigest() else []
-    if kept is None or not shown:
+    sent_as = await _recognized(stream, entries, kept) if kept is not None else None
+    if kept is None or sent_as is None or not (shown := _chosen(sent_as)):
         async with transfers.received(key, PartialDirectory(stream, entries), anew=True) as tree:
             yield tree
         return
@@ -62,16 +60,38 @@ async def received_whole(
         transfers.trees.release(kept)
 
 
-def _chosen(entries: Sequence[Stat]) -> list[int]:
+async def _recognized(stream: Stream[Any, Any], entries: SentList, kept: KeptTree) -> SentAs | None:
+    """A tree's list as it was sent, where it is this one."""
+    digest = entries.digest()
+    if kept.sent_as is None or kept.sent_as.digest != digest:
+        listed = sha256()
+        async for piece in PartialDirectory(stream, entries).entries():
+            listed.update(piece)
+        if kept.about.digest != listed.hexdigest():
+            return None
+        kept.sent_as = SentAs(digest, *_candidates(entries))
+    return kept.sent_as
+
+
+def _candidates(entries: SentList) -> tuple[array[int], array[int]]:
+    """Numbers of files whose times may have been set, and of small ones."""
+    timed, small = array("I"), array("I")
+    for number, one in enumerate(entries):
+        if has_content(one):
+            if one.modTime % _SECOND == 0:
+                timed.append(number)
+            if one.size <= _SMALL:
+                small.append(number)
+    return timed, small
+
+
+def _chosen(sent_as: SentAs) -> list[int]:
     """Numbers of the files that the client has to show; none where those are too many."""
-    files = [number for number, one in enumerate(entries) if has_content(one)]
-    found = {number for number in files if entries[number].modTime % _SECOND == 0}
-    small = [number for number in files if entries[number].size <= _SMALL]
-    found.update(_chance.sample(small, min(_SAMPLE, len(small))))
+    found = {*sent_as.timed, *_chance.sample(sent_as.small, min(_SAMPLE, len(sent_as.small)))}
     return sorted(found) if len(found) <= _MOST_SHOWN else []
 
 
-async def _is_same(stream: Stream[Any, Any], entries: Sequence[Stat], shown: Sequence[int], kept: KeptTree) -> bool:
+async def _is_same(stream: Stream[Any, Any], entries: SentList, shown: Sequence[int], kept: KeptTree) -> bool:
     contents = await executors.storage.run((kept.path / "contents").read_bytes)
     transfer = FileTransfer(stream, [(number, entries[number].size) for number in shown])
     is_same = True
