@@ -161,5 +161,14 @@ def test_the_history_has_logs_and_attachments(project: Project) -> None:
     assert build in project.buildctl("debug", "histories").stdout
     logs = project.buildctl("debug", "logs", build)
     assert "said by a step" in logs.stdout + logs.stderr
+    # Pinned builds stay where others go.
+    project.build("--no-cache", "--ref-file", str(reference))
+    pinned = reference.read_text()
+    project.buildctl("debug", "ctl", "--pin", pinned)
     project.buildctl("prune-histories")
-    assert build not in project.buildctl("debug", "histories").stdout
+    listed = project.buildctl("debug", "histories").stdout
+    assert build not in listed
+    assert "*" in next(line for line in listed.splitlines() if pinned in line)
+    project.buildctl("debug", "ctl", "--unpin", pinned)
+    project.buildctl("prune-histories")
+    assert pinned not in project.buildctl("debug", "histories").stdout

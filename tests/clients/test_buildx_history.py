@@ -115,3 +115,24 @@ def test_builds_are_filtered(project: Project) -> None:
     assert listed("status=completed", "startedAt>1h") == {built}
     assert listed(f"ref={failed}") == {failed}
     assert listed("startedAt<1h") == set()
+
+
+def test_a_build_has_its_trace(project: Project) -> None:
+    if "trace" not in project.docker("buildx", "history", "--help").ok().out:
+        pytest.skip("this buildx has no history trace")
+    project.write(f"FROM {BASE}\nRUN echo traced\nRUN false\n")
+    assert project.build("--no-cache").status == 1
+    build = reference(project)
+    shown = project.docker("buildx", "history", "trace", build).ok().out
+    (trace,) = json.loads(shown)["data"]
+    spans = {one["operationName"]: one for one in trace["spans"]}
+    root = spans["build"]
+    step, failed = (next(spans[name] for name in spans if text in name) for text in ("RUN echo traced", "RUN false"))
+    for one in (step, failed):
+        (above,) = one["references"]
+        assert (above["traceID"], above["spanID"]) == (root["traceID"], root["spanID"])
+        assert root["startTime"] <= one["startTime"] <= root["startTime"] + root["duration"]
+        assert one["duration"] > 0
+    assert {process["serviceName"] for process in trace["processes"].values()} == {"darsed"}
+    assert {"key": "error", "type": "bool", "value": True} in failed["tags"]
+    assert {"key": "error", "type": "bool", "value": True} not in step["tags"]

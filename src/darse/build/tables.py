@@ -33,5 +33,6 @@ SCHEMA = Schema(
         );
         CREATE INDEX build_blobs_digest ON build_blobs (digest)
         """,
+        "CREATE TABLE build_pins (build TEXT PRIMARY KEY) WITHOUT ROWID",
     ),
 )

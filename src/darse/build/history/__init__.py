@@ -9,6 +9,7 @@ changes    which files of a source changed, as far as both its trees are still t
 """
 
 from darse.build.history.attachments import AttachmentCollector, Attachments
+from darse.build.history.recorder import BuildRecorder
 from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord, StepState
 from darse.build.history.service import BuildHistoryService, ExplainedStep, Explanation
 from darse.build.history.store import BuildHistory
@@ -19,6 +20,7 @@ __all__ = [
     "BuildHistory",
     "BuildHistoryService",
     "BuildRecord",
+    "BuildRecorder",
     "BuildState",
     "BuildSummary",
     "ExplainedStep",

@@ -4,6 +4,7 @@
     error         why it failed, with the places in the Dockerfile
     result        the manifest, or the index, that it came to
     attestation   the provenance of a platform's result
+    trace         its steps as spans
 
 Blobs are kept with the build, and go with it: what it came to may be gone from the image store long before.
 """
@@ -117,7 +118,7 @@ class AttachmentStore:
     def sweep(self) -> None:
         """Remove those of builds that are forgotten."""
         with self._state.transaction(durable=False) as connection:
-            for table in ("build_attachments", "build_blobs"):
+            for table in ("build_attachments", "build_blobs", "build_pins"):
                 connection.execute(f"DELETE FROM {table} WHERE build NOT IN (SELECT id FROM build_history)")  # noqa: S608
 
     def of(self, build: str) -> Attachments:

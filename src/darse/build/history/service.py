@@ -97,6 +97,15 @@ class BuildHistoryService:
         self._history.remove(identifier)
         self._tell()
 
+    def pin(self, identifier: str, *, pinned: bool) -> None:
+        """Keep a build that has ended until it is removed, or no more. Raises NotFound."""
+        if self._history.pin(identifier, pinned=pinned):
+            self._tell()
+
+    def pinned(self) -> frozenset[str]:
+        """The ids of builds that are kept so."""
+        return self._history.pinned()
+
     def summaries(self) -> list[BuildSummary]:
         """All builds, the newest first."""
         running = [recorder.running() for recorder in reversed(self._running.values())]

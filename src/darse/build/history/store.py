@@ -30,7 +30,7 @@ class BuildHistory:
         self.attachments = AttachmentStore(state)
 
     def add(self, record: BuildRecord, logs: Sequence[StepLog], collected: AttachmentCollector | None = None) -> None:
-        """Keep a build, and forget the oldest of too many."""
+        """Keep a build, and forget the oldest of too many; those that are pinned are not counted."""
         row = (
             record.summary.id,
             msgspec.json.encode(record.summary),
@@ -40,8 +40,9 @@ class BuildHistory:
         with self._state.transaction(durable=False) as connection:
             connection.execute("INSERT INTO build_history (id, summary, steps, log) VALUES (?, ?, ?, ?)", row)
             connection.execute(
-                "DELETE FROM build_history WHERE sequence <= "
-                "(SELECT sequence FROM build_history ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
+                "DELETE FROM build_history WHERE id NOT IN (SELECT build FROM build_pins) AND sequence <= "
+                "(SELECT sequence FROM build_history WHERE id NOT IN (SELECT build FROM build_pins) "
+                "ORDER BY sequence DESC LIMIT 1 OFFSET ?)",
                 (self._most,),
             )
             if collected is not None:
@@ -54,6 +55,20 @@ class BuildHistory:
             if not connection.execute("DELETE FROM build_history WHERE id = ?", (identifier,)).rowcount:
                 raise _unknown(identifier)
             self.attachments.sweep()
+
+    def pin(self, identifier: str, *, pinned: bool) -> bool:
+        """Keep a build however many come after it, or no more; whether that changes anything. Raises NotFound."""
+        with self._state.transaction(durable=False) as connection:
+            if not connection.execute("SELECT 1 FROM build_history WHERE id = ?", (identifier,)).fetchone():
+                raise _unknown(identifier)
+            change = (
+                "INSERT OR IGNORE INTO build_pins VALUES (?)" if pinned else "DELETE FROM build_pins WHERE build = ?"
+            )
+            return bool(connection.execute(change, (identifier,)).rowcount)
+
+    def pinned(self) -> frozenset[str]:
+        """The ids of builds that are kept until somebody removes them."""
+        return frozenset(str(build) for (build,) in self._state.rows("SELECT build FROM build_pins"))
 
     def has(self, identifier: str) -> bool:
         """Whether a build is remembered by this id."""

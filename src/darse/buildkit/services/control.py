@@ -128,7 +128,7 @@ class ControlService(ControlBase):
         history = self._service.history
         with as_status():
             filters = HistoryFilters(request.Filter)
-        shown: dict[str, BuildState] = {}
+        shown: dict[str, tuple[BuildState, bool]] = {}
         while True:
             changed = history.changed
             with as_status():
@@ -139,22 +139,24 @@ class ControlService(ControlBase):
                     and (not request.ActiveOnly or one.state is BuildState.RUNNING)
                     and filters.matches(one, history.collected(one).attributes)
                 ]
+            pinned = history.pinned()
             for one in found[: request.Limit or None]:
-                if shown.get(one.id) is not one.state:
-                    shown[one.id] = one.state
-                    await stream.send_message(history_event(one, history.collected(one)))
+                now = (one.state, one.id in pinned)
+                if shown.get(one.id) != now:
+                    shown[one.id] = now
+                    await stream.send_message(history_event(one, history.collected(one), pinned=one.id in pinned))
             if request.EarlyExit:
                 return
             await changed.wait()
 
     async def UpdateBuildHistory(self, stream: Stream[Any, Any]) -> None:
-        """Forget a build."""
+        """Forget a build, pinned or not; or pin it, or no more. What belongs to one that has ended is all there."""
         request = await request_of(stream)
-        if request.Pinned:
-            raise not_implemented("UpdateBuildHistory with a pin")
         with as_status():
             if request.Delete:
                 self._service.history.remove(request.Ref)
+            elif not request.Finalize:
+                self._service.history.pin(request.Ref, pinned=request.Pinned)
         await stream.send_message(control_pb2.UpdateBuildHistoryResponse())
 
 

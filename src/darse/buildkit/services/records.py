@@ -56,7 +56,9 @@ def status_messages(record: BuildRecord, logs: Sequence[StepLog]) -> Iterator[co
         yield control_pb2.StatusResponse(vertexes=[vertex])
 
 
-def history_event(build: BuildSummary, collected: Attachments) -> control_pb2.BuildHistoryEvent:
+def history_event(
+    build: BuildSummary, collected: Attachments, *, pinned: bool = False
+) -> control_pb2.BuildHistoryEvent:
     """A build that runs, or one that has ended, with what belongs to it."""
     attributes = {"filename": build.dockerfile, "target": build.target, "context": build.remote}
     record = control_pb2.BuildHistoryRecord(
@@ -65,6 +67,7 @@ def history_event(build: BuildSummary, collected: Attachments) -> control_pb2.Bu
         FrontendAttrs={**{name: value for name, value in attributes.items() if value}, **collected.attributes},
         CreatedAt=timestamp(build.begun_ns),
         ExporterResponse=collected.response or ({"image.name": ",".join(build.names)} if build.names else {}),
+        pinned=pinned,
         numTotalSteps=build.steps,
         numCachedSteps=build.cached,
         numCompletedSteps=build.steps if build.state is BuildState.BUILT else build.cached,
@@ -87,6 +90,8 @@ def _attach(record: control_pb2.BuildHistoryRecord, one: BuildAttachment) -> Non
     match one.kind:
         case "logs":
             record.logs.CopyFrom(described)
+        case "trace":
+            record.trace.CopyFrom(described)
         case "error":
             record.externalError.CopyFrom(described)
         case "result":

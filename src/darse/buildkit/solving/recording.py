@@ -10,14 +10,16 @@ from grpclib.exceptions import GRPCError
 
 from darse.build.errors import BuildError
 from darse.build.exporter import PlatformResult
-from darse.build.history import AttachmentCollector
+from darse.build.history import AttachmentCollector, BuildRecorder
 from darse.build.service import BuildService
 from darse.buildkit.errors import as_status
 from darse.buildkit.progress import ProgressLog
 from darse.buildkit.solving.client_build import ClientBuild
+from darse.buildkit.solving.traces import TRACE, trace_document
 from darse.buildkit.transport.status import status_message
 from darse.core import executors
 from darse.core.errors import EngineError
+from darse.core.spans import current_trace
 from darse.image_spec.manifests import Descriptor
 
 _STATUS = "application/vnd.googleapis.google.rpc.status+proto"
@@ -36,6 +38,16 @@ def shown_options(attributes: Mapping[str, str]) -> dict[str, str]:
 async def attach_progress(collected: AttachmentCollector, progress: ProgressLog) -> None:
     """What those have seen who followed the build: it may have printed megabytes."""
     await executors.storage.run(lambda: collected.add("logs", progress.recorded(), _PROGRESS))
+
+
+async def attach_trace(collected: AttachmentCollector, recorder: BuildRecorder) -> None:
+    """The steps, those that ran, as spans."""
+    record, trace_id = recorder.unfinished(), current_trace()
+
+    def attach() -> None:
+        collected.add("trace", trace_document(record, trace_id), TRACE)
+
+    await executors.storage.run(attach)
 
 
 def attach_error(

@@ -46,6 +46,7 @@ from darse.buildkit.solving.recording import (
     attach_error,
     attach_progress,
     attach_results,
+    attach_trace,
     shown_options,
 )
 from darse.core.errors import EngineError, InvalidParameter
@@ -105,6 +106,7 @@ class SolveRequests:
                 raise
             finally:
                 await attach_progress(collected, build.progress)
+                await attach_trace(collected, recorder)
             collected.response = told
             recorder.built(BuiltImage(exported))
         return told

@@ -53,6 +53,25 @@ def test_the_oldest_of_too_many_is_forgotten(state: State) -> None:
         history.record(build(1))
 
 
+def test_what_is_pinned_is_not_forgotten_and_not_counted(state: State) -> None:
+    history = BuildHistory(state, most=2)
+    history.add(BuildRecord(build(1), ()), [])
+    assert history.pin(build(1).id, pinned=True)
+    assert not history.pin(build(1).id, pinned=True)
+    for number in range(2, 6):
+        history.add(BuildRecord(build(number), ()), [])
+    assert [one.begun_ns for one in history.summaries()] == [50, 40, 10]
+    assert history.pinned() == {build(1).id}
+    assert history.pin(build(1).id, pinned=False)
+    history.add(BuildRecord(build(6), ()), [])
+    assert [one.begun_ns for one in history.summaries()] == [60, 50]
+    history.pin(build(6).id, pinned=True)
+    history.remove(build(6).id)
+    assert history.pinned() == frozenset()
+    with pytest.raises(NotFound):
+        history.pin(build(6).id, pinned=True)
+
+
 @pytest.mark.parametrize(
     ("reference", "wanted"),
     [
