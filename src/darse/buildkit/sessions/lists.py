@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from grpclib.client import Stream
 
 from darse.build.errors import BuildError
-from darse.buildkit.transport import MessageRun, message_run
+from darse.buildkit.transport import MessageRun, answer_run
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
 
@@ -39,7 +39,7 @@ async def next_packet(stream: Stream[Any, Any]) -> Any:
 async def list_runs(stream: Stream[Any, Any]) -> AsyncIterator[MessageRun]:
     """Yield the packets of a list, up to its end. Who reads says how many are too many. Raises BuildError."""
     while True:
-        run = await message_run(stream, _STAT)
+        run = await answer_run(stream, _STAT)
         if run.starts:
             yield run
             # There may be more, which has come already: others have their turn.
@@ -56,11 +56,8 @@ async def list_runs(stream: Stream[Any, Any]) -> AsyncIterator[MessageRun]:
 
 def run_entries(run: MessageRun) -> Iterator[Stat]:
     """Yield what the packets of a list say. Raises BuildError."""
-    data, starts = run
-    begin = starts[0]
-    for after in [*starts[1:], len(data) + _PREFIX_BYTES]:
-        yield _entry(data[begin : after - _PREFIX_BYTES])
-        begin = after
+    for message in run.messages():
+        yield _entry(message)
 
 
 def _entry(message: bytes) -> Stat:
@@ -100,7 +97,7 @@ class SentList(Sequence[Stat]):
         async for run in runs:
             self._numbers.append(self._count)
             # As bytes: of each number of Python's there would be twenty times as many.
-            self._runs.append(MessageRun(run.data, array("I", run.starts)))  # type: ignore[arg-type]
+            self._runs.append(MessageRun(run.data, array("I", run.starts)))
             self._count += len(run.starts)
             self.size += len(run.data)
             if self._count > most_entries or self.size > most_bytes:

@@ -1,6 +1,6 @@
 """gRPC on connections that somebody else has opened."""
 
-from darse.buildkit.transport.calling import TransportChannel, message_run
+from darse.buildkit.transport.calling import TransportChannel, answer_run
 from darse.buildkit.transport.serving import ServiceProtocol, Servicer, request_of, service_protocol
 from darse.buildkit.transport.stream_buffer import MessageRun
 
@@ -9,7 +9,7 @@ __all__ = [
     "ServiceProtocol",
     "Servicer",
     "TransportChannel",
-    "message_run",
+    "answer_run",
     "request_of",
     "service_protocol",
 ]

@@ -44,7 +44,7 @@ class TransportChannel(Channel):
             self._protocol = None
 
 
-async def message_run(stream: Stream[Any, Any], first: int) -> MessageRun:
+async def answer_run(stream: Stream[Any, Any], first: int) -> MessageRun:
     """The next messages of an answer that are here, as far as each begins with a byte; waits for one.
 
     They are not decoded. Where there is none, the next message begins otherwise, is too large, or is the end: it is

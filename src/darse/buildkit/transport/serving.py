@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from grpclib.config import Configuration
 from grpclib.const import Handler as Method
@@ -26,6 +26,7 @@ from h2.exceptions import StreamClosedError
 
 from darse.buildkit.transport.connection import BoundedProtocol
 from darse.buildkit.transport.status import DetailsCodec
+from darse.buildkit.transport.stream_buffer import MessageRun, StreamBuffer
 
 
 async def request_of(stream: Call[Any, Any]) -> Any:
@@ -34,6 +35,13 @@ async def request_of(stream: Call[Any, Any]) -> Any:
     if message is None:
         raise GRPCError(Status.INVALID_ARGUMENT, "the call has no message")
     return message
+
+
+async def request_run(stream: Call[Any, Any], first: int) -> MessageRun:
+    """The next messages of a request that are here: as `darse.buildkit.transport.calling.answer_run`."""
+    buffer = cast(StreamBuffer, stream._stream.buffer)
+    await buffer.wait_for_message()
+    return buffer.take_messages(first)
 
 
 class Servicer(Protocol):

@@ -8,8 +8,9 @@ twenty thousand files, each a message of a hundred bytes, that is a quarter of t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from grpclib.protocol import Buffer
@@ -30,8 +31,17 @@ class MessageRun(NamedTuple):
     """Messages one behind the other, each after five bytes of gRPC's."""
 
     data: bytes
-    starts: list[int]
+    starts: Sequence[int]
     """Where each message begins in them; it ends with the data, or five bytes before the next."""
+
+    def messages(self) -> Iterator[bytes]:
+        """Yield them."""
+        data, starts = self
+        begin = starts[0]
+        for after in itertools.islice(starts, 1, None):
+            yield data[begin : after - _PREFIX_BYTES]
+            begin = after
+        yield data[begin:]
 
 
 class StreamBuffer(Buffer):

@@ -13,9 +13,12 @@ from typing import Any
 
 from grpclib.server import Stream
 
+from darse.buildkit.transport.serving import request_run
 from darse.buildkit.wire.control_pb2 import BytesMessage
 
 _PIECE = 32 * 1024
+# What a message begins with that has bytes.
+_DATA = BytesMessage.DESCRIPTOR.fields_by_name["data"].number << 3 | 2
 
 
 @contextlib.asynccontextmanager
@@ -36,9 +39,18 @@ async def tunnelled(stream: Stream[Any, Any]) -> Any:
 
 
 async def _from_peer(stream: Stream[Any, Any], writer: asyncio.StreamWriter) -> None:
-    async for message in stream:
-        writer.write(message.data)
+    # Clients send a message for each of their frames: of a directory, for each of its files.
+    while True:
+        run = await request_run(stream, _DATA)
+        if run.starts:
+            writer.write(b"".join([BytesMessage.FromString(one).data for one in run.messages()]))
+        elif (message := await stream.recv_message()) is not None:
+            writer.write(message.data)
+        else:
+            break
         await writer.drain()
+        # There may be more, which has come already: others have their turn.
+        await asyncio.sleep(0)
     writer.close()
 
 
