@@ -7,7 +7,7 @@ field for (`darse.buildkit.sessions.parts`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from grpclib.client import Stream
@@ -46,12 +46,16 @@ async def received_directory(session: ClientSession, patterns: DirectoryPatterns
             yield piece
 
 
-async def archived(stream: Stream[Any, Any], entries: Sequence[Stat]) -> AsyncGenerator[bytes]:
+async def archived(stream: Stream[Any, Any], entries: SentList) -> AsyncGenerator[bytes]:
     """Yield what was listed as an archive. Raises BuildError."""
-    check_entries(entries)
-    transfer = FileTransfer(stream, [(number, one.size) for number, one in enumerate(entries) if has_content(one)])
+    check, files = EntryCheck(), []
+    async for number, one in entries.in_turns():
+        check.add(one)
+        if has_content(one):
+            files.append((number, one.size))
+    transfer = FileTransfer(stream, files)
     piece = bytearray()
-    for number, one in enumerate(entries):
+    async for number, one in entries.in_turns():
         piece += _header(one)
         if has_content(one):
             async for data in transfer.content(number, one.size):
@@ -72,19 +76,23 @@ async def listed(stream: Stream[Any, Any]) -> SentList:
     return found
 
 
-def check_entries(entries: Iterable[Stat]) -> None:
-    """Raise BuildError for what is no tree."""
-    directories = {""}
-    last: tuple[str, ...] = ()
-    for one in entries:
+class EntryCheck:
+    """Whether the entries of a list, one after the other, are a tree."""
+
+    def __init__(self) -> None:
+        self._directories = {""}
+        self._last: tuple[str, ...] = ()
+
+    def add(self, one: Stat) -> None:
+        """Look at the next one. Raises BuildError."""
         parts = tuple(one.path.split("/"))
         if any(part in ("", ".", "..") or "\0" in part for part in parts):
             raise BuildError(f"invalid path {one.path!r} in the context")
-        if parts <= last or "/".join(parts[:-1]) not in directories:
+        if parts <= self._last or "/".join(parts[:-1]) not in self._directories:
             raise BuildError(f"the path {one.path!r} of the context comes twice, or out of order")
-        last = parts
+        self._last = parts
         if one.mode & GO_DIRECTORY:
-            directories.add(one.path)
+            self._directories.add(one.path)
         if one.size < 0:
             raise BuildError(f"invalid size of {one.path!r}")
 

@@ -6,7 +6,7 @@ so it needs no confined process.
 
 from __future__ import annotations
 
-from darse.buildkit.sessions.archived import FileTransfer, check_entries
+from darse.buildkit.sessions.archived import EntryCheck, FileTransfer
 from darse.buildkit.sessions.lists import listed_entries
 from darse.buildkit.sessions.packets import (
     GO_DIRECTORY,
@@ -29,6 +29,7 @@ async def received_documents(session: ClientSession, patterns: DirectoryPatterns
     """The files of a directory, by path. Raises BuildError, and NotInMemory."""
     async with opened_directory(session, patterns) as stream:
         entries: list[Stat] = []
+        check = EntryCheck()
         size = 0
         async for one in listed_entries(stream):
             # A link may be what is looked for.
@@ -36,8 +37,8 @@ async def received_documents(session: ClientSession, patterns: DirectoryPatterns
             size += one.size if has_content(one) else 0
             if not is_plain or len(entries) == MOST_ENTRIES or size > MOST_BYTES:
                 raise NotInMemory
+            check.add(one)
             entries.append(one)
-        check_entries(entries)
         files = [(number, one.size) for number, one in enumerate(entries) if has_content(one)]
         transfer = FileTransfer(stream, files)
         return {

@@ -88,6 +88,7 @@ class SentList(Sequence[Stat]):
         #: Of the first entry of each run, its number.
         self._numbers = array("Q")
         self._count = 0
+        self._digest = sha256()
         self.size = 0
         """In bytes."""
         self.is_complete = False
@@ -99,6 +100,7 @@ class SentList(Sequence[Stat]):
             # As bytes: of each number of Python's there would be twenty times as many.
             self._runs.append(MessageRun(run.data, array("I", run.starts)))
             self._count += len(run.starts)
+            self._digest.update(run.data)
             self.size += len(run.data)
             if self._count > most_entries or self.size > most_bytes:
                 return
@@ -110,10 +112,16 @@ class SentList(Sequence[Stat]):
 
     def digest(self) -> bytes:
         """The SHA-256 of all that has come."""
-        found = sha256()
+        return self._digest.digest()
+
+    async def in_turns(self) -> AsyncIterator[tuple[int, Stat]]:
+        """Yield the entries with their numbers, and let others have a turn of the event loop between."""
+        number = 0
         for run in self._runs:
-            found.update(run.data)
-        return found.digest()
+            for one in run_entries(run):
+                yield number, one
+                number += 1
+            await asyncio.sleep(0)
 
     def __len__(self) -> int:
         return self._count

@@ -69,14 +69,14 @@ async def _recognized(stream: Stream[Any, Any], entries: SentList, kept: KeptTre
             listed.update(piece)
         if kept.about.digest != listed.hexdigest():
             return None
-        kept.sent_as = SentAs(digest, *_candidates(entries))
+        kept.sent_as = SentAs(digest, *await _candidates(entries))
     return kept.sent_as
 
 
-def _candidates(entries: SentList) -> tuple[array[int], array[int]]:
+async def _candidates(entries: SentList) -> tuple[array[int], array[int]]:
     """Numbers of files whose times may have been set, and of small ones."""
     timed, small = array("I"), array("I")
-    for number, one in enumerate(entries):
+    async for number, one in entries.in_turns():
         if has_content(one):
             if one.modTime % _SECOND == 0:
                 timed.append(number)
