@@ -81,12 +81,6 @@ def observed() -> bool:
     return bool(_observers)
 
 
-def current_trace() -> str | None:
-    """The id of the trace that the current span is in; None without one."""
-    span = _current.get()
-    return span.context.trace_id if span is not None and span.open else None
-
-
 @contextmanager
 def span_of(operation: Operation) -> Iterator[None]:
     """Make the operation the current span for the block, and tell the observers when it has ended."""

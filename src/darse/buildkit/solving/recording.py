@@ -19,7 +19,6 @@ from darse.buildkit.solving.traces import TRACE, trace_document
 from darse.buildkit.transport.status import status_message
 from darse.core import executors
 from darse.core.errors import EngineError
-from darse.core.spans import current_trace
 from darse.image_spec.manifests import Descriptor
 
 _STATUS = "application/vnd.googleapis.google.rpc.status+proto"
@@ -42,12 +41,8 @@ async def attach_progress(collected: AttachmentCollector, progress: ProgressLog)
 
 async def attach_trace(collected: AttachmentCollector, recorder: BuildRecorder) -> None:
     """The steps, those that ran, as spans."""
-    record, trace_id = recorder.unfinished(), current_trace()
-
-    def attach() -> None:
-        collected.add("trace", trace_document(record, trace_id), TRACE)
-
-    await executors.storage.run(attach)
+    record = recorder.unfinished()
+    await executors.storage.run(lambda: collected.add("trace", trace_document(record), TRACE))
 
 
 def attach_error(

@@ -24,9 +24,9 @@ _SECOND = 1_000_000_000
 _NO_SPAN = {"TraceID": "0" * 32, "SpanID": "0" * 16, "TraceFlags": "00", "TraceState": "", "Remote": False}
 
 
-def trace_document(record: BuildRecord, trace_id: str | None) -> bytes:
-    """A build that has come to its end, all but its record's. trace_id: the trace that the engine counts it to."""
-    trace_id = trace_id or os.urandom(16).hex()
+def trace_document(record: BuildRecord) -> bytes:
+    """The trace of a build that has come to its end, all but its record's: one of its own."""
+    trace_id = os.urandom(16).hex()
     summary = record.summary
     ran = [one for one in record.steps if one.begun_ns]
     root, end = _context(trace_id), summary.ended_ns or time.time_ns()
