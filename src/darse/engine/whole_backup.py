@@ -91,7 +91,8 @@ def restore(config: EngineConfig, source: Path, say: Say) -> None:
     root = config.data_root
     manifest = _read_manifest(source)
     if (root / DATABASE).exists() or holdings(root):
-        raise InvalidParameter(f"{root} has data: move it away, or restore to another --data-root")
+        what = holdings(root) or "the database of an engine that has run, and nothing else"
+        raise InvalidParameter(f"{root} has data already ({what}): move it away, as by: mv {root} {root}.before")
     if Path(manifest.data_root) != root:
         raise InvalidParameter(
             f"{source} is of the data root {manifest.data_root}, which its records name: restore it with "
