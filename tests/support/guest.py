@@ -8,6 +8,7 @@ it read-only, with its virtual environment. What installs darse has a machine of
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT = REPOSITORY.parent / "shared" / "guest-vm"
-PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld,kexec-tools"
+PACKAGES = "golang-github-containers-common,catatonit,curl,criu,firewalld,kexec-tools,pipx"
 # What differs there: links, firewalld, resources, confinement, init, checkpoints, quotas, the way back after a restart;
 # and the basics.
 TESTS = (
@@ -38,7 +39,9 @@ TESTS = (
     "tests/system/volumes/test_sizes.py",
 )
 # Ways to install: each on a machine that nothing else was done to.
-INSTALLATIONS = ("tests/system/host/test_package.py",)
+INSTALLATIONS = ("tests/system/host/test_package.py", "tests/system/host/test_pipx.py")
+# Debian's packages that are removed, for `darse doctor --fix` to bring them back.
+MISSED = ("catatonit", "busybox-static")
 PACKAGES_SHOWN = REPOSITORY / "build" / "guest-packages"
 KERNEL_SHOWN = REPOSITORY / "build" / "guest-kernel"
 # From which they upgrade.
@@ -51,24 +54,50 @@ _OPTIONS = ("-v", "--durations=10", f"--timeout={_TEST_SECONDS}", f"--session-ti
 
 
 def _build_packages() -> None:
-    """Have Debian packages in `build`: of an earlier commit in `old`, of this one in `new`."""
+    """Have Debian packages and wheels in `build`: of an earlier commit in `old`, of this one in `new`.
+
+    The guest has no network: what the wheels require is in `wheels`, and Debian's packages that `darse doctor` is to
+    install in `archive`. What is there of the same commits is not built again.
+    """
+    versions = {"old": EARLIER, "new": "HEAD"}
+    wanted = {name: _git(REPOSITORY, "rev-parse", f"{one}^{{commit}}") for name, one in versions.items()}
+    built = PACKAGES_SHOWN / "built"
+    if built.exists() and json.loads(built.read_text()) == wanted:
+        return
     shutil.rmtree(PACKAGES_SHOWN, ignore_errors=True)
+    wheels = PACKAGES_SHOWN / "wheels"
     with tempfile.TemporaryDirectory() as scratch:
-        for output, tree in ((PACKAGES_SHOWN / "old", _earlier(Path(scratch))), (PACKAGES_SHOWN / "new", REPOSITORY)):
-            # Each with its own tools.
-            subprocess.run([sys.executable, tree / "setup" / "deb.py", "--output", output], check=True)
-            (output / "commit").write_text(_git(tree, "rev-parse", "--short=12", "HEAD"))
+        for name, commit in wanted.items():
+            output, clone = PACKAGES_SHOWN / name, _clone(Path(scratch) / name, commit)
+            # Each with its own tools. A build leaves files beside the sources.
+            subprocess.run([sys.executable, clone / "setup" / "deb.py", "--output", output], check=True)
+            _pip("wheel", "-q", "--wheel-dir", wheels, "-c", clone / "constraints.txt", clone)
+            (wheel,) = wheels.glob("darse-*.whl")
+            wheel.rename(output / wheel.name)
+            (output / "commit").write_text(_git(clone, "rev-parse", "--short=12", "HEAD"))
+    # pipx keeps an environment with the newest of these.
+    _pip("download", "-q", "-d", wheels, "pip", "setuptools", "wheel")
+    archive = PACKAGES_SHOWN / "archive"
+    archive.mkdir()
+    subprocess.run(["apt-get", "download", "-q", *MISSED], check=True, cwd=archive)
+    with (archive / "Packages").open("w") as file:
+        subprocess.run(["dpkg-scanpackages", "-m", "."], check=True, cwd=archive, stdout=file)
+    built.write_text(json.dumps(wanted))
 
 
-def _earlier(scratch: Path) -> Path:
-    """A clone of this repository at an earlier commit; it has the Python of this one."""
-    clone, python = scratch / "darse", scratch / "darse" / ".venv" / "bin" / "python"
-    subprocess.run(["git", "clone", "-q", "--shared", "--no-checkout", REPOSITORY, clone], check=True)
-    _git(clone, "checkout", "-q", "--detach", EARLIER)
+def _clone(path: Path, commit: str) -> Path:
+    """A clone of this repository at a commit; it has the Python of this one."""
+    python = path / ".venv" / "bin" / "python"
+    subprocess.run(["git", "clone", "-q", "--shared", "--no-checkout", REPOSITORY, path], check=True)
+    _git(path, "checkout", "-q", "--detach", commit)
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {REPOSITORY}/.venv/bin/python "$@"\n')
     python.chmod(0o755)
-    return clone
+    return path
+
+
+def _pip(*words: str | Path) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *words], check=True)
 
 
 def _git(tree: Path, *words: str) -> str:
