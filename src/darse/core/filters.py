@@ -78,7 +78,7 @@ class Filters:
             return True
         if values <= {"0", "false", "f"}:
             return False
-        raise InvalidParameter(f"invalid filter '{key}={self.values(key)}'")
+        raise InvalidParameter(f"invalid filter '{key}=[{' '.join(self.values(key))}]'")
 
     def until_ns(self) -> int | None:
         """The time of a prune's `until`, in nanoseconds since the epoch; None when absent. Raises InvalidParameter."""

@@ -131,7 +131,7 @@ def default_settings(config: PluginConfig) -> PluginSettings:
 
 
 def changed(config: PluginConfig, settings: PluginSettings, words: list[str]) -> PluginSettings:
-    """Settings after `NAME[.FIELD]=VALUE` words. Raises InvalidParameter for what cannot be set."""
+    """Settings after `NAME[.FIELD][=VALUE]` words: all of them, or none. Raises InvalidParameter in docker's words."""
     new = PluginSettings(
         [msgspec.structs.replace(one) for one in settings.Mounts],
         list(settings.Env),
@@ -139,10 +139,10 @@ def changed(config: PluginConfig, settings: PluginSettings, words: list[str]) ->
         [msgspec.structs.replace(one) for one in settings.Devices],
     )
     for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise InvalidParameter(f"invalid setting {word!r}: it is not NAME[.FIELD]=VALUE")
+        key, _, value = word.partition("=")
         name, _, field = key.partition(".")
+        if not name:
+            raise InvalidParameter("invalid format, must be <name>[.<field>][=<value>]")
         if not _set(config, new, name, field, value):
             raise InvalidParameter(f'setting "{key}" not found in the plugin configuration')
     return new
@@ -152,8 +152,9 @@ def _set(config: PluginConfig, new: PluginSettings, name: str, field: str, value
     for variable in config.Env or ():
         if variable.Name == name:
             _check(name, variable.Settable, field, "value")
-            new.Env = [one for one in new.Env if one.partition("=")[0] != name]
-            new.Env.append(f"{name}={value}")
+            names = [one.partition("=")[0] for one in new.Env]
+            at = names.index(name) if name in names else len(names)
+            new.Env[at : at + 1] = [f"{name}={value}"]
             return True
     for mount in new.Mounts:
         if mount.Name == name:
@@ -174,7 +175,7 @@ def _set(config: PluginConfig, new: PluginSettings, name: str, field: str, value
 
 def _check(name: str, settable: list[str] | None, field: str, only: str) -> None:
     if field not in ("", only):
-        raise InvalidParameter(f'field "{field}" of "{name}" cannot be set: only "{only}" can')
+        raise InvalidParameter(f'"{name}.{field}" is not settable')
     if only not in (settable or ()):
         raise InvalidParameter(f'"{name}" is not settable')
 

@@ -187,7 +187,7 @@ class ManagedPlugins:
         alias = references.parse(name or str(reference)).familiar
         async with self._locks.hold(alias):
             if self._by_name(alias) is not None:
-                raise Conflict(f'plugin "{alias}" already exists')
+                raise Conflict(f"plugin {alias} already exists")
             async with self._fetched(reference, granted, credentials, say) as (config, layers):
                 await self._install(alias, str(reference), config, layers)
         say({"status": f"Status: Downloaded newer image for {reference.familiar}"})
@@ -250,7 +250,7 @@ class ManagedPlugins:
         alias = references.parse_tag(name).familiar
         async with self._locks.hold(alias), self._trash.stage() as staged:
             if self._by_name(alias) is not None:
-                raise Conflict(f'plugin "{alias}" already exists')
+                raise Conflict(f"plugin {alias} already exists")
             await self._unpack(archive, staged)
             try:
                 content = read_regular(staged / "config.json")

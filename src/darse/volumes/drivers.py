@@ -65,6 +65,8 @@ TRASH = ".trash"
 REMOVED = ".removed-"
 # After so many removals the next creation flushes them, so that not all names there ever were are kept.
 _MOST_REMOVED = 1000
+# The kernel's largest file is no larger (MAX_LFS_FILESIZE), nor is ext4's largest quota.
+_LARGEST = (1 << 63) - 1
 _log = logging.getLogger("darse.volumes")
 
 
@@ -321,10 +323,15 @@ class LocalDriver:
 
 def size_of(options: Mapping[str, str]) -> int:
     """How many bytes a volume with such options may take; 0 for any number. Raises InvalidParameter."""
+    if "size" not in options:
+        return 0
     try:
-        return parse_size(options["size"]) if "size" in options else 0
+        size = parse_size(options["size"])
     except InvalidSize as error:
         raise InvalidParameter(str(error)) from None
+    if size > _LARGEST:
+        raise InvalidParameter(f"invalid size: '{options['size']}': more than a file system has")
+    return size
 
 
 def _split(options: str) -> tuple[int, list[str]]:

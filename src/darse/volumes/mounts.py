@@ -136,21 +136,16 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPlan:
         )
 
     plan = MountPlan(type=kind, destination=_destination(target, invalid), mode=mode)
-    seen = set()
-    for word in mode.split(",") if mode else ():
-        group = _apply_mode(plan, word)
-        if group is None or group in seen:
-            raise InvalidParameter(f"invalid mode: {mode}")
-        seen.add(group)
+    _apply_modes(plan, mode)
     if kind == "bind":
         if plan.no_copy:
-            raise InvalidParameter(f"invalid mode: {mode}")
+            raise invalid("field VolumeOptions must not be specified")
         plan.source = _host_path(source)
         _default_propagation(plan)
         plan.make_source = True
     else:
         if plan.propagation:
-            raise InvalidParameter(f"invalid mode: {mode}")
+            raise invalid("field BindOptions must not be specified")
         plan.name, plan.driver = source, volume_driver or "local"
         plan.mode = mode or "z"
     return plan
@@ -174,6 +169,29 @@ def _let_unmounts_through(plan: MountPlan, data_root: str) -> None:
             f'the daemon root, daemon root: "{data_root}", bind mount source: "{plan.source}", '
             f'propagation: "{plan.propagation}"'
         )
+
+
+def parse_volumes_from(text: str) -> tuple[str, bool]:
+    """Read `--volumes-from`'s `container[:options]`: the container, and whether its volumes may be written to."""
+    if not text:
+        raise InvalidParameter("volumes-from specification cannot be an empty string")
+    reference, _, mode = text.partition(":")
+    if not reference:
+        raise InvalidParameter('invalid name or ID supplied: ""')
+    asked = MountPlan(type="volume", destination="")
+    _apply_modes(asked, mode)
+    if asked.propagation or asked.no_copy:  # those are the other container's
+        raise InvalidParameter(f"invalid mode: {mode}")
+    return reference, asked.rw
+
+
+def _apply_modes(plan: MountPlan, mode: str) -> None:
+    seen = set()
+    for word in mode.split(",") if mode else ():
+        group = _apply_mode(plan, word)
+        if group is None or group in seen:
+            raise InvalidParameter(f"invalid mode: {mode}")
+        seen.add(group)
 
 
 def _apply_mode(plan: MountPlan, word: str) -> str | None:
@@ -271,6 +289,8 @@ def _volume_options(plan: MountPlan, mount: Mount, invalid: Invalid) -> None:
     plan.name, plan.anonymous = mount.Source, not mount.Source
     plan.mode = "z"
     plan.driver = "local"
+    if plan.anonymous and mount.ReadOnly:
+        raise invalid("must not set ReadOnly mode when using anonymous volumes")
     if options is None:
         return
     plan.no_copy, plan.labels = options.NoCopy, options.Labels

@@ -75,10 +75,11 @@ def test_settings() -> None:
     settings = default_settings(READ)
     assert settings.Env == ["DEBUG=0", "FIXED=1"]
     new = changed(READ, settings, ["DEBUG=1", "UNSET=a=b", "keys.source=/root", "fuse=/dev/x", "args=-y -z"])
-    assert new.Env == ["FIXED=1", "DEBUG=1", "UNSET=a=b"]
+    assert new.Env == ["DEBUG=1", "FIXED=1", "UNSET=a=b"]
     assert (new.Mounts[0].Source, new.Devices[0].Path, new.Args) == ("/root", "/dev/x", ["-y", "-z"])
     assert settings.Mounts[0].Source == "", "the former ones are as they were"
     assert kept(READ, new) == new
-    for word in ("FIXED=2", "NONE=1", "DEBUG", "DEBUG.name=x", "keys.type=tmpfs", "=x"):
+    assert changed(READ, settings, ["DEBUG"]).Env == ["DEBUG=", "FIXED=1"]
+    for word in ("FIXED=2", "NONE=1", "", ".value", "DEBUG.name=x", "keys.type=tmpfs", "=x"):
         with pytest.raises(InvalidParameter):
             changed(READ, settings, [word])

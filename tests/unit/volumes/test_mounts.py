@@ -15,6 +15,7 @@ from darse.volumes.mounts import (
     parse_bind,
     parse_mount,
     parse_mounts,
+    parse_volumes_from,
     tmpfs_words,
 )
 from darse.wire.host_config import (
@@ -47,6 +48,7 @@ def test_v(text: str, expected: dict[str, Any]) -> None:
     assert {name: getattr(plan, name) for name in expected} == expected
 
 
+_VOLUME = "invalid volume specification: '{0}': invalid mount config for type \"volume\": "
 _BIND = "invalid volume specification: '{0}': invalid mount config for type \"bind\": "
 
 
@@ -64,13 +66,47 @@ _BIND = "invalid volume specification: '{0}': invalid mount config for type \"bi
         ("/a:/b:what", "invalid mode: what"),
         ("/a:/b:ro,rw", "invalid mode: ro,rw"),
         ("/a:/b:,", "invalid mode: ,"),
-        ("/a:/b:nocopy", "invalid mode: nocopy"),
-        ("vol:/b:rslave", "invalid mode: rslave"),
+        ("/a:/b:nocopy", _BIND.format("/a:/b:nocopy") + "field VolumeOptions must not be specified"),
+        ("vol:/b:rslave", _VOLUME.format("vol:/b:rslave") + "field BindOptions must not be specified"),
     ],
 )
 def test_v_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidParameter) as raised:
         parse_bind(text)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("one", ("one", True)),
+        ("one:", ("one", True)),
+        ("one:rw", ("one", True)),
+        ("one:ro", ("one", False)),
+        ("one:z", ("one", True)),
+        ("one:ro,Z,cached", ("one", False)),
+    ],
+)
+def test_volumes_from(text: str, expected: tuple[str, bool]) -> None:
+    assert parse_volumes_from(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "volumes-from specification cannot be an empty string"),
+        (":", 'invalid name or ID supplied: ""'),
+        (":ro", 'invalid name or ID supplied: ""'),
+        ("one:bogus", "invalid mode: bogus"),
+        ("one:ro:rw", "invalid mode: ro:rw"),
+        ("one:ro,rw", "invalid mode: ro,rw"),
+        ("one:nocopy", "invalid mode: nocopy"),
+        ("one:rslave", "invalid mode: rslave"),
+    ],
+)
+def test_volumes_from_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidParameter) as raised:
+        parse_volumes_from(text)
     assert str(raised.value) == message
 
 
@@ -126,6 +162,10 @@ def test_mount(mount: Mount, expected: dict[str, Any]) -> None:
     ("mount", "message"),
     [
         (Mount("/b", "/a", "what"), 'invalid mount config for type "what": mount type unknown'),
+        (
+            Mount("/b", "", "volume", ReadOnly=True),
+            'invalid mount config for type "volume": must not set ReadOnly mode when using anonymous volumes',
+        ),
         (Mount("", "/a", "bind"), 'invalid mount config for type "bind": field Target must not be empty'),
         (Mount("/b", "", "bind"), 'invalid mount config for type "bind": field Source must not be empty'),
         (

@@ -138,6 +138,7 @@ def test_a_directory_that_is_in_a_project_has_no_room_for_others(kernel: FakeQuo
         ({"size": "much"}, "invalid size: 'much'"),
         ({"size": "-1"}, "invalid size: '-1'"),
         ({"size": ""}, "invalid size: ''"),
+        ({"size": "999999999999999999p"}, "invalid size: .* more than a file system has"),
         ({"size": "1g", "type": "tmpfs"}, 'missing required option: "device"'),
         ({"size": "1g", "type": "tmpfs", "device": "tmpfs"}, 'option "size" is of a directory'),
     ],

@@ -36,7 +36,7 @@ from darse.runtime.oci import validate
 from darse.runtime.oci.spec import READONLY_PATHS, masked_paths
 from darse.runtime.rootfs.directories import is_there, make_directories
 from darse.volumes.copy_up import copy_up, is_empty
-from darse.volumes.mounts import MountPlan, parse_mounts
+from darse.volumes.mounts import MountPlan, parse_mounts, parse_volumes_from
 from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig
 from darse.wire.host_config import HostConfig
 from darse.wire.networks import EndpointSettings
@@ -243,12 +243,9 @@ class Creation:
     def _volumes_from(self, host: HostConfig) -> list[MountPlan]:
         plans: dict[str, MountPlan] = {}
         for text in host.VolumesFrom or ():
-            reference, _, mode = text.partition(":")
-            if not reference or mode not in ("", "ro", "rw", "z", "Z"):
-                raise InvalidParameter(f"invalid volumes-from specification: {text!r}")
+            reference, writable = parse_volumes_from(text)
             for plan in self._other(reference).record.mounts:
-                writable = plan.rw and mode != "ro"
-                plans[plan.destination] = msgspec.structs.replace(plan, rw=writable, from_container=True)
+                plans[plan.destination] = msgspec.structs.replace(plan, rw=plan.rw and writable, from_container=True)
         return list(plans.values())
 
     def _name(self, given: str | None) -> str:

@@ -24,16 +24,26 @@ _NO_ENTRY = re.compile(r"No such file or directory", re.IGNORECASE)
 _DENIED = re.compile(r"permission denied|open executable: Operation not permitted|is a directory", re.IGNORECASE)
 # What a process has to write before execve(2) to change its profile; the kernel knows none of that name.
 _NOT_CONFINED = re.compile(r"/attr/(?:apparmor/)?exec\b")
+# crun: mount `/a` to `b`: Not a directory, mkdir `/a/file/b`: Not a directory. runc: error mounting "/a" to rootfs at …
+_NO_DIRECTORY = re.compile(r"(?:mount `|mkdir `|error mounting ).*: not a directory", re.IGNORECASE)
+_MISMATCH = (
+    "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is "
+    "the expected type"
+)
 
 
 class LaunchFailure(InvalidParameter):
-    """The container's own command cannot run; `exit_code` is what a shell would say (127, 126)."""
+    """The container cannot run as it is configured; `exit_code` is what a shell would say (127, 126)."""
 
     exit_code = 127
 
 
 class CommandNotFound(LaunchFailure):
     """There is no such executable in the container."""
+
+
+class MountMismatch(LaunchFailure):
+    """A file is to be mounted on a directory, or a directory on a file."""
 
 
 class CommandNotExecutable(LaunchFailure):
@@ -76,6 +86,8 @@ def failure(runtime: str, message: str, command: str, *, during: str = "create")
         )
     if _NOT_CONFINED.search(text):
         return InvalidParameter(f"{prefix}: unable to apply apparmor profile: {text}: unknown")
+    if during == "create" and _NO_DIRECTORY.search(text):
+        return MountMismatch(f"{prefix}: {text}: unknown: {_MISMATCH}")
     name = json.dumps(command)
     if _NOT_FOUND.search(text):
         return CommandNotFound(

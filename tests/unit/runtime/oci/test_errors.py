@@ -3,7 +3,7 @@
 import pytest
 
 from darse.core.errors import InvalidParameter, SystemFault
-from darse.runtime.oci.errors import CommandNotExecutable, CommandNotFound, failure
+from darse.runtime.oci.errors import CommandNotExecutable, CommandNotFound, MountMismatch, failure
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,13 @@ from darse.runtime.oci.errors import CommandNotExecutable, CommandNotFound, fail
         ("exec: `nosuch`: No such file or directory", CommandNotFound, "no such file or directory"),
         ("cgroups in hybrid mode not supported", SystemFault, "hybrid mode"),
         ("write file `/proc/thread-self/attr/exec`: No such file or directory", InvalidParameter, "apparmor profile"),
+        ("mount `/etc/hostname` to `data`: Not a directory", MountMismatch, "Are you trying to mount a directory onto"),
+        ("mkdir `/data/seed/x`: Not a directory", MountMismatch, "Are you trying to mount a directory onto a file"),
+        (
+            'error mounting "/h" to rootfs at "/f": mount /h:/f (via /proc/self/fd/6), flags: 0x5000: not a directory',
+            MountMismatch,
+            "Are you trying to mount a directory onto a file (or vice-versa)?",
+        ),
         ('{"msg":"mount `proc`: Permission denied"}\n', SystemFault, "mount `proc`"),
     ],
 )
