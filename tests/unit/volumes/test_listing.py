@@ -123,7 +123,8 @@ async def test_one_that_hangs_is_asked_once_and_waited_for_once(
     for _ in range(2):
         found, warnings = await plugins.listing.ask()
         assert [record.name for record in found] == ["first", "second"]
-        assert warnings == ["volumes of plugin two: it has not answered yet; what it said last is shown"]
+        # On a busy machine the other one may not have answered yet, either.
+        assert "volumes of plugin two: it has not answered yet; what it said last is shown" in warnings
     monkeypatch.setattr(listing, "PATIENCE", 5.0)
     plugins.answers["two VolumeDriver.List"] = {"Volumes": [{"Name": "third"}]}
     assert plugins.asked.count("two VolumeDriver.List") == 2, "the one that is answered, and one that hangs"
