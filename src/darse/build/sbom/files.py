@@ -18,11 +18,16 @@ class TreeFiles:
     def __init__(self, root: int) -> None:
         """root: a descriptor that stays the caller's."""
         self.root = root
+        self.too_large: list[str] = []
+        """What was passed over for its size: a document is to say so."""
 
     def read(self, path: str, limit: int) -> bytes | None:
         """A file by its path, as it is seen from the root; None where there is none, or one of more bytes."""
         content = read_regular(self.root, path, limit + 1)
-        return content if content is not None and len(content) <= limit else None
+        if content is not None and len(content) > limit:
+            self.too_large.append(f"/{path}")
+            return None
+        return content
 
     def names(self, path: str) -> Iterator[str]:
         """Yield the names in a directory; none where it is not there."""

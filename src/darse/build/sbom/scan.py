@@ -46,6 +46,7 @@ def scan(root: int) -> Scan:
             packages.setdefault((package.url, package.place), package)
     if walk.is_cut:
         notes.append(f"directories deeper than {_MOST_DEPTH}, or more than {_MOST_ENTRIES} files, are not searched")
+    notes += [f"{path} is too large to be read: its packages are not listed" for path in files.too_large]
     ordered = sorted(packages.values(), key=lambda one: (one.kind, one.namespace, one.name, one.version, one.place))
     return Scan(found_system, tuple(ordered), tuple(dict.fromkeys(notes)))
 

@@ -11,6 +11,7 @@ import pytest
 
 from darse.build.errors import BuildError
 from darse.build.sbom import scan as scanning
+from darse.build.sbom.ecosystems import debian
 from darse.build.sbom.generator import read_bills
 from darse.build.sbom.scan import Scan, scan
 from darse.build.sbom.spdx import document
@@ -88,6 +89,14 @@ def test_bounds_are_kept_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     found = _scan(tmp_path)
     assert len(found.packages) == 5
     assert any("deeper than 4" in note for note in found.notes)
+
+
+def test_a_database_that_is_too_large_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, _FILES)
+    monkeypatch.setattr(debian, "_LIMIT", 10)
+    found = _scan(tmp_path)
+    assert "/var/lib/dpkg/status is too large to be read: its packages are not listed" in found.notes
+    assert "bash" not in {one.name for one in found.packages}
 
 
 def _relations(made: dict[str, Any]) -> set[tuple[str, str, str]]:
