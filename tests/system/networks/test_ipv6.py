@@ -190,13 +190,13 @@ async def test_gateway_modes(host: Host, outside: Outside, version: int, mode: s
     for at in (80, 81):
         host.serve(one, at, ip=address)
     outside.route(host.service.store.get("net").pools[0 if version == 4 else 1].subnet)
-    assert is_shut(outside.path, address, 80) != open_
-    assert is_shut(outside.path, address, 81) != shut
     to = outside.host_ip6 if version == 6 else outside.host_ip
-    assert is_shut(outside.path, to, number) == (mode == "routed")
     mine = outside.ip6 if version == 6 else outside.ip
-    if mode == "routed":
-        assert ask(outside.path, address, 80) == f"one {mine}"
+    for ip, asked, leads in ((address, 80, open_), (address, 81, shut), (to, number, mode != "routed")):
+        if leads:  # however long it takes, beside other tests
+            assert ask(outside.path, ip, asked) == f"one {mine}"
+        else:
+            assert is_shut(outside.path, ip, asked)
 
 
 async def test_trusted_interfaces_reach_published_ports_directly(host: Host, outside: Outside) -> None:
