@@ -57,6 +57,9 @@ def test_control_c_reaches_the_program(cli: Client) -> None:
     terminal = cli.terminal("run", "--rm", "-it", BUSYBOX, "sh", "-c", 'trap "exit 21" INT; echo ready; cat')
     terminal.expect_exact("ready")
     wait_raw(terminal)
+    # A shell that is about to start cat would wait for one that was not told.
+    terminal.sendline("line")
+    terminal.expect_exact("line\r\nline\r\n")
     terminal.sendintr()
     assert ended(terminal) in (21, 130)
 

@@ -307,7 +307,8 @@ class Outside:
         self._ip("link", "set", self.link, "up")
         run_inside(self.path, "ip", "address", "add", f"{self.ip}/24", "dev", "eth0")
         run_inside(self.path, "ip", "link", "set", "eth0", "up")
-        self.host_ip6, self.ip6 = f"fd99:{octet:x}::1", f"fd99:{octet:x}::2"
+        # As the kernel writes it, also where `octet` is zero.
+        self.host_ip6, self.ip6 = (str(ipaddress.IPv6Address(f"fd99:{octet:x}::{host}")) for host in (1, 2))
         self._ip("address", "add", f"{self.host_ip6}/64", "dev", self.link, "nodad")
         run_inside(self.path, "ip", "address", "add", f"{self.ip6}/64", "dev", "eth0", "nodad")
 

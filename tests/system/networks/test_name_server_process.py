@@ -47,6 +47,14 @@ async def pids(names: Names) -> tuple[int, int]:
     return int(status(worker)["PPid"]), worker
 
 
+async def test_a_new_process_keeps_its_worker(names: Names) -> None:
+    """What is left of one that was killed is ended while the next one starts, which may have a worker by then."""
+    await names.register(view("web", "web", address="172.18.0.2"))
+    supervisor, worker = await pids(names)
+    await asyncio.to_thread(names.server._process.kill, supervisor)
+    assert await pids(names) == (supervisor, worker)
+
+
 async def test_names_over_udp_and_tcp(names: Names) -> None:
     await names.register(view("web", "web", "www", address="172.18.0.2"))
     await names.register(view("store", "store", "keeper", address="172.18.0.3"))

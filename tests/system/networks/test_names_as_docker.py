@@ -165,8 +165,8 @@ class Shop:
     def ask(self, questions: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """What the name server answers to names and types, which are asked together."""
         answers: dict[tuple[str, str], str] = {}
-        for _ in range(3):  # datagrams may be lost, and servers may pass over some
-            left = [one for one in questions if one not in answers]
+        for _ in range(3):  # datagrams may be lost, servers pass over some, and the one behind them may be late
+            left = [one for one in questions if answers.get(one, "SERVFAIL") == "SERVFAIL"]
             queries = {query.id: (one, query) for one in left for query in [dns.message.make_query(*one)]}
             for _, query in queries.values():
                 self._socket.send(query.to_wire())

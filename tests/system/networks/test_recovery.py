@@ -31,14 +31,17 @@ async def main():
     host.config = msgspec.structs.replace(host.config, exec_root=Path(sys.argv[2]))
     await host.start()
     await host.network("net")
+    holders = {}
     for name in ("one", "two"):
         sandbox = await host.sandbox(name, ports=host_port(int(sys.argv[3]) + len(host.service.store.sandboxes)))
         holder = subprocess.Popen(["nsenter", f"--net={sandbox.path}", "sleep", "infinity"], stdout=subprocess.DEVNULL)
         await asyncio.sleep(0)
+        holders[name] = holder.pid
         print(holder.pid, flush=True)
     sys.stdin.readline()
-    host.service.sandbox_started("one")
-    host.service.sandbox_started("two")
+    for name, pid in holders.items():
+        await host.service.sandbox_attached(name, pid)
+        host.service.sandbox_started(name)
     await asyncio.sleep(0)
     while len(host.service.pool) < 4:
         await asyncio.sleep(0.01)

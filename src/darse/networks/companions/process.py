@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import darse
-from darse.linux.proc.process import Process, command_of, spawn
+from darse.linux.proc.process import Process, command_of, parent_of, spawn
 
 _START = "import sys; sys.path.insert(0, sys.argv.pop(1)); import {module} as m; m.main(sys.argv[1:])"
 _CONTROL = "control"
@@ -102,7 +102,10 @@ class CompanionProcess:
             os.close(descriptor)
 
     def kill(self, but: int = 0) -> None:
-        """End all processes but one: a worker whose supervisor was killed serves on, and holds the sockets. Blocks."""
+        """End all processes but one and its worker. Blocks.
+
+        A worker whose supervisor was killed serves on, and holds the sockets.
+        """
         control = str(self._directory / _CONTROL)
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) == but:
@@ -113,7 +116,7 @@ class CompanionProcess:
             with contextlib.suppress(ProcessLookupError):
                 process = Process(int(entry))
                 try:
-                    if control in command_of(process.pid):
+                    if control in command_of(process.pid) and (not but or parent_of(process.pid) != but):
                         process.send(signal.SIGKILL)
                         process.await_end(_KILL_SECONDS)
                 finally:
