@@ -35,6 +35,19 @@ def answer(
     return made
 
 
+def _both(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Sockets for UDP and TCP on one port; which is chosen anew when others have it for TCP, unless it is given."""
+    while True:
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            udp.bind((address, port))
+            return udp, socket.create_server(udp.getsockname())
+        except OSError:
+            udp.close()
+            if port:
+                raise
+
+
 class Upstream:
     """A server at one address of the loopback, over UDP and TCP, that behaves as one says."""
 
@@ -43,9 +56,7 @@ class Upstream:
         self.behaviour = behaviour
         self.over_udp = self.over_tcp = 0
         self.ports: set[int] = set()
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind((address, port))
-        self._tcp = socket.create_server((address, self._udp.getsockname()[1]))
+        self._udp, self._tcp = _both(address, port)
         self.port = self._udp.getsockname()[1]
         for work in (self._datagrams, self._streams):
             threading.Thread(target=work, daemon=True).start()
