@@ -101,8 +101,7 @@ class Exchange:
         self.end_attempt()
         while self.servers:
             family, address = self.servers.pop(0)
-            # Not guessable, unlike the client's.
-            self.id = int.from_bytes(os.urandom(2), "big")
+            self.id = _new_id()
             self.timer = self.loop.later(SECONDS, self.next)
             try:
                 self._ask(family, address)
@@ -114,17 +113,22 @@ class Exchange:
         self.finish(message.answer(self.query, [], code=message.SERVFAIL))
 
     def _ask(self, family: int, address: tuple[object, ...]) -> None:
-        data = self.id.to_bytes(2, "big") + self.packet[2:]
         if self.over_tcp:
             tcp = self.origin.tcp
-            _StreamAttempt(self, family, address, data, tcp)
+            _StreamAttempt(self, family, address, self._data(), tcp)
         elif self.origin.udp is None:
-            _Datagram(self, family, address, data)
+            _Datagram(self, family, address, self._data())
         else:
             shared = next((one for one in self.origin.udp if one.family == family), None)
             if shared is None:
                 raise OSError(errno.EAFNOSUPPORT, "no socket of this family")
-            shared.ask(self, address, data)
+            # There are at most MOST_OF_SANDBOX of them.
+            while shared.has_asked(self.id, address):
+                self.id = _new_id()
+            shared.ask(self, address, self._data())
+
+    def _data(self) -> bytes:
+        return self.id.to_bytes(2, "big") + self.packet[2:]
 
     def receive(self, data: bytes) -> bool:
         """Take what may be the server's answer; return whether it was."""
@@ -152,6 +156,11 @@ class Exchange:
         self.origin.in_flight -= 1
         answer, self.answer = self.answer, _nobody
         answer(data)
+
+
+def _new_id() -> int:
+    """Not guessable, unlike the client's."""
+    return int.from_bytes(os.urandom(2), "big")
 
 
 def _nobody(_: bytes) -> None:
@@ -239,11 +248,13 @@ class SharedSocket:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         loop.add(sock.fileno(), self._ready)
 
+    def has_asked(self, id_: int, address: tuple[object, ...]) -> bool:
+        """Whether a query of this id is on its way to a server."""
+        return (id_, address[0]) in self._asked
+
     def ask(self, exchange: Exchange, address: tuple[object, ...], data: bytes) -> None:
-        """Send a query. Raises OSError."""
+        """Send a query, whose id is free. Raises OSError."""
         key = exchange.id, address[0]
-        if key in self._asked:
-            raise OSError(errno.EAGAIN, "the id is in use")
         self._asked[key] = exchange
 
         def stop() -> None:

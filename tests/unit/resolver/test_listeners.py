@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import struct
@@ -336,6 +337,26 @@ def test_many_at_a_time(bench: Bench, own: bool, monkeypatch: pytest.MonkeyPatch
     client.close()
     assert (codes.count(dns.rcode.REFUSED), codes.count(dns.rcode.SERVFAIL)) == (30, 50)
     assert bench.forwarder.in_flight == 0
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_queries_on_their_way_have_ids_of_their_own(bench: Bench, own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand on their way, one in sixty would meet another's."""
+    monkeypatch.setattr(upstreams, "SECONDS", 1.5)
+    numbers = itertools.chain([7, 7, 7, 8, 7], itertools.count(100))
+    monkeypatch.setattr(upstreams.os, "urandom", lambda length: next(numbers).to_bytes(length, "big"))
+    upstream = bench.upstream(silent)
+    bench.serve(own=own)
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.settimeout(10)
+    begun = time.monotonic()
+    for number in range(3):
+        client.sendto(dns.message.make_query("example.com", "A", id=number).to_wire(), bench.address)
+    for _ in range(3):
+        assert dns.message.from_wire(client.recv(4096)).rcode() == dns.rcode.SERVFAIL
+        assert time.monotonic() - begun >= 1.5
+    client.close()
+    assert upstream.over_udp == 3
 
 
 def test_the_end_of_a_sandbox_with_queries_on_their_way(bench: Bench) -> None:
