@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -78,6 +79,7 @@ async def test_after_a_crash_the_living_are_kept_and_the_dead_forgotten(host: Ho
         wait_until(lambda: len(bridge_ports(bridge)) == 2, what="the end of the pool with its engine")
         os.kill(pids[1], signal.SIGKILL)
         wait_until(lambda: len(bridge_ports(bridge)) == 1, what="the end of the second container's link")
+        wait_until(lambda: not listens_ipv6(port + 1), what="the relay, which gives its port back without an engine")
 
         host.running = {"one": pids[0]}
         service = await host.start()
@@ -102,6 +104,17 @@ async def test_after_a_crash_the_living_are_kept_and_the_dead_forgotten(host: Ho
         victim.wait()
         for pid in pids:
             subprocess.run(["kill", "-9", str(pid)], check=False, capture_output=True)
+
+
+def listens_ipv6(port: int) -> bool:
+    """Whether a program has a TCP port of all IPv6 addresses."""
+    with socket.socket(socket.AF_INET6) as probe:
+        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            probe.bind(("::", port))
+        except OSError:
+            return True
+    return False
 
 
 def _echo(path: str):  # type: ignore[no-untyped-def]
