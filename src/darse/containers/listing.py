@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Generator, Iterable, Mapping
 
 from darse.containers import views
 from darse.containers.dependencies import Dependencies
@@ -13,6 +14,7 @@ from darse.containers.networking.endpoints import Endpoints
 from darse.containers.networking.links import Links
 from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.core.filters import Filters
+from darse.core.turns import in_turns
 from darse.images.snapshots.service import DRIVER
 from darse.runtime.oci.process import apparmor_profile
 from darse.runtime.oci.security import read_security_options
@@ -86,16 +88,19 @@ class ContainerListing:
             )
             for record in (one.record for one in shown)
         }
-        return [
-            views.summary(
-                one,
-                called[one.record.image_reference, one.record.image_id],
-                self._endpoints.settings(one),
-                sizes_of_one,
-                self._links.given_names(one),
-            )
-            for one, sizes_of_one in zip(shown, sizes, strict=True)
-        ]
+        return await in_turns(self._summaries(shown, sizes, called))
+
+    def _summaries(
+        self, shown: list[Container], sizes: Iterable[views.Sizes | None], called: Mapping[tuple[str, str], str]
+    ) -> Generator[None, None, list[ContainerSummary]]:
+        """Yields after each: a thousand take a tenth of a second on a busy machine."""
+        summaries = []
+        for one, sizes_of_one in zip(shown, sizes, strict=True):
+            image = called[one.record.image_reference, one.record.image_id]
+            links = self._links.given_names(one)
+            summaries.append(views.summary(one, image, self._endpoints.settings(one), sizes_of_one, links))
+            yield
+        return summaries
 
     def _built_on(self, reference: str) -> set[str]:
         """The ids of an image and of those that were made from it; none when there is no such image."""
