@@ -55,6 +55,7 @@ async def one(images):
 async def test_a_sound_store_has_no_findings(images, one):
     image = await images.ensure_image(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
+    images.snapshots.make_directories("c" * 64)
     assert await check(images, ["c" * 64]) == ([], 0)
     assert await check(images, ["c" * 64], repair=True) == ([], 0)
 
@@ -141,6 +142,7 @@ async def test_a_row_that_is_not_what_its_config_says_is_derived_again(images, o
 
 async def test_containers_that_lost_something_are_told(images, one):
     images.snapshots.prepare("c" * 64, one)
+    images.snapshots.make_directories("c" * 64)
     shutil.rmtree(images.snapshots.overlay("c" * 64).upper)
     findings, _ = await check(images, ["c" * 64, "d" * 64])
     assert {(found.subject[10:11], found.finding.rpartition("/")[2]) for found in findings} == {

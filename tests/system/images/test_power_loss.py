@@ -175,6 +175,7 @@ async def test_a_container_on_a_damaged_layer_stays_and_works_again_when_its_ima
     one = await load(images, "one:1", tar(a="lower"))
     container = "c" * 64
     images.snapshots.prepare(container, one)
+    images.snapshots.make_directories(container)
     (tmp_path / "snapshots" / container / "upper/mine").write_text("mine")
     os.truncate(images.stores.layers.path(one.chain_ids[0]) / "a", 0)
     again = await after_power_loss(images, tmp_path, [container])

@@ -164,6 +164,7 @@ async def test_a_save_is_whole_though_its_image_is_removed_meanwhile(images, tmp
 async def test_a_forced_removal_leaves_a_stopped_container_its_layers(images, state, tmp_path):
     image = await images.ensure_image(BUSYBOX)
     images.snapshots.prepare("c" * 64, image)
+    images.snapshots.make_directories("c" * 64)
     used = ObjectReference(ObjectKind.IMAGE, image.id)
     ObjectReferences(state).replace_references("c" * 64, [used], running=False)
     with pytest.raises(Conflict, match="must force"):

@@ -184,7 +184,7 @@ def test_other_options_do_not_take_one_made_for_the_last(running: Client, engine
     running("exec", "cc", "true").ok()
     for options in (["-i"], ["-d"], ["-u", "33"], ["-w", "/etc"], ["-e", "A=1"]):
         running("exec", *options, "cc", "sh", "-c", "id -u; pwd; echo $A; cat", input=b"said").ok()
-    # crun sets the size of an exec's terminal beside the process's start; before that, stty says nothing, with status 0.
+    # crun sets the size of an exec's terminal beside the process's start; before that, stty says nothing, with 0.
     size = "tty; until stty size 2>/dev/null | grep .; do sleep 0.01; done"
     terminal = running.terminal("exec", "-it", "cc", "sh", "-c", size, rows=31, columns=77)
     terminal.expect("/dev/pts/0")

@@ -134,10 +134,8 @@ class Bench:
         )
         if not own:
             self.forwarder.servers = [upstreams.server(text) for text in addresses]
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        udp.bind(("127.0.0.1", 0))
+        udp, tcp = _both("127.0.0.1", 0)
         self.address = udp.getsockname()
-        tcp = socket.create_server(("127.0.0.1", self.address[1]))
         sockets = [udp, tcp]
         if own:
             sockets.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
