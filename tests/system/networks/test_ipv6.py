@@ -166,6 +166,16 @@ async def test_a_published_port_from_elsewhere(host: Host, outside: Outside) -> 
     assert is_shut(outside.path, outside.host_ip6, number)
 
 
+@pytest.mark.parametrize("mtu", [1500, 1279])
+async def test_ports_of_a_bridge_have_no_addresses_of_their_own(host: Host, mtu: int) -> None:
+    """The kernel would look for another who has each, and have routes of each in the way of every change of a link."""
+    await host.network("net", ipv6=mtu > 1279, **{"com.docker.network.driver.mtu": str(mtu)})
+    one = await host.sandbox("one", "net")
+    link = one.record.endpoints[0].link
+    assert "inet6" not in run_inside("/proc/self/ns/net", "ip", "-o", "address", "show", link)
+    assert "UP" in run_inside("/proc/self/ns/net", "ip", "-o", "link", "show", link)
+
+
 async def test_udp_of_both_families(host: Host, outside: Outside) -> None:
     await host.network("net", ipv6=True)
     number = port()

@@ -10,10 +10,12 @@ from darse.linux.net.rtnetlink import (
     IFF_UP,
     IFINFO,
     IFLA_ADDRESS,
+    IFLA_AF_SPEC,
     IFLA_BRPORT_ISOLATED,
     IFLA_BRPORT_MODE,
     IFLA_IFALIAS,
     IFLA_IFNAME,
+    IFLA_INET6_ADDR_GEN_MODE,
     IFLA_INFO_DATA,
     IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA,
@@ -27,6 +29,7 @@ from darse.linux.net.rtnetlink import (
     IFLA_MTU,
     IFLA_NET_NS_FD,
     IFLA_VLAN_ID,
+    IN6_ADDR_GEN_MODE_NONE,
     NESTED,
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -189,6 +192,21 @@ def set_master(name: str, master: int, master_name: str) -> Request:
     payload = IFINFO.pack(socket.AF_UNSPEC, 0, 0, IFF_UP, IFF_UP) + text_attribute(IFLA_IFNAME, name)
     command = ("ip", "link", "set", name, "master", master_name, "up")
     return Request("link", 0, RTM_NEWLINK, payload + number_attribute(IFLA_MASTER, master), command)
+
+
+def set_no_own_address(name: str) -> Request:
+    """Have the kernel give a link no IPv6 address of its own when it comes up: a port of a bridge needs none.
+
+    Of each address the kernel makes routes, and looks for another who has it; with a thousand ports it would have a
+    thousand times that in the way of each change of a link. Fails without IPv6, and where the MTU is too small for it.
+    """
+    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
+    payload = (
+        IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        + text_attribute(IFLA_IFNAME, name)
+        + attribute(IFLA_AF_SPEC | NESTED, attribute(socket.AF_INET6 | NESTED, mode))
+    )
+    return Request("link", 0, RTM_NEWLINK, payload, ("ip", "link", "set", name, "addrgenmode", "none"))
 
 
 def set_up(index: int, name: str) -> Request:

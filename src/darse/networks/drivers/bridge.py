@@ -20,7 +20,15 @@ from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.core.errors import Conflict, InvalidParameter
 from darse.linux import sysctl
-from darse.linux.net.links import add_bridge, add_veth, delete_link, set_master, set_port, set_up
+from darse.linux.net.links import (
+    add_bridge,
+    add_veth,
+    delete_link,
+    set_master,
+    set_no_own_address,
+    set_port,
+    set_up,
+)
 from darse.linux.net.netns import Netns
 from darse.linux.net.routes import add_address, add_loopback_route, delete_address
 from darse.linux.net.rtnetlink import Link, Netlink, Request
@@ -34,6 +42,7 @@ from darse.networks.pool import LINK_NAME, link_name
 _log = logging.getLogger(__name__)
 _LINK_NAME = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,14}\Z")
 _SYSCTL_WORDS = ("all", "default")  # Directories of /proc/sys/net/ipv4/conf that are no links.
+_LEAST_MTU_OF_IPV6 = 1280  # RFC 8200, section 5
 _BRIDGED_PACKETS_ARE_FILTERED = "net/bridge/bridge-nf-call-iptables"
 
 
@@ -46,6 +55,7 @@ class BridgeDriver(KernelDriver):
     def __init__(self, config: EngineConfig) -> None:
         self._netlink = Netlink()
         self._config = config
+        self._has_ipv6 = sysctl.present("net/ipv6")
         self.programs = BridgePrograms(self._netlink)
         # Links that are being removed, and what ends when nobody sees them any more.
         self._going: dict[str, asyncio.Future[None]] = {}
@@ -245,10 +255,12 @@ class BridgeDriver(KernelDriver):
 
     def plug(self, record: NetworkRecord, netns: Netns, interface: str, name: str) -> None:
         """Make a veth pair: `name` a port of the bridge, `interface` in the namespace. Raises OSError and Conflict."""
-        veth = add_veth(name, self.link(record), interface, netns.descriptor, self.mtu(record))
+        mtu = self.mtu(record)
+        veth = add_veth(name, self.link(record), interface, netns.descriptor, mtu)
         said = f"veth pair {name}, {interface}, on {record.bridge}"
         port = set_port(name, isolated=self.isolated(record))
-        self._netlink.run(veth, port, set_up(0, name), summary=said)
+        own = (set_no_own_address(name),) if mtu >= _LEAST_MTU_OF_IPV6 and self._has_ipv6 else ()
+        self._netlink.run(veth, port, *own, set_up(0, name), summary=said)
         self._lead_to_host(record, name)
 
     def _lead_to_host(self, record: NetworkRecord, name: str) -> None:
