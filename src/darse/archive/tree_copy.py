@@ -92,14 +92,14 @@ class TreeCopy:
                 raise
             return
         try:
-            if not stat.S_ISREG(os.fstat(reading).st_mode):
+            status = os.fstat(reading)
+            if not stat.S_ISREG(status.st_mode):
                 return  # replaced since it was looked at
             writing = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target)
             try:
-                size = os.fstat(reading).st_size
-                self._copy_content(reading, writing, size)
-                self._copy_metadata(reading, writing)
-                self.files, self.size = self.files + 1, self.size + size
+                self._copy_content(reading, writing, status)
+                _give_metadata(status, reading, writing, overlay=self._overlay)
+                self.files, self.size = self.files + 1, self.size + status.st_size
             finally:
                 os.close(writing)
         finally:
@@ -145,7 +145,10 @@ def copy_metadata(source: int, target: int, *, overlay: bool = False) -> None:
 
     overlay: also whether it hides what is below. Raises OSError; ENOTSUP when another file has its name or content.
     """
-    status = os.fstat(source)
+    _give_metadata(os.fstat(source), source, target, overlay=overlay)
+
+
+def _give_metadata(status: os.stat_result, source: int, target: int, *, overlay: bool) -> None:
     # In this order: a change of owner clears the set-uid bit and file capabilities.
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))

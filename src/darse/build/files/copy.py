@@ -242,7 +242,7 @@ class _Copy:
             writing = os.open(new, _CREATE, 0o600, dir_fd=into)
             try:
                 kept = _kept(reading)
-                copy_data(reading, writing, kept.status.st_size)
+                copy_data(reading, writing, kept.status)
                 self._finish(kept, writing)
             except BaseException:
                 os.unlink(new, dir_fd=into)  # a part must not pass for the whole
