@@ -32,7 +32,7 @@ SECONDS = 60.0
 MOST_PERCENT = 2.0
 # In kB. Python and asyncio take 10 MB, aiohttp's server and what it needs 8, jinja2 2: less than 20 is not to be had
 # in a process of its own.
-MOST_MEMORY = 28_000
+MOST_MEMORY = 32_000
 MOST_METRICS = 5_000
 
 
