@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from darse.core.documents import DocumentCodec
 from darse.core.errors import NotFound
+from darse.volumes.mounts import MountPlan
 
 
 class VolumeRecord(msgspec.Struct):
@@ -35,3 +37,13 @@ def find_volume(records: Mapping[str, VolumeRecord], name: str) -> VolumeRecord:
     if record is None:
         raise NotFound(f"get {name}: no such volume")
     return record
+
+
+def name_anonymous(plans: Iterable[MountPlan]) -> None:
+    """Choose the names of anonymous volumes.
+
+    Done before a container is stored, its record tells recovery which volumes go with an unfinished creation.
+    """
+    for plan in plans:
+        if plan.type == "volume" and not plan.name:
+            plan.name = secrets.token_hex(32)

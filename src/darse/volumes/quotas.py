@@ -58,7 +58,7 @@ class VolumeQuotas:
         with _opened(directory) as opened:
             project = project_quotas.project_of(opened)
             if project:
-                if project_quotas.quota_of(opened, project).limit != _rounded(size):
+                if project_quotas.quota_of(opened, project).limit != project_quotas.rounded(size):
                     project_quotas.set_limit(opened, project, size)
                 return
             project = self._allot(opened, size)
@@ -113,10 +113,6 @@ def _give_all(top: int, project: int) -> None:
                     project_quotas.set_project(opened, project, inherit=False)
             finally:
                 os.close(opened)
-
-
-def _rounded(size: int) -> int:
-    return -(-size // project_quotas.BLOCK) * project_quotas.BLOCK
 
 
 @contextmanager

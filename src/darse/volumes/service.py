@@ -40,7 +40,7 @@ from darse.volumes import remote
 from darse.volumes.data import VolumeData
 from darse.volumes.drivers import REMOVED, TRASH, LocalDriver, VolumeDriver
 from darse.volumes.listing import RemoteListing, merged
-from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord, find_volume
+from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord, find_volume, name_anonymous
 from darse.volumes.mounting import VolumeMounting
 from darse.volumes.mounts import VOLUME_NAME, MountPlan, check_volume_name
 from darse.volumes.remote import RemoteVolumes
@@ -444,22 +444,12 @@ class VolumeService:
         record = find_volume(self._records, name)
         return (await self._sizes.of(self._drivers[record.driver].path(name))).size
 
-    @staticmethod
-    def name_anonymous(plans: Iterable[MountPlan]) -> None:
-        """Choose the names of anonymous volumes.
-
-        Done before a container is stored, its record tells recovery which volumes go with an unfinished creation.
-        """
-        for plan in plans:
-            if plan.type == "volume" and not plan.name:
-                plan.name = secrets.token_hex(32)
-
     async def ensure_volumes(self, plans: list[MountPlan]) -> None:
         """Make the volumes that a new container's mounts name, and fill in their paths.
 
         Raises as `create` does.
         """
-        self.name_anonymous(plans)
+        name_anonymous(plans)
         await self._make_anonymous(plans)
         for plan in plans:
             if plan.type != "volume":

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _STATEMENT = "https://in-toto.io/Statement/v0.1"
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_PIECE = 1 << 20
 
 
 def attestation_of(
@@ -121,7 +120,4 @@ def _files(root: int) -> list[dict[str, Any]]:
 
 def _digest(directory: int, name: str) -> str:
     with open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory), "rb", buffering=0) as file:
-        digest = hashlib.sha256()
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,9 +20,9 @@ from darse.build.errors import BuildError
 from darse.build.solver import Snapshot
 from darse.buildkit.exporters.archives import SEND
 from darse.buildkit.sessions import ClientSession
-from darse.buildkit.sessions.packets import GO_DIRECTORY, GO_KINDS, go_mode
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
+from darse.go_modes import GO_DIRECTORY, GO_KINDS, go_mode
 from darse.linux.fs.contained import LEAVE, Walk
 from darse.linux.fs.openat2 import open_in_root
 

@@ -16,21 +16,11 @@ from darse.archive.headers import END, entry_headers
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from darse.build.errors import BuildError
 from darse.buildkit.sessions.lists import SentList, list_runs, next_packet
-from darse.buildkit.sessions.packets import (
-    GO_CHARACTER,
-    GO_DEVICE,
-    GO_DIRECTORY,
-    GO_FIFO,
-    GO_SYMLINK,
-    GO_TYPES,
-    DirectoryPatterns,
-    has_content,
-    opened_directory,
-    permissions,
-)
+from darse.buildkit.sessions.packets import DirectoryPatterns, has_content, opened_directory
 from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
+from darse.go_modes import GO_CHARACTER, GO_DEVICE, GO_DIRECTORY, GO_FIFO, GO_SYMLINK, GO_TYPES, permissions
 
 #: Of one directory: entries, and bytes of the packets that list them, in memory until all are known.
 MOST_ENTRIES, MOST_BYTES = 1_000_000, 256 << 20

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from darse.buildkit.sessions.archived import EntryCheck, FileTransfer
 from darse.buildkit.sessions.lists import listed_entries
-from darse.buildkit.sessions.packets import (
-    GO_DIRECTORY,
-    DirectoryPatterns,
-    has_content,
-    opened_directory,
-)
+from darse.buildkit.sessions.packets import DirectoryPatterns, has_content, opened_directory
 from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.wire.stat_pb2 import Stat
+from darse.go_modes import GO_DIRECTORY
 
 #: What is received so; directories with more are received as others are.
 MOST_ENTRIES, MOST_BYTES = 64, 1 << 20

@@ -11,7 +11,6 @@ an archive, which the confined worker unpacks: no path of a client's is opened b
 
 from __future__ import annotations
 
-import stat
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -28,22 +27,7 @@ from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.wire.filesync_grpc import FileSyncStub
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
-
-# Go's bits of a mode (io/fs.FileMode).
-GO_DIRECTORY, GO_SYMLINK, GO_DEVICE, GO_FIFO, GO_SOCKET = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24
-GO_SETUID, GO_SETGID, GO_CHARACTER, GO_STICKY, GO_IRREGULAR = 1 << 23, 1 << 22, 1 << 21, 1 << 20, 1 << 19
-GO_TYPES = GO_DIRECTORY | GO_SYMLINK | GO_DEVICE | GO_FIFO | GO_SOCKET | GO_CHARACTER | GO_IRREGULAR
-
-
-#: Go's kind of a file, by the kernel's.
-GO_KINDS = {
-    stat.S_IFDIR: GO_DIRECTORY,
-    stat.S_IFLNK: GO_SYMLINK,
-    stat.S_IFBLK: GO_DEVICE,
-    stat.S_IFCHR: GO_DEVICE | GO_CHARACTER,
-    stat.S_IFIFO: GO_FIFO,
-    stat.S_IFSOCK: GO_SOCKET,
-}
+from darse.go_modes import GO_TYPES
 
 
 def transfer_metadata(name: str, **patterns: Iterable[str]) -> MultiDict[str]:
@@ -94,19 +78,3 @@ async def opened_directory(session: ClientSession, patterns: DirectoryPatterns) 
 def has_content(one: Stat) -> bool:
     """Whether an entry is a regular file whose content can be asked for."""
     return not one.mode & GO_TYPES and not one.linkname
-
-
-def permissions(mode: int) -> int:
-    """The bits of chmod(2) in a mode of Go's."""
-    found = mode & 0o777
-    for bit, posix in ((GO_SETUID, 0o4000), (GO_SETGID, 0o2000), (GO_STICKY, 0o1000)):
-        found |= posix if mode & bit else 0
-    return found
-
-
-def go_mode(mode: int, kind: int) -> int:
-    """A mode of Go's: the bits of chmod(2), and of `kind`, which is one of Go's."""
-    found = (mode & 0o777) | kind
-    for bit, posix in ((GO_SETUID, 0o4000), (GO_SETGID, 0o2000), (GO_STICKY, 0o1000)):
-        found |= bit if mode & posix else 0
-    return found

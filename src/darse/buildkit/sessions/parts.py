@@ -30,19 +30,16 @@ from darse.build.context_list import MOST_ENTRIES, encode
 from darse.build.errors import BuildError
 from darse.build.graph import LocalSource
 from darse.buildkit.sessions.lists import SentList, list_runs, next_packet, run_entries
-from darse.buildkit.sessions.packets import (
-    GO_CHARACTER,
-    GO_DEVICE,
-    GO_DIRECTORY,
-    GO_FIFO,
-    GO_SYMLINK,
-    GO_TYPES,
-    has_content,
-    permissions,
-)
+from darse.buildkit.sessions.packets import has_content
 from darse.buildkit.transport import MessageRun
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
+from darse.go_modes import (
+    GO_SOCKET,
+    GO_TYPES,
+    KERNEL_KINDS,
+    permissions,
+)
 
 # Files that are asked for ahead of what has come.
 _WINDOW = 64
@@ -50,14 +47,8 @@ _WINDOW = 64
 _MOST_GROWTH = 64 << 20
 # Nanoseconds in which a file may change twice with one time.
 _SAME_TIME = 20_000_000
-_KINDS = {
-    0: stat.S_IFREG,
-    GO_DIRECTORY: stat.S_IFDIR,
-    GO_SYMLINK: stat.S_IFLNK,
-    GO_DEVICE: stat.S_IFBLK,
-    GO_DEVICE | GO_CHARACTER: stat.S_IFCHR,
-    GO_FIFO: stat.S_IFIFO,
-}
+# Sockets are in no tree.
+_KINDS = {kind: kernels for kind, kernels in KERNEL_KINDS.items() if kind != GO_SOCKET}
 # Attributes that files have for what is on their host.
 _OF_THE_HOST = ("trusted.", "security.")
 _CAPABILITY = CAPABILITY.decode()

@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 from darse.build.errors import BuildError
 from darse.build.ignore import PathMatcher, clean
-from darse.buildkit.sessions.packets import GO_KINDS, go_mode
 from darse.buildkit.solving.client_build import ClientBuild
 from darse.buildkit.solving.lazy_references import LazyReference
 from darse.buildkit.transport.stream_buffer import MESSAGE_LIMIT
 from darse.buildkit.wire.stat_pb2 import Stat
+from darse.go_modes import GO_KINDS, go_mode
 from darse.linux.fs.openat2 import open_in_root
 
 _T = TypeVar("_T")

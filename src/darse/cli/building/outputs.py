@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _PROVENANCE = "https://slsa.dev/provenance/"
-_REGULAR = b"0"
 _ATTESTATIONS_SINCE = "1.55"
 FILES = frozenset({"local", "tar"})
 """Outputs that are the image's files: the image itself is not wanted."""
@@ -56,7 +55,7 @@ def _files(client: Any, image: str) -> Iterator[Iterator[bytes]]:
 
 def _attestations(client: Any, image: str) -> Iterator[bytes]:
     """What is attested of an image, as the first files of an archive that goes on: in-toto statements, as they are."""
-    from darse.archive.headers import entry_headers, padded
+    from darse.archive.headers import member
     from darse.client.http import quote
 
     inspected = client.call("GET", f"/images/{quote(image)}/json", {"manifests": True})
@@ -69,7 +68,7 @@ def _attestations(client: Any, image: str) -> Iterator[bytes]:
         names[kind] = number = names.get(kind, 0) + 1
         name = f"{kind}.json" if number == 1 else f"{kind.replace('.', f'-{number}.')}.json"
         content = json.dumps(one["Statement"], indent=2).encode()
-        yield entry_headers(name.encode(), _REGULAR, mode=0o600, size=len(content)) + padded(content)
+        yield member(name.encode(), content, mode=0o600)
 
 
 def _write(pieces: Iterable[bytes], destination: str) -> None:

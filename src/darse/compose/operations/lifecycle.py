@@ -69,7 +69,7 @@ async def in_order(
 
 def pre_stop(session: ProjectSession, service: str) -> list[object]:
     """The hooks of a service that are run before it stops."""
-    found = session.project.all_services().get(service) if session.project is not None else None
+    found = session.service(service)
     return list(found.pre_stop) if found is not None else []
 
 
@@ -144,7 +144,7 @@ async def _start(
             except ConditionFailed as error:
                 if is_required:
                     raise ComposeError(f"dependency failed to start: {error}") from error
-    service = session.project.all_services().get(container.service) if session.project is not None else None
+    service = session.service(container.service)
     await session.step(f"Container {container.name}", "Starting", "Started", container_requests.start(container.id))
     if service is not None:
         await run_hooks(session, container.id, container.service, service.post_start)
@@ -178,7 +178,7 @@ async def restart(
             await run_hooks(session, container.id, container.service, pre_stop(session, container.service))  # type: ignore[arg-type]
         request = container_requests.restart(container.id, seconds=seconds)
         await session.step(resource, "Restarting", "Started", request)
-        service = session.project.all_services().get(container.service) if session.project is not None else None
+        service = session.service(container.service)
         if service is not None:
             await run_hooks(session, container.id, container.service, service.post_start)
 

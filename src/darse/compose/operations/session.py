@@ -16,6 +16,7 @@ from darse.client.requests import volumes as volume_requests
 from darse.compose.desired import labels
 from darse.compose.errors import ComposeError
 from darse.compose.model.project import Project
+from darse.compose.model.service import Service
 from darse.compose.operations.progress import DONE, FAILED, WORKING, ResourceProgress
 from darse.compose.plan.actual import ActualContainer, ActualState
 
@@ -73,6 +74,10 @@ class ProjectSession:
     def docker_config(self) -> bytes:
         """What a container that speaks to the engine gets as config.json; empty for none."""
         return self._docker_config()
+
+    def service(self, name: str) -> Service | None:
+        """What the files say of a service, enabled or not; None where they say nothing."""
+        return self.project.all_services().get(name) if self.project is not None else None
 
     def report(self, resource: str, text: str, state: str = WORKING, detail: str = "") -> None:
         """Report what happens to a resource."""

@@ -21,6 +21,7 @@ from darse.containers.lifecycle.image_mounts import ImageMounts
 from darse.containers.model import Container, Status
 from darse.core.errors import Conflict, InvalidParameter, NotFound
 from darse.core.times import rfc3339
+from darse.go_modes import GO_IRREGULAR, GO_KINDS, go_mode
 from darse.linux.proc.process import runs
 from darse.runtime.monitor.launch import RootMount
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
@@ -30,17 +31,6 @@ from darse.runtime.rootfs.helper import HelperRequest, PathStat, RootfsHelper, R
 from darse.runtime.rootfs.helper_main import LIST_LIMIT
 from darse.volumes.mounts import MountPlan
 from darse.wire.archives import ContainerPathStat, DirectoryListing
-
-# os.FileMode's bits for what is not in the lower nine (Go's io/fs).
-_GO_BITS = {
-    stat.S_IFDIR: 1 << 31,
-    stat.S_IFLNK: 1 << 27,
-    stat.S_IFBLK: 1 << 26,
-    stat.S_IFCHR: 1 << 26 | 1 << 21,
-    stat.S_IFIFO: 1 << 25,
-    stat.S_IFSOCK: 1 << 24,
-    stat.S_IFREG: 0,
-}
 
 _OPEN_ROOT = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -268,7 +258,5 @@ def _job(operation: str, path: str) -> HelperRequest:
 
 def path_stat(found: PathStat) -> ContainerPathStat:
     """What the API says of a file."""
-    mode = stat.S_IMODE(found.mode) & 0o777 | _GO_BITS.get(stat.S_IFMT(found.mode), 1 << 19)
-    for bit, go_bit in ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20)):
-        mode |= go_bit if found.mode & bit else 0
+    mode = go_mode(found.mode, GO_KINDS.get(stat.S_IFMT(found.mode), GO_IRREGULAR))
     return ContainerPathStat(found.name, found.size, mode, rfc3339(found.mtime_ns), found.target)

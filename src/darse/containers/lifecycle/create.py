@@ -36,6 +36,7 @@ from darse.runtime.oci import validate
 from darse.runtime.oci.spec import READONLY_PATHS, masked_paths
 from darse.runtime.rootfs.directories import is_there, make_directories
 from darse.volumes.copy_up import copy_up, is_empty
+from darse.volumes.model import name_anonymous
 from darse.volumes.mounts import MountPlan, parse_mounts, parse_volumes_from
 from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig
 from darse.wire.host_config import HostConfig
@@ -124,7 +125,7 @@ class Creation:
         files = context.files.of(container.id)
         async with AsyncExitStack() as undo:
             # Before the record is stored: it tells recovery which volumes an unfinished creation has made.
-            context.volumes.name_anonymous(container.record.mounts)
+            name_anonymous(container.record.mounts)
             # The client is told after the last transaction, which flushes this one too.
             with context.database.transaction(durable=False):
                 context.store.add(container)

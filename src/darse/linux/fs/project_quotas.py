@@ -94,9 +94,14 @@ def quota_of(descriptor: int, project: int) -> Quota:
     return Quota(hard * BLOCK, used, files)
 
 
+def rounded(limit: int) -> int:
+    """What becomes of a limit of so many bytes."""
+    return -(-limit // BLOCK) * BLOCK
+
+
 def set_limit(descriptor: int, project: int, limit: int) -> None:
     """Have a project take `limit` bytes at most, rounded up to BLOCK; 0 takes the limit away. Raises OSError."""
-    blocks = -(-limit // BLOCK)
+    blocks = rounded(limit) // BLOCK
     request = ctypes.create_string_buffer(_DQBLK.pack(blocks, blocks, 0, 0, 0, 0, 0, 0, _QIF_BLIMITS), _DQBLK.size)
     _quotactl(descriptor, _Q_SETQUOTA, project, request)
 

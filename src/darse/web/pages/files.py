@@ -21,6 +21,7 @@ from aiohttp.multipart import BodyPartReader, MultipartReader
 from darse.aiohttp_server import StreamResponse
 from darse.client.errors import ApiError, ClientError
 from darse.client.requests import containers
+from darse.go_modes import GO_TYPES, KERNEL_KINDS, permissions
 from darse.web.accounts import Role
 from darse.web.errors import InvalidForm, PageNotFound, Refused, SlowRequest, UploadTooLarge
 from darse.web.pages.container_views import printable
@@ -37,18 +38,6 @@ _UPLOAD_SECONDS = 600.0
 _BLOCK = 512
 # What aiohttp raises for a body that is none of a form.
 _NO_FORM = (AssertionError, ValueError, LookupError)
-# Modes are Go's (io/fs, FileMode): what kind of file has which bits, and the further bits of chmod(2).
-_TYPES = {
-    0: stat.S_IFREG,
-    1 << 31: stat.S_IFDIR,
-    1 << 27: stat.S_IFLNK,
-    1 << 26: stat.S_IFBLK,
-    1 << 26 | 1 << 21: stat.S_IFCHR,
-    1 << 25: stat.S_IFIFO,
-    1 << 24: stat.S_IFSOCK,
-}
-_TYPE_BITS = 1 << 31 | 1 << 27 | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
-_MORE_BITS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
 
 
@@ -261,8 +250,7 @@ def _kind(found: ContainerPathStat) -> str:
 
 def _mode(found: ContainerPathStat) -> int:
     """The mode as stat(2) has it."""
-    more = sum(bit for go_bit, bit in _MORE_BITS if found.mode & go_bit)
-    return _TYPES.get(found.mode & _TYPE_BITS, 0) | more | found.mode & 0o777
+    return KERNEL_KINDS.get(found.mode & GO_TYPES, 0) | permissions(found.mode)
 
 
 def _entry(directory: str, found: ContainerPathStat) -> FileEntry:

@@ -18,19 +18,14 @@ from darse.build.errors import BuildError
 from darse.buildkit.sessions import archived, parts
 from darse.buildkit.sessions.archived import received_directory
 from darse.buildkit.sessions.documents import NotInMemory, received_documents
-from darse.buildkit.sessions.packets import (
-    DirectoryPatterns,
-    go_mode,
-    opened_directory,
-    permissions,
-    transfer_metadata,
-)
+from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory, transfer_metadata
 from darse.buildkit.sessions.parts import NotInPart, PartialDirectory
 from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.transport import service_protocol
 from darse.buildkit.wire.filesync_grpc import FileSyncBase
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
+from darse.go_modes import go_mode, permissions
 
 _DIRECTORY, _SYMLINK = 1 << 31, 1 << 27
 Client = Callable[[Stream[Any, Any]], Coroutine[Any, Any, None]]

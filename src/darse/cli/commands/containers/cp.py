@@ -20,10 +20,11 @@ from darse.cli.commands.containers.copy_paths import Place, split_path
 from darse.cli.errors import ApiError, CliError
 from darse.client.blocking import Response
 from darse.client.http import quote
+from darse.go_modes import GO_DIRECTORY, GO_SYMLINK, GO_TYPES
 from darse.units import human_size
 
 _PIECE = 256 * 1024
-_DIRECTORY, _LINK, _NO_FILE = 1 << 31, 1 << 27, 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
+_NO_FILE = GO_TYPES & ~(GO_DIRECTORY | GO_SYMLINK)
 _STAT = "x-docker-container-path-stat"
 
 
@@ -89,7 +90,7 @@ def _from_container(invocation: Invocation, container: str, path: str, destinati
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return 0
-    is_directory = bool(_stat_of(response)["mode"] & _DIRECTORY)
+    is_directory = bool(_stat_of(response)["mode"] & GO_DIRECTORY)
     where = copy_paths.target(Place(path, True, is_directory, name), copy_paths.local_destination(destination))
     progress = _Progress(invocation, "Copying from container")
     pieces = progress.count(response.pieces())
@@ -103,7 +104,7 @@ def _from_container(invocation: Invocation, container: str, path: str, destinati
 def _followed(invocation: Invocation, container: str, path: str) -> tuple[str, str]:
     """Where a link in the container leads, and the name that its copy keeps."""
     found = _stat(invocation, container, path)
-    if found is None or not found["mode"] & _LINK:
+    if found is None or not found["mode"] & GO_SYMLINK:
         return path, ""
     return copy_paths.after_link(path, os.path.join(split_path(path)[0], found["linkTarget"]))
 
@@ -162,14 +163,14 @@ def _to_container(invocation: Invocation, source: str, container: str, path: str
 
 def _container_destination(invocation: Invocation, container: str, path: str) -> Place:
     found = _stat(invocation, container, path)
-    if found is not None and found["mode"] & _LINK:
+    if found is not None and found["mode"] & GO_SYMLINK:
         path = os.path.join(split_path(path)[0], found["linkTarget"])
         found = _stat(invocation, container, path)
     if found is None:
         return Place(path)
     if found["mode"] & _NO_FILE:
         raise CliError(f'destination "{container}:{path}" must be a directory or a regular file')
-    return Place(path, True, bool(found["mode"] & _DIRECTORY))
+    return Place(path, True, bool(found["mode"] & GO_DIRECTORY))
 
 
 def _stdin() -> Iterator[bytes]:
