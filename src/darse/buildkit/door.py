@@ -83,9 +83,9 @@ class _Answering:
 class Door:
     """What clients of BuildKit talk to; one for the engine."""
 
-    def __init__(self, builds: BuildService, context: Dependencies) -> None:
+    def __init__(self, builds: BuildService, dependencies: Dependencies) -> None:
         self.sessions = SessionPool()
-        worker = partial(worker_record, context.config, lambda: host_gateway(context))
+        worker = partial(worker_record, dependencies.config, lambda: host_gateway(dependencies))
         self._builds = BuildPool()
         self._worker = worker
         requests = SolveRequests(builds, self.sessions, self._builds, self._for_frontend)

@@ -28,9 +28,9 @@ AnyLogStream = LogStream | PluginLogStream
 class AttachService:
     """Attachments, log readers and terminals."""
 
-    def __init__(self, context: Dependencies, hubs: ConsoleHubs) -> None:
-        self._context = context
-        self._store = context.store
+    def __init__(self, dependencies: Dependencies, hubs: ConsoleHubs) -> None:
+        self._dependencies = dependencies
+        self._store = dependencies.store
         self._hubs = hubs
 
     def attach(self, reference: str, options: AttachOptions) -> Attachment:
@@ -60,7 +60,7 @@ class AttachService:
             hub.add(attachment, running=container.state.alive)
         else:
             attachment.finish()
-        self._context.publish(container, "attach")
+        self._dependencies.publish(container, "attach")
         return attachment
 
     def _history(self, container: Container, options: AttachOptions) -> AsyncIterator[bytes]:
@@ -76,32 +76,32 @@ class AttachService:
         stream: AnyLogStream
         if is_readable(config):
             stream = self._log_stream(container, options)
-        elif is_plugin(config.Type) and await can_read(self._context.plugins, config.Type):
+        elif is_plugin(config.Type) and await can_read(self._dependencies.plugins, config.Type):
             terminal = container.record.config.Tty
             details = _details(container)
             origin = origin_of(container)
-            stream = PluginLogStream(self._context.plugins, origin, options, terminal=terminal, details=details)
+            stream = PluginLogStream(self._dependencies.plugins, origin, options, terminal=terminal, details=details)
         else:
             raise Conflict("configured logging driver does not support reading")
         if options.follow:
-            followers = self._context.followers.setdefault(container.id, set())
+            followers = self._dependencies.followers.setdefault(container.id, set())
             followers.add(stream)
         return stream
 
     def close_log(self, stream: AnyLogStream, reference: str) -> None:
         """The reader of a log is done."""
         container = self._store.find(reference)
-        for container_id in [container.id] if container else list(self._context.followers):
-            followers = self._context.followers.get(container_id)
+        for container_id in [container.id] if container else list(self._dependencies.followers):
+            followers = self._dependencies.followers.get(container_id)
             if followers is not None:
                 followers.discard(stream)
                 if not followers:
-                    del self._context.followers[container_id]
+                    del self._dependencies.followers[container_id]
 
     def _log_stream(self, container: Container, options: LogOptions) -> LogStream:
         return LogStream(
-            LogFiles(self._context.files.of(container.id).log),
-            self._context.inotify,
+            LogFiles(self._dependencies.files.of(container.id).log),
+            self._dependencies.inotify,
             options,
             terminal=container.record.config.Tty,
             details=_details(container),
@@ -113,8 +113,8 @@ class AttachService:
         container = self._store.get(reference)
         if not container.state.alive:
             raise Conflict(f"container {container.id} is not running")
-        conmon.resize(self._context.files.of(container.id).bundle, height, width)
-        self._context.publish(container, "resize", height=height, width=width)
+        conmon.resize(self._dependencies.files.of(container.id).bundle, height, width)
+        self._dependencies.publish(container, "resize", height=height, width=width)
 
 
 def _details(container: Container) -> str:

@@ -1,4 +1,4 @@
-"""What the parts of the containers room share: the other rooms, the store, and a few answers about one container."""
+"""What the parts of containers share: the services below them, the store, and a few answers about one container."""
 
 from __future__ import annotations
 

@@ -24,9 +24,9 @@ from darse.wire.containers import ContainerInspect, ContainerSummary, GraphDrive
 class ContainerListing:
     """Lists and inspects containers."""
 
-    def __init__(self, context: Dependencies, endpoints: Endpoints, links: Links, execs: ExecService) -> None:
-        self._context = context
-        self._store = context.store
+    def __init__(self, dependencies: Dependencies, endpoints: Endpoints, links: Links, execs: ExecService) -> None:
+        self._dependencies = dependencies
+        self._store = dependencies.store
         self._endpoints = endpoints
         self._links = links
         self._execs = execs
@@ -34,20 +34,20 @@ class ContainerListing:
     async def inspect_container(self, reference: str, *, size: bool) -> ContainerInspect:
         """The whole of a container. Raises NotFound."""
         container = self._store.get(reference)
-        overlay = self._context.snapshots.overlay(container.id)
+        overlay = self._dependencies.snapshots.overlay(container.id)
         graph = GraphDriver(
             DRIVER,
             {
                 "ID": container.id,
                 "LowerDir": ":".join(overlay.lower),
-                "MergedDir": str(self._context.files.of(container.id).bundle.rootfs),
+                "MergedDir": str(self._dependencies.files.of(container.id).bundle.rootfs),
                 "UpperDir": overlay.upper,
                 "WorkDir": overlay.work,
             },
         )
         return views.inspect(
             container,
-            self._context.files.of(container.id),
+            self._dependencies.files.of(container.id),
             self._endpoints.settings(container),
             graph,
             self._execs.of_container(container.id),
@@ -55,7 +55,7 @@ class ContainerListing:
             await self._sizes(container) if size else None,
             apparmor_profile(
                 read_security_options(container.record.host.SecurityOpt),
-                self._context.facts,
+                self._dependencies.facts,
                 privileged=container.record.host.Privileged,
             ),
         )
@@ -63,10 +63,10 @@ class ContainerListing:
     async def _sizes(self, container: Container) -> views.Sizes | None:
         """Bytes of a container's files; None when they cannot be counted, which is no reason to show none of others."""
         try:
-            return views.Sizes(*await self._context.snapshots.usage(container.id))
+            return views.Sizes(*await self._dependencies.snapshots.usage(container.id))
         except (OSError, EngineError) as error:
             if container.state.status is not Status.REMOVING:
-                self._context.log.warning("container %s: its size is not known: %s", container.id[:12], error)
+                self._dependencies.log.warning("container %s: its size is not known: %s", container.id[:12], error)
             return None
 
     async def list_containers(
@@ -83,7 +83,7 @@ class ContainerListing:
         shown = containers[:limit] if limit > 0 else containers
         sizes = await asyncio.gather(*map(self._sizes, shown)) if size else [None] * len(shown)
         called = {
-            (record.image_reference, record.image_id): self._context.images.displayed_name(
+            (record.image_reference, record.image_id): self._dependencies.images.displayed_name(
                 record.image_reference, record.image_id
             )
             for record in (one.record for one in shown)
@@ -104,7 +104,7 @@ class ContainerListing:
 
     def _built_on(self, reference: str) -> set[str]:
         """The ids of an image and of those that were made from it; none when there is no such image."""
-        images = self._context.images
+        images = self._dependencies.images
         try:
             base = images.get_image(reference)
         except (NotFound, InvalidParameter):

@@ -25,7 +25,7 @@ class ContainerRecovery:
 
     def __init__(
         self,
-        context: Dependencies,
+        dependencies: Dependencies,
         lifecycle: Lifecycle,
         execs: ExecService,
         shipping: Shipping,
@@ -33,8 +33,8 @@ class ContainerRecovery:
         auto_remove: Callable[[Container], Awaitable[None]],
     ) -> None:
         """`auto_remove` removes a container that asked for it."""
-        self._context = context
-        self._store = context.store
+        self._dependencies = dependencies
+        self._store = dependencies.store
         self._lifecycle = lifecycle
         self._execs = execs
         self._shipping = shipping
@@ -49,13 +49,15 @@ class ContainerRecovery:
         Transient containers of that engine are ended first.
         """
         for difference in self._store.repair_references():
-            self._context.log.info("container %s: %s, and is written anew", difference.container_id[:12], difference)
+            self._dependencies.log.info(
+                "container %s: %s, and is written anew", difference.container_id[:12], difference
+            )
         for container in self._store.everything():
             if container.state.status is Status.CREATING:
                 self._store.delete_container(container)
-                self._context.volumes.discard_unrecorded(container.record.mounts, recovery.unfinished)
-                self._context.volumes.discard_anonymous(container.record.mounts)
-        files = self._context.files
+                self._dependencies.volumes.discard_unrecorded(container.record.mounts, recovery.unfinished)
+                self._dependencies.volumes.discard_anonymous(container.record.mounts)
+        files = self._dependencies.files
         files.make_directories()
         await self._transient.sweep()
         removed = recovery.unfinished.of("containers")
@@ -80,10 +82,10 @@ class ContainerRecovery:
 
     def _make_lost_directories(self, recovery: Recovery) -> None:
         """Report containers whose directories are lost, and make them anew: all that a start needs is written there."""
-        with os.scandir(self._context.files.containers) as entries:
+        with os.scandir(self._dependencies.files.containers) as entries:
             found = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
         for container in self._store:
-            directory = self._context.files.of(container.id).data
+            directory = self._dependencies.files.of(container.id).data
             if found.get(container.id):
                 continue
             if container.id in found:
@@ -102,26 +104,26 @@ class ContainerRecovery:
 
     def _strays(self, known: set[str]) -> set[str]:
         """The ids of containers that have processes, and are none of `known`."""
-        context = self._context
-        places = [context.files.bundles, *(runtime.root for runtime in context.runtimes.values())]
+        dependencies = self._dependencies
+        places = [dependencies.files.bundles, *(runtime.root for runtime in dependencies.runtimes.values())]
         found = {path.name for place in places if place.exists() for path in place.iterdir()}
         return self._with_processes(found - known)
 
     def _with_processes(self, ids: set[str]) -> set[str]:
-        context = self._context
-        parent = context.config.cgroup_parent.strip("/")
-        return {one for one in ids if context.cgroups.processes(f"/{parent}/{one}")}
+        dependencies = self._dependencies
+        parent = dependencies.config.cgroup_parent.strip("/")
+        return {one for one in ids if dependencies.cgroups.processes(f"/{parent}/{one}")}
 
     async def recover(self, recovery: Recovery) -> None:
         """Bring every container together with what the kernel has; then clean up what belongs to none."""
-        monitors = self._context.monitor.running()
+        monitors = self._dependencies.monitor.running()
         for container in self._store:
             try:
                 await self._lifecycle.recover(container, monitors)
             except Exception as error:
                 # Whatever is damaged of one keeps only that one down. What nobody has foreseen shows its traceback.
                 if not isinstance(error, (EngineError, OSError, ValueError)):
-                    self._context.log.exception("cannot recover container %s", container.id[:12])
+                    self._dependencies.log.exception("cannot recover container %s", container.id[:12])
                 recovery.report(
                     f"container {container.id[:12]}",
                     f"it cannot be taken over: {error}",
@@ -132,20 +134,22 @@ class ContainerRecovery:
 
     async def _sweep_runs(self, known: set[str]) -> None:
         """Remove directories, runtime state and cgroups of containers that no longer exist."""
-        context = self._context
-        for runtime in context.runtimes.values():
+        dependencies = self._dependencies
+        for runtime in dependencies.runtimes.values():
             for directory in list(runtime.root.iterdir()) if runtime.root.exists() else []:
                 if directory.name not in known:
-                    await context.cgroups.remove_cgroup(f"/{context.config.cgroup_parent.strip('/')}/{directory.name}")
+                    await dependencies.cgroups.remove_cgroup(
+                        f"/{dependencies.config.cgroup_parent.strip('/')}/{directory.name}"
+                    )
                     runtime.delete_state(directory.name)
-        for directory in list(context.files.bundles.iterdir()):
+        for directory in list(dependencies.files.bundles.iterdir()):
             if directory.name not in known:
                 remove_tree(directory)
-        for path in list(context.files.exits.iterdir()):
+        for path in list(dependencies.files.exits.iterdir()):
             if path.name not in known:
                 path.unlink()
         # The engine before this one may have been killed while a terminal was handed over.
-        for path in context.files.handovers.iterdir():
+        for path in dependencies.files.handovers.iterdir():
             remove_tree(path)
 
     async def remove_finished(self) -> None:

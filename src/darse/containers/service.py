@@ -52,36 +52,36 @@ _CONDITIONS = ("", "not-running", "next-exit", "removed")
 class ContainerService:
     """What the API asks of containers."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
-        self._store = context.store
-        self._links = Links(context)
-        self._creation = Creation(context, self._links)
-        self.execs = ExecService(context, self._links)
-        self.archives = Archives(context)
-        self.commits = Commits(context)
-        self.lifecycle = Lifecycle(context, self._links, self._auto_remove)
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._store = dependencies.store
+        self._links = Links(dependencies)
+        self._creation = Creation(dependencies, self._links)
+        self.execs = ExecService(dependencies, self._links)
+        self.archives = Archives(dependencies)
+        self.commits = Commits(dependencies)
+        self.lifecycle = Lifecycle(dependencies, self._links, self._auto_remove)
         self._control = self.lifecycle.control
-        self._removal = Removal(context, self.lifecycle, self.execs)
-        self._endpoints = Endpoints(context, self.lifecycle.etc_files)
-        self.listing = ContainerListing(context, self._endpoints, self._links, self.execs)
-        self.streams = AttachService(context, self.lifecycle.hubs)
-        self.explain = ExplainService(context)
-        self.checkpoints = Checkpoints(context)
-        self.health = HealthMonitor(context, self.execs)
+        self._removal = Removal(dependencies, self.lifecycle, self.execs)
+        self._endpoints = Endpoints(dependencies, self.lifecycle.etc_files)
+        self.listing = ContainerListing(dependencies, self._endpoints, self._links, self.execs)
+        self.streams = AttachService(dependencies, self.lifecycle.hubs)
+        self.explain = ExplainService(dependencies)
+        self.checkpoints = Checkpoints(dependencies)
+        self.health = HealthMonitor(dependencies, self.execs)
         unsent = UnsentLogs()
-        self._rotation = LogRotation(context, unsent)
-        self._shipping = Shipping(context, self._rotation, unsent)
-        self.transient = TransientContainers(context)
-        self.hidden = HiddenContainers(context, self._creation, self.lifecycle, self._removal)
+        self._rotation = LogRotation(dependencies, unsent)
+        self._shipping = Shipping(dependencies, self._rotation, unsent)
+        self.transient = TransientContainers(dependencies)
+        self.hidden = HiddenContainers(dependencies, self._creation, self.lifecycle, self._removal)
         self.recovery = ContainerRecovery(
-            context, self.lifecycle, self.execs, self._shipping, self.transient, self._auto_remove
+            dependencies, self.lifecycle, self.execs, self._shipping, self.transient, self._auto_remove
         )
-        self.observation = Observation(context, self.lifecycle.updates)
-        context.listeners.add(self.health)
-        context.listeners.add(self._shipping)
-        context.listeners.add(self._rotation)
-        context.listeners.add(OutOfMemory(context))
+        self.observation = Observation(dependencies, self.lifecycle.updates)
+        dependencies.listeners.add(self.health)
+        dependencies.listeners.add(self._shipping)
+        dependencies.listeners.add(self._rotation)
+        dependencies.listeners.add(OutOfMemory(dependencies))
 
     async def _auto_remove(self, container: Container) -> None:
         with contextlib.suppress(Conflict):  # somebody has started it again
@@ -104,7 +104,7 @@ class ContainerService:
         """Make a container of one that another engine had; see `Adoption.adopt`."""
         from darse.containers.lifecycle.adopt import Adoption  # noqa: PLC0415 - few engines ever do
 
-        await Adoption(self._context, self._links).adopt(found)
+        await Adoption(self._dependencies, self._links).adopt(found)
 
     async def start(self, reference: str, checkpoint: CheckpointPlace | None = None) -> None:
         """Start a container, or go on from a checkpoint of it; see `Lifecycle.start`."""
@@ -135,7 +135,7 @@ class ContainerService:
                 await self._control.stop(container, seconds, signal)
             with contextlib.suppress(NotModified):  # somebody else has started it meanwhile
                 await self._start(container)
-        self._context.publish(container, "restart")
+        self._dependencies.publish(container, "restart")
 
     async def kill(self, reference: str, signal: str) -> None:
         """Send a signal; see `Control.kill`."""
@@ -160,11 +160,11 @@ class ContainerService:
         new, old = check_name(name), container.name
         if new == old:
             raise InvalidParameter("Renaming a container with the same name as its current name")
-        with self._context.database.transaction():
+        with self._dependencies.database.transaction():
             self._store.rename(container, new)
-            self._context.networks.sandbox_renamed(container.id, new)
-            self._context.publish(container, "rename", oldName=f"/{old}")
-        await self._context.networks.names_are_settled()
+            self._dependencies.networks.sandbox_renamed(container.id, new)
+            self._dependencies.publish(container, "rename", oldName=f"/{old}")
+        await self._dependencies.networks.names_are_settled()
 
     def wait(self, reference: str, condition: str) -> asyncio.Future[WaitResponse]:
         """Return a future of a container's end. It is registered on return: what happens next is not missed.
@@ -177,7 +177,7 @@ class ContainerService:
         try:
             container = self._store.get(reference)
         except NotFound:
-            code = self.recovery.unwatched_ends.get(self._context.traces.removed_id(reference) or "")
+            code = self.recovery.unwatched_ends.get(self._dependencies.traces.removed_id(reference) or "")
             if code is None or condition == "next-exit":
                 raise
             future.set_result(WaitResponse(code))
@@ -202,7 +202,7 @@ class ContainerService:
 
     async def explain_lookup(self, reference: str, name: str) -> LookupExplanation:
         """How a name is looked up from a container. Raises NotFound, Conflict and SystemFault."""
-        return await explain_lookup(self._context, self._store.get(reference), name)
+        return await explain_lookup(self._dependencies, self._store.get(reference), name)
 
     async def connect(self, network: str, reference: str, settings: EndpointSettings) -> None:
         """Connect a container to a network, now or from its next start. Raises NotFound, Conflict, InvalidParameter."""

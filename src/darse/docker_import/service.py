@@ -55,8 +55,8 @@ _LEFT, _FAILED = "left", "failed"
 class DockerImport:
     """One import."""
 
-    def __init__(self, context: Dependencies, containers: ContainerService, path: Path, *, dry_run: bool) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, containers: ContainerService, path: Path, *, dry_run: bool) -> None:
+        self._dependencies = dependencies
         self._containers = containers
         self._path = path
         self._dry_run = dry_run
@@ -69,11 +69,11 @@ class DockerImport:
     async def run(self) -> AsyncIterator[ImportMessage]:
         """Import all; yield what becomes of each object. Raises NotFound, Conflict and InvalidParameter at once."""
         root = await executors.storage.run(DockerRoot, self._path)
-        if os.path.samefile(self._path, self._context.config.data_root):
+        if os.path.samefile(self._path, self._dependencies.config.data_root):
             raise InvalidParameter(f"{self._path} is the engine's own data root")
         with root.locked():
             # The layers that are here already are not to vanish before the images that need them are recorded.
-            async with self._context.images.lease() as lease:
+            async with self._dependencies.images.lease() as lease:
                 parts = (
                     ("container", self._look(root)),
                     ("network", self._networks(root)),
@@ -156,7 +156,7 @@ class DockerImport:
         if found.scope != "local" or found.ingress or found.name in _SWARM_NETWORKS:
             return _Result(_LEFT, "it is a swarm's")
         request = conversion.network_request(found)
-        known = self._context.networks.store.by_name(found.name)
+        known = self._dependencies.networks.store.by_name(found.name)
         free = conversion.network_request(found, chosen=False)
         if known is not None:
             subnets = {pool.subnet for pool in known.pools}
@@ -167,13 +167,13 @@ class DockerImport:
         if self._dry_run:
             return _IMPORTED
         try:
-            await self._context.networks.create(request)
+            await self._dependencies.networks.create(request)
         except (Conflict, Forbidden):
             lost = _subnets(request) - _subnets(free)
             if not lost:
                 raise
             # No container has a fixed address in a subnet that docker chose.
-            await self._context.networks.create(free)
+            await self._dependencies.networks.create(free)
             return _IMPORTED._replace(reason=f"with another subnet: {', '.join(sorted(lost))} is in use here")
         return _IMPORTED
 
@@ -200,7 +200,7 @@ class DockerImport:
             yield message
 
     async def _image(self, root: DockerRoot, lease: Lease, parents: dict[str, str], image: DockerImage) -> _Result:
-        images = self._context.images
+        images = self._dependencies.images
         names, taken = self._free_names(image)
         chain = chain_ids(image.diff_ids)
         lease.hold(*chain)
@@ -226,7 +226,7 @@ class DockerImport:
         for text in image.names:
             name = references.parse_tag(text)
             try:
-                holder = self._context.images.get_image(text)
+                holder = self._dependencies.images.get_image(text)
             except EngineError:
                 names.append(name)
                 continue
@@ -235,7 +235,7 @@ class DockerImport:
         return names, taken
 
     async def _layer(self, root: DockerRoot, diff_id: str, chain_id: str) -> Descriptor:
-        stores = self._context.images.stores
+        stores = self._dependencies.images.stores
         if not stores.layers.exists(chain_id):
             found = await executors.storage.run(root.layer, chain_id)
             staged = await stage_linked(stores.content, found.files, found.tar_split, diff_id)
@@ -263,7 +263,7 @@ class DockerImport:
             yield message
 
     async def _volume(self, root: DockerRoot, records: dict[str, bytes], name: str) -> _Result:
-        volumes = self._context.volumes
+        volumes = self._dependencies.volumes
         if volumes.exists(name):
             return _PRESENT
         found = await executors.storage.run(root.volume, name, records.get(name, b""))
@@ -287,7 +287,7 @@ class DockerImport:
 
     async def _container(self, root: DockerRoot, container: Container) -> _Result:
         found, host = container
-        known = self._context.store.find(found.ID)
+        known = self._dependencies.store.find(found.ID)
         if known is not None:
             if conversion.is_started(found, host) and not (known.state.active or known.state.manually_stopped):
                 self._starts.append(found.ID)
@@ -305,7 +305,7 @@ class DockerImport:
         elif found.Image not in self._images_here:
             raise InvalidParameter(f"its image {found.Image} is not there")
         else:
-            self._context.store.refuse_taken(asked.name)
+            self._dependencies.store.refuse_taken(asked.name)
         if conversion.is_started(found, host):
             self._starts.append(found.ID)
         return _IMPORTED

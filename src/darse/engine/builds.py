@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Builds:
     """Makes the build service for the first build, and answers for it before."""
 
-    def __init__(self, context: Dependencies, containers: ContainerService, registries: RegistryService) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, containers: ContainerService, registries: RegistryService) -> None:
+        self._dependencies = dependencies
         self._containers = containers
         self._registries = registries
         self._made: BuildService | None = None
@@ -33,10 +33,10 @@ class Builds:
 
     def open(self) -> None:
         """Make the directory that processes of builds see, and remove what builds of a killed engine left."""
-        (self._context.config.data_root / "cache-mounts").mkdir(mode=0o700, exist_ok=True)
-        left = self._context.config.data_root / "build" / "contexts"
+        (self._dependencies.config.data_root / "cache-mounts").mkdir(mode=0o700, exist_ok=True)
+        left = self._dependencies.config.data_root / "build" / "contexts"
         if left.exists():
-            self._context.images.trash.take(left)
+            self._dependencies.images.trash.take(left)
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -50,14 +50,14 @@ class Builds:
         service = await self.load()
         make = await executors.storage.run(_door)
         if self._door is None:
-            self._door = make(service, self._context)
+            self._door = make(service, self._dependencies)
         return self._door
 
     @property
     def service(self) -> BuildService:
         """Builds images; made for the first caller. Who serves others meanwhile waits for `load` before."""
         if self._made is None:
-            self._made = _loaded()(self._context, self._containers, self._registries)
+            self._made = _loaded()(self._dependencies, self._containers, self._registries)
         return self._made
 
     async def load(self) -> BuildService:
@@ -101,14 +101,14 @@ class Builds:
 
     async def history(self) -> BuildHistoryService | None:
         """The builds that were; None where there was none yet, and nothing is loaded to say so."""
-        if self._made is None and self._context.database.row("SELECT 1 FROM build_history LIMIT 1") is None:
+        if self._made is None and self._dependencies.database.row("SELECT 1 FROM build_history LIMIT 1") is None:
             return None
         return (await self.load()).history
 
     def _has_records(self) -> bool:
-        if self._context.database.row("SELECT 1 FROM build_records LIMIT 1") is not None:
+        if self._dependencies.database.row("SELECT 1 FROM build_records LIMIT 1") is not None:
             return True
-        root = self._context.config.data_root
+        root = self._dependencies.config.data_root
         return any(kept.exists() and any(kept.iterdir()) for kept in (root / "cache-mounts", root / "build" / "trees"))
 
 
@@ -121,11 +121,11 @@ def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], Bui
 
     _keep_from_collector()
 
-    def make(context: Dependencies, containers: ContainerService, registries: RegistryService) -> BuildService:
-        executor = EngineExecutor(context, containers.transient, registries)
-        storage = DatabaseCacheStorage(context.database)
-        history = BuildHistory(context.database)
-        return BuildService(context.config.data_root, context.images, registries, executor, storage, history)
+    def make(dependencies: Dependencies, containers: ContainerService, registries: RegistryService) -> BuildService:
+        executor = EngineExecutor(dependencies, containers.transient, registries)
+        storage = DatabaseCacheStorage(dependencies.database)
+        history = BuildHistory(dependencies.database)
+        return BuildService(dependencies.config.data_root, dependencies.images, registries, executor, storage, history)
 
     return make
 

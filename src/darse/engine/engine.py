@@ -128,7 +128,7 @@ class Engine:
         self._threads = NamespaceThreads(_LAUNCH_THREADS)
         self._null = NullDevice(self._threads)
         self._files = FileLayout(config.data_root, config.exec_root)
-        self.context = Dependencies(
+        self.dependencies = Dependencies(
             config=config,
             database=self.state,
             store=containers,
@@ -148,13 +148,13 @@ class Engine:
             seccomp_profile=_seccomp_profile(config),
             id_mapping=self.id_mapping,
         )
-        self.containers = ContainerService(self.context)
+        self.containers = ContainerService(self.dependencies)
         self.execs = self.containers.execs
-        self.managed_plugins = ManagedPlugins(self.context, self.containers.hidden, self.registries)
+        self.managed_plugins = ManagedPlugins(self.dependencies, self.containers.hidden, self.registries)
         self.plugins.managed = self.managed_plugins.found
         self.plugins.all_managed = self.managed_plugins.all_enabled
-        self.builds = Builds(self.context, self.containers, self.registries)
-        self.system = SystemService(self.context, self.containers, self.builds, self.recovery)
+        self.builds = Builds(self.dependencies, self.containers, self.registries)
+        self.system = SystemService(self.dependencies, self.containers, self.builds, self.recovery)
 
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
@@ -209,7 +209,7 @@ class Engine:
         self._threads.close()
         if not await executors.drain(_DRAIN_SECONDS):
             _log.warning("work on a disk, or of another program, has not ended, and is left behind")
-        self.context.inotify.close()
+        self.dependencies.inotify.close()
         await self.images.trash.close()
         await self.volumes.trash.close()
         await self.images.close()
@@ -242,7 +242,7 @@ class Engine:
         """
         found = find_runtimes(msgspec.structs.replace(self.config, **newer.reloadable()))
         changed = self.config.reload(newer)
-        used = {container.record.runtime for container in self.context.store}
+        used = {container.record.runtime for container in self.dependencies.store}
         for name in self.runtimes.keys() - found.keys() - used:
             del self.runtimes[name]
         self.runtimes.update(found)

@@ -75,12 +75,14 @@ _CREDENTIALS = re.compile(r"//[^/@]*@")
 class SystemService:
     """Answers about the engine."""
 
-    def __init__(self, context: Dependencies, containers: ContainerService, builds: Builds, recovery: Recovery) -> None:
+    def __init__(
+        self, dependencies: Dependencies, containers: ContainerService, builds: Builds, recovery: Recovery
+    ) -> None:
         self._recovery = recovery
-        self._context = context
+        self._dependencies = dependencies
         self._containers = containers
         self._builds = builds
-        self.id = _engine_id(context.config.data_root)
+        self.id = _engine_id(dependencies.config.data_root)
         # Of the files it was started from: an upgrade may replace them.
         self._commit, self._built = revision.identity()
 
@@ -89,7 +91,7 @@ class SystemService:
 
         name: which; without one a container's, and a pull where no container is called so.
         """
-        pull = self._context.images.pulls.last(reference)
+        pull = self._dependencies.images.pulls.last(reference)
         if name == PULL and pull is not None:
             return pull
         try:
@@ -101,7 +103,7 @@ class SystemService:
 
     def traced(self) -> list[dict[str, Any]]:
         """What operations are on record, the newest first, without their steps."""
-        found = [*self._containers.explain.list_operations(), *self._context.images.pulls.summary()]
+        found = [*self._containers.explain.list_operations(), *self._dependencies.images.pulls.summary()]
         return sorted(found, key=lambda one: -int(one["started_at_ns"]))
 
     async def version(self) -> Version:
@@ -110,7 +112,7 @@ class SystemService:
             "ApiVersion": API_VERSION,
             "Arch": platforms.host().architecture,
             "BuildTime": self._built,
-            "Experimental": str(self._context.config.experimental).lower(),
+            "Experimental": str(self._dependencies.config.experimental).lower(),
             "GitCommit": self._commit,
             "GoVersion": f"python{platform.python_version()}",
             "KernelVersion": platform.release(),
@@ -133,27 +135,27 @@ class SystemService:
             Arch=details["Arch"],
             KernelVersion=details["KernelVersion"],
             BuildTime=self._built,
-            Experimental=self._context.config.experimental,
+            Experimental=self._dependencies.config.experimental,
         )
 
     @property
     def _default_runtime(self) -> str:
-        return self._context.config.default_runtime
+        return self._dependencies.config.default_runtime
 
     @property
     def _runtime_program(self) -> str:
-        return self._context.runtimes[self._default_runtime].program
+        return self._dependencies.runtimes[self._default_runtime].program
 
     def _plugins(self) -> Plugins:
         """The drivers, and who is asked about requests."""
-        context = self._context
-        asked = list(context.config.authorization_plugins) or None
-        return Plugins(context.volumes.driver_names, context.networks.driver_names, asked, drivers())
+        dependencies = self._dependencies
+        asked = list(dependencies.config.authorization_plugins) or None
+        return Plugins(dependencies.volumes.driver_names, dependencies.networks.driver_names, asked, drivers())
 
     async def info(self) -> Info:
         """The state of the engine and its host."""
-        context, config, facts = self._context, self._context.config, self._context.facts
-        counts = context.store.counts()
+        dependencies, config, facts = self._dependencies, self._dependencies.config, self._dependencies.facts
+        counts = dependencies.store.counts()
         total, running, paused = sum(counts.values()), counts[Status.RUNNING], counts[Status.PAUSED]
         init = config.init_path or find_init() or ""
         return Info(
@@ -162,7 +164,7 @@ class SystemService:
             ContainersRunning=running,
             ContainersPaused=paused,
             ContainersStopped=total - running - paused,
-            Images=context.images.count,
+            Images=dependencies.images.count,
             Driver=DRIVER,
             DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
             DockerRootDir=str(config.data_root),
@@ -176,7 +178,7 @@ class SystemService:
             LoggingDriver=config.log_driver,
             CgroupDriver="cgroupfs",
             CgroupVersion=str(facts.cgroup_version),
-            NEventsListener=context.events.listeners,
+            NEventsListener=dependencies.events.listeners,
             KernelVersion=facts.kernel,
             OperatingSystem=_os_release().get("PRETTY_NAME", "Linux"),
             OSVersion=_os_release().get("VERSION_ID", ""),
@@ -192,7 +194,7 @@ class SystemService:
             ExperimentalBuild=config.experimental,
             ServerVersion=__version__,
             Runtimes={
-                name: Runtime(one.program, list(one.arguments)) for name, one in sorted(context.runtimes.items())
+                name: Runtime(one.program, list(one.arguments)) for name, one in sorted(dependencies.runtimes.items())
             },
             DefaultRuntime=self._default_runtime,
             Swarm=SwarmInfo(),
@@ -210,11 +212,11 @@ class SystemService:
         )
 
     def _security_options(self) -> list[str]:
-        config, facts = self._context.config, self._context.facts
+        config, facts = self._dependencies.config, self._dependencies.facts
         options = [f"name=seccomp,profile={config.seccomp_profile or 'builtin'}"]
         if facts.apparmor:
             options.insert(0, "name=apparmor")
-        if self._context.id_mapping.maps is not None:
+        if self._dependencies.id_mapping.maps is not None:
             options.append("name=userns")
         if config.no_new_privileges:
             options.append("name=no-new-privileges")
@@ -224,17 +226,19 @@ class SystemService:
 
     async def doctor(self) -> list[Finding]:
         """What the host has and lacks, and what to do about it."""
-        context = self._context
-        of_host = await executors.launch.run(doctor.examine, context.config, context.facts, context.cgroups)
-        left = [*doctor.left_in(context.images.trash), *doctor.left_in(context.volumes.trash)]
+        dependencies = self._dependencies
+        of_host = await executors.launch.run(
+            doctor.examine, dependencies.config, dependencies.facts, dependencies.cgroups
+        )
+        left = [*doctor.left_in(dependencies.images.trash), *doctor.left_in(dependencies.volumes.trash)]
         troubles = await executors.storage.run(self._recovery.troubles)
-        return [*of_host, *context.networks.examine(), *left, *doctor.of_data(troubles)]
+        return [*of_host, *dependencies.networks.examine(), *left, *doctor.of_data(troubles)]
 
     def import_docker(self, data_root: Path, *, dry_run: bool) -> AsyncIterator[ImportMessage]:
         """Take over what a dockerd has left in its data root; see `DockerImport.run`."""
         from darse.docker_import.service import DockerImport  # noqa: PLC0415 - few engines ever do
 
-        return DockerImport(self._context, self._containers, data_root, dry_run=dry_run).run()
+        return DockerImport(self._dependencies, self._containers, data_root, dry_run=dry_run).run()
 
     async def check_store(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
         """Tell what is wrong with records and data, then hold the store of images against itself, and repair it.
@@ -246,7 +250,7 @@ class SystemService:
         findings = [
             CheckMessage(level=one.level, subject=one.subject, finding=one.found, advice=one.advice) for one in troubles
         ]
-        store = self._context.store
+        store = self._dependencies.store
         findings += [
             CheckMessage(
                 level="problem",
@@ -259,8 +263,8 @@ class SystemService:
         ]
         for finding in findings:
             yield finding
-        containers = [container.id for container in self._context.store.shown()]
-        async for message in self._context.images.fsck.check(containers, repair=repair):
+        containers = [container.id for container in self._dependencies.store.shown()]
+        async for message in self._dependencies.images.fsck.check(containers, repair=repair):
             if message.doing == "done":
                 message.findings += len(findings)
                 message.problems += sum(one.level == "problem" and not one.repaired for one in findings)
@@ -285,16 +289,16 @@ class SystemService:
 
     async def disk_usage(self, types: set[str]) -> DiskUsage:
         """What takes how much room; only the `types` asked for are looked at."""
-        context = self._context
+        dependencies = self._dependencies
         found = DiskUsage()
         if "image" in types:
-            images = context.images.views.list_images(Filters(), shared_size=True, containers=True)
-            found.ImageUsage = disk_usage.of_images(images, await context.images.disk_usage.total())
+            images = dependencies.images.views.list_images(Filters(), shared_size=True, containers=True)
+            found.ImageUsage = disk_usage.of_images(images, await dependencies.images.disk_usage.total())
         if "container" in types:
             containers = await self._containers.listing.list_containers(Filters(), everything=True, limit=0, size=True)
             found.ContainerUsage = disk_usage.of_containers(containers)
         if "volume" in types:
-            found.VolumeUsage = disk_usage.of_volumes(await context.volumes.usage())
+            found.VolumeUsage = disk_usage.of_volumes(await dependencies.volumes.usage())
         if "build-cache" in types:
             found.BuildCacheUsage = await self._builds.disk_usage()
         return found

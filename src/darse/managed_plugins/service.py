@@ -71,12 +71,12 @@ Say = Callable[[dict[str, Any]], None]
 class ManagedPlugins:
     """What the API asks of managed plugins."""
 
-    def __init__(self, context: Dependencies, containers: HiddenContainers, registries: RegistryService) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, containers: HiddenContainers, registries: RegistryService) -> None:
+        self._dependencies = dependencies
         self._containers = containers
         self._registries = registries
-        self._state = context.database
-        self._trash = Trash(context.config.data_root / "plugins" / ".trash")
+        self._state = dependencies.database
+        self._trash = Trash(dependencies.config.data_root / "plugins" / ".trash")
         self._locks = KeyedLocks()
         rows = self._state.rows("SELECT id, document FROM plugins")
         self._plugins: dict[str, PluginRecord] = dict(self._state.decoded("plugins", rows, PLUGIN_DOCUMENTS.decode))
@@ -159,7 +159,7 @@ class ManagedPlugins:
         return found
 
     def _places(self, plugin: PluginRecord) -> PluginPlaces:
-        return PluginPlaces(self._context.config, plugin.id)
+        return PluginPlaces(self._dependencies.config, plugin.id)
 
     # Installing
 
@@ -235,11 +235,11 @@ class ManagedPlugins:
             for blob, diff_id, chain in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True)
         ]
         artifacts = self._registries.artifacts
-        async with self._context.images.lease() as lease:
+        async with self._dependencies.images.lease() as lease:
             lease.hold(*(one.chain_id for one in layers))
             for layer in layers:
                 short = layer.blob.digest.removeprefix("sha256:")[:12]
-                if not self._context.images.stores.layers.exists(layer.chain_id):
+                if not self._dependencies.images.stores.layers.exists(layer.chain_id):
                     say({"status": "Downloading", "id": short})
                     await artifacts.fetch_layer(reference, credentials, layer)
                 say({"status": "Pull complete", "id": short})
@@ -262,8 +262,8 @@ class ManagedPlugins:
                 raise InvalidParameter("the archive of a plugin has a directory rootfs, and this one has none")
             config = read_config(content)
             _check_config(config)
-            async with self._context.images.lease() as lease:
-                layer = await self._context.images.stores.layers.commit(staged / "rootfs", None)
+            async with self._dependencies.images.lease() as lease:
+                layer = await self._dependencies.images.stores.layers.commit(staged / "rootfs", None)
                 lease.hold(layer.chain_id)
                 document = {key: value for key, value in msgspec.json.decode(content).items() if key != "rootfs"}
                 document["rootfs"] = {"type": "layers", "diff_ids": [layer.diff_id]}
@@ -345,7 +345,7 @@ class ManagedPlugins:
         self._plugins[plugin.id] = plugin
 
     def _publish(self, action: str, plugin: PluginRecord) -> None:
-        self._context.events.publish("plugin", action, plugin.id, {"name": plugin.name})
+        self._dependencies.events.publish("plugin", action, plugin.id, {"name": plugin.name})
 
     # Running
 
@@ -387,7 +387,7 @@ class ManagedPlugins:
                 _, writer = await asyncio.open_unix_connection(socket)
             except OSError as error:
                 if container.state.restart_count > 2 or loop.time() + pause > deadline:
-                    said = self._context.files.of(container.id).log
+                    said = self._dependencies.files.of(container.id).log
                     raise SystemFault(
                         f"plugin {plugin.name} does not listen: {error}; what it says is in {said}"
                     ) from error
@@ -421,15 +421,15 @@ class ManagedPlugins:
         def means(driver: str) -> bool:
             return driver == plugin.name or self._by_name(driver) is plugin
 
-        context = self._context
-        users = [f"volume {one.name}" for one in context.volumes.records if means(one.driver)]
-        users += [f"network {one.name}" for one in context.networks.store if means(one.driver)]
+        dependencies = self._dependencies
+        users = [f"volume {one.name}" for one in dependencies.volumes.records if means(one.driver)]
+        users += [f"network {one.name}" for one in dependencies.networks.store if means(one.driver)]
         users += [
             f"container {one.name}"
-            for one in context.store
+            for one in dependencies.store
             if one.state.active and means(one.record.host.LogConfig.Type)
         ]
-        if any(means(one) for one in context.config.authorization_plugins):
+        if any(means(one) for one in dependencies.config.authorization_plugins):
             users.append("the engine, which asks it about requests")
         return users
 
@@ -472,7 +472,7 @@ class ManagedPlugins:
         def with_config(blobs: Sequence[Descriptor]) -> tuple[bytes, str, list[Descriptor]]:
             return plugin.config, CONFIG_TYPE, list(blobs)
 
-        async with self._context.images.lease() as lease:
+        async with self._dependencies.images.lease() as lease:
             lease.hold(*(one.chain_id for one in plugin.layers))
             pushed = await self._registries.artifacts.push(
                 references.parse(plugin.name), credentials, plugin.layers, with_config

@@ -45,9 +45,9 @@ async def _look(root: Path) -> None:
     """The next engine's view: nothing of a build is left but what it has made."""
     async with local_engine(root) as engine:
         builder = Builder(engine)
-        context = engine.context
-        assert not [path for path in context.files.bundles.iterdir() if path.name.startswith("transient-")]
-        assert not [path for path in context.files.containers.iterdir() if path.name.startswith("transient-")]
+        dependencies = engine.dependencies
+        assert not [path for path in dependencies.files.bundles.iterdir() if path.name.startswith("transient-")]
+        assert not [path for path in dependencies.files.containers.iterdir() if path.name.startswith("transient-")]
         assert not list((engine.config.data_root / "snapshots-active").iterdir())
         assert not engine.networks.store.sandboxes
         assert not [one for one in engine.recovery.troubles() if "transient" in one.subject]

@@ -139,9 +139,9 @@ async def test_a_cancelled_build_ends_its_processes_at_once(builder: Builder) ->
     with pytest.raises(asyncio.CancelledError):
         await work
     assert asyncio.get_running_loop().time() - begin < 2
-    context = builder.engine.context
-    assert not context.monitor.running().keys() & set(context.files.bundles.iterdir())
-    assert not [path for path in context.files.bundles.iterdir() if path.name.startswith("transient-")]
+    dependencies = builder.engine.dependencies
+    assert not dependencies.monitor.running().keys() & set(dependencies.files.bundles.iterdir())
+    assert not [path for path in dependencies.files.bundles.iterdir() if path.name.startswith("transient-")]
     assert not list((builder.engine.config.data_root / "snapshots-active").iterdir())
 
 

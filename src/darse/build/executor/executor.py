@@ -64,19 +64,23 @@ _MOST_DIGESTS = 10_000
 class EngineExecutor:
     """What the operations of all builds share."""
 
-    def __init__(self, context: Dependencies, containers: TransientContainers, registries: RegistryService) -> None:
-        self.images = context.images
-        self.snapshotter = snapshotter = context.images.snapshotter
-        root = context.config.data_root / "build"
+    def __init__(
+        self, dependencies: Dependencies, containers: TransientContainers, registries: RegistryService
+    ) -> None:
+        self.images = dependencies.images
+        self.snapshotter = snapshotter = dependencies.images.snapshotter
+        root = dependencies.config.data_root / "build"
         root.mkdir(mode=0o700, exist_ok=True)
         scratch = root / "scratch"
         scratch.mkdir(mode=0o700, exist_ok=True)
-        self.trees = Trees(context.threads, snapshotter, scratch)
-        self.image_sources = ImageSources(context.images, registries, snapshotter)
-        self.git_sources = GitSources(context.threads, snapshotter, root / "git", context.files.handovers)
+        self.trees = Trees(dependencies.threads, snapshotter, scratch)
+        self.image_sources = ImageSources(dependencies.images, registries, snapshotter)
+        self.git_sources = GitSources(dependencies.threads, snapshotter, root / "git", dependencies.files.handovers)
         self.http_sources = HTTPSources(registries, snapshotter, self.trees, root)
-        self.cache_directories = CacheDirectories(context.config.data_root / "cache-mounts", snapshotter, self.trees)
-        self.processes = Processes(context, containers, snapshotter, self.cache_directories)
+        self.cache_directories = CacheDirectories(
+            dependencies.config.data_root / "cache-mounts", snapshotter, self.trees
+        )
+        self.processes = Processes(dependencies, containers, snapshotter, self.cache_directories)
         self.interactive = InteractiveContainers(self.processes, containers, self.trees)
         self.exporting = KeyedLocks()
         self.contexts: set[str] = set()

@@ -49,12 +49,12 @@ class Processes:
 
     def __init__(
         self,
-        context: Dependencies,
+        dependencies: Dependencies,
         containers: TransientContainers,
         snapshotter: Snapshotter,
         cache_directories: CacheDirectories,
     ) -> None:
-        self._context = context
+        self._dependencies = dependencies
         self._containers = containers
         self._snapshotter = snapshotter
         self._cache_directories = cache_directories
@@ -86,7 +86,7 @@ class Processes:
         self, session: BuildSession, operation: ExecOperation, inputs: Inputs, cache_directories: Mapping[int, str]
     ) -> AsyncIterator[PreparedMounts]:
         """The mounts of an operation, for the block. Raises BuildError and OSError."""
-        if self._context.id_mapping.owners:
+        if self._dependencies.id_mapping.owners:
             raise BuildError("RUN with --userns-remap needs a data root on a file system that can be id-mapped")
         async with AsyncExitStack() as stack:
             prepared = PreparedMounts(self, stack, session, operation, inputs)
@@ -112,9 +112,9 @@ class Processes:
             raise ProcessFailed(operation.meta.arguments, ended.code, _foreign(platform))
 
     @property
-    def context(self) -> Dependencies:
+    def dependencies(self) -> Dependencies:
         """The engine's other rooms."""
-        return self._context
+        return self._dependencies
 
     @property
     def snapshotter(self) -> Snapshotter:
@@ -161,7 +161,7 @@ class PreparedMounts:
         inputs: Inputs,
     ) -> None:
         self._processes = processes
-        self._context, self._snapshotter = processes.context, processes.snapshotter
+        self._dependencies, self._snapshotter = processes.dependencies, processes.snapshotter
         self._stack, self._session, self._operation, self._inputs = stack, session, operation, inputs
         self._root: ActiveSnapshot | None = None
         self._mounts: list[BindMount | TmpfsMount] = []
@@ -205,7 +205,7 @@ class PreparedMounts:
         layers = self._layers(mount)
         if destination == "/":
             self._root = self._prepare(layers)
-        lower = [self._context.id_mapping.mapped_path(one) for one in self._snapshotter.lower(layers)]
+        lower = [self._dependencies.id_mapping.mapped_path(one) for one in self._snapshotter.lower(layers)]
         active = self._root if destination == "/" else None if mount.read_only else self._prepare(layers)
         self._trees[index] = layers if active is None else active
         if mount.output != SKIP_OUTPUT:
@@ -213,7 +213,7 @@ class PreparedMounts:
         if destination == "/":
             return
         if len(lower) == 1 and active is None:
-            lower.append(self._context.id_mapping.mapped_path(self._snapshotter.empty))
+            lower.append(self._dependencies.id_mapping.mapped_path(self._snapshotter.empty))
         self._mounts.append(
             BindMount(
                 "",
@@ -222,8 +222,8 @@ class PreparedMounts:
                 propagation="rprivate",
                 subpath=mount.selector.strip("/"),
                 layers=lower,
-                upper=self._context.id_mapping.mapped_path(str(active.upper)) if active is not None else "",
-                work=self._context.id_mapping.mapped_path(str(active.work)) if active is not None else "",
+                upper=self._dependencies.id_mapping.mapped_path(str(active.upper)) if active is not None else "",
+                work=self._dependencies.id_mapping.mapped_path(str(active.work)) if active is not None else "",
                 rooted=True,
             )
         )
@@ -249,7 +249,7 @@ class PreparedMounts:
             if not secret.optional:
                 raise BuildError(f"no SSH key {quote(secret.id)} forwarded from the client")
             return
-        opened = forwarded(self._session.agents, secret, self._context.files.handovers)
+        opened = forwarded(self._session.agents, secret, self._dependencies.files.handovers)
         path = await self._stack.enter_async_context(opened)
         self._mounts.append(BindMount(str(path), destination, writable=True, propagation="rprivate"))
 
@@ -293,11 +293,11 @@ class PreparedMounts:
         return found
 
     def _devices(self, operation: ExecOperation) -> list[str]:
-        known = cdi.Catalogue(self._context.config.cdi_directories).names if operation.devices else ()
+        known = cdi.Catalogue(self._dependencies.config.cdi_directories).names if operation.devices else ()
         return [one.name for one in operation.devices if not one.optional or one.name in known]
 
     def _host(self, operation: ExecOperation) -> HostConfig:
-        config, limits = self._context.config, self._session.resources
+        config, limits = self._dependencies.config, self._session.resources
         network = self._session.network if operation.network is NetworkMode.SANDBOX else operation.network.value
         return HostConfig(
             NetworkMode=network,
@@ -308,7 +308,7 @@ class PreparedMounts:
             ExtraHosts=[f"{name}:{address}" for name, address in operation.meta.extra_hosts],
             CgroupParent=operation.meta.cgroup_parent,
             IpcMode="private",
-            CgroupnsMode="private" if self._context.facts.cgroup_version == 2 else "host",
+            CgroupnsMode="private" if self._dependencies.facts.cgroup_version == 2 else "host",
             ReadonlyRootfs=any(
                 one.read_only for one in self._operation.mounts if posixpath.normpath(one.destination) == "/"
             ),

@@ -57,17 +57,17 @@ _RESIZE_SECONDS = 10.0
 class ExecService:
     """Creates, starts, inspects and resizes execs."""
 
-    def __init__(self, context: Dependencies, links: Links) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, links: Links) -> None:
+        self._dependencies = dependencies
         self._links = links
-        self._store = context.store
-        self._directory = context.files.execs
+        self._store = dependencies.store
+        self._directory = dependencies.files.execs
         self._execs: dict[str, Exec] = {}
         self._finished: deque[str] = deque()
-        self._pool = ExecPool(self._directory, context.null)
+        self._pool = ExecPool(self._directory, dependencies.null)
         self._endings: set[asyncio.Task[bool]] = set()
-        context.listeners.add(self._pool)
-        context.listeners.add(self)
+        dependencies.listeners.add(self._pool)
+        dependencies.listeners.add(self)
 
     async def create(self, reference: str, config: ExecConfig, *, probe: bool = False) -> str:
         """Prepare an exec and return its id; `probe` marks a health check's.
@@ -97,7 +97,7 @@ class ExecService:
         self._execs[record.id] = one
         self._await_start(one)
         if spare is None:
-            self._pool.begin(record.id, shape, self._context.runtime_of(container))
+            self._pool.begin(record.id, shape, self._dependencies.runtime_of(container))
         self._publish(one, f"exec_create: {' '.join(config.Cmd or ())}")
         return record.id
 
@@ -129,7 +129,7 @@ class ExecService:
         await asyncio.wait((one.watcher,))
 
     def _kill(self, one: Exec, container: Container) -> None:
-        members = functools.partial(self._context.cgroups.processes, self._context.cgroup_path(container))
+        members = functools.partial(self._dependencies.cgroups.processes, self._dependencies.cgroup_path(container))
         kill_with_descendants(one.record.pid, members)
 
     def discard_exec(self, exec_id: str) -> None:
@@ -189,13 +189,13 @@ class ExecService:
             if attachment is None:
                 raise
             if not isinstance(error, EngineError):
-                self._context.log.exception("exec %s failed", one.record.id)
+                self._dependencies.log.exception("exec %s failed", one.record.id)
 
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
-        runtime = self._context.runtime_of(container)
+        runtime = self._dependencies.runtime_of(container)
         # The runtime brings nothing into a container that stands still.
         await container.is_over(Purpose.COMMIT, _COMMIT_SECONDS)
-        with container.under_way(Purpose.EXEC), self._context.traces.record("exec", container.id):
+        with container.under_way(Purpose.EXEC), self._dependencies.traces.record("exec", container.id):
             # It may have been paused since this was asked for.
             self._running(container.id)
             shape = _shape(container, one.record.config, attached=attached)
@@ -213,7 +213,7 @@ class ExecService:
         one.record.pid = launched.pid
         one.begun.set()
         # It runs, so it is watched, whatever befalls what follows.
-        monitor = self._context.monitor.hold(launched.monitor_pid)
+        monitor = self._dependencies.monitor.hold(launched.monitor_pid)
         one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
         if connection is not None:
             one.hub.connect(connection)
@@ -222,8 +222,8 @@ class ExecService:
     def _launch_blocking(
         self, one: Exec, container: Container, shape: ExecKey, ahead: ExecLaunch | None
     ) -> tuple[CreateResult, socket.socket | None]:
-        runtime = self._context.runtime_of(container)
-        null = self._context.null
+        runtime = self._dependencies.runtime_of(container)
+        null = self._dependencies.null
         launch = ahead or ExecLaunch(runtime, one.bundle, shape.stdio, attach=shape.attach, null=null)
         try:
             check_launchable((one.record.config.Cmd or [""])[0], one.record.config.WorkingDir)
@@ -274,11 +274,11 @@ class ExecService:
         Those in the containers `untouched`, which run and have no record, go on.
         """
         for directory in sorted(self._directory.iterdir()):
-            monitor = self._context.hold_monitor(monitors.get(directory))
+            monitor = self._dependencies.hold_monitor(monitors.get(directory))
             try:
                 record = read_record(directory)
             except NewerDocument as error:
-                self._context.log.warning("the exec of %s %s: it is left alone", directory, error)
+                self._dependencies.log.warning("the exec of %s %s: it is left alone", directory, error)
                 continue
             if record is not None and record.container_id in untouched:
                 continue
@@ -396,7 +396,7 @@ class ExecService:
         # While others are on their way, processors have better to do.
         others = (other for other in self._execs.values() if other.record.container_id == container.id)
         if container.state.pid == shape.container_pid and not any(other.starting for other in others):
-            self._pool.begin(new_id(), shape, self._context.runtime_of(container), spare=True)
+            self._pool.begin(new_id(), shape, self._dependencies.runtime_of(container), spare=True)
 
     def _finish(self, one: Exec, code: int) -> None:
         one.record.exit_code = code
@@ -413,7 +413,9 @@ class ExecService:
         except FileNotFoundError:
             pass  # its container is removed just now
         except OSError as error:
-            self._context.log.warning("the record of exec %s is not written: %s", one.record.id[:12], reason(error))
+            self._dependencies.log.warning(
+                "the record of exec %s is not written: %s", one.record.id[:12], reason(error)
+            )
 
     def _keep_finished(self, exec_id: str) -> None:
         self._finished.append(exec_id)
@@ -439,8 +441,8 @@ class ExecService:
 
     def _publish(self, one: Exec, action: str, **more: object) -> None:
         container = self._store.find(one.record.container_id)
-        attributes = self._context.event_attributes(container) if container is not None else {}
-        self._context.events.publish(
+        attributes = self._dependencies.event_attributes(container) if container is not None else {}
+        self._dependencies.events.publish(
             "container", action, one.record.container_id, attributes | {"execID": one.record.id} | more
         )
 
@@ -466,10 +468,10 @@ class ExecService:
             record.config,
             record.host,
             self._user(container, config),
-            facts=self._context.facts,
+            facts=self._dependencies.facts,
             hostname=hostname,
-            no_new_privileges=self._context.config.no_new_privileges,
-            default_ulimits=self._context.config.default_ulimits,
+            no_new_privileges=self._dependencies.config.no_new_privileges,
+            default_ulimits=self._dependencies.config.default_ulimits,
             link_variables=self._links.environment(container),
         )
 

@@ -18,13 +18,13 @@ from darse.linux.fs.files import read_regular
 class ExplainService:
     """The operations on record."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
-        self._store = context.store
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._store = dependencies.store
 
     def last_operation(self, reference: str, name: str | None) -> Operation:
         """What was done in the last operation on a container. Raises NotFound."""
-        traces = self._context.traces
+        traces = self._dependencies.traces
         container = None
         try:
             container = self._store.get(reference)
@@ -34,7 +34,7 @@ class ExplainService:
             if removed is None:
                 raise
             container_id = removed
-        operation = traces.last(container_id, name, self._context.files.of(container_id).data)
+        operation = traces.last(container_id, name, self._dependencies.files.of(container_id).data)
         if container is not None and operation.name == "start":
             operation.steps = self._with_asked(container, operation.steps)
         operation.steps = named(operation.steps, container_id[:12])
@@ -42,15 +42,17 @@ class ExplainService:
 
     def _with_asked(self, container: Container, steps: list[Step]) -> list[Step]:
         """The steps of a start with what the runtime did, as long as the run lasts: its files go with it."""
-        bundle = self._context.files.of(container.id).bundle
+        bundle = self._dependencies.files.of(container.id).bundle
         with contextlib.suppress(FileNotFoundError):
             spec = msgspec.json.decode(read_regular(bundle.config))
-            state = self._context.runtime_of(container).state_directory(container.id)
-            group = ControlGroup(self._context.cgroups, self._context.cgroup_path(container))
+            state = self._dependencies.runtime_of(container).state_directory(container.id)
+            group = ControlGroup(self._dependencies.cgroups, self._dependencies.cgroup_path(container))
             return with_asked(in_parts(steps, state, bundle.container_pid), spec, group)
         return steps
 
     def list_operations(self) -> list[dict[str, Any]]:
         """What operations are on record, see `Traces.summary`."""
         names = {container.id: container.record.name for container in self._store}
-        return self._context.traces.summary(names, lambda container_id: self._context.files.of(container_id).data)
+        return self._dependencies.traces.summary(
+            names, lambda container_id: self._dependencies.files.of(container_id).data
+        )

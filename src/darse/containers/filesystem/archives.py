@@ -49,9 +49,9 @@ class OpenArchive:
     """An archive on its way out."""
 
     def __init__(
-        self, context: Dependencies, container: Container, worker: RootfsHelper, found: PathStat | None
+        self, dependencies: Dependencies, container: Container, worker: RootfsHelper, found: PathStat | None
     ) -> None:
-        self._context = context
+        self._dependencies = dependencies
         self._container = container
         self._worker = worker
         self._found = found
@@ -68,7 +68,7 @@ class OpenArchive:
             yield piece
         shortened = await self._worker.done()
         if shortened:
-            self._context.log.warning(
+            self._dependencies.log.warning(
                 "container %s: %d files became shorter while they were archived; zeros stand for what was cut off",
                 self._container.id[:12],
                 shortened,
@@ -78,13 +78,13 @@ class OpenArchive:
 class Archives:
     """Reads and writes containers' files."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
-        self._mounted = ImageMounts(context)
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._mounted = ImageMounts(dependencies)
 
     async def stat(self, reference: str, path: str) -> ContainerPathStat:
         """What is at a path. Raises NotFound, and InvalidParameter."""
-        container = self._context.store.get(reference)
+        container = self._dependencies.store.get(reference)
         async with self._worker(container, _job("stat", path)) as worker:
             found = await self._found(worker, path, reference)
             assert found is not None
@@ -92,7 +92,7 @@ class Archives:
 
     async def list_directory(self, reference: str, path: str) -> DirectoryListing:
         """What is at a path, and what is in it where it is a directory. Raises as `stat` does."""
-        container = self._context.store.get(reference)
+        container = self._dependencies.store.get(reference)
         async with self._worker(container, _job("list", path)) as worker:
             found = await self._found(worker, path, reference)
             assert found is not None
@@ -103,11 +103,11 @@ class Archives:
     @asynccontextmanager
     async def get(self, reference: str, path: str) -> AsyncIterator[OpenArchive]:
         """An archive of a file or a directory, open for the duration of the block. Raises as `stat` does."""
-        container = self._context.store.get(reference)
+        container = self._dependencies.store.get(reference)
         async with self._worker(container, _job("pack", path)) as worker:
             found = await self._found(worker, path, reference)
-            self._context.publish(container, "archive-path")
-            yield OpenArchive(self._context, container, worker, found)
+            self._dependencies.publish(container, "archive-path")
+            yield OpenArchive(self._dependencies, container, worker, found)
 
     async def put(self, reference: str, path: str, source: Source, *, keep_kinds: bool, container_owner: bool) -> None:
         """Unpack an archive into a directory. `keep_kinds`: a directory stays one, and so does anything else.
@@ -115,7 +115,7 @@ class Archives:
         `container_owner` makes everything the container's user's. Raises NotFound, Forbidden for what is mounted
         read-only, InvalidParameter for the archive, and SystemFault. What was unpacked before that stays.
         """
-        container = self._context.store.get(reference)
+        container = self._dependencies.store.get(reference)
         job = _job("unpack", path)
         job.keep_kinds = keep_kinds
         async with self._worker(container, job, source, container_owner=container_owner) as worker:
@@ -126,15 +126,15 @@ class Archives:
                 worker.end_input()
             await self._found(worker, path, reference)
             await worker.done()
-        self._context.publish(container, "extract-to-dir")
+        self._dependencies.publish(container, "extract-to-dir")
 
     @asynccontextmanager
     async def export(self, reference: str) -> AsyncIterator[OpenArchive]:
         """An archive of all of a container's own files: its layer on those of its image, without what is mounted."""
-        container = self._context.store.get(reference)
+        container = self._dependencies.store.get(reference)
         async with self._worker(container, HelperRequest(operation="export", alone=True)) as worker:
-            self._context.publish(container, "export")
-            yield OpenArchive(self._context, container, worker, None)
+            self._dependencies.publish(container, "export")
+            yield OpenArchive(self._dependencies, container, worker, None)
 
     @staticmethod
     async def _found(worker: RootfsHelper, path: str, reference: str) -> PathStat | None:
@@ -148,22 +148,22 @@ class Archives:
         self, container: Container, job: HelperRequest, source: Source | None = None, *, container_owner: bool = False
     ) -> AsyncIterator[RootfsHelper]:
         """A worker in the container's files, for the duration of the block."""
-        context = self._context
+        dependencies = self._dependencies
         async with AsyncExitStack() as stack:
             while True:
-                async with context.locks.hold(container.id):
+                async with dependencies.locks.hold(container.id):
                     if container.state.status is Status.REMOVING:
                         raise NotFound(f"No such container: {container.id}")
                     view = await self._view(container, stack, alone=job.alone)
                     if view is not None:
-                        with context.traces.record("cp", container.id):
+                        with dependencies.traces.record("cp", container.id):
                             try:
                                 if container_owner:
                                     job.owner = self._owner(container, view)
                                 worker = RootfsHelper(view, job, source.take() if source is not None else None)
                             finally:
                                 view.close()
-                        stack.enter_context(context.rootfs_leases.use(container.id, worker.end))
+                        stack.enter_context(dependencies.rootfs_leases.use(container.id, worker.end))
                         stack.push_async_callback(worker.close)
                         break
                 # Its process has ended, and the engine is about to learn of it.
@@ -172,7 +172,7 @@ class Archives:
 
     async def _view(self, container: Container, stack: AsyncExitStack, *, alone: bool) -> RootfsView | None:
         """Where the container's files are seen, to be closed by the caller; None when its process has just ended."""
-        context, state = self._context, container.state
+        dependencies, state = self._dependencies, container.state
         if state.alive:
             try:
                 view = view_of_process(state.pid)
@@ -182,20 +182,20 @@ class Archives:
                 return view
             view.close()  # of another process, which has the pid by now
             return None
-        files = context.files.of(container.id)
+        files = dependencies.files.of(container.id)
         mounts = [] if alone else await self._mounts(container, stack)
-        overlay = context.snapshots.overlay(container.id)
-        made: RootfsView = await context.threads.run(
+        overlay = dependencies.snapshots.overlay(container.id)
+        made: RootfsView = await dependencies.threads.run(
             mount_view,
-            context.threads,
+            dependencies.threads,
             RootMount(overlay.lower, overlay.upper, overlay.work),
             files.data,
             mounts,
             read_only=container.record.host.ReadonlyRootfs,
         )
-        if owners := context.snapshots.owners_of(container.id):
+        if owners := dependencies.snapshots.owners_of(container.id):
             try:
-                made.users = await context.threads.run(make_users, owners)
+                made.users = await dependencies.threads.run(make_users, owners)
             except BaseException:
                 made.close()
                 raise
@@ -203,18 +203,18 @@ class Archives:
 
     async def _mounts(self, container: Container, stack: AsyncExitStack) -> list[BindMount]:
         """What is mounted in a container that does not run: all but memory, which is gone."""
-        context = self._context
+        dependencies = self._dependencies
         plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
         begun: list[MountPlan] = []
-        stack.push_async_callback(context.volumes.mounting.unmount_unused, begun, container.id)
+        stack.push_async_callback(dependencies.volumes.mounting.unmount_unused, begun, container.id)
         ready: list[BindMount | TmpfsMount] = []
         for plan in plans:
             begun.append(plan)
             if plan.type == "image":
                 ready.append(self._mounted.ready(plan, container.id))
             else:
-                ready.append(await context.volumes.mounting.prepare_mount(plan, container.id))
-        files = context.files.of(container.id)
+                ready.append(await dependencies.volumes.mounting.prepare_mount(plan, container.id))
+        files = dependencies.files.of(container.id)
         names = {"/etc/hostname": files.hostname, "/etc/hosts": files.hosts, "/etc/resolv.conf": files.resolv_conf}
         chosen = {plan.destination for plan in plans}
         ours = [

@@ -31,8 +31,8 @@ class CheckpointPlace(msgspec.Struct, frozen=True):
 class Checkpoints:
     """Makes, lists and removes checkpoints."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def create(self, reference: str, request: CheckpointCreate) -> None:
         """Checkpoint a running container, and end it with `Exit`.
@@ -40,19 +40,19 @@ class Checkpoints:
         Raises NotFound, Conflict when it does not run or there is a checkpoint of that name, InvalidParameter,
         Unavailable when CRIU or a runtime that knows it is missing, and SystemFault when it fails.
         """
-        context = self._context
-        container = context.store.get(reference)
+        dependencies = self._dependencies
+        container = dependencies.store.get(reference)
         path = self._path(container, CheckpointPlace(request.CheckpointID, request.CheckpointDir))
-        async with context.locks.hold(container.id):
+        async with dependencies.locks.hold(container.id):
             if container.state.status is not Status.RUNNING:
                 raise Conflict(f"Container {reference} not running")
             if container.record.config.Tty:
                 raise InvalidParameter("checkpoint not supported on containers with tty")
-            runtime = context.runtime_of(container)
+            runtime = dependencies.runtime_of(container)
             await executors.launch.run(runtime.require_checkpoints)
             self._make_room(path, container)
             try:
-                with context.traces.record("checkpoint", container.id):
+                with dependencies.traces.record("checkpoint", container.id):
                     await executors.launch.run(
                         checkpoint.dump,
                         runtime,
@@ -64,11 +64,11 @@ class Checkpoints:
             except BaseException:
                 discard_tree(path)
                 raise
-            context.publish(container, "checkpoint")
+            dependencies.publish(container, "checkpoint")
 
     def list_checkpoints(self, reference: str, directory: str) -> list[CheckpointSummary]:
         """The checkpoints of a container. Raises NotFound."""
-        container = self._context.store.get(reference)
+        container = self._dependencies.store.get(reference)
         parent = self._parent(container, directory)
         try:
             found = sorted(parent.iterdir())
@@ -78,8 +78,8 @@ class Checkpoints:
 
     async def remove_checkpoint(self, reference: str, place: CheckpointPlace) -> None:
         """Remove a checkpoint. Raises NotFound and InvalidParameter."""
-        container = self._context.store.get(reference)
-        async with self._context.locks.hold(container.id):
+        container = self._dependencies.store.get(reference)
+        async with self._dependencies.locks.hold(container.id):
             await executors.storage.run(remove_tree, await self.find(container, place))
 
     async def find(self, container: Container, place: CheckpointPlace) -> Path:
@@ -110,7 +110,7 @@ class Checkpoints:
 
     def _parent(self, container: Container, directory: str) -> Path:
         if not directory:
-            return self._context.files.of(container.id).data / "checkpoints"
+            return self._dependencies.files.of(container.id).data / "checkpoints"
         if not directory.startswith("/"):
             raise InvalidParameter(f"invalid checkpoint directory {directory}: must be an absolute path")
         return Path(directory)

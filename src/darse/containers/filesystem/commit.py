@@ -55,27 +55,27 @@ class CommitOptions(msgspec.Struct, kw_only=True):
 class Commits:
     """Commits containers."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def commit(self, reference: str, options: CommitOptions) -> Image:
         """Make an image of a container.
 
         With `pause` a container that runs stands still meanwhile. Raises NotFound, InvalidParameter, and SystemFault.
         """
-        context = self._context
-        container = context.store.get(reference)
+        dependencies = self._dependencies
+        container = dependencies.store.get(reference)
         name = _name(options)
         config = apply(merged(options.config or ContainerConfig(), container.record.config), options.changes)
-        base = context.images.by_id(container.record.image_id)
+        base = dependencies.images.by_id(container.record.image_id)
         if base is None:
             raise NotFound(f"No such image: {container.record.image_id}")
         async with AsyncExitStack() as stack:
-            async with context.locks.hold(container.id):
+            async with dependencies.locks.hold(container.id):
                 if container.state.status is Status.REMOVING:
                     raise NotFound(f"No such container: {container.id}")
                 work = asyncio.create_task(self._commit(container, base, config, name, options))
-                stack.enter_context(context.rootfs_leases.use(container.id, lambda: _end(work)))
+                stack.enter_context(dependencies.rootfs_leases.use(container.id, lambda: _end(work)))
                 stack.push_async_callback(_end, work)
             await asyncio.wait((work,))
             if work.cancelled():
@@ -85,19 +85,19 @@ class Commits:
     async def _commit(
         self, container: Container, base: Image, config: ContainerConfig, name: Reference | None, options: CommitOptions
     ) -> Image:
-        context = self._context
-        images = context.images
-        upper = Path(context.snapshots.overlay(container.id).upper)
+        dependencies = self._dependencies
+        images = dependencies.images
+        upper = Path(dependencies.snapshots.overlay(container.id).upper)
         chain = base.chain_ids
         async with images.lease() as lease:
             lease.hold(*chain)
-            with context.traces.record("commit", container.id):
+            with dependencies.traces.record("commit", container.id):
                 async with self._still(container, pause=options.pause):
                     layer = await images.commit_layer(
                         upper,
                         chain[-1] if chain else None,
                         skip=[*MOUNT_TARGETS, *await self._unchanged(container)],
-                        owners=context.snapshots.owners_of(container.id),
+                        owners=dependencies.snapshots.owners_of(container.id),
                     )
             lease.hold(layer.chain_id)
             layers = [*base.layers, *([layer] if layer.diff_id != _EMPTY else [])]
@@ -105,7 +105,7 @@ class Commits:
             blobs = [one.blob for one in layers]
             async with images.create_image(document, blobs, names=[name] if name else [], parent=base.id) as image:
                 more = {"imageRef": str(name)} if name else {}
-                context.publish(container, "commit", comment=options.message, imageID=image.id, **more)
+                dependencies.publish(container, "commit", comment=options.message, imageID=image.id, **more)
         return image
 
     async def _unchanged(self, container: Container) -> list[str]:
@@ -113,7 +113,7 @@ class Commits:
 
         The worker takes the paths on its command line, with colons between them: there they have to find room.
         """
-        overlay = self._context.snapshots.overlay(container.id)
+        overlay = self._dependencies.snapshots.overlay(container.id)
         found = await executors.storage.run(unchanged, tuple(overlay.lower), overlay.upper)
         chosen, room = [], _SKIP_LIMIT
         for path in found:
@@ -128,8 +128,8 @@ class Commits:
 
         That is not its state, and not on record: an engine that takes over lets it go on.
         """
-        context = self._context
-        path = context.cgroup_path(container)
+        dependencies = self._dependencies
+        path = dependencies.cgroup_path(container)
         if not pause:
             yield
             return
@@ -140,14 +140,14 @@ class Commits:
                 yield
                 return
             with contextlib.suppress(FileNotFoundError):  # it has just ended, which stands still, too
-                context.cgroups.freeze(path, frozen=True)
-            context.publish(container, "pause")
+                dependencies.cgroups.freeze(path, frozen=True)
+            dependencies.publish(container, "pause")
             try:
                 yield
             finally:
                 if container.state.status is Status.RUNNING:
-                    context.cgroups.thaw(path)
-                    context.publish(container, "unpause")
+                    dependencies.cgroups.thaw(path)
+                    dependencies.publish(container, "unpause")
 
 
 async def _end(work: asyncio.Task[Image]) -> None:

@@ -27,8 +27,8 @@ _OUTPUT_KEPT = 4096
 class HealthMonitor:
     """Probes every running container that has a health check."""
 
-    def __init__(self, context: Dependencies, execs: ExecService) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, execs: ExecService) -> None:
+        self._dependencies = dependencies
         self._execs = execs
         self._monitors: dict[str, asyncio.Task[None]] = {}
         #: Since the start.
@@ -45,7 +45,7 @@ class HealthMonitor:
 
     def _ended(self, container: Container, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._context.log.error("health check of %s failed", container.id[:12], exc_info=error)
+            self._dependencies.log.error("health check of %s failed", container.id[:12], exc_info=error)
 
     def ended(self, container: Container) -> None:
         """Stop probing."""
@@ -108,23 +108,23 @@ class HealthMonitor:
     def _record(self, container: Container, plan: HealthPlan, result: HealthResult, running_for: float) -> None:
         self.probes += 1
         self.failed_probes += result.ExitCode != 0
-        context, health = self._context, container.state.health
+        dependencies, health = self._dependencies, container.state.health
         if health is None or not container.state.alive:
             return
         before = health.Status
         after = plan.judge(health, result, running_for)
-        if after == before and context.pending_writes.waits(container.id):
+        if after == before and dependencies.pending_writes.waits(container.id):
             return  # what waits writes the whole state
-        context.pending_writes.write(
+        dependencies.pending_writes.write(
             container.id, functools.partial(self._save, container, after if after != before else "")
         )
 
     def _save(self, container: Container, news: str) -> None:
-        context = self._context
-        with context.database.transaction(durable=False):
-            context.store.save_state(container)
+        dependencies = self._dependencies
+        with dependencies.database.transaction(durable=False):
+            dependencies.store.save_state(container)
             if news:
-                context.publish(container, f"health_status: {news}")
+                dependencies.publish(container, f"health_status: {news}")
 
 
 class _Output:

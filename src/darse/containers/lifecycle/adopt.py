@@ -43,22 +43,22 @@ class Adoption(Creation):
 
         Raises NotFound for its image, Conflict for its name or id, InvalidParameter, SystemFault, and what `fill` does.
         """
-        context = self._context
-        if context.store.find(found.id) is not None:
+        dependencies = self._dependencies
+        if dependencies.store.find(found.id) is not None:
             raise Conflict(f"container {found.id} exists already")
         name = check_name(found.name)
-        context.store.refuse_taken(name)
-        image = context.images.by_id(found.image_id)
+        dependencies.store.refuse_taken(name)
+        image = dependencies.images.by_id(found.image_id)
         if image is None:
             raise InvalidParameter(f"its image {found.image_id} is not there")
         host = self.with_defaults(found.request.HostConfig)
-        if host.Runtime not in context.runtimes:
-            host.Runtime = context.config.default_runtime
+        if host.Runtime not in dependencies.runtimes:
+            host.Runtime = dependencies.config.default_runtime
         self._check_options(found.request, host)
         config = found.request.container_config()
         self._check_config(config, host)
         endpoints = self._endpoints(host, found.request)
-        data_root = os.path.realpath(context.config.data_root)
+        data_root = os.path.realpath(dependencies.config.data_root)
         plans = parse_mounts(host, config.Volumes, None, found.mounts, data_root=data_root)
         links = self._links.resolve(host.Links or (), host.NetworkMode)
         host.Links = None
@@ -75,5 +75,5 @@ class Adoption(Creation):
             links=links,
         )
         container = Container(record, RunState())
-        with context.traces.record("create", container.id), in_words():
+        with dependencies.traces.record("create", container.id), in_words():
             await self._make(container, image, await self._mounted.resolve(plans), found.state, found.fill)

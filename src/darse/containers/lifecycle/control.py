@@ -35,8 +35,8 @@ _Ended = asyncio.Future[WaitResponse]
 class Control:
     """Signals, stops and pauses."""
 
-    def __init__(self, context: Dependencies, restarts: RestartManager) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, restarts: RestartManager) -> None:
+        self._dependencies = dependencies
         self._restarts = restarts
 
     async def stop(self, container: Container, seconds: int | None, signal_name: str | None) -> None:
@@ -49,7 +49,7 @@ class Control:
         number = parse_signal(signal_name) if signal_name else stop_signal(container.record.config)
         await self._mark_manually_stopped(container)
         if not container.state.alive:
-            self._context.publish(container, "stop")
+            self._dependencies.publish(container, "stop")
             return
         await self._ask_and_kill(container, number, stop_seconds(container) if seconds is None else seconds)
 
@@ -58,14 +58,14 @@ class Control:
 
         None gets more than `most_seconds` after its signal. One that does not end keeps nobody from ending.
         """
-        running = [container for container in self._context.store if container.state.alive]
+        running = [container for container in self._dependencies.store if container.state.alive]
         stops = (
             self._ask_and_kill(one, stop_signal(one.record.config), _at_most(most_seconds, stop_seconds(one)))
             for one in running
         )
         for one, result in zip(running, await asyncio.gather(*stops, return_exceptions=True), strict=True):
             if isinstance(result, Exception):
-                self._context.log.error("container %s does not stop", one.id[:12], exc_info=result)
+                self._dependencies.log.error("container %s does not stop", one.id[:12], exc_info=result)
 
     async def _mark_manually_stopped(self, container: Container) -> None:
         """No restart policy may bring the container back, not even when it is the next engine that sees its end.
@@ -73,33 +73,33 @@ class Control:
         Who waits for the next start rests now. A start that is under way would lose the mark: it is waited for.
         """
         self._restarts.cancel(container)
-        async with self._context.locks.hold(container.id):
+        async with self._dependencies.locks.hold(container.id):
             state = container.state
             state.manually_stopped = True
             if state.status is Status.RESTARTING:
                 self._restarts.cancel(container)  # the start that we waited for has failed, and made an appointment
                 state.status = Status.EXITED
             if container.record.host.RestartPolicy.Name not in ("", "no"):
-                write = functools.partial(self._context.store.save_state, container)
-                self._context.pending_writes.write(container.id, write)
+                write = functools.partial(self._dependencies.store.save_state, container)
+                self._dependencies.pending_writes.write(container.id, write)
 
     async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
         ended = container.next_exit()
-        with container.under_way(Purpose.ENDING), self._context.traces.record("stop", container.id):
+        with container.under_way(Purpose.ENDING), self._dependencies.traces.record("stop", container.id):
             process = self._process_of(container)
             try:
                 _signal(process, number)
                 self._unfreeze(container)
-                self._context.publish(container, "kill", signal=int(number))
+                self._dependencies.publish(container, "kill", signal=int(number))
                 if not await _ends(ended, process, None if seconds < 0 else seconds):
                     # This very process: the container may have ended just now, and been started again.
                     _signal(process, signal.SIGKILL)
-                    self._context.publish(container, "kill", signal=int(signal.SIGKILL))
+                    self._dependencies.publish(container, "kill", signal=int(signal.SIGKILL))
             finally:
                 if process is not None:
                     process.close()
             await self._await_end(container, ended)
-        self._context.publish(container, "stop")
+        self._dependencies.publish(container, "stop")
 
     async def kill(self, container: Container, signal_name: str) -> None:
         """Send a signal; SIGKILL returns when the container has ended.
@@ -114,30 +114,30 @@ class Control:
         if not container.state.alive:
             return
         if number != signal.SIGKILL:
-            with self._context.traces.record("kill", container.id):
+            with self._dependencies.traces.record("kill", container.id):
                 self._send(container, number)
-                self._context.publish(container, "kill", signal=int(number))
+                self._dependencies.publish(container, "kill", signal=int(number))
             return
         ended = container.next_exit()
-        with container.under_way(Purpose.ENDING), self._context.traces.record("kill", container.id):
+        with container.under_way(Purpose.ENDING), self._dependencies.traces.record("kill", container.id):
             self._send(container, number)
-            self._context.publish(container, "kill", signal=int(number))
+            self._dependencies.publish(container, "kill", signal=int(number))
             self._unfreeze(container)
             await self._await_end(container, ended)
 
     async def _await_end(self, container: Container, ended: _Ended) -> None:
         """Return when a container that was killed, or whose process is gone, has ended; see to it that it does."""
-        context = self._context
-        path = context.cgroup_path(container)
+        dependencies = self._dependencies
+        path = dependencies.cgroup_path(container)
         # A commit holds what it reads frozen, and that is no state.
-        context.cgroups.thaw(path)
+        dependencies.cgroups.thaw(path)
         if await _ends(ended, None, _MONITOR_SECONDS):
             return
         monitor = container.monitor
         if monitor is not None:
             with contextlib.suppress(ProcessLookupError):
                 monitor.send(signal.SIGCONT)
-        left = await context.cgroups.kill_and_wait(path, _KILL_SECONDS)
+        left = await dependencies.cgroups.kill_and_wait(path, _KILL_SECONDS)
         if left:
             raise SystemFault(
                 f"container {container.id} did not end within {_KILL_SECONDS:.0f} s of SIGKILL: its processes {left} "
@@ -146,7 +146,7 @@ class Control:
         if await _ends(ended, None, _MONITOR_SECONDS):
             return
         if monitor is not None and container.monitor is monitor:
-            context.log.warning("container %s has ended, its monitor has not: it is killed", container.id[:12])
+            dependencies.log.warning("container %s has ended, its monitor has not: it is killed", container.id[:12])
             await conmon.end_monitor(monitor, _MONITOR_SECONDS)
             # One that not even that ends (in a frozen control group, say) is left alone.
             monitor.close()
@@ -165,11 +165,11 @@ class Control:
         """Hold the container's first process; None when that is gone."""
         state = container.state
         # (No pid: it has ended just now.)
-        return self._context.monitor.hold_child(state.pid, state.monitor_pid) if state.pid else None
+        return self._dependencies.monitor.hold_child(state.pid, state.monitor_pid) if state.pid else None
 
     async def pause(self, container: Container) -> None:
         """Freeze the container's processes. Raises Conflict when it does not run, is ending, or is paused."""
-        async with self._context.locks.hold(container.id):
+        async with self._dependencies.locks.hold(container.id):
             await container.is_over(Purpose.EXEC, _EXEC_SECONDS)
             if container.state.status is Status.PAUSED:
                 raise Conflict(f"Container {container.name} is already paused")
@@ -182,7 +182,7 @@ class Control:
 
     async def unpause(self, container: Container) -> None:
         """Let a paused container go on. Raises Conflict when it is not paused."""
-        async with self._context.locks.hold(container.id):
+        async with self._dependencies.locks.hold(container.id):
             if container.state.status is not Status.PAUSED:
                 raise Conflict(f"Container {container.name} is not paused")
             self._freeze(container, Status.RUNNING, "unpause")
@@ -193,11 +193,11 @@ class Control:
             self._freeze(container, Status.RUNNING, "unpause")
 
     def _freeze(self, container: Container, status: Status, action: str) -> None:
-        context = self._context
-        path = context.cgroup_path(container)
-        with context.traces.record(action, container.id):
+        dependencies = self._dependencies
+        path = dependencies.cgroup_path(container)
+        with dependencies.traces.record(action, container.id):
             try:
-                context.cgroups.freeze(path, status is Status.PAUSED)
+                dependencies.cgroups.freeze(path, status is Status.PAUSED)
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
                     raise
@@ -205,12 +205,12 @@ class Control:
                 if status is Status.PAUSED:
                     raise Conflict(f"Container {container.name} is not running") from None
             container.state.status = status
-            context.pending_writes.write(container.id, functools.partial(self._save, container, action))
+            dependencies.pending_writes.write(container.id, functools.partial(self._save, container, action))
 
     def _save(self, container: Container, action: str) -> None:
-        with self._context.database.transaction():
-            self._context.store.save_state(container)
-            self._context.publish(container, action)
+        with self._dependencies.database.transaction():
+            self._dependencies.store.save_state(container)
+            self._dependencies.publish(container, action)
 
 
 def _signal(process: HeldProcess | None, number: int) -> None:

@@ -50,10 +50,10 @@ Fill = Callable[[Path], Awaitable[None]]
 class Creation:
     """Creates containers."""
 
-    def __init__(self, context: Dependencies, links: Links) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, links: Links) -> None:
+        self._dependencies = dependencies
         self._links = links
-        self._mounted = ImageMounts(context)
+        self._mounted = ImageMounts(dependencies)
 
     async def create(
         self,
@@ -70,14 +70,14 @@ class Creation:
         Raises NotFound for the image and nothing else, since clients pull it then; Conflict for the name, and
         InvalidParameter. Networks are looked up at a start.
         """
-        context = self._context
+        dependencies = self._dependencies
         if not request.Image:
             raise InvalidParameter("config must name an image: Image is empty")
         host = self.with_defaults(request.HostConfig)
         warnings = self._check_options(request, host)
         if is_plugin(host.LogConfig.Type):
-            await check_plugin(context.plugins, host.LogConfig.Type)
-        image = await context.images.ensure_image(request.Image, platform)
+            await check_plugin(dependencies.plugins, host.LogConfig.Type)
+        image = await dependencies.images.ensure_image(request.Image, platform)
         config = merged(request.container_config(), image.container_config())
         if config.WorkingDir.startswith("/"):
             config.WorkingDir = posixpath.normpath("/" + config.WorkingDir.lstrip("/"))
@@ -86,12 +86,12 @@ class Creation:
             warnings += _platform_warnings(image)
         endpoints = self._endpoints(host, request)
         inherited = self._volumes_from(host)
-        data_root = os.path.realpath(context.config.data_root)
+        data_root = os.path.realpath(dependencies.config.data_root)
         plans = parse_mounts(host, request.Volumes, image.container_config().Volumes, inherited, data_root=data_root)
         if not recursive_read_only:
             for plan in plans:
                 plan.read_only_non_recursive |= plan.type == "bind" and not plan.rw
-        await context.volumes.mounting.check_sources(plans)
+        await dependencies.volumes.mounting.check_sources(plans)
         mounted = await self._mounted.resolve(plans)
         links = self._links.resolve(host.Links or (), host.NetworkMode)
         host.Links = None  # told from the record, in the targets' current names
@@ -108,7 +108,7 @@ class Creation:
             links=links,
         )
         container = Container(record, RunState())
-        with context.traces.record("create", container.id), in_words():
+        with dependencies.traces.record("create", container.id), in_words():
             await self._make(container, image, mounted)
         return CreateResponse(container.id, warnings)
 
@@ -121,48 +121,50 @@ class Creation:
         fill: Fill | None = None,
     ) -> None:
         """Record a container, and have its files there, by `fill` or from its image; `state` is what it is in then."""
-        context = self._context
-        files = context.files.of(container.id)
+        dependencies = self._dependencies
+        files = dependencies.files.of(container.id)
         async with AsyncExitStack() as undo:
             # Before the record is stored: it tells recovery which volumes an unfinished creation has made.
             name_anonymous(container.record.mounts)
             # The client is told after the last transaction, which flushes this one too.
-            with context.database.transaction(durable=False):
-                context.store.add(container)
-                context.snapshots.prepare(container.id, image, mounted)
+            with dependencies.database.transaction(durable=False):
+                dependencies.store.add(container)
+                dependencies.snapshots.prepare(container.id, image, mounted)
             undo.push_async_callback(self._discard_volumes, container)
-            undo.callback(context.store.delete_container, container)
-            undo.push_async_callback(context.images.remove_snapshot, container.id)
+            undo.callback(dependencies.store.delete_container, container)
+            undo.push_async_callback(dependencies.images.remove_snapshot, container.id)
             undo.push_async_callback(executors.storage.run, files.remove)
-            overlay = context.snapshots.overlay(container.id)
+            overlay = dependencies.snapshots.overlay(container.id)
             working = container.record.config.WorkingDir
-            missing = await executors.storage.run_to_end(_make_places, context.snapshots, files, working, overlay.lower)
+            missing = await executors.storage.run_to_end(
+                _make_places, dependencies.snapshots, files, working, overlay.lower
+            )
             if fill is not None:
                 await fill(Path(overlay.upper))
-            if owners := context.id_mapping_of(container.record.host).owners:
-                await context.snapshots.change_owners(container.id, owners)
-            await context.volumes.ensure_volumes(container.record.mounts)
+            if owners := dependencies.id_mapping_of(container.record.host).owners:
+                await dependencies.snapshots.change_owners(container.id, owners)
+            await dependencies.volumes.ensure_volumes(container.record.mounts)
             if fill is None:
                 await self._fill(container, missing)
-            with context.database.transaction():
-                context.database.on_rollback(functools.partial(setattr, container, "state", container.state))
+            with dependencies.database.transaction():
+                dependencies.database.on_rollback(functools.partial(setattr, container, "state", container.state))
                 container.state = state or RunState(Status.CREATED)
-                context.store.save_record(container)
-                context.store.save_state(container)
-                context.publish(container, "create")
+                dependencies.store.save_record(container)
+                dependencies.store.save_state(container)
+                dependencies.publish(container, "create")
             undo.pop_all()
 
     async def _discard_volumes(self, container: Container) -> None:
         """Undo: remove the anonymous volumes of a container that is gone again."""
-        volumes = self._context.volumes
+        volumes = self._dependencies.volumes
         await volumes.delete_volume_data(volumes.discard_anonymous(container.record.mounts))
 
     def with_defaults(self, given: HostConfig) -> HostConfig:
         """A host config with what the engine and its host add to it."""
-        config, facts = self._context.config, self._context.facts
+        config, facts = self._dependencies.config, self._dependencies.facts
         host = msgspec.structs.replace(given)
         host.NetworkMode = "bridge" if given.NetworkMode in ("", "default") else given.NetworkMode
-        if host.NetworkMode == "bridge" and self._context.networks.default_bridge() is None:
+        if host.NetworkMode == "bridge" and self._dependencies.networks.default_bridge() is None:
             host.NetworkMode = "none"
         host.Runtime = given.Runtime or config.default_runtime
         host.IpcMode = given.IpcMode or config.default_ipc_mode
@@ -188,8 +190,8 @@ class Creation:
         given = request.NetworkingConfig.EndpointsConfig or {}
         validate.check_together(request, host, [settings.MacAddress for settings in given.values()])
         log_drivers.check(host.LogConfig)
-        warnings = validate.check_host(host, self._context.facts, self._context.runtimes)
-        self._context.id_mapping_of(host).check_options(host)
+        warnings = validate.check_host(host, self._dependencies.facts, self._dependencies.runtimes)
+        self._dependencies.id_mapping_of(host).check_options(host)
         for mode in (host.PidMode, host.IpcMode):
             if mode.startswith("container:"):
                 self._other(mode.partition(":")[2])
@@ -210,7 +212,7 @@ class Creation:
     def _other(self, reference: str) -> Container:
         """Another container that an option names. Raises InvalidParameter: a 404 would be about the image."""
         try:
-            return self._context.store.get(reference)
+            return self._dependencies.store.get(reference)
         except NotFound as error:
             raise InvalidParameter(str(error)) from None
 
@@ -223,7 +225,7 @@ class Creation:
             return {}
         known: dict[str, EndpointSettings] = {}
         chosen: dict[str, EndpointSettings] = {}
-        networks = self._context.networks
+        networks = self._dependencies.networks
         store = networks.store
         mode = store.find_reference(host.NetworkMode)
         if mode is not None and (alone := networks.network_mode(mode)):
@@ -251,9 +253,9 @@ class Creation:
 
     def _name(self, given: str | None) -> str:
         if given is None:
-            return name_generator.generate(self._context.store.name_is_taken)
+            return name_generator.generate(self._dependencies.store.name_is_taken)
         name = check_name(given)
-        self._context.store.refuse_taken(name)
+        self._dependencies.store.refuse_taken(name)
         return name
 
     async def _fill(self, container: Container, working: str) -> None:
@@ -261,31 +263,31 @@ class Creation:
 
         `working` is empty when that is there.
         """
-        context = self._context
+        dependencies = self._dependencies
         plans = [
             plan
             for plan in container.record.mounts
             if plan.type == "volume"
             and not plan.no_copy
             and not plan.from_container
-            and context.volumes.mounting.is_plain(plan.name)
+            and dependencies.volumes.mounting.is_plain(plan.name)
         ]
         if plans:
             # In a thread: a directory in which a container renames without a pause is locked most of the time.
             plans = await executors.storage.run(_empty_ones, plans)
         if plans or working:
-            overlay = context.snapshots.overlay(container.id)
-            owner = context.id_mapping_of(container.record.host).root_on_disk
-            files = context.files.of(container.id)
-            await context.threads.run(self._fill_files, files, overlay, plans, working, owner)
+            overlay = dependencies.snapshots.overlay(container.id)
+            owner = dependencies.id_mapping_of(container.record.host).root_on_disk
+            files = dependencies.files.of(container.id)
+            await dependencies.threads.run(self._fill_files, files, overlay, plans, working, owner)
 
     def _fill_files(
         self, files: ContainerFiles, overlay: Overlay, plans: list[MountPlan], working: str, owner: tuple[int, int]
     ) -> None:
-        context = self._context
+        dependencies = self._dependencies
         files.prepare_bundle()
         try:
-            with context.threads.private_mounts():
+            with dependencies.threads.private_mounts():
                 mount_overlay(overlay.lower, overlay.upper, overlay.work, str(files.bundle.rootfs))
                 root_fd = os.open(files.bundle.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:

@@ -19,19 +19,19 @@ from darse.wire.host_config import HostConfig
 class HiddenContainers:
     """Makes, starts, stops and removes them."""
 
-    def __init__(self, context: Dependencies, creation: Creation, lifecycle: Lifecycle, removal: Removal) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, creation: Creation, lifecycle: Lifecycle, removal: Removal) -> None:
+        self._dependencies = dependencies
         self._creation = creation
         self._lifecycle = lifecycle
         self._removal = removal
 
     def all(self) -> list[Container]:
         """All of them."""
-        return [container for container in self._context.store if container.record.plugin]
+        return [container for container in self._dependencies.store if container.record.plugin]
 
     def find(self, container_id: str) -> Container | None:
         """The one of an id."""
-        return self._context.store.find(container_id)
+        return self._dependencies.store.find(container_id)
 
     def complete(self, host: HostConfig) -> HostConfig:
         """A host config with the defaults of the engine."""
@@ -39,26 +39,26 @@ class HiddenContainers:
 
     async def create(self, record: Record, image: Image) -> Container:
         """Make a container on an image that nobody else needs to know. Call it with a lease on its layers."""
-        context = self._context
+        dependencies = self._dependencies
         container = Container(record, RunState())
-        files = context.files.of(container.id)
+        files = dependencies.files.of(container.id)
         async with AsyncExitStack() as undo:
-            with context.database.transaction(durable=False):
-                context.store.add(container)
-                context.snapshots.prepare(container.id, image)
-            undo.callback(context.store.delete_container, container)
-            undo.push_async_callback(context.images.remove_snapshot, container.id)
+            with dependencies.database.transaction(durable=False):
+                dependencies.store.add(container)
+                dependencies.snapshots.prepare(container.id, image)
+            undo.callback(dependencies.store.delete_container, container)
+            undo.push_async_callback(dependencies.images.remove_snapshot, container.id)
             undo.push_async_callback(executors.storage.run, files.remove)
-            await executors.storage.run_to_end(make_places, context.snapshots, files)
-            with context.database.transaction():
+            await executors.storage.run_to_end(make_places, dependencies.snapshots, files)
+            with dependencies.database.transaction():
                 container.state.status = Status.CREATED
-                context.store.save_state(container)
+                dependencies.store.save_state(container)
             undo.pop_all()
         return container
 
     def change(self, container: Container, record: Record) -> None:
         """Give one that does not run another record."""
-        self._context.store.save_record(container, record)
+        self._dependencies.store.save_record(container, record)
 
     async def start(self, container: Container) -> None:
         """Start it, unless it runs. Raises as `Lifecycle.start`."""

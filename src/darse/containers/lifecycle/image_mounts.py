@@ -14,8 +14,8 @@ from darse.volumes.mounts import MountPlan
 class ImageMounts:
     """Finds the images that containers mount."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def resolve(self, plans: Iterable[MountPlan]) -> dict[str, list[str]]:
         """Put the images' ids into their plans; return their layers' chain IDs by them. Raises NotFound."""
@@ -26,15 +26,15 @@ class ImageMounts:
             if plan.from_container:
                 found[plan.source] = self._inherited(plan.source)
                 continue
-            image = await self._context.images.ensure_image(plan.name)
+            image = await self._dependencies.images.ensure_image(plan.name)
             plan.source = image.id
             found[image.id] = list(image.chain_ids)
         return found
 
     def _inherited(self, image_id: str) -> list[str]:
         """Of an image that another container mounts; it may have been removed by force."""
-        mounted = self._context.snapshots.mounted
-        for container in self._context.store:
+        mounted = self._dependencies.snapshots.mounted
+        for container in self._dependencies.store:
             if image_id in mounted.images_of(container.id):
                 return mounted.chain_of(container.id, image_id)
         raise NotFound(f"No such image: {image_id}")
@@ -42,8 +42,8 @@ class ImageMounts:
     def ready(self, plan: MountPlan, container_id: str, mapping: IdMapping | None = None) -> BindMount:
         """The mount of an image as a container sees it through `mapping`, or as the engine does."""
         mapping = mapping or IdentityMapping()
-        empty = self._context.snapshots.empty
-        layers = self._context.snapshots.mounted.layers_of(container_id, plan.source)
+        empty = self._dependencies.snapshots.empty
+        layers = self._dependencies.snapshots.mounted.layers_of(container_id, plan.source)
         if layers:
             # An overlay needs two, and a single layer must not show its whiteouts either.
             layers = layers if len(layers) > 1 else [*layers, empty]

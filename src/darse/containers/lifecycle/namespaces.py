@@ -9,17 +9,17 @@ from darse.core.errors import InvalidParameter
 from darse.runtime.oci.spec import SharedNamespaces
 
 
-def joined_containers(context: Dependencies, container: Container) -> dict[str, int]:
+def joined_containers(dependencies: Dependencies, container: Container) -> dict[str, int]:
     """The containers whose namespaces a container joins: their pids by their names.
 
     Raises NotFound, Conflict when one does not run, and InvalidParameter for the container itself.
     """
     host = container.record.host
     joins, _, reference = host.NetworkMode.partition(":")
-    if joins == "container" and context.store.find(reference) is container:
+    if joins == "container" and dependencies.store.find(reference) is container:
         raise InvalidParameter(f"cannot join own network: --network {host.NetworkMode} names the container itself")
     found = [
-        running_other(context, mode, kind)
+        running_other(dependencies, mode, kind)
         for mode, kind in ((host.NetworkMode, "network"), (host.PidMode, "PID"), (host.IpcMode, "IPC"))
         if mode.startswith("container:")
     ]
@@ -27,7 +27,7 @@ def joined_containers(context: Dependencies, container: Container) -> dict[str, 
 
 
 def shared_namespaces(
-    context: Dependencies, container: Container, *, network: str | None, user: str
+    dependencies: Dependencies, container: Container, *, network: str | None, user: str
 ) -> SharedNamespaces:
     """The namespaces for the spec. `network` and `user` are paths; None is the host's network, "" no user namespace.
 
@@ -39,7 +39,7 @@ def shared_namespaces(
         if mode == "host":
             return None
         if mode.startswith("container:"):
-            return f"/proc/{running_other(context, mode, kind).state.pid}/ns/{file}"
+            return f"/proc/{running_other(dependencies, mode, kind).state.pid}/ns/{file}"
         return ""
 
     # With the host's network comes the host's name, as in docker, unless another is asked for.
@@ -54,7 +54,7 @@ def shared_namespaces(
     )
 
 
-def donor_of_shared_memory(context: Dependencies, container: Container) -> int:
+def donor_of_shared_memory(dependencies: Dependencies, container: Container) -> int:
     """The pid of the process whose /dev/shm a container shares; 0: no other container's.
 
     Raises NotFound, Conflict, and InvalidParameter when that one does not share it.
@@ -62,7 +62,7 @@ def donor_of_shared_memory(context: Dependencies, container: Container) -> int:
     mode = container.record.host.IpcMode
     if not mode.startswith("container:"):
         return 0
-    other = running_other(context, mode, "IPC")
+    other = running_other(dependencies, mode, "IPC")
     if other.record.host.IpcMode in ("", "none", "private"):
         raise InvalidParameter("non-shareable IPC (hint: use IpcMode:shareable for the donor container)")
     return other.state.pid

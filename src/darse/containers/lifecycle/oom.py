@@ -22,42 +22,42 @@ from darse.linux.fs.inotify import Subscription
 class OutOfMemory:
     """A listener of containers' lives."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
         self._subscriptions: dict[str, list[Subscription]] = {}
 
     def started(self, container: Container) -> None:
         """Watch conmon's directory, and the kernel's counter where there is one."""
-        context = self._context
-        bundle = context.files.of(container.id).bundle
-        counter = context.cgroups.memory_events(context.cgroup_path(container))
+        dependencies = self._dependencies
+        bundle = dependencies.files.of(container.id).bundle
+        counter = dependencies.cgroups.memory_events(dependencies.cgroup_path(container))
         # After a take-over: what is on record has been told.
         container.oom_kills = _kills(counter) if container.state.oom_killed else 0
         subscriptions = self._subscriptions[container.id] = []
         try:
             for path in (bundle.directory, *([counter] if counter is not None else [])):
-                subscriptions.append(context.inotify.subscribe(path, lambda: self._look(container, counter)))
+                subscriptions.append(dependencies.inotify.subscribe(path, lambda: self._look(container, counter)))
         except OSError as error:
             # Its end will still show it; `darse doctor` knows the limit.
-            context.log.warning("cannot watch container %s for OOM kills: %s", container.id[:12], error)
+            dependencies.log.warning("cannot watch container %s for OOM kills: %s", container.id[:12], error)
         self._look(container, counter)
 
     def _look(self, container: Container, counter: Path | None) -> None:
-        context, file = self._context, self._context.files.of(container.id).bundle.oom_file
+        dependencies, file = self._dependencies, self._dependencies.files.of(container.id).bundle.oom_file
         if not container.state.alive:
             return
         kills = _kills(counter)
         if kills > container.oom_kills or (counter is None and file.exists()):
             container.oom_kills = kills
             container.state.oom_killed = True
-            context.pending_writes.write(container.id, functools.partial(self._save, container))
+            dependencies.pending_writes.write(container.id, functools.partial(self._save, container))
         if counter is None or container.oom_kills:
             file.unlink(missing_ok=True)
 
     def _save(self, container: Container) -> None:
-        with self._context.database.transaction():
-            self._context.store.save_state(container)
-            self._context.publish(container, "oom")
+        with self._dependencies.database.transaction():
+            self._dependencies.store.save_state(container)
+            self._dependencies.publish(container, "oom")
 
     def ended(self, container: Container) -> None:
         """Stop watching."""

@@ -17,8 +17,8 @@ from darse.wire.containers import ContainersPruned
 class Removal:
     """Removes containers with everything that is theirs."""
 
-    def __init__(self, context: Dependencies, lifecycle: Lifecycle, execs: ExecService) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, lifecycle: Lifecycle, execs: ExecService) -> None:
+        self._dependencies = dependencies
         self._lifecycle = lifecycle
         self._execs = execs
 
@@ -31,12 +31,12 @@ class Removal:
         if not force:
             await self.remove_stopped(container, volumes=volumes)
             return
-        context = self._context
+        dependencies = self._dependencies
         # None begins to start any more, and one that has begun is not kept from it by a copy that takes long.
         with container.under_way(Purpose.REMOVAL):
-            if context.locks.held(container.id):
-                await context.rootfs_leases.end_leases(container.id)
-            async with context.locks.hold(container.id):
+            if dependencies.locks.held(container.id):
+                await dependencies.rootfs_leases.end_leases(container.id)
+            async with dependencies.locks.hold(container.id):
                 pass
             if container.state.active:
                 await self._lifecycle.control.kill(container, "SIGKILL")
@@ -48,47 +48,47 @@ class Removal:
         The rows go first, all in one transaction: what a crash leaves of the files is swept at the next start.
         Raises Conflict when it runs.
         """
-        context = self._context
+        dependencies = self._dependencies
         _refuse_active(container)  # its lock may be held for long
-        async with context.locks.hold(container.id):
+        async with dependencies.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 return
             _refuse_active(container)
-            with context.traces.record("rm", container.id):
+            with dependencies.traces.record("rm", container.id):
                 status, container.state.status = container.state.status, Status.REMOVING
-                with context.database.transaction():
-                    context.database.on_rollback(functools.partial(setattr, container.state, "status", status))
-                    context.store.delete_container(container)
+                with dependencies.database.transaction():
+                    dependencies.database.on_rollback(functools.partial(setattr, container.state, "status", status))
+                    dependencies.store.delete_container(container)
                     mounts = container.record.mounts if volumes else []
-                    discarded = context.volumes.discard_anonymous(mounts)
-                    context.publish(container, "destroy")
-                context.pending_writes.drop_writes(container.id)
+                    discarded = dependencies.volumes.discard_anonymous(mounts)
+                    dependencies.publish(container, "destroy")
+                dependencies.pending_writes.drop_writes(container.id)
                 # Before anybody hears of the removal: from now on only this knows the name.
-                context.traces.container_removed(container.id, container.name)
+                dependencies.traces.container_removed(container.id, container.name)
                 container.is_removed()
-                context.listeners.removed(container)
+                dependencies.listeners.removed(container)
                 self._lifecycle.container_removed(container)
                 self._execs.delete_execs_of(container.id)
-                await context.rootfs_leases.end_leases(container.id)
-                await context.database.flush()
-                await context.images.remove_snapshot(container.id)
-                await executors.storage.run(context.files.of(container.id).remove)
-                await context.volumes.delete_volume_data(discarded)
+                await dependencies.rootfs_leases.end_leases(container.id)
+                await dependencies.database.flush()
+                await dependencies.images.remove_snapshot(container.id)
+                await executors.storage.run(dependencies.files.of(container.id).remove)
+                await dependencies.volumes.delete_volume_data(discarded)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""
         deleted, reclaimed = [], 0
         until = filters.until_ns()
-        for container in self._context.store.shown():
+        for container in self._dependencies.store.shown():
             labels = container.record.config.Labels
             if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
                 continue
             if until is not None and container.record.created_ns >= until:
                 continue
             try:
-                size, _ = await self._context.snapshots.usage(container.id)
+                size, _ = await self._dependencies.snapshots.usage(container.id)
             except (OSError, EngineError) as error:
-                self._context.log.warning("container %s: its size is not known: %s", container.id[:12], error)
+                self._dependencies.log.warning("container %s: its size is not known: %s", container.id[:12], error)
                 size = 0
             try:
                 await self.remove_stopped(container, volumes=False)
@@ -96,7 +96,7 @@ class Removal:
                 continue  # started since we looked
             deleted.append(container.id)
             reclaimed += size
-        self._context.events.publish("container", "prune", "", {"reclaimed": reclaimed})
+        self._dependencies.events.publish("container", "prune", "", {"reclaimed": reclaimed})
         return ContainersPruned(deleted or None, reclaimed)
 
 

@@ -43,23 +43,23 @@ class Lifecycle:
     """The running side of containers."""
 
     def __init__(
-        self, context: Dependencies, links: Links, on_auto_remove: Callable[[Container], Awaitable[None]]
+        self, dependencies: Dependencies, links: Links, on_auto_remove: Callable[[Container], Awaitable[None]]
     ) -> None:
         """`on_auto_remove` is called after the end of a container that asked for its removal."""
-        self._context = context
+        self._dependencies = dependencies
         self._on_auto_remove = on_auto_remove
-        self.hubs = ConsoleHubs(context)
-        self._teardown = Teardown(context)
-        self.etc_files = etc_files = EtcFiles(context, links)
-        context.listeners.add(etc_files)
-        self._steps = ContainerStart(context, links, etc_files, self._teardown, self.hubs)
+        self.hubs = ConsoleHubs(dependencies)
+        self._teardown = Teardown(dependencies)
+        self.etc_files = etc_files = EtcFiles(dependencies, links)
+        dependencies.listeners.add(etc_files)
+        self._steps = ContainerStart(dependencies, links, etc_files, self._teardown, self.hubs)
         self._watchers: dict[str, asyncio.Task[None]] = {}
         # Watchers whose container has ended, and that are recording and removing it.
         self._endings: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
         self._restarts = RestartManager(self._start_again)
-        self.control = Control(context, self._restarts)
-        self.updates = ContainerUpdates(context)
+        self.control = Control(dependencies, self._restarts)
+        self.updates = ContainerUpdates(dependencies)
 
     def container_removed(self, container: Container) -> None:
         """The container is removed: nobody will hear of it any more."""
@@ -72,8 +72,8 @@ class Lifecycle:
         Raises NotModified when it runs, Conflict when it is paused or being removed, LaunchFailure when its command
         cannot be run, and SystemFault.
         """
-        context = self._context
-        async with context.locks.hold(container.id):
+        dependencies = self._dependencies
+        async with dependencies.locks.hold(container.id):
             if container.state.status is Status.PAUSED:
                 raise Conflict("cannot start a paused container, try unpause instead")
             if container.state.status is Status.REMOVING or container.undergoes(Purpose.REMOVAL):
@@ -82,19 +82,19 @@ class Lifecycle:
                 raise NotModified("container is already running")
             container.state.restart_count = 0
             container.restart_delay = 0.0
-            with context.traces.record("start", container.id):
+            with dependencies.traces.record("start", container.id):
                 try:
                     with in_words():
                         await self._start(container, restore)
                 except Exception as error:
                     self._start_failed(container, error)
                     raise
-        await context.traces.save(container.id, context.files.of(container.id).data)
+        await dependencies.traces.save(container.id, dependencies.files.of(container.id).data)
 
     async def _start(self, container: Container, restore: Path | None = None) -> None:
         monitor = await self._steps.run(container, restore, functools.partial(self._save_start, container))
         self._watch(container, monitor)
-        self._context.listeners.started(container)
+        self._dependencies.listeners.started(container)
 
     async def start_early(self, container: Container) -> None:
         """Start a container that others stand on, before restart policies have their turn. Raises as `start`."""
@@ -106,17 +106,17 @@ class Lifecycle:
 
     async def _start_again(self, container: Container) -> None:
         """Start a container whose turn has come by its restart policy."""
-        context = self._context
-        async with context.locks.hold(container.id):
+        dependencies = self._dependencies
+        async with dependencies.locks.hold(container.id):
             if container.state.status is not Status.RESTARTING or container.undergoes(Purpose.REMOVAL):
                 return
-            with context.traces.record("start", container.id):
+            with dependencies.traces.record("start", container.id):
                 try:
                     with in_words():
                         await self._start(container)
                 except Exception as error:
                     if not isinstance(error, EngineError):
-                        context.log.exception("container %s was not started again", container.id[:12])
+                        dependencies.log.exception("container %s was not started again", container.id[:12])
                     self._start_failed(container, error)
 
     def _start_failed(self, container: Container, error: Exception) -> None:
@@ -127,7 +127,7 @@ class Lifecycle:
             state.finished_ns = time.time_ns()
             self._apply_restart_policy(container, lasted=0.0)
         write = functools.partial(self._save, container, "die", exitCode=state.exit_code)
-        self._context.pending_writes.write(container.id, write)
+        self._dependencies.pending_writes.write(container.id, write)
 
     def _save_start(self, container: Container) -> None:
         """Write that a container runs; also for a start that a crash cut short."""
@@ -135,9 +135,9 @@ class Lifecycle:
 
     def _save(self, container: Container, action: str, **attributes: object) -> None:
         """Write a container's state, and that this has happened to it."""
-        with self._context.database.transaction():
-            self._context.store.save_state(container)
-            self._context.publish(container, action, **attributes)
+        with self._dependencies.database.transaction():
+            self._dependencies.store.save_state(container)
+            self._dependencies.publish(container, action, **attributes)
 
     def _apply_restart_policy(self, container: Container, *, lasted: float) -> None:
         """After an end: wait for the next start if the restart policy says so. The caller saves the state."""
@@ -161,10 +161,10 @@ class Lifecycle:
             del self._watchers[container_id]
         self._endings.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._context.log.error("watching container %s failed", container_id[:12], exc_info=error)
+            self._dependencies.log.error("watching container %s failed", container_id[:12], exc_info=error)
 
     async def _until_exit(self, container: Container, monitor: HeldProcess) -> None:
-        exit_ = await conmon.ended(monitor, self._context.files.of(container.id).bundle)
+        exit_ = await conmon.ended(monitor, self._dependencies.files.of(container.id).bundle)
         await self._ended(container, exit_)
 
     async def _ended(self, container: Container, exit_: Exit | None) -> None:
@@ -179,9 +179,9 @@ class Lifecycle:
             killed = await self._end_processes(container)
         if exit_ is None:
             killed = killed or container.undergoes(Purpose.ENDING)
-            exit_ = conmon.unrecorded_exit(self._context.files.of(container.id).bundle, killed=killed)
+            exit_ = conmon.unrecorded_exit(self._dependencies.files.of(container.id).bundle, killed=killed)
         self._endings.add(self._watchers.pop(container.id))
-        async with self._context.locks.hold(container.id):
+        async with self._dependencies.locks.hold(container.id):
             await self._exited(container, exit_)
         # (This and a restart policy exclude each other.)
         if container.record.host.AutoRemove and not container.undergoes(Purpose.RESTART):
@@ -193,7 +193,7 @@ class Lifecycle:
             try:
                 await self._on_auto_remove(container)
             except Exhausted as error:
-                self._context.log.warning("container %s is not removed yet: %s", container.id[:12], error)
+                self._dependencies.log.warning("container %s is not removed yet: %s", container.id[:12], error)
                 container.is_removed()  # its client has the exit status, and needs no more
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), _REMOVAL_SECONDS)
@@ -202,19 +202,19 @@ class Lifecycle:
 
     async def _end_processes(self, container: Container) -> bool:
         """End what is left of a container, however long that takes; whether there was anything."""
-        context = self._context
-        path = context.cgroup_path(container)
-        if not context.cgroups.processes(path):
+        dependencies = self._dependencies
+        path = dependencies.cgroup_path(container)
+        if not dependencies.cgroups.processes(path):
             return False
-        while left := await context.cgroups.kill_and_wait(path, _END_SECONDS):
-            context.log.warning("processes of container %s do not end: %s", container.id[:12], left)
+        while left := await dependencies.cgroups.kill_and_wait(path, _END_SECONDS):
+            dependencies.log.warning("processes of container %s do not end: %s", container.id[:12], left)
         return True
 
     async def _exited(self, container: Container, exit_: Exit) -> None:
         """Record the end of a container, then tell those who wait for it, then clean up."""
-        context = self._context
+        dependencies = self._dependencies
         container.monitor = None
-        with context.traces.record("exit", container.id):
+        with dependencies.traces.record("exit", container.id):
             state = container.state
             state.exit_code = exit_.code
             # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the one that starts are told by.
@@ -229,44 +229,44 @@ class Lifecycle:
             oom = exit_.oom_killed and not container.oom_kills
             write = functools.partial(self._save_end, container, exit_, lasted, oom=oom)
             try:
-                context.pending_writes.write(container.id, write)
+                dependencies.pending_writes.write(container.id, write)
             finally:
                 # Whatever that fails by: nobody waits for a process that is gone.
                 self._tell_ended(container)
             try:
                 await self._teardown.remove_run(container)
-                await context.networks.sandbox_is_released()
+                await dependencies.networks.sandbox_is_released()
             except (EngineError, OSError):
                 # The next start removes it, or the next engine's.
-                context.log.exception("what container %s has left is not all removed", container.id[:12])
+                dependencies.log.exception("what container %s has left is not all removed", container.id[:12])
 
     def _tell_ended(self, container: Container) -> None:
-        context = self._context
+        dependencies = self._dependencies
         container.has_exited()
-        context.notify_ended(container.id)
-        context.listeners.ended(container)
+        dependencies.notify_ended(container.id)
+        dependencies.listeners.ended(container)
         self.hubs.close(container)
 
     def _save_end(self, container: Container, exit_: Exit, lasted: float, *, oom: bool) -> None:
         """Write that a container has ended; `oom`: that the kernel has killed it, too, which was not told yet."""
-        context = self._context
-        with context.database.transaction():
+        dependencies = self._dependencies
+        with dependencies.database.transaction():
             # In one transaction with the exit: one flush of the disk instead of two.
-            context.networks.sandbox_release(container.id)
-            context.store.save_state(container)
+            dependencies.networks.sandbox_release(container.id)
+            dependencies.store.save_state(container)
             if oom:
-                context.publish(container, "oom")
-            context.publish(container, "die", exitCode=exit_.code, execDuration=int(lasted))
+                dependencies.publish(container, "oom")
+            dependencies.publish(container, "die", exitCode=exit_.code, execDuration=int(lasted))
 
     async def recover(self, container: Container, monitors: Mapping[Path, int]) -> None:
         """Bring one container's state together with what the kernel has, after an engine ended in whatever way.
 
         `monitors` are the conmons that run, by their bundles' directories.
         """
-        context = self._context
-        bundle = context.files.of(container.id).bundle
-        monitor = context.hold_monitor(monitors.get(bundle.directory))
-        if monitor is not None and context.runtime_of(container).is_created(container.id):
+        dependencies = self._dependencies
+        bundle = dependencies.files.of(container.id).bundle
+        monitor = dependencies.hold_monitor(monitors.get(bundle.directory))
+        if monitor is not None and dependencies.runtime_of(container).is_created(container.id):
             # A start that was cut short: nobody was told that it ran.
             await self._teardown.end_monitor(container, monitor)
             if container.state.alive:
@@ -291,21 +291,21 @@ class Lifecycle:
         """A container that ended, or lost its monitor, while no engine ran. Processes that do not end are waited for
         behind the engine's start.
         """
-        context = self._context
-        path = context.cgroup_path(container)
-        found = context.cgroups.processes(path)
-        if found and await context.cgroups.kill_and_wait(path, _END_SECONDS):
+        dependencies = self._dependencies
+        path = dependencies.cgroup_path(container)
+        found = dependencies.cgroups.processes(path)
+        if found and await dependencies.cgroups.kill_and_wait(path, _END_SECONDS):
             self._follow(container, self._ended(container, exit_))
             return
-        bundle = context.files.of(container.id).bundle
+        bundle = dependencies.files.of(container.id).bundle
         await self._exited(container, exit_ or conmon.unrecorded_exit(bundle, killed=bool(found)))
 
     def _resume_restart(self, container: Container) -> None:
         """Go on with what an engine before this one has scheduled, or start what starts with the engine."""
         if restarts_with_engine(container):
             container.state.status = Status.RESTARTING
-            write = functools.partial(self._context.store.save_state, container)
-            self._context.pending_writes.write(container.id, write)
+            write = functools.partial(self._dependencies.store.save_state, container)
+            self._dependencies.pending_writes.write(container.id, write)
         if container.state.status is Status.RESTARTING:
             self._restarts.start_soon(container)
 
@@ -314,8 +314,8 @@ class Lifecycle:
         self._restarts.open()
 
     async def _adopt(self, container: Container, monitor: HeldProcess) -> None:
-        context = self._context
-        bundle = context.files.of(container.id).bundle
+        dependencies = self._dependencies
+        bundle = dependencies.files.of(container.id).bundle
         container.monitor = monitor
         if not container.state.alive:
             # Started, and the engine ended before it could write so.
@@ -325,13 +325,13 @@ class Lifecycle:
                 bundle.container_pid.stat().st_mtime_ns,
                 first_health(container.record.config),
             )
-            context.pending_writes.write(container.id, functools.partial(self._save_start, container))
+            dependencies.pending_writes.write(container.id, functools.partial(self._save_start, container))
         if container.state.status is Status.RUNNING:
             # A commit that was cut short has left it standing still.
-            context.cgroups.freeze(context.cgroup_path(container), frozen=False)
+            dependencies.cgroups.freeze(dependencies.cgroup_path(container), frozen=False)
         self.updates.recover(container)
         self._watch(container, monitor)
-        context.listeners.started(container)
+        dependencies.listeners.started(container)
 
     async def close(self, stop_seconds: int | None) -> None:
         """Let go of the containers, which go on; or stop them all first, within `stop_seconds` each."""
@@ -344,4 +344,4 @@ class Lifecycle:
             watcher.cancel()
         # What has begun to end is ended: its client was told of a removal already.
         await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
-        self._context.pending_writes.close()
+        self._dependencies.pending_writes.close()

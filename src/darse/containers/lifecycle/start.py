@@ -51,14 +51,14 @@ class ContainerStart:
     """The steps of a start, in their order."""
 
     def __init__(
-        self, context: Dependencies, links: Links, etc_files: EtcFiles, teardown: Teardown, hubs: ConsoleHubs
+        self, dependencies: Dependencies, links: Links, etc_files: EtcFiles, teardown: Teardown, hubs: ConsoleHubs
     ) -> None:
-        self._context = context
+        self._dependencies = dependencies
         self._links = links
         self._etc_files = etc_files
         self._teardown = teardown
         self._hubs = hubs
-        self._image_mounts = ImageMounts(context)
+        self._image_mounts = ImageMounts(dependencies)
 
     async def run(self, container: Container, restore: Path | None, save: Callable[[], None]) -> HeldProcess:
         """Start a container that does not run, or restore it from a checkpoint's directory; return its monitor.
@@ -67,12 +67,12 @@ class ContainerStart:
         is left. Raises NotFound, Conflict and InvalidParameter for what has gone since the creation, LaunchFailure when
         the command cannot be run, SystemFault, and OSError.
         """
-        context = self._context
+        dependencies = self._dependencies
         async with Undo(f"start of container {container.id[:12]}") as undo:
             # Its last end must be on record before the directory of that run goes.
-            context.pending_writes.settle(container.id)
-            runtime = context.runtime_of(container)
-            mapping = context.id_mapping_of(container.record.host)
+            dependencies.pending_writes.settle(container.id)
+            runtime = dependencies.runtime_of(container)
+            mapping = dependencies.id_mapping_of(container.record.host)
             joined = self._resolve(container)
             await self._map_snapshot(container, mapping)
             self._allow_real_time(container)
@@ -81,41 +81,41 @@ class ContainerStart:
             bundle = self._plan_bundle(container, runtime, mapping, network, mounts)
             prepare = self._files_writer(container, mapping, network)
             launch = self._plan_launch(container, runtime, mapping, bundle, prepare, restore)
-            await context.rootfs_leases.wait_idle(container.id)
+            await dependencies.rootfs_leases.wait_idle(container.id)
             launched, monitor = await self._launch(container, launch, undo)
             bundle.keep_filter()
             await self._start_process(container, launch, launched, undo)
-            context.pending_writes.write(container.id, save)
-            context.networks.sandbox_started(container.id)
+            dependencies.pending_writes.write(container.id, save)
+            dependencies.networks.sandbox_started(container.id)
         return monitor
 
     def _resolve(self, container: Container) -> dict[str, int]:
         """Refuse what cannot be started now; return the containers whose namespaces it joins, by name and pid."""
         self._links.require_running(container)
-        return joined_containers(self._context, container)
+        return joined_containers(self._dependencies, container)
 
     async def _map_snapshot(self, container: Container, mapping: IdMapping) -> None:
-        await self._context.snapshots.change_owners(container.id, mapping.owners)
+        await self._dependencies.snapshots.change_owners(container.id, mapping.owners)
 
     def _allow_real_time(self, container: Container) -> None:
         """What the engine's configuration grants all containers goes to the parent of this one's cgroup."""
-        config, cgroups = self._context.config, self._context.cgroups
+        config, cgroups = self._dependencies.config, self._dependencies.cgroups
         if config.cpu_rt_period or config.cpu_rt_runtime:
-            parent = str(Path(self._context.cgroup_path(container)).parent)
+            parent = str(Path(self._dependencies.cgroup_path(container)).parent)
             cgroups.allow_real_time(parent, period=config.cpu_rt_period, runtime=config.cpu_rt_runtime)
 
     async def _create_sandbox(
         self, container: Container, mapping: IdMapping, joined: dict[str, int], undo: Undo
     ) -> _Network:
         """Create the network sandbox, unless the container uses the host's network or joins another container's."""
-        context, record = self._context, container.record
+        dependencies, record = self._dependencies, container.record
         mode = record.host.NetworkMode
         if mode == "host":
             return _Network(None, [])
         user = mapping.shared_user_namespace(joined)
         if mode.startswith("container:"):
-            other = running_other(context, mode, "network")
-            sandbox = context.networks.sandbox_join(container.id, network_owner(context, container).id)
+            other = running_other(dependencies, mode, "network")
+            sandbox = dependencies.networks.sandbox_join(container.id, network_owner(dependencies, container).id)
             undo.add(self._teardown.release_sandbox, container)
             addresses = [one.address for one in sandbox.endpoints] if sandbox else []
             return _Network(f"/proc/{other.state.pid}/ns/net", addresses, user)
@@ -132,7 +132,7 @@ class ContainerStart:
             links=self._links.names(container),
             dns=self._etc_files.name_lookup(container),
         )
-        made = await context.networks.sandbox_create(request)
+        made = await dependencies.networks.sandbox_create(request)
         undo.add(self._teardown.release_sandbox, container)
         return _Network(made.path, made.addresses, made.user_path)
 
@@ -141,7 +141,7 @@ class ContainerStart:
 
         Raises NotFound for one that is not there, and InvalidParameter.
         """
-        networks, record = self._context.networks, container.record
+        networks, record = self._dependencies.networks, container.record
         if all(networks.store.by_name(name) for name in record.endpoints):
             return record.endpoints
         found = {}
@@ -151,7 +151,7 @@ class ContainerStart:
                 raise InvalidParameter(f"container cannot be connected to network {network.name} and to others")
             found[network.name] = settings
         networks.check(found)
-        self._context.store.save_record(container, msgspec.structs.replace(record, endpoints=found))
+        self._dependencies.store.save_record(container, msgspec.structs.replace(record, endpoints=found))
         return found
 
     async def _mount_volumes(
@@ -166,7 +166,7 @@ class ContainerStart:
             if plan.type == "image":
                 mounts.append(self._image_mounts.ready(plan, container.id, mapping))
             else:
-                mounts.append(await self._context.volumes.mounting.prepare_mount(plan, container.id))
+                mounts.append(await self._dependencies.volumes.mounting.prepare_mount(plan, container.id))
         return mounts
 
     def _plan_bundle(
@@ -178,26 +178,26 @@ class ContainerStart:
         mounts: list[BindMount | TmpfsMount],
     ) -> Bundle:
         """Decide what goes into the spec; it is written in the launch's mount namespace."""
-        context, config, record = self._context, self._context.config, container.record
-        files = context.files.of(container.id)
+        dependencies, config, record = self._dependencies, self._dependencies.config, container.record
+        files = dependencies.files.of(container.id)
         plain = {
             one.destination
             for one in record.mounts
-            if one.type == "volume" and context.volumes.mounting.is_plain(one.name)
+            if one.type == "volume" and dependencies.volumes.mounting.is_plain(one.name)
         }
-        image = context.images.by_id(record.image_id)
+        image = dependencies.images.by_id(record.image_id)
         inputs = SpecInputs(
             config=record.config,
             host=record.host,
-            facts=context.facts,
+            facts=dependencies.facts,
             rootfs=str(files.bundle.rootfs),
             hostname=self._etc_files.hostname(container),
-            cgroup_path=context.cgroup_path(container),
-            namespaces=shared_namespaces(context, container, network=network.path, user=network.user),
-            mounts=mapping.map_mounts(mounts, record.host, str(context.files.containers), plain),
+            cgroup_path=dependencies.cgroup_path(container),
+            namespaces=shared_namespaces(dependencies, container, network=network.path, user=network.user),
+            mounts=mapping.map_mounts(mounts, record.host, str(dependencies.files.containers), plain),
             shm_source="/dev/shm" if record.host.IpcMode == "host" else "",  # noqa: S108 - the host's, as asked for
             init_program=self._init_program(container),
-            seccomp_profile=context.seccomp_profile,
+            seccomp_profile=dependencies.seccomp_profile,
             image_architecture=image.platform.architecture if image is not None else "",
             no_new_privileges=config.no_new_privileges,
             default_ulimits=config.default_ulimits,
@@ -209,12 +209,12 @@ class ContainerStart:
             runtime,
             mapping,
             inputs,
-            shared_memory_of=donor_of_shared_memory(context, container),
+            shared_memory_of=donor_of_shared_memory(dependencies, container),
             devices=cdi.Catalogue(config.cdi_directories).edits(requests) if requests else (),
         )
 
     def _init_program(self, container: Container) -> str:
-        config, asked = self._context.config, container.record.host.Init
+        config, asked = self._dependencies.config, container.record.host.Init
         if not (config.init if asked is None else asked):
             return ""
         program = config.init_path or find_init()
@@ -224,7 +224,7 @@ class ContainerStart:
 
     def _files_writer(self, container: Container, mapping: IdMapping, network: _Network) -> Callable[[], None]:
         """What makes the run's directory and writes the files for /etc, in the launch's thread."""
-        files = self._context.files.of(container.id)
+        files = self._dependencies.files.of(container.id)
         hostname = self._etc_files.hostname(container)
         write_names = self._etc_files.writer(container, hostname, network.addresses, mapping.root_on_disk)
 
@@ -243,8 +243,8 @@ class ContainerStart:
         prepare: Callable[[], None],
         restore: Path | None,
     ) -> ContainerLaunch:
-        files, config = self._context.files.of(container.id), container.record.config
-        overlay = self._context.snapshots.overlay(container.id)
+        files, config = self._dependencies.files.of(container.id), container.record.config
+        overlay = self._dependencies.snapshots.overlay(container.id)
         return ContainerLaunch(
             runtime,
             files.bundle,
@@ -263,16 +263,16 @@ class ContainerStart:
         self, container: Container, launch: ContainerLaunch, undo: Undo
     ) -> tuple[CreateResult, HeldProcess]:
         """Have the monitor and the runtime create the container; its process waits."""
-        context = self._context
+        dependencies = self._dependencies
         undo.add(self._teardown.clear_bundle, container)
         undo.add(self._teardown.delete_runtime_state, container)
         undo.add(self._teardown.remove_cgroup, container)
         try:
-            launched = await context.monitor.launch_container(launch)
+            launched = await dependencies.monitor.launch_container(launch)
         except CreateFailed as refused:
             command = container.record.command[0] if container.record.command else ""
             raise failure(launch.runtime.name, str(refused), command) from refused
-        container.monitor = monitor = context.monitor.hold(launched.monitor_pid)
+        container.monitor = monitor = dependencies.monitor.hold(launched.monitor_pid)
         undo.add(self._end_monitor, container, monitor)
         return launched, monitor
 
@@ -287,7 +287,7 @@ class ContainerStart:
         self._hubs.connect_waiting(container)
         started_ns = time.time_ns()  # before the process can end
         container.begun = asyncio.get_running_loop().time()
-        await self._context.networks.sandbox_attached(container.id, launched.pid)
+        await self._dependencies.networks.sandbox_attached(container.id, launched.pid)
         if launch.restore is None:
             await launch.runtime.start(container.id)
         undo.add(setattr, container, "state", container.state)

@@ -23,44 +23,44 @@ _END_SECONDS = 2.0
 class Teardown:
     """The undo of each step."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def end_monitor(self, container: Container, monitor: HeldProcess) -> None:
         """Kill a container's processes, and see its monitor end."""
-        context = self._context
-        await context.cgroups.kill_and_wait(context.cgroup_path(container), _END_SECONDS)
+        dependencies = self._dependencies
+        await dependencies.cgroups.kill_and_wait(dependencies.cgroup_path(container), _END_SECONDS)
         await conmon.close_ended_monitor(monitor, _END_SECONDS)
 
     async def remove_cgroup(self, container: Container) -> None:
         """Remove the container's cgroup, with what processes are in it. Raises SystemFault when these do not end."""
-        context = self._context
-        path = context.cgroup_path(container)
+        dependencies = self._dependencies
+        path = dependencies.cgroup_path(container)
         try:
-            if not context.cgroups.remove_empty(path):
-                await context.cgroups.remove_cgroup(path)
+            if not dependencies.cgroups.remove_empty(path):
+                await dependencies.cgroups.remove_cgroup(path)
         except OSError as error:
             if exhausted(error) is None:
                 raise
-            context.pending_writes.write(container.id, functools.partial(context.cgroups.remove_tree, path))
+            dependencies.pending_writes.write(container.id, functools.partial(dependencies.cgroups.remove_tree, path))
 
     def delete_runtime_state(self, container: Container) -> None:
         """Delete the OCI runtime's state of the container."""
-        delete = functools.partial(self._context.runtime_of(container).delete_state, container.id)
-        self._context.pending_writes.write(container.id, delete)
+        delete = functools.partial(self._dependencies.runtime_of(container).delete_state, container.id)
+        self._dependencies.pending_writes.write(container.id, delete)
 
     def clear_bundle(self, container: Container) -> None:
         """Remove the bundle and the exit file, which is the proof of an end until that is on record."""
-        self._context.pending_writes.write(container.id, self._context.files.of(container.id).clear_bundle)
+        self._dependencies.pending_writes.write(container.id, self._dependencies.files.of(container.id).clear_bundle)
 
     async def unmount_volumes(self, container: Container, plans: Iterable[MountPlan]) -> None:
         """Unmount the container's volumes that no other container uses."""
-        await self._context.volumes.mounting.unmount_unused(plans, container.id)
+        await self._dependencies.volumes.mounting.unmount_unused(plans, container.id)
 
     def release_sandbox(self, container: Container) -> None:
         """Give back the network sandbox: links, addresses and ports."""
-        release = functools.partial(self._context.networks.sandbox_release, container.id)
-        self._context.pending_writes.write(container.id, release)
+        release = functools.partial(self._dependencies.networks.sandbox_release, container.id)
+        self._dependencies.pending_writes.write(container.id, release)
 
     async def remove_run(self, container: Container) -> None:
         """Undo all that a run has left but its sandbox, which goes with the record of the end.

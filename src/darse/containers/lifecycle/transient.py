@@ -83,8 +83,8 @@ class TransientRequest(msgspec.Struct, frozen=True, kw_only=True):
 class TransientContainers:
     """Runs them."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def run(
         self, request: TransientRequest, output: WriteOutput, opened: Callable[[TransientProcess], None] | None = None
@@ -94,29 +94,33 @@ class TransientContainers:
         opened: takes the process before it begins; without it, it has no input.
         Raises EngineError, LaunchFailure among them when the command cannot be run, and OSError.
         """
-        run = _Run(self._context, request, output, opened)
+        run = _Run(self._dependencies, request, output, opened)
         work = asyncio.create_task(run.complete())
         return await ended(work, run.stop)
 
     async def sweep(self) -> None:
         """At the engine's start: end and remove those of an engine before this one."""
-        context = self._context
-        places = (context.files.bundles, context.files.containers, *(one.root for one in context.runtimes.values()))
+        dependencies = self._dependencies
+        places = (
+            dependencies.files.bundles,
+            dependencies.files.containers,
+            *(one.root for one in dependencies.runtimes.values()),
+        )
         found = {path.name for place in places if place.exists() for path in place.iterdir()}
         for container_id in found:
             if container_id.startswith(PREFIX):
-                await self._remove(context.files.of(container_id))
+                await self._remove(dependencies.files.of(container_id))
 
     async def _remove(self, files: ContainerFiles) -> None:
-        context = self._context
+        dependencies = self._dependencies
         if path := _cgroup_of(files):
-            await context.cgroups.kill_and_wait(path, _END_SECONDS)
-        monitor = context.hold_monitor(context.monitor.running().get(files.bundle.directory))
+            await dependencies.cgroups.kill_and_wait(path, _END_SECONDS)
+        monitor = dependencies.hold_monitor(dependencies.monitor.running().get(files.bundle.directory))
         if monitor is not None:
             await conmon.close_ended_monitor(monitor, _END_SECONDS)
         if path:
-            await context.cgroups.remove_cgroup(path)
-        for runtime in context.runtimes.values():
+            await dependencies.cgroups.remove_cgroup(path)
+        for runtime in dependencies.runtimes.values():
             runtime.delete_state(files.container_id)
         await executors.storage.run(files.remove)
 
@@ -135,19 +139,19 @@ class _Run:
 
     def __init__(
         self,
-        context: Dependencies,
+        dependencies: Dependencies,
         request: TransientRequest,
         output: WriteOutput,
         opened: Callable[[TransientProcess], None] | None,
     ) -> None:
-        self._context = context
+        self._dependencies = dependencies
         self._request = request
         self._opened = opened
         self._output = output
-        self._files = context.files.of(f"{PREFIX}{secrets.token_hex(16)}")
+        self._files = dependencies.files.of(f"{PREFIX}{secrets.token_hex(16)}")
         self._id = self._files.container_id
-        self._runtime = _runtime_of(context, request.host)
-        self._mapping = IdentityMapping() if request.host.Privileged else context.id_mapping_of(request.host)
+        self._runtime = _runtime_of(dependencies, request.host)
+        self._mapping = IdentityMapping() if request.host.Privileged else dependencies.id_mapping_of(request.host)
         self._stubs = MountStubs()
         self._stopping = asyncio.Event()
         self._drained = asyncio.Event()
@@ -159,11 +163,11 @@ class _Run:
         self._stopping.set()
         if self._running is not None:
             self._running.end()
-        self._context.cgroups.kill(self._cgroup)
+        self._dependencies.cgroups.kill(self._cgroup)
 
     @property
     def _cgroup(self) -> str:
-        parent = self._request.host.CgroupParent or self._context.config.cgroup_parent
+        parent = self._request.host.CgroupParent or self._dependencies.config.cgroup_parent
         return f"/{parent.strip('/')}/{self._id}"
 
     async def complete(self) -> Exit:
@@ -174,16 +178,16 @@ class _Run:
             bundle = self._bundle(network, self._etc_mounts())
             launched = await self._launch(stack, bundle, self._files_writer(addresses))
             bundle.keep_filter()
-            monitor = self._context.monitor.hold(launched.monitor_pid)
+            monitor = self._dependencies.monitor.hold(launched.monitor_pid)
             stack.push_async_callback(conmon.close_ended_monitor, monitor, _END_SECONDS)
-            stack.push_async_callback(self._context.cgroups.kill_and_wait, self._cgroup, _END_SECONDS)
+            stack.push_async_callback(self._dependencies.cgroups.kill_and_wait, self._cgroup, _END_SECONDS)
             end = await self._follow(launched, monitor, stack)
             self._completed = True
         return end
 
     async def _sandbox(self, stack: AsyncExitStack) -> tuple[Sandbox | None, list[str]]:
         """Make the network sandbox; None is the host's network."""
-        context, host = self._context, self._request.host
+        dependencies, host = self._dependencies, self._request.host
         if host.NetworkMode == "host":
             return None, []
         request = SandboxRequest(
@@ -192,17 +196,17 @@ class _Run:
             endpoints={} if host.NetworkMode == "none" else {host.NetworkMode: EndpointSettings()},
             owner=self._mapping.maps,
             hostname=self._request.config.Hostname,
-            dns=name_lookup(context.config, host),
+            dns=name_lookup(dependencies.config, host),
         )
-        made = await context.networks.sandbox_create(request)
-        stack.callback(context.networks.sandbox_release, self._id)
+        made = await dependencies.networks.sandbox_create(request)
+        stack.callback(dependencies.networks.sandbox_release, self._id)
         return made, made.addresses
 
     def _files_writer(self, addresses: list[str]) -> Callable[[], None]:
         """What makes its directories and files, in the launch's thread."""
-        context, request, files = self._context, self._request, self._files
-        hosts = hosts_content(context, request.host, (request.config.Hostname, ""), addresses)
-        resolv_conf = resolv_conf_content(context, self._id, request.host)
+        dependencies, request, files = self._dependencies, self._request, self._files
+        hosts = hosts_content(dependencies, request.host, (request.config.Hostname, ""), addresses)
+        resolv_conf = resolv_conf_content(dependencies, self._id, request.host)
         owner = self._mapping.root_on_disk
 
         def write() -> None:
@@ -225,13 +229,13 @@ class _Run:
         ]
 
     def _bundle(self, network: Sandbox | None, etc: Sequence[BindMount | TmpfsMount]) -> Bundle:
-        context, request = self._context, self._request
-        own = str(context.files.containers)
+        dependencies, request = self._dependencies, self._request
+        own = str(dependencies.files.containers)
         mounts = self._mapping.map_mounts([*request.mounts, *etc], request.host, own, request.own_directories)
         inputs = SpecInputs(
             config=request.config,
             host=request.host,
-            facts=context.facts,
+            facts=dependencies.facts,
             rootfs=str(self._files.bundle.rootfs),
             hostname=request.config.Hostname,
             cgroup_path=self._cgroup,
@@ -241,15 +245,15 @@ class _Run:
                 cgroup=None if request.host.CgroupnsMode == "host" else "",
             ),
             mounts=[*mounts, *self._secret_mounts()],
-            seccomp_profile=context.seccomp_profile,
+            seccomp_profile=dependencies.seccomp_profile,
             image_architecture=request.architecture,
-            no_new_privileges=context.config.no_new_privileges,
-            default_ulimits=context.config.default_ulimits,
+            no_new_privileges=dependencies.config.no_new_privileges,
+            default_ulimits=dependencies.config.default_ulimits,
         )
         devices: Sequence[cdi.Edits] = ()
         if request.devices:
             wanted = [DeviceRequest(Driver=cdi.DRIVER, DeviceIDs=list(request.devices))]
-            devices = cdi.Catalogue(context.config.cdi_directories).edits(wanted)
+            devices = cdi.Catalogue(dependencies.config.cdi_directories).edits(wanted)
         return Bundle(self._files.bundle, self._runtime, self._mapping, inputs, devices=devices)
 
     @property
@@ -264,7 +268,7 @@ class _Run:
 
     async def _launch(self, stack: AsyncExitStack, bundle: Bundle, prepare: Callable[[], None]) -> CreateResult:
         """Have the monitor and the runtime create the container; its process waits."""
-        context = self._context
+        dependencies = self._dependencies
         root = self._request.root
 
         def write_spec(root_fd: int) -> None:
@@ -286,7 +290,7 @@ class _Run:
         stack.callback(self._runtime.delete_state, self._id)
         stack.push_async_callback(self._remove_cgroup)
         try:
-            return await context.monitor.launch_container(launch)
+            return await dependencies.monitor.launch_container(launch)
         except CreateFailed as refused:
             command = (self._request.config.Entrypoint or self._request.config.Cmd or [""])[0]
             raise failure(self._runtime.name, str(refused), command) from refused
@@ -311,12 +315,12 @@ class _Run:
             path.chmod(one.mode)
 
     async def _remove_cgroup(self) -> None:
-        if not self._context.cgroups.remove_empty(self._cgroup):
-            await self._context.cgroups.remove_cgroup(self._cgroup)
+        if not self._dependencies.cgroups.remove_empty(self._cgroup):
+            await self._dependencies.cgroups.remove_cgroup(self._cgroup)
 
     async def _follow(self, launched: CreateResult, monitor: HeldProcess, stack: AsyncExitStack) -> Exit:
         """Let the process go, pass its output on, and wait for its end."""
-        context, bundle = self._context, self._files.bundle
+        dependencies, bundle = self._dependencies, self._files.bundle
         console = Console(conmon.connect(bundle), self._write, self._drained.set)
         stack.callback(console.close)
         if self._opened is not None:
@@ -324,11 +328,11 @@ class _Run:
             self._opened(self._running)
         if self._stopping.is_set():
             raise asyncio.CancelledError
-        await context.networks.sandbox_attached(self._id, launched.pid)
+        await dependencies.networks.sandbox_attached(self._id, launched.pid)
         await self._runtime.start(self._id)
-        context.networks.sandbox_started(self._id)
+        dependencies.networks.sandbox_started(self._id)
         if self._stopping.is_set():
-            context.cgroups.kill(self._cgroup)
+            dependencies.cgroups.kill(self._cgroup)
         end = await conmon.ended(monitor, bundle)
         await self._drained.wait()
         return end if end is not None else conmon.unrecorded_exit(bundle, killed=self._stopping.is_set())
@@ -336,7 +340,7 @@ class _Run:
     def _process(self, launched: CreateResult, console: Console, stack: AsyncExitStack) -> TransientProcess:
         """What others may do with the process while it runs."""
         first = FirstProcess(
-            self._context,
+            self._dependencies,
             self._runtime,
             self._id,
             launched.pid,
@@ -344,7 +348,7 @@ class _Run:
             self._request.config.Hostname,
             self._cgroup,
         )
-        held = self._context.monitor.hold_child(launched.pid, launched.monitor_pid)
+        held = self._dependencies.monitor.hold_child(launched.pid, launched.monitor_pid)
         process = TransientProcess(console, self._files.bundle, held, first.execute)
         stack.callback(process.let_go)
         return process
@@ -365,9 +369,9 @@ class _Run:
             os.close(upper)
 
 
-def _runtime_of(context: Dependencies, host: HostConfig) -> OCIRuntime:
-    name = host.Runtime or context.config.default_runtime
-    runtime = context.runtimes.get(name)
+def _runtime_of(dependencies: Dependencies, host: HostConfig) -> OCIRuntime:
+    name = host.Runtime or dependencies.config.default_runtime
+    runtime = dependencies.runtimes.get(name)
     if runtime is None:
         raise InvalidParameter(f"unknown or invalid runtime name: {name}")
     return runtime

@@ -120,7 +120,7 @@ class TransientProcess:
 class FirstProcess(msgspec.Struct, frozen=True):
     """The first process of a container, and what it was made with."""
 
-    context: Dependencies
+    dependencies: Dependencies
     runtime: OCIRuntime
     container_id: str
     pid: int
@@ -151,13 +151,13 @@ class _Exec:
         if self._running is not None:
             self._running.end()
         if self._pid:
-            members = functools.partial(self._first.context.cgroups.processes, self._first.cgroup)
+            members = functools.partial(self._first.dependencies.cgroups.processes, self._first.cgroup)
             kill_with_descendants(self._pid, members)
 
     async def complete(self) -> Exit:
         """Run it to its end."""
-        context = self._first.context
-        bundle = monitor_directory_of(context.files.execs, new_id(), self._first.container_id)
+        dependencies = self._first.dependencies
+        bundle = monitor_directory_of(dependencies.files.execs, new_id(), self._first.container_id)
         bundle.exits.mkdir(mode=0o700, parents=True)
         try:
             process = await executors.foreign.run(f"/etc of container {self._first.container_id}", self._process)
@@ -176,13 +176,13 @@ class _Exec:
             user = lookup_user(root, config.User)
         finally:
             os.close(root)
-        settings = first.context.config
+        settings = first.dependencies.config
         made = exec_process(
             config,
             ContainerConfig(),
             first.host,
             user,
-            facts=first.context.facts,
+            facts=first.dependencies.facts,
             hostname=first.hostname,
             no_new_privileges=settings.no_new_privileges,
             default_ulimits=settings.default_ulimits,
@@ -195,11 +195,11 @@ class _Exec:
         except CreateFailed as refused:
             command = (self._request.config.Cmd or [""])[0]
             raise failure(self._first.runtime.name, str(refused), command, during="exec") from refused
-        context = self._first.context
-        monitor = context.monitor.hold(launched.monitor_pid)
+        dependencies = self._first.dependencies
+        monitor = dependencies.monitor.hold(launched.monitor_pid)
         assert connection is not None
         console = Console(connection, self._write, self._drained.set)
-        held = context.monitor.hold_child(launched.pid, launched.monitor_pid)
+        held = dependencies.monitor.hold_child(launched.pid, launched.monitor_pid)
         self._running = running = TransientProcess(console, bundle, held)
         try:
             self._pid = launched.pid
@@ -217,7 +217,7 @@ class _Exec:
     def _launch(self, bundle: MonitorDirectory, process: bytes) -> tuple[CreateResult, socket.socket | None]:
         config = self._request.config
         stdio = StdioPlan(terminal=config.Tty, stdin=config.AttachStdin, keep_stdin_open=False)
-        launch = ExecLaunch(self._first.runtime, bundle, stdio, attach=True, null=self._first.context.null)
+        launch = ExecLaunch(self._first.runtime, bundle, stdio, attach=True, null=self._first.dependencies.null)
         try:
             check_launchable((config.Cmd or [""])[0], config.WorkingDir)
             bundle.config.write_bytes(process)

@@ -64,8 +64,8 @@ _MARK = "updating"
 class ContainerUpdates:
     """Changes limits."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def update(self, container: Container, request: UpdateRequest) -> UpdateResponse:
         """Change what `request` names; what is 0, empty or null in it stays, but for lists of devices that are empty.
@@ -73,8 +73,8 @@ class ContainerUpdates:
         Raises InvalidParameter, and Conflict for what does not go together with limits that are set, or when the
         container is being removed or uses more memory than it may from now on.
         """
-        context = self._context
-        async with context.locks.hold(container.id):
+        dependencies = self._dependencies
+        async with dependencies.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 raise _cannot(container, Conflict('container is marked for removal and cannot be "update"'))
             wanted, warnings = self._checked(request)
@@ -82,13 +82,13 @@ class ContainerUpdates:
                 host = merged(container.record.host, wanted)
             except EngineError as error:
                 raise _cannot(container, error) from error
-            with context.traces.record("update", container.id):
+            with dependencies.traces.record("update", container.id):
                 if container.state.alive:
                     await self._apply(container, host)
                 try:
-                    with context.database.transaction():
-                        context.store.save_record(container, msgspec.structs.replace(container.record, host=host))
-                        context.publish(container, "update")
+                    with dependencies.database.transaction():
+                        dependencies.store.save_record(container, msgspec.structs.replace(container.record, host=host))
+                        dependencies.publish(container, "update")
                 except EngineError as error:
                     if container.state.alive:
                         await executors.kernel.run(self.recover, container)  # the record says what was before
@@ -104,7 +104,7 @@ class ContainerUpdates:
         wanted = HostConfig(**values)
         validate.check_restart(wanted)
         warnings: list[str] = []
-        check_resources(wanted, self._context.facts, warnings, update=True)
+        check_resources(wanted, self._dependencies.facts, warnings, update=True)
         warnings += [
             f"{name} is fixed when a container is created: it was not updated."
             for name in _FIXED
@@ -113,11 +113,13 @@ class ContainerUpdates:
         return wanted, warnings
 
     async def _apply(self, container: Container, host: HostConfig) -> None:
-        context = self._context
-        before, after = (linux_resources(one, [], context.facts) for one in (container.record.host, host))
+        dependencies = self._dependencies
+        before, after = (linux_resources(one, [], dependencies.facts) for one in (container.record.host, host))
         write_atomically(self._mark_file(container), msgspec.json.encode(after), durable=False)
         try:
-            await executors.kernel.run(change_limits, context.cgroups, context.cgroup_path(container), before, after)
+            await executors.kernel.run(
+                change_limits, dependencies.cgroups, dependencies.cgroup_path(container), before, after
+            )
         except EngineError as error:
             self._unmark(container)
             raise _cannot(container, error) from error
@@ -128,13 +130,13 @@ class ContainerUpdates:
             marked: dict[str, Any] = msgspec.json.decode(read_regular(self._mark_file(container)))
         except (FileNotFoundError, NotRegular, msgspec.DecodeError):
             return  # the end of a file that is not whole came before anything was changed
-        context = self._context
-        recorded = linux_resources(container.record.host, [], context.facts)
-        change_limits(context.cgroups, context.cgroup_path(container), marked, recorded)
+        dependencies = self._dependencies
+        recorded = linux_resources(container.record.host, [], dependencies.facts)
+        change_limits(dependencies.cgroups, dependencies.cgroup_path(container), marked, recorded)
         self._unmark(container)
 
     def _mark_file(self, container: Container) -> Path:
-        return self._context.files.of(container.id).bundle.directory / _MARK
+        return self._dependencies.files.of(container.id).bundle.directory / _MARK
 
     def _unmark(self, container: Container) -> None:
         self._mark_file(container).unlink(missing_ok=True)

@@ -63,9 +63,9 @@ class UnsentLogs:
 class LogRotation:
     """Rotates the logs of the containers that run."""
 
-    def __init__(self, context: Dependencies, unsent: UnsentLogs) -> None:
+    def __init__(self, dependencies: Dependencies, unsent: UnsentLogs) -> None:
         """`unsent` knows which files are still to be sent somewhere."""
-        self._context = context
+        self._dependencies = dependencies
         self._unsent = unsent
         self._logs: dict[str, _RotatedLog] = {}
         self._work: set[asyncio.Task[None]] = set()
@@ -77,8 +77,8 @@ class LogRotation:
         kept = retention(container.record.host.LogConfig)
         if kept.max_size == 0:
             return
-        files = self._context.files.of(container.id)
-        log = _RotatedLog(self, self._context, container.id, LogFiles(files.log), files.bundle, kept)
+        files = self._dependencies.files.of(container.id)
+        log = _RotatedLog(self, self._dependencies, container.id, LogFiles(files.log), files.bundle, kept)
         self._logs[container.id] = log
         log.begin()
 
@@ -94,9 +94,9 @@ class LogRotation:
 
     def tidy(self, container_id: str) -> None:
         """Keep no more of a log than its options say: it has ended, or files of it were sent to where it goes."""
-        container = self._context.store.find(container_id)
+        container = self._dependencies.store.find(container_id)
         if container is not None:
-            files = LogFiles(self._context.files.of(container_id).log)
+            files = LogFiles(self._dependencies.files.of(container_id).log)
             self.begin(self._tidy(container_id, files, retention(container.record.host.LogConfig)))
 
     async def _tidy(self, container_id: str, files: LogFiles, kept: Retention) -> None:
@@ -121,7 +121,7 @@ class LogRotation:
         if not task.cancelled() and (error := task.exception()) is not None:
             if isinstance(error, FileNotFoundError):
                 return  # the container was removed, or the file dropped, meanwhile
-            self._context.log.error("rotating or compressing a log failed", exc_info=error)
+            self._dependencies.log.error("rotating or compressing a log failed", exc_info=error)
 
     async def close(self) -> None:
         """Stop watching all logs, and wait for what is being rotated or compressed."""
@@ -138,7 +138,7 @@ class _RotatedLog:
     def __init__(
         self,
         rotation: LogRotation,
-        context: Dependencies,
+        dependencies: Dependencies,
         container_id: str,
         files: LogFiles,
         bundle: MonitorDirectory,
@@ -146,7 +146,7 @@ class _RotatedLog:
     ) -> None:
         self._rotation = rotation
         self._container_id = container_id
-        self._context = context
+        self._dependencies = dependencies
         self._files = files
         self._bundle = bundle
         self._kept = kept
@@ -182,7 +182,7 @@ class _RotatedLog:
 
     def _listen(self) -> None:
         if self._watch is None and not self._stopped:
-            self._watch = self._context.inotify.subscribe(self._files.current.parent, self._look)
+            self._watch = self._dependencies.inotify.subscribe(self._files.current.parent, self._look)
 
     def _unwatch(self) -> None:
         if self._watch is not None:

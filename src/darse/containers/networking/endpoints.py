@@ -19,14 +19,14 @@ from darse.wire.networks import EndpointSettings
 class Endpoints:
     """Connects containers to networks, and disconnects them."""
 
-    def __init__(self, context: Dependencies, etc_files: EtcFiles) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, etc_files: EtcFiles) -> None:
+        self._dependencies = dependencies
         self._etc_files = etc_files
 
     def settings(self, container: Container) -> NetworkSettings:
         """What an inspect shows of a container's networks."""
         record = container.record
-        sandbox = self._context.networks.sandbox(container.id)
+        sandbox = self._dependencies.networks.sandbox(container.id)
         if sandbox is not None and sandbox.container_id != container.id:
             sandbox = None  # it has joined another's: as docker has it, that one shows it
         settings = NetworkSettings()
@@ -34,7 +34,7 @@ class Endpoints:
             {record.host.NetworkMode: EndpointSettings()} if record.host.NetworkMode in ("host", "none") else {}
         )
         for name, wanted in configured.items():
-            network = self._context.networks.store.by_name(name)
+            network = self._dependencies.networks.store.by_name(name)
             settings.Networks[name] = msgspec.structs.replace(wanted, NetworkID=network.id if network else "")
         if sandbox is None or not container.state.alive:
             return settings
@@ -63,7 +63,7 @@ class Endpoints:
         Raises NotFound, also when the container is removed meanwhile, Conflict, and what the network's driver raises.
         """
         while True:
-            async with self._context.locks.hold(container.id):
+            async with self._dependencies.locks.hold(container.id):
                 if container.state.status is Status.REMOVING:
                     raise NotFound(f"No such container: {container.id}")
                 with contextlib.suppress(SandboxGone):
@@ -73,7 +73,7 @@ class Endpoints:
             await container.exit_is_seen()
 
     async def _connect(self, network: str, container: Container, settings: EndpointSettings) -> None:
-        networks = self._context.networks
+        networks = self._dependencies.networks
         record = networks.store.get(network)
         mode = container.record.host.NetworkMode
         if networks.network_mode(record) or mode == "host":
@@ -107,12 +107,12 @@ class Endpoints:
 
         Raises NotFound, and Conflict when it is not connected.
         """
-        record = self._context.networks.store.find_reference(network)
+        record = self._dependencies.networks.store.find_reference(network)
         if record is None and not (force and container is not None and network in container.record.endpoints):
             raise NotFound(f"network {network} not found")
         if container is None:
             return
-        async with self._context.locks.hold(container.id):
+        async with self._dependencies.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 raise NotFound(f"No such container: {container.id}")
             if record is None:
@@ -125,7 +125,7 @@ class Endpoints:
 
         A connect changes the network stack first, a disconnect the record.
         """
-        networks = self._context.networks
+        networks = self._dependencies.networks
         for container in containers:
             sandbox = networks.sandbox(container.id) if container.state.alive else None
             for endpoint in list(sandbox.endpoints) if sandbox is not None else ():
@@ -139,14 +139,14 @@ class Endpoints:
         self._save(container, _without(before, record.name))
         try:
             if container.state.alive:
-                endpoint = await self._context.networks.disconnect(record.id, container.id, holder(container))
+                endpoint = await self._dependencies.networks.disconnect(record.id, container.id, holder(container))
                 await self._etc_files.disconnected(container, endpoint)
         except BaseException:
             self._save(container, before)
             raise
 
     def _save(self, container: Container, endpoints: dict[str, EndpointSettings]) -> None:
-        self._context.store.save_record(container, msgspec.structs.replace(container.record, endpoints=endpoints))
+        self._dependencies.store.save_record(container, msgspec.structs.replace(container.record, endpoints=endpoints))
 
 
 def _without(endpoints: dict[str, EndpointSettings], network: str) -> dict[str, EndpointSettings]:

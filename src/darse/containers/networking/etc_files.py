@@ -21,11 +21,11 @@ from darse.runtime.oci.spec import BindMount
 from darse.wire.host_config import HostConfig
 
 
-def running_other(context: Dependencies, mode: str, kind: str) -> Container:
+def running_other(dependencies: Dependencies, mode: str, kind: str) -> Container:
     """The container whose namespace `container:REFERENCE` joins. Raises NotFound, and Conflict when it does not run."""
     reference = mode.partition(":")[2]
     try:
-        other = context.store.get(reference)
+        other = dependencies.store.get(reference)
     except NotFound as error:
         raise NotFound(f"cannot join {kind} namespace of container: {error}") from error
     if not other.state.alive:
@@ -33,7 +33,7 @@ def running_other(context: Dependencies, mode: str, kind: str) -> Container:
     return other
 
 
-def network_owner(context: Dependencies, container: Container) -> Container:
+def network_owner(dependencies: Dependencies, container: Container) -> Container:
     """Whose network stack, and files of names, a container has: its own, or those of the one that it joins.
 
     That one may have joined another. Raises NotFound and Conflict as `running_other`.
@@ -41,20 +41,20 @@ def network_owner(context: Dependencies, container: Container) -> Container:
     mode = container.record.host.NetworkMode
     if not mode.startswith("container:"):
         return container
-    other = running_other(context, mode, "network")
+    other = running_other(dependencies, mode, "network")
     # Those further away need not run any more: who has joined them holds their stack.
     seen = {container.id}
     while other.id not in seen and (mode := other.record.host.NetworkMode).startswith("container:"):
         seen.add(other.id)
-        other = context.store.get(mode.partition(":")[2])
+        other = dependencies.store.get(mode.partition(":")[2])
     return other
 
 
 def hosts_content(
-    context: Dependencies, host: HostConfig, name: tuple[str, str], addresses: list[str], links: Sequence[str] = ()
+    dependencies: Dependencies, host: HostConfig, name: tuple[str, str], addresses: list[str], links: Sequence[str] = ()
 ) -> bytes:
     """/etc/hosts of a container. `name` is the host's and the domain's; `links` are further lines, `name:address`."""
-    gateway = host_gateway(context)
+    gateway = host_gateway(dependencies)
     hostname, domain = name
     extra = host.ExtraHosts or ()
     if host.NetworkMode == "host":
@@ -63,16 +63,16 @@ def hosts_content(
     return names.hosts_file(hostname, domain, addresses, [*extra, *links], gateway)
 
 
-def host_gateway(context: Dependencies) -> str:
+def host_gateway(dependencies: Dependencies) -> str:
     """The address that `host-gateway` stands for: the host's own, as containers reach it."""
-    default = context.networks.default_bridge()
-    return context.config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
+    default = dependencies.networks.default_bridge()
+    return dependencies.config.host_gateway_ip or (default.gateway if default else "127.0.0.1")
 
 
-def resolv_conf_content(context: Dependencies, container_id: str, host: HostConfig) -> bytes:
+def resolv_conf_content(dependencies: Dependencies, container_id: str, host: HostConfig) -> bytes:
     """/etc/resolv.conf of a container that has its sandbox."""
-    config = context.config
-    if context.networks.has_name_server(container_id):
+    config = dependencies.config
+    if dependencies.networks.has_name_server(container_id):
         return _internal(config, host).content
     return names.resolv_conf(
         names.host_resolv_conf(lambda path: _read(Path(path))),
@@ -102,8 +102,8 @@ def _internal(config: EngineConfig, host: HostConfig) -> names.Resolution:
 class EtcFiles:
     """Writes the files."""
 
-    def __init__(self, context: Dependencies, links: Links) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies, links: Links) -> None:
+        self._dependencies = dependencies
         self._links = links
 
     def hostname(self, container: Container) -> str:
@@ -114,7 +114,7 @@ class EtcFiles:
         if mode == "host" or container.record.host.UTSMode == "host":
             return platform.node()
         if mode.startswith("container:"):
-            return self.hostname(network_owner(self._context, container))
+            return self.hostname(network_owner(self._dependencies, container))
         return short_id(container.id)
 
     def writer(
@@ -123,7 +123,7 @@ class EtcFiles:
         """What is to be called in a thread to write the files for a start; `owner` is the container's root."""
         if container.record.host.NetworkMode.startswith("container:"):
             return lambda: None  # it has those of another
-        files = self._context.files.of(container.id)
+        files = self._dependencies.files.of(container.id)
         hosts = self._hosts(container, hostname, addresses)
         resolv_conf = self._resolv_conf(container)
 
@@ -138,9 +138,11 @@ class EtcFiles:
 
     def mounts(self, container: Container) -> list[BindMount]:
         """The mounts of the files; one's own mounts at their places win."""
-        context, record = self._context, container.record
-        owner = network_owner(context, container) if record.host.NetworkMode.startswith("container:") else container
-        files = context.files.of(owner.id)
+        dependencies, record = self._dependencies, container.record
+        owner = (
+            network_owner(dependencies, container) if record.host.NetworkMode.startswith("container:") else container
+        )
+        files = dependencies.files.of(owner.id)
         taken = {plan.destination for plan in record.mounts}
         return [
             BindMount(str(path), target, writable=not record.host.ReadonlyRootfs, propagation="rprivate")
@@ -155,10 +157,10 @@ class EtcFiles:
     def started(self, container: Container) -> None:
         """A container may have a new address: tell those who link to it."""
         for parent in self._links.parents(container):
-            sandbox = self._context.networks.sandbox(parent.id)
+            sandbox = self._dependencies.networks.sandbox(parent.id)
             addresses = [endpoint.address for endpoint in sandbox.endpoints] if sandbox else []
             hosts = self._hosts(parent, self.hostname(parent), addresses)
-            self._context.files.of(parent.id).write_hosts(hosts)
+            self._dependencies.files.of(parent.id).write_hosts(hosts)
 
     def ended(self, container: Container) -> None:
         """Its name stays where it was."""
@@ -169,18 +171,18 @@ class EtcFiles:
     def _hosts(self, container: Container, hostname: str, addresses: list[str]) -> bytes:
         host, domain = container.record.host, container.record.config.Domainname
         links = [] if host.NetworkMode == "host" else self._links.hosts(container)
-        return hosts_content(self._context, host, (hostname, domain), addresses, links)
+        return hosts_content(self._dependencies, host, (hostname, domain), addresses, links)
 
     def _resolv_conf(self, container: Container) -> bytes:
-        return resolv_conf_content(self._context, container.id, container.record.host)
+        return resolv_conf_content(self._dependencies, container.id, container.record.host)
 
     def name_lookup(self, container: Container) -> NameLookup:
         """What a name server of the container is to know of its options."""
-        return name_lookup(self._context.config, container.record.host)
+        return name_lookup(self._dependencies.config, container.record.host)
 
     async def connected(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has an endpoint more: its addresses are its name's, too."""
-        files = self._context.files.of(container.id)
+        files = self._dependencies.files.of(container.id)
         own = self._own(container, endpoint)
         # It may be the first one with a name server.
         resolv_conf = self._resolv_conf(container)
@@ -193,7 +195,7 @@ class EtcFiles:
 
     async def disconnected(self, container: Container, endpoint: Endpoint) -> None:
         """A running container has an endpoint less; what it knows of others is the name server's."""
-        files = self._context.files.of(container.id)
+        files = self._dependencies.files.of(container.id)
         own = self._own(container, endpoint)
         await executors.storage.run(lambda: files.write_hosts(names.without_address(_bytes(files.hosts), *own)))
 

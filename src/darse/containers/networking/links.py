@@ -41,8 +41,8 @@ def parse_link(text: str) -> tuple[str, str]:
 class Links:
     """Who links to whom, and what follows from it."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     def resolve(self, wanted: Iterable[str], mode: str) -> list[ContainerLink]:
         """Find the targets of a creation's links; `mode` is its network mode. Raises InvalidParameter.
@@ -53,7 +53,7 @@ class Links:
         for text in wanted:
             target, alias = parse_link(text)
             try:
-                found = self._context.store.get(target)
+                found = self._dependencies.store.get(target)
             except NotFound:
                 if mode not in _WITHOUT_LATE_LINKS:
                     links[ContainerLink(target, alias)] = None
@@ -72,7 +72,7 @@ class Links:
         return [
             f"/{target.name}:/{container.name}/{link.alias}"
             for link in container.record.links
-            if (target := self._context.store.find(link.target)) is not None
+            if (target := self._dependencies.store.find(link.target)) is not None
         ]
 
     def given_names(self, target: Container) -> list[str]:
@@ -89,7 +89,7 @@ class Links:
         if container.record.host.NetworkMode != "bridge":
             return
         for link in container.record.links:
-            target = self._context.store.find(link.target)
+            target = self._dependencies.store.find(link.target)
             if target is not None and not target.state.alive:
                 raise Conflict(
                     f"Cannot link to a non running container: /{target.name} AS /{container.name}/{link.alias}"
@@ -109,7 +109,7 @@ class Links:
         if container.record.host.NetworkMode != "bridge":
             return entries
         for link in container.record.links:
-            target = self._context.store.find(link.target)
+            target = self._dependencies.store.find(link.target)
             if target is not None and (address := self._address(container, target)):
                 hostname = target.record.config.Hostname or short_id(target.id)
                 names = dict.fromkeys((link.alias, hostname, target.name))
@@ -120,7 +120,7 @@ class Links:
         """For the name server: each alias, and a name of its target that stays when that is renamed."""
         found = {}
         for link in container.record.links:
-            target = self._context.store.find(link.target)
+            target = self._dependencies.store.find(link.target)
             found[link.alias] = short_id(target.id) if target is not None else link.target
         return found
 
@@ -130,7 +130,7 @@ class Links:
             return []
         variables: list[str] = []
         for link in container.record.links:
-            target = self._context.store.find(link.target)
+            target = self._dependencies.store.find(link.target)
             if target is not None and (address := self._address(container, target)):
                 variables += link_variables(f"/{container.name}/{link.alias}", address, target)
         return variables
@@ -138,11 +138,11 @@ class Links:
     def remove_link(self, name: str) -> Container:
         """Take away the link called `container/alias` and return its container. Raises NotFound."""
         parent_name, _, alias = name.strip("/").partition("/")
-        parent = self._context.store.find(parent_name)
+        parent = self._dependencies.store.find(parent_name)
         left = [link for link in parent.record.links if link.alias != alias] if parent is not None else []
         if parent is None or len(left) == len(parent.record.links):
             raise NotFound(f"Could not get link name: no link {name!r}; links are named CONTAINER/ALIAS")
-        self._context.store.save_record(parent, msgspec.structs.replace(parent.record, links=left))
+        self._dependencies.store.save_record(parent, msgspec.structs.replace(parent.record, links=left))
         return parent
 
     def parents(self, target: Container) -> list[Container]:
@@ -152,13 +152,13 @@ class Links:
     def _parents(self, target: Container) -> list[Container]:
         return [
             one
-            for one in self._context.store.with_links()
+            for one in self._dependencies.store.with_links()
             if any(link.target in (target.id, target.name) for link in one.record.links)
         ]
 
     def _address(self, container: Container, target: Container) -> str:
         """The target's address on a network that both are on."""
-        sandbox = self._context.networks.sandbox(target.id)
+        sandbox = self._dependencies.networks.sandbox(target.id)
         if sandbox is None or not target.state.alive:
             return ""
         for endpoint in sandbox.endpoints:

@@ -53,32 +53,32 @@ class LookupExplanation(msgspec.Struct):
     note: str = ""
 
 
-async def explain_lookup(context: Dependencies, container: Container, name: str) -> LookupExplanation:
+async def explain_lookup(dependencies: Dependencies, container: Container, name: str) -> LookupExplanation:
     """Look a name up as a running container would. Raises Conflict when it does not run, and SystemFault."""
     if not container.state.alive:
         raise Conflict(f"container {container.name} is not running")
-    files = context.files.of(network_owner(context, container).id)
+    files = dependencies.files.of(network_owner(dependencies, container).id)
     settings = lookup_settings(_read(files.resolv_conf))
     found = addresses_in_hosts(_read(files.hosts), name)
     story = LookupExplanation(container.name, name, settings.servers, settings.search, settings.ndots, found)
     if found:
         return story
-    if not context.networks.has_name_server(container.id):
+    if not dependencies.networks.has_name_server(container.id):
         story.note = (
             "this container is on no user-defined network: it asks the servers of its resolv.conf itself, and names of "
             "containers are not known there"
         )
         return story
     for candidate in candidates(name, settings):
-        queries = [await _explain_query(context, container, candidate, type_) for type_ in _TYPES]
+        queries = [await _explain_query(dependencies, container, candidate, type_) for type_ in _TYPES]
         story.queries += queries
         if any(query.code == NOERROR and query.answers for query in queries):
             break
     return story
 
 
-async def _explain_query(context: Dependencies, container: Container, name: str, type_: str) -> QueryExplanation:
-    reported = await context.networks.explain_name(container.id, name, _TYPES[type_])
+async def _explain_query(dependencies: Dependencies, container: Container, name: str, type_: str) -> QueryExplanation:
+    reported = await dependencies.networks.explain_name(container.id, name, _TYPES[type_])
     return QueryExplanation(
         name,
         type_,

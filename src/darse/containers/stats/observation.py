@@ -23,14 +23,14 @@ from darse.wire.observation import (
 class Observation:
     """The part of `ContainerService` for those who watch. Each method raises NotFound for an unknown reference."""
 
-    def __init__(self, context: Dependencies, updates: ContainerUpdates) -> None:
-        self._context = context
-        self._store = context.store
-        self._snapshots = context.snapshots
-        self._top = Top(context)
-        self._stats = Stats(context)
+    def __init__(self, dependencies: Dependencies, updates: ContainerUpdates) -> None:
+        self._dependencies = dependencies
+        self._store = dependencies.store
+        self._snapshots = dependencies.snapshots
+        self._top = Top(dependencies)
+        self._stats = Stats(dependencies)
         self._updates = updates
-        context.listeners.add(self._stats)
+        dependencies.listeners.add(self._stats)
 
     async def top(self, reference: str, arguments: str) -> TopResponse:
         """The processes of a container; see `Top.top`."""
@@ -46,7 +46,7 @@ class Observation:
 
     async def usage(self) -> UsageSample:
         """What the host and all running containers use; see `darse.containers.stats.usage`."""
-        return await usage(self._context)
+        return await usage(self._dependencies)
 
     async def update(self, reference: str, request: UpdateRequest) -> UpdateResponse:
         """Change limits and restart policy; see `ContainerUpdates.update`."""

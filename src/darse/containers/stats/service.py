@@ -39,7 +39,7 @@ class _Watch:
         self._reader: UsageReader | None = None
         self._reads_pid = 0
 
-    def sample(self, context: Dependencies, host: HostCPU) -> Sample:
+    def sample(self, dependencies: Dependencies, host: HostCPU) -> Sample:
         """Read now; None when the container does not run."""
         state = self.container.state
         if not state.alive or state.pid != self._reads_pid:
@@ -48,7 +48,7 @@ class _Watch:
             return None
         try:
             if self._reader is None:
-                self._reader = open_usage(context, self.container)
+                self._reader = open_usage(dependencies, self.container)
                 self._reads_pid = state.pid
             return self._reader.read(host)
         except OSError:
@@ -64,8 +64,8 @@ class _Watch:
 class Stats:
     """Samples containers. An observer of their lives."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
         self._watches: dict[str, _Watch] = {}
         self._ticker: asyncio.Task[None] | None = None
 
@@ -76,9 +76,9 @@ class Stats:
         try:
             before = None
             if not one_shot and container.state.alive:
-                before = watch.sample(self._context, host.read())
+                before = watch.sample(self._dependencies, host.read())
                 await asyncio.sleep(_INTERVAL)
-            return response(container, watch.sample(self._context, host.read()), before)
+            return response(container, watch.sample(self._dependencies, host.read()), before)
         finally:
             watch.close()
             host.close()
@@ -93,7 +93,7 @@ class Stats:
         try:
             host = HostCPUReader()
             try:
-                before = watch.sample(self._context, host.read())
+                before = watch.sample(self._dependencies, host.read())
             finally:
                 host.close()
             yield _encoded(container, before, None)
@@ -126,7 +126,7 @@ class Stats:
                     if number and number % _BATCH == 0:
                         await asyncio.sleep(0)
                         host = host_reader.read()
-                    usage = watch.sample(self._context, host)
+                    usage = watch.sample(self._dependencies, host)
                     for queue in watch.streams:
                         # Who has not taken the last one yet is slow, and misses this one.
                         if queue.empty():
@@ -161,9 +161,11 @@ class Stats:
             watch.close()
 
 
-def open_usage(context: Dependencies, container: Container) -> UsageReader:
+def open_usage(dependencies: Dependencies, container: Container) -> UsageReader:
     """The files of a running container. Raises OSError when it has ended."""
-    return UsageReader(context.cgroups, context.cgroup_path(container), container.state.pid, context.facts.memory)
+    return UsageReader(
+        dependencies.cgroups, dependencies.cgroup_path(container), container.state.pid, dependencies.facts.memory
+    )
 
 
 _encode = msgspec.json.Encoder().encode

@@ -20,8 +20,8 @@ _DEFAULT = "-ef"
 class Top:
     """Lists processes."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
 
     async def top(self, container: Container, arguments: str) -> TopResponse:
         """The table that `ps ARGUMENTS` would print of the container's processes, pids being the host's.
@@ -40,16 +40,16 @@ class Top:
             raise SystemFault("Couldn't find PID field in ps output")
         # A container may have many thousands of processes.
         titles, rows = await executors.kernel.run(self._table, container, arguments, columns)
-        self._context.publish(container, "top")
+        self._dependencies.publish(container, "top")
         return TopResponse(titles, rows)
 
     def _table(
         self, container: Container, arguments: str, columns: list[Column] | None
     ) -> tuple[list[str], list[list[str]]]:
-        pids = sorted(self._context.cgroups.processes(self._context.cgroup_path(container)))
+        pids = sorted(self._dependencies.cgroups.processes(self._dependencies.cgroup_path(container)))
         if columns is None:
             return run_ps(arguments, pids)
         ps_columns.clear_name_cache()
-        moment = Moment(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), self._context.facts.memory)
+        moment = Moment(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), self._dependencies.facts.memory)
         rows = [ps_columns.row(columns, process, moment) for pid in pids if (process := read_process(pid)) is not None]
         return [column.title for column in columns], rows

@@ -21,22 +21,22 @@ _BATCH = 4
 _ANY_HOST = HostCPU(0, 0)
 
 
-async def usage(context: Dependencies) -> UsageSample:
+async def usage(dependencies: Dependencies) -> UsageSample:
     """Sample the host, and each container that runs."""
-    host = HostUsage(*await executors.kernel.run(read_host, context.config.data_root))
+    host = HostUsage(*await executors.kernel.run(read_host, dependencies.config.data_root))
     taken = time.time_ns()
     found = []
-    for number, container in enumerate(list(context.store)):
+    for number, container in enumerate(list(dependencies.store)):
         if number and number % _BATCH == 0:
             await asyncio.sleep(0)
-        if container.state.alive and (sample := _sample(context, container)) is not None:
+        if container.state.alive and (sample := _sample(dependencies, container)) is not None:
             found.append(_usage(container, sample))
     return UsageSample(taken, host, found)
 
 
-def _sample(context: Dependencies, container: Container) -> CgroupUsage | None:
+def _sample(dependencies: Dependencies, container: Container) -> CgroupUsage | None:
     try:
-        reader = open_usage(context, container)
+        reader = open_usage(dependencies, container)
     except OSError:
         return None  # it has just ended
     try:

@@ -11,22 +11,22 @@ from darse.runtime.monitor import conmon
 class ConsoleHubs:
     """The hubs, by container."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
         self._hubs: dict[str, ConsoleHub] = {}
 
     def of(self, container: Container) -> ConsoleHub:
         """The hub of a container, made when first needed."""
         hub = self._hubs.get(container.id)
         if hub is None:
-            bundle = self._context.files.of(container.id).bundle
+            bundle = self._dependencies.files.of(container.id).bundle
             config = container.record.config
             hub = ConsoleHub(
                 lambda: conmon.connect(bundle),
                 terminal=config.Tty,
                 stdin_once=config.StdinOnce,
                 keep_connected=config.OpenStdin and config.StdinOnce and not config.Tty,
-                on_detach=lambda: self._context.publish(container, "detach"),
+                on_detach=lambda: self._dependencies.publish(container, "detach"),
             )
             self._hubs[container.id] = hub
         return hub

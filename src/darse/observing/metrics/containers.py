@@ -177,9 +177,9 @@ _Running: TypeAlias = tuple[str, _Row, ContainerCounters]
 class ContainerMetrics:
     """Reads the containers, and writes the lines."""
 
-    def __init__(self, context: Dependencies) -> None:
-        self._context = context
-        self._reader = CounterReader(context.cgroups)
+    def __init__(self, dependencies: Dependencies) -> None:
+        self._dependencies = dependencies
+        self._reader = CounterReader(dependencies.cgroups)
         self._labels: dict[str, tuple[Record, str]] = {}
 
     def lines(self, containers: Iterable[Container]) -> Iterator[tuple[Family, list[str]]]:
@@ -202,7 +202,9 @@ class ContainerMetrics:
             counters = None
             if state.alive:
                 with contextlib.suppress(OSError):  # it has just ended
-                    counters = self._reader.read(self._context.cgroup_path(container), state.pid, _unlimited(container))
+                    counters = self._reader.read(
+                        self._dependencies.cgroup_path(container), state.pid, _unlimited(container)
+                    )
             rows.append(_Row(known[1], container, state, counters))
         self._labels = labels
         return rows
@@ -210,7 +212,7 @@ class ContainerMetrics:
     def _label(self, container: Container) -> str:
         record = container.record
         own = [
-            ("id", self._context.cgroup_path(container)),
+            ("id", self._dependencies.cgroup_path(container)),
             ("image", record.image_reference),
             ("name", record.name),
         ]

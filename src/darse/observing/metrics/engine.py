@@ -75,7 +75,7 @@ def info_lines(engine: Engine, info: Info) -> Lines:
 
 def state_lines(engine: Engine) -> Lines:
     """What the services know; to be called on the event loop."""
-    counts = engine.context.store.counts()
+    counts = engine.dependencies.store.counts()
     paused, running = counts[Status.PAUSED], counts[Status.RUNNING]
     states = {"paused": paused, "running": running, "stopped": sum(counts.values()) - paused - running}
     health = engine.containers.health

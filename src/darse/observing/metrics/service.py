@@ -38,7 +38,7 @@ class MetricsService:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._operations = OperationMetrics()
-        self._containers = ContainerMetrics(engine.context)
+        self._containers = ContainerMetrics(engine.dependencies)
         self._info: Lines = []
         # The reader of containers is for one at a time; who scrapes meanwhile waits.
         self._lock = asyncio.Lock()
@@ -61,13 +61,13 @@ class MetricsService:
         """The whole text in pieces of some 256 kB; as one gzip member where the client takes that."""
         async with self._lock:
             return await executors.kernel.run(
-                self._text, self._known(), list(self._engine.context.store), open_metrics, compressed
+                self._text, self._known(), list(self._engine.dependencies.store), open_metrics, compressed
             )
 
     async def lines(self, names: set[str]) -> Lines:
         """The samples of the families called so."""
         async with self._lock:
-            return await executors.kernel.run(self._named, names, self._known(), list(self._engine.context.store))
+            return await executors.kernel.run(self._named, names, self._known(), list(self._engine.dependencies.store))
 
     def _known(self) -> Lines:
         """What is known without looking at the host."""

@@ -32,17 +32,17 @@ class TLSFiles(msgspec.Struct, frozen=True):
     server_name: str = ""
     verify: bool = True
 
-    def context(self) -> ssl.SSLContext:
+    def dependencies(self) -> ssl.SSLContext:
         """Read the files. Raises OSError, which ssl.SSLError is one of."""
-        context = ssl.create_default_context(cafile=self.ca or None)
+        dependencies = ssl.create_default_context(cafile=self.ca or None)
         # As for registries (darse.distribution.hosts): private authorities often have no key usage.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        dependencies.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not self.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+            dependencies.check_hostname = False
+            dependencies.verify_mode = ssl.CERT_NONE
         if self.certificate:
-            context.load_cert_chain(self.certificate, self.key or None)
-        return context
+            dependencies.load_cert_chain(self.certificate, self.key or None)
+        return dependencies
 
 
 def split(text: str) -> SplitResult | None:

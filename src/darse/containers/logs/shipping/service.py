@@ -48,13 +48,13 @@ class _Active(msgspec.Struct):
 class Shipping:
     """Sends logs; told of containers' lives."""
 
-    def __init__(self, context: Dependencies, rotation: LogRotation, unsent: UnsentLogs) -> None:
+    def __init__(self, dependencies: Dependencies, rotation: LogRotation, unsent: UnsentLogs) -> None:
         """`rotation` removes what was sent and is too much; `unsent` keeps it from the rest."""
-        self._context = context
+        self._dependencies = dependencies
         self._rotation = rotation
         self._unsent = unsent
-        self._plugin = plugin_driver(context.plugins, log_directory(context.config.exec_root))
-        self._spools = context.config.data_root / "spools"
+        self._plugin = plugin_driver(dependencies.plugins, log_directory(dependencies.config.exec_root))
+        self._spools = dependencies.config.data_root / "spools"
         self._active: dict[str, _Active] = {}
         self._gone: dict[str, asyncio.TimerHandle] = {}
 
@@ -68,7 +68,7 @@ class Shipping:
         if active is not None and not active.task.done():
             active.shipper.container_started()
             return
-        directory = self._context.files.of(container.id).data
+        directory = self._dependencies.files.of(container.id).data
         origin = origin_of(container)
         write_atomically(directory / _MARKER, msgspec.json.encode(origin), durable=False)
         self._begin(origin, directory, ended=False)
@@ -100,8 +100,8 @@ class Shipping:
 
     def open(self) -> None:
         """Go on with the logs of containers that have ended, and of those that are gone."""
-        for container in self._context.store:
-            directory = self._context.files.of(container.id).data
+        for container in self._dependencies.store:
+            directory = self._dependencies.files.of(container.id).data
             if container.id not in self._active and (directory / _MARKER).exists():
                 self._begin(_read(directory), directory, ended=True)
         if not self._spools.exists():
@@ -134,7 +134,7 @@ class Shipping:
         driver = REMOTE_DRIVERS.get(origin.driver) or self._plugin
         shipper = Shipper(
             _work(origin, directory),
-            self._context.inotify,
+            self._dependencies.inotify,
             functools.partial(driver.receiver, origin),
             retry_delay=driver.retry_delay(origin.options),
             ended=ended,
@@ -150,7 +150,7 @@ class Shipping:
             return
         active = self._active[origin.id]
         if (error := task.exception()) is not None:
-            self._context.log.error("the log of container %s is not sent", origin.short_id, exc_info=error)
+            self._dependencies.log.error("the log of container %s is not sent", origin.short_id, exc_info=error)
             return
         if not task.result():
             return
@@ -178,7 +178,7 @@ class Shipping:
         active = self._active.pop(container_id)
         self._unsent.release(container_id)
         active.task.cancel()
-        self._context.log.error("nobody took the log of container %s for a week: it is removed", container_id[:12])
+        self._dependencies.log.error("nobody took the log of container %s for a week: it is removed", container_id[:12])
         self._remove_spool(container_id, active.directory)
 
     def _remove_spool(self, container_id: str, directory: Path) -> None:
